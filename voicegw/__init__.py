@@ -1,0 +1,10 @@
+"""voicegw puts any agent on the phone, with nobody waiting in silence.
+
+What an in-process agent needs is here: a `Turn` comes in, events go out.
+"""
+
+from voicegw.events import Agent, Doing, Event, Finish, Message, Tool, ToolCall, Turn, Usage
+
+__version__ = "0.1.0"
+
+__all__ = ["Agent", "Doing", "Event", "Finish", "Message", "Tool", "ToolCall", "Turn", "Usage"]

@@ -1,0 +1,1 @@
+"""Agents: one file per protocol they are reached by."""

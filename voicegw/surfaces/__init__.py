@@ -1,0 +1,1 @@
+"""Surfaces: where voice platforms reach us. Thin shells around pure codecs."""

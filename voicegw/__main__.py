@@ -1,0 +1,6 @@
+"""`python -m voicegw`."""
+
+from voicegw.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

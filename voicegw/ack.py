@@ -1,0 +1,91 @@
+"""When to say what while the agent is silent.
+
+Pure: it is told the time and never asks. It names a `deadline`; whoever has the clock calls `due`
+then, and `heard` when the agent spoke first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from voicegw.events import Event, Message, ToolCall, Turn
+
+SYSTEM_TOOLS = frozenset(
+    {
+        "end_call",
+        "language_detection",
+        "transfer_to_agent",
+        "transfer_to_number",
+        "play_keypad_touch_tone",
+        "voicemail_detection",
+    }
+)
+"""ElevenLabs' own tools before which speech is welcome: all but skip_turn, after which nobody may speak."""
+
+
+@dataclass(frozen=True, slots=True)
+class AckPolicy:
+    """`after`: seconds of silence before words, 0 for the first chunk, None for never.
+
+    `with_tools`: the least wait when the request offers tools, so that an answer that is only a tool
+    call is not spoken over.
+    """
+
+    after: float | None = 0.0
+    with_tools: float = 0.7
+
+
+def wait(policy: AckPolicy, turn: Turn) -> float | None:
+    """How long this turn's words wait, in seconds; None for no words. Decided from the request alone."""
+    if policy.after is None or (turn.messages and turn.messages[-1].role in ("tool", "function")):
+        return None
+    if turn.tool_choice != "none" and any(tool.name not in SYSTEM_TOOLS for tool in turn.tools):
+        return max(policy.after, policy.with_tools)
+    return policy.after
+
+
+def choose(phrases: Sequence[str], messages: Sequence[Message]) -> str:
+    """The phrase for this turn: in turn, and never the one the caller heard last.
+
+    Stateless: the history that the platform sends back tells both how far we are and what we said.
+    """
+    answers = [message.text for message in messages if message.role == "assistant"]
+    last = answers[-1].lstrip() if answers else ""
+    for step in range(len(phrases)):
+        phrase = phrases[(len(answers) + step) % len(phrases)]
+        if not last.startswith(phrase):
+            return phrase
+    return phrases[0]
+
+
+class Ack:
+    """The words of one listener's turn. `deadline` is when `due` wants to be asked, None for never."""
+
+    __slots__ = ("after", "deadline", "words")
+
+    def __init__(self, words: str, after: float | None) -> None:
+        self.words = words
+        self.after = after if words else None
+        self.deadline: float | None = None
+
+    def begin(self, now: float) -> str:
+        """The turn began: the words of the first chunk, "" if they wait or never come."""
+        if self.after is None:
+            return ""
+        if self.after == 0:
+            return self.words
+        self.deadline = now + self.after
+        return ""
+
+    def due(self, now: float) -> str:
+        """The words to say now, "" if it is not time."""
+        if self.deadline is None or now < self.deadline:
+            return ""
+        self.deadline = None
+        return self.words
+
+    def heard(self, event: Event) -> None:
+        """The agent said something: visible text or a tool call settles the matter, work does not."""
+        if (type(event) is str and not event.isspace() and event) or type(event) is ToolCall:
+            self.deadline = None

@@ -1,0 +1,177 @@
+"""The composition root: the only module that knows agents and surfaces, and joins them by configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from voicegw import __version__, config
+from voicegw.ack import AckPolicy
+from voicegw.agents import python, scripted
+from voicegw.agents.openai import OpenAI
+from voicegw.config import Config
+from voicegw.dialects import DIALECTS
+from voicegw.errors import NotFound, Refused, VoicegwError, WrongMethod
+from voicegw.events import Agent
+from voicegw.guard import Door, Keys, Limits
+from voicegw.journal import Journal
+from voicegw.surfaces import api
+from voicegw.surfaces.entrance import Entrance
+from voicegw.surfaces.http import Chat, Rules, Visit, refusal
+from voicegw.switchboard import Line, Switchboard
+
+COLLECTOR = (50_000, 20, 50)
+"""Thresholds of the garbage collector: with the defaults, its pauses are the tail of our latency."""
+
+
+def create_app(
+    settings: Config,
+    *,
+    shared_metrics: bool = False,
+    tune: bool = False,
+    now: Callable[[], float] = time.monotonic,
+) -> FastAPI:
+    """The gateway as an ASGI application.
+
+    `shared_metrics`: this is one of several workers, whose metrics are summed. `tune`: the process is
+    ours alone, so that the garbage collector may be set up for it. `now` is the clock of all stamps.
+    """
+    server = settings.server
+    switchboard = Switchboard(
+        {name: _line(name, agent, settings) for name, agent in settings.agents.items()},
+        strict=settings.turns.unknown_model == "reject",
+        stop_within=settings.turns.stop_within,
+        now=now,
+    )
+    journal = Journal(log_turns=settings.trace.log, shared=shared_metrics)
+    limits = Limits(
+        settings.limits.concurrent_turns, settings.limits.requests_per_minute, workers=server.workers
+    )
+    app = FastAPI(
+        title="voicegw", version=__version__, redoc_url=None, lifespan=_lifespan(switchboard, settings, tune)
+    )
+    chat = Chat(switchboard, limits, journal, _rules(settings))
+    api.add_routes(app, chat, switchboard, journal)
+    app.add_exception_handler(VoicegwError, _refuse)
+    app.add_exception_handler(HTTPException, _refuse)
+    app.add_exception_handler(Exception, _refuse)
+    door = Door(Keys(settings.door_keys()), hosts=server.hosts, origins=server.origins)
+    app.add_middleware(Entrance, door=door, journal=journal, proxies=server.trusted_proxies)
+    if server.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=server.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id"],
+        )
+    return app
+
+
+def _line(name: str, agent: config.Scripted | config.OpenAI | config.Python, settings: Config) -> Line:
+    """An agent as it is served."""
+    ack = agent.ack
+    return Line(
+        name,
+        _agent(agent, settings),
+        DIALECTS[agent.dialect],
+        AckPolicy(ack.after, ack.with_tools),
+        agent.language,
+        ack.phrases,
+    )
+
+
+def _agent(agent: config.Scripted | config.OpenAI | config.Python, settings: Config) -> Agent:
+    if isinstance(agent, config.Scripted):
+        return scripted.scripted(agent.script, **agent.options)
+    if isinstance(agent, config.Python):
+        return python.load(agent.target, agent.options)
+    return OpenAI(
+        agent.url,
+        key=settings.secret(agent.key_env) if agent.key_env else None,
+        model=agent.model,
+        fields=None if agent.fields is None else frozenset(agent.fields),
+        stream=agent.stream,
+        headers=agent.headers,
+        ssl=ssl.create_default_context(cafile=agent.ca_file) if agent.ca_file else None,
+    )
+
+
+def _rules(settings: Config) -> Rules:
+    limits = settings.limits
+    return Rules(
+        body_bytes=limits.body_bytes,
+        messages=limits.messages,
+        depth=limits.depth,
+        speak_busy=limits.busy == "speak",
+        hold=settings.turns.on_failure == "status",
+        note=settings.trace.comment,
+    )
+
+
+def _lifespan(switchboard: Switchboard, settings: Config, tune: bool) -> Any:
+    """Warm the agents at start; at the end, close what is left."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        agents = [line.agent for line in switchboard.lines.values()]
+        await asyncio.gather(*(agent.warm(None) for agent in agents), return_exceptions=True)
+        if tune:
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*COLLECTOR)
+        leave = Leave(switchboard, settings.server.drain)
+        yield {"drain": leave.drain, "header_bytes": settings.limits.header_bytes}
+        leave.cancel()
+        await switchboard.aclose()
+        await asyncio.gather(*(agent.aclose() for agent in agents), return_exceptions=True)
+
+    return lifespan
+
+
+class Leave:
+    """The gateway's farewell: running turns get `within` seconds, then a sentence and a proper end."""
+
+    def __init__(self, switchboard: Switchboard, within: float) -> None:
+        self.switchboard = switchboard
+        self.within = within
+        self.timer: asyncio.TimerHandle | None = None
+
+    def drain(self) -> None:
+        """Called at shutdown, by every connection that is open."""
+        self.switchboard.drain()
+        if self.timer is None:
+            loop = asyncio.get_running_loop()
+            self.timer = loop.call_later(self.within, self.switchboard.hang_up)
+
+    def cancel(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+def _refuse(request: Request, failure: Exception) -> Response:
+    """Whatever was raised outside the chat endpoint, in the one envelope that clients know."""
+    visit: Visit | None = request.scope.get("voicegw")
+    known = failure if isinstance(failure, VoicegwError) else _translate(request, failure)
+    return refusal(known, visit.id if visit else "")
+
+
+def _translate(request: Request, failure: Exception) -> VoicegwError:
+    if not isinstance(failure, HTTPException):
+        return VoicegwError()
+    if failure.status_code == 404:
+        return NotFound(f"There is no {request.method} {request.url.path} here.")
+    if failure.status_code == 405:
+        return WrongMethod(f"{request.method} is not for this path.")
+    return Refused(str(failure.detail))

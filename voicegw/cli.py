@@ -1,0 +1,196 @@
+"""The command line: serve, check, schema, keys."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from voicegw import __version__
+from voicegw.app import create_app
+from voicegw.config import Config, load, schema
+from voicegw.errors import ConfigError
+from voicegw.guard import new_key
+
+OK, FAILED, MISUSED = 0, 1, 2
+FILE = "VOICEGW_CONFIG"
+SERVER = "VOICEGW_SERVER"
+METRICS = "PROMETHEUS_MULTIPROC_DIR"
+"""How a worker process learns what the command line of its parent said."""
+
+ABOUT = "Put any agent on the phone, with nobody waiting in silence."
+EXAMPLES = """examples:
+  voicegw serve                                 the demo agent on 127.0.0.1:8080, no set-up
+  voicegw serve --config voicegw.toml           your agents
+  voicegw check voicegw.toml                    say what is wrong with a file, start nothing
+  voicegw keys new elevenlabs                   make a key for one platform
+
+exit status: 0 done, 1 failed or something is wrong with the file, 2 wrong use"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("voicegw", description=ABOUT, epilog=EXAMPLES, formatter_class=raw)
+    parser.add_argument("--version", action="version", version=f"voicegw {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    serve = commands.add_parser("serve", help="answer voice platforms", description="Answer voice platforms.")
+    serve.add_argument("--config", metavar="FILE", help="a TOML file; without one, the embedded demo agent")
+    serve.add_argument("--host", metavar="H", help="address to listen on (default: the file's, or 127.0.0.1)")
+    serve.add_argument(
+        "--port", metavar="N", type=int, help="port to listen on (default: the file's, or 8080)"
+    )
+    serve.add_argument("--workers", metavar="N", type=int, help="processes that share the port (default 1)")
+    serve.set_defaults(run=_serve)
+
+    check = commands.add_parser("check", help="check a configuration file", description="Check a file.")
+    check.add_argument("file", metavar="FILE")
+    check.set_defaults(run=_check)
+
+    about = "Print the JSON schema of the configuration file, for editors."
+    commands.add_parser("schema", help="print the file's JSON schema", description=about).set_defaults(
+        run=_schema
+    )
+
+    keys = commands.add_parser("keys", help="make keys", description="Make keys for clients.")
+    make = keys.add_subparsers(metavar="COMMAND", required=True).add_parser("new", help="make a key")
+    make.add_argument("name", metavar="NAME", type=_name, help="whose key it is, such as the platform's name")
+    make.set_defaults(run=_new_key)
+    return parser
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
+        raise argparse.ArgumentTypeError("a name is letters, digits, '-' and '_'")
+    return text
+
+
+def _check(options: argparse.Namespace) -> int:
+    settings = load(options.file)
+    _import_from(settings)
+    create_app(settings)
+    agents = ", ".join(settings.agents)
+    print(f"{options.file}: good. Agents: {agents} (the first is the default one).")
+    return OK
+
+
+def _schema(options: argparse.Namespace) -> int:
+    print(json.dumps(schema(), indent=2))
+    return OK
+
+
+def _new_key(options: argparse.Namespace) -> int:
+    secret, fingerprint = new_key()
+    print(f"Give this to the client; it is shown once and kept nowhere:\n\n  {secret}\n", file=sys.stderr)
+    print(f'[keys.{options.name}]\nhash = "{fingerprint}"')
+    return OK
+
+
+def _serve(options: argparse.Namespace) -> int:
+    names = ("host", "port", "workers")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    settings = load(options.config, server=given)
+    _import_from(settings)
+    _log_to_stderr(settings)
+    print(_greeting(settings), file=sys.stderr, flush=True)
+    if settings.server.workers == 1:
+        uvicorn.Server(_uvicorn(settings, create_app(settings, tune=True))).run()
+        return OK
+    return _serve_many(settings, options.config, given)
+
+
+def _serve_many(settings: Config, file: str | None, given: dict[str, Any]) -> int:
+    """Several workers: each loads the configuration itself; metrics meet in a folder."""
+    with tempfile.TemporaryDirectory(prefix="voicegw-") as folder:
+        os.environ |= {SERVER: json.dumps(given), METRICS: folder, **({FILE: file} if file else {})}
+        unbound = _uvicorn(settings, "voicegw.cli:worker")
+        Multiprocess(unbound, sockets=[unbound.bind_socket()]).run()
+    return OK
+
+
+def worker() -> FastAPI:
+    """The application of one of several workers."""
+    settings = load(os.environ.get(FILE), server=json.loads(os.environ[SERVER]))
+    _import_from(settings)
+    _log_to_stderr(settings)
+    return create_app(settings, shared_metrics=True, tune=True)
+
+
+def _uvicorn(settings: Config, app: FastAPI | str) -> uvicorn.Config:
+    server = settings.server
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, str),
+        host=server.host,
+        port=server.port,
+        workers=server.workers,
+        loop="uvloop",
+        http="voicegw.surfaces.protocol:VoiceProtocol",
+        ws="websockets-sansio",
+        lifespan="on",
+        access_log=False,  # paths may hold secrets; turns are logged by the journal
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(server.drain) + 5,
+        ssl_certfile=server.tls_cert,
+        ssl_keyfile=server.tls_key,
+    )
+
+
+def _log_to_stderr(settings: Config) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+
+
+def _import_from(settings: Config) -> None:
+    """Agents of kind "python" are found beside the configuration file, and in the working directory."""
+    for folder in (os.getcwd(), str(settings.folder.resolve())):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+
+
+def _greeting(settings: Config) -> str:
+    """What the operator should know at start, and one line to try."""
+    server = settings.server
+    scheme = "http" if server.tls_cert is None else "https"
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(server.host, server.host)
+    url = f"{scheme}://{host}:{server.port}/v1/chat/completions"
+    key = " -H 'authorization: Bearer YOUR_KEY'" if settings.keys else ""
+    body = '{"stream": true, "messages": [{"role": "user", "content": "Hello! When are you open?"}]}'
+    lines = [
+        f"voicegw {__version__} answers at {url}",
+        f"agents: {', '.join(settings.agents)}" + ("" if settings.keys else "; no keys: this machine only"),
+    ]
+    if server.workers > 1:
+        lines.append(
+            f"{server.workers} workers: limits are divided among them, metrics are summed, and each has its "
+            "own connections to the agents"
+        )
+    lines.append(f"try it:\n\n  curl -N {url}{key} -H 'content-type: application/json' -d '{body}'\n")
+    return "\n".join(lines)

@@ -1,0 +1,95 @@
+"""The journal: every turn and every refusal, as one JSON log line and as Prometheus metrics.
+
+Metric names follow the OpenTelemetry conventions for generative AI where they have one: towards the
+platform we are a server, towards the agent a client, and our overhead is their difference.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import orjson
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition, multiprocess
+
+from voicegw.errors import VoicegwError
+from voicegw.run import Run
+from voicegw.trace import Stamps, line
+
+BUCKETS = (
+    *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0),
+)
+"""Seconds. Fine below 10 ms, where our own share lies."""
+
+log = logging.getLogger("voicegw.turns")
+
+
+class Journal:
+    """Writes down what happened. `shared`: several workers, whose metrics are summed when read."""
+
+    def __init__(self, *, log_turns: bool = True, shared: bool = False) -> None:
+        self.log_turns = log_turns
+        self.shared = shared
+        self.registry = CollectorRegistry()
+        self.turns = Counter("voicegw_turns", "Turns ended.", ["agent", "outcome"], registry=self.registry)
+        self.refusals = Counter("voicegw_refusals", "Requests refused.", ["status"], registry=self.registry)
+        self.running = Gauge(
+            "voicegw_turns_running", "Turns now.", registry=self.registry, multiprocess_mode="livesum"
+        )
+        self.first_chunk = self._seconds("voicegw_first_chunk", "Request complete to first chunk.")
+        self.ack = self._seconds("voicegw_ack", "Request complete to the first words of an acknowledgement.")
+        self.answer = self._seconds(
+            "gen_ai_server_time_to_first_token", "Request complete to the agent's own first token, sent."
+        )
+        self.agent = self._seconds(
+            "gen_ai_client_operation_time_to_first_chunk", "Agent asked to its first token, received."
+        )
+        self.total = self._seconds("gen_ai_server_request_duration", "Request complete to end of stream.")
+        self.gap = self._seconds("voicegw_longest_gap", "The longest silence of a turn.")
+        self.stop = self._seconds("voicegw_stop", "Cancellation to the agent's generator closed.")
+
+    def _seconds(self, name: str, text: str) -> Histogram:
+        return Histogram(f"{name}_seconds", text, ["agent"], registry=self.registry, buckets=BUCKETS)
+
+    def turn(self, run: Run, stamps: Stamps, agent: str, request: str) -> None:
+        """A turn is over for its listener, and the agent is closed (or was waited for long enough)."""
+        stamps.cancelled, stamps.stopped = run.cancelled, run.stopped
+        outcome = _outcome(run, stamps)
+        self.turns.labels(agent, outcome).inc()
+        spans = (
+            (self.first_chunk, stamps.after(stamps.first)),
+            (self.ack, stamps.after(stamps.ack)),
+            (self.answer, stamps.after(stamps.answer)),
+            (self.agent, None if run.first is None or run.asked is None else run.first - run.asked),
+            (self.total, stamps.after(stamps.ended)),
+            (self.gap, stamps.gap),
+            (self.stop, stamps.stop),
+        )
+        for histogram, seconds in spans:
+            if seconds is not None:
+                histogram.labels(agent).observe(seconds)
+        if self.log_turns:
+            failure = run.record.failure
+            facts = {"turn": run.turn.id, "request": request, "agent": agent, "key": run.turn.tenant}
+            error = None if failure is None else type(failure).__name__
+            log.info(orjson.dumps(line(stamps, **facts, outcome=outcome, error=error)).decode())
+
+    def refusal(self, failure: VoicegwError, request: str, client: str) -> None:
+        """A request was turned away."""
+        self.refusals.labels(str(failure.status)).inc()
+        facts = {"event": "refusal", "status": failure.status, "error": type(failure).__name__}
+        log.info(orjson.dumps({**facts, "request": request, "client": client}).decode())
+
+    def render(self) -> tuple[bytes, str]:
+        """All metrics for Prometheus, and their content type."""
+        registry = self.registry
+        if self.shared:
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return exposition.generate_latest(registry), exposition.CONTENT_TYPE_PLAIN_0_0_4
+
+
+def _outcome(run: Run, stamps: Stamps) -> str:
+    if run.record.failure is not None:
+        return "failed"
+    return "answered" if stamps.ended is not None else "cancelled"

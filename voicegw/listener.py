@@ -1,0 +1,144 @@
+"""A listener follows a run for one request or socket and weaves our own words into it.
+
+Pure: `take(now)` answers with every byte that is due by now, and `deadline` says when to ask again
+though nothing happened. Its place is an index into the run's record, so a reader that pauses needs no
+queue: whoever writes simply asks later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from voicegw.ack import Ack
+from voicegw.errors import VoicegwError
+from voicegw.events import Event, Finish, ToolCall, Usage
+from voicegw.trace import Stamps, comment
+
+KEEP = 4.0
+"""The longest silence on the wire, in seconds: the strictest client gives up after 5."""
+
+
+@dataclass(slots=True)
+class Record:
+    """What a run produced so far. The run appends, listeners read; `over` is set last."""
+
+    events: list[Event] = field(default_factory=list)
+    failure: VoicegwError | None = None
+    over: bool = False
+
+
+class Codec(Protocol):
+    """One platform's wire: our words in, bytes out. `idle` is what keeps a silent stream alive."""
+
+    @property
+    def idle(self) -> bytes: ...
+    def begin(self, words: str) -> bytes: ...
+    def text(self, delta: str) -> bytes: ...
+    def call(self, call: ToolCall) -> bytes: ...
+    def end(self, reason: str, usage: Usage | None, note: str = "") -> bytes: ...
+
+
+class Listener:
+    """One reader of one record. `apology` turns a failure into the sentence its caller hears."""
+
+    def __init__(
+        self,
+        record: Record,
+        codec: Codec,
+        ack: Ack,
+        stamps: Stamps,
+        apology: Callable[[VoicegwError], str],
+        *,
+        note: bool = False,
+    ) -> None:
+        self.record = record
+        self.codec = codec
+        self.ack = ack
+        self.stamps = stamps
+        self.apology = apology
+        self.note = note
+        self.place = 0
+        self.last = stamps.accepted
+        self.glue = ""
+        self.calls = 0
+        self.usage: Usage | None = None
+        self.reason = "stop"
+        self.done = False
+
+    @property
+    def deadline(self) -> float:
+        """When `take` wants to be asked although nothing happened."""
+        alive = self.last + KEEP
+        return alive if self.ack.deadline is None else min(alive, self.ack.deadline)
+
+    def begin(self, now: float) -> bytes:
+        """The first chunk, which leaves before the agent is even asked."""
+        self.stamps.first = self.last = now
+        return self.codec.begin(self._words(self.ack.begin(now), now))
+
+    def take(self, now: float) -> bytes:
+        """Every byte that is due by now; sets `done` with the last of them."""
+        record = self.record
+        out = [self._encode(event, now) for event in record.events[self.place :]]
+        self.place += len(out)
+        if words := self.ack.due(now):
+            out.append(self.codec.text(self._words(words, now)))
+        if record.over and not self.done:
+            out.append(self._end(now))
+        data = b"".join(out)
+        if not data and now >= self.last + KEEP:
+            data = self.codec.idle
+        if data:
+            self.last = now
+        return data
+
+    def _words(self, words: str, now: float) -> str:
+        """Note that our own words go out now."""
+        if words:
+            self.stamps.ack = now
+            self.stamps.speak(now)
+            self.glue = words
+        return words
+
+    def _encode(self, event: Event, now: float) -> bytes:
+        if type(event) is str:
+            return self._text(event, now)
+        if type(event) is ToolCall:
+            self.ack.heard(event)
+            self.calls += 1
+            return self.codec.call(event)
+        if type(event) is Usage:
+            self.usage = event
+        elif type(event) is Finish:
+            self.reason = event.reason
+        return b""
+
+    def _text(self, delta: str, now: float) -> bytes:
+        stamps = self.stamps
+        if stamps.answer is None:
+            if stamps.ack is not None:
+                delta = delta.lstrip()  # our words end in a space already
+            if not delta or delta.isspace():
+                return self.codec.text(delta) if delta else b""
+            self.ack.heard(delta)
+            stamps.answer = now
+        elif not delta:
+            return b""
+        stamps.speak(now)
+        stamps.deltas += 1
+        self.glue = delta
+        return self.codec.text(delta)
+
+    def _end(self, now: float) -> bytes:
+        """The well-formed end, whatever happened: a failure after the first byte is a sentence."""
+        self.done = True
+        sorry = b""
+        if self.record.failure is not None and not self.calls:
+            joint = "" if not self.glue or self.glue[-1].isspace() else " "
+            sorry = self.codec.text(joint + self.apology(self.record.failure))
+            self.stamps.speak(now)
+        self.stamps.close(now)
+        reason = "tool_calls" if self.calls and self.reason == "stop" else self.reason
+        return sorry + self.codec.end(reason, self.usage, comment(self.stamps) if self.note else "")

@@ -1,0 +1,100 @@
+"""The routes: chat completions under every path that users paste, models, health and metrics."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from voicegw.errors import Draining, UnknownModel
+from voicegw.journal import Journal
+from voicegw.surfaces.http import Chat, Visit
+from voicegw.surfaces.openapi import CHAT_OPERATION
+from voicegw.switchboard import Switchboard
+from voicegw.wire import chat as wire
+from voicegw.wire.json import dumps
+
+SUFFIX = "/chat/completions"
+CHAT_PATHS = tuple(
+    prefix + suffix + slash
+    for prefix, suffix, slash in product(
+        ("/v1", "", "/v1/v1"), (SUFFIX, 2 * SUFFIX, f"{SUFFIX}/v1{SUFFIX}"), ("", "/")
+    )
+)
+"""Clients append the suffix to a base URL that may hold it already, or `/v1` to one that ends in it."""
+
+
+def add_routes(app: FastAPI, chat: Chat, switchboard: Switchboard, journal: Journal) -> None:
+    """All routes of the HTTP surface."""
+    for path in CHAT_PATHS:
+        app.router.routes.append(Route(path, chat, name="chat_completions"))
+    for prefix in ("/v1", ""):
+        _add_models(app, prefix, switchboard)
+    _add_health(app, switchboard, journal)
+    _document(app)
+
+
+def _add_models(app: FastAPI, prefix: str, switchboard: Switchboard) -> None:
+    shown = prefix == "/v1"
+
+    @app.api_route(
+        f"{prefix}/models", methods=["GET", "HEAD"], include_in_schema=shown, operation_id=f"list{prefix}"
+    )
+    async def list_models(request: Request) -> Response:
+        """The agents that the key may use, as models."""
+        visit: Visit = request.scope["voicegw"]
+        return _json(wire.models(switchboard.visible(visit.key)), visit)
+
+    @app.api_route(
+        prefix + "/models/{id:path}",
+        methods=["GET", "HEAD"],
+        include_in_schema=shown,
+        operation_id=f"get{prefix}",
+    )
+    async def get_model(id: str, request: Request) -> Response:
+        """One agent as a model."""
+        visit: Visit = request.scope["voicegw"]
+        if id not in switchboard.visible(visit.key):
+            raise UnknownModel(
+                f"The model '{id}' does not exist or you do not have access to it.", param="model"
+            )
+        return _json(wire.model(id), visit)
+
+
+def _add_health(app: FastAPI, switchboard: Switchboard, journal: Journal) -> None:
+    @app.get("/healthz")
+    async def alive(request: Request) -> Response:
+        """The process is alive."""
+        return _json({"status": "ok"}, request.scope["voicegw"])
+
+    @app.get("/readyz")
+    async def ready(request: Request) -> Response:
+        """The gateway takes turns; 503 while it shuts down."""
+        if switchboard.draining:
+            raise Draining("The gateway is shutting down.", after=1.0)
+        return _json({"status": "ready"}, request.scope["voicegw"])
+
+    @app.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        """Prometheus metrics of all workers."""
+        body, media_type = journal.render()
+        return Response(body, media_type=media_type)
+
+
+def _json(value: dict[str, Any], visit: Visit) -> Response:
+    return Response(dumps(value), headers={"x-request-id": visit.id}, media_type="application/json")
+
+
+def _document(app: FastAPI) -> None:
+    """Describe the chat endpoint, which FastAPI cannot see, in the OpenAPI document."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        document["paths"].setdefault(CHAT_PATHS[0], {"post": CHAT_OPERATION})
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

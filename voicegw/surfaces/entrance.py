@@ -1,0 +1,52 @@
+"""The entrance: every request passes here first, as pure ASGI, without a wrapper around `send`."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Collection
+from itertools import count
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from voicegw.errors import VoicegwError
+from voicegw.guard import ANONYMOUS, Door, Network, client_address
+from voicegw.journal import Journal
+from voicegw.surfaces.http import Visit, refusal
+
+OPEN = frozenset({"/healthz", "/readyz"})
+"""Paths that tell nothing and need no key: load balancers have none."""
+REQUEST_ID = re.compile(rb"[!-~]{1,128}")
+
+
+class Entrance:
+    """Gives each request its id and its key, or refuses it. What is inside finds a `Visit` in the scope."""
+
+    def __init__(self, app: ASGIApp, door: Door, journal: Journal, proxies: Collection[Network]) -> None:
+        self.app = app
+        self.door = door
+        self.journal = journal
+        self.proxies = proxies
+        prefix = secrets.token_hex(6)
+        self._ids = (f"req_{prefix}{number:06x}" for number in count(1))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        request = self._request_id(scope)
+        client = client_address((scope.get("client") or ("",))[0], scope["headers"], self.proxies)
+        try:
+            free = scope["path"] in OPEN or scope["method"] == "OPTIONS"
+            key = ANONYMOUS if free else self.door.admit(scope["headers"])
+        except VoicegwError as failure:
+            self.journal.refusal(failure, request, client)
+            return await refusal(failure, request)(scope, receive, send)
+        scope["voicegw"] = Visit(key, request, client)
+        await self.app(scope, receive, send)
+
+    def _request_id(self, scope: Scope) -> str:
+        """The client's own id if it is a sane one, else a new one."""
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+                return str(value.decode("ascii"))
+        return next(self._ids)

@@ -1,0 +1,282 @@
+"""Chat completions over HTTP: one request, one turn, one answer, streamed or whole."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from voicegw.dialects import DIALECTS, Dialect
+from voicegw.errors import Busy, Refused, TooLarge, VoicegwError, WrongMethod
+from voicegw.events import Finish, ToolCall, Turn, Usage
+from voicegw.guard import Key, Limits
+from voicegw.journal import Journal
+from voicegw.listener import Listener
+from voicegw.run import Run
+from voicegw.surfaces.stream import Stream
+from voicegw.switchboard import Line, Switchboard
+from voicegw.trace import Stamps
+from voicegw.wire import ask, chat
+
+METHODS = "GET, HEAD, OPTIONS, POST"
+STREAM_HEADERS = {"cache-control": "no-cache", "content-type": "text/event-stream; charset=utf-8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Who is at the door: the key that was shown, the id of the request, the client's address."""
+
+    key: Key
+    id: str
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How this surface treats requests.
+
+    `speak_busy`: too many turns are answered 200 with a sentence instead of 429. `hold`: not a byte
+    leaves before the agent's first event, so that its failure can be a status. `note`: a comment with
+    the turn's timing ends each stream.
+    """
+
+    body_bytes: int = 1_048_576
+    messages: int = 2000
+    depth: int = 100
+    speak_busy: bool = False
+    hold: bool = False
+    note: bool = False
+
+
+def refusal(failure: VoicegwError, request: str) -> Response:
+    """A failure before the first byte, as OpenAI's error envelope."""
+    headers = {"x-request-id": request}
+    after = failure.after if isinstance(failure, Refused) else None
+    if after is not None:
+        headers |= {
+            "retry-after": str(max(1, round(after + 0.499))),
+            "retry-after-ms": str(round(after * 1000)),
+        }
+    if not failure.retry:
+        headers["x-should-retry"] = "false"
+    if failure.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if failure.status == 405:
+        headers["allow"] = METHODS
+    return Response(chat.error(failure), failure.status, headers, "application/json")
+
+
+class Chat:
+    """The endpoint, as a bare ASGI application: the hot path has no request object."""
+
+    def __init__(self, switchboard: Switchboard, limits: Limits, journal: Journal, rules: Rules) -> None:
+        self.switchboard = switchboard
+        self.limits = limits
+        self.journal = journal
+        self.rules = rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit: Visit = scope["voicegw"]
+        try:
+            response = await self._respond(scope, receive, visit)
+        except VoicegwError as failure:
+            self.journal.refusal(failure, visit.id, visit.client)
+            response = refusal(failure, visit.id)
+        await response(scope, receive, send)
+
+    async def _respond(self, scope: Scope, receive: Receive, visit: Visit) -> Response:
+        """Everything refusable is refused here, before the first byte."""
+        if scope["method"] in ("HEAD", "OPTIONS"):
+            return Response(status_code=204, headers={"allow": METHODS, "x-request-id": visit.id})
+        if scope["method"] != "POST":
+            raise WrongMethod("Use POST.")
+        body = await read_body(scope, receive, self.rules.body_bytes)
+        now = self.switchboard.now()
+        asked = ask.parse(body, messages=self.rules.messages, depth=self.rules.depth)
+        order = Order(visit, asked, self.switchboard.line(asked.model, visit.key), Stamps(now))
+        try:
+            self.limits.begin(visit.key, now)
+        except Busy as busy:
+            if not self.rules.speak_busy:
+                raise
+            self.journal.refusal(busy, visit.id, visit.client)
+            return order.sentence(order.line.words(order.language).busy)
+        try:
+            run = self.switchboard.begin(order.line, order.turn(self.switchboard.id()))
+        except VoicegwError:
+            self.limits.end()
+            raise
+        self.journal.running.inc()
+        return await self._answer(order, run, receive)
+
+    async def _answer(self, order: Order, run: Run, receive: Receive) -> Response:
+        stream = order.ask.stream
+        if stream and not self.rules.hold:
+            return self._stream(order, run)
+        try:
+            await until(run, lambda: run.record.over or (stream and run.spoke), self.switchboard, receive)
+        except BaseException:
+            self._ended(order, run)
+            raise
+        if stream and run.spoke:
+            return self._stream(order, run)
+        order.stamps.answer = run.first
+        if run.cancelled is None:
+            order.stamps.close(run.now())
+        self._ended(order, run)
+        if run.record.failure is not None:
+            raise run.record.failure
+        return order.whole(run)
+
+    def _stream(self, order: Order, run: Run) -> Stream:
+        listener = order.listener(run, note=self.rules.note)
+
+        def ended(stream: Stream) -> None:
+            self.switchboard.leave(run, stream)
+            self._ended(order, run)
+
+        return Stream(run, listener, ended, {**STREAM_HEADERS, "x-request-id": order.visit.id})
+
+    def _ended(self, order: Order, run: Run) -> None:
+        """The client has its answer or is gone: make room, and write the turn down once the agent closed."""
+        self.limits.end()
+        self.journal.running.dec()
+        run.when_closed(
+            lambda: self.journal.turn(run, order.stamps, order.line.name, order.visit.id),
+            self.switchboard.stop_within,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One accepted request: who asks what of which line."""
+
+    visit: Visit
+    ask: ask.Ask
+    line: Line
+    stamps: Stamps
+
+    @property
+    def dialect(self) -> Dialect:
+        name = self.visit.key.dialect
+        return self.line.dialect if name is None else DIALECTS[name]
+
+    @property
+    def language(self) -> str:
+        return self.ask.language or self.line.language
+
+    @property
+    def model(self) -> str:
+        return self.ask.model or self.line.name
+
+    def turn(self, id: str) -> Turn:
+        return Turn(
+            id=id,
+            messages=self.ask.messages,
+            model=self.ask.model,
+            tenant=self.visit.key.name,
+            language=self.language,
+            tools=self.ask.tools,
+            tool_choice=self.ask.tool_choice,
+            options=self.ask.options,
+            extra=self.ask.extra,
+        )
+
+    def chunks(self, id: str) -> chat.Chunks:
+        return chat.Chunks(f"chatcmpl-{id}", self.model, int(time.time()), usage=self.ask.wants_usage)
+
+    def listener(self, run: Run, *, note: bool) -> Listener:
+        words = self.line.words(self.language)
+        return Listener(
+            run.record,
+            self.chunks(run.turn.id),
+            self.line.acknowledgement(run.turn, self.dialect, quiet=self.ask.structured),
+            self.stamps,
+            lambda failure: str(getattr(words, failure.spoken)),
+            note=note,
+        )
+
+    def whole(self, run: Run) -> Response:
+        """The answer to a request without `stream`. Our own words are no part of it."""
+        events = run.record.events
+        calls = [event for event in events if type(event) is ToolCall]
+        reason = next((event.reason for event in events if type(event) is Finish), "stop")
+        if calls and reason == "stop":
+            reason = "tool_calls"
+        usage = next((event for event in events if type(event) is Usage), None)
+        text = "".join(event for event in events if type(event) is str)
+        return self._json(run.turn.id, text, calls, reason, usage)
+
+    def sentence(self, text: str) -> Response:
+        """A spoken line of ours instead of an answer, in the form that was asked for."""
+        if not self.ask.stream:
+            return self._json(self.visit.id, text, [], "stop", None)
+        chunks = self.chunks(self.visit.id)
+        body = chunks.begin(text) + chunks.end("stop", None)
+        return Response(body, headers={**STREAM_HEADERS, "x-request-id": self.visit.id})
+
+    def _json(self, id: str, text: str, calls: list[ToolCall], reason: str, usage: Usage | None) -> Response:
+        body = chat.whole(f"chatcmpl-{id}", self.model, int(time.time()), text, calls, reason, usage)
+        return Response(body, headers={"x-request-id": self.visit.id}, media_type="application/json")
+
+
+async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
+    """The whole body, or `TooLarge` as soon as it is known to be."""
+    too_large = TooLarge(f"The request body is larger than {most} bytes.")
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > most:
+            raise too_large
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message: Message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Refused("The client hung up before its request was complete.")
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > most:
+            raise too_large
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+class Watch:
+    """A follower that waits for one thing to be true of a run, or for the client to hang up."""
+
+    def __init__(self, run: Run, enough: Callable[[], bool]) -> None:
+        self.enough = enough
+        self.future: asyncio.Future[None] = run.loop.create_future()
+
+    def wake(self) -> None:
+        if self.enough():
+            self.stop()
+
+    def stop(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+    async def listen(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.stop()
+
+
+async def until(run: Run, enough: Callable[[], bool], switchboard: Switchboard, receive: Receive) -> None:
+    """Start a run and wait until there is enough of it; a client that hangs up before cancels it."""
+    watch = Watch(run, enough)
+    run.followers.append(watch)
+    ear = run.loop.create_task(watch.listen(receive))
+    run.start()
+    try:
+        await watch.future
+    finally:
+        ear.cancel()
+        if enough():
+            run.followers.remove(watch)
+        else:
+            switchboard.leave(run, watch)

@@ -1,0 +1,129 @@
+"""One streamed answer: a listener's bytes on their way to one client.
+
+A lean subclass of sse-starlette's response. It keeps that library's contract (an event stream of ready
+bytes, its headers, no ping, no `id:` or `retry:` lines) and leaves out its task group: the stream is
+woken by the run in the same loop turn in which the agent spoke, by one lazily re-armed timer, and by a
+client that hangs up. Shutdown is the switchboard's business, not the library's watcher's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from sse_starlette import EventSourceResponse
+from starlette.types import Receive, Scope, Send
+
+from voicegw.listener import Listener
+from voicegw.run import Run
+from voicegw.surfaces.protocol import Wire
+
+
+class Stream(EventSourceResponse):
+    """Streams `listener` while `run` goes on; `on_end` is called once when the client has all or is gone."""
+
+    def __init__(
+        self, run: Run, listener: Listener, on_end: Callable[[Stream], None], headers: dict[str, str]
+    ) -> None:
+        super().__init__(self._nothing(), headers=headers, ping=0, sep="\n", send_timeout=None)
+        self.run = run
+        self.listener = listener
+        self.on_end = on_end
+        self.loop = run.loop
+        self.gone = False
+        self.wire: Wire | None = None
+        self._flushing = False
+        self._nap: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @staticmethod
+    async def _nothing() -> AsyncIterator[bytes]:
+        """The parent wants an iterator; ours are pushed."""
+        return
+        yield b""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        run = self.run
+        run.followers.append(self)
+        ear: asyncio.Task[None] | None = None
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await self._send(send, self.listener.begin(run.now()))
+            wire: Wire | None = scope.get("extensions", {}).get("voicegw.wire")
+            if wire is not None and wire.open:
+                self.wire = wire
+                wire.join(self)
+            else:
+                ear = self.loop.create_task(self._listen(receive))
+            run.start()
+            await self._follow(send)
+        finally:
+            if ear is not None:
+                ear.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+            if self.wire is not None:
+                self.wire.join(None)
+            self.on_end(self)
+
+    async def _follow(self, send: Send) -> None:
+        """Send what the listener has, and sleep until there is more, up to its end or the client's."""
+        listener = self.listener
+        while not self.gone:
+            data = listener.take(self.run.now())
+            if data:
+                await self._send(send, data)
+            if listener.done:
+                return
+            if not data:
+                self._nap = self.loop.create_future()
+                self._arm()
+                await self._nap
+
+    async def _send(self, send: Send, data: bytes) -> None:
+        """The last bytes and the end of the body leave in one breath."""
+        await send({"type": "http.response.body", "body": data, "more_body": not self.listener.done})
+
+    def wake(self) -> None:
+        """The record grew, the timer rang, or the client reads on. What comes together shares a write."""
+        if self.wire is None:
+            self._rouse()
+        elif not self._flushing:
+            self._flushing = True
+            self.loop.call_soon(self._flush)
+
+    def hang_up(self) -> None:
+        """The client is gone."""
+        self.gone = True
+        self._rouse()
+
+    def _flush(self) -> None:
+        """Write past the sleeping request task; when that is awake it writes itself, in order."""
+        self._flushing = False
+        if self._nap is None or self._nap.done() or self.wire is None or self.wire.paused:
+            return
+        if self.listener.record.over:
+            return self._rouse()  # head and end belong to the server
+        if data := self.listener.take(self.run.now()):
+            self.wire.write(data)
+
+    def _rouse(self) -> None:
+        if self._nap is not None and not self._nap.done():
+            self._nap.set_result(None)
+
+    def _arm(self) -> None:
+        """One timer at a time; a deadline that moved on is noticed when the old one rings."""
+        if self._timer is None:
+            self._timer = self.loop.call_at(self.listener.deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self.run.now() >= self.listener.deadline:
+            self.wake()
+        self._arm()
+
+    async def _listen(self, receive: Receive) -> None:
+        """Without a wire, the only way to hear of a hang-up is to wait for it."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.hang_up()

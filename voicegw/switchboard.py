@@ -1,0 +1,127 @@
+"""The switchboard: which agent answers, and every run that is alive.
+
+It owns the runs: a run starts here, is left here by those who listened, and stays here until its
+agent's generator is closed, however long that takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from voicegw.ack import Ack, AckPolicy, choose, wait
+from voicegw.dialects import Dialect
+from voicegw.errors import Draining, UnknownModel, VoicegwError
+from voicegw.events import Agent, Turn
+from voicegw.guard import Key
+from voicegw.phrases import Phrases, phrases
+from voicegw.run import Follower, Run
+
+log = logging.getLogger("voicegw.run")
+
+
+class Closing(VoicegwError):
+    """The gateway shuts down in the middle of a turn."""
+
+    spoken = "closing"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An agent as callers reach it: its manners, and the words that are said on its behalf."""
+
+    name: str
+    agent: Agent
+    dialect: Dialect
+    ack: AckPolicy = field(default_factory=AckPolicy)
+    language: str = "en"
+    phrases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def words(self, language: str) -> Phrases:
+        return phrases(language, self.phrases)
+
+    def acknowledgement(self, turn: Turn, dialect: Dialect, *, quiet: bool) -> Ack:
+        """What to say while the agent is silent in this turn, and when; nothing if `quiet`."""
+        after = wait(self.ack, turn)
+        if quiet or after is None or not dialect.words:
+            return Ack("", None)
+        words = self.words(turn.language)
+        return Ack(dialect.close(choose(words.ack, turn.messages), words.stop), after)
+
+
+class Switchboard:
+    """All lines and all live runs. `now` is the clock of every stamp, in seconds."""
+
+    def __init__(
+        self,
+        lines: Mapping[str, Line],
+        *,
+        strict: bool = False,
+        stop_within: float = 0.25,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.lines = lines
+        self.strict = strict
+        self.stop_within = stop_within
+        self.now = now
+        self.runs: set[Run] = set()
+        self.draining = False
+        self._ids = secrets.token_hex(6)
+        self._count = 0
+
+    def id(self) -> str:
+        """A new id, unique among all workers: a random prefix and a counter."""
+        self._count += 1
+        return f"{self._ids}{self._count:06x}"
+
+    def visible(self, key: Key) -> list[str]:
+        """The names of the lines that a key may use, the default one first."""
+        return [name for name in self.lines if key.models is None or name in key.models]
+
+    def line(self, model: str, key: Key) -> Line:
+        """The line for a requested model. Unknown names reach the key's default line, unless strict."""
+        names = self.visible(key)
+        if model in names:
+            return self.lines[model]
+        if not names or (model and self.strict) or model in self.lines:
+            raise UnknownModel(
+                f"The model '{model}' does not exist or you do not have access to it.", param="model"
+            )
+        return self.lines[names[0]]
+
+    def begin(self, line: Line, turn: Turn) -> Run:
+        """A run for this turn, owned from now on; it starts when its listener's first chunk is out."""
+        if self.draining:
+            raise Draining("The gateway is shutting down.", after=1.0)
+        run = Run(line.agent, turn, self.runs.discard, now=self.now)
+        self.runs.add(run)
+        return run
+
+    def leave(self, run: Run, follower: Follower) -> None:
+        """A listener is gone; the last one takes the run with it."""
+        run.followers.remove(follower)
+        if not run.followers and not run.record.over:
+            run.cancel()
+
+    def drain(self) -> None:
+        """No new turns from now on; running ones may finish."""
+        self.draining = True
+
+    def hang_up(self) -> None:
+        """End every running turn with a spoken word of farewell."""
+        for run in tuple(self.runs):
+            run.fail(Closing())
+
+    async def aclose(self) -> None:
+        """Cancel what still runs and wait for the agents to close, as long as `stop_within`."""
+        self.drain()
+        self.hang_up()
+        tasks = [run.task for run in self.runs if run.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self.stop_within)
+        for run in self.runs:
+            log.warning("turn %s: the agent did not close in time", run.turn.id)

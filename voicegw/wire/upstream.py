@@ -1,0 +1,268 @@
+"""The chat-completions protocol seen by its client: a turn becomes a request, chunks become events.
+
+Lenient in what it reads, because many servers speak this protocol with an accent: a missing
+`finish_reason`, `index`, id or `[DONE]`, errors as text, tool calls whole or in pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentTimeout
+from voicegw.events import Event, Finish, Message, Reason, Tool, ToolCall, Turn, Usage
+from voicegw.wire.sse import Sse
+
+OURS = frozenset({"model", "messages", "stream", "stream_options", "tools", "tool_choice", "n"})
+"""Fields that no option may set: a call has one answer, and we say how it comes."""
+
+REASONS: Mapping[str, Reason] = {
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+WORDS = 300
+
+
+def request(
+    turn: Turn, *, model: str | None = None, fields: frozenset[str] | None = None, stream: bool = True
+) -> dict[str, Any]:
+    """The body that asks for an answer to `turn`, by the turn's own model unless one is named.
+
+    `fields` lists what the server knows beyond `model`, `messages` and `stream`; None means everything.
+    """
+    body: dict[str, Any] = {
+        "model": turn.model if model is None else model,
+        "messages": [_message(message) for message in turn.messages],
+        "stream": stream,
+    }
+    more: dict[str, Any] = {name: value for name, value in turn.options.items() if name not in OURS}
+    if stream:
+        more["stream_options"] = {"include_usage": True}
+    if turn.tools and (fields is None or "tools" in fields):
+        more["tools"] = [_tool(tool) for tool in turn.tools]
+        if turn.tool_choice is not None:
+            more["tool_choice"] = turn.tool_choice
+    body.update((name, value) for name, value in more.items() if fields is None or name in fields)
+    return body
+
+
+def _message(message: Message) -> dict[str, Any]:
+    written: dict[str, Any] = {"role": message.role, "content": message.text}
+    if message.parts:
+        written["content"] = [dict(part) for part in message.parts]
+    if message.tool_calls:
+        written["content"] = written["content"] or None
+        written["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        written["tool_call_id"] = message.tool_call_id
+    if message.name is not None:
+        written["name"] = message.name
+    return written
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name, "parameters": dict(tool.parameters)}
+    if tool.description:
+        function["description"] = tool.description
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
+
+
+class Decoder:
+    """Turns the chunks of one streamed answer into events.
+
+    `done` says that the stream is over (`[DONE]` came), `complete` that nothing is missing even if the
+    connection breaks now. `ids` begins the ids of tool calls that came without one. Anything that cannot
+    be understood raises `AgentGarbled`, an error that the server reports an `AgentError`.
+    """
+
+    __slots__ = ("_call", "_called", "_ids", "_reason", "_usage", "done")
+
+    def __init__(self, ids: str = "call") -> None:
+        self._ids = ids
+        self.done = False
+        self._call: _Call | None = None
+        self._called = 0
+        self._reason: Reason | None = None
+        self._usage: Usage | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.done or self._reason is not None
+
+    def feed(self, sse: Sse) -> list[Event]:
+        """What one server-sent event says: text at once, a tool call when whole, the rest at the end."""
+        name, data = sse
+        if name == "error":
+            raise failure(data)
+        if self.done or name not in ("", "message") or not data:
+            return []
+        if data == b"[DONE]":
+            self.done = True
+            return []
+        return self._read(_json(data))
+
+    def end(self) -> list[Event]:
+        """What is left when the stream is over: a tool call, the usage, and why it stopped if it said so."""
+        events: list[Event] = []
+        self._close_call(events)
+        if self._usage is not None:
+            events.append(self._usage)
+        if self._reason is not None:
+            events.append(Finish(self._true_reason(self._reason)))
+        return events
+
+    def _true_reason(self, reason: Reason) -> Reason:
+        """Some say "stop" after tool calls (a forced tool does), some "tool_calls" after none."""
+        if reason in ("stop", "tool_calls"):
+            return "tool_calls" if self._called else "stop"
+        return reason
+
+    def _read(self, chunk: dict[str, Any]) -> list[Event]:
+        events: list[Event] = []
+        try:
+            if error := chunk.get("error"):
+                raise _failed(error)
+            if choices := chunk.get("choices"):
+                self._choice(choices[0], events)
+            if usage := chunk.get("usage"):
+                self._usage = _usage(usage)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise AgentGarbled(f"a chunk of an unknown shape: {error!r}") from error
+        return events
+
+    def _choice(self, choice: dict[str, Any], events: list[Event]) -> None:
+        if delta := choice.get("delta"):
+            if text := delta.get("content") or delta.get("refusal"):
+                events.append(text if type(text) is str else _joined(text))
+            if fragments := delta.get("tool_calls"):
+                for fragment in fragments:
+                    self._gather(fragment, events)
+            if function := delta.get("function_call"):
+                self._gather({"index": 0, "function": function}, events)
+        if reason := choice.get("finish_reason"):
+            self._close_call(events)
+            self._reason = REASONS.get(reason, "stop")
+
+    def _gather(self, fragment: dict[str, Any], events: list[Event]) -> None:
+        function = fragment.get("function") or {}
+        index, id, name = fragment.get("index"), fragment.get("id") or "", function.get("name") or ""
+        if self._call is None or self._call.ends_before(index, id, name):
+            self._close_call(events)
+            self._call = _Call(index)
+        self._call.id = self._call.id or id
+        self._call.name = self._call.name or name
+        if arguments := function.get("arguments"):
+            whole = isinstance(arguments, dict)
+            self._call.arguments.append(orjson.dumps(arguments).decode() if whole else arguments)
+
+    def _close_call(self, events: list[Event]) -> None:
+        if self._call is not None:
+            self._called += 1
+            events.append(self._call.whole(f"{self._ids}_{self._called}"))
+            self._call = None
+
+
+class _Call:
+    """A tool call that is still coming in pieces."""
+
+    __slots__ = ("arguments", "id", "index", "name")
+
+    def __init__(self, index: int | None) -> None:
+        self.index = index
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+
+    def ends_before(self, index: int | None, id: str, name: str) -> bool:
+        """Whether a piece with these marks begins another call; index and id may be missing or repeated."""
+        if index is not None and index != self.index:
+            return True
+        if id and self.id:
+            return id != self.id
+        return index is None and bool(name and self.name)
+
+    def whole(self, id: str) -> ToolCall:
+        arguments = "".join(self.arguments).strip() or "{}"
+        if not self.name:
+            raise AgentGarbled("a tool call without a name")
+        try:
+            if not isinstance(orjson.loads(arguments), dict):
+                raise AgentGarbled(f"the arguments of tool {self.name!r} are no object")
+        except orjson.JSONDecodeError as error:
+            raise AgentGarbled(f"the arguments of tool {self.name!r} are no JSON: {error}") from error
+        return ToolCall(self.id or id, self.name, arguments)
+
+
+def whole(body: bytes, ids: str = "call") -> list[Event]:
+    """The events of an answer that came as one JSON body instead of a stream."""
+    answer = _json(body)
+    if error := answer.get("error"):
+        raise _failed(error)
+    decoder = Decoder(ids)
+    try:
+        choice = answer["choices"][0]
+        calls = choice["message"].get("tool_calls") or ()
+        calls = [{**call, "index": index} for index, call in enumerate(calls)]
+        choice = {**choice, "delta": {**choice["message"], "tool_calls": calls}}
+    except (AttributeError, LookupError, TypeError) as error:
+        raise AgentGarbled(f"an answer of an unknown shape: {error!r}") from error
+    return [*decoder._read({**answer, "choices": [choice]}), *decoder.end()]
+
+
+def failure(body: bytes) -> AgentError:
+    """The error that a server reports, as ours. It says the server's own words (at most `WORDS` characters)."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        said = body.decode("utf-8", "replace")
+    return _failed(said.get("error", said) if isinstance(said, dict) else said)
+
+
+def _failed(error: Any) -> AgentError:
+    kinds: tuple[Any, ...] = ()
+    words = error
+    if isinstance(error, dict):
+        kinds = (error.get("type"), error.get("code"), error.get("status"))
+        words = error.get("message") or error.get("detail") or orjson.dumps(error).decode()
+    text = " ".join(str(words).split())[:WORDS]
+    kind = " ".join(str(kind) for kind in kinds).lower()
+    if any(mark in kind for mark in ("rate_limit", "overloaded", "unavailable", "429", "503")):
+        return AgentBusy(text)
+    if any(mark in kind for mark in ("timeout", "408", "504")):
+        return AgentTimeout(text)
+    return AgentError(text)
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    try:
+        chunk = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise AgentGarbled(f"no JSON where a chunk should be: {error}") from error
+    if type(chunk) is not dict:
+        raise AgentGarbled(f"a chunk that is no object but {type(chunk).__name__}")
+    return chunk
+
+
+def _joined(parts: Any) -> str:
+    """The text of content that came as a list of parts."""
+    if type(parts) is not list:
+        raise TypeError(f"content is {type(parts).__name__}")
+    return "".join(part if isinstance(part, str) else part.get("text") or "" for part in parts)
+
+
+def _usage(usage: dict[str, Any]) -> Usage:
+    return Usage(
+        prompt=usage.get("prompt_tokens") or 0,
+        completion=usage.get("completion_tokens") or 0,
+        cached=(usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
+        reasoning=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0,
+    )

@@ -7,25 +7,30 @@ from collections.abc import AsyncGenerator
 
 from voicegw.events import Event, Turn
 
-open_scripts: set[int] = set()
+Step = Event | float | BaseException
+
+open_scripts: list[Script] = []
 """The replies that were started and not yet closed."""
 
 
 class Script:
-    """An agent that plays its steps: an event is yielded, a number slept, an exception raised."""
+    """An agent that plays its steps: an event is yielded, a number slept, an exception raised.
 
-    def __init__(self, *steps: Event | float | BaseException, closing: float = 0.0) -> None:
+    `closing` is how long it takes to tell its remote side to stop.
+    """
+
+    def __init__(self, *steps: Step, closing: float = 0.0) -> None:
         self.steps = steps
         self.closing = closing
         self.turns: list[Turn] = []
         self.started: list[float] = []
         self.closed: list[float] = []
         self.warmed = 0
+        self.gone = 0
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         now = asyncio.get_running_loop().time
-        token = id(object()) ^ id(turn)
-        open_scripts.add(token)
+        open_scripts.append(self)
         self.turns.append(turn)
         self.started.append(now())
         try:
@@ -40,14 +45,14 @@ class Script:
             if self.closing:
                 await asyncio.sleep(self.closing)
             self.closed.append(now())
-            open_scripts.discard(token)
+            open_scripts.remove(self)
 
     async def warm(self, call: str | None = None) -> None:
         self.warmed += 1
 
     async def aclose(self) -> None:
-        pass
+        self.gone += 1
 
 
-def script(*steps: Event | float | BaseException, closing: float = 0.0) -> Script:
+def script(*steps: Step, closing: float = 0.0) -> Script:
     return Script(*steps, closing=closing)

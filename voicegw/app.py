@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from voicegw import __version__, config
+from voicegw import __version__, tables
 from voicegw.ack import AckPolicy
 from voicegw.agents import python, scripted
 from voicegw.agents.openai import OpenAI
@@ -31,6 +31,7 @@ from voicegw.surfaces.entrance import Entrance
 from voicegw.surfaces.http import Chat, Rules, Visit, refusal
 from voicegw.switchboard import Line, Switchboard
 
+AgentTable: TypeAlias = tables.Scripted | tables.OpenAI | tables.Python
 COLLECTOR = (50_000, 20, 50)
 """Thresholds of the garbage collector: with the defaults, its pauses are the tail of our latency."""
 
@@ -41,15 +42,18 @@ def create_app(
     shared_metrics: bool = False,
     tune: bool = False,
     now: Callable[[], float] = time.monotonic,
+    agents: Callable[[AgentTable, Config], Agent] | None = None,
 ) -> FastAPI:
     """The gateway as an ASGI application.
 
     `shared_metrics`: this is one of several workers, whose metrics are summed. `tune`: the process is
     ours alone, so that the garbage collector may be set up for it. `now` is the clock of all stamps.
+    `agents` makes an agent from its table, for programs that bring their own.
     """
     server = settings.server
+    make = agents or make_agent
     switchboard = Switchboard(
-        {name: _line(name, agent, settings) for name, agent in settings.agents.items()},
+        {name: _line(name, table, make(table, settings)) for name, table in settings.agents.items()},
         strict=settings.turns.unknown_model == "reject",
         stop_within=settings.turns.stop_within,
         now=now,
@@ -79,23 +83,17 @@ def create_app(
     return app
 
 
-def _line(name: str, agent: config.Scripted | config.OpenAI | config.Python, settings: Config) -> Line:
+def _line(name: str, table: AgentTable, agent: Agent) -> Line:
     """An agent as it is served."""
-    ack = agent.ack
-    return Line(
-        name,
-        _agent(agent, settings),
-        DIALECTS[agent.dialect],
-        AckPolicy(ack.after, ack.with_tools),
-        agent.language,
-        ack.phrases,
-    )
+    ack = AckPolicy(table.ack.after, table.ack.with_tools)
+    return Line(name, agent, DIALECTS[table.dialect], ack, table.language, table.ack.phrases)
 
 
-def _agent(agent: config.Scripted | config.OpenAI | config.Python, settings: Config) -> Agent:
-    if isinstance(agent, config.Scripted):
+def make_agent(agent: AgentTable, settings: Config) -> Agent:
+    """The agent that a table of the configuration describes."""
+    if isinstance(agent, tables.Scripted):
         return scripted.scripted(agent.script, **agent.options)
-    if isinstance(agent, config.Python):
+    if isinstance(agent, tables.Python):
         return python.load(agent.target, agent.options)
     return OpenAI(
         agent.url,

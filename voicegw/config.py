@@ -13,48 +13,43 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
-from urllib.parse import urlsplit
+from typing import Any, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainValidator,
-    PrivateAttr,
-    Strict,
-    ValidationError,
-    ValidationInfo,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from voicegw import guard
 from voicegw.errors import ConfigError
+from voicegw.tables import (
+    DEMO,
+    HASH,
+    HEADER,
+    HOST,
+    KINDS,
+    LANGUAGE,
+    LINE,
+    NAME,
+    ORIGIN,
+    PHRASE,
+    SECTIONS,
+    TARGET,
+    VARIABLE,
+    Ack,
+    Config,
+    Key,
+    OpenAI,
+    Server,
+    Table,
+)
 
 __all__ = ["Config", "ConfigError", "load", "schema"]
 
 Loc: TypeAlias = tuple[str | int, ...]
 Problem: TypeAlias = tuple[Loc, str]
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,99}$"
-VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-HASH = r"^sha256:[0-9a-f]{64}$"
-HOST = r"^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)$"
-ORIGIN = r"^(\*|[a-z][a-z0-9+.-]*://[^/?#@\s]+)$"
-LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$"
-TARGET = r"^\w+(\.\w+)*:\w+(\.\w+)*$"
-HEADER = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
-LINE = r"^[ -~]*$"
-PHRASE = r"\S"
-
 BARE = re.compile(r"[A-Za-z0-9_-]+")
-SECRET = re.compile(r"[!-~]+")
+VISIBLE = re.compile(r"[!-~]+")
 MAKE_KEY = "add a key first: `voicegw keys new NAME` makes one and prints the lines for this file"
 EARLY = (
     'is 0, so words leave at once and turns.on_failure = "status" comes too late: '
@@ -80,303 +75,6 @@ MUST: Mapping[str, str] = {
     "missing": "is missing",
 }
 """What a value must be, by the pattern that it did not match or the type of pydantic's error."""
-
-
-def _file(value: object, info: ValidationInfo) -> Path:
-    if not isinstance(value, str):
-        raise ValueError("must be the path of a file")
-    path: Path = (info.context or {}).get("folder", Path()) / value
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    return path
-
-
-def _seconds_or_off(value: object) -> object:
-    if isinstance(value, str) and value != "off":
-        raise ValueError('must be a number of seconds or "off"')
-    return None if value == "off" else value
-
-
-def _network(value: object) -> guard.Network:
-    if isinstance(value, str):
-        try:
-            return ip_network(value, strict=False)
-        except ValueError:
-            pass
-    raise ValueError('must be an address or a network such as "10.0.0.0/8"')
-
-
-def _some(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not values:
-        raise ValueError("must not be empty")
-    return values
-
-
-def _url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        known = False
-    if not known:
-        raise ValueError("must be a URL that begins with http:// or https:// and a host")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("must not hold a user, a password, a query or a fragment; a key belongs in key_env")
-    return value
-
-
-def _optional(description: str) -> Any:
-    """A key that may be left out. TOML knows no null, so that its schema shows none either."""
-
-    def without_null(shown: dict[str, Any]) -> None:
-        del shown["default"]
-        shown.update(next(kind for kind in shown.pop("anyOf") if kind != {"type": "null"}))
-
-    return Field(default=None, description=description, json_schema_extra=without_null)
-
-
-Name: TypeAlias = Annotated[str, Field(pattern=NAME)]
-Variable: TypeAlias = Annotated[str, Field(pattern=VARIABLE)]
-File: TypeAlias = Annotated[Path, BeforeValidator(_file), WithJsonSchema({"type": "string"})]
-Proxy: TypeAlias = Annotated[guard.Network, PlainValidator(_network), WithJsonSchema({"type": "string"})]
-Phrase: TypeAlias = Annotated[str, Field(pattern=PHRASE)]
-Phrases: TypeAlias = Annotated[tuple[Phrase, ...], Strict(False), AfterValidator(_some)]
-Names: TypeAlias = Annotated[tuple[Name, ...], Strict(False)]
-Wait: TypeAlias = Annotated[
-    Annotated[float, Field(ge=0)] | None,
-    BeforeValidator(_seconds_or_off),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"const": "off"}]}),
-]
-Dialect: TypeAlias = Literal["voice", "elevenlabs", "vapi", "chat"]
-
-
-class Table(BaseModel):
-    """A table of the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Server(Table):
-    """Where the gateway listens, and whom it believes."""
-
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
-    port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    workers: int = Field(default=1, ge=1, description="Processes that share the port.")
-    tls_cert: File | None = _optional("Certificate chain, a PEM file; needs `tls_key`.")
-    tls_key: File | None = _optional("Private key of the certificate, a PEM file.")
-    trusted_proxies: Annotated[tuple[Proxy, ...], Strict(False)] = Field(
-        default=(), description="Addresses or networks of proxies whose X-Forwarded-For is believed."
-    )
-    origins: Annotated[tuple[Annotated[str, Field(pattern=ORIGIN)], ...], Strict(False)] = Field(
-        default=(),
-        description='Web origins whose pages may call the gateway (CORS); `"*"` for all, with keys only.',
-    )
-    hosts: Annotated[tuple[Annotated[str, Field(pattern=HOST)], ...], Strict(False)] = Field(
-        default=(), description="Host names accepted without keys, besides those of this machine."
-    )
-    drain: float = Field(default=20.0, ge=0, description="Seconds that running turns get at shutdown.")
-
-    @model_validator(mode="after")
-    def _paired(self) -> Server:
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key belong together; one of them is missing")
-        return self
-
-
-class Limits(Table):
-    """What is too much."""
-
-    body_bytes: int = Field(default=1_048_576, ge=1, description="Largest request body, in bytes.")
-    header_bytes: int = Field(default=65_536, ge=1024, description="Largest head of a request, in bytes.")
-    messages: int = Field(default=2000, ge=1, description="Most messages in one request.")
-    depth: int = Field(default=100, ge=8, description="Deepest nesting of a request's JSON.")
-    concurrent_turns: int = Field(
-        default=1000, ge=1, description="Most turns at the same time, all workers together."
-    )
-    requests_per_minute: int = Field(
-        default=0, ge=0, description="Most turns a minute for each key; 0 for no limit."
-    )
-    busy: Literal["status", "speak"] = Field(
-        default="status",
-        description='Past a limit, answer with status 429 (`"status"`) or a spoken sentence (`"speak"`).',
-    )
-
-
-class Key(Table):
-    """A key that opens the gateway."""
-
-    hash: Annotated[str, Field(pattern=HASH)] | None = _optional(
-        "SHA-256 of the key, as `voicegw keys new NAME` prints it. Either this or `env`."
-    )
-    env: Variable | None = _optional("Environment variable that holds the key itself.")
-    models: Annotated[Names, AfterValidator(_some)] | None = _optional(
-        "Names of the agents that the key may use; all if left out."
-    )
-    dialect: Dialect | None = _optional("How this key's clients are spoken to, whatever the agent.")
-    requests_per_minute: Annotated[int, Field(ge=0)] | None = _optional(
-        "This key's own limit instead of that of `[limits]`; 0 for none."
-    )
-
-    @model_validator(mode="after")
-    def _either(self) -> Key:
-        if (self.hash is None) == (self.env is None):
-            raise ValueError("needs exactly one of hash and env")
-        return self
-
-
-class Turns(Table):
-    """How a turn goes."""
-
-    unknown_model: Literal["default", "reject"] = Field(
-        default="default",
-        description="A model name that is no agent's goes to the first agent, or is refused with 404.",
-    )
-    on_failure: Literal["speak", "status"] = Field(
-        default="speak",
-        description="An agent that fails before its first word: a spoken apology, or an HTTP status.",
-    )
-    stop_within: float = Field(default=0.25, ge=0, description="Seconds that closing an agent is waited for.")
-
-
-AFTER = 'Seconds of silence before words; 0 puts them into the first chunk, `"off"` says none.'
-
-
-class Ack(Table):
-    """What is said while the agent is silent."""
-
-    after: Wait = Field(default=0.5, description=AFTER)
-    with_tools: float = Field(
-        default=0.7, ge=0, description="Least wait, in seconds, when the request offers tools."
-    )
-    phrases: dict[Annotated[str, Field(pattern=LANGUAGE)], Phrases] = Field(
-        default={},
-        description='Own words by language, such as `phrases.en = ["One moment"]`, instead of ours.',
-    )
-
-
-class EarlyAck(Ack):
-    """The same for agents that always let the caller wait."""
-
-    after: Wait = Field(default=0.0, description=AFTER)
-
-
-class Agent(Table):
-    """What every agent has."""
-
-    language: Annotated[str, Field(pattern=LANGUAGE)] = Field(
-        default="en", description="Language of what the gateway itself says."
-    )
-    dialect: Dialect = Field(
-        default="voice", description="How clients are spoken to, unless their key says otherwise."
-    )
-    ack: Ack = Field(default_factory=Ack, description="What is said while the agent is silent.")
-
-
-class Scripted(Agent):
-    """An embedded agent for demos and tests."""
-
-    kind: Literal["scripted"] = Field(description="An embedded agent that follows a script.")
-    script: str = Field(default="receptionist", description="Name of the script.")
-    options: dict[str, Any] = Field(default={}, description="Options of the script.")
-    ack: EarlyAck = Field(default_factory=EarlyAck, description="What is said while the agent is silent.")
-
-
-class OpenAI(Agent):
-    """Any server that speaks OpenAI's chat completions."""
-
-    kind: Literal["openai"] = Field(description="Any server that speaks OpenAI's chat completions.")
-    url: Annotated[str, AfterValidator(_url)] = Field(
-        description="Base URL such as `http://127.0.0.1:8000/v1`, or that of its `/chat/completions`."
-    )
-    key_env: Variable | None = _optional("Environment variable that holds the server's API key.")
-    model: str | None = _optional("Model to ask for; the one of the request if left out.")
-    stream: bool = Field(default=True, description="Ask for a stream; false for servers that cannot.")
-    fields: Names | None = _optional("Request options that are passed on; all if left out.")
-    headers: dict[Annotated[str, Field(pattern=HEADER)], Annotated[str, Field(pattern=LINE)]] = Field(
-        default={}, description="Further headers of each request.", repr=False
-    )
-    ca_file: File | None = _optional("Certificates to trust instead of the system's, a PEM file.")
-
-
-class Python(Agent):
-    """A Python function or object in this process."""
-
-    kind: Literal["python"] = Field(description="A Python function or object in this process.")
-    target: Annotated[str, Field(pattern=TARGET)] = Field(
-        description='Where it is, as `"package.module:name"`.'
-    )
-    options: dict[str, Any] = Field(default={}, description="Keyword arguments for it.")
-
-
-class Trace(Table):
-    """What is told about each turn."""
-
-    log: bool = Field(default=True, description="One log line per turn, without a word of what was said.")
-    comment: bool = Field(
-        default=False, description="The turn's latencies as a comment at the end of its stream."
-    )
-
-
-KINDS: Mapping[str, type[Agent]] = {"scripted": Scripted, "openai": OpenAI, "python": Python}
-SECTIONS: Mapping[str, type[Table]] = {"server": Server, "limits": Limits, "turns": Turns, "trace": Trace}
-DEMO = {"agents": {"receptionist": {"kind": "scripted"}}}
-
-
-class Config(Table):
-    """The whole file. The first agent is the default one."""
-
-    server: Server = Field(default_factory=Server, description="Where the gateway listens.")
-    limits: Limits = Field(default_factory=Limits, description="What is too much.")
-    keys: dict[Name, Key] = Field(
-        default={}, description="Keys by name. Without any, only this machine may call."
-    )
-    turns: Turns = Field(default_factory=Turns, description="How a turn goes.")
-    agents: dict[Name, Annotated[Scripted | OpenAI | Python, Field(discriminator="kind")]] = Field(
-        default={}, description="Agents by name, the model names of clients. The first is the default."
-    )
-    trace: Trace = Field(default_factory=Trace, description="What is told about each turn.")
-
-    _secrets: dict[str, str] = PrivateAttr(default_factory=dict)
-    _folder: Path = PrivateAttr(default_factory=Path)
-
-    @classmethod
-    def demo(cls) -> Config:
-        """What runs without a file: the receptionist, without keys, for this machine only."""
-        return cls.model_validate(DEMO)
-
-    @property
-    def default_agent(self) -> str:
-        """Name of the agent that answers for models that nobody knows."""
-        return next(iter(self.agents))
-
-    @property
-    def folder(self) -> Path:
-        """Where the file lies: relative paths in it begin there, and so do the modules of Python agents."""
-        return self._folder
-
-    def secret(self, variable: str) -> str:
-        """The value of an environment variable that the file names, as it was when the file was loaded."""
-        return self._secrets[variable]
-
-    def door_keys(self) -> tuple[guard.Key, ...]:
-        """The keys as the guard wants them."""
-        return tuple(
-            guard.Key(
-                name,
-                self._digest(key) or b"",
-                None if key.models is None else frozenset(key.models),
-                key.dialect,
-                key.requests_per_minute,
-            )
-            for name, key in self.keys.items()
-        )
-
-    def _digest(self, key: Key) -> bytes | None:
-        """The digest of a key's secret, None when its variable is not set."""
-        if key.hash is not None:
-            return bytes.fromhex(key.hash.removeprefix("sha256:"))
-        secret = self._secrets.get(key.env or "")
-        return None if secret is None else guard.digest(secret)
 
 
 def load(
@@ -497,7 +195,7 @@ def _unset(config: Config) -> Iterator[Problem]:
         value = config._secrets.get(variable)
         if value is None:
             yield loc, f"the environment variable {variable} is not set"
-        elif not SECRET.fullmatch(value):
+        elif not VISIBLE.fullmatch(value):
             yield loc, f"the environment variable {variable} is empty or holds spaces or other odd characters"
 
 
@@ -505,7 +203,7 @@ def _twice(config: Config) -> Iterator[Problem]:
     """Two names for one secret: nobody could tell who calls."""
     first: dict[bytes, str] = {}
     for name, key in config.keys.items():
-        known = config._digest(key)
+        known = config.digest(key)
         if known is not None and first.setdefault(known, name) != name:
             yield ("keys", name), f"has the same secret as keys.{first[known]}"
 

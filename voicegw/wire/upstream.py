@@ -154,15 +154,15 @@ class Decoder:
 
     def _gather(self, fragment: dict[str, Any], events: list[Event]) -> None:
         function = fragment.get("function") or {}
-        index, id, name = fragment.get("index"), fragment.get("id") or "", function.get("name") or ""
+        index, id, name = fragment.get("index"), str(fragment.get("id") or ""), str(function.get("name") or "")
         if self._call is None or self._call.ends_before(index, id, name):
             self._close_call(events)
             self._call = _Call(index)
         self._call.id = self._call.id or id
         self._call.name = self._call.name or name
         if arguments := function.get("arguments"):
-            whole = isinstance(arguments, dict)
-            self._call.arguments.append(orjson.dumps(arguments).decode() if whole else arguments)
+            text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+            self._call.arguments.append(text)
 
     def _close_call(self, events: list[Event]) -> None:
         if self._call is not None:
@@ -219,7 +219,7 @@ def whole(body: bytes, ids: str = "call") -> list[Event]:
 
 
 def failure(body: bytes) -> AgentError:
-    """The error that a server reports, as ours. It says the server's own words (at most `WORDS` characters)."""
+    """The error that a server reports, as ours, with the server's own words (`WORDS` characters of them)."""
     try:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -261,8 +261,8 @@ def _joined(parts: Any) -> str:
 
 def _usage(usage: dict[str, Any]) -> Usage:
     return Usage(
-        prompt=usage.get("prompt_tokens") or 0,
-        completion=usage.get("completion_tokens") or 0,
-        cached=(usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
-        reasoning=(usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0,
+        prompt=int(usage.get("prompt_tokens") or 0),
+        completion=int(usage.get("completion_tokens") or 0),
+        cached=int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0),
+        reasoning=int((usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0),
     )

@@ -1,0 +1,204 @@
+"""The benchmark can be trusted: it counts right, loses nothing, and keeps the two latencies apart."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtests import report, voice
+from loadtests.bench import compare
+from loadtests.targets import free_port, listening
+from loadtests.upstream import BEGIN, HEAD, PLANS, Plan, Stats, Upstream, chunk, first_token, later, waited
+
+ROOT = Path(__file__).parent.parent
+ACK = HEAD + chunk({"role": "assistant", "content": "One moment... "})
+
+
+class Wire(asyncio.Transport):
+    """Takes what is written and forgets it."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        pass
+
+
+async def heard(*reads: bytes) -> voice.Stream:
+    """What a caller makes of a response that comes in these reads."""
+    caller = voice.Caller(b"")
+    caller.connection_made(Wire())
+    ended = caller.ask()
+    for data in reads:
+        caller.data_received(data)
+    return await ended
+
+
+async def test_a_stream_is_counted_the_same_however_it_was_cut() -> None:
+    whole = ACK + first_token(0.25) + b"".join(later(3))
+    for cut in range(1, len(whole)):
+        stream = await heard(whole[:cut], whole[cut:])
+        assert (stream.failed, stream.events, stream.tokens, stream.waited) == ("", 6, 3, 0.25), cut
+
+
+async def test_the_acknowledgement_is_never_the_answer() -> None:
+    stream = await heard(ACK, first_token(0.25), b"".join(later(3)))
+    assert stream.first_chunk == stream.ack < stream.answer
+    silent = await heard(BEGIN, first_token(0.25), b"".join(later(3)))
+    assert silent.first_chunk < silent.ack == silent.answer
+
+
+async def test_a_stream_without_the_answer_has_failed() -> None:
+    stream = await heard(ACK, later(1)[0])
+    assert stream.failed == "the upstream's answer was not in the stream"
+    assert math.isnan(stream.answer)
+
+
+async def test_a_refusal_is_told_by_its_status_line() -> None:
+    assert (await heard(b"HTTP/1.1 401 Unauthorized\r\n\r\n")).failed == "HTTP/1.1 401 Unauthorized"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.000001, 0.3, 59.999999])
+def test_the_first_token_tells_how_long_the_upstream_waited(seconds: float) -> None:
+    mark = voice.ANSWER.search(first_token(seconds))
+    assert mark is not None
+    assert waited(mark[1]) == seconds
+
+
+def test_a_model_name_sets_the_timing() -> None:
+    assert Plan.named("voice") == Plan.named("first=0.3,every=0.02,tokens=40")
+    assert Plan.named("tokens=10,apart=1") == PLANS["burst"]
+
+
+@pytest.mark.parametrize("model", ["", "gpt", "first=x", "first=-1", "tokens=0", "first=nan", "last=1"])
+def test_a_model_name_without_a_timing_is_refused(model: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        Plan.named(model)
+
+
+def test_a_quantile_is_a_value_that_was_measured() -> None:
+    values = [float(n) for n in range(100, 0, -1)]
+    assert [voice.quantile(values, q) for q in (0.0, 0.5, 0.99, 1.0)] == [1.0, 51.0, 100.0, 100.0]
+    assert voice.quantile([math.nan, 2.0], 0.5) == 2.0
+    assert math.isnan(voice.quantile([], 0.5))
+
+
+def row(target: str, overhead: float, cpu: float | None, rate: float, held: bool = True) -> dict[str, Any]:
+    counts = {"streams": 10, "failed": 0, "events": 230, "tokens": 200, "held": held, "why": {}}
+    times = {"overhead_p50": overhead, "overhead_p99": overhead * 2, "per_second": rate}
+    used = {} if cpu is None else {"cpu": cpu}
+    return {"scenario": "S3", "callers": 100, "target": target, **counts, **times, **used}
+
+
+def test_ratios_are_formed_within_a_round_and_then_their_median_is_taken() -> None:
+    rows = []
+    for nginx, ours in ((1.0, 2.0), (2.0, 10.0), (4.0, 12.0)):
+        turn = [row("direct", 0.5, None, 8), row("nginx", 1.5, nginx, 4), row("voicegw", 2.5, ours, 2)]
+        compare(turn)
+        rows += turn
+    direct, nginx_, ours_ = report.summary(rows)
+    assert "added_p50" not in direct
+    assert (nginx_["added_p50"], ours_["added_p50"], ours_["added_p99"]) == (1.0, 2.0, 4.0)
+    assert (ours_["added_p50_per_nginx"], ours_["cpu_per_nginx"], ours_["per_second_per_nginx"]) == (
+        2,
+        3,
+        0.5,
+    )
+    assert (ours_["streams"], ours_["tokens"]) == (30, 600)
+
+
+def test_a_step_is_held_when_most_rounds_held_it() -> None:
+    rows = [row("nginx", 1, 1, 1, held) for held in (True, False, True)]
+    assert "S3: nginx held 100 streams" in report.text(rows, {})
+    assert "S3: nginx held 0 streams" in report.text(rows[1:], {})
+
+
+@pytest.mark.wire
+async def test_callers_and_upstream_count_the_same_streams() -> None:
+    stats = Stats()
+    server = await asyncio.get_running_loop().create_server(lambda: Upstream(stats), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        load = await voice.run(port, "first=0.01,every=0.001,tokens=5", callers=8, seconds=0.1)
+    figures = voice.figures(load)
+    assert figures["failed"] == 0
+    assert figures["streams"] >= 8
+    assert stats == Stats(begun=len(load.good), ended=len(load.good))
+    assert (figures["events"], figures["tokens"]) == (8 * len(load.good), 5 * len(load.good))
+
+
+@pytest.mark.wire
+async def test_a_client_that_leaves_ends_its_stream() -> None:
+    stats, gone = Stats(), asyncio.Event()
+
+    class Left(Upstream):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            gone.set()
+
+    server = await asyncio.get_running_loop().create_server(lambda: Left(stats), "127.0.0.1", 0)
+    async with server, asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(voice.ask(0, "first=3000", ""))
+        await reader.readuntil(b"assistant")
+        assert stats == Stats(begun=1, active=1)
+        writer.close()
+        await gone.wait()
+    assert stats == Stats(begun=1, left=1)
+
+
+@pytest.mark.wire
+def test_the_benchmark_measures_every_target_and_its_sums_agree(tmp_path: Path) -> None:
+    result = tmp_path / "bench.json"
+    options = f"--scenarios S1,S2,S5 --targets direct,naive,voicegw --rounds 1 --seconds 0.2 --json {result}"
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtests.bench", *options.split()],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    bench = json.loads(result.read_bytes())
+    assert bench["missing"] == {}
+    counted = {(r["scenario"], r["target"]) for r in bench["rows"]}
+    assert counted == {(s, t) for s in ("S1", "S2", "S5") for t in ("direct", "naive", "voicegw")}
+    tokens = {"S1": 20, "S2": 40, "S5": 10}
+    for measured, summed in zip(sorted_rows(bench["rows"]), sorted_rows(bench["summary"]), strict=True):
+        assert measured["why"] == {}
+        assert measured["streams"] == summed["streams"] >= measured["callers"]
+        assert measured["tokens"] == summed["tokens"] == measured["streams"] * tokens[measured["scenario"]]
+
+
+def sorted_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda r: (r["scenario"], r["target"]))
+
+
+@pytest.mark.wire
+@pytest.mark.skipif(importlib.util.find_spec("locust") is None, reason="locust is an extra")
+def test_every_turn_of_the_locustfile_has_both_latencies(tmp_path: Path) -> None:
+    port = free_port()
+    server = subprocess.Popen([sys.executable, "-m", "loadtests.upstream", "--port", str(port)], cwd=ROOT)
+    try:
+        while not listening(port) and server.poll() is None:
+            pass
+        options = f"-u 3 -r 3 -t 3s --stop-timeout 5 --json --host http://127.0.0.1:{port} --model quick"
+        done = subprocess.run(
+            [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--headless", *options.split()],
+            cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+    finally:
+        server.terminate()
+        server.wait(10)
+    entries = {entry["name"]: entry for entry in json.loads(done.stdout)}
+    assert set(entries) == {"first chunk", "ack-TTFT", "answer-TTFT", "turn"}
+    assert sum(entry["num_failures"] for entry in entries.values()) == 0
+    assert len({entry["num_requests"] for entry in entries.values()}) == 1

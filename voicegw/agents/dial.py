@@ -1,0 +1,80 @@
+"""Reach a host by whichever of its addresses answers first."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from itertools import chain, zip_longest
+
+from voicegw.agents.connection import Connection
+
+HEAD_START = 0.25
+"""Seconds that one address of a host gets before the next one is tried beside it."""
+
+
+async def reach(host: str, port: int, tls: ssl.SSLContext | None, crowd: set[Connection]) -> Connection:
+    """Connect to the first address of `host` that answers. Raises OSError when none does.
+
+    The address families take turns. Each address gets a head start over the next, a refused one none.
+    """
+    addresses = await _addresses(host, port)
+    if len(addresses) == 1:
+        return await _dial(addresses[0], port, tls, host, crowd)
+    attempts: list[asyncio.Task[Connection]] = []
+    winner: asyncio.Task[Connection] | None = None
+    try:
+        for address in addresses:
+            attempts.append(asyncio.create_task(_dial(address, port, tls, host, crowd)))
+            if winner := await _first(attempts, HEAD_START):
+                return winner.result()
+        while any(not attempt.done() for attempt in attempts):
+            if winner := await _first(attempts, None):
+                return winner.result()
+        return attempts[0].result()  # raises what was wrong with the best address
+    finally:
+        await _call_off([attempt for attempt in attempts if attempt is not winner])
+
+
+async def _first(
+    attempts: list[asyncio.Task[Connection]], within: float | None
+) -> asyncio.Task[Connection] | None:
+    """The first of `attempts` that has a connection, once one of them has news or time is up."""
+    pending = [attempt for attempt in attempts if not attempt.done()]
+    await asyncio.wait(pending, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    return next((attempt for attempt in attempts if attempt.done() and not attempt.exception()), None)
+
+
+async def _call_off(attempts: list[asyncio.Task[Connection]]) -> None:
+    for attempt in attempts:
+        attempt.cancel()
+    for result in await asyncio.gather(*attempts, return_exceptions=True):
+        if isinstance(result, Connection):
+            result.abort()
+
+
+async def _dial(
+    address: str, port: int, tls: ssl.SSLContext | None, host: str, crowd: set[Connection]
+) -> Connection:
+    connection = Connection(crowd)
+    loop = connection.loop
+    try:
+        await loop.create_connection(
+            lambda: connection, address, port, ssl=tls, server_hostname=host if tls else None
+        )
+    except BaseException:
+        connection.abort()
+        raise
+    return connection
+
+
+async def _addresses(host: str, port: int) -> list[str]:
+    try:
+        return [str(ipaddress.ip_address(host))]
+    except ValueError:
+        loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    first = [str(address[0]) for family, *_, address in found if family == found[0][0]]
+    others = [str(address[0]) for family, *_, address in found if family != found[0][0]]
+    return [address for address in chain(*zip_longest(first, others)) if address]

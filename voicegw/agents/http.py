@@ -1,0 +1,242 @@
+"""The one HTTP client towards agents: streams, keeps connections warm, and hangs up at once.
+
+A `Client` talks to one origin over HTTP/1.1. A request has a connection of its own for as long as the
+`async with` lasts: leaving it before the end of the body closes the connection, which is how a turn
+is cancelled; a body read to its end gives the connection back.
+
+    async with client.post("/v1/chat/completions", headers, body) as response:
+        async for data in response:
+            ...
+
+From the socket to the reader there is one wake-up and neither task nor queue. Nothing here limits how
+long an agent may think; whoever reads decides that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl as tls
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from urllib.parse import urlsplit
+
+from voicegw.agents.connection import Connection
+from voicegw.agents.dial import reach
+from voicegw.errors import AgentBusy, AgentGarbled, AgentUnavailable, ConfigError
+
+LINGER = 0.1
+"""Seconds that a body whose rest means nothing gets to end, so that its connection can be kept."""
+
+
+class Response:
+    """The head of an answer, and its body as it comes: `async for` gives what each read brought."""
+
+    __slots__ = ("_connection", "headers", "status")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.status = connection.status
+        self.headers: Mapping[str, str] = connection.headers
+
+    def __aiter__(self) -> Response:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = await self._connection.take()
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises `AgentGarbled` when it is cut or longer than `limit` bytes."""
+        body = await self.beginning(limit + 1)
+        if len(body) > limit:
+            raise AgentGarbled(f"a body of more than {limit} bytes")
+        return body
+
+    async def beginning(self, size: int) -> bytes:
+        """The first `size` bytes of the body, or all of it where it is shorter."""
+        body = bytearray()
+        while len(body) < size and (data := await self._connection.take()):
+            body += data
+        return bytes(body[:size])
+
+    def over(self) -> None:
+        """The rest of the body means nothing: the connection is kept if it ends by itself right away."""
+        self._connection.over = True
+
+
+class Client:
+    """A pool of connections to the origin of `url` (`http` or `https`; a path in it is ignored).
+
+    `connect` limits, in seconds, finding, reaching and greeting the upstream; `most` is the number of
+    connections that may be open, one more raises `AgentBusy`; one that rested for `idle` seconds is closed.
+    `ssl` replaces the system's certificate authorities.
+
+    A request raises `AgentUnavailable` when the upstream cannot be reached or redirects, and
+    `AgentGarbled` when the answer breaks off or is no HTTP.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect: float = 5.0,
+        ssl: tls.SSLContext | None = None,
+        most: int = 4096,
+        idle: float = 60.0,
+    ) -> None:
+        secure, self._host, self._port, name = _origin(url)
+        self.origin = f"{'https' if secure else 'http'}://{name}"
+        self._host_line = f"host: {name}"
+        self._ssl = (ssl or _system_tls()) if secure else None
+        self._connect = connect
+        self._most = most
+        self._idle_after = idle
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+        self._dialling = 0
+        self._sweep: asyncio.TimerHandle | None = None
+
+    def post(
+        self, path: str, headers: Mapping[str, str], body: bytes, *, again: bool = True
+    ) -> AbstractAsyncContextManager[Response]:
+        """Send `body` to `path`; see `request`."""
+        return self.request("POST", path, headers, body, again=again)
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", *, again: bool = True
+    ) -> AsyncIterator[Response]:
+        """Send a request, wait for the head of the answer.
+
+        A kept connection may turn out to be dead. Then the request goes out once more on a fresh one,
+        unless `again` is False because the agent must not be asked twice.
+        """
+        written = self._written(method, path, headers, body)
+        connection = self._rested()
+        if connection is not None and not await connection.ask(written):
+            if not again:
+                raise AgentUnavailable(f"{self.origin}: a kept connection was dead")
+            connection = None
+        if connection is None:
+            connection = await self._dial()
+            if not await connection.ask(written):
+                raise AgentGarbled(f"{self.origin}: {connection.broken} before any answer")
+        try:
+            self._check(connection)
+            yield Response(connection)
+        finally:
+            self._let_go(connection)
+
+    async def prewarm(self, count: int) -> None:
+        """Have `count` connections ready. Raises `AgentUnavailable` when the upstream cannot be reached."""
+        missing = count - sum(connection.alive for connection in self._idle)
+        warmed = (self._warm() for _ in range(missing))
+        for error in await asyncio.gather(*warmed, return_exceptions=True):
+            if error is not None:
+                raise error
+
+    async def _warm(self) -> None:
+        self._rest(await self._dial())
+
+    async def aclose(self) -> None:
+        """Close every connection, and wait until they are closed."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        left = list(self._open)
+        for connection in left:
+            connection.abort()
+        await asyncio.gather(*(connection.gone for connection in left))
+
+    def _written(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        lines = [f"{method} {path} HTTP/1.1", self._host_line]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        if body or method == "POST":
+            lines.append(f"content-length: {len(body)}")
+        head = "\r\n".join(lines)
+        if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1:
+            raise ValueError("a path or header with a line break in it")
+        return head.encode("latin-1") + b"\r\n\r\n" + body
+
+    def _check(self, connection: Connection) -> None:
+        if 300 <= connection.status < 400:
+            target = connection.headers.get("location", "another address")
+            raise AgentUnavailable(f"{self.origin} redirects to {target}: configure the final address")
+        if connection.headers.get("content-encoding", "identity") != "identity":
+            raise AgentGarbled(f"{self.origin} compressed its answer although it was told not to")
+
+    def _rested(self) -> Connection | None:
+        """The connection that was used last, of those that wait for work and live."""
+        while self._idle:
+            if (connection := self._idle.pop()).alive:
+                return connection
+        return None
+
+    def _let_go(self, connection: Connection) -> None:
+        if connection.reusable:
+            self._rest(connection)
+        elif connection.over:
+            connection.linger(LINGER, self._rest)
+        else:
+            connection.abort()
+
+    def _rest(self, connection: Connection) -> None:
+        loop = connection.loop
+        connection.since = loop.time()
+        self._idle.append(connection)
+        if self._sweep is None:
+            self._sweep = loop.call_later(self._idle_after, self._close_rested)
+
+    def _close_rested(self) -> None:
+        """Close what rested too long, and look again when the next one will have."""
+        self._sweep = None
+        if not self._idle:
+            return
+        loop = self._idle[0].loop
+        for connection in self._idle[:]:
+            if not connection.alive or connection.since + self._idle_after <= loop.time():
+                self._idle.remove(connection)
+                connection.abort()
+        if self._idle:
+            oldest = min(connection.since for connection in self._idle)
+            self._sweep = loop.call_at(oldest + self._idle_after, self._close_rested)
+
+    async def _dial(self) -> Connection:
+        """A new connection, or `AgentUnavailable`."""
+        if len(self._open) + self._dialling >= self._most:
+            raise AgentBusy(f"{self.origin}: {self._most} connections are open, the most allowed")
+        self._dialling += 1
+        try:
+            async with asyncio.timeout(self._connect):
+                return await reach(self._host, self._port, self._ssl, self._open)
+        except TimeoutError as error:
+            raise AgentUnavailable(f"{self.origin}: no connection within {self._connect:g} s") from error
+        except OSError as error:
+            raise AgentUnavailable(f"{self.origin}: {error}") from error
+        finally:
+            self._dialling -= 1
+
+
+def _origin(url: str) -> tuple[bool, str, int, str]:
+    """Whether it is secure, the host, the port, and both as the `host` header names them."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna").decode()
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{url!r} is no address: {error}") from error
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigError(f"{url!r} is no http:// or https:// address")
+    if parts.username or parts.password:
+        raise ConfigError(f"the address of {host!r} contains a user or password; give the key by itself")
+    secure = parts.scheme == "https"
+    name = f"[{host}]" if ":" in host else host
+    usual = 443 if secure else 80
+    return secure, host, port or usual, name if port in (None, usual) else f"{name}:{port}"
+
+
+def _system_tls() -> tls.SSLContext:
+    context = tls.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,128 @@
+"""Any server that speaks OpenAI's chat completions: the widest door there is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from ssl import SSLContext
+from urllib.parse import urlsplit
+
+import orjson
+
+from voicegw.agents.http import Client, Response
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentTimeout, AgentUnavailable
+from voicegw.events import Event, Turn
+from voicegw.wire.sse import LIMIT, Splitter
+from voicegw.wire.upstream import Decoder, failure, request, whole
+
+COMPLAINT = 16 * 1024
+"""Bytes of an error body that are looked at for the server's own words."""
+
+SECRET = 6
+"""Characters from which on a header's value counts as a secret in error messages."""
+
+
+class OpenAI:
+    """An agent behind `POST .../chat/completions`; closing a reply closes its connection.
+
+    `url` is the base address (`http://host/v1`) or the full one. `model` replaces the model that the turn
+    names, `fields` lists what the server accepts beyond model, messages and stream (None: everything),
+    `stream=False` asks for whole answers. `headers` go with every request. `connect` is in seconds.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str | None = None,
+        model: str | None = None,
+        fields: frozenset[str] | None = None,
+        stream: bool = True,
+        headers: Mapping[str, str] | None = None,
+        ssl: SSLContext | None = None,
+        connect: float = 5.0,
+    ) -> None:
+        parts = urlsplit(url)
+        path = parts.path.rstrip("/")
+        self._route = path if path.endswith("/chat/completions") else f"{path}/chat/completions"
+        self._path = f"{self._route}?{parts.query}" if parts.query else self._route
+        self._client = Client(url, ssl=ssl, connect=connect)
+        self._model = model
+        self._fields = fields
+        self._stream = stream
+        self._secrets = [value for value in (key, *(headers or {}).values()) if value and len(value) >= SECRET]
+        self._headers = {
+            "accept": "text/event-stream, application/json" if stream else "application/json",
+            "accept-encoding": "identity",
+            "content-type": "application/json",
+            **({"authorization": f"Bearer {key}"} if key else {}),
+            **{name.lower(): value for name, value in (headers or {}).items()},
+        }
+
+    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
+        """Ask for an answer and give its events as they come."""
+        body = orjson.dumps(request(turn, model=self._model, fields=self._fields, stream=self._stream))
+        splitter, decoder = Splitter(), Decoder(turn.id)
+        try:
+            async with self._client.post(self._path, self._headers, body) as response:
+                await self._check(response)
+                if not self._streamed(response):
+                    for event in whole(await response.read(LIMIT), turn.id):
+                        yield event
+                    return
+                async for data in response:
+                    for sse in splitter.feed(data):
+                        for event in decoder.feed(sse):
+                            yield event
+                    if decoder.done:
+                        response.over()
+                        break
+        except AgentError as error:
+            if not decoder.complete:  # after its finish_reason a broken connection takes nothing away
+                self._hush(error)
+                raise
+        for event in decoder.end():
+            yield event
+
+    async def warm(self, call: str | None = None) -> None:
+        """Have a connection ready. Raises `AgentUnavailable` when the server cannot be reached."""
+        await self._client.prewarm(1)
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    def _streamed(self, response: Response) -> bool:
+        """Whether the answer is a stream: its content type decides, whatever was asked for."""
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "text/event-stream" or (self._stream and not kind):
+            return True
+        if kind == "application/json" or not kind:
+            return False
+        raise AgentGarbled(f"{self._where} answered with {kind!r}")
+
+    async def _check(self, response: Response) -> None:
+        """Raise what a status other than 200 means, with the server's own words."""
+        if response.status != 200:
+            words = failure(await response.beginning(COMPLAINT))
+            raise _kind(response.status)(f"{self._where}: {response.status}, {words}")
+
+    def _hush(self, error: AgentError) -> None:
+        """Keep our secrets out of what a server says back to us."""
+        words = str(error)
+        for secret in self._secrets:
+            words = words.replace(secret, "***")
+        error.args = (words,)
+
+    @property
+    def _where(self) -> str:
+        return f"{self._client.origin}{self._route}"
+
+
+def _kind(status: int) -> type[AgentError]:
+    """401, 403 and 404 are the operator's mistake; nothing was handed over to the agent."""
+    if status in (401, 403, 404):
+        return AgentUnavailable
+    if status in (429, 503):
+        return AgentBusy
+    if status in (408, 504):
+        return AgentTimeout
+    return AgentUnavailable if status >= 500 else AgentGarbled

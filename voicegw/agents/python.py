@@ -1,0 +1,171 @@
+"""An agent written in Python, in the process of the gateway: `async def reply(turn): yield "Hello"`.
+
+It shares the event loop with every other call, so it must await what takes long.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+from voicegw.errors import AgentError, AgentGarbled, ConfigError
+from voicegw.events import Agent, Doing, Event, Finish, ToolCall, Turn, Usage
+
+EVENTS = (str, ToolCall, Doing, Usage, Finish)
+TARGET = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
+EXPECTED = "expected is `async def reply(turn)` with a `yield` in it, or an object or a class that has one"
+
+
+async def nothing(*_: object) -> None:
+    """Stands in for what an agent leaves out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Python:
+    """An agent made of somebody's code: what it yields is checked, what it raises is an `AgentError`."""
+
+    target: str
+    replying: Callable[[Turn], AsyncGenerator[Any, None]]
+    warming: Callable[[str | None], Awaitable[None]] = nothing
+    closing: Callable[[], Awaitable[None]] = nothing
+
+    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
+        try:
+            async with aclosing(self.replying(turn)) as events:
+                async for event in events:
+                    if type(event) is str or isinstance(event, EVENTS):
+                        yield event
+                    else:
+                        raise AgentGarbled(f"{self.target} yielded a {kind(event)}; {speakable()}")
+        except AgentError:
+            raise
+        except Exception as error:
+            raise AgentError(f"{self.target} raised {type(error).__name__}: {error}") from error
+
+    async def warm(self, call: str | None = None) -> None:
+        await self.warming(call)
+
+    async def aclose(self) -> None:
+        await self.closing()
+
+
+def load(target: str, options: Mapping[str, Any] | None = None) -> Agent:
+    """The agent at `target`, "package.module:name", where `name` may be dotted.
+
+    `options` are keyword arguments: of the class that is made, or of the function at every turn.
+    Raises `ConfigError` for whatever would not answer, saying what was found.
+    """
+    if not re.fullmatch(TARGET, target):
+        raise ConfigError(f'target "{target}" is not of the form "package.module:name"')
+    found, options = find(target), dict(options or {})
+    if inspect.isclass(found):
+        found, options = make(target, found, options), {}
+    if not hasattr(found, "reply"):
+        return Python(target, generator(target, found, options))
+    if options:
+        raise ConfigError(f"{target} is an object that is already made: it takes no options, a class would")
+    hooks = [hook(target, found, name, *given) for name, given in (("warm", [None]), ("aclose", []))]
+    return Python(target, generator(f"{target}.reply", found.reply, {}), *hooks)
+
+
+def find(target: str) -> Any:
+    module, _, path = target.partition(":")
+    found: Any = imported(module)
+    for name in path.split("."):
+        if not hasattr(found, name):
+            close = get_close_matches(name, dir(found), n=1)
+            near = f'; did you mean "{close[0]}"?' if close else ""
+            raise ConfigError(
+                f'{target}: there is no "{name}" in {getattr(found, "__name__", kind(found))}{near}'
+            )
+        found = getattr(found, name)
+    return found
+
+
+def imported(module: str) -> object:
+    """The module, or why there is none: it is missing, something that it imports is missing, or it fails."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if module == missing or module.startswith(f"{missing}."):
+            where = "is it installed, or its folder on PYTHONPATH?"
+            raise ConfigError(f'there is no module "{missing}" ({module}); {where}') from error
+        raise ConfigError(f'module "{module}" imports "{missing}", which is not installed') from error
+    except Exception as error:
+        raise ConfigError(f'module "{module}" failed at import: {type(error).__name__}: {error}') from error
+
+
+def make(target: str, cls: type[Any], options: Mapping[str, Any]) -> Any:
+    if not hasattr(cls, "reply"):
+        raise ConfigError(f"{target} is a class without `reply`; {EXPECTED}")
+    check_options(target, cls, options)
+    fits(target, cls, (), options, "its constructor must be content with the options")
+    try:
+        return cls(**options)
+    except Exception as error:
+        raise ConfigError(f"{target} could not be made: {type(error).__name__}: {error}") from error
+
+
+def generator(
+    target: str, function: Any, options: Mapping[str, Any]
+) -> Callable[[Turn], AsyncGenerator[Any, None]]:
+    """The function with its options bound, once it is sure to be an async generator of one turn."""
+    if not inspect.isasyncgenfunction(function):
+        raise ConfigError(f"{target} is {described(function)}; {EXPECTED}")
+    check_options(target, function, options)
+    fits(target, function, (None,), options, "it must take the turn, and nothing else without a default")
+    return partial(function, **options) if options else function
+
+
+def hook(target: str, agent: object, name: str, *given: object) -> Callable[..., Awaitable[None]]:
+    found: Callable[..., Awaitable[None]] = getattr(agent, name, nothing)
+    if not inspect.iscoroutinefunction(found):
+        raise ConfigError(f"{target}.{name} is {described(found)}; expected is `async def {name}`")
+    fits(f"{target}.{name}", found, given, {}, "expected are warm(call) and aclose()")
+    return found
+
+
+def check_options(target: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    named = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    for option in options:
+        if option not in named:
+            raise ConfigError(
+                f'{target} takes no option "{option}"; its parameters: {", ".join(named) or "none"}'
+            )
+
+
+def fits(
+    target: str, function: Any, given: tuple[object, ...], options: Mapping[str, Any], rule: str
+) -> None:
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*given, **options)
+    except TypeError as error:
+        raise ConfigError(f"{target}{signature} does not fit: {error}; {rule}") from error
+
+
+def described(found: object) -> str:
+    if inspect.iscoroutinefunction(found):
+        return "a coroutine function: it has no `yield`"
+    if inspect.isgeneratorfunction(found):
+        return "a generator function without `async`"
+    return "a plain function" if inspect.isroutine(found) else f"a {kind(found)}"
+
+
+def kind(found: object) -> str:
+    return type(found).__name__
+
+
+def speakable() -> str:
+    return f"expected are {', '.join(event.__name__ for event in EVENTS)}"

@@ -37,7 +37,7 @@ def listen(after: float | None = 0, *, note: bool = False) -> tuple[Record, List
 
 
 def play(after: float | None, *steps: tuple[float, Event | VoicegwError | None]) -> list[tuple[float, str]]:
-    """What leaves when events come at these times; None asks for what is due, "over" is implied at the end."""
+    """What leaves when events come at these times; None only asks what is due. The run ends with the last."""
     record, listener = listen(after)
     out = [(0.0, listener.begin(0.0).decode())]
     for when, step in steps:

@@ -139,6 +139,13 @@ async def test_callers_and_upstream_count_the_same_streams() -> None:
 
 
 @pytest.mark.wire
+async def test_a_server_that_is_gone_is_one_failed_stream_and_no_figure() -> None:
+    load = await voice.run(free_port(), "quick", callers=8, seconds=0.1)
+    assert [stream.failed for stream in load.streams] == ["could not connect: ConnectionRefusedError"]
+    assert "answer_p50" not in report.middle([{**voice.figures(load), "held": False}])
+
+
+@pytest.mark.wire
 async def test_a_client_that_leaves_ends_its_stream() -> None:
     stats, gone = Stats(), asyncio.Event()
 

@@ -21,27 +21,8 @@ from pydantic_core import ErrorDetails
 
 from voicegw import guard
 from voicegw.errors import ConfigError
-from voicegw.tables import (
-    DEMO,
-    HASH,
-    HEADER,
-    HOST,
-    KINDS,
-    LANGUAGE,
-    LINE,
-    NAME,
-    ORIGIN,
-    PHRASE,
-    SECTIONS,
-    TARGET,
-    VARIABLE,
-    Ack,
-    Config,
-    Key,
-    OpenAI,
-    Server,
-    Table,
-)
+from voicegw.fields import HASH, HEADER, HOST, LANGUAGE, LINE, NAME, ORIGIN, PHRASE, TARGET, VARIABLE, VISIBLE
+from voicegw.tables import DEMO, KINDS, SECTIONS, Ack, Config, Key, OpenAI, Server, Table
 
 __all__ = ["Config", "ConfigError", "load", "schema"]
 
@@ -49,7 +30,6 @@ Loc: TypeAlias = tuple[str | int, ...]
 Problem: TypeAlias = tuple[Loc, str]
 
 BARE = re.compile(r"[A-Za-z0-9_-]+")
-VISIBLE = re.compile(r"[!-~]+")
 MAKE_KEY = "add a key first: `voicegw keys new NAME` makes one and prints the lines for this file"
 EARLY = (
     'is 0, so words leave at once and turns.on_failure = "status" comes too late: '

@@ -5,113 +5,41 @@ Pure description: reading a file, and telling what is wrong with it, is `voicegw
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainValidator,
     PrivateAttr,
     Strict,
-    ValidationInfo,
-    WithJsonSchema,
     model_validator,
 )
 
 from voicegw import guard
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,99}$"
-VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-HASH = r"^sha256:[0-9a-f]{64}$"
-HOST = r"^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)$"
-ORIGIN = r"^(\*|[a-z][a-z0-9+.-]*://[^/?#@\s]+)$"
-LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$"
-TARGET = r"^\w+(\.\w+)*:\w+(\.\w+)*$"
-HEADER = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
-LINE = r"^[ -~]*$"
-PHRASE = r"\S"
-
-
-def _file(value: object, info: ValidationInfo) -> Path:
-    if not isinstance(value, str):
-        raise ValueError("must be the path of a file")
-    path: Path = (info.context or {}).get("folder", Path()) / value
-    if not os.path.isfile(path):  # unlike Path.is_file, false also where we may not look
-        raise ValueError(f"there is no file {path}")
-    return path
-
-
-def _seconds_or_off(value: object) -> object:
-    if isinstance(value, str) and value != "off":
-        raise ValueError('must be a number of seconds or "off"')
-    return None if value == "off" else value
-
-
-def _network(value: object) -> guard.Network:
-    if isinstance(value, str):
-        try:
-            return ip_network(value, strict=False)
-        except ValueError:
-            pass
-    raise ValueError('must be an address or a network such as "10.0.0.0/8"')
-
-
-def _some(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not values:
-        raise ValueError("must not be empty")
-    return values
-
-
-def _url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        # Only visible characters: urlsplit drops line breaks, a request line would not.
-        known = (
-            VISIBLE.fullmatch(value)
-            and parts.scheme in ("http", "https")
-            and parts.hostname
-            and parts.port != 0
-        )
-    except ValueError:
-        known = False
-    if not known:
-        raise ValueError("must be a URL that begins with http:// or https:// and a host")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("must not hold a user, a password, a query or a fragment; a key belongs in key_env")
-    return value
-
-
-def _optional(description: str) -> Any:
-    """A key that may be left out. TOML knows no null, so that its schema shows none either."""
-
-    def without_null(shown: dict[str, Any]) -> None:
-        del shown["default"]
-        shown.update(next(kind for kind in shown.pop("anyOf") if kind != {"type": "null"}))
-
-    return Field(default=None, description=description, json_schema_extra=without_null)
-
-
-Name: TypeAlias = Annotated[str, Field(pattern=NAME)]
-Variable: TypeAlias = Annotated[str, Field(pattern=VARIABLE)]
-File: TypeAlias = Annotated[Path, BeforeValidator(_file), WithJsonSchema({"type": "string"})]
-Proxy: TypeAlias = Annotated[guard.Network, PlainValidator(_network), WithJsonSchema({"type": "string"})]
-Phrase: TypeAlias = Annotated[str, Field(pattern=PHRASE)]
-Phrases: TypeAlias = Annotated[tuple[Phrase, ...], Strict(False), AfterValidator(_some)]
-Names: TypeAlias = Annotated[tuple[Name, ...], Strict(False)]
-Wait: TypeAlias = Annotated[
-    Annotated[float, Field(ge=0)] | None,
-    BeforeValidator(_seconds_or_off),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"const": "off"}]}),
-]
-Dialect: TypeAlias = Literal["voice", "elevenlabs", "vapi", "chat"]
+from voicegw.fields import (
+    HASH,
+    HEADER,
+    HOST,
+    LANGUAGE,
+    LINE,
+    ORIGIN,
+    TARGET,
+    Dialect,
+    File,
+    Name,
+    Names,
+    Phrases,
+    Proxy,
+    Url,
+    Variable,
+    Wait,
+    optional,
+    some,
+)
 
 
 class Table(BaseModel):
@@ -126,8 +54,8 @@ class Server(Table):
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(default=1, ge=1, description="Processes that share the port.")
-    tls_cert: File | None = _optional("Certificate chain, a PEM file; needs `tls_key`.")
-    tls_key: File | None = _optional("Private key of the certificate, a PEM file.")
+    tls_cert: File | None = optional("Certificate chain, a PEM file; needs `tls_key`.")
+    tls_key: File | None = optional("Private key of the certificate, a PEM file.")
     trusted_proxies: Annotated[tuple[Proxy, ...], Strict(False)] = Field(
         default=(), description="Addresses or networks of proxies whose X-Forwarded-For is believed."
     )
@@ -169,15 +97,15 @@ class Limits(Table):
 class Key(Table):
     """A key that opens the gateway."""
 
-    hash: Annotated[str, Field(pattern=HASH)] | None = _optional(
+    hash: Annotated[str, Field(pattern=HASH)] | None = optional(
         "SHA-256 of the key, as `voicegw keys new NAME` prints it. Either this or `env`."
     )
-    env: Variable | None = _optional("Environment variable that holds the key itself.")
-    models: Annotated[Names, AfterValidator(_some)] | None = _optional(
+    env: Variable | None = optional("Environment variable that holds the key itself.")
+    models: Annotated[Names, AfterValidator(some)] | None = optional(
         "Names of the agents that the key may use; all if left out."
     )
-    dialect: Dialect | None = _optional("How this key's clients are spoken to, whatever the agent.")
-    requests_per_minute: Annotated[int, Field(ge=0)] | None = _optional(
+    dialect: Dialect | None = optional("How this key's clients are spoken to, whatever the agent.")
+    requests_per_minute: Annotated[int, Field(ge=0)] | None = optional(
         "This key's own limit instead of that of `[limits]`; 0 for none."
     )
 
@@ -249,17 +177,17 @@ class OpenAI(Agent):
     """Any server that speaks OpenAI's chat completions."""
 
     kind: Literal["openai"] = Field(description="Any server that speaks OpenAI's chat completions.")
-    url: Annotated[str, AfterValidator(_url)] = Field(
+    url: Url = Field(
         description="Base URL such as `http://127.0.0.1:8000/v1`, or that of its `/chat/completions`."
     )
-    key_env: Variable | None = _optional("Environment variable that holds the server's API key.")
-    model: str | None = _optional("Model to ask for; the one of the request if left out.")
+    key_env: Variable | None = optional("Environment variable that holds the server's API key.")
+    model: str | None = optional("Model to ask for; the one of the request if left out.")
     stream: bool = Field(default=True, description="Ask for a stream; false for servers that cannot.")
-    fields: Names | None = _optional("Request options that are passed on; all if left out.")
+    fields: Names | None = optional("Request options that are passed on; all if left out.")
     headers: dict[Annotated[str, Field(pattern=HEADER)], Annotated[str, Field(pattern=LINE)]] = Field(
         default={}, description="Further headers of each request.", repr=False
     )
-    ca_file: File | None = _optional("Certificates to trust instead of the system's, a PEM file.")
+    ca_file: File | None = optional("Certificates to trust instead of the system's, a PEM file.")
 
 
 class Python(Agent):

@@ -100,11 +100,12 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _news(self) -> None:
+    def _news(self) -> asyncio.Future[None]:
+        """To be awaited for something to happen. Raises `AgentGarbled` when nothing more will."""
         if self.broken:
             raise AgentGarbled(f"{self.broken} in the middle of an answer")
         self._waiter = self.loop.create_future()
-        await self._waiter
+        return self._waiter
 
     def _resume(self) -> None:
         if self._paused and self._transport is not None:

@@ -176,7 +176,7 @@ class Client:
     def _let_go(self, connection: Connection) -> None:
         if connection.reusable:
             self._rest(connection)
-        elif connection.over:
+        elif connection.over and not connection.done:
             connection.linger(LINGER, self._rest)
         else:
             connection.abort()
@@ -225,9 +225,9 @@ def _origin(url: str) -> tuple[bool, str, int, str]:
         host = (parts.hostname or "").encode("idna").decode()
         port = parts.port
     except ValueError as error:
-        raise ConfigError(f"{url!r} is no address: {error}") from error
+        raise ConfigError(f"this is no address: {error}") from None
     if parts.scheme not in ("http", "https") or not host:
-        raise ConfigError(f"{url!r} is no http:// or https:// address")
+        raise ConfigError("an address begins with http:// or https:// and names a host")
     if parts.username or parts.password:
         raise ConfigError(f"the address of {host!r} contains a user or password; give the key by itself")
     secure = parts.scheme == "https"

@@ -49,7 +49,9 @@ class OpenAI:
         self._model = model
         self._fields = fields
         self._stream = stream
-        self._secrets = [value for value in (key, *(headers or {}).values()) if value and len(value) >= SECRET]
+        self._secrets = [
+            value for value in (key, *(headers or {}).values()) if value and len(value) >= SECRET
+        ]
         self._headers = {
             "accept": "text/event-stream, application/json" if stream else "application/json",
             "accept-encoding": "identity",

@@ -43,7 +43,7 @@ class Python:
                     if type(event) is str or isinstance(event, EVENTS):
                         yield event
                     else:
-                        raise AgentGarbled(f"{self.target} yielded a {kind(event)}; {speakable()}")
+                        raise AgentGarbled(f"{self.target} yielded {kind(event)}; {speakable()}")
         except AgentError:
             raise
         except Exception as error:
@@ -70,7 +70,7 @@ def load(target: str, options: Mapping[str, Any] | None = None) -> Agent:
     if not hasattr(found, "reply"):
         return Python(target, generator(target, found, options))
     if options:
-        raise ConfigError(f"{target} is an object that is already made: it takes no options, a class would")
+        raise ConfigError(f"{target} is an object that is already made: it takes no options")
     hooks = [hook(target, found, name, *given) for name, given in (("warm", [None]), ("aclose", []))]
     return Python(target, generator(f"{target}.reply", found.reply, {}), *hooks)
 
@@ -152,7 +152,9 @@ def fits(
     try:
         signature.bind(*given, **options)
     except TypeError as error:
-        raise ConfigError(f"{target}{signature} does not fit: {error}; {rule}") from error
+        bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+        taken = signature.replace(parameters=bare, return_annotation=signature.empty)
+        raise ConfigError(f"{target}{taken} does not fit: {error}; {rule}") from error
 
 
 def described(found: object) -> str:
@@ -160,7 +162,7 @@ def described(found: object) -> str:
         return "a coroutine function: it has no `yield`"
     if inspect.isgeneratorfunction(found):
         return "a generator function without `async`"
-    return "a plain function" if inspect.isroutine(found) else f"a {kind(found)}"
+    return "a plain function" if inspect.isroutine(found) else f"an object of type {kind(found)}"
 
 
 def kind(found: object) -> str:

@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TypeAlias
 
-from voicegw.agents import receptionist
+from voicegw.agents import receptionist, toolcalls
 from voicegw.errors import AgentGarbled, AgentUnavailable, ConfigError
 from voicegw.events import Agent, Doing, Event, Finish, Turn, Usage
 
@@ -53,14 +53,14 @@ def scripted(name: str, /, **options: object) -> Agent:
     """The agent of that name. Raises `ConfigError` for a name, an option or a value that does not exist."""
     if name not in SCRIPTS:
         raise ConfigError(
-            f'there is no script "{name}"{nearest(name, SCRIPTS)}. Scripts: {", ".join(SCRIPTS)}'
+            f'there is no script "{name}"{nearest(name, SCRIPTS)} Scripts: {", ".join(SCRIPTS)}'
         )
     script = SCRIPTS[name]
     defaults = {p.name: p.default for p in inspect.signature(script).parameters.values() if p.name != "turn"}
     for option, given in options.items():
         if option not in defaults:
             takes = f"It takes {', '.join(defaults)}" if defaults else "It takes none"
-            raise ConfigError(f'script "{name}" has no option "{option}"{nearest(option, defaults)}. {takes}')
+            raise ConfigError(f'script "{name}" has no option "{option}"{nearest(option, defaults)} {takes}')
         if (wanted := unlike(option, given, defaults[option])) is not None:
             raise ConfigError(f'script "{name}": {option} must be {wanted}, not {given!r}')
     return Scripted(partial(script, **options))
@@ -73,14 +73,15 @@ def names() -> tuple[str, ...]:
 
 def nearest(name: str, known: dict[str, object] | dict[str, Callable[..., Steps]]) -> str:
     close = get_close_matches(name, known, n=1, cutoff=0)
-    return f'; did you mean "{close[0]}"?' if close else ""
+    return f'; did you mean "{close[0]}"?' if close else "."
 
 
 def unlike(option: str, given: object, default: object) -> str | None:
     """What the option should have been, or None when the given value will do."""
     count = type(given) is int and given >= 0
     if option == "cut":
-        return None if given in CUTS or (count and given) else f"a number of characters or {', '.join(CUTS)}"
+        fits = given in [*CUTS] or (count and given)
+        return None if fits else f"a number of characters or {', '.join(CUTS)}"
     match default:
         case bool():
             return None if isinstance(given, bool) else "true or false"
@@ -204,10 +205,10 @@ def flood(turn: Turn, *, deltas: int = 10000, size: int = 4, burst: int = 100) -
 
 def tool(turn: Turn, *, first: float = 0.0, every: float = 0.0) -> Steps:
     """Calls the first tool that is offered and tells what came of it."""
-    found = receptionist.result(turn)
+    found = toolcalls.result(turn)
     if found is None and turn.tools and turn.tool_choice != "none":
         yield from speak([], first, 0)
-        yield receptionist.call(turn, turn.tools[0])
+        yield toolcalls.call(turn, turn.tools[0])
     else:
         yield from speak(pieces(found or "I was given no tool.", "words"), first, every)
 

@@ -97,9 +97,7 @@ def parse(body: bytes, *, messages: int, depth: int) -> Ask:
         wants_usage=bool(field(stream_options, "include_usage", bool, NULL, path="stream_options.")),
         tools=_tools(field(data, "tools", list, NULL) or []),
         tool_choice=field(data, "tool_choice", str, dict, NULL),
-        options={
-            key: value for key, kinds in SAMPLING.items() if (value := field(data, key, *kinds)) is not None
-        },
+        options=_options(data),
         extra={key: value for key, value in data.items() if key not in OURS and key not in SAMPLING},
     )
 
@@ -114,6 +112,14 @@ def field(data: Mapping[str, Any], key: str, *kinds: type, path: str = "") -> An
         got = "missing" if key not in data else JSON_NAMES.get(type(value), "of another type")
         raise BadRequest(f"'{path}{key}' must be {' or '.join(names)}; it is {got}.", param=path + key)
     return value
+
+
+def _options(data: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: value for key, kinds in SAMPLING.items() if (value := field(data, key, *kinds)) is not None}
+    for key in ("max_tokens", "max_completion_tokens"):
+        if found.get(key, 1) < 1:
+            raise BadRequest(f"'{key}' must be at least 1.", param=key)
+    return found
 
 
 def _deeper(value: Any, most: int) -> bool:

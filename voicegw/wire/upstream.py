@@ -60,20 +60,17 @@ def _message(message: Message) -> dict[str, Any]:
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in message.tool_calls
         ]
-    if message.tool_call_id is not None:
-        written["tool_call_id"] = message.tool_call_id
-    if message.name is not None:
-        written["name"] = message.name
-    return written
+    return written | _given({"tool_call_id": message.tool_call_id, "name": message.name})
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": tool.name, "parameters": dict(tool.parameters)}
-    if tool.description:
-        function["description"] = tool.description
-    if tool.strict is not None:
-        function["strict"] = tool.strict
+    optional = {"description": tool.description or None, "strict": tool.strict}
+    function = {"name": tool.name, "parameters": dict(tool.parameters), **_given(optional)}
     return {"type": "function", "function": function}
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 class Decoder:
@@ -154,7 +151,11 @@ class Decoder:
 
     def _gather(self, fragment: dict[str, Any], events: list[Event]) -> None:
         function = fragment.get("function") or {}
-        index, id, name = fragment.get("index"), str(fragment.get("id") or ""), str(function.get("name") or "")
+        index, id, name = (
+            fragment.get("index"),
+            str(fragment.get("id") or ""),
+            str(function.get("name") or ""),
+        )
         if self._call is None or self._call.ends_before(index, id, name):
             self._close_call(events)
             self._call = _Call(index)

@@ -1,0 +1,93 @@
+"""From the rows of all rounds to the table that people read: medians, aligned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import isnan, nan
+from statistics import median
+from typing import Any
+
+COLUMNS = {
+    "first chunk": ("first_chunk_p50", "first_chunk_p99"),
+    "ack": ("ack_p50", "ack_p99"),
+    "answer": ("answer_p50", "answer_p99"),
+    "added": ("added_p50", "added_p99"),
+    "x nginx": ("added_p50_per_nginx",),
+    "streams": ("streams",),
+    "failed": ("failed",),
+    "per s": ("per_second",),
+    "rate/nginx": ("per_second_per_nginx",),
+    "CPU/1000": ("cpu",),
+    "CPU/nginx": ("cpu_per_nginx",),
+    "CPU/naive": ("cpu_per_naive",),
+    "RSS idle": ("rss_idle",),
+    "RSS": ("rss",),
+    "driver": ("driver",),
+}
+
+LEGEND = """\
+Medians over the rounds; ratios are formed within a round. Latencies are ms, p50/p99, from the request:
+first chunk = first event, ack = first words of any kind, answer = first words of the upstream's own.
+added = answer without the upstream's own wait, minus the same of "direct"; x nginx = its p50 to nginx's.
+CPU = seconds per 1000 streams, RSS = MB, driver = core used by upstream and generator (1: their limit).
+"""
+
+
+def summary(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The median of every figure per scenario, step and target; counts of streams are sums."""
+    groups: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["scenario"], row["callers"], row["target"]), []).append(row)
+    return [
+        {"scenario": scenario, "callers": callers, "target": target, "rounds": len(group), **middle(group)}
+        for (scenario, callers, target), group in sorted(groups.items(), key=lambda item: item[0][:2])
+    ]
+
+
+def known(values: Iterable[float]) -> list[float]:
+    """Those that were measured."""
+    return [value for value in values if not isnan(value)]
+
+
+def middle(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    figures = {name for row in group for name, value in row.items() if type(value) in (int, float)}
+    values = {name: known(row.get(name, nan) for row in group) for name in figures - {"round", "callers"}}
+    medians = {name: median(measured) for name, measured in values.items() if measured}
+    sums = {name: sum(row[name] for row in group) for name in ("streams", "failed", "events", "tokens")}
+    return {**medians, **sums, "held": sum(row["held"] for row in group) * 2 > len(group)}
+
+
+def cell(row: dict[str, Any], names: Iterable[str]) -> str:
+    return "/".join(number(row[name]) for name in names if name in row) or "-"
+
+
+def number(value: float) -> str:
+    """Three digits that count, and no more than that."""
+    if isinstance(value, int) or abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
+
+
+def held(lines: Sequence[dict[str, Any]]) -> list[str]:
+    """One line per target: the most streams of S3 that it held in more than half of the rounds."""
+    most: dict[str, int] = {}
+    for row in lines:
+        if row["scenario"] == "S3":
+            most[row["target"]] = max(most.get(row["target"], 0), row["callers"] * row["held"])
+    return [f"S3: {target} held {callers} streams" for target, callers in most.items()]
+
+
+def text(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> str:
+    """The whole report."""
+    lines = summary(rows)
+    table = [["", "target", *COLUMNS]]
+    for row in lines:
+        name = f"{row['scenario']} x{row['callers']}"
+        table.append([name, row["target"], *(cell(row, names) for names in COLUMNS.values())])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    aligned = [
+        "  ".join(f"{word:<{w}}" for word, w in zip(line, widths, strict=True)).rstrip() for line in table
+    ]
+    why = [f"{row['scenario']} x{row['callers']} {row['target']}: {row['why']}" for row in rows if row["why"]]
+    absent = [f"{name} was not measured: {reason}" for name, reason in missing.items()]
+    return "\n".join([*aligned, *held(lines), *why, *absent, "", LEGEND])

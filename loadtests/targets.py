@@ -1,0 +1,203 @@
+"""The servers that the benchmark compares: how each is started, stopped, and what it uses. Linux only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+NAMES = ("direct", "nginx", "naive", "voicegw")
+READY = 15.0
+"""Seconds that a server has to begin to listen."""
+STOP = 5.0
+"""Seconds that a server has to end when told to; then it is killed."""
+
+VOICEGW = """\
+[server]
+port = {port}
+[keys.bench]
+env = "VOICEGW_BENCH_KEY"
+[agents.upstream]
+kind = "openai"
+url = "http://127.0.0.1:{upstream}/v1"
+[agents.upstream.ack]
+after = 0
+"""
+
+NGINX = """\
+daemon off;
+pid {folder}/nginx.pid;
+error_log stderr;
+worker_processes 1;
+events {{ worker_connections 16384; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  keepalive_requests 100000000;
+  upstream agent {{ server 127.0.0.1:{upstream}; keepalive 4096; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{port} backlog=4096;
+    location / {{
+      proxy_pass http://agent;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_buffering off;
+    }}
+  }}
+}}
+"""
+
+
+class Used(NamedTuple):
+    """CPU seconds since the start and resident bytes now, of a process and its children."""
+
+    cpu: float
+    rss: int
+
+
+NOTHING = Used(0.0, 0)
+
+
+class NotReady(Exception):
+    """The server did not come up; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server. `idle` is what it used before the first request."""
+
+    name: str
+    port: int
+    pid: int
+    key: str = "none"
+    idle: Used = NOTHING
+
+    def used(self) -> Used:
+        return used(self.pid)
+
+
+def used(pid: int) -> Used:
+    """What a process and its children use; a process that is gone uses nothing."""
+    total = NOTHING
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        cpu = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        total = Used(cpu, pages * os.sysconf("SC_PAGE_SIZE"))
+        for child in " ".join((task / "children").read_text() for task in tasks).split():
+            more = used(int(child))
+            total = Used(total.cpu + more.cpu, total.rss + more.rss)
+    return total
+
+
+@cache
+def cores() -> tuple[set[int], set[int]]:
+    """Where the server under test runs, and where everything else does: apart when there are two cores.
+
+    Found out once, because the benchmark then moves to its own.
+    """
+    mine = sorted(os.sched_getaffinity(0))
+    return (set(mine[:1]), set(mine[1:2])) if len(mine) > 1 else (set(mine), set(mine))
+
+
+@contextlib.contextmanager
+def pinned(core: set[int]) -> Iterator[None]:
+    """Run here for a while; what is started meanwhile stays here."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, core)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def command(name: str, port: int, upstream: int, folder: Path) -> list[str]:
+    """What starts a target in front of the upstream. Raises NotReady when it is not installed."""
+    if name == "naive":
+        url = f"http://127.0.0.1:{upstream}/v1"
+        return [sys.executable, "-m", "loadtests.naive", "--port", str(port), "--upstream", url]
+    if name == "voicegw":
+        config = folder / "voicegw.toml"
+        config.write_text(VOICEGW.format(port=port, upstream=upstream))
+        return [sys.executable, "-m", "voicegw", "serve", "--config", str(config)]
+    nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if not nginx:
+        raise NotReady("nginx is not installed")
+    config = folder / "nginx.conf"
+    config.write_text(NGINX.format(port=port, upstream=upstream, folder=folder))
+    return [nginx, "-p", str(folder), "-e", "stderr", "-c", str(config)]
+
+
+def await_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    until = time.monotonic() + READY
+    while not listening(port):
+        if process.poll() is not None or time.monotonic() > until:
+            said = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it says nothing"]
+            raise NotReady(said[0])
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def started(argv: list[str], port: int, core: set[int], log: Path, env: Mapping[str, str]) -> Iterator[int]:
+    """The pid of a process that listens on the port, pinned to a core and stopped at the end."""
+    with log.open("wb") as out, pinned(core):
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True
+        )
+    try:
+        await_ready(process, port, log)
+        yield process.pid
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def upstream(folder: Path) -> Iterator[Server]:
+    """The upstream, on the core of the load generator."""
+    port = free_port()
+    argv = [sys.executable, "-m", "loadtests.upstream", "--port", str(port)]
+    with started(argv, port, cores()[1], folder / "upstream.log", dict(os.environ)) as pid:
+        yield Server("direct", port, pid)
+
+
+@contextlib.contextmanager
+def target(name: str, upstream: Server, folder: Path) -> Iterator[Server]:
+    """A server under test in front of the upstream; "direct" is the upstream itself."""
+    if name == "direct":
+        yield upstream
+        return
+    port, key = free_port(), secrets.token_urlsafe(32)
+    argv = command(name, port, upstream.port, folder)
+    env = {**os.environ, "VOICEGW_BENCH_KEY": key}
+    with started(argv, port, cores()[0], folder / f"{name}.log", env) as pid:
+        yield Server(name, port, pid, key, used(pid))

@@ -1,0 +1,262 @@
+"""The load generator: callers on real, unbuffered sockets, each asking again when its answer has ended.
+
+    python -m loadtests.voice --port 8080 --model voice --callers 100 --seconds 10 --key KEY
+
+Two latencies, never one: `ack` is the first words of any kind, `answer` the first of the upstream's own
+(`loadtests.upstream` marks them). Every stream keeps its raw times; nothing is averaged on the way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import cast
+
+import orjson
+import uvloop
+
+from loadtests.upstream import MARK, Plan, waited
+
+WORDS = re.compile(rb'"content": ?"[^"]')
+ANSWER = re.compile(rb"%b ([a-j]{10})" % MARK.encode())
+TOKEN = re.compile(rb"tok\d")
+GOOD = b"HTTP/1.1 200"
+LAST = b"0\r\n\r\n"
+DRAIN = 15.0
+"""Seconds that streams may take to end after their time; then they are cut and count as failed."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """One answer, in seconds since its request was written; NaN for what never came.
+
+    `waited` is what the upstream itself waited before its first token, `gap` the longest silence after
+    the first chunk, `failed` says what went wrong.
+    """
+
+    first_chunk: float = float("nan")
+    ack: float = float("nan")
+    answer: float = float("nan")
+    waited: float = float("nan")
+    gap: float = 0.0
+    done: float = float("nan")
+    events: int = 0
+    tokens: int = 0
+    failed: str = ""
+
+    @property
+    def overhead(self) -> float:
+        """What the way there and back took: answer-TTFT without the upstream's own wait."""
+        return self.answer - self.waited
+
+
+class Caller(asyncio.Protocol):
+    """One connection, kept open, with one request that is asked again and again."""
+
+    def __init__(self, request: bytes) -> None:
+        self.request = request
+        self.loop = asyncio.get_running_loop()
+        self.parts: list[bytes] = []
+        self.answered = True
+        self.ended: asyncio.Future[Stream] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def ask(self) -> asyncio.Future[Stream]:
+        """Send the request; the result is its whole stream."""
+        self.stream = Stream()
+        self.parts.clear()
+        self.answered = False
+        ended = self.ended = self.loop.create_future()
+        self.asked = self.heard = time.perf_counter()
+        if self.transport.is_closing():
+            self._finish("the connection was closed after a stream")
+        else:
+            self.transport.write(self.request)
+        return ended
+
+    def data_received(self, data: bytes) -> None:
+        now = time.perf_counter()
+        self.parts.append(data)
+        if not self.answered:
+            self._look(now - self.asked, data)
+        if self.stream.first_chunk < now - self.asked:  # the first chunk ends no gap
+            self.stream.gap = max(self.stream.gap, now - self.heard)
+        self.heard = now
+        if len(data) < len(LAST) or data.endswith(LAST):
+            self._end(now)
+
+    def _look(self, after: float, data: bytes) -> None:
+        """Until the answer has begun, see what this read brings for the first time."""
+        stream = self.stream
+        if len(self.parts) > 1:  # what we look for may have been cut in two
+            data = b"".join(self.parts)
+        if stream.first_chunk != stream.first_chunk and b"data: " in data:
+            stream.first_chunk = after
+        if stream.ack != stream.ack and WORDS.search(data):
+            stream.ack = after
+        if mark := ANSWER.search(data):
+            self.answered = True
+            stream.answer, stream.waited = after, waited(mark[1])
+        elif len(data) >= len(GOOD) and not data.startswith(GOOD):
+            self.fail(data.split(b"\r\n", 1)[0].decode(errors="replace"))
+
+    def _end(self, now: float) -> None:
+        body = b"".join(self.parts).partition(b"\r\n\r\n")[2]
+        if not body.endswith(LAST):
+            return
+        stream = self.stream
+        stream.done = now - self.asked
+        stream.events, stream.tokens = body.count(b"data: "), len(TOKEN.findall(body))
+        if b"data: [DONE]" not in body:
+            self._finish("the stream ended without [DONE]")
+        else:
+            self._finish("" if self.answered else "the upstream's answer was not in the stream")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._finish("the connection closed in the middle of a stream")
+
+    def fail(self, why: str) -> None:
+        """Give up on the stream that is open, and on the connection."""
+        self._finish(why)
+        self.transport.abort()
+
+    def _finish(self, failed: str) -> None:
+        if self.ended and not self.ended.done():
+            self.stream.failed = failed
+            self.ended.set_result(self.stream)
+
+
+@dataclass(slots=True)
+class Load:
+    """What one load brought: every stream, and the seconds from the first request to the last end."""
+
+    streams: list[Stream] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> list[Stream]:
+        """Those that ended well and brought the answer."""
+        return [s for s in self.streams if not s.failed]
+
+
+def quantile(values: Iterable[float], q: float) -> float:
+    """The value that a share `q` of all does not exceed; NaN when there is none."""
+    ordered = sorted(value for value in values if value == value)
+    return ordered[min(int(q * len(ordered)), len(ordered) - 1)] if ordered else float("nan")
+
+
+def ask(port: int, model: str, key: str) -> bytes:
+    """A request as a voice platform sends it: a system message, a little history, what was just said."""
+    system = "You are the friendly voice of a small hotel by the sea. Answer in one or two short sentences. "
+    messages = [
+        {"role": "system", "content": system * 3},
+        {"role": "user", "content": "Hello, do you have a room for the weekend?"},
+        {"role": "assistant", "content": "We do! For how many people?"},
+        {"role": "user", "content": "For the two of us, and the dog comes along too."},
+    ]
+    body = orjson.dumps({"model": model, "messages": messages, "stream": True, "temperature": 0.7})
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\n"
+        f"accept: application/json\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def connect(port: int, request: bytes) -> Caller:
+    loop = asyncio.get_running_loop()
+    return (await loop.create_connection(lambda: Caller(request), "127.0.0.1", port))[1]
+
+
+async def call(caller: Caller, load: Load, tokens: int, begin: float, until: float) -> None:
+    """One caller's loop, in the loop's time; at least one stream, and no new one after a failure."""
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(begin - loop.time())
+    while True:
+        stream = await caller.ask()
+        load.streams.append(stream)
+        if stream.tokens != tokens and not stream.failed:
+            stream.failed = f"{stream.tokens} of {tokens} tokens arrived"
+        if stream.failed or loop.time() >= until:
+            return
+
+
+async def run(
+    port: int,
+    model: str,
+    callers: int,
+    seconds: float,
+    key: str = "",
+    meter: Callable[[], None] | None = None,
+) -> Load:
+    """Keep `callers` streams open for `seconds`, then let the last ones end.
+
+    Their starts are spread over one stream's length, so that their tokens are spread as well. `meter` is
+    called three times: when all are connected, when the time is up and all are open, when all have ended.
+    """
+    plan, request, meter = Plan.named(model), ask(port, model, key), meter or (lambda: None)
+    try:
+        everyone = [await connect(port, request) for _ in range(callers)]
+    except OSError as error:
+        return Load([Stream(failed=f"could not connect: {type(error).__name__}")])
+    load, loop = Load(), asyncio.get_running_loop()
+    gc.collect()
+    gc.disable()
+    meter()
+    start = loop.time()
+    until = start + seconds
+    spread = min(plan.seconds, seconds) / callers
+    timers = [loop.call_at(until, meter)]
+    timers += [loop.call_at(until + DRAIN, c.fail, "did not end in time") for c in everyone]
+    try:
+        calls = [call(c, load, plan.tokens, start + i * spread, until) for i, c in enumerate(everyone)]
+        await asyncio.gather(*calls)
+        load.seconds = loop.time() - start
+        meter()
+    finally:
+        gc.enable()
+        for timer in timers:
+            timer.cancel()
+        for caller in everyone:
+            caller.transport.abort()
+    return load
+
+
+def figures(load: Load) -> dict[str, float]:
+    """The counts of a load, and its latencies at the 50th and 99th percentile in milliseconds."""
+    good = load.good
+    counts = {
+        "streams": len(good),
+        "failed": len(load.streams) - len(good),
+        "events": sum(s.events for s in good),
+        "tokens": sum(s.tokens for s in good),
+        "per_second": len(good) / load.seconds if load.seconds else 0.0,
+    }
+    names = ("first_chunk", "ack", "answer", "overhead", "gap", "done")
+    raw = {name: [getattr(s, name) * 1e3 for s in good] for name in names}
+    return counts | {f"{n}_p{q}": quantile(raw[n], q / 100) for n in names for q in (50, 99)}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description="Callers for any chat-completions server.")
+    options.add_argument("--port", type=int, required=True)
+    options.add_argument("--model", default="voice")
+    options.add_argument("--callers", type=int, default=100)
+    options.add_argument("--seconds", type=float, default=10.0)
+    options.add_argument("--key", default="none")
+    args = options.parse_args()
+    load = uvloop.run(run(args.port, args.model, args.callers, args.seconds, args.key))
+    print(orjson.dumps(figures(load), option=orjson.OPT_INDENT_2).decode())
+    for why, times in Counter(s.failed for s in load.streams if s.failed).items():
+        print(f"{times} x {why}")
+
+
+if __name__ == "__main__":
+    main()

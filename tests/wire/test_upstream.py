@@ -1,0 +1,404 @@
+"""A turn as a request, and every accent of the answer as events."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentTimeout
+from voicegw.events import Event, Finish, Message, Tool, ToolCall, Turn, Usage
+from voicegw.wire.sse import Splitter, Sse
+from voicegw.wire.upstream import Decoder, failure, request, whole
+
+DONE = Sse("", b"[DONE]")
+
+
+def turn(*messages: Message, **more: Any) -> Turn:
+    return Turn("t1", messages or (Message("user", "Hi"),), **more)
+
+
+def delta(finish: Any = None, **fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
+
+
+def tool(
+    index: int | None = None, id: str | None = None, name: str | None = None, arguments: Any = None
+) -> Any:
+    piece: dict[str, Any] = {"function": {"name": name, "arguments": arguments}}
+    return {**piece, **({} if index is None else {"index": index}), **({} if id is None else {"id": id})}
+
+
+def decode(*chunks: dict[str, Any] | Sse) -> list[Event]:
+    decoder = Decoder("t1")
+    events = []
+    for chunk in chunks:
+        events += decoder.feed(chunk if isinstance(chunk, Sse) else Sse("", orjson.dumps(chunk)))
+    return events + decoder.end()
+
+
+# The request
+
+
+def test_a_plain_turn() -> None:
+    assert request(turn(model="m")) == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+def test_a_whole_answer_needs_no_stream_options() -> None:
+    assert request(turn(), model="own", stream=False) == {
+        "model": "own",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "stream": False,
+    }
+
+
+def test_messages_keep_all_they_have() -> None:
+    parts = ({"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": "x"}})
+    call = ToolCall("c1", "look", '{"a":1}')
+    written = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"a":1}'}}
+    body = request(
+        turn(
+            Message("developer", "Be kind"),
+            Message("user", "see", parts=parts, name="Ann"),
+            Message("assistant", tool_calls=(call,)),
+            Message("tool", "42", tool_call_id="c1"),
+            Message("assistant", "So", tool_calls=(call,)),
+        )
+    )
+    assert body["messages"] == [
+        {"role": "developer", "content": "Be kind"},
+        {"role": "user", "content": list(parts), "name": "Ann"},
+        {"role": "assistant", "content": None, "tool_calls": [written]},
+        {"role": "tool", "content": "42", "tool_call_id": "c1"},
+        {"role": "assistant", "content": "So", "tool_calls": [written]},
+    ]
+
+
+def test_tools_and_their_choice() -> None:
+    bare, full = Tool("a"), Tool("b", "B", {"type": "object"}, strict=True)
+    body = request(turn(tools=(bare, full), tool_choice="auto"))
+    assert body["tool_choice"] == "auto"
+    assert body["tools"] == [
+        {"type": "function", "function": {"name": "a", "parameters": {}}},
+        {
+            "type": "function",
+            "function": {"name": "b", "parameters": {"type": "object"}, "description": "B", "strict": True},
+        },
+    ]
+
+
+def test_a_choice_without_tools_is_not_sent() -> None:
+    assert "tool_choice" not in request(turn(tool_choice="none"))
+    filtered = request(turn(tools=(Tool("a"),), tool_choice="auto"), fields=frozenset({"tool_choice"}))
+    assert "tool_choice" not in filtered
+
+
+def test_options_pass_under_their_own_names() -> None:
+    options = {"max_tokens": 5, "temperature": 0.5, "seed": None}
+    assert options.items() <= request(turn(options=options)).items()
+    assert request(turn(options={"max_completion_tokens": 5}))["max_completion_tokens"] == 5
+
+
+def test_options_do_not_touch_what_is_ours() -> None:
+    body = request(
+        turn(options={"n": 3, "stream": False, "stream_options": None, "messages": [], "model": "x"})
+    )
+    assert body == request(turn())
+
+
+def test_only_listed_fields_are_sent() -> None:
+    asked = turn(tools=(Tool("a"),), tool_choice="auto", options={"temperature": 1, "seed": 2})
+    assert request(asked, fields=frozenset()).keys() == {"model", "messages", "stream"}
+    assert request(asked, fields=frozenset({"seed", "tools"})).keys() == {
+        "model",
+        "messages",
+        "stream",
+        "seed",
+        "tools",
+    }
+    assert "stream_options" in request(asked, fields=frozenset({"stream_options"}))
+
+
+def test_a_request_is_json() -> None:
+    asked = turn(Message("user", "é", parts=({"a": 1},)), tools=(Tool("a", parameters={"type": "object"}),))
+    assert orjson.loads(orjson.dumps(request(asked)))["messages"][0]["content"] == [{"a": 1}]
+
+
+# The answer
+
+USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+
+
+@pytest.mark.parametrize(
+    ("chunks", "events"),
+    [
+        ([delta(role="assistant", content=""), delta(content="Hi"), delta("stop"), DONE], ["Hi", Finish()]),
+        ([delta(role="assistant", content="Hi"), DONE], ["Hi"]),
+        ([delta(content="Hi")], ["Hi"]),
+        ([delta("stop", content="Hi")], ["Hi", Finish()]),
+        ([delta("", content="Hi"), delta("length")], ["Hi", Finish("length")]),
+        ([delta("content_filter")], [Finish("content_filter")]),
+        ([delta("end_turn")], [Finish("stop")]),
+        ([delta("tool_calls")], [Finish("stop")]),
+        ([delta(content=None), delta(reasoning_content="hm", content=None), delta(reasoning="hm")], []),
+        ([delta(refusal="No.", content=None)], ["No."]),
+        ([delta(content=[{"type": "text", "text": "a"}, "b", {"type": "thinking"}])], ["ab"]),
+        ([{"choices": [{"delta": None, "finish_reason": "stop"}]}], [Finish()]),
+        ([{"choices": []}, {"choices": None}, {}], []),
+        ([{"choices": [{}]}], []),
+        ([delta("stop"), {"choices": [], "usage": USAGE}, DONE], [Usage(5, 7), Finish()]),
+        ([{**delta("stop"), "usage": USAGE}], [Usage(5, 7), Finish()]),
+        ([{**delta(content="a"), "usage": {"prompt_tokens": 5}}, {"usage": USAGE}], ["a", Usage(5, 7)]),
+        ([{**delta(content="a"), "usage": None}], ["a"]),
+        (
+            [
+                {
+                    "usage": {
+                        **USAGE,
+                        "prompt_tokens_details": {"cached_tokens": 3},
+                        "completion_tokens_details": {"reasoning_tokens": 2},
+                    }
+                }
+            ],
+            [Usage(5, 7, 3, 2)],
+        ),
+        ([{"usage": {"prompt_tokens_details": None, "prompt_tokens": None}}], [Usage()]),
+        ([Sse("ping", b"{}"), Sse("message", orjson.dumps(delta(content="a"))), Sse("x", b"[DONE]")], ["a"]),
+        ([Sse("", b""), delta(content="a")], ["a"]),
+        ([delta(content="a"), DONE, delta(content="late")], ["a"]),
+    ],
+)
+def test_text_and_its_end(chunks: list[Any], events: list[Event]) -> None:
+    assert decode(*chunks) == events
+
+
+WHOLE = [
+    delta(tool_calls=[tool(0, "a", "f", "")]),
+    delta(tool_calls=[tool(0, None, None, '{"x"')]),
+    delta(tool_calls=[tool(0, arguments=":1}")]),
+]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "events"),
+    [
+        ([*WHOLE, delta("tool_calls")], [ToolCall("a", "f", '{"x":1}'), Finish("tool_calls")]),
+        (WHOLE, [ToolCall("a", "f", '{"x":1}')]),
+        ([*WHOLE, delta("stop")], [ToolCall("a", "f", '{"x":1}'), Finish("tool_calls")]),
+        ([*WHOLE, delta("length")], [ToolCall("a", "f", '{"x":1}'), Finish("length")]),
+        ([delta(tool_calls=[tool(0, "a", "f")])], [ToolCall("a", "f", "{}")]),
+        ([delta(tool_calls=[tool(0, "a", "f", " ")])], [ToolCall("a", "f", "{}")]),
+        ([delta(tool_calls=[tool(0, "a", "f", {"x": 1})])], [ToolCall("a", "f", '{"x":1}')]),
+        ([delta(tool_calls=[tool(0, None, "f")])], [ToolCall("t1_1", "f")]),
+        (
+            [delta(tool_calls=[tool(0, None, "f"), tool(1, "b", "g"), tool(2, "", "h")])],
+            [ToolCall("t1_1", "f"), ToolCall("b", "g"), ToolCall("t1_3", "h")],
+        ),
+        (  # every call whole, at the same index
+            [delta(tool_calls=[tool(0, "a", "f", "{}")]), delta(tool_calls=[tool(0, "b", "f", "{}")])],
+            [ToolCall("a", "f"), ToolCall("b", "f")],
+        ),
+        (  # every piece with id and name
+            [delta(tool_calls=[tool(0, "a", "f", "{")]), delta(tool_calls=[tool(0, "a", "f", "}")])],
+            [ToolCall("a", "f")],
+        ),
+        (  # no index at all
+            [delta(tool_calls=[tool(None, "a", "f", "{"), tool(arguments="}"), tool(None, "b", "g")])],
+            [ToolCall("a", "f"), ToolCall("b", "g")],
+        ),
+        (  # neither index nor id
+            [delta(tool_calls=[tool(name="f", arguments="{}"), tool(name="g", arguments="{}")])],
+            [ToolCall("t1_1", "f"), ToolCall("t1_2", "g")],
+        ),
+        (
+            [
+                delta(function_call={"name": "f", "arguments": "{"}),
+                delta(function_call={"arguments": "}"}),
+                delta("function_call"),
+            ],
+            [ToolCall("t1_1", "f"), Finish("tool_calls")],
+        ),
+        ([delta(content="Wait"), *WHOLE], ["Wait", ToolCall("a", "f", '{"x":1}')]),
+    ],
+)
+def test_tool_calls_come_whole(chunks: list[Any], events: list[Event]) -> None:
+    assert decode(*chunks) == events
+
+
+def test_a_tool_call_leaves_as_soon_as_the_next_begins_or_the_answer_ends() -> None:
+    decoder = Decoder()
+    first = orjson.dumps(delta(tool_calls=[tool(0, "a", "f", "{}")]))
+    assert decoder.feed(Sse("", first)) == []
+    second = orjson.dumps(delta(tool_calls=[tool(1, "b", "g", "{}")]))
+    assert decoder.feed(Sse("", second)) == [ToolCall("a", "f")]
+    assert decoder.feed(Sse("", orjson.dumps(delta("tool_calls")))) == [ToolCall("b", "g")]
+
+
+@pytest.mark.parametrize(
+    ("last", "done", "complete"),
+    [(delta(content="a"), False, False), (delta("stop"), False, True), (DONE, True, True)],
+)
+def test_done_and_complete(last: Any, done: bool, complete: bool) -> None:
+    decoder = Decoder()
+    decoder.feed(last if isinstance(last, Sse) else Sse("", orjson.dumps(last)))
+    assert (decoder.done, decoder.complete) == (done, complete)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        Sse("", b"{"),
+        Sse("", b"[]"),
+        Sse("", b'"text"'),
+        Sse("", b'{"choices":[{"delta":{"content":"\xff"}}]}'),
+        {"choices": {}, "usage": 1},
+        {"choices": 1},
+        {"choices": ["x"]},
+        {"choices": [{"delta": "x"}]},
+        {"choices": [{"delta": {}, "finish_reason": ["stop"]}]},
+        delta(content=1),
+        delta(content={"text": "x"}),
+        delta(tool_calls=1),
+        delta(tool_calls=["x"]),
+        delta(tool_calls=[tool(0, "a", "f", 1)]),
+        delta(tool_calls=[tool(0, "a", "f", "[]")]),
+        delta(tool_calls=[tool(0, "a", "f", "{")]),
+        delta(tool_calls=[tool(0, "a", None, "{}")]),
+    ],
+)
+def test_what_makes_no_sense_is_garbled(chunk: Any) -> None:
+    with pytest.raises(AgentGarbled):
+        decode(chunk)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        ({"message": "Too  many\nwords"}, AgentError, "Too many words"),
+        ("plain text", AgentError, "plain text"),
+        ({"message": "m", "type": "rate_limit_error"}, AgentBusy, "m"),
+        ({"message": "m", "code": 429}, AgentBusy, "m"),
+        ({"message": "m", "type": "overloaded_error"}, AgentBusy, "m"),
+        ({"message": "m", "code": "timeout"}, AgentTimeout, "m"),
+        ({"odd": 1}, AgentError, '{"odd":1}'),
+        ({"message": "x" * 1000}, AgentError, "x" * 300),
+    ],
+)
+def test_an_error_says_the_servers_own_words(error: Any, kind: type[AgentError], words: str) -> None:
+    for sse in (Sse("", orjson.dumps({"error": error})), Sse("error", orjson.dumps({"error": error}))):
+        with pytest.raises(AgentError) as raised:
+            decode(sse)
+        assert (type(raised.value), str(raised.value)) == (kind, words)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"<h1>Bad</h1>", "<h1>Bad</h1>"),
+        (b"", ""),
+        (b'{"detail":"no"}', "no"),
+        (b'"x"', "x"),
+        (b"\xff", "\ufffd"),
+    ],
+)
+def test_an_error_body_of_any_kind_has_words(body: bytes, words: str) -> None:
+    assert str(failure(body)) == words
+
+
+NAMES = ["choices", "delta", "message", "content", "tool_calls", "function", "function_call", "name", "index"]
+NAMES += ["arguments", "id", "finish_reason", "error", "usage", "type", "text", "prompt_tokens_details"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["", "a", "{}"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+)
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(NAMES), JSON, max_size=4)
+        | st.dictionaries(st.sampled_from(NAMES), JSON).map(lambda it: delta(**it)),
+        max_size=3,
+    )
+)
+def test_no_chunk_raises_anything_but_an_agent_error(chunks: list[dict[str, Any]]) -> None:
+    with suppress(AgentError):
+        assert all(isinstance(event, Event) for event in decode(*chunks))
+
+
+@given(st.binary(max_size=20) | JSON.map(orjson.dumps))
+def test_no_body_raises_anything_but_an_agent_error(body: bytes) -> None:
+    with suppress(AgentError):
+        assert all(isinstance(event, Event) for event in whole(body))
+    assert isinstance(failure(body), AgentError)
+
+
+# An answer as one body
+
+
+def test_a_whole_answer() -> None:
+    message = {
+        "role": "assistant",
+        "content": "Hi",
+        "tool_calls": [tool(None, "a", "f", "{}"), tool(name="f")],
+    }
+    answer = {"choices": [{"message": message, "finish_reason": "tool_calls"}], "usage": USAGE}
+    assert whole(orjson.dumps(answer), "t1") == [
+        "Hi",
+        ToolCall("a", "f"),
+        ToolCall("t1_2", "f"),
+        Usage(5, 7),
+        Finish("tool_calls"),
+    ]
+
+
+def test_a_whole_answer_of_the_old_kind() -> None:
+    message = {"content": None, "function_call": {"name": "f", "arguments": ""}}
+    answer = {"choices": [{"message": message, "finish_reason": "function_call"}]}
+    assert whole(orjson.dumps(answer), "t1") == [ToolCall("t1_1", "f"), Finish("tool_calls")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b"{}", b"[]", b'{"choices":[]}', b'{"choices":[{}]}', b'{"choices":[{"message":1}]}'],
+)
+def test_a_whole_answer_that_is_none_is_garbled(body: bytes) -> None:
+    with pytest.raises(AgentGarbled):
+        whole(body)
+
+
+@pytest.mark.parametrize("error", ["full", {"message": "full"}])
+def test_an_error_with_status_200_is_an_error(error: Any) -> None:
+    with pytest.raises(AgentError, match="full"):
+        whole(orjson.dumps({"error": error}))
+
+
+# Both together
+
+
+def test_every_cut_of_a_stream_gives_the_same_events() -> None:
+    chunks = [
+        delta(role="assistant", content="Hé"),
+        *WHOLE,
+        delta("tool_calls"),
+        {"choices": [], "usage": USAGE},
+    ]
+    stream = (
+        b"".join(b"data: %b\n\n: keep\n\n" % orjson.dumps(chunk) for chunk in chunks) + b"data: [DONE]\n\n"
+    )
+    expected = ["Hé", ToolCall("a", "f", '{"x":1}'), Usage(5, 7), Finish("tool_calls")]
+    for cut in range(len(stream)):
+        splitter, decoder = Splitter(), Decoder()
+        events = [
+            e for part in (stream[:cut], stream[cut:]) for s in splitter.feed(part) for e in decoder.feed(s)
+        ]
+        assert decoder.done
+        assert events + decoder.end() == expected

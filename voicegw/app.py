@@ -158,7 +158,7 @@ class Leave:
             self.timer.cancel()
 
 
-def _refuse(request: Request, failure: Exception) -> Response:
+async def _refuse(request: Request, failure: Exception) -> Response:
     """Whatever was raised outside the chat endpoint, in the one envelope that clients know."""
     visit: Visit | None = request.scope.get("voicegw")
     known = failure if isinstance(failure, VoicegwError) else _translate(request, failure)

@@ -38,22 +38,17 @@ def add_routes(app: FastAPI, chat: Chat, switchboard: Switchboard, journal: Jour
 
 
 def _add_models(app: FastAPI, prefix: str, switchboard: Switchboard) -> None:
-    shown = prefix == "/v1"
+    shown = bool(prefix)
 
-    @app.api_route(
-        f"{prefix}/models", methods=["GET", "HEAD"], include_in_schema=shown, operation_id=f"list{prefix}"
-    )
+    @app.head(f"{prefix}/models", include_in_schema=False)
+    @app.get(f"{prefix}/models", include_in_schema=shown)
     async def list_models(request: Request) -> Response:
         """The agents that the key may use, as models."""
         visit: Visit = request.scope["voicegw"]
         return _json(wire.models(switchboard.visible(visit.key)), visit)
 
-    @app.api_route(
-        prefix + "/models/{id:path}",
-        methods=["GET", "HEAD"],
-        include_in_schema=shown,
-        operation_id=f"get{prefix}",
-    )
+    @app.head(f"{prefix}/models/{{id:path}}", include_in_schema=False)
+    @app.get(f"{prefix}/models/{{id:path}}", include_in_schema=shown)
     async def get_model(id: str, request: Request) -> Response:
         """One agent as a model."""
         visit: Visit = request.scope["voicegw"]

@@ -1,0 +1,185 @@
+"""A run: one agent answering one turn, owned until its generator is closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from tests.script import Script, script
+from voicegw.errors import AgentError, AgentGarbled, AgentTimeout
+from voicegw.events import Doing, Event, Finish, Message, ToolCall, Turn, Usage
+from voicegw.run import Run
+
+TURN = Turn("t1", (Message("user", "Hello?"),))
+
+
+class Ears:
+    """A follower that notes when it was woken, and what it could hear then."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.heard: list[tuple[float, int, bool]] = []
+        run.followers.append(self)
+
+    def wake(self) -> None:
+        self.heard.append((self.run.now(), len(self.run.record.events), self.run.record.over))
+
+
+def start(agent: Script, **options: int) -> tuple[Run, list[Run]]:
+    closed: list[Run] = []
+    run = Run(agent, TURN, closed.append, now=asyncio.get_running_loop().time, **options)
+    run.start()
+    return run, closed
+
+
+async def test_events_are_recorded_and_told_in_the_wake_up_in_which_they_came() -> None:
+    run, closed = start(script(0.3, "Hi", " there", 0.2, Usage(1, 2), Finish("length")))
+    ears = Ears(run)
+    await asyncio.sleep(1)
+    assert run.record.events == ["Hi", " there", Usage(1, 2), Finish("length")]
+    assert ears.heard == [(0.3, 1, False), (0.3, 2, False), (0.5, 3, False), (0.5, 4, False), (0.5, 4, True)]
+    assert (run.asked, run.first, run.cancelled, run.stopped) == (0.0, 0.3, None, 0.5)
+    assert (run.record.failure, closed) == (None, [run])
+
+
+@pytest.mark.parametrize("steps", [(), ("",), (" ", "\n"), (Doing("bash"),), (Usage(1, 0), Finish())])
+async def test_an_agent_that_says_nothing_has_failed(steps: tuple[Event, ...]) -> None:
+    run, _ = start(script(*steps))
+    await asyncio.sleep(1)
+    assert isinstance(run.record.failure, AgentGarbled)
+    assert (run.spoke, run.first) == (False, None)
+
+
+async def test_a_tool_call_alone_is_an_answer() -> None:
+    run, _ = start(script(ToolCall("c", "f")))
+    await asyncio.sleep(1)
+    assert (run.spoke, run.record.failure) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [(AgentTimeout("late"), AgentTimeout), (ValueError("oops"), AgentError), (StopIteration(), AgentError)],
+)
+async def test_a_failure_ends_the_record_and_is_one_of_ours(
+    raised: Exception, kind: type[AgentError], caplog: pytest.LogCaptureFixture
+) -> None:
+    run, closed = start(script("Well", 0.1, raised))
+    await asyncio.sleep(1)
+    assert run.record.events == ["Well"]
+    assert type(run.record.failure) is kind
+    assert (run.record.over, closed) == (True, [run])
+    assert bool(caplog.records) is (kind is AgentError), "only what nobody foresaw is logged with its trace"
+
+
+async def test_an_agent_that_is_no_generator_has_failed() -> None:
+    class Broken:
+        def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
+            raise TypeError("no")
+
+        async def warm(self, call: str | None = None) -> None: ...
+        async def aclose(self) -> None: ...
+
+    run = Run(Broken(), TURN, lambda run: None, now=asyncio.get_running_loop().time)
+    run.start()
+    await asyncio.sleep(1)
+    assert type(run.record.failure) is AgentError
+
+
+@pytest.mark.parametrize("steps", [(), (0.1, "Hi", 5.0), (60.0,)])
+async def test_cancelling_closes_the_agent_and_its_own_clean_up_completes(
+    steps: tuple[Event | float, ...],
+) -> None:
+    agent = script(*steps, 60.0, closing=0.2)
+    run, closed = start(agent)
+    await asyncio.sleep(1)
+    ears = Ears(run)
+    run.cancel()
+    assert ears.heard[-1][::2] == (1.0, True), "listeners learn at once"
+    for _ in range(3):
+        await asyncio.sleep(0.05)
+        run.cancel()
+    assert agent.closed == []
+    await asyncio.sleep(1)
+    assert agent.closed == [1.2], "asking again does not cut the clean-up short"
+    assert (run.cancelled, run.stopped, closed) == (1.0, 1.2, [run])
+
+
+async def test_a_run_cancelled_in_its_first_moment_still_ends() -> None:
+    agent = script("Hi")
+    run, closed = start(agent)
+    run.cancel()
+    await asyncio.sleep(1)
+    assert (run.record.over, run.record.events, agent.started, closed) == (True, [], [], [run])
+
+
+async def test_a_run_that_never_started_ends_at_once_and_cannot_start() -> None:
+    closed: list[Run] = []
+    agent = script("Hi")
+    run = Run(agent, TURN, closed.append, now=asyncio.get_running_loop().time)
+    run.cancel()
+    run.start()
+    await asyncio.sleep(1)
+    assert (run.record.over, agent.started, closed) == (True, [], [run])
+    assert run.cancelled == run.stopped == 0.0
+
+
+async def test_starting_twice_asks_once() -> None:
+    agent = script("Hi")
+    run, _ = start(agent)
+    run.start()
+    await asyncio.sleep(1)
+    assert agent.started == [0.0]
+
+
+async def test_an_agent_that_ignores_being_told_is_not_heard_any_more() -> None:
+    class Stubborn(Script):
+        async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                yield "You will listen!"
+                await asyncio.sleep(1)
+                yield "To all of it!"
+
+    run, closed = start(Stubborn())
+    await asyncio.sleep(1)
+    run.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert run.record.events == []
+    await asyncio.sleep(5)
+    assert (run.record.events, closed) == ([], [run])
+
+
+async def test_the_record_has_a_bound_and_then_the_agent_is_stopped() -> None:
+    agent = script(*["a"] * 10, closing=0.5)
+    run, _ = start(agent, most_events=3)
+    ears = Ears(run)
+    await asyncio.sleep(1)
+    assert run.record.events == ["a", "a", "a", Finish("length")]
+    assert ears.heard[-1] == (0.0, 4, True), "nobody waits for the agent to close"
+    assert agent.closed == [0.5]
+
+
+async def test_a_failure_of_ours_ends_the_record_once() -> None:
+    run, _ = start(script("Hi", 60.0))
+    await asyncio.sleep(1)
+    first = AgentTimeout("first")
+    run.fail(first)
+    run.fail(AgentTimeout("second"))
+    await asyncio.sleep(0.1)
+    assert run.record.failure is first
+    assert run.stopped == 1.0
+
+
+async def test_a_report_waits_for_the_agent_to_close_but_not_for_ever() -> None:
+    told: list[tuple[str, float]] = []
+    run, _ = start(script("Hi", closing=2.0))
+    slow, _ = start(script("Hi", 1.0, closing=3.0))
+    run.when_closed(lambda: told.append(("run", run.now())), 10.0)
+    slow.when_closed(lambda: told.append(("slow", run.now())), 1.5)
+    await asyncio.sleep(9)
+    run.when_closed(lambda: told.append(("late", run.now())), 1.0)
+    assert told == [("slow", 1.5), ("run", 2.0), ("late", 9.0)]

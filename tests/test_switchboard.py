@@ -1,0 +1,183 @@
+"""Which line answers, and who owns the runs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.script import Script, script
+from voicegw.ack import AckPolicy
+from voicegw.dialects import DIALECTS
+from voicegw.errors import Draining, UnknownModel
+from voicegw.events import Message, Tool, Turn
+from voicegw.guard import ANONYMOUS, Key
+from voicegw.run import Run
+from voicegw.switchboard import Closing, Line, Switchboard
+
+TURN = Turn("t1", (Message("user", "Hello?"),))
+
+
+def line(agent: Script | None = None, name: str = "desk", **fields: Any) -> Line:
+    return Line(name, agent or script("Hi"), DIALECTS["voice"], **fields)
+
+
+def board(*lines: Line, **options: Any) -> Switchboard:
+    return Switchboard({line.name: line for line in lines}, now=asyncio.get_event_loop().time, **options)
+
+
+def key(*models: str) -> Key:
+    return Key("k", b"", frozenset(models))
+
+
+DESK, SHOP = line(), line(name="shop")
+
+
+@pytest.mark.parametrize(
+    ("model", "shown", "strict", "answers"),
+    [
+        ("shop", ANONYMOUS, False, "shop"),
+        ("", ANONYMOUS, False, "desk"),
+        ("", ANONYMOUS, True, "desk"),
+        ("gpt-4o", ANONYMOUS, False, "desk"),
+        ("gpt-4o", ANONYMOUS, True, None),
+        ("gpt-4o", key("shop"), False, "shop"),
+        ("desk", key("shop"), False, None),
+        ("shop", key("shop"), True, "shop"),
+        ("", key(), False, None),
+        ("x", key("gone"), False, None),
+    ],
+)
+async def test_a_name_finds_a_line_that_the_key_may_use(
+    model: str, shown: Key, strict: bool, answers: str | None
+) -> None:
+    switchboard = board(DESK, SHOP, strict=strict)
+    if answers is None:
+        with pytest.raises(UnknownModel) as refused:
+            switchboard.line(model, shown)
+        assert (refused.value.param, refused.value.code) == ("model", "model_not_found")
+    else:
+        assert switchboard.line(model, shown).name == answers
+
+
+async def test_a_key_sees_what_it_may_use_the_default_first() -> None:
+    assert board(DESK, SHOP).visible(ANONYMOUS) == ["desk", "shop"]
+    assert board(DESK, SHOP).visible(key("shop")) == ["shop"]
+
+
+async def test_ids_never_repeat_not_even_among_workers() -> None:
+    one, two = board(DESK), board(DESK)
+    assert len({one.id(), one.id(), two.id(), two.id()}) == 4
+
+
+class Silent:
+    def wake(self) -> None: ...
+
+
+async def test_the_last_listener_takes_the_run_with_it() -> None:
+    agent = script(60.0)
+    switchboard = board(line(agent))
+    run = switchboard.begin(switchboard.lines["desk"], TURN)
+    one, two = Silent(), Silent()
+    run.followers += [one, two]
+    run.start()
+    await asyncio.sleep(1)
+    switchboard.leave(run, one)
+    await asyncio.sleep(1)
+    assert switchboard.runs == {run}
+    switchboard.leave(run, two)
+    await asyncio.sleep(1)
+    assert agent.closed == [2.0]
+    assert switchboard.runs == set()
+
+
+async def test_a_run_that_is_over_is_not_cancelled_by_its_listener_s_leaving() -> None:
+    agent = script("Hi", closing=1.0)
+    switchboard = board(line(agent))
+    run = switchboard.begin(switchboard.lines["desk"], TURN)
+    ear = Silent()
+    run.followers.append(ear)
+    run.start()
+    await asyncio.sleep(2)
+    switchboard.leave(run, ear)
+    assert (run.cancelled, agent.closed) == (None, [1.0])
+
+
+async def test_what_does_not_close_in_time_stays_owned() -> None:
+    agent = script(60.0, closing=5.0)
+    switchboard = board(line(agent))
+    run = switchboard.begin(switchboard.lines["desk"], TURN)
+    run.start()
+    await asyncio.sleep(1)
+    run.cancel()
+    await asyncio.sleep(4)
+    assert switchboard.runs == {run}
+    await asyncio.sleep(2)
+    assert switchboard.runs == set()
+
+
+async def test_draining_takes_no_new_turns_and_lets_running_ones_go_on() -> None:
+    switchboard = board(line(script(1.0, "Hi")))
+    run = switchboard.begin(switchboard.lines["desk"], TURN)
+    run.start()
+    await asyncio.sleep(0.5)
+    switchboard.drain()
+    with pytest.raises(Draining):
+        switchboard.begin(switchboard.lines["desk"], TURN)
+    await asyncio.sleep(1)
+    assert (run.record.events, run.record.failure) == (["Hi"], None)
+
+
+async def test_hanging_up_ends_every_turn_with_a_farewell() -> None:
+    switchboard = board(line(script(60.0)))
+    runs = [switchboard.begin(switchboard.lines["desk"], TURN) for _ in range(3)]
+    for run in runs[:2]:
+        run.start()
+    await asyncio.sleep(0.1)
+    switchboard.hang_up()
+    assert [type(run.record.failure) for run in runs] == [Closing] * 3
+    await asyncio.sleep(0.1)
+    assert switchboard.runs == set()
+
+
+async def test_closing_waits_for_agents_as_long_as_it_may(caplog: pytest.LogCaptureFixture) -> None:
+    quick, slow = script(60.0, closing=0.1), script(60.0, closing=0.5)
+    switchboard = board(line(quick), line(slow, "slow"), stop_within=0.25)
+    runs: list[Run] = []
+    for name in ("desk", "slow"):
+        runs.append(switchboard.begin(switchboard.lines[name], TURN))
+        runs[-1].start()
+    await asyncio.sleep(1)
+    await switchboard.aclose()
+    assert asyncio.get_running_loop().time() == 1.25
+    assert switchboard.runs == {runs[1]}
+    assert [record.getMessage() for record in caplog.records] == ["turn t1: the agent did not close in time"]
+    await asyncio.sleep(1)
+    assert (quick.closed, slow.closed) == ([1.1], [1.5])
+
+
+async def test_closing_a_quiet_house_takes_no_time() -> None:
+    await board(DESK).aclose()
+    assert asyncio.get_running_loop().time() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "turn", "dialect", "quiet", "words", "after"),
+    [
+        ({}, TURN, "voice", False, "One moment. ", 0.0),
+        ({}, TURN, "elevenlabs", False, "One moment... ", 0.0),
+        ({}, TURN, "chat", False, "", None),
+        ({}, TURN, "voice", True, "", None),
+        ({"ack": AckPolicy(None)}, TURN, "voice", False, "", None),
+        ({"ack": AckPolicy(0.5)}, TURN, "voice", False, "One moment. ", 0.5),
+        ({}, Turn("t", TURN.messages, language="ja"), "vapi", False, "少々お待ちください。 ", 0.0),
+        ({"phrases": {"en": ("Right",)}}, TURN, "voice", False, "Right. ", 0.0),
+        ({}, Turn("t", TURN.messages, tools=(Tool("f"),)), "voice", False, "One moment. ", 0.7),
+    ],
+)
+async def test_the_acknowledgement_follows_line_dialect_language_and_request(
+    fields: dict[str, Any], turn: Turn, dialect: str, quiet: bool, words: str, after: float | None
+) -> None:
+    ack = line(**fields).acknowledgement(turn, DIALECTS[dialect], quiet=quiet)
+    assert (ack.words, ack.after) == (words, after)

@@ -63,7 +63,11 @@ def create_app(
         settings.limits.concurrent_turns, settings.limits.requests_per_minute, workers=server.workers
     )
     app = FastAPI(
-        title="voicegw", version=__version__, redoc_url=None, lifespan=_lifespan(switchboard, settings, tune)
+        title="voicegw",
+        version=__version__,
+        redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # the journal is ours
+        lifespan=_lifespan(switchboard, settings, tune),
     )
     chat = Chat(switchboard, limits, journal, _rules(settings))
     api.add_routes(app, chat, switchboard, journal)

@@ -113,7 +113,7 @@ def _serve(options: argparse.Namespace) -> int:
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     settings = load(options.config, server=given)
     _import_from(settings)
-    _log_to_stderr(settings)
+    _log_to_stderr()
     print(_greeting(settings), file=sys.stderr, flush=True)
     if settings.server.workers == 1:
         uvicorn.Server(_uvicorn(settings, create_app(settings, tune=True))).run()
@@ -134,7 +134,7 @@ def worker() -> FastAPI:
     """The application of one of several workers."""
     settings = load(os.environ.get(FILE), server=json.loads(os.environ[SERVER]))
     _import_from(settings)
-    _log_to_stderr(settings)
+    _log_to_stderr()
     return create_app(settings, shared_metrics=True, tune=True)
 
 
@@ -161,7 +161,9 @@ def _uvicorn(settings: Config, app: FastAPI | str) -> uvicorn.Config:
     )
 
 
-def _log_to_stderr(settings: Config) -> None:
+def _log_to_stderr() -> None:
+    """Bare lines; what a record says of thread, process and task costs more than the line."""
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

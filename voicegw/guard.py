@@ -207,7 +207,7 @@ def client_address(peer: str, headers: Headers, trusted: Collection[Network]) ->
     Then it is the right-most entry of X-Forwarded-For that is no trusted proxy itself. What stands
     further left was written by strangers; so was all that stands left of an entry we cannot read.
     """
-    last = address(peer)
+    last = address(peer) if trusted else None
     if last is None or not _within(last, trusted):
         return peer
     lines = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]

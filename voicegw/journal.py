@@ -7,6 +7,7 @@ platform we are a server, towards the agent a client, and our overhead is their 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 
 import orjson
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition, multiprocess
@@ -20,6 +21,37 @@ BUCKETS = (
     *(0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0),
 )
 """Seconds. Fine below 10 ms, where our own share lies."""
+SPANS: Mapping[str, tuple[str, Callable[[Run, Stamps], float | None]]] = {
+    "voicegw_first_chunk": (
+        "Request complete to first chunk.",
+        lambda run, stamps: stamps.after(stamps.first),
+    ),
+    "voicegw_ack": (
+        "Request complete to the first words of an acknowledgement.",
+        lambda run, stamps: stamps.after(stamps.ack),
+    ),
+    "gen_ai_server_time_to_first_token": (
+        "Request complete to the agent's own first token, sent.",
+        lambda run, stamps: stamps.after(stamps.answer),
+    ),
+    "gen_ai_client_operation_time_to_first_chunk": (
+        "Agent asked to its first token, received.",
+        lambda run, stamps: None if run.first is None or run.asked is None else run.first - run.asked,
+    ),
+    "gen_ai_server_request_duration": (
+        "Request complete to end of stream.",
+        lambda run, stamps: stamps.after(stamps.ended),
+    ),
+    "voicegw_longest_gap": (
+        "The longest silence of a turn.",
+        lambda run, stamps: stamps.gap,
+    ),
+    "voicegw_stop": (
+        "Cancellation to the agent's generator closed.",
+        lambda run, stamps: stamps.stop,
+    ),
+}
+"""The histograms of each agent, in seconds: what they mean, and where the time is read."""
 
 log = logging.getLogger("voicegw.turns")
 
@@ -30,49 +62,39 @@ class Journal:
     def __init__(self, *, log_turns: bool = True, shared: bool = False) -> None:
         self.log_turns = log_turns
         self.shared = shared
-        self.registry = CollectorRegistry()
-        self.turns = Counter("voicegw_turns", "Turns ended.", ["agent", "outcome"], registry=self.registry)
-        self.refusals = Counter("voicegw_refusals", "Requests refused.", ["status"], registry=self.registry)
+        self.registry = registry = CollectorRegistry()
+        self.turns = Counter("voicegw_turns", "Turns ended.", ["agent", "outcome"], registry=registry)
+        self.refusals = Counter("voicegw_refusals", "Requests refused.", ["status"], registry=registry)
         self.running = Gauge(
-            "voicegw_turns_running", "Turns now.", registry=self.registry, multiprocess_mode="livesum"
+            "voicegw_turns_running", "Turns now.", registry=registry, multiprocess_mode="livesum"
         )
-        self.first_chunk = self._seconds("voicegw_first_chunk", "Request complete to first chunk.")
-        self.ack = self._seconds("voicegw_ack", "Request complete to the first words of an acknowledgement.")
-        self.answer = self._seconds(
-            "gen_ai_server_time_to_first_token", "Request complete to the agent's own first token, sent."
-        )
-        self.agent = self._seconds(
-            "gen_ai_client_operation_time_to_first_chunk", "Agent asked to its first token, received."
-        )
-        self.total = self._seconds("gen_ai_server_request_duration", "Request complete to end of stream.")
-        self.gap = self._seconds("voicegw_longest_gap", "The longest silence of a turn.")
-        self.stop = self._seconds("voicegw_stop", "Cancellation to the agent's generator closed.")
-
-    def _seconds(self, name: str, text: str) -> Histogram:
-        return Histogram(f"{name}_seconds", text, ["agent"], registry=self.registry, buckets=BUCKETS)
+        self.spans = [
+            (Histogram(f"{name}_seconds", text, ["agent"], registry=registry, buckets=BUCKETS), read)
+            for name, (text, read) in SPANS.items()
+        ]
+        self._bound: dict[str, list[tuple[Histogram, Callable[[Run, Stamps], float | None]]]] = {}
 
     def turn(self, run: Run, stamps: Stamps, agent: str, request: str) -> None:
         """A turn is over for its listener, and the agent is closed (or was waited for long enough)."""
         stamps.cancelled, stamps.stopped = run.cancelled, run.stopped
         outcome = _outcome(run, stamps)
         self.turns.labels(agent, outcome).inc()
-        spans = (
-            (self.first_chunk, stamps.after(stamps.first)),
-            (self.ack, stamps.after(stamps.ack)),
-            (self.answer, stamps.after(stamps.answer)),
-            (self.agent, None if run.first is None or run.asked is None else run.first - run.asked),
-            (self.total, stamps.after(stamps.ended)),
-            (self.gap, stamps.gap),
-            (self.stop, stamps.stop),
-        )
-        for histogram, seconds in spans:
+        for histogram, read in self._of(agent):
+            seconds = read(run, stamps)
             if seconds is not None:
-                histogram.labels(agent).observe(seconds)
+                histogram.observe(seconds)
         if self.log_turns:
             failure = run.record.failure
             facts = {"turn": run.turn.id, "request": request, "agent": agent, "key": run.turn.tenant}
             error = None if failure is None else type(failure).__name__
             log.info(orjson.dumps(line(stamps, **facts, outcome=outcome, error=error)).decode())
+
+    def _of(self, agent: str) -> list[tuple[Histogram, Callable[[Run, Stamps], float | None]]]:
+        """An agent's own histograms, looked up once: agents are few, and come from the configuration."""
+        found = self._bound.get(agent)
+        if found is None:
+            found = self._bound[agent] = [(histogram.labels(agent), read) for histogram, read in self.spans]
+        return found
 
     def refusal(self, failure: VoicegwError, request: str, client: str) -> None:
         """A request was turned away."""

@@ -114,7 +114,9 @@ def phrases(language: str, acks: Mapping[str, Sequence[str]] | None = None) -> P
     tag = language.lower().replace("_", "-")
     primary = tag.split("-", 1)[0]
     found = TABLE.get(tag) or TABLE.get(primary) or TABLE["en"]
-    own = {key.lower(): tuple(lines) for key, lines in (acks or {}).items()}
+    if not acks:
+        return found
+    own = {key.lower(): tuple(lines) for key, lines in acks.items()}
     lines = own.get(tag) or own.get(primary)
     if lines is None and found is TABLE["en"]:
         lines = own.get("en")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.agents.upstream import Upstream
+from tests.agents.upstream import Upstream, until
 from voicegw.agents import dial
 from voicegw.agents.connection import Connection
 from voicegw.agents.dial import reach
@@ -94,3 +94,26 @@ async def test_giving_up_leaves_no_connection(resolved: list[str], silent: int) 
         async with asyncio.timeout(0.05):
             await reach("name", silent, None, crowd)
     assert crowd == set()
+
+
+async def test_of_two_that_answer_together_one_is_hung_up_on(
+    resolved: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved += ["127.0.0.1", "127.0.0.1"]
+    both, real = asyncio.Event(), dial._dial
+    asyncio.get_running_loop().call_later(0.05, both.set)
+
+    async def together(*place: Any) -> Connection:
+        connection = await real(*place)
+        await both.wait()
+        return connection
+
+    monkeypatch.setattr(dial, "_dial", together)
+    monkeypatch.setattr(dial, "HEAD_START", 0.01)
+    crowd: set[Connection] = set()
+    async with Upstream() as upstream:
+        connection = await reach("name", upstream.port, None, crowd)
+        await until(lambda: crowd == {connection})
+        assert upstream.connections == 2
+        connection.abort()
+        await connection.gone

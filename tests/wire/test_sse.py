@@ -77,3 +77,7 @@ def test_an_event_at_the_limit_passes_and_one_byte_more_is_refused_at_every_cut(
 def test_an_event_that_never_ends_is_refused_before_it_fills_the_memory() -> None:
     with pytest.raises(AgentGarbled):
         split(*[b"x" * 100] * 11, limit=1000)
+
+
+def test_line_ends_may_change_from_event_to_event() -> None:
+    assert split(b"data: a\r\r", b"data: b\n\n", b"data: c\n", b"\n") == [("", b"a"), ("", b"b"), ("", b"c")]

@@ -29,8 +29,8 @@ CHAT_PATHS = tuple(
 
 def add_routes(app: FastAPI, chat: Chat, switchboard: Switchboard, journal: Journal) -> None:
     """All routes of the HTTP surface."""
-    for path in CHAT_PATHS:
-        app.router.routes.append(Route(path, chat, name="chat_completions"))
+    hot = [Route(path, chat, name="chat_completions") for path in CHAT_PATHS]
+    app.router.routes[:0] = hot  # routes are tried in order
     for prefix in ("/v1", ""):
         _add_models(app, prefix, switchboard)
     _add_health(app, switchboard, journal)

@@ -17,13 +17,12 @@ from voicegw.guard import Key, Limits
 from voicegw.journal import Journal
 from voicegw.listener import Listener
 from voicegw.run import Run
-from voicegw.surfaces.stream import Stream
+from voicegw.surfaces.stream import STREAM_HEADERS, Stream
 from voicegw.switchboard import Line, Switchboard
 from voicegw.trace import Stamps
 from voicegw.wire import ask, chat
 
 METHODS = "GET, HEAD, OPTIONS, POST"
-STREAM_HEADERS = {"cache-control": "no-cache", "content-type": "text/event-stream; charset=utf-8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ class Chat:
             self.switchboard.leave(run, stream)
             self._ended(order, run)
 
-        return Stream(run, listener, ended, {**STREAM_HEADERS, "x-request-id": order.visit.id})
+        return Stream(run, listener, ended, order.visit.id)
 
     def _ended(self, order: Order, run: Run) -> None:
         """The client has its answer or is gone: make room, and write the turn down once the agent closed."""
@@ -190,15 +189,17 @@ class Order:
         return chat.Chunks(f"chatcmpl-{id}", self.model, int(time.time()), usage=self.ask.wants_usage)
 
     def listener(self, run: Run, *, note: bool) -> Listener:
-        words = self.line.words(self.language)
         return Listener(
             run.record,
             self.chunks(run.turn.id),
             self.line.acknowledgement(run.turn, self.dialect, quiet=self.ask.structured),
             self.stamps,
-            lambda failure: str(getattr(words, failure.spoken)),
+            self.apology,
             note=note,
         )
+
+    def apology(self, failure: VoicegwError) -> str:
+        return str(getattr(self.line.words(self.language), failure.spoken))
 
     def whole(self, run: Run) -> Response:
         """The answer to a request without `stream`. Our own words are no part of it."""

@@ -115,7 +115,11 @@ def field(data: Mapping[str, Any], key: str, *kinds: type, path: str = "") -> An
 
 
 def _options(data: Mapping[str, Any]) -> dict[str, Any]:
-    found = {key: value for key, kinds in SAMPLING.items() if (value := field(data, key, *kinds)) is not None}
+    found = {
+        key: field(data, key, *SAMPLING[key])
+        for key, value in data.items()
+        if key in SAMPLING and value is not None
+    }
     for key in ("max_tokens", "max_completion_tokens"):
         if found.get(key, 1) < 1:
             raise BadRequest(f"'{key}' must be at least 1.", param=key)

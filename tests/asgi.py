@@ -79,11 +79,15 @@ async def drive(
     headers: dict[str, str] | None = None,
     hang_up: float | None = None,
     pieces: int = 1,
+    answer: Answer | None = None,
 ) -> Answer:
-    """Send one request, its body in so many pieces; hang up after `hang_up` seconds if that is given."""
+    """Send one request, its body in so many pieces; hang up after `hang_up` seconds if that is given.
+
+    `answer` is filled while it comes, for whoever wants to look meanwhile.
+    """
     loop = asyncio.get_running_loop()
     started = loop.time()
-    answer = Answer()
+    answer = answer or Answer()
     gone = asyncio.Event()
     sent = json.dumps(body).encode() if isinstance(body, dict) else (body or b"")
     size = max(1, -(-len(sent) // pieces))

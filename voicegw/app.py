@@ -70,12 +70,13 @@ def create_app(
         lifespan=_lifespan(switchboard, settings, tune),
     )
     chat = Chat(switchboard, limits, journal, _rules(settings))
-    api.add_routes(app, chat, switchboard, journal)
+    api.add_routes(app, switchboard, journal)
     app.add_exception_handler(VoicegwError, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(Exception, _refuse)
     door = Door(Keys(settings.door_keys()), hosts=server.hosts, origins=server.origins)
-    app.add_middleware(Entrance, door=door, journal=journal, proxies=server.trusted_proxies)
+    hot = dict.fromkeys(api.CHAT_PATHS, chat)
+    app.add_middleware(Entrance, door=door, journal=journal, proxies=server.trusted_proxies, hot=hot)
     if server.origins:
         app.add_middleware(
             CORSMiddleware,

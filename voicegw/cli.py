@@ -163,7 +163,7 @@ def _uvicorn(settings: Config, app: FastAPI | str) -> uvicorn.Config:
 
 def _log_to_stderr() -> None:
     """Bare lines; what a record says of thread, process and task costs more than the line."""
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
+from tests.asgi import Answer
 from tests.house import ASK, ask, drive, gateway
 from tests.linter import lint
-from tests.script import Step, script
+from tests.script import Script, Step, script
 from voicegw.errors import AgentBusy, AgentGarbled, AgentTimeout, AgentUnavailable
-from voicegw.events import Doing, Finish, ToolCall, Usage
+from voicegw.events import Doing, Event, Finish, ToolCall, Turn, Usage
 from voicegw.guard import digest
 from voicegw.phrases import TABLE
 
@@ -29,29 +31,16 @@ def after(seconds: float | str) -> dict[str, Any]:
 
 
 async def test_the_first_chunk_leaves_before_the_agent_is_asked() -> None:
-    order: list[str] = []
+    answer = Answer()
+    seen: list[str] = []
 
-    class Late:
-        async def reply(self, turn: Any) -> Any:
-            order.append("asked")
+    class Curious(Script):
+        async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
+            seen.append(answer.text)
             yield "Hi"
 
-        async def warm(self, call: str | None = None) -> None: ...
-        async def aclose(self) -> None: ...
-
-    app = gateway(Late())  # type: ignore[arg-type]
-    chat = next(route for route in app.router.routes if getattr(route, "name", "") == "chat_completions")
-
-    async def watched(scope: Any, receive: Any, send: Any) -> None:
-        async def watching(message: Any) -> None:
-            order.append(message.get("body", b"start")[:5].decode())
-            await send(message)
-
-        await original(scope, receive, watching)
-
-    original, chat.app = chat.app, watched  # type: ignore[attr-defined]
-    answer = await ask(app)
-    assert order[:3] == ["start", "data:", "asked"]
+    await ask(gateway(Curious()), answer=answer)
+    assert seen == ["One moment. "]
     assert answer.text == "One moment. Hi"
 
 

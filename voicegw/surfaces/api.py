@@ -7,11 +7,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from voicegw.errors import Draining, UnknownModel
 from voicegw.journal import Journal
-from voicegw.surfaces.http import Chat, Visit
+from voicegw.surfaces.http import Visit
 from voicegw.surfaces.openapi import CHAT_OPERATION
 from voicegw.switchboard import Switchboard
 from voicegw.wire import chat as wire
@@ -27,10 +26,8 @@ CHAT_PATHS = tuple(
 """Clients append the suffix to a base URL that may hold it already, or `/v1` to one that ends in it."""
 
 
-def add_routes(app: FastAPI, chat: Chat, switchboard: Switchboard, journal: Journal) -> None:
-    """All routes of the HTTP surface."""
-    hot = [Route(path, chat, name="chat_completions") for path in CHAT_PATHS]
-    app.router.routes[:0] = hot  # routes are tried in order
+def add_routes(app: FastAPI, switchboard: Switchboard, journal: Journal) -> None:
+    """All routes but the chat endpoint's, which the entrance takes itself."""
     for prefix in ("/v1", ""):
         _add_models(app, prefix, switchboard)
     _add_health(app, switchboard, journal)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import count
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,10 +20,21 @@ REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 
 
 class Entrance:
-    """Gives each request its id and its key, or refuses it. What is inside finds a `Visit` in the scope."""
+    """Gives each request its id and its key, or refuses it. What is inside finds a `Visit` in the scope.
 
-    def __init__(self, app: ASGIApp, door: Door, journal: Journal, proxies: Collection[Network]) -> None:
+    Paths in `hot` skip the framework's routing, a seventh of what a turn costs.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        door: Door,
+        journal: Journal,
+        proxies: Collection[Network],
+        hot: Mapping[str, ASGIApp],
+    ) -> None:
         self.app = app
+        self.hot = hot
         self.door = door
         self.journal = journal
         self.proxies = proxies
@@ -42,7 +53,7 @@ class Entrance:
             self.journal.refusal(failure, request, client)
             return await refusal(failure, request)(scope, receive, send)
         scope["voicegw"] = Visit(key, request, client)
-        await self.app(scope, receive, send)
+        await self.hot.get(scope["path"], self.app)(scope, receive, send)
 
     def _request_id(self, scope: Scope) -> str:
         """The client's own id if it is a sane one, else a new one."""

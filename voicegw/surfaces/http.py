@@ -227,10 +227,9 @@ class Order:
 
 async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
     """The whole body, or `TooLarge` as soon as it is known to be."""
-    too_large = TooLarge(f"The request body is larger than {most} bytes.")
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > most:
-            raise too_large
+            raise TooLarge(f"The request body is larger than {most} bytes.")
     parts: list[bytes] = []
     size = 0
     while True:
@@ -240,7 +239,7 @@ async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
         part: bytes = message.get("body", b"")
         size += len(part)
         if size > most:
-            raise too_large
+            raise TooLarge(f"The request body is larger than {most} bytes.")
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)

@@ -34,12 +34,12 @@ def start(agent: Script, **options: int) -> tuple[Run, list[Run]]:
     return run, closed
 
 
-async def test_events_are_recorded_and_told_in_the_wake_up_in_which_they_came() -> None:
+async def test_what_came_together_is_told_together_in_the_wake_up_in_which_it_came() -> None:
     run, closed = start(script(0.3, "Hi", " there", 0.2, Usage(1, 2), Finish("length")))
     ears = Ears(run)
     await asyncio.sleep(1)
     assert run.record.events == ["Hi", " there", Usage(1, 2), Finish("length")]
-    assert ears.heard == [(0.3, 1, False), (0.3, 2, False), (0.5, 3, False), (0.5, 4, False), (0.5, 4, True)]
+    assert ears.heard == [(0.0, 0, False), (0.3, 2, False), (0.5, 4, True)]
     assert (run.asked, run.first, run.cancelled, run.stopped) == (0.0, 0.3, None, 0.5)
     assert (run.record.failure, closed) == (None, [run])
 

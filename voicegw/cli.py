@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import re
+import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -114,19 +116,31 @@ def _serve(options: argparse.Namespace) -> int:
     settings = load(options.config, server=given)
     _import_from(settings)
     _log_to_stderr()
-    print(_greeting(settings), file=sys.stderr, flush=True)
-    if settings.server.workers == 1:
-        uvicorn.Server(_uvicorn(settings, create_app(settings, tune=True))).run()
-        return OK
-    return _serve_many(settings, options.config, given)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a proper way to end, with status 0
+    app = create_app(settings, tune=True) if settings.server.workers == 1 else None
+    with _bound(settings.server.host, settings.server.port) as door:
+        print(_greeting(settings, door.getsockname()[1]), file=sys.stderr, flush=True)
+        if app is None:
+            return _serve_many(settings, door, options.config, given)
+        uvicorn.Server(_uvicorn(settings, app)).run([door])
+    return OK
 
 
-def _serve_many(settings: Config, file: str | None, given: dict[str, Any]) -> int:
+def _bound(host: str, port: int) -> socket.socket:
+    """The socket to listen on, before anything is announced."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]
+        raise ConfigError(f"cannot listen on {host} port {port}: {reason}") from None
+
+
+def _serve_many(settings: Config, door: socket.socket, file: str | None, given: dict[str, Any]) -> int:
     """Several workers: each loads the configuration itself; metrics meet in a folder."""
     with tempfile.TemporaryDirectory(prefix="voicegw-") as folder:
         os.environ |= {SERVER: json.dumps(given), METRICS: folder, **({FILE: file} if file else {})}
-        unbound = _uvicorn(settings, "voicegw.cli:worker")
-        Multiprocess(unbound, sockets=[unbound.bind_socket()]).run()
+        Multiprocess(_uvicorn(settings, "voicegw.cli:worker"), sockets=[door]).run()
     return OK
 
 
@@ -177,12 +191,13 @@ def _import_from(settings: Config) -> None:
             sys.path.insert(0, folder)
 
 
-def _greeting(settings: Config) -> str:
+def _greeting(settings: Config, port: int) -> str:
     """What the operator should know at start, and one line to try."""
     server = settings.server
     scheme = "http" if server.tls_cert is None else "https"
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(server.host, server.host)
-    url = f"{scheme}://{host}:{server.port}/v1/chat/completions"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)
+    host = f"[{host}]" if ":" in host else host
+    url = f"{scheme}://{host}:{port}/v1/chat/completions"
     key = " -H 'authorization: Bearer YOUR_KEY'" if settings.keys else ""
     body = '{"stream": true, "messages": [{"role": "user", "content": "Hello! When are you open?"}]}'
     lines = [

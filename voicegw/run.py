@@ -1,17 +1,19 @@
 """A run: one agent answering one turn, in a task of its own.
 
-The run appends the agent's events to its record and, in the same wake-up, tells its followers that
-there is more. It never waits for them. It is cancelled exactly once, whoever asks how often: a second
-cancellation would swallow the `await` with which an agent tells its remote side to stop.
+The run appends the agent's events to its record and tells its followers at the very moment at which
+the agent has no more to say for now: what came together leaves together, and nothing waits, not even
+for a turn of the loop. It never waits for its followers. It is cancelled exactly once, whoever asks how
+often: a second cancellation would swallow the `await` with which an agent tells its remote side to stop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import types
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing
-from typing import Protocol
+from typing import Any, Protocol
 
 from voicegw.errors import AgentError, AgentGarbled, VoicegwError
 from voicegw.events import Agent, Event, Finish, ToolCall, Turn
@@ -27,6 +29,25 @@ class Follower(Protocol):
     """Whoever wants to know that a record grew or ended. `wake` must be quick and must not raise."""
 
     def wake(self) -> None: ...
+
+
+@types.coroutine
+def quietly(step: Awaitable[Event], quiet: Callable[[], None]) -> Generator[Any, Any, Event]:
+    """Await `step`, and call `quiet` if, and at the moment when, it has to wait."""
+    waiting = step.__await__()
+    try:
+        wanted = waiting.send(None)
+        quiet()
+        while True:
+            try:
+                got = yield wanted
+            except BaseException as error:
+                wanted = waiting.throw(error)
+            else:
+                wanted = waiting.send(got)
+    except StopIteration as done:
+        event: Event = done.value
+        return event
 
 
 class Run:
@@ -100,9 +121,7 @@ class Run:
         failure: VoicegwError | None = None
         try:
             async with aclosing(self.agent.reply(self.turn)) as events:
-                async for event in events:
-                    if not self._add(event):
-                        break
+                await self._listen(events)
             if not self.spoke:
                 failure = AgentGarbled("the agent said nothing")
         except VoicegwError as error:
@@ -111,6 +130,14 @@ class Run:
             log.exception("the agent failed in turn %s", self.turn.id)
             failure = AgentError(f"{type(error).__name__}: {error}")
         self._over(failure)
+
+    async def _listen(self, events: AsyncGenerator[Event, None]) -> None:
+        """Record the events, and tell the followers whenever the next one lets us wait."""
+        try:
+            while self._add(await quietly(anext(events), self._tell)):
+                pass
+        except StopAsyncIteration:
+            pass
 
     def _add(self, event: Event) -> bool:
         """Append one event; False when the record takes no more."""
@@ -125,9 +152,11 @@ class Run:
             self._over()
             return False
         record.events.append(event)
+        return True
+
+    def _tell(self) -> None:
         for follower in self.followers:
             follower.wake()
-        return True
 
     def _over(self, failure: VoicegwError | None = None) -> None:
         """Close the record, once, and tell everybody."""
@@ -135,8 +164,7 @@ class Run:
             return
         self.record.failure = self.record.failure or failure
         self.record.over = True
-        for follower in self.followers:
-            follower.wake()
+        self._tell()
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
         self.stopped = self.now()

@@ -41,7 +41,6 @@ class Stream(EventSourceResponse):
         self.loop = run.loop
         self.gone = False
         self.wire: Wire | None = None
-        self._flushing = False
         self._nap: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -88,27 +87,21 @@ class Stream(EventSourceResponse):
         await send({"type": "http.response.body", "body": data, "more_body": not self.listener.done})
 
     def wake(self) -> None:
-        """The record grew, the timer rang, or the client reads on. What comes together shares a write."""
-        if self.wire is None:
-            self._rouse()
-        elif not self._flushing:
-            self._flushing = True
-            self.loop.call_soon(self._flush)
+        """The record grew, the timer rang, or the client reads on: write, or rouse who can."""
+        if self.wire is None or self.listener.record.over:
+            self._rouse()  # head and end belong to the server
+        elif self._asleep and not self.wire.paused and (data := self.listener.take(self.run.now())):
+            self.wire.write(data)
 
     def hang_up(self) -> None:
         """The client is gone."""
         self.gone = True
         self._rouse()
 
-    def _flush(self) -> None:
-        """Write past the sleeping request task; when that is awake it writes itself, in order."""
-        self._flushing = False
-        if self._nap is None or self._nap.done() or self.wire is None or self.wire.paused:
-            return
-        if self.listener.record.over:
-            return self._rouse()  # head and end belong to the server
-        if data := self.listener.take(self.run.now()):
-            self.wire.write(data)
+    @property
+    def _asleep(self) -> bool:
+        """Does the request task sleep? While it is awake it writes itself, in order."""
+        return self._nap is not None and not self._nap.done()
 
     def _rouse(self) -> None:
         if self._nap is not None and not self._nap.done():
@@ -120,10 +113,12 @@ class Stream(EventSourceResponse):
             self._timer = self.loop.call_at(self.listener.deadline, self._ring)
 
     def _ring(self) -> None:
+        """Whoever is woken arms the next one, or nobody while the client does not read."""
         self._timer = None
-        if self.run.now() >= self.listener.deadline:
+        if self.run.now() < self.listener.deadline:
+            self._arm()
+        else:
             self.wake()
-        self._arm()
 
     async def _listen(self, receive: Receive) -> None:
         """Without a wire, the only way to hear of a hang-up is to wait for it."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +70,23 @@ def chunks(data: bytes) -> list[dict[str, Any]]:
 
 def content(chunk: dict[str, Any]) -> str:
     return (chunk["choices"][0]["delta"].get("content") or "") if chunk["choices"] else ""
+
+
+@asynccontextmanager
+async def running(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
+    """The application between its start and its end; yields the state that it offers to connections."""
+    state: dict[str, Any] = {}
+    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+    life = asyncio.ensure_future(app({"type": "lifespan", "state": state}, told.get, heard.put))
+    told.put_nowait({"type": "lifespan.startup"})
+    assert (await heard.get())["type"] == "lifespan.startup.complete"
+    try:
+        yield state
+    finally:
+        told.put_nowait({"type": "lifespan.shutdown"})
+        assert (await heard.get())["type"] == "lifespan.shutdown.complete"
+        await life
 
 
 async def drive(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from tests.asgi import Answer, drive
@@ -26,7 +25,7 @@ def settings(**tables: Any) -> Config:
     return Config.model_validate({"agents": {"desk": desk}, **tables})
 
 
-def gateway(agent: Script, **tables: Any) -> FastAPI:
+def gateway(agent: Script, **tables: Any) -> ASGIApp:
     """The real application; every agent in its configuration is played by `agent`."""
     return house.create_app(settings(**tables), now=now, agents=lambda table, config: agent)
 

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from voicegw import __version__, tables
 from voicegw.ack import AckPolicy
@@ -43,7 +44,7 @@ def create_app(
     tune: bool = False,
     now: Callable[[], float] = time.monotonic,
     agents: Callable[[AgentTable, Config], Agent] | None = None,
-) -> FastAPI:
+) -> ASGIApp:
     """The gateway as an ASGI application.
 
     `shared_metrics`: this is one of several workers, whose metrics are summed. `tune`: the process is
@@ -76,16 +77,16 @@ def create_app(
     app.add_exception_handler(Exception, _refuse)
     door = Door(Keys(settings.door_keys()), hosts=server.hosts, origins=server.origins)
     hot = dict.fromkeys(api.CHAT_PATHS, chat)
-    app.add_middleware(Entrance, door=door, journal=journal, proxies=server.trusted_proxies, hot=hot)
-    if server.origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=server.origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["*"],
-            expose_headers=["x-request-id"],
-        )
-    return app
+    entrance = Entrance(app, door, journal, server.trusted_proxies, hot)
+    if not server.origins:
+        return entrance
+    return CORSMiddleware(
+        entrance,
+        allow_origins=server.origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=["x-request-id"],
+    )
 
 
 def _line(name: str, table: AgentTable, agent: Agent) -> Line:

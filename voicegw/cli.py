@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from voicegw import __version__
@@ -117,34 +117,36 @@ def _serve(options: argparse.Namespace) -> int:
     _import_from(settings)
     _log_to_stderr()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a proper way to end, with status 0
-    app = create_app(settings, tune=True) if settings.server.workers == 1 else None
-    with _bound(settings.server.host, settings.server.port) as door:
-        print(_greeting(settings, door.getsockname()[1]), file=sys.stderr, flush=True)
-        if app is None:
-            return _serve_many(settings, door, options.config, given)
-        uvicorn.Server(_uvicorn(settings, app)).run([door])
+    if settings.server.workers == 1:
+        config = _uvicorn(settings, create_app(settings, tune=True))
+        uvicorn.Server(config).run([_listen(settings)])
+    else:
+        _serve_many(settings, options.config, given)
     return OK
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """The socket to listen on, before anything is announced."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        reason = str(error.strerror).partition(" (")[0]
-        raise ConfigError(f"cannot listen on {host} port {port}: {reason}") from None
-
-
-def _serve_many(settings: Config, door: socket.socket, file: str | None, given: dict[str, Any]) -> int:
+def _serve_many(settings: Config, file: str | None, given: dict[str, Any]) -> None:
     """Several workers: each loads the configuration itself; metrics meet in a folder."""
     with tempfile.TemporaryDirectory(prefix="voicegw-") as folder:
         os.environ |= {SERVER: json.dumps(given), METRICS: folder, **({FILE: file} if file else {})}
-        Multiprocess(_uvicorn(settings, "voicegw.cli:worker"), sockets=[door]).run()
-    return OK
+        config = _uvicorn(settings, "voicegw.cli:worker")
+        Multiprocess(config, sockets=[_listen(settings)]).run()
 
 
-def worker() -> FastAPI:
+def _listen(settings: Config) -> socket.socket:
+    """Take the port, and tell the operator. Raises `ConfigError` when it cannot be had."""
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]
+        raise ConfigError(f"cannot listen on {host} port {port}: {reason}") from None
+    print(_greeting(settings, listener.getsockname()[1]), file=sys.stderr, flush=True)
+    return listener
+
+
+def worker() -> ASGIApp:
     """The application of one of several workers."""
     settings = load(os.environ.get(FILE), server=json.loads(os.environ[SERVER]))
     _import_from(settings)
@@ -152,7 +154,7 @@ def worker() -> FastAPI:
     return create_app(settings, shared_metrics=True, tune=True)
 
 
-def _uvicorn(settings: Config, app: FastAPI | str) -> uvicorn.Config:
+def _uvicorn(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
     server = settings.server
     return uvicorn.Config(
         app,

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.asgi import running
 from tests.house import ask, drive, gateway
 from tests.script import script
 from voicegw.guard import digest
@@ -43,7 +44,7 @@ async def test_a_key_sees_its_own_models_only() -> None:
 async def test_health_is_alive_and_ready_until_it_drains() -> None:
     app = gateway(script("Hi"))
     assert (await drive(app, path="/healthz", method="GET")).json == {"status": "ok"}
-    async with app.router.lifespan_context(app) as state:
+    async with running(app) as state:
         assert (await drive(app, path="/readyz", method="GET")).json == {"status": "ready"}
         state["drain"]()
         draining = await drive(app, path="/readyz", method="GET")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from voicegw.surfaces.stream import STREAM_HEADERS, Stream
 from voicegw.switchboard import Line, Switchboard
 from voicegw.trace import Stamps
 from voicegw.wire import ask, chat
+
+log = logging.getLogger("voicegw.run")
 
 METHODS = "GET, HEAD, OPTIONS, POST"
 
@@ -85,6 +88,9 @@ class Chat:
         except VoicegwError as failure:
             self.journal.refusal(failure, visit.id, visit.client)
             response = refusal(failure, visit.id)
+        except Exception:
+            log.exception("request %s failed", visit.id)
+            response = refusal(VoicegwError(), visit.id)
         await response(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive, visit: Visit) -> Response:

@@ -8,7 +8,9 @@ the hook is gone; without it, streams run on plain ASGI.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -25,6 +27,13 @@ class Reader(Protocol):
 
     def wake(self) -> None: ...
     def hang_up(self) -> None: ...
+
+
+class Held(asyncio.Transport):
+    """A transport that keeps what it should write."""
+
+    def __init__(self, parts: list[bytes]) -> None:
+        self.write = parts.append  # type: ignore[assignment]
 
 
 class Wire:
@@ -48,6 +57,18 @@ class Wire:
 
     def join(self, reader: Reader | None) -> None:
         self.line.reader = reader
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """What the server writes for this response meanwhile leaves at the end, in one write."""
+        parts: list[bytes] = []
+        self.cycle.transport = Held(parts)
+        try:
+            yield
+        finally:
+            self.cycle.transport = self.line.transport
+            if parts:
+                self.line.transport.write(b"".join(parts))
 
     def write(self, data: bytes) -> None:
         """One chunk, in one write, now."""

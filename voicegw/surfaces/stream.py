@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from sse_starlette import EventSourceResponse
 from starlette.types import Receive, Scope, Send
@@ -47,11 +48,12 @@ class Stream(EventSourceResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         run = self.run
         run.followers.append(self)
+        wire: Wire | None = scope.get("extensions", {}).get("voicegw.wire")
         ear: asyncio.Task[None] | None = None
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await self._send(send, self.listener.begin(run.now()))
-            wire: Wire | None = scope.get("extensions", {}).get("voicegw.wire")
+            with nullcontext() if wire is None else wire.held():
+                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                await self._send(send, self.listener.begin(run.now()))
             if wire is not None and wire.open:
                 self.wire = wire
                 wire.join(self)

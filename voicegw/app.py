@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
@@ -31,6 +32,8 @@ from voicegw.surfaces import api
 from voicegw.surfaces.entrance import Entrance
 from voicegw.surfaces.http import Chat, Rules, Visit, refusal
 from voicegw.switchboard import Line, Switchboard
+
+log = logging.getLogger("voicegw.run")
 
 AgentTable: TypeAlias = tables.Scripted | tables.OpenAI | tables.Python
 COLLECTOR = (50_000, 20, 50)
@@ -129,8 +132,8 @@ def _lifespan(switchboard: Switchboard, settings: Config, tune: bool) -> Any:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        agents = [line.agent for line in switchboard.lines.values()]
-        await asyncio.gather(*(agent.warm(None) for agent in agents), return_exceptions=True)
+        lines = switchboard.lines.values()
+        warming = asyncio.gather(*map(_warm, lines))  # nobody waits for it: a call may come first
         if tune:
             gc.collect()
             gc.freeze()
@@ -138,10 +141,19 @@ def _lifespan(switchboard: Switchboard, settings: Config, tune: bool) -> Any:
         leave = Leave(switchboard, settings.server.drain)
         yield {"drain": leave.drain, "header_bytes": settings.limits.header_bytes}
         leave.cancel()
+        warming.cancel()
         await switchboard.aclose()
-        await asyncio.gather(*(agent.aclose() for agent in agents), return_exceptions=True)
+        await asyncio.gather(*(line.agent.aclose() for line in lines), return_exceptions=True)
 
     return lifespan
+
+
+async def _warm(line: Line) -> None:
+    """Open connections before the first call does; an agent that is not there yet is no reason to fail."""
+    try:
+        await line.agent.warm(None)
+    except Exception as error:
+        log.warning("agent %s is not ready yet: %s", line.name, error)
 
 
 class Leave:

@@ -39,7 +39,7 @@ FRAMEWORKS = {
 }
 LIBRARIES = {
     "fastapi": {"app", "cli", "surfaces"},
-    "starlette": {"app", "surfaces"},
+    "starlette": {"app", "cli", "surfaces"},
     "uvicorn": {"cli", "surfaces"},
     "sse_starlette": {"surfaces"},
     "httptools": {"agents"},

@@ -89,7 +89,8 @@ def test_words_and_events_leave_in_the_order_in_which_a_caller_should_hear_them(
     ("said", "end"),
     [
         ([], "[Sorry.]#stop"),
-        (["Well"], "[ Sorry.]#stop"),
+        (["Well"], "[... Sorry.]#stop"),
+        (["Well."], "[ Sorry.]#stop"),
         (["Well. "], "[Sorry.]#stop"),
         (["Well", ToolCall("c", "f")], "#tool_calls"),
     ],

@@ -40,6 +40,13 @@ class Codec(Protocol):
     def end(self, reason: str, usage: Usage | None, note: str = "") -> bytes: ...
 
 
+def joint(said: str) -> str:
+    """What stands between words that broke off and a sentence of ours: a pause, unless one is there."""
+    if not said or said[-1].isspace():
+        return ""
+    return "... " if said[-1].isalnum() else " "
+
+
 class Listener:
     """One reader of one record. `apology` turns a failure into the sentence its caller hears."""
 
@@ -136,8 +143,7 @@ class Listener:
         self.done = True
         sorry = b""
         if self.record.failure is not None and not self.calls:
-            joint = "" if not self.glue or self.glue[-1].isspace() else " "
-            sorry = self.codec.text(joint + self.apology(self.record.failure))
+            sorry = self.codec.text(joint(self.glue) + self.apology(self.record.failure))
             self.stamps.speak(now)
         self.stamps.close(now)
         reason = "tool_calls" if self.calls and self.reason == "stop" else self.reason

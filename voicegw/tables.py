@@ -125,7 +125,8 @@ class Turns(Table):
     )
     on_failure: Literal["speak", "status"] = Field(
         default="speak",
-        description="An agent that fails before its first word: a spoken apology, or an HTTP status.",
+        description="An agent that fails before its first word: a spoken apology, or an HTTP status; "
+        "then not a byte leaves before the agent's first word, also none of ours.",
     )
     stop_within: float = Field(default=0.25, ge=0, description="Seconds that closing an agent is waited for.")
 

@@ -65,7 +65,7 @@ async def test_the_first_chunk_leaves_before_the_agent_is_asked() -> None:
          [(0.0, "One moment. "), (0.3, "a"), (0.4, "bc"), (0.5, "d")]),
         (after(0), {}, (0.3, AgentTimeout("late")), [(0.0, "One moment. "), (0.3, SORRY)]),
         (after(0), {}, (0.3, "Well", 0.1, ValueError("x")),
-         [(0.0, "One moment. "), (0.3, "Well"), (0.4, " " + SORRY)]),
+         [(0.0, "One moment. "), (0.3, "Well"), (0.4, "... " + SORRY)]),
         (after(0), {}, (1.0,), [(0.0, "One moment. "), (1.0, SORRY)]),
         (after(0), {}, (1.0, AgentBusy("full")), [(0.0, "One moment. "), (1.0, TABLE["en"].busy)]),
     ],
@@ -202,7 +202,7 @@ async def test_failure_as_status_streams_once_the_agent_speaks() -> None:
         script(0.8, "Hi", 0.2, AgentTimeout("late")), turns={"on_failure": "status"}, desk=after(0.5)
     )
     answer = await ask(app)
-    assert answer.spoken == [(0.8, "Hi"), (1.0, " " + SORRY)]
+    assert answer.spoken == [(0.8, "Hi"), (1.0, "... " + SORRY)]
     lint(answer.body)
 
 

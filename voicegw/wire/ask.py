@@ -22,7 +22,6 @@ SAMPLING: Mapping[str, tuple[type, ...]] = {
     "logit_bias": (dict, NULL),
     "max_completion_tokens": (int, NULL),
     "max_tokens": (int, NULL),
-    "metadata": (dict, NULL),
     "parallel_tool_calls": (bool, NULL),
     "presence_penalty": NUMBER,
     "prompt_cache_key": (str, NULL),
@@ -32,13 +31,16 @@ SAMPLING: Mapping[str, tuple[type, ...]] = {
     "seed": (int, NULL),
     "service_tier": (str, NULL),
     "stop": (str, list, NULL),
-    "store": (bool, NULL),
     "temperature": NUMBER,
     "top_p": NUMBER,
     "user": (str, NULL),
     "verbosity": (str, NULL),
 }
-"""The fields that pass to agents as options, and the types they may have."""
+"""The fields that pass to agents as options, and the types they may have.
+
+`metadata` and `store` are not among them: voice platforms put the caller's data there, which is not for
+whoever runs the model. Both are in `extra`.
+"""
 OURS = frozenset({"model", "messages", "stream", "stream_options", "tools", "tool_choice", "n"})
 JSON_NAMES: Mapping[type, str] = {
     bool: "a boolean",
@@ -72,7 +74,7 @@ class Ask:
     @property
     def language(self) -> str | None:
         """The caller's language where the platform tells it: `language` in the body or its extras."""
-        places = (self.extra, self.extra.get("elevenlabs_extra_body"), self.options.get("metadata"))
+        places = (self.extra, self.extra.get("elevenlabs_extra_body"), self.extra.get("metadata"))
         found = (place.get("language") for place in places if isinstance(place, dict))
         return next((tag for tag in found if isinstance(tag, str) and 0 < len(tag) <= 35), None)
 

@@ -130,7 +130,16 @@ def _serve_many(settings: Config, file: str | None, given: dict[str, Any]) -> No
     with tempfile.TemporaryDirectory(prefix="voicegw-") as folder:
         os.environ |= {SERVER: json.dumps(given), METRICS: folder, **({FILE: file} if file else {})}
         config = _uvicorn(settings, "voicegw.cli:worker")
-        Multiprocess(config, sockets=[_listen(settings)]).run()
+        Workers(config, sockets=[_listen(settings)]).run()
+
+
+class Workers(Multiprocess):
+    """uvicorn's supervisor; at the end it lets go of the port, or new callers would wait in its queue."""
+
+    def terminate_all(self) -> None:
+        super().terminate_all()
+        for listener in self.sockets:
+            listener.close()
 
 
 def _listen(settings: Config) -> socket.socket:

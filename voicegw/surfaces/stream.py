@@ -92,8 +92,10 @@ class Stream(EventSourceResponse):
         """The record grew, the timer rang, or the client reads on: write, or rouse who can."""
         if self.wire is None or self.listener.record.over:
             self._rouse()  # head and end belong to the server
-        elif self._asleep and not self.wire.paused and (data := self.listener.take(self.run.now())):
-            self.wire.write(data)
+        elif self._asleep and not self.wire.paused:
+            if data := self.listener.take(self.run.now()):
+                self.wire.write(data)
+            self._arm()
 
     def hang_up(self) -> None:
         """The client is gone."""

@@ -1,0 +1,279 @@
+"""One streamed answer, over plain ASGI and over a wire: the same bytes at the same moments."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.asgi import chunks, content
+from tests.linter import lint
+from tests.script import Script, Step, script
+from voicegw.ack import Ack
+from voicegw.errors import AgentTimeout
+from voicegw.events import Doing, Finish, Message, ToolCall, Turn, Usage
+from voicegw.listener import Listener
+from voicegw.run import Run
+from voicegw.surfaces.stream import Stream
+from voicegw.trace import Stamps
+from voicegw.wire.chat import IDLE, Chunks
+
+START = "http.response.start"
+
+
+class FakeWire:
+    """The way to a client who reads unless `paused`; `open` may be false, as for one who is gone."""
+
+    def __init__(self, *, open: bool = True) -> None:
+        self.open = open
+        self.paused = False
+        self.reader: Any = None
+        self.joined = 0
+        self.written: list[bytes] = []
+        self.writes: list[tuple[float, bytes]] = []
+
+    def join(self, reader: Any) -> None:
+        self.reader = reader
+        self.joined += reader is not None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        yield
+
+    def write(self, data: bytes) -> None:
+        assert not self.paused, "nothing is written to a client who does not read"
+        self.writes.append((asyncio.get_running_loop().time(), data))
+
+
+class Client:
+    """One request for one stream. `sends` is [(time, bytes)] of all that left, on whichever way."""
+
+    def __init__(self, agent: Script, wire: FakeWire | None = None, *, ack: float | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.wire = wire
+        self.gone = asyncio.Event()
+        self.readable = asyncio.Event()
+        self.readable.set()
+        self.sends: list[tuple[float, bytes]] = [] if wire is None else wire.writes
+        self.messages: list[Any] = []
+        self.ended: list[float] = []
+        self.looks = 0
+        turn = Turn("t1", (Message("user", "Hello?"),))
+        self.run = Run(agent, turn, lambda run: None, now=self._now)
+        words = Ack("" if ack is None else "One moment. ", ack)
+        listener = Listener(
+            self.run.record, Chunks("t1", "desk", 0), words, Stamps(self.loop.time()), lambda _: "Sorry."
+        )
+        self.stream = Stream(self.run, listener, self._end, "req_1")
+
+    def _now(self) -> float:
+        self.looks += 1
+        assert self.looks < 10_000, "the stream spins"
+        return self.loop.time()
+
+    def _end(self, stream: Stream) -> None:
+        self.ended.append(self.loop.time())
+        self.run.followers.remove(stream)
+        if not self.run.record.over:
+            self.run.cancel()
+
+    async def _send(self, message: Any) -> None:
+        await self.readable.wait()
+        self.messages.append(message)
+        if message["type"] != START:
+            self.sends.append((self.loop.time(), message["body"]))
+
+    async def _receive(self) -> dict[str, Any]:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def listen(self) -> None:
+        extensions = {} if self.wire is None else {"voicegw.wire": self.wire}
+        await self.stream({"type": "http", "extensions": extensions}, self._receive, self._send)
+
+    def pause(self) -> None:
+        if self.wire is None:
+            self.readable.clear()
+        else:
+            self.wire.paused = True
+
+    def resume(self) -> None:
+        if self.wire is None:
+            return self.readable.set()
+        self.wire.paused = False
+        self.wire.reader.wake()
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(data for _, data in self.sends)
+
+    @property
+    def moments(self) -> dict[float, bytes]:
+        """What left at each moment, in however many pieces."""
+        found: dict[float, bytes] = defaultdict(bytes)
+        for when, data in self.sends:
+            found[when] += data
+        return dict(found)
+
+    @property
+    def text(self) -> str:
+        return "".join(map(content, chunks(self.body)))
+
+
+def both(test: Any) -> Any:
+    return pytest.mark.parametrize("wired", [False, True], ids=["asgi", "wire"])(test)
+
+
+def call(wired: bool, *steps: Step, ack: float | None = None) -> Client:
+    return Client(script(*steps), FakeWire() if wired else None, ack=ack)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        ("Hi",),
+        (0.3, "Hi", " there", 0.2, " you"),
+        ("Hi", 0.0, " there", 0.0, " you", 1.0),
+        (9.0, "Hi", 9.0),
+        (0.7, Doing("search"), 5.0, "Found.", Usage(1, 2)),
+        (0.5, ToolCall("c", "weather"), Finish("tool_calls")),
+        ("Well", 0.5, AgentTimeout("late")),
+        (0.5,),
+    ],
+)
+@pytest.mark.parametrize("ack", [None, 0, 0.5])
+async def test_the_same_bytes_leave_at_the_same_moments_with_and_without_a_wire(
+    steps: tuple[Step, ...], ack: float | None
+) -> None:
+    plain, wired = call(False, *steps, ack=ack), call(True, *steps, ack=ack)
+    await asyncio.gather(plain.listen(), wired.listen())
+    assert wired.moments == plain.moments
+    lint(wired.body)
+    assert wired.messages[-1]["more_body"] is plain.messages[-1]["more_body"] is False
+    assert wired.wire is not None
+    assert (wired.wire.joined, wired.wire.reader) == (1, None)
+
+
+@both
+async def test_head_and_first_chunk_leave_before_the_agent_is_asked(wired: bool) -> None:
+    client = call(wired, "Hi")
+    agent = client.run.agent
+    assert isinstance(agent, Script)
+    client.readable.clear()
+    hearing = asyncio.ensure_future(client.listen())
+    await asyncio.sleep(1)
+    assert agent.started == []
+    client.readable.set()
+    await hearing
+    assert agent.started == [1.0]
+    assert client.messages[0]["headers"] == client.stream.raw_headers
+
+
+@both
+async def test_what_came_together_shares_a_write_and_what_came_alone_leaves_alone(wired: bool) -> None:
+    client = call(wired, 0.1, "a", "b", "c", 0.1, "d", 0.1, "e", 0.1)
+    await client.listen()
+    written = [(when, "".join(map(content, chunks(data)))) for when, data in client.sends]
+    assert written == [(0.0, ""), (0.1, "abc"), (0.2, "d"), (0.3, "e"), (0.4, "")]
+
+
+@both
+async def test_silence_is_kept_alive_every_four_seconds_after_the_last_byte(wired: bool) -> None:
+    client = call(wired, 13.0, "Hi", 3.0, " there", 6.0, ack=0.5)
+    await client.listen()
+    assert [when for when, data in client.sends if data == IDLE] == [4.5, 8.5, 12.5, 20.0]
+
+
+@both
+async def test_one_timer_serves_many_deltas(wired: bool) -> None:
+    client = call(wired, *([0.1, "x"] * 100))
+    set_at: list[float] = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(client.loop, name)
+
+        def call_at(self, when: float, callback: Any) -> asyncio.TimerHandle:
+            set_at.append(when)
+            return client.loop.call_at(when, callback)
+
+    client.stream.loop = Counting()  # type: ignore[assignment]
+    await client.listen()
+    assert [round(when, 9) for when in set_at] == [4.0, 7.9, 11.8]
+
+
+@both
+async def test_a_client_who_does_not_read_loses_nothing_and_costs_nothing(wired: bool) -> None:
+    client = call(wired, 1.0, "a", 1.0, "b", 1.0, "c", 20.0, "d", 1.0, "e", 1.0)
+    hearing = asyncio.ensure_future(client.listen())
+    await asyncio.sleep(1.5)
+    client.pause()
+    await asyncio.sleep(23)
+    assert client.text == "a"
+    client.resume()
+    await hearing
+    assert client.text == "abcde"
+    assert {when for when, _ in client.sends} == {0.0, 1.0, 24.5, 25.0}
+    assert client.looks < 60
+    lint(client.body)
+
+
+@both
+async def test_a_turn_that_ends_while_the_client_does_not_read_ends_well_later(wired: bool) -> None:
+    client = call(wired, 1.0, "a", 1.0, "b")
+    hearing = asyncio.ensure_future(client.listen())
+    await asyncio.sleep(1.5)
+    client.readable.clear()
+    if client.wire is not None:
+        client.wire.paused = True
+    await asyncio.sleep(8.5)
+    assert client.text == "a"
+    client.readable.set()
+    await hearing
+    assert (client.text, client.ended) == ("ab", [10.0])
+    lint(client.body)
+
+
+@both
+@pytest.mark.parametrize("when", [0.5, 1.5])
+async def test_a_client_who_hangs_up_hears_nothing_more_and_stops_the_agent(wired: bool, when: float) -> None:
+    client = call(wired, 1.0, "a", 1.0, "b", 60.0)
+    hearing = asyncio.ensure_future(client.listen())
+    await asyncio.sleep(when)
+    if client.wire is None:
+        client.gone.set()
+    else:
+        client.wire.reader.hang_up()
+    await hearing
+    assert client.text == ("a" if when > 1 else "")
+    assert client.ended == [when]
+    assert client.run.cancelled == when
+    assert client.messages[-1]["more_body"] is True
+    assert client.wire is None or client.wire.reader is None
+
+
+async def test_a_wire_that_is_not_open_is_left_alone() -> None:
+    client = Client(script(1.0, "Hi", 60.0), FakeWire(open=False))
+    hearing = asyncio.ensure_future(client.listen())
+    await asyncio.sleep(1.5)
+    assert client.wire is not None
+    assert (client.wire.joined, client.text) == (0, "Hi")
+    client.gone.set()
+    await hearing
+    assert client.ended == [1.5]
+
+
+async def test_a_request_that_is_cancelled_lets_go_of_everything() -> None:
+    client = call(True, 60.0)
+    hearing = asyncio.ensure_future(client.listen())
+    await asyncio.sleep(1)
+    hearing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await hearing
+    assert client.ended == [1.0]
+    assert client.wire is not None
+    assert client.wire.reader is None

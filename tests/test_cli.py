@@ -131,6 +131,25 @@ def test_a_bad_file_is_status_1_and_one_line_says_why(
     assert told.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "command", [("check",), ("serve", "--config"), ("serve", "--workers", "2", "--config")]
+)
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('[agents.desk]\nkind = "scripted"\nscript = "recptionist"\n', "agents.desk: "),
+        ('[agents.desk]\nkind = "python"\ntarget = "no_such_module_here:reply"\n', "agents.desk: "),
+        ('[server]\ntls_cert = "voicegw.toml"\ntls_key = "voicegw.toml"\n' + GOOD, "server.tls_cert: "),
+    ],
+)
+def test_what_only_starting_could_tell_is_told_with_file_and_key(
+    command: tuple[str, ...], text: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = file(tmp_path, text)
+    assert status(*command, name) == FAILED
+    assert capsys.readouterr().err.startswith(f"{name}: {complaint}")
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(tmp_path / "nothing.toml")
     assert status("check", path) == FAILED

@@ -40,4 +40,4 @@ def test_a_refusal_shows_its_own_words_and_an_agent_s_failure_does_not() -> None
 
 def test_only_what_may_go_better_next_time_is_worth_a_retry() -> None:
     worth = {kind.__name__ for kind in OURS if kind.retry}
-    assert worth == {"Busy", "Draining", "AgentUnavailable", "AgentBusy"}
+    assert worth == {"Closing", "Busy", "Draining", "AgentUnavailable", "AgentBusy"}

@@ -44,7 +44,7 @@ LIBRARIES = {
     "sse_starlette": {"surfaces"},
     "httptools": {"agents"},
     "pydantic": {"fields", "tables", "config"},
-    "prometheus_client": {"journal"},
+    "prometheus_client": {"journal", "cli"},
 }
 
 

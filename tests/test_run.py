@@ -70,7 +70,9 @@ async def test_a_failure_ends_the_record_and_is_one_of_ours(
     assert run.record.events == ["Well"]
     assert type(run.record.failure) is kind
     assert (run.record.over, closed) == (True, [run])
-    assert bool(caplog.records) is (kind is AgentError), "only what nobody foresaw is logged with its trace"
+    [record] = caplog.records
+    assert "turn t1" in record.getMessage()
+    assert bool(record.exc_info) is (kind is AgentError), "only what nobody foresaw is logged with its trace"
 
 
 async def test_an_agent_that_is_no_generator_has_failed() -> None:

@@ -10,11 +10,11 @@ import pytest
 from tests.script import Script, script
 from voicegw.ack import AckPolicy
 from voicegw.dialects import DIALECTS
-from voicegw.errors import Draining, UnknownModel
+from voicegw.errors import Closing, Draining, UnknownModel
 from voicegw.events import Message, Tool, Turn
 from voicegw.guard import ANONYMOUS, Key
 from voicegw.run import Run
-from voicegw.switchboard import Closing, Line, Switchboard
+from voicegw.switchboard import Line, Switchboard
 
 TURN = Turn("t1", (Message("user", "Hello?"),))
 

@@ -24,7 +24,7 @@ from voicegw.agents import python, scripted
 from voicegw.agents.openai import OpenAI
 from voicegw.config import Config
 from voicegw.dialects import DIALECTS
-from voicegw.errors import NotFound, Refused, VoicegwError, WrongMethod
+from voicegw.errors import ConfigError, NotFound, Refused, VoicegwError, WrongMethod
 from voicegw.events import Agent
 from voicegw.guard import Door, Keys, Limits
 from voicegw.journal import Journal
@@ -36,6 +36,7 @@ from voicegw.switchboard import Line, Switchboard
 log = logging.getLogger("voicegw.run")
 
 AgentTable: TypeAlias = tables.Scripted | tables.OpenAI | tables.Python
+Maker: TypeAlias = Callable[[AgentTable, Config], Agent]
 COLLECTOR = (50_000, 20, 50)
 """Thresholds of the garbage collector: with the defaults, its pauses are the tail of our latency."""
 
@@ -46,7 +47,7 @@ def create_app(
     shared_metrics: bool = False,
     tune: bool = False,
     now: Callable[[], float] = time.monotonic,
-    agents: Callable[[AgentTable, Config], Agent] | None = None,
+    agents: Maker | None = None,
 ) -> ASGIApp:
     """The gateway as an ASGI application.
 
@@ -55,9 +56,8 @@ def create_app(
     `agents` makes an agent from its table, for programs that bring their own.
     """
     server = settings.server
-    make = agents or make_agent
     switchboard = Switchboard(
-        {name: _line(name, table, make(table, settings)) for name, table in settings.agents.items()},
+        {name: _line(name, table, settings, agents or make_agent) for name, table in settings.agents.items()},
         strict=settings.turns.unknown_model == "reject",
         stop_within=settings.turns.stop_within,
         now=now,
@@ -92,9 +92,13 @@ def create_app(
     )
 
 
-def _line(name: str, table: AgentTable, agent: Agent) -> Line:
-    """An agent as it is served."""
+def _line(name: str, table: AgentTable, settings: Config, make: Maker) -> Line:
+    """An agent as it is served. Raises `ConfigError` with file and key when it cannot be made."""
     ack = AckPolicy(table.ack.after, table.ack.with_tools)
+    try:
+        agent = make(table, settings)
+    except (ConfigError, OSError) as error:
+        raise ConfigError(f"{settings.source}: agents.{name}: {error}") from None
     return Line(name, agent, DIALECTS[table.dialect], ack, table.language, table.ack.phrases)
 
 

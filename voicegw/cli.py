@@ -9,13 +9,16 @@ import os
 import re
 import signal
 import socket
+import ssl
 import sys
 import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import uvicorn
+from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from voicegw import __version__
@@ -92,6 +95,7 @@ def _name(text: str) -> str:
 def _check(options: argparse.Namespace) -> int:
     settings = load(options.file)
     _import_from(settings)
+    _try_certificate(settings)
     create_app(settings)
     agents = ", ".join(settings.agents)
     print(f"{options.file}: good. Agents: {agents} (the first is the default one).")
@@ -117,26 +121,37 @@ def _serve(options: argparse.Namespace) -> int:
     _import_from(settings)
     _log_to_stderr()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a proper way to end, with status 0
-    if settings.server.workers == 1:
-        config = _uvicorn(settings, create_app(settings, tune=True))
-        uvicorn.Server(config).run([_listen(settings)])
-    else:
-        _serve_many(settings, options.config, given)
+    _try_certificate(settings)
+    app = create_app(settings, tune=True)  # several workers make their own, but what is wrong is said once
+    if settings.server.workers > 1:
+        return _serve_many(settings, options.config, given)
+    config = _uvicorn(settings, app)
+    uvicorn.Server(config).run([_listen(settings)])
     return OK
 
 
-def _serve_many(settings: Config, file: str | None, given: dict[str, Any]) -> None:
+def _serve_many(settings: Config, file: str | None, given: dict[str, Any]) -> int:
     """Several workers: each loads the configuration itself; metrics meet in a folder."""
     with tempfile.TemporaryDirectory(prefix="voicegw-") as folder:
         os.environ |= {SERVER: json.dumps(given), METRICS: folder, **({FILE: file} if file else {})}
-        config = _uvicorn(settings, "voicegw.cli:worker")
-        Workers(config, sockets=[_listen(settings)]).run()
+        workers = Workers(_uvicorn(settings, "voicegw.cli:worker"), sockets=[_listen(settings)])
+        workers.run()
+    return FAILED if any(process.exitcode == STARTUP_FAILURE for process in workers.processes) else OK
 
 
 class Workers(Multiprocess):
-    """uvicorn's supervisor; at the end it lets go of the port, or new callers would wait in its queue."""
+    """uvicorn's supervisor, with two things it leaves undone."""
+
+    def keep_subprocess_alive(self) -> None:
+        """What a worker that died had running counts no more."""
+        before = list(self.processes)
+        super().keep_subprocess_alive()
+        for process in before:
+            if process not in self.processes and process.pid is not None:
+                mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
 
     def terminate_all(self) -> None:
+        """Let go of the port too, or new callers would wait in its queue."""
         super().terminate_all()
         for listener in self.sockets:
             listener.close()
@@ -184,6 +199,16 @@ def _uvicorn(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
         ssl_certfile=server.tls_cert,
         ssl_keyfile=server.tls_key,
     )
+
+
+def _try_certificate(settings: Config) -> None:
+    server = settings.server
+    if server.tls_cert is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(server.tls_cert, server.tls_key)
+    except OSError as error:
+        raise ConfigError(f"{settings.source}: server.tls_cert: cannot be used: {error}") from None
 
 
 def _log_to_stderr() -> None:

@@ -2,6 +2,7 @@
 
     VoicegwError
     ├── ConfigError              the operator's; at start only
+    ├── Closing                  503, the gateway shuts down in the middle of a turn
     ├── Refused                  the client's; always before the first byte
     │   ├── BadRequest           400
     │   ├── Unauthorized         401
@@ -46,6 +47,16 @@ class VoicegwError(Exception):
 
 class ConfigError(VoicegwError):
     """The configuration cannot be used. The message names file and key."""
+
+
+class Closing(VoicegwError):
+    """The gateway shuts down in the middle of a turn."""
+
+    status = 503
+    code = "overloaded"
+    public = "The gateway is shutting down."
+    retry = True
+    spoken = "closing"
 
 
 class Refused(VoicegwError):

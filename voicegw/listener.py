@@ -18,6 +18,8 @@ from voicegw.trace import Stamps, comment
 
 KEEP = 4.0
 """The longest silence on the wire, in seconds: the strictest client gives up after 5."""
+MOST = 65_536
+"""Bytes from which on `take` stops: a reader who paused catches up in steps, not in one huge write."""
 
 
 @dataclass(slots=True)
@@ -80,19 +82,28 @@ class Listener:
         alive = self.last + KEEP
         return alive if self.ack.deadline is None else min(alive, self.ack.deadline)
 
+    @property
+    def behind(self) -> bool:
+        """Is there more in the record than was taken? Then ask again as soon as it can be written."""
+        return self.place < len(self.record.events)
+
     def begin(self, now: float) -> bytes:
         """The first chunk, which leaves before the agent is even asked."""
         self.stamps.first = self.last = now
         return self.codec.begin(self._words(self.ack.begin(now), now))
 
     def take(self, now: float) -> bytes:
-        """Every byte that is due by now; sets `done` with the last of them."""
+        """What is due by now, at most about `MOST` bytes of it; sets `done` with the last of them."""
         record = self.record
-        out = [self._encode(event, now) for event in record.events[self.place :]]
-        self.place += len(out)
+        out: list[bytes] = []
+        room = MOST
+        while self.place < len(record.events) and room > 0:
+            out.append(self._encode(record.events[self.place], now))
+            self.place += 1
+            room -= len(out[-1])
         if words := self.ack.due(now):
             out.append(self.codec.text(self._words(words, now)))
-        if record.over and not self.done:
+        if record.over and not self.done and not self.behind:
             out.append(self._end(now))
         data = b"".join(out)
         if not data and now >= self.last + KEEP:

@@ -123,8 +123,10 @@ class Run:
             async with aclosing(self.agent.reply(self.turn)) as events:
                 await self._listen(events)
             if not self.spoke:
-                failure = AgentGarbled("the agent said nothing")
+                raise AgentGarbled("the agent said nothing")
         except VoicegwError as error:
+            what = type(error).__name__
+            log.warning("turn %s: %s: %s", self.turn.id, what, error, exc_info=error.__cause__)
             failure = error
         except Exception as error:
             log.exception("the agent failed in turn %s", self.turn.id)

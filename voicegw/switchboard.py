@@ -15,19 +15,13 @@ from dataclasses import dataclass, field
 
 from voicegw.ack import Ack, AckPolicy, choose, wait
 from voicegw.dialects import Dialect
-from voicegw.errors import Draining, UnknownModel, VoicegwError
+from voicegw.errors import Closing, Draining, UnknownModel
 from voicegw.events import Agent, Turn
 from voicegw.guard import Key
 from voicegw.phrases import Phrases, phrases
 from voicegw.run import Follower, Run
 
 log = logging.getLogger("voicegw.run")
-
-
-class Closing(VoicegwError):
-    """The gateway shuts down in the middle of a turn."""
-
-    spoken = "closing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,6 +231,7 @@ class Config(Table):
 
     _secrets: dict[str, str] = PrivateAttr(default_factory=dict)
     _folder: Path = PrivateAttr(default_factory=Path)
+    _source: str = PrivateAttr(default="voicegw")
 
     @classmethod
     def demo(cls) -> Config:
@@ -246,6 +247,11 @@ class Config(Table):
     def folder(self) -> Path:
         """Where the file lies: relative paths in it begin there, and so do the modules of Python agents."""
         return self._folder
+
+    @property
+    def source(self) -> str:
+        """What the file is called in messages."""
+        return self._source
 
     def secret(self, variable: str) -> str:
         """The value of an environment variable that the file names, as it was when the file was loaded."""

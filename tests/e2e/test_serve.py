@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import ssl
 import struct
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +45,11 @@ options = {{ folder = "FOLDER" }}
 kind = "scripted"
 script = "flood"
 options = {{ deltas = {DELTAS}, size = 1000 }}
+
+[agents.torrent]
+kind = "python"
+target = "agents:torrent"
+options = {{ folder = "FOLDER" }}
 """
 AGENTS = """
 import asyncio
@@ -64,6 +71,15 @@ async def patient(turn, folder):
     finally:
         await asyncio.sleep(0)
         Path(folder, turn.said).touch()
+
+
+async def torrent(turn, folder):
+    delta = "a" * 999 + " "
+    for number in range(90_000):
+        yield delta
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+    Path(folder, "said").touch()
 """
 
 
@@ -216,6 +232,21 @@ def test_a_client_that_does_not_read_disturbs_nobody_and_loses_nothing(
     body = dechunk(bytes(answer).partition(b"\r\n\r\n")[2])
     assert len(lint(body)) == DELTAS + 2
     assert body.count(b'"content":"' + b"a" * 999 + b' "') == DELTAS
+
+
+def resident(server: Server) -> int:
+    """Bytes of memory that the server holds."""
+    pages = Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_what_a_client_does_not_read_does_not_wait_in_memory(server: Server) -> None:
+    before = resident(server)
+    with Caller(server) as deaf:
+        deaf.ask({"model": "torrent"})
+        eventually((server.folder / "said").exists)
+        assert server.count("voicegw_turns_running") == 1
+        assert resident(server) - before < 30_000_000, "100 MB were said"
 
 
 SECRET = "vgw_not-for-any-log"

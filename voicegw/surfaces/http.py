@@ -86,7 +86,8 @@ class Chat:
         try:
             response = await self._respond(scope, receive, visit)
         except VoicegwError as failure:
-            self.journal.refusal(failure, visit.id, visit.client)
+            if isinstance(failure, Refused):
+                self.journal.refusal(failure, visit.id, visit.client)
             response = refusal(failure, visit.id)
         except Exception:
             log.exception("request %s failed", visit.id)

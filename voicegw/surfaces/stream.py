@@ -93,9 +93,16 @@ class Stream(EventSourceResponse):
         if self.wire is None or self.listener.record.over:
             self._rouse()  # head and end belong to the server
         elif self._asleep and not self.wire.paused:
-            if data := self.listener.take(self.run.now()):
-                self.wire.write(data)
+            self._write(self.wire)
             self._arm()
+
+    def _write(self, wire: Wire) -> None:
+        """As much as is due and the client takes; while it does not, the rest stays in the record."""
+        more = True
+        while more and not wire.paused:
+            if data := self.listener.take(self.run.now()):
+                wire.write(data)
+            more = self.listener.behind
 
     def hang_up(self) -> None:
         """The client is gone."""

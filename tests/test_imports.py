@@ -17,15 +17,15 @@ MODULES = {
 RANKS = [
     {"events", "errors", "phrases", "dialects"},
     {"ack", "trace", "guard", "wire"},
-    {"listener", "fields"},
+    {"listener", "fields", "identity"},
     {"run", "tables", "agents"},
-    {"switchboard", "journal", "config"},
+    {"switchboard", "journal", "pulse", "config"},
     {"surfaces"},
     {"app"},
     {"cli"},
 ]
 """From the bottom up: a module imports from its own rank or lower ones."""
-PURE = {"events", "errors", "phrases", "dialects", "ack", "trace", "guard", "listener", "wire"}
+PURE = {"events", "errors", "phrases", "dialects", "ack", "trace", "guard", "identity", "listener", "wire"}
 IMPURE = {"asyncio", "time", "datetime", "socket", "threading", "logging", "os", "random"}
 FRAMEWORKS = {
     "fastapi",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import ssl
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +30,7 @@ from voicegw.errors import ConfigError, NotFound, Refused, VoicegwError, WrongMe
 from voicegw.events import Agent
 from voicegw.guard import Door, Keys, Limits
 from voicegw.journal import Journal
+from voicegw.pulse import Pulse
 from voicegw.surfaces import api
 from voicegw.surfaces.entrance import Entrance
 from voicegw.surfaces.http import Chat, Rules, Visit, refusal
@@ -37,6 +40,8 @@ log = logging.getLogger("voicegw.run")
 
 AgentTable: TypeAlias = tables.Scripted | tables.OpenAI | tables.Python
 Maker: TypeAlias = Callable[[AgentTable, Config], Agent]
+LAST = 3.0
+"""Seconds that what will not end gets after everything else has ended."""
 COLLECTOR = (50_000, 20, 50)
 """Thresholds of the garbage collector: with the defaults, its pauses are the tail of our latency."""
 
@@ -62,7 +67,7 @@ def create_app(
         stop_within=settings.turns.stop_within,
         now=now,
     )
-    journal = Journal(log_turns=settings.trace.log, shared=shared_metrics)
+    journal = Journal(log_turns=settings.trace.log, log_errors=settings.trace.errors, shared=shared_metrics)
     limits = Limits(
         settings.limits.concurrent_turns, settings.limits.requests_per_minute, workers=server.workers
     )
@@ -70,6 +75,7 @@ def create_app(
         title="voicegw",
         version=__version__,
         redoc_url=None,
+        redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # the journal is ours
         lifespan=_lifespan(switchboard, settings, tune),
     )
@@ -97,8 +103,9 @@ def _line(name: str, table: AgentTable, settings: Config, make: Maker) -> Line:
     ack = AckPolicy(table.ack.after, table.ack.with_tools)
     try:
         agent = make(table, settings)
-    except (ConfigError, OSError) as error:
-        raise ConfigError(f"{settings.source}: agents.{name}: {error}") from None
+    except Exception as error:
+        what = error if isinstance(error, ConfigError | OSError) else f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{settings.source}: agents.{name}: {what}") from None
     return Line(name, agent, DIALECTS[table.dialect], ack, table.language, table.ack.phrases)
 
 
@@ -142,14 +149,25 @@ def _lifespan(switchboard: Switchboard, settings: Config, tune: bool) -> Any:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTOR)
+        pulse = Pulse() if tune else None
         leave = Leave(switchboard, settings.server.drain)
         yield {"drain": leave.drain, "header_bytes": settings.limits.header_bytes}
         leave.cancel()
         warming.cancel()
         await switchboard.aclose()
         await asyncio.gather(*(line.agent.aclose() for line in lines), return_exceptions=True)
+        if pulse is not None:
+            pulse.stop()
+            end_for_sure()
 
     return lifespan
+
+
+def end_for_sure() -> None:
+    """Nobody can make a thread end, or an agent that ignores being told; the process ends all the same."""
+    timer = threading.Timer(LAST, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 async def _warm(line: Line) -> None:
@@ -172,6 +190,9 @@ class Leave:
         """Called at shutdown, by every connection that is open."""
         self.switchboard.drain()
         if self.timer is None:
+            if self.switchboard.runs:
+                turns = f"{len(self.switchboard.runs)} turns may go on for {self.within:g} seconds"
+                log.warning("shutting down: %s; stop again to cut them off", turns)
             loop = asyncio.get_running_loop()
             self.timer = loop.call_later(self.within, self.switchboard.hang_up)
 

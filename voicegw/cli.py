@@ -67,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--port", metavar="N", type=int, help="port to listen on (default: the file's, or 8080)"
     )
-    serve.add_argument("--workers", metavar="N", type=int, help="processes that share the port (default 1)")
+    serve.add_argument(
+        "--workers", metavar="N", type=int, help="processes that share the port (default: the file's, or 1)"
+    )
     serve.set_defaults(run=_serve)
 
     check = commands.add_parser("check", help="check a configuration file", description="Check a file.")
@@ -87,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
-        raise argparse.ArgumentTypeError("a name is letters, digits, '-' and '_'")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text):
+        raise argparse.ArgumentTypeError("a name is letters, digits, '-' and '_', and begins with no sign")
     return text
 
 

@@ -16,12 +16,13 @@
     │   └── Draining             503, the gateway is shutting down
     └── AgentError               502, the agent's; a status before the first byte, a sentence after it
         ├── AgentUnavailable     502, nothing was handed over to the agent
+        ├── AgentRefused         502, the agent does not take what we send: key, model or address are wrong
         ├── AgentBusy            503
         ├── AgentTimeout         504
         └── AgentGarbled         502, the agent broke its protocol or said nothing
 
 Two questions decide everything: whose fault is it, and has the first byte left? The message of a
-`Refused` is shown to the client; that of an `AgentError` goes to the log, the client sees `public`.
+`Refused` is shown to the client; of an `AgentError` the log has the summary, and the client `public`.
 """
 
 from __future__ import annotations
@@ -131,15 +132,24 @@ class Draining(Refused):
 
 
 class AgentError(VoicegwError):
-    """The agent could not answer."""
+    """The agent could not answer. `quote` is what others said about it: it may hold callers' words."""
 
     status = 502
     public = "The agent failed."
+
+    def __init__(self, summary: str, quote: str = "") -> None:
+        super().__init__(f"{summary}: {quote}" if quote else summary)
+        self.summary = summary
+        self.quote = quote
 
 
 class AgentUnavailable(AgentError):
     public = "The agent cannot be reached."
     retry = True
+
+
+class AgentRefused(AgentError):
+    public = "The agent refused the gateway."
 
 
 class AgentBusy(AgentError):

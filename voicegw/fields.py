@@ -94,6 +94,12 @@ def optional(description: str) -> Any:
     return Field(default=None, description=description, json_schema_extra=without_null)
 
 
+def _unframed(name: str) -> str:
+    if name.lower() in ("host", "connection", "upgrade", "transfer-encoding", "content-length"):
+        raise ValueError("frames the request, which is the gateway's business")
+    return name
+
+
 Name: TypeAlias = Annotated[str, Field(pattern=NAME)]
 Variable: TypeAlias = Annotated[str, Field(pattern=VARIABLE)]
 File: TypeAlias = Annotated[Path, BeforeValidator(_file), WithJsonSchema({"type": "string"})]
@@ -107,4 +113,5 @@ Wait: TypeAlias = Annotated[
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"const": "off"}]}),
 ]
 Url: TypeAlias = Annotated[str, AfterValidator(_url)]
+Header: TypeAlias = Annotated[str, Field(pattern=HEADER), AfterValidator(_unframed)]
 Dialect: TypeAlias = Literal["voice", "elevenlabs", "vapi", "chat"]

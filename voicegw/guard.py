@@ -138,8 +138,9 @@ class Door:
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._known(hosts[0]):
             raise Forbidden("Without API keys, the Host header must name this machine or be in server.hosts.")
+        own = {f"{scheme}://{hosts[0].decode('latin-1')}".lower() for scheme in ("http", "https")}
         for name, value in headers:
-            if name == b"origin" and value.decode("latin-1").lower() not in self._origins:
+            if name == b"origin" and value.decode("latin-1").lower() not in self._origins | own:
                 raise Forbidden("Without API keys, web pages must be listed in server.origins.")
 
     def _known(self, host: bytes) -> bool:

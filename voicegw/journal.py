@@ -7,12 +7,13 @@ platform we are a server, towards the agent a client, and our overhead is their 
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Mapping
 
 import orjson
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition, multiprocess
 
-from voicegw.errors import VoicegwError
+from voicegw.errors import AgentError, VoicegwError
 from voicegw.run import Run
 from voicegw.trace import Stamps, line
 
@@ -57,10 +58,14 @@ log = logging.getLogger("voicegw.turns")
 
 
 class Journal:
-    """Writes down what happened. `shared`: several workers, whose metrics are summed when read."""
+    """Writes down what happened. `shared`: several workers, whose metrics are summed when read.
 
-    def __init__(self, *, log_turns: bool = True, shared: bool = False) -> None:
+    `log_errors` adds what agents, and those behind them, said about their failures.
+    """
+
+    def __init__(self, *, log_turns: bool = True, log_errors: bool = False, shared: bool = False) -> None:
         self.log_turns = log_turns
+        self.log_errors = log_errors
         self.shared = shared
         self.registry = registry = CollectorRegistry()
         self.turns = Counter("voicegw_turns", "Turns ended.", ["agent", "outcome"], registry=registry)
@@ -77,6 +82,8 @@ class Journal:
     def turn(self, run: Run, stamps: Stamps, agent: str, request: str) -> None:
         """A turn is over for its listener, and the agent is closed (or was waited for long enough)."""
         stamps.cancelled, stamps.stopped = run.cancelled, run.stopped
+        if stamps.ended is None and run.cancelled is not None:
+            stamps.speak(run.cancelled)  # the silence in which the caller left counts too
         outcome = _outcome(run, stamps)
         self.turns.labels(agent, outcome).inc()
         for histogram, read in self._of(agent):
@@ -84,10 +91,23 @@ class Journal:
             if seconds is not None:
                 histogram.observe(seconds)
         if self.log_turns:
-            failure = run.record.failure
             facts = {"turn": run.turn.id, "request": request, "agent": agent, "key": run.turn.tenant}
-            error = None if failure is None else type(failure).__name__
-            log.info(orjson.dumps(line(stamps, **facts, outcome=outcome, error=error)).decode())
+            told = line(stamps, **facts, outcome=outcome, **self._failure(run.record.failure))
+            log.info(orjson.dumps(told).decode())
+
+    def _failure(self, failure: VoicegwError | None) -> dict[str, str | None]:
+        """What is told of a failure; what others said about it only if that was asked for."""
+        if failure is None:
+            return {"error": None}
+        told: dict[str, str | None] = {"error": type(failure).__name__}
+        if isinstance(failure, AgentError):
+            told["why"] = failure.summary
+            if self.log_errors:
+                told["quote"] = failure.quote
+                told["trace"] = (
+                    "".join(traceback.format_exception(failure.__cause__)) if failure.__cause__ else None
+                )
+        return told
 
     def _of(self, agent: str) -> list[tuple[Histogram, Callable[[Run, Stamps], float | None]]]:
         """An agent's own histograms, looked up once: agents are few, and come from the configuration."""

@@ -20,7 +20,8 @@ from voicegw.events import Agent, Event, Finish, ToolCall, Turn
 from voicegw.listener import Record
 
 MOST_EVENTS = 100_000
-"""The bound of a record: some hours of speech. At the bound the run ends with "length"."""
+MOST_TEXT = 4_000_000
+"""The bounds of a record, in events and characters: hours of speech. There a run ends with "length"."""
 
 log = logging.getLogger("voicegw.run")
 
@@ -75,6 +76,7 @@ class Run:
         self.followers: list[Follower] = []
         self.loop = asyncio.get_running_loop()
         self.task: asyncio.Task[None] | None = None
+        self.size = 0
         self.spoke = False
         self.asked: float | None = None
         self.first: float | None = None
@@ -84,7 +86,7 @@ class Run:
 
     def start(self) -> None:
         """Ask the agent. A run that was cancelled before never starts."""
-        if self.task is None and self.cancelled is None:
+        if self.asked is None and self.cancelled is None:
             self.asked = self.now()
             self.task = self.loop.create_task(self._drive())
             self.task.add_done_callback(self._stopped)
@@ -125,12 +127,12 @@ class Run:
             if not self.spoke:
                 raise AgentGarbled("the agent said nothing")
         except VoicegwError as error:
-            what = type(error).__name__
-            log.warning("turn %s: %s: %s", self.turn.id, what, error, exc_info=error.__cause__)
             failure = error
-        except Exception as error:
-            log.exception("the agent failed in turn %s", self.turn.id)
-            failure = AgentError(f"{type(error).__name__}: {error}")
+        except BaseException as error:  # whatever it is, it ends this turn and not the gateway
+            if self.cancelled is not None:
+                raise
+            failure = AgentError(f"the agent raised {type(error).__name__}", str(error))
+            failure.__cause__ = error
         self._over(failure)
 
     async def _listen(self, events: AsyncGenerator[Event, None]) -> None:
@@ -149,7 +151,9 @@ class Run:
         if not self.spoke and ((type(event) is str and event.strip()) or type(event) is ToolCall):
             self.spoke = True
             self.first = self.now()
-        if len(record.events) >= self.most_events:
+        if type(event) is str:
+            self.size += len(event)
+        if len(record.events) >= self.most_events or self.size > MOST_TEXT:
             record.events.append(Finish("length"))
             self._over()
             return False
@@ -170,6 +174,7 @@ class Run:
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
         self.stopped = self.now()
+        self.task = None  # a cancelled task refers to us; whole histories would wait for the collector
         self._over()  # a task cancelled before its first step never reached its own end
         self.on_over(self)
         reports, self._reports = self._reports, {}

@@ -22,7 +22,6 @@ from pydantic import (
 from voicegw import guard
 from voicegw.fields import (
     HASH,
-    HEADER,
     HOST,
     LANGUAGE,
     LINE,
@@ -30,6 +29,7 @@ from voicegw.fields import (
     TARGET,
     Dialect,
     File,
+    Header,
     Name,
     Names,
     Phrases,
@@ -53,7 +53,7 @@ class Server(Table):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    workers: int = Field(default=1, ge=1, description="Processes that share the port.")
+    workers: int = Field(default=1, ge=1, le=1024, description="Processes that share the port.")
     tls_cert: File | None = optional("Certificate chain, a PEM file; needs `tls_key`.")
     tls_key: File | None = optional("Private key of the certificate, a PEM file.")
     trusted_proxies: Annotated[tuple[Proxy, ...], Strict(False)] = Field(
@@ -185,7 +185,7 @@ class OpenAI(Agent):
     model: str | None = optional("Model to ask for; the one of the request if left out.")
     stream: bool = Field(default=True, description="Ask for a stream; false for servers that cannot.")
     fields: Names | None = optional("Request options that are passed on; all if left out.")
-    headers: dict[Annotated[str, Field(pattern=HEADER)], Annotated[str, Field(pattern=LINE)]] = Field(
+    headers: dict[Header, Annotated[str, Field(pattern=LINE)]] = Field(
         default={}, description="Further headers of each request.", repr=False
     )
     ca_file: File | None = optional("Certificates to trust instead of the system's, a PEM file.")
@@ -205,6 +205,11 @@ class Trace(Table):
     """What is told about each turn."""
 
     log: bool = Field(default=True, description="One log line per turn, without a word of what was said.")
+    errors: bool = Field(
+        default=False,
+        description="In that line, also what agents said about their failures, with tracebacks; "
+        "this may hold callers' words.",
+    )
     comment: bool = Field(
         default=False, description="The turn's latencies as a comment at the end of its stream."
     )

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from voicegw.agents.http import Client, Response
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentTimeout, AgentUnavailable
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout, AgentUnavailable
 from voicegw.events import Event, Turn
 from voicegw.wire.sse import LIMIT, Splitter
 from voicegw.wire.upstream import Decoder, failure, request, whole
@@ -78,6 +78,8 @@ class OpenAI:
                     if decoder.done:
                         response.over()
                         break
+                if splitter.held and not decoder.done:
+                    raise AgentGarbled(f"{self._where} broke off in the middle of an event")
         except AgentError as error:
             if not decoder.complete:  # after its finish_reason a broken connection takes nothing away
                 self._hush(error)
@@ -104,15 +106,15 @@ class OpenAI:
     async def _check(self, response: Response) -> None:
         """Raise what a status other than 200 means, with the server's own words."""
         if response.status != 200:
-            words = failure(await response.beginning(COMPLAINT))
-            raise _kind(response.status)(f"{self._where}: {response.status}, {words}")
+            said = failure(await response.beginning(COMPLAINT))
+            raise _kind(response.status)(f"{self._where} answered {response.status}", said.quote)
 
     def _hush(self, error: AgentError) -> None:
         """Keep our secrets out of what a server says back to us."""
-        words = str(error)
         for secret in self._secrets:
-            words = words.replace(secret, "***")
-        error.args = (words,)
+            error.summary = error.summary.replace(secret, "***")
+            error.quote = error.quote.replace(secret, "***")
+        error.args = (f"{error.summary}: {error.quote}" if error.quote else error.summary,)
 
     @property
     def _where(self) -> str:
@@ -120,9 +122,9 @@ class OpenAI:
 
 
 def _kind(status: int) -> type[AgentError]:
-    """401, 403 and 404 are the operator's mistake; nothing was handed over to the agent."""
+    """401, 403 and 404 are the operator's mistake: asking again cannot help."""
     if status in (401, 403, 404):
-        return AgentUnavailable
+        return AgentRefused
     if status in (429, 503):
         return AgentBusy
     if status in (408, 504):

@@ -8,18 +8,21 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from voicegw.errors import AgentError, AgentGarbled, ConfigError
-from voicegw.events import Agent, Doing, Event, Finish, ToolCall, Turn, Usage
+from voicegw.events import Agent, Doing, Event, Finish, Reason, ToolCall, Turn, Usage
+from voicegw.wire.json import loads
 
 EVENTS = (str, ToolCall, Doing, Usage, Finish)
 TARGET = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
+REASONS = get_args(Reason)
 EXPECTED = "expected is `async def reply(turn)` with a `yield` in it, or an object or a class that has one"
 
 
@@ -40,14 +43,21 @@ class Python:
         try:
             async with aclosing(self.replying(turn)) as events:
                 async for event in events:
-                    if type(event) is str or isinstance(event, EVENTS):
-                        yield event
-                    else:
-                        raise AgentGarbled(f"{self.target} yielded {kind(event)}; {speakable()}")
+                    yield event if type(event) is str else self._checked(event)
         except AgentError:
             raise
-        except Exception as error:
-            raise AgentError(f"{self.target} raised {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            raise AgentError(f"{self.target} raised {kind(error)} {where(error)}", str(error)) from error
+
+    def _checked(self, event: object) -> Event:
+        """The event, fit for every codec. Strings with manners of their own become plain ones."""
+        if isinstance(event, str):
+            return str.__str__(event)
+        if not isinstance(event, EVENTS):
+            raise AgentGarbled(f"{self.target} yielded {kind(event)}; {speakable()}")
+        if flaw := odd(event):
+            raise AgentGarbled(f"{self.target} yielded {kind(event)} with {flaw}")
+        return event
 
     async def warm(self, call: str | None = None) -> None:
         await self.warming(call)
@@ -96,11 +106,13 @@ def imported(module: str) -> object:
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if module == missing or module.startswith(f"{missing}."):
-            where = "is it installed, or its folder on PYTHONPATH?"
-            raise ConfigError(f'there is no module "{missing}" ({module}); {where}') from error
+            hint = "is it installed, or its folder on PYTHONPATH?"
+            hint = "leave out .py" if module.endswith(".py") else hint
+            raise ConfigError(f'there is no module "{missing}" ({module}); {hint}') from error
         raise ConfigError(f'module "{module}" imports "{missing}", which is not installed') from error
-    except Exception as error:
-        raise ConfigError(f'module "{module}" failed at import: {type(error).__name__}: {error}') from error
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        what = f"{kind(error)} {where(error)}: {error}"
+        raise ConfigError(f'module "{module}" failed at import: {what}') from error
 
 
 def make(target: str, cls: type[Any], options: Mapping[str, Any]) -> Any:
@@ -110,8 +122,8 @@ def make(target: str, cls: type[Any], options: Mapping[str, Any]) -> Any:
     fits(target, cls, (), options, "its constructor must be content with the options")
     try:
         return cls(**options)
-    except Exception as error:
-        raise ConfigError(f"{target} could not be made: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{target} could not be made: {kind(error)} {where(error)}: {error}") from error
 
 
 def generator(
@@ -155,6 +167,31 @@ def fits(
         bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
         taken = signature.replace(parameters=bare, return_annotation=signature.empty)
         raise ConfigError(f"{target}{taken} does not fit: {error}; {rule}") from error
+
+
+def where(error: BaseException) -> str:
+    """The place in the agent's own code, as far down as we know it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def odd(event: Event) -> str:
+    """What is wrong inside an event, "" if nothing is."""
+    match event:
+        case ToolCall(str(), str(), str(arguments)):
+            return "" if is_object(arguments) else "arguments that are no JSON object"
+        case Usage(int(), int(), int(), int()) | Doing(str()):
+            return ""
+        case Finish(str(reason)) if reason in REASONS:
+            return ""
+    return "values of the wrong type"
+
+
+def is_object(text: str) -> bool:
+    try:
+        return isinstance(loads(text.encode()), dict)
+    except ValueError:
+        return False
 
 
 def described(found: object) -> str:

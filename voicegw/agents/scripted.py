@@ -11,7 +11,7 @@ import inspect
 import math
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
 from typing import TypeAlias
@@ -112,7 +112,10 @@ def speak(deltas: Iterable[str], first: float, every: float) -> Steps:
 
 def front_desk(turn: Turn, *, first: float = 0.35, every: float = 0.03) -> Steps:
     """The receptionist, streamed as a model streams: word by word, a tool call last."""
-    text, call = receptionist.answer(turn)
+    try:
+        text, call = receptionist.answer(turn)
+    except (AttributeError, LookupError, TypeError, ValueError):  # a tool's schema made no sense
+        text, call = receptionist.answer(replace(turn, tools=()))
     words = pieces(text, "words")
     most = turn.options.get("max_completion_tokens") or turn.options.get("max_tokens") or len(words)
     yield from speak(words[:most], first, every)

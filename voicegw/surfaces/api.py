@@ -57,6 +57,12 @@ def _add_models(app: FastAPI, prefix: str, switchboard: Switchboard) -> None:
 
 
 def _add_health(app: FastAPI, switchboard: Switchboard, journal: Journal) -> None:
+    @app.get("/", include_in_schema=False)
+    async def about(request: Request) -> Response:
+        """What this is, for whoever looks with a browser."""
+        places = {"chat": CHAT_PATHS[0], "models": "/v1/models", "documentation": "/docs"}
+        return _json({"name": app.title, "version": app.version, **places}, request.scope["voicegw"])
+
     @app.get("/healthz")
     async def alive(request: Request) -> Response:
         """The process is alive."""

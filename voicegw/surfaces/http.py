@@ -121,15 +121,15 @@ class Chat:
 
     async def _answer(self, order: Order, run: Run, receive: Receive) -> Response:
         stream = order.ask.stream
-        if stream and not self.rules.hold:
-            return self._stream(order, run)
         try:
-            await until(run, lambda: run.record.over or (stream and run.spoke), self.switchboard, receive)
+            if not stream or self.rules.hold:
+                await until(run, lambda: run.record.over or (stream and run.spoke), self.switchboard, receive)
+            if stream and run.record.failure is None:
+                return self._stream(order, run)
         except BaseException:
+            run.cancel()
             self._ended(order, run)
             raise
-        if stream and run.spoke:
-            return self._stream(order, run)
         order.stamps.answer = run.first
         if run.cancelled is None:
             order.stamps.close(run.now())

@@ -9,6 +9,7 @@ the hook is gone; without it, streams run on plain ASGI.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -20,6 +21,11 @@ from voicegw.wire.chat import error
 
 HEADER_BYTES = 65_536
 """The most bytes a request's head may have, unless the application's state says otherwise."""
+
+
+REQUEST_SECONDS = 30.0
+"""What a client gets to send one request, head and body."""
+UPGRADE = re.compile(rb"\r\nupgrade:(?=[ \t]*h2c)", re.IGNORECASE)
 
 
 class Reader(Protocol):
@@ -56,7 +62,9 @@ class Wire:
         return self.line.flow.write_paused
 
     def join(self, reader: Reader | None) -> None:
+        """From now on, or with None no more, the reader hears of this client."""
         self.line.reader = reader
+        self.line.flow.resume_reading()  # paused after a large body, it would not notice a hang-up
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -82,19 +90,39 @@ class VoiceProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.reader: Reader | None = None
         self.header_bytes: int = self.app_state.get("header_bytes", HEADER_BYTES)
-        self.head = 0
+        self.head = 0  # bytes of the head so far, negative once it is complete
+        self.bodied = 0
+        self.framing = 0  # bytes after the head that are no body: chunk sizes, and fields after the last
+        self.running: RequestResponseCycle | None = None
+        self.patience: asyncio.TimerHandle | None = None
+
+    # From the client
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait(self.timeout_keep_alive)
 
     def data_received(self, data: bytes) -> None:
-        in_head = self.head >= 0
+        in_head, bodied = self.head >= 0, self.bodied
+        if in_head and b"h2c" in data:
+            data = without_upgrade(data)
         super().data_received(data)
-        if in_head and self.head >= 0 and self.transport is not None:
+        if not in_head:
+            self.framing += len(data) - (self.bodied - bodied)
+        elif self.head >= 0:
             self.head += len(data)
-            if self.head > self.header_bytes:
-                self._refuse_head()
+        if self.head > self.header_bytes or self.framing > self.header_bytes + 8 * self.bodied:
+            self._refuse_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.head = 0
+        self.head = self.bodied = self.framing = 0
+        self._wait(REQUEST_SECONDS)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Fields after the body are dropped: nobody asked for them, and they have no end of their own."""
+        if self.head >= 0:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         size = sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -106,10 +134,25 @@ class VoiceProtocol(HttpToolsProtocol):
         if self.cycle is not None and self.cycle.scope is self.scope:
             extensions["voicegw.wire"] = Wire(self, self.cycle)
 
+    def on_body(self, body: bytes) -> None:
+        self.bodied += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._wait(None)
+
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._wait(None)
+        self.pipeline.clear()
+        if self.running is not None and not self.running.response_complete:
+            self.running.disconnected = True  # uvicorn tells the newest request only
+            self.running.message_event.set()
         if self.reader is not None:
             self.reader.hang_up()
+
+    # To the client
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -119,6 +162,8 @@ class VoiceProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The server stops: this connection's turn may finish; the gateway, once told, ends it in time."""
         super().shutdown()
+        if self.cycle is not None and self.cycle.more_body and not self.cycle.response_started:
+            self.transport.close()  # its request is not even complete
         drain: Callable[[], None] | None = self.app_state.get("drain")
         if drain is not None:
             drain()
@@ -127,14 +172,32 @@ class VoiceProtocol(HttpToolsProtocol):
         """What is no HTTP is refused as everything else is."""
         self._refuse(BadRequest(msg))
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _wait(self, seconds: float | None) -> None:
+        """Hang up after so many seconds, unless the client goes on; None for as long as it takes."""
+        if self.patience is not None:
+            self.patience.cancel()
+        self.patience = None if seconds is None else self.loop.call_later(seconds, self.transport.close)
+
     def _refuse_head(self) -> None:
         self._refuse(HeadersTooLarge(f"The request's headers are larger than {self.header_bytes} bytes."))
 
     def _refuse(self, refusal: Refused) -> None:
-        """Answer before there is a request to answer, and hang up."""
+        """Answer what never became a request, and hang up; in the middle of an answer only hang up."""
         if self.transport.is_closing():
             return
-        body = error(refusal)
-        head = STATUS_LINE[refusal.status] + b"content-type: application/json\r\nconnection: close\r\n"
-        self.transport.write(head + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+        if self.running is None or self.running.response_complete:
+            body = error(refusal)
+            head = STATUS_LINE[refusal.status] + b"content-type: application/json\r\nconnection: close\r\n"
+            head += b"x-should-retry: false\r\ncontent-length: %d\r\n\r\n" % len(body)
+            self.transport.write(head + body)
         self.transport.close()
+
+
+def without_upgrade(data: bytes) -> bytes:
+    """A request that offers HTTP/2 goes on without: its parser would drop the body."""
+    head, end, body = data.partition(b"\r\n\r\n")
+    return UPGRADE.sub(b"\r\nx-upgrade:", head) + end + body

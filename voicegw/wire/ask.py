@@ -41,6 +41,7 @@ SAMPLING: Mapping[str, tuple[type, ...]] = {
 `metadata` and `store` are not among them: voice platforms put the caller's data there, which is not for
 whoever runs the model. Both are in `extra`.
 """
+MOST_TOOLS = 512
 OURS = frozenset({"model", "messages", "stream", "stream_options", "tools", "tool_choice", "n"})
 JSON_NAMES: Mapping[type, str] = {
     bool: "a boolean",
@@ -93,7 +94,7 @@ def parse(body: bytes, *, messages: int, depth: int) -> Ask:
         raise BadRequest("'n' must be 1: a call hears one answer.", param="n")
     stream_options = field(data, "stream_options", dict, NULL) or {}
     return Ask(
-        model=field(data, "model", str, NULL) or "",
+        model=_name(field(data, "model", str, NULL) or "", "model", 256),
         messages=_messages(data, messages),
         stream=bool(field(data, "stream", bool, NULL)),
         wants_usage=bool(field(stream_options, "include_usage", bool, NULL, path="stream_options.")),
@@ -126,6 +127,13 @@ def _options(data: Mapping[str, Any]) -> dict[str, Any]:
         if found.get(key, 1) < 1:
             raise BadRequest(f"'{key}' must be at least 1.", param=key)
     return found
+
+
+def _name(text: str, param: str, most: int) -> str:
+    """A name that is echoed, logged or looked for: short, and without control characters."""
+    if len(text) > most or not (text.isprintable() or not text):
+        raise BadRequest(f"'{param}' must be at most {most} printable characters.", param=param)
+    return text
 
 
 def _deeper(value: Any, most: int) -> bool:
@@ -205,6 +213,10 @@ def _function(data: dict[str, Any], id: str, path: str) -> ToolCall:
 
 
 def _tools(given: list[Any]) -> tuple[Tool, ...]:
+    if len(given) > MOST_TOOLS:
+        raise BadRequest(
+            f"'tools' holds {len(given)} tools; at most {MOST_TOOLS} are allowed.", param="tools"
+        )
     return tuple(tool for tool in _each(given, "tools", _tool) if tool is not None)
 
 
@@ -215,7 +227,7 @@ def _tool(data: dict[str, Any], path: str) -> Tool | None:
     function = field(data, "function", dict, path=path)
     path += "function."
     return Tool(
-        name=field(function, "name", str, path=path),
+        name=_name(field(function, "name", str, path=path), f"{path}name", 128),
         description=field(function, "description", str, NULL, path=path) or "",
         parameters=field(function, "parameters", dict, NULL, path=path) or {},
         strict=field(function, "strict", bool, NULL, path=path),

@@ -40,7 +40,7 @@ class Chunks:
         self.envelope = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model}
         self.wants_usage = usage
         self.calls = 0
-        self.head, self.tail = self._chunk({"content": SLOT}).split(dumps(SLOT))
+        self.head, self.tail = self._chunk({"content": SLOT}).rsplit(dumps(SLOT), 1)
 
     def _chunk(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+BOM = b"\xef\xbb\xbf"
 ESCAPES = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
@@ -32,7 +33,8 @@ def dumps(value: Any) -> bytes:
 
 
 def loads(data: bytes) -> Any:
-    """Parse; raises ValueError for what is no JSON."""
+    """Parse, with or without a byte order mark; raises ValueError for what is no JSON."""
+    data = data.removeprefix(BOM)
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -34,6 +34,11 @@ class Splitter:
         self._after_cr = False
         self._first = True
 
+    @property
+    def held(self) -> bool:
+        """Has an event begun that did not end?"""
+        return bool(self._held)
+
     def feed(self, data: bytes) -> list[Sse]:
         """The events that `data` completes, mostly one."""
         size = len(data)

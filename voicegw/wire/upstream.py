@@ -24,6 +24,7 @@ REASONS: Mapping[str, Reason] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+REPORTED = "the server reported an error"
 WORDS = 300
 
 
@@ -237,10 +238,10 @@ def _failed(error: Any) -> AgentError:
     text = " ".join(str(words).split())[:WORDS]
     kind = " ".join(str(kind) for kind in kinds).lower()
     if any(mark in kind for mark in ("rate_limit", "overloaded", "unavailable", "429", "503")):
-        return AgentBusy(text)
+        return AgentBusy(REPORTED, text)
     if any(mark in kind for mark in ("timeout", "408", "504")):
-        return AgentTimeout(text)
-    return AgentError(text)
+        return AgentTimeout(REPORTED, text)
+    return AgentError(REPORTED, text)
 
 
 def _json(data: bytes) -> dict[str, Any]:

@@ -190,7 +190,9 @@ def test_every_problem_is_named_in_one_line_each_with_the_nearest_key(file: Path
 
 
 def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
-    assert problems(file, f"{DESK}[trace]\nqq = 1") == ['trace.qq: unknown key; known are "log", "comment"']
+    assert problems(file, f"{DESK}[trace]\nqq = 1") == [
+        'trace.qq: unknown key; known are "log", "errors", "comment"'
+    ]
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,8 @@ async def test_a_turn_is_one_line_with_every_latency(lines: Any) -> None:
     ("steps", "hang_up", "outcome", "error"),
     [
         ((0.1, "Hi"), None, "answered", None),
-        ((0.1, AgentTimeout("secret words")), None, "failed", "AgentTimeout"),
-        ((0.1, "Hi", AgentTimeout("secret words")), None, "failed", "AgentTimeout"),
+        ((0.1, AgentTimeout("no answer", "secret words")), None, "failed", "AgentTimeout"),
+        ((0.1, "Hi", AgentTimeout("no answer", "secret words")), None, "failed", "AgentTimeout"),
         ((0.1, "Hi", 60.0), 0.5, "cancelled", None),
         ((60.0,), 0.5, "cancelled", None),
     ],
@@ -84,7 +84,25 @@ async def test_every_turn_has_an_outcome(
     found = await metrics(app)
     assert found[f'voicegw_turns_total{{agent="desk",outcome="{outcome}"}}'] == 1
     assert found["voicegw_turns_running"] == 0
+    assert turn.get("why") == ("no answer" if error else None)
     assert "secret" not in str(lines())
+
+
+async def test_what_others_said_of_a_failure_is_told_only_if_that_was_asked_for(lines: Any) -> None:
+    for errors, told in ((False, None), (True, "my number is 555")):
+        await ask(gateway(script(ValueError("my number is 555")), trace={"errors": errors}))
+        await asyncio.sleep(0.1)
+        line = lines()[-1]
+        assert (line["error"], line["why"]) == ("AgentError", "the agent raised ValueError")
+        assert line.get("quote") == told
+        assert ("555" in str(line)) is errors
+        assert ("Traceback" in line.get("trace", "")) is errors
+
+
+async def test_the_silence_in_which_the_caller_left_is_a_gap_too(lines: Any) -> None:
+    await ask(gateway(script(60.0)), hang_up=12.0)
+    await asyncio.sleep(1)
+    assert [line["gap_ms"] for line in lines()] == [12_000.0]
 
 
 async def test_a_turn_whose_agent_does_not_close_is_written_down_after_the_wait_for_it(lines: Any) -> None:

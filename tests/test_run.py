@@ -10,7 +10,7 @@ import pytest
 from tests.script import Script, script
 from voicegw.errors import AgentError, AgentGarbled, AgentTimeout
 from voicegw.events import Doing, Event, Finish, Message, ToolCall, Turn, Usage
-from voicegw.run import Run
+from voicegw.run import MOST_TEXT, Run
 
 TURN = Turn("t1", (Message("user", "Hello?"),))
 
@@ -63,16 +63,15 @@ async def test_a_tool_call_alone_is_an_answer() -> None:
     [(AgentTimeout("late"), AgentTimeout), (ValueError("oops"), AgentError), (StopIteration(), AgentError)],
 )
 async def test_a_failure_ends_the_record_and_is_one_of_ours(
-    raised: Exception, kind: type[AgentError], caplog: pytest.LogCaptureFixture
+    raised: Exception, kind: type[AgentError]
 ) -> None:
     run, closed = start(script("Well", 0.1, raised))
     await asyncio.sleep(1)
     assert run.record.events == ["Well"]
     assert type(run.record.failure) is kind
     assert (run.record.over, closed) == (True, [run])
-    [record] = caplog.records
-    assert "turn t1" in record.getMessage()
-    assert bool(record.exc_info) is (kind is AgentError), "only what nobody foresaw is logged with its trace"
+    assert isinstance(run.record.failure, AgentError)
+    assert run.record.failure.quote in ("", "oops", "async generator raised StopIteration")
 
 
 async def test_an_agent_that_is_no_generator_has_failed() -> None:
@@ -87,6 +86,31 @@ async def test_an_agent_that_is_no_generator_has_failed() -> None:
     run.start()
     await asyncio.sleep(1)
     assert type(run.record.failure) is AgentError
+
+
+@pytest.mark.parametrize(
+    "raised", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()]
+)
+async def test_an_agent_that_ends_in_an_odd_way_has_failed_and_nothing_more(raised: BaseException) -> None:
+    run, closed = start(script("Well", 0.1, raised))
+    await asyncio.sleep(1)
+    assert type(run.record.failure) is AgentError
+    assert (run.record.over, closed) == (True, [run])
+
+
+async def test_the_record_has_a_bound_in_characters_too() -> None:
+    run, _ = start(script(*["a" * (MOST_TEXT // 4)] * 9))
+    await asyncio.sleep(1)
+    assert run.record.events[4:] == [Finish("length")]
+
+
+async def test_a_run_that_ended_cannot_start_again() -> None:
+    agent = script("Hi")
+    run, _ = start(agent)
+    await asyncio.sleep(1)
+    run.start()
+    await asyncio.sleep(1)
+    assert agent.started == [0.0]
 
 
 @pytest.mark.parametrize("steps", [(), (0.1, "Hi", 5.0), (60.0,)])

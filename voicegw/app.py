@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import os
 import ssl
-import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -40,8 +38,6 @@ log = logging.getLogger("voicegw.run")
 
 AgentTable: TypeAlias = tables.Scripted | tables.OpenAI | tables.Python
 Maker: TypeAlias = Callable[[AgentTable, Config], Agent]
-LAST = 3.0
-"""Seconds that what will not end gets after everything else has ended."""
 COLLECTOR = (50_000, 20, 50)
 """Thresholds of the garbage collector: with the defaults, its pauses are the tail of our latency."""
 
@@ -53,12 +49,14 @@ def create_app(
     tune: bool = False,
     now: Callable[[], float] = time.monotonic,
     agents: Maker | None = None,
+    at_end: Callable[[], None] = lambda: None,
 ) -> ASGIApp:
     """The gateway as an ASGI application.
 
     `shared_metrics`: this is one of several workers, whose metrics are summed. `tune`: the process is
     ours alone, so that the garbage collector may be set up for it. `now` is the clock of all stamps.
-    `agents` makes an agent from its table, for programs that bring their own.
+    `agents` makes an agent from its table, for programs that bring their own. `at_end` is called
+    when everything is closed that can be.
     """
     server = settings.server
     switchboard = Switchboard(
@@ -77,7 +75,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # the journal is ours
-        lifespan=_lifespan(switchboard, settings, tune),
+        lifespan=_lifespan(switchboard, settings, tune, at_end),
     )
     chat = Chat(switchboard, limits, journal, _rules(settings))
     api.add_routes(app, switchboard, journal)
@@ -138,7 +136,7 @@ def _rules(settings: Config) -> Rules:
     )
 
 
-def _lifespan(switchboard: Switchboard, settings: Config, tune: bool) -> Any:
+def _lifespan(switchboard: Switchboard, settings: Config, tune: bool, at_end: Callable[[], None]) -> Any:
     """Warm the agents at start; at the end, close what is left."""
 
     @asynccontextmanager
@@ -158,16 +156,9 @@ def _lifespan(switchboard: Switchboard, settings: Config, tune: bool) -> Any:
         await asyncio.gather(*(line.agent.aclose() for line in lines), return_exceptions=True)
         if pulse is not None:
             pulse.stop()
-            end_for_sure()
+        at_end()
 
     return lifespan
-
-
-def end_for_sure() -> None:
-    """Nobody can make a thread end, or an agent that ignores being told; the process ends all the same."""
-    timer = threading.Timer(LAST, os._exit, (0,))
-    timer.daemon = True
-    timer.start()
 
 
 async def _warm(line: Line) -> None:

@@ -12,6 +12,7 @@ import socket
 import ssl
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ SERVER = "VOICEGW_SERVER"
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
 """How a worker process learns what the command line of its parent said."""
 
+LAST = 3.0
+"""Seconds that what will not end gets after everything else has ended."""
 ABOUT = "Put any agent on the phone, with nobody waiting in silence."
 EXAMPLES = """examples:
   voicegw serve                                 the demo agent on 127.0.0.1:8080, no set-up
@@ -124,7 +127,7 @@ def _serve(options: argparse.Namespace) -> int:
     _log_to_stderr()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a proper way to end, with status 0
     _try_certificate(settings)
-    app = create_app(settings, tune=True)  # several workers make their own, but what is wrong is said once
+    app = create_app(settings, tune=True, at_end=_end_for_sure)
     if settings.server.workers > 1:
         return _serve_many(settings, options.config, given)
     config = _uvicorn(settings, app)
@@ -177,7 +180,14 @@ def worker() -> ASGIApp:
     settings = load(os.environ.get(FILE), server=json.loads(os.environ[SERVER]))
     _import_from(settings)
     _log_to_stderr()
-    return create_app(settings, shared_metrics=True, tune=True)
+    return create_app(settings, shared_metrics=True, tune=True, at_end=_end_for_sure)
+
+
+def _end_for_sure() -> None:
+    """Nobody can make a thread end, or an agent that ignores being told; the process ends all the same."""
+    timer = threading.Timer(LAST, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 def _uvicorn(settings: Config, app: ASGIApp | str) -> uvicorn.Config:

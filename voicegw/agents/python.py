@@ -47,7 +47,7 @@ class Python:
         except AgentError:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:
-            raise AgentError(f"{self.target} raised {kind(error)} {where(error)}", str(error)) from error
+            raise AgentError(f"{self.target} raised {kind(error)}{where(error)}", str(error)) from error
 
     def _checked(self, event: object) -> Event:
         """The event, fit for every codec. Strings with manners of their own become plain ones."""
@@ -111,7 +111,7 @@ def imported(module: str) -> object:
             raise ConfigError(f'there is no module "{missing}" ({module}); {hint}') from error
         raise ConfigError(f'module "{module}" imports "{missing}", which is not installed') from error
     except (Exception, SystemExit, KeyboardInterrupt) as error:
-        what = f"{kind(error)} {where(error)}: {error}"
+        what = f"{kind(error)}{where(error)}: {error}"
         raise ConfigError(f'module "{module}" failed at import: {what}') from error
 
 
@@ -123,7 +123,7 @@ def make(target: str, cls: type[Any], options: Mapping[str, Any]) -> Any:
     try:
         return cls(**options)
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{target} could not be made: {kind(error)} {where(error)}: {error}") from error
+        raise ConfigError(f"{target} could not be made: {kind(error)}{where(error)}: {error}") from error
 
 
 def generator(
@@ -170,9 +170,11 @@ def fits(
 
 
 def where(error: BaseException) -> str:
-    """The place in the agent's own code, as far down as we know it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    """Where in its code, as far down as we know it."""
+    if isinstance(error, SyntaxError):
+        return f" at {error.filename}:{error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename[:1] != "<"]
+    return f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
 def odd(event: Event) -> str:

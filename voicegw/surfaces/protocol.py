@@ -21,8 +21,8 @@ from voicegw.wire.chat import error
 
 HEADER_BYTES = 65_536
 """The most bytes a request's head may have, unless the application's state says otherwise."""
-
-
+ROOM = 9
+"""What one byte of a body may take on its way: a chunk of its own takes six."""
 REQUEST_SECONDS = 30.0
 """What a client gets to send one request, head and body."""
 UPGRADE = re.compile(rb"\r\nupgrade:(?=[ \t]*h2c)", re.IGNORECASE)
@@ -90,9 +90,8 @@ class VoiceProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.reader: Reader | None = None
         self.header_bytes: int = self.app_state.get("header_bytes", HEADER_BYTES)
-        self.head = 0  # bytes of the head so far, negative once it is complete
-        self.bodied = 0
-        self.framing = 0  # bytes after the head that are no body: chunk sizes, and fields after the last
+        self.in_head = True
+        self.loose = 0  # bytes of no complete head and no body: a head so far, chunk sizes, trailers
         self.running: RequestResponseCycle | None = None
         self.patience: asyncio.TimerHandle | None = None
 
@@ -103,43 +102,43 @@ class VoiceProtocol(HttpToolsProtocol):
         self._wait(self.timeout_keep_alive)
 
     def data_received(self, data: bytes) -> None:
-        in_head, bodied = self.head >= 0, self.bodied
-        if in_head and b"h2c" in data:
+        if self.in_head and b"h2c" in data:
             data = without_upgrade(data)
+        self.loose += len(data)
         super().data_received(data)
-        if not in_head:
-            self.framing += len(data) - (self.bodied - bodied)
-        elif self.head >= 0:
-            self.head += len(data)
-        if self.head > self.header_bytes or self.framing > self.header_bytes + 8 * self.bodied:
+        if self.loose > self.header_bytes:
             self._refuse_head()
+        if self.patience is None and self.cycle is not None and self.cycle.response_complete:
+            self._wait(self.timeout_keep_alive)  # uvicorn's own timer went with these bytes
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.head = self.bodied = self.framing = 0
         self._wait(REQUEST_SECONDS)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Fields after the body are dropped: nobody asked for them, and they have no end of their own."""
-        if self.head >= 0:
+        if self.in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         size = sum(len(name) + len(value) + 4 for name, value in self.headers)
-        self.head = -1
+        self.in_head, self.loose = False, 0
         if size + len(self.url) > self.header_bytes:
             return self._refuse_head()
         self.scope["extensions"] = extensions = {}
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:
             extensions["voicegw.wire"] = Wire(self, self.cycle)
+        if len(self.pipeline) == 1:
+            self.flow.resume_reading()  # paused for a second request, it would not notice a hang-up
 
     def on_body(self, body: bytes) -> None:
-        self.bodied += len(body)
+        self.loose -= ROOM * len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
+        self.in_head, self.loose = True, 0
         self._wait(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -162,8 +161,10 @@ class VoiceProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """The server stops: this connection's turn may finish; the gateway, once told, ends it in time."""
         super().shutdown()
-        if self.cycle is not None and self.cycle.more_body and not self.cycle.response_started:
-            self.transport.close()  # its request is not even complete
+        if (running := self.running) is not None:
+            running.keep_alive = False  # uvicorn tells the newest request only
+            if running.more_body and not running.response_started:
+                self.transport.close()  # the request is not even complete
         drain: Callable[[], None] | None = self.app_state.get("drain")
         if drain is not None:
             drain()

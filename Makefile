@@ -41,17 +41,18 @@ lock: $(VENV)/dev.stamp  ## Lock the dependencies again, with hashes
 	  --upgrade --all-extras -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "voicegw needs Python 3.11 or newer")'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "voicegw needs Python 3.11 or newer")'
+	@echo "setting up $(VENV), once; this takes a moment"
+	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/serve.stamp: $(BIN)/python requirements.lock pyproject.toml
-	$(PIP) install --require-hashes -r requirements.lock
-	$(PIP) install --no-deps --no-build-isolation -e .
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/dev.stamp: $(BIN)/python requirements-dev.lock pyproject.toml
-	$(PIP) install --require-hashes -r requirements-dev.lock
-	$(PIP) install --no-deps --no-build-isolation -e .
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/serve.stamp
 
 clean:  ## Remove everything that was set up or measured

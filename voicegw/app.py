@@ -60,7 +60,7 @@ def create_app(
     """
     server = settings.server
     switchboard = Switchboard(
-        {name: _line(name, table, settings, agents or make_agent) for name, table in settings.agents.items()},
+        _lines(settings, agents or make_agent),
         strict=settings.turns.unknown_model == "reject",
         stop_within=settings.turns.stop_within,
         now=now,
@@ -94,6 +94,20 @@ def create_app(
         allow_headers=["*"],
         expose_headers=["x-request-id"],
     )
+
+
+def _lines(settings: Config, make: Maker) -> dict[str, Line]:
+    """Every agent as it is served, or a `ConfigError` with a line for each that cannot be."""
+    lines: dict[str, Line] = {}
+    problems: list[str] = []
+    for name, table in settings.agents.items():
+        try:
+            lines[name] = _line(name, table, settings, make)
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return lines
 
 
 def _line(name: str, table: AgentTable, settings: Config, make: Maker) -> Line:

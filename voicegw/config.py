@@ -125,7 +125,9 @@ def _problem(details: ErrorDetails) -> Problem:
     match details["type"]:
         case "extra_forbidden":
             return loc, f"unknown key{_nearest(str(raw[-1]), _table(raw[:-1]).model_fields)}"
-        case "union_tag_invalid" | "union_tag_not_found":
+        case "union_tag_not_found":
+            return (*loc, "kind"), f"is missing; it must be one of {_listed(KINDS)}"
+        case "union_tag_invalid":
             return (*loc, "kind"), f"must be one of {_listed(KINDS)}"
         case "literal_error":
             return loc, f"must be {context['expected']}".replace("'", '"')

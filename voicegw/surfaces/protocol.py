@@ -108,7 +108,8 @@ class VoiceProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self.loose > self.header_bytes:
             self._refuse_head()
-        if self.patience is None and self.cycle is not None and self.cycle.response_complete:
+        rests = self.cycle is not None and self.cycle.response_complete and self in self.connections
+        if rests and self.patience is None:
             self._wait(self.timeout_keep_alive)  # uvicorn's own timer went with these bytes
 
     def on_message_begin(self) -> None:

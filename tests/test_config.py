@@ -245,7 +245,7 @@ def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
             'keys."a b": must be a name of up to 100 letters, digits and _ . : / @ -, '
             "beginning with a letter or digit",
         ),
-        ('[agents.b]\nkind = "x"', 'agents.b.kind: is missing; it must be one of "scripted", "openai", "python"'),
+        ('[agents.b]\nkind = "x"', 'agents.b.kind: must be one of "scripted", "openai", "python"'),
         ("[agents.b]", 'agents.b.kind: is missing; it must be one of "scripted", "openai", "python"'),
         ("agents.b = 1", "agents.b: must be a table"),
         ('[agents.b]\nkind = "openai"', "agents.b.url: is missing"),

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from tests.asgi import drive, running
+from tests.clock import VirtualLoop
 from tests.house import ask, gateway, now, settings
 from tests.linter import lint
-from tests.script import Script, script
+from tests.script import Script, Step, script
 from voicegw.agents.openai import OpenAI
 from voicegw.agents.python import Python
 from voicegw.agents.scripted import Scripted
-from voicegw.app import COLLECTOR, create_app, make_agent
+from voicegw.app import CLOSE_WITHIN, COLLECTOR, create_app, make_agent
 from voicegw.config import Config
 from voicegw.errors import AgentUnavailable, ConfigError
 from voicegw.phrases import TABLE
@@ -28,13 +29,17 @@ CLOSING = TABLE["en"].closing
 class Shy(Script):
     """An agent that can neither be warmed nor closed."""
 
+    def __init__(self, refusal: BaseException, *steps: Step) -> None:
+        super().__init__(*steps)
+        self.refusal = refusal
+
     async def warm(self, call: str | None = None) -> None:
         await super().warm(call)
-        raise AgentUnavailable("nobody is there")
+        raise self.refusal
 
     async def aclose(self) -> None:
         await super().aclose()
-        raise RuntimeError("cannot close")
+        raise self.refusal
 
 
 async def test_agents_are_warmed_at_the_start_and_closed_at_the_end() -> None:
@@ -47,8 +52,13 @@ async def test_agents_are_warmed_at_the_start_and_closed_at_the_end() -> None:
     assert (agent.warmed, agent.gone) == (1, 1)
 
 
-async def test_an_agent_that_fails_to_warm_or_to_close_stands_in_nobody_s_way() -> None:
-    agents = {"shy": Shy("Hello."), "bold": script("Hi")}
+@pytest.mark.parametrize(
+    "refusal", [AgentUnavailable("nobody is there"), RuntimeError("no"), SystemExit(3), KeyboardInterrupt()]
+)
+async def test_an_agent_that_fails_to_warm_or_to_close_stands_in_nobody_s_way(
+    refusal: BaseException,
+) -> None:
+    agents = {"shy": Shy(refusal, "Hello."), "bold": script("Hi")}
     config = Config.model_validate(
         {"agents": {name: {"kind": "scripted", "script": name} for name in agents}}
     )
@@ -213,8 +223,61 @@ async def test_pages_of_listed_origins_may_read_answers_and_request_ids() -> Non
     origin = {"origin": "https://app.example.com"}
     answer = await ask(app, headers=origin)
     assert answer.headers["access-control-allow-origin"] == "https://app.example.com"
-    assert answer.headers["access-control-expose-headers"] == "x-request-id"
+    assert answer.headers["access-control-expose-headers"] == "x-request-id, x-voicegw-call"
     asking = {**origin, "access-control-request-method": "POST", "access-control-request-headers": "x-any"}
     before = await drive(app, method="OPTIONS", headers=asking)
     assert (before.status, before.headers["access-control-allow-headers"]) == (200, "x-any")
     assert (await ask(app, headers={"origin": "https://evil.example"})).status == 403
+
+
+@pytest.mark.usefixtures("collector")
+@pytest.mark.parametrize("tune", [True, False])
+async def test_whoever_blocks_the_loop_is_told_of_only_where_the_process_is_ours(
+    tune: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    app = create_app(settings(), tune=tune, now=now, agents=lambda table, config: script())
+    for _ in range(2):
+        async with running(app):
+            loop.jump.now += 2.0
+            await asyncio.sleep(1)
+        loop.jump.now += 2.0
+        await asyncio.sleep(1)
+    told = [record for record in caplog.records if '"event":"blocked"' in record.getMessage()]
+    assert len(told) == 2 * tune
+
+
+async def test_the_end_is_told_when_everything_is_closed() -> None:
+    seen: list[tuple[list[float], int]] = []
+    agent = script(600.0, closing=0.2)
+
+    def at_end() -> None:
+        seen.append((agent.closed, agent.gone))
+
+    app = create_app(settings(), now=now, agents=lambda table, config: agent, at_end=at_end)
+    async with running(app):
+        asked = asyncio.ensure_future(ask(app))
+        await asyncio.sleep(1)
+        assert seen == []
+    assert seen == [([1.2], 1)]
+    await asked
+
+
+async def test_an_agent_that_takes_for_ever_to_close_is_not_waited_for() -> None:
+    class Slow(Script):
+        async def aclose(self) -> None:
+            try:
+                await asyncio.sleep(600)
+            finally:
+                await super().aclose()
+
+    agent, ends = Slow("Hi"), list[float]()
+    app = create_app(
+        settings(), now=now, agents=lambda table, config: agent, at_end=lambda: ends.append(now())
+    )
+    async with running(app):
+        assert (await ask(app)).text == "One moment. Hi"
+    assert (ends, agent.gone) == ([CLOSE_WITHIN], 0)
+    await asyncio.sleep(600)
+    assert agent.gone == 1

@@ -479,7 +479,7 @@ def expected() -> dict[str, dict[str, tuple[str, str]]]:
     early, late = tables["EarlyAck"], tables["Ack"]
     after = f"{early['after'][0]} for scripted, {late['after'][0]} for openai and python"
     return {
-        **{f"[{name}]": tables[name.title()] for name in ("server", "limits", "turns", "trace")},
+        **{f"[{name}]": tables[name.title()] for name in ("server", "limits", "turns", "calls", "trace")},
         "[keys.NAME]": tables["Key"],
         "[agents.NAME]": {name: kinds["openai"][name] for name in shared},
         **{
@@ -523,7 +523,7 @@ def test_the_schema_describes_every_key_in_terms_that_toml_knows() -> None:
 
 
 def test_every_default_in_the_schema_is_the_one_that_is_used(file: Path) -> None:
-    for name in ("server", "limits", "turns", "trace"):
+    for name in ("server", "limits", "turns", "calls", "trace"):
         defaults = {
             key: found["default"]
             for key, found in schema()["$defs"][name.title()]["properties"].items()

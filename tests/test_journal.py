@@ -48,6 +48,7 @@ async def test_a_turn_is_one_line_with_every_latency(lines: Any) -> None:
             "request": "mine",
             "agent": "desk",
             "key": "shop",
+            "call": None,
             "outcome": "answered",
             "error": None,
             "first_chunk_ms": 0.0,

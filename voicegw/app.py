@@ -22,6 +22,7 @@ from voicegw import __version__, tables
 from voicegw.ack import AckPolicy
 from voicegw.agents import python, scripted
 from voicegw.agents.openai import OpenAI
+from voicegw.calls.memory import Calls
 from voicegw.config import Config
 from voicegw.dialects import DIALECTS
 from voicegw.errors import ConfigError, NotFound, Refused, VoicegwError, WrongMethod
@@ -38,6 +39,8 @@ log = logging.getLogger("voicegw.run")
 
 AgentTable: TypeAlias = tables.Scripted | tables.OpenAI | tables.Python
 Maker: TypeAlias = Callable[[AgentTable, Config], Agent]
+CLOSE_WITHIN = 2.0
+"""Seconds that agents get to let go of their connections at the end."""
 COLLECTOR = (50_000, 20, 50)
 """Thresholds of the garbage collector: with the defaults, its pauses are the tail of our latency."""
 
@@ -63,6 +66,9 @@ def create_app(
         _lines(settings, agents or make_agent),
         strict=settings.turns.unknown_model == "reject",
         stop_within=settings.turns.stop_within,
+        grace=settings.turns.grace,
+        reuse=settings.turns.reuse,
+        calls=Calls(idle=settings.calls.idle, most=settings.calls.most),
         now=now,
     )
     journal = Journal(log_turns=settings.trace.log, log_errors=settings.trace.errors, shared=shared_metrics)
@@ -92,7 +98,7 @@ def create_app(
         allow_origins=server.origins,
         allow_methods=["GET", "POST"],
         allow_headers=["*"],
-        expose_headers=["x-request-id"],
+        expose_headers=["x-request-id", "x-voicegw-call"],
     )
 
 
@@ -147,6 +153,8 @@ def _rules(settings: Config) -> Rules:
         speak_busy=limits.busy == "speak",
         hold=settings.turns.on_failure == "status",
         note=settings.trace.comment,
+        call_headers=tuple(name.lower() for name in settings.calls.headers),
+        call_keys=settings.calls.keys,
     )
 
 
@@ -167,7 +175,7 @@ def _lifespan(switchboard: Switchboard, settings: Config, tune: bool, at_end: Ca
         leave.cancel()
         warming.cancel()
         await switchboard.aclose()
-        await asyncio.gather(*(line.agent.aclose() for line in lines), return_exceptions=True)
+        await asyncio.wait([asyncio.ensure_future(_close(line)) for line in lines], timeout=CLOSE_WITHIN)
         if pulse is not None:
             pulse.stop()
         at_end()
@@ -179,8 +187,16 @@ async def _warm(line: Line) -> None:
     """Open connections before the first call does; an agent that is not there yet is no reason to fail."""
     try:
         await line.agent.warm(None)
-    except Exception as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
         log.warning("agent %s is not ready yet: %s", line.name, error)
+
+
+async def _close(line: Line) -> None:
+    """Let go of connections; the end does not depend on it."""
+    try:
+        await line.agent.aclose()
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        log.warning("agent %s did not close well: %s", line.name, error)
 
 
 class Leave:

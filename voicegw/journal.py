@@ -91,8 +91,10 @@ class Journal:
             if seconds is not None:
                 histogram.observe(seconds)
         if self.log_turns:
-            facts = {"turn": run.turn.id, "request": request, "agent": agent, "key": run.turn.tenant}
-            told = line(stamps, **facts, outcome=outcome, **self._failure(run.record.failure))
+            turn = run.turn
+            who = {"request": request, "agent": agent, "key": turn.tenant, "call": turn.call}
+            failed = self._failure(run.record.failure)
+            told = line(stamps, turn=turn.id, **who, outcome=outcome, **failed)
             log.info(orjson.dumps(told).decode())
 
     def _failure(self, failure: VoicegwError | None) -> dict[str, str | None]:
@@ -134,4 +136,6 @@ class Journal:
 def _outcome(run: Run, stamps: Stamps) -> str:
     if run.record.failure is not None:
         return "failed"
+    if run.cancelled is not None and stamps.ended is not None:
+        return "superseded"
     return "answered" if stamps.ended is not None else "cancelled"

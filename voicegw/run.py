@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import types
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -22,6 +22,9 @@ from voicegw.listener import Record
 MOST_EVENTS = 100_000
 MOST_TEXT = 4_000_000
 """The bounds of a record, in events and characters: hours of speech. There a run ends with "length"."""
+
+CAP = 0.15
+"""Seconds that a new turn waits for the one it supersedes to close."""
 
 log = logging.getLogger("voicegw.run")
 
@@ -54,6 +57,9 @@ def quietly(step: Awaitable[Event], quiet: Callable[[], None]) -> Generator[Any,
 class Run:
     """One agent answering one turn. `on_over` is called once, when the agent's generator is closed.
 
+    `before` are older runs of the same call: they are closed first, inside this run's task, and waited
+    for, at most `CAP` seconds. `delivered` tells that a listener had all of it.
+
     `now` is the clock of all stamps, in seconds; it must agree with the loop's own up to its resolution
     (uvloop's is a whole millisecond, too coarse for what we measure).
     """
@@ -65,9 +71,11 @@ class Run:
         on_over: Callable[[Run], None],
         *,
         now: Callable[[], float],
+        before: Sequence[Run] = (),
         most_events: int = MOST_EVENTS,
     ) -> None:
         self.agent = agent
+        self.before = before
         self.turn = turn
         self.on_over = on_over
         self.now = now
@@ -76,6 +84,9 @@ class Run:
         self.followers: list[Follower] = []
         self.loop = asyncio.get_running_loop()
         self.task: asyncio.Task[None] | None = None
+        self.begun = False
+        self.tag: tuple[str, str, bytes] = ("", "", b"")
+        self.delivered = False
         self.size = 0
         self.spoke = False
         self.asked: float | None = None
@@ -84,10 +95,15 @@ class Run:
         self.stopped: float | None = None
         self._reports: dict[Callable[[], None], asyncio.TimerHandle] = {}
 
+    @property
+    def closed(self) -> bool:
+        """Is the agent's generator closed, for good?"""
+        return self.stopped is not None
+
     def start(self) -> None:
         """Ask the agent. A run that was cancelled before never starts."""
-        if self.asked is None and self.cancelled is None:
-            self.asked = self.now()
+        if not self.begun and self.cancelled is None:
+            self.begun = True
             self.task = self.loop.create_task(self._drive())
             self.task.add_done_callback(self._stopped)
 
@@ -96,6 +112,8 @@ class Run:
         if self.cancelled is None and self.stopped is None:
             self.cancelled = self.now()
             if self.task is None:
+                for run in self.before:
+                    run.cancel()
                 self.stopped = self.cancelled
                 self.on_over(self)
             else:
@@ -122,6 +140,8 @@ class Run:
     async def _drive(self) -> None:
         failure: VoicegwError | None = None
         try:
+            await self._supersede()
+            self.asked = self.now()
             async with aclosing(self.agent.reply(self.turn)) as events:
                 await self._listen(events)
             if not self.spoke:
@@ -134,6 +154,14 @@ class Run:
             failure = AgentError(f"the agent raised {type(error).__name__}", str(error))
             failure.__cause__ = error
         self._over(failure)
+
+    async def _supersede(self) -> None:
+        """Close what this call did before. What takes longer than the cap stays owned, unwaited for."""
+        for run in self.before:
+            run.cancel()
+        if tasks := [run.task for run in self.before if run.task is not None]:
+            await asyncio.wait(tasks, timeout=CAP)
+        self.before = ()
 
     async def _listen(self, events: AsyncGenerator[Event, None]) -> None:
         """Record the events, and tell the followers whenever the next one lets us wait."""

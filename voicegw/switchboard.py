@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from voicegw.ack import Ack, AckPolicy, choose, wait
+from voicegw.calls.memory import Calls
 from voicegw.dialects import Dialect
 from voicegw.errors import Closing, Draining, UnknownModel
 from voicegw.events import Agent, Turn
@@ -47,6 +48,16 @@ class Line:
         return Ack(dialect.close(choose(words.ack, turn.messages), words.stop), after)
 
 
+def same(one: Turn, other: Turn) -> bool:
+    """Are these the same turn, asked twice?"""
+    return one.kind == other.kind and one.messages == other.messages
+
+
+def older(one: Turn, other: Turn) -> bool:
+    """Was `one` asked before `other`? Then what `other` says goes on where it ends."""
+    return len(one.messages) < len(other.messages) and other.messages[: len(one.messages)] == one.messages
+
+
 class Switchboard:
     """All lines and all live runs. `now` is the clock of every stamp, in seconds."""
 
@@ -56,14 +67,21 @@ class Switchboard:
         *,
         strict: bool = False,
         stop_within: float = 0.25,
+        grace: float = 0.0,
+        reuse: float = 10.0,
+        calls: Calls | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lines = lines
         self.strict = strict
         self.stop_within = stop_within
+        self.grace = grace
+        self.reuse = reuse
+        self.calls = calls or Calls()
         self.now = now
         self.runs: set[Run] = set()
         self.draining = False
+        self._tagged: dict[tuple[str, str, bytes], Run] = {}
         self._ids = secrets.token_hex(6)
         self._count = 0
 
@@ -87,19 +105,81 @@ class Switchboard:
             )
         return self.lines[names[0]]
 
-    def begin(self, line: Line, turn: Turn) -> Run:
-        """A run for this turn, owned from now on; it starts when its listener's first chunk is out."""
+    def begin(
+        self, line: Line, turn: Turn, *, fingerprint: bytes = b"", retried: bool = False, aside: bool = False
+    ) -> Run:
+        """The run for this turn: the one that is at it already, or a new one, owned from now on.
+
+        A new run starts when its listener's first chunk is out. A client that says it has `retried` gets
+        the answer to its first try; among requests without a call, only such ones are joined, by the
+        `fingerprint` of what was sent. A request `aside` joins its like but supersedes no other turn.
+        """
         if self.draining:
             raise Draining("The gateway is shutting down.", after=1.0)
-        run = Run(line.agent, turn, self.runs.discard, now=self.now)
+        if turn.call is None:
+            return self._anonymous(line, turn, fingerprint, retried)
+        call = self.calls.get(turn.call, self.now())
+        newest = call.run
+        if newest is not None and same(newest.turn, turn) and self._reusable(newest, retried):
+            return newest
+        if aside:
+            return self._new(line, turn)
+        if newest is not None and older(turn, newest.turn):
+            return self._ended(line, turn)
+        run = self._new(line, turn)
+        call.take(run)
+        run.before = tuple(call.closing)
+        return run
+
+    def _new(self, line: Line, turn: Turn) -> Run:
+        run = Run(line.agent, turn, self._closed, now=self.now)
         self.runs.add(run)
         return run
 
+    def _anonymous(self, line: Line, turn: Turn, fingerprint: bytes, retried: bool) -> Run:
+        """A run of its own, unless this is a retry of one that still runs."""
+        tag = (turn.tenant, line.name, fingerprint)
+        found = self._tagged.get(tag) if retried else None
+        if found is not None and not found.record.over:
+            return found
+        run = self._new(line, turn)
+        if fingerprint:
+            run.tag = tag
+            self._tagged[tag] = run
+        return run
+
+    def _reusable(self, run: Run, retried: bool) -> bool:
+        """May the same turn, asked again, be answered by this run? While it runs; soon after, if nobody
+        heard it to its end; later the caller truly asks again."""
+        if not run.record.over:
+            return True
+        fresh = run.stopped is None or self.now() - run.stopped <= self.reuse
+        return fresh and run.cancelled is None and (retried or not run.delivered)
+
+    def _ended(self, line: Line, turn: Turn) -> Run:
+        """A run without any work, for a turn that is long past: its stream ends at once and well-formed."""
+        run = self._new(line, turn)
+        run.cancel()
+        return run
+
     def leave(self, run: Run, follower: Follower) -> None:
-        """A listener is gone; the last one takes the run with it."""
+        """A listener is gone; the last one takes the run with it, unless another comes within `grace`."""
         run.followers.remove(follower)
+        if run.followers or run.record.over:
+            return
+        if self.grace:
+            run.loop.call_later(self.grace, self._expire, run)
+        else:
+            run.cancel()
+
+    def _expire(self, run: Run) -> None:
         if not run.followers and not run.record.over:
             run.cancel()
+
+    def _closed(self, run: Run) -> None:
+        self.runs.discard(run)
+        if self._tagged.get(run.tag) is run:
+            del self._tagged[run.tag]
 
     def drain(self) -> None:
         """No new turns from now on; running ones may finish."""

@@ -40,6 +40,7 @@ from voicegw.fields import (
     optional,
     some,
 )
+from voicegw.identity import KEYS
 
 
 class Table(BaseModel):
@@ -128,7 +129,33 @@ class Turns(Table):
         description="An agent that fails before its first word: a spoken apology, or an HTTP status; "
         "then not a byte leaves before the agent's first word, also none of ours.",
     )
+    grace: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds that a turn goes on without a listener; another may join it.",
+    )
+    reuse: float = Field(
+        default=10.0,
+        ge=0,
+        description="Seconds in which a turn that nobody heard to its end is replayed if asked again.",
+    )
     stop_within: float = Field(default=0.25, ge=0, description="Seconds that closing an agent is waited for.")
+
+
+class Calls(Table):
+    """Which requests belong to one call, and how long a call is remembered."""
+
+    headers: Annotated[tuple[Header, ...], Strict(False)] = Field(
+        default=(),
+        description="Further request headers that name the call, besides those known out of the box.",
+    )
+    keys: Annotated[tuple[str, ...], Strict(False)] = Field(
+        default=KEYS, description="Keys that name the call in what platforms pass on from the operator."
+    )
+    idle: float = Field(
+        default=1800.0, gt=0, description="Seconds without a turn after which a call is forgotten."
+    )
+    most: int = Field(default=10_000, ge=1, description="Most calls that are remembered, in each worker.")
 
 
 AFTER = 'Seconds of silence before words; 0 puts them into the first chunk, `"off"` says none.'
@@ -216,7 +243,13 @@ class Trace(Table):
 
 
 KINDS: Mapping[str, type[Agent]] = {"scripted": Scripted, "openai": OpenAI, "python": Python}
-SECTIONS: Mapping[str, type[Table]] = {"server": Server, "limits": Limits, "turns": Turns, "trace": Trace}
+SECTIONS: Mapping[str, type[Table]] = {
+    "server": Server,
+    "limits": Limits,
+    "turns": Turns,
+    "calls": Calls,
+    "trace": Trace,
+}
 DEMO = {"agents": {"receptionist": {"kind": "scripted"}}}
 
 
@@ -229,6 +262,7 @@ class Config(Table):
         default={}, description="Keys by name. Without any, only this machine may call."
     )
     turns: Turns = Field(default_factory=Turns, description="How a turn goes.")
+    calls: Calls = Field(default_factory=Calls, description="Which requests belong to one call.")
     agents: dict[Name, Annotated[Scripted | OpenAI | Python, Field(discriminator="kind")]] = Field(
         default={}, description="Agents by name, the model names of clients. The first is the default."
     )

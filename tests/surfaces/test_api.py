@@ -9,6 +9,7 @@ import pytest
 from tests.asgi import running
 from tests.house import ask, drive, gateway
 from tests.script import script
+from voicegw import __version__
 from voicegw.guard import digest
 
 KEYS = {
@@ -86,3 +87,25 @@ async def test_the_openapi_document_describes_the_chat_endpoint() -> None:
 async def test_what_is_not_there_is_refused_in_the_one_envelope(path: str, method: str, status: int) -> None:
     answer = await drive(gateway(script("Hi")), path=path, method=method)
     assert (answer.status, answer.error.keys()) == (status, {"message", "type", "param", "code"})
+
+
+async def test_whoever_looks_with_a_browser_is_told_what_this_is_and_where_things_are() -> None:
+    app = gateway(script("Hi"))
+    about = (await drive(app, path="/", method="GET")).json
+    assert (about.pop("name"), about.pop("version")) == ("voicegw", __version__)
+    assert about == {"chat": "/v1/chat/completions", "models": "/v1/models", "documentation": "/docs"}
+    assert (await ask(app, path=about["chat"])).status == 200
+    for place in (about["models"], about["documentation"]):
+        assert (await drive(app, path=place, method="GET")).status == 200
+
+
+async def test_what_this_is_is_told_to_those_with_a_key_only() -> None:
+    app = gateway(script("Hi"), agents=AGENTS, keys=KEYS)
+    assert (await drive(app, path="/", method="GET")).status == 401
+    assert (await drive(app, path="/", method="GET", headers={"authorization": "Bearer k1"})).status == 200
+
+
+@pytest.mark.parametrize("path", ["/docs/", "/healthz/", "/v1/models/desk/"])
+async def test_no_path_is_led_elsewhere(path: str) -> None:
+    answer = await drive(gateway(script("Hi")), path=path, method="GET")
+    assert (answer.status, "location" in answer.headers) == (404, False)

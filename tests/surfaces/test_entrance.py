@@ -107,3 +107,35 @@ async def test_a_proxy_s_word_counts_only_if_it_is_trusted(caplog: pytest.LogCap
         app = gateway(script("Hi"), keys=KEYS, server={"trusted_proxies": proxies})
         await drive(app, headers={"x-forwarded-for": "192.0.2.9"})
         assert f'"client":"{client}"' in caplog.records[-1].getMessage()
+
+
+OWN = [("127.0.0.1:8080", "http://127.0.0.1:8080"), ("localhost:8080", "HTTPS://LOCALHOST:8080")]
+
+
+@pytest.mark.parametrize(("host", "origin"), [*OWN, ("localhost", "http://localhost")])
+async def test_without_keys_our_own_page_may_come_in(host: str, origin: str) -> None:
+    answer = await ask(gateway(script("Hi")), headers={"host": host, "origin": origin})
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://127.0.0.1:8081",
+        "http://127.0.0.1",
+        "http://localhost:8080",
+        "http://127.0.0.1:8080.evil.example",
+        "http://127.0.0.1:8080@evil.example",
+        "null",
+        "",
+    ],
+)
+async def test_without_keys_the_page_of_another_port_or_place_may_not(origin: str) -> None:
+    agent = script("Hi")
+    answer = await ask(gateway(agent), headers={"host": "127.0.0.1:8080", "origin": origin})
+    assert (answer.status, agent.started) == (403, [])
+
+
+async def test_whoever_claims_to_be_us_under_a_name_of_their_own_may_not_come_in() -> None:
+    headers = {"host": "evil.example", "origin": "http://evil.example"}
+    assert (await ask(gateway(script("Hi")), headers=headers)).status == 403

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
+from starlette.types import ASGIApp
 
 from tests.asgi import Answer
 from tests.house import ASK, ask, drive, gateway
@@ -17,6 +18,8 @@ from voicegw.errors import AgentBusy, AgentGarbled, AgentTimeout, AgentUnavailab
 from voicegw.events import Doing, Event, Finish, ToolCall, Turn, Usage
 from voicegw.guard import digest
 from voicegw.phrases import TABLE
+from voicegw.surfaces.http import Order
+from voicegw.wire.chat import Chunks
 
 SORRY = TABLE["en"].failed
 KEY = "vgw_secret"
@@ -376,3 +379,83 @@ async def test_the_turn_s_timing_can_end_the_stream_as_a_comment() -> None:
     app = gateway(script(0.3, "Hi"), trace={"comment": True})
     lines = (await ask(app)).body.split(b"\n\n")
     assert lines[-3:] == [b": ack=0.0ms answer=300.0ms gap=300.0ms", b"data: [DONE]", b""]
+
+
+@pytest.mark.parametrize("model", ["\x00", "gpt\n4", "\x1b[2J", "\x7f", "\x85", "a" * 257])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_model_that_nobody_means_is_refused(model: str, stream: bool) -> None:
+    agent = script("Hi")
+    app = gateway(agent, limits={"concurrent_turns": 1})
+    for _ in range(2):
+        refused = await ask(app, {"model": model, "stream": stream})
+        assert (refused.status, refused.error["param"], agent.started) == (400, "model", [])
+    assert (await ask(app, {"model": "a" * 256})).status == 200, "no place was lost"
+
+
+def test_no_name_of_a_model_breaks_a_chunk() -> None:
+    chunks = Chunks("c", "\x00", 0)
+    assert json.loads(chunks.text("Hi").removeprefix(b"data: "))["choices"][0]["delta"] == {"content": "Hi"}
+    assert json.loads(chunks.begin("").removeprefix(b"data: "))["model"] == "\x00"
+
+
+async def running_turns(app: ASGIApp) -> str:
+    text = (await drive(app, path="/metrics", method="GET")).body.decode()
+    return next(line for line in text.splitlines() if line.startswith("voicegw_turns_running "))
+
+
+BREAKS = [("listener", {"stream": True}), ("whole", {"stream": False}), ("turn", {})]
+
+
+@pytest.mark.parametrize("hold", ["speak", "status"])
+@pytest.mark.parametrize(("method", "body"), BREAKS)
+async def test_a_bug_while_an_answer_is_prepared_is_a_500_and_costs_no_place(
+    hold: str, method: str, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = script("Hi")
+    app = gateway(agent, limits={"concurrent_turns": 1}, turns={"on_failure": hold})
+    with monkeypatch.context() as broken:
+        broken.setattr(Order, method, lambda *_, **__: {}["bug"])
+        for _ in range(2):
+            failed = await ask(app, body)
+            assert (failed.status, failed.error["message"]) == (500, "The gateway failed.")
+    assert await running_turns(app) == "voicegw_turns_running 0.0"
+    assert (await ask(app, body)).status == 200
+    assert len(agent.closed) == len(agent.started)
+
+
+async def test_a_bug_after_the_agent_spoke_stops_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = script(1.0, "Hi", 600.0)
+    monkeypatch.setattr(Order, "listener", lambda *_, **__: {}["bug"])
+    assert (await ask(gateway(agent, turns={"on_failure": "status"}))).status == 500
+    await asyncio.sleep(1)
+    assert agent.closed == [1.0]
+
+
+ODD_ENDS = [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit(), BaseException()]
+
+
+@pytest.mark.parametrize("odd", ODD_ENDS)
+async def test_an_agent_that_ends_in_an_odd_way_ends_its_own_turn_only(odd: BaseException) -> None:
+    class Moody(Script):
+        def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
+            return (fine if turn.said == "Well?" else script(*self.steps)).reply(turn)
+
+    fine, moody = script(1.0, "Fine."), Moody()
+    app = gateway(moody, desk=after("off"))
+    other = asyncio.create_task(ask(app, {"messages": [{"role": "user", "content": "Well?"}]}))
+    for steps, heard in (((0.3,), SORRY), ((0.1, "Well", 0.1), "Well... " + SORRY)):
+        moody.steps = (*steps, odd)
+        spoken = await ask(app)
+        assert (spoken.status, spoken.text, spoken.reason) == (200, heard, "stop")
+        lint(spoken.body)
+        assert (await ask(app, {"stream": False})).status == 502
+    assert (await other).spoken == [(1.0, "Fine.")]
+    assert await running_turns(app) == "voicegw_turns_running 0.0"
+
+
+@pytest.mark.parametrize("odd", ODD_ENDS)
+async def test_failure_as_status_covers_every_odd_end(odd: BaseException) -> None:
+    app = gateway(script(0.3, odd), turns={"on_failure": "status"}, limits={"concurrent_turns": 1})
+    for _ in range(2):
+        answer = await ask(app)
+        assert (answer.status, answer.error["message"]) == (502, "The agent failed.")

@@ -20,25 +20,32 @@ PLAIN = [(b"content-length", b"2")]
 
 
 class Socket(asyncio.Transport):
-    """The client's end: keeps what was written, and closes like a real one."""
+    """The client's end: keeps what was written, and closes like a real one, `ended` seconds after the start."""
 
     def __init__(self) -> None:
         super().__init__()
         self.writes: list[bytes] = []
         self.closed = False
+        self.ended = 0.0
+        self.reading = True
 
     def write(self, data: Any) -> None:
         assert not self.closed, "nothing is written to a closed connection"
         self.writes.append(bytes(data))
 
     def close(self) -> None:
-        self.closed = True
+        if not self.closed:
+            self.closed = True
+            self.ended = asyncio.get_running_loop().time()
 
     def is_closing(self) -> bool:
         return self.closed
 
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
 
 
 class Ear:
@@ -69,7 +76,7 @@ class Line:
         self.protocol.connection_made(self.socket)
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
-        self.scope, self.send = scope, send
+        self.scope, self.receive, self.send = scope, receive, send
         if self.talk is None:
             await self.start(PLAIN)
             await self.body(b"ok")

@@ -68,7 +68,7 @@ class Client:
         listener = Listener(
             self.run.record, Chunks("t1", "desk", 0), words, Stamps(self.loop.time()), lambda _: "Sorry."
         )
-        self.stream = Stream(self.run, listener, self._end, "req_1")
+        self.stream = Stream(self.run, listener, self._end, {"x-request-id": "req_1"})
 
     def _now(self) -> float:
         self.looks += 1

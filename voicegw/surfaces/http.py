@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -13,10 +14,11 @@ from voicegw.dialects import DIALECTS, Dialect
 from voicegw.errors import Busy, Refused, VoicegwError, WrongMethod
 from voicegw.events import Finish, ToolCall, Turn, Usage
 from voicegw.guard import Key, Limits
+from voicegw.identity import KEYS, Identity, identify
 from voicegw.journal import Journal
 from voicegw.listener import Listener
 from voicegw.run import Run
-from voicegw.surfaces.intake import read_body, until
+from voicegw.surfaces.intake import read_body, retry, until
 from voicegw.surfaces.stream import STREAM_HEADERS, Stream
 from voicegw.switchboard import Line, Switchboard
 from voicegw.trace import Stamps
@@ -42,7 +44,8 @@ class Rules:
 
     `speak_busy`: too many turns are answered 200 with a sentence instead of 429. `hold`: not a byte
     leaves before the agent's first event, so that its failure can be a status. `note`: a comment with
-    the turn's timing ends each stream.
+    the turn's timing ends each stream. `call_headers` and `call_keys` are where calls are named, besides
+    what is known out of the box.
     """
 
     body_bytes: int = 1_048_576
@@ -51,6 +54,8 @@ class Rules:
     speak_busy: bool = False
     hold: bool = False
     note: bool = False
+    call_headers: Sequence[str] = ()
+    call_keys: Sequence[str] = KEYS
 
 
 def refusal(failure: VoicegwError, request: str) -> Response:
@@ -102,7 +107,10 @@ class Chat:
         body = await read_body(scope, receive, self.rules.body_bytes)
         now = self.switchboard.now()
         asked = ask.parse(body, messages=self.rules.messages, depth=self.rules.depth)
-        order = Order(visit, asked, self.switchboard.line(asked.model, visit.key), Stamps(now))
+        named = identify(
+            scope["headers"], asked.extra, names=self.rules.call_headers, keys=self.rules.call_keys
+        )
+        order = Order(visit, asked, self.switchboard.line(asked.model, visit.key), Stamps(now), named)
         try:
             self.limits.begin(visit.key, now)
         except Busy as busy:
@@ -111,8 +119,12 @@ class Chat:
             self.journal.refusal(busy, visit.id, visit.client)
             return order.sentence(order.line.words(order.language).busy)
         try:
-            run = self.switchboard.begin(order.line, order.turn(self.switchboard.id()))
-        except VoicegwError:
+            fingerprint, retried = retry(scope, body)
+            turn = order.turn(self.switchboard.id())
+            run = self.switchboard.begin(
+                order.line, turn, fingerprint=fingerprint, retried=retried, aside=not asked.stream
+            )
+        except BaseException:
             self.limits.end()
             raise
         self.journal.running.inc()
@@ -132,6 +144,7 @@ class Chat:
         order.stamps.answer = run.first
         if run.cancelled is None:
             order.stamps.close(run.now())
+            run.delivered = True
         self._ended(order, run)
         if run.record.failure is not None:
             raise run.record.failure
@@ -141,10 +154,11 @@ class Chat:
         listener = order.listener(run, note=self.rules.note)
 
         def ended(stream: Stream) -> None:
+            run.delivered = run.delivered or (stream.listener.done and not stream.gone)
             self.switchboard.leave(run, stream)
             self._ended(order, run)
 
-        return Stream(run, listener, ended, order.visit.id)
+        return Stream(run, listener, ended, order.headers)
 
     def _ended(self, order: Order, run: Run) -> None:
         """The client has its answer or is gone: make room, and write the turn down once the agent closed."""
@@ -164,11 +178,24 @@ class Order:
     ask: ask.Ask
     line: Line
     stamps: Stamps
+    named: Identity
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every answer to this request carries: its id, and how to name its call again."""
+        return {"x-request-id": self.visit.id, "x-voicegw-call": self.named.name, **self.named.echo}
 
     @property
     def dialect(self) -> Dialect:
         name = self.visit.key.dialect
         return self.line.dialect if name is None else DIALECTS[name]
+
+    @property
+    def call(self) -> str | None:
+        """The call that the request names; errands of chat clients are none of its turns."""
+        if not self.named.explicit or self.ask.chore:
+            return None
+        return self.named.call(self.visit.key.name, self.line.name)
 
     @property
     def language(self) -> str:
@@ -184,6 +211,7 @@ class Order:
             messages=self.ask.messages,
             model=self.ask.model,
             tenant=self.visit.key.name,
+            call=self.call,
             language=self.language,
             tools=self.ask.tools,
             tool_choice=self.ask.tool_choice,
@@ -198,11 +226,18 @@ class Order:
         return Listener(
             run.record,
             self.chunks(run.turn.id),
-            self.line.acknowledgement(run.turn, self.dialect, quiet=self.ask.structured),
+            self.line.acknowledgement(
+                run.turn, self.dialect, quiet=self.quiet or run.spoke or run.record.over
+            ),
             self.stamps,
             self.apology,
             note=note,
         )
+
+    @property
+    def quiet(self) -> bool:
+        """Is nobody to be spoken to: a structured answer, or an errand?"""
+        return self.ask.structured or self.ask.chore
 
     def apology(self, failure: VoicegwError) -> str:
         return str(getattr(self.line.words(self.language), failure.spoken))
@@ -224,8 +259,8 @@ class Order:
             return self._json(self.visit.id, text, [], "stop", None)
         chunks = self.chunks(self.visit.id)
         body = chunks.begin(text) + chunks.end("stop", None)
-        return Response(body, headers={**STREAM_HEADERS, "x-request-id": self.visit.id})
+        return Response(body, headers={**STREAM_HEADERS, **self.headers})
 
     def _json(self, id: str, text: str, calls: list[ToolCall], reason: str, usage: Usage | None) -> Response:
         body = chat.whole(f"chatcmpl-{id}", self.model, int(time.time()), text, calls, reason, usage)
-        return Response(body, headers={"x-request-id": self.visit.id}, media_type="application/json")
+        return Response(body, headers=self.headers, media_type="application/json")

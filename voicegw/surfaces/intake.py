@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from hashlib import blake2b
 
 from starlette.types import Message, Receive, Scope
 
@@ -30,6 +31,14 @@ async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+def retry(scope: Scope, body: bytes) -> tuple[bytes, bool]:
+    """What identifies a request that may be sent again, and whether its client says that it was."""
+    headers = dict(scope["headers"])
+    if key := headers.get(b"idempotency-key"):
+        return b"key " + key, True
+    return blake2b(body, digest_size=16).digest(), headers.get(b"x-stainless-retry-count", b"0") != b"0"
 
 
 class Watch:

@@ -31,11 +31,16 @@ RAW_HEADERS = tuple((name.encode(), value.encode()) for name, value in STREAM_HE
 class Stream(EventSourceResponse):
     """Streams `listener` while `run` goes on; `on_end` is called once when the client has all or is gone."""
 
-    def __init__(self, run: Run, listener: Listener, on_end: Callable[[Stream], None], request: str) -> None:
+    def __init__(
+        self, run: Run, listener: Listener, on_end: Callable[[Stream], None], headers: dict[str, str]
+    ) -> None:
         # The parent's constructor prepares what only its own __call__ needs, for a tenth of the whole turn.
         self.status_code = 200
         self.background = None
-        self.raw_headers = [*RAW_HEADERS, (b"x-request-id", request.encode())]
+        self.raw_headers = [
+            *RAW_HEADERS,
+            *((name.encode(), value.encode()) for name, value in headers.items()),
+        ]
         self.run = run
         self.listener = listener
         self.on_end = on_end

@@ -73,6 +73,11 @@ class Ask:
         return bool(wanted.get("type", "text") != "text")
 
     @property
+    def chore(self) -> bool:
+        """Is this no turn of a caller, but a chat client's own errand: a title, tags, what to ask next?"""
+        return bool(self.messages) and self.messages[-1].text.lstrip().startswith("### Task:")
+
+    @property
     def language(self) -> str | None:
         """The caller's language where the platform tells it: `language` in the body or its extras."""
         places = (self.extra, self.extra.get("elevenlabs_extra_body"), self.extra.get("metadata"))

@@ -1,0 +1,61 @@
+"""What is known of calls, in this process: the newest turn of each, and what is still closing."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from voicegw.run import Run
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call. `run` is that of its newest turn; `closing` are older ones, not closed yet."""
+
+    id: str
+    used: float
+    run: Run | None = None
+    closing: list[Run] = field(default_factory=list)
+
+    def take(self, run: Run) -> None:
+        """A newer turn: the run of the one before it is to be closed, and waited for."""
+        if self.run is not None:
+            self.closing.append(self.run)
+        self.closing = [old for old in self.closing if not old.closed]
+        self.run = run
+
+
+class Calls:
+    """The calls that are remembered: those used within `idle` seconds, at most `most`, the latest ones."""
+
+    def __init__(self, *, idle: float = 1800.0, most: int = 10_000) -> None:
+        self.idle = idle
+        self.most = most
+        self._calls: OrderedDict[str, Call] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def get(self, id: str, now: float) -> Call:
+        """The call of that id, a new one if it is not known (any more)."""
+        call = self._calls.pop(id, None)
+        if call is None or call.used + self.idle <= now:
+            call = Call(id, now)
+        call.used = now
+        self._calls[id] = call
+        self._forget(now)
+        return call
+
+    def end(self, id: str) -> None:
+        """The call is over: forget it, and stop what it is doing."""
+        call = self._calls.pop(id, None)
+        if call is not None and call.run is not None:
+            call.run.cancel()
+
+    def _forget(self, now: float) -> None:
+        """Drop what was not used for long, or is too much; a turn that still runs goes on without memory."""
+        while self._calls:
+            oldest = next(iter(self._calls.values()))
+            if len(self._calls) <= self.most and oldest.used + self.idle > now:
+                return
+            del self._calls[oldest.id]

@@ -80,7 +80,7 @@ def test_words_wait_until_their_deadline() -> None:
 def test_an_agent_that_speaks_needs_no_words(event: str | ToolCall) -> None:
     ack = Ack("One moment. ", 0.5)
     ack.begin(0.0)
-    ack.heard(event)
+    ack.heard(event, 0.1)
     assert ack.deadline is None
     assert ack.due(1.0) == ""
 
@@ -89,7 +89,7 @@ def test_an_agent_that_speaks_needs_no_words(event: str | ToolCall) -> None:
 def test_work_and_white_space_are_no_speech(event: str | Doing | Usage | Finish) -> None:
     ack = Ack("One moment. ", 0.5)
     ack.begin(0.0)
-    ack.heard(event)
+    ack.heard(event, 0.1)
     assert ack.due(1.0) == "One moment. "
 
 

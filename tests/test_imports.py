@@ -22,6 +22,7 @@ RANKS = [
     {"calls"},
     {"switchboard", "journal", "pulse", "config"},
     {"surfaces"},
+    {"lines"},
     {"app"},
     {"cli"},
 ]

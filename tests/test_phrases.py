@@ -31,9 +31,13 @@ def test_every_language_has_speakable_words(language: str, words: Phrases) -> No
     sentences = (words.failed, words.busy, words.closing)
     for sentence in sentences:
         assert sentence[-1] in ".?。？।!！", sentence
-    for text in (*words.ack, *sentences):
+    for text in (*words.ack, *words.progress, *sentences):
         assert text == text.strip()
         assert not set(text) & set("*_#`<>[]{}|~/\\\n")
-    for phrase in words.ack:
+    assert len(words.progress) >= 3
+    lines = (*words.ack, *words.progress)
+    for phrase in lines:
         assert phrase[-1] not in ".…!?,;:。！？।", "dialects end a phrase"
-        assert not any(other != phrase and other.startswith(phrase) for other in words.ack)
+        assert not any(
+            other != phrase and other.startswith(phrase) for other in (*words.ack, *words.progress)
+        )

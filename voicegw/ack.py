@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from voicegw.events import Event, Message, ToolCall, Turn
+from voicegw.events import Doing, Event, Message, ToolCall, Turn
 
 SYSTEM_TOOLS = frozenset(
     {
@@ -29,11 +29,13 @@ class AckPolicy:
     """`after`: seconds of silence before words, 0 for the first chunk, None for never.
 
     `with_tools`: the least wait when the request offers tools, so that an answer that is only a tool
-    call is not spoken over.
+    call is not spoken over. `every`: seconds of silent work after which a line of progress is said, None
+    for never.
     """
 
     after: float | None = 0.0
     with_tools: float = 0.7
+    every: float | None = None
 
 
 def wait(policy: AckPolicy, turn: Turn) -> float | None:
@@ -60,32 +62,52 @@ def choose(phrases: Sequence[str], messages: Sequence[Message]) -> str:
 
 
 class Ack:
-    """The words of one listener's turn. `deadline` is when `due` wants to be asked, None for never."""
+    """The words of one listener's turn. `deadline` is when `due` wants to be asked, None for never.
 
-    __slots__ = ("after", "deadline", "words")
+    `words` are said once, after `after` seconds of silence; lines of `progress` in turn, whenever the
+    agent has worked in silence for `every` seconds.
+    """
 
-    def __init__(self, words: str, after: float | None) -> None:
+    __slots__ = ("after", "deadline", "every", "progress", "said", "words", "working")
+
+    def __init__(
+        self, words: str, after: float | None, *, progress: Sequence[str] = (), every: float | None = None
+    ) -> None:
         self.words = words
         self.after = after if words else None
+        self.progress = progress
+        self.every = every if progress else None
         self.deadline: float | None = None
+        self.working = False
+        self.said = 0
 
     def begin(self, now: float) -> str:
         """The turn began: the words of the first chunk, "" if they wait or never come."""
-        if self.after is None:
-            return ""
         if self.after == 0:
             return self.words
-        self.deadline = now + self.after
+        self.deadline = None if self.after is None else now + self.after
         return ""
 
     def due(self, now: float) -> str:
         """The words to say now, "" if it is not time."""
         if self.deadline is None or now < self.deadline:
             return ""
-        self.deadline = None
-        return self.words
+        if self.after:
+            self.after, words = None, self.words
+        else:
+            words = self.progress[self.said % len(self.progress)]
+            self.said += 1
+        self.deadline = now + self.every if self.every is not None and self.working else None
+        return words
 
-    def heard(self, event: Event) -> None:
-        """The agent said something: visible text or a tool call settles the matter, work does not."""
-        if (type(event) is str and not event.isspace() and event) or type(event) is ToolCall:
-            self.deadline = None
+    def heard(self, event: Event, now: float) -> None:
+        """What the agent did: visible text settles the matter, a tool call for good; work is silence."""
+        if type(event) is Doing:
+            self.working = True
+            if self.deadline is None and self.every is not None:
+                self.deadline = now + self.every
+        elif type(event) is ToolCall:
+            self.after = self.every = self.deadline = None
+        elif type(event) is str and event and not event.isspace():
+            self.after = self.deadline = None
+            self.working = False

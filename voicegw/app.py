@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -18,27 +17,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from voicegw import __version__, tables
-from voicegw.ack import AckPolicy
-from voicegw.agents import python, scripted
-from voicegw.agents.openai import OpenAI
+from voicegw import __version__
 from voicegw.calls.memory import Calls
 from voicegw.config import Config
-from voicegw.dialects import DIALECTS
-from voicegw.errors import ConfigError, NotFound, Refused, VoicegwError, WrongMethod
+from voicegw.errors import NotFound, Refused, VoicegwError, WrongMethod
 from voicegw.events import Agent
 from voicegw.guard import Door, Keys, Limits
 from voicegw.journal import Journal
+from voicegw.lines import Maker, close, make_agent, make_agents, make_lines, warm
 from voicegw.pulse import Pulse
 from voicegw.surfaces import api
 from voicegw.surfaces.entrance import Entrance
 from voicegw.surfaces.http import Chat, Rules, Visit, refusal
-from voicegw.switchboard import Line, Switchboard
+from voicegw.switchboard import Switchboard
 
 log = logging.getLogger("voicegw.run")
 
-AgentTable: TypeAlias = tables.Scripted | tables.OpenAI | tables.Python
-Maker: TypeAlias = Callable[[AgentTable, Config], Agent]
 CLOSE_WITHIN = 2.0
 """Seconds that agents get to let go of their connections at the end."""
 COLLECTOR = (50_000, 20, 50)
@@ -62,8 +56,9 @@ def create_app(
     when everything is closed that can be.
     """
     server = settings.server
+    made = make_agents(settings, agents or make_agent)
     switchboard = Switchboard(
-        _lines(settings, agents or make_agent),
+        make_lines(settings, made, now),
         strict=settings.turns.unknown_model == "reject",
         stop_within=settings.turns.stop_within,
         grace=settings.turns.grace,
@@ -81,7 +76,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # the journal is ours
-        lifespan=_lifespan(switchboard, settings, tune, at_end),
+        lifespan=_lifespan(switchboard, made, settings, tune, at_end),
     )
     chat = Chat(switchboard, limits, journal, _rules(settings))
     api.add_routes(app, switchboard, journal)
@@ -102,48 +97,6 @@ def create_app(
     )
 
 
-def _lines(settings: Config, make: Maker) -> dict[str, Line]:
-    """Every agent as it is served, or a `ConfigError` with a line for each that cannot be."""
-    lines: dict[str, Line] = {}
-    problems: list[str] = []
-    for name, table in settings.agents.items():
-        try:
-            lines[name] = _line(name, table, settings, make)
-        except ConfigError as error:
-            problems.append(str(error))
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return lines
-
-
-def _line(name: str, table: AgentTable, settings: Config, make: Maker) -> Line:
-    """An agent as it is served. Raises `ConfigError` with file and key when it cannot be made."""
-    ack = AckPolicy(table.ack.after, table.ack.with_tools)
-    try:
-        agent = make(table, settings)
-    except Exception as error:
-        what = error if isinstance(error, ConfigError | OSError) else f"{type(error).__name__}: {error}"
-        raise ConfigError(f"{settings.source}: agents.{name}: {what}") from None
-    return Line(name, agent, DIALECTS[table.dialect], ack, table.language, table.ack.phrases)
-
-
-def make_agent(agent: AgentTable, settings: Config) -> Agent:
-    """The agent that a table of the configuration describes."""
-    if isinstance(agent, tables.Scripted):
-        return scripted.scripted(agent.script, **agent.options)
-    if isinstance(agent, tables.Python):
-        return python.load(agent.target, agent.options)
-    return OpenAI(
-        agent.url,
-        key=settings.secret(agent.key_env) if agent.key_env else None,
-        model=agent.model,
-        fields=None if agent.fields is None else frozenset(agent.fields),
-        stream=agent.stream,
-        headers=agent.headers,
-        ssl=ssl.create_default_context(cafile=agent.ca_file) if agent.ca_file else None,
-    )
-
-
 def _rules(settings: Config) -> Rules:
     limits = settings.limits
     return Rules(
@@ -158,13 +111,20 @@ def _rules(settings: Config) -> Rules:
     )
 
 
-def _lifespan(switchboard: Switchboard, settings: Config, tune: bool, at_end: Callable[[], None]) -> Any:
+def _lifespan(
+    switchboard: Switchboard,
+    agents: Mapping[str, Agent],
+    settings: Config,
+    tune: bool,
+    at_end: Callable[[], None],
+) -> Any:
     """Warm the agents at start; at the end, close what is left."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        lines = switchboard.lines.values()
-        warming = asyncio.gather(*map(_warm, lines))  # nobody waits for it: a call may come first
+        warming = asyncio.gather(
+            *(warm(*named) for named in agents.items())
+        )  # nobody waits for it: a call may come first
         if tune:
             gc.collect()
             gc.freeze()
@@ -175,28 +135,14 @@ def _lifespan(switchboard: Switchboard, settings: Config, tune: bool, at_end: Ca
         leave.cancel()
         warming.cancel()
         await switchboard.aclose()
-        await asyncio.wait([asyncio.ensure_future(_close(line)) for line in lines], timeout=CLOSE_WITHIN)
+        await asyncio.wait(
+            [asyncio.ensure_future(close(*named)) for named in agents.items()], timeout=CLOSE_WITHIN
+        )
         if pulse is not None:
             pulse.stop()
         at_end()
 
     return lifespan
-
-
-async def _warm(line: Line) -> None:
-    """Open connections before the first call does; an agent that is not there yet is no reason to fail."""
-    try:
-        await line.agent.warm(None)
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
-        log.warning("agent %s is not ready yet: %s", line.name, error)
-
-
-async def _close(line: Line) -> None:
-    """Let go of connections; the end does not depend on it."""
-    try:
-        await line.agent.aclose()
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
-        log.warning("agent %s did not close well: %s", line.name, error)
 
 
 class Leave:

@@ -201,6 +201,17 @@ def _at_odds(config: Config) -> Iterator[Problem]:
         for model in key.models or ():
             if model not in config.agents:
                 yield ("keys", name, "models"), f'there is no agent "{model}"{_nearest(model, config.agents)}'
+    for name, agent in config.agents.items():
+        for other in agent.fallback or ():
+            if other == name:
+                yield ("agents", name, "fallback"), "an agent cannot be its own fallback"
+            elif other not in config.agents:
+                yield (
+                    ("agents", name, "fallback"),
+                    f'there is no agent "{other}"{_nearest(other, config.agents)}',
+                )
+        if agent.tries > 1 and not agent.repeatable:
+            yield ("agents", name, "tries"), "needs repeatable = true: else nothing may be asked twice"
     if config.turns.on_failure == "status":
         for name, agent in config.agents.items():
             if agent.ack.after == 0:

@@ -71,6 +71,7 @@ class Listener:
         self.place = 0
         self.last = stamps.accepted
         self.glue = ""
+        self.ours = False
         self.calls = 0
         self.usage: Usage | None = None
         self.reason = "stop"
@@ -102,7 +103,7 @@ class Listener:
             self.place += 1
             room -= len(out[-1])
         if words := self.ack.due(now):
-            out.append(self.codec.text(self._words(words, now)))
+            out.append(self.codec.text(joint(self.glue) + self._words(words, now)))
         if record.over and not self.done and not self.behind:
             out.append(self._end(now))
         data = b"".join(out)
@@ -115,35 +116,40 @@ class Listener:
     def _words(self, words: str, now: float) -> str:
         """Note that our own words go out now."""
         if words:
-            self.stamps.ack = now
+            if self.stamps.ack is None:
+                self.stamps.ack = now
             self.stamps.speak(now)
             self.glue = words
+            self.ours = True
         return words
 
     def _encode(self, event: Event, now: float) -> bytes:
         if type(event) is str:
             return self._text(event, now)
         if type(event) is ToolCall:
-            self.ack.heard(event)
+            self.ack.heard(event, now)
             self.calls += 1
             return self.codec.call(event)
         if type(event) is Usage:
             self.usage = event
         elif type(event) is Finish:
             self.reason = event.reason
+        else:
+            self.ack.heard(event, now)
         return b""
 
     def _text(self, delta: str, now: float) -> bytes:
         stamps = self.stamps
-        if stamps.answer is None:
-            if stamps.ack is not None:
-                delta = delta.lstrip()  # our words end in a space already
-            if not delta or delta.isspace():
-                return self.codec.text(delta) if delta else b""
-            self.ack.heard(delta)
-            stamps.answer = now
-        elif not delta:
+        if self.ours:
+            delta = delta.lstrip()  # our words end in a space already
+        if not delta:
             return b""
+        self.ours = False
+        if stamps.answer is None or self.ack.deadline is not None:
+            if delta.isspace():
+                return self.codec.text(delta)
+            self.ack.heard(delta, now)
+            stamps.answer = now if stamps.answer is None else stamps.answer
         stamps.speak(now)
         stamps.deltas += 1
         self.glue = delta

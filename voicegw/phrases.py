@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
-    """The words for one language. `ack` are taken in turn; the others are whole sentences."""
+    """The words for one language. `ack` and `progress` are taken in turn; the others are whole sentences."""
 
     ack: tuple[str, ...]
+    progress: tuple[str, ...]
     failed: str
     busy: str
     closing: str
@@ -24,66 +25,77 @@ class Phrases:
 TABLE: Mapping[str, Phrases] = {
     "en": Phrases(
         ("One moment", "Let me see", "Just a second", "Let me check"),
+        ("Still working on it", "Just a little longer", "Nearly there"),
         "Sorry, something went wrong. Could you say that again?",
         "Sorry, we are very busy right now. Please try again in a moment.",
         "Sorry, I have to stop here. Please try again in a minute.",
     ),
     "de": Phrases(
         ("Einen Moment", "Ich schaue nach", "Kleinen Augenblick", "Mal sehen"),
+        ("Ich bin noch dabei", "Nur noch einen Augenblick", "Gleich habe ich es"),
         "Entschuldigung, da ist etwas schiefgegangen. Könnten Sie das wiederholen?",
         "Entschuldigung, gerade ist sehr viel los. Bitte versuchen Sie es gleich noch einmal.",
         "Entschuldigung, ich muss hier unterbrechen. Bitte versuchen Sie es in einer Minute wieder.",
     ),
     "es": Phrases(
         ("Un momento", "Déjeme ver", "Un segundo", "Ahora lo miro"),
+        ("Sigo en ello", "Solo un poco más", "Ya casi está"),
         "Perdón, algo ha salido mal. ¿Puede repetirlo?",
         "Perdón, ahora mismo estamos muy ocupados. Inténtelo de nuevo en un momento.",
         "Perdón, tengo que parar aquí. Inténtelo de nuevo en un minuto.",
     ),
     "fr": Phrases(
         ("Un instant", "Je regarde", "Une petite seconde", "Voyons voir"),
+        ("Je suis toujours dessus", "Encore un petit instant", "C'est presque fini"),
         "Désolé, un problème est survenu. Pouvez-vous répéter ?",
         "Désolé, nous sommes très occupés. Réessayez dans un instant.",
         "Désolé, je dois m'arrêter ici. Réessayez dans une minute.",
     ),
     "it": Phrases(
         ("Un momento", "Vediamo", "Un attimo", "Controllo subito"),
+        ("Ci sto ancora lavorando", "Ancora un attimo", "Ho quasi finito"),
         "Mi scusi, qualcosa è andato storto. Può ripetere?",
         "Mi scusi, ora siamo molto occupati. Riprovi tra un momento.",
         "Mi scusi, devo fermarmi qui. Riprovi tra un minuto.",
     ),
     "pt": Phrases(
         ("Um momento", "Deixe-me ver", "Só um segundo", "Vou verificar"),
+        ("Ainda estou a tratar disso", "Só mais um pouco", "Está quase"),
         "Desculpe, algo correu mal. Pode repetir?",
         "Desculpe, estamos muito ocupados agora. Tente de novo daqui a pouco.",
         "Desculpe, tenho de parar aqui. Tente de novo daqui a um minuto.",
     ),
     "nl": Phrases(
         ("Een ogenblik", "Even kijken", "Een momentje", "Ik zoek het op"),
+        ("Ik ben er nog mee bezig", "Nog heel even", "Bijna klaar"),
         "Sorry, er ging iets mis. Kunt u dat herhalen?",
         "Sorry, het is nu erg druk. Probeer het zo nog eens.",
         "Sorry, ik moet hier stoppen. Probeer het over een minuut nog eens.",
     ),
     "pl": Phrases(
         ("Chwileczkę", "Już sprawdzam", "Sekundę", "Zobaczmy"),
+        ("Nadal nad tym pracuję", "Jeszcze chwilka", "Już prawie gotowe"),
         "Przepraszam, coś poszło nie tak. Czy może pan lub pani powtórzyć?",
         "Przepraszam, mamy teraz duży ruch. Proszę spróbować za chwilę.",
         "Przepraszam, muszę tu przerwać. Proszę spróbować za minutę.",
     ),
     "sv": Phrases(
         ("Ett ögonblick", "Låt mig se", "En sekund", "Jag kollar"),
+        ("Jag håller på med det", "Bara lite till", "Nästan klart"),
         "Förlåt, något gick fel. Kan du säga det igen?",
         "Förlåt, det är mycket just nu. Försök igen om en stund.",
         "Förlåt, jag måste sluta här. Försök igen om en minut.",
     ),
     "tr": Phrases(
         ("Bir dakika", "Hemen bakıyorum", "Bir saniye", "Bakalım"),
+        ("Hâlâ üzerinde çalışıyorum", "Birazcık daha", "Neredeyse bitti"),
         "Üzgünüm, bir sorun oldu. Tekrar eder misiniz?",
         "Üzgünüm, şu anda çok yoğunuz. Lütfen birazdan tekrar deneyin.",
         "Üzgünüm, burada durmam gerekiyor. Lütfen bir dakika sonra tekrar deneyin.",
     ),
     "ja": Phrases(
         ("少々お待ちください", "確認いたします", "お調べします"),
+        ("まだ作業中です", "もう少々お待ちください", "まもなく終わります"),
         "申し訳ありません、問題が発生しました。もう一度お願いできますか。",
         "申し訳ありません、ただいま混み合っております。少し後でもう一度お試しください。",
         "申し訳ありません、ここで中断いたします。一分ほど後にもう一度お試しください。",
@@ -91,6 +103,7 @@ TABLE: Mapping[str, Phrases] = {
     ),
     "zh": Phrases(
         ("请稍等", "我看一下", "我查一下"),
+        ("我还在处理", "再等一下", "马上就好"),
         "抱歉,出了点问题。您能再说一遍吗?",
         "抱歉,现在比较繁忙。请稍后再试。",
         "抱歉,我得先停在这里。请一分钟后再试。",
@@ -98,6 +111,7 @@ TABLE: Mapping[str, Phrases] = {
     ),
     "hi": Phrases(
         ("एक क्षण", "मैं देखता हूँ", "ज़रा रुकिए"),
+        ("मैं अभी इस पर काम कर रहा हूँ", "बस थोड़ी देर और", "लगभग हो गया"),
         "माफ़ कीजिए, कुछ गड़बड़ हो गई। क्या आप दोहराएँगे?",
         "माफ़ कीजिए, अभी बहुत व्यस्तता है। थोड़ी देर में फिर कोशिश करें।",
         "माफ़ कीजिए, मुझे यहीं रुकना होगा। एक मिनट बाद फिर कोशिश करें।",
@@ -106,18 +120,27 @@ TABLE: Mapping[str, Phrases] = {
 }
 
 
-def phrases(language: str, acks: Mapping[str, Sequence[str]] | None = None) -> Phrases:
+def phrases(
+    language: str,
+    acks: Mapping[str, Sequence[str]] | None = None,
+    progress: Mapping[str, Sequence[str]] | None = None,
+) -> Phrases:
     """The words for `language` ("pt-BR" falls back to "pt", anything unknown to English).
 
-    `acks` are configured acknowledgements by language; they replace ours for that language.
+    `acks` and `progress` are configured lines by language; they replace ours for that language.
     """
     tag = language.lower().replace("_", "-")
     primary = tag.split("-", 1)[0]
     found = TABLE.get(tag) or TABLE.get(primary) or TABLE["en"]
-    if not acks:
+    if not acks and not progress:
         return found
-    own = {key.lower(): tuple(lines) for key, lines in acks.items()}
-    lines = own.get(tag) or own.get(primary)
-    if lines is None and found is TABLE["en"]:
-        lines = own.get("en")
-    return replace(found, ack=lines) if lines else found
+    tags = (tag, primary, "en") if found is TABLE["en"] else (tag, primary)
+    return replace(
+        found, ack=_own(acks or {}, tags) or found.ack, progress=_own(progress or {}, tags) or found.progress
+    )
+
+
+def _own(lines: Mapping[str, Sequence[str]], tags: Sequence[str]) -> tuple[str, ...]:
+    """The configured lines of the first of these languages that has any."""
+    known = {key.lower(): tuple(own) for key, own in lines.items()}
+    return next((known[tag] for tag in tags if known.get(tag)), ())

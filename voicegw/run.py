@@ -13,10 +13,12 @@ import logging
 import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol
 
-from voicegw.errors import AgentError, AgentGarbled, VoicegwError
-from voicegw.events import Agent, Event, Finish, ToolCall, Turn
+from voicegw.errors import AgentError, AgentGarbled, AgentTimeout, VoicegwError
+from voicegw.events import Agent, Doing, Event, Finish, ToolCall, Turn
 from voicegw.listener import Record
 
 MOST_EVENTS = 100_000
@@ -54,6 +56,19 @@ def quietly(step: Awaitable[Event], quiet: Callable[[], None]) -> Generator[Any,
         return event
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long an agent may be silent, in seconds; None for as long as it takes.
+
+    `first_token` runs until the first useful event (visible text, a tool call, work that is told of),
+    `idle` between events after that, `total` until the end of everything.
+    """
+
+    first_token: float | None = None
+    idle: float | None = None
+    total: float | None = None
+
+
 class Run:
     """One agent answering one turn. `on_over` is called once, when the agent's generator is closed.
 
@@ -72,10 +87,12 @@ class Run:
         *,
         now: Callable[[], float],
         before: Sequence[Run] = (),
+        patience: Patience = Patience(),
         most_events: int = MOST_EVENTS,
     ) -> None:
         self.agent = agent
         self.before = before
+        self.patience = patience
         self.turn = turn
         self.on_over = on_over
         self.now = now
@@ -89,6 +106,9 @@ class Run:
         self.delivered = False
         self.size = 0
         self.spoke = False
+        self.useful = False
+        self.last = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self.asked: float | None = None
         self.first: float | None = None
         self.cancelled: float | None = None
@@ -141,7 +161,8 @@ class Run:
         failure: VoicegwError | None = None
         try:
             await self._supersede()
-            self.asked = self.now()
+            self.asked = self.last = self.now()
+            self._arm()
             async with aclosing(self.agent.reply(self.turn)) as events:
                 await self._listen(events)
             if not self.spoke:
@@ -149,7 +170,7 @@ class Run:
         except VoicegwError as error:
             failure = error
         except BaseException as error:  # whatever it is, it ends this turn and not the gateway
-            if self.cancelled is not None:
+            if self.cancelled is not None and isinstance(error, asyncio.CancelledError):
                 raise
             failure = AgentError(f"the agent raised {type(error).__name__}", str(error))
             failure.__cause__ = error
@@ -176,9 +197,9 @@ class Run:
         record = self.record
         if record.over:
             return False
-        if not self.spoke and ((type(event) is str and event.strip()) or type(event) is ToolCall):
-            self.spoke = True
-            self.first = self.now()
+        self.last = self.now()
+        if not self.spoke:
+            self._notice(event)
         if type(event) is str:
             self.size += len(event)
         if len(record.events) >= self.most_events or self.size > MOST_TEXT:
@@ -187,6 +208,39 @@ class Run:
             return False
         record.events.append(event)
         return True
+
+    def _notice(self, event: Event) -> None:
+        """The first events of use, and the first that the caller hears."""
+        if (type(event) is str and event.strip()) or type(event) is ToolCall:
+            self.spoke = True
+            self.first = self.last
+        if not self.useful and (self.spoke or type(event) is Doing):
+            self.useful = True
+            self._arm()  # from now on another patience counts
+
+    @property
+    def deadline(self) -> float:
+        """When our patience ends, if nothing more happens."""
+        patience, begun = self.patience, self.last if self.asked is None else self.asked
+        wait = patience.idle if self.useful else patience.first_token
+        since = self.last if self.useful else begun
+        total = inf if patience.total is None else begun + patience.total
+        return min(total, inf if wait is None else since + wait)
+
+    def _arm(self) -> None:
+        """One timer at a time; a deadline that moved on is noticed when the old one rings."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.deadline < inf:
+            self._timer = self.loop.call_at(self.deadline, self._ring)
+
+    def _ring(self) -> None:
+        if self.record.over:
+            return
+        if self.now() < self.deadline:
+            return self._arm()
+        when = "in the middle of its answer" if self.useful else "before it was of any use"
+        self.fail(AgentTimeout(f"the agent took too long {when}"))
 
     def _tell(self) -> None:
         for follower in self.followers:
@@ -198,6 +252,8 @@ class Run:
             return
         self.record.failure = self.record.failure or failure
         self.record.over = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._tell()
 
     def _stopped(self, task: asyncio.Task[None]) -> None:

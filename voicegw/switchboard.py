@@ -20,7 +20,7 @@ from voicegw.errors import Closing, Draining, UnknownModel
 from voicegw.events import Agent, Turn
 from voicegw.guard import Key
 from voicegw.phrases import Phrases, phrases
-from voicegw.run import Follower, Run
+from voicegw.run import Follower, Patience, Run
 
 log = logging.getLogger("voicegw.run")
 
@@ -35,17 +35,21 @@ class Line:
     ack: AckPolicy = field(default_factory=AckPolicy)
     language: str = "en"
     phrases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    progress: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    patience: Patience = field(default_factory=Patience)
 
     def words(self, language: str) -> Phrases:
-        return phrases(language, self.phrases)
+        return phrases(language, self.phrases, self.progress)
 
     def acknowledgement(self, turn: Turn, dialect: Dialect, *, quiet: bool) -> Ack:
         """What to say while the agent is silent in this turn, and when; nothing if `quiet`."""
-        after = wait(self.ack, turn)
-        if quiet or after is None or not dialect.words:
+        if quiet or not dialect.words:
             return Ack("", None)
+        after, every = wait(self.ack, turn), self.ack.every
         words = self.words(turn.language)
-        return Ack(dialect.close(choose(words.ack, turn.messages), words.stop), after)
+        first = "" if after is None else dialect.close(choose(words.ack, turn.messages), words.stop)
+        lines = [] if every is None else [dialect.close(line, words.stop) for line in words.progress]
+        return Ack(first, after, progress=lines, every=every)
 
 
 def same(one: Turn, other: Turn) -> bool:
@@ -132,7 +136,7 @@ class Switchboard:
         return run
 
     def _new(self, line: Line, turn: Turn) -> Run:
-        run = Run(line.agent, turn, self._closed, now=self.now)
+        run = Run(line.agent, turn, self._closed, now=self.now, patience=line.patience)
         self.runs.add(run)
         return run
 

@@ -168,9 +168,15 @@ class Ack(Table):
     with_tools: float = Field(
         default=0.7, ge=0, description="Least wait, in seconds, when the request offers tools."
     )
+    every: Wait = Field(
+        default=10.0, description='Seconds of silent work after which a line of progress is said, or `"off"`.'
+    )
     phrases: dict[Annotated[str, Field(pattern=LANGUAGE)], Phrases] = Field(
         default={},
         description='Own words by language, such as `phrases.en = ["One moment"]`, instead of ours.',
+    )
+    progress: dict[Annotated[str, Field(pattern=LANGUAGE)], Phrases] = Field(
+        default={}, description="Own lines of progress by language, instead of ours."
     )
 
 
@@ -189,6 +195,18 @@ class Agent(Table):
     dialect: Dialect = Field(
         default="voice", description="How clients are spoken to, unless their key says otherwise."
     )
+    first_token: Wait = Field(
+        default=30.0,
+        description='Seconds until the agent must be of use (words, a tool call, work), or `"off"`.',
+    )
+    idle: Wait = Field(default=60.0, description='Longest silence of the agent after that, or `"off"`.')
+    total: Wait = Field(default=600.0, description='Seconds after which a turn is ended anyway, or `"off"`.')
+    fallback: Names | None = optional("Agents that are asked, in this order, when this one fails at once.")
+    repeatable: bool = Field(
+        default=False,
+        description="Asking twice does no harm: it may be tried again after it was asked.",
+    )
+    tries: int = Field(default=1, ge=1, le=10, description="How often it is asked; needs `repeatable`.")
     ack: Ack = Field(default_factory=Ack, description="What is said while the agent is silent.")
 
 

@@ -173,7 +173,7 @@ def test_garbage_in_the_middle_of_a_stream_puts_no_head_into_it(server: Server, 
 def test_a_request_that_offers_http_2_is_answered_as_usual(caller: Caller) -> None:
     offer = {"upgrade": "h2c", "http2-settings": "AAMAAABkAARAAAAAAAIAAAAA"}
     for _ in range(2):
-        caller.ask(**offer, connection="Upgrade, HTTP2-Settings")
+        caller.ask({}, **offer, connection="Upgrade, HTTP2-Settings")
         assert caller.reply().text == "Hello?"
 
 

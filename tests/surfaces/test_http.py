@@ -403,6 +403,10 @@ async def running_turns(app: ASGIApp) -> str:
     return next(line for line in text.splitlines() if line.startswith("voicegw_turns_running "))
 
 
+def bug(*_: Any, **__: Any) -> Any:
+    raise KeyError("bug")
+
+
 BREAKS = [("listener", {"stream": True}), ("whole", {"stream": False}), ("turn", {})]
 
 
@@ -414,7 +418,7 @@ async def test_a_bug_while_an_answer_is_prepared_is_a_500_and_costs_no_place(
     agent = script("Hi")
     app = gateway(agent, limits={"concurrent_turns": 1}, turns={"on_failure": hold})
     with monkeypatch.context() as broken:
-        broken.setattr(Order, method, lambda *_, **__: {}["bug"])
+        broken.setattr(Order, method, bug)
         for _ in range(2):
             failed = await ask(app, body)
             assert (failed.status, failed.error["message"]) == (500, "The gateway failed.")
@@ -425,7 +429,7 @@ async def test_a_bug_while_an_answer_is_prepared_is_a_500_and_costs_no_place(
 
 async def test_a_bug_after_the_agent_spoke_stops_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     agent = script(1.0, "Hi", 600.0)
-    monkeypatch.setattr(Order, "listener", lambda *_, **__: {}["bug"])
+    monkeypatch.setattr(Order, "listener", bug)
     assert (await ask(gateway(agent, turns={"on_failure": "status"}))).status == 500
     await asyncio.sleep(1)
     assert agent.closed == [1.0]

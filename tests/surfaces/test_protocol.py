@@ -20,7 +20,7 @@ PLAIN = [(b"content-length", b"2")]
 
 
 class Socket(asyncio.Transport):
-    """The client's end: keeps what was written, and closes like a real one, `ended` seconds after the start."""
+    """The client's end: keeps what was written, and closes like a real one, at the time `ended`."""
 
     def __init__(self) -> None:
         super().__init__()

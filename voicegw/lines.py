@@ -1,0 +1,105 @@
+"""From the configuration to lines: the agents, made, joined into chains, and given their manners."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from voicegw import tables
+from voicegw.ack import AckPolicy
+from voicegw.agents import python, scripted
+from voicegw.agents.chain import Chain, Step
+from voicegw.agents.openai import OpenAI
+from voicegw.config import Config
+from voicegw.dialects import DIALECTS
+from voicegw.errors import ConfigError
+from voicegw.events import Agent
+from voicegw.run import Patience
+from voicegw.switchboard import Line
+
+log = logging.getLogger("voicegw.run")
+
+AgentTable: TypeAlias = tables.Scripted | tables.OpenAI | tables.Python
+Maker: TypeAlias = Callable[[AgentTable, Config], Agent]
+
+
+def make_agents(settings: Config, make: Maker) -> dict[str, Agent]:
+    """Every agent by name, or a `ConfigError` with a line for each that cannot be made."""
+    made: dict[str, Agent] = {}
+    problems: list[str] = []
+    for name, table in settings.agents.items():
+        try:
+            made[name] = make(table, settings)
+        except Exception as error:
+            what = error if isinstance(error, ConfigError | OSError) else f"{type(error).__name__}: {error}"
+            problems.append(f"{settings.source}: agents.{name}: {what}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return made
+
+
+def make_agent(agent: AgentTable, settings: Config) -> Agent:
+    """The agent that a table of the configuration describes."""
+    if isinstance(agent, tables.Scripted):
+        return scripted.scripted(agent.script, **agent.options)
+    if isinstance(agent, tables.Python):
+        return python.load(agent.target, agent.options)
+    return OpenAI(
+        agent.url,
+        key=settings.secret(agent.key_env) if agent.key_env else None,
+        model=agent.model,
+        fields=None if agent.fields is None else frozenset(agent.fields),
+        stream=agent.stream,
+        headers=agent.headers,
+        ssl=ssl.create_default_context(cafile=agent.ca_file) if agent.ca_file else None,
+    )
+
+
+def make_lines(settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> dict[str, Line]:
+    """Every agent as it is served; with a fallback, or if it may be tried again, as a chain."""
+    return {name: _line(name, settings, agents, now) for name in settings.agents}
+
+
+def _line(name: str, settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> Line:
+    table = settings.agents[name]
+    agent, patience = agents[name], patience_of(table)
+    if table.fallback or table.tries > 1:
+        steps = [_step(other, settings, agents) for other in (name, *(table.fallback or ()))]
+        agent, patience = Chain(steps, now=now), Patience(total=table.total)
+    return Line(
+        name,
+        agent,
+        DIALECTS[table.dialect],
+        AckPolicy(table.ack.after, table.ack.with_tools, table.ack.every),
+        table.language,
+        table.ack.phrases,
+        table.ack.progress,
+        patience,
+    )
+
+
+def _step(name: str, settings: Config, agents: Mapping[str, Agent]) -> Step:
+    table = settings.agents[name]
+    return Step(agents[name], patience_of(table), table.repeatable, table.tries)
+
+
+def patience_of(table: AgentTable) -> Patience:
+    return Patience(table.first_token, table.idle, table.total)
+
+
+async def warm(name: str, agent: Agent) -> None:
+    """Open connections before the first call does; an agent that is not there yet is no reason to fail."""
+    try:
+        await agent.warm(None)
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        log.warning("agent %s is not ready yet: %s", name, error)
+
+
+async def close(name: str, agent: Agent) -> None:
+    """Let go of connections; the end does not depend on it."""
+    try:
+        await agent.aclose()
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        log.warning("agent %s did not close well: %s", name, error)

@@ -16,7 +16,7 @@ MODULES = {
 }
 RANKS = [
     {"events", "errors", "phrases", "dialects"},
-    {"ack", "trace", "guard", "wire", "identity"},
+    {"ack", "trace", "guard", "wire", "identity", "unsaid"},
     {"listener", "fields"},
     {"run", "tables", "agents"},
     {"calls"},
@@ -27,7 +27,19 @@ RANKS = [
     {"cli"},
 ]
 """From the bottom up: a module imports from its own rank or lower ones."""
-PURE = {"events", "errors", "phrases", "dialects", "ack", "trace", "guard", "identity", "listener", "wire"}
+PURE = {
+    "events",
+    "errors",
+    "phrases",
+    "dialects",
+    "ack",
+    "trace",
+    "guard",
+    "identity",
+    "listener",
+    "unsaid",
+    "wire",
+}
 IMPURE = {"asyncio", "time", "datetime", "socket", "threading", "logging", "os", "random"}
 FRAMEWORKS = {
     "fastapi",

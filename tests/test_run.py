@@ -9,10 +9,10 @@ import pytest
 
 from tests.script import Script, script
 from voicegw.errors import AgentError, AgentGarbled, AgentTimeout
-from voicegw.events import Doing, Event, Finish, Message, ToolCall, Turn, Usage
+from voicegw.events import Doing, Event, Finish, Message, Tool, ToolCall, Turn, Usage
 from voicegw.run import MOST_TEXT, Run
 
-TURN = Turn("t1", (Message("user", "Hello?"),))
+TURN = Turn("t1", (Message("user", "Hello?"),), tools=(Tool("f"),))
 
 
 class Ears:

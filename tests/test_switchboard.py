@@ -179,5 +179,5 @@ async def test_closing_a_quiet_house_takes_no_time() -> None:
 async def test_the_acknowledgement_follows_line_dialect_language_and_request(
     fields: dict[str, Any], turn: Turn, dialect: str, quiet: bool, words: str, after: float | None
 ) -> None:
-    ack = line(**fields).acknowledgement(turn, DIALECTS[dialect], quiet=quiet)
+    ack = line(**fields).acknowledgement(turn, DIALECTS[dialect], turn.messages, quiet=quiet)
     assert (ack.words, ack.after) == (words, after)

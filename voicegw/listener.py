@@ -50,7 +50,10 @@ def joint(said: str) -> str:
 
 
 class Listener:
-    """One reader of one record. `apology` turns a failure into the sentence its caller hears."""
+    """One reader of one record. `apology` turns a failure into the sentence its caller hears.
+
+    `remember` is told of every word of ours that is said.
+    """
 
     def __init__(
         self,
@@ -61,7 +64,9 @@ class Listener:
         apology: Callable[[VoicegwError], str],
         *,
         note: bool = False,
+        remember: Callable[[str], None] = lambda words: None,
     ) -> None:
+        self.remember = remember
         self.record = record
         self.codec = codec
         self.ack = ack
@@ -121,6 +126,7 @@ class Listener:
             self.stamps.speak(now)
             self.glue = words
             self.ours = True
+            self.remember(words)
         return words
 
     def _encode(self, event: Event, now: float) -> bytes:
@@ -160,8 +166,8 @@ class Listener:
         self.done = True
         sorry = b""
         if self.record.failure is not None and not self.calls:
-            sorry = self.codec.text(joint(self.glue) + self.apology(self.record.failure))
-            self.stamps.speak(now)
+            words = joint(self.glue) + self._words(self.apology(self.record.failure), now)
+            sorry = self.codec.text(words)
         self.stamps.close(now)
         reason = "tool_calls" if self.calls and self.reason == "stop" else self.reason
         return sorry + self.codec.end(reason, self.usage, comment(self.stamps) if self.note else "")

@@ -101,6 +101,7 @@ class Run:
         self.followers: list[Follower] = []
         self.loop = asyncio.get_running_loop()
         self.task: asyncio.Task[None] | None = None
+        self.offered = frozenset(tool.name for tool in turn.tools)
         self.begun = False
         self.tag: tuple[str, str, bytes] = ("", "", b"")
         self.delivered = False
@@ -198,6 +199,8 @@ class Run:
         if record.over:
             return False
         self.last = self.now()
+        if type(event) is ToolCall and event.name not in self.offered:
+            event = Doing(event.name)  # the backend's own business, or a mistake; nobody else can run it
         if not self.spoke:
             self._notice(event)
         if type(event) is str:

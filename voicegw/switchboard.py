@@ -17,10 +17,11 @@ from voicegw.ack import Ack, AckPolicy, choose, wait
 from voicegw.calls.memory import Calls
 from voicegw.dialects import Dialect
 from voicegw.errors import Closing, Draining, UnknownModel
-from voicegw.events import Agent, Turn
+from voicegw.events import Agent, Message, Turn
 from voicegw.guard import Key
 from voicegw.phrases import Phrases, phrases
 from voicegw.run import Follower, Patience, Run
+from voicegw.unsaid import unsaid
 
 log = logging.getLogger("voicegw.run")
 
@@ -41,13 +42,22 @@ class Line:
     def words(self, language: str) -> Phrases:
         return phrases(language, self.phrases, self.progress)
 
-    def acknowledgement(self, turn: Turn, dialect: Dialect, *, quiet: bool) -> Ack:
-        """What to say while the agent is silent in this turn, and when; nothing if `quiet`."""
+    def cleaned(self, history: Sequence[Message], language: str, said: frozenset[str]) -> tuple[Message, ...]:
+        """The history as the agent should see it: without our words, at least those we know we said."""
+        return unsaid(self.words(language).ack, said).clean(history)
+
+    def acknowledgement(
+        self, turn: Turn, dialect: Dialect, history: Sequence[Message], *, quiet: bool
+    ) -> Ack:
+        """What to say while the agent is silent in this turn, and when; nothing if `quiet`.
+
+        `history` is what the platform sent, our words included: what was said last is not said again.
+        """
         if quiet or not dialect.words:
             return Ack("", None)
         after, every = wait(self.ack, turn), self.ack.every
         words = self.words(turn.language)
-        first = "" if after is None else dialect.close(choose(words.ack, turn.messages), words.stop)
+        first = "" if after is None else dialect.close(choose(words.ack, history), words.stop)
         lines = [] if every is None else [dialect.close(line, words.stop) for line in words.progress]
         return Ack(first, after, progress=lines, every=every)
 

@@ -14,10 +14,10 @@ from tests.script import Script, script
 from tests.script import Step as Line
 from voicegw.agents.chain import Chain, Step
 from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentTimeout, AgentUnavailable
-from voicegw.events import Doing, Event, Message, ToolCall, Turn, Usage
+from voicegw.events import Doing, Event, Message, Tool, ToolCall, Turn, Usage
 from voicegw.run import Patience, Run
 
-TURN = Turn("t1", (Message("user", "Hello?"),))
+TURN = Turn("t1", (Message("user", "Hello?"),), tools=(Tool("f"),))
 OK = ("Fine.",)
 TOLD = 2.0
 

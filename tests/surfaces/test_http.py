@@ -463,3 +463,16 @@ async def test_failure_as_status_covers_every_odd_end(odd: BaseException) -> Non
     for _ in range(2):
         answer = await ask(app)
         assert (answer.status, answer.error["message"]) == (502, "The agent failed.")
+
+
+async def test_a_tool_that_was_not_offered_is_never_called_and_counts_as_work() -> None:
+    agent = script(ToolCall("a", "bash"), 0.5, "Done.", ToolCall("b", "weather", '{"city":"Rome"}'))
+    answer = await ask(gateway(agent), {"tools": WEATHER})
+    names = [
+        call["function"]["name"]
+        for c in answer.chunks
+        for call in c["choices"][0]["delta"].get("tool_calls", [])
+    ]
+    assert (names, answer.text) == (["weather"], "Done.")
+    silent = await ask(gateway(script(ToolCall("a", "bash"))), {"tools": WEATHER})
+    assert silent.text == SORRY, "noise of tools is no answer"

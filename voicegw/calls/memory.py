@@ -7,15 +7,21 @@ from dataclasses import dataclass, field
 
 from voicegw.run import Run
 
+MOST_SAID = 100
+
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call. `run` is that of its newest turn; `closing` are older ones, not closed yet."""
+    """One call. `run` is that of its newest turn; `closing` are older ones, not closed yet.
+
+    `said` are the phrases of ours that its caller heard.
+    """
 
     id: str
     used: float
     run: Run | None = None
     closing: list[Run] = field(default_factory=list)
+    said: set[str] = field(default_factory=set)
 
     def take(self, run: Run) -> None:
         """A newer turn: the run of the one before it is to be closed, and waited for."""
@@ -45,6 +51,17 @@ class Calls:
         self._calls[id] = call
         self._forget(now)
         return call
+
+    def said(self, id: str | None) -> frozenset[str]:
+        """The phrases of ours that a caller heard in this call, as far as it is remembered."""
+        call = self._calls.get(id or "")
+        return frozenset() if call is None else frozenset(call.said)
+
+    def remember(self, id: str | None, words: str) -> None:
+        """We said these words; our own phrases are few, so that the set stays small."""
+        call = self._calls.get(id or "")
+        if call is not None and len(call.said) < MOST_SAID:
+            call.said.add(words.strip())
 
     def end(self, id: str) -> None:
         """The call is over: forget it, and stop what it is doing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -120,7 +120,7 @@ class Chat:
             return order.sentence(order.line.words(order.language).busy)
         try:
             fingerprint, retried = retry(scope, body)
-            turn = order.turn(self.switchboard.id())
+            turn = order.turn(self.switchboard.id(), self.switchboard.calls.said(order.call))
             run = self.switchboard.begin(
                 order.line, turn, fingerprint=fingerprint, retried=retried, aside=not asked.stream
             )
@@ -151,7 +151,8 @@ class Chat:
         return order.whole(run)
 
     def _stream(self, order: Order, run: Run) -> Stream:
-        listener = order.listener(run, note=self.rules.note)
+        calls = self.switchboard.calls
+        listener = order.listener(run, self.rules.note, lambda words: calls.remember(order.call, words))
 
         def ended(stream: Stream) -> None:
             run.delivered = run.delivered or (stream.listener.done and not stream.gone)
@@ -205,10 +206,11 @@ class Order:
     def model(self) -> str:
         return self.ask.model or self.line.name
 
-    def turn(self, id: str) -> Turn:
+    def turn(self, id: str, said: frozenset[str]) -> Turn:
+        """What the agent is asked; `said` are words of ours that are none of its business."""
         return Turn(
             id=id,
-            messages=self.ask.messages,
+            messages=self.line.cleaned(self.ask.messages, self.language, said),
             model=self.ask.model,
             tenant=self.visit.key.name,
             call=self.call,
@@ -222,16 +224,17 @@ class Order:
     def chunks(self, id: str) -> chat.Chunks:
         return chat.Chunks(f"chatcmpl-{id}", self.model, int(time.time()), usage=self.ask.wants_usage)
 
-    def listener(self, run: Run, *, note: bool) -> Listener:
+    def listener(self, run: Run, note: bool, remember: Callable[[str], None]) -> Listener:
         return Listener(
             run.record,
             self.chunks(run.turn.id),
             self.line.acknowledgement(
-                run.turn, self.dialect, quiet=self.quiet or run.spoke or run.record.over
+                run.turn, self.dialect, self.ask.messages, quiet=self.quiet or run.spoke or run.record.over
             ),
             self.stamps,
             self.apology,
             note=note,
+            remember=remember,
         )
 
     @property

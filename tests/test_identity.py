@@ -55,6 +55,10 @@ def test_everything_else_is_anonymous_and_no_two_requests_are_the_same(extra: di
     assert one.name != two.name
 
 
+def test_a_blank_header_names_nothing() -> None:
+    assert not named(x_voicegw_call="  ").explicit
+
+
 def test_the_first_source_wins() -> None:
     body = {"call": {"id": "vapi"}, "metadata": {"call_id": "meta"}}
     ours, alias = named(body, x_voicegw_call="a", x_conversation_id="b"), named(body, x_conversation_id="b")

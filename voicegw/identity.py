@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid5
 
 from voicegw.errors import BadRequest
 
@@ -67,15 +68,15 @@ def identify(
         issued = ISSUED.fullmatch(id)
         name = id if issued else "call_" + uuid5(ROOM, f"{source}\n{id}").hex
         return Identity(name, True, {echo: id} if echo and id.isascii() else {})
-    return Identity(f"call_{uuid4().hex}", False, {})
+    return Identity(f"call_{token_hex(16)}", False, {})
 
 
 def _named(headers: Iterable[tuple[bytes, bytes]], names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
     """What the headers say, in the order of `names`: source, id, and the header to repeat in the answer."""
-    sent = {name.decode("latin-1"): value.decode("latin-1").strip() for name, value in headers}
+    sent = dict(headers)
     for name in names:
-        if id := sent.get(name):
-            yield name, id, "" if name == OURS else name
+        if id := sent.get(name.encode(), b"").strip():
+            yield name, id.decode("latin-1"), "" if name == OURS else name
 
 
 def _mapped(extra: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str, str, str]]:

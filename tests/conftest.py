@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import os
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.clock import VirtualLoop
 from tests.script import open_scripts
 
 SETTLE = 200
+
+# Examples are the same on every run where `CI` is set, so that a change is judged by itself; at home they
+# are new each time. No example has a time limit: the machines are noisy.
+settings.register_profile("home", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 
 async def _checked(function: Any, arguments: dict[str, Any]) -> None:

@@ -89,9 +89,10 @@ QUESTIONS = {
     "name": "Under which name, please?",
 }
 DAY = r"(?i)\b(?:(?:tues|wednes|thurs|fri|satur)day|today|tomorrow)\b"
-NAME = r"\b(?i:my name is|under(?: the name)?(?: of)?) ([^\W\d_]+(?: [A-Z][\w'-]*)*)"
+NAME = r"\b(?i:my name is|under(?: the name)?(?: of)?) ([^\W\d_]+(?: [A-Z](?:[^\W_]|['-])*)*)"
 JUST_A_NAME = (
-    r"(?i)^\W*(?:(?:it is|it's|i am|i'm|for|the name is) )?((?!what|sorry)[^\W\d_][\w'-]*(?: [\w'-]+)?)\W*$"
+    r"(?i)^\W*(?:(?:it is|it's|i am|i'm|for|the name is) )?"
+    r"((?!what|sorry)[^\W\d_](?:[^\W_]|['-])*(?: (?:[^\W_]|['-])+)?)\W*$"
 )
 HOURS = ("twelve", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven")
 CLOCK = (

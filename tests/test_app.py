@@ -68,9 +68,10 @@ async def test_an_agent_that_fails_to_warm_or_to_close_stands_in_nobody_s_way(
     assert [(agent.warmed, agent.gone) for agent in agents.values()] == [(1, 1), (1, 1)]
 
 
-async def test_connections_are_told_the_limit_on_headers() -> None:
-    async with running(gateway(script("Hi"), limits={"header_bytes": 4096})) as state:
-        assert state["header_bytes"] == 4096
+async def test_connections_are_told_their_limits() -> None:
+    limits = {"header_bytes": 4096, "send_timeout": 2.5}
+    async with running(gateway(script("Hi"), limits=limits)) as state:
+        assert {name: state[name] for name in limits} == limits
 
 
 @pytest.fixture

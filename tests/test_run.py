@@ -209,3 +209,16 @@ async def test_a_report_waits_for_the_agent_to_close_but_not_for_ever() -> None:
     await asyncio.sleep(9)
     run.when_closed(lambda: told.append(("late", run.now())), 1.0)
     assert told == [("slow", 1.5), ("run", 2.0), ("late", 9.0)]
+
+
+@pytest.mark.parametrize("started", [True, False])
+async def test_a_run_that_never_gets_to_its_agent_still_supersedes(started: bool) -> None:
+    older, newer = script("Hi", 60.0), script("Ho")
+    old, _ = start(older)
+    run = Run(newer, TURN, lambda run: None, now=asyncio.get_running_loop().time, before=(old,))
+    await asyncio.sleep(1)
+    if started:
+        run.start()
+    run.cancel()
+    await asyncio.sleep(0.1)
+    assert (older.closed, newer.started, run.before, run.closed) == ([1.0], [], (), True)

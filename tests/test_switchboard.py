@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.script import Script, script
 from voicegw.ack import AckPolicy
+from voicegw.calls.memory import Calls
 from voicegw.dialects import DIALECTS
-from voicegw.errors import Closing, Draining, UnknownModel
+from voicegw.errors import (
+    AgentBusy,
+    AgentError,
+    AgentGarbled,
+    AgentUnavailable,
+    Closing,
+    Draining,
+    UnknownModel,
+)
 from voicegw.events import Message, Tool, Turn
 from voicegw.guard import ANONYMOUS, Key
 from voicegw.run import Run
@@ -92,6 +102,27 @@ async def test_the_last_listener_takes_the_run_with_it() -> None:
     assert switchboard.runs == set()
 
 
+async def test_each_time_that_the_last_listener_leaves_the_grace_begins_anew() -> None:
+    agent = script(60.0)
+    switchboard = board(line(agent), grace=2.0)
+    run = switchboard.begin(switchboard.lines["desk"], TURN)
+    run.start()
+    for _ in range(3):
+        ear = Silent()
+        run.followers.append(ear)
+        switchboard.leave(run, ear)
+        await asyncio.sleep(1.5)
+    await asyncio.sleep(2)
+    assert agent.closed == [5.0]
+
+
+async def test_calls_that_are_still_empty_are_the_ones_to_be_used() -> None:
+    calls = Calls(most=1)
+    switchboard = board(line(), calls=calls)
+    run = switchboard.begin(switchboard.lines["desk"], replace(TURN, call="c1"))
+    assert calls.get("c1", 0.0).run is run
+
+
 async def test_a_run_that_is_over_is_not_cancelled_by_its_listener_s_leaving() -> None:
     agent = script("Hi", closing=1.0)
     switchboard = board(line(agent))
@@ -115,6 +146,41 @@ async def test_what_does_not_close_in_time_stays_owned() -> None:
     assert switchboard.runs == {run}
     await asyncio.sleep(2)
     assert switchboard.runs == set()
+
+
+@pytest.mark.parametrize(("retried", "delivered"), [(False, False), (True, True)])
+async def test_a_side_request_of_a_call_is_found_again_by_its_like(retried: bool, delivered: bool) -> None:
+    switchboard = board(line(script(1.0, "Hi", 1.0)))
+    desk = switchboard.lines["desk"]
+    turn = replace(TURN, call="c1")
+    newest = switchboard.begin(desk, turn)
+    side = switchboard.begin(desk, replace(turn, messages=(Message("user", "Sum up."),)), aside=True)
+    for run in (newest, side):
+        run.start()
+    for wait in (0, 1.5, 5):
+        await asyncio.sleep(wait)
+        assert switchboard.begin(desk, side.turn, retried=retried, aside=True) is side
+        assert switchboard.begin(desk, turn, retried=retried, aside=True) is newest
+        for run in (newest, side):
+            run.delivered = delivered
+    assert (newest.cancelled, side.cancelled) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("failure", "again"),
+    [(AgentBusy("busy"), True), (AgentUnavailable("away"), True), (AgentGarbled("?"), False)],
+)
+@pytest.mark.parametrize("aside", [True, False])
+async def test_who_was_told_to_try_again_gets_another_run(
+    failure: AgentError, again: bool, aside: bool
+) -> None:
+    switchboard = board(line(script(failure)))
+    desk = switchboard.lines["desk"]
+    turn = replace(TURN, call="c1")
+    run = switchboard.begin(desk, turn, aside=aside)
+    run.start()
+    await asyncio.sleep(0.5)
+    assert (switchboard.begin(desk, turn, retried=True, aside=aside) is run) is not again
 
 
 async def test_draining_takes_no_new_turns_and_lets_running_ones_go_on() -> None:

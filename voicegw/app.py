@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from voicegw import __version__
+from voicegw.calls.answers import Answers
 from voicegw.calls.memory import Calls
 from voicegw.config import Config
 from voicegw.errors import NotFound, Refused, VoicegwError, WrongMethod
@@ -28,7 +29,9 @@ from voicegw.lines import Maker, close, make_agent, make_agents, make_lines, war
 from voicegw.pulse import Pulse
 from voicegw.surfaces import api
 from voicegw.surfaces.entrance import Entrance
-from voicegw.surfaces.http import Chat, Rules, Visit, refusal
+from voicegw.surfaces.form import Completions, Responses
+from voicegw.surfaces.http import Endpoint, Rules, refusal
+from voicegw.surfaces.order import Visit
 from voicegw.switchboard import Switchboard
 
 log = logging.getLogger("voicegw.run")
@@ -78,13 +81,17 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False},  # the journal is ours
         lifespan=_lifespan(switchboard, made, settings, tune, at_end),
     )
-    chat = Chat(switchboard, limits, journal, _rules(settings))
+    answers = Answers(idle=settings.calls.idle, most=settings.calls.most)
+    chat, responses = (
+        Endpoint(form, switchboard, limits, journal, _rules(settings), answers)
+        for form in (Completions(), Responses())
+    )
     api.add_routes(app, switchboard, journal)
     app.add_exception_handler(VoicegwError, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(Exception, _refuse)
     door = Door(Keys(settings.door_keys()), hosts=server.hosts, origins=server.origins)
-    hot = dict.fromkeys(api.CHAT_PATHS, chat)
+    hot = dict.fromkeys(api.CHAT_PATHS, chat) | dict.fromkeys(api.RESPONSES_PATHS, responses)
     entrance = Entrance(app, door, journal, server.trusted_proxies, hot)
     if not server.origins:
         return entrance
@@ -131,7 +138,12 @@ def _lifespan(
             gc.set_threshold(*COLLECTOR)
         pulse = Pulse() if tune else None
         leave = Leave(switchboard, settings.server.drain)
-        yield {"drain": leave.drain, "header_bytes": settings.limits.header_bytes}
+        limits = settings.limits
+        yield {
+            "drain": leave.drain,
+            "header_bytes": limits.header_bytes,
+            "send_timeout": limits.send_timeout,
+        }
         leave.cancel()
         warming.cancel()
         await switchboard.aclose()

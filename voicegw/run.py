@@ -72,8 +72,9 @@ class Patience:
 class Run:
     """One agent answering one turn. `on_over` is called once, when the agent's generator is closed.
 
-    `before` are older runs of the same call: they are closed first, inside this run's task, and waited
-    for, at most `CAP` seconds. `delivered` tells that a listener had all of it.
+    `before` are older runs of the same call: they are cancelled when this one starts, or is cancelled
+    itself, and waited for inside its task, at most `CAP` seconds. `delivered` tells that a listener had all
+    of it, `left` when the last one went away.
 
     `now` is the clock of all stamps, in seconds; it must agree with the loop's own up to its resolution
     (uvloop's is a whole millisecond, too coarse for what we measure).
@@ -105,6 +106,7 @@ class Run:
         self.begun = False
         self.tag: tuple[str, str, bytes] = ("", "", b"")
         self.delivered = False
+        self.left: float | None = None
         self.size = 0
         self.spoke = False
         self.useful = False
@@ -125,7 +127,7 @@ class Run:
         """Ask the agent. A run that was cancelled before never starts."""
         if not self.begun and self.cancelled is None:
             self.begun = True
-            self.task = self.loop.create_task(self._drive())
+            self.task = self.loop.create_task(self._drive(self._supersede()))
             self.task.add_done_callback(self._stopped)
 
     def cancel(self) -> None:
@@ -133,8 +135,7 @@ class Run:
         if self.cancelled is None and self.stopped is None:
             self.cancelled = self.now()
             if self.task is None:
-                for run in self.before:
-                    run.cancel()
+                self._supersede()
                 self.stopped = self.cancelled
                 self.on_over(self)
             else:
@@ -158,10 +159,19 @@ class Run:
 
         self._reports[report] = self.loop.call_later(within, give_up)
 
-    async def _drive(self) -> None:
+    def _supersede(self) -> list[asyncio.Task[None]]:
+        """Stop what this call did before, also if this run never asks its agent; gives what then closes."""
+        older, self.before = self.before, ()
+        for run in older:
+            run.cancel()
+        return [run.task for run in older if run.task is not None]
+
+    async def _drive(self, closing: list[asyncio.Task[None]]) -> None:
         failure: VoicegwError | None = None
         try:
-            await self._supersede()
+            if closing:  # what takes longer than the cap stays owned, unwaited for
+                await asyncio.wait(closing, timeout=CAP)
+                closing.clear()
             self.asked = self.last = self.now()
             self._arm()
             async with aclosing(self.agent.reply(self.turn)) as events:
@@ -176,14 +186,6 @@ class Run:
             failure = AgentError(f"the agent raised {type(error).__name__}", str(error))
             failure.__cause__ = error
         self._over(failure)
-
-    async def _supersede(self) -> None:
-        """Close what this call did before. What takes longer than the cap stays owned, unwaited for."""
-        for run in self.before:
-            run.cancel()
-        if tasks := [run.task for run in self.before if run.task is not None]:
-            await asyncio.wait(tasks, timeout=CAP)
-        self.before = ()
 
     async def _listen(self, events: AsyncGenerator[Event, None]) -> None:
         """Record the events, and tell the followers whenever the next one lets us wait."""

@@ -91,7 +91,7 @@ class Switchboard:
         self.stop_within = stop_within
         self.grace = grace
         self.reuse = reuse
-        self.calls = calls or Calls()
+        self.calls = Calls() if calls is None else calls  # an empty one is false
         self.now = now
         self.runs: set[Run] = set()
         self.draining = False
@@ -134,15 +134,17 @@ class Switchboard:
             return self._anonymous(line, turn, fingerprint, retried)
         call = self.calls.get(turn.call, self.now())
         newest = call.run
-        if newest is not None and same(newest.turn, turn) and self._reusable(newest, retried):
-            return newest
-        if aside:
-            return self._new(line, turn)
-        if newest is not None and older(turn, newest.turn):
+        for like in [newest, *call.asides] if aside else [newest]:
+            if like is not None and same(like.turn, turn) and self._reusable(like, retried):
+                return like
+        if newest is not None and not aside and older(turn, newest.turn):
             return self._ended(line, turn)
         run = self._new(line, turn)
-        call.take(run)
-        run.before = tuple(call.closing)
+        if aside:
+            call.put_aside(run)
+        else:
+            call.take(run)
+            run.before = tuple(call.closing)
         return run
 
     def _new(self, line: Line, turn: Turn) -> Run:
@@ -164,11 +166,14 @@ class Switchboard:
 
     def _reusable(self, run: Run, retried: bool) -> bool:
         """May the same turn, asked again, be answered by this run? While it runs; soon after, if nobody
-        heard it to its end; later the caller truly asks again."""
+        heard it to its end; later the caller truly asks again, and so does who was told to try again."""
         if not run.record.over:
             return True
+        failure = run.record.failure
+        if run.cancelled is not None or (failure is not None and failure.retry):
+            return False
         fresh = run.stopped is None or self.now() - run.stopped <= self.reuse
-        return fresh and run.cancelled is None and (retried or not run.delivered)
+        return fresh and (retried or not run.delivered)
 
     def _ended(self, line: Line, turn: Turn) -> Run:
         """A run without any work, for a turn that is long past: its stream ends at once and well-formed."""
@@ -182,12 +187,14 @@ class Switchboard:
         if run.followers or run.record.over:
             return
         if self.grace:
-            run.loop.call_later(self.grace, self._expire, run)
+            run.left = self.now()
+            run.loop.call_later(self.grace, self._expire, run, run.left)
         else:
             run.cancel()
 
-    def _expire(self, run: Run) -> None:
-        if not run.followers and not run.record.over:
+    def _expire(self, run: Run, left: float) -> None:
+        """The grace is over, unless somebody came, even if they left again later."""
+        if run.left == left and not run.followers and not run.record.over:
             run.cancel()
 
     def _closed(self, run: Run) -> None:

@@ -89,6 +89,12 @@ class Limits(Table):
     requests_per_minute: int = Field(
         default=0, ge=0, description="Most turns a minute for each key; 0 for no limit."
     )
+    send_timeout: float = Field(
+        default=30.0,
+        ge=0,
+        description="Seconds after which a client that reads nothing of what waits for it is hung up on; "
+        "0 for never.",
+    )
     busy: Literal["status", "speak"] = Field(
         default="status",
         description='Past a limit, answer with status 429 (`"status"`) or a spoken sentence (`"speak"`).',

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.script import script
 from voicegw.calls.memory import Calls
 from voicegw.events import Message, Turn
@@ -25,6 +27,38 @@ def test_calls_that_nobody_uses_are_forgotten_when_another_comes() -> None:
         calls.get(str(number), float(number))
     calls.get("new", 13.0)
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("aside", [False, True])
+async def test_a_call_is_not_idle_while_something_of_it_runs(aside: bool) -> None:
+    calls = Calls(idle=10)
+    run = Run(script(60.0), TURN, lambda run: None, now=lambda: 0.0)
+    call = calls.get("a", 0.0)
+    (call.put_aside if aside else call.take)(run)
+    calls.get("b", 15.0)
+    assert calls.get("a", 30.0) is call
+    run.cancel()
+    assert calls.get("a", 40.0) is not call
+
+
+async def test_even_a_busy_call_is_forgotten_when_there_are_too_many() -> None:
+    calls = Calls(most=2)
+    run = Run(script(60.0), TURN, lambda run: None, now=lambda: 0.0)
+    calls.get("a", 0.0).take(run)
+    for id, now in (("b", 1.0), ("c", 2.0)):
+        calls.get(id, now)
+    assert (len(calls), run.cancelled) == (2, None)
+    assert calls.get("a", 3.0).run is None
+
+
+async def test_the_latest_side_request_is_remembered_with_those_not_closed_yet() -> None:
+    runs = [Run(script(60.0), TURN, lambda run: None, now=lambda: 0.0) for _ in range(4)]
+    call = Calls().get("a", 0.0)
+    for run in runs[:2]:
+        call.put_aside(run)
+    runs[0].cancel()
+    call.put_aside(runs[2])
+    assert call.asides == runs[1:3]
 
 
 def test_there_is_a_bound_and_the_latest_stay() -> None:

@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.e2e.server import LAST, Caller, Server, asking, eventually, head
+from tests.e2e.server import LAST, Caller, Server, asking, dechunk, eventually, head
 from tests.linter import lint
 from voicegw.phrases import TABLE
 
@@ -24,7 +25,7 @@ QUICK = 10.0
 """Seconds in which the gateway ends, whatever its agents do."""
 CONFIG = f"""
 server.drain = DRAIN
-limits.header_bytes = {HEADER_BYTES}
+limits = {{ header_bytes = {HEADER_BYTES}, send_timeout = 1 }}
 
 [agents.echo]
 kind = "scripted"
@@ -34,6 +35,10 @@ ack.after = "off"
 [agents.patient]
 kind = "python"
 target = "agents:patient"
+
+[agents.torrent]
+kind = "python"
+target = "agents:torrent"
 
 [agents.leaver]
 kind = "python"
@@ -56,6 +61,14 @@ import time
 async def patient(turn):
     yield "Well"
     await asyncio.sleep(600)
+
+
+async def torrent(turn):
+    for _ in range(39):
+        yield "a" * 100_000
+        await asyncio.sleep(0)
+    await asyncio.sleep(float(turn.said))
+    yield "b"
 
 
 async def leaver(turn):
@@ -175,6 +188,32 @@ def test_a_request_that_offers_http_2_is_answered_as_usual(caller: Caller) -> No
     for _ in range(2):
         caller.ask({}, **offer, connection="Upgrade, HTTP2-Settings")
         assert caller.reply().text == "Hello?"
+
+
+def torrent(seconds: int) -> dict[str, Any]:
+    """A question whose answer is more than the network holds, and goes on for so long."""
+    return {"model": "torrent", "messages": [{"role": "user", "content": str(seconds)}]}
+
+
+def test_a_client_that_reads_nothing_is_hung_up_on_and_its_run_stopped(server: Server) -> None:
+    with Caller(server, receive=4096) as deaf:
+        deaf.ask(torrent(600))
+        eventually(lambda: turns(server) == 1)
+        eventually(lambda: turns(server) == 0)
+        with pytest.raises((AssertionError, ConnectionResetError)):
+            deaf.until(LAST)
+
+
+def test_the_run_of_a_client_that_reads_nothing_goes_on_for_others(server: Server, caller: Caller) -> None:
+    with Caller(server, receive=4096) as deaf:
+        deaf.ask(torrent(3), x_voicegw_call="shared")
+        eventually(lambda: turns(server) == 1)
+        caller.ask(torrent(3), x_voicegw_call="shared")
+        answer = caller.until(LAST).partition(b"\r\n\r\n")[2]
+    eventually(lambda: turns(server) == 0)
+    assert len(lint(dechunk(answer))) == 39 + 3
+    told = [(line["turn"], line["outcome"]) for line in server.lines("turn") if line["call"]]
+    assert told == [(told[0][0], "cancelled"), (told[0][0], "answered")]
 
 
 def test_an_agent_that_ends_the_program_ends_its_own_turn_only(server: Server, caller: Caller) -> None:

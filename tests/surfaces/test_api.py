@@ -75,9 +75,14 @@ async def test_metrics_tell_the_two_latencies_apart() -> None:
         assert line in text.splitlines()
 
 
-async def test_the_openapi_document_describes_the_chat_endpoint() -> None:
-    document = (await drive(gateway(script("Hi")), path="/openapi.json", method="GET")).json
-    assert document["paths"]["/v1/chat/completions"]["post"]["operationId"] == "chat_completions"
+async def test_the_openapi_document_describes_both_forms_of_asking() -> None:
+    app = gateway(script("Hi"))
+    document = (await drive(app, path="/openapi.json", method="GET")).json
+    for path, id in (("/v1/chat/completions", "chat_completions"), ("/v1/responses", "responses")):
+        operation = document["paths"][path]["post"]
+        assert operation["operationId"] == id
+        [content] = operation["requestBody"]["content"].values()
+        assert (await drive(app, content["schema"]["example"], path=path)).status == 200
     assert {"/v1/models", "/v1/models/{id}", "/healthz", "/readyz", "/metrics"} <= document["paths"].keys()
     operations = [verb.get("operationId") for path in document["paths"].values() for verb in path.values()]
     assert len(operations) == len(set(operations))
@@ -93,8 +98,14 @@ async def test_whoever_looks_with_a_browser_is_told_what_this_is_and_where_thing
     app = gateway(script("Hi"))
     about = (await drive(app, path="/", method="GET")).json
     assert (about.pop("name"), about.pop("version")) == ("voicegw", __version__)
-    assert about == {"chat": "/v1/chat/completions", "models": "/v1/models", "documentation": "/docs"}
+    assert about == {
+        "chat": "/v1/chat/completions",
+        "responses": "/v1/responses",
+        "models": "/v1/models",
+        "documentation": "/docs",
+    }
     assert (await ask(app, path=about["chat"])).status == 200
+    assert (await ask(app, {"input": "Hello?"}, path=about["responses"])).status == 200
     for place in (about["models"], about["documentation"]):
         assert (await drive(app, path=place, method="GET")).status == 200
 

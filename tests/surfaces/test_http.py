@@ -18,7 +18,7 @@ from voicegw.errors import AgentBusy, AgentGarbled, AgentTimeout, AgentUnavailab
 from voicegw.events import Doing, Event, Finish, ToolCall, Turn, Usage
 from voicegw.guard import digest
 from voicegw.phrases import TABLE
-from voicegw.surfaces.http import Order
+from voicegw.surfaces.order import Order
 from voicegw.wire.chat import Chunks
 
 SORRY = TABLE["en"].failed

@@ -20,10 +20,15 @@ PLAIN = [(b"content-length", b"2")]
 
 
 class Socket(asyncio.Transport):
-    """The client's end: keeps what was written, and closes like a real one, at the time `ended`."""
+    """The client's end: keeps what was written, and closes like a real one, at the time `ended`.
+
+    `waiting` bytes of it are not taken yet; `lost` is told when nobody will take them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.waiting = 0
+        self.lost: Callable[[Exception | None], None] = lambda error: None
         self.writes: list[bytes] = []
         self.closed = False
         self.ended = 0.0
@@ -37,6 +42,13 @@ class Socket(asyncio.Transport):
         if not self.closed:
             self.closed = True
             self.ended = asyncio.get_running_loop().time()
+
+    def abort(self) -> None:
+        self.close()
+        asyncio.get_running_loop().call_soon(self.lost, None)
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
 
     def is_closing(self) -> bool:
         return self.closed
@@ -69,11 +81,13 @@ class Line:
 
     def __init__(self, talk: Talk | None = None, **state: Any) -> None:
         self.talk = talk
+        self.ear = Ear()
         self.scope: dict[str, Any] = {}
         config = uvicorn.Config(self._app, interface="asgi3", proxy_headers=False, log_config=None)
         self.socket = Socket()
         self.protocol = VoiceProtocol(config, ServerState(), state, _loop=asyncio.get_running_loop())
         self.protocol.connection_made(self.socket)
+        self.socket.lost = self.protocol.connection_lost
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope, self.receive, self.send = scope, receive, send
@@ -319,3 +333,61 @@ async def test_the_server_still_has_what_we_lean_on() -> None:
     hooks = {"data_received", "on_message_begin", "on_headers_complete", "connection_lost", "resume_writing"}
     for hook in hooks | {"shutdown", "send_400_response"}:
         assert hook in vars(httptools_impl.HttpToolsProtocol), f"uvicorn has no {hook} to build on"
+
+
+async def lingering(line: Line) -> None:
+    """An answer that goes on for a minute."""
+    line.wire.join(line.ear)
+    await line.start([])
+    await asyncio.sleep(60)
+    await line.body(b"end")
+
+
+@pytest.mark.parametrize(
+    ("state", "taken", "resumed", "told", "ended"),
+    [
+        ({"send_timeout": 2.0}, {}, None, "hang up", 3.0),
+        ({}, {}, None, "hang up", 31.0),
+        ({"send_timeout": 0.0}, {}, None, "", 0.0),
+        ({"send_timeout": 2.0}, {}, 2.9, "wake", 0.0),
+        ({"send_timeout": 2.0}, {2.5: 90_000, 4.0: 80_000}, None, "hang up", 7.0),
+        ({"send_timeout": 2.0}, {2.5: 90_000, 4.0: 80_000}, 6.9, "wake", 0.0),
+    ],
+)
+async def test_a_client_that_takes_nothing_of_what_waits_for_it_is_hung_up_on(
+    state: dict[str, float], taken: dict[float, int], resumed: float | None, told: str, ended: float
+) -> None:
+    line = Line(lingering, **state)
+    loop = asyncio.get_running_loop()
+    line.protocol.data_received(ASK)
+    await asyncio.sleep(1)
+    line.socket.waiting = 100_000
+    line.protocol.pause_writing()
+    for when, waiting in taken.items():
+        loop.call_at(when, setattr, line.socket, "waiting", waiting)
+    if resumed is not None:
+        loop.call_at(resumed, line.protocol.resume_writing)
+    await asyncio.sleep(49)
+    assert (line.ear.told, line.socket.ended) == ([told] if told else [], ended)
+    line.protocol.resume_writing()
+    await line.say()
+
+
+async def test_each_pause_is_timed_anew() -> None:
+    line = Line(lingering, send_timeout=2.0)
+    line.protocol.data_received(ASK)
+    for _ in range(5):
+        line.protocol.pause_writing()
+        await asyncio.sleep(1.5)
+        line.protocol.resume_writing()
+    await line.say()
+    assert not line.socket.closed
+
+
+async def test_a_client_that_hangs_up_while_it_does_not_read_leaves_no_timer() -> None:
+    line = Line(send_timeout=2.0)
+    await line.say(ASK)
+    line.protocol.pause_writing()
+    line.protocol.connection_lost(ConnectionResetError())
+    await asyncio.sleep(3)
+    assert not line.socket.closed

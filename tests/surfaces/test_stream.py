@@ -13,6 +13,7 @@ import pytest
 from tests.asgi import chunks, content
 from tests.linter import lint
 from tests.script import Script, Step, script
+from tests.surfaces.test_protocol import ASK, Line
 from voicegw.ack import Ack
 from voicegw.errors import AgentTimeout
 from voicegw.events import Doing, Finish, Message, ToolCall, Turn, Usage
@@ -91,9 +92,10 @@ class Client:
         await self.gone.wait()
         return {"type": "http.disconnect"}
 
-    async def listen(self) -> None:
+    async def listen(self, **state: Any) -> None:
         extensions = {} if self.wire is None else {"voicegw.wire": self.wire}
-        await self.stream({"type": "http", "extensions": extensions}, self._receive, self._send)
+        scope = {"type": "http", "extensions": extensions, "state": state}
+        await self.stream(scope, self._receive, self._send)
 
     def pause(self) -> None:
         if self.wire is None:
@@ -277,3 +279,61 @@ async def test_a_request_that_is_cancelled_lets_go_of_everything() -> None:
     assert client.ended == [1.0]
     assert client.wire is not None
     assert client.wire.reader is None
+
+
+@pytest.mark.parametrize(
+    ("state", "ended"),
+    [({"send_timeout": 2.0}, 4.0), ({}, 32.0), ({"send_timeout": 0.0}, 40.0)],
+)
+@pytest.mark.parametrize("last", [True, False])
+async def test_a_client_who_takes_nothing_for_too_long_is_as_good_as_gone(
+    state: dict[str, float], ended: float, last: bool
+) -> None:
+    steps: list[Step] = [1.0, "a", 1.0, "b", *([] if last else [60.0])]
+    client = call(False, *steps)
+    hearing = asyncio.ensure_future(client.listen(**state))
+    await asyncio.sleep(1.5)
+    client.pause()
+    await asyncio.sleep(38.5)
+    client.resume()
+    client.gone.set()
+    await hearing
+    assert (client.text, client.ended) == ("ab" if ended == 40.0 else "a", [ended])
+    assert client.stream.gone is (ended < 40.0 or not last)
+
+
+async def test_a_slow_client_who_takes_each_piece_in_time_gets_all() -> None:
+    steps: list[Step] = [0.1, "x"]
+    client = call(False, *(steps * 20))
+    client.pause()
+
+    async def read_slowly() -> None:
+        while not client.ended:
+            await asyncio.sleep(1.9)
+            client.readable.set()
+            await asyncio.sleep(0)
+            client.readable.clear()
+
+    await asyncio.gather(client.listen(send_timeout=2.0), read_slowly())
+    assert client.text == "x" * 20
+    assert client.ended[0] > 2.0
+    lint(client.body)
+
+
+@pytest.mark.parametrize("last", [True, False])
+async def test_a_connection_that_is_stuck_gives_its_run_back(last: bool) -> None:
+    """The real stream on the real protocol; the client stops reading after a second."""
+    steps: list[Step] = [1.0, "a", 0.5, "b", *([] if last else [60.0])]
+    client = Client(script(*steps))
+
+    async def talk(line: Line) -> None:
+        await client.stream(line.scope, line.receive, line.send)
+
+    line = Line(talk, send_timeout=2.0)
+    line.protocol.data_received(ASK)
+    await asyncio.sleep(1)
+    line.socket.waiting = 100_000
+    line.protocol.pause_writing()
+    await line.say()
+    assert (client.ended, line.socket.ended, client.stream.gone) == ([3.0], 3.0, True)
+    assert b'"b"' not in line.written

@@ -14,14 +14,21 @@ MOST_SAID = 100
 class Call:
     """One call. `run` is that of its newest turn; `closing` are older ones, not closed yet.
 
-    `said` are the phrases of ours that its caller heard.
+    `asides` are the runs of side requests: the latest, and those not closed yet. `said` are the phrases
+    of ours that its caller heard.
     """
 
     id: str
     used: float
     run: Run | None = None
     closing: list[Run] = field(default_factory=list)
+    asides: list[Run] = field(default_factory=list)
     said: set[str] = field(default_factory=set)
+
+    @property
+    def busy(self) -> bool:
+        """Is a turn of this call, or a side request, not closed yet?"""
+        return any(run is not None and not run.closed for run in (self.run, *self.asides))
 
     def take(self, run: Run) -> None:
         """A newer turn: the run of the one before it is to be closed, and waited for."""
@@ -30,9 +37,13 @@ class Call:
         self.closing = [old for old in self.closing if not old.closed]
         self.run = run
 
+    def put_aside(self, run: Run) -> None:
+        """A side request: it is found again by its like, and is no turn of the call."""
+        self.asides = [*(old for old in self.asides if not old.closed), run]
+
 
 class Calls:
-    """The calls that are remembered: those used within `idle` seconds, at most `most`, the latest ones."""
+    """The calls that are remembered: those used within `idle` seconds, or busy; at most the `most` latest."""
 
     def __init__(self, *, idle: float = 1800.0, most: int = 10_000) -> None:
         self.idle = idle
@@ -45,7 +56,7 @@ class Calls:
     def get(self, id: str, now: float) -> Call:
         """The call of that id, a new one if it is not known (any more)."""
         call = self._calls.pop(id, None)
-        if call is None or call.used + self.idle <= now:
+        if call is None or (call.used + self.idle <= now and not call.busy):
             call = Call(id, now)
         call.used = now
         self._calls[id] = call
@@ -70,9 +81,14 @@ class Calls:
             call.run.cancel()
 
     def _forget(self, now: float) -> None:
-        """Drop what was not used for long, or is too much; a turn that still runs goes on without memory."""
+        """Drop what was not used for long, or is too much: then a turn that runs goes on without memory."""
         while self._calls:
             oldest = next(iter(self._calls.values()))
-            if len(self._calls) <= self.most and oldest.used + self.idle > now:
+            many = len(self._calls) > self.most
+            if not many and oldest.used + self.idle > now:
                 return
-            del self._calls[oldest.id]
+            if many or not oldest.busy:
+                del self._calls[oldest.id]
+            else:
+                oldest.used = now
+                self._calls.move_to_end(oldest.id)

@@ -1,4 +1,4 @@
-"""The routes: chat completions under every path that users paste, models, health and metrics."""
+"""The routes: both forms of asking under every path that users paste, models, health and metrics."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ from starlette.responses import Response
 
 from voicegw.errors import Draining, UnknownModel
 from voicegw.journal import Journal
-from voicegw.surfaces.http import Visit
-from voicegw.surfaces.openapi import CHAT_OPERATION
+from voicegw.surfaces.openapi import CHAT_OPERATION, RESPONSES_OPERATION
+from voicegw.surfaces.order import Visit
 from voicegw.switchboard import Switchboard
 from voicegw.wire import chat as wire
 from voicegw.wire.json import dumps
 
-SUFFIX = "/chat/completions"
-CHAT_PATHS = tuple(
-    prefix + suffix + slash
-    for prefix, suffix, slash in product(
-        ("/v1", "", "/v1/v1"), (SUFFIX, 2 * SUFFIX, f"{SUFFIX}/v1{SUFFIX}"), ("", "/")
-    )
-)
-"""Clients append the suffix to a base URL that may hold it already, or `/v1` to one that ends in it."""
+PREFIXES = ("/v1", "", "/v1/v1")
+
+
+def _paths(suffix: str) -> tuple[str, ...]:
+    """Clients append the suffix to a base URL that may hold it already, or `/v1` to one that ends in it."""
+    doubled = (suffix, 2 * suffix, f"{suffix}/v1{suffix}")
+    return tuple(map("".join, product(PREFIXES, doubled, ("", "/"))))
+
+
+CHAT_PATHS = _paths("/chat/completions")
+RESPONSES_PATHS = _paths("/responses")
 
 
 def add_routes(app: FastAPI, switchboard: Switchboard, journal: Journal) -> None:
-    """All routes but the chat endpoint's, which the entrance takes itself."""
+    """All routes but the two where agents are asked, which the entrance takes itself."""
     for prefix in ("/v1", ""):
         _add_models(app, prefix, switchboard)
     _add_health(app, switchboard, journal)
@@ -60,7 +63,12 @@ def _add_health(app: FastAPI, switchboard: Switchboard, journal: Journal) -> Non
     @app.get("/", include_in_schema=False)
     async def about(request: Request) -> Response:
         """What this is, for whoever looks with a browser."""
-        places = {"chat": CHAT_PATHS[0], "models": "/v1/models", "documentation": "/docs"}
+        places = {
+            "chat": CHAT_PATHS[0],
+            "responses": RESPONSES_PATHS[0],
+            "models": "/v1/models",
+            "documentation": "/docs",
+        }
         return _json({"name": app.title, "version": app.version, **places}, request.scope["voicegw"])
 
     @app.get("/healthz")
@@ -87,12 +95,13 @@ def _json(value: dict[str, Any], visit: Visit) -> Response:
 
 
 def _document(app: FastAPI) -> None:
-    """Describe the chat endpoint, which FastAPI cannot see, in the OpenAPI document."""
+    """Describe the endpoints that FastAPI cannot see in the OpenAPI document."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generate()
         document["paths"].setdefault(CHAT_PATHS[0], {"post": CHAT_OPERATION})
+        document["paths"].setdefault(RESPONSES_PATHS[0], {"post": RESPONSES_OPERATION})
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from voicegw.errors import VoicegwError
 from voicegw.guard import ANONYMOUS, Door, Network, client_address
 from voicegw.journal import Journal
-from voicegw.surfaces.http import Visit, refusal
+from voicegw.surfaces.http import refusal
+from voicegw.surfaces.order import Visit
 
 OPEN = frozenset({"/healthz", "/readyz"})
 """Paths that tell nothing and need no key: load balancers have none."""

@@ -1,41 +1,34 @@
-"""Chat completions over HTTP: one request, one turn, one answer, streamed or whole."""
+"""One request over HTTP, in either form: one turn, one answer, streamed or whole."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from voicegw.dialects import DIALECTS, Dialect
-from voicegw.errors import Busy, Refused, VoicegwError, WrongMethod
-from voicegw.events import Finish, ToolCall, Turn, Usage
-from voicegw.guard import Key, Limits
-from voicegw.identity import KEYS, Identity, identify
+from voicegw.calls.answers import Answers, Past
+from voicegw.errors import BadRequest, Busy, Refused, VoicegwError, WrongMethod
+from voicegw.guard import Limits
+from voicegw.identity import KEYS, identify
 from voicegw.journal import Journal
-from voicegw.listener import Listener
 from voicegw.run import Run
+from voicegw.surfaces.form import Form
 from voicegw.surfaces.intake import read_body, retry, until
-from voicegw.surfaces.stream import STREAM_HEADERS, Stream
-from voicegw.switchboard import Line, Switchboard
+from voicegw.surfaces.order import Order, Visit
+from voicegw.surfaces.stream import Stream
+from voicegw.switchboard import Switchboard
 from voicegw.trace import Stamps
-from voicegw.wire import ask, chat
+from voicegw.wire import chat
+from voicegw.wire.ask import Ask
 
 log = logging.getLogger("voicegw.run")
 
 METHODS = "GET, HEAD, OPTIONS, POST"
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """Who is at the door: the key that was shown, the id of the request, the client's address."""
-
-    key: Key
-    id: str
-    client: str
+NOTHING = Past()
+"""What most requests go on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +69,23 @@ def refusal(failure: VoicegwError, request: str) -> Response:
     return Response(chat.error(failure), failure.status, headers, "application/json")
 
 
-class Chat:
-    """The endpoint, as a bare ASGI application: the hot path has no request object."""
+class Endpoint:
+    """One form of asking, as a bare ASGI application: the hot path has no request object.
 
-    def __init__(self, switchboard: Switchboard, limits: Limits, journal: Journal, rules: Rules) -> None:
+    `answers` are those that requests may go on from.
+    """
+
+    def __init__(
+        self,
+        form: Form,
+        switchboard: Switchboard,
+        limits: Limits,
+        journal: Journal,
+        rules: Rules,
+        answers: Answers,
+    ) -> None:
+        self.form = form
+        self.answers = answers
         self.switchboard = switchboard
         self.limits = limits
         self.journal = journal
@@ -106,11 +112,7 @@ class Chat:
             raise WrongMethod("Use POST.")
         body = await read_body(scope, receive, self.rules.body_bytes)
         now = self.switchboard.now()
-        asked = ask.parse(body, messages=self.rules.messages, depth=self.rules.depth)
-        named = identify(
-            scope["headers"], asked.extra, names=self.rules.call_headers, keys=self.rules.call_keys
-        )
-        order = Order(visit, asked, self.switchboard.line(asked.model, visit.key), Stamps(now), named)
+        order = self._order(scope, body, visit, now)
         try:
             self.limits.begin(visit.key, now)
         except Busy as busy:
@@ -122,13 +124,38 @@ class Chat:
             fingerprint, retried = retry(scope, body)
             turn = order.turn(self.switchboard.id(), self.switchboard.calls.said(order.call))
             run = self.switchboard.begin(
-                order.line, turn, fingerprint=fingerprint, retried=retried, aside=not asked.stream
+                order.line, turn, fingerprint=fingerprint, retried=retried, aside=not order.ask.stream
             )
         except BaseException:
             self.limits.end()
             raise
         self.journal.running.inc()
+        if order.ask.store:
+            self.answers.begin(visit.key.name, self.form.name(run.turn.id), order.going_on(run, now))
         return await self._answer(order, run, receive)
+
+    def _order(self, scope: Scope, body: bytes, visit: Visit, now: float) -> Order:
+        """What a request asks for. Raises `Refused` when that cannot be."""
+        asked = self.form.parse(body, messages=self.rules.messages, depth=self.rules.depth)
+        named = identify(
+            scope["headers"], asked.extra, names=self.rules.call_headers, keys=self.rules.call_keys
+        )
+        line = self.switchboard.line(asked.model, visit.key)
+        past = self._past(asked, visit, now)
+        size = past.size + len(body)
+        return Order(visit, self.form, asked, line, Stamps(now), named, past.messages, size)
+
+    def _past(self, asked: Ask, visit: Visit, now: float) -> Past:
+        """What the request goes on from, if it names an answer of ours."""
+        if asked.previous is None:
+            return NOTHING
+        past = self.answers.find(visit.key.name, asked.previous, now)
+        most = self.rules.messages
+        if len(past.messages) + len(asked.messages) > most:
+            raise BadRequest(
+                f"The conversation is longer than {most} messages.", param="previous_response_id"
+            )
+        return past
 
     async def _answer(self, order: Order, run: Run, receive: Receive) -> Response:
         stream = order.ask.stream
@@ -165,105 +192,9 @@ class Chat:
         """The client has its answer or is gone: make room, and write the turn down once the agent closed."""
         self.limits.end()
         self.journal.running.dec()
+        if order.ask.store:
+            self.answers.end(order.visit.key.name, self.form.name(run.turn.id), run.now())
         run.when_closed(
             lambda: self.journal.turn(run, order.stamps, order.line.name, order.visit.id),
             self.switchboard.stop_within,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One accepted request: who asks what of which line."""
-
-    visit: Visit
-    ask: ask.Ask
-    line: Line
-    stamps: Stamps
-    named: Identity
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What every answer to this request carries: its id, and how to name its call again."""
-        return {"x-request-id": self.visit.id, "x-voicegw-call": self.named.name, **self.named.echo}
-
-    @property
-    def dialect(self) -> Dialect:
-        name = self.visit.key.dialect
-        return self.line.dialect if name is None else DIALECTS[name]
-
-    @property
-    def call(self) -> str | None:
-        """The call that the request names; errands of chat clients are none of its turns."""
-        if not self.named.explicit or self.ask.chore:
-            return None
-        return self.named.call(self.visit.key.name, self.line.name)
-
-    @property
-    def language(self) -> str:
-        return self.ask.language or self.line.language
-
-    @property
-    def model(self) -> str:
-        return self.ask.model or self.line.name
-
-    def turn(self, id: str, said: frozenset[str]) -> Turn:
-        """What the agent is asked; `said` are words of ours that are none of its business."""
-        return Turn(
-            id=id,
-            messages=self.line.cleaned(self.ask.messages, self.language, said),
-            model=self.ask.model,
-            tenant=self.visit.key.name,
-            call=self.call,
-            language=self.language,
-            tools=self.ask.tools,
-            tool_choice=self.ask.tool_choice,
-            options=self.ask.options,
-            extra=self.ask.extra,
-        )
-
-    def chunks(self, id: str) -> chat.Chunks:
-        return chat.Chunks(f"chatcmpl-{id}", self.model, int(time.time()), usage=self.ask.wants_usage)
-
-    def listener(self, run: Run, note: bool, remember: Callable[[str], None]) -> Listener:
-        return Listener(
-            run.record,
-            self.chunks(run.turn.id),
-            self.line.acknowledgement(
-                run.turn, self.dialect, self.ask.messages, quiet=self.quiet or run.spoke or run.record.over
-            ),
-            self.stamps,
-            self.apology,
-            note=note,
-            remember=remember,
-        )
-
-    @property
-    def quiet(self) -> bool:
-        """Is nobody to be spoken to: a structured answer, or an errand?"""
-        return self.ask.structured or self.ask.chore
-
-    def apology(self, failure: VoicegwError) -> str:
-        return str(getattr(self.line.words(self.language), failure.spoken))
-
-    def whole(self, run: Run) -> Response:
-        """The answer to a request without `stream`. Our own words are no part of it."""
-        events = run.record.events
-        calls = [event for event in events if type(event) is ToolCall]
-        reason = next((event.reason for event in events if type(event) is Finish), "stop")
-        if calls and reason == "stop":
-            reason = "tool_calls"
-        usage = next((event for event in events if type(event) is Usage), None)
-        text = "".join(event for event in events if type(event) is str)
-        return self._json(run.turn.id, text, calls, reason, usage)
-
-    def sentence(self, text: str) -> Response:
-        """A spoken line of ours instead of an answer, in the form that was asked for."""
-        if not self.ask.stream:
-            return self._json(self.visit.id, text, [], "stop", None)
-        chunks = self.chunks(self.visit.id)
-        body = chunks.begin(text) + chunks.end("stop", None)
-        return Response(body, headers={**STREAM_HEADERS, **self.headers})
-
-    def _json(self, id: str, text: str, calls: list[ToolCall], reason: str, usage: Usage | None) -> Response:
-        body = chat.whole(f"chatcmpl-{id}", self.model, int(time.time()), text, calls, reason, usage)
-        return Response(body, headers=self.headers, media_type="application/json")

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with three additions: a limit on headers, a word at shutdown, and a `Wire`.
+"""uvicorn's HTTP protocol with a limit on headers, one on not reading, a word at shutdown, and a `Wire`.
 
 The wire lets a stream write its chunks straight to the transport, and hear at once that the client is
 gone or reads again, instead of through a task and two awaits per chunk. Head and end of every response
@@ -25,6 +25,8 @@ ROOM = 9
 """What one byte of a body may take on its way: a chunk of its own takes six."""
 REQUEST_SECONDS = 30.0
 """What a client gets to send one request, head and body."""
+SEND_SECONDS = 30.0
+"""How long a client may take nothing of what waits for it, unless the application's state says otherwise."""
 UPGRADE = re.compile(rb"\r\nupgrade:(?=[ \t]*h2c)", re.IGNORECASE)
 
 
@@ -90,10 +92,12 @@ class VoiceProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.reader: Reader | None = None
         self.header_bytes: int = self.app_state.get("header_bytes", HEADER_BYTES)
+        self.send_timeout: float = self.app_state.get("send_timeout", SEND_SECONDS)
         self.in_head = True
         self.loose = 0  # bytes of no complete head and no body: a head so far, chunk sizes, trailers
         self.running: RequestResponseCycle | None = None
         self.patience: asyncio.TimerHandle | None = None
+        self.stuck: asyncio.TimerHandle | None = None
 
     # From the client
 
@@ -145,6 +149,7 @@ class VoiceProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._wait(None)
+        self._flow()
         self.pipeline.clear()
         if self.running is not None and not self.running.response_complete:
             self.running.disconnected = True  # uvicorn tells the newest request only
@@ -154,8 +159,13 @@ class VoiceProtocol(HttpToolsProtocol):
 
     # To the client
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch()
+
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._flow()
         if self.reader is not None:
             self.reader.wake()
 
@@ -183,6 +193,24 @@ class VoiceProtocol(HttpToolsProtocol):
         if self.patience is not None:
             self.patience.cancel()
         self.patience = None if seconds is None else self.loop.call_later(seconds, self.transport.close)
+
+    def _watch(self) -> None:
+        """One timer per pause: a client that has taken nothing when it rings is hung up on."""
+        if self.send_timeout:
+            waiting = self.transport.get_write_buffer_size()
+            self.stuck = self.loop.call_later(self.send_timeout, self._look, waiting)
+
+    def _look(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._watch()  # slow, but it reads
+        else:
+            self.transport.abort()
+
+    def _flow(self) -> None:
+        """Nothing waits any more."""
+        if self.stuck is not None:
+            self.stuck.cancel()
+            self.stuck = None
 
     def _refuse_head(self) -> None:
         self._refuse(HeadersTooLarge(f"The request's headers are larger than {self.header_bytes} bytes."))

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 from sse_starlette import EventSourceResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from voicegw.listener import Listener
 from voicegw.run import Run
-from voicegw.surfaces.protocol import Wire
+from voicegw.surfaces.protocol import SEND_SECONDS, Wire
 
 STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -29,7 +29,11 @@ RAW_HEADERS = tuple((name.encode(), value.encode()) for name, value in STREAM_HE
 
 
 class Stream(EventSourceResponse):
-    """Streams `listener` while `run` goes on; `on_end` is called once when the client has all or is gone."""
+    """Streams `listener` while `run` goes on; `on_end` is called once when the client has all or is gone.
+
+    A client that takes nothing for `send_timeout` seconds (in the scope's state; 0 for as long as it likes)
+    counts as gone: on a wire, the connection sees to that, else it is a `send` that does not return.
+    """
 
     def __init__(
         self, run: Run, listener: Listener, on_end: Callable[[Stream], None], headers: dict[str, str]
@@ -55,6 +59,9 @@ class Stream(EventSourceResponse):
         run.followers.append(self)
         wire: Wire | None = scope.get("extensions", {}).get("voicegw.wire")
         ear: asyncio.Task[None] | None = None
+        within: float = scope.get("state", {}).get("send_timeout", SEND_SECONDS)
+        if wire is None and within:
+            send = bounded(send, within)
         try:
             with nullcontext() if wire is None else wire.held():
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -66,6 +73,8 @@ class Stream(EventSourceResponse):
                 ear = self.loop.create_task(self._listen(receive))
             run.start()
             await self._follow(send)
+        except TimeoutError:
+            self.gone = True
         finally:
             if ear is not None:
                 ear.cancel()
@@ -141,3 +150,13 @@ class Stream(EventSourceResponse):
         while (await receive())["type"] != "http.disconnect":
             pass
         self.hang_up()
+
+
+def bounded(send: Send, within: float) -> Send:
+    """The same `send`; it raises `TimeoutError` when it did not return within so many seconds."""
+
+    async def send_in_time(message: Message) -> None:
+        async with asyncio.timeout(within):
+            await send(message)
+
+    return send_in_time

@@ -1,0 +1,183 @@
+"""What a turn costs the gateway, by what the switchboard makes of it: CPU microseconds.
+
+    python -m loadtests.turns [--rounds 7] [--turns 1000]
+
+In this process and without sockets: the whole application is asked as a server would ask it, with a wire
+that forgets what is written. A new turn asks the agent, a joined one follows another's run, a replayed one
+gets what a run said before, a superseding one stops the run before it first. Every answer has WORDS
+deltas. Rounds are interleaved and medians shown, because only ratios within one run mean anything on a
+shared machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import count
+from typing import Any
+
+import uvloop
+
+from voicegw.app import create_app
+from voicegw.config import Config
+from voicegw.events import Event, Turn
+
+WORDS = 10
+JOINERS = 4
+"""How many join one run."""
+HANG = "hang"
+"""Said by a caller whose answer does not end by itself."""
+SETTINGS = {
+    "agents": {"desk": {"kind": "scripted", "ack": {"after": "off"}}},
+    "trace": {"log": False},
+    "calls": {"most": 100},
+}
+RETRY = (b"x-stainless-retry-count", b"1")
+NUMBERS = count()
+
+
+class Agent:
+    """Says its words one by one; whoever asks meanwhile joins."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
+        self.asked += 1
+        for _ in range(WORDS):
+            yield "word "
+            await asyncio.sleep(0)
+        if turn.said == HANG:
+            await asyncio.get_running_loop().create_future()
+
+    async def warm(self, call: str | None = None) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+class Client:
+    """One request, and the wire on which its answer comes."""
+
+    open = True
+    paused = False
+
+    def __init__(self) -> None:
+        self.read = False
+        self.last = b""
+        self.said = 0
+        self.gone: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    def write(self, data: bytes) -> None:
+        self.said += data.count(b'"content":"word ')
+
+    def join(self, reader: object) -> None: ...
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        yield
+
+    async def send(self, message: Any) -> None:
+        if body := message.get("body"):
+            self.write(body)
+            self.last = body
+
+    async def ask(self, app: Any, call: str, text: str, *headers: tuple[bytes, bytes]) -> int:
+        """Ask, and take the whole answer; how many words it had."""
+        messages = [{"role": "system", "content": "You are on the phone."}, {"role": "user", "content": text}]
+        body = json.dumps({"model": "desk", "stream": True, "messages": messages}).encode()
+
+        async def receive() -> dict[str, Any]:
+            if self.read:
+                return await self.gone
+            self.read = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await app(scope(self, call, headers), receive, self.send)
+        assert self.last.endswith(b"[DONE]\n\n"), self.last
+        return self.said
+
+
+def scope(wire: Client, call: str, headers: tuple[tuple[bytes, bytes], ...]) -> dict[str, Any]:
+    fields = ((b"host", b"127.0.0.1"), (b"x-voicegw-call", call.encode()), *headers)
+    path = "/v1/chat/completions"
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [*fields, (b"content-type", b"application/json")],
+        "client": ("127.0.0.1", 5000),
+        "extensions": {"voicegw.wire": wire},
+    }
+
+
+def new_call() -> str:
+    return f"call-{next(NUMBERS)}"
+
+
+class Watch:
+    """Adds up the CPU time of what is measured."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        before = time.process_time()
+        yield
+        self.seconds += time.process_time() - before
+
+
+# The kinds of turns. Each gives how often its agent should have been asked.
+
+
+async def new(app: Any, turns: int, watch: Watch) -> int:
+    with watch():
+        for _ in range(turns):
+            assert await Client().ask(app, new_call(), "Hello?") == WORDS
+    return turns
+
+
+async def joined(app: Any, turns: int, watch: Watch) -> int:
+    """Several at a time, less what the first of them costs alone."""
+    groups = max(1, turns // JOINERS)
+    alone = Watch()
+    await new(app, groups, alone)
+    with watch():
+        for _ in range(groups):
+            call = new_call()
+            heard = await asyncio.gather(*(Client().ask(app, call, "Hello?") for _ in range(1 + JOINERS)))
+            assert heard == [WORDS] * (1 + JOINERS)
+    watch.seconds = (watch.seconds - alone.seconds) * turns / (groups * JOINERS)
+    return 2 * groups
+
+
+async def replayed(app: Any, turns: int, watch: Watch) -> int:
+    call = new_call()
+    await Client().ask(app, call, "Hello?")
+    with watch():
+        for _ in range(turns):
+            assert await Client().ask(app, call, "Hello?", RETRY) == WORDS
+    return 1
+
+
+async def superseding(app: Any, turns: int, watch: Watch) -> int:
+    """Two ways to say the same, one after the other; what was said before ends each time."""
+    call = new_call()
+    older = asyncio.ensure_future(Client().ask(app, call, "Hello?"))
+    await older
+    with watch():
+        for number in range(turns):
+            newer = asyncio.ensure_future(Client().ask(app, call, HANG, (b"x-turn", b"%d" % number)))
+            await asyncio.sleep(0)
+            older = newer
+    return 1
+
+
+Kind = Callable[[Any, int, Watch], Awaitable[int]]
+KINDS: dict[str, Kind] = {"new": new, "joined": joined, "replayed": replayed, "superseding": superseding}

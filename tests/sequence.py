@@ -1,0 +1,134 @@
+"""A linter of our streams of the Responses API: the order of events, their numbers, what they add up to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+Event = dict[str, Any]
+LAST = {"response.completed": "completed", "response.incomplete": "incomplete"}
+USAGE = {
+    "input_tokens",
+    "input_tokens_details",
+    "output_tokens",
+    "output_tokens_details",
+    "total_tokens",
+}
+
+
+def lint(stream: bytes) -> list[Event]:
+    """Assert that `stream` is a well-formed stream of one response; returns its events."""
+    found = events(stream)
+    assert stream.endswith(b"\n\n")
+    assert [event["sequence_number"] for event in found] == list(range(len(found)))
+    first, second, *middle, last = found
+    assert [first["type"], second["type"]] == ["response.created", "response.in_progress"]
+    assert first["response"] == second["response"]
+    begun, ended = first["response"], last["response"]
+    assert (begun["status"], begun["output"], begun["usage"]) == ("in_progress", [], None)
+    assert ended["status"] == LAST[last["type"]]
+    same = begun.keys() - {"status", "output", "usage", "incomplete_details"}
+    assert {key: begun[key] for key in same} == {key: ended[key] for key in same}
+    assert begun.keys() == ended.keys()
+    assert begun["id"].startswith("resp_")
+    assert ended["output"] == list(_items(iter(middle)))
+    assert ended["output"], "some clients look for an item"
+    _lint_response(ended)
+    return found
+
+
+def _lint_response(response: Event) -> None:
+    assert (response["object"], response["error"]) == ("response", None)
+    assert (response["incomplete_details"] is None) == (response["status"] == "completed")
+    usage = response["usage"]
+    assert usage.keys() == USAGE
+    assert usage["input_tokens_details"].keys() == {"cached_tokens", "cache_write_tokens"}
+    assert usage["output_tokens_details"].keys() == {"reasoning_tokens"}
+    assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
+    ids = [item["id"] for item in response["output"]]
+    assert len(set(ids)) == len(ids)
+    said = [item["content"][0]["text"] for item in response["output"] if item["type"] == "message"]
+    assert "" not in said or len(response["output"]) == 1, "an empty message is there only if nothing else is"
+
+
+def events(stream: bytes) -> list[Event]:
+    """The events among some whole ones: two lines each, a name and JSON; comments are left out."""
+    assert b"\r" not in stream
+    found = []
+    for event in filter(None, stream.split(b"\n\n")):
+        if event.startswith(b": "):
+            continue
+        name, data = event.split(b"\n")
+        assert name.startswith(b"event: response.")
+        assert data.startswith(b"data: {")
+        found.append(json.loads(data[6:]))
+        assert found[-1]["type"] == name[7:].decode()
+    return found
+
+
+def _items(middle: Iterator[Event]) -> Iterator[Event]:
+    """The items, each made of its own events before the next begins."""
+    for index, added in enumerate(middle):
+        assert (added["type"], added["output_index"]) == ("response.output_item.added", index)
+        item = added["item"]
+        assert item["status"] == "in_progress"
+        done = _message(item, index, middle) if item["type"] == "message" else _call(item, index, middle)
+        assert (done["type"], done["output_index"]) == ("response.output_item.done", index)
+        assert {**done["item"], "status": "in_progress", **_empty(item)} == item
+        yield done["item"]
+
+
+def _empty(item: Event) -> Event:
+    return {"content": []} if item["type"] == "message" else {"arguments": ""}
+
+
+def _message(item: Event, index: int, middle: Iterator[Event]) -> Event:
+    place = {"item_id": item["id"], "output_index": index, "content_index": 0}
+    part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+    assert (item["role"], item["content"]) == ("assistant", [])
+    assert _plain(next(middle)) == {"type": "response.content_part.added", **place, "part": part}
+    text = ""
+    for event in middle:
+        if event["type"] != "response.output_text.delta":
+            break
+        assert _plain(event) == {
+            "type": "response.output_text.delta", **place, "delta": event["delta"], "logprobs": [],
+        }  # fmt: skip
+        assert event["delta"], "an empty delta says nothing"
+        text += event["delta"]
+    part["text"] = text
+    assert _plain(event) == {"type": "response.output_text.done", **place, "text": text, "logprobs": []}
+    assert _plain(next(middle)) == {"type": "response.content_part.done", **place, "part": part}
+    done = next(middle)
+    assert done["item"]["content"] == [part]
+    return done
+
+
+def _call(item: Event, index: int, middle: Iterator[Event]) -> Event:
+    assert item["type"] == "function_call"
+    assert item["call_id"]
+    assert item["name"]
+    place = {"item_id": item["id"], "output_index": index}
+    arguments = ""
+    for event in middle:
+        if event["type"] != "response.function_call_arguments.delta":
+            break
+        assert _plain(event).keys() == {"type", *place, "delta"}
+        arguments += event["delta"]
+    told = {"name": item["name"], "arguments": arguments}
+    assert _plain(event) == {"type": "response.function_call_arguments.done", **place, **told}
+    assert isinstance(json.loads(arguments), dict)
+    done = next(middle)
+    assert (done["item"]["arguments"], done["item"]["status"]) == (arguments, "completed")
+    return done
+
+
+def _plain(event: Event) -> Event:
+    return {key: value for key, value in event.items() if key != "sequence_number"}
+
+
+def spoken(stream: bytes) -> str:
+    """The words of a stream."""
+    deltas = [event for event in events(stream) if event["type"] == "response.output_text.delta"]
+    return "".join(event["delta"] for event in deltas)

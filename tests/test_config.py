@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voicegw.agent_tables import KINDS, Agent, OpenAI, Python, Scripted
 from voicegw.config import ConfigError, load, schema
 from voicegw.dialects import DIALECTS
 from voicegw.events import Message, Turn
+from voicegw.fields import Dialect
 from voicegw.guard import digest, new_key
-from voicegw.tables import KINDS, Agent, Config, Dialect, OpenAI, Python, Scripted
+from voicegw.tables import Config
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))

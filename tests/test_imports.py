@@ -18,7 +18,8 @@ RANKS = [
     {"events", "errors", "phrases", "dialects"},
     {"ack", "trace", "guard", "wire", "identity", "unsaid"},
     {"listener", "fields"},
-    {"run", "tables", "agents"},
+    {"run", "agent_tables", "agents"},
+    {"tables"},
     {"calls"},
     {"switchboard", "journal", "pulse", "config"},
     {"surfaces"},
@@ -57,7 +58,7 @@ LIBRARIES = {
     "uvicorn": {"cli", "surfaces"},
     "sse_starlette": {"surfaces"},
     "httptools": {"agents"},
-    "pydantic": {"fields", "tables", "config"},
+    "pydantic": {"fields", "agent_tables", "tables", "config"},
     "prometheus_client": {"journal", "cli"},
 }
 

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -60,15 +60,7 @@ def create_app(
     """
     server = settings.server
     made = make_agents(settings, agents or make_agent)
-    switchboard = Switchboard(
-        make_lines(settings, made, now),
-        strict=settings.turns.unknown_model == "reject",
-        stop_within=settings.turns.stop_within,
-        grace=settings.turns.grace,
-        reuse=settings.turns.reuse,
-        calls=Calls(idle=settings.calls.idle, most=settings.calls.most),
-        now=now,
-    )
+    switchboard = _switchboard(settings, made, now)
     journal = Journal(log_turns=settings.trace.log, log_errors=settings.trace.errors, shared=shared_metrics)
     limits = Limits(
         settings.limits.concurrent_turns, settings.limits.requests_per_minute, workers=server.workers
@@ -92,12 +84,29 @@ def create_app(
     app.add_exception_handler(Exception, _refuse)
     door = Door(Keys(settings.door_keys()), hosts=server.hosts, origins=server.origins)
     hot = dict.fromkeys(api.CHAT_PATHS, chat) | dict.fromkeys(api.RESPONSES_PATHS, responses)
-    entrance = Entrance(app, door, journal, server.trusted_proxies, hot)
-    if not server.origins:
-        return entrance
+    return _open_to(server.origins, Entrance(app, door, journal, server.trusted_proxies, hot))
+
+
+def _switchboard(settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> Switchboard:
+    turns, calls = settings.turns, settings.calls
+    return Switchboard(
+        make_lines(settings, agents, now),
+        strict=turns.unknown_model == "reject",
+        stop_within=turns.stop_within,
+        grace=turns.grace,
+        reuse=turns.reuse,
+        calls=Calls(idle=calls.idle, most=calls.most),
+        now=now,
+    )
+
+
+def _open_to(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
+    """Let the pages of these origins call, as browsers want it."""
+    if not origins:
+        return app
     return CORSMiddleware(
-        entrance,
-        allow_origins=server.origins,
+        app,
+        allow_origins=origins,
         allow_methods=["GET", "POST"],
         allow_headers=["*"],
         expose_headers=["x-request-id", "x-voicegw-call"],

@@ -20,9 +20,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from voicegw import guard
+from voicegw.agent_tables import KINDS, Ack, OpenAI, Table
 from voicegw.errors import ConfigError
 from voicegw.fields import HASH, HEADER, HOST, LANGUAGE, LINE, NAME, ORIGIN, PHRASE, TARGET, VARIABLE, VISIBLE
-from voicegw.tables import DEMO, KINDS, SECTIONS, Ack, Config, Key, OpenAI, Server, Table
+from voicegw.tables import DEMO, SECTIONS, Config, Key, Server
 
 __all__ = ["Config", "ConfigError", "load", "schema"]
 

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from voicegw import tables
+from voicegw import agent_tables
 from voicegw.ack import AckPolicy
 from voicegw.agents import python, scripted
 from voicegw.agents.chain import Chain, Step
@@ -21,7 +21,7 @@ from voicegw.switchboard import Line
 
 log = logging.getLogger("voicegw.run")
 
-AgentTable: TypeAlias = tables.Scripted | tables.OpenAI | tables.Python
+AgentTable: TypeAlias = agent_tables.Scripted | agent_tables.OpenAI | agent_tables.Python
 Maker: TypeAlias = Callable[[AgentTable, Config], Agent]
 
 
@@ -42,9 +42,9 @@ def make_agents(settings: Config, make: Maker) -> dict[str, Agent]:
 
 def make_agent(agent: AgentTable, settings: Config) -> Agent:
     """The agent that a table of the configuration describes."""
-    if isinstance(agent, tables.Scripted):
+    if isinstance(agent, agent_tables.Scripted):
         return scripted.scripted(agent.script, **agent.options)
-    if isinstance(agent, tables.Python):
+    if isinstance(agent, agent_tables.Python):
         return python.load(agent.target, agent.options)
     return OpenAI(
         agent.url,

@@ -30,8 +30,8 @@ from voicegw.events import Event, Turn
 WORDS = 10
 JOINERS = 4
 """How many join one run."""
-HANG = "hang"
-"""Said by a caller whose answer does not end by itself."""
+HANG = "Hang on"
+"""How callers begin to whom the agent talks on, or would."""
 SETTINGS = {
     "agents": {"desk": {"kind": "scripted", "ack": {"after": "off"}}},
     "trace": {"log": False},
@@ -52,7 +52,7 @@ class Agent:
         for _ in range(WORDS):
             yield "word "
             await asyncio.sleep(0)
-        if turn.said == HANG:
+        if turn.said.startswith(HANG):
             await asyncio.get_running_loop().create_future()
 
     async def warm(self, call: str | None = None) -> None: ...
@@ -69,10 +69,14 @@ class Client:
         self.read = False
         self.last = b""
         self.said = 0
-        self.gone: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.full: asyncio.Future[None] = loop.create_future()
+        self.gone: asyncio.Future[dict[str, Any]] = loop.create_future()
 
     def write(self, data: bytes) -> None:
         self.said += data.count(b'"content":"word ')
+        if self.said == WORDS and not self.full.done():
+            self.full.set_result(None)
 
     def join(self, reader: object) -> None: ...
 
@@ -102,6 +106,7 @@ class Client:
 
 
 def scope(wire: Client, call: str, headers: tuple[tuple[bytes, bytes], ...]) -> dict[str, Any]:
+    """A request as a server tells of it."""
     fields = ((b"host", b"127.0.0.1"), (b"x-voicegw-call", call.encode()), *headers)
     path = "/v1/chat/completions"
     return {
@@ -167,17 +172,76 @@ async def replayed(app: Any, turns: int, watch: Watch) -> int:
 
 
 async def superseding(app: Any, turns: int, watch: Watch) -> int:
-    """Two ways to say the same, one after the other; what was said before ends each time."""
+    """Each is at its last word when the next one comes."""
     call = new_call()
-    older = asyncio.ensure_future(Client().ask(app, call, "Hello?"))
-    await older
+    client = Client()
+    older = asyncio.create_task(client.ask(app, call, HANG))
+    await client.full
     with watch():
         for number in range(turns):
-            newer = asyncio.ensure_future(Client().ask(app, call, HANG, (b"x-turn", b"%d" % number)))
-            await asyncio.sleep(0)
+            client = Client()
+            newer = asyncio.create_task(client.ask(app, call, f"{HANG} {number}"))
+            await client.full
+            assert await older == WORDS
             older = newer
-    return 1
+    await Client().ask(app, call, "Hello?")
+    await older
+    return turns + 2
 
 
 Kind = Callable[[Any, int, Watch], Awaitable[int]]
 KINDS: dict[str, Kind] = {"new": new, "joined": joined, "replayed": replayed, "superseding": superseding}
+
+
+# The measurement
+
+
+@asynccontextmanager
+async def serving(agent: Agent) -> AsyncIterator[Any]:
+    """The application around one agent, started and stopped as a server would do it."""
+    app = create_app(Config.model_validate(SETTINGS), agents=lambda table, settings: agent)
+    told: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+    life: asyncio.Future[None] = asyncio.ensure_future(
+        app({"type": "lifespan", "state": {}}, told.get, heard.put)
+    )
+    for step in ("startup", "shutdown"):
+        await told.put({"type": f"lifespan.{step}"})
+        assert (await heard.get())["type"] == f"lifespan.{step}.complete"
+        if step == "startup":
+            yield app
+    await life
+
+
+async def measure(rounds: int, turns: int) -> dict[str, list[float]]:
+    """Per kind and round, CPU microseconds per turn."""
+    agent = Agent()
+    costs: dict[str, list[float]] = {}
+    async with serving(agent) as app:
+        for number in range(rounds + 1):
+            for name, kind in KINDS.items():
+                watch, before = Watch(), agent.asked
+                runs = await kind(app, turns, watch)
+                assert agent.asked == before + runs, f"{name}: {agent.asked - before} runs instead of {runs}"
+                if number:  # the first round warms up
+                    costs.setdefault(name, []).append(watch.seconds / turns * 1e6)
+    return costs
+
+
+def show(costs: dict[str, list[float]]) -> None:
+    print(f"{'turn':12} {'us':>6} {'x new':>6}")
+    for name, rounds in costs.items():
+        ratio = statistics.median(cost / base for cost, base in zip(rounds, costs["new"], strict=True))
+        print(f"{name:12} {statistics.median(rounds):6.0f} {ratio:6.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--turns", type=int, default=1000, help="turns of each kind and round")
+    options = parser.parse_args()
+    show(uvloop.run(measure(options.rounds, options.turns)))
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from loadtests import report, voice
+from loadtests import report, turns, voice
 from loadtests.bench import compare
 from loadtests.targets import free_port, listening
 from loadtests.upstream import BEGIN, HEAD, PLANS, Plan, Stats, Upstream, chunk, first_token, later, waited
@@ -163,6 +163,15 @@ async def test_a_client_that_leaves_ends_its_stream() -> None:
         writer.close()
         await gone.wait()
     assert stats == Stats(begun=1, left=1)
+
+
+@pytest.mark.wire
+async def test_every_kind_of_turn_has_its_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each kind counts for itself how often the agent was asked and what was heard."""
+    costs = await turns.measure(rounds=2, turns=8)
+    assert {name: len(rounds) for name, rounds in costs.items()} == dict.fromkeys(turns.KINDS, 2)
+    turns.show({"new": [100.0, 300.0, 110.0], "joined": [50.0, 60.0, 55.0]})
+    assert capsys.readouterr().out.split()[-3:] == ["joined", "55", "0.50"]
 
 
 @pytest.mark.wire

@@ -120,6 +120,23 @@ async def test_a_late_retry_of_an_old_turn_ends_without_any_work() -> None:
     assert (await newest).text == "Let me see. Hi."
 
 
+async def test_long_after_going_back_to_an_earlier_turn_is_a_turn() -> None:
+    agent = script("Hi.")
+    app = gateway(agent)
+    await ask(app, {"messages": TWO}, headers=CALL)
+    again = await later(20.0, app, {"messages": ONE}, headers=CALL)
+    assert (again.text, len(agent.started)) == ("One moment. Hi.", 2)
+
+
+async def test_a_whole_answer_that_nobody_heard_is_found_again_within_the_grace() -> None:
+    agent = script(1.0, "Hi.")
+    app = gateway(agent, turns={"grace": 5.0})
+    await ask(app, {"stream": False}, headers=CALL, hang_up=0.5)
+    again = await later(1.0, app, {"stream": False}, headers=CALL)
+    assert again.json["choices"][0]["message"]["content"] == "Hi."
+    assert len(agent.started) == 1
+
+
 async def test_a_storm_of_turns_on_one_call_ends_with_one_live_run() -> None:
     agent = script(0.2, "Hi.", 60.0, closing=0.01)
     app = gateway(agent)

@@ -137,7 +137,7 @@ class Switchboard:
         for like in [newest, *call.asides] if aside else [newest]:
             if like is not None and same(like.turn, turn) and self._reusable(like, retried):
                 return like
-        if newest is not None and not aside and older(turn, newest.turn):
+        if newest is not None and not aside and older(turn, newest.turn) and self._fresh(newest):
             return self._ended(line, turn)
         run = self._new(line, turn)
         if aside:
@@ -172,8 +172,11 @@ class Switchboard:
         failure = run.record.failure
         if run.cancelled is not None or (failure is not None and failure.retry):
             return False
-        fresh = run.stopped is None or self.now() - run.stopped <= self.reuse
-        return fresh and (retried or not run.delivered)
+        return self._fresh(run) and (retried or not run.delivered)
+
+    def _fresh(self, run: Run) -> bool:
+        """Does it still run, or did it until a moment ago? Later, what looks like its retry is a new wish."""
+        return run.stopped is None or self.now() - run.stopped <= self.reuse
 
     def _ended(self, line: Line, turn: Turn) -> Run:
         """A run without any work, for a turn that is long past: its stream ends at once and well-formed."""

@@ -169,7 +169,7 @@ class Endpoint:
             self._ended(order, run)
             raise
         order.stamps.answer = run.first
-        if run.cancelled is None:
+        if run.record.over and run.cancelled is None:  # else the client hung up before
             order.stamps.close(run.now())
             run.delivered = True
         self._ended(order, run)

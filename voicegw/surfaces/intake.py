@@ -68,6 +68,7 @@ async def until(run: Run, enough: Callable[[], bool], switchboard: Switchboard, 
     run.followers.append(watch)
     ear = run.loop.create_task(watch.listen(receive))
     run.start()
+    watch.wake()  # a run that is replayed tells nothing new
     try:
         await watch.future
     finally:

@@ -104,6 +104,9 @@ class OpenAI(Agent):
     headers: dict[Header, Annotated[str, Field(pattern=LINE)]] = Field(
         default={}, description="Further headers of each request.", repr=False
     )
+    usage_totals: bool = Field(
+        default=False, description="It counts the tokens of the whole conversation, not those of the turn."
+    )
     ca_file: File | None = optional("Certificates to trust instead of the system's, a PEM file.")
 
 

@@ -53,6 +53,7 @@ def make_agent(agent: AgentTable, settings: Config) -> Agent:
         fields=None if agent.fields is None else frozenset(agent.fields),
         stream=agent.stream,
         headers=agent.headers,
+        totals=agent.usage_totals,
         ssl=ssl.create_default_context(cafile=agent.ca_file) if agent.ca_file else None,
     )
 

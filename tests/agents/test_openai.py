@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -255,3 +256,28 @@ async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
     with pytest.raises(AgentUnavailable):
         await agent.warm("call")
     await agent.aclose()
+
+
+def used(prompt: int, completion: int) -> bytes:
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    body = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}], "usage": usage}
+    return answer(orjson.dumps(body), "content-type: application/json")
+
+
+async def test_a_server_that_counts_the_conversation_is_asked_for_the_difference() -> None:
+    replies = tuple((used(*tokens),) for tokens in ((10, 5), (25, 9), (7, 2)))
+    async with Upstream(*replies) as upstream:
+        agent = OpenAI(upstream.url, totals=True)
+        turns = [replace(TURN, call="c1"), replace(TURN, call="c1"), TURN]
+        told = [[e for e in await events(agent, turn) if isinstance(e, Usage)] for turn in turns]
+        await agent.aclose()
+    assert told == [[Usage(10, 5)], [Usage(15, 4)], [Usage(7, 2)]]
+
+
+async def test_totals_are_remembered_for_so_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voicegw.agents.openai.MOST_CALLS", 1)
+    async with Upstream(*((used(10, 5),) for _ in range(3))) as upstream:
+        agent = OpenAI(upstream.url, totals=True)
+        told = [(await events(agent, replace(TURN, call=call)))[-2:] for call in ("a", "b", "a")]
+        await agent.aclose()
+    assert all(Usage(10, 5) in events for events in told)

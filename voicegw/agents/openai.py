@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import astuple
 from ssl import SSLContext
 from urllib.parse import urlsplit
 
@@ -10,12 +11,15 @@ import orjson
 
 from voicegw.agents.http import Client, Response
 from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout, AgentUnavailable
-from voicegw.events import Event, Turn
+from voicegw.events import Event, Turn, Usage
 from voicegw.wire.sse import LIMIT, Splitter
 from voicegw.wire.upstream import Decoder, failure, request, whole
 
 COMPLAINT = 16 * 1024
 """Bytes of an error body that are looked at for the server's own words."""
+
+MOST_CALLS = 10_000
+"""Calls whose totals are remembered."""
 
 SECRET = 6
 """Characters from which on a header's value counts as a secret in error messages."""
@@ -27,6 +31,7 @@ class OpenAI:
     `url` is the base address (`http://host/v1`) or the full one. `model` replaces the model that the turn
     names, `fields` lists what the server accepts beyond model, messages and stream (None: everything),
     `stream=False` asks for whole answers. `headers` go with every request. `connect` is in seconds.
+    `totals`: the server counts the tokens of the whole conversation; what a turn used is the difference.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class OpenAI:
         headers: Mapping[str, str] | None = None,
         ssl: SSLContext | None = None,
         connect: float = 5.0,
+        totals: bool = False,
     ) -> None:
         parts = urlsplit(url)
         path = parts.path.rstrip("/")
@@ -49,6 +55,7 @@ class OpenAI:
         self._model = model
         self._fields = fields
         self._stream = stream
+        self._totals: dict[str, Usage] | None = {} if totals else None
         self._secrets = [
             value for value in (key, *(headers or {}).values()) if value and len(value) >= SECRET
         ]
@@ -69,12 +76,12 @@ class OpenAI:
                 await self._check(response)
                 if not self._streamed(response):
                     for event in whole(await response.read(LIMIT), turn.id):
-                        yield event
+                        yield self._own(event, turn)
                     return
                 async for data in response:
                     for sse in splitter.feed(data):
                         for event in decoder.feed(sse):
-                            yield event
+                            yield event if type(event) is str else self._own(event, turn)
                     if decoder.done:
                         response.over()
                         break
@@ -85,7 +92,17 @@ class OpenAI:
                 self._hush(error)
                 raise
         for event in decoder.end():
-            yield event
+            yield self._own(event, turn)
+
+    def _own(self, event: Event, turn: Turn) -> Event:
+        """The event; of a usage that is a total, what this turn of the call added to it."""
+        if type(event) is not Usage or self._totals is None or turn.call is None:
+            return event
+        before = self._totals.pop(turn.call, Usage())
+        self._totals[turn.call] = event
+        if len(self._totals) > MOST_CALLS:
+            del self._totals[next(iter(self._totals))]
+        return Usage(*(max(0, now - then) for now, then in zip(astuple(event), astuple(before), strict=True)))
 
     async def warm(self, call: str | None = None) -> None:
         """Have a connection ready. Raises `AgentUnavailable` when the server cannot be reached."""

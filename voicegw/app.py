@@ -96,6 +96,7 @@ def _switchboard(settings: Config, agents: Mapping[str, Agent], now: Callable[[]
         grace=turns.grace,
         reuse=turns.reuse,
         calls=Calls(idle=calls.idle, most=calls.most),
+        most=max(2, 2 * settings.limits.concurrent_turns // settings.server.workers),
         now=now,
     )
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from voicegw.ack import Ack, AckPolicy, choose, wait
 from voicegw.calls.memory import Calls
 from voicegw.dialects import Dialect
-from voicegw.errors import Closing, Draining, UnknownModel
+from voicegw.errors import Busy, Closing, Draining, UnknownModel
 from voicegw.events import Agent, Message, Turn
 from voicegw.guard import Key
 from voicegw.phrases import Phrases, phrases
@@ -73,7 +73,10 @@ def older(one: Turn, other: Turn) -> bool:
 
 
 class Switchboard:
-    """All lines and all live runs. `now` is the clock of every stamp, in seconds."""
+    """All lines and all live runs. `now` is the clock of every stamp, in seconds.
+
+    `most` bounds the runs that are owned, with those whose agents were told to stop and have not yet.
+    """
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class Switchboard:
         grace: float = 0.0,
         reuse: float = 10.0,
         calls: Calls | None = None,
+        most: int = 2000,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lines = lines
@@ -92,6 +96,7 @@ class Switchboard:
         self.grace = grace
         self.reuse = reuse
         self.calls = Calls() if calls is None else calls  # an empty one is false
+        self.most = most
         self.now = now
         self.runs: set[Run] = set()
         self.draining = False
@@ -106,7 +111,7 @@ class Switchboard:
 
     def visible(self, key: Key) -> list[str]:
         """The names of the lines that a key may use, the default one first."""
-        return [name for name in self.lines if key.models is None or name in key.models]
+        return [name for name in self.lines if key.opens(name)]
 
     def line(self, model: str, key: Key) -> Line:
         """The line for a requested model. Unknown names reach the key's default line, unless strict."""
@@ -148,6 +153,8 @@ class Switchboard:
         return run
 
     def _new(self, line: Line, turn: Turn) -> Run:
+        if len(self.runs) >= self.most:
+            raise Busy("Too many agents have not stopped yet: try again in a second.", after=1.0)
         run = Run(line.agent, turn, self._closed, now=self.now, patience=line.patience)
         self.runs.add(run)
         return run

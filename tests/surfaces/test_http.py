@@ -476,3 +476,13 @@ async def test_a_tool_that_was_not_offered_is_never_called_and_counts_as_work() 
     assert (names, answer.text) == (["weather"], "Done.")
     silent = await ask(gateway(script(ToolCall("a", "bash"))), {"tools": WEATHER})
     assert silent.text == SORRY, "noise of tools is no answer"
+
+
+async def test_agents_that_do_not_stop_when_told_are_bounded_too() -> None:
+    agent = script(60.0, closing=30.0)
+    app = gateway(agent, limits={"concurrent_turns": 2})
+    statuses = [(await ask(app, hang_up=0.1)).status for _ in range(6)]
+    assert (statuses, len(agent.started)) == ([200] * 4 + [429] * 2, 4)
+    await asyncio.sleep(40)
+    assert (await ask(app, hang_up=0.1)).status == 200
+    await asyncio.sleep(40)

@@ -166,7 +166,9 @@ def test_check_finds_agents_beside_the_file(tmp_path: Path) -> None:
 def test_the_schema_is_json_and_describes_the_sections(capsys: pytest.CaptureFixture[str]) -> None:
     assert status("schema") == OK
     told = json.loads(capsys.readouterr().out)
-    assert {"server", "limits", "keys", "turns", "calls", "agents", "trace"} == told["properties"].keys()
+    assert {"server", "limits", "keys", "turns", "calls", "agents", "speech", "trace"} == told[
+        "properties"
+    ].keys()
     assert told["properties"]["agents"]["description"]
     assert told["$defs"]["Server"]["properties"]["port"]["description"].startswith("Port to listen on")
 

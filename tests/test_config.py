@@ -104,6 +104,12 @@ def test_a_whole_file_is_read_as_it_is_written(file: Path) -> None:
         fields = ["temperature"]
         headers = {{ X-A = "b" }}
         ack.phrases.de = ["Moment"]
+        [speech]
+        hold = 100
+        hold_for = 1
+        code = {{ de = " Code. ", fr = " " }}
+        keep_tags = ["Break"]
+        words = {{ SQL = "sequel", ada = "" }}
         """,
         ENVIRON,
     )
@@ -121,6 +127,9 @@ def test_a_whole_file_is_read_as_it_is_written(file: Path) -> None:
     [key] = config.door_keys()
     assert (key.name, key.digest, key.models) == ("one", bytes.fromhex("ab" * 32), frozenset({"m"}))
     assert (key.dialect, key.requests_per_minute) == ("vapi", 7)
+    speech = config.speech
+    assert (speech.hold, speech.hold_for, speech.keep_tags) == (100, 1.0, ("break",))
+    assert (speech.code, speech.words) == ({"de": "Code.", "fr": ""}, {"SQL": "sequel", "ada": ""})
 
 
 def test_a_key_in_the_environment_becomes_its_digest(file: Path) -> None:
@@ -293,6 +302,38 @@ def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
             '[agents.b]\nkind = "scripted"\nack.phrases.en = ["a", " "]',
             "agents.b.ack.phrases.en[1]: must not be blank",
         ),
+        ('[agents.b]\nkind = "scripted"\nspeech = false', 'agents.b.speech: must be "on" or "off"'),
+        ("speech = 1", "speech: must be a table"),
+        ("[speech]\nhold = 7", "speech.hold: must be greater than or equal to 8"),
+        ("[speech]\nhold = 1001", "speech.hold: must be less than or equal to 1000"),
+        ("[speech]\nhold = 8.5", "speech.hold: must be a valid integer"),
+        ("[speech]\nhold_for = 0", "speech.hold_for: must be greater than 0"),
+        ("[speech]\nhold_for = inf", "speech.hold_for: must be a finite number"),
+        ('[speech]\ntables = "rows"', 'speech.tables: must be "headers" or "cells"'),
+        ('[speech]\nurls = "keep"', 'speech.urls: must be "domain" or "drop"'),
+        ("[speech]\nurl = 1", 'speech.url: unknown key; did you mean "urls"?'),
+        ('[speech]\ncode = "Code."', "speech.code: must be a table"),
+        (
+            '[speech.code]\nEnglish = "x"',
+            'speech.code.English: must be a language tag such as "en" or "pt-BR"',
+        ),
+        ("[speech.code]\nen = false", "speech.code.en: must be a valid string"),
+        ('[speech]\nkeep_tags = "break"', "speech.keep_tags: must be a list"),
+        (
+            '[speech]\nkeep_tags = ["<break>"]',
+            'speech.keep_tags[0]: must be the name of a tag such as "break", without brackets',
+        ),
+        (
+            '[speech]\nsilent_tags = ["plan", ""]',
+            'speech.silent_tags[1]: must be the name of a tag such as "break", without brackets',
+        ),
+        (
+            '[speech]\nkeep_tags = ["a", "Plan"]\nsilent_tags = ["plan"]',
+            'speech: keep_tags and silent_tags both name "plan"',
+        ),
+        ('[speech.words]\n" " = "x"', 'speech.words." ": must not be blank'),
+        (f'[speech.words]\n{"a" * 61} = "x"', f"speech.words.{'a' * 61}: must be 60 characters or fewer"),
+        ("[speech.words]\na = 1", "speech.words.a: must be a valid string"),
     ],
 )
 def test_a_wrong_value_is_told_what_it_must_be_and_never_repeated(
@@ -303,13 +344,27 @@ def test_a_wrong_value_is_told_what_it_must_be_and_never_repeated(
 
 
 @given(
-    st.sampled_from(["server", "limits", "keys", "agents", "turns", "trace", "other"]),
+    st.sampled_from(["server", "limits", "keys", "agents", "turns", "speech", "trace", "other"]),
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
         lambda inner: (
             st.lists(inner, max_size=2)
             | st.dictionaries(
-                st.sampled_from(["kind", "ack", "after", "phrases", "hash", "url", "models", "port"])
+                st.sampled_from(
+                    [
+                        "kind",
+                        "ack",
+                        "after",
+                        "phrases",
+                        "hash",
+                        "url",
+                        "models",
+                        "port",
+                        "code",
+                        "words",
+                        "hold",
+                    ]
+                )
                 | st.text(),
                 inner | st.sampled_from(["scripted", "openai", "python", "off"]),
                 max_size=4,
@@ -481,7 +536,10 @@ def expected() -> dict[str, dict[str, tuple[str, str]]]:
     early, late = tables["EarlyAck"], tables["Ack"]
     after = f"{early['after'][0]} for scripted, {late['after'][0]} for openai and python"
     return {
-        **{f"[{name}]": tables[name.title()] for name in ("server", "limits", "turns", "calls", "trace")},
+        **{
+            f"[{name}]": tables[name.title()]
+            for name in ("server", "limits", "turns", "calls", "speech", "trace")
+        },
         "[keys.NAME]": tables["Key"],
         "[agents.NAME]": {name: kinds["openai"][name] for name in shared},
         **{
@@ -525,7 +583,7 @@ def test_the_schema_describes_every_key_in_terms_that_toml_knows() -> None:
 
 
 def test_every_default_in_the_schema_is_the_one_that_is_used(file: Path) -> None:
-    for name in ("server", "limits", "turns", "calls", "trace"):
+    for name in ("server", "limits", "turns", "calls", "speech", "trace"):
         defaults = {
             key: found["default"]
             for key, found in schema()["$defs"][name.title()]["properties"].items()

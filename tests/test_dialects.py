@@ -31,3 +31,4 @@ def test_a_phrase_ends_with_its_own_language_s_full_stop() -> None:
 
 def test_chat_clients_read_and_hear_no_words() -> None:
     assert [dialect.name for dialect in DIALECTS.values() if not dialect.words] == ["chat"]
+    assert [dialect.name for dialect in DIALECTS.values() if not dialect.speech] == ["chat"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from loadtests import report, turns, voice
+from loadtests import report, speech, turns, voice
 from loadtests.bench import compare
 from loadtests.targets import free_port, listening
 from loadtests.upstream import BEGIN, HEAD, PLANS, Plan, Stats, Upstream, chunk, first_token, later, waited
@@ -192,6 +192,31 @@ def test_the_benchmark_measures_every_target_and_its_sums_agree(tmp_path: Path) 
         assert measured["why"] == {}
         assert measured["streams"] == summed["streams"] >= measured["callers"]
         assert measured["tokens"] == summed["tokens"] == measured["streams"] * tokens[measured["scenario"]]
+
+
+@pytest.mark.wire
+def test_the_speech_benchmark_measures_every_text_by_every_way(tmp_path: Path) -> None:
+    result = tmp_path / "speech.json"
+    options = f"--rounds 2 --chars 2000 --small 64 --large 256 --json {result}"
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtests.speech", *options.split()],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    bench = json.loads(result.read_bytes())
+    assert len(bench["rows"]) == 2 * len(bench["summary"])
+    assert {(r["text"], r["way"]) for r in bench["summary"] if "text" in r} == {
+        (text, way) for text in speech.TEXTS for way in speech.WAYS
+    }
+    assert [r["unit"] for r in bench["summary"] if "unit" in r] == speech.ENDLESS
+    assert len(done.stdout.splitlines()) == len(bench["summary"]) + 3
+
+
+def test_the_ways_to_speak_are_given_the_same_text() -> None:
+    deltas = speech.cut(speech.ENGLISH)
+    heard = {name: way(deltas) for name, way in speech.WAYS.items()}
+    assert heard["untouched"] == heard["voicegw"] == speech.ENGLISH
+    assert speech.ENGLISH[:60] in heard["markdown-it"]
 
 
 def sorted_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -24,11 +24,19 @@ def test_configured_acknowledgements_replace_ours_for_their_language_only() -> N
     assert phrases("xx", own).ack == ("Hold on",)
 
 
+def test_configured_notes_for_code_replace_ours_for_their_language_only_even_by_silence() -> None:
+    own = {"en": "", "de-AT": "Hier steht Code."}
+    assert [phrases(tag, code=own).code for tag in ("en", "en-GB", "xx")] == ["", "", ""]
+    assert phrases("de_AT", code=own).code == "Hier steht Code."
+    assert phrases("de", code=own) == TABLE["de"]
+    assert phrases("en", code=own).ack == TABLE["en"].ack
+
+
 @pytest.mark.parametrize(("language", "words"), TABLE.items())
 def test_every_language_has_speakable_words(language: str, words: Phrases) -> None:
     assert len(words.ack) >= 3
     assert len(set(words.ack)) == len(words.ack)
-    sentences = (words.failed, words.busy, words.closing)
+    sentences = (words.failed, words.busy, words.closing, words.code)
     for sentence in sentences:
         assert sentence[-1] in ".?。？।!！", sentence
     for text in (*words.ack, *words.progress, *sentences):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
 
 from tests.script import Script, script
 from voicegw.errors import AgentError, AgentGarbled, AgentTimeout
 from voicegw.events import Doing, Event, Finish, Message, Tool, ToolCall, Turn, Usage
+from voicegw.patience import Patience
 from voicegw.run import MOST_TEXT, Run
+from voicegw.speech.speakable import Speakable
 
 TURN = Turn("t1", (Message("user", "Hello?"),), tools=(Tool("f"),))
 
@@ -27,7 +32,7 @@ class Ears:
         self.heard.append((self.run.now(), len(self.run.record.events), self.run.record.over))
 
 
-def start(agent: Script, **options: int) -> tuple[Run, list[Run]]:
+def start(agent: Script, **options: Any) -> tuple[Run, list[Run]]:
     closed: list[Run] = []
     run = Run(agent, TURN, closed.append, now=asyncio.get_running_loop().time, **options)
     run.start()
@@ -222,3 +227,111 @@ async def test_a_run_that_never_gets_to_its_agent_still_supersedes(started: bool
     run.cancel()
     await asyncio.sleep(0.1)
     assert (older.closed, newer.started, run.before, run.closed) == ([1.0], [], (), True)
+
+
+CALL = ToolCall("c", "f")
+
+
+@pytest.mark.parametrize(
+    ("steps", "recorded"),
+    [
+        (("Hi ", "there."), ["Hi", " there."]),
+        (("Hi ", Doing("bash"), "**you** "), ["Hi", " ", Doing("bash"), "you"]),
+        (("Hi ", CALL), ["Hi", " ", CALL]),
+        (("Hi ", ToolCall("c", "unknown")), ["Hi", " ", Doing("unknown")]),
+        (("Hi ", Usage(1, 2), Finish()), ["Hi", " ", Usage(1, 2), Finish()]),
+        (("# Hi", Finish(), Usage(1, 2)), ["Hi", ".", Finish(), Usage(1, 2)]),
+        (("# Hi",), ["Hi", "."]),
+        (("Hi [", 0.1, AgentError("cut")), ["Hi", " ["]),
+        (("Hi [", 1.0, AgentError("cut")), ["Hi", " ["]),
+        (("", "Hi", "", " "), ["Hi"]),
+    ],
+)
+async def test_text_is_recorded_as_it_is_spoken_and_in_its_place(
+    steps: tuple[Any, ...], recorded: list[Event]
+) -> None:
+    run, _ = start(script(*steps), speech=Speakable())
+    await asyncio.sleep(3)
+    assert run.record.events == recorded
+
+
+async def test_without_speech_text_is_recorded_untouched() -> None:
+    deltas = ["", " ", "**Hi** ", "<think>", "\n"]
+    run, _ = start(script(*deltas))
+    await asyncio.sleep(1)
+    assert run.record.events == deltas
+
+
+async def test_when_the_agent_pauses_what_was_held_is_told_once() -> None:
+    run, _ = start(script(0.1, "Hi ", 0.2, "you ", 2.0, "all."), speech=Speakable(), hold_for=0.5)
+    ears = Ears(run)
+    await asyncio.sleep(3)
+    assert run.record.events == ["Hi", " you", " ", "all."]
+    assert ears.heard == [(0.0, 0, False), (0.1, 1, False), (0.3, 2, False), (0.8, 3, False), (2.3, 4, True)]
+
+
+async def test_a_first_word_that_was_held_counts_from_when_it_was_said() -> None:
+    run, _ = start(script(0.1, "[", 1.0), speech=Speakable(), hold_for=0.5)
+    await asyncio.sleep(3)
+    assert (run.record.events, run.spoke, run.first) == (["["], True, 0.6)
+
+
+@pytest.mark.parametrize(
+    "steps", [("<think>Hm.",), (" ", "\n"), ("<think>", Usage(1, 2), "</think>", Finish())]
+)
+async def test_an_agent_that_only_reasons_has_said_nothing(steps: tuple[Event, ...]) -> None:
+    run, _ = start(script(*steps), speech=Speakable())
+    await asyncio.sleep(1)
+    assert isinstance(run.record.failure, AgentGarbled)
+    assert (run.spoke, run.useful, run.first) == (False, False, None)
+
+
+async def test_a_run_that_is_cancelled_says_nothing_more() -> None:
+    agent = script("Hi [", 60.0, closing=1.0)
+    run, _ = start(agent, speech=Speakable())
+    await asyncio.sleep(0.1)
+    run.cancel()
+    await asyncio.sleep(3)
+    assert run.record.events == ["Hi"]
+    assert agent.closed == [1.1]
+
+
+async def test_a_failure_of_ours_says_nothing_more_but_lost_patience_does() -> None:
+    ours, _ = start(script("Hi [", 60.0), speech=Speakable())
+    late, _ = start(script("Hi [", 60.0), speech=Speakable(), patience=Patience(idle=0.1))
+    await asyncio.sleep(0.1)
+    ours.fail(AgentTimeout("late"))
+    await asyncio.sleep(3)
+    assert (ours.record.events, late.record.events) == (["Hi"], ["Hi", " ["])
+
+
+@pytest.mark.parametrize("text", ["", "<think>", "\u200b"])
+async def test_what_is_never_spoken_counts_for_the_bound_in_events(text: str) -> None:
+    agent = script("Hi ", *[text] * 99)
+    run, _ = start(agent, speech=Speakable(), most_events=9)
+    await asyncio.sleep(1)
+    assert run.record.events == ["Hi", Finish("length")]
+
+
+async def test_what_is_never_spoken_counts_for_the_bound_in_characters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("voicegw.run.MOST_TEXT", 20)
+    run, _ = start(script("# Hi\n", "<think>", "a" * 8, "</think>", "Ho"), speech=Speakable())
+    await asyncio.sleep(1)
+    assert run.record.events == ["Hi", ".", Finish("length")]
+
+
+@pytest.mark.parametrize("held", ["Hi ", "Hi"])
+async def test_a_run_that_is_over_does_not_wait_for_the_collector(held: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        run, closed = start(script(held, 1.0), speech=Speakable())
+        await asyncio.sleep(3)
+        gone = weakref.ref(run)
+        closed.clear()
+        del run
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from voicegw.fields import (
-    LANGUAGE,
     LINE,
     TARGET,
     Dialect,
     File,
     Header,
+    Language,
     Names,
     Phrases,
     Url,
@@ -42,11 +42,11 @@ class Ack(Table):
     every: Wait = Field(
         default=10.0, description='Seconds of silent work after which a line of progress is said, or `"off"`.'
     )
-    phrases: dict[Annotated[str, Field(pattern=LANGUAGE)], Phrases] = Field(
+    phrases: dict[Language, Phrases] = Field(
         default={},
         description='Own words by language, such as `phrases.en = ["One moment"]`, instead of ours.',
     )
-    progress: dict[Annotated[str, Field(pattern=LANGUAGE)], Phrases] = Field(
+    progress: dict[Language, Phrases] = Field(
         default={}, description="Own lines of progress by language, instead of ours."
     )
 
@@ -60,11 +60,12 @@ class EarlyAck(Ack):
 class Agent(Table):
     """What every agent has."""
 
-    language: Annotated[str, Field(pattern=LANGUAGE)] = Field(
-        default="en", description="Language of what the gateway itself says."
-    )
+    language: Language = Field(default="en", description="Language of what the gateway itself says.")
     dialect: Dialect = Field(
         default="voice", description="How clients are spoken to, unless their key says otherwise."
+    )
+    speech: Literal["on", "off"] = Field(
+        default="on", description='`"off"` passes its text on as it is, Markdown and all.'
     )
     first_token: Wait = Field(
         default=30.0,

@@ -11,11 +11,15 @@ SPENT = " \t\r\n.…,;:、，。।"
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """`words`: do we acknowledge in words; `trail`: how such words end, None for the language's full stop."""
+    """`words`: do we acknowledge in words; `trail`: how such words end, None for the language's full stop.
+
+    `speech`: is the agent's text made speakable, or passed on as it was written?
+    """
 
     name: str
     words: bool = True
     trail: str | None = None
+    speech: bool = True
 
     def close(self, phrase: str, stop: str = ".") -> str:
         """End a phrase so that the speech that follows joins well, for example "One moment. "."""
@@ -35,6 +39,6 @@ DIALECTS: Mapping[str, Dialect] = {
         Dialect("voice"),
         Dialect("elevenlabs", trail="... "),
         Dialect("vapi"),
-        Dialect("chat", words=False),
+        Dialect("chat", words=False, speech=False),
     )
 }

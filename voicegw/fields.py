@@ -32,6 +32,8 @@ HEADER = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 LINE = r"^[ -~]*$"
 PHRASE = r"\S"
 VISIBLE = re.compile(r"[!-~]+")
+TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]*")
+LONGEST_WORD = 60
 
 
 def _file(value: object, info: ValidationInfo) -> Path:
@@ -100,12 +102,29 @@ def _unframed(name: str) -> str:
     return name
 
 
+def _tag(name: str) -> str:
+    if not TAG.fullmatch(name):
+        raise ValueError('must be the name of a tag such as "break", without brackets')
+    return name.lower()
+
+
+def _word(word: str) -> str:
+    if not word.strip():
+        raise ValueError("must not be blank")
+    if len(word) > LONGEST_WORD:
+        raise ValueError(f"must be {LONGEST_WORD} characters or fewer")
+    return word
+
+
 Name: TypeAlias = Annotated[str, Field(pattern=NAME)]
 Variable: TypeAlias = Annotated[str, Field(pattern=VARIABLE)]
 File: TypeAlias = Annotated[Path, BeforeValidator(_file), WithJsonSchema({"type": "string"})]
 Proxy: TypeAlias = Annotated[guard.Network, PlainValidator(_network), WithJsonSchema({"type": "string"})]
 Phrase: TypeAlias = Annotated[str, Field(pattern=PHRASE)]
 Phrases: TypeAlias = Annotated[tuple[Phrase, ...], Strict(False), AfterValidator(some)]
+Language: TypeAlias = Annotated[str, Field(pattern=LANGUAGE)]
+Tags: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(_tag)], ...], Strict(False)]
+Word: TypeAlias = Annotated[str, AfterValidator(_word)]
 Names: TypeAlias = Annotated[tuple[Name, ...], Strict(False)]
 Wait: TypeAlias = Annotated[
     Annotated[float, Field(ge=0)] | None,

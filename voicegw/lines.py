@@ -16,7 +16,9 @@ from voicegw.config import Config
 from voicegw.dialects import DIALECTS
 from voicegw.errors import ConfigError
 from voicegw.events import Agent
-from voicegw.run import Patience
+from voicegw.patience import Patience
+from voicegw.speaking import Diction
+from voicegw.speech.style import Style
 from voicegw.switchboard import Line
 
 log = logging.getLogger("voicegw.run")
@@ -60,10 +62,27 @@ def make_agent(agent: AgentTable, settings: Config) -> Agent:
 
 def make_lines(settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> dict[str, Line]:
     """Every agent as it is served; with a fallback, or if it may be tried again, as a chain."""
-    return {name: _line(name, settings, agents, now) for name in settings.agents}
+    diction = make_diction(settings)
+    return {name: _line(name, settings, agents, now, diction) for name in settings.agents}
 
 
-def _line(name: str, settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> Line:
+def make_diction(settings: Config) -> Diction:
+    """How all agents speak that do."""
+    table = settings.speech
+    style = Style(
+        hold=table.hold,
+        tables=table.tables,
+        urls=table.urls,
+        keep_tags=frozenset(table.keep_tags),
+        silent_tags=frozenset(table.silent_tags),
+        words=table.words,
+    )
+    return Diction(style, table.code)
+
+
+def _line(
+    name: str, settings: Config, agents: Mapping[str, Agent], now: Callable[[], float], diction: Diction
+) -> Line:
     table = settings.agents[name]
     agent, patience = agents[name], patience_of(table)
     if table.fallback or table.tries > 1:
@@ -78,6 +97,8 @@ def _line(name: str, settings: Config, agents: Mapping[str, Agent], now: Callabl
         table.ack.phrases,
         table.ack.progress,
         patience,
+        diction if table.speech == "on" else None,
+        settings.speech.hold_for,
     )
 
 

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
-    """The words for one language. `ack` and `progress` are taken in turn; the others are whole sentences."""
+    """The words for one language. `ack` and `progress` are taken in turn; the others are whole sentences.
+
+    `code` stands for a block of code in an answer.
+    """
 
     ack: tuple[str, ...]
     progress: tuple[str, ...]
     failed: str
     busy: str
     closing: str
+    code: str
     stop: str = "."
 
 
@@ -29,6 +36,7 @@ TABLE: Mapping[str, Phrases] = {
         "Sorry, something went wrong. Could you say that again?",
         "Sorry, we are very busy right now. Please try again in a moment.",
         "Sorry, I have to stop here. Please try again in a minute.",
+        "I'll leave out the code here.",
     ),
     "de": Phrases(
         ("Einen Moment", "Ich schaue nach", "Kleinen Augenblick", "Mal sehen"),
@@ -36,6 +44,7 @@ TABLE: Mapping[str, Phrases] = {
         "Entschuldigung, da ist etwas schiefgegangen. Könnten Sie das wiederholen?",
         "Entschuldigung, gerade ist sehr viel los. Bitte versuchen Sie es gleich noch einmal.",
         "Entschuldigung, ich muss hier unterbrechen. Bitte versuchen Sie es in einer Minute wieder.",
+        "Den Code lasse ich hier aus.",
     ),
     "es": Phrases(
         ("Un momento", "Déjeme ver", "Un segundo", "Ahora lo miro"),
@@ -43,6 +52,7 @@ TABLE: Mapping[str, Phrases] = {
         "Perdón, algo ha salido mal. ¿Puede repetirlo?",
         "Perdón, ahora mismo estamos muy ocupados. Inténtelo de nuevo en un momento.",
         "Perdón, tengo que parar aquí. Inténtelo de nuevo en un minuto.",
+        "Aquí omito el código.",
     ),
     "fr": Phrases(
         ("Un instant", "Je regarde", "Une petite seconde", "Voyons voir"),
@@ -50,6 +60,7 @@ TABLE: Mapping[str, Phrases] = {
         "Désolé, un problème est survenu. Pouvez-vous répéter ?",
         "Désolé, nous sommes très occupés. Réessayez dans un instant.",
         "Désolé, je dois m'arrêter ici. Réessayez dans une minute.",
+        "Je laisse le code de côté ici.",
     ),
     "it": Phrases(
         ("Un momento", "Vediamo", "Un attimo", "Controllo subito"),
@@ -57,6 +68,7 @@ TABLE: Mapping[str, Phrases] = {
         "Mi scusi, qualcosa è andato storto. Può ripetere?",
         "Mi scusi, ora siamo molto occupati. Riprovi tra un momento.",
         "Mi scusi, devo fermarmi qui. Riprovi tra un minuto.",
+        "Qui tralascio il codice.",
     ),
     "pt": Phrases(
         ("Um momento", "Deixe-me ver", "Só um segundo", "Vou verificar"),
@@ -64,6 +76,7 @@ TABLE: Mapping[str, Phrases] = {
         "Desculpe, algo correu mal. Pode repetir?",
         "Desculpe, estamos muito ocupados agora. Tente de novo daqui a pouco.",
         "Desculpe, tenho de parar aqui. Tente de novo daqui a um minuto.",
+        "Aqui vou omitir o código.",
     ),
     "nl": Phrases(
         ("Een ogenblik", "Even kijken", "Een momentje", "Ik zoek het op"),
@@ -71,6 +84,7 @@ TABLE: Mapping[str, Phrases] = {
         "Sorry, er ging iets mis. Kunt u dat herhalen?",
         "Sorry, het is nu erg druk. Probeer het zo nog eens.",
         "Sorry, ik moet hier stoppen. Probeer het over een minuut nog eens.",
+        "De code laat ik hier weg.",
     ),
     "pl": Phrases(
         ("Chwileczkę", "Już sprawdzam", "Sekundę", "Zobaczmy"),
@@ -78,6 +92,7 @@ TABLE: Mapping[str, Phrases] = {
         "Przepraszam, coś poszło nie tak. Czy może pan lub pani powtórzyć?",
         "Przepraszam, mamy teraz duży ruch. Proszę spróbować za chwilę.",
         "Przepraszam, muszę tu przerwać. Proszę spróbować za minutę.",
+        "Kod tutaj pominę.",
     ),
     "sv": Phrases(
         ("Ett ögonblick", "Låt mig se", "En sekund", "Jag kollar"),
@@ -85,6 +100,7 @@ TABLE: Mapping[str, Phrases] = {
         "Förlåt, något gick fel. Kan du säga det igen?",
         "Förlåt, det är mycket just nu. Försök igen om en stund.",
         "Förlåt, jag måste sluta här. Försök igen om en minut.",
+        "Koden hoppar jag över här.",
     ),
     "tr": Phrases(
         ("Bir dakika", "Hemen bakıyorum", "Bir saniye", "Bakalım"),
@@ -92,6 +108,7 @@ TABLE: Mapping[str, Phrases] = {
         "Üzgünüm, bir sorun oldu. Tekrar eder misiniz?",
         "Üzgünüm, şu anda çok yoğunuz. Lütfen birazdan tekrar deneyin.",
         "Üzgünüm, burada durmam gerekiyor. Lütfen bir dakika sonra tekrar deneyin.",
+        "Buradaki kodu atlıyorum.",
     ),
     "ja": Phrases(
         ("少々お待ちください", "確認いたします", "お調べします"),
@@ -99,6 +116,7 @@ TABLE: Mapping[str, Phrases] = {
         "申し訳ありません、問題が発生しました。もう一度お願いできますか。",
         "申し訳ありません、ただいま混み合っております。少し後でもう一度お試しください。",
         "申し訳ありません、ここで中断いたします。一分ほど後にもう一度お試しください。",
+        "ここではコードを省略します。",
         stop="。",
     ),
     "zh": Phrases(
@@ -107,6 +125,7 @@ TABLE: Mapping[str, Phrases] = {
         "抱歉,出了点问题。您能再说一遍吗?",
         "抱歉,现在比较繁忙。请稍后再试。",
         "抱歉,我得先停在这里。请一分钟后再试。",
+        "这里的代码我就不念了。",
         stop="。",
     ),
     "hi": Phrases(
@@ -115,6 +134,7 @@ TABLE: Mapping[str, Phrases] = {
         "माफ़ कीजिए, कुछ गड़बड़ हो गई। क्या आप दोहराएँगे?",
         "माफ़ कीजिए, अभी बहुत व्यस्तता है। थोड़ी देर में फिर कोशिश करें।",
         "माफ़ कीजिए, मुझे यहीं रुकना होगा। एक मिनट बाद फिर कोशिश करें।",
+        "कोड मैं यहाँ छोड़ रहा हूँ।",
         stop="।",
     ),
 }
@@ -124,23 +144,28 @@ def phrases(
     language: str,
     acks: Mapping[str, Sequence[str]] | None = None,
     progress: Mapping[str, Sequence[str]] | None = None,
+    code: Mapping[str, str] | None = None,
 ) -> Phrases:
     """The words for `language` ("pt-BR" falls back to "pt", anything unknown to English).
 
-    `acks` and `progress` are configured lines by language; they replace ours for that language.
+    `acks` and `progress` are configured lines by language, `code` are sentences; they replace ours for
+    that language.
     """
     tag = language.lower().replace("_", "-")
     primary = tag.split("-", 1)[0]
     found = TABLE.get(tag) or TABLE.get(primary) or TABLE["en"]
-    if not acks and not progress:
+    if not acks and not progress and not code:
         return found
     tags = (tag, primary, "en") if found is TABLE["en"] else (tag, primary)
     return replace(
-        found, ack=_own(acks or {}, tags) or found.ack, progress=_own(progress or {}, tags) or found.progress
+        found,
+        ack=tuple(_own(acks or {}, tags, ())) or found.ack,
+        progress=tuple(_own(progress or {}, tags, ())) or found.progress,
+        code=_own(code or {}, tags, found.code),
     )
 
 
-def _own(lines: Mapping[str, Sequence[str]], tags: Sequence[str]) -> tuple[str, ...]:
-    """The configured lines of the first of these languages that has any."""
-    known = {key.lower(): tuple(own) for key, own in lines.items()}
-    return next((known[tag] for tag in tags if known.get(tag)), ())
+def _own(configured: Mapping[str, T], tags: Sequence[str], ours: T) -> T:
+    """What is configured for the first of these languages for which anything is, else ours."""
+    known = {key.lower(): own for key, own in configured.items()}
+    return next((known[tag] for tag in tags if tag in known), ours)

@@ -13,17 +13,20 @@ import logging
 import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from math import inf
 from typing import Any, Protocol
 
 from voicegw.errors import AgentError, AgentGarbled, AgentTimeout, VoicegwError
 from voicegw.events import Agent, Doing, Event, Finish, ToolCall, Turn
 from voicegw.listener import Record
+from voicegw.patience import ENDLESS, Patience
+from voicegw.speaking import Speaking
+from voicegw.speech.speakable import Speakable
+from voicegw.speech.style import HOLD_FOR
 
 MOST_EVENTS = 100_000
 MOST_TEXT = 4_000_000
-"""The bounds of a record, in events and characters: hours of speech. There a run ends with "length"."""
+"""The bounds of what an agent says, in events and characters: hours. There a run ends with "length"."""
 
 CAP = 0.15
 """Seconds that a new turn waits for the one it supersedes to close."""
@@ -56,25 +59,15 @@ def quietly(step: Awaitable[Event], quiet: Callable[[], None]) -> Generator[Any,
         return event
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long an agent may be silent, in seconds; None for as long as it takes.
-
-    `first_token` runs until the first useful event (visible text, a tool call, work that is told of),
-    `idle` between events after that, `total` until the end of everything.
-    """
-
-    first_token: float | None = None
-    idle: float | None = None
-    total: float | None = None
-
-
 class Run:
     """One agent answering one turn. `on_over` is called once, when the agent's generator is closed.
 
     `before` are older runs of the same call: they are cancelled when this one starts, or is cancelled
     itself, and waited for inside its task, at most `CAP` seconds. `delivered` tells that a listener had all
     of it, `left` when the last one went away.
+
+    `speech` makes the agent's text speakable and lets go what it holds back when the agent pauses for
+    `hold_for` seconds; without it, text is recorded as it comes.
 
     `now` is the clock of all stamps, in seconds; it must agree with the loop's own up to its resolution
     (uvloop's is a whole millisecond, too coarse for what we measure).
@@ -88,7 +81,9 @@ class Run:
         *,
         now: Callable[[], float],
         before: Sequence[Run] = (),
-        patience: Patience = Patience(),
+        patience: Patience = ENDLESS,
+        speech: Speakable | None = None,
+        hold_for: float = HOLD_FOR,
         most_events: int = MOST_EVENTS,
     ) -> None:
         self.agent = agent
@@ -107,6 +102,8 @@ class Run:
         self.tag: tuple[str, str, bytes] = ("", "", b"")
         self.delivered = False
         self.left: float | None = None
+        self.speaking = None if speech is None else Speaking(speech, hold_for, self._append, self._tell, now)
+        self.count = 0
         self.size = 0
         self.spoke = False
         self.useful = False
@@ -194,31 +191,47 @@ class Run:
                 pass
         except StopAsyncIteration:
             pass
+        finally:
+            self._let_go()
 
     def _add(self, event: Event) -> bool:
-        """Append one event; False when the record takes no more."""
-        record = self.record
-        if record.over:
+        """Take one event of the agent's; False when the record takes no more."""
+        if self.record.over:
             return False
         self.last = self.now()
-        if type(event) is ToolCall and event.name not in self.offered:
-            event = Doing(event.name)  # the backend's own business, or a mistake; nobody else can run it
-        if not self.spoke:
-            self._notice(event)
+        self.count += 1
         if type(event) is str:
             self.size += len(event)
-        if len(record.events) >= self.most_events or self.size > MOST_TEXT:
-            record.events.append(Finish("length"))
+        elif type(event) is ToolCall and event.name not in self.offered:
+            event = Doing(event.name)  # the backend's own business, or a mistake; nobody else can run it
+        if self.count > self.most_events or self.size > MOST_TEXT:
+            self._let_go()
+            self._append(Finish("length"))
             self._over()
             return False
-        record.events.append(event)
+        if type(event) is not str:
+            self._let_go(over=type(event) is Finish)
+        elif self.speaking is not None:
+            self.speaking.hear(event, self.last)
+            return True
+        self._append(event)
         return True
+
+    def _let_go(self, *, over: bool = True) -> None:
+        """Say what was held back, because something else follows, or nothing does."""
+        if self.speaking is not None:
+            self.speaking.let_go(over=over)
+
+    def _append(self, event: Event) -> None:
+        if not self.spoke:
+            self._notice(event)
+        self.record.events.append(event)
 
     def _notice(self, event: Event) -> None:
         """The first events of use, and the first that the caller hears."""
         if (type(event) is str and event.strip()) or type(event) is ToolCall:
             self.spoke = True
-            self.first = self.last
+            self.first = self.now()
         if not self.useful and (self.spoke or type(event) is Doing):
             self.useful = True
             self._arm()  # from now on another patience counts
@@ -226,11 +239,7 @@ class Run:
     @property
     def deadline(self) -> float:
         """When our patience ends, if nothing more happens."""
-        patience, begun = self.patience, self.last if self.asked is None else self.asked
-        wait = patience.idle if self.useful else patience.first_token
-        since = self.last if self.useful else begun
-        total = inf if patience.total is None else begun + patience.total
-        return min(total, inf if wait is None else since + wait)
+        return self.patience.until(self.last if self.asked is None else self.asked, self.useful, self.last)
 
     def _arm(self) -> None:
         """One timer at a time; a deadline that moved on is noticed when the old one rings."""
@@ -244,6 +253,7 @@ class Run:
             return
         if self.now() < self.deadline:
             return self._arm()
+        self._let_go()
         when = "in the middle of its answer" if self.useful else "before it was of any use"
         self.fail(AgentTimeout(f"the agent took too long {when}"))
 
@@ -259,6 +269,9 @@ class Run:
         self.record.over = True
         if self._timer is not None:
             self._timer.cancel()
+        if self.speaking is not None:
+            self.speaking.stop()
+            self.speaking = None  # nothing more is spoken; and it refers to us
         self._tell()
 
     def _stopped(self, task: asyncio.Task[None]) -> None:

@@ -11,7 +11,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from voicegw.ack import Ack, AckPolicy, choose, wait
 from voicegw.calls.memory import Calls
@@ -19,8 +19,12 @@ from voicegw.dialects import Dialect
 from voicegw.errors import Busy, Closing, Draining, UnknownModel
 from voicegw.events import Agent, Message, Turn
 from voicegw.guard import Key
+from voicegw.patience import Patience
 from voicegw.phrases import Phrases, phrases
-from voicegw.run import Follower, Patience, Run
+from voicegw.run import Follower, Run
+from voicegw.speaking import Diction
+from voicegw.speech.speakable import Speakable
+from voicegw.speech.style import HOLD_FOR
 from voicegw.unsaid import unsaid
 
 log = logging.getLogger("voicegw.run")
@@ -28,7 +32,11 @@ log = logging.getLogger("voicegw.run")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An agent as callers reach it: its manners, and the words that are said on its behalf."""
+    """An agent as callers reach it: its manners, and the words that are said on its behalf.
+
+    `diction` makes its text speakable, None leaves it as it is; `hold_for` is how long a pause of the
+    agent is, in seconds, after which nothing of it is held back any more.
+    """
 
     name: str
     agent: Agent
@@ -38,6 +46,17 @@ class Line:
     phrases: Mapping[str, Sequence[str]] = field(default_factory=dict)
     progress: Mapping[str, Sequence[str]] = field(default_factory=dict)
     patience: Patience = field(default_factory=Patience)
+    diction: Diction | None = None
+    hold_for: float = HOLD_FOR
+
+    @property
+    def written(self) -> Line:
+        """The same line for those who read: the agent's text stays as it is."""
+        return replace(self, diction=None)
+
+    def speakable(self, language: str) -> Speakable | None:
+        """What makes the text of one answer speakable, or None if it stays as it is."""
+        return None if self.diction is None else self.diction.speakable(language)
 
     def words(self, language: str) -> Phrases:
         return phrases(language, self.phrases, self.progress)
@@ -155,7 +174,15 @@ class Switchboard:
     def _new(self, line: Line, turn: Turn) -> Run:
         if len(self.runs) >= self.most:
             raise Busy("Too many agents have not stopped yet: try again in a second.", after=1.0)
-        run = Run(line.agent, turn, self._closed, now=self.now, patience=line.patience)
+        run = Run(
+            line.agent,
+            turn,
+            self._closed,
+            now=self.now,
+            patience=line.patience,
+            speech=line.speakable(turn.language),
+            hold_for=line.hold_for,
+        )
         self.runs.add(run)
         return run
 

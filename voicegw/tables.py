@@ -26,14 +26,18 @@ from voicegw.fields import (
     Dialect,
     File,
     Header,
+    Language,
     Name,
     Names,
     Proxy,
+    Tags,
     Variable,
+    Word,
     optional,
     some,
 )
 from voicegw.identity import KEYS
+from voicegw.speech.style import HOLD, HOLD_FOR
 
 
 class Server(Table):
@@ -151,6 +155,46 @@ class Calls(Table):
     most: int = Field(default=10_000, ge=1, description="Most calls that are remembered, in each worker.")
 
 
+class Speech(Table):
+    """How an agent's text is made speakable."""
+
+    hold: int = Field(
+        default=HOLD, ge=8, le=1000, description="Most characters that are held back while undecided."
+    )
+    hold_for: float = Field(
+        default=HOLD_FOR,
+        gt=0,
+        description="Seconds of the agent's silence after which what is held back is spoken.",
+    )
+    tables: Literal["headers", "cells"] = Field(
+        default="headers",
+        description='Rows of tables as `"headers"`: "Name: Ada, Age: 36.", or as `"cells"`: "Ada, 36."',
+    )
+    urls: Literal["domain", "drop"] = Field(
+        default="domain", description='Speak the domain of an address (`"domain"`), or nothing (`"drop"`).'
+    )
+    code: dict[Language, Annotated[str, AfterValidator(str.strip)]] = Field(
+        default={},
+        description='Own sentences for blocks of code by language, instead of ours; `""` for silence.',
+    )
+    keep_tags: Tags = Field(
+        default=(),
+        description='Tags that the platform understands, such as `"break"`; passed on as they are.',
+    )
+    silent_tags: Tags = Field(
+        default=(), description="Further tags whose content is never spoken, besides `think` and its like."
+    )
+    words: dict[Word, str] = Field(
+        default={}, description='Words that are spoken differently, such as `SQL = "sequel"`.'
+    )
+
+    @model_validator(mode="after")
+    def _apart(self) -> Speech:
+        if both := sorted({*self.keep_tags} & {*self.silent_tags}):
+            raise ValueError(f'keep_tags and silent_tags both name "{both[0]}"')
+        return self
+
+
 class Trace(Table):
     """What is told about each turn."""
 
@@ -170,6 +214,7 @@ SECTIONS: Mapping[str, type[Table]] = {
     "limits": Limits,
     "turns": Turns,
     "calls": Calls,
+    "speech": Speech,
     "trace": Trace,
 }
 DEMO = {"agents": {"receptionist": {"kind": "scripted"}}}
@@ -188,6 +233,7 @@ class Config(Table):
     agents: dict[Name, Annotated[Scripted | OpenAI | Python, Field(discriminator="kind")]] = Field(
         default={}, description="Agents by name, the model names of clients. The first is the default."
     )
+    speech: Speech = Field(default_factory=Speech, description="How the agents' text is made speakable.")
     trace: Trace = Field(default_factory=Trace, description="What is told about each turn.")
 
     _secrets: dict[str, str] = PrivateAttr(default_factory=dict)

@@ -15,7 +15,8 @@ from tests.script import Step as Line
 from voicegw.agents.chain import Chain, Step
 from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentTimeout, AgentUnavailable
 from voicegw.events import Doing, Event, Message, Tool, ToolCall, Turn, Usage
-from voicegw.run import Patience, Run
+from voicegw.patience import Patience
+from voicegw.run import Run
 
 TURN = Turn("t1", (Message("user", "Hello?"),), tools=(Tool("f"),))
 OK = ("Fine.",)

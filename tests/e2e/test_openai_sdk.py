@@ -44,7 +44,7 @@ kind = "python"
 target = "agents:failing"
 ack.after = "off"
 """ + "".join(
-    f'[agents.{name}]\nkind = "scripted"\nscript = "{script}"\nack.after = "off"\n'
+    f'[agents.{name}]\nkind = "scripted"\nscript = "{script}"\nspeech = "off"\nack.after = "off"\n'
     for name, script in SCRIPTS.items()
 )
 AGENTS = """
@@ -345,6 +345,7 @@ def front(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             kind = "openai"
             url = "{server.url}/v1"
             key_env = "{"WRONG_KEY" if name == "locked" else "SHOP_KEY"}"
+            speech = "off"
             ack.after = "off"
         """
         for name in ("desk", "echo", "tool", "patient", "failing", "locked")

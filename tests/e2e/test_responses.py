@@ -30,6 +30,7 @@ options = { first = 0, every = 0 }
 [agents.memory]
 kind = "python"
 target = "agents:memory"
+speech = "off"
 
 [agents.patient]
 kind = "python"
@@ -42,7 +43,7 @@ kind = "python"
 target = "agents:failing"
 ack.after = "off"
 """ + "".join(
-    f'[agents.{name}]\nkind = "scripted"\nscript = "{script}"\nack.after = "off"\n'
+    f'[agents.{name}]\nkind = "scripted"\nscript = "{script}"\nspeech = "off"\nack.after = "off"\n'
     for name, script in SCRIPTS.items()
 )
 AGENTS = """

@@ -44,6 +44,7 @@ options = {{ folder = "FOLDER" }}
 [agents.flood]
 kind = "scripted"
 script = "flood"
+speech = "off"
 options = {{ deltas = {DELTAS}, size = 1000 }}
 
 [agents.torrent]
@@ -242,7 +243,7 @@ def resident(server: Server) -> int:
 
 def test_what_is_said_without_end_is_ended_before_memory_is(server: Server) -> None:
     before = resident(server)
-    with Caller(server) as deaf:
+    with Caller(server, receive=4096) as deaf:
         deaf.ask({"model": "torrent"})
         eventually((server.folder / "stopped").exists)
         assert server.count("voicegw_turns_running") == 1

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from voicegw.errors import AgentUnavailable, VoicegwError
 from voicegw.events import Agent, Event, Turn
-from voicegw.run import CAP, Patience, Run
+from voicegw.patience import Patience
+from voicegw.run import CAP, Run
 
 
 @dataclass(frozen=True, slots=True)

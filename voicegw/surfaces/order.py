@@ -35,12 +35,15 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One accepted request: who asks what of which line, in which form; `past` is what it goes on from."""
+    """One accepted request: who asks what, in which form; `past` is what it goes on from.
+
+    `called` is the line that it reaches, `line` the same as this request wants it answered.
+    """
 
     visit: Visit
     form: Form
     ask: Ask
-    line: Line
+    called: Line
     stamps: Stamps
     named: Identity
     past: tuple[Message, ...] = ()
@@ -52,24 +55,29 @@ class Order:
         return {"x-request-id": self.visit.id, "x-voicegw-call": self.named.name, **self.named.echo}
 
     @property
+    def line(self) -> Line:
+        """The agent's text is made speakable only for those who listen."""
+        return self.called if self.dialect.speech and not self.quiet else self.called.written
+
+    @property
     def dialect(self) -> Dialect:
         name = self.visit.key.dialect
-        return self.line.dialect if name is None else DIALECTS[name]
+        return self.called.dialect if name is None else DIALECTS[name]
 
     @property
     def call(self) -> str | None:
         """The call that the request names; errands of chat clients are none of its turns."""
         if not self.named.explicit or self.ask.chore:
             return None
-        return self.named.call(self.visit.key.name, self.line.name)
+        return self.named.call(self.visit.key.name, self.called.name)
 
     @property
     def language(self) -> str:
-        return self.ask.language or self.line.language
+        return self.ask.language or self.called.language
 
     @property
     def model(self) -> str:
-        return self.ask.model or self.line.name
+        return self.ask.model or self.called.name
 
     def turn(self, id: str, said: frozenset[str]) -> Turn:
         """What the agent is asked; `said` are words of ours that are none of its business."""
@@ -88,7 +96,7 @@ class Order:
 
     def _history(self, said: frozenset[str]) -> tuple[Message, ...]:
         """Instructions, what came before, what is new. Words of ours can be in the new part only."""
-        new = self.line.cleaned(self.ask.messages, self.language, said)
+        new = self.called.cleaned(self.ask.messages, self.language, said)
         if not self.past:
             return new
         return (*new[: self.ask.opening], *self.past, *new[self.ask.opening :])
@@ -104,7 +112,7 @@ class Order:
         return Listener(
             run.record,
             self.codec(run.turn.id),
-            self.line.acknowledgement(
+            self.called.acknowledgement(
                 run.turn,
                 self.dialect,
                 (*self.past, *self.ask.messages),
@@ -122,7 +130,7 @@ class Order:
         return self.ask.structured or self.ask.chore
 
     def apology(self, failure: VoicegwError) -> str:
-        return str(getattr(self.line.words(self.language), failure.spoken))
+        return str(getattr(self.called.words(self.language), failure.spoken))
 
     def whole(self, run: Run) -> Response:
         """The answer to a request without `stream`. Our own words are no part of it."""

@@ -1,0 +1,61 @@
+"""Texts that are as nasty as they come, and what is heard of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+from hypothesis import strategies as st
+
+from voicegw.speech.speakable import Speakable
+from voicegw.speech.style import Style
+
+MARKS = [
+    "**", "*", "_", "__", "***", "`", "``", "```", "~~", "~~~", "==", "[", "](", "]", ")", "(", "![", "][",
+    "[1]", "[^n]", "[^n]:", "[x]:", "【1†a】", "<", ">", "<b>", "</b>", "<br>", "<p>", "<li>", "<!--", "-->",
+    "<think>", "</think>", "[THINK]", "[/THINK]", "◁think▷", "◁/think▷", "<script>", "</script>", "<note>",
+    "</note>", "&amp;", "&#39;", "&nbsp;", "&lt;", "&", ";", "|", "$", "$$", "\\(", "\\)", "\\[", "\\]", "\\",
+    "\\*", "\\frac{a}{b}", "^2", "http://", "https://www.", "www.", "a.b/c", "?c=d", "ada@example.com", "→",
+]  # fmt: skip
+LINES = [
+    "\n", "\n\n", "\n    ", "\r\n", "\r", "- ", "+ ", "• ", "1. ", "2) ", "# ", "## ", "> ", "---", "===",
+    "- [ ] ", "```\n", "```md\n", "~~~\n", "|---|---|\n", "| a | b |\n", " | ",
+]  # fmt: skip
+SIGNS = [
+    "😀", "👍🏽", "👨‍👩‍👧", "🇩🇪", "❤️", "☎", "─", "\u200d", "\u200c", "\ufe0f", "\u200b", "\u2060", "\ufeff",
+    "\u200f", "\u202e", "\x00", "\x1b", "\x7f", "\x85", "\u2028", "\xa0", "\u3000", "\ud83d", "\ude00",
+    "\udfff", "\ud840", "\udc00",
+]  # fmt: skip
+WORDS = [
+    "word", "a", "Ada", "http", "snake_case", "don't", "C#", "API", "naïve", "e\u0301", "你好", "。", "世界",
+    "مرحبا", "می\u200cخواهم", "नमस्ते", "क्\u200dष", "।", "สวัสดี", "1", "36", "2024.", "$5", "50%", "10:30",
+    ".", ",", ":", "!", "?", "…", "–", '"', "'", "/", " ", "  ", "\t",
+]  # fmt: skip
+TEXTS = st.lists(st.sampled_from(MARKS + LINES + SIGNS + WORDS) | st.sampled_from(WORDS), max_size=40).map(
+    "".join
+)
+NAMES = st.frozensets(st.sampled_from(["note", "b", "break"]), max_size=2)
+REPLACED = {"api": "A P I", "Ada": "Aida", "C#": "C sharp", "a": "ay"}
+STYLES = st.builds(
+    Style,
+    hold=st.integers(8, 64) | st.just(8),
+    tables=st.sampled_from(["headers", "cells"]),
+    urls=st.sampled_from(["domain", "drop"]),
+    code=st.sampled_from(["", "Code."]),
+    keep_tags=NAMES,
+    silent_tags=NAMES,
+    words=st.sampled_from([{}, REPLACED]),
+)
+CUTS = st.lists(st.integers(0, 200), max_size=12)
+
+
+def spoken(pieces: Iterable[str], style: Style | None = None) -> str:
+    """What is heard of a text that comes in these pieces."""
+    machine = Speakable(style or Style())
+    return "".join([*map(machine.feed, pieces), machine.flush()])
+
+
+def cut(text: str, cuts: Iterable[int]) -> list[str]:
+    """The text in pieces; empty ones where a place is named twice."""
+    places = [0, *sorted(min(place, len(text)) for place in cuts), len(text)]
+    return [text[start:end] for start, end in pairwise(places)]

@@ -1,0 +1,228 @@
+"""What a line is: a heading, an item, a quote, a fence, a row, a rule, or the prose that goes on."""
+
+from __future__ import annotations
+
+import re
+
+from voicegw.speech import tables, tags
+from voicegw.speech.links import definition
+from voicegw.speech.marks import ARROWS, BULLETS, EMOJI, INVISIBLE, JOINERS
+from voicegw.speech.prose import REST
+from voicegw.speech.state import NESTED, QUOTED, WAIT, Rule, State
+
+BLANKS = re.compile(r"[ \t]+")
+HEADING = re.compile(r"#{1,6}(?=[ \t\r\n])")
+HEADING_PART = re.compile(r"#{1,6}\Z")
+RULER = re.compile(r"(?:(?:\*[ \t]*){3,}|(?:_[ \t]*){3,}|(?:-[ \t]*){2,}|=+[ \t]*)\r?\n")
+RULER_PART = re.compile(r"(?:[*][* \t]*|[_][_ \t]*|[-][- \t]*|=+[ \t]*)\r?\Z")
+BULLET = re.compile(f"[{re.escape(BULLETS)}](?=[ \\t\\r\\n])")
+SYMBOL = re.compile(f"[{EMOJI}{ARROWS}]")
+TASK = re.compile(r"\[[ xX]\](?=[ \t\r\n])")
+TASK_PART = re.compile(r"\[(?:[ xX]\]?)?\Z")
+ORDERED = re.compile(r"(\d{1,9})[.)](?=[ \t\r\n])")
+ORDERED_PART = re.compile(r"\d{1,9}[.)]?\Z")
+FENCE = re.compile(r"(`{3,}(?=[^`\n]*(?:\n|\Z))|~{3,})[ \t]*([^\s`]*)")
+FENCE_PART = re.compile(r"(?:`{1,2}|`{3,}[^`\n]*|~{1,2}|~{3,}[^\n]*)\Z")
+PROSE_FENCES = frozenset({"markdown", "md"})
+MOST_WRAPPERS = 8
+TAB = 4
+CODE = 4
+"""Blanks before a line of indented code."""
+
+UNSEEN = re.compile(f"[{INVISIBLE}{JOINERS}]+")
+
+
+def line(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    """The start of a line: consume its marks one by one, then leave the rest to `inline`."""
+    char = text[at]
+    if char in " \t":
+        run = BLANKS.match(text, at, end)
+        assert run
+        s.indent += sum(TAB if blank == "\t" else 1 for blank in run[0])
+        return run.end()
+    if char == "\n":
+        return empty(s, at)
+    unseen = UNSEEN.match(text, at, end)
+    if unseen or char == "\r":
+        return unseen.end() if unseen else at + 1
+    if s.cells and char not in "|:-":
+        tables.no_header(s)
+    if s.indent >= CODE + bool(s.quoted) and s.blank and not s.listed and s.speech.tail:
+        return code(s, at)
+    if SYMBOL.match(char):
+        if not s.marked:
+            marker(s)
+        return at + 1
+    rule = STARTS.get(char) or (ordered if char.isdecimal() and char.isascii() else None)
+    if rule is not None:
+        return rule(s, text, at, end, sure)
+    return prose(s, at)
+
+
+def empty(s: State, at: int) -> int:
+    """An empty line ends the paragraph, the row, the table."""
+    s.begin_block()
+    tables.over(s)
+    s.blank, s.marked, s.indent, s.quoted, s.was_quoted = True, False, 0, 0, 0
+    return at + 1
+
+
+def prose(s: State, at: int) -> int:
+    """No mark, or no further one: the rest of the line is prose."""
+    if s.blank and not (s.item or s.indented):
+        s.listed = False
+    s.blank = False
+    if s.table == "bare":
+        tables.begin_row(s)
+    elif s.table and not s.row:
+        tables.over(s)
+        s.begin_block()
+    s.mode = "inline"
+    return at
+
+
+def marker(s: State, *, item: bool = False) -> None:
+    """A mark that begins a block of its own was consumed."""
+    tables.over(s)
+    s.begin_block()
+    s.item = item
+    s.listed = item or (s.listed and s.indented)
+    s.marked, s.blank, s.indent = True, False, 0
+
+
+def heading(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    found = HEADING.match(text, at, end)
+    if found:
+        marker(s)
+        s.heading = True
+        s.mode = "inline"
+        return found.end()
+    if HEADING_PART.match(text, at, end) and not sure:
+        return WAIT
+    return prose(s, at)
+
+
+def quote(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    if not s.quoted:
+        s.quoted = NESTED if s.indent > 1 else QUOTED
+        if not s.was_quoted:
+            before = s.blank, s.listed
+            marker(s)
+            s.blank, s.listed = before
+    s.indent = 0
+    return at + 1
+
+
+def ruler(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    """A rule, the line under a heading, the line under a table's header, an item, or none of them."""
+    if text[at] in ":-":
+        under = tables.under_header(s, text, at, end, sure)
+        if under is not None:
+            return under
+    if s.cells:
+        tables.no_header(s)
+    found = RULER.match(text, at, end)
+    if found or (sure and RULER_PART.match(text, at, end) and end - at > 1):
+        if text[at] != "=" or s.speech.tail:
+            marker(s)
+            s.speech.due = True
+        s.enter("skip")
+        return at
+    if RULER_PART.match(text, at, end) and not sure:
+        return WAIT
+    return item(s, text, at, end, sure)
+
+
+def item(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    found = BULLET.match(text, at, end)
+    if found:
+        marker(s, item=True)
+        return found.end()
+    if text[at] in BULLETS and end - at < 2 and not sure:
+        return WAIT
+    return prose(s, at)
+
+
+def ordered(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    """A number at the start of a line is an item's, but in the middle of a paragraph only if it is 1."""
+    found = ORDERED.match(text, at, end)
+    if found and (s.prose.gap == REST or s.listed or found[1] == "1" or not s.speech.tail):
+        marker(s, item=True)
+        s.prose.say(f"{found[1]}.")
+        s.prose.blank()
+        return found.end()
+    if ORDERED_PART.match(text, at, end) and not sure:
+        return WAIT
+    return prose(s, at)
+
+
+def bracket(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    """The box of a task, or the definition of a link or a footnote."""
+    if s.item:
+        if TASK.match(text, at, end):
+            return at + 3
+        if TASK_PART.match(text, at, end) and not sure:
+            return WAIT
+    found = definition(s, text, at, end, sure)
+    return prose(s, at) if found is None else found
+
+
+def fence(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    """A block of code; or prose in a wrapper, whose fences alone are silent."""
+    found = FENCE.match(text, at, end)
+    if not sure and "\n" not in text[at:end] and FENCE_PART.match(text, at, end):
+        return WAIT
+    if found is None:
+        return prose(s, at)
+    marks, info = len(found[1]), found[2].lower()
+    marker(s)
+    s.enter("skip")
+    if s.wrappers and marks >= s.wrappers[-1] and not info:
+        s.wrappers.pop()
+    elif info in PROSE_FENCES:
+        s.wrappers.append(marks)
+        del s.wrappers[:-MOST_WRAPPERS]
+    else:
+        note(s)
+        s.fence, s.back = found[1], "fence"
+    return at
+
+
+def code(s: State, at: int) -> int:
+    """A block of indented code."""
+    marker(s)
+    note(s)
+    s.enter("skip")
+    s.back = "indented"
+    return at
+
+
+def note(s: State) -> None:
+    """Tell once that there is a block of code."""
+    if s.style.code:
+        s.prose.say(s.style.code)
+        s.prose.rest()
+        s.prose.due = True
+
+
+def tag(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    """Tags at the start of a line are no prose yet: a heading may follow them."""
+    found = tags.classify(s, text, at, end, sure)
+    return prose(s, at) if found is None else found
+
+
+STARTS: dict[str, Rule] = {
+    "#": heading,
+    ">": quote,
+    "-": ruler,
+    "*": ruler,
+    "_": ruler,
+    "=": ruler,
+    ":": ruler,
+    "[": bracket,
+    "`": fence,
+    "~": fence,
+    "|": tables.pipe,
+    "<": tag,
+    **{char: item for char in BULLETS if char not in "-*"},
+}

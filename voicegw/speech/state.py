@@ -1,0 +1,136 @@
+"""What the speech machine knows between two characters, and what a rule may do with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeAlias
+
+from voicegw.speech.prose import Prose
+from voicegw.speech.style import Style
+
+WAIT = -1
+"""A rule's answer when what it sees is not enough to decide."""
+
+QUOTED, NESTED = 1, 2
+"""A line of a quote, a line of a quote within an item."""
+
+MOST_BRACKETS = 32
+MOST_HEADER = 400
+"""Characters of a table's header that are kept to be said with the cells; longer ones are spoken at once."""
+
+Rule: TypeAlias = "Callable[[State, str, int, int, bool], int]"
+"""`rule(state, text, at, end, sure)` decides what becomes of `text[at]`, looking no further than `end`.
+
+It gives the place up to which the text is dealt with; or `WAIT`, but not if it is `sure`: then nothing more
+comes, or the bound is reached. What it decides must stay the same when it sees more: so no cut changes what
+is spoken. Places where it looks further are those where every character decides for itself."""
+
+
+class State:
+    """Everything the rules share. `mode` names the rule that is in charge, `back` the one after it."""
+
+    def __init__(self, style: Style) -> None:
+        self.style = style
+        self.speech = Prose()
+        self.prose = self.speech  # or the cell of a table's header
+        self.mode = "line"
+        self.back = "line"
+        self.prev = "\n"
+        self.spaces = 0
+        # the line
+        self.indent = 0
+        self.blank = True
+        self.listed = False
+        self.marked = False
+        self.item = False
+        self.heading = False
+        self.quoted = 0
+        self.was_quoted = 0
+        self.wrappers: list[int] = []
+        # inline
+        self.opened: Counter[str] = Counter()
+        self.brackets: list[str] = []
+        self.ticks = 0
+        # what is skipped
+        self.fence = ""
+        self.closer = ""
+        self.closer_after = "line"
+        self.family: frozenset[str] = frozenset()
+        self.depth = 0
+        self.angle = False
+        # formulas
+        self.groups: list[str] = []
+        self.group = ""
+        # tables
+        self.table = ""
+        self.row = False
+        self.column = 0
+        self.headers: list[str] = []
+        self.cells: list[Prose] = []
+        self.room = 0
+
+    @property
+    def indented(self) -> bool:
+        """May this line belong to an item above it?"""
+        return self.indent > 1 or self.quoted == NESTED
+
+    def enter(self, mode: str) -> None:
+        """Hand over to another rule, which comes back when it is done."""
+        self.back = self.mode
+        self.mode = mode
+
+    def leave(self) -> None:
+        self.mode = self.back
+
+    def begin_block(self) -> None:
+        """A new paragraph, item, heading or row: the one before is over, with its emphasis."""
+        self.prose.rest(due=self.item)
+        self.item = False
+        self.opened.clear()
+        self.brackets.clear()
+
+    def run(self, text: str, at: int, end: int) -> int:
+        """Say a run of plain characters; gives where it ended."""
+        if self.cells:
+            end = min(end, at + self.room)
+            self.room -= end - at
+        if text[at] == " ":
+            self.prose.blank()
+            self.spaces = 1
+            at += 1
+        if at < end:
+            if text[end - 1] == " ":
+                self.prose.say(text[at : end - 1])
+                self.prose.blank()
+                self.spaces = 1
+            else:
+                self.prose.say(text[at:end])
+        if self.cells and not self.room:
+            self.speak_cells()
+        return end
+
+    def open_bracket(self, kind: str) -> None:
+        """Remember what a bracket was taken for, until its partner comes."""
+        self.brackets.append(kind)
+        del self.brackets[:-MOST_BRACKETS]
+
+    def speak_cells(self) -> None:
+        """The kept header is no header after all, or too long: say it, cell by cell."""
+        cells, self.cells = self.cells, []
+        self.prose = self.speech
+        for cell in cells:
+            text = cell.take()
+            if text:
+                self.prose.say(text)
+                self.prose.pause()
+        if self.row and cells:
+            self.prose.gap = cells[-1].gap if text else self.prose.gap
+
+    def end(self) -> None:
+        """The text is over: what is open ends here."""
+        if self.cells:
+            self.speak_cells()
+        if self.item or self.heading or self.row:
+            self.prose.due = True
+        self.prose.end()

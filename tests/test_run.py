@@ -236,10 +236,11 @@ CALL = ToolCall("c", "f")
     ("steps", "recorded"),
     [
         (("Hi ", "there."), ["Hi", " there."]),
-        (("Hi ", Doing("bash"), "**you** "), ["Hi", " ", Doing("bash"), "you"]),
-        (("Hi ", CALL), ["Hi", " ", CALL]),
-        (("Hi ", ToolCall("c", "unknown")), ["Hi", " ", Doing("unknown")]),
-        (("Hi ", Usage(1, 2), Finish()), ["Hi", " ", Usage(1, 2), Finish()]),
+        (("Hi ", Doing("bash"), "**you** "), ["Hi", Doing("bash"), " you"]),
+        (("Hi ", CALL), ["Hi", CALL]),
+        (("- Hi", CALL, "you"), ["Hi", ".", CALL, " you"]),
+        (("Hi ", ToolCall("c", "unknown")), ["Hi", Doing("unknown")]),
+        (("Hi ", Usage(1, 2), Finish()), ["Hi", Usage(1, 2), Finish()]),
         (("# Hi", Finish(), Usage(1, 2)), ["Hi", ".", Finish(), Usage(1, 2)]),
         (("# Hi",), ["Hi", "."]),
         (("Hi [", 0.1, AgentError("cut")), ["Hi", " ["]),
@@ -263,17 +264,17 @@ async def test_without_speech_text_is_recorded_untouched() -> None:
 
 
 async def test_when_the_agent_pauses_what_was_held_is_told_once() -> None:
-    run, _ = start(script(0.1, "Hi ", 0.2, "you ", 2.0, "all."), speech=Speakable(), hold_for=0.5)
+    run, _ = start(script(0.1, "Hi", 0.2, " you\n\n", 2.0, "all."), speech=Speakable(), hold_for=0.5)
     ears = Ears(run)
     await asyncio.sleep(3)
-    assert run.record.events == ["Hi", " you", " ", "all."]
+    assert run.record.events == ["Hi", " you", ". ", "all."]
     assert ears.heard == [(0.0, 0, False), (0.1, 1, False), (0.3, 2, False), (0.8, 3, False), (2.3, 4, True)]
 
 
 async def test_a_first_word_that_was_held_counts_from_when_it_was_said() -> None:
-    run, _ = start(script(0.1, "[", 1.0), speech=Speakable(), hold_for=0.5)
+    run, _ = start(script(0.1, "[or so ", 1.0), speech=Speakable(), hold_for=0.5)
     await asyncio.sleep(3)
-    assert (run.record.events, run.spoke, run.first) == (["["], True, 0.6)
+    assert (run.record.events, run.spoke, run.first) == (["or so"], True, 0.6)
 
 
 @pytest.mark.parametrize(

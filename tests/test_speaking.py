@@ -57,16 +57,20 @@ def whole(answer: Answer, path: str) -> str:
         ((0.3, "Plain words."), [(0.3, "Plain words.")]),
         ((0.3, "A **bo", 0.1, "ld** word."), [(0.3, "A bo"), (0.4, "ld word.")]),
         ((0.3, "Hi ", 0.1, "there."), [(0.3, "Hi"), (0.4, " there.")]),
-        ((0.3, "Hi ", 0.5, "there."), [(0.3, "Hi"), (0.55, " "), (0.8, "there.")]),
+        ((0.3, "Hi ", 0.5, "there."), [(0.3, "Hi"), (0.8, " there.")]),
         ((0.3, "Hi ", 0.2, "you ", 0.2, "there."), [(0.3, "Hi"), (0.5, " you"), (0.7, " there.")]),
-        ((0.3, "Hi ", 0.2, "you ", 0.5, "all."), [(0.3, "Hi"), (0.5, " you"), (0.75, " "), (1.0, "all.")]),
+        ((0.3, "Hi ", 0.2, "you ", 0.5, "all."), [(0.3, "Hi"), (0.5, " you"), (1.0, " all.")]),
         ((0.3, "Blue [1", 0.1, "] it is."), [(0.3, "Blue"), (0.4, " it is.")]),
-        ((0.3, "Blue [1", 0.5, "] it is."), [(0.3, "Blue"), (0.55, " [1"), (0.8, "] it is.")]),
+        ((0.3, "Blue [1", 0.5, "] it is."), [(0.3, "Blue"), (0.8, " it is.")]),
+        ((0.3, "See [the docs", 0.5, " of](/a)."), [(0.3, "See"), (0.55, " the docs"), (0.8, " of.")]),
+        ((0.3, "See [the docs", 0.2, " of](/a)."), [(0.3, "See"), (0.5, " the docs of.")]),
+        ((0.3, "One\n\n", 0.5, "Two"), [(0.3, "One"), (0.55, ". "), (0.8, "Two")]),
+        ((0.3, "👍"), [(0.3, "Okay.")]),
         ((0.3, "Blue [1]"), [(0.3, "Blue")]),
         ((0.3, "# Hours"), [(0.3, "Hours.")]),
         ((0.3, "# Hours", 0.1, Usage(1, 2), Finish("length")), [(0.3, "Hours"), (0.4, ".")]),
         ((0.3, "<think>Hm", 0.5, " so</think>", 0.5, "Yes."), [(1.3, "Yes.")]),
-        ((0.3, "Wait ", Doing("bash"), 0.5, "**Done.**"), [(0.3, "Wait "), (0.8, "Done.")]),
+        ((0.3, "Wait ", Doing("bash"), 0.5, "**Done.**"), [(0.3, "Wait"), (0.8, " Done.")]),
         ((0.3, "- Half", 0.1, ValueError("x")), [(0.3, "Half"), (0.4, ". " + SORRY)]),
         ((0.3, "Half [", 0.1, ValueError("x")), [(0.3, "Half"), (0.4, " [ " + SORRY)]),
         ((0.3, "<think>Hm", 0.1, AgentBusy("full")), [(0.4, TABLE["en"].busy)]),
@@ -124,9 +128,9 @@ async def test_text_is_made_speakable_for_those_who_listen(
 async def test_what_was_held_is_said_before_a_tool_is_called() -> None:
     app = gateway(script("Let me look ", CALL, Finish("tool_calls")), desk=OFF)
     answer = await ask(app, {"tools": [WEATHER]})
-    assert (answer.text, answer.reason) == ("Let me look ", "tool_calls")
+    assert (answer.text, answer.reason) == ("Let me look", "tool_calls")
     [choice] = (await ask(app, {"tools": [WEATHER], "stream": False})).json["choices"]
-    assert choice["message"]["content"] == "Let me look "
+    assert choice["message"]["content"] == "Let me look"
 
 
 async def test_reasoning_is_silence_which_our_words_bridge() -> None:
@@ -217,8 +221,8 @@ async def test_a_block_of_code_is_told_of_in_the_caller_s_language(
         ({"tables": "cells"}, ("|a|b|\n|---|---|\n|1|2|",), [(0.0, "a, b. 1, 2.")]),
         ({"keep_tags": ("break",)}, ("One <break/> two.",), [(0.0, "One <break/> two.")]),
         ({"silent_tags": ("plan",)}, ("<plan>First</plan>Yes.",), [(0.0, "Yes.")]),
-        ({"hold_for": 1.0}, ("Hi ", 2.0, "you."), [(0.0, "Hi"), (1.0, " "), (2.0, "you.")]),
-        ({"hold": 8}, ("Hi [abcdefgh", 0.1, "ij](/k)."), [(0.0, "Hi abcdefgh"), (0.1, "ij.")]),
+        ({"hold_for": 1.0}, ("Hi\n\n", 2.0, "you."), [(0.0, "Hi"), (1.0, ". "), (2.0, "you.")]),
+        ({"hold": 32}, (f"Hi [{32 * 'a'}", 0.1, "ij](/k)."), [(0.0, f"Hi {32 * 'a'}"), (0.1, "ij.")]),
     ],
 )
 async def test_the_table_of_the_configuration_is_obeyed(
@@ -261,11 +265,11 @@ async def test_there_is_one_timer_however_many_deltas_come() -> None:
 
     loop.call_at = counting  # type: ignore[method-assign]
     for _ in range(10):
-        speaking.hear("so ", loop.time())
+        speaking.hear("so\n\n", loop.time())
         await asyncio.sleep(0.1)
     await asyncio.sleep(2)
     assert made == [0.25, 0.45, 0.65, 0.85, 1.05, 1.15]
-    assert said[-1] == (pytest.approx(1.15, abs=1e-9), " ")
+    assert said[-1] == (pytest.approx(1.15, abs=1e-9), ". ")
     speaking.hear("on.", loop.time())
     assert len(made) == 6, "nothing is held, nothing is waited for"
 
@@ -274,7 +278,7 @@ async def test_a_pause_that_holds_nothing_any_more_is_not_told_of() -> None:
     told: list[str] = []
     now = asyncio.get_running_loop().time
     speaking = Speaking(Speakable(), 0.25, told.append, lambda: told.append("told"), now)
-    speaking.hear("Hi ", now())
+    speaking.hear("Hi\n\n", now())
     speaking.hear("you.", now())
     await asyncio.sleep(1)
-    assert told == ["Hi", " you."]
+    assert told == ["Hi", ". you."]

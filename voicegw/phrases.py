@@ -17,7 +17,8 @@ T = TypeVar("T")
 class Phrases:
     """The words for one language. `ack` and `progress` are taken in turn; the others are whole sentences.
 
-    `code` stands for a block of code in an answer.
+    `code` stands for a block of code in an answer, `yes` and `no` for ticks and crosses in its tables,
+    `nothing` for an answer of which nothing can be said.
     """
 
     ack: tuple[str, ...]
@@ -26,6 +27,9 @@ class Phrases:
     busy: str
     closing: str
     code: str
+    yes: str
+    no: str
+    nothing: str
     stop: str = "."
 
 
@@ -37,6 +41,9 @@ TABLE: Mapping[str, Phrases] = {
         "Sorry, we are very busy right now. Please try again in a moment.",
         "Sorry, I have to stop here. Please try again in a minute.",
         "I'll leave out the code here.",
+        "yes",
+        "no",
+        "Okay.",
     ),
     "de": Phrases(
         ("Einen Moment", "Ich schaue nach", "Kleinen Augenblick", "Mal sehen"),
@@ -45,6 +52,9 @@ TABLE: Mapping[str, Phrases] = {
         "Entschuldigung, gerade ist sehr viel los. Bitte versuchen Sie es gleich noch einmal.",
         "Entschuldigung, ich muss hier unterbrechen. Bitte versuchen Sie es in einer Minute wieder.",
         "Den Code lasse ich hier aus.",
+        "ja",
+        "nein",
+        "In Ordnung.",
     ),
     "es": Phrases(
         ("Un momento", "Déjeme ver", "Un segundo", "Ahora lo miro"),
@@ -53,6 +63,9 @@ TABLE: Mapping[str, Phrases] = {
         "Perdón, ahora mismo estamos muy ocupados. Inténtelo de nuevo en un momento.",
         "Perdón, tengo que parar aquí. Inténtelo de nuevo en un minuto.",
         "Aquí omito el código.",
+        "sí",
+        "no",
+        "De acuerdo.",
     ),
     "fr": Phrases(
         ("Un instant", "Je regarde", "Une petite seconde", "Voyons voir"),
@@ -61,6 +74,9 @@ TABLE: Mapping[str, Phrases] = {
         "Désolé, nous sommes très occupés. Réessayez dans un instant.",
         "Désolé, je dois m'arrêter ici. Réessayez dans une minute.",
         "Je laisse le code de côté ici.",
+        "oui",
+        "non",
+        "D'accord.",
     ),
     "it": Phrases(
         ("Un momento", "Vediamo", "Un attimo", "Controllo subito"),
@@ -69,6 +85,9 @@ TABLE: Mapping[str, Phrases] = {
         "Mi scusi, ora siamo molto occupati. Riprovi tra un momento.",
         "Mi scusi, devo fermarmi qui. Riprovi tra un minuto.",
         "Qui tralascio il codice.",
+        "sì",
+        "no",
+        "D'accordo.",
     ),
     "pt": Phrases(
         ("Um momento", "Deixe-me ver", "Só um segundo", "Vou verificar"),
@@ -77,6 +96,9 @@ TABLE: Mapping[str, Phrases] = {
         "Desculpe, estamos muito ocupados agora. Tente de novo daqui a pouco.",
         "Desculpe, tenho de parar aqui. Tente de novo daqui a um minuto.",
         "Aqui vou omitir o código.",
+        "sim",
+        "não",
+        "Está bem.",
     ),
     "nl": Phrases(
         ("Een ogenblik", "Even kijken", "Een momentje", "Ik zoek het op"),
@@ -85,6 +107,9 @@ TABLE: Mapping[str, Phrases] = {
         "Sorry, het is nu erg druk. Probeer het zo nog eens.",
         "Sorry, ik moet hier stoppen. Probeer het over een minuut nog eens.",
         "De code laat ik hier weg.",
+        "ja",
+        "nee",
+        "Oké.",
     ),
     "pl": Phrases(
         ("Chwileczkę", "Już sprawdzam", "Sekundę", "Zobaczmy"),
@@ -93,6 +118,9 @@ TABLE: Mapping[str, Phrases] = {
         "Przepraszam, mamy teraz duży ruch. Proszę spróbować za chwilę.",
         "Przepraszam, muszę tu przerwać. Proszę spróbować za minutę.",
         "Kod tutaj pominę.",
+        "tak",
+        "nie",
+        "Dobrze.",
     ),
     "sv": Phrases(
         ("Ett ögonblick", "Låt mig se", "En sekund", "Jag kollar"),
@@ -101,6 +129,9 @@ TABLE: Mapping[str, Phrases] = {
         "Förlåt, det är mycket just nu. Försök igen om en stund.",
         "Förlåt, jag måste sluta här. Försök igen om en minut.",
         "Koden hoppar jag över här.",
+        "ja",
+        "nej",
+        "Okej.",
     ),
     "tr": Phrases(
         ("Bir dakika", "Hemen bakıyorum", "Bir saniye", "Bakalım"),
@@ -109,6 +140,9 @@ TABLE: Mapping[str, Phrases] = {
         "Üzgünüm, şu anda çok yoğunuz. Lütfen birazdan tekrar deneyin.",
         "Üzgünüm, burada durmam gerekiyor. Lütfen bir dakika sonra tekrar deneyin.",
         "Buradaki kodu atlıyorum.",
+        "evet",
+        "hayır",
+        "Tamam.",
     ),
     "ja": Phrases(
         ("少々お待ちください", "確認いたします", "お調べします"),
@@ -117,6 +151,9 @@ TABLE: Mapping[str, Phrases] = {
         "申し訳ありません、ただいま混み合っております。少し後でもう一度お試しください。",
         "申し訳ありません、ここで中断いたします。一分ほど後にもう一度お試しください。",
         "ここではコードを省略します。",
+        "はい",
+        "いいえ",
+        "わかりました。",
         stop="。",
     ),
     "zh": Phrases(
@@ -126,6 +163,9 @@ TABLE: Mapping[str, Phrases] = {
         "抱歉,现在比较繁忙。请稍后再试。",
         "抱歉,我得先停在这里。请一分钟后再试。",
         "这里的代码我就不念了。",
+        "是",
+        "否",
+        "好的。",
         stop="。",
     ),
     "hi": Phrases(
@@ -135,6 +175,9 @@ TABLE: Mapping[str, Phrases] = {
         "माफ़ कीजिए, अभी बहुत व्यस्तता है। थोड़ी देर में फिर कोशिश करें।",
         "माफ़ कीजिए, मुझे यहीं रुकना होगा। एक मिनट बाद फिर कोशिश करें।",
         "कोड मैं यहाँ छोड़ रहा हूँ।",
+        "हाँ",
+        "नहीं",
+        "ठीक है।",
         stop="।",
     ),
 }

@@ -209,11 +209,11 @@ class Run:
             self._append(Finish("length"))
             self._over()
             return False
-        if type(event) is not str:
-            self._let_go(over=type(event) is Finish)
-        elif self.speaking is not None:
+        if type(event) is str and self.speaking is not None:
             self.speaking.hear(event, self.last)
             return True
+        if type(event) in (ToolCall, Doing, Finish):  # speech comes first
+            self._let_go(over=type(event) is not Doing)
         self._append(event)
         return True
 

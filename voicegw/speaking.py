@@ -12,7 +12,7 @@ from voicegw.speech.style import Style
 
 
 class Diction:
-    """How answers are spoken, in every language: one style for each sentence that stands for code.
+    """How answers are spoken, in every language: one style for each set of our own words.
 
     `code` are configured sentences by language; they replace ours, "" with silence.
     """
@@ -20,14 +20,16 @@ class Diction:
     def __init__(self, style: Style, code: Mapping[str, str]) -> None:
         self.style = style
         self.code = code
-        self._styles: dict[str, Style] = {}  # by sentence: callers may name any language
+        self._styles: dict[tuple[str, str], Style] = {}  # by sentences: callers may name any language
 
     def speakable(self, language: str) -> Speakable:
         """A new machine, for one answer."""
-        code = phrases(language, code=self.code).code
-        style = self._styles.get(code)
+        words = phrases(language, code=self.code)
+        own = (words.code, words.nothing)
+        style = self._styles.get(own)
         if style is None:
-            style = self._styles[code] = replace(self.style, code=code)
+            style = replace(self.style, code=words.code, yes=words.yes, no=words.no, nothing=words.nothing)
+            self._styles[own] = style
         return Speakable(style)
 
 

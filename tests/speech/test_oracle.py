@@ -19,7 +19,7 @@ from voicegw.speech.speakable import Speakable
 from voicegw.speech.style import Style
 
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-STYLE = Style(tables="cells", code="")
+STYLE = Style(tables="cells", code="", nothing="")
 
 # What the parser shows
 
@@ -139,7 +139,7 @@ def line(depth: int, links: bool = True, breaks: bool = True, signs: str = "*_~"
 
 MARKERS = ["- ", "* ", "+ ", "- [ ] ", "- [x] ", "1. ", "2) ", "10. "]
 TITLES = ["# {}", "### {}", "## {} ##", "{}\n===", "{}\n---"]
-FENCES = ["```\n{}\n```", "```python\n{}\n```", "~~~ text\n{}\n~~~", "```\n{}\n\n{}\n```"]
+FENCES = ["```\n{}\n```", "```python\n{}\n```", "~~~ sh\n{}\n~~~", "```\n{}\n\n{}\n```"]
 SOURCE = either(
     ["x = 1", "# no", "* no", "| a | b |", "<b>", "[no](no)", "> no", "    no", "`no`", "---", "~~"]
 )

@@ -142,7 +142,6 @@ def test_no_run_of_one_mark_is_held_without_end(unit: str) -> None:
     for _ in range(300):
         machine.feed(unit)
         assert len(machine.pending) <= Style().hold
-    assert not machine.pending or machine.held
 
 
 @pytest.mark.parametrize("unit", [*UNITS, "> - ", "```md\n", "<b>", "<note>", "|a", "|a|\n|-|\n", "a\n\n"])
@@ -175,7 +174,7 @@ def test_plain_prose_leaves_in_the_call_that_brought_it(text: str, cuts: list[in
         waits = come[-1:] == " " and come[-2].isalpha()
         gone += machine.feed(piece)
         assert gone == (come[:-1] if waits else come)
-        assert machine.held == waits
+        assert not machine.held
     assert machine.flush() == ""
 
 
@@ -198,7 +197,7 @@ def test_after_prose_there_is_only_a_blank_to_release(text: str, cuts: list[int]
     for piece in cut(text, cuts):
         speech += machine.feed(piece)
         rest = machine.release()
-        assert rest in ("", " ")
+        assert rest == ""
         assert not machine.held
         speech += rest
     assert speech + machine.flush() == text
@@ -215,7 +214,7 @@ def test_a_stall_is_survived_anywhere(text: str, cuts: list[int], stalls: set[in
         if place in stalls:
             speech += machine.release()
             assert not machine.held
-            assert machine.release() == machine.pending == ""
+            assert machine.release() == ""
     speech += machine.flush()
     if not style.keep_tags:
         assert_speakable(speech)

@@ -7,23 +7,27 @@ import re
 from voicegw.speech import tables, tags
 from voicegw.speech.links import definition
 from voicegw.speech.marks import ARROWS, BULLETS, EMOJI, INVISIBLE, JOINERS
-from voicegw.speech.prose import REST
+from voicegw.speech.prose import REST, SOFT
 from voicegw.speech.state import NESTED, QUOTED, WAIT, Rule, State
 
 BLANKS = re.compile(r"[ \t]+")
 HEADING = re.compile(r"#{1,6}(?=[ \t\r\n])")
 HEADING_PART = re.compile(r"#{1,6}\Z")
 RULER = re.compile(r"(?:(?:\*[ \t]*){3,}|(?:_[ \t]*){3,}|(?:-[ \t]*){2,}|=+[ \t]*)\r?\n")
+LONG_RULER = re.compile(r"([-_=*])\1{7}")
 RULER_PART = re.compile(r"(?:[*][* \t]*|[_][_ \t]*|[-][- \t]*|=+[ \t]*)\r?\Z")
 BULLET = re.compile(f"[{re.escape(BULLETS)}](?=[ \\t\\r\\n])")
 SYMBOL = re.compile(f"[{EMOJI}{ARROWS}]")
 TASK = re.compile(r"\[[ xX]\](?=[ \t\r\n])")
 TASK_PART = re.compile(r"\[(?:[ xX]\]?)?\Z")
 ORDERED = re.compile(r"(\d{1,9})[.)](?=[ \t\r\n])")
+NUMBERED = re.compile(r"\(\d{1,2}\)[ \t]|[①-⑳]|\d\ufe0f?\u20e3")
+NUMBERED_PART = re.compile(r"\((?:\d{1,2}\)?)?\Z|\d\ufe0f?\Z")
 ORDERED_PART = re.compile(r"\d{1,9}[.)]?\Z")
 FENCE = re.compile(r"(`{3,}(?=[^`\n]*(?:\n|\Z))|~{3,})[ \t]*([^\s`]*)")
 FENCE_PART = re.compile(r"(?:`{1,2}|`{3,}[^`\n]*|~{1,2}|~{3,}[^\n]*)\Z")
-PROSE_FENCES = frozenset({"markdown", "md"})
+DECORATION = re.compile(r"~{8}|~{3,}[^~\n]*[^~\s][^~\n]*~")
+PROSE_FENCES = frozenset({"markdown", "md", "text", "txt", "plaintext"})
 MOST_WRAPPERS = 8
 TAB = 4
 CODE = 4
@@ -45,11 +49,14 @@ def line(s: State, text: str, at: int, end: int, sure: bool) -> int:
     unseen = UNSEEN.match(text, at, end)
     if unseen or char == "\r":
         return unseen.end() if unseen else at + 1
+    if s.prose.gap == SOFT and s.short and (char.isupper() or char.isdigit() or char == "["):
+        s.prose.pause()  # nobody breaks so short a line without a reason
     if s.cells and char not in "|:-":
         tables.no_header(s)
     if s.indent >= CODE + bool(s.quoted) and s.blank and not s.listed and s.speech.tail:
         return code(s, at)
     if SYMBOL.match(char):
+        s.shown = True
         if not s.marked:
             marker(s)
         return at + 1
@@ -122,15 +129,44 @@ def ruler(s: State, text: str, at: int, end: int, sure: bool) -> int:
     if s.cells:
         tables.no_header(s)
     found = RULER.match(text, at, end)
-    if found or (sure and RULER_PART.match(text, at, end) and end - at > 1):
+    if (
+        found
+        or LONG_RULER.match(text, at, end)
+        or (sure and RULER_PART.match(text, at, end) and end - at > 2)
+    ):
         if text[at] != "=" or s.speech.tail:
             marker(s)
             s.speech.due = True
-        s.enter("skip")
+        s.shown = True
+        s.mode = "ruler"
         return at
     if RULER_PART.match(text, at, end) and not sure:
         return WAIT
+    if text[at] in "*_" and text.startswith(text[at], at + 1):
+        return bold(s, at)
     return item(s, text, at, end, sure)
+
+
+def bullet(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    """A bullet that is nothing else, whatever follows."""
+    marker(s, item=True)
+    return at + 1
+
+
+def numbered(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    """Items such as (1) or ①, and a number on a key: they keep their number."""
+    if NUMBERED.match(text, at, end):
+        marker(s, item=True)
+        return prose(s, at)
+    return WAIT if NUMBERED_PART.match(text, at, end) and not sure else prose(s, at)
+
+
+def bold(s: State, at: int) -> int:
+    """A line that begins bold begins something new; one that is bold to its end is a heading."""
+    if s.prose.gap == SOFT:
+        s.prose.rest()
+    s.bold = True
+    return prose(s, at)
 
 
 def item(s: State, text: str, at: int, end: int, sure: bool) -> int:
@@ -153,7 +189,7 @@ def ordered(s: State, text: str, at: int, end: int, sure: bool) -> int:
         return found.end()
     if ORDERED_PART.match(text, at, end) and not sure:
         return WAIT
-    return prose(s, at)
+    return numbered(s, text, at, end, sure)
 
 
 def bracket(s: State, text: str, at: int, end: int, sure: bool) -> int:
@@ -172,7 +208,7 @@ def fence(s: State, text: str, at: int, end: int, sure: bool) -> int:
     found = FENCE.match(text, at, end)
     if not sure and "\n" not in text[at:end] and FENCE_PART.match(text, at, end):
         return WAIT
-    if found is None:
+    if found is None or DECORATION.match(text, at, end):
         return prose(s, at)
     marks, info = len(found[1]), found[2].lower()
     marker(s)
@@ -199,6 +235,7 @@ def code(s: State, at: int) -> int:
 
 def note(s: State) -> None:
     """Tell once that there is a block of code."""
+    s.shown = True
     if s.style.code:
         s.prose.say(s.style.code)
         s.prose.rest()
@@ -225,4 +262,6 @@ STARTS: dict[str, Rule] = {
     "|": tables.pipe,
     "<": tag,
     **{char: item for char in BULLETS if char not in "-*"},
+    **dict.fromkeys("•・‣⁃", bullet),
+    **dict.fromkeys("(①②③④⑤⑥⑦⑧⑨⑩", numbered),
 }

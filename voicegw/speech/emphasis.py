@@ -73,7 +73,8 @@ def doubled(char: str) -> Callable[[State, int, str, str], bool]:
     """The same for marks that come in twos."""
 
     def spoken(s: State, size: int, before: str, after: str) -> bool:
-        opens, closes = bool(after) and not after.isspace(), not before.isspace()
+        opens = after.isalnum() or (after != "" and after in "*_`[(\"'")
+        closes = not before.isspace()
         if size == 1 or not (opens or closes):
             return size < 3
         if closes and s.opened[char]:

@@ -21,6 +21,8 @@ POWER = re.compile(r"\^(?:\{([0-9n+-]{1,8})\}|([0-9n']))")
 DEGREE = re.compile(r"\^\{?\\(?:circ|prime)")
 DEGREE_PART = re.compile(r"\^\{?\\[a-z]{0,4}\Z")
 POWER_PART = re.compile(r"\^(?:\{[0-9n+-]{0,8})?\Z")
+BLOCK = re.compile(r"\n[ \t\r]*(?:\n|[-*+•>] |#{1,6} |\d{1,3}[.)] )")
+BLOCK_PART = re.compile(r"\n[ \t\r]*(?:[-*+•>]|#{1,6}|\d{1,3}[.)]?)?\Z")
 GREEK = (
     "alpha α beta β gamma γ delta δ epsilon ε varepsilon ε zeta ζ eta η theta θ iota ι kappa κ lambda "
     "λ mu μ nu ν xi ξ pi π rho ρ sigma σ tau τ upsilon υ phi φ varphi φ chi χ psi ψ omega ω Gamma Γ "
@@ -38,7 +40,14 @@ LAYOUT = names(
     "left right big Big bigl bigr Bigl Bigr displaystyle textstyle limits nolimits quad qquad hline"
 )
 DROPPED_GROUPS = frozenset({"begin", "end", "label", "tag", "color", "ref", "hspace", "vspace"})
-FONTS = names("text mathrm mathbf mathit mathbb mathcal operatorname textbf textit boxed overline vec hat")
+FONTS = names(
+    "text mathrm mathbf mathit mathbb mathcal mathsf operatorname textbf textit boxed overline "
+    "underline vec hat bar ce"
+)
+DIGITS = re.compile(r"\s?(\d)\s?(\d)")
+DIGITS_PART = re.compile(r"\s?\d?\s?\Z")
+SUM = re.compile(r"\{[^{}$]*[^{}$\s][+−±-][^{}$]*\}|\{[^{}$]*\s[+−±-]\s[^{}$]*\}")
+GROUP_PART = re.compile(r"\{[^{}$\n]*\Z")
 FRACTIONS = frozenset({"frac", "dfrac", "tfrac", "cfrac"})
 MOST_GROUPS = 32
 
@@ -66,13 +75,14 @@ def double(s: State, text: str, at: int, end: int, sure: bool) -> int:
     if at + 2 == end:
         if not sure:
             return WAIT
-    elif text[at + 2] == "\n" or not (text[at + 2].isspace() or text[at + 2] in "$.,;:!?)-"):
+    elif text[at + 2] == "\n" or not (text[at + 2].isspace() or text[at + 2] in "$.,;:!?)-0123456789"):
         return begin(s, "$$", at + 2)
     elif text[at + 2] == " ":
-        inside = text.find("$$", at + 2, end)
-        if inside > 0 and "\\" in text[at:inside]:
+        line, over, _ = text[at + 2 : end].partition("\n")
+        inside, closed, _ = line.partition("$$")
+        if closed and "\\" in inside:
             return begin(s, "$$", at + 2)
-        if inside < 0 and not sure and "\n" not in text[at:end]:
+        if not closed and not over and not sure:
             return WAIT
     s.prose.say("$$")
     return at + 2
@@ -107,7 +117,7 @@ def formula(s: State, text: str, at: int, end: int, sure: bool) -> int:
     if char == "\n":
         return newline(s, text, at, end, sure)
     if char in "{}":
-        return brace(s, char, at)
+        return brace(s, text, at, end, sure)
     found = PLAIN.match(text, at)
     if found is None:
         if char in " \t&~\r":
@@ -125,12 +135,11 @@ def finish(s: State, after: int) -> int:
 
 
 def newline(s: State, text: str, at: int, end: int, sure: bool) -> int:
-    """A line break is a blank; an empty line is the end, closed or not."""
-    rest = text[at + 1 : end].lstrip(" \t\r")
-    if not rest and not sure:
-        return WAIT
-    if rest.startswith("\n") or s.row or s.heading:
+    """A line break is a blank; an empty line or the next block is the end, closed or not."""
+    if BLOCK.match(text, at, end) or s.row or s.heading:
         return finish(s, at)
+    if BLOCK_PART.match(text, at, end) and not sure:
+        return WAIT
     s.prose.blank()
     return at + 1
 
@@ -143,7 +152,7 @@ def command(s: State, text: str, at: int, end: int, sure: bool) -> int:
         return at + 1
     name = found[1] or ""
     if name in FRACTIONS:
-        s.group = "over"
+        return fraction(s, text, found.end(), end, sure)
     elif name in DROPPED_GROUPS:
         s.group = "skip"
     elif name in SIGNS:
@@ -154,14 +163,24 @@ def command(s: State, text: str, at: int, end: int, sure: bool) -> int:
         s.prose.say(found[2])
     elif found[2] in (",", ";", ":", " ", "!", "\n") or name in LAYOUT:
         s.prose.blank()
-    elif (
-        name
-        and not s.prose.lead
-        and name not in ("text", "mathrm", "mathbf", "mathit", "operatorname", "textbf", "boxed")
-    ):
+    elif name and name not in FONTS:
         s.prose.blank()
         s.prose.say(name)
     return found.end()
+
+
+def fraction(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    """A fraction: what is over, a slash, what is under; a number before it stays a number of its own."""
+    short = DIGITS.match(text, at, end)
+    if short is None and DIGITS_PART.match(text, at, end) and not sure:
+        return WAIT
+    if s.prose.tail[-1:].isdigit():
+        s.prose.blank()
+    if short:
+        s.prose.say(f"{short[1]}/{short[2]}")
+        return short.end()
+    s.group = "over"
+    return at
 
 
 def power(s: State, text: str, at: int, end: int, sure: bool) -> int:
@@ -178,15 +197,23 @@ def power(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def brace(s: State, char: str, at: int) -> int:
-    """Groups are silent; the second one of a fraction is what it is divided by."""
+def brace(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    """Groups are silent, but for the sums of a fraction."""
+    char = text[at]
+    if char == "{" and s.group in ("over", "under") and GROUP_PART.match(text, at, end) and not sure:
+        return WAIT
     if char == "{":
-        s.groups.append(s.group)
-        s.group = ""
+        kind, s.group = s.group, ""
+        if kind in ("over", "under") and SUM.match(text, at, end):
+            s.prose.say("(")
+            kind += ")"
+        s.groups.append(kind)
         del s.groups[:-MOST_GROUPS]
     elif s.groups:
         kind = s.groups.pop()
-        s.group = ""
-        if kind == "over":
+        if kind.endswith(")"):
+            s.prose.say(")")
+        if kind.startswith("over"):
             s.prose.say("/")
+            s.group = "under"
     return at + 1

@@ -6,8 +6,11 @@ import html
 import re
 
 from voicegw.speech import emphasis, formula, links, tables, tags
-from voicegw.speech.marks import ARROWS, EMOJI, INVISIBLE, PRIVATE, SPECIAL, UNHEARD_SET
+from voicegw.speech.marks import ARROWS, EMOJI, INVISIBLE, SPECIAL, UNHEARD_SET
 from voicegw.speech.state import WAIT, Rule, State
+
+SHORT = 60
+"""Characters of a line that was broken on purpose."""
 
 TICKS = re.compile(r"`+")
 CLOSING_MARKS = re.compile(r"#+[ \t]*\r?\n")
@@ -15,7 +18,7 @@ CLOSING_MARKS_PART = re.compile(r"#+[ \t]*\r?\Z")
 ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 ENTITY_PART = re.compile(r"&(?:#(?:\d{0,7}|[xX][0-9a-fA-F]{0,6})|[A-Za-z][A-Za-z0-9]{0,31})?\Z")
 UNHEARD = re.compile(f"[{UNHEARD_SET}]+")
-SILENT = re.compile(f"[{INVISIBLE}{EMOJI}{PRIVATE}]+")
+SILENT = re.compile(f"[{INVISIBLE}{EMOJI}\ue000-\ue1ff\ue201-\uf8ff]+")
 POINTING = re.compile(f"[{ARROWS}]+")
 CITED = re.compile("\ue200[^\ue201\n]*\ue201")
 CITED_PART = re.compile("\ue200[^\ue201\n]*\\Z")
@@ -44,11 +47,14 @@ def newline(s: State, text: str, at: int, end: int, sure: bool) -> int:
     elif s.heading:
         s.begin_block()
         s.speech.due, s.heading = True, False
+    elif s.bold and s.prev in "*_" and not s.brackets:
+        s.prose.rest(due=True)
     elif s.prev in " \t" and s.spaces > 1:
         s.prose.pause()
     else:
         s.prose.line()
-    s.mode, s.marked, s.indent = "line", False, 0
+    s.mode, s.marked, s.bold, s.indent = "line", False, False, 0
+    s.short, s.width = s.width < SHORT, 0
     s.was_quoted, s.quoted = s.quoted, 0
     return at + 1
 
@@ -63,6 +69,9 @@ def silent(s: State, text: str, at: int, end: int, sure: bool) -> int:
     if found is None:
         return arrow(s, text, at)
     s.prose.drop()
+    s.shown = True
+    if s.row:
+        tables.mark(s, found[0])
     return found.end()
 
 
@@ -86,7 +95,10 @@ def private(s: State, text: str, at: int, end: int, sure: bool) -> int:
     if found:
         s.prose.drop()
         return found.end()
-    return WAIT if CITED_PART.match(text, at, end) and not sure else silent(s, text, at, end, sure)
+    if CITED_PART.match(text, at, end) and not sure:
+        return WAIT
+    s.prose.drop()
+    return at + 1
 
 
 def sharp(s: State, text: str, at: int, end: int, sure: bool) -> int:
@@ -125,7 +137,7 @@ def escape(s: State, text: str, at: int, end: int, sure: bool) -> int:
     if at + 1 == end:
         if not sure:
             return WAIT
-    elif text[at + 1] in "([":
+    elif text[at + 1] in "([" and not (s.prev.isascii() and s.prev.isalnum()):
         return formula.begin(s, "\\)" if text[at + 1] == "(" else "\\]", at + 2)
     elif text[at + 1] in "\r\n":
         s.prose.pause()
@@ -193,15 +205,15 @@ def code(s: State, text: str, at: int, end: int, sure: bool) -> int:
 
 
 def span_line(s: State, text: str, at: int, end: int, sure: bool) -> int:
-    """A code span may go on in the next line, but not in the next paragraph."""
-    rest = text[at + 1 : end].lstrip(" \t\r")
-    if not rest and not sure:
+    """A code span goes on in the next line only if it is seen to end there."""
+    rest, over, _ = text[at:end].partition("\n\n")
+    if "`" * s.ticks in rest:
+        s.prose.blank()
+        return at + 1
+    if not over and not sure:
         return WAIT
-    if rest.startswith("\n"):
-        s.leave()
-        return at
-    s.prose.blank()
-    return at + 1
+    s.leave()
+    return at
 
 
 RULES: dict[str, Rule] = {

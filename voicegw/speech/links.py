@@ -7,12 +7,15 @@ import re
 from voicegw.speech.state import WAIT, State
 
 CITATION = re.compile(
-    r"\[(?:[1-9]\d{0,2}(?:\s?[,;–-]\s?[1-9]\d{0,2})*|\^[^\[\]\s]{1,40}|\d+(?::\d+)?†[^\[\]\n]*)\]"
+    r"\[(?:[1-9]\d{0,2}(?:\s?[,;–-]\s?[1-9]\d{0,2})*|\^[^\[\]\s]{1,40}|\d+(?::\d+)?†[^\[\]\n]*|doc\d{1,2})\]"
+    r"|\[\[[1-9]\d{0,2}\]\]"
 )
+MORE = re.compile(r"\s?[,;]?\s?(?=\[[1-9^])")
+MORE_PART = re.compile(r"\s?[,;]?\s?\[?\Z")
 LENTICULAR = re.compile(r"【\d[\d:,]*(?:†[^】\n]*)?】")
 LENTICULAR_PART = re.compile(r"【(?:\d[\d:,]*(?:†[^】\n]*)?)?\Z")
-THOUGHT = re.compile(r"[\[◁](/?)(THINK|think)[\]▷]")
-THOUGHT_PART = re.compile(r"[\[◁]/?(?:T(?:H(?:I(?:N(?:K)?)?)?)?|t(?:h(?:i(?:n(?:k)?)?)?)?)?\Z")
+THOUGHT = re.compile(r"\[(/?)THINK\]|◁(/?)think▷")
+THOUGHT_PART = re.compile(r"(?:\[/?(?:T(?:H(?:I(?:NK?)?)?)?)?|◁/?(?:t(?:h(?:i(?:nk?)?)?)?)?)\Z")
 THOUGHT_ENDS = {"[": "[/THINK]", "◁": "◁/think▷"}
 TEXT = re.compile(r"\[(?:[^\[\]\\\n]|\\[\s\S]|\n(?![ \t]*\n)|\[(?:[^\[\]\\\n]|\\.)*\])*\]")
 PATH = r"[^\s()]*(?:\([^\s()]*\)[^\s()]*)*"
@@ -23,7 +26,7 @@ REFERENCE_PART = re.compile(r"\[[^\[\]\n]*\Z")
 DEFINITION = re.compile(r"\[[^\[\]\n]+\]:[ \t]*(?=\S)")
 DEFINITION_PART = re.compile(r"\[(?:[^\[\]\n]+(?:\](?::[ \t]*)?)?)?\Z")
 NOTE = re.compile(r"\[\^[^\[\]\s]+\]:[ \t]*")
-ADDRESS = re.compile(r"[<(]?(?:https?://|www\.|/|#|\.|[^\s]+\.[a-z])", re.IGNORECASE)
+ADDRESS = re.compile(r"<?(?:https?://|www\.|mailto:|\.{0,2}/)", re.IGNORECASE)
 
 
 def definition(s: State, text: str, at: int, end: int, sure: bool) -> int | None:
@@ -48,7 +51,7 @@ def opening(s: State, text: str, at: int, end: int, sure: bool) -> int:
     """A `[`: the start of a link, a mark to be left out, or a bracket."""
     thought = THOUGHT.match(text, at, end)
     if thought:
-        return think(s, text[at], bool(thought[1]), thought.end())
+        return think(s, text[at], "/" in thought[0], thought.end())
     if THOUGHT_PART.match(text, at, end) and not sure:
         return WAIT
     if text[at] == "◁":
@@ -58,14 +61,23 @@ def opening(s: State, text: str, at: int, end: int, sure: bool) -> int:
     if kind == "wait":
         return WAIT
     if kind == "cited":
-        s.prose.drop()
-        if text.startswith("(", place):
-            s.enter("target")
-        return place
+        return cited(s, text, place, end, sure)
     s.open_bracket(kind)
     if kind == "plain":
         s.prose.say("[")
     return at + 1
+
+
+def cited(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    """A citation is silent, and what parts it from the next one too."""
+    more = MORE.match(text, at, end)
+    if more is None and MORE_PART.match(text, at, end) and not sure:
+        return WAIT
+    s.prose.drop()
+    s.shown = True
+    if text.startswith("(", at, end):
+        s.enter("target")
+    return more.end() if more else at
 
 
 def classify(s: State, text: str, at: int, end: int, sure: bool) -> tuple[str, int]:
@@ -112,6 +124,7 @@ def closing(s: State, text: str, at: int, end: int, sure: bool) -> int:
         return WAIT
     if follows == "plain":
         return at + 1
+    s.shown = True
     if text[at + 1] == "(":
         s.enter("target")
         s.depth = 0
@@ -160,10 +173,10 @@ def think(s: State, bracket: str, ends: bool, place: int) -> int:
     return place
 
 
-SCHEME = re.compile(r"https?://(?:[^\s/?#@<>]*@)?|(?=www\.)", re.IGNORECASE)
+SCHEME = re.compile(r"https?://|(?=www\.)", re.IGNORECASE)
 SCHEMES = ("http://", "https://", "www.")
-USER_PART = re.compile(r"https?://[^\s/?#@<>]*\Z", re.IGNORECASE)
-HOST = re.compile(r"[A-Za-z0-9\u00c0-\u024f][A-Za-z0-9.\u00c0-\u024f-]*|\[[0-9A-Fa-f:.]+\]")
+AUTHORITY = re.compile(r"[^\s/?#<>\"\u2e80-\uffff]*")
+HOST = re.compile(r"[A-Za-z0-9\u00c0-\u1fff][A-Za-z0-9.\u00c0-\u1fff-]*|\[[0-9A-Fa-f:.]+\]")
 
 
 def address(s: State, text: str, at: int, end: int, sure: bool) -> int:
@@ -178,9 +191,11 @@ def address(s: State, text: str, at: int, end: int, sure: bool) -> int:
             return WAIT
         s.prose.say(text[at])
         return at + 1
-    host = HOST.match(text, scheme.end(), end)
-    if not sure and (host.end() == end if host else USER_PART.match(text, at, end)):
+    authority = AUTHORITY.match(text, scheme.end(), end)
+    assert authority
+    if authority.end() == end and not sure:
         return WAIT
+    host = HOST.match(text, scheme.end() + authority[0].rfind("@") + 1, end)
     if host is None:
         s.prose.say(text[at])
         return at + 1
@@ -189,6 +204,7 @@ def address(s: State, text: str, at: int, end: int, sure: bool) -> int:
         s.prose.say(name[4:] if name.lower().startswith("www.") and len(name) > 4 else name)
     else:
         s.prose.drop()
+        s.shown = True
     s.depth = 0
     s.enter("url")
-    return scheme.end() + len(name)
+    return host.start() + len(name)

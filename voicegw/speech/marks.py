@@ -25,7 +25,7 @@ EMOJI = (
 ARROWS = "\u2190-\u21ff\u27a1\u27f0-\u27ff\u2794\u2798-\u279f\u2900-\u297f\u2b00-\u2b07"
 INVISIBLE = (
     "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u180e\u200b\u200e-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
-    "\ufff0-\ufffb"
+    "\ufff0-\uffff"
 )
 """Control characters, zero-width characters and direction marks."""
 

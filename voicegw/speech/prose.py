@@ -16,10 +16,11 @@ class Prose:
     """Pieces of speech and the gap that is due before the next one. What is ready is in `out`.
 
     `tail` are the last characters said, "" before the first. `lead` is said before the next piece,
-    if there is one. `due` tells that the open sentence gets its stop even when nothing more follows.
+    if there is one. `said` counts pieces. `due` tells that the open sentence gets its stop even when nothing
+    more follows.
     """
 
-    __slots__ = ("dropped", "due", "gap", "lead", "out", "tail")
+    __slots__ = ("dropped", "due", "gap", "lead", "out", "said", "tail")
 
     def __init__(self) -> None:
         self.out: list[str] = []
@@ -28,6 +29,7 @@ class Prose:
         self.lead = ""
         self.dropped = False
         self.due = False
+        self.said = 0
 
     def say(self, text: str) -> None:
         """Say a piece: not empty, no white space at either end or in a row."""
@@ -36,6 +38,7 @@ class Prose:
         self.out.append(text)
         self.tail = (self.tail + text)[-TAIL:]
         self.due = False
+        self.said += 1
 
     def blank(self) -> None:
         """White space. It waits for its neighbour, except after punctuation."""

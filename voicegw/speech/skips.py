@@ -6,8 +6,11 @@ import re
 
 from voicegw.speech.state import WAIT, State
 
-FENCE_END = re.compile(r"[ \t>]*(`{3,}|~{3,})[ \t\r]*(?=\n)")
+FENCE_END = re.compile(r"[ \t>]*(`{3,}|~{3,})(?=[ \t\r]*\n|[ \t]+[^\s`~])")
 FENCE_END_PART = re.compile(r"[ \t>]*(?:(`*)|(~*))[ \t\r]*\Z")
+TAIL = re.compile(r"(?<![`~])(`{3,}|~{3,})[ \t\r]*\n")
+TAIL_PART = re.compile(r"(?:`+|~+)[ \t\r]*\Z")
+RUN = re.compile(r"`+|~+")
 INDENT = re.compile(r"(?: {0,3}> ?)*([ \t]*)")
 
 
@@ -28,9 +31,30 @@ def fence(s: State, text: str, at: int, end: int, sure: bool) -> int:
     if part and not sure:
         return WAIT
     marks = found[1] if found else (part[1] or part[2] or "") if part else ""
-    s.back = "line" if marks.startswith(s.fence) and (found or sure) else "fence"
-    s.mode = "skip"
-    return at
+    if not marks.startswith(s.fence):
+        s.mode = "fenced"
+        return at
+    s.mode = "line"
+    return found.end() if found else end
+
+
+def fenced(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    """The rest of a line of fenced code; some models end the block with the line's last characters."""
+    char = text[at]
+    if char == "\n":
+        s.mode = "fence"
+        return at + 1
+    if char != s.fence[0]:
+        stops = [place for place in (text.find("\n", at), text.find(s.fence[0], at)) if place >= 0]
+        return min(stops, default=len(text))
+    found = TAIL.match(text, at, end)
+    if found is None and TAIL_PART.match(text, at, end) and not sure:
+        return WAIT
+    if found and found[1].startswith(s.fence):
+        s.mode = "line"
+    run = RUN.match(text, at, end)
+    assert run
+    return run.end()
 
 
 def indented(s: State, text: str, at: int, end: int, sure: bool) -> int:
@@ -43,6 +67,18 @@ def indented(s: State, text: str, at: int, end: int, sure: bool) -> int:
         s.mode = "line"
         return at
     s.mode, s.back = "skip", "indented"
+    return at
+
+
+RULER = re.compile(r"[-*_= \t]+")
+
+
+def ruler(s: State, text: str, at: int, end: int, sure: bool) -> int:
+    """A rule as long as it likes; what follows it on its line is prose."""
+    found = RULER.match(text, at)
+    if found:
+        return found.end()
+    s.mode = "inline"
     return at
 
 

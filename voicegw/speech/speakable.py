@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from voicegw.speech import blocks, formula, inline, skips, tags
 from voicegw.speech.marks import SPECIAL, SURROGATE, joined
-from voicegw.speech.prose import BLANK, NONE, TAIL
+from voicegw.speech.prose import BLANK, NONE, REST, TAIL
 from voicegw.speech.state import WAIT, Rule, State
 from voicegw.speech.style import Style
 from voicegw.speech.words import Words
@@ -15,6 +17,8 @@ MODES: dict[str, Rule] = {
     "code": inline.code,
     "formula": formula.formula,
     "fence": skips.fence,
+    "fenced": skips.fenced,
+    "ruler": skips.ruler,
     "indented": skips.indented,
     "skip": skips.skip,
     "comment": skips.comment,
@@ -26,6 +30,8 @@ MODES: dict[str, Rule] = {
 
 
 STYLE = Style()
+WORDS = re.compile(r"[\[$][^\[$]*[^\W\d_]{2}\s")
+"""A mark that may be decided early, and words behind it."""
 
 
 class Speakable:
@@ -47,9 +53,18 @@ class Speakable:
 
     @property
     def held(self) -> bool:
-        """Is anything held back: undecided characters, the blank or the stop before the next word?"""
-        waits = bool(self._prose.gap and self._prose.tail)
-        return waits or bool(self.pending) or (self._words is not None and bool(self._words.pending))
+        """Is something held back that `release` would let go?"""
+        if self._words is not None and self._words.pending:
+            return True
+        if self._plain:
+            return False
+        state, prose = self._state, self._prose
+        return (prose.gap == REST and bool(prose.tail)) or state.keeps_words or self._waits
+
+    @property
+    def _waits(self) -> bool:
+        """Are there words among the undecided characters, behind a mark that may be dropped or said early?"""
+        return self._state.mode in ("line", "inline") and WORDS.match(self.pending) is not None
 
     def feed(self, text: str) -> str:
         """What can be spoken now that `text` came."""
@@ -83,21 +98,47 @@ class Speakable:
             text = " " + text
         prose.tail = (prose.tail + text)[-TAIL:]
         self._state.prev = text[-1]
+        self._state.width += len(text)
         return text
 
     def release(self) -> str:
-        """What is held, decided now since nothing comes for a while; the text may go on."""
-        self._decide(self.pending, final=True)
-        if not self._state.cells:
+        """The words that are held, for nothing comes for a while; the text may go on.
+
+        A mark without words is not worth hearing early: it stays undecided.
+        """
+        state = self._state
+        while self._waits:
+            if self.pending[0] == "[":
+                state.open_bracket("maybe")
+            else:
+                state.prose.say(self.pending[0])
+            state.prev, state.mode = self.pending[0], "inline"
+            self._decide(self.pending[1:])
+        if state.keeps_words:
+            state.speak_cells()
+        if self._prose.gap == REST:
             self._prose.settle()
-        said = self._take()
-        return said if self._words is None else said + self._words.flush()
+        return self._last()
 
     def flush(self) -> str:
-        """The rest, for the text is over: with the stop of the item, heading or row that ends it."""
+        """The rest, for the text is over: with the stop of the item, heading or row that ends it.
+
+        What is fed afterwards is a text of its own, a blank after this one.
+        """
         self._half = ""
         self._decide(self.pending, final=True)
         self._state.end()
+        said, shown, tail = self._last(), self._state.shown, self._prose.tail
+        if shown and not tail:
+            said = tail = self.style.nothing
+        self._state = State(self.style)
+        self._prose = self._state.speech
+        self._prose.tail, self._prose.gap = tail, BLANK if tail else NONE
+        self._plain = False
+        return said
+
+    def _last(self) -> str:
+        """What is ready, and the words that were still looked at."""
         said = self._take()
         return said if self._words is None else said + self._words.flush()
 

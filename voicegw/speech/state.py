@@ -38,11 +38,16 @@ class State:
         self.back = "line"
         self.prev = "\n"
         self.spaces = 0
+        self.shown = False
+        """Was there something to see that cannot be said?"""
         # the line
         self.indent = 0
         self.blank = True
         self.listed = False
         self.marked = False
+        self.bold = False
+        self.width = 0
+        self.short = False
         self.item = False
         self.heading = False
         self.quoted = 0
@@ -66,6 +71,8 @@ class State:
         self.table = ""
         self.row = False
         self.column = 0
+        self.mark = ""
+        self.begun = 0
         self.headers: list[str] = []
         self.cells: list[Prose] = []
         self.room = 0
@@ -74,6 +81,11 @@ class State:
     def indented(self) -> bool:
         """May this line belong to an item above it?"""
         return self.indent > 1 or self.quoted == NESTED
+
+    @property
+    def keeps_words(self) -> bool:
+        """Is there a table's header whose words nobody has heard yet?"""
+        return any(cell.tail for cell in self.cells)
 
     def enter(self, mode: str) -> None:
         """Hand over to another rule, which comes back when it is done."""
@@ -95,6 +107,7 @@ class State:
         if self.cells:
             end = min(end, at + self.room)
             self.room -= end - at
+        self.width += end - at
         if text[at] == " ":
             self.prose.blank()
             self.spaces = 1
@@ -120,12 +133,13 @@ class State:
         cells, self.cells = self.cells, []
         self.prose = self.speech
         for cell in cells:
-            text = cell.take()
-            if text:
+            if text := cell.take():
                 self.prose.say(text)
                 self.prose.pause()
-        if self.row and cells:
-            self.prose.gap = cells[-1].gap if text else self.prose.gap
+        if not self.row:
+            self.prose.rest(due=True)
+        elif cells and cells[-1].tail:
+            self.prose.gap = cells[-1].gap  # we are still in this cell
 
     def end(self) -> None:
         """The text is over: what is open ends here."""

@@ -22,12 +22,16 @@ class Style:
     for none. `keep_tags` are names of tags that the platform understands (such as "break"); their tags pass
     untouched. `silent_tags` are further names whose content is never spoken. `words` are spoken differently:
     keys match whole words, in any case if they are written in lower case, otherwise exactly.
+    `yes` and `no` stand for ✅ and ❌ in a table, `nothing` for an answer of which nothing can be said.
     """
 
     hold: int = HOLD
     tables: Literal["headers", "cells"] = "headers"
     urls: Literal["domain", "drop"] = "domain"
     code: str = "I'll leave out the code here."
+    yes: str = "yes"
+    no: str = "no"
+    nothing: str = "Okay."
     keep_tags: frozenset[str] = frozenset()
     silent_tags: frozenset[str] = frozenset()
     words: Mapping[str, str] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from voicegw.speech.state import MOST_HEADER, WAIT, State
 DASHES = re.compile(r"[|: \t]*-[-|: \t]*\r?\n")
 DASHES_PART = re.compile(r"[-|: \t]+\r?\Z")
 MOST_COLUMNS = 64
+YES, NO = frozenset("✅✔✓☑"), frozenset("❌✗✘✖☒")
 
 
 def pipe(s: State, text: str, at: int, end: int, sure: bool) -> int:
@@ -62,8 +63,8 @@ def under_header(s: State, text: str, at: int, end: int, sure: bool) -> int | No
 
 def no_header(s: State) -> None:
     """No dashes came under the first row: what was kept of it is spoken."""
+    s.row = False
     s.speak_cells()
-    s.prose.rest(due=True)
 
 
 def over(s: State) -> None:
@@ -79,8 +80,20 @@ def begin_row(s: State) -> None:
     begin_cell(s)
 
 
+def mark(s: State, signs: str) -> None:
+    """A mark that is the whole cell is its answer."""
+    s.mark = s.style.yes if set(signs) & YES else s.style.no if set(signs) & NO else s.mark
+
+
+def end_cell(s: State) -> None:
+    if s.mark and s.prose.said == s.begun:
+        s.prose.say(s.mark)
+    s.mark = ""
+
+
 def begin_cell(s: State) -> None:
     """The cells of a row are joined by commas; a cell's header is said only if the cell is not empty."""
+    s.begun = s.prose.said
     if s.column:
         s.prose.pause()
     header = s.headers[s.column] if s.column < len(s.headers) else ""
@@ -90,11 +103,13 @@ def begin_cell(s: State) -> None:
 def keep_cell(s: State) -> None:
     """Keep the next cell of what may be a header, instead of saying it."""
     s.prose = Prose()
+    s.begun = 0
     s.cells.append(s.prose)
 
 
 def next_cell(s: State) -> None:
     """A pipe within a row."""
+    end_cell(s)
     s.column += 1
     s.opened.clear()
     s.brackets.clear()
@@ -108,6 +123,7 @@ def next_cell(s: State) -> None:
 
 def end_row(s: State) -> None:
     """The end of a row's line."""
+    end_cell(s)
     s.row = False
     s.prose = s.speech
     s.prose.rest(due=True)

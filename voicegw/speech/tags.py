@@ -7,10 +7,12 @@ import re
 from voicegw.speech.marks import names
 from voicegw.speech.state import WAIT, State
 
-ATTRIBUTE = r"\s+[A-Za-z_:][\w:.-]*(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+))?"
+VALUE = r"\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+)"
+FLAG = "open|disabled|checked|selected|hidden|controls|loop|muted|autoplay|async|defer|required|readonly"
+ATTRIBUTE = rf"\s+(?:[A-Za-z_:][\w:.-]*{VALUE}|(?:{FLAG})(?=[\s/>]))"
 TAG = re.compile(rf"<(/?)([A-Za-z][\w:.-]*)((?:{ATTRIBUTE})*)\s*(/?)>")
 TAG_PART = re.compile(
-    rf"</?(?:[A-Za-z][\w:.-]*(?:{ATTRIBUTE})*(?:\s+(?:[\w:.-]+\s*=\s*(?:\"[^\"]*|'[^']*)?)?|\s*/)?)?\Z"
+    rf"</?(?:[A-Za-z][\w:.-]*(?:{ATTRIBUTE})*(?:\s+(?:[A-Za-z_:][\w:.-]*(?:\s*=\s*(?:\"[^\"]*|'[^']*)?)?)?|\s*/)?)?\Z"
 )
 MARKED = re.compile(r"<(?:mailto:)?([\w.+-]+@[\w-]+(?:\.[\w-]+)+)>")
 MARKED_PART = re.compile(r"<(?:mailto:)?[\w.+-]*(?:@[\w.-]*)?\Z")
@@ -18,19 +20,30 @@ LINKED = re.compile(r"<(?=https?://)", re.IGNORECASE)
 LINKED_PART = re.compile(r"<(?:h(?:t(?:t(?:p(?:s?(?::/?)?)?)?)?)?)?\Z", re.IGNORECASE)
 TOKEN = re.compile(r"<[|｜][\w▁ -]{1,40}[|｜]>")
 TOKEN_PART = re.compile(r"<(?:[|｜][\w▁ -]{0,40}[|｜]?)?\Z")
-DECLARED = re.compile(r"<(?:!(?:--|[A-Za-z\[])|\?[A-Za-z])")
-DECLARED_PART = re.compile(r"<(?:!-?|\?)?\Z")
+COMMENT = "<!--"
+DECLARED = re.compile(r"<(?:!--|!DOCTYPE|!\[CDATA\[|\?xml|\?php)", re.IGNORECASE)
+DECLARED_PART = re.compile(
+    r"<(?:!(?:-|D(?:O(?:C(?:T(?:YP?)?)?)?)?|\[(?:C(?:D(?:A(?:TA?)?)?)?)?)?|\?(?:x(?:m)?|p(?:h)?)?)?\Z",
+    re.IGNORECASE,
+)
+CHANNEL = re.compile(r"<\|channel\|>(analysis|commentary)\b")
+HEAD = re.compile(r"<\|(?:start|channel)\|>[a-z]*(?=<)")
+HEAD_PART = re.compile(r"<\|(?:start|channel)\|>[a-z]{0,16}\Z")
 
 REASONING = names(
     "think thinking thought thoughts reasoning reason reasoning_content reflection reflect reflexion "
-    "scratchpad chain_of_thought inner_monologue internal_monologue analysis_thinking antthinking"
+    "scratchpad redacted_thinking chain_of_thought inner_monologue internal_monologue antthinking"
 )
-UNSPOKEN = names("script style template")
+UNSPOKEN = names("script style template tool_call tool_calls function_call function_calls tool_response")
 RESTS = names(
     "p div section article header footer main aside nav h1 h2 h3 h4 h5 h6 ul ol li dl dt dd table thead "
     "tbody tr caption blockquote pre hr form fieldset figure figcaption details summary"
 )
 PAUSES = names("br td th")
+SPOKEN_OF = " `'\""
+"""What stands around a tag that is only mentioned."""
+LONG_END = re.compile(r"[>\n]")
+LONG = re.compile(r"<(/?)([A-Za-z][\w:.-]*)\s[^=]*=\s*[\"']")
 HTML = (
     RESTS
     | PAUSES
@@ -63,12 +76,14 @@ def classify(s: State, text: str, at: int, end: int, sure: bool) -> int | None:
     if found:
         if name_of(found[2]) in s.style.keep_tags:
             return keep(s, found)
-        return place(s, name_of(found[2]), bool(found[1]), bool(found[4]), found.end())
+        name = name_of(found[2])
+        if name in UNSPOKEN and s.prev in SPOKEN_OF and found.end() == end and not sure:
+            return WAIT
+        if name in UNSPOKEN and spoken_of(s, text, found, end):
+            name = ""
+        return place(s, name, bool(found[1]), bool(found[4]), found.end())
     if DECLARED.match(text, at, end):
-        s.prose.drop()
-        s.enter("comment")
-        s.closer = "-->" if text.startswith("<!--", at) else ">"
-        return at + 4 if text.startswith("<!--", at) else at + 2
+        return declared(s, text, at)
     marked = MARKED.match(text, at, end)
     if marked:
         s.mode = "inline"
@@ -79,12 +94,43 @@ def classify(s: State, text: str, at: int, end: int, sure: bool) -> int | None:
         return at + 1
     token = TOKEN.match(text, at, end)
     if token:
-        s.prose.drop()
-        return token.end()
+        return harmony(s, text, token, end, sure)
     parts = (TAG_PART, MARKED_PART, LINKED_PART, TOKEN_PART, DECLARED_PART)
     if not any(part.match(text, at, end) for part in parts):
         return None
     return long_tag(s, text, at, end) if sure else WAIT
+
+
+def declared(s: State, text: str, at: int) -> int:
+    """A comment, or a declaration that no text should have."""
+    s.prose.drop()
+    if text.startswith(COMMENT, at):
+        s.enter("comment")
+        s.closer = "-->"
+        return at + len(COMMENT)
+    s.closer_after, s.mode = s.mode, "long"
+    return at + 2
+
+
+def harmony(s: State, text: str, token: re.Match[str], end: int, sure: bool) -> int:
+    """A token of the model's own; some of them begin what is only thought."""
+    at = token.start()
+    if CHANNEL.match(text, at, end):
+        s.prose.drop()
+        s.enter("comment")
+        s.closer = "<|end|>"
+        return token.end()
+    if HEAD_PART.match(text, at, end) and not sure:
+        return WAIT
+    head = HEAD.match(text, at, end)
+    s.prose.drop()
+    return head.end() if head else token.end()
+
+
+def spoken_of(s: State, text: str, found: re.Match[str], end: int) -> bool:
+    """Is a tag only mentioned, in the middle of a sentence?"""
+    after = text[found.end()] if found.end() < end else ""
+    return not found[1] and s.prev in SPOKEN_OF and after in SPOKEN_OF + ".,;:!?)"
 
 
 def keep(s: State, found: re.Match[str]) -> int:
@@ -96,7 +142,7 @@ def keep(s: State, found: re.Match[str]) -> int:
 
 def long_tag(s: State, text: str, at: int, end: int) -> int | None:
     """A tag that does not fit into what may be held: its name decides."""
-    begun = re.match(r"<(/?)([A-Za-z][\w:.-]*)\s", text[at:end])
+    begun = LONG.match(text, at, end)
     name = name_of(begun[2]) if begun else ""
     if end - at < s.style.hold or not (name in HTML or name in s.style.silent_tags):
         return None
@@ -136,7 +182,9 @@ def silent(s: State, text: str, at: int, end: int, sure: bool) -> int:
     found = TAG.match(text, at, end)
     if found is None:
         return WAIT if TAG_PART.match(text, at, end) and not sure else at + 1
-    if name_of(found[2]) in s.family and not found[4]:
+    if not found[1] and s.prev in SPOKEN_OF and found.end() == end and not sure:
+        return WAIT
+    if name_of(found[2]) in s.family and not found[4] and not spoken_of(s, text, found, end):
         s.depth += -1 if found[1] else 1
         if not s.depth:
             s.leave()
@@ -144,9 +192,9 @@ def silent(s: State, text: str, at: int, end: int, sure: bool) -> int:
 
 
 def long(s: State, text: str, at: int, end: int, sure: bool) -> int:
-    """The rest of a tag that was too long to be held."""
-    found = text.find(">", at)
-    if found < 0:
+    """The rest of a tag that was too long to be held; it ends with its line, if nothing else ends it."""
+    found = LONG_END.search(text, at)
+    if found is None:
         return len(text)
     s.mode = s.closer_after
-    return found + 1
+    return found.start() if found[0] == "\n" else found.end()

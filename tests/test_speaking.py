@@ -282,3 +282,13 @@ async def test_a_pause_that_holds_nothing_any_more_is_not_told_of() -> None:
     speaking.hear("you.", now())
     await asyncio.sleep(1)
     assert told == ["Hi", ". you."]
+
+
+async def test_a_program_never_gets_what_was_made_for_ears() -> None:
+    app = gateway(script(0.3, MARKED), desk=OFF)
+    headers = {"x-voicegw-call": "one"}
+    caller = asyncio.ensure_future(ask(app, headers=headers))
+    await asyncio.sleep(0.2)
+    program = await ask(app, JSON, headers=headers)
+    await caller
+    assert program.text == MARKED

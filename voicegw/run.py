@@ -102,6 +102,7 @@ class Run:
         self.tag: tuple[str, str, bytes] = ("", "", b"")
         self.delivered = False
         self.left: float | None = None
+        self.spoken = speech is not None
         self.speaking = None if speech is None else Speaking(speech, hold_for, self._append, self._tell, now)
         self.count = 0
         self.size = 0

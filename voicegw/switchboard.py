@@ -122,6 +122,7 @@ class Switchboard:
         self._tagged: dict[tuple[str, str, bytes], Run] = {}
         self._ids = secrets.token_hex(6)
         self._count = 0
+        self._warming: set[asyncio.Future[None]] = set()
 
     def id(self) -> str:
         """A new id, unique among all workers: a random prefix and a counter."""
@@ -159,7 +160,9 @@ class Switchboard:
         call = self.calls.get(turn.call, self.now())
         newest = call.run
         for like in [newest, *call.asides] if aside else [newest]:
-            if like is not None and same(like.turn, turn) and self._reusable(like, retried):
+            if like is None or like.spoken != (line.diction is not None):
+                continue  # what was made for ears is not for programs
+            if same(like.turn, turn) and self._reusable(like, retried):
                 return like
         if newest is not None and not aside and older(turn, newest.turn) and self._fresh(newest):
             return self._ended(line, turn)
@@ -239,6 +242,17 @@ class Switchboard:
         if self._tagged.get(run.tag) is run:
             del self._tagged[run.tag]
 
+    def warm(self, line: Line, call: str) -> None:
+        """A call opened: let its agent get ready, without waiting for it."""
+        task = asyncio.ensure_future(line.agent.warm(call))
+        self._warming.add(task)
+        task.add_done_callback(self._warmed)
+
+    def _warmed(self, task: asyncio.Future[None]) -> None:
+        self._warming.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.info("an agent was not ready for a call yet: %s", type(error).__name__)
+
     def drain(self) -> None:
         """No new turns from now on; running ones may finish."""
         self.draining = True
@@ -252,6 +266,8 @@ class Switchboard:
         """Cancel what still runs and wait for the agents to close, as long as `stop_within`."""
         self.drain()
         self.hang_up()
+        for warming in self._warming:
+            warming.cancel()
         tasks = [run.task for run in self.runs if run.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=self.stop_within)

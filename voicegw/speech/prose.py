@@ -69,8 +69,7 @@ class Prose:
 
     def settle(self) -> None:
         """Say the gap now, for nothing else comes for a while."""
-        if self.gap:
-            self._close()
+        self._close()
 
     def end(self) -> None:
         """Say the stop that is due at the end of everything."""

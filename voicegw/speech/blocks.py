@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 from voicegw.speech import tables, tags
+from voicegw.speech.fences import code, fence
 from voicegw.speech.links import definition
+from voicegw.speech.margins import empty, marker, prose
 from voicegw.speech.marks import ARROWS, BULLETS, EMOJI, INVISIBLE, JOINERS
 from voicegw.speech.prose import REST, SOFT
 from voicegw.speech.state import NESTED, QUOTED, WAIT, Rule, State
@@ -24,11 +26,6 @@ ORDERED = re.compile(r"(\d{1,9})[.)](?=[ \t\r\n])")
 NUMBERED = re.compile(r"\(\d{1,2}\)[ \t]|[①-⑳]|\d\ufe0f?\u20e3")
 NUMBERED_PART = re.compile(r"\((?:\d{1,2}\)?)?\Z|\d\ufe0f?\Z")
 ORDERED_PART = re.compile(r"\d{1,9}[.)]?\Z")
-FENCE = re.compile(r"(`{3,}(?=[^`\n]*(?:\n|\Z))|~{3,})[ \t]*([^\s`]*)")
-FENCE_PART = re.compile(r"(?:`{1,2}|`{3,}[^`\n]*|~{1,2}|~{3,}[^\n]*)\Z")
-DECORATION = re.compile(r"~{8}|~{3,}[^~\n]*[^~\s][^~\n]*~")
-PROSE_FENCES = frozenset({"markdown", "md", "text", "txt", "plaintext"})
-MOST_WRAPPERS = 8
 TAB = 4
 CODE = 4
 """Blanks before a line of indented code."""
@@ -64,37 +61,6 @@ def line(s: State, text: str, at: int, end: int, sure: bool) -> int:
     if rule is not None:
         return rule(s, text, at, end, sure)
     return prose(s, at)
-
-
-def empty(s: State, at: int) -> int:
-    """An empty line ends the paragraph, the row, the table."""
-    s.begin_block()
-    tables.over(s)
-    s.blank, s.marked, s.indent, s.quoted, s.was_quoted = True, False, 0, 0, 0
-    return at + 1
-
-
-def prose(s: State, at: int) -> int:
-    """No mark, or no further one: the rest of the line is prose."""
-    if s.blank and not (s.item or s.indented):
-        s.listed = False
-    s.blank = False
-    if s.table == "bare":
-        tables.begin_row(s)
-    elif s.table and not s.row:
-        tables.over(s)
-        s.begin_block()
-    s.mode = "inline"
-    return at
-
-
-def marker(s: State, *, item: bool = False) -> None:
-    """A mark that begins a block of its own was consumed."""
-    tables.over(s)
-    s.begin_block()
-    s.item = item
-    s.listed = item or (s.listed and s.indented)
-    s.marked, s.blank, s.indent = True, False, 0
 
 
 def heading(s: State, text: str, at: int, end: int, sure: bool) -> int:
@@ -201,45 +167,6 @@ def bracket(s: State, text: str, at: int, end: int, sure: bool) -> int:
             return WAIT
     found = definition(s, text, at, end, sure)
     return prose(s, at) if found is None else found
-
-
-def fence(s: State, text: str, at: int, end: int, sure: bool) -> int:
-    """A block of code; or prose in a wrapper, whose fences alone are silent."""
-    found = FENCE.match(text, at, end)
-    if not sure and "\n" not in text[at:end] and FENCE_PART.match(text, at, end):
-        return WAIT
-    if found is None or DECORATION.match(text, at, end):
-        return prose(s, at)
-    marks, info = len(found[1]), found[2].lower()
-    marker(s)
-    s.enter("skip")
-    if s.wrappers and marks >= s.wrappers[-1] and not info:
-        s.wrappers.pop()
-    elif info in PROSE_FENCES:
-        s.wrappers.append(marks)
-        del s.wrappers[:-MOST_WRAPPERS]
-    else:
-        note(s)
-        s.fence, s.back = found[1], "fence"
-    return at
-
-
-def code(s: State, at: int) -> int:
-    """A block of indented code."""
-    marker(s)
-    note(s)
-    s.enter("skip")
-    s.back = "indented"
-    return at
-
-
-def note(s: State) -> None:
-    """Tell once that there is a block of code."""
-    s.shown = True
-    if s.style.code:
-        s.prose.say(s.style.code)
-        s.prose.rest()
-        s.prose.due = True
 
 
 def tag(s: State, text: str, at: int, end: int, sure: bool) -> int:

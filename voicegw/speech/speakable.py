@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from voicegw.speech import blocks, formula, inline, skips, tags
+from voicegw.speech import blocks, fences, formula, inline, skips, tags
 from voicegw.speech.marks import SPECIAL, SURROGATE, joined
 from voicegw.speech.prose import BLANK, NONE, REST, TAIL
 from voicegw.speech.state import WAIT, Rule, State
@@ -16,10 +16,10 @@ MODES: dict[str, Rule] = {
     "inline": inline.inline,
     "code": inline.code,
     "formula": formula.formula,
-    "fence": skips.fence,
-    "fenced": skips.fenced,
+    "fence": fences.within,
+    "fenced": fences.fenced,
     "ruler": skips.ruler,
-    "indented": skips.indented,
+    "indented": fences.indented,
     "skip": skips.skip,
     "comment": skips.comment,
     "target": skips.target,

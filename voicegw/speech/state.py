@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from voicegw.speech.prose import Prose
@@ -27,55 +28,64 @@ comes, or the bound is reached. What it decides must stay the same when it sees 
 is spoken. Places where it looks further are those where every character decides for itself."""
 
 
+@dataclass(slots=True, eq=False)
 class State:
     """Everything the rules share. `mode` names the rule that is in charge, `back` the one after it."""
 
-    def __init__(self, style: Style) -> None:
-        self.style = style
-        self.speech = Prose()
-        self.prose = self.speech  # or the cell of a table's header
-        self.mode = "line"
-        self.back = "line"
-        self.prev = "\n"
-        self.spaces = 0
-        self.shown = False
-        """Was there something to see that cannot be said?"""
-        # the line
-        self.indent = 0
-        self.blank = True
-        self.listed = False
-        self.marked = False
-        self.bold = False
-        self.width = 0
-        self.short = False
-        self.item = False
-        self.heading = False
-        self.quoted = 0
-        self.was_quoted = 0
-        self.wrappers: list[int] = []
-        # inline
-        self.opened: Counter[str] = Counter()
-        self.brackets: list[str] = []
-        self.ticks = 0
-        # what is skipped
-        self.fence = ""
-        self.closer = ""
-        self.closer_after = "line"
-        self.family: frozenset[str] = frozenset()
-        self.depth = 0
-        self.angle = False
-        # formulas
-        self.groups: list[str] = []
-        self.group = ""
-        # tables
-        self.table = ""
-        self.row = False
-        self.column = 0
-        self.mark = ""
-        self.begun = 0
-        self.headers: list[str] = []
-        self.cells: list[Prose] = []
-        self.room = 0
+    style: Style
+    speech: Prose = field(default_factory=Prose)
+    prose: Prose = field(init=False)
+    """Where it is said: aloud, or into the cell of what may be a table's header."""
+    mode: str = "line"
+    back: str = "line"
+    prev: str = "\n"
+    spaces: int = 0
+    shown: bool = False
+    """Was there something to see that cannot be said?"""
+
+    # the line
+    indent: int = 0
+    blank: bool = True
+    listed: bool = False
+    marked: bool = False
+    bold: bool = False
+    width: int = 0
+    short: bool = False
+    item: bool = False
+    heading: bool = False
+    quoted: int = 0
+    was_quoted: int = 0
+    wrappers: list[int] = field(default_factory=list)
+
+    # inline
+    opened: Counter[str] = field(default_factory=Counter)
+    brackets: list[str] = field(default_factory=list)
+    ticks: int = 0
+
+    # what is skipped
+    fence: str = ""
+    closer: str = ""
+    closer_after: str = "line"
+    family: frozenset[str] = frozenset()
+    depth: int = 0
+    angle: bool = False
+
+    # formulas
+    groups: list[str] = field(default_factory=list)
+    group: str = ""
+
+    # tables
+    table: str = ""
+    row: bool = False
+    column: int = 0
+    mark: str = ""
+    begun: int = 0
+    headers: list[str] = field(default_factory=list)
+    cells: list[Prose] = field(default_factory=list)
+    room: int = 0
+
+    def __post_init__(self) -> None:
+        self.prose = self.speech
 
     @property
     def indented(self) -> bool:

@@ -172,7 +172,7 @@ def test_the_service_outlives_its_turns_and_its_command_is_ours() -> None:
     assert cli._parser().parse_args(arguments).config == "/etc/voicegw/voicegw.toml"
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES, "twilio", "telnyx", "retell"])
 def test_links_lead_somewhere_and_the_page_ends_with_a_check(name: str) -> None:
     links = [link for link in re.findall(r"\]\(([^)\s]+)\)", page(name)) if "://" not in link]
     assert links

@@ -224,6 +224,18 @@ def sorted_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.wire
+def test_the_soak_of_calls_measures_every_turn(tmp_path: Path) -> None:
+    out = tmp_path / "phones.json"
+    options = f"--idle 3 --talking 2 --seconds 4 --json {out}".split()
+    subprocess.run([sys.executable, "-m", "loadtests.phones", *options], cwd=ROOT, timeout=60, check=True)
+    raw = json.loads(out.read_text())
+    assert raw["failed"] == 0
+    assert raw["turns"] >= 2
+    assert len(raw["first"]) >= len(raw["added"]) >= raw["turns"]
+    assert raw["pings"]
+
+
+@pytest.mark.wire
 @pytest.mark.skipif(importlib.util.find_spec("locust") is None, reason="locust is an extra")
 def test_every_turn_of_the_locustfile_has_both_latencies(tmp_path: Path) -> None:
     port = free_port()

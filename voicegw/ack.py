@@ -19,9 +19,14 @@ SYSTEM_TOOLS = frozenset(
         "transfer_to_number",
         "play_keypad_touch_tone",
         "voicemail_detection",
+        "transfer_call",
+        "send_digits",
+        "switch_language",
+        "play_audio",
     }
 )
-"""ElevenLabs' own tools before which speech is welcome: all but skip_turn, after which nobody may speak."""
+"""Tools before which speech is welcome: what the gateway does on calls, and ElevenLabs' own, all but
+skip_turn, after which nobody may speak."""
 
 
 @dataclass(frozen=True, slots=True)

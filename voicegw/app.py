@@ -21,6 +21,7 @@ from voicegw import __version__
 from voicegw.calls.answers import Answers
 from voicegw.calls.memory import Calls
 from voicegw.config import Config
+from voicegw.desks import make_desks, make_hooks
 from voicegw.errors import NotFound, Refused, VoicegwError, WrongMethod
 from voicegw.events import Agent
 from voicegw.guard import Door, Keys, Limits
@@ -29,9 +30,11 @@ from voicegw.lines import Maker, close, make_agent, make_agents, make_lines, war
 from voicegw.pulse import Pulse
 from voicegw.surfaces import api
 from voicegw.surfaces.entrance import Entrance
+from voicegw.surfaces.floor import Floor
 from voicegw.surfaces.form import Completions, Responses
 from voicegw.surfaces.http import Endpoint, Rules, refusal
 from voicegw.surfaces.order import Visit
+from voicegw.surfaces.route import House
 from voicegw.switchboard import Switchboard
 
 log = logging.getLogger("voicegw.run")
@@ -65,13 +68,18 @@ def create_app(
     limits = Limits(
         settings.limits.concurrent_turns, settings.limits.requests_per_minute, workers=server.workers
     )
+    floor = Floor(
+        House(switchboard, limits, journal),
+        make_desks(settings, switchboard.lines),
+        most=max(1, settings.limits.concurrent_calls // server.workers),
+    )
     app = FastAPI(
         title="voicegw",
         version=__version__,
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # the journal is ours
-        lifespan=_lifespan(switchboard, made, settings, tune, at_end),
+        lifespan=_lifespan(switchboard, floor, made, settings, tune, at_end),
     )
     answers = Answers(idle=settings.calls.idle, most=settings.calls.most)
     chat, responses = (
@@ -84,7 +92,8 @@ def create_app(
     app.add_exception_handler(Exception, _refuse)
     door = Door(Keys(settings.door_keys()), hosts=server.hosts, origins=server.origins)
     hot = dict.fromkeys(api.CHAT_PATHS, chat) | dict.fromkeys(api.RESPONSES_PATHS, responses)
-    return _open_to(server.origins, Entrance(app, door, journal, server.trusted_proxies, hot))
+    proven = make_hooks(settings, floor, journal)
+    return _open_to(server.origins, Entrance(app, door, journal, server.trusted_proxies, hot, proven, floor))
 
 
 def _switchboard(settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> Switchboard:
@@ -130,6 +139,7 @@ def _rules(settings: Config) -> Rules:
 
 def _lifespan(
     switchboard: Switchboard,
+    floor: Floor,
     agents: Mapping[str, Agent],
     settings: Config,
     tune: bool,
@@ -147,7 +157,7 @@ def _lifespan(
             gc.freeze()
             gc.set_threshold(*COLLECTOR)
         pulse = Pulse() if tune else None
-        leave = Leave(switchboard, settings.server.drain)
+        leave = Leave(switchboard, floor, settings.server.drain)
         limits = settings.limits
         yield {
             "drain": leave.drain,
@@ -168,10 +178,15 @@ def _lifespan(
 
 
 class Leave:
-    """The gateway's farewell: running turns get `within` seconds, then a sentence and a proper end."""
+    """The gateway's farewell: running turns get `within` seconds, then a sentence and a proper end.
 
-    def __init__(self, switchboard: Switchboard, within: float) -> None:
+    New calls are refused at once. Those that are open get the same time, also if nobody speaks just now:
+    what was said may still be playing. Whatever is open then is closed so that the platform comes back.
+    """
+
+    def __init__(self, switchboard: Switchboard, floor: Floor, within: float) -> None:
         self.switchboard = switchboard
+        self.floor = floor
         self.within = within
         self.timer: asyncio.TimerHandle | None = None
 
@@ -179,11 +194,16 @@ class Leave:
         """Called at shutdown, by every connection that is open."""
         self.switchboard.drain()
         if self.timer is None:
-            if self.switchboard.runs:
-                turns = f"{len(self.switchboard.runs)} turns may go on for {self.within:g} seconds"
-                log.warning("shutting down: %s; stop again to cut them off", turns)
-            loop = asyncio.get_running_loop()
-            self.timer = loop.call_later(self.within, self.switchboard.hang_up)
+            turns, calls = len(self.switchboard.runs), sum(map(len, self.floor.open.values()))
+            if turns or calls:
+                going = f"{turns} turns and {calls} calls may go on for {self.within:g} seconds"
+                log.warning("shutting down: %s; stop again to cut them off", going)
+            self.timer = asyncio.get_running_loop().call_later(self.within, self.hang_up)
+
+    def hang_up(self) -> None:
+        """The time is over."""
+        self.switchboard.hang_up()
+        self.floor.hang_up()
 
     def cancel(self) -> None:
         if self.timer is not None:

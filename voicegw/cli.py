@@ -34,6 +34,8 @@ SERVER = "VOICEGW_SERVER"
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
 """How a worker process learns what the command line of its parent said."""
 
+FRAME = 1_048_576
+"""Bytes that a message on a websocket may have at least: transcripts of long calls come in one."""
 LAST = 3.0
 """Seconds that what will not end gets after everything else has ended."""
 ABOUT = "Put any agent on the phone, with nobody waiting in silence."
@@ -203,7 +205,9 @@ def _uvicorn(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
         workers=server.workers,
         loop="uvloop",
         http="voicegw.surfaces.protocol:VoiceProtocol",
-        ws="websockets-sansio",
+        ws="voicegw.surfaces.socket_protocol:SocketProtocol",
+        ws_max_size=max(settings.limits.body_bytes, FRAME),
+        ws_per_message_deflate=False,  # small frames would only come later
         lifespan="on",
         access_log=False,  # paths may hold secrets; turns are logged by the journal
         log_config=None,

@@ -22,7 +22,20 @@ from pydantic_core import ErrorDetails
 from voicegw import guard
 from voicegw.agent_tables import KINDS, Ack, OpenAI, Table
 from voicegw.errors import ConfigError
-from voicegw.fields import HASH, HEADER, HOST, LANGUAGE, LINE, NAME, ORIGIN, PHRASE, TARGET, VARIABLE, VISIBLE
+from voicegw.fields import (
+    ATTRIBUTE,
+    HASH,
+    HEADER,
+    HOST,
+    LANGUAGE,
+    LINE,
+    NAME,
+    ORIGIN,
+    PHRASE,
+    TARGET,
+    VARIABLE,
+    VISIBLE,
+)
 from voicegw.tables import DEMO, SECTIONS, Config, Key, Server
 
 __all__ = ["Config", "ConfigError", "load", "schema"]
@@ -31,7 +44,12 @@ Loc: TypeAlias = tuple[str | int, ...]
 Problem: TypeAlias = tuple[Loc, str]
 
 BARE = re.compile(r"[A-Za-z0-9_-]+")
+SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,}")
+IN_PATHS = frozenset({("telnyx", "token_env"), ("retell", "secret_env")})
+"""Secrets that are a part of an address: what they may hold, and which these are."""
 MAKE_KEY = "add a key first: `voicegw keys new NAME` makes one and prints the lines for this file"
+SECRET_PART = "must hold 16 or more letters, digits or . _ ~ -, since it is a part of an address"
+POSE = "without it anybody could pose as the platform"
 EARLY = (
     'is 0, so words leave at once and turns.on_failure = "status" comes too late: '
     'let the words wait (0.5, or "off"), or set on_failure = "speak"'
@@ -48,6 +66,7 @@ MUST: Mapping[str, str] = {
     HEADER: "must be the name of an HTTP header",
     LINE: "must be one line of plain ASCII",
     PHRASE: "must not be blank",
+    ATTRIBUTE: 'must be the name of an attribute such as "speechModel"',
     "bool_type": "must be true or false",
     "tuple_type": "must be a list",
     "model_type": "must be a table",
@@ -171,6 +190,9 @@ def _variables(config: Config) -> Iterator[tuple[Loc, str]]:
     for name, agent in config.agents.items():
         if isinstance(agent, OpenAI) and agent.key_env:
             yield ("agents", name, "key_env"), agent.key_env
+    for name, platform in config.platforms.items():
+        for entry, variable in platform.variables:
+            yield (name, entry), variable
 
 
 def _unset(config: Config) -> Iterator[Problem]:
@@ -181,6 +203,8 @@ def _unset(config: Config) -> Iterator[Problem]:
             yield loc, f"the environment variable {variable} is not set"
         elif not VISIBLE.fullmatch(value):
             yield loc, f"the environment variable {variable} is empty or holds spaces or other odd characters"
+        elif loc in IN_PATHS and not SEGMENT.fullmatch(value):
+            yield loc, f"the environment variable {variable} {SECRET_PART}"
 
 
 def _twice(config: Config) -> Iterator[Problem]:
@@ -217,6 +241,20 @@ def _at_odds(config: Config) -> Iterator[Problem]:
         for name, agent in config.agents.items():
             if agent.ack.after == 0:
                 yield ("agents", name, "ack", "after"), EARLY
+    yield from _calls_at_odds(config)
+
+
+def _calls_at_odds(config: Config) -> Iterator[Problem]:
+    """The same for the platforms' calls."""
+    server, twilio = config.server, config.twilio
+    for name, platform in config.platforms.items():
+        agent = platform.agent
+        if agent is not None and agent not in config.agents:
+            yield (name, "agent"), f'there is no agent "{agent}"{_nearest(agent, config.agents)}'
+        if not platform.proven and not guard.loopback(server.host):
+            yield (name, platform.proof[0]), f"is missing, and {server.host} can be reached by others; {POSE}"
+    if twilio is not None and twilio.proven and server.public_url is None:
+        yield ("server", "public_url"), "is missing; Twilio's calls come to it and are signed for it"
 
 
 def _open_doors(server: Server) -> Iterator[Problem]:

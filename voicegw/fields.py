@@ -31,6 +31,7 @@ TARGET = r"^\w+(\.\w+)*:\w+(\.\w+)*$"
 HEADER = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 LINE = r"^[ -~]*$"
 PHRASE = r"\S"
+ATTRIBUTE = r"^[A-Za-z][A-Za-z0-9]*$"
 VISIBLE = re.compile(r"[!-~]+")
 TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]*")
 LONGEST_WORD = 60
@@ -86,6 +87,17 @@ def _url(value: str) -> str:
     return value
 
 
+def _public(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        known = VISIBLE.fullmatch(value) and parts.scheme == "https" and parts.hostname and parts.port != 0
+    except ValueError:
+        known = False
+    if not known or "@" in parts.netloc or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError('must be an address such as "https://voice.example.com", without a path')
+    return value.rstrip("/")
+
+
 def optional(description: str) -> Any:
     """A key that may be left out. TOML knows no null, so that its schema shows none either."""
 
@@ -132,5 +144,6 @@ Wait: TypeAlias = Annotated[
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"const": "off"}]}),
 ]
 Url: TypeAlias = Annotated[str, AfterValidator(_url)]
+PublicUrl: TypeAlias = Annotated[str, AfterValidator(_public)]
 Header: TypeAlias = Annotated[str, Field(pattern=HEADER), AfterValidator(_unframed)]
 Dialect: TypeAlias = Literal["voice", "elevenlabs", "vapi", "chat"]

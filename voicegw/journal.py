@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, expo
 
 from voicegw.errors import AgentError, VoicegwError
 from voicegw.run import Run
-from voicegw.trace import Stamps, line
+from voicegw.trace import CallStamps, Stamps, line, milliseconds
 
 BUCKETS = (
     *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -73,6 +73,10 @@ class Journal:
         self.running = Gauge(
             "voicegw_turns_running", "Turns now.", registry=registry, multiprocess_mode="livesum"
         )
+        self.calls = Counter("voicegw_calls", "Calls ended, by platform.", ["platform"], registry=registry)
+        self.open = Gauge(
+            "voicegw_calls_open", "Calls now.", ["platform"], registry=registry, multiprocess_mode="livesum"
+        )
         self.spans = [
             (Histogram(f"{name}_seconds", text, ["agent"], registry=registry, buckets=BUCKETS), read)
             for name, (text, read) in SPANS.items()
@@ -96,6 +100,15 @@ class Journal:
             failed = self._failure(run.record.failure)
             told = line(stamps, turn=turn.id, **who, outcome=outcome, **failed)
             log.info(orjson.dumps(told).decode())
+
+    def call(self, stamps: CallStamps, platform: str, agent: str, call: str) -> None:
+        """A call's socket is closed."""
+        self.calls.labels(platform).inc()
+        if self.log_turns:
+            seconds = round((stamps.over or stamps.opened) - stamps.opened, 3)
+            told = {"event": "call", "platform": platform, "agent": agent, "call": call, "seconds": seconds}
+            happened = {"turns": stamps.turns, "interruptions": stamps.interruptions}
+            log.info(orjson.dumps({**told, **happened, "gap_ms": milliseconds(stamps.silence)}).decode())
 
     def _failure(self, failure: VoicegwError | None) -> dict[str, str | None]:
         """What is told of a failure; what others said about it only if that was asked for."""

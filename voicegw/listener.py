@@ -112,10 +112,9 @@ class Listener:
         if record.over and not self.done and not self.behind:
             out.append(self._end(now))
         data = b"".join(out)
-        if not data and now >= self.last + KEEP:
-            data = self.codec.idle
-        if data:
+        if data or now >= self.last + KEEP:
             self.last = now
+            return data or self.codec.idle
         return data
 
     def _words(self, words: str, now: float) -> str:

@@ -19,6 +19,7 @@ from pydantic import (
 
 from voicegw import guard
 from voicegw.agent_tables import OpenAI, Python, Scripted, Table
+from voicegw.call_tables import Platform, Retell, Telnyx, Twilio
 from voicegw.fields import (
     HASH,
     HOST,
@@ -30,6 +31,7 @@ from voicegw.fields import (
     Name,
     Names,
     Proxy,
+    PublicUrl,
     Tags,
     Variable,
     Word,
@@ -46,6 +48,9 @@ class Server(Table):
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: int = Field(default=1, ge=1, le=1024, description="Processes that share the port.")
+    public_url: PublicUrl | None = optional(
+        "Address by which platforms reach the gateway, such as `https://voice.example.com`."
+    )
     tls_cert: File | None = optional("Certificate chain, a PEM file; needs `tls_key`.")
     tls_key: File | None = optional("Private key of the certificate, a PEM file.")
     trusted_proxies: Annotated[tuple[Proxy, ...], Strict(False)] = Field(
@@ -76,6 +81,9 @@ class Limits(Table):
     depth: int = Field(default=100, ge=8, description="Deepest nesting of a request's JSON.")
     concurrent_turns: int = Field(
         default=1000, ge=1, description="Most turns at the same time, all workers together."
+    )
+    concurrent_calls: int = Field(
+        default=500, ge=1, description="Most calls on websockets at the same time, all workers together."
     )
     requests_per_minute: int = Field(
         default=0, ge=0, description="Most turns a minute for each key; 0 for no limit."
@@ -159,7 +167,7 @@ class Speech(Table):
     """How an agent's text is made speakable."""
 
     hold: int = Field(
-        default=HOLD, ge=8, le=1000, description="Most characters that are held back while undecided."
+        default=HOLD, ge=32, le=1000, description="Most characters that are held back while undecided."
     )
     hold_for: float = Field(
         default=HOLD_FOR,
@@ -216,6 +224,9 @@ SECTIONS: Mapping[str, type[Table]] = {
     "calls": Calls,
     "speech": Speech,
     "trace": Trace,
+    "twilio": Twilio,
+    "telnyx": Telnyx,
+    "retell": Retell,
 }
 DEMO = {"agents": {"receptionist": {"kind": "scripted"}}}
 
@@ -235,6 +246,9 @@ class Config(Table):
     )
     speech: Speech = Field(default_factory=Speech, description="How the agents' text is made speakable.")
     trace: Trace = Field(default_factory=Trace, description="What is told about each turn.")
+    twilio: Twilio | None = optional("Calls by Twilio's ConversationRelay; none if left out.")
+    telnyx: Telnyx | None = optional("Calls by Telnyx's ConversationRelay; none if left out.")
+    retell: Retell | None = optional("Calls by Retell's custom LLM; none if left out.")
 
     _secrets: dict[str, str] = PrivateAttr(default_factory=dict)
     _folder: Path = PrivateAttr(default_factory=Path)
@@ -249,6 +263,16 @@ class Config(Table):
     def default_agent(self) -> str:
         """Name of the agent that answers for models that nobody knows."""
         return next(iter(self.agents))
+
+    @property
+    def platforms(self) -> dict[str, Platform]:
+        """The platforms whose calls are taken on websockets, by the names of their tables."""
+        known: dict[str, Platform | None] = {
+            "twilio": self.twilio,
+            "telnyx": self.telnyx,
+            "retell": self.retell,
+        }
+        return {name: platform for name, platform in known.items() if platform is not None}
 
     @property
     def folder(self) -> Path:

@@ -51,6 +51,20 @@ class Stamps:
         return self.stopped - self.cancelled
 
 
+@dataclass(slots=True)
+class CallStamps:
+    """One call, as long as its socket was open: times in seconds, and what happened how often.
+
+    `silence` is the longest silence that a turn of it had.
+    """
+
+    opened: float
+    over: float | None = None
+    turns: int = 0
+    interruptions: int = 0
+    silence: float = 0.0
+
+
 def milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 3)
 

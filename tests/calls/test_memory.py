@@ -21,6 +21,15 @@ def test_a_call_is_the_same_while_it_is_used() -> None:
     assert len(calls) == 1
 
 
+def test_asking_whether_a_call_is_known_makes_none() -> None:
+    calls = Calls()
+    assert "a" not in calls
+    calls.get("a", 0.0)
+    assert "a" in calls
+    calls.end("a")
+    assert "a" not in calls
+
+
 def test_calls_that_nobody_uses_are_forgotten_when_another_comes() -> None:
     calls = Calls(idle=10)
     for number in range(5):

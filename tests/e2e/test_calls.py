@@ -15,6 +15,7 @@ from openai import AsyncOpenAI, OpenAI
 
 from tests.e2e.server import PATIENCE, Server, eventually
 from voicegw.ack import SYSTEM_TOOLS
+from voicegw.wire.phone import ACTIONS
 
 pytestmark = pytest.mark.wire
 
@@ -253,7 +254,7 @@ def fits(arguments: Mapping[str, Any], properties: Mapping[str, Any], required: 
 
 
 def test_the_tools_are_those_that_we_know() -> None:
-    assert TOOLS.keys() == SYSTEM_TOOLS | {"skip_turn"}
+    assert TOOLS.keys() | {*ACTIONS} == SYSTEM_TOOLS | {"skip_turn"}
 
 
 @pytest.mark.parametrize("name", TOOLS)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
 
 from tests.house import ask, drive, gateway
+from tests.phone import dial
 from tests.script import script
 from voicegw.guard import digest
 
@@ -139,3 +141,17 @@ async def test_without_keys_the_page_of_another_port_or_place_may_not(origin: st
 async def test_whoever_claims_to_be_us_under_a_name_of_their_own_may_not_come_in() -> None:
     headers = {"host": "evil.example", "origin": "http://evil.example"}
     assert (await ask(gateway(script("Hi")), headers=headers)).status == 403
+
+
+@pytest.mark.parametrize(("proxies", "client"), [([], "127.0.0.1"), (["127.0.0.1"], "192.0.2.7")])
+async def test_a_websocket_needs_no_key_but_a_desk_and_its_client_is_told(
+    proxies: list[str], client: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    app = gateway(script("Hi"), keys=KEYS, server={"trusted_proxies": proxies})
+    headers = {"x-forwarded-for": "192.0.2.7", "x-request-id": "abc", "authorization": f"Bearer {KEY}"}
+    async with dial(app, "/v1/chat/completions", headers=headers) as phone:
+        pass
+    assert phone.status == 404
+    [line] = [json.loads(message) for message in caplog.messages if "refusal" in message]
+    assert (line["client"], line["request"]) == (client, "abc")

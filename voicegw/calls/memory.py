@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from voicegw.events import Message
+from voicegw.ledger import Ledger, last_reply, part_heard
 from voicegw.run import Run
 
 MOST_SAID = 100
@@ -15,7 +18,8 @@ class Call:
     """One call. `run` is that of its newest turn; `closing` are older ones, not closed yet.
 
     `asides` are the runs of side requests: the latest, and those not closed yet. `said` are the phrases
-    of ours that its caller heard.
+    of ours that its caller heard; `ledger` is the conversation, on platforms that do not send it along;
+    `open` counts the sockets that serve it now.
     """
 
     id: str
@@ -24,11 +28,13 @@ class Call:
     closing: list[Run] = field(default_factory=list)
     asides: list[Run] = field(default_factory=list)
     said: set[str] = field(default_factory=set)
+    ledger: Ledger = field(default_factory=Ledger)
+    open: int = 0
 
     @property
     def busy(self) -> bool:
-        """Is a turn of this call, or a side request, not closed yet?"""
-        return any(run is not None and not run.closed for run in (self.run, *self.asides))
+        """Is its socket open, or a turn of it, or a side request, not closed yet?"""
+        return self.open > 0 or any(run is not None and not run.closed for run in (self.run, *self.asides))
 
     def take(self, run: Run) -> None:
         """A newer turn: the run of the one before it is to be closed, and waited for."""
@@ -53,6 +59,10 @@ class Calls:
     def __len__(self) -> int:
         return len(self._calls)
 
+    def __contains__(self, id: str) -> bool:
+        """Is a call of that id remembered?"""
+        return id in self._calls
+
     def get(self, id: str, now: float) -> Call:
         """The call of that id, a new one if it is not known (any more)."""
         call = self._calls.pop(id, None)
@@ -67,6 +77,18 @@ class Calls:
         """The phrases of ours that a caller heard in this call, as far as it is remembered."""
         call = self._calls.get(id or "")
         return frozenset() if call is None else frozenset(call.said)
+
+    def heard(self, id: str | None, messages: Sequence[Message]) -> str | None:
+        """What the caller heard of the last reply, by the history that a platform sends; None for all."""
+        call = self._calls.get(id or "")
+        if call is None or call.run is None:
+            return None
+        before = call.run.turn.messages
+        since = messages[len(before) :]
+        if not since or tuple(messages[: len(before)]) != before:
+            return None  # another account of the call, or the same turn again
+        said = "".join(event for event in call.run.record.events if type(event) is str)
+        return part_heard(said, last_reply(since) or "")
 
     def remember(self, id: str | None, words: str) -> None:
         """We said these words; our own phrases are few, so that the set stays small."""

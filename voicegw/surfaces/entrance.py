@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Collection, Mapping
 from itertools import count
+from types import MappingProxyType
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -23,7 +24,9 @@ REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 class Entrance:
     """Gives each request its id and its key, or refuses it. What is inside finds a `Visit` in the scope.
 
-    Paths in `hot` skip the framework's routing, a seventh of what a turn costs.
+    Paths in `hot` skip the framework's routing, a seventh of what a turn costs. Those in `proven` need no
+    key: the platforms that call them bring a proof of their own, and what answers there asks for it.
+    So it is with websockets, all of which go to the `floor`.
     """
 
     def __init__(
@@ -33,9 +36,13 @@ class Entrance:
         journal: Journal,
         proxies: Collection[Network],
         hot: Mapping[str, ASGIApp],
+        proven: Mapping[str, ASGIApp] = MappingProxyType({}),
+        floor: ASGIApp | None = None,
     ) -> None:
         self.app = app
-        self.hot = hot
+        self.floor = floor or app
+        self.hot = {**hot, **proven}
+        self.free = OPEN | proven.keys()
         self.door = door
         self.journal = journal
         self.proxies = proxies
@@ -43,12 +50,15 @@ class Entrance:
         self._ids = (f"req_{prefix}{number:06x}" for number in count(1))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         request = self._request_id(scope)
         client = client_address((scope.get("client") or ("",))[0], scope["headers"], self.proxies)
+        if scope["type"] == "websocket":
+            scope["voicegw"] = Visit(ANONYMOUS, request, client)
+            return await self.floor(scope, receive, send)
         try:
-            free = scope["path"] in OPEN or scope["method"] == "OPTIONS"
+            free = scope["path"] in self.free or scope["method"] == "OPTIONS"
             key = ANONYMOUS if free else self.door.admit(scope["headers"])
         except VoicegwError as failure:
             self.journal.refusal(failure, request, client)

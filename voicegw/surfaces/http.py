@@ -122,7 +122,7 @@ class Endpoint:
             return order.sentence(order.line.words(order.language).busy)
         try:
             fingerprint, retried = retry(scope, body)
-            turn = order.turn(self.switchboard.id(), self.switchboard.calls.said(order.call))
+            turn = order.turn(self.switchboard.id(), self.switchboard.calls)
             run = self.switchboard.begin(
                 order.line, turn, fingerprint=fingerprint, retried=retried, aside=not order.ask.stream
             )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from starlette.responses import Response
 
 from voicegw.calls.answers import Past
+from voicegw.calls.memory import Calls
 from voicegw.dialects import DIALECTS, Dialect
 from voicegw.errors import VoicegwError
 from voicegw.events import Message, Turn
@@ -79,11 +80,13 @@ class Order:
     def model(self) -> str:
         return self.ask.model or self.called.name
 
-    def turn(self, id: str, said: frozenset[str]) -> Turn:
-        """What the agent is asked; `said` are words of ours that are none of its business."""
+    def turn(self, id: str, calls: Calls) -> Turn:
+        """What the agent is asked. What `calls` remember of our own words is none of its business."""
+        messages = self._history(calls.said(self.call))
         return Turn(
             id=id,
-            messages=self._history(said),
+            messages=messages,
+            heard=calls.heard(self.call, messages),
             model=self.ask.model,
             tenant=self.visit.key.name,
             call=self.call,

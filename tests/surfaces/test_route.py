@@ -1,0 +1,67 @@
+"""What a caller's words ask of the agent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.script import script
+from voicegw.actions import offered
+from voicegw.calls.memory import Call
+from voicegw.dialects import DIALECTS
+from voicegw.events import Message
+from voicegw.guard import Key
+from voicegw.surfaces.route import NUDGE, Route
+from voicegw.switchboard import Line
+from voicegw.wire.phone import Asked
+
+HELLO = Message("user", "Hello?")
+REPLY = Message("assistant", "One moment. We are open.")
+
+
+def route() -> Route:
+    line = Line("desk", script(), DIALECTS["voice"])
+    return Route(Key("twilio", b""), line, "de-DE", actions=offered(("end_call",)))
+
+
+def turn(asked: Asked, *messages: Message, heard: str | None = None, **facts: Any) -> Any:
+    call = Call("call1", 0.0)
+    call.ledger.messages.extend(messages)
+    call.ledger.heard = heard
+    return route().turn("turn1", call, asked, frozenset({"One moment."}), facts)
+
+
+@pytest.mark.parametrize(
+    ("asked", "texts"),
+    [
+        (Asked("When?"), ["Hello?", "We are open.", "When?"]),
+        (Asked(kind="tool"), ["Hello?", "We are open."]),
+        (Asked(kind="reminder"), ["Hello?", "We are open.", NUDGE]),
+        (Asked("Hi", history=(Message("user", "Hi"),)), ["Hi"]),
+        (Asked(kind="reminder", history=()), [NUDGE]),
+    ],
+)
+def test_the_agent_gets_the_conversation_without_our_words(asked: Asked, texts: list[str]) -> None:
+    made = turn(asked, HELLO, REPLY)
+    assert [message.text for message in made.messages] == texts
+    assert (made.kind, made.call, made.tenant) == (asked.kind, "call1", "twilio")
+    assert [tool.name for tool in made.tools] == ["end_call"]
+
+
+def test_the_language_is_the_callers_or_the_routes() -> None:
+    assert turn(Asked("Hi", language="fr-FR")).language == "fr-FR"
+    assert turn(Asked("Hi")).language == "de-DE"
+
+
+def test_what_was_heard_comes_from_the_ledger_or_from_the_platforms_history() -> None:
+    assert turn(Asked("When?"), HELLO, REPLY, heard="We").heard == "We"
+    history = (HELLO, Message("assistant", "One moment. We"), Message("user", "When?"))
+    assert turn(Asked("When?", history=history), REPLY, heard="We are").heard == "One moment. We"
+
+
+def test_the_agent_learns_what_the_platform_tells_of_the_call() -> None:
+    assert turn(Asked("Hi"), customParameters={"plan": "gold"}).extra == {
+        "call": {"customParameters": {"plan": "gold"}}
+    }
+    assert turn(Asked("Hi")).extra == {}

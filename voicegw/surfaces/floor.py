@@ -1,0 +1,183 @@
+"""The floor: every call that is open on a websocket, and who may open one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from starlette.types import Message, Receive, Scope, Send
+
+from voicegw.errors import Draining, NotFound, Refused
+from voicegw.events import ToolCall
+from voicegw.identity import Identity
+from voicegw.surfaces.call import Conversation
+from voicegw.surfaces.order import Visit
+from voicegw.surfaces.route import House, Route
+from voicegw.wire import chat
+from voicegw.wire.phone import Asked, CallCodec, Opened
+
+log = logging.getLogger("voicegw.calls")
+
+SETUP = 10.0
+"""Seconds after which a socket that did not say which call it is is closed."""
+POLICY, UNEXPECTED = 1008, 1011
+"""Close codes: what came is against the rules; something went wrong here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where one platform's calls arrive.
+
+    `admit` is asked before the upgrade and raises `Refused`; it gives the platform's id of the call where the
+    path tells it. `codec` makes the codec of one socket. `believe` judges what a call says of itself when
+    it opens, unless we know the call, which came back. `most` bounds the calls of this platform, None for
+    the floor's bound alone.
+    """
+
+    name: str
+    route: Route
+    admit: Callable[[Scope], str | None]
+    codec: Callable[[str | None], CallCodec]
+    believe: Callable[[Opened], bool] = lambda opened: True
+    most: int | None = None
+
+
+class Floor:
+    """Serves the websocket calls of all desks, as one ASGI application: the first desk that a path fits."""
+
+    def __init__(self, house: House, desks: Mapping[str, Desk], *, most: int = 500) -> None:
+        self.house = house
+        self.desks = desks
+        self.most = most
+        self.open: dict[str, set[Conversation]] = {name: set() for name in desks}
+
+    def room(self, platform: str) -> bool:
+        """Is there room for one more call?"""
+        most = self.desks[platform].most
+        everything = sum(map(len, self.open.values()))
+        return everything < self.most and (most is None or len(self.open[platform]) < most)
+
+    def ended(self, platform: str, call: str) -> None:
+        """The platform says that this call is over: forget it."""
+        self.house.switchboard.calls.end(self._id(self.desks[platform], call))
+
+    def hang_up(self) -> None:
+        """Close every socket, once what is to be said there was sent."""
+        for conversations in self.open.values():
+            for conversation in conversations:
+                conversation.hang_up(conversation.codec.close_code)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            desk = self._desk(scope["path"])
+            call = desk.admit(scope)
+            if self.house.switchboard.draining:
+                raise Draining("The gateway is shutting down.", after=1.0)
+        except Refused as failure:
+            visit: Visit = scope["voicegw"]
+            self.house.journal.refusal(failure, visit.id, visit.client)
+            return await refuse(failure, send)
+        await receive()  # the platform's wish to connect
+        await send({"type": "websocket.accept"})
+        codec = desk.codec(call)
+        if not self.room(desk.name):
+            return await self._turn_away(desk, codec, receive, send)
+        await self._serve(desk, codec, call, receive, send)
+
+    def _desk(self, path: str) -> Desk:
+        desk = self.desks.get(path.split("/")[1]) if path.startswith("/") else None
+        if desk is None:
+            raise NotFound("No calls are taken here.")
+        return desk
+
+    def _id(self, desk: Desk, call: str) -> str:
+        return Identity(call, True, {}).call(desk.route.key.name, desk.route.line.name)
+
+    async def _serve(
+        self, desk: Desk, codec: CallCodec, call: str | None, receive: Receive, send: Send
+    ) -> None:
+        async def send_frame(frame: str) -> None:
+            await send({"type": "websocket.send", "text": frame})
+
+        def name(call: str) -> str:
+            return self._id(desk, call)
+
+        def admit(opened: Opened) -> bool:
+            return name(opened.call) in self.house.switchboard.calls or desk.believe(opened)
+
+        talk = Conversation(self.house, desk.route, codec, send_frame, name, admit)
+        self.open[desk.name].add(talk)
+        self.house.journal.open.labels(desk.name).inc()
+        talk.open(call)
+        writer = asyncio.ensure_future(write(talk, send))
+        setup = talk.loop.call_later(SETUP, nameless, talk)
+        try:
+            await read(talk, receive)
+        finally:
+            setup.cancel()
+            self.open[desk.name].discard(talk)
+            self.house.journal.open.labels(desk.name).dec()
+            talk.end()
+            writer.cancel()
+            with suppress(asyncio.CancelledError):
+                await writer
+
+    async def _turn_away(self, desk: Desk, codec: CallCodec, receive: Receive, send: Send) -> None:
+        """No room: say so in the platform's way, and let it hang up."""
+        busy = desk.route.line.words(desk.route.language).busy
+        with suppress(Exception):
+            turn = codec.turn(Asked())
+            frames = turn.begin(busy) + turn.call(ToolCall("", "end_call")) + turn.end("stop", None)
+            for frame in frames.splitlines():
+                await send({"type": "websocket.send", "text": frame.decode()})
+            async with asyncio.timeout(SETUP):
+                await until_gone(receive)
+        with suppress(Exception):
+            await send({"type": "websocket.close", "code": 1000})
+
+
+def nameless(talk: Conversation) -> None:
+    """It did not say in time which call it is."""
+    if talk.call is None:
+        talk.hang_up(POLICY)
+
+
+async def read(talk: Conversation, receive: Receive) -> None:
+    """Take frames until the socket is gone. A mistake of ours ends the call, not the gateway."""
+    while (message := await receive())["type"] != "websocket.disconnect":
+        text, data = message.get("text"), message.get("bytes")
+        try:
+            talk.receive(text if text is not None else data or b"")
+        except Exception:
+            log.exception("a frame of a call could not be dealt with")
+            talk.hang_up(UNEXPECTED)
+
+
+async def write(talk: Conversation, send: Send) -> None:
+    """Send frames until the call is to be closed; a socket that is gone is the reader's business."""
+    with suppress(OSError):  # uvicorn's ClientDisconnected is one
+        try:
+            code = await talk.write()
+        except OSError:
+            raise
+        except Exception:
+            log.exception("the words of a call could not be sent")
+            code = UNEXPECTED
+        await send({"type": "websocket.close", "code": code})
+
+
+async def until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def refuse(failure: Refused, send: Send) -> None:
+    """Refuse the upgrade, with a status and a reason."""
+    body = chat.error(failure)
+    headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/json"),)
+    start: Message = {"type": "websocket.http.response.start", "status": failure.status, "headers": headers}
+    await send(start)
+    await send({"type": "websocket.http.response.body", "body": body})

@@ -1,0 +1,37 @@
+"""The digits that a caller presses, taken together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+PAUSE = 1.5
+"""Seconds without a further digit after which they are taken together; "#" ends them at once."""
+MOST = 64
+
+
+class Keypad:
+    """Gathers digits and gives them to `dialled`."""
+
+    def __init__(self, dialled: Callable[[str], None]) -> None:
+        self.dialled = dialled
+        self.digits = ""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def press(self, digit: str) -> None:
+        """One key."""
+        self.stop()
+        self.digits += digit
+        if digit == "#" or len(self.digits) == MOST:
+            self._take()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(PAUSE, self._take)
+
+    def stop(self) -> None:
+        """Wait no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _take(self) -> None:
+        digits, self.digits = self.digits, ""
+        self.dialled(digits)

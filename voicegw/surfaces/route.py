@@ -1,0 +1,67 @@
+"""How one platform's calls are served, and what its callers' words ask of the agent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from voicegw.calls.memory import Call
+from voicegw.events import Message, Tool, Turn
+from voicegw.guard import Key, Limits
+from voicegw.journal import Journal
+from voicegw.ledger import last_reply, part_heard
+from voicegw.switchboard import Line, Switchboard
+from voicegw.wire.phone import Asked
+
+NUDGE = "(The caller has been silent for a while. Say something short to bring them back.)"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How one platform's calls are served: by which line, in which language, with which greeting.
+
+    `actions` are the tools that the agent may use on the call. `speculate`: the agent is asked already while
+    the caller may still go on. `key` stands for the platform in limits and logs.
+    """
+
+    key: Key
+    line: Line
+    language: str = "en"
+    greeting: str = ""
+    actions: tuple[Tool, ...] = ()
+    speculate: bool = False
+
+    def turn(self, id: str, call: Call, asked: Asked, said: frozenset[str], facts: Mapping[str, Any]) -> Turn:
+        """What the agent is asked. `said` are words of ours that are none of its business, `facts` what the
+        platform told of the call: the agent finds them in `turn.extra["call"]`.
+        """
+        book = call.ledger
+        history, heard = asked.history, book.heard
+        if history is None:
+            history = (*book.messages, *((Message("user", asked.said),) if asked.said else ()))
+        else:
+            heard = part_heard(last_reply(book.messages) or "", last_reply(history) or "")
+        if asked.kind == "reminder":
+            history = (*history, Message("user", NUDGE))
+        language = asked.language or self.language
+        return Turn(
+            id=id,
+            messages=self.line.cleaned(history, language, said),
+            tenant=self.key.name,
+            call=call.id,
+            kind=asked.kind,
+            language=language,
+            tools=self.actions,
+            extra={"call": facts} if facts else {},
+            heard=heard,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What all calls share."""
+
+    switchboard: Switchboard
+    limits: Limits
+    journal: Journal

@@ -105,7 +105,7 @@ async def test_a_call_of_twilio_s_goes_from_its_web_hook_to_its_end(tmp_path: Pa
     assert phone.frames == [(0.0, token("Hi.", last=True))]
     [turn] = agent.turns
     assert (turn.tenant, turn.language, [tool.name for tool in turn.tools]) == (
-        "twilio",
+        "@twilio",
         "de-DE",
         ["end_call", "transfer_call"],
     )
@@ -182,7 +182,7 @@ async def test_telnyx_calls_its_agent_by_the_path_that_holds_the_secret(tmp_path
         await asyncio.sleep(0.1)
     assert phone.frames == [(0.0, token("Hi.", last=True))]
     [turn] = agent.turns
-    assert (turn.tenant, turn.language, turn.tools) == ("telnyx", "en-US", ())
+    assert (turn.tenant, turn.language, turn.tools) == ("@telnyx", "en-US", ())
     for path in ("/telnyx/relay", "/telnyx/wrong/relay"):
         async with dial(app, path) as phone:
             await asyncio.sleep(0)

@@ -105,9 +105,9 @@ def _route(
     *,
     speculate: bool = False,
 ) -> Route:
-    """The platform's own key opens its agent: nobody else has it, for it has no secret."""
+    """The platform's own key opens its agent; no key of the file can have such a name."""
     line = lines[table.agent or settings.default_agent]
-    return Route(Key(name, b""), line, table.language, table.greeting, offered(actions), speculate)
+    return Route(Key(f"@{name}", b""), line, table.language, table.greeting, offered(actions), speculate)
 
 
 def _most(table: Platform, settings: Config) -> int | None:

@@ -320,7 +320,7 @@ async def test_while_the_gateway_ends_callers_are_told_and_sent_elsewhere() -> N
         new.says({"interaction_type": "response_required", "response_id": 1, "transcript": []})
         await asyncio.sleep(1)
     assert heard(going) == [(1.0, "Hi.", True)]
-    assert (going.code, new.code) == (1012, 1012)
+    assert (going.code, new.code) == (None, 1012), "what was said last may still be playing"
     assert new.frames[-1][1]["content"] == "Sorry, I have to stop here. Please try again in a minute."
 
 

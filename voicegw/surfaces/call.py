@@ -24,6 +24,7 @@ from voicegw.surfaces.outbox import Outbox
 from voicegw.surfaces.route import House, Route
 from voicegw.surfaces.talk import Talk
 from voicegw.trace import CallStamps, Stamps
+from voicegw.wire import ticket
 from voicegw.wire.phone import (
     Answered,
     Asked,
@@ -119,7 +120,7 @@ class Conversation:
     def _opened(self, opened: Opened) -> None:
         if not self.admit(opened):
             return self.hang_up(1008)
-        self.facts = opened.facts
+        self.facts = ticket.without(opened.facts)
         if self.call is None and not self._find(opened.call):
             self._greet()
 
@@ -248,8 +249,6 @@ class Conversation:
             self._rounds += 1  # the agent only acted, and has yet to say something
             asked = Asked(kind="tool")
             self._begin(call, self._turn(call, asked), asked)
-        elif self.switchboard.draining:
-            self.hang_up(self.codec.close_code)
 
     # What goes out
 

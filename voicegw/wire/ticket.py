@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
+from typing import Any
 
 PARAMETER = "voicegw"
 """What the ticket is called among a call's parameters."""
-GOOD_FOR = 120.0
-"""Seconds that a platform has for coming back with its socket."""
+GOOD_FOR = 4 * 3600.0
+"""Seconds, as long as a call may last: one that comes back to another process shows its ticket again."""
 TICKET = re.compile(r"([0-9]{1,15})\.([0-9a-f]{64})")
 
 
@@ -30,6 +32,15 @@ def valid(secret: str, ticket: str, call: str, now: float) -> bool:
         return False
     until = int(found[1])
     return hmac.compare_digest(_seal(secret, call, until), found[2]) and now * 1000 <= until
+
+
+def without(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a platform told of a call, without the ticket: it is no business of an agent's."""
+    match facts:
+        case {"customParameters": {} as parameters} if PARAMETER in parameters:
+            rest = {name: value for name, value in parameters.items() if name != PARAMETER}
+            return {**facts, "customParameters": rest}
+    return facts
 
 
 def _seal(secret: str, call: str, until: int) -> str:

@@ -23,6 +23,12 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What exists before the first test is no test's litter: collecting it after each one would take long."""
+    gc.collect()
+    gc.freeze()
+
+
 async def _checked(function: Any, arguments: dict[str, Any]) -> None:
     """Run a test, then assert that no task is left and that every scripted agent was closed."""
     me = asyncio.current_task()

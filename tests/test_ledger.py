@@ -35,7 +35,8 @@ def test_a_reply_without_words_is_none() -> None:
         ("We  are open ", [HELLO, Message("assistant", "We are open")], "We are open"),
         ("We are open from nine to five.", [HELLO, REPLY], None),
         ("We are open\nfrom nine to five.", [HELLO, REPLY], None),
-        ("Something else", [HELLO, Message("assistant", "Something else")], "Something else"),
+        ("We are OPEN, from", [HELLO, Message("assistant", "We are open from")], "We are open from"),
+        ("Something else", [HELLO, REPLY], None),
         ("", [HELLO], ""),
     ],
 )
@@ -58,7 +59,7 @@ def test_only_a_reply_can_be_cut() -> None:
 def test_what_the_agent_did_is_kept_with_what_it_said() -> None:
     book, press = Ledger(), ToolCall("1", "send_digits", '{"digits": "5"}')
     book.asked("Go on.")
-    book.answered("One moment. ", [press])
+    book.answered("One moment. ", [press], done=["1"])
     done = Message("tool", "Done.", tool_call_id="1", name="send_digits")
     said = Message("assistant", "One moment.", tool_calls=(press,))
     assert book.messages == [Message("user", "Go on."), said, done]
@@ -104,9 +105,47 @@ def test_what_was_heard_of_a_reply_is_known_if_the_reply_begins_with_it(
 
 
 def test_the_last_reply_is_found_behind_calls_of_tools() -> None:
-    call = Message("assistant", "Hm", tool_calls=(ToolCall("1", "look"),))
+    call = Message("assistant", tool_calls=(ToolCall("1", "look"),))
     assert last_reply([HELLO, REPLY, call, Message("tool", "42"), HELLO]) == REPLY.text
     assert last_reply([HELLO]) is None
+
+
+def test_words_of_ours_are_counted_and_left_out() -> None:
+    for heard, text, told in [
+        ("One moment. We are", "We are", "We are"),
+        ("One mo", None, ""),
+        ("One moment.", None, ""),
+        ("One moment. We are open.", "We are open.", None),
+    ]:
+        book = Ledger()
+        book.asked("Hello?")
+        book.answered("One moment. We are open.", own="One moment.")
+        assert book.messages[1:] == [Message("assistant", "We are open.")]
+        book.cut(heard)
+        assert [message.text for message in book.messages[1:]] == ([] if text is None else [text])
+        assert book.heard == told
+
+
+def test_what_could_not_be_done_is_told() -> None:
+    book = Ledger()
+    book.answered("", [ToolCall("1", "transfer_call")])
+    assert [message.text for message in book.messages] == ["", ledger.NOT_DONE]
+
+
+def test_a_question_whose_answer_was_lost_is_taken_out() -> None:
+    book = talk()
+    assert book.lost() is None
+    book.asked("When?")
+    assert (book.lost(), book.messages) == ("When?", [HELLO, REPLY])
+    assert Ledger().lost() is None
+
+
+def test_a_ledger_is_bounded_in_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "MOST_TEXT", 10)
+    book = Ledger()
+    for text in ("12345", "67890", "x", 20 * "y"):
+        book.asked(text)
+    assert [message.text for message in book.messages] == [20 * "y"]
 
 
 def came_back() -> Replays:
@@ -114,23 +153,26 @@ def came_back() -> Replays:
     book.asked("When?")
     book.answered("From nine to five.")
     book.asked("Thanks.")
-    return Replays(book, until=5.0)
+    return Replays(book, 10.0)
 
 
 def test_what_a_platform_repeats_after_a_reconnect_is_not_answered_twice() -> None:
     replays = came_back()
-    assert replays.repeated("Hello?", 1.0)
-    assert replays.repeated("When?", 1.0)
-    assert not replays.repeated("Thanks.", 1.0), "its answer was lost"
-    assert replays.book.messages[-1].role == "assistant"
-    assert not replays.repeated("When?", 1.0), "asked again"
+    assert replays.going(11.0)
+    assert replays.repeated("Hello?", 10.5)
+    assert replays.repeated("When?", 10.5)
+    assert replays.repeated("Thanks.", 14.0), "the last words may be repeated a little later"
+    assert not replays.going(10.5)
+    assert not replays.repeated("When?", 10.5), "asked again"
 
 
-@pytest.mark.parametrize(("said", "now"), [("Something else?", 1.0), ("Hello?", 5.1)])
+@pytest.mark.parametrize(
+    ("said", "now"), [("Something else?", 10.5), ("Hello?", 11.5), ("Thanks.", 15.1), ("When?", 14.0)]
+)
 def test_new_words_and_late_ones_are_meant(said: str, now: float) -> None:
     replays = came_back()
     assert not replays.repeated(said, now)
-    assert not replays.repeated("Hello?", 1.0)
+    assert not replays.repeated("Hello?", 10.5)
 
 
 def test_a_new_call_has_nothing_to_repeat() -> None:

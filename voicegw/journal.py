@@ -101,13 +101,13 @@ class Journal:
             told = line(stamps, turn=turn.id, **who, outcome=outcome, **failed)
             log.info(orjson.dumps(told).decode())
 
-    def call(self, stamps: CallStamps, platform: str, agent: str, call: str) -> None:
-        """A call's socket is closed."""
+    def call(self, stamps: CallStamps, platform: str, agent: str, call: str, name: str) -> None:
+        """A call's socket is closed. `name` is what the platform calls the call."""
         self.calls.labels(platform).inc()
         if self.log_turns:
             seconds = round((stamps.over or stamps.opened) - stamps.opened, 3)
-            told = {"event": "call", "platform": platform, "agent": agent, "call": call, "seconds": seconds}
-            happened = {"turns": stamps.turns, "interruptions": stamps.interruptions}
+            told = {"event": "call", "platform": platform, "agent": agent, "call": call, "name": name}
+            happened = {"seconds": seconds, "turns": stamps.turns, "interruptions": stamps.interruptions}
             log.info(orjson.dumps({**told, **happened, "gap_ms": milliseconds(stamps.silence)}).decode())
 
     def _failure(self, failure: VoicegwError | None) -> dict[str, str | None]:

@@ -145,13 +145,21 @@ class Switchboard:
         return self.lines[names[0]]
 
     def begin(
-        self, line: Line, turn: Turn, *, fingerprint: bytes = b"", retried: bool = False, aside: bool = False
+        self,
+        line: Line,
+        turn: Turn,
+        *,
+        fingerprint: bytes = b"",
+        retried: bool = False,
+        aside: bool = False,
+        live: bool = False,
     ) -> Run:
         """The run for this turn: the one that is at it already, or a new one, owned from now on.
 
         A new run starts when its listener's first chunk is out. A client that says it has `retried` gets
         the answer to its first try; among requests without a call, only such ones are joined, by the
-        `fingerprint` of what was sent. A request `aside` joins its like but supersedes no other turn.
+        `fingerprint` of what was sent. A request `aside` joins its like but supersedes no other turn. On a
+        `live` socket nothing comes late.
         """
         if self.draining:
             raise Draining("The gateway is shutting down.", after=1.0)
@@ -164,7 +172,7 @@ class Switchboard:
                 continue  # what was made for ears is not for programs
             if same(like.turn, turn) and self._reusable(like, retried):
                 return like
-        if newest is not None and not aside and older(turn, newest.turn) and self._fresh(newest):
+        if newest is not None and not (aside or live) and older(turn, newest.turn) and self._fresh(newest):
             return self._ended(line, turn)
         run = self._new(line, turn)
         if aside:

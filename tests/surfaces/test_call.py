@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+import json
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from voicegw.ack import AckPolicy
 from voicegw.actions import offered
 from voicegw.errors import AgentUnavailable
 from voicegw.events import Doing, Message, ToolCall
+from voicegw.ledger import NOT_DONE
 from voicegw.surfaces import call as calls
 from voicegw.surfaces.call import Conversation
 from voicegw.surfaces.route import NUDGE
@@ -90,7 +91,7 @@ async def test_an_interruption_stops_the_words_and_the_agent_and_is_remembered()
     assert agent.closed[0] == 0.5
     second = agent.turns[1]
     assert [message.text for message in second.messages] == ["Hello?", "We are", "Sorry?"]
-    assert second.heard == "One moment. We are"
+    assert second.heard == "We are"
 
 
 async def test_an_interruption_after_the_last_word_still_counts() -> None:
@@ -396,7 +397,35 @@ async def test_an_agent_that_never_says_anything_is_not_asked_for_ever() -> None
         phone.says(SETUP)
         phone.says(HELLO)
         await asyncio.sleep(1)
+    assert len(agent.turns) == 2, "it is asked once more, and does nothing new"
+    assert [frame["type"] for _, frame in phone.frames] == ["sendDigits"]
+
+
+async def test_an_agent_that_only_acts_is_not_asked_for_ever() -> None:
+    class Presser(Script):
+        async def reply(self, turn: Any) -> Any:
+            self.turns.append(turn)
+            yield ToolCall("1", "send_digits", json.dumps({"digits": str(len(self.turns))}))
+
+    agent = Presser()
+    app, _ = floor(agent, ack=SILENT, actions=offered(("send_digits",)))
+    async with dial(app, "/twilio/relay") as phone:
+        phone.says(SETUP)
+        phone.says(HELLO)
+        await asyncio.sleep(1)
     assert len(agent.turns) == 1 + calls.MOST_ROUNDS
+
+
+async def test_what_cannot_be_done_is_told_to_the_agent() -> None:
+    agent = script("I put you through.", ToolCall("1", "transfer_call", '{"number": "0800 123"}'))
+    app, _ = floor(agent, ack=SILENT, actions=offered(("transfer_call",)))
+    async with dial(app, "/twilio/relay") as phone:
+        phone.says(SETUP)
+        phone.says(HELLO)
+        await asyncio.sleep(1)
+        phone.says(prompt("And?"))
+        await asyncio.sleep(1)
+    assert agent.turns[1].messages[2] == Message("tool", NOT_DONE, tool_call_id="1", name="transfer_call")
 
 
 # Retell
@@ -520,15 +549,132 @@ async def test_a_mistake_of_ours_ends_the_call_and_not_the_gateway(monkeypatch: 
         assert phone.code == 1011
 
 
-async def test_who_comes_back_need_not_prove_itself_again() -> None:
-    app, _ = floor(script("Hi."), ack=SILENT)
-    trusted = {"believed": True}
-    desk = app.desks["twilio"]
-    app.desks["twilio"] = replace(desk, believe=lambda opened: trusted["believed"])
-    for again in (False, True):
-        async with dial(app, "/twilio/relay") as phone:
-            phone.says(SETUP)
-            phone.says(prompt(f"Hello {again}?"))
+async def test_nothing_is_said_after_the_end_of_a_call() -> None:
+    agent = script("Good bye.", ToolCall("1", "end_call"))
+    app, _ = floor(agent, ack=SILENT, actions=offered(("end_call",)))
+    async with dial(app, "/twilio/relay") as phone:
+        phone.says(SETUP)
+        phone.says(HELLO)
+        await asyncio.sleep(1)
+        phone.says(prompt("Wait!"))
+        await asyncio.sleep(1)
+    assert (len(phone.frames), len(agent.turns)) == (2, 1)
+
+
+async def test_retells_caller_may_still_interrupt_a_farewell() -> None:
+    agent = script("Good bye.", ToolCall("1", "end_call"))
+    app, _ = floor(agent, ack=SILENT, actions=offered(("end_call",)))
+    async with dial(app, "/retell/call1") as phone:
+        phone.says(required(1, "Bye"))
+        await asyncio.sleep(1)
+        phone.says(required(2, "Bye", "Good", "Wait!"))
+        await asyncio.sleep(1)
+    assert [frame.get("end_call") for _, frame in phone.frames[2:]] == [True, True]
+    assert agent.turns[1].heard == "Good"
+
+
+async def test_a_question_whose_answer_was_lost_is_answered_on_the_new_socket() -> None:
+    agent = script(1, "Yes.")
+    app, _ = floor(agent)
+    async with dial(app, "/twilio/relay") as phone:
+        phone.says(SETUP)
+        phone.says(HELLO)
+        await asyncio.sleep(0.5)
+    async with dial(app, "/twilio/relay") as phone:
+        phone.says(SETUP)
+        phone.says(HELLO)
+        await asyncio.sleep(2)
+    assert [text for _, text, _ in heard(phone)] == ["One moment. ", "Yes."]
+    assert [[message.text for message in turn.messages] for turn in agent.turns] == [["Hello?"]] * 2
+
+
+async def test_soon_after_a_reconnect_people_may_say_what_they_said_before() -> None:
+    agent = script("Yes.")
+    app, _ = floor(agent, ack=SILENT)
+    async with dial(app, "/twilio/relay") as phone:
+        phone.says(SETUP)
+        for words in ("One?", "Two?", "Three?"):
+            phone.says(prompt(words))
             await asyncio.sleep(1)
-            assert (phone.code, len(phone.frames)) == (None, 1)
-        trusted["believed"] = False
+    async with dial(app, "/twilio/relay") as phone:
+        phone.says(SETUP)
+        phone.says(prompt("Two?"))
+        phone.says({"type": "interrupt", "utteranceUntilInterrupt": ""})
+        phone.says(prompt("Three?"))
+        await asyncio.sleep(2)
+        assert phone.frames == []
+        phone.says(prompt("One?"))
+        await asyncio.sleep(1)
+    assert heard(phone) == [(2.0, "Yes.", True)]
+    assert [message.text for message in agent.turns[-1].messages][-2:] == ["Yes.", "One?"]
+
+
+async def test_another_call_on_the_same_socket_is_ignored() -> None:
+    agent = script("Hi.")
+    app, _ = floor(agent, ack=SILENT)
+    async with dial(app, "/twilio/relay") as phone:
+        phone.says({**SETUP, "from": "+1"})
+        phone.says({**SETUP, "callSid": "CA2", "from": "+666"})
+        phone.says(HELLO)
+        await asyncio.sleep(1)
+    assert agent.turns[0].extra["call"]["from"] == "+1"
+
+
+async def test_pressed_keys_are_taken_with_the_words_that_follow() -> None:
+    agent = script("Yes.")
+    app, _ = floor(agent, ack=SILENT)
+    async with dial(app, "/twilio/relay") as phone:
+        phone.says(SETUP)
+        phone.says({"type": "dtmf", "digit": "5"})
+        phone.says(HELLO)
+        await asyncio.sleep(3)
+    assert len(agent.turns) == 1
+    texts = [message.text for message in agent.turns[0].messages]
+    assert texts == ["(The caller pressed 5 on the keypad.)", "Hello?"]
+
+
+async def test_a_call_goes_on_in_the_language_it_came_to() -> None:
+    agent = script(0.5, "Ja.")
+    app, _ = floor(agent)
+    async with dial(app, "/twilio/relay") as phone:
+        phone.says(SETUP)
+        phone.says(prompt("Hallo?", lang="de-DE"))
+        await asyncio.sleep(1)
+        phone.says({"type": "dtmf", "digit": "#"})
+        await asyncio.sleep(1)
+    assert [turn.language for turn in agent.turns] == ["de-DE", "de-DE"]
+
+
+async def test_a_flood_of_questions_is_no_callers() -> None:
+    agent = script(1, "Yes.")
+    app, _ = floor(agent, ack=SILENT)
+    async with dial(app, "/twilio/relay") as phone:
+        phone.says(SETUP)
+        for number in range(100):
+            phone.says(prompt(f"Question {number}?"))
+        await asyncio.sleep(5)
+    assert len(agent.turns) <= calls.MOST_TURNS
+    assert heard(phone)[-1] == (1.0, "Yes.", True)
+
+
+async def test_a_guess_ends_when_the_caller_interrupts() -> None:
+    agent = script(5, "Hi.")
+    app, _ = floor(agent, ack=SILENT, speculate=True)
+    async with dial(app, "/twilio/relay") as phone:
+        phone.says(SETUP)
+        phone.says(prompt("Hello", last=False))
+        await asyncio.sleep(0.5)
+        phone.says({"type": "interrupt", "utteranceUntilInterrupt": ""})
+        await asyncio.sleep(1)
+        assert agent.closed == [0.5]
+
+
+async def test_retell_gets_an_answer_for_whatever_transcript_it_sends() -> None:
+    agent = script("Yes.")
+    app, _ = floor(agent, ack=SILENT)
+    async with dial(app, "/retell/call1") as phone:
+        phone.says(required(1, "A", "B", "C"))
+        await asyncio.sleep(1)
+        phone.says(required(2, "A"))
+        await asyncio.sleep(1)
+    assert [content for _, _, content, _ in answers(phone)[1:]] == ["Yes.", "Yes."]

@@ -15,7 +15,8 @@ from tests.phone import Phone, dial
 from tests.script import script
 from tests.surfaces.test_call import HELLO, SETUP, SILENT, prompt, required, token
 from voicegw.phrases import TABLE
-from voicegw.surfaces.call import Conversation
+from voicegw.surfaces import floor as calls_floor
+from voicegw.surfaces.call import LEAVE, Conversation
 from voicegw.surfaces.floor import SETUP as SETUP_WITHIN
 from voicegw.surfaces.floor import Floor
 from voicegw.wire.relay import Cycle
@@ -68,7 +69,8 @@ async def test_without_room_twilio_s_caller_is_told_and_twilio_hangs_up() -> Non
     async with dial(app, "/twilio/relay") as one:
         one.says(SETUP)
         async with dial(app, "/twilio/relay") as two:
-            two.says(SETUP)
+            two.says({**SETUP, "callSid": "CA2"})
+            two.says(HELLO)
             await asyncio.sleep(1)
             assert (two.status, two.code) == (101, None)
             assert [frame for _, frame in two.frames] == [
@@ -93,10 +95,39 @@ async def test_a_platform_that_does_not_hang_up_is_hung_up_on() -> None:
     app, _ = floor(script("Hi."), calls=0)
     async with dial(app, "/twilio/relay") as phone:
         phone.says(SETUP)
-        await asyncio.sleep(SETUP_WITHIN - 1)
+        await asyncio.sleep(LEAVE - 1)
         assert phone.code is None
         await asyncio.sleep(2)
         assert phone.code == 1000
+
+
+async def test_a_call_that_comes_back_takes_the_place_of_its_old_socket() -> None:
+    agent = script(0.2, "One", 5, " two.")
+    app, _ = floor(agent, ack=SILENT, calls=1)
+    async with dial(app, "/twilio/relay") as old, dial(app, "/twilio/relay") as new:
+        old.says(SETUP)
+        old.says(HELLO)
+        await asyncio.sleep(1)
+        new.says(SETUP)
+        await asyncio.sleep(0.1)
+        assert (old.code, new.code) == (1012, None)
+        assert agent.closed == [1.0]
+        new.says(prompt("And?"))
+        old.says(prompt("Nobody hears this."))
+        await asyncio.sleep(0.5)
+    assert [message.text for message in agent.turns[1].messages] == ["Hello?", "One", "And?"]
+    assert len(agent.turns) == 2
+    async with dial(app, "/retell/7") as old, dial(app, "/retell/7") as new:
+        await asyncio.sleep(0.1)
+        assert (old.code, new.code) == (1012, None)
+
+
+async def test_only_so_many_calls_are_turned_away_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls_floor, "MOST_LEAVING", 1)
+    app, _ = floor(script("Hi."), calls=0)
+    async with dial(app, "/retell/1") as one, dial(app, "/retell/2") as two:
+        await asyncio.sleep(1)
+    assert (one.status, two.status) == (101, 429)
 
 
 async def test_whoever_is_turned_away_and_gone_already_harms_nobody() -> None:
@@ -152,15 +183,15 @@ async def test_a_call_that_is_not_believed_is_closed_and_never_served() -> None:
     assert (phone.frames, agent.turns, len(board.calls)) == ([], [], 0)
 
 
-async def test_a_call_that_we_know_is_believed_when_it_comes_back() -> None:
+async def test_a_call_that_we_know_is_not_believed_for_that() -> None:
     app, board = floor(script("Hi."), ack=SILENT)
     board.calls.get(app._id(app.desks["twilio"], "CAfalse"), 0.0)
     async with dial(app, "/twilio/relay") as phone:
         phone.says({**SETUP, "callSid": "CAfalse"})
         phone.says(HELLO)
         await asyncio.sleep(1)
-        assert phone.code is None
-    assert phone.frames == [(0.0, token("Hi.", last=True))]
+        assert phone.code == 1008
+    assert phone.frames == []
 
 
 async def test_a_call_that_ended_is_forgotten_and_its_turn_stopped() -> None:
@@ -210,6 +241,7 @@ async def test_a_call_is_written_down_when_it_is_over(caplog: pytest.LogCaptureF
         "event": "call",
         "platform": "twilio",
         "agent": "desk",
+        "name": "CA1",
         "seconds": 1.3,
         "turns": 2,
         "interruptions": 1,

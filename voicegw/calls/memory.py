@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from voicegw.events import Message
@@ -19,7 +19,7 @@ class Call:
 
     `asides` are the runs of side requests: the latest, and those not closed yet. `said` are the phrases
     of ours that its caller heard; `ledger` is the conversation, on platforms that do not send it along;
-    `open` counts the sockets that serve it now.
+    `open` counts the sockets that serve it now, and `give_up` makes the newest of them leave it to another.
     """
 
     id: str
@@ -30,6 +30,7 @@ class Call:
     said: set[str] = field(default_factory=set)
     ledger: Ledger = field(default_factory=Ledger)
     open: int = 0
+    give_up: Callable[[], None] | None = None
 
     @property
     def busy(self) -> bool:
@@ -62,6 +63,10 @@ class Calls:
     def __contains__(self, id: str) -> bool:
         """Is a call of that id remembered?"""
         return id in self._calls
+
+    def open(self, id: str) -> bool:
+        """Does a socket serve this call now?"""
+        return id in self._calls and self._calls[id].open > 0
 
     def get(self, id: str, now: float) -> Call:
         """The call of that id, a new one if it is not known (any more)."""
@@ -99,7 +104,7 @@ class Calls:
     def end(self, id: str) -> None:
         """The call is over: forget it, and stop what it is doing."""
         call = self._calls.pop(id, None)
-        if call is not None and call.run is not None:
+        if call is not None and call.run is not None and not call.run.record.over:
             call.run.cancel()
 
     def _forget(self, now: float) -> None:

@@ -10,21 +10,22 @@ from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Scope, Send
 
-from voicegw.errors import Draining, NotFound, Refused
-from voicegw.events import ToolCall
+from voicegw.errors import Busy, Draining, Forbidden, NotFound, Refused
 from voicegw.identity import Identity
-from voicegw.surfaces.call import Conversation
+from voicegw.surfaces.call import LEAVE, POLICY, Conversation, farewell
 from voicegw.surfaces.order import Visit
 from voicegw.surfaces.route import House, Route
 from voicegw.wire import chat
-from voicegw.wire.phone import Asked, CallCodec, Opened
+from voicegw.wire.phone import CallCodec, Opened
 
 log = logging.getLogger("voicegw.calls")
 
 SETUP = 10.0
 """Seconds after which a socket that did not say which call it is is closed."""
-POLICY, UNEXPECTED = 1008, 1011
-"""Close codes: what came is against the rules; something went wrong here."""
+MOST_LEAVING = 50
+"""Such calls at a time; further ones are refused before the upgrade."""
+UNEXPECTED = 1011
+"""The close code for what went wrong here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Desk:
 
     `admit` is asked before the upgrade and raises `Refused`; it gives the platform's id of the call where the
     path tells it. `codec` makes the codec of one socket. `believe` judges what a call says of itself when
-    it opens, unless we know the call, which came back. `most` bounds the calls of this platform, None for
+    it opens. `most` bounds the calls of this platform, None for
     the floor's bound alone.
     """
 
@@ -53,12 +54,13 @@ class Floor:
         self.desks = desks
         self.most = most
         self.open: dict[str, set[Conversation]] = {name: set() for name in desks}
+        self.leaving = 0
 
     def room(self, platform: str) -> bool:
-        """Is there room for one more call?"""
+        """Is there room for one more call? Sockets that did not say yet which call they are count for none."""
+        calls = {name: sum(talk.call is not None for talk in talks) for name, talks in self.open.items()}
         most = self.desks[platform].most
-        everything = sum(map(len, self.open.values()))
-        return everything < self.most and (most is None or len(self.open[platform]) < most)
+        return sum(calls.values()) < self.most and (most is None or calls[platform] < most)
 
     def ended(self, platform: str, call: str) -> None:
         """The platform says that this call is over: forget it."""
@@ -74,6 +76,8 @@ class Floor:
         try:
             desk = self._desk(scope["path"])
             call = desk.admit(scope)
+            if self.leaving >= MOST_LEAVING or sum(map(len, self.open.values())) >= 2 * self.most:
+                raise Busy("Too many sockets are open.", after=1.0)
             if self.house.switchboard.draining:
                 raise Draining("The gateway is shutting down.", after=1.0)
         except Refused as failure:
@@ -83,9 +87,9 @@ class Floor:
         await receive()  # the platform's wish to connect
         await send({"type": "websocket.accept"})
         codec = desk.codec(call)
-        if not self.room(desk.name):
-            return await self._turn_away(desk, codec, receive, send)
-        await self._serve(desk, codec, call, receive, send)
+        if call is None or self.room(desk.name) or self.house.switchboard.calls.open(self._id(desk, call)):
+            return await self._serve(desk, codec, call, receive, send)
+        await self._turn_away(desk, codec, receive, send)
 
     def _desk(self, path: str) -> Desk:
         desk = self.desks.get(path.split("/")[1]) if path.startswith("/") else None
@@ -105,8 +109,11 @@ class Floor:
         def name(call: str) -> str:
             return self._id(desk, call)
 
-        def admit(opened: Opened) -> bool:
-            return name(opened.call) in self.house.switchboard.calls or desk.believe(opened)
+        def admit(opened: Opened) -> Refused | None:
+            if not desk.believe(opened):
+                return Forbidden("The call does not show its ticket.")
+            held = self.house.switchboard.calls.open(name(opened.call))  # this socket takes its place
+            return None if held or self.room(desk.name) else Busy("No room.", after=1.0)
 
         talk = Conversation(self.house, desk.route, codec, send_frame, name, admit)
         self.open[desk.name].add(talk)
@@ -128,15 +135,17 @@ class Floor:
     async def _turn_away(self, desk: Desk, codec: CallCodec, receive: Receive, send: Send) -> None:
         """No room: say so in the platform's way, and let it hang up."""
         busy = desk.route.line.words(desk.route.language).busy
-        with suppress(Exception):
-            turn = codec.turn(Asked())
-            frames = turn.begin(busy) + turn.call(ToolCall("", "end_call")) + turn.end("stop", None)
-            for frame in frames.splitlines():
-                await send({"type": "websocket.send", "text": frame.decode()})
-            async with asyncio.timeout(SETUP):
-                await until_gone(receive)
-        with suppress(Exception):
-            await send({"type": "websocket.close", "code": 1000})
+        self.leaving += 1
+        try:
+            with suppress(Exception):
+                for frame in farewell(codec, busy).splitlines():
+                    await send({"type": "websocket.send", "text": frame.decode()})
+                async with asyncio.timeout(LEAVE):
+                    await until_gone(receive)
+            with suppress(Exception):
+                await send({"type": "websocket.close", "code": 1000})
+        finally:
+            self.leaving -= 1
 
 
 def nameless(talk: Conversation) -> None:

@@ -23,15 +23,20 @@ class Keypad:
         self.stop()
         self.digits += digit
         if digit == "#" or len(self.digits) == MOST:
-            self._take()
+            self._tell()
         else:
-            self._timer = asyncio.get_running_loop().call_later(PAUSE, self._take)
+            self._timer = asyncio.get_running_loop().call_later(PAUSE, self._tell)
+
+    def take(self) -> str:
+        """The digits so far, "" if there are none; nobody is told of them any more."""
+        self.stop()
+        digits, self.digits = self.digits, ""
+        return digits
 
     def stop(self) -> None:
         """Wait no longer."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _take(self) -> None:
-        digits, self.digits = self.digits, ""
-        self.dialled(digits)
+    def _tell(self) -> None:
+        self.dialled(self.take())

@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from math import inf
 
+MOST = 1000
+"""Pieces that may wait for a platform that does not read; what comes then is lost on it."""
+
 
 class Outbox:
     """The frames of one socket. `send` sends one; it may wait for a platform that reads slowly."""
@@ -19,7 +22,7 @@ class Outbox:
 
     def say(self, frames: bytes) -> None:
         """These frames leave before anything that is not decided yet."""
-        if frames:
+        if frames and len(self._frames) < MOST:
             self._frames.append(frames)
             self.wake()
 

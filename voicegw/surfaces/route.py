@@ -37,17 +37,17 @@ class Route:
         platform told of the call: the agent finds them in `turn.extra["call"]`.
         """
         book = call.ledger
-        history, heard = asked.history, book.heard
+        language, history, heard = asked.language or self.language, asked.history, book.heard
         if history is None:
             history = (*book.messages, *((Message("user", asked.said),) if asked.said else ()))
-        else:
-            heard = part_heard(last_reply(book.messages) or "", last_reply(history) or "")
+        messages = self.line.cleaned(history, language, said)
+        if asked.history is not None:
+            heard = part_heard(last_reply(book.messages) or "", last_reply(messages) or "")
         if asked.kind == "reminder":
-            history = (*history, Message("user", NUDGE))
-        language = asked.language or self.language
+            messages = (*messages, Message("user", NUDGE))
         return Turn(
             id=id,
-            messages=self.line.cleaned(history, language, said),
+            messages=messages,
             tenant=self.key.name,
             call=call.id,
             kind=asked.kind,

@@ -21,6 +21,7 @@ class Talk:
         self.listener = listener
         self.codec = codec
         self.wake = wake
+        self.own = ""  # words of ours
         self._next = 0.0
 
     @property

@@ -94,6 +94,11 @@ class TurnCodec(Protocol):
     def drain(self) -> bytes: ...
     def stop(self) -> bytes: ...
 
+    done: list[ToolCall]
+    """The actions that made sense, and so were or will be done."""
+    known: set[tuple[str, str]]
+    """Names and arguments of what was done already in answer to the same words: it is not done again."""
+
     @property
     def spoken(self) -> str:
         """Everything that was put into frames so far: what the platform may have played."""
@@ -109,6 +114,8 @@ class CallCodec(Protocol):
     """One platform's call. One object per socket."""
 
     name: str
+    ends: bool
+    """Is a call over for good once the agent ended it? Else the caller may still say something."""
     close_code: int
     """How we close a socket on shutdown: so that the platform comes back where it can."""
 

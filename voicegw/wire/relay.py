@@ -39,6 +39,7 @@ class Relay:
     """
 
     close_code = 1012
+    ends = True
 
     def __init__(
         self, name: Flavour, *, preemptible: bool | None = None, interruptible: bool | None = None
@@ -118,6 +119,8 @@ class Cycle:
         self.acted = False
         self.over = False
         self.hangup = b""
+        self.done: list[ToolCall] = []
+        self.known: set[tuple[str, str]] = set()
 
     @property
     def last(self) -> bool:
@@ -146,6 +149,9 @@ class Cycle:
         if action is None:
             return b""
         self.acted = True
+        if (call.name, call.arguments) in self.known:
+            return b""  # done already, in answer to the same words
+        self.done.append(call)
         frame = dumps(action) + b"\n"
         if action["type"] != "end":
             return self.drain() + frame

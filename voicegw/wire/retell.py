@@ -28,6 +28,7 @@ class Retell:
 
     name = "retell"
     close_code = 1012  # 1000 would hang up
+    ends = False  # who interrupts last words is not hung up on
 
     def __init__(
         self,
@@ -104,6 +105,8 @@ class Response:
         self.framed: list[str] = []
         self.actions: dict[str, dict[str, Any]] = {}
         self.over = False
+        self.done: list[ToolCall] = []
+        self.known: set[tuple[str, str]] = set()
         self.head = dumps({"response_type": "response", "response_id": id})[:-1] + b',"content":'
 
     @property
@@ -128,6 +131,7 @@ class Response:
         """Note what is to be done at the end; of two of a kind the first."""
         if not self.over and (fields := _action(call)):
             self.actions.setdefault(call.name, fields)
+            self.done.append(call)
         return b""
 
     def drain(self) -> bytes:

@@ -31,7 +31,7 @@ TOOLS = {
             number="Telephone number in international form, such as +15550100.",
             reason="Why, in a few words.",
         ),
-        _tool("send_digits", "Press keys on the keypad.", ("digits",), digits='Digits, "*", "#"; "w" waits.'),
+        _tool("send_digits", "Press keys on the keypad.", ("digits",), digits='Digits, "*" and "#".'),
         _tool(
             "switch_language",
             "Go on in another language, which the caller speaks.",

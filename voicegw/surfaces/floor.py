@@ -57,7 +57,7 @@ class Floor:
         self.leaving = 0
 
     def room(self, platform: str) -> bool:
-        """Is there room for one more call? Sockets that did not say yet which call they are count for none."""
+        """Is there room for one more call? Sockets that did not yet say which call they are do not count."""
         calls = {name: sum(talk.call is not None for talk in talks) for name, talks in self.open.items()}
         most = self.desks[platform].most
         return sum(calls.values()) < self.most and (most is None or calls[platform] < most)

@@ -246,3 +246,25 @@ def test_reasoning_is_silent_whatever_it_holds(words: Sequence[str], thought: st
     before = "".join(words)
     thought = re.sub(r"(?i)/?(think|note)|script|[◁▷]|<|\[", "", thought)
     assert spoken([before, "<think>", thought]) == spoken([before])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://anna:pw@example.com/x now",
+        "http://@3",
+        "Nice 🙂\ue200cite\ue202turn0search1\ue201.",
+        "$$ \n\\frac{a}{b} \\times **c**\n$$\nDone.",
+        "[docs]: documentation.example.com/guide for all of it\nNext",
+        "```\n~```\nc",
+        "~~~\n`~~~\nb",
+        "：  e` \nc",
+        "a b c d e f g h i j k l m n o p q r s t u v w x y z a b c d e f g h i j k l m n o p q r s t u v w x y\nC",
+        "ewww)½naïvewww)½wwwwwwnaïve))½wwwwwwwwwwwwnaïvewww½½\n[",
+        "\\(\\frac12 {x}\\)",
+    ],
+)
+def test_what_once_depended_on_its_cut_does_no_more(text: str) -> None:
+    whole = spoken([text])
+    for size in (1, 2, 3, 5, 7):
+        assert spoken([text[at : at + size] for at in range(0, len(text), size)]) == whole

@@ -14,7 +14,7 @@ PROSE_FENCES = frozenset({"markdown", "md", "text", "txt", "plaintext"})
 MOST_WRAPPERS = 8
 FENCE_END = re.compile(r"[ \t>]*(`{3,}|~{3,})(?=[ \t\r]*\n|[ \t]+[^\s`~])")
 FENCE_END_PART = re.compile(r"[ \t>]*(?:(`*)|(~*))[ \t\r]*\Z")
-TAIL = re.compile(r"(?<![`~])(`{3,}|~{3,})[ \t\r]*\n")
+TAIL = re.compile(r"(`{3,}|~{3,})[ \t\r]*\n")
 TAIL_PART = re.compile(r"(?:`+|~+)[ \t\r]*\Z")
 RUN = re.compile(r"`+|~+")
 INDENT = re.compile(r"(?: {0,3}> ?)*([ \t]*)")

@@ -9,8 +9,8 @@ from voicegw.speech import emphasis, formula, links, tables, tags
 from voicegw.speech.marks import ARROWS, EMOJI, INVISIBLE, SPECIAL, UNHEARD_SET
 from voicegw.speech.state import WAIT, Rule, State
 
-SHORT = 60
-"""Characters of a line that was broken on purpose."""
+SHORT = 50
+"""Characters, without blanks, of a line that was broken on purpose."""
 
 TICKS = re.compile(r"`+")
 CLOSING_MARKS = re.compile(r"#+[ \t]*\r?\n")

@@ -182,23 +182,20 @@ HOST = re.compile(r"[A-Za-z0-9\u00c0-\u1fff][A-Za-z0-9.\u00c0-\u1fff-]*|\[[0-9A-
 def address(s: State, text: str, at: int, end: int, sure: bool) -> int:
     """A word that begins like an address: of an address only the domain is spoken, or nothing."""
     if s.prev.isascii() and (s.prev.isalnum() or s.prev == "_"):
-        s.prose.say(text[at])
-        return at + 1
+        return s.run(text, at, at + 1)
     scheme = SCHEME.match(text, at, end)
     if scheme is None or text[at:end].lower() == "www.":
         window = text[at:end].lower()
         if not sure and any(known.startswith(window) for known in SCHEMES):
             return WAIT
-        s.prose.say(text[at])
-        return at + 1
+        return s.run(text, at, at + 1)
     authority = AUTHORITY.match(text, scheme.end(), end)
     assert authority
     if authority.end() == end and not sure:
         return WAIT
     host = HOST.match(text, scheme.end() + authority[0].rfind("@") + 1, end)
     if host is None:
-        s.prose.say(text[at])
-        return at + 1
+        return s.run(text, at, at + 1)
     name = host[0].rstrip(".-")
     if s.style.urls == "domain":
         s.prose.say(name[4:] if name.lower().startswith("www.") and len(name) > 4 else name)

@@ -30,7 +30,7 @@ MODES: dict[str, Rule] = {
 
 
 STYLE = Style()
-WORDS = re.compile(r"[\[$][^\[$]*[^\W\d_]{2}\s")
+WORDS = re.compile(r"[\[$][^\[$\\]*[^\W\d_]{2}\s")
 """A mark that may be decided early, and words behind it."""
 
 
@@ -98,7 +98,7 @@ class Speakable:
             text = " " + text
         prose.tail = (prose.tail + text)[-TAIL:]
         self._state.prev = text[-1]
-        self._state.width += len(text)
+        self._state.width += len(text) - text.count(" ")
         return text
 
     def release(self) -> str:

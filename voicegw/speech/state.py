@@ -101,6 +101,7 @@ class State:
         """Hand over to another rule, which comes back when it is done."""
         self.back = self.mode
         self.mode = mode
+        self.spaces = 0
 
     def leave(self) -> None:
         self.mode = self.back
@@ -117,7 +118,7 @@ class State:
         if self.cells:
             end = min(end, at + self.room)
             self.room -= end - at
-        self.width += end - at
+        self.width += end - at - text.count(" ", at, end)
         if text[at] == " ":
             self.prose.blank()
             self.spaces = 1

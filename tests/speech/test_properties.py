@@ -259,7 +259,7 @@ def test_reasoning_is_silent_whatever_it_holds(words: Sequence[str], thought: st
         "```\n~```\nc",
         "~~~\n`~~~\nb",
         "：  e` \nc",
-        "a b c d e f g h i j k l m n o p q r s t u v w x y z a b c d e f g h i j k l m n o p q r s t u v w x y\nC",
+        26 * "a b " + "\nC",
         "ewww)½naïvewww)½wwwwwwnaïve))½wwwwwwwwwwwwnaïvewww½½\n[",
         "\\(\\frac12 {x}\\)",
     ],

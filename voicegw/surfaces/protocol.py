@@ -85,7 +85,34 @@ class Wire:
         self.line.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
-class VoiceProtocol(HttpToolsProtocol):
+class Unread:
+    """For protocols: hangs up on whoever takes nothing of what waits, `send_timeout` seconds long."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: Any
+    send_timeout: float
+    stuck: asyncio.TimerHandle | None
+
+    def _watch(self) -> None:
+        """One timer per pause: a reader that has taken nothing when it rings is hung up on."""
+        if self.send_timeout:
+            waiting = self.transport.get_write_buffer_size()
+            self.stuck = self.loop.call_later(self.send_timeout, self._look, waiting)
+
+    def _look(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._watch()  # slow, but it reads
+        else:
+            self.transport.abort()
+
+    def _flow(self) -> None:
+        """Nothing waits any more."""
+        if self.stuck is not None:
+            self.stuck.cancel()
+            self.stuck = None
+
+
+class VoiceProtocol(Unread, HttpToolsProtocol):
     """One connection of a client."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -193,24 +220,6 @@ class VoiceProtocol(HttpToolsProtocol):
         if self.patience is not None:
             self.patience.cancel()
         self.patience = None if seconds is None else self.loop.call_later(seconds, self.transport.close)
-
-    def _watch(self) -> None:
-        """One timer per pause: a client that has taken nothing when it rings is hung up on."""
-        if self.send_timeout:
-            waiting = self.transport.get_write_buffer_size()
-            self.stuck = self.loop.call_later(self.send_timeout, self._look, waiting)
-
-    def _look(self, before: int) -> None:
-        if self.transport.get_write_buffer_size() < before:
-            self._watch()  # slow, but it reads
-        else:
-            self.transport.abort()
-
-    def _flow(self) -> None:
-        """Nothing waits any more."""
-        if self.stuck is not None:
-            self.stuck.cancel()
-            self.stuck = None
 
     def _refuse_head(self) -> None:
         self._refuse(HeadersTooLarge(f"The request's headers are larger than {self.header_bytes} bytes."))

@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from voicegw.surfaces.protocol import SEND_SECONDS
+from voicegw.surfaces.protocol import SEND_SECONDS, Unread
 
 CLOSE_SECONDS = 3.0
 """How long a platform has to answer when we close."""
@@ -28,7 +28,7 @@ log.setLevel(logging.WARNING)  # below, uvicorn writes down paths, and paths hol
 log.addFilter(is_a_mistake)
 
 
-class SocketProtocol(WebSocketsSansIOProtocol):
+class SocketProtocol(Unread, WebSocketsSansIOProtocol):
     """One call's connection."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -81,21 +81,3 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             self.transport.close()
         else:
             super().handle_parser_exception()
-
-    def _watch(self) -> None:
-        """One timer per pause: a platform that has taken nothing when it rings is hung up on."""
-        if self.send_timeout:
-            waiting = self.transport.get_write_buffer_size()
-            self.stuck = self.loop.call_later(self.send_timeout, self._look, waiting)
-
-    def _look(self, before: int) -> None:
-        if self.transport.get_write_buffer_size() < before:
-            self._watch()  # slow, but it reads
-        else:
-            self.transport.abort()
-
-    def _flow(self) -> None:
-        """Nothing waits any more."""
-        if self.stuck is not None:
-            self.stuck.cancel()
-            self.stuck = None

@@ -31,6 +31,7 @@ from voicegw.wire.phone import (
     Answered,
     Asked,
     CallCodec,
+    Ended,
     Happening,
     Interrupted,
     Odd,
@@ -49,6 +50,8 @@ MOST_ODD = 20
 """Odd frames of one call that are worth a line in the log."""
 LEAVE = 3.0
 """Seconds that a platform gets to hang up a call for which there is no room."""
+HUNG_UP = 1000
+"""How a socket is closed whose call is over."""
 POLICY = 1008
 """How a socket is closed on which something came that is against the rules."""
 
@@ -134,6 +137,9 @@ class Conversation:
                 self._perhaps(call, happening)
         elif isinstance(happening, Interrupted):
             self._interrupted(call, happening)
+        elif isinstance(happening, Ended):
+            self.switchboard.calls.end(call.id)
+            self.give_up(HUNG_UP)
         elif isinstance(happening, Pressed):
             self._keypad.press(happening.digit)
 
@@ -179,6 +185,7 @@ class Conversation:
             self.guess = None
         if happening.heard is not None:
             call.ledger.cut(happening.heard)
+        self.out.say(happening.frames)
 
     def _dialled(self, digits: str) -> None:
         if self.call is not None:

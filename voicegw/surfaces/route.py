@@ -52,7 +52,9 @@ class Route:
             call=call.id,
             kind=asked.kind,
             language=language,
-            tools=self.actions,
+            tools=(*self.actions, *asked.tools),
+            tool_choice=asked.tool_choice,
+            options=asked.options,
             extra={"call": facts} if facts else {},
             heard=heard,
         )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from voicegw.events import Message, ToolCall, Usage
+from voicegw.events import Message, Tool, ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Asked:
     `said` is what they said, "" where the platform only nudges (`kind` "reminder"). `history` is the whole
     conversation up to and with it where the platform keeps one; else the ledger has it. `final` is false for
     words that may still change. `id` is the platform's own name of the turn. `language` is None if unknown.
+    `tools` are run by the platform, unlike the actions of a call; `tool_choice` and `options` go with them to
+    the agent, in the form that a `voicegw.events.Turn` has.
     """
 
     said: str = ""
@@ -37,13 +39,25 @@ class Asked:
     language: str | None = None
     history: tuple[Message, ...] | None = None
     id: int = 0
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str | Mapping[str, Any] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The caller spoke over us. `heard` is what they heard of this talk cycle, None if unknown."""
+    """The caller spoke over us. `heard` is what they heard of this talk cycle, None if unknown.
+
+    `frames` go back once the turn has stopped.
+    """
 
     heard: str | None = None
+    frames: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The call is over, by the platform's word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +88,7 @@ class Odd:
     why: str
 
 
-Happening: TypeAlias = Opened | Asked | Interrupted | Pressed | Transcribed | Answered | Odd
+Happening: TypeAlias = Opened | Asked | Interrupted | Ended | Pressed | Transcribed | Answered | Odd
 
 
 class TurnCodec(Protocol):

@@ -1,0 +1,1 @@
+"""Rehearsal: scripted callers that play a voice platform against any gateway and judge what comes back."""

@@ -1,0 +1,167 @@
+"""Checklists: what every platform needs, judged from the tape of a call. Pure.
+
+An entry that the script gave no occasion for was not tried, which is neither good nor bad.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from voicegw.rehearsal.script import Script
+from voicegw.rehearsal.tape import Tape, Taped
+
+Judge: TypeAlias = Callable[[Tape, Script], list[str] | None]
+"""What is broken, in sentences; [] if nothing is; None if there was no occasion."""
+
+SYMBOLS = re.compile(r"\*\*|__|```|`|<think|</?[a-z]+>|\]\(|^\s{0,3}#{1,6}\s|^\s*\|.*\|", re.M)
+"""Markup that a voice would read aloud."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One entry of a checklist. `item` is its name, `about` says what the platform needs."""
+
+    item: str
+    about: str
+    judge: Judge
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How an entry went: "held", "broken" (and how), or "not tried"."""
+
+    item: str
+    about: str
+    breaches: tuple[str, ...] = ()
+    tried: bool = True
+
+    @property
+    def state(self) -> str:
+        return "not tried" if not self.tried else "broken" if self.breaches else "held"
+
+
+def verdicts(checks: Iterable[Check], tape: Tape, script: Script) -> list[Verdict]:
+    """Every entry's verdict. What was found wrong while reading counts for the entry that it names."""
+    found = []
+    for check in checks:
+        judged = check.judge(tape, script)
+        wrong = list(dict.fromkeys(wrong.why for wrong in tape.wrongs if wrong.item == check.item))
+        tried = judged is not None or bool(wrong)
+        found.append(Verdict(check.item, check.about, (*(judged or ()), *wrong), tried))
+    return found
+
+
+def each(
+    judge: Callable[[Taped, Script], str | None], which: Callable[[Taped], bool] = lambda turn: True
+) -> Judge:
+    """A judge of turns: one sentence for each that is broken; no occasion if there is no such turn."""
+
+    def judged(tape: Tape, script: Script) -> list[str] | None:
+        turns = [(number, turn) for number, turn in enumerate(tape.turns, 1) if which(turn)]
+        if not turns:
+            return None
+        said = ((number, judge(turn, script)) for number, turn in turns)
+        return [f"turn {number}: {why}" for number, why in said if why]
+
+    return judged
+
+
+def reading(tape: Tape, script: Script) -> list[str] | None:
+    """For entries that are judged while frames are read."""
+    return [] if any(kind == "<" for _, kind, _ in tape.log) else None
+
+
+def whole(turn: Taped) -> bool:
+    """Was it left to its end?"""
+    step = turn.step
+    cut = (step.interrupt, step.next, step.hang_up)
+    return turn.stopped is None and all(way is None for way in cut)
+
+
+def dropped(turn: Taped) -> bool:
+    return turn.step.drop is not None
+
+
+def _connected(tape: Tape, script: Script) -> list[str]:
+    if tape.opened is None:
+        return [tape.failure or f"refused with status {tape.status}"]
+    return []
+
+
+def _refuses(tape: Tape, script: Script) -> list[str] | None:
+    if tape.forged is None:
+        return None
+    refused = tape.forged in (401, 403)
+    return [] if refused else [f"a wrong proof was answered with status {tape.forged}"]
+
+
+def _answered(turn: Taped, script: Script) -> str | None:
+    if turn.ends and (turn.text.strip() or turn.acted):
+        return None
+    if turn.ends:
+        return "the answer was empty"
+    return f"no end of the answer within {script.patience.answer:g} s" if turn.words else "no answer"
+
+
+def _first_words(turn: Taped, script: Script) -> str | None:
+    most = script.patience.first_words
+    if turn.first is None and not turn.acted:
+        return "no words"
+    late = turn.first is not None and turn.first > most
+    return f"the first words came after {turn.first:.2f} s, not within {most:g} s" if late else None
+
+
+def _silence(turn: Taped, script: Script) -> str | None:
+    most = script.patience.silence
+    return f"silent for {turn.gap:.2f} s, more than {most:g} s" if turn.gap > most else None
+
+
+def _stops(turn: Taped, script: Script) -> str | None:
+    most = script.patience.stop
+    late = turn.stop is not None and turn.stop > most
+    return f"words still came {turn.stop:.2f} s after it, later than {most:g} s" if late else None
+
+
+def _symbols(turn: Taped, script: Script) -> str | None:
+    found = SYMBOLS.search(turn.text)
+    return f"{found[0].strip()!r} would be read aloud" if found else None
+
+
+def _pong(tape: Tape, script: Script) -> list[str] | None:
+    if not tape.pings:
+        return None
+    most = script.patience.pong
+    waits = [most + 1 if answered is None else answered - sent for sent, answered in tape.pings]
+    slow = sum(wait > most for wait in waits)
+    return [f"{slow} of {len(waits)} pings had no answer within {most:g} s"] if slow else []
+
+
+CONNECTS = Check("connects", "the gateway takes the call", _connected)
+REFUSES = Check("refuses", "who cannot prove to be the platform is refused with 401 or 403", _refuses)
+ANSWERS = Check(
+    "answers", "every question gets an answer with words or an action, and its end", each(_answered, whole)
+)
+FIRST_WORDS = Check("first-words", "the first words come in time", each(_first_words, whole))
+SILENCE = Check("silence", "nobody waits in silence for too long", each(_silence, whole))
+STOPS = Check(
+    "stops",
+    "nothing is said any more once the caller interrupted or asked something newer",
+    each(_stops, lambda turn: turn.stopped is not None),
+)
+SPEAKABLE = Check("speakable", "no markup is spoken", each(_symbols, lambda turn: bool(turn.text)))
+PONG = Check("pong", "pings are answered at once, also while an answer is streaming", _pong)
+NONSENSE = Check(
+    "nonsense",
+    "what makes no sense is passed over, and the call goes on",
+    each(_answered, lambda turn: turn.step.nonsense and whole(turn)),
+)
+COMES_BACK = Check(
+    "comes-back",
+    "after a lost connection the question is answered on the new one",
+    each(_answered, lambda turn: dropped(turn)),
+)
+COMMON = (CONNECTS, REFUSES, ANSWERS, FIRST_WORDS, SILENCE, STOPS, SPEAKABLE, NONSENSE)
+"""What every platform needs."""

@@ -65,7 +65,7 @@ def floor(
     board = Switchboard({"desk": line}, now=now)
     house = House(board, Limits(turns), Journal())
 
-    def desk(name: str, named: bool, codec: Callable[[str | None], CallCodec]) -> Desk:
+    def desk(name: str, named: bool, codec: Callable[[str | None, Route], CallCodec]) -> Desk:
         def admit(scope: Scope) -> str | None:
             if "wrong" in scope["path"]:
                 raise Forbidden("No.")
@@ -75,7 +75,7 @@ def floor(
         return Desk(name, Route(Key(name, b""), line, **how), admit, codec, believe, calls)
 
     desks = {
-        "twilio": desk("twilio", False, lambda call: Relay("twilio")),
-        "retell": desk("retell", True, lambda call: Retell(call or "")),
+        "twilio": desk("twilio", False, lambda call, route: Relay("twilio")),
+        "retell": desk("retell", True, lambda call, route: Retell(call or "")),
     }
     return Floor(house, desks, most=most), board

@@ -30,6 +30,7 @@ ENVIRON = {
     for name in (
         "VOICEGW_ELEVENLABS_KEY",
         "VOICEGW_VAPI_KEY",
+        "ELEVENLABS_API_KEY",
         "VOICEGW_INTERN_KEY",
         "VOICEGW_CHAT_KEY",
         "MODEL_API_KEY",
@@ -558,7 +559,7 @@ def expected() -> dict[str, dict[str, tuple[str, str]]]:
     early, late = tables["EarlyAck"], tables["Ack"]
     after = f"{early['after'][0]} for scripted, {late['after'][0]} for openai and python"
     return {
-        **{f"[{name}]": tables[name.title()] for name in SECTIONS},
+        **{f"[{name}]": tables[table.__name__] for name, table in SECTIONS.items()},
         "[keys.NAME]": tables["Key"],
         "[agents.NAME]": {name: kinds["openai"][name] for name in shared},
         **{
@@ -605,7 +606,7 @@ def test_every_default_in_the_schema_is_the_one_that_is_used(file: Path) -> None
     for name in SECTIONS:
         defaults = {
             key: found["default"]
-            for key, found in schema()["$defs"][name.title()]["properties"].items()
+            for key, found in schema()["$defs"][SECTIONS[name].__name__]["properties"].items()
             if "default" in found
         }
         lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in defaults.items())

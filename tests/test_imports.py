@@ -19,7 +19,7 @@ RANKS = [
     {"ack", "speech", "trace", "guard", "wire", "identity", "unsaid", "ledger", "actions"},
     {"listener", "fields"},
     {"run", "speaking", "agent_tables", "call_tables", "agents"},
-    {"tables"},
+    {"tables", "rehearsal"},
     {"calls"},
     {"switchboard", "journal", "pulse", "config"},
     {"surfaces"},
@@ -62,7 +62,8 @@ LIBRARIES = {
     "uvicorn": {"cli", "surfaces"},
     "sse_starlette": {"surfaces"},
     "httptools": {"agents"},
-    "pydantic": {"fields", "agent_tables", "call_tables", "tables", "config"},
+    "pydantic": {"fields", "agent_tables", "call_tables", "tables", "config", "rehearsal"},
+    "websockets": {"rehearsal"},
     "prometheus_client": {"journal", "cli"},
 }
 

@@ -21,7 +21,7 @@ from voicegw import __version__
 from voicegw.calls.answers import Answers
 from voicegw.calls.memory import Calls
 from voicegw.config import Config
-from voicegw.desks import make_desks, make_hooks
+from voicegw.desks import make_counter, make_desks, make_hooks
 from voicegw.errors import NotFound, Refused, VoicegwError, WrongMethod
 from voicegw.events import Agent
 from voicegw.guard import Door, Keys, Limits
@@ -68,9 +68,10 @@ def create_app(
     limits = Limits(
         settings.limits.concurrent_turns, settings.limits.requests_per_minute, workers=server.workers
     )
+    door = Door(Keys(settings.door_keys()), hosts=server.hosts, origins=server.origins)
     floor = Floor(
         House(switchboard, limits, journal),
-        make_desks(settings, switchboard.lines),
+        make_desks(settings, switchboard.lines) | {"realtime": make_counter(settings, switchboard, door)},
         most=max(1, settings.limits.concurrent_calls // server.workers),
     )
     app = FastAPI(
@@ -90,7 +91,6 @@ def create_app(
     app.add_exception_handler(VoicegwError, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(Exception, _refuse)
-    door = Door(Keys(settings.door_keys()), hosts=server.hosts, origins=server.origins)
     hot = dict.fromkeys(api.CHAT_PATHS, chat) | dict.fromkeys(api.RESPONSES_PATHS, responses)
     proven = make_hooks(settings, floor, journal)
     return _open_to(server.origins, Entrance(app, door, journal, server.trusted_proxies, hot, proven, floor))

@@ -60,9 +60,6 @@ class Platform(Table):
     language: Language = Field(
         default="en-US", description="Language of the call; what the gateway itself says goes by it too."
     )
-    greeting: str = Field(
-        default="", description='What is said when the call begins; `""` lets the caller speak first.'
-    )
     concurrent_calls: Annotated[int, Field(ge=1)] | None = optional(
         "Most of its calls at the same time, all workers together, within those of `[limits]`."
     )
@@ -78,7 +75,15 @@ class Platform(Table):
         return any(key in self.proof for key, _ in self.variables)
 
 
-class Twilio(Platform):
+class Greeting(Platform):
+    """A platform whose calls begin with words of ours."""
+
+    greeting: str = Field(
+        default="", description='What is said when the call begins; `""` lets the caller speak first.'
+    )
+
+
+class Twilio(Greeting):
     """Twilio's ConversationRelay."""
 
     proof: ClassVar[tuple[str, ...]] = ("auth_token_env", "signing_key_env")
@@ -133,7 +138,7 @@ class Twilio(Platform):
         return {name: value for name, value in own.items() if value not in (None, "")} | self.attributes
 
 
-class Telnyx(Platform):
+class Telnyx(Greeting):
     """Telnyx's ConversationRelay, started by the operator's own TeXML."""
 
     proof: ClassVar[tuple[str, ...]] = ("token_env",)
@@ -145,7 +150,7 @@ class Telnyx(Platform):
     partial: Partial = Field(default="ignore", description=PARTIAL)
 
 
-class Retell(Platform):
+class Retell(Greeting):
     """Retell's custom LLM."""
 
     proof: ClassVar[tuple[str, ...]] = ("secret_env",)
@@ -157,3 +162,28 @@ class Retell(Platform):
         "Environment variable that holds the API key by which Retell signs its web hooks."
     )
     actions: Annotated[tuple[RetellAction, ...], Strict(False)] = Field(default=(), description=ACTIONS)
+
+
+class ElevenLabs(Platform):
+    """ElevenLabs' Speech Engine."""
+
+    proof: ClassVar[tuple[str, ...]] = ("api_key_env",)
+
+    api_key_env: Variable | None = optional(
+        "Environment variable that holds the account's API key, by which ElevenLabs signs."
+    )
+
+
+class Realtime(Table):
+    """OpenAI's Realtime protocol, for programs with a key; always there."""
+
+    language: Language | None = optional("Language of the calls; that of the agent if left out.")
+    concurrent_calls: Annotated[int, Field(ge=1)] | None = optional(
+        "Most of these calls at the same time, all workers together, within those of `[limits]`."
+    )
+    pace: float = Field(
+        default=15.0,
+        ge=1,
+        le=100,
+        description="Characters of speech per second, by which `audio_end_ms` tells what was heard.",
+    )

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp
 
 from voicegw.actions import offered
-from voicegw.call_tables import Platform, Retell, Telnyx, Twilio
+from voicegw.call_tables import ElevenLabs, Greeting, Platform, Retell, Telnyx, Twilio
 from voicegw.config import Config
-from voicegw.guard import Key
+from voicegw.dialects import DIALECTS
+from voicegw.guard import ANONYMOUS, Door, Key
 from voicegw.journal import Journal
+from voicegw.surfaces.counter import PATHS, PROTOCOL, Counter
 from voicegw.surfaces.floor import Desk, Floor
-from voicegw.surfaces.gates import SecretGate, SignedGate
+from voicegw.surfaces.gates import SecretGate, SignedGate, TokenGate
 from voicegw.surfaces.hooks import Welcome, retell_hooks, twilio_hooks
 from voicegw.surfaces.route import Route
-from voicegw.switchboard import Line
-from voicegw.wire import relay, retell, ticket
-from voicegw.wire.phone import Opened
+from voicegw.switchboard import Line, Switchboard
+from voicegw.wire import relay, retell, speech_engine, ticket
+from voicegw.wire.phone import CallCodec, Opened
+from voicegw.wire.realtime import Realtime
 
 log = logging.getLogger("voicegw.run")
 
@@ -40,7 +44,30 @@ def make_desks(
         desks.append(_telnyx(telnyx, settings, lines))
     if (table := settings.retell) is not None:
         desks.append(_retell(table, settings, lines))
+    if (engine := settings.elevenlabs) is not None:
+        desks.append(_elevenlabs(engine, settings, lines, now))
     return {desk.name: desk for desk in desks}
+
+
+def make_counter(settings: Config, board: Switchboard, door: Door) -> Desk:
+    """The desk for programs that hold a key of the house."""
+    table = settings.realtime
+    counter = Counter(door, board.line, table.language, [name.lower() for name in settings.calls.headers])
+
+    def codec(call: str | None, route: Route) -> CallCodec:
+        return Realtime(call or "", route.line.name, prefix=secrets.token_hex(8), pace=table.pace)
+
+    return Desk(
+        "realtime",
+        Route(ANONYMOUS, board.lines[settings.default_agent]),
+        counter.admit,
+        codec,
+        most=_most(table.concurrent_calls, settings),
+        choose=counter.route,
+        paths=tuple({path.split("/")[1] for path in PATHS}),
+        protocol=PROTOCOL,
+        strict=True,
+    )
 
 
 def make_hooks(
@@ -70,9 +97,9 @@ def _twilio(table: Twilio, settings: Config, lines: Mapping[str, Line], now: Cal
         "twilio",
         _route("twilio", table, table.actions, settings, lines, speculate=table.partial == "speculate"),
         SignedGate(settings.server.public_url or "", token, signing_key),
-        lambda call: relay.Relay("twilio"),
+        lambda call, route: relay.Relay("twilio"),
         believe if secret and table.tickets else lambda opened: True,
-        _most(table, settings),
+        _most(table.concurrent_calls, settings),
     )
 
 
@@ -81,8 +108,8 @@ def _telnyx(table: Telnyx, settings: Config, lines: Mapping[str, Line]) -> Desk:
         "telnyx",
         _route("telnyx", table, table.actions, settings, lines, speculate=table.partial == "speculate"),
         SecretGate(False, _secret(settings, table.token_env)),
-        lambda call: relay.Relay("telnyx"),
-        most=_most(table, settings),
+        lambda call, route: relay.Relay("telnyx"),
+        most=_most(table.concurrent_calls, settings),
     )
 
 
@@ -91,14 +118,31 @@ def _retell(table: Retell, settings: Config, lines: Mapping[str, Line]) -> Desk:
         "retell",
         _route("retell", table, table.actions, settings, lines),
         SecretGate(True, _secret(settings, table.secret_env)),
-        lambda call: retell.Retell(call or ""),
-        most=_most(table, settings),
+        lambda call, route: retell.Retell(call or ""),
+        most=_most(table.concurrent_calls, settings),
+    )
+
+
+def _elevenlabs(
+    table: ElevenLabs, settings: Config, lines: Mapping[str, Line], now: Callable[[], float]
+) -> Desk:
+    return Desk(
+        "elevenlabs",
+        Route(
+            Key("@elevenlabs", b""),
+            _line(table, settings, lines),
+            table.language,
+            dialect=DIALECTS["elevenlabs"],
+        ),
+        TokenGate(_secret(settings, table.api_key_env), now),
+        lambda call, route: speech_engine.SpeechEngine(),
+        most=_most(table.concurrent_calls, settings),
     )
 
 
 def _route(
     name: str,
-    table: Platform,
+    table: Greeting,
     actions: tuple[str, ...],
     settings: Config,
     lines: Mapping[str, Line],
@@ -106,13 +150,16 @@ def _route(
     speculate: bool = False,
 ) -> Route:
     """The platform's own key opens its agent; no key of the file can have such a name."""
-    line = lines[table.agent or settings.default_agent]
+    line = _line(table, settings, lines)
     return Route(Key(f"@{name}", b""), line, table.language, table.greeting, offered(actions), speculate)
 
 
-def _most(table: Platform, settings: Config) -> int | None:
+def _line(table: Platform, settings: Config, lines: Mapping[str, Line]) -> Line:
+    return lines[table.agent or settings.default_agent]
+
+
+def _most(most: int | None, settings: Config) -> int | None:
     """This worker's share of the platform's calls, at least one."""
-    most = table.concurrent_calls
     return None if most is None else max(1, most // settings.server.workers)
 
 

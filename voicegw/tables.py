@@ -19,7 +19,7 @@ from pydantic import (
 
 from voicegw import guard
 from voicegw.agent_tables import OpenAI, Python, Scripted, Table
-from voicegw.call_tables import Platform, Retell, Telnyx, Twilio
+from voicegw.call_tables import ElevenLabs, Platform, Realtime, Retell, Telnyx, Twilio
 from voicegw.fields import (
     HASH,
     HOST,
@@ -227,6 +227,8 @@ SECTIONS: Mapping[str, type[Table]] = {
     "twilio": Twilio,
     "telnyx": Telnyx,
     "retell": Retell,
+    "elevenlabs": ElevenLabs,
+    "realtime": Realtime,
 }
 DEMO = {"agents": {"receptionist": {"kind": "scripted"}}}
 
@@ -249,6 +251,8 @@ class Config(Table):
     twilio: Twilio | None = optional("Calls by Twilio's ConversationRelay; none if left out.")
     telnyx: Telnyx | None = optional("Calls by Telnyx's ConversationRelay; none if left out.")
     retell: Retell | None = optional("Calls by Retell's custom LLM; none if left out.")
+    elevenlabs: ElevenLabs | None = optional("Calls by ElevenLabs' Speech Engine; none if left out.")
+    realtime: Realtime = Field(default_factory=Realtime, description="Calls by OpenAI's Realtime protocol.")
 
     _secrets: dict[str, str] = PrivateAttr(default_factory=dict)
     _folder: Path = PrivateAttr(default_factory=Path)
@@ -271,6 +275,7 @@ class Config(Table):
             "twilio": self.twilio,
             "telnyx": self.telnyx,
             "retell": self.retell,
+            "elevenlabs": self.elevenlabs,
         }
         return {name: platform for name, platform in known.items() if platform is not None}
 

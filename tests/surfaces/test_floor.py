@@ -185,7 +185,7 @@ async def test_a_call_that_is_not_believed_is_closed_and_never_served() -> None:
 
 async def test_a_call_that_we_know_is_not_believed_for_that() -> None:
     app, board = floor(script("Hi."), ack=SILENT)
-    board.calls.get(app._id(app.desks["twilio"], "CAfalse"), 0.0)
+    board.calls.get(app._id(app.desks["twilio"].route, "CAfalse"), 0.0)
     async with dial(app, "/twilio/relay") as phone:
         phone.says({**SETUP, "callSid": "CAfalse"})
         phone.says(HELLO)
@@ -247,7 +247,7 @@ async def test_a_call_is_written_down_when_it_is_over(caplog: pytest.LogCaptureF
         "interruptions": 1,
         "gap_ms": 200.0,
     }
-    assert call == app._id(app.desks["twilio"], "CA1")
+    assert call == app._id(app.desks["twilio"].route, "CA1")
     assert "Sorry?" not in caplog.text
     assert opened(app) == {"twilio": 0}
     [ended] = [s for s in app.house.journal.calls.collect()[0].samples if s.name.endswith("_total")]

@@ -8,8 +8,9 @@ import pytest
 from starlette.types import Scope
 from twilio.request_validator import RequestValidator, get_signature_algorithm
 
-from voicegw.errors import Forbidden, NotFound, Refused
-from voicegw.surfaces.gates import Gate, SecretGate, SignedGate
+from tests.wire.test_jwt import GOOD, KEY, NOW
+from voicegw.errors import Forbidden, NotFound, Refused, Unauthorized
+from voicegw.surfaces.gates import Gate, SecretGate, SignedGate, TokenGate
 
 PUBLIC, TOKEN, SHARED = "https://voice.example.com", "t0ken", "sh4red"
 URL = "wss://voice.example.com/twilio/relay"
@@ -114,6 +115,7 @@ LOCAL: list[tuple[Gate, str]] = [
     (SignedGate(), "/twilio/relay"),
     (SecretGate(False), "/telnyx/relay"),
     (SecretGate(True), "/retell/relay"),
+    (TokenGate(), "/elevenlabs/speech-engine"),
 ]
 
 
@@ -170,3 +172,35 @@ def test_a_path_that_names_no_call_is_nowhere(path: str) -> None:
 
 def test_secrets_show_in_no_representation() -> None:
     assert SECRET not in repr([SecretGate(True, SECRET), SignedGate("", SECRET, SECRET)])
+
+
+ENGINE, SHOWN = "/elevenlabs/speech-engine", "x_elevenlabs_speech_engine_authorization"
+TWICE = (b"x-elevenlabs-speech-engine-authorization", GOOD.encode())
+
+
+@pytest.mark.parametrize("shown", [GOOD, f"Bearer {GOOD}"])
+def test_elevenlabs_token_opens_until_its_time_is_over(shown: str) -> None:
+    at = [float(NOW)]
+    gate = TokenGate(KEY, lambda: at[0])
+    handshake = scope(ENGINE, **OUTSIDE, **{SHOWN: shown})
+    assert refusal(gate, handshake) is None
+    at[0] += 1e6
+    assert refusal(gate, handshake) is Unauthorized
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {SHOWN: ""}, {SHOWN: GOOD[:-2]}, {SHOWN: "é"}, {"authorization": GOOD}]
+)
+def test_without_a_good_token_nobody_calls_not_even_from_this_machine(headers: dict[str, str]) -> None:
+    assert refusal(TokenGate(KEY, lambda: NOW), scope(ENGINE, **headers)) is Unauthorized
+
+
+def test_of_two_tokens_none_is_chosen() -> None:
+    handshake = scope(ENGINE, **{SHOWN: GOOD})
+    handshake["headers"].append(TWICE)
+    assert refusal(TokenGate(KEY, lambda: NOW), handshake) is Unauthorized
+
+
+@pytest.mark.parametrize("path", ["/elevenlabs", "/elevenlabs/speech-engine/", "/elevenlabs/relay"])
+def test_the_speech_engine_has_one_address(path: str) -> None:
+    assert refusal(TokenGate(KEY, lambda: NOW), scope(path, **{SHOWN: GOOD})) is NotFound

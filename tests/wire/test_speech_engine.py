@@ -278,13 +278,19 @@ def test_words_gather_until_they_are_asked_for() -> None:
     )
 
 
-def test_words_travel_unescaped_and_halves_of_an_emoji_find_each_other() -> None:
+def test_words_travel_unescaped_and_with_their_spaces() -> None:
     turn = Reply(1)
-    turn.text(" Größe “M”\n\ud83d")
-    turn.text("\ude42")
+    turn.text(" Größe “M” 🙂\n")
     assert turn.drain() == (
-        '{"type":"agent_response","content":" Größe “M”\\n🙂","event_id":1,"is_final":false}\n'.encode()
+        '{"type":"agent_response","content":" Größe “M” 🙂\\n","event_id":1,"is_final":false}\n'.encode()
     )
+
+
+def test_an_emoji_that_came_in_halves_is_whole_again() -> None:
+    turn = Reply(1)
+    turn.text("\ud83d")
+    turn.text("\ude42")
+    assert frames(turn.drain()) == [response(1, "🙂")]
     turn.text("\ud83d!")
     assert frames(turn.drain()) == [response(1, "\ufffd!")]
 
@@ -349,7 +355,7 @@ def test_whatever_comes_is_read_without_a_fuss(sent: list[Any], data: st.DataObj
                 assert other in (Ended(), NO_OBJECT, NO_TYPE, NO_NAME, NO_NUMBER, TROUBLE)
 
 
-CALLS = st.lists(
+CALLS: st.SearchStrategy[list[Any]] = st.lists(
     st.tuples(st.sampled_from(["begin", "text"]), st.text(max_size=5))
     | st.just(("call", "end_call", {}))
     | st.just(("drain",)),

@@ -15,7 +15,6 @@ from dataclasses import replace
 from typing import Any
 
 from voicegw.calls.memory import Call
-from voicegw.dialects import DIALECTS
 from voicegw.errors import Busy, Draining, Refused, VoicegwError
 from voicegw.events import ToolCall, Turn
 from voicegw.ledger import Replays
@@ -52,6 +51,8 @@ LEAVE = 3.0
 """Seconds that a platform gets to hang up a call for which there is no room."""
 HUNG_UP = 1000
 """How a socket is closed whose call is over."""
+LATER = 1013
+"""How a socket is closed for which there is no room, where nothing can be said."""
 POLICY = 1008
 """How a socket is closed on which something came that is against the rules."""
 
@@ -255,7 +256,7 @@ class Conversation:
             run.record,
             codec,
             self.route.line.acknowledgement(
-                run.turn, DIALECTS["voice"], turn.messages, quiet=run.spoke or run.record.over
+                run.turn, self.route.dialect, turn.messages, quiet=run.spoke or run.record.over
             ),
             Stamps(now),
             lambda failure: str(getattr(words, failure.spoken)),
@@ -324,12 +325,13 @@ class Conversation:
         """Nothing more is taken from this socket: it has no place here, or there is none for it."""
         self.over = True
         self.house.journal.refusal(refusal, self.codec.name, "")
-        if isinstance(refusal, Busy):
-            words = self.route.line.words(self.route.language).busy
-            self.out.say(farewell(self.codec, words))
-            self._timer = self.loop.call_later(LEAVE, self.hang_up, 1000)
-        else:
-            self.give_up(POLICY)
+        if not isinstance(refusal, Busy):
+            return self.give_up(POLICY)
+        words = self.route.line.words(self.route.language).busy
+        if (frames := farewell(self.codec, words)) == b"":
+            return self.give_up(LATER)
+        self.out.say(frames)
+        self._timer = self.loop.call_later(LEAVE, self.hang_up, HUNG_UP)
 
     def give_up(self, code: int | None = None) -> None:
         """Say and take nothing more: the call has another socket now, or none any more."""

@@ -34,16 +34,31 @@ class Desk:
 
     `admit` is asked before the upgrade and raises `Refused`; it gives the platform's id of the call where the
     path tells it. `codec` makes the codec of one socket. `believe` judges what a call says of itself when
-    it opens. `most` bounds the calls of this platform, None for
-    the floor's bound alone.
+    it opens. `most` bounds the calls of this platform, None for the floor's bound alone. `choose` gives the
+    route of one socket where that is not `route`, and raises as `admit` does. `paths` are the first parts of
+    paths that lead here, the desk's name if there are none; `protocol` is the subprotocol that clients may
+    ask for. `strict`: a call for which there is no room is refused before the upgrade, instead of being told.
     """
 
     name: str
     route: Route
     admit: Callable[[Scope], str | None]
-    codec: Callable[[str | None], CallCodec]
+    codec: Callable[[str | None, Route], CallCodec]
     believe: Callable[[Opened], bool] = lambda opened: True
     most: int | None = None
+    choose: Callable[[Scope], Route] | None = None
+    paths: tuple[str, ...] = ()
+    protocol: str | None = None
+    strict: bool = False
+
+    def routed(self, scope: Scope) -> Route:
+        """The route of one socket."""
+        return self.route if self.choose is None else self.choose(scope)
+
+    def accepted(self, scope: Scope) -> Message:
+        """What accepts the upgrade."""
+        asked = self.protocol is not None and self.protocol in scope.get("subprotocols", ())
+        return {"type": "websocket.accept", **({"subprotocol": self.protocol} if asked else {})}
 
 
 class Floor:
@@ -52,6 +67,7 @@ class Floor:
     def __init__(self, house: House, desks: Mapping[str, Desk], *, most: int = 500) -> None:
         self.house = house
         self.desks = desks
+        self.paths = {path: desk for desk in desks.values() for path in desk.paths or (desk.name,)}
         self.most = most
         self.open: dict[str, set[Conversation]] = {name: set() for name in desks}
         self.leaving = 0
@@ -64,7 +80,7 @@ class Floor:
 
     def ended(self, platform: str, call: str) -> None:
         """The platform says that this call is over: forget it."""
-        self.house.switchboard.calls.end(self._id(self.desks[platform], call))
+        self.house.switchboard.calls.end(self._id(self.desks[platform].route, call))
 
     def hang_up(self) -> None:
         """Close every socket, once what is to be said there was sent."""
@@ -76,46 +92,53 @@ class Floor:
         try:
             desk = self._desk(scope["path"])
             call = desk.admit(scope)
+            route = desk.routed(scope)
             if self.leaving >= MOST_LEAVING or sum(map(len, self.open.values())) >= 2 * self.most:
                 raise Busy("Too many sockets are open.", after=1.0)
             if self.house.switchboard.draining:
                 raise Draining("The gateway is shutting down.", after=1.0)
+            room = call is None or self._place(desk, route, call)
+            if desk.strict and not room:
+                raise Busy("No room.", after=1.0)
         except Refused as failure:
             visit: Visit = scope["voicegw"]
             self.house.journal.refusal(failure, visit.id, visit.client)
             return await refuse(failure, send)
         await receive()  # the platform's wish to connect
-        await send({"type": "websocket.accept"})
-        codec = desk.codec(call)
-        if call is None or self.room(desk.name) or self.house.switchboard.calls.open(self._id(desk, call)):
-            return await self._serve(desk, codec, call, receive, send)
-        await self._turn_away(desk, codec, receive, send)
+        await send(desk.accepted(scope))
+        codec = desk.codec(call, route)
+        if room:
+            return await self._serve(desk, route, codec, call, receive, send)
+        await self._turn_away(route, codec, receive, send)
 
     def _desk(self, path: str) -> Desk:
-        desk = self.desks.get(path.split("/")[1]) if path.startswith("/") else None
+        desk = self.paths.get(path.split("/")[1]) if path.startswith("/") else None
         if desk is None:
             raise NotFound("No calls are taken here.")
         return desk
 
-    def _id(self, desk: Desk, call: str) -> str:
-        return Identity(call, True, {}).call(desk.route.key.name, desk.route.line.name)
+    def _place(self, desk: Desk, route: Route, call: str) -> bool:
+        """Is there room for this call, or does its new socket only take the place of another?"""
+        return self.room(desk.name) or self.house.switchboard.calls.open(self._id(route, call))
+
+    def _id(self, route: Route, call: str) -> str:
+        return Identity(call, True, {}).call(route.key.name, route.line.name)
 
     async def _serve(
-        self, desk: Desk, codec: CallCodec, call: str | None, receive: Receive, send: Send
+        self, desk: Desk, route: Route, codec: CallCodec, call: str | None, receive: Receive, send: Send
     ) -> None:
         async def send_frame(frame: str) -> None:
             await send({"type": "websocket.send", "text": frame})
 
         def name(call: str) -> str:
-            return self._id(desk, call)
+            return self._id(route, call)
 
         def admit(opened: Opened) -> Refused | None:
             if not desk.believe(opened):
                 return Forbidden("The call does not show its ticket.")
-            held = self.house.switchboard.calls.open(name(opened.call))  # this socket takes its place
-            return None if held or self.room(desk.name) else Busy("No room.", after=1.0)
+            return None if self._place(desk, route, opened.call) else Busy("No room.", after=1.0)
 
-        talk = Conversation(self.house, desk.route, codec, send_frame, name, admit)
+        talk = Conversation(self.house, route, codec, send_frame, name, admit)
         self.open[desk.name].add(talk)
         self.house.journal.open.labels(desk.name).inc()
         talk.open(call)
@@ -132,9 +155,9 @@ class Floor:
             with suppress(asyncio.CancelledError):
                 await writer
 
-    async def _turn_away(self, desk: Desk, codec: CallCodec, receive: Receive, send: Send) -> None:
+    async def _turn_away(self, route: Route, codec: CallCodec, receive: Receive, send: Send) -> None:
         """No room: say so in the platform's way, and let it hang up."""
-        busy = desk.route.line.words(desk.route.language).busy
+        busy = route.line.words(route.language).busy
         self.leaving += 1
         try:
             with suppress(Exception):

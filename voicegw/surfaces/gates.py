@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hmac
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from starlette.types import Scope
 
-from voicegw.errors import Forbidden, NotFound
+from voicegw.errors import Forbidden, NotFound, Unauthorized
 from voicegw.surfaces.hooks import admit_local
+from voicegw.wire.jwt import speech_engine_signed
 from voicegw.wire.signatures import algorithm, handshake_urls, twilio_signed
 
 Gate: TypeAlias = Callable[[Scope], str | None]
@@ -19,6 +21,7 @@ Gate: TypeAlias = Callable[[Scope], str | None]
 
 CALL = re.compile(r"[A-Za-z0-9_-]{1,128}")
 NOWHERE = "No calls are taken here."
+TOKEN = b"x-elevenlabs-speech-engine-authorization"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,29 @@ class SecretGate:
         if len(rest) != 1 or (rest[0] != "relay" and not self.named) or not CALL.fullmatch(rest[0]):
             raise NotFound(NOWHERE)
         return rest[0] if self.named else None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenGate:
+    """ElevenLabs': it shows a token that it signed with the account's API key.
+
+    `now` is the time of day in seconds since 1970. Without a key, only this machine may call.
+    """
+
+    api_key: str = field(default="", repr=False)
+    now: Callable[[], float] = time.time
+
+    def __call__(self, scope: Scope) -> None:
+        if scope["path"] != "/elevenlabs/speech-engine":
+            raise NotFound(NOWHERE)
+        if not self.api_key:
+            return admit_local(scope)
+        shown = [value for name, value in scope["headers"] if name == TOKEN]
+        if not shown:
+            raise Unauthorized("The token is missing.")
+        if len(shown) > 1 or not speech_engine_signed(shown[0].decode("latin-1"), self.api_key, self.now()):
+            raise Unauthorized("The token is wrong.")
+        return None
 
 
 def _bytes(text: str) -> bytes:

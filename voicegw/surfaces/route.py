@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from voicegw.calls.memory import Call
+from voicegw.dialects import DIALECTS, Dialect
 from voicegw.events import Message, Tool, Turn
 from voicegw.guard import Key, Limits
 from voicegw.journal import Journal
@@ -22,7 +23,8 @@ class Route:
     """How one platform's calls are served: by which line, in which language, with which greeting.
 
     `actions` are the tools that the agent may use on the call. `speculate`: the agent is asked already while
-    the caller may still go on. `key` stands for the platform in limits and logs.
+    the caller may still go on. `key` stands for the platform in limits and logs; `dialect` is how it wants
+    our own words.
     """
 
     key: Key
@@ -31,6 +33,7 @@ class Route:
     greeting: str = ""
     actions: tuple[Tool, ...] = ()
     speculate: bool = False
+    dialect: Dialect = DIALECTS["voice"]
 
     def turn(self, id: str, call: Call, asked: Asked, said: frozenset[str], facts: Mapping[str, Any]) -> Turn:
         """What the agent is asked. `said` are words of ours that are none of its business, `facts` what the

@@ -1,0 +1,68 @@
+"""The counter: where programs call that hold a key of the house, on OpenAI's Realtime protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs
+
+from starlette.types import Scope
+
+from voicegw.dialects import DIALECTS
+from voicegw.errors import NotFound
+from voicegw.guard import Door, Key
+from voicegw.identity import OURS, identify
+from voicegw.surfaces.route import Route
+from voicegw.switchboard import Line
+
+PATHS = frozenset({"/v1/realtime", "/realtime"})
+PROTOCOL = "realtime"
+KEY = "openai-insecure-api-key."
+"""How clients show their key that cannot send headers: as one more subprotocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Lets in whoever shows a key, and connects them with the agent that they ask for.
+
+    `find` gives the line for a model's name and a key, and raises `UnknownModel`; `names` are further headers
+    that name a call, `language` is that of the call where the agent's table has none.
+    """
+
+    door: Door
+    find: Callable[[str, Key], Line]
+    language: str | None = None
+    names: Sequence[str] = ()
+
+    def admit(self, scope: Scope) -> str:
+        """The call that the client names, or a fresh one. Raises `Refused`."""
+        if scope["path"] not in PATHS:
+            raise NotFound("No calls are taken here.")
+        self._key(scope)
+        asked = _asked(scope, "call_id")
+        named = ((OURS.encode(), asked.encode()),) if asked else ()
+        return identify([*named, *scope["headers"]], {}, names=self.names).name
+
+    def route(self, scope: Scope) -> Route:
+        """How this client is served. Raises `Refused`."""
+        key = self._key(scope)
+        line = self.find(_asked(scope, "model"), key)
+        dialect = line.dialect if key.dialect is None else DIALECTS[key.dialect]
+        spoken = line if dialect.speech else line.written
+        return Route(key, spoken, self.language or line.language, dialect=dialect)
+
+    def _key(self, scope: Scope) -> Key:
+        return self.door.admit([*scope["headers"], *_shown(scope)])
+
+
+def _asked(scope: Scope, name: str) -> str:
+    """A parameter of the address, "" if it is not there."""
+    query = scope["query_string"].decode("latin-1")
+    return str(parse_qs(query, max_num_fields=100).get(name, [""])[-1])
+
+
+def _shown(scope: Scope) -> Iterator[tuple[bytes, bytes]]:
+    """Keys among the subprotocols, as the headers that they stand for."""
+    for offered in scope.get("subprotocols", ()):
+        if offered.startswith(KEY):
+            yield b"authorization", b"Bearer " + offered.removeprefix(KEY).encode("latin-1", "replace")

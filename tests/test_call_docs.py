@@ -27,6 +27,8 @@ from tests.phone import dial
 from tests.script import Script, script
 from tests.surfaces.test_call import HELLO, SETUP
 from tests.test_docs import SEARCH, blocks, caddy, nginx, page, running
+from tests.wire.test_jwt import CLAIMS
+from tests.wire.test_jwt import token as jwt
 from voicegw.agents import python
 from voicegw.app import create_app
 from voicegw.config import Config, load
@@ -36,7 +38,8 @@ from voicegw.surfaces.keypad import PAUSE as KEYPAD
 from voicegw.surfaces.talk import TOGETHER
 from voicegw.wire import ticket
 
-PAGES = ("twilio", "telnyx", "retell")
+PAGES = ("twilio", "telnyx", "retell", "speech-engine")
+TABLES = {"speech-engine": "elevenlabs"}
 SECRET = "s3cret-of-this-test-only"
 PUBLIC = "https://voice.example.com"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -60,6 +63,10 @@ def signed(url: str, fields: dict[str, str] | None = None) -> dict[str, str]:
 
 def handshake(name: str) -> tuple[str, dict[str, str]]:
     """Path and headers of a call."""
+    if name == "speech-engine":
+        now = int(time.time())
+        token = jwt({**CLAIMS, "iat": now, "exp": now + 300}, key=SECRET)
+        return "/elevenlabs/speech-engine", {"x-elevenlabs-speech-engine-authorization": token}
     if name == "twilio":
         return "/twilio/relay", signed("wss://voice.example.com/twilio/relay")
     return (f"/telnyx/{SECRET}/relay" if name == "telnyx" else f"/retell/{SECRET}/call_1"), {}
@@ -69,7 +76,7 @@ def handshake(name: str) -> tuple[str, dict[str, str]]:
     ("name", "block"), [(name, block) for name in PAGES for block in blocks(name, "toml")]
 )
 def test_every_configuration_loads_and_wants_its_secret(name: str, block: str, tmp_path: Path) -> None:
-    assert list(settings(block, tmp_path).platforms) == [name]
+    assert list(settings(block, tmp_path).platforms) == [TABLES.get(name, name)]
     with pytest.raises(ConfigError, match="_env: the environment variable"):
         load(tmp_path / "voicegw.toml", {})
 

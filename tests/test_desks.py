@@ -234,6 +234,9 @@ async def test_without_secrets_this_machine_may_try_and_the_operator_is_told(
         assert (
             f"{key} is not configured: calls of [{table}] are taken from this machine only" in caplog.messages
         )
+    for table, key in (("twilio", "auth_token_env"), ("retell", "api_key_env")):
+        told = f"{key} is not configured: web hooks of [{table}] are taken from this machine only"
+        assert told in caplog.messages
     for path in ("/twilio/relay", "/telnyx/relay", "/retell/1"):
         async with dial(app, path) as phone:
             await asyncio.sleep(0)
@@ -241,6 +244,21 @@ async def test_without_secrets_this_machine_may_try_and_the_operator_is_told(
         async with dial(app, path, headers={"x-forwarded-for": "192.0.2.7"}) as phone:
             await asyncio.sleep(0)
         assert phone.status == 403
+
+
+async def test_the_demo_takes_every_platform_s_calls_from_this_machine_and_warns_of_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = create_app(load(), now=now, agents=lambda table, config: script("Hi."))
+    paths = ("/twilio/relay", "/telnyx/relay", "/retell/1", "/elevenlabs/speech-engine", "/v1/realtime")
+    for path in paths:
+        async with dial(app, path) as phone:
+            await asyncio.sleep(0)
+        assert phone.status == 101
+        async with dial(app, path, headers={"x-forwarded-for": "192.0.2.7"}) as phone:
+            await asyncio.sleep(0)
+        assert phone.status == 403
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_with_secrets_nobody_is_warned(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -98,6 +98,7 @@ def load(
         raise _refusal(source, [_problem(details) for details in error.errors()]) from None
     config._folder = folder
     config._source = source
+    config._demo = path is None
     config._secrets = {name: environ[name] for _, name in _variables(config) if name in environ}
     problems = [*_at_odds(config), *_unset(config), *_twice(config)]
     if problems:

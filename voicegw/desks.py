@@ -28,6 +28,7 @@ from voicegw.wire.realtime import Realtime
 log = logging.getLogger("voicegw.run")
 
 UNPROVEN = "%s is not configured: calls of [%s] are taken from this machine only"
+UNSIGNED = "%s is not configured: web hooks of [%s] are taken from this machine only"
 
 
 def make_desks(
@@ -35,7 +36,7 @@ def make_desks(
 ) -> dict[str, Desk]:
     """A desk for each platform in the file. `now` is the time of day in seconds since 1970."""
     for name, platform in settings.platforms.items():
-        if not platform.proven:
+        if not (platform.proven or settings.is_demo):
             log.warning(UNPROVEN, platform.proof[0], name)
     desks = []
     if (twilio := settings.twilio) is not None:
@@ -76,8 +77,12 @@ def make_hooks(
     """The web hooks of the platforms in the file, by path."""
     hooks: dict[str, ASGIApp] = {}
     if (twilio := settings.twilio) is not None:
+        if not (twilio.proven or settings.is_demo):
+            log.warning(UNSIGNED, twilio.proof[0], "twilio")
         hooks |= twilio_hooks(_welcome(twilio, settings, floor), floor, journal, now)
     if (table := settings.retell) is not None:
+        if not (table.api_key_env or settings.is_demo):
+            log.warning(UNSIGNED, "api_key_env", "retell")
         hooks |= retell_hooks(_secret(settings, table.api_key_env), floor, journal, now)
     return hooks
 

@@ -230,7 +230,10 @@ SECTIONS: Mapping[str, type[Table]] = {
     "elevenlabs": ElevenLabs,
     "realtime": Realtime,
 }
-DEMO = {"agents": {"receptionist": {"kind": "scripted"}}}
+DEMO: Mapping[str, Mapping[str, object]] = {
+    "agents": {"receptionist": {"kind": "scripted"}},
+    **{platform: {} for platform in ("twilio", "telnyx", "retell", "elevenlabs")},
+}
 
 
 class Config(Table):
@@ -257,11 +260,19 @@ class Config(Table):
     _secrets: dict[str, str] = PrivateAttr(default_factory=dict)
     _folder: Path = PrivateAttr(default_factory=Path)
     _source: str = PrivateAttr(default="voicegw")
+    _demo: bool = PrivateAttr(default=False)
 
     @classmethod
     def demo(cls) -> Config:
         """What runs without a file: the receptionist, without keys, for this machine only."""
-        return cls.model_validate(DEMO)
+        config = cls.model_validate(DEMO)
+        config._demo = True
+        return config
+
+    @property
+    def is_demo(self) -> bool:
+        """Is this what runs without a file, for this machine only?"""
+        return self._demo
 
     @property
     def default_agent(self) -> str:

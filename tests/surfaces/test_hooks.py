@@ -353,19 +353,6 @@ async def test_a_local_name_does_not_make_a_stranger_local(client: tuple[str, in
     assert floor.untouched
 
 
-def test_a_missing_secret_is_told_at_start(caplog: pytest.LogCaptureFixture) -> None:
-    twilio(Floor())
-    twilio(Floor(), token="", signing_key=SHARED)
-    retell(Floor())
-    assert caplog.messages == []
-    twilio(Floor(), token="")
-    retell(Floor(), "")
-    assert caplog.messages == [
-        "auth_token_env is not configured: web hooks of [twilio] are taken from this machine only",
-        "api_key_env is not configured: web hooks of [retell] are taken from this machine only",
-    ]
-
-
 def test_secrets_are_not_shown() -> None:
     assert repr(Welcome(BUSY, "en", token=TOKEN, signing_key=SHARED)) == repr(Welcome(BUSY, "en"))
 

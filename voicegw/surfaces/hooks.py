@@ -28,7 +28,6 @@ LARGEST = 65_536
 """Bytes of a body; what platforms send has a few thousand."""
 FORM = b"application/x-www-form-urlencoded"
 JSON = b"application/json"
-UNSIGNED = "%s is not configured: web hooks of [%s] are taken from this machine only"
 
 
 class Floor(Protocol):
@@ -73,8 +72,6 @@ def twilio_hooks(
     welcome: Welcome, floor: Floor, journal: Journal, now: Callable[[], float] = time.time
 ) -> dict[str, ASGIApp]:
     """Twilio's web hooks by path. `now` is the time of day in seconds since 1970."""
-    if not welcome.secret:
-        log.warning(UNSIGNED, "auth_token_env", "twilio")
     twilio = Twilio(welcome, floor, journal, now)
     return {
         "/twilio/voice": Hook(twilio.voice, journal),
@@ -86,8 +83,6 @@ def retell_hooks(
     key: str, floor: Floor, journal: Journal, now: Callable[[], float] = time.time
 ) -> dict[str, ASGIApp]:
     """Retell's web hook by path. `key` is the API key, "" if there is none; `now` as for Twilio's."""
-    if not key:
-        log.warning(UNSIGNED, "api_key_env", "retell")
     return {"/retell/webhook": Hook(Retell(key, floor, now).event, journal)}
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+from math import inf, nextafter
 from typing import Any
 
 
@@ -23,7 +24,8 @@ class Jump(selectors.DefaultSelector):
             return ready
         if timeout is None:
             raise RuntimeError("deadlock: every task waits and no timer is set")
-        self.now = round(self.now + timeout, 9)
+        then = round(self.now + timeout, 9)
+        self.now = then if then > self.now else nextafter(self.now, inf)  # rounding must not stop the clock
         return []
 
 

@@ -27,6 +27,7 @@ class Script:
         self.closed: list[float] = []
         self.warmed = 0
         self.gone = 0
+        self.left: list[str] = []
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         now = asyncio.get_running_loop().time
@@ -49,6 +50,9 @@ class Script:
 
     async def warm(self, call: str | None = None) -> None:
         self.warmed += 1
+
+    async def leave(self, call: str) -> None:
+        self.left.append(call)
 
     async def aclose(self) -> None:
         self.gone += 1

@@ -76,6 +76,43 @@ async def test_a_key_sees_what_it_may_use_the_default_first() -> None:
     assert board(DESK, SHOP).visible(key("shop")) == ["shop"]
 
 
+class Many(Script):
+    """An agent that answers for more names than its own."""
+
+    def __init__(self, *models: str) -> None:
+        super().__init__("Hi")
+        self.models = list(models)
+
+
+async def test_an_agent_s_further_models_are_found_by_whoever_may_use_it() -> None:
+    first, second = Many("red", "both", "shop"), Many("blue", "both")
+    switchboard = board(line(first), line(second, "shop"), strict=True)
+    assert switchboard.visible(ANONYMOUS) == ["desk", "shop", "red", "both", "blue"]
+    assert switchboard.visible(key("shop")) == ["shop", "blue", "both"]
+    names = {model: switchboard.line(model, ANONYMOUS).name for model in ("red", "blue", "both", "shop")}
+    assert names == {"red": "desk", "blue": "shop", "both": "desk", "shop": "shop"}
+    assert switchboard.line("both", key("shop")).name == "shop"
+    with pytest.raises(UnknownModel):
+        switchboard.line("red", key("shop"))
+    first.models.append("green")
+    assert switchboard.line("green", ANONYMOUS).name == "desk", "they may be found out later"
+
+
+async def test_every_agent_is_told_of_a_call_that_is_over_and_nobody_waits_for_it() -> None:
+    class Hurt(Script):
+        async def leave(self, call: str) -> None:
+            raise AgentUnavailable("gone")
+
+    agent = script("Hi")
+    switchboard = board(line(agent), line(Hurt(), "shop"))
+    switchboard.calls.get("a", 0.0)
+    switchboard.calls.end("a")
+    assert agent.left == []
+    await asyncio.sleep(0)
+    assert agent.left == ["a"]
+    await switchboard.aclose()
+
+
 async def test_ids_never_repeat_not_even_among_workers() -> None:
     one, two = board(DESK), board(DESK)
     assert len({one.id(), one.id(), two.id(), two.id()}) == 4

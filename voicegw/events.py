@@ -7,7 +7,7 @@ but exceptions (`voicegw.errors`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -109,7 +109,11 @@ class Turn:
 
 
 class Agent(Protocol):
-    """Answers turns. Stopping a reply is closing its generator; its `finally` tells the remote side."""
+    """Answers turns. Stopping a reply is closing its generator; its `finally` tells the remote side.
+
+    An agent that answers for further models than its own name has `models`, a sequence of their names that may
+    grow while it runs; the turn tells which one was asked for.
+    """
 
     def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Answer one turn. Raises `voicegw.errors.AgentError` when it cannot."""
@@ -119,6 +123,16 @@ class Agent(Protocol):
         """Get ready: the gateway started (`call` is None) or a call opened."""
         ...
 
+    async def leave(self, call: str) -> None:
+        """A call is over: let go of what is kept for it, if anything is."""
+        ...
+
     async def aclose(self) -> None:
         """Let go of connections; no turn is running any more."""
         ...
+
+
+def models_of(agent: Agent) -> Sequence[str]:
+    """The further models that an agent answers for."""
+    found: Sequence[str] = getattr(agent, "models", ())
+    return found

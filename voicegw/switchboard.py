@@ -10,14 +10,15 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from voicegw.ack import Ack, AckPolicy, choose, wait
 from voicegw.calls.memory import Calls
 from voicegw.dialects import Dialect
 from voicegw.errors import Busy, Closing, Draining, UnknownModel
-from voicegw.events import Agent, Message, Turn
+from voicegw.events import Agent, Message, Turn, models_of
 from voicegw.guard import Key
 from voicegw.patience import Patience
 from voicegw.phrases import Phrases, phrases
@@ -122,7 +123,8 @@ class Switchboard:
         self._tagged: dict[tuple[str, str, bytes], Run] = {}
         self._ids = secrets.token_hex(6)
         self._count = 0
-        self._warming: set[asyncio.Future[None]] = set()
+        self._errands: set[asyncio.Future[None]] = set()
+        self.calls.gone = self._gone
 
     def id(self) -> str:
         """A new id, unique among all workers: a random prefix and a counter."""
@@ -130,14 +132,25 @@ class Switchboard:
         return f"{self._ids}{self._count:06x}"
 
     def visible(self, key: Key) -> list[str]:
-        """The names of the lines that a key may use, the default one first."""
-        return [name for name in self.lines if key.opens(name)]
+        """The names by which a key may ask: those of its lines, the default one first, then their models."""
+        names = [name for name in self.lines if key.opens(name)]
+        return [*names, *(model for model in self._models(names) if model not in names)]
+
+    def _models(self, names: Sequence[str]) -> dict[str, Line]:
+        """The further models that these lines answer for; of two lines with the same one, the first."""
+        found: dict[str, Line] = {}
+        for name in names:
+            for model in models_of(self.lines[name].agent):
+                found.setdefault(model, self.lines[name])
+        return found
 
     def line(self, model: str, key: Key) -> Line:
         """The line for a requested model. Unknown names reach the key's default line, unless strict."""
-        names = self.visible(key)
+        names = [name for name in self.lines if key.opens(name)]
         if model in names:
             return self.lines[model]
+        if model not in self.lines and (found := self._models(names).get(model)):
+            return found
         if not names or (model and self.strict) or model in self.lines:
             raise UnknownModel(
                 f"The model '{model}' does not exist or you do not have access to it.", param="model"
@@ -252,14 +265,23 @@ class Switchboard:
 
     def warm(self, line: Line, call: str) -> None:
         """A call opened: let its agent get ready, without waiting for it."""
-        task = asyncio.ensure_future(line.agent.warm(call))
-        self._warming.add(task)
-        task.add_done_callback(self._warmed)
+        self._send(line.agent.warm(call))
 
-    def _warmed(self, task: asyncio.Future[None]) -> None:
-        self._warming.discard(task)
+    def _gone(self, call: str) -> None:
+        """A call is over: whoever keeps something for it may let go."""
+        for line in self.lines.values():
+            self._send(line.agent.leave(call))
+
+    def _send(self, errand: Coroutine[Any, Any, None]) -> None:
+        """Have something done that nobody waits for."""
+        task = asyncio.ensure_future(errand)
+        self._errands.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Future[None]) -> None:
+        self._errands.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.info("an agent was not ready for a call yet: %s", type(error).__name__)
+            log.info("an agent could not be told of a call: %s", type(error).__name__)
 
     def drain(self) -> None:
         """No new turns from now on; running ones may finish."""
@@ -274,8 +296,8 @@ class Switchboard:
         """Cancel what still runs and wait for the agents to close, as long as `stop_within`."""
         self.drain()
         self.hang_up()
-        for warming in self._warming:
-            warming.cancel()
+        for errand in self._errands:
+            errand.cancel()
         tasks = [run.task for run in self.runs if run.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=self.stop_within)

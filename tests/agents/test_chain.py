@@ -14,7 +14,7 @@ from tests.script import Script, script
 from tests.script import Step as Line
 from voicegw.agents.chain import Chain, Step
 from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentTimeout, AgentUnavailable
-from voicegw.events import Doing, Event, Message, Tool, ToolCall, Turn, Usage
+from voicegw.events import Doing, Event, Message, Tool, ToolCall, Turn, Usage, models_of
 from voicegw.patience import Patience
 from voicegw.run import Run
 
@@ -195,3 +195,16 @@ async def test_a_line_of_progress_joins_what_the_agent_said_before() -> None:
     agent = script("Let me look", Doing("bash"), 9.0, " Found it.")
     answer = await ask(gateway(agent, desk={"ack": {"every": 8.0, "after": "off"}}))
     assert answer.text == "Let me look... Still working on it. Found it."
+
+
+async def test_a_chain_gets_ready_for_a_call_with_its_first_agent_and_has_its_models() -> None:
+    first, second = script("Hi"), script("Ho")
+    first.models = ["red"]  # type: ignore[attr-defined]
+    chain = Chain([Step(first), Step(second)])
+    await chain.warm()
+    assert (first.warmed, second.warmed) == (0, 0)
+    await chain.warm("call")
+    assert (first.warmed, second.warmed) == (1, 0)
+    assert (models_of(chain), models_of(Chain([Step(second)]))) == (["red"], ())
+    await chain.leave("call")
+    assert first.left == []

@@ -274,6 +274,17 @@ async def test_a_server_that_counts_the_conversation_is_asked_for_the_difference
     assert told == [[Usage(10, 5)], [Usage(15, 4)], [Usage(7, 2)]]
 
 
+async def test_totals_are_forgotten_with_their_call() -> None:
+    async with Upstream(*((used(10, 5),) for _ in range(2))) as upstream:
+        agent = OpenAI(upstream.url, totals=True)
+        turn = replace(TURN, call="c1")
+        await events(agent, turn)
+        await agent.leave("c1")
+        await agent.leave("c2")
+        assert Usage(10, 5) in await events(agent, turn)
+        await agent.aclose()
+
+
 async def test_totals_are_remembered_for_so_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("voicegw.agents.openai.MOST_CALLS", 1)
     async with Upstream(*((used(10, 5),) for _ in range(3))) as upstream:

@@ -108,6 +108,9 @@ class Whole(Parrot):
     async def aclose(self) -> None:
         log.append("aclose")
 
+    async def leave(self, call: str) -> None:
+        log.append(f"leave {call}")
+
 
 class HalfDone(Parrot):
     def aclose(self) -> None:
@@ -171,19 +174,20 @@ async def test_every_kind_of_event_passes_through_as_it_is() -> None:
     assert all(mine is theirs for mine, theirs in zip(told, EVENTS, strict=False))
 
 
-async def test_warm_and_aclose_reach_the_object_that_has_them() -> None:
+async def test_whatever_an_object_wants_to_be_told_reaches_it() -> None:
     agent = load(f"{HERE}:Whole")
     await agent.warm()
     await agent.warm("call")
+    await agent.leave("call")
     await agent.aclose()
-    assert log == ["warm None", "warm call", "aclose"]
+    assert log == ["warm None", "warm call", "leave call", "aclose"]
 
 
 INSTALLED = "is it installed, or its folder on PYTHONPATH?"
 MISSING = "missing a required argument:"
 ONE_TURN = "it must take the turn, and nothing else without a default"
 CONTENT = "its constructor must be content with the options"
-HOOKS = "expected are warm(call) and aclose()"
+HOOKS = "expected are warm(call), aclose() and leave(call)"
 NEEDS = "expected is `async def reply(turn)` with a `yield` in it, or an object or a class that has one"
 
 

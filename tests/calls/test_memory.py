@@ -99,3 +99,20 @@ async def test_a_newer_turn_remembers_the_older_ones_until_they_are_closed() -> 
     runs[0].cancel()
     call.take(Run(script(), TURN, lambda run: None, now=lambda: 0.0))
     assert call.closing == runs[1:]
+
+
+def test_whoever_wants_to_know_is_told_of_each_call_that_is_forgotten() -> None:
+    gone: list[str] = []
+    calls = Calls(idle=10, most=2, gone=gone.append)
+    calls.get("ended", 0.0)
+    calls.end("ended")
+    calls.end("ended")
+    assert gone == ["ended"]
+    calls.get("late", 1.0)
+    calls.get("late", 20.0)
+    assert gone == ["ended", "late"], "who comes back so late has a new call"
+    calls.get("second", 21.0)
+    calls.get("third", 22.0)
+    assert gone == ["ended", "late", "late"], "one too many"
+    calls.get("fourth", 40.0)
+    assert gone[3:] == ["second", "third"], "nobody used them"

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
-from openai.types.realtime import RealtimeServerEvent
 from websockets.exceptions import InvalidStatus
 
 from tests.e2e.server import PATIENCE, Server, eventually
@@ -104,9 +103,9 @@ async def say(line: AsyncRealtimeConnection, words: str) -> None:
     await line.response.create()
 
 
-async def until(line: AsyncRealtimeConnection, kind: str) -> list[RealtimeServerEvent]:
+async def until(line: AsyncRealtimeConnection, kind: str) -> list[Any]:
     """Events up to one of this kind."""
-    found = []
+    found: list[Any] = []
     async for event in line:
         assert event.type != "error", event
         found.append(event)
@@ -115,7 +114,7 @@ async def until(line: AsyncRealtimeConnection, kind: str) -> list[RealtimeServer
     return found
 
 
-def words(events: list[RealtimeServerEvent]) -> str:
+def words(events: list[Any]) -> str:
     return "".join(event.delta for event in events if event.type == "response.output_text.delta")
 
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from voicegw.errors import AgentUnavailable, VoicegwError
-from voicegw.events import Agent, Event, Turn
+from voicegw.events import Agent, Event, Turn, models_of
 from voicegw.patience import Patience
 from voicegw.run import CAP, Run
 
@@ -60,8 +60,18 @@ class Chain:
         self.attempts.add(run)
         return run
 
+    @property
+    def models(self) -> Sequence[str]:
+        """Those of the first agent."""
+        return models_of(self.plan[0].agent)
+
     async def warm(self, call: str | None = None) -> None:
-        """Nothing of our own: the agents belong to whoever made them."""
+        """Let the first agent get ready for a call; what the gateway's start asks for is its owner's matter."""
+        if call is not None:
+            await self.plan[0].agent.warm(call)
+
+    async def leave(self, call: str) -> None:
+        """Every agent has its own owner, who tells it."""
 
     async def aclose(self) -> None:
         """The same."""

@@ -108,6 +108,11 @@ class OpenAI:
         """Have a connection ready. Raises `AgentUnavailable` when the server cannot be reached."""
         await self._client.prewarm(1)
 
+    async def leave(self, call: str) -> None:
+        """Forget what was counted for the call."""
+        if self._totals is not None:
+            self._totals.pop(call, None)
+
     async def aclose(self) -> None:
         await self._client.aclose()
 

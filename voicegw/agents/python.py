@@ -9,7 +9,7 @@ import importlib
 import inspect
 import re
 import traceback
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,6 +23,7 @@ from voicegw.wire.json import loads
 EVENTS = (str, ToolCall, Doing, Usage, Finish)
 TARGET = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 REASONS = get_args(Reason)
+HOOKS: Mapping[str, Sequence[object]] = {"warm": [None], "aclose": [], "leave": [""]}
 EXPECTED = "expected is `async def reply(turn)` with a `yield` in it, or an object or a class that has one"
 
 
@@ -38,6 +39,7 @@ class Python:
     replying: Callable[[Turn], AsyncGenerator[Any, None]]
     warming: Callable[[str | None], Awaitable[None]] = nothing
     closing: Callable[[], Awaitable[None]] = nothing
+    leaving: Callable[[str], Awaitable[None]] = nothing
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         try:
@@ -62,6 +64,9 @@ class Python:
     async def warm(self, call: str | None = None) -> None:
         await self.warming(call)
 
+    async def leave(self, call: str) -> None:
+        await self.leaving(call)
+
     async def aclose(self) -> None:
         await self.closing()
 
@@ -81,7 +86,7 @@ def load(target: str, options: Mapping[str, Any] | None = None) -> Agent:
         return Python(target, generator(target, found, options))
     if options:
         raise ConfigError(f"{target} is an object that is already made: it takes no options")
-    hooks = [hook(target, found, name, *given) for name, given in (("warm", [None]), ("aclose", []))]
+    hooks = [hook(target, found, name, *given) for name, given in HOOKS.items()]
     return Python(target, generator(f"{target}.reply", found.reply, {}), *hooks)
 
 
@@ -141,7 +146,7 @@ def hook(target: str, agent: object, name: str, *given: object) -> Callable[...,
     found: Callable[..., Awaitable[None]] = getattr(agent, name, nothing)
     if not inspect.iscoroutinefunction(found):
         raise ConfigError(f"{target}.{name} is {described(found)}; expected is `async def {name}`")
-    fits(f"{target}.{name}", found, given, {}, "expected are warm(call) and aclose()")
+    fits(f"{target}.{name}", found, given, {}, "expected are warm(call), aclose() and leave(call)")
     return found
 
 

@@ -45,6 +45,9 @@ class Scripted:
     async def warm(self, call: str | None = None) -> None:
         pass
 
+    async def leave(self, call: str) -> None:
+        """Nothing is kept."""
+
     async def aclose(self) -> None:
         pass
 

@@ -50,11 +50,17 @@ class Call:
 
 
 class Calls:
-    """The calls that are remembered: those used within `idle` seconds, or busy; at most the `most` latest."""
+    """The calls that are remembered: those used within `idle` seconds, or busy; at most the `most` latest.
 
-    def __init__(self, *, idle: float = 1800.0, most: int = 10_000) -> None:
+    `gone` is told of each that is forgotten.
+    """
+
+    def __init__(
+        self, *, idle: float = 1800.0, most: int = 10_000, gone: Callable[[str], None] = lambda id: None
+    ) -> None:
         self.idle = idle
         self.most = most
+        self.gone = gone
         self._calls: OrderedDict[str, Call] = OrderedDict()
 
     def __len__(self) -> int:
@@ -71,8 +77,10 @@ class Calls:
     def get(self, id: str, now: float) -> Call:
         """The call of that id, a new one if it is not known (any more)."""
         call = self._calls.pop(id, None)
-        if call is None or (call.used + self.idle <= now and not call.busy):
-            call = Call(id, now)
+        if call is not None and call.used + self.idle <= now and not call.busy:
+            self.gone(id)
+            call = None
+        call = Call(id, now) if call is None else call
         call.used = now
         self._calls[id] = call
         self._forget(now)
@@ -104,8 +112,11 @@ class Calls:
     def end(self, id: str) -> None:
         """The call is over: forget it, and stop what it is doing."""
         call = self._calls.pop(id, None)
-        if call is not None and call.run is not None and not call.run.record.over:
+        if call is None:
+            return
+        if call.run is not None and not call.run.record.over:
             call.run.cancel()
+        self.gone(id)
 
     def _forget(self, now: float) -> None:
         """Drop what was not used for long, or is too much: then a turn that runs goes on without memory."""
@@ -116,6 +127,7 @@ class Calls:
                 return
             if many or not oldest.busy:
                 del self._calls[oldest.id]
+                self.gone(oldest.id)
             else:
                 oldest.used = now
                 self._calls.move_to_end(oldest.id)

@@ -199,7 +199,8 @@ class Conversation:
         if asked.history is None and self._replays.repeated(asked.said, self.now()):
             return
         if self._flooded():
-            return self._wonder("more questions than a caller can ask")
+            self._wonder("more questions than a caller can ask")
+            return self._decline(call, asked)
         self._stop(call)
         self.stamps.turns += 1
         self._rounds, self._told = 0, asked.history is not None
@@ -210,6 +211,13 @@ class Conversation:
         if asked.history is None and asked.said:
             call.ledger.asked(asked.said)
         self._begin(call, turn, asked)
+
+    def _decline(self, call: Call, asked: Asked) -> None:
+        """Whoever counts on an answer to each question hears that we are busy."""
+        if asked.history is not None:
+            self._stop(call)
+            codec, words = self.codec.turn(asked), self.route.line.words(self.route.language)
+            self.out.say(codec.begin(words.busy) + codec.end("stop", None))
 
     def _flooded(self) -> bool:
         now = self.now()

@@ -15,6 +15,7 @@ from voicegw.ledger import last_reply, part_heard
 from voicegw.switchboard import Line, Switchboard
 from voicegw.wire.phone import Asked
 
+OPENING = "(The call has begun, and nobody has spoken yet.)"
 NUDGE = "(The caller has been silent for a while. Say something short to bring them back.)"
 
 
@@ -48,6 +49,8 @@ class Route:
             heard = part_heard(last_reply(book.messages) or "", last_reply(messages) or "")
         if asked.kind == "reminder":
             messages = (*messages, Message("user", NUDGE))
+        if not messages:
+            messages = (Message("user", OPENING),)
         return Turn(
             id=id,
             messages=messages,

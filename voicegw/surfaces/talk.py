@@ -46,8 +46,8 @@ class Talk:
 
     def begin(self, now: float) -> bytes:
         """The first frames, which leave before the agent is asked."""
-        data = self.listener.begin(now) + self.codec.drain()
-        return self._sent(data, now)
+        head = self.listener.begin(now)
+        return head + self._sent(self.codec.drain(), now)  # what follows no words waits for none
 
     def take(self, now: float) -> bytes:
         """The frames that are due by now; words that follow others closely are gathered."""

@@ -125,13 +125,13 @@ def _input(data: Mapping[str, Any], most: int, *, needed: bool) -> list[Message]
     given = field(data, "input", str, list, *(() if needed else (NULL,)))
     if isinstance(given, str):
         return [Message("user", given)]
-    found = _joined(each(atmost(given or [], "input", most), "input", _item))
+    found = joined(each(atmost(given or [], "input", most), "input", _item))
     if needed and not found:
         raise BadRequest("'input' must hold at least one message.", param="input")
     return found
 
 
-def _joined(items: Iterable[Message | ToolCall | None]) -> list[Message]:
+def joined(items: Iterable[Message | ToolCall | None]) -> list[Message]:
     """Calls and words of one answer are one message: many servers want a call's result right behind it."""
     found: list[Message] = []
     for item in items:

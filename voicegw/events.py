@@ -86,7 +86,8 @@ class Turn:
 
     `model` is the name that the client asked for. `options` are the sampling fields of the request
     (`temperature`, `max_tokens`, ...) under their OpenAI names, `extra` everything in the request that
-    is not OpenAI's: `elevenlabs_extra_body`, `user_id`, Vapi's `call`, and so on.
+    is not OpenAI's: `elevenlabs_extra_body`, `user_id`, Vapi's `call`, and so on. `heard` is what the caller
+    heard of the last reply, None if that was all of it. A turn `aside` may run beside another of its call.
     """
 
     id: str
@@ -101,6 +102,7 @@ class Turn:
     options: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     heard: str | None = None
+    aside: bool = False
 
     @property
     def said(self) -> str:
@@ -111,8 +113,8 @@ class Turn:
 class Agent(Protocol):
     """Answers turns. Stopping a reply is closing its generator; its `finally` tells the remote side.
 
-    An agent that answers for further models than its own name has `models`, a sequence of their names that may
-    grow while it runs; the turn tells which one was asked for.
+    An agent that answers for further models than its own name has `models`, a sequence of their names that
+    may grow while it runs; the turn tells which one was asked for.
     """
 
     def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:

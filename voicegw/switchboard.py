@@ -176,6 +176,8 @@ class Switchboard:
         """
         if self.draining:
             raise Draining("The gateway is shutting down.", after=1.0)
+        if aside:
+            turn = replace(turn, aside=True)
         if turn.call is None:
             return self._anonymous(line, turn, fingerprint, retried)
         call = self.calls.get(turn.call, self.now())

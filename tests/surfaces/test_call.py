@@ -18,7 +18,7 @@ from voicegw.events import Doing, Message, ToolCall
 from voicegw.ledger import NOT_DONE
 from voicegw.surfaces import call as calls
 from voicegw.surfaces.call import Conversation
-from voicegw.surfaces.route import NUDGE
+from voicegw.wire.telling import NUDGE
 
 SETUP = {"type": "setup", "callSid": "CA1"}
 HELLO = {"type": "prompt", "voicePrompt": "Hello?", "last": True}

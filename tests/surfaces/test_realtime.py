@@ -17,8 +17,8 @@ from voicegw.errors import AgentUnavailable
 from voicegw.events import ToolCall
 from voicegw.phrases import TABLE
 from voicegw.surfaces.call import MOST_TURNS
-from voicegw.surfaces.route import OPENING
 from voicegw.surfaces.talk import TOGETHER
+from voicegw.wire.telling import OPENING
 
 FILE = """
 [limits]

@@ -12,9 +12,10 @@ from voicegw.calls.memory import Call
 from voicegw.dialects import DIALECTS
 from voicegw.events import Message
 from voicegw.guard import Key
-from voicegw.surfaces.route import NUDGE, Route
+from voicegw.surfaces.route import Route
 from voicegw.switchboard import Line
 from voicegw.wire.phone import Asked
+from voicegw.wire.telling import NUDGE, OPENING
 
 HELLO = Message("user", "Hello?")
 REPLY = Message("assistant", "One moment. We are open.")
@@ -40,6 +41,7 @@ def turn(asked: Asked, *messages: Message, heard: str | None = None, **facts: An
         (Asked(kind="reminder"), ["Hello?", "We are open.", NUDGE]),
         (Asked("Hi", history=(Message("user", "Hi"),)), ["Hi"]),
         (Asked(kind="reminder", history=()), [NUDGE]),
+        (Asked(history=()), [OPENING]),
     ],
 )
 def test_the_agent_gets_the_conversation_without_our_words(asked: Asked, texts: list[str]) -> None:

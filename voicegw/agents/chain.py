@@ -66,7 +66,7 @@ class Chain:
         return models_of(self.plan[0].agent)
 
     async def warm(self, call: str | None = None) -> None:
-        """Let the first agent get ready for a call; what the gateway's start asks for is its owner's matter."""
+        """Let the first agent get ready for a call; at the start of the gateway its owner does that."""
         if call is not None:
             await self.plan[0].agent.warm(call)
 

@@ -9,20 +9,15 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from voicegw.agents.complaints import complaint, hush, secrets
 from voicegw.agents.http import Client, Response
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout, AgentUnavailable
+from voicegw.errors import AgentError, AgentGarbled
 from voicegw.events import Event, Turn, Usage
 from voicegw.wire.sse import LIMIT, Splitter
-from voicegw.wire.upstream import Decoder, failure, request, whole
-
-COMPLAINT = 16 * 1024
-"""Bytes of an error body that are looked at for the server's own words."""
+from voicegw.wire.upstream import Decoder, request, whole
 
 MOST_CALLS = 10_000
 """Calls whose totals are remembered."""
-
-SECRET = 6
-"""Characters from which on a header's value counts as a secret in error messages."""
 
 
 class OpenAI:
@@ -56,9 +51,7 @@ class OpenAI:
         self._fields = fields
         self._stream = stream
         self._totals: dict[str, Usage] | None = {} if totals else None
-        self._secrets = [
-            value for value in (key, *(headers or {}).values()) if value and len(value) >= SECRET
-        ]
+        self._secrets = secrets((key, *(headers or {}).values()))
         self._headers = {
             "accept": "text/event-stream, application/json" if stream else "application/json",
             "accept-encoding": "identity",
@@ -89,7 +82,7 @@ class OpenAI:
                     raise AgentGarbled(f"{self._where} broke off in the middle of an event")
         except AgentError as error:
             if not decoder.complete:  # after its finish_reason a broken connection takes nothing away
-                self._hush(error)
+                hush(error, self._secrets)
                 raise
         for event in decoder.end():
             yield self._own(event, turn)
@@ -128,27 +121,8 @@ class OpenAI:
     async def _check(self, response: Response) -> None:
         """Raise what a status other than 200 means, with the server's own words."""
         if response.status != 200:
-            said = failure(await response.beginning(COMPLAINT))
-            raise _kind(response.status)(f"{self._where} answered {response.status}", said.quote)
-
-    def _hush(self, error: AgentError) -> None:
-        """Keep our secrets out of what a server says back to us."""
-        for secret in self._secrets:
-            error.summary = error.summary.replace(secret, "***")
-            error.quote = error.quote.replace(secret, "***")
-        error.args = (f"{error.summary}: {error.quote}" if error.quote else error.summary,)
+            raise await complaint(response, self._where)
 
     @property
     def _where(self) -> str:
         return f"{self._client.origin}{self._route}"
-
-
-def _kind(status: int) -> type[AgentError]:
-    """401, 403 and 404 are the operator's mistake: asking again cannot help."""
-    if status in (401, 403, 404):
-        return AgentRefused
-    if status in (429, 503):
-        return AgentBusy
-    if status in (408, 504):
-        return AgentTimeout
-    return AgentUnavailable if status >= 500 else AgentGarbled

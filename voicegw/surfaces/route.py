@@ -14,9 +14,7 @@ from voicegw.journal import Journal
 from voicegw.ledger import last_reply, part_heard
 from voicegw.switchboard import Line, Switchboard
 from voicegw.wire.phone import Asked
-
-OPENING = "(The call has begun, and nobody has spoken yet.)"
-NUDGE = "(The caller has been silent for a while. Say something short to bring them back.)"
+from voicegw.wire.telling import NUDGE, OPENING
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,143 @@
+"""Sessions: what an agent keeps for a call on its own side, used by one turn at a time.
+
+A turn that is told to stop may take a moment for it. Its session is not used again before it has, so that
+nothing that it still says is taken for the answer to something else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from voicegw.errors import AgentBusy, AgentError
+from voicegw.events import Turn
+
+S = TypeVar("S")
+
+
+@dataclass(slots=True, eq=False)
+class Room(Generic[S]):
+    """The place of one call: its session once it is open. `over`: the call ended."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    session: S | None = None
+    over: bool = False
+
+
+class Sessions(Generic[S]):
+    """One session per call. `open` makes one, for a call or, with None, for a turn of nobody's.
+
+    `good` tells whether an open one can still be used, `close` lets go of it: for good if the second argument
+    is true. At most `most` are kept.
+    """
+
+    def __init__(
+        self,
+        open: Callable[[str | None], Awaitable[S]],
+        close: Callable[[S, bool], Awaitable[None]],
+        *,
+        good: Callable[[S], bool] = lambda session: True,
+        most: int = 1000,
+    ) -> None:
+        self._open = open
+        self._close = close
+        self._good = good
+        self._most = most
+        self._rooms: dict[str, Room[S]] = {}
+        self._leaving: dict[str, Room[S]] = {}
+        self._anonymous = 0
+
+    @asynccontextmanager
+    async def use(self, turn: Turn) -> AsyncIterator[S]:
+        """The session of a turn, for this turn alone; one of its own for a turn that belongs to no call.
+
+        A turn aside gets one of its own too, unless that of the call is free. Raises what `open` raises.
+        """
+        room = None if turn.call is None else self._rooms.get(turn.call)
+        if turn.call is None or (turn.aside and room is not None and room.lock.locked()):
+            async with self._own() as session:
+                yield session
+            return
+        room = self._room(turn.call)
+        async with room.lock:
+            try:
+                yield await self._session(room, turn.call)
+            finally:
+                if room.over:
+                    await self._leave(room)
+
+    async def warm(self, call: str) -> None:
+        """Open the session of a call before anybody speaks."""
+        room = self._room(call)
+        async with room.lock:
+            await self._session(room, call)
+            if room.over:
+                await self._leave(room)
+
+    async def leave(self, call: str) -> None:
+        """The call is over: close its session for good, after the turn that uses it."""
+        room = self._rooms.pop(call, None)
+        if room is None:
+            return
+        room.over = True
+        self._leaving[call] = room
+        try:
+            async with room.lock:
+                await self._leave(room)
+        finally:
+            if self._leaving.get(call) is room:
+                del self._leaving[call]
+
+    async def aclose(self) -> None:
+        """Let go of every connection. The sessions stay on the other side: calls may come back to them."""
+        rooms = list(self._rooms.values())
+        self._rooms.clear()
+        await asyncio.gather(*(self._shut(room) for room in rooms))
+
+    def _room(self, call: str) -> Room[S]:
+        room = self._rooms.get(call)
+        if room is None:
+            if len(self._rooms) + self._anonymous >= self._most:
+                raise AgentBusy(f"{self._most} sessions are open, the most allowed")
+            room = self._rooms[call] = Room()
+        return room
+
+    async def _session(self, room: Room[S], call: str) -> S:
+        if room.session is not None and not self._good(room.session):
+            await self._shut(room)
+        if room.session is None:
+            if (older := self._leaving.get(call)) is not None and older is not room:
+                async with older.lock:
+                    pass  # a call that came back: what was kept for it is gone first
+            room.session = await self._open(call)
+        return room.session
+
+    @asynccontextmanager
+    async def _own(self) -> AsyncIterator[S]:
+        if len(self._rooms) + self._anonymous >= self._most:
+            raise AgentBusy(f"{self._most} sessions are open, the most allowed")
+        self._anonymous += 1
+        try:
+            session = await self._open(None)
+            try:
+                yield session
+            finally:
+                with suppress(AgentError):
+                    await self._close(session, True)
+        finally:
+            self._anonymous -= 1
+
+    async def _leave(self, room: Room[S]) -> None:
+        session, room.session = room.session, None
+        if session is not None:
+            with suppress(AgentError):
+                await self._close(session, True)
+
+    async def _shut(self, room: Room[S]) -> None:
+        session, room.session = room.session, None
+        if session is not None:
+            with suppress(AgentError):
+                await self._close(session, False)

@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PURE := events,errors,phrases,dialects,ack,speech/*,trace,listener,guard,identity,actions,ledger,patience,unsaid,wire/*
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types pytest bench lock clean
+.PHONY: help serve test test-agents lint types pytest bench lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,6 +29,10 @@ pytest: $(VENV)/dev.stamp
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report --show-missing --fail-under=100 \
 	  --include='$(shell echo $(PURE) | sed -E 's#([^,]+)#voicegw/\1.py#g')'
+
+test-agents: $(VENV)/dev.stamp  ## Run real agents behind the gateway (sets them up first, once; takes minutes)
+	$(BIN)/python -m tests.real.setup
+	$(BIN)/python -m pytest tests/real
 
 bench: $(VENV)/dev.stamp  ## Measure latency against the naive baseline
 	$(BIN)/python -m loadtests.bench $(ARGS)

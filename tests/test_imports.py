@@ -18,7 +18,7 @@ RANKS = [
     {"events", "errors", "phrases", "dialects", "patience"},
     {"ack", "speech", "trace", "guard", "wire", "identity", "unsaid", "ledger", "actions"},
     {"listener", "fields"},
-    {"run", "speaking", "agent_tables", "call_tables", "agents"},
+    {"run", "speaking", "agent_tables", "session_tables", "call_tables", "agents"},
     {"tables", "rehearsal"},
     {"calls"},
     {"switchboard", "journal", "pulse", "config"},
@@ -63,8 +63,8 @@ LIBRARIES = {
     "uvicorn": {"server", "surfaces"},
     "sse_starlette": {"surfaces"},
     "httptools": {"agents"},
-    "pydantic": {"fields", "agent_tables", "call_tables", "tables", "config", "rehearsal"},
-    "websockets": {"rehearsal"},
+    "pydantic": {"fields", "agent_tables", "session_tables", "call_tables", "tables", "config", "rehearsal"},
+    "websockets": {"agents", "rehearsal"},
     "prometheus_client": {"journal", "server"},
 }
 

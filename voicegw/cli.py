@@ -1,4 +1,4 @@
-"""The command line: serve, check, schema, keys."""
+"""The command line: serve, check, schema, keys, simulate."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from voicegw import __version__
 from voicegw.app import create_app
 from voicegw.config import load, schema
 from voicegw.errors import ConfigError
 from voicegw.guard import new_key
+from voicegw.rehearsal import script
+from voicegw.rehearsal.rehearse import PLATFORMS, Setting, rehearse
 from voicegw.server import import_from, serve, try_certificate
 
 OK, FAILED, MISUSED = 0, 1, 2
@@ -23,6 +27,7 @@ EXAMPLES = """examples:
   voicegw serve --config voicegw.toml           your agents
   voicegw check voicegw.toml                    say what is wrong with a file, start nothing
   voicegw keys new elevenlabs                   make a key for one platform
+  voicegw simulate vapi http://127.0.0.1:8080   be the platform: call, interrupt, and judge what comes back
 
 exit status: 0 done, 1 failed or something is wrong with the file, 2 wrong use"""
 
@@ -76,7 +81,46 @@ def _parser() -> argparse.ArgumentParser:
     make = keys.add_subparsers(metavar="COMMAND", required=True).add_parser("new", help="make a key")
     make.add_argument("name", metavar="NAME", type=_name, help="whose key it is, such as the platform's name")
     make.set_defaults(run=_new_key)
+    _add_simulate(commands)
     return parser
+
+
+def _add_simulate(commands: Any) -> None:
+    about = "Play a voice platform against a gateway, show where the time goes, and check what comes back."
+    command = commands.add_parser("simulate", help="rehearse a call", description=about)
+    command.add_argument("platform", metavar="PLATFORM", choices=PLATFORMS, help=", ".join(PLATFORMS))
+    command.add_argument("url", metavar="URL", help="the address that you would enter at the platform")
+    command.add_argument(
+        "--script", metavar="FILE", help="what the caller does, a TOML file (default: a short call)"
+    )
+    command.add_argument(
+        "--key-env", metavar="VARIABLE", help="environment variable with the platform's secret or key"
+    )
+    command.add_argument(
+        "--model", metavar="NAME", default="", help="agent to ask for, where platforms name one"
+    )
+    command.add_argument(
+        "--public-url", metavar="URL", default="", help="what Twilio would call and sign, if not URL"
+    )
+    command.add_argument("--json", action="store_true", help="print everything as one JSON object")
+    command.add_argument("--anywhere", action="store_true", help="call another machine than this one")
+    command.set_defaults(run=_simulate)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    secret = os.environ.get(options.key_env or "")
+    if options.key_env and not secret:
+        raise ConfigError(f"the environment variable {options.key_env} is not set")
+    played = script.SHORT if options.script is None else script.read(Path(options.script))
+    found = rehearse(
+        options.platform,
+        options.url,
+        played,
+        Setting(secret or "", options.model, options.public_url),
+        anywhere=options.anywhere,
+    )
+    print(json.dumps(found.as_json(), indent=2) if options.json else found.as_text())
+    return OK if found.good else FAILED
 
 
 def _name(text: str) -> str:

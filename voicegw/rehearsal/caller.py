@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from voicegw.rehearsal.checks import Check
 from voicegw.rehearsal.tape import Heard
+from voicegw.wire.json import loads
 
 Frame: TypeAlias = str | bytes
 
@@ -74,3 +76,28 @@ class Caller(Protocol):
     def hear(self, frame: Frame) -> Sequence[Heard]:
         """What a frame of the gateway's means. Never raises."""
         ...
+
+
+def opened(frame: Frame) -> dict[str, Any] | str:
+    """The JSON object in a text frame, or, in words, why there is none."""
+    if not isinstance(frame, str):
+        return f"a binary frame of {len(frame)} bytes"
+    try:
+        data = loads(frame.encode())
+    except ValueError:
+        return f"no JSON: {shown(frame)}"
+    return data if isinstance(data, dict) else f"JSON, but no object: {shown(frame)}"
+
+
+def written(**fields: Any) -> str:
+    """A text frame with this JSON object."""
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def shown(value: Any) -> str:
+    """A value of a gateway's, shortly."""
+    if isinstance(value, str):
+        return repr(value[:40])
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    return "null" if value is None else str(value).lower()

@@ -74,11 +74,21 @@ def reading(tape: Tape, script: Script) -> list[str] | None:
     return [] if any(kind == "<" for _, kind, _ in tape.log) else None
 
 
+def occasion(found: Callable[[Tape], bool]) -> Judge:
+    """For entries that are judged while frames are read, where there is an occasion."""
+    return lambda tape, script: [] if found(tape) else None
+
+
 def whole(turn: Taped) -> bool:
     """Was it left to its end?"""
     step = turn.step
     cut = (step.interrupt, step.next, step.hang_up)
     return turn.stopped is None and all(way is None for way in cut)
+
+
+def spoken(turn: Taped) -> bool:
+    """Was it left to its end, and were there no keys? After a key one may well wait for the next."""
+    return whole(turn) and turn.step.press is None
 
 
 def dropped(turn: Taped) -> bool:
@@ -144,7 +154,7 @@ REFUSES = Check("refuses", "who cannot prove to be the platform is refused with 
 ANSWERS = Check(
     "answers", "every question gets an answer with words or an action, and its end", each(_answered, whole)
 )
-FIRST_WORDS = Check("first-words", "the first words come in time", each(_first_words, whole))
+FIRST_WORDS = Check("first-words", "the first words come in time", each(_first_words, spoken))
 SILENCE = Check("silence", "nobody waits in silence for too long", each(_silence, whole))
 STOPS = Check(
     "stops",

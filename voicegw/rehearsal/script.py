@@ -112,3 +112,13 @@ def read(path: Path) -> Script:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise ConfigError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from None
+
+
+SHORT = Script(
+    turns=(
+        Step(say="Hello! When are you open?"),
+        Step(say="Tell me more about what you do.", interrupt=0.8),
+        Step(say="Never mind. Thank you, bye!"),
+    )
+)
+"""What is played where no file is given."""

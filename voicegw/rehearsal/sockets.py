@@ -7,12 +7,18 @@ from collections.abc import Mapping
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from voicegw.rehearsal.call import Gone, Refused, Socket
 from voicegw.rehearsal.caller import Frame
+from voicegw.rehearsal.link import ABNORMAL, Gone, Refused, Socket
 
-LARGEST = 4 * 1024 * 1024
+LARGEST = 1024 * 1024
 """Bytes of a frame from the gateway."""
-ABNORMAL = 1006
+
+
+class Direct(connect):
+    """Follows no redirect, as no platform does."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
 
 
 class Dialled:
@@ -43,7 +49,7 @@ class Dialled:
 async def dial(address: str, headers: Mapping[str, str]) -> Socket:
     """Open a websocket. Raises `Refused`, or OSError for whatever else went wrong."""
     try:
-        connection = await connect(
+        connection = await Direct(
             address,
             additional_headers=dict(headers),
             user_agent_header="voicegw simulate",
@@ -56,10 +62,14 @@ async def dial(address: str, headers: Mapping[str, str]) -> Socket:
         )
     except InvalidStatus as refusal:
         raise Refused(refusal.response.status_code) from None
-    except WebSocketException as error:
+    except (WebSocketException, ValueError) as error:
         raise OSError(f"this is no websocket: {error}") from None
     return Dialled(connection)
 
 
 def _gone(closed: ConnectionClosed) -> Gone:
-    return Gone(ABNORMAL if closed.rcvd is None else closed.rcvd.code)
+    if closed.rcvd is not None:
+        return Gone(closed.rcvd.code)
+    if closed.sent is not None:  # a frame that is against the rules of websockets, or too large
+        return Gone(closed.sent.code, f"what the gateway sends cannot be read: {closed.sent.reason}")
+    return Gone(ABNORMAL)

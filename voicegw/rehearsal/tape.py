@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from voicegw.rehearsal.script import Step
 
-ENDS = (".", "!", "?", "…", "。", "！", "？", ",", ":", ";", "، ")
+ENDS = (".", "!", "?", "…", "。", "！", "？", ",", ":", ";", "،", "؟", "，", "、")
 """How words end that are a clause of their own, as acknowledgements are."""
 
 
@@ -106,9 +106,13 @@ class Taped:
 
     @property
     def ack(self) -> float | None:
-        """Seconds to the acknowledgement: first words that are a clause of their own, and not the last."""
+        """Seconds to the acknowledgement: first words that are a clause of their own, and not all there are.
+
+        Of a turn that was cut short, nobody knows what else there would have been.
+        """
         spoken = [(at, text) for at, text in self.words if text.strip()]
-        if len(spoken) < 2 or not spoken[0][1].rstrip().endswith(ENDS):
+        alone = len(spoken) == 1 and self.stopped is None
+        if not spoken or alone or not spoken[0][1].rstrip().endswith(ENDS):
             return None
         return spoken[0][0] - self.asked
 
@@ -118,7 +122,8 @@ class Taped:
         spoken = [at for at, text in self.words if text.strip()]
         if not spoken:
             return None
-        return spoken[0 if self.ack is None else 1] - self.asked
+        own = spoken if self.ack is None else spoken[1:]
+        return own[0] - self.asked if own else None
 
     @property
     def gap(self) -> float:
@@ -133,7 +138,7 @@ class Taped:
         """Seconds from the interruption to the last late word; 0 if none came, None without interruption."""
         if self.stopped is None:
             return None
-        return max((at - self.stopped for at, _ in self.late), default=0.0)
+        return max((at - self.stopped for at, text in self.late if text.strip()), default=0.0)
 
 
 @dataclass(slots=True)
@@ -142,8 +147,8 @@ class Tape:
 
     `log` is everything that went over the wire: (time, ">" sent or "<" received or "!" happened, text).
     `status` is that of the handshake, 101 if it was taken; `forged` what a false proof got, None if none was
-    tried. `opened` is when the first connection was there. `pings` are (sent, answered or None); `closed` is
-    when and with which code the gateway hung up.
+    tried. `opened` is when the first connection was there, `since` the present one. `pings` are (sent,
+    answered or None); `closed` is when and with which code the gateway hung up.
     """
 
     turns: list[Taped] = field(default_factory=list)
@@ -154,6 +159,7 @@ class Tape:
     status: int | None = None
     forged: int | None = None
     opened: float | None = None
+    since: float = 0.0
     closed: tuple[float, int] | None = None
     over: bool = False
     """Did the agent end the call?"""
@@ -186,7 +192,7 @@ class Tape:
 
     def _pong(self, now: float, right: bool) -> None:
         for place, (sent, answered) in enumerate(self.pings):
-            if answered is None:
+            if answered is None and sent >= self.since:
                 if right:
                     self.pings[place] = (sent, now)
                 return

@@ -1,0 +1,196 @@
+"""Rehearsals against the served gateway: each page proves its own set-up, and other servers fail it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.server import Server
+from tests.test_docs import blocks
+from voicegw.cli import FAILED, MISUSED, OK, main
+from voicegw.rehearsal.rehearse import PLATFORMS, rehearse
+from voicegw.rehearsal.script import Patience, read
+
+pytestmark = pytest.mark.wire
+
+SECRET = "s3cret-of-this-test-only"
+PAGES = ("twilio", "telnyx", "retell", "speech-engine", "bridge", "elevenlabs", "vapi")
+AGENT = '[agents.assistant]\nkind = "scripted"\n'
+CALLS = Path(__file__).parents[2] / "configs" / "calls"
+ADDRESSES = {
+    "twilio": "ws://{}/twilio/relay",
+    "telnyx": "ws://{}/telnyx/relay",
+    "retell": "ws://{}/retell",
+    "speech-engine": "ws://{}/elevenlabs/speech-engine",
+    "realtime": "http://{}/v1",
+    "elevenlabs": "http://{}/v1",
+    "vapi": "http://{}/v1",
+}
+
+
+def played(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+    """The exit status and what was printed as JSON."""
+    status = main(["simulate", *words, "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def broken(found: dict[str, Any]) -> dict[str, list[str]]:
+    return {check["item"]: check["breaches"] for check in found["checks"] if check["state"] == "broken"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_last_line_of_each_page_proves_its_set_up(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = blocks(name, "toml")[0]
+    config = re.sub(r"\[agents\.assistant\]\n(?:.+\n)+", AGENT, page)
+    environ = dict.fromkeys(re.findall(r'^(?:\w+_)?env = "(\w+)"', config, re.M), SECRET)
+    for variable in environ:
+        monkeypatch.setenv(variable, SECRET)
+    [line] = [block for block in blocks(name, "sh") if block.startswith("voicegw simulate")]
+    with Server(tmp_path, config, environ=environ) as server:
+        command = re.sub(r"\$\w+", SECRET, line).replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
+        status, found = played(capsys, *shlex.split(command)[2:])
+    assert (status, found["failure"], broken(found)) == (OK, None, {})
+    assert [turn["outcome"] for turn in found["turns"]] == ["answered", "stopped", "answered"]
+    tried = {check["item"] for check in found["checks"] if check["state"] == "held"}
+    assert {"connects", "answers", "first-words", "silence", "speakable"} <= tried
+    if environ and name not in ("telnyx", "retell"):
+        assert {"refuses", "wrong-key"} & tried
+    assert SECRET not in json.dumps(found)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("demo")
+    config = '[twilio]\n[telnyx]\n[retell]\n[elevenlabs]\n[agents.desk]\nkind = "scripted"\n'
+    with Server(folder, config) as server:
+        yield server
+
+
+RELAXED = Patience(first_words=10, silence=20, stop=2, pong=5)
+"""The machines that run tests are busy; patience itself is tested on the virtual clock."""
+
+
+def test_every_script_of_ours_holds_on_every_platform_and_they_try_nearly_everything(demo: Server) -> None:
+    def tried(platform: str) -> dict[str, bool]:
+        """Every item: was it tried?"""
+        address = ADDRESSES[platform].format(f"127.0.0.1:{demo.port}")
+        found: dict[str, bool] = {}
+        for file in sorted(CALLS.iterdir()):
+            rehearsed = rehearse(platform, address, read(file).model_copy(update={"patience": RELAXED}))
+            assert rehearsed.good, f"{file.name}\n{rehearsed.as_text()}"
+            for verdict in rehearsed.verdicts:
+                found[verdict.item] = found.get(verdict.item, False) or verdict.tried
+        return found
+
+    with ThreadPoolExecutor(len(PLATFORMS)) as pool:
+        items = dict(zip(PLATFORMS, pool.map(tried, PLATFORMS), strict=True))
+    untried = {
+        platform: {item for item in items[platform] if not items[platform][item]} for platform in items
+    }
+    assert untried == {
+        "twilio": {"refuses", "ends-last"},
+        "telnyx": {"ends-last"},
+        "retell": {"actions"},
+        "speech-engine": {"refuses"},
+        "realtime": {"refuses"},
+        "elevenlabs": {"wrong-key"},
+        "vapi": {"wrong-key"},
+    }, "their tests need secrets, or an agent that ends calls"
+
+
+def test_people_get_a_waterfall(demo: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "vapi", f"http://127.0.0.1:{demo.port}"]) == OK
+    shown = capsys.readouterr().out
+    assert re.search(r"ack +\d+\.\d ms \|#+ +\|", shown)
+    assert "       ok  connects: the gateway takes the call" in shown
+
+
+@contextmanager
+def strange(answer: bytes | None) -> Iterator[int]:
+    """A server that answers everybody the same: nothing, if None. Gives its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    held: list[socket.socket] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                caller, _ = listener.accept()
+            except OSError:
+                return
+            held.append(caller)
+            if answer is not None:
+                caller.recv(65536)
+                caller.sendall(answer)
+                caller.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+        for caller in held:
+            caller.close()
+
+
+STRANGE = {
+    "silent": None,
+    "closes": b"",
+    "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "500": b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 4\r\n\r\noops",
+    "404": b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+    "redirect": b"HTTP/1.1 302 Found\r\nlocation: http://192.0.2.7/\r\ncontent-length: 0\r\n\r\n",
+    "a web page": b"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_whatever_answers_there_the_rehearsal_ends_and_says_what_came(
+    platform: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "call.toml"
+    script.write_text('[patience]\nconnect = 0.3\nanswer = 0.5\n[[turns]]\nsay = "Hello?"\n', "utf-8")
+    with strange(STRANGE[kind]) as port:
+        address = ADDRESSES[platform].format(f"127.0.0.1:{port}")
+        status, found = played(capsys, platform, address, "--script", str(script))
+    assert status == FAILED
+    assert found["failure"] or broken(found)
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (["vapi", "http://example.com/v1"], FAILED, "--anywhere"),
+        (["vapi", "nonsense"], FAILED, "an address begins with"),
+        (
+            ["vapi", "http://127.0.0.1:1", "--key-env", "NOT_SET_ANYWHERE"],
+            FAILED,
+            "NOT_SET_ANYWHERE is not set",
+        ),
+        (["vapi", "http://127.0.0.1:1", "--script", "/nowhere.toml"], FAILED, "/nowhere.toml: No such file"),
+        (["nobody", "http://127.0.0.1:1"], MISUSED, "invalid choice: 'nobody'"),
+    ],
+)
+def test_wrong_use_is_told_in_a_line(
+    words: list[str], status: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        ended = main(["simulate", *words])
+    except SystemExit as exited:
+        ended = int(str(exited.code))
+    assert (ended, says in capsys.readouterr().err) == (status, True)

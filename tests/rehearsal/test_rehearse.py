@@ -1,0 +1,55 @@
+"""Where a rehearsal may call, and what it shows of an address."""
+
+from __future__ import annotations
+
+import pytest
+
+from voicegw.errors import ConfigError
+from voicegw.rehearsal.rehearse import PLATFORMS, Setting, checked, rehearse
+from voicegw.rehearsal.script import Script
+
+QUICK = Script.model_validate({"patience": {"connect": 0.2}, "turns": [{"say": "Hello?"}]})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8080", "[::1]:8080", "gw.localhost"])
+def test_this_machine_may_be_called(host: str) -> None:
+    assert checked(f"ws://{host}/x", sockets=True, anywhere=False) == f"ws://{host}/x"
+
+
+@pytest.mark.parametrize("host", ["example.com", "192.0.2.7", "127.0.0.1.example.com", "0x7f000001.example"])
+def test_another_machine_only_if_that_is_meant(host: str) -> None:
+    with pytest.raises(ConfigError, match="--anywhere"):
+        checked(f"http://{host}/v1", sockets=False, anywhere=False)
+    assert checked(f"http://{host}/v1", sockets=False, anywhere=True) == f"http://{host}/v1"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:8080", "ftp://127.0.0.1", "ws://", "ws://[", "ws://127.0.0.1:x/", "http:///v1"]
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match="address"):
+        checked(url, sockets=True, anywhere=True)
+
+
+def test_posts_go_to_http_only() -> None:
+    with pytest.raises(ConfigError, match="http://, https://"):
+        checked("ws://127.0.0.1/v1", sockets=False, anywhere=False)
+
+
+def test_neither_password_nor_query_is_shown() -> None:
+    assert (
+        checked("http://me:secret@127.0.0.1/v1?key=secret", sockets=False, anywhere=False)
+        == "http://127.0.0.1/v1"
+    )
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_where_nobody_answers_the_call_fails_in_words_and_shows_no_secret(platform: str) -> None:
+    found = rehearse(platform, "http://127.0.0.1:1/s3cret/path", QUICK, Setting("s3cret-too"))
+    assert not found.good
+    assert "connect" in found.tape.failure.lower() or "refused" in found.tape.failure.lower()
+    told = found.as_text()
+    assert "s3cret-too" not in told
+    if platform in ("telnyx", "retell"):
+        assert "s3cret" not in told

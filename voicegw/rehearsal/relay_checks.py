@@ -1,0 +1,92 @@
+"""What ConversationRelay needs beyond what every platform does. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from voicegw.rehearsal.checks import (
+    COMES_BACK,
+    COMMON,
+    REFUSES,
+    Check,
+    dropped,
+    occasion,
+    reading,
+    whole,
+)
+from voicegw.rehearsal.script import Script
+from voicegw.rehearsal.shapes import Fields, count, flag, matching, misfit, needs, takes, text
+from voicegw.rehearsal.tape import Tape
+from voicegw.wire.relay import Flavour
+
+CYCLE = takes(interruptible=flag, preemptible=flag)
+BOTH: Mapping[str, Fields] = {
+    "text": needs(token=text) | takes(last=flag, lang=text) | CYCLE,
+    "play": needs(source=matching(r"https?://\S+")) | takes(loop=count) | CYCLE,
+    "sendDigits": needs(digits=matching(r"[0-9w#*]+")),
+    "language": takes(ttsLanguage=text, transcriptionLanguage=text),
+    "end": takes(handoffData=text),
+}
+KINDS: Mapping[Flavour, Mapping[str, Fields]] = {
+    "twilio": {**BOTH, "config": {}, "hints": {}},  # whose fields are not documented
+    "telnyx": BOTH,
+}
+"""What a gateway may send."""
+
+
+def odd(frame: Mapping[str, Any], flavour: Flavour) -> str | None:
+    """Why the platform does not take this frame; None if it does."""
+    kind = frame.get("type")
+    if kind == "language" and not frame.keys() & BOTH["language"].keys():
+        return "language without a language"
+    return misfit(frame, kind, KINDS[flavour])
+
+
+def _newer(tape: Tape, script: Script) -> list[str] | None:
+    """Was every question answered that came over the answer to another?"""
+    cut = (older.step.next is not None and older.stopped is not None for older in tape.turns)
+    newer = [
+        (number, turn)
+        for number, (over, turn) in enumerate(zip(cut, tape.turns[1:], strict=False), 2)
+        if over
+    ]
+    mute = (number for number, turn in newer if whole(turn) and not turn.ends)
+    return [f"turn {number}: no answer" for number in mute] if newer else None
+
+
+FRAMES = Check(
+    "frames", "every frame is a JSON text that the platform takes, its fields of the right types", reading
+)
+ONE_LAST = Check(
+    "one-last",
+    "an answer ends with exactly one token that says it is the last",
+    occasion(lambda tape: any(turn.ends for turn in tape.turns)),
+)
+PARTIAL = Check(
+    "partial",
+    "words that may still change are not answered",
+    occasion(lambda tape: any(turn.step.partial for turn in tape.turns)),
+)
+SUPERSEDED = Check("superseded", "of two questions in a row only the newer one is answered", _newer)
+ENDS_LAST = Check(
+    "ends-last",
+    "the call is ended after the last token, and nothing follows",
+    occasion(lambda tape: tape.over),
+)
+NOT_TWICE = Check(
+    "not-twice",
+    "a question that the platform repeats after a lost connection is answered once",
+    occasion(lambda tape: any(map(dropped, tape.turns))),
+)
+TELNYX = (
+    *(check for check in COMMON if check is not REFUSES),  # it proves nothing itself
+    FRAMES,
+    ONE_LAST,
+    PARTIAL,
+    SUPERSEDED,
+    ENDS_LAST,
+    COMES_BACK,
+    NOT_TWICE,
+)
+CHECKS: Mapping[Flavour, Sequence[Check]] = {"twilio": (REFUSES, *TELNYX), "telnyx": TELNYX}

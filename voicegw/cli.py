@@ -15,6 +15,7 @@ from voicegw import __version__
 from voicegw.app import create_app
 from voicegw.config import load, schema
 from voicegw.errors import ConfigError
+from voicegw.fields import VISIBLE
 from voicegw.guard import new_key
 from voicegw.rehearsal import script
 from voicegw.rehearsal.rehearse import PLATFORMS, Setting, rehearse
@@ -111,6 +112,8 @@ def _simulate(options: argparse.Namespace) -> int:
     secret = os.environ.get(options.key_env or "")
     if options.key_env and not secret:
         raise ConfigError(f"the environment variable {options.key_env} is not set")
+    if secret and not VISIBLE.fullmatch(secret):
+        raise ConfigError(f"the environment variable {options.key_env} holds spaces or other odd characters")
     played = script.SHORT if options.script is None else script.read(Path(options.script))
     found = rehearse(
         options.platform,

@@ -182,13 +182,19 @@ def test_whatever_answers_there_the_rehearsal_ends_and_says_what_came(
             FAILED,
             "NOT_SET_ANYWHERE is not set",
         ),
+        (["vapi", "http://127.0.0.1:1", "--key-env", "ODD"], FAILED, "odd characters"),
         (["vapi", "http://127.0.0.1:1", "--script", "/nowhere.toml"], FAILED, "/nowhere.toml: No such file"),
         (["nobody", "http://127.0.0.1:1"], MISUSED, "invalid choice: 'nobody'"),
     ],
 )
 def test_wrong_use_is_told_in_a_line(
-    words: list[str], status: int, says: str, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    status: int,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("ODD", "a\r\nb: c")
     try:
         ended = main(["simulate", *words])
     except SystemExit as exited:

@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PURE := events,errors,phrases,dialects,ack,speech/*,trace,listener,guard,identity,actions,ledger,patience,unsaid,wire/*
+PURE := events,errors,phrases,dialects,ack,speech/*,trace,listener,guard,identity,actions,ledger,checkup,patience,unsaid,wire/*
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-agents lint types pytest bench lock clean

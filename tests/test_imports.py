@@ -16,7 +16,7 @@ MODULES = {
 }
 RANKS = [
     {"events", "errors", "phrases", "dialects", "patience"},
-    {"ack", "speech", "trace", "guard", "wire", "identity", "unsaid", "ledger", "actions"},
+    {"ack", "speech", "trace", "guard", "wire", "identity", "unsaid", "ledger", "actions", "checkup"},
     {"listener", "fields"},
     {"run", "speaking", "agent_tables", "session_tables", "call_tables", "agents"},
     {"tables", "rehearsal"},
@@ -24,7 +24,7 @@ RANKS = [
     {"switchboard", "journal", "pulse", "config"},
     {"surfaces"},
     {"lines", "desks"},
-    {"app"},
+    {"app", "doctor"},
     {"server"},
     {"cli"},
 ]
@@ -40,6 +40,7 @@ PURE = {
     "guard",
     "identity",
     "actions",
+    "checkup",
     "ledger",
     "listener",
     "patience",

@@ -1,8 +1,9 @@
-"""The command line: serve, check, schema, keys, simulate."""
+"""The command line: serve, check, schema, keys, doctor, simulate."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import re
@@ -13,7 +14,9 @@ from typing import Any
 
 from voicegw import __version__
 from voicegw.app import create_app
+from voicegw.checkup import table
 from voicegw.config import load, schema
+from voicegw.doctor import examine
 from voicegw.errors import ConfigError
 from voicegw.fields import VISIBLE
 from voicegw.guard import new_key
@@ -27,6 +30,7 @@ EXAMPLES = """examples:
   voicegw serve                                 the demo agent on 127.0.0.1:8080, no set-up
   voicegw serve --config voicegw.toml           your agents
   voicegw check voicegw.toml                    say what is wrong with a file, start nothing
+  voicegw doctor voicegw.toml                   try every agent: does it answer, how soon, does it stop
   voicegw keys new elevenlabs                   make a key for one platform
   voicegw simulate vapi http://127.0.0.1:8080   be the platform: call, interrupt, and judge what comes back
 
@@ -82,8 +86,46 @@ def _parser() -> argparse.ArgumentParser:
     make = keys.add_subparsers(metavar="COMMAND", required=True).add_parser("new", help="make a key")
     make.add_argument("name", metavar="NAME", type=_name, help="whose key it is, such as the platform's name")
     make.set_defaults(run=_new_key)
+    _add_doctor(commands)
     _add_simulate(commands)
     return parser
+
+
+def _add_doctor(commands: Any) -> None:
+    about = "Try every agent as a caller would meet it: connect, ask, interrupt; measure, and say what to do."
+    command = commands.add_parser("doctor", help="try the agents", description=about)
+    command.add_argument("file", metavar="FILE", nargs="?", help="a TOML file; without one, the demo agent")
+    command.add_argument("--agent", metavar="NAME", action="append", help="this one only; may be repeated")
+    command.add_argument(
+        "--within", metavar="S", type=_seconds, default=60.0, help="seconds for each step (60)"
+    )
+    command.add_argument("--json", action="store_true", help="print everything as JSON")
+    command.set_defaults(run=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    settings = load(options.file)
+    import_from(settings)
+    names = options.agent or list(settings.agents)
+    if unknown := [name for name in names if name not in settings.agents]:
+        raise ConfigError(f"there is no agent {unknown[0]!r}; known are {', '.join(settings.agents)}")
+    found = asyncio.run(examine(settings, names, _progress, within=options.within))
+    print(json.dumps([checkup.as_json() for checkup in found], indent=2) if options.json else table(found))
+    return OK if all(checkup.well for checkup in found) else FAILED
+
+
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 3600:
+        raise argparse.ArgumentTypeError("must be a number of seconds, at most 3600")
+    return seconds
 
 
 def _add_simulate(commands: Any) -> None:

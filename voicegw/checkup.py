@@ -108,7 +108,7 @@ def advice(found: Checkup) -> Iterator[str]:
             yield "Its first word takes a moment: keep ack.after at 0.5 or below."
         if answer.replayed:
             yield (
-                "It sends its answer whole, at the end, so nothing is spoken before. Look for a way to make it "
+                "It sends its answer whole, at the end: nothing is spoken before. Look for a way to make it "
                 "stream, or let our words go at once (ack.after = 0)."
             )
         if any(when >= WORK for when, _ in answer.work):

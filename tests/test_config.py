@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agent_tables import KINDS, Agent, OpenAI, Python, Scripted
+from voicegw.agent_tables import Agent, OpenAI, Python, Scripted
 from voicegw.config import ConfigError, load, schema
 from voicegw.dialects import DIALECTS
 from voicegw.events import Message, Turn
 from voicegw.fields import Dialect
 from voicegw.guard import digest, new_key
+from voicegw.kinds import KINDS
 from voicegw.tables import SECTIONS, Config
 
 ROOT = Path(__file__).parent.parent
@@ -39,8 +40,15 @@ ENVIRON = {
         "TELNYX_TOKEN",
         "RETELL_SECRET",
         "RETELL_API_KEY",
+        "HERMES_KEY",
+        "ZEROCLAW_TOKEN",
+        "DOCKER_AGENT_KEY",
+        "OPENHANDS_KEY",
+        "ANTHROPIC_API_KEY",
+        "BEDROCK_KEY",
     )
 }
+LISTED = ", ".join(f'"{kind}"' for kind in KINDS)
 DESK = '[agents.desk]\nkind = "scripted"\n'
 MODEL = '[agents.m]\nkind = "openai"\nurl = "http://127.0.0.1:1/v1"\n'
 HASH = "sha256:" + "ab" * 32
@@ -262,8 +270,8 @@ def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
             'keys."a b": must be a name of up to 100 letters, digits and _ . : / @ -, '
             "beginning with a letter or digit",
         ),
-        ('[agents.b]\nkind = "x"', 'agents.b.kind: must be one of "scripted", "openai", "python"'),
-        ("[agents.b]", 'agents.b.kind: is missing; it must be one of "scripted", "openai", "python"'),
+        ('[agents.b]\nkind = "x"', f"agents.b.kind: must be one of {LISTED}"),
+        ("[agents.b]", f"agents.b.kind: is missing; it must be one of {LISTED}"),
         ("agents.b = 1", "agents.b: must be a table"),
         ('[agents.b]\nkind = "openai"', "agents.b.url: is missing"),
         (
@@ -389,7 +397,7 @@ def test_a_wrong_value_is_told_what_it_must_be_and_never_repeated(
                     ]
                 )
                 | st.text(),
-                inner | st.sampled_from(["scripted", "openai", "python", "off"]),
+                inner | st.sampled_from([*KINDS, "off"]),
                 max_size=4,
             )
         ),
@@ -528,7 +536,7 @@ def test_the_samples_are_those_that_the_documentation_names() -> None:
     text = (ROOT / "docs" / "configuration.md").read_text("utf-8")
     named = set(re.findall(r"configs/([\w-]+\.toml)", text))
     assert named == {path.name for path in CONFIGS}
-    assert len(CONFIGS) == 9
+    assert len(CONFIGS) >= 12
 
 
 def test_the_dialects_are_those_that_exist() -> None:
@@ -557,13 +565,15 @@ def expected() -> dict[str, dict[str, tuple[str, str]]]:
     kinds = {name: tables[kind.__name__] for name, kind in KINDS.items()}
     shared = set(fields(Agent.model_json_schema()))
     early, late = tables["EarlyAck"], tables["Ack"]
-    after = f"{early['after'][0]} for scripted, {late['after'][0]} for openai and python"
+    after = f"{late['after'][0]}; {early['after'][0]} for scripted ones and those with sessions"
     return {
         **{f"[{name}]": tables[table.__name__] for name, table in SECTIONS.items()},
         "[keys.NAME]": tables["Key"],
         "[agents.NAME]": {name: kinds["openai"][name] for name in shared},
         **{
-            f'kind = "{kind}"': {name: row for name, row in rows.items() if name not in shared}
+            f'kind = "{kind}"': {
+                name: row for name, row in rows.items() if name not in shared or row != kinds["openai"][name]
+            }
             for kind, rows in kinds.items()
         },
         "[agents.NAME.ack]": late | {"after": (after, late["after"][1])},

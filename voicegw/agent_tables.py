@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,6 +27,11 @@ class Table(BaseModel):
     """A table of the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @property
+    def variables(self) -> Iterator[tuple[str, str]]:
+        """The environment variables that hold its secrets, by key."""
+        return ((key, value) for key, value in self if key.endswith("_env") and value is not None)
 
 
 AFTER = 'Seconds of silence before words; 0 puts them into the first chunk, `"off"` says none.'
@@ -119,6 +124,3 @@ class Python(Agent):
         description='Where it is, as `"package.module:name"`.'
     )
     options: dict[str, Any] = Field(default={}, description="Keyword arguments for it.")
-
-
-KINDS: Mapping[str, type[Agent]] = {"scripted": Scripted, "openai": OpenAI, "python": Python}

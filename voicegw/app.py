@@ -26,7 +26,8 @@ from voicegw.errors import NotFound, Refused, VoicegwError, WrongMethod
 from voicegw.events import Agent
 from voicegw.guard import Door, Keys, Limits
 from voicegw.journal import Journal
-from voicegw.lines import Maker, close, make_agent, make_agents, make_lines, warm
+from voicegw.lines import Maker, close, make_agents, make_lines, warm
+from voicegw.makers import make_agent
 from voicegw.pulse import Pulse
 from voicegw.surfaces import api
 from voicegw.surfaces.entrance import Entrance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, Strict, model_validator
@@ -63,11 +63,6 @@ class Platform(Table):
     concurrent_calls: Annotated[int, Field(ge=1)] | None = optional(
         "Most of its calls at the same time, all workers together, within those of `[limits]`."
     )
-
-    @property
-    def variables(self) -> Iterator[tuple[str, str]]:
-        """The environment variables that hold its secrets, by key."""
-        return ((key, value) for key, value in self if key.endswith("_env") and value is not None)
 
     @property
     def proven(self) -> bool:

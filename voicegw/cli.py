@@ -1,4 +1,4 @@
-"""The command line: serve, check, schema, keys, doctor, simulate."""
+"""The command line: serve, check, schema, keys, new-agent, doctor, simulate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from voicegw import __version__
+from voicegw import __version__, starter
 from voicegw.app import create_app
 from voicegw.checkup import table
 from voicegw.config import load, schema
@@ -29,6 +29,7 @@ ABOUT = "Put any agent on the phone, with nobody waiting in silence."
 EXAMPLES = """examples:
   voicegw serve                                 the demo agent on 127.0.0.1:8080, no set-up
   voicegw serve --config voicegw.toml           your agents
+  voicegw new-agent my_agent.py                 begin an agent in Python
   voicegw check voicegw.toml                    say what is wrong with a file, start nothing
   voicegw doctor voicegw.toml                   try every agent: does it answer, how soon, does it stop
   voicegw keys new elevenlabs                   make a key for one platform
@@ -86,9 +87,22 @@ def _parser() -> argparse.ArgumentParser:
     make = keys.add_subparsers(metavar="COMMAND", required=True).add_parser("new", help="make a key")
     make.add_argument("name", metavar="NAME", type=_name, help="whose key it is, such as the platform's name")
     make.set_defaults(run=_new_key)
+    _add_new_agent(commands)
     _add_doctor(commands)
     _add_simulate(commands)
     return parser
+
+
+def _add_new_agent(commands: Any) -> None:
+    about = "Write a commented agent in Python to start from."
+    command = commands.add_parser("new-agent", help="begin an agent in Python", description=about)
+    command.add_argument("file", metavar="FILE", type=Path, help="a new file, such as my_agent.py")
+    command.set_defaults(run=_new_agent)
+
+
+def _new_agent(options: argparse.Namespace) -> int:
+    print(starter.write(options.file))
+    return OK
 
 
 def _add_doctor(commands: Any) -> None:

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from voicegw import guard
-from voicegw.agent_tables import KINDS, Ack, OpenAI, Table
+from voicegw.agent_tables import Ack, Table
 from voicegw.errors import ConfigError
 from voicegw.fields import (
     ATTRIBUTE,
@@ -36,6 +36,7 @@ from voicegw.fields import (
     VARIABLE,
     VISIBLE,
 )
+from voicegw.kinds import KINDS
 from voicegw.tables import DEMO, SECTIONS, Config, Key, Server
 
 __all__ = ["Config", "ConfigError", "load", "schema"]
@@ -189,8 +190,8 @@ def _variables(config: Config) -> Iterator[tuple[Loc, str]]:
         if key.env:
             yield ("keys", name, "env"), key.env
     for name, agent in config.agents.items():
-        if isinstance(agent, OpenAI) and agent.key_env:
-            yield ("agents", name, "key_env"), agent.key_env
+        for entry, variable in agent.variables:
+            yield ("agents", name, entry), variable
     for name, platform in config.platforms.items():
         for entry, variable in platform.variables:
             yield (name, entry), variable

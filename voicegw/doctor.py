@@ -15,7 +15,8 @@ from voicegw.checkup import Answer, Checkup
 from voicegw.config import Config
 from voicegw.errors import AgentError
 from voicegw.events import Agent, Doing, Event, Message, Turn, models_of
-from voicegw.lines import Maker, make_agent
+from voicegw.lines import Maker
+from voicegw.makers import make_agent
 
 QUESTION = "This is a test of the line. Count from one to ten, in words."
 LONG = "This is a test of the line. Count from one to one hundred, in words."

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from voicegw import agent_tables
 from voicegw.ack import AckPolicy
-from voicegw.agents import python, scripted
 from voicegw.agents.chain import Chain, Step
-from voicegw.agents.openai import OpenAI
 from voicegw.config import Config
 from voicegw.dialects import DIALECTS
 from voicegw.errors import ConfigError
 from voicegw.events import Agent
+from voicegw.kinds import AnyAgent
 from voicegw.patience import Patience
 from voicegw.speaking import Diction
 from voicegw.speech.style import Style
@@ -23,8 +20,8 @@ from voicegw.switchboard import Line
 
 log = logging.getLogger("voicegw.run")
 
-AgentTable: TypeAlias = agent_tables.Scripted | agent_tables.OpenAI | agent_tables.Python
-Maker: TypeAlias = Callable[[AgentTable, Config], Agent]
+Maker: TypeAlias = Callable[[AnyAgent, Config], Agent]
+"""Makes an agent from its table: `voicegw.makers.make_agent`, or what a program has of its own."""
 
 
 def make_agents(settings: Config, make: Maker) -> dict[str, Agent]:
@@ -40,24 +37,6 @@ def make_agents(settings: Config, make: Maker) -> dict[str, Agent]:
     if problems:
         raise ConfigError("\n".join(problems))
     return made
-
-
-def make_agent(agent: AgentTable, settings: Config) -> Agent:
-    """The agent that a table of the configuration describes."""
-    if isinstance(agent, agent_tables.Scripted):
-        return scripted.scripted(agent.script, **agent.options)
-    if isinstance(agent, agent_tables.Python):
-        return python.load(agent.target, agent.options)
-    return OpenAI(
-        agent.url,
-        key=settings.secret(agent.key_env) if agent.key_env else None,
-        model=agent.model,
-        fields=None if agent.fields is None else frozenset(agent.fields),
-        stream=agent.stream,
-        headers=agent.headers,
-        totals=agent.usage_totals,
-        ssl=ssl.create_default_context(cafile=agent.ca_file) if agent.ca_file else None,
-    )
 
 
 def make_lines(settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> dict[str, Line]:
@@ -107,7 +86,7 @@ def _step(name: str, settings: Config, agents: Mapping[str, Agent]) -> Step:
     return Step(agents[name], patience_of(table), table.repeatable, table.tries)
 
 
-def patience_of(table: AgentTable) -> Patience:
+def patience_of(table: AnyAgent) -> Patience:
     return Patience(table.first_token, table.idle, table.total)
 
 

@@ -76,6 +76,9 @@ class DockerAgent(Session):
     mode: Literal["chat", "api"] = Field(
         default="chat", description="What serves: `serve chat`, or `serve api` with its events."
     )
+    team: str | None = optional(
+        'With `mode = "api"`, the team that answers; the server\'s only one if left out.'
+    )
     agent: str | None = optional("Agent of the team that answers; its first one if left out.")
     conversations: bool = Field(
         default=False,

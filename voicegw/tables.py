@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from voicegw import guard
-from voicegw.agent_tables import OpenAI, Python, Scripted, Table
+from voicegw.agent_tables import Table
 from voicegw.call_tables import ElevenLabs, Platform, Realtime, Retell, Telnyx, Twilio
 from voicegw.fields import (
     HASH,
@@ -39,6 +39,7 @@ from voicegw.fields import (
     some,
 )
 from voicegw.identity import KEYS
+from voicegw.kinds import AnyAgent
 from voicegw.speech.style import HOLD, HOLD_FOR
 
 
@@ -246,7 +247,7 @@ class Config(Table):
     )
     turns: Turns = Field(default_factory=Turns, description="How a turn goes.")
     calls: Calls = Field(default_factory=Calls, description="Which requests belong to one call.")
-    agents: dict[Name, Annotated[Scripted | OpenAI | Python, Field(discriminator="kind")]] = Field(
+    agents: dict[Name, Annotated[AnyAgent, Field(discriminator="kind")]] = Field(
         default={}, description="Agents by name, the model names of clients. The first is the default."
     )
     speech: Speech = Field(default_factory=Speech, description="How the agents' text is made speakable.")

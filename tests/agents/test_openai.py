@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.agents.upstream import Act, Upstream, answer, chunk, chunked
 from voicegw.agents.openai import OpenAI
 from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout, AgentUnavailable
-from voicegw.events import Event, Finish, Message, ToolCall, Turn, Usage
+from voicegw.events import Doing, Event, Finish, Message, ToolCall, Turn, Usage
 
 pytestmark = pytest.mark.wire
 
@@ -292,3 +292,145 @@ async def test_totals_are_remembered_for_so_many_calls(monkeypatch: pytest.Monke
         told = [(await events(agent, replace(TURN, call=call)))[-2:] for call in ("a", "b", "a")]
         await agent.aclose()
     assert all(Usage(10, 5) in events for events in told)
+
+
+# Servers that are agents themselves
+
+BUSY = (answer(b'{"error":{"message":"in flight"}}', status="409 Conflict"),)
+LIST = answer(b'{"data":[{"id":"root"},{"id":"clerk"}]}', "content-type: application/json")
+
+
+def streamed(text: str) -> tuple[bytes, ...]:
+    return (STREAM + chunk(data({"content": text}) + data({}, "stop") + b"data: [DONE]\n\n") + chunk(b""),)
+
+
+def asked(upstream: Upstream) -> list[list[str]]:
+    """The contents of the messages of each request."""
+    bodies = [orjson.loads(request.partition(b"\r\n\r\n")[2]) for request in upstream.requests]
+    return [[message["content"] for message in body["messages"]] for body in bodies]
+
+
+async def test_tools_of_the_servers_own_are_its_doing() -> None:
+    assert await once(STREAM + chunk(SAID) + chunk(b""), calls="doing") == [
+        "Hé",
+        Doing("f"),
+        Usage(5, 7),
+        Finish(),
+    ]
+    body = {"choices": [{"message": {"tool_calls": [{"function": {"name": "f"}}]}}]}
+    assert await once(answer(orjson.dumps(body)), stream=False, calls="doing") == [Doing("f")]
+
+
+CALL = replace(TURN, call="c1")
+LATER = replace(
+    CALL,
+    messages=(
+        Message("system", "Be kind"),
+        Message("user", "Hi"),
+        Message("assistant", "a"),
+        Message("user", "When?"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("history", "words"),
+    [("whole", ["Be kind", "Hi", "a", "When?"]), ("last", ["Be kind", "When?"])],
+)
+async def test_a_server_that_keeps_the_conversation_is_told_the_call(history: Any, words: list[str]) -> None:
+    async with Upstream(streamed("a"), streamed("b"), streamed("c"), streamed("d")) as upstream:
+        agent = OpenAI(upstream.url, keeps="x-conversation-id", history=history)
+        assert await events(agent, CALL) == ["a", Finish()]
+        assert await events(agent, LATER) == ["b", Finish()]
+        await events(agent, replace(LATER, aside=True))
+        await events(agent, replace(LATER, call=None))
+        await agent.aclose()
+    named = [b"x-conversation-id: c1\r\n" in request for request in upstream.requests]
+    assert named == [True, True, False, False]
+    everything = ["Be kind", "Hi", "a", "When?"]
+    assert asked(upstream) == [["Hi"], words, everything, everything]
+
+
+async def test_a_server_that_forgot_an_interrupted_turn_hears_of_it_in_the_next() -> None:
+    cut = (STREAM + chunk(data({"content": "It is"})), Act.HANG)
+    async with Upstream(streamed("a"), cut, streamed("b")) as upstream:
+        agent = OpenAI(upstream.url, keeps="x-conversation-id", history="last")
+        await events(agent, CALL)
+        reply = agent.reply(LATER)
+        assert await anext(reply) == "It is"
+        await reply.aclose()
+        now = (*LATER.messages, Message("assistant", "It"), Message("user", "Never mind"))
+        await events(agent, replace(LATER, messages=now, heard="It"))
+        await agent.aclose()
+    note = '(The caller interrupted you: of your last answer they heard only "It".)'
+    assert asked(upstream)[2] == ["Be kind", f"When?\n\n{note}\n\nNever mind"]
+
+
+async def test_a_call_that_is_over_is_told_everything_when_it_comes_back() -> None:
+    async with Upstream(streamed("a"), streamed("b")) as upstream:
+        agent = OpenAI(upstream.url, keeps="x-conversation-id", history="last")
+        await events(agent, CALL)
+        await agent.leave("c1")
+        await events(agent, LATER)
+        await agent.aclose()
+    assert asked(upstream)[1] == ["Be kind", "Hi", "a", "When?"]
+
+
+async def test_a_conversation_that_is_not_free_yet_is_asked_again() -> None:
+    async with Upstream(BUSY, BUSY, BUSY, BUSY, streamed("a")) as upstream:
+        agent = OpenAI(upstream.url, keeps="x-conversation-id")
+        assert await events(agent, CALL) == ["a", Finish()]
+        assert len(upstream.requests) == 5
+        assert upstream.connections == 1
+        await agent.aclose()
+
+
+async def test_a_conversation_that_does_not_become_free_is_busy() -> None:
+    async with Upstream(*([BUSY] * 5)) as upstream:
+        agent = OpenAI(upstream.url, keeps="x-conversation-id")
+        with pytest.raises(AgentBusy, match="answered 409: in flight"):
+            await events(agent, CALL)
+        assert len(upstream.requests) == 5
+        await agent.aclose()
+
+
+async def test_without_a_conversation_a_conflict_is_final() -> None:
+    async with Upstream(BUSY) as upstream:
+        agent = OpenAI(upstream.url, keeps="x-conversation-id")
+        with pytest.raises(AgentBusy):
+            await events(agent)
+        await agent.aclose()
+
+
+async def test_models_are_asked_for_once_and_turns_may_name_them() -> None:
+    async with Upstream((LIST,), streamed("a"), streamed("b")) as upstream:
+        agent = OpenAI(f"{upstream.url}/v1?v=1", key=KEY, model="own", listing=True)
+        await agent.warm()
+        await agent.warm("c1")
+        assert agent.models == ("root", "clerk")
+        await events(agent, replace(TURN, model="clerk"))
+        await events(agent)
+        await agent.aclose()
+    assert upstream.requests[0].startswith(b"GET /v1/models?v=1 HTTP/1.1\r\n")
+    assert f"authorization: Bearer {KEY}\r\n".encode() in upstream.requests[0]
+    bodies = [orjson.loads(request.partition(b"\r\n\r\n")[2]) for request in upstream.requests[1:]]
+    assert [body["model"] for body in bodies] == ["clerk", "own"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [(answer(b"", status="401 No"), AgentRefused), (answer(b"[]"), AgentGarbled)],
+)
+async def test_a_list_of_models_that_does_not_come(reply: bytes, kind: type[AgentError]) -> None:
+    async with Upstream((reply,)) as upstream:
+        agent = OpenAI(upstream.url, listing=True)
+        with pytest.raises(kind):
+            await agent.warm()
+        assert agent.models == ()
+        await agent.aclose()
+
+
+async def test_an_error_as_plain_text_in_the_stream_is_an_error() -> None:
+    error = data({"content": "a"}) + b'data: {"error": "provider is down"}\n\n'
+    with pytest.raises(AgentError, match="the server reported an error: provider is down"):
+        await once(STREAM + chunk(error) + chunk(b""))

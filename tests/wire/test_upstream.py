@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentTimeout
-from voicegw.events import Event, Finish, Message, Tool, ToolCall, Turn, Usage
+from voicegw.events import Doing, Event, Finish, Message, Tool, ToolCall, Turn, Usage
 from voicegw.wire.sse import Splitter, Sse
-from voicegw.wire.upstream import Decoder, failure, request, whole
+from voicegw.wire.upstream import Decoder, failure, listed, request, whole
 
 DONE = Sse("", b"[DONE]")
 
@@ -402,3 +402,64 @@ def test_every_cut_of_a_stream_gives_the_same_events() -> None:
         ]
         assert decoder.done
         assert events + decoder.end() == expected
+
+
+# Servers that are agents themselves
+
+
+def test_a_plain_request_has_texts_of_three_roles() -> None:
+    body = request(
+        turn(
+            Message("developer", "Be kind"),
+            Message("user", "see", parts=({"type": "image_url", "image_url": {"url": "x"}},), name="Ann"),
+            Message("assistant", tool_calls=(ToolCall("c1", "look"),)),
+            Message("tool", "42", tool_call_id="c1"),
+            Message("assistant", "So"),
+            Message("user", " "),
+        ),
+        plain=True,
+    )
+    assert body["messages"] == [
+        {"role": "system", "content": "Be kind"},
+        {"role": "user", "content": "see"},
+        {"role": "assistant", "content": "So"},
+    ]
+
+
+def working(*chunks: dict[str, Any]) -> list[Event]:
+    decoder = Decoder("t1", doing=True)
+    return [event for chunk in chunks for event in decoder.feed(Sse("", orjson.dumps(chunk)))] + decoder.end()
+
+
+def test_tools_that_the_server_runs_itself_are_its_own_doing() -> None:
+    events = working(
+        delta(content="a"),
+        delta(tool_calls=[tool(0, "1", "f", "{")]),
+        delta(tool_calls=[tool(0, None, None, "no json")]),
+        delta(tool_calls=[tool(1, "2", "g", "{}"), tool(2, "3", None, "{}")]),
+        delta(content="b"),
+        delta("tool_calls"),
+    )
+    assert events == ["a", Doing("f"), Doing("g"), "b", Finish()]
+
+
+def test_a_whole_answer_tells_of_its_own_doing_too() -> None:
+    message = {"content": "a", "tool_calls": [tool(None, "1", "f", "{}")]}
+    body = orjson.dumps({"choices": [{"message": message, "finish_reason": "stop"}]})
+    assert whole(body, doing=True) == ["a", Doing("f"), Finish()]
+
+
+def test_an_answer_that_ends_in_an_error_is_one() -> None:
+    with pytest.raises(AgentError, match=r"^the server reported an error$"):
+        decode(delta(content="a"), delta("error"))
+
+
+def test_an_answer_may_end_without_a_reason() -> None:
+    assert decode(delta(content="a"), DONE) == ["a"]
+
+
+def test_a_list_of_models() -> None:
+    assert listed(b'{"object":"list","data":[{"id":"root"},{"id":"clerk"}]}') == ("root", "clerk")
+    for body in (b"[]", b"{}", b'{"data":5}', b'{"data":[5]}', b'{"data":[{}]}', b"no"):
+        with pytest.raises(AgentGarbled):
+            listed(body)

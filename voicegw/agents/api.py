@@ -42,16 +42,24 @@ class Api:
 
     @asynccontextmanager
     async def request(
-        self, method: str, path: str, value: Any = None, *, fine: Container[int] = (), **headers: str
+        self,
+        method: str,
+        path: str,
+        value: Any = None,
+        *,
+        fine: Container[int] = (),
+        again: bool = True,
+        **headers: str,
     ) -> AsyncIterator[Response]:
         """Send `value` as JSON and give the answer, which has a status of 2xx or one that is `fine`.
 
         Leaving before the end of the body hangs up. What breaks inside is reported without our secrets too.
+        A kept connection that was dead is replaced, unless the agent must not be asked `again`.
         """
         body = b"" if value is None else dumps(value)
-        more = {name.replace("_", "-"): text for name, text in headers.items()}
+        more = self._headers | {name.replace("_", "-").lower(): text for name, text in headers.items()}
         try:
-            async with self.client.request(method, self.base + path, self._headers | more, body) as response:
+            async with self.client.request(method, self.base + path, more, body, again=again) as response:
                 if not 200 <= response.status < 300 and response.status not in fine:
                     raise await complaint(response, self.where(path))
                 yield response
@@ -59,17 +67,22 @@ class Api:
             hush(error, self.secrets)
             raise
 
-    async def call(self, method: str, path: str, value: Any = None, *, fine: Container[int] = ()) -> Any:
+    async def call(
+        self, method: str, path: str, value: Any = None, *, fine: Container[int] = (), again: bool = True
+    ) -> Any:
         """Send `value` and give the JSON that comes back; None if nothing does, or the status was `fine`."""
-        async with self.request(method, path, value, fine=fine) as response:
-            body = await response.read(LARGEST)
-        if not body or not 200 <= response.status < 300:
-            return None
-        try:
-            return loads(body)
-        except ValueError:
-            raise AgentGarbled(f"{self.where(path)} answered with something that is no JSON") from None
+        async with self.request(method, path, value, fine=fine, again=again) as response:
+            try:
+                body = await response.read(LARGEST)
+            except AgentGarbled as error:
+                raise AgentGarbled(f"{self.where(path)}: {error.summary}") from None
+            if not body.strip() or not 200 <= response.status < 300:
+                return None
+            try:
+                return loads(body)
+            except ValueError:
+                raise AgentGarbled(f"{self.where(path)} answered with something that is no JSON") from None
 
     def where(self, path: str) -> str:
         """The address of something, for messages."""
-        return f"{self.client.origin}{self.base}{path}"
+        return f"{self.client.origin}{self.base}{path.partition('?')[0]}"

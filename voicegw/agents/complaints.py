@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
+from urllib.parse import quote
 
 from voicegw.agents.http import Response
 from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout, AgentUnavailable
@@ -10,6 +13,8 @@ from voicegw.wire.upstream import failure
 
 COMPLAINT = 16 * 1024
 """Bytes of an error body that are looked at for the server's own words."""
+PATIENCE = 1.0
+"""Seconds that an error body gets to arrive."""
 SECRET = 6
 """Characters from which on a value counts as a secret in error messages."""
 
@@ -26,19 +31,44 @@ def kind(status: int) -> type[AgentError]:
 
 
 async def complaint(response: Response, where: str) -> AgentError:
-    """What an answer means that is not the one that was wanted."""
-    said = failure(await response.beginning(COMPLAINT))
-    return kind(response.status)(f"{where} answered {response.status}", said.quote)
+    """What an answer means that is not the one that was wanted: its status counts, whatever its body does."""
+    body = bytearray()
+    with suppress(AgentError, TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            async for data in response:
+                body += data
+                if len(body) >= COMPLAINT:
+                    break
+    return kind(response.status)(f"{where} answered {response.status}", words(bytes(body)))
+
+
+def words(body: bytes) -> str:
+    """The server's own words in an error body, as far as they are looked at."""
+    try:
+        return failure(body[:COMPLAINT]).quote
+    except (RecursionError, TypeError):  # nested deeper than anybody would write it
+        return ""
 
 
 def secrets(values: Iterable[str | None]) -> list[str]:
-    """Those of these values that must not be repeated."""
-    return [value for value in values if value and len(value) >= SECRET]
+    """Those of these values that must not be repeated, and what in them follows a word such as "Bearer"."""
+    found = [value for value in values if value]
+    found += [rest for value in found for scheme, _, rest in [value.partition(" ")] if scheme.isalnum()]
+    return [value for value in found if len(value) >= SECRET]
 
 
 def hush(error: AgentError, secrets: Iterable[str]) -> None:
-    """Keep our secrets out of what a server says back to us."""
-    for secret in secrets:
-        error.summary = error.summary.replace(secret, "***")
-        error.quote = error.quote.replace(secret, "***")
+    """Keep our secrets out of what a server says back to us, also where it was cut in the middle of one."""
+    for secret in sorted((secret for secret in secrets if len(secret) >= SECRET), key=len, reverse=True):
+        least = max(SECRET, secret.find(" ") + 2)  # a word such as "Bearer" alone is none
+        for form in (secret, quote(secret, safe="")):
+            error.summary = error.summary.replace(form, "***")
+            error.quote = _uncut(error.quote.replace(form, "***"), form, least)
     error.args = (f"{error.summary}: {error.quote}" if error.quote else error.summary,)
+
+
+def _uncut(text: str, secret: str, least: int) -> str:
+    """The text without the beginning of a secret at its end, if that has `least` characters."""
+    sizes = range(min(len(secret), len(text)), least - 1, -1)
+    size = next((size for size in sizes if text.endswith(secret[:size])), 0)
+    return f"{text[:-size]}***" if size else text

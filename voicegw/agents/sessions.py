@@ -20,11 +20,19 @@ S = TypeVar("S")
 
 @dataclass(slots=True, eq=False)
 class Room(Generic[S]):
-    """The place of one call: its session once it is open. `over`: the call ended."""
+    """The place of one call: its session once it is open, and how many are in it or wait for it.
 
+    `before` are the rooms that the call had and left, `over` tells that it left this one, and `gone` that
+    nobody is in it any more.
+    """
+
+    call: str
+    before: tuple[Room[S], ...] = ()
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     session: S | None = None
+    inside: int = 0
     over: bool = False
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Sessions(Generic[S]):
@@ -47,7 +55,7 @@ class Sessions(Generic[S]):
         self._good = good
         self._most = most
         self._rooms: dict[str, Room[S]] = {}
-        self._leaving: dict[str, Room[S]] = {}
+        self._leaving: dict[str, list[Room[S]]] = {}
         self._anonymous = 0
 
     @asynccontextmanager
@@ -62,20 +70,14 @@ class Sessions(Generic[S]):
                 yield session
             return
         room = self._room(turn.call)
-        async with room.lock:
-            try:
-                yield await self._session(room, turn.call)
-            finally:
-                if room.over:
-                    await self._leave(room)
+        async with self._in(room):
+            yield await self._session(room)
 
     async def warm(self, call: str) -> None:
         """Open the session of a call before anybody speaks."""
         room = self._room(call)
-        async with room.lock:
-            await self._session(room, call)
-            if room.over:
-                await self._leave(room)
+        async with self._in(room):
+            await self._session(room)
 
     async def leave(self, call: str) -> None:
         """The call is over: close its session for good, after the turn that uses it."""
@@ -83,42 +85,65 @@ class Sessions(Generic[S]):
         if room is None:
             return
         room.over = True
-        self._leaving[call] = room
-        try:
-            async with room.lock:
-                await self._leave(room)
-        finally:
-            if self._leaving.get(call) is room:
-                del self._leaving[call]
+        self._leaving.setdefault(call, []).append(room)
+        async with self._in(room):
+            pass
 
     async def aclose(self) -> None:
         """Let go of every connection. The sessions stay on the other side: calls may come back to them."""
         rooms = list(self._rooms.values())
         self._rooms.clear()
-        await asyncio.gather(*(self._shut(room) for room in rooms))
+        for error in await asyncio.gather(*map(self._shut, rooms), return_exceptions=True):
+            if error is not None:
+                raise error
 
     def _room(self, call: str) -> Room[S]:
         room = self._rooms.get(call)
         if room is None:
-            if len(self._rooms) + self._anonymous >= self._most:
-                raise AgentBusy(f"{self._most} sessions are open, the most allowed")
-            room = self._rooms[call] = Room()
+            self._count()
+            room = self._rooms[call] = Room(call, tuple(self._leaving.get(call, ())))
         return room
 
-    async def _session(self, room: Room[S], call: str) -> S:
+    def _count(self) -> None:
+        if len(self._rooms) + self._anonymous >= self._most:
+            raise AgentBusy(f"{self._most} sessions are open, the most allowed")
+
+    @asynccontextmanager
+    async def _in(self, room: Room[S]) -> AsyncIterator[None]:
+        """Alone in a room. The last one out of a room that is no longer kept lets go of its session."""
+        room.inside += 1
+        try:
+            async with room.lock:
+                yield
+        finally:
+            try:
+                if room.inside == 1 and self._rooms.get(room.call) is not room:
+                    await self._shut(room, room.over)
+            finally:
+                room.inside -= 1
+                if room.over and not room.inside:
+                    self._gone(room)
+
+    def _gone(self, room: Room[S]) -> None:
+        room.gone.set()
+        leaving = self._leaving[room.call]
+        leaving.remove(room)
+        if not leaving:
+            del self._leaving[room.call]
+
+    async def _session(self, room: Room[S]) -> S:
         if room.session is not None and not self._good(room.session):
             await self._shut(room)
         if room.session is None:
-            if (older := self._leaving.get(call)) is not None and older is not room:
-                async with older.lock:
-                    pass  # a call that came back: what was kept for it is gone first
-            room.session = await self._open(call)
+            for older in room.before:
+                await older.gone.wait()  # a call that came back: what was kept for it is gone first
+            room.before = ()
+            room.session = await self._open(room.call)
         return room.session
 
     @asynccontextmanager
     async def _own(self) -> AsyncIterator[S]:
-        if len(self._rooms) + self._anonymous >= self._most:
-            raise AgentBusy(f"{self._most} sessions are open, the most allowed")
+        self._count()
         self._anonymous += 1
         try:
             session = await self._open(None)
@@ -130,14 +155,8 @@ class Sessions(Generic[S]):
         finally:
             self._anonymous -= 1
 
-    async def _leave(self, room: Room[S]) -> None:
+    async def _shut(self, room: Room[S], over: bool = False) -> None:
         session, room.session = room.session, None
         if session is not None:
             with suppress(AgentError):
-                await self._close(session, True)
-
-    async def _shut(self, room: Room[S]) -> None:
-        session, room.session = room.session, None
-        if session is not None:
-            with suppress(AgentError):
-                await self._close(session, False)
+                await self._close(session, over)

@@ -5,8 +5,10 @@ Nothing is read but by whoever waits for it; frames that nobody asked for yet wa
 
 from __future__ import annotations
 
+import asyncio
 import ssl as tls
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -14,16 +16,20 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
-from voicegw.agents.complaints import COMPLAINT, hush, kind
+from voicegw.agents import complaints
+from voicegw.agents.complaints import hush
 from voicegw.errors import AgentError, AgentGarbled, AgentUnavailable
 from voicegw.wire.json import dumps, loads
-from voicegw.wire.upstream import failure
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of a frame."""
 WAITING = 4096
 """Frames that may wait to be read."""
+GOODBYE = 1.0
+"""Seconds that a closing connection gets."""
 ABNORMAL = 1006
+GARBLED = (1002, 1007, 1009)
+"""Codes with which we close on frames that are wrong or too large."""
 
 
 class Closed(AgentUnavailable):
@@ -54,11 +60,11 @@ class Socket:
             raise self._closed(closed) from None
 
     async def receive(self) -> dict[str, Any]:
-        """The next frame. Raises `Closed`, or `AgentGarbled` for what is no JSON object."""
+        """The next frame. Raises `Closed`, or `AgentGarbled` for what is no JSON object or too large."""
         try:
             frame = await self.connection.recv(decode=False)
         except ConnectionClosed as closed:
-            raise self._closed(closed) from None
+            raise self._garbled(closed) or self._closed(closed) from None
         try:
             value = loads(frame)
         except ValueError:
@@ -68,7 +74,13 @@ class Socket:
         return value
 
     async def close(self) -> None:
-        await self.connection.close()
+        """Say goodbye, and hang up after `GOODBYE` seconds at most, or now if this is cancelled."""
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE):
+                    await self.connection.close()
+        finally:
+            self.abort()
 
     def abort(self) -> None:
         """Hang up, now."""
@@ -80,6 +92,35 @@ class Socket:
         hush(error, self.secrets)
         return error
 
+    def _garbled(self, closed: ConnectionClosed) -> AgentGarbled | None:
+        """What was wrong with a frame, if it was us who closed because of it."""
+        if closed.rcvd_then_sent or closed.sent is None or closed.sent.code not in GARBLED:
+            return None
+        return AgentGarbled(f"{self.where} broke the protocol of websockets", closed.sent.reason)
+
+
+class Dial(connect):
+    """Does not follow redirects, which would take our headers elsewhere."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
+
+
+class Line(ClientConnection):
+    """Hangs up on a server that said goodbye and stays."""
+
+    ending: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.ending is None and self.protocol.close_expected():
+            self.ending = self.loop.call_later(GOODBYE, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.ending is not None:
+            self.ending.cancel()
+
 
 async def open_socket(
     url: str,
@@ -90,18 +131,23 @@ async def open_socket(
     within: float = 5.0,
     secrets: Sequence[str] = (),
 ) -> Socket:
-    """Dial `url` (ws or wss). Raises `AgentUnavailable`, or what the status of a refused handshake means."""
+    """Dial `url` (ws or wss). Raises `AgentUnavailable`, or what the status of a refused handshake means.
+
+    What `headers` hold counts as secret, as `secrets` do.
+    """
     where = url.partition("?")[0]
+    hidden = [*secrets, *complaints.secrets(headers.values())]
     offered = [Subprotocol(name) for name in subprotocols]
     try:
-        connection = await connect(
+        connection = await Dial(
             url,
             additional_headers=dict(headers),
             user_agent_header=None,
             subprotocols=offered or None,
             compression=None,  # small frames would only come later
             open_timeout=within,
-            close_timeout=1.0,
+            close_timeout=GOODBYE,
+            create_connection=Line,
             max_size=LARGEST,
             max_queue=WAITING,
             proxy=None,
@@ -109,15 +155,18 @@ async def open_socket(
         )
     except InvalidStatus as refusal:
         error = _refused(where, refusal)
-    except (OSError, WebSocketException, EOFError) as broken:
+    except (OSError, WebSocketException, ValueError) as broken:
         error = AgentUnavailable(f"{where}: no websocket", str(broken) or type(broken).__name__)
     else:
-        return Socket(connection, where, secrets)
-    hush(error, secrets)
+        return Socket(connection, where, hidden)
+    hush(error, hidden)
     raise error
 
 
 def _refused(where: str, refusal: InvalidStatus) -> AgentError:
     response = refusal.response
-    said = failure(bytes(response.body or b"")[:COMPLAINT])
-    return kind(response.status_code)(f"{where} answered {response.status_code}", said.quote)
+    if 300 <= response.status_code < 400:
+        target = response.headers.get("location", "another address")
+        return AgentUnavailable(f"{where} redirects to {target}: configure the final address")
+    said = complaints.words(bytes(response.body or b""))
+    return complaints.kind(response.status_code)(f"{where} answered {response.status_code}", said)

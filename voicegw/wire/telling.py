@@ -20,9 +20,7 @@ NAMES = {"user": "Caller", "assistant": "You"}
 
 def system(turn: Turn) -> str:
     """The instructions of a turn, as one text."""
-    return "\n\n".join(
-        message.text for message in turn.messages if message.role in ("system", "developer") and message.text
-    )
+    return joined(*(message.text for message in turn.messages if message.role in ("system", "developer")))
 
 
 def news(messages: Sequence[Message], known: int) -> tuple[Message, ...]:
@@ -31,35 +29,43 @@ def news(messages: Sequence[Message], known: int) -> tuple[Message, ...]:
     Where nothing new was said, the last words count again, unless they were answered: then the caller is
     silent, and the agent is asked to bring them back. A conversation that just began has words of ours.
     """
-    said = tuple(message for message in messages if message.role == "user")
-    if len(said) > known:
-        return said[known:]
-    if said and messages[-1].role == "user":
-        return said[-1:]
-    return (Message("user", NUDGE if said else OPENING),)
+    said = _said(messages)
+    words = tuple(message for message in said if message.role == "user")
+    if len(words) > known:
+        return words[known:]
+    if said and said[-1].role == "user":
+        return words[-1:]
+    return (Message("user", NUDGE if words else OPENING),)
 
 
 def told(messages: Sequence[Message]) -> int:
     """How many words of the caller an agent knows that was told of these messages."""
-    return sum(message.role == "user" for message in messages)
+    return sum(message.role == "user" for message in _said(messages))
 
 
 def note(heard: str | None) -> str:
     """What the agent should know of its last answer, "" if all of it was heard."""
     if heard is None:
         return ""
-    return CUT.format(heard=heard) if heard.strip() else UNHEARD
+    words = " ".join(heard.split())
+    return CUT.format(heard=words) if words else UNHEARD
 
 
 def before(messages: Sequence[Message]) -> str:
     """The conversation up to what is new, for an agent that did not see it; "" if there was none."""
-    said = [message for message in messages if message.role in NAMES and message.text.strip()]
-    if said and messages[-1].role == "user":
+    said = _said(messages)
+    if said and said[-1].role == "user":
         said = said[:-1]
-    lines = "\n".join(f"{NAMES[message.role]}: {' '.join(message.text.split())}" for message in said)
+    spoken = ((NAMES[message.role], " ".join(message.text.split())) for message in said)
+    lines = "\n".join(f"{name}: {text}" for name, text in spoken if text)
     return BEFORE.format(lines=lines) if lines else ""
 
 
+def _said(messages: Sequence[Message]) -> list[Message]:
+    """What the two said, without what is blank."""
+    return [m for m in messages if m.role in NAMES and (m.text.strip() or m.parts)]
+
+
 def joined(*texts: str) -> str:
-    """Texts that are not empty, as paragraphs."""
-    return "\n\n".join(text for text in texts if text)
+    """Texts that are not blank, as paragraphs."""
+    return "\n\n".join(text for text in texts if text.strip())

@@ -6,13 +6,13 @@ Lenient in what it reads, because many servers speak this protocol with an accen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
 
 from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentTimeout
-from voicegw.events import Event, Finish, Message, Reason, Tool, ToolCall, Turn, Usage
+from voicegw.events import Doing, Event, Finish, Message, Reason, Tool, ToolCall, Turn, Usage
 from voicegw.wire.sse import Sse
 
 OURS = frozenset({"model", "messages", "stream", "stream_options", "tools", "tool_choice", "n"})
@@ -24,20 +24,28 @@ REASONS: Mapping[str, Reason] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
+PLAIN = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+"""The roles that every server knows, and what the others are for it."""
 REPORTED = "the server reported an error"
 WORDS = 300
 
 
 def request(
-    turn: Turn, *, model: str | None = None, fields: frozenset[str] | None = None, stream: bool = True
+    turn: Turn,
+    *,
+    model: str | None = None,
+    fields: frozenset[str] | None = None,
+    stream: bool = True,
+    plain: bool = False,
 ) -> dict[str, Any]:
     """The body that asks for an answer to `turn`, by the turn's own model unless one is named.
 
     `fields` lists what the server knows beyond `model`, `messages` and `stream`; None means everything.
+    `plain`: it takes nothing but texts of the system, the user and the assistant.
     """
     body: dict[str, Any] = {
         "model": turn.model if model is None else model,
-        "messages": [_message(message) for message in turn.messages],
+        "messages": _plain(turn.messages) if plain else [_message(message) for message in turn.messages],
         "stream": stream,
     }
     more: dict[str, Any] = {name: value for name, value in turn.options.items() if name not in OURS}
@@ -49,6 +57,14 @@ def request(
             more["tool_choice"] = turn.tool_choice
     body.update((name, value) for name, value in more.items() if fields is None or name in fields)
     return body
+
+
+def _plain(messages: Iterable[Message]) -> list[dict[str, str]]:
+    return [
+        {"role": PLAIN[message.role], "content": message.text}
+        for message in messages
+        if message.role in PLAIN and message.text.strip()
+    ]
 
 
 def _message(message: Message) -> dict[str, Any]:
@@ -78,14 +94,16 @@ class Decoder:
     """Turns the chunks of one streamed answer into events.
 
     `done` says that the stream is over (`[DONE]` came), `complete` that nothing is missing even if the
-    connection breaks now. `ids` begins the ids of tool calls that came without one. Anything that cannot
-    be understood raises `AgentGarbled`, an error that the server reports an `AgentError`.
+    connection breaks now. `ids` begins the ids of tool calls that came without one. `doing`: the server
+    runs the tools that it calls by itself. Anything that cannot be understood raises `AgentGarbled`, an
+    error that the server reports an `AgentError`.
     """
 
-    __slots__ = ("_call", "_called", "_ids", "_reason", "_usage", "done")
+    __slots__ = ("_call", "_called", "_doing", "_ids", "_reason", "_usage", "done")
 
-    def __init__(self, ids: str = "call") -> None:
+    def __init__(self, ids: str = "call", *, doing: bool = False) -> None:
         self._ids = ids
+        self._doing = doing
         self.done = False
         self._call: _Call | None = None
         self._called = 0
@@ -147,6 +165,8 @@ class Decoder:
             if function := delta.get("function_call"):
                 self._gather({"index": 0, "function": function}, events)
         if reason := choice.get("finish_reason"):
+            if reason == "error":
+                raise AgentError(REPORTED)
             self._close_call(events)
             self._reason = REASONS.get(reason, "stop")
 
@@ -160,6 +180,8 @@ class Decoder:
         if self._call is None or self._call.ends_before(index, id, name):
             self._close_call(events)
             self._call = _Call(index)
+        if self._doing and name and not self._call.name:
+            events.append(Doing(name))
         self._call.id = self._call.id or id
         self._call.name = self._call.name or name
         if arguments := function.get("arguments"):
@@ -167,10 +189,10 @@ class Decoder:
             self._call.arguments.append(text)
 
     def _close_call(self, events: list[Event]) -> None:
-        if self._call is not None:
+        call, self._call = self._call, None
+        if call is not None and not self._doing:
             self._called += 1
-            events.append(self._call.whole(f"{self._ids}_{self._called}"))
-            self._call = None
+            events.append(call.whole(f"{self._ids}_{self._called}"))
 
 
 class _Call:
@@ -204,12 +226,12 @@ class _Call:
         return ToolCall(self.id or id, self.name, arguments)
 
 
-def whole(body: bytes, ids: str = "call") -> list[Event]:
+def whole(body: bytes, ids: str = "call", *, doing: bool = False) -> list[Event]:
     """The events of an answer that came as one JSON body instead of a stream."""
     answer = _json(body)
     if error := answer.get("error"):
         raise _failed(error)
-    decoder = Decoder(ids)
+    decoder = Decoder(ids, doing=doing)
     try:
         choice = answer["choices"][0]
         calls = choice["message"].get("tool_calls") or ()
@@ -218,6 +240,14 @@ def whole(body: bytes, ids: str = "call") -> list[Event]:
     except (AttributeError, LookupError, TypeError) as error:
         raise AgentGarbled(f"an answer of an unknown shape: {error!r}") from error
     return [*decoder._read({**answer, "choices": [choice]}), *decoder.end()]
+
+
+def listed(body: bytes) -> tuple[str, ...]:
+    """The names in a list of models."""
+    try:
+        return tuple(str(model["id"]) for model in _json(body)["data"])
+    except (LookupError, TypeError) as error:
+        raise AgentGarbled(f"a list of models of an unknown shape: {error!r}") from error
 
 
 def failure(body: bytes) -> AgentError:

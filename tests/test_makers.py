@@ -1,0 +1,60 @@
+"""Every table becomes the agent that it describes, with its secrets from the environment, and none shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from voicegw.agents.docker_api import DockerApi
+from voicegw.agents.hermes import Hermes
+from voicegw.agents.openai import OpenAI
+from voicegw.agents.scripted import Scripted
+from voicegw.agents.zeroclaw import ZeroClaw
+from voicegw.config import load
+from voicegw.kinds import KINDS
+from voicegw.makers import make_agent
+
+URL = 'url = "http://127.0.0.1:1"\nkey_env = "KEY"\n'
+SECRET = "s3cret-of-this-test"
+MADE: dict[str, list[tuple[str, type[Any]]]] = {
+    "scripted": [("", Scripted)],
+    "openai": [(URL, OpenAI)],
+    "hermes": [(URL, Hermes), (URL + 'mode = "chat"\nmodel = "m"\nwarm = false\n', Hermes)],
+    "zeroclaw": [(URL, ZeroClaw), (URL + 'mode = "chat"\n', OpenAI)],
+    "docker-agent": [(URL, OpenAI), (URL + 'mode = "api"\nteam = "t"\nagent = "a"\n', DockerApi)],
+    "python": [('target = "tests.test_makers:reply"\n', object)],
+}
+
+
+async def reply(turn: Any) -> Any:
+    yield "Hi."
+
+
+def test_every_kind_is_tried() -> None:
+    assert set(MADE) == set(KINDS)
+
+
+@pytest.mark.parametrize(("kind", "rest", "made"), [(kind, *case) for kind in MADE for case in MADE[kind]])
+async def test_a_table_becomes_its_agent(kind: str, rest: str, made: type[Any], tmp_path: Path) -> None:
+    file = tmp_path / "voicegw.toml"
+    file.write_text(f'[agents.desk]\nkind = "{kind}"\n{rest}', "utf-8")
+    config = load(file, {"KEY": SECRET})
+    agent = make_agent(config.agents["desk"], config)
+    assert isinstance(agent, made)
+    assert SECRET not in repr(config)
+    for method in ("reply", "warm", "leave", "aclose"):
+        assert callable(getattr(agent, method))
+    await agent.aclose()
+
+
+@pytest.mark.parametrize("kind", ["openai", "hermes", "zeroclaw", "docker-agent"])
+async def test_own_certificates_are_trusted_or_missed_at_start(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "voicegw.toml"
+    (tmp_path / "ca.pem").write_text("no certificate", "utf-8")
+    table = 'url = "https://127.0.0.1:1"\nca_file = "ca.pem"\n'
+    file.write_text(f'[agents.desk]\nkind = "{kind}"\n{table}', "utf-8")
+    config = load(file, {})
+    with pytest.raises(OSError, match=r"certificate|SSL"):
+        make_agent(config.agents["desk"], config)

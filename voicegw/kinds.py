@@ -1,0 +1,20 @@
+"""Every kind of agent that a file can describe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from voicegw.agent_tables import Agent, OpenAI, Python, Scripted
+from voicegw.session_tables import DockerAgent, Hermes, ZeroClaw
+
+AnyAgent: TypeAlias = Scripted | OpenAI | Hermes | ZeroClaw | DockerAgent | Python
+
+KINDS: Mapping[str, type[Agent]] = {
+    "scripted": Scripted,
+    "openai": OpenAI,
+    "hermes": Hermes,
+    "zeroclaw": ZeroClaw,
+    "docker-agent": DockerAgent,
+    "python": Python,
+}

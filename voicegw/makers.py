@@ -1,0 +1,82 @@
+"""From the tables of agents to agents."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+from voicegw import agent_tables as tables
+from voicegw import session_tables as sessions
+from voicegw.agents import python, scripted
+from voicegw.agents.docker_api import DockerApi
+from voicegw.agents.hermes import Hermes
+from voicegw.agents.openai import OpenAI
+from voicegw.agents.presets import docker_chat, zeroclaw_chat
+from voicegw.agents.zeroclaw import ZeroClaw
+from voicegw.config import Config
+from voicegw.events import Agent
+from voicegw.kinds import AnyAgent
+
+
+def make_agent(table: AnyAgent, settings: Config) -> Agent:
+    """The agent that a table of the configuration describes."""
+    match table:
+        case tables.Scripted():
+            return scripted.scripted(table.script, **table.options)
+        case tables.Python():
+            return python.load(table.target, table.options)
+        case tables.OpenAI():
+            return _openai(table, settings)
+        case sessions.Hermes():
+            return Hermes(
+                **_reached(table, settings),
+                mode=table.mode,
+                model=table.model,
+                warm=table.warm,
+                most_sessions=table.most_sessions,
+            )
+        case sessions.ZeroClaw():
+            return _zeroclaw(table, settings)
+        case sessions.DockerAgent():
+            return _docker(table, settings)
+
+
+def _openai(table: tables.OpenAI, settings: Config) -> Agent:
+    return OpenAI(
+        **_reached(table, settings),
+        model=table.model,
+        fields=None if table.fields is None else frozenset(table.fields),
+        stream=table.stream,
+        headers=table.headers,
+        totals=table.usage_totals,
+    )
+
+
+def _zeroclaw(table: sessions.ZeroClaw, settings: Config) -> Agent:
+    reached = _reached(table, settings)
+    if table.mode == "chat":
+        return zeroclaw_chat(**reached, agent=table.agent)
+    return ZeroClaw(
+        **reached, agent=table.agent, approvals=table.approvals, most_sessions=table.most_sessions
+    )
+
+
+def _docker(table: sessions.DockerAgent, settings: Config) -> Agent:
+    reached = _reached(table, settings)
+    if table.mode == "chat":
+        return docker_chat(**reached, agent=table.agent, conversations=table.conversations)
+    return DockerApi(**reached, team=table.team, agent=table.agent, most_sessions=table.most_sessions)
+
+
+def _reached(table: tables.OpenAI | sessions.Session, settings: Config) -> dict[str, Any]:
+    """Where a server is, the key to it, and whom to trust."""
+    return {
+        "url": table.url,
+        "key": settings.secret(table.key_env) if table.key_env else None,
+        "ssl": _trusting(table.ca_file),
+    }
+
+
+def _trusting(file: Path | None) -> ssl.SSLContext | None:
+    return ssl.create_default_context(cafile=file) if file else None

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from voicegw.agents.receptionist import FAREWELL, GREETING, SILENCE, TOPICS, TRANSFER, answer
 from voicegw.agents.toolcalls import value
 from voicegw.events import Message, Tool, Turn
+from voicegw.surfaces.call import PRESSED
+from voicegw.wire.telling import NUDGE, OPENING
 
 
 def turn(*said: str, **fields: Any) -> Turn:
@@ -288,3 +290,9 @@ def test_only_an_offered_tool_is_ever_called(said: str) -> None:
 def test_a_very_long_call_costs_no_more_than_its_end() -> None:
     talk = ["my name is Jo, book Friday at ten", *["change " * 100_000] * 3, *["hm"] * 200]
     assert answer(turn(*talk))[0] == "Let me note that down: hm. Is there anything else?"
+
+
+def test_what_the_gateway_writes_for_the_caller_is_not_read_back() -> None:
+    assert answer(turn(OPENING)) == (GREETING, None)
+    assert answer(turn("Hello", NUDGE)) == (SILENCE, None)
+    assert answer(turn(PRESSED.format(digits="47#"))) == ("You pressed 4 7 #. What can I do for you?", None)

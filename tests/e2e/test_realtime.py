@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -235,36 +236,100 @@ class Mouth:
         return item, " ".join(spoken.split()[:5])
 
 
-def test_the_bridge_of_the_docs_joins_ears_and_mouth(server: Server) -> None:
+@asynccontextmanager
+async def distant(port: int, delay: float) -> AsyncIterator[tuple[int, Callable[[], None]]]:
+    """The gateway at some distance, in seconds each way: a port, and what cuts every connection to it."""
+    writers: set[asyncio.StreamWriter] = set()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        while data := await reader.read(65536):
+            loop.call_later(delay, writer.write, data)
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        writers.update((writer, back))
+        for pair in ((reader, back), (there, writer)):
+            tasks.add(asyncio.ensure_future(carry(*pair)))
+
+    def cut() -> None:
+        for writer in writers:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], cut
+    finally:
+        cut()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        server.close()
+
+
+def bridging() -> Any:
+    """The bridge of the page."""
     code, _ = blocks("bridge", "python")
     names: dict[str, Any] = {}
     exec(compile(code, "bridge.md", "exec"), names)
+    return names["bridge"]
+
+
+def test_the_bridge_of_the_docs_joins_ears_and_mouth_also_from_afar(server: Server) -> None:
     mouth = Mouth()
+    late: list[str] = []
 
     async def ears() -> AsyncIterator[str | None]:
         yield None
         yield "Tell me everything."
         await mouth.heard("item 3.")
+        before = len(mouth.said)
         yield None
+        await asyncio.sleep(0.4)  # the caller speaks, and what was under way arrives
+        late.extend(words for _, words in mouth.said[before:])
         yield "When are you open?"
         await mouth.heard("five.")
 
     async def main() -> None:
-        async with asyncio.timeout(PATIENCE):
-            await names["bridge"](client(server), ears(), mouth, "desk", "call-17")
+        async with asyncio.timeout(PATIENCE), distant(server.port, 0.1) as (port, _):
+            gateway = AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=SECRET)
+            await bridging()(gateway, ears(), mouth, "desk", "call-17")
 
     asyncio.run(main())
+    assert late == [], "nothing of an answer that was cut is spoken"
     first, second = told(server)[-2:]
     assert first["call"] == second["call"]
     assert second["texts"] == ["Tell me everything.", "This is", "When are you open?"]
     assert second["heard"] == "This is"
     last = mouth.said[-1][0]
-    assert (
-        "".join(words for item, words in mouth.said if item == last)
-        == "Let me see. We are open from nine to five."
-    )
+    words = "".join(words for item, words in mouth.said if item == last)
+    assert words == "Let me see. We are open from nine to five."
+
+
+def test_the_bridge_tells_at_once_that_the_gateway_is_gone(server: Server) -> None:
+    mouth = Mouth()
+    forever = asyncio.Event()
+
+    async def ears() -> AsyncIterator[str | None]:
+        yield "Tell me everything."
+        await mouth.heard("item 3.")
+        cutting()
+        await forever.wait()
+
+    cutting: Callable[[], None] = lambda: None  # noqa: E731
+
+    async def main() -> None:
+        nonlocal cutting
+        async with asyncio.timeout(PATIENCE), distant(server.port, 0.0) as (port, cut):
+            cutting = cut
+            gateway = AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=SECRET)
+            await bridging()(gateway, ears(), mouth, "desk", "call-18")
+
+    with pytest.raises(ExceptionGroup):
+        asyncio.run(main())
 
 
 def test_the_bridge_is_short_enough_to_read() -> None:
     code, _ = blocks("bridge", "python")
-    assert len([line for line in code.splitlines() if line.strip()]) <= 45
+    assert len([line for line in code.splitlines() if line.strip()]) <= 60

@@ -126,3 +126,15 @@ def test_a_call_is_named_in_a_header_or_in_the_address_and_else_nobody_s() -> No
     assert house.admit(scope(x_voicegw_call="42", query="call_id=43")) == named, "the header counts first"
     assert house.admit(scope(x_my_call="42")) == house.admit(scope(x_my_call="42")) != named
     assert house.admit(scope()) != house.admit(scope())
+
+
+def test_the_agent_learns_the_id_as_it_was_written() -> None:
+    house = counter(ONE, names=("x-my-call",))
+    asked: list[tuple[dict[str, Any], dict[str, str]]] = [
+        ({}, {}),
+        ({"x_voicegw_call": " 42 "}, {"call_id": "42"}),
+        ({"x_my_call": "7", "query": "call_id=8"}, {"call_id": "7"}),
+        ({"query": "call_id=8"}, {"call_id": "8"}),
+    ]
+    for how, facts in asked:
+        assert house.route(scope(**how)).facts == facts

@@ -16,6 +16,7 @@ import orjson
 
 from voicegw.agents.toolcalls import LONGEST, after_name, call, mapping, reaches, result
 from voicegw.events import Tool, ToolCall, Turn
+from voicegw.wire.telling import NUDGE, OPENING
 
 MEMORY = 40
 """How many of the caller's messages are looked at: work is bounded."""
@@ -155,8 +156,12 @@ def reply(turn: Turn, topic: str) -> str:
     told = [m.text.strip()[-LONGEST:] for m in turn.messages if m.role == "user"][-MEMORY:]
     if not told:
         return GREETING
-    if turn.kind == "reminder" or not re.search(r"[^\W_]", told[-1]):
+    if told[-1] == OPENING:
+        return GREETING
+    if turn.kind == "reminder" or told[-1] == NUDGE or not re.search(r"[^\W_]", told[-1]):
         return SILENCE
+    if keys := re.fullmatch(r"\(.*\bpressed ([0-9*#]+)\b.*\)", told[-1]):
+        return f"You pressed {' '.join(keys[1])}. What can I do for you?"
     if topic == "goodbye":
         return FAREWELL
     before = reduce(listen, told[:-1], Visit())

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
 from voicegw.calls.memory import Call
 from voicegw.errors import Busy, Draining, Refused, VoicegwError
@@ -79,7 +78,7 @@ class Conversation:
         self.call: Call | None = None
         self.talk: Talk | None = None
         self.guess: Run | None = None
-        self.facts: Mapping[str, Any] = {}
+        self.facts = route.facts
         self.stamps = CallStamps(self.now())
         self.out = Outbox(send)
         self._keypad = Keypad(self._dialled)

@@ -11,7 +11,7 @@ from starlette.types import Scope
 from voicegw.dialects import DIALECTS
 from voicegw.errors import NotFound
 from voicegw.guard import Door, Key
-from voicegw.identity import OURS, identify
+from voicegw.identity import ALIASES, OURS, identify
 from voicegw.surfaces.route import Route
 from voicegw.switchboard import Line
 
@@ -43,13 +43,21 @@ class Counter:
         named = ((OURS.encode(), asked.encode()),) if asked else ()
         return identify([*named, *scope["headers"]], {}, names=self.names).name
 
+    def _facts(self, scope: Scope) -> dict[str, str]:
+        """The call's id as the client wrote it."""
+        sent = dict(scope["headers"])
+        names = (sent.get(name.encode(), b"").strip() for name in (OURS, *self.names, *ALIASES))
+        written = next(filter(None, names), b"").decode("latin-1") or _asked(scope, "call_id")
+        return {"call_id": written} if written else {}
+
     def route(self, scope: Scope) -> Route:
         """How this client is served. Raises `Refused`."""
         key = self._key(scope)
         line = self.find(_asked(scope, "model"), key)
         dialect = line.dialect if key.dialect is None else DIALECTS[key.dialect]
         spoken = line if dialect.speech else line.written
-        return Route(key, spoken, self.language or line.language, dialect=dialect)
+        language = self.language or line.language
+        return Route(key, spoken, language, dialect=dialect, facts=self._facts(scope))
 
     def _key(self, scope: Scope) -> Key:
         return self.door.admit([*scope["headers"], *_shown(scope)])

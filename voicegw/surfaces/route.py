@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from voicegw.calls.memory import Call
@@ -23,7 +23,7 @@ class Route:
 
     `actions` are the tools that the agent may use on the call. `speculate`: the agent is asked already while
     the caller may still go on. `key` stands for the platform in limits and logs; `dialect` is how it wants
-    our own words.
+    our own words. `facts` are what is known of the call before the platform tells more.
     """
 
     key: Key
@@ -33,6 +33,7 @@ class Route:
     actions: tuple[Tool, ...] = ()
     speculate: bool = False
     dialect: Dialect = DIALECTS["voice"]
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def turn(self, id: str, call: Call, asked: Asked, said: frozenset[str], facts: Mapping[str, Any]) -> Turn:
         """What the agent is asked. `said` are words of ours that are none of its business, `facts` what the

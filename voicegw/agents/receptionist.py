@@ -160,7 +160,7 @@ def reply(turn: Turn, topic: str) -> str:
         return GREETING
     if turn.kind == "reminder" or told[-1] == NUDGE or not re.search(r"[^\W_]", told[-1]):
         return SILENCE
-    if keys := re.fullmatch(r"\(.*\bpressed ([0-9*#]+)\b.*\)", told[-1]):
+    if keys := re.fullmatch(r"\(.*\bpressed ([0-9*#]+) .*\)", told[-1]):
         return f"You pressed {' '.join(keys[1])}. What can I do for you?"
     if topic == "goodbye":
         return FAREWELL

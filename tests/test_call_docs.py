@@ -185,7 +185,7 @@ async def test_the_checks_on_the_pages_reach_the_gateway(tmp_path: Path) -> None
     assert relay.attrib["url"] == "ws://127.0.0.1:8080/twilio/relay"
     locked = gateway(blocks("retell", "toml")[0], tmp_path, script())
     for name, house in (("twilio", app), ("telnyx", app), ("retell", locked)):
-        *_, (run, flag, module, url) = (shlex.split(block) for block in blocks(name, "sh"))
+        *_, (run, flag, module, url), _ = (shlex.split(block) for block in blocks(name, "sh"))
         assert (run, flag, module) == ("python", "-m", "websockets")
         called = url.removeprefix("ws://127.0.0.1:8080").replace("$RETELL_SECRET", SECRET)
         async with dial(house, called) as phone:

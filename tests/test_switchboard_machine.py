@@ -106,7 +106,7 @@ class Machine(RuleBasedStateMachine):
         def step() -> Run:
             run = self.board.begin(self.line, turn, **how)
             self.runs.setdefault(run.turn.id, run)
-            if run.turn is turn and how.get("aside"):
+            if run.turn.id == turn.id and how.get("aside"):
                 self.asides.add(run)
             self.ears.append(Ear(run, paused=not start))
             if start:

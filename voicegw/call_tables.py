@@ -174,7 +174,7 @@ class Realtime(Table):
 
     language: Language | None = optional("Language of the calls; that of the agent if left out.")
     concurrent_calls: Annotated[int, Field(ge=1)] | None = optional(
-        "Most of these calls at the same time, all workers together, within those of `[limits]`."
+        "Most of these calls at the same time, all workers together; half of those of `[limits]` if left out."
     )
     pace: float = Field(
         default=15.0,

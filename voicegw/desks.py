@@ -63,7 +63,7 @@ def make_counter(settings: Config, board: Switchboard, door: Door) -> Desk:
         Route(ANONYMOUS, board.lines[settings.default_agent]),
         counter.admit,
         codec,
-        most=_most(table.concurrent_calls, settings),
+        most=_most(table.concurrent_calls or max(1, settings.limits.concurrent_calls // 2), settings),
         choose=counter.route,
         paths=tuple({path.split("/")[1] for path in PATHS}),
         protocol=PROTOCOL,

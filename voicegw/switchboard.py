@@ -194,6 +194,7 @@ class Switchboard:
             call.put_aside(run)
         else:
             call.take(run)
+            self.calls.weigh(call)
             run.before = tuple(call.closing)
         return run
 

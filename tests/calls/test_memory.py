@@ -50,14 +50,31 @@ async def test_a_call_is_not_idle_while_something_of_it_runs(aside: bool) -> Non
     assert calls.get("a", 40.0) is not call
 
 
-async def test_even_a_busy_call_is_forgotten_when_there_are_too_many() -> None:
-    calls = Calls(most=2)
+async def test_a_busy_call_stays_however_many_there_are() -> None:
+    gone: list[str] = []
+    calls = Calls(most=2, gone=gone.append)
     run = Run(script(60.0), TURN, lambda run: None, now=lambda: 0.0)
     calls.get("a", 0.0).take(run)
-    for id, now in (("b", 1.0), ("c", 2.0)):
-        calls.get(id, now)
-    assert (len(calls), run.cancelled) == (2, None)
-    assert calls.get("a", 3.0).run is None
+    calls.get("open", 0.0).open = 1
+    for number in range(5):
+        calls.get(f"b{number}", 1.0 + number)
+    assert gone == [f"b{number}" for number in range(4)]
+    assert calls.get("a", 9.0).run is run
+    assert calls.open("open")
+
+
+def test_what_is_kept_of_all_calls_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voicegw.calls.memory.MOST_WEIGHT", 2_500_000)
+    gone: list[str] = []
+    calls = Calls(gone=gone.append)
+    for number in range(6):
+        call = calls.get(str(number), float(number))
+        call.ledger.size = 1_000_000
+        calls.weigh(call)
+    assert gone == ["0", "1", "2", "3"]
+    calls.end("5")
+    calls.weigh(calls.get("6", 7.0))
+    assert gone == ["0", "1", "2", "3", "5"], "what was forgotten weighs nothing"
 
 
 async def test_the_latest_side_request_is_remembered_with_those_not_closed_yet() -> None:
@@ -116,3 +133,12 @@ def test_whoever_wants_to_know_is_told_of_each_call_that_is_forgotten() -> None:
     assert gone == ["ended", "late", "late"], "one too many"
     calls.get("fourth", 40.0)
     assert gone[3:] == ["second", "third"], "nobody used them"
+
+
+async def test_images_weigh_too() -> None:
+    image = {"type": "image_url", "image_url": {"url": "x" * 500}, "n": 1}
+    call = Calls().get("a", 0.0)
+    assert call.weight() == 0
+    turn = Turn("t", (Message("user", "hello", parts=(image,)), Message("user", "hi")))
+    call.take(Run(script(), turn, lambda run: None, now=lambda: 0.0))
+    assert 500 + 7 <= call.weight() <= 500 + 7 + 300

@@ -73,6 +73,7 @@ def test_there_are_two_addresses_and_no_others(path: str) -> None:
         ((), {"secret": "", "x_forwarded_for": "192.0.2.7"}, Forbidden),
         ((ONE,), {"x_voicegw_call": "x" * 513}, BadRequest),
         ((ONE,), {"query": "call_id=%00"}, BadRequest),
+        ((ONE,), {"query": "&".join(["a=1"] * 101)}, BadRequest),
     ],
 )
 def test_who_is_not_let_in(keys: tuple[Key, ...], asked: dict[str, Any], failure: type[Refused]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from math import inf
 
-from voicegw.surfaces.outbox import Outbox
+from voicegw.surfaces.outbox import FULL, MOST, OVERRUN, Outbox
 
 
 async def test_what_was_said_leaves_before_what_is_due_and_the_socket_closes_after_both() -> None:
@@ -48,3 +48,43 @@ async def test_it_wakes_at_the_deadline() -> None:
     box.hang_up(1000)
     assert (await writing, asked[0], 2.0 in asked, frames) == (1000, 0.0, True, ["now"])
     box.stop()
+
+
+async def test_a_reader_waits_while_much_waits_to_be_sent() -> None:
+    gate = asyncio.Event()
+    sent: list[int] = []
+
+    async def send(frame: str) -> None:
+        await gate.wait()
+        sent.append(len(frame))
+
+    box = Outbox(send)
+    await box.room()
+    for _ in range(4):
+        box.say(b"x" * (FULL // 4) + b"\n")
+    writing = asyncio.ensure_future(box.write(lambda: b"", lambda: None))
+    waiting = asyncio.ensure_future(box.room())
+    await asyncio.sleep(1)
+    assert waiting.done(), "the first piece is on its way"
+    for _ in range(2):
+        box.say(b"x" * (FULL // 4) + b"\n")
+    waiting = asyncio.ensure_future(box.room())
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    gate.set()
+    await waiting
+    box.hang_up(1000)
+    assert (await writing, sent) == (1000, [FULL // 4] * 6), "nothing is lost"
+
+
+async def test_who_never_reads_is_given_up_and_no_more_is_kept_for_them() -> None:
+    sent: list[int] = []
+
+    async def send(frame: str) -> None:
+        sent.append(len(frame))
+
+    box = Outbox(send)
+    for _ in range(20):
+        box.say(b"x" * (MOST // 4) + b"\n")
+    assert await box.write(lambda: b"", lambda: None) == OVERRUN
+    assert len(sent) == 4

@@ -212,3 +212,38 @@ async def test_who_asks_for_the_subprotocol_gets_it(tmp_path: Path, name: str) -
         }
         await app(scope, gone, send)
         assert sent[0] == {"type": "websocket.accept", **({"subprotocol": given} if given else {})}
+
+
+async def test_nothing_stays_of_a_call_that_nobody_can_come_back_to(tmp_path: Path) -> None:
+    agent = script("Hi.")
+    app = house(tmp_path, agent)
+    async with dial(app, PATH) as phone, dial(app, PATH, headers={"x-voicegw-call": "17"}) as named:
+        asks(phone, "Hello?")
+        asks(named, "Hello?")
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(0)
+    gone = [turn.call for turn in agent.turns if not turn.extra]
+    assert agent.left == gone
+    assert len(gone) == 1
+
+
+async def test_many_events_at_once_lose_none_of_their_answers(tmp_path: Path) -> None:
+    async with dial(house(tmp_path, script("Hi.")), PATH) as phone:
+        for number in range(3000):
+            phone.says(said(f"{number} {'x' * 200}"))
+        phone.says(CREATE)
+        await asyncio.sleep(1)
+        assert phone.code is None
+    assert kinds(phone).count("conversation.item.done") == 3000 + 1
+    assert kinds(phone).count("response.created") == len(ends(phone)) == 1
+
+
+async def test_a_mistake_before_the_upgrade_is_told_and_no_secret_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = house(tmp_path, script())
+    monkeypatch.setattr("voicegw.surfaces.counter.identify", lambda *_, **__: 1 / 0)
+    async with dial(app, PATH, query="model=s3cret") as phone:
+        await asyncio.sleep(0)
+    assert (phone.status, json.loads(phone.body)["error"]["type"]) == (500, "server_error")
+    assert "s3cret" not in caplog.text

@@ -318,3 +318,13 @@ async def test_what_this_reads_of_uvicorn_is_there() -> None:
         assert (protocol.close_sent, protocol.initial_response) == (False, None)
         assert (protocol.conn.debug, protocol.conn.close_sent) == (False, None)
         assert protocol.logger.level == protocol.conn.logger.getEffectiveLevel() == logging.WARNING
+
+
+async def test_who_does_not_read_gets_no_pongs_until_it_does() -> None:
+    async with open_line() as line:
+        line.protocol.pause_writing()
+        line.client.send_ping(b"one")
+        assert await line.heard() == []
+        line.protocol.resume_writing()
+        line.client.send_ping(b"two")
+        assert [(event.opcode, event.data) for event in await line.heard()] == [(Opcode.PONG, b"two")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from voicegw.events import Message
@@ -11,6 +11,10 @@ from voicegw.ledger import Ledger, last_reply, part_heard
 from voicegw.run import Run
 
 MOST_SAID = 100
+MOST_WEIGHT = 256_000_000
+"""Characters that are kept of all calls; the oldest ones go first."""
+MOST_LOOKS = 100
+"""Calls that are looked at when one is to go: those that are busy stay."""
 
 
 @dataclass(slots=True, eq=False)
@@ -20,6 +24,7 @@ class Call:
     `asides` are the runs of side requests: the latest, and those not closed yet. `said` are the phrases
     of ours that its caller heard; `ledger` is the conversation, on platforms that do not send it along;
     `open` counts the sockets that serve it now, and `give_up` makes the newest of them leave it to another.
+    `counted` is its weight when that was counted last.
     """
 
     id: str
@@ -31,6 +36,12 @@ class Call:
     ledger: Ledger = field(default_factory=Ledger)
     open: int = 0
     give_up: Callable[[], None] | None = None
+    counted: int = 0
+
+    def weight(self) -> int:
+        """The characters that are kept of it, about."""
+        messages = () if self.run is None else self.run.turn.messages
+        return self.ledger.size + sum(map(_weight, messages))
 
     @property
     def busy(self) -> bool:
@@ -61,6 +72,7 @@ class Calls:
         self.idle = idle
         self.most = most
         self.gone = gone
+        self._weight = 0
         self._calls: OrderedDict[str, Call] = OrderedDict()
 
     def __len__(self) -> int:
@@ -76,14 +88,15 @@ class Calls:
 
     def get(self, id: str, now: float) -> Call:
         """The call of that id, a new one if it is not known (any more)."""
-        call = self._calls.pop(id, None)
+        call = self._calls.get(id)
         if call is not None and call.used + self.idle <= now and not call.busy:
-            self.gone(id)
+            self._drop(call)
             call = None
         call = Call(id, now) if call is None else call
         call.used = now
         self._calls[id] = call
-        self._forget(now)
+        self._calls.move_to_end(id)
+        self._forget(now, id)
         return call
 
     def said(self, id: str | None) -> frozenset[str]:
@@ -111,23 +124,45 @@ class Calls:
 
     def end(self, id: str) -> None:
         """The call is over: forget it, and stop what it is doing."""
-        call = self._calls.pop(id, None)
+        call = self._calls.get(id)
         if call is None:
             return
         if call.run is not None and not call.run.record.over:
             call.run.cancel()
-        self.gone(id)
+        self._drop(call)
 
-    def _forget(self, now: float) -> None:
-        """Drop what was not used for long, or is too much: then a turn that runs goes on without memory."""
-        while self._calls:
-            oldest = next(iter(self._calls.values()))
-            many = len(self._calls) > self.most
-            if not many and oldest.used + self.idle > now:
+    def weigh(self, call: Call) -> None:
+        """A turn of this call began: count what is kept of it, and drop what is too much."""
+        weight = call.weight()
+        self._weight += weight - call.counted
+        call.counted = weight
+        self._forget(call.used, call.id)
+
+    def _forget(self, now: float, keep: str) -> None:
+        """Drop the oldest that were not used for long, or are too many or too much, but none that is busy."""
+        for _ in range(MOST_LOOKS):
+            call = next(iter(self._calls.values()))
+            too_much = len(self._calls) > self.most or self._weight > MOST_WEIGHT
+            if call.id == keep or not (too_much or call.used + self.idle <= now):
                 return
-            if many or not oldest.busy:
-                del self._calls[oldest.id]
-                self.gone(oldest.id)
+            if call.busy:
+                call.used = now
+                self._calls.move_to_end(call.id)
             else:
-                oldest.used = now
-                self._calls.move_to_end(oldest.id)
+                self._drop(call)
+
+    def _drop(self, call: Call) -> None:
+        """Forget a call, and tell whoever wants to know."""
+        del self._calls[call.id]
+        self._weight -= call.counted
+        self.gone(call.id)
+
+
+def _weight(message: Message) -> int:
+    """The characters of a message, images and all."""
+    weight = len(message.text) + 100
+    for part in message.parts:
+        for value in part.values():
+            values = value.values() if isinstance(value, Mapping) else (value,)
+            weight += sum(len(text) for text in values if isinstance(text, str))
+    return weight

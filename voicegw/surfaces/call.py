@@ -381,6 +381,8 @@ class Conversation:
             call.give_up = None
         if self.guess is not None:
             self.guess.cancel()
+        if not self.route.kept:
+            self.switchboard.calls.end(call.id)
         self.stamps.over = self.now()
         platform, agent = self.codec.name, self.route.line.name
         self.house.journal.call(self.stamps, platform, agent, call.id, self.known_as)

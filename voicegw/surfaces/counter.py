@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 from starlette.types import Scope
 
 from voicegw.dialects import DIALECTS
-from voicegw.errors import NotFound
+from voicegw.errors import BadRequest, NotFound
 from voicegw.guard import Door, Key
 from voicegw.identity import ALIASES, OURS, identify
 from voicegw.surfaces.route import Route
@@ -57,16 +57,20 @@ class Counter:
         dialect = line.dialect if key.dialect is None else DIALECTS[key.dialect]
         spoken = line if dialect.speech else line.written
         language = self.language or line.language
-        return Route(key, spoken, language, dialect=dialect, facts=self._facts(scope))
+        facts = self._facts(scope)
+        return Route(key, spoken, language, dialect=dialect, facts=facts, kept=bool(facts))
 
     def _key(self, scope: Scope) -> Key:
         return self.door.admit([*scope["headers"], *_shown(scope)])
 
 
 def _asked(scope: Scope, name: str) -> str:
-    """A parameter of the address, "" if it is not there."""
-    query = scope["query_string"].decode("latin-1")
-    return str(parse_qs(query, max_num_fields=100).get(name, [""])[-1])
+    """A parameter of the address, "" if it is not there. Raises `BadRequest`."""
+    try:
+        found = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=100)
+    except ValueError:
+        raise BadRequest("The address has too many parameters.") from None
+    return str(found.get(name, [""])[-1])
 
 
 def _shown(scope: Scope) -> Iterator[tuple[bytes, bytes]]:

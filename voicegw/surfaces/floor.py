@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from starlette.types import Message, Receive, Scope, Send
 
-from voicegw.errors import Busy, Draining, Forbidden, NotFound, Refused
+from voicegw.errors import Busy, Draining, Forbidden, NotFound, Refused, VoicegwError
 from voicegw.identity import Identity
 from voicegw.surfaces.call import LEAVE, POLICY, Conversation, farewell
 from voicegw.surfaces.order import Visit
@@ -104,6 +104,9 @@ class Floor:
             visit: Visit = scope["voicegw"]
             self.house.journal.refusal(failure, visit.id, visit.client)
             return await refuse(failure, send)
+        except Exception:
+            log.exception("a call could not be let in")
+            return await refuse(VoicegwError(), send)
         await receive()  # the platform's wish to connect
         await send(desk.accepted(scope))
         codec = desk.codec(call, route)
@@ -186,6 +189,7 @@ async def read(talk: Conversation, receive: Receive) -> None:
         except Exception:
             log.exception("a frame of a call could not be dealt with")
             talk.hang_up(UNEXPECTED)
+        await talk.out.room()
 
 
 async def write(talk: Conversation, send: Send) -> None:
@@ -206,7 +210,7 @@ async def until_gone(receive: Receive) -> None:
         pass
 
 
-async def refuse(failure: Refused, send: Send) -> None:
+async def refuse(failure: VoicegwError, send: Send) -> None:
     """Refuse the upgrade, with a status and a reason."""
     body = chat.error(failure)
     headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/json"),)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from math import inf
 
-MOST = 1000
-"""Pieces that may wait for a platform that does not read; what comes then is lost on it."""
+MOST = 8 * 1024 * 1024
+"""Bytes that may wait for a platform that does not read; with more, its socket is given up."""
+FULL = 256 * 1024
+"""Bytes that wait from which on nothing more is read: whoever does not listen is not listened to."""
+OVERRUN = 1013
 
 
 class Outbox:
@@ -16,15 +20,27 @@ class Outbox:
     def __init__(self, send: Callable[[str], Awaitable[None]]) -> None:
         self.send = send
         self.closing: int | None = None
-        self._frames: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
+        self._size = 0
         self._nap: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._room: asyncio.Future[None] | None = None
 
     def say(self, frames: bytes) -> None:
         """These frames leave before anything that is not decided yet."""
-        if frames and len(self._frames) < MOST:
-            self._frames.append(frames)
-            self.wake()
+        if not frames or self._size > MOST:
+            return
+        self._pieces.append(frames)
+        self._size += len(frames)
+        if self._size > MOST:
+            self.hang_up(OVERRUN)
+        self.wake()
+
+    async def room(self) -> None:
+        """Wait until little waits to be sent."""
+        while self._size > FULL:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
 
     def wake(self) -> None:
         """There may be something to send."""
@@ -48,7 +64,7 @@ class Outbox:
                 for frame in frames.splitlines():
                     await self.send(frame.decode())
                 continue
-            if self._frames:
+            if self._pieces:
                 continue  # the end of a turn may have said something more
             when = deadline()
             if when is None and self.closing is not None:
@@ -66,6 +82,11 @@ class Outbox:
             self._timer = None
 
     def _take(self) -> bytes:
-        frames = b"".join(self._frames)
-        self._frames.clear()
-        return frames
+        """The next piece."""
+        if not self._pieces:
+            return b""
+        piece = self._pieces.popleft()
+        self._size -= len(piece)
+        if self._room is not None and self._size <= FULL and not self._room.done():
+            self._room.set_result(None)
+        return piece

@@ -23,7 +23,8 @@ class Route:
 
     `actions` are the tools that the agent may use on the call. `speculate`: the agent is asked already while
     the caller may still go on. `key` stands for the platform in limits and logs; `dialect` is how it wants
-    our own words. `facts` are what is known of the call before the platform tells more.
+    our own words. `facts` are what is known of the call before the platform tells more. A call that is not
+    `kept` has no name by which anybody could come back to it.
     """
 
     key: Key
@@ -34,6 +35,7 @@ class Route:
     speculate: bool = False
     dialect: Dialect = DIALECTS["voice"]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    kept: bool = True
 
     def turn(self, id: str, call: Call, asked: Asked, said: frozenset[str], facts: Mapping[str, Any]) -> Turn:
         """What the agent is asked. `said` are words of ours that are none of its business, `facts` what the

@@ -70,6 +70,13 @@ class SocketProtocol(Unread, WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         self._flow()
 
+    def handle_ping(self) -> None:
+        """Whoever does not read gets no pongs either: they would pile up."""
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()
+
     def keepalive_timeout(self) -> None:
         """Whoever answers no ping reads no goodbye either, and would be waited for."""
         super().keepalive_timeout()

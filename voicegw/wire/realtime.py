@@ -32,6 +32,15 @@ DEEPEST = 64
 LONGEST_EVENT_ID = 512
 AUDIO = ("input_audio_buffer.", "output_audio_buffer.")
 OUTPUT = "response."
+LOOKING = frozenset(
+    {
+        "conversation.item.delete",
+        "conversation.item.retrieve",
+        "conversation.item.truncate",
+        "response.create",
+    }
+)
+"""Events that look at what was said; for others, nobody puts the pieces of a message together."""
 
 
 class Realtime:
@@ -72,8 +81,6 @@ class Realtime:
         try:
             data = _event(frame)
             cause = printable(field(data, "event_id", str, NULL) or "", "event_id", LONGEST_EVENT_ID) or None
-            if (answer := self.active) is not None:
-                answer.settle()
             return self._read(data)
         except BadRequest as wrong:
             return Answered(self.events.error(wrong, cause))
@@ -85,7 +92,10 @@ class Realtime:
         return self.answer
 
     def _read(self, data: dict[str, Any]) -> Happening:
-        match field(data, "type", str):
+        kind = field(data, "type", str)
+        if kind in LOOKING and (answer := self.active) is not None:
+            answer.settle()
+        match kind:
             case "session.update":
                 return self._updated(field(data, "session", dict))
             case "conversation.item.create":
@@ -100,7 +110,7 @@ class Realtime:
                 return self._asked(field(data, "response", dict, NULL) or {})
             case "response.cancel":
                 return self._cancelled(field(data, "response_id", str, NULL))
-            case str(kind) if kind.startswith(AUDIO):
+            case _ if kind.startswith(AUDIO):
                 message = "This session is text only: send conversation.item.create with input_text."
                 raise Fault("unsupported_event", message, "type")
         raise BadRequest("'type' is no event that is known here.", param="type")

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 
 from voicegw.errors import BadRequest
 from voicegw.events import Message, Role, ToolCall
-from voicegw.ledger import MOST_MESSAGES, MOST_TEXT, common
+from voicegw.ledger import MOST_MESSAGES, MOST_TEXT, bare
 from voicegw.wire import ask
 from voicegw.wire.ask import TEXTS
 from voicegw.wire.body import NULL, each, field, printable
@@ -176,15 +176,22 @@ def _results(items: Sequence[Said]) -> dict[int, Message]:
 
 def heard_of(text: str, heard: str) -> str:
     """The longest beginning of a text, in whole words, that was heard."""
-    words = list(WORD.finditer(text))
-    count = common([word[0] for word in words], heard.split())
-    return text[: words[count - 1].end()] if count else ""
+    end = 0
+    for word, other in zip(WORD.finditer(text), heard.split(), strict=False):
+        if bare(word[0]) != bare(other):
+            break
+        end = word.end()
+    return text[:end]
 
 
 def within(text: str, most: float) -> str:
     """The whole words that a text has within so many characters."""
-    ends = [word.end() for word in WORD.finditer(text) if word.end() <= most]
-    return text[: ends[-1]] if ends else ""
+    end = int(min(most, len(text)))
+    part = text[:end]
+    if end == len(text) or text[end].isspace() or part[-1:].isspace():
+        return part.rstrip()
+    whole = part.rsplit(None, 1)
+    return whole[0] if len(whole) > 1 else ""
 
 
 def _call_id(said: Said) -> str | None:

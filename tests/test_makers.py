@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from voicegw.agents.anthropic import Anthropic
+from voicegw.agents.bedrock import Bedrock
 from voicegw.agents.docker_api import DockerApi
 from voicegw.agents.hermes import Hermes
 from voicegw.agents.openai import OpenAI
@@ -21,6 +23,15 @@ SECRET = "s3cret-of-this-test"
 MADE: dict[str, list[tuple[str, type[Any]]]] = {
     "scripted": [("", Scripted)],
     "openai": [(URL, OpenAI)],
+    "anthropic": [('model = "m"\nkey_env = "KEY"\n', Anthropic)],
+    "bedrock": [
+        ('region = "eu-west-1"\nmodel = "m"\nkey_env = "KEY"\n', Bedrock),
+        (
+            'region = "eu-west-1"\nmodel = "m"\naccess_key_env = "KEY"\nsecret_key_env = "KEY"\n'
+            'session_token_env = "KEY"\nlatency = "optimized"\ntier = "priority"\ncache = ["system"]\n',
+            Bedrock,
+        ),
+    ],
     "hermes": [(URL, Hermes), (URL + 'mode = "chat"\nmodel = "m"\nwarm = false\n', Hermes)],
     "zeroclaw": [(URL, ZeroClaw), (URL + 'mode = "chat"\n', OpenAI)],
     "docker-agent": [(URL, OpenAI), (URL + 'mode = "api"\nteam = "t"\nagent = "a"\n', DockerApi)],

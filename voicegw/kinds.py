@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from voicegw.agent_tables import Agent, OpenAI, Python, Scripted
+from voicegw.model_tables import Anthropic, Bedrock
 from voicegw.session_tables import DockerAgent, Hermes, ZeroClaw
 
-AnyAgent: TypeAlias = Scripted | OpenAI | Hermes | ZeroClaw | DockerAgent | Python
+AnyAgent: TypeAlias = Scripted | OpenAI | Anthropic | Bedrock | Hermes | ZeroClaw | DockerAgent | Python
 
 KINDS: Mapping[str, type[Agent]] = {
     "scripted": Scripted,
     "openai": OpenAI,
+    "anthropic": Anthropic,
+    "bedrock": Bedrock,
     "hermes": Hermes,
     "zeroclaw": ZeroClaw,
     "docker-agent": DockerAgent,

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from voicegw import agent_tables as tables
+from voicegw import model_tables as models
 from voicegw import session_tables as sessions
 from voicegw.agents import python, scripted
+from voicegw.agents.anthropic import Anthropic
+from voicegw.agents.bedrock import Bedrock
 from voicegw.agents.docker_api import DockerApi
 from voicegw.agents.hermes import Hermes
 from voicegw.agents.openai import OpenAI
@@ -17,6 +20,7 @@ from voicegw.agents.zeroclaw import ZeroClaw
 from voicegw.config import Config
 from voicegw.events import Agent
 from voicegw.kinds import AnyAgent
+from voicegw.wire.sigv4 import Credentials
 
 
 def make_agent(table: AnyAgent, settings: Config) -> Agent:
@@ -28,6 +32,10 @@ def make_agent(table: AnyAgent, settings: Config) -> Agent:
             return python.load(table.target, table.options)
         case tables.OpenAI():
             return _openai(table, settings)
+        case models.Anthropic():
+            return _anthropic(table, settings)
+        case models.Bedrock():
+            return _bedrock(table, settings)
         case sessions.Hermes():
             return Hermes(
                 **_reached(table, settings),
@@ -53,6 +61,39 @@ def _openai(table: tables.OpenAI, settings: Config) -> Agent:
     )
 
 
+def _anthropic(table: models.Anthropic, settings: Config) -> Agent:
+    return Anthropic(
+        **_reached(table, settings),
+        model=table.model,
+        max_tokens=table.max_tokens,
+        cache=table.cache,
+        sampling=table.sampling,
+        version=table.version,
+        fields=table.fields,
+        headers=table.headers,
+        warm=table.warm,
+    )
+
+
+def _bedrock(table: models.Bedrock, settings: Config) -> Agent:
+    token = settings.secret(table.session_token_env) if table.session_token_env else None
+    credentials = None
+    if table.access_key_env and table.secret_key_env:
+        access, secret = settings.secret(table.access_key_env), settings.secret(table.secret_key_env)
+        credentials = Credentials(access, secret, token)
+    return Bedrock(
+        table.region,
+        table.model,
+        key=settings.secret(table.key_env) if table.key_env else None,
+        credentials=credentials,
+        url=table.url,
+        latency=table.latency,
+        tier=table.tier,
+        cache=table.cache,
+        ssl=_trusting(table.ca_file),
+    )
+
+
 def _zeroclaw(table: sessions.ZeroClaw, settings: Config) -> Agent:
     reached = _reached(table, settings)
     if table.mode == "chat":
@@ -69,7 +110,7 @@ def _docker(table: sessions.DockerAgent, settings: Config) -> Agent:
     return DockerApi(**reached, team=table.team, agent=table.agent, most_sessions=table.most_sessions)
 
 
-def _reached(table: tables.OpenAI | sessions.Session, settings: Config) -> dict[str, Any]:
+def _reached(table: tables.OpenAI | models.Anthropic | sessions.Session, settings: Config) -> dict[str, Any]:
     """Where a server is, the key to it, and whom to trust."""
     return {
         "url": table.url,

@@ -284,3 +284,14 @@ async def test_the_acknowledgement_follows_line_dialect_language_and_request(
 ) -> None:
     ack = line(**fields).acknowledgement(turn, DIALECTS[dialect], turn.messages, quiet=quiet)
     assert (ack.words, ack.after) == (words, after)
+
+
+async def test_words_that_are_never_said_are_the_agent_s_own() -> None:
+    history = (Message("assistant", "One moment. We are open."), Message("assistant", "Let me"))
+    loud, silent = line(ack=AckPolicy(0.5)), line(ack=AckPolicy(None))
+    assert [message.text for message in loud.cleaned(history, "en", frozenset())] == ["We are open."]
+    assert silent.cleaned(history, "en", frozenset()) == history
+    assert [message.text for message in silent.cleaned(history, "en", frozenset({"One moment."}))] == [
+        "We are open.",
+        "Let me",
+    ]

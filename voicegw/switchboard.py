@@ -64,7 +64,8 @@ class Line:
 
     def cleaned(self, history: Sequence[Message], language: str, said: frozenset[str]) -> tuple[Message, ...]:
         """The history as the agent should see it: without our words, at least those we know we said."""
-        return unsaid(self.words(language).ack, said).clean(history)
+        opening = () if self.ack.after is None else self.words(language).ack
+        return unsaid(opening, said).clean(history)
 
     def acknowledgement(
         self, turn: Turn, dialect: Dialect, history: Sequence[Message], *, quiet: bool

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ from voicegw.errors import ConfigError
 from voicegw.fields import VISIBLE
 from voicegw.guard import new_key
 from voicegw.rehearsal import script
-from voicegw.rehearsal.rehearse import PLATFORMS, Setting, rehearse
+from voicegw.rehearsal.rehearse import PLATFORMS, Rehearsed, Setting, rehearse
 from voicegw.server import import_from, serve, try_certificate
 
-OK, FAILED, MISUSED = 0, 1, 2
+OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 ABOUT = "Put any agent on the phone, with nobody waiting in silence."
 EXAMPLES = """examples:
   voicegw serve                                 the demo agent on 127.0.0.1:8080, no set-up
@@ -41,15 +42,18 @@ exit status: 0 done, 1 failed or something is wrong with the file, 2 wrong use""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what was said may not fit the terminal's encoding
     try:
         return int(options.run(options))
     except ConfigError as error:
         print(error, file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
-        return OK
+        return OK if options.run is _serve else INTERRUPTED
     except BrokenPipeError:  # whoever read our output had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _unplug()
         return OK
 
 
@@ -124,8 +128,21 @@ def _doctor(options: argparse.Namespace) -> int:
     if unknown := [name for name in names if name not in settings.agents]:
         raise ConfigError(f"there is no agent {unknown[0]!r}; known are {', '.join(settings.agents)}")
     found = asyncio.run(examine(settings, names, _progress, within=options.within))
-    print(json.dumps([checkup.as_json() for checkup in found], indent=2) if options.json else table(found))
+    _tell(json.dumps([checkup.as_json() for checkup in found], indent=2) if options.json else table(found))
     return OK if all(checkup.well for checkup in found) else FAILED
+
+
+def _tell(text: str) -> None:
+    """Print; the exit status counts also for those who had enough of it."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _unplug()
+
+
+def _unplug() -> None:
+    """Nobody reads our output any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _progress(text: str) -> None:
@@ -165,21 +182,29 @@ def _add_simulate(commands: Any) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> int:
+    try:
+        found = _rehearsed(options)
+    except ConfigError as error:  # it is the gateway that can fail, not its caller
+        print(error, file=sys.stderr)
+        return MISUSED
+    _tell(json.dumps(found.as_json(), indent=2) if options.json else found.as_text())
+    return OK if found.good else FAILED
+
+
+def _rehearsed(options: argparse.Namespace) -> Rehearsed:
     secret = os.environ.get(options.key_env or "")
     if options.key_env and not secret:
         raise ConfigError(f"the environment variable {options.key_env} is not set")
     if secret and not VISIBLE.fullmatch(secret):
         raise ConfigError(f"the environment variable {options.key_env} holds spaces or other odd characters")
     played = script.SHORT if options.script is None else script.read(Path(options.script))
-    found = rehearse(
+    return rehearse(
         options.platform,
         options.url,
         played,
         Setting(secret or "", options.model, options.public_url),
         anywhere=options.anywhere,
     )
-    print(json.dumps(found.as_json(), indent=2) if options.json else found.as_text())
-    return OK if found.good else FAILED
 
 
 def _name(text: str) -> str:

@@ -7,19 +7,17 @@ names the variable, `load` looks it up, and no message ever shows a value.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from voicegw import guard
+from voicegw import guard, problems
 from voicegw.agent_tables import Ack, Table
 from voicegw.errors import ConfigError
 from voicegw.fields import (
@@ -37,14 +35,11 @@ from voicegw.fields import (
     VISIBLE,
 )
 from voicegw.kinds import KINDS
+from voicegw.problems import Loc, Problem, dotted, listed, nearest, told
 from voicegw.tables import DEMO, SECTIONS, Config, Key, Server
 
 __all__ = ["Config", "ConfigError", "load", "schema"]
 
-Loc: TypeAlias = tuple[str | int, ...]
-Problem: TypeAlias = tuple[Loc, str]
-
-BARE = re.compile(r"[A-Za-z0-9_-]+")
 SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,}")
 IN_PATHS = frozenset({("telnyx", "token_env"), ("retell", "secret_env")})
 """Secrets that are a part of an address: what they may hold, and which these are."""
@@ -57,6 +52,7 @@ EARLY = (
 )
 
 MUST: Mapping[str, str] = {
+    **problems.MUST,
     NAME: "must be a name of up to 100 letters, digits and _ . : / @ -, beginning with a letter or digit",
     VARIABLE: "must be the name of an environment variable, not a secret itself",
     HASH: 'must be "sha256:" and 64 lower-case hex digits, as `voicegw keys new NAME` prints it',
@@ -68,12 +64,6 @@ MUST: Mapping[str, str] = {
     LINE: "must be one line of plain ASCII",
     PHRASE: "must not be blank",
     ATTRIBUTE: 'must be the name of an attribute such as "speechModel"',
-    "bool_type": "must be true or false",
-    "tuple_type": "must be a list",
-    "model_type": "must be a table",
-    "model_attributes_type": "must be a table",
-    "dict_type": "must be a table",
-    "missing": "is missing",
 }
 """What a value must be, by the pattern that it did not match or the type of pydantic's error."""
 
@@ -101,9 +91,9 @@ def load(
     config._source = source
     config._demo = path is None
     config._secrets = {name: environ[name] for _, name in _variables(config) if name in environ}
-    problems = [*_at_odds(config), *_unset(config), *_twice(config)]
-    if problems:
-        raise _refusal(source, problems)
+    found = [*_at_odds(config), *_unset(config), *_twice(config)]
+    if found:
+        raise _refusal(source, found)
     return config
 
 
@@ -123,19 +113,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: is not TOML: {error}") from None
 
 
-def _refusal(source: str, problems: list[Problem]) -> ConfigError:
-    return ConfigError("\n".join(f"{source}: {_dotted(loc)}: {what}" for loc, what in problems))
-
-
-def _dotted(loc: Loc) -> str:
-    """A key as one would write it in the file: `agents."gpt-4.1".fields[0]`."""
-    text = ""
-    for part in loc:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += f".{part}" if BARE.fullmatch(part) else f".{json.dumps(part)}"
-    return text.removeprefix(".")
+def _refusal(source: str, found: list[Problem]) -> ConfigError:
+    return ConfigError("\n".join(f"{source}: {dotted(loc)}: {what}" for loc, what in found))
 
 
 def _problem(details: ErrorDetails) -> Problem:
@@ -143,21 +122,15 @@ def _problem(details: ErrorDetails) -> Problem:
     raw = tuple(part for part in details["loc"] if part != "[key]")
     in_agent = len(raw) > 2 and raw[0] == "agents"
     loc = (*raw[:2], *raw[3:]) if in_agent else raw
-    context = details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
-            return loc, f"unknown key{_nearest(str(raw[-1]), _table(raw[:-1]).model_fields)}"
+            return loc, told(details, _table(raw[:-1]).model_fields)
         case "union_tag_not_found":
-            return (*loc, "kind"), f"is missing; it must be one of {_listed(KINDS)}"
+            return (*loc, "kind"), f"is missing; it must be one of {listed(KINDS)}"
         case "union_tag_invalid":
-            return (*loc, "kind"), f"must be one of {_listed(KINDS)}"
-        case "literal_error":
-            return loc, f"must be {context['expected']}".replace("'", '"')
-        case "value_error":
-            return loc, str(context["error"])
-        case found:
-            words = MUST.get(context.get("pattern", found))
-            return loc, words or details["msg"].replace("Input should be", "must be")
+            return (*loc, "kind"), f"must be one of {listed(KINDS)}"
+        case _:
+            return loc, told(details, must=MUST)
 
 
 def _table(loc: Loc) -> type[Table]:
@@ -173,15 +146,6 @@ def _table(loc: Loc) -> type[Table]:
             return SECTIONS[str(section)]
         case _:
             return Config
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    near = get_close_matches(word, known, n=1)
-    return f'; did you mean "{near[0]}"?' if near else f"; known are {_listed(known)}"
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names)
 
 
 def _variables(config: Config) -> Iterator[tuple[Loc, str]]:
@@ -227,7 +191,7 @@ def _at_odds(config: Config) -> Iterator[Problem]:
     for name, key in config.keys.items():
         for model in key.models or ():
             if model not in config.agents:
-                yield ("keys", name, "models"), f'there is no agent "{model}"{_nearest(model, config.agents)}'
+                yield ("keys", name, "models"), f'there is no agent "{model}"{nearest(model, config.agents)}'
     for name, agent in config.agents.items():
         for other in agent.fallback or ():
             if other == name:
@@ -235,7 +199,7 @@ def _at_odds(config: Config) -> Iterator[Problem]:
             elif other not in config.agents:
                 yield (
                     ("agents", name, "fallback"),
-                    f'there is no agent "{other}"{_nearest(other, config.agents)}',
+                    f'there is no agent "{other}"{nearest(other, config.agents)}',
                 )
         if agent.tries > 1 and not agent.repeatable:
             yield ("agents", name, "tries"), "needs repeatable = true: else nothing may be asked twice"
@@ -252,7 +216,7 @@ def _calls_at_odds(config: Config) -> Iterator[Problem]:
     for name, platform in config.platforms.items():
         agent = platform.agent
         if agent is not None and agent not in config.agents:
-            yield (name, "agent"), f'there is no agent "{agent}"{_nearest(agent, config.agents)}'
+            yield (name, "agent"), f'there is no agent "{agent}"{nearest(agent, config.agents)}'
         if not platform.proven and not guard.loopback(server.host):
             yield (name, platform.proof[0]), f"is missing, and {server.host} can be reached by others; {POSE}"
     if twilio is not None and twilio.proven and server.public_url is None:

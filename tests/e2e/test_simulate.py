@@ -175,15 +175,25 @@ def test_whatever_answers_there_the_rehearsal_ends_and_says_what_came(
 @pytest.mark.parametrize(
     ("words", "status", "says"),
     [
-        (["vapi", "http://example.com/v1"], FAILED, "--anywhere"),
-        (["vapi", "nonsense"], FAILED, "an address begins with"),
+        (["vapi", "http://example.com/v1"], MISUSED, "--anywhere"),
+        (["vapi", "nonsense"], MISUSED, "an address begins with"),
         (
             ["vapi", "http://127.0.0.1:1", "--key-env", "NOT_SET_ANYWHERE"],
-            FAILED,
+            MISUSED,
             "NOT_SET_ANYWHERE is not set",
         ),
-        (["vapi", "http://127.0.0.1:1", "--key-env", "ODD"], FAILED, "odd characters"),
-        (["vapi", "http://127.0.0.1:1", "--script", "/nowhere.toml"], FAILED, "/nowhere.toml: No such file"),
+        (["vapi", "http://127.0.0.1:1", "--key-env", "ODD"], MISUSED, "odd characters"),
+        (["vapi", "http://127.0.0.1:1", "--script", "/nowhere.toml"], MISUSED, "/nowhere.toml: No such file"),
+        (
+            ["retell", "ws://127.0.0.1:1/retell", "--key-env", "EVEN"],
+            MISUSED,
+            "the secret is a part of the address",
+        ),
+        (
+            ["vapi", "http://127.0.0.1:1", "--script", "KEYS"],
+            MISUSED,
+            "no step of this script exists on vapi",
+        ),
         (["nobody", "http://127.0.0.1:1"], MISUSED, "invalid choice: 'nobody'"),
     ],
 )
@@ -191,10 +201,15 @@ def test_wrong_use_is_told_in_a_line(
     words: list[str],
     status: int,
     says: str,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ODD", "a\r\nb: c")
+    monkeypatch.setenv("EVEN", "secret")
+    keys = tmp_path / "keys.toml"
+    keys.write_text('[[turns]]\npress = "1"\n', "utf-8")
+    words = [str(keys) if word == "KEYS" else word for word in words]
     try:
         ended = main(["simulate", *words])
     except SystemExit as exited:

@@ -209,7 +209,7 @@ CHAT_FLAWS: Mapping[str, Broken] = {
     "chunks": Broken(chunk(_numbered)),
     "finish": Broken(events(_without_finish)),
     "done": Broken(lingering),
-    "not-empty": Broken(mute),
+    "not-empty": Broken(mute, frozenset({"first-words"})),
     "tools": Broken(chunk(_renamed)),
     "unknown-keys": Broken(refusing(lambda request, body: "x_unknown" in body, 422), UNANSWERED),
     "twice": Broken(second("Twice"), frozenset({"status"})),

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from voicegw.rehearsal.call import Call
-from voicegw.rehearsal.caller import Frame
+from voicegw.rehearsal.caller import Frame, Ways
 from voicegw.rehearsal.checks import COMMON, Check
 from voicegw.rehearsal.link import Dial, Gone, Refused, Socket
 from voicegw.rehearsal.script import Script
@@ -19,6 +19,7 @@ class Plain:
 
     name = "plain"
     checks: Sequence[Check] = COMMON
+    ways = Ways(frozenset({"silent"}))
 
     def __init__(self, every: float | None = None) -> None:
         self.every = every

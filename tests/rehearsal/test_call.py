@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.rehearsal.plain import Plain, Switch, Wire, answers, play, script, sent, silent
 from voicegw.rehearsal.call import Call
+from voicegw.rehearsal.caller import Ways
 from voicegw.rehearsal.checks import COMES_BACK, COMMON, verdicts
+from voicegw.rehearsal.script import Script
 from voicegw.rehearsal.tape import Tape
 
 
@@ -127,7 +131,7 @@ async def test_a_gateway_that_does_not_take_the_call_back_has_not_answered() -> 
     assert (tape.failure, tape.status) == ("the handshake was refused with status 503", 503)
     assert len(tape.turns) == 1
     [back] = verdicts([COMES_BACK], tape, told)
-    assert back.breaches == ("turn 1: no answer",)
+    assert back.breaches == ("turn 1: no answer: the handshake was refused with status 503",)
 
 
 async def test_the_caller_hangs_up_at_once_when_the_time_has_come() -> None:
@@ -203,3 +207,94 @@ async def test_a_caller_is_played_by_the_address_that_it_makes() -> None:
     call = Call(Plain(), script(), "ws://elsewhere", dial := Switch(answers(["done"])))
     assert isinstance(await call.play(), Tape)
     assert dial.dialled[0][0] == "ws://elsewhere/call"
+
+
+def broken(tape: Tape, told: Script) -> dict[str, tuple[str, ...]]:
+    return {found.item: found.breaches for found in verdicts(COMMON, tape, told) if found.breaches}
+
+
+async def test_a_gateway_that_hangs_up_on_nonsense_breaks_that_item_though_nothing_was_asked() -> None:
+    async def gateway(wire: Wire) -> None:
+        while await wire.inbox.get() != b"\xff":
+            pass
+        wire.hang_up(1002)
+
+    told = script({"say": "Hello?", "nonsense": True, "partial": ["He"], "interrupt": 1})
+    tape = await play(told, Switch(gateway))
+    assert tape.turns == []
+    assert broken(tape, told)["nonsense"] == (
+        "turn 1: the call ended before it was asked: the gateway closed the connection with code 1002",
+    )
+
+
+@pytest.mark.parametrize("way", [{"interrupt": 1}, {"next": 70}, {"hang_up": 70}])
+async def test_a_mute_gateway_is_not_hidden_by_a_caller_who_would_cut_it_short(way: dict[str, float]) -> None:
+    turns = [{"say": "Hello?", **way}, {"say": "And?"}]
+    told = script(*turns[: 1 if "hang_up" in way else 2], patience={"answer": 60})
+    found = broken(await play(told, Switch(answers([], []))), told)
+    assert "turn 1: no words" in found["first-words"]
+    assert ("turn 1: no answer" in found.get("answers", ())) == ("interrupt" in way)
+
+
+async def test_slow_first_words_before_an_interruption_are_broken_and_quick_hang_ups_are_not() -> None:
+    told = script({"say": "Hello?", "interrupt": 1})
+    tape = await play(told, Switch(answers([2.0, "say We", 9.0])))
+    assert broken(tape, told)["first-words"] == ("turn 1: the first words came after 2.00 s, not within 1 s",)
+    told = script({"say": "Hello?", "hang_up": 0.2})
+    assert broken(await play(told, Switch(answers([9.0]))), told) == {}
+
+
+async def test_a_gateway_that_dies_before_it_is_interrupted_is_broken_and_says_how() -> None:
+    async def gateway(wire: Wire) -> None:
+        await wire.inbox.get()
+        await wire.inbox.get()
+        wire.say("say We are")
+        await asyncio.sleep(0.5)
+        wire.hang_up(1011)
+
+    told = script({"say": "Hello?", "interrupt": 1}, {"say": "And?"})
+    tape = await play(told, Switch(gateway))
+    why = "turn 1: the gateway closed the connection with code 1011 in mid-answer"
+    assert broken(tape, told)["answers"] == (why,)
+
+
+async def test_silence_counts_until_the_waiting_ends() -> None:
+    told = script(patience={"answer": 30})
+    silent_throughout = await play(told, Switch(answers([])))
+    assert silent_throughout.turns[0].gap == 30
+    tail = await play(told, Switch(answers([1.0, "say Well"])))
+    assert tail.turns[0].gap == 29
+    assert broken(tail, told)["silence"] == ("turn 1: silent for 29.00 s, more than 8 s",)
+
+
+async def test_steps_that_the_platform_does_not_know_keep_the_numbers_of_the_others() -> None:
+    told = script({"say": "Hello?"}, {"silent": True, "nonsense": True}, {"say": "And?"})
+    tape = await play(told, Switch(answers(["say Hi.", "done"], ["done"])))
+    assert [number for number, _ in tape.skipped] == [2]
+    assert [number for number, _ in tape.numbered] == [1, 3]
+    assert tape.nonsense == []
+    assert broken(tape, told)["answers"] == ("turn 3: the answer was empty",)
+
+
+async def test_a_greeting_is_no_answer() -> None:
+    class Greeted(Plain):
+        ways = Ways(opening=0.3)
+
+    async def gateway(wire: Wire) -> None:
+        wire.say("say Good")
+        await asyncio.sleep(0.25)
+        wire.say("say morning.")
+        await answers(["say Hi.", "done"])(wire)
+
+    tape = await play(script(), Switch(gateway), caller=Greeted())
+    assert tape.greeting == [(0.0, "Good"), (0.25, "morning.")]
+    assert (tape.turns[0].asked, tape.turns[0].text) == (0.6, "Hi.")
+
+
+async def test_late_words_do_no_harm_where_the_platform_stops_by_itself() -> None:
+    class Mute(Plain):
+        ways = Ways(mutes=True)
+
+    told = script({"say": "Hello?", "interrupt": 1})
+    tape = await play(told, Switch(answers(["say Hi."])), caller=Mute())
+    assert (tape.turns[0].stopped, tape.turns[0].stop) == (1.0, None)

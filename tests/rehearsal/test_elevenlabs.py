@@ -51,7 +51,7 @@ async def test_our_gateway_holds_the_whole_checklist() -> None:
     assert tape.forged == 401
     assert [turn.outcome for turn in tape.turns] == [
         *("answered", "answered", "answered", "stopped", "stopped"),
-        *("answered", "answered", "answered", "unanswered"),
+        *("answered", "answered", "answered", "hung up"),
     ]
     assert len(tape.turns) == len(EVERYTHING.turns) - 1  # there are no keys to press
 

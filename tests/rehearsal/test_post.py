@@ -7,13 +7,16 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from tests.house import gateway
-from tests.rehearsal.desk import Desk, play, refusing, script
+from tests.rehearsal.desk import Desk, play, refusing, script, states
 from tests.script import Script as Agent
 from tests.script import script as agent
 from voicegw.events import Event, ToolCall, Turn
+from voicegw.rehearsal.checks import verdicts
+from voicegw.rehearsal.elevenlabs import ElevenLabs
 from voicegw.rehearsal.post import ROUNDS
 from voicegw.rehearsal.poster import Request
 from voicegw.rehearsal.tape import Wrong
+from voicegw.rehearsal.vapi import Vapi
 
 
 def history(request: Request) -> list[tuple[str, Any]]:
@@ -138,7 +141,7 @@ async def test_tools_without_an_end_come_to_one() -> None:
     played = script({"say": "Go"}, tools=[{"name": "weather", "result": "Sunny."}])
     tape, posted = await play(gateway(Eager()), played)
     assert len(posted) == ROUNDS
-    assert tape.wrongs == [Wrong("tools", "tools are called 8 times in one turn, without an end")]
+    assert tape.wrongs == [Wrong("tools", "tools are called 8 times, without an end")]
     assert tape.turns[0].ends == []
 
 
@@ -159,7 +162,7 @@ async def test_hanging_up_closes_the_connection() -> None:
     spy = agent(5.0, "Good day.")
     tape, _ = await play(gateway(spy), script({"say": "Hello?", "hang_up": 0.7}))
     assert spy.closed == [0.7]
-    assert (tape.turns[0].outcome, tape.failure) == ("unanswered", "")
+    assert (tape.turns[0].outcome, tape.failure) == ("hung up", "")
 
 
 async def test_one_failure_does_not_end_the_rehearsal() -> None:
@@ -183,3 +186,28 @@ async def test_what_fails_before_an_interruption_is_none() -> None:
     tape, _ = await play(gateway(agent("Hi")), script({"say": "One", "interrupt": 0.2}), flaw)
     assert tape.turns[0].outcome == "unanswered"
     assert tape.turns[0].stopped is None
+
+
+async def test_a_stream_without_its_end_is_said_to_have_ended() -> None:
+    def endless(request: Request, message: Any) -> Any:
+        body = message.get("body", b"")
+        yield {**message, "body": b""} if b"[DONE]" in body or b'"finish_reason":"' in body else message
+
+    played = script({"say": "Hello?", "interrupt": 5})
+    tape, _ = await play(gateway(agent("Good day.", 0.2, " Bye.")), played, endless)
+    found = {verdict.item: verdict.breaches for verdict in verdicts(ElevenLabs.checks, tape, played)}
+    assert tape.turns[0].why == "the stream ended without an end of the answer"
+    assert tape.turns[0].outcome == "unanswered"
+    assert found["answers"] == ("turn 1: the stream ended without an end of the answer",)
+    assert found["done"]
+
+
+async def test_what_never_happened_was_not_tried() -> None:
+    played = script({"say": "Hello?"})
+    flaw = refusing(lambda request, body: True, 401)
+    tape, _ = await play(gateway(agent("Hi")), played, flaw)
+    for platform in (ElevenLabs, Vapi):
+        found = states(platform, tape, played)
+        items = {"silence", "in-time", "before-cascade", "lines", "chunks", "finish", "tools"} & found.keys()
+        assert {found[item] for item in items} == {"not tried"}
+    assert "No." in tape.body

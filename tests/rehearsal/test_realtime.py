@@ -256,7 +256,7 @@ async def test_our_gateway_holds_everything(tmp_path: Path) -> None:
     assert [turn.outcome for turn in tape.turns] == [
         *("answered", "stopped", "answered", "stopped"),
         *["answered"] * 5,
-        "unanswered",
+        "hung up",
     ]
     first, tool = tape.turns[0], tape.turns[6]
     assert [round(at - first.asked, 9) for at in (*(at for at, _ in first.words), *first.ends)] == [

@@ -149,7 +149,7 @@ TRUNCATED, ARGUED = "conversation.item.truncated", "response.function_call_argum
 FLAWS: dict[str, Any] = {
     "connects": case(url="ws://127.0.0.1:8080/x"),
     "refuses": case(secret="sk-1", proof=True),  # a gateway without keys
-    "answers": case(at("response.done"), also="created-done", failure="not answered within 60 s"),
+    "answers": case(at("response.done"), also="created-done silence", failure="not answered within 60 s"),
     "answers, empty": case(lambda: wordless, also="first-words comes-back"),
     "first-words": case(app=lambda: ours(1.1, "We are open.")),
     "silence": case(app=lambda: ours("We are open", 8.1, " today.")),
@@ -157,7 +157,7 @@ FLAWS: dict[str, Any] = {
     "speakable": case(lambda: starred),
     "nonsense": case(app=lambda: touchy(ours()), also="answers first-words errors", failure="1002"),
     "comes-back": case(
-        at("response.done", nth=5), also="answers created-done", failure="not answered within 60 s"
+        at("response.done", nth=5), also="answers created-done silence", failure="not answered within 60 s"
     ),
     "session-first": case(at("session.created")),
     "session-first, twice": case(at("session.created", same, but(event_id="event_x"))),

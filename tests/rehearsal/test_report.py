@@ -110,3 +110,32 @@ def test_good_is_what_came_to_its_end_with_nothing_broken() -> None:
     assert good(Tape(), (HELD, IDLE))
     assert not good(Tape(), (HELD, BROKEN))
     assert not good(Tape(failure="no connection"), (HELD,))
+
+
+def test_what_was_left_out_keeps_its_place() -> None:
+    tape = Tape(turns=[Taped(Step(say="Bye"), 0.0, 3)], skipped=[(2, Step(silent=True))])
+    lines = as_text("twilio", "ws://x", tape, ()).splitlines()
+    assert lines[2] == "  2  (says nothing)  [left out]"
+    assert lines[4].startswith("  3  Bye")
+    assert as_json("twilio", "ws://x", tape, ())["left_out"] == [{"turn": 2, "said": "(says nothing)"}]
+
+
+def test_a_platform_that_stops_by_itself_has_no_time_of_stopping() -> None:
+    cut = turn((0.1, "We are"))
+    cut.stopped, cut.mutes, cut.late = 10.3, True, [(10.5, " open")]
+    assert told(cut).splitlines()[4].endswith("the platform stops by itself")
+    assert as_json("retell", "ws://x", Tape(turns=[cut]), ())["turns"][0]["stop_ms"] is None
+
+
+def test_a_refusal_is_told_with_its_body_and_a_hint_and_without_an_empty_log() -> None:
+    tape = Tape(failure="refused", status=401, body="no\nkey")
+    lines = as_text("vapi", "http://x", tape, ()).splitlines()
+    assert lines[-2] == "It said: no key"
+    assert "--key-env" in lines[-1]
+
+
+def test_json_has_the_last_of_the_log_if_something_is_wrong() -> None:
+    log = [(0.1 * n, "<", f"frame {n}") for n in range(20)]
+    found = as_json("vapi", "http://x", Tape(failure="lost", log=log), ())
+    assert found["log"][-1] == {"at_ms": 1900.0, "kind": "received", "text": "frame 19"}
+    assert as_json("vapi", "http://x", Tape(log=log), ())["log"] == []

@@ -67,17 +67,18 @@ def test_what_is_not_said_has_sensible_values() -> None:
 @pytest.mark.parametrize(
     ("turns", "said"),
     [
-        ([], "turns: Tuple should have at least 1 item"),
-        ([{}], "turns.0: Value error, needs one of say, press and silent"),
-        ([{"say": "a", "press": "1"}], "turns.0: Value error, needs one of say, press and silent"),
+        ([], "turns: there is none: add a table [[turns]], with say for example"),
+        ([{}], "turn 1: needs one of say, press and silent"),
+        ([{"say": ""}], "turn 1: say: must not be empty"),
+        ([{"say": "a", "press": "1"}], "turn 1: needs one of say, press and silent"),
         (
             [{"say": "a", "interrupt": 0.1, "drop": 0.1}],
-            "turns.0: Value error, interrupt, next, drop and hang_up exclude each other",
+            "turn 1: interrupt, next, drop and hang_up exclude each other",
         ),
-        ([{"press": "12x"}], "turns.0.press: String should match pattern"),
-        ([{"say": "a", "wait": -1}], "turns.0.wait: Input should be greater than or equal to 0"),
-        ([{"say": "a", "wait": float("nan")}], "turns.0.wait: Input should be"),
-        ([{"say": "a", "wiat": 1}], "turns.0.wiat: "),
+        ([{"press": "12x"}], "turn 1: press: must be 1 to 32 keys: digits, * and #"),
+        ([{"say": "a", "wait": -1}], "turn 1: wait: must be 0 or more seconds"),
+        ([{"say": "a", "wait": float("nan")}], "turn 1: wait: must be a number of seconds"),
+        ([{"say": "a", "wiat": 1}], 'turn 1: wiat: unknown key; did you mean "wait"?'),
         ([{"say": "a", "hang_up": 1}, {"say": "b"}], "turns: only the last one can have hang_up"),
         ([{"say": "a"}, {"say": "b", "next": 1}], "turns: the last one has no next"),
     ],
@@ -91,6 +92,30 @@ def test_what_makes_no_sense_is_named_with_its_key(tmp_path: Path, turns: list[A
         read(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert said in str(caught.value)
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        'langage = "de"\n[patience]\nanswers = 3\n[[tools]]\nresult = "x"\n'
+        '[[turns]]\nsay = "Hi"\n[[turns]]\nsay = "a"\nwait = "1"\nsays = "b"\n',
+    )
+    with pytest.raises(ConfigError) as caught:
+        read(path)
+    assert sorted(str(caught.value).replace(f"{path}: ", "").splitlines()) == [
+        'langage: unknown key; did you mean "language"?',
+        'patience.answers: unknown key; did you mean "answer"?',
+        "tool 1: name: is missing",
+        'turn 2: says: unknown key; did you mean "say"?',
+        "turn 2: wait: must be a number of seconds",
+    ]
+
+
+def test_a_turn_that_is_wrong_is_not_called_missing_too(tmp_path: Path) -> None:
+    path = written(tmp_path, '[[turns]]\nsya = "Hi"\n')
+    with pytest.raises(ConfigError) as caught:
+        read(path)
+    assert str(caught.value) == f'{path}: turn 1: sya: unknown key; did you mean "say"?'
 
 
 def _toml(value: Any) -> str:

@@ -189,13 +189,13 @@ async def test_our_gateway_holds_everything(tmp_path: Path, monkeypatch: pytest.
     assert [turn.outcome for turn in tape.turns] == [
         *("answered", "stopped", "answered", "stopped"),
         *["answered"] * 5,
-        "unanswered",
+        "hung up",
     ]
     first = tape.turns[0]
     assert [round(at - first.asked, 9) for at in (*(at for at, _ in first.words), *first.ends)] == [
         *(0.0, 0.3, 0.8, 0.8)
     ]
-    assert [turn.stop for turn in tape.turns if turn.stopped is not None] == [0.0, 0.0]
+    assert [turn.stop for turn in tape.turns if turn.stopped is not None] == [None, None]
     assert all(answered == sent for sent, answered in tape.pings)
     assert [message.text for message in agent.turns[3].messages][-3:] == [
         *("What?", "We are open from nine to five.", "How")

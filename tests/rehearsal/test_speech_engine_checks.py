@@ -142,7 +142,7 @@ FLAWS: dict[str, Any] = {
     "connects": case(url=URL + "/x"),
     "refuses": case(secret="sk_1", proof=True),  # a gateway without a key
     "answers": case(mute, also=("first-words",)),
-    "answers without an end": case(endless(1), also=("one-final",)),
+    "answers without an end": case(endless(1), also=("one-final", "silence")),
     "first-words": case(app=lambda: ours(1.1, "We are open.", after="off")),
     "silence": case(app=lambda: ours("We are open", 8.1, " today.")),
     "speakable": case(starred),
@@ -152,7 +152,9 @@ FLAWS: dict[str, Any] = {
     ),
     "pong": case(deaf),
     "pong too late": case(slow_pong),
-    "comes-back": case(endless(6), also=("answers", "one-final"), failure="not answered within 60 s"),
+    "comes-back": case(
+        endless(6), also=("answers", "one-final", "silence"), failure="not answered within 60 s"
+    ),
     "speaks-when-asked": case(app=lambda: greeting(ours())),
     "frames": case(kind),
     "frames, and numbers": case(first_of(1, response("Hm.", 2))),
@@ -191,12 +193,12 @@ async def test_a_flaw_is_told_in_numbers() -> None:
         "turn 4: words still came 0.30 s after the next transcript, later than 0.25 s"
     ]
     assert await breaches(endless(1), "one-final") == ["turn 1: no final message"]
-    assert await breaches(farewell, "one-final") == ["a final message with 4 characters of content"]
-    assert await breaches(two_ends, "one-final") == ["a second final message with event_id 1"]
-    assert await breaches(once_more, "not-twice") == ["a message after the final one with event_id 3"]
-    assert await breaches(stutter, "not-twice") == ["event_id 3: 'Just a second...' came twice"]
+    assert await breaches(farewell, "one-final") == ["turn 1: a final message with 4 characters of content"]
+    assert await breaches(two_ends, "one-final") == ["turn 1: a second final message with event_id 1"]
+    assert await breaches(once_more, "not-twice") == ["turn 3: a message after the final one with event_id 3"]
+    assert await breaches(stutter, "not-twice") == ["turn 3: event_id 3: 'Just a second...' came twice"]
     assert await breaches(first_of(5, response("", 4, True)), "no-final-superseded") == [
-        "a final message with event_id 4, when 5 was the newest"
+        "turn 5: a final message with event_id 4, when 5 was the newest"
     ]
 
 

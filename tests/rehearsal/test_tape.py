@@ -123,3 +123,35 @@ def test_an_answer_without_words_was_silent_to_its_end() -> None:
 def test_without_an_interruption_nothing_stopped_and_without_late_words_it_stopped_at_once() -> None:
     assert taped().stop is None
     assert Taped(STEP, 1.0, stopped=2.0).stop == 0.0
+
+
+@pytest.mark.parametrize(
+    ("words", "anew", "answer"),
+    [
+        ([(1.0, "One moment. "), (1.5, "One moment. "), (3.0, "Yes.")], None, 2.0),
+        ([(1.0, "One moment. "), (1.5, "Just a second. "), (3.0, "Yes.")], 1.5, 2.0),
+        ([(1.0, "One moment. "), (1.5, "We are open. "), (3.0, "Come in.")], None, 0.5),
+        ([(1.0, "One moment. "), (1.25, "We are open. "), (1.5, "One moment. "), (3.0, "Yes.")], 1.5, 0.25),
+        ([(1.0, "One moment. "), (3.0, "We are closed.")], 1.5, 2.0),
+    ],
+)
+def test_a_second_acknowledgement_is_not_the_answer(
+    words: list[tuple[float, str]], anew: float | None, answer: float
+) -> None:
+    turn = taped(*words)
+    turn.anew = anew
+    assert (turn.ack, turn.answer) == (0.0, answer)
+
+
+def test_who_hangs_up_is_said_so_and_leaves_an_acknowledgement_as_one() -> None:
+    turn = taped((1.0, "One moment. "))
+    turn.hung_up = True
+    assert (turn.outcome, turn.ack, turn.answer) == ("hung up", 0.0, None)
+
+
+def test_what_is_wrong_names_the_turn_in_which_it_came() -> None:
+    tape = Tape()
+    tape.hear(Wrong("x", "early"), 0.0)
+    tape.turns.append(Taped(STEP, 1.0, 3))
+    tape.hear(Wrong("x", "late"), 1.0)
+    assert [wrong.where for wrong in tape.wrongs] == ["", "turn 3"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from voicegw.rehearsal.chat import Reading
@@ -65,7 +66,8 @@ class Asking:
                 if answer.status == 200:
                     await self._read(answer, stream, Reading(self.offered, number))
                 else:
-                    self.note("<", await _beginning(answer, SHOWN))
+                    stream.body = (await _beginning(answer, SHOWN)).decode("utf-8", "replace")
+                    self.note("<", stream.body)
             stream.whole = True
         except OSError as error:
             stream.whole, stream.failure = True, str(error) or type(error).__name__
@@ -109,7 +111,7 @@ class Asking:
         now = self.now
         match heard:
             case Wrong():
-                self.tape.wrongs.append(heard)
+                self.tape.wrongs.append(replace(heard, where=stream.label))
             case Done():
                 stream.done = now
             case Words(turn=turn, text=text):

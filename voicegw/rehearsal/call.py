@@ -19,6 +19,10 @@ PACE = 15.0
 """Characters of speech per second, to tell what a caller heard before speaking."""
 
 
+class Late(Over):
+    """The patience ended."""
+
+
 class Call:
     """One rehearsed call. `proof`: a false proof is tried first, which a gateway has to refuse."""
 
@@ -35,6 +39,7 @@ class Call:
             if self.proof:
                 await self.link.try_forged()
             await self.link.connect(again=False)
+            await self._greeted()
             await self._play()
         except Over as over:
             self.tape.failure = str(over)
@@ -46,13 +51,20 @@ class Call:
         return self.tape
 
     async def _play(self) -> None:
-        for step in self.script.turns:
-            await self._turn(step)
+        for number, step in enumerate(self.script.turns, 1):
+            await self._turn(number, step)
             if self.tape.over:
                 break
             if step.hang_up is not None:
                 return
         await self._settle()
+
+    async def _greeted(self) -> None:
+        """What comes before the caller can speak is a greeting, for as long as more of it comes."""
+        heard, until = -1, self.link.now + self.script.patience.answer
+        while len(self.tape.greeting) > heard and self.link.now < until and not self.tape.over:
+            heard = len(self.tape.greeting)
+            await self._listen(self.caller.ways.opening)
 
     async def _settle(self) -> None:
         """Listen for what comes too late; once the agent ended the call, the gateway may hang up too."""
@@ -67,31 +79,44 @@ class Call:
             await self.link.send(self.caller.leave())
         await self.link.hang_up(farewell=True)
 
-    async def _turn(self, step: Step) -> None:
+    async def _turn(self, number: int, step: Step) -> None:
         await self._listen(step.wait)
         if self.tape.over:
             return
+        if step.kind in self.caller.ways.without:
+            self.tape.skipped.append((number, step))
+            return
         if step.nonsense:
+            self.tape.nonsense.append(number)
             await self.link.send(self.caller.nonsense())
         for words in step.partial:
             await self.link.send(self.caller.partial(words))
             await self._listen(PARTIAL)
         frames = self.caller.ask(step.say) if step.press is None else self.caller.press(step.press)
-        if not frames:
-            return  # not on this platform
-        turn = self._begin(step)
-        await self.link.send(frames)
-        await self.link.ping()
-        if step.again is not None and not await self._until(lambda: bool(turn.ends), step.again):
-            await self.link.send(self.caller.repeat())
-        await self._go_on(step, turn)
+        turn = self._begin(number, step)
+        try:
+            await self.link.send(frames)
+            await self.link.ping()
+            await self._repeat(step, turn)
+            await self._go_on(step, turn)
+        except (Gone, Over) as lost:
+            if not isinstance(lost, Late):
+                turn.why = f"{lost}{' in mid-answer' if turn.words else ''}"
+            raise
+        finally:
+            turn.left = self.link.now
 
-    def _begin(self, step: Step) -> Taped:
+    async def _repeat(self, step: Step, turn: Taped) -> None:
+        if step.again is not None and not await self._until(lambda: bool(turn.ends), step.again):
+            turn.anew = self.link.now if self.caller.ways.renews else None
+            await self.link.send(self.caller.repeat())
+
+    def _begin(self, number: int, step: Step) -> Taped:
         now = self.link.now
         for older in self.tape.turns[-1:]:
             if not older.ends and older.stopped is None:
                 older.stopped = now
-        turn = Taped(step, now)
+        turn = Taped(step, now, number, mutes=self.caller.ways.mutes)
         self.tape.turns.append(turn)
         return turn
 
@@ -103,6 +128,7 @@ class Call:
             await self._listen(turn.asked + step.next - self.link.now)
         elif step.hang_up is not None:
             await self._listen(turn.asked + step.hang_up - self.link.now)
+            turn.hung_up = not self.tape.over
         else:
             if step.drop is not None:
                 await self._drop(step.drop, turn)
@@ -135,11 +161,12 @@ class Call:
         await self.link.hang_up(farewell=False)
         await asyncio.sleep(BACK)
         await self.link.connect(again=True)
+        turn.anew = self.link.now
 
     async def _answered(self, found: Callable[[], bool]) -> None:
         within = self.script.patience.answer
         if not await self._until(found, within):
-            raise Over(f"turn {len(self.tape.turns)} was not answered within {within:g} s")
+            raise Late(f"turn {self.tape.turns[-1].number} was not answered within {within:g} s")
 
     async def _until(self, found: Callable[[], bool], within: float) -> bool:
         """Listen until something is found or the agent ended the call, at most so many seconds."""

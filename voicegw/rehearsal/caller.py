@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from voicegw.rehearsal.checks import Check
@@ -11,6 +12,24 @@ from voicegw.rehearsal.tape import Heard
 from voicegw.wire.json import loads
 
 Frame: TypeAlias = str | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How a platform differs. `without` are the kinds of steps that it does not know: say, press, silent.
+
+    `mutes`: it stops playing by itself, so that late words do no harm. `renews`: what it repeats is a request
+    of its own, and answered anew. `opening`: seconds before its caller speaks; what comes by then is a
+    greeting.
+    """
+
+    without: frozenset[str] = frozenset()
+    mutes: bool = False
+    renews: bool = False
+    opening: float = 0.0
+
+
+KEYLESS = frozenset({"press"})
 
 
 class Caller(Protocol):
@@ -25,6 +44,7 @@ class Caller(Protocol):
     checks: Sequence[Check]
     every: float | None
     """Seconds between the platform's pings; None if it sends none."""
+    ways: Ways
 
     def address(self, url: str) -> str:
         """The whole address of the socket, where `url` is what an operator would enter at the platform."""

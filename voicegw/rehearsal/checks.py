@@ -48,7 +48,8 @@ def verdicts(checks: Iterable[Check], tape: Tape, script: Script) -> list[Verdic
     found = []
     for check in checks:
         judged = check.judge(tape, script)
-        wrong = list(dict.fromkeys(wrong.why for wrong in tape.wrongs if wrong.item == check.item))
+        first = dict.fromkeys(wrong for wrong in tape.wrongs if wrong.item == check.item)
+        wrong = [f"{found.where}: {found.why}" if found.where else found.why for found in first]
         tried = judged is not None or bool(wrong)
         found.append(Verdict(check.item, check.about, (*(judged or ()), *wrong), tried))
     return found
@@ -60,7 +61,7 @@ def each(
     """A judge of turns: one sentence for each that is broken; no occasion if there is no such turn."""
 
     def judged(tape: Tape, script: Script) -> list[str] | None:
-        turns = [(number, turn) for number, turn in enumerate(tape.turns, 1) if which(turn)]
+        turns = [(number, turn) for number, turn in tape.numbered if which(turn)]
         if not turns:
             return None
         said = ((number, judge(turn, script)) for number, turn in turns)
@@ -86,9 +87,14 @@ def whole(turn: Taped) -> bool:
     return turn.stopped is None and all(way is None for way in cut)
 
 
-def spoken(turn: Taped) -> bool:
-    """Was it left to its end, and were there no keys? After a key one may well wait for the next."""
-    return whole(turn) and turn.step.press is None
+def due(turn: Taped) -> bool:
+    """Does the platform wait for its end? Also where the caller would have cut it short, but nothing came."""
+    return whole(turn) or not (turn.cut or turn.ends)
+
+
+def came(turn: Taped) -> bool:
+    """Did anything of an answer come?"""
+    return bool(turn.text.strip() or turn.acted or turn.ends)
 
 
 def dropped(turn: Taped) -> bool:
@@ -113,20 +119,44 @@ def _answered(turn: Taped, script: Script) -> str | None:
         return None
     if turn.ends:
         return "the answer was empty"
-    return f"no end of the answer within {script.patience.answer:g} s" if turn.words else "no answer"
+    if not turn.words:
+        return f"no answer: {turn.why}" if turn.why else "no answer"
+    return turn.why or f"no end of the answer within {script.patience.answer:g} s"
 
 
-def _first_words(turn: Taped, script: Script) -> str | None:
-    most = script.patience.first_words
-    if turn.first is None and not turn.acted:
-        return "no words"
-    late = turn.first is not None and turn.first > most
-    return f"the first words came after {turn.first:.2f} s, not within {most:g} s" if late else None
+def _first_words(tape: Tape, script: Script) -> list[str] | None:
+    """After a key one may well wait for the next; and who was cut short in time owes no words."""
+    most, found = script.patience.first_words, []
+    for number, turn in tape.numbered:
+        ended = not turn.cut or any(end < (turn.stopped or 0.0) for end in turn.ends)
+        if turn.step.press is None and (turn.first is not None or turn.acted or ended or turn.gap > most):
+            late = turn.first is not None and turn.first > most
+            why = f"the first words came after {turn.first:.2f} s, not within {most:g} s" if late else ""
+            why = "no words" if turn.first is None and not turn.acted else why
+            found.append(f"turn {number}: {why}" if why else "")
+    return [*filter(None, found)] if found else None
 
 
-def _silence(turn: Taped, script: Script) -> str | None:
+def _silence(tape: Tape, script: Script) -> list[str] | None:
     most = script.patience.silence
-    return f"silent for {turn.gap:.2f} s, more than {most:g} s" if turn.gap > most else None
+    turns = [
+        (number, turn) for number, turn in tape.numbered if due(turn) and (came(turn) or turn.gap > most)
+    ]
+    said = [
+        f"turn {number}: silent for {turn.gap:.2f} s, more than {most:g} s"
+        for number, turn in turns
+        if turn.gap > most
+    ]
+    return said if turns else None
+
+
+def _nonsense(tape: Tape, script: Script) -> list[str] | None:
+    """Was every turn answered, or reached its interruption, before which nonsense was sent?"""
+    asked = [number for number, _ in tape.numbered]
+    unasked = [number for number in tape.nonsense if number not in asked and tape.failure]
+    said = each(_answered, lambda turn: turn.step.nonsense and due(turn))(tape, script)
+    lost = [f"turn {number}: the call ended before it was asked: {tape.failure}" for number in unasked]
+    return [*(said or ()), *lost] if lost or said is not None else None
 
 
 def _stops(turn: Taped, script: Script) -> str | None:
@@ -152,10 +182,10 @@ def _pong(tape: Tape, script: Script) -> list[str] | None:
 CONNECTS = Check("connects", "the gateway takes the call", _connected)
 REFUSES = Check("refuses", "who cannot prove to be the platform is refused with 401 or 403", _refuses)
 ANSWERS = Check(
-    "answers", "every question gets an answer with words or an action, and its end", each(_answered, whole)
+    "answers", "every question gets an answer with words or an action, and its end", each(_answered, due)
 )
-FIRST_WORDS = Check("first-words", "the first words come in time", each(_first_words, spoken))
-SILENCE = Check("silence", "nobody waits in silence for too long", each(_silence, whole))
+FIRST_WORDS = Check("first-words", "the first words come in time", _first_words)
+SILENCE = Check("silence", "nobody waits in silence for too long", _silence)
 STOPS = Check(
     "stops",
     "nothing is said any more once the caller interrupted or asked something newer",
@@ -163,11 +193,7 @@ STOPS = Check(
 )
 SPEAKABLE = Check("speakable", "no markup is spoken", each(_symbols, lambda turn: bool(turn.text)))
 PONG = Check("pong", "pings are answered at once, also while an answer is streaming", _pong)
-NONSENSE = Check(
-    "nonsense",
-    "what makes no sense is passed over, and the call goes on",
-    each(_answered, lambda turn: turn.step.nonsense and whole(turn)),
-)
+NONSENSE = Check("nonsense", "what makes no sense is passed over, and the call goes on", _nonsense)
 COMES_BACK = Check(
     "comes-back",
     "after a lost connection the question is answered on the new one",

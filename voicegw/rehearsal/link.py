@@ -19,11 +19,14 @@ ABNORMAL = 1006
 
 
 class Refused(Exception):
-    """The handshake was answered with another status than 101."""
+    """The handshake was answered with another status than 101, and with this body."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the handshake was refused with status {status}")
+    def __init__(self, status: int, body: str = "") -> None:
+        refused = f"the handshake was refused with status {status}"
+        page = "it answered as a web page (200), not as a websocket"
+        super().__init__(page if status == 200 else refused)
         self.status = status
+        self.body = body
 
 
 class Gone(Exception):
@@ -90,7 +93,7 @@ class Link:
         try:
             self._socket = await self._open(forged=False)
         except Refused as refusal:
-            self.tape.status = refusal.status
+            self.tape.status, self.tape.body = refusal.status, refusal.body
             raise Over(str(refusal)) from None
         self.tape.status, self.tape.since = 101, self.now
         self.tape.opened = self.now if self.tape.opened is None else self.tape.opened

@@ -43,8 +43,8 @@ class Exchange:
         try:
             if self.proof:
                 await self.asking.look(self.poster.forged(), self.script.patience.answer)
-            for step in self.script.turns:
-                await self._turn(step)
+            for number, step in enumerate(self.script.turns, 1):
+                await self._turn(number, step)
                 if self.tape.over or step.hang_up is not None:
                     break
             await self._hang_up()
@@ -82,7 +82,7 @@ class Exchange:
         """Until something is found, or all is answered."""
         within = self.script.patience.answer
         if not await self._until(lambda: found() or self._quiet, within):
-            raise Over(f"turn {len(self.tape.turns)} was not answered within {within:g} s")
+            raise Over(f"turn {self.tape.turns[-1].number} was not answered within {within:g} s")
         if self._quiet:
             await self._hang_up()
 
@@ -100,22 +100,29 @@ class Exchange:
 
     # Turns
 
-    async def _turn(self, step: Step) -> None:
+    async def _turn(self, number: int, step: Step) -> None:
         await self._listen(step.wait)
-        if self.tape.over or step.press is not None:
-            return  # there are no keys on these platforms
+        if self.tape.over:
+            return
+        if step.kind in self.poster.ways.without:
+            self.tape.skipped.append((number, step))
+            return
         await self._break_off()
         for words in step.partial:
             self._begin(self.asking.ask(self.poster.partial(words), "words that may still change"))
             await self._listen(PARTIAL)
             await self._hang_up()
-        number, self.asking.stream = len(self.tape.turns), None
-        self.tape.turns.append(Taped(step, self.now))
-        self._begin(self._answer(number, self.poster.ask(step.say, odd=step.nonsense)))
-        if step.again is not None and not await self._until(lambda: self._quiet, step.again):
-            twin = self.asking.ask(self.poster.again(lost=False), f"turn {number + 1}, asked again")
-            self._twin = self._begin(twin)
-        await self._go_on(step, number)
+        place, self.asking.stream = len(self.tape.turns), None
+        turn = Taped(step, self.now, number, mutes=self.poster.ways.mutes)
+        self.tape.turns.append(turn)
+        try:
+            self._begin(self._answer(place, self.poster.ask(step.say, odd=step.nonsense)))
+            if step.again is not None and not await self._until(lambda: self._quiet, step.again):
+                twin = self.asking.ask(self.poster.again(lost=False), f"turn {number}, asked again")
+                self._twin = self._begin(twin)
+            await self._go_on(step, place)
+        finally:
+            turn.left = self.now
         if self.tape.opened is None and self._quiet:
             self._give_up()
 
@@ -125,6 +132,7 @@ class Exchange:
         if last.failure:
             raise Over(f"no answer: {last.failure}")
         if last.status in SHUT:
+            self.tape.body = last.body
             raise Over(f"the request was refused with status {last.status}")
 
     async def _go_on(self, step: Step, number: int) -> None:
@@ -133,12 +141,13 @@ class Exchange:
         if step.interrupt is not None:
             await self._answered(lambda: turn.first is not None)
             await self._listen(step.interrupt)
-            if not self.tape.over and turn.first is not None:
+            if not self.tape.over and turn.first is not None and not turn.why:
                 await self._interrupt(turn)
         elif step.next is not None:
             await self._listen(turn.asked + step.next - self.now)
         elif step.hang_up is not None:
             await self._listen(turn.asked + step.hang_up - self.now)
+            turn.hung_up = not self.tape.over
         else:
             if step.drop is not None:
                 await self._drop(step.drop, number)
@@ -175,16 +184,18 @@ class Exchange:
         turn.lost = self.now
         await self._hang_up()
         await asyncio.sleep(BACK)
+        turn.anew = self.now
         self._begin(self._answer(number, self.poster.again(lost=True)))
 
     async def _answer(self, number: int, request: Request) -> None:
         """Ask, and go on with the results of tools until there are none."""
         turn = self.tape.turns[number]
         for _ in range(ROUNDS):
-            first = await self.asking.ask(request, f"turn {number + 1}", number)
+            first = await self.asking.ask(request, f"turn {turn.number}", number)
             stream = await self._better(first, turn)
             turn.status = stream.status
             if not stream.well:
+                turn.why = stream.why
                 return self.poster.heard(stream.text)
             following = self.poster.follow(stream.text, stream.calls)
             if following is None:
@@ -193,7 +204,7 @@ class Exchange:
                 return
             request = following
         self.tape.wrongs.append(
-            Wrong("tools", f"tools are called {ROUNDS} times in one turn, without an end")
+            Wrong("tools", f"tools are called {ROUNDS} times, without an end", f"turn {turn.number}")
         )
 
     async def _better(self, stream: Streamed, turn: Taped) -> Streamed:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from voicegw.rehearsal.caller import KEYLESS, Ways
 from voicegw.rehearsal.checks import Check
 from voicegw.rehearsal.looks import Look, refused
 from voicegw.rehearsal.script import Script, ToolTable
@@ -68,6 +69,7 @@ class Poster:
 
     name = ""
     checks: Sequence[Check] = ()
+    ways = Ways(KEYLESS, mutes=True, renews=True)  # it hangs up on what it wants no longer
     farewells: frozenset[str] = frozenset()
     """Tools after which the platform hangs up."""
 

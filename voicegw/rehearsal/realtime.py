@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
-from voicegw.rehearsal.caller import Frame, shown
+from voicegw.rehearsal.caller import KEYLESS, Frame, Ways, shown
 from voicegw.rehearsal.checks import Check
 from voicegw.rehearsal.realtime_checks import checks
 from voicegw.rehearsal.realtime_due import Book
@@ -34,6 +34,7 @@ class Realtime:
 
     name = "realtime"
     every: float | None = None
+    ways = Ways(KEYLESS)
     checks: Sequence[Check]
 
     def __init__(

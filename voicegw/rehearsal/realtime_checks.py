@@ -101,7 +101,7 @@ def checks(owed: Owed) -> Sequence[Check]:
         Check(
             "created-done",
             "a response begins with one response.created and ends with one response.done, completed",
-            each(_done, whole),
+            each(_done, lambda turn: whole(turn) and bool(turn.words or turn.ends)),
         ),
         Check("items", "items and their parts are added and done in pairs, and counted from 0", _speaking),
         Check("deltas", "the deltas together are the text, wherever that is told again", _speaking),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -14,7 +14,7 @@ from voicegw.errors import ConfigError
 from voicegw.guard import loopback
 from voicegw.rehearsal import report
 from voicegw.rehearsal.call import Call
-from voicegw.rehearsal.caller import Caller
+from voicegw.rehearsal.caller import Caller, Ways
 from voicegw.rehearsal.checks import Check, Verdict, verdicts
 from voicegw.rehearsal.elevenlabs import ElevenLabs
 from voicegw.rehearsal.post import Exchange
@@ -61,28 +61,61 @@ POSTERS: Mapping[str, MakePoster] = {
     "vapi": lambda script, url, how: Vapi(script, url, secret=how.secret, model=how.model or AGENT),
 }
 PLATFORMS = (*CALLERS, *POSTERS)
+WAYS: Mapping[str, Ways] = {
+    "twilio": Relay.ways,
+    "telnyx": Relay.ways,
+    "retell": Retell.ways,
+    "speech-engine": SpeechEngine.ways,
+    "realtime": Realtime.ways,
+    "elevenlabs": ElevenLabs.ways,
+    "vapi": Vapi.ways,
+}
+USUAL = frozenset(
+    {
+        "",
+        "telnyx",
+        "retell",
+        "relay",
+        "ws",
+        "websocket",
+        "llm-websocket",
+        "api",
+        "v1",
+        "call",
+        "calls",
+        "voice",
+    }
+)
+"""Parts of a path that are nobody's secret."""
 PROVING = ("twilio", "speech-engine", "realtime", *POSTERS)
 """Those whose secret is not a part of the address."""
 
 
+SECRET = 4
+"""Characters from which on something counts as a secret."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """What came of a rehearsal."""
+    """What came of a rehearsal. What a gateway sent may hold our `secrets`; they are never told."""
 
     platform: str
     address: str
     tape: Tape
     verdicts: tuple[Verdict, ...]
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def good(self) -> bool:
         return report.good(self.tape, self.verdicts)
 
     def as_json(self) -> dict[str, Any]:
-        return report.as_json(self.platform, self.address, self.tape, self.verdicts)
+        found = report.as_json(self.platform, self.address, self.tape, self.verdicts)
+        return dict(hidden(found, self.secrets))
 
     def as_text(self) -> str:
-        return report.as_text(self.platform, self.address, self.tape, self.verdicts)
+        found = report.as_text(self.platform, self.address, self.tape, self.verdicts)
+        return str(hidden(found, self.secrets))
 
 
 def rehearse(
@@ -90,13 +123,21 @@ def rehearse(
 ) -> Rehearsed:
     """Play a script as this platform against the gateway at `url`, and judge what comes.
 
-    Raises `ConfigError` for an address that makes no sense, or that is not on this machine unless `anywhere`.
+    Raises `ConfigError` for an address that makes no sense, or that is not on this machine unless `anywhere`,
+    for a secret where it is a part of the address, and for a script of which nothing exists on the platform.
     """
     shown = checked(url, sockets=platform in CALLERS, anywhere=anywhere)
     if platform not in PROVING:
-        shown = "/".join((*shown.split("/")[:3], "…"))  # the secret is a part of the path
+        if how.secret:
+            raise ConfigError(f"--key-env: on {platform} the secret is a part of the address; put it there")
+        shown = masked(shown)
+    without = WAYS[platform].without
+    if all(step.kind in without for step in script.turns):
+        raise ConfigError(f"no step of this script exists on {platform}")
     checks, tape = asyncio.run(_play(platform, url, script, how))
-    return Rehearsed(platform, shown, tape, tuple(verdicts(checks, tape, script)))
+    private = {how.secret, *(set(url.split("/")) - set(shown.split("/")) if platform not in PROVING else ())}
+    secrets = tuple(secret for secret in private if len(secret) >= SECRET)
+    return Rehearsed(platform, shown, tape, tuple(verdicts(checks, tape, script)), secrets)
 
 
 async def _play(platform: str, url: str, script: Script, how: Setting) -> tuple[tuple[Check, ...], Tape]:
@@ -113,6 +154,24 @@ async def _play(platform: str, url: str, script: Script, how: Setting) -> tuple[
         await post.aclose()
 
 
+def hidden(value: Any, secrets: Collection[str]) -> Any:
+    """The same, without these secrets in any of its texts."""
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, "…")
+    elif isinstance(value, dict):
+        return {key: hidden(inner, secrets) for key, inner in value.items()}
+    elif isinstance(value, list):
+        return [hidden(inner, secrets) for inner in value]
+    return value
+
+
+def masked(address: str) -> str:
+    """The address with what may be the secret in its path hidden: every part that is no usual word."""
+    head, path = address.split("/")[:3], address.split("/")[3:]
+    return "/".join((*head, *(part if part in USUAL else "…" for part in path)))
+
+
 def checked(url: str, *, sockets: bool, anywhere: bool) -> str:
     """The address without what may be a secret in it. Raises `ConfigError`."""
     schemes = ("ws", "wss", "http", "https") if sockets else ("http", "https")
@@ -125,4 +184,6 @@ def checked(url: str, *, sockets: bool, anywhere: bool) -> str:
         raise ConfigError(f"an address begins with one of {', '.join(f'{name}://' for name in schemes)}")
     if not (anywhere or loopback(host)):
         raise ConfigError(f"{host} is another machine: say --anywhere if you mean it")
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    if "@" in parts.netloc or parts.fragment:
+        raise ConfigError("an address has no user, password or fragment here")
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"

@@ -7,7 +7,7 @@ import secrets
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from voicegw.rehearsal.caller import Frame, opened, written
+from voicegw.rehearsal.caller import Frame, Ways, opened, written
 from voicegw.rehearsal.relay_checks import CHECKS, odd
 from voicegw.rehearsal.script import Script
 from voicegw.rehearsal.tape import Acted, Done, Heard, HungUp, Words, Wrong
@@ -38,6 +38,7 @@ class Relay:
     """
 
     every: float | None = None
+    ways = Ways(frozenset({"silent"}), opening=0.3)
 
     def __init__(
         self,
@@ -171,7 +172,7 @@ class Relay:
         what = f"{'a final' if last else 'one more'} token of {len(words)} characters"
         if self.guessing:
             return Wrong("partial", f"{what} came before the caller had finished")
-        return Wrong(self.item, f"turn {(self.turn or 0) + 1}: {what} came after the answer had ended")
+        return Wrong(self.item, f"{what} came after the answer had ended")
 
     def _end(self) -> Iterator[Heard]:
         self.over = True

@@ -11,13 +11,14 @@ from voicegw.rehearsal.checks import (
     REFUSES,
     Check,
     dropped,
+    each,
     occasion,
     reading,
     whole,
 )
 from voicegw.rehearsal.script import Script
 from voicegw.rehearsal.shapes import Fields, count, flag, matching, misfit, needs, takes, text
-from voicegw.rehearsal.tape import Tape
+from voicegw.rehearsal.tape import Tape, Taped
 from voicegw.wire.relay import Flavour
 
 CYCLE = takes(interruptible=flag, preemptible=flag)
@@ -46,13 +47,18 @@ def odd(frame: Mapping[str, Any], flavour: Flavour) -> str | None:
 def _newer(tape: Tape, script: Script) -> list[str] | None:
     """Was every question answered that came over the answer to another?"""
     cut = (older.step.next is not None and older.stopped is not None for older in tape.turns)
-    newer = [
-        (number, turn)
-        for number, (over, turn) in enumerate(zip(cut, tape.turns[1:], strict=False), 2)
-        if over
-    ]
+    newer = [numbered for over, numbered in zip(cut, tape.numbered[1:], strict=False) if over]
     mute = (number for number, turn in newer if whole(turn) and not turn.ends)
     return [f"turn {number}: no answer" for number in mute] if newer else None
+
+
+def _endless(turn: Taped) -> bool:
+    """Did words come, and nothing that ended them for as long as the platform waited?"""
+    return whole(turn) and bool(turn.words) and not (turn.ends or turn.why or turn.lost)
+
+
+def _last(turn: Taped, script: Script) -> str | None:
+    return "no token says that it is the last" if _endless(turn) else None
 
 
 FRAMES = Check(
@@ -61,7 +67,7 @@ FRAMES = Check(
 ONE_LAST = Check(
     "one-last",
     "an answer ends with exactly one token that says it is the last",
-    occasion(lambda tape: any(turn.ends for turn in tape.turns)),
+    each(_last, lambda turn: bool(turn.ends) or _endless(turn)),
 )
 PARTIAL = Check(
     "partial",

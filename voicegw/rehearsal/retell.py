@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from voicegw.rehearsal.caller import Frame, opened, shown, written
+from voicegw.rehearsal.caller import KEYLESS, Frame, Ways, opened, shown, written
 from voicegw.rehearsal.checks import Check
 from voicegw.rehearsal.retell_checks import ACTIONS, CHECKS, odd
 from voicegw.rehearsal.script import Script
@@ -16,7 +16,6 @@ from voicegw.rehearsal.tape import Acted, Done, Heard, HungUp, Ponged, Returned,
 from voicegw.rehearsal.transcript import Entry, Transcript
 
 Object: TypeAlias = dict[str, Any]
-
 NONSENSE: tuple[Frame, ...] = (
     '{"interaction_type":"weather","rain":true}',
     '{"interaction_type":"update_only","transcript":[{"role":"moon","content":null},7],"turntaking":"nobody"}',
@@ -35,6 +34,7 @@ class Retell:
 
     name = "retell"
     every: float | None = 2.0
+    ways = Ways(KEYLESS, mutes=True, renews=True)
     checks: Sequence[Check] = CHECKS
 
     def __init__(

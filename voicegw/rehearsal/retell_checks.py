@@ -63,15 +63,15 @@ def _begins(tape: Tape, script: Script) -> list[str] | None:
 
 def _old(tape: Tape, script: Script) -> list[str] | None:
     """How long did anything come with a number older than the newest?"""
-    pairs = [pair for pair in enumerate(pairwise(tape.turns), 1) if pair[1][0].stopped is not None]
+    pairs = [pair for pair in pairwise(tape.numbered) if pair[0][1].stopped is not None]
     most = script.patience.stop
     late = [
-        (place, max((at - newer.asked for at, _ in older.late), default=0.0))
-        for place, (older, newer) in pairs
+        (number, max((at - newer.asked for at, _ in older.late), default=0.0))
+        for (number, older), (_, newer) in pairs
     ]
     said = [
-        f"turn {place}: it went on for {after:.2f} s after the next question, longer than {most:g} s"
-        for place, after in late
+        f"turn {number}: it went on for {after:.2f} s after the next question, longer than {most:g} s"
+        for number, after in late
         if after > most
     ]
     return said if pairs else None
@@ -81,7 +81,8 @@ def _stays(tape: Tape, script: Script) -> list[str] | None:
     if tape.opened is None:
         return None
     hung_up = tape.closed is not None and tape.closed[1] == 1000 and not tape.over
-    return ["it closed with 1000, which hangs up, though the agent did not end the call"] if hung_up else []
+    why = "it closed with 1000, which hangs up, though the agent did not end the call"
+    return [why] if hung_up else reading(tape, script)
 
 
 def _answered(tape: Tape) -> bool:

@@ -3,23 +3,43 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
+from voicegw import problems
 from voicegw.agent_tables import Table
 from voicegw.errors import ConfigError
 from voicegw.fields import optional
+from voicegw.problems import dotted, told
 
 Seconds = Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)]
-Digits = Annotated[str, Field(pattern=r"^[0-9*#]{1,32}$")]
+KEYS = r"^[0-9*#]{1,32}$"
+Digits = Annotated[str, Field(pattern=KEYS)]
+MUST: Mapping[str, str] = {
+    **problems.MUST,
+    KEYS: "must be 1 to 32 keys: digits, * and #",
+    "string_type": "must be text in quotes",
+    "string_too_short": "must not be empty",
+    "too_short": "there is none: add a table [[turns]], with say for example",
+    "float_type": "must be a number of seconds",
+    "greater_than_equal": "must be 0 or more seconds",
+    "less_than_equal": "must be 600 seconds at most",
+    "finite_number": "must be a number of seconds",
+}
+"""What a value must be, by the pattern that it did not match or the type of pydantic's error."""
+
+
+Words = Annotated[str, Field(min_length=1)]
 
 
 class Step(Table):
     """One turn of the caller's. Times are in seconds."""
 
-    say: str | None = optional("What the caller says.")
+    say: Words | None = optional("What the caller says.")
     press: Digits | None = optional("Keys that the caller presses instead, where the platform tells of keys.")
     silent: bool = Field(
         default=False, description="The caller says nothing, and the platform asks for a nudge."
@@ -38,6 +58,11 @@ class Step(Table):
         "The connection dies so long after the question, and the platform comes back."
     )
     hang_up: Seconds | None = optional("The caller hangs up so long after the question; the last step.")
+
+    @property
+    def kind(self) -> str:
+        """Which of say, press and silent it is."""
+        return "press" if self.press is not None else "silent" if self.silent else "say"
 
     @model_validator(mode="after")
     def _one_thing(self) -> Step:
@@ -101,17 +126,38 @@ class Script(Table):
 
 
 def read(path: Path) -> Script:
-    """The script in a file. Raises `ConfigError` that names the file and the key."""
+    """The script in a file. Raises `ConfigError`: a line for each problem, with file, place and key."""
     try:
-        return Script.model_validate(tomllib.loads(path.read_text("utf-8")))
+        data = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: this is no TOML: {error}") from None
+    try:
+        return Script.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path}: {where + ': ' if where else ''}{first['msg']}") from None
+        raise ConfigError("\n".join(f"{path}: {what}" for what in _problems(error))) from None
+
+
+def _problems(error: ValidationError) -> list[str]:
+    """Turns that are wrong are missing to pydantic, too; that is told only where there are none."""
+    found = error.errors()
+    wrong = any(details["loc"][:1] == ("turns",) and len(details["loc"]) > 1 for details in found)
+    return [_problem(details) for details in found if not (wrong and details["type"] == "too_short")]
+
+
+def _problem(details: ErrorDetails) -> str:
+    """One problem; turns and tools are counted from 1."""
+    known: type[Table]
+    match details["loc"]:
+        case ("turns" | "tools" as table, int(place), *rest):
+            known = Step if table == "turns" else ToolTable
+            where = [f"{table.removesuffix('s')} {place + 1}", dotted(tuple(rest))]
+        case ("patience", *rest):
+            known, where = Patience, [dotted(("patience", *rest))]
+        case loc:
+            known, where = Script, [dotted(loc)]
+    return ": ".join(filter(None, (*where, told(details, known.model_fields, MUST))))
 
 
 SHORT = Script(

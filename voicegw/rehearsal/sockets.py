@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 
 from voicegw.rehearsal.caller import Frame
-from voicegw.rehearsal.link import ABNORMAL, Gone, Refused, Socket
+from voicegw.rehearsal.link import ABNORMAL, SHOWN, Gone, Refused, Socket
 
 LARGEST = 1024 * 1024
 """Bytes of a frame from the gateway."""
@@ -61,7 +61,10 @@ async def dial(address: str, headers: Mapping[str, str]) -> Socket:
             proxy=None,
         )
     except InvalidStatus as refusal:
-        raise Refused(refusal.response.status_code) from None
+        body = (refusal.response.body or b"")[:SHOWN].decode("utf-8", "replace")
+        raise Refused(refusal.response.status_code, body) from None
+    except InvalidURI:
+        raise OSError("this is no address of a websocket") from None
     except (WebSocketException, ValueError) as error:
         raise OSError(f"this is no websocket: {error}") from None
     return Dialled(connection)

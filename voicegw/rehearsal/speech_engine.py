@@ -9,7 +9,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 
-from voicegw.rehearsal.caller import Frame, opened, shown, written
+from voicegw.rehearsal.caller import KEYLESS, Frame, Ways, opened, shown, written
 from voicegw.rehearsal.checks import Check
 from voicegw.rehearsal.script import Script
 from voicegw.rehearsal.shapes import misfit
@@ -44,6 +44,7 @@ class SpeechEngine:
 
     name = "speech-engine"
     every: float | None = EVERY
+    ways = Ways(KEYLESS, mutes=True)
     checks: Sequence[Check] = CHECKS
 
     def __init__(

@@ -29,9 +29,13 @@ KINDS: Mapping[str, Fields] = {
 
 def _superseded(tape: Tape) -> Iterator[tuple[int, Taped, Taped]]:
     """Turns that had not ended when the next transcript came: number, turn, and the one after it."""
-    for place, (turn, newer) in enumerate(pairwise(tape.turns), 1):
+    for (place, turn), (_, newer) in pairwise(tape.numbered):
         if not any(end <= newer.asked for end in turn.ends):
             yield place, turn, newer
+
+
+def _spoken(turn: Taped) -> bool:
+    return whole(turn) and bool(turn.words or turn.ends)
 
 
 def _final(turn: Taped, script: Script) -> str | None:
@@ -60,7 +64,9 @@ CHECKS = (
         "every frame is an agent_response to a transcript, or a pong, its fields of the right types",
         reading,
     ),
-    Check("one-final", "an answer ends with exactly one final message, which is empty", each(_final, whole)),
+    Check(
+        "one-final", "an answer ends with exactly one final message, which is empty", each(_final, _spoken)
+    ),
     Check(
         "no-final-superseded",
         "an answer that a newer transcript cut short has no final message",

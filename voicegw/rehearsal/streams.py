@@ -15,7 +15,6 @@ from voicegw.rehearsal.checks import (
     SPEAKABLE,
     Check,
     Judge,
-    reading,
 )
 from voicegw.rehearsal.script import Script
 from voicegw.rehearsal.tape import ENDS, Acted, Tape
@@ -35,7 +34,8 @@ class Streamed:
     """One request and its answer. `label` names it in verdicts: "turn 2", for example.
 
     `done` is when the end was made known, `end` when the body ended, `left` when the platform had done
-    with it; `whole` if it was not the platform that hung up. `failure` tells what became of the connection.
+    with it; `whole` if it was not the platform that hung up. `failure` tells what became of the connection,
+    `body` is the beginning of what came with a refusal.
     """
 
     label: str
@@ -50,6 +50,21 @@ class Streamed:
     left: float | None = None
     whole: bool = False
     failure: str = ""
+    body: str = ""
+
+    @property
+    def why(self) -> str:
+        """What became of it, if it did not come to its end."""
+        if self.failure:
+            return f"{self.failure}{' in mid-answer' if self.said else ''}"
+        if self.status != 200:
+            return f"status {self.status}"
+        return "the stream ended without an end of the answer"
+
+    @property
+    def began(self) -> bool:
+        """Did an event of an answer come?"""
+        return bool(self.status == 200 and (self.said or self.acted or self.done is not None))
 
     @property
     def text(self) -> str:
@@ -106,12 +121,15 @@ def probe(item: str) -> Judge:
 def begins_within(seconds: float) -> Judge:
     """A judge of how long a platform waits for the first words or tool call of each answer."""
 
-    def slow(stream: Streamed) -> str | None:
+    def waited(stream: Streamed) -> float:
         until = stream.left if stream.first is None else stream.first
-        waited = 0.0 if until is None else until - stream.asked
-        return f"nothing for {waited:.2f} s; the platform waits {seconds:g} s" if waited > seconds else None
+        return 0.0 if until is None else until - stream.asked
 
-    return streams(slow, lambda stream: stream.left is not None)
+    def slow(stream: Streamed) -> str | None:
+        wait = waited(stream)
+        return f"nothing for {wait:.2f} s; the platform waits {seconds:g} s" if wait > seconds else None
+
+    return streams(slow, lambda stream: stream.first is not None or waited(stream) > seconds)
 
 
 def answered(stream: Streamed) -> bool:
@@ -160,6 +178,15 @@ def _done(stream: Streamed) -> str | None:
     return f"the body did not end within {TAIL:g} s after [DONE]" if late else None
 
 
+def _nothing(stream: Streamed) -> None:
+    """It was judged while it was read."""
+
+
+_events = streams(_nothing, lambda stream: stream.began)
+_ended = streams(_nothing, lambda stream: stream.began and stream.whole and not stream.failure)
+_acted = streams(_nothing, lambda stream: bool(stream.acted))
+
+
 def _filled(stream: Streamed) -> str | None:
     return "neither words nor a tool call" if stream.first is None and not stream.failure else None
 
@@ -185,12 +212,12 @@ STATUS = Check(
     "every request is answered with status 200 and an event stream",
     streams(_status, lambda stream: stream.status is not None or bool(stream.failure)),
 )
-LINES = Check("lines", "an event is one data: line and a blank line, and all else a comment", reading)
-CHUNKS = Check("chunks", "every event is a chunk with all its fields, the same id throughout", reading)
-FINISH = Check("finish", "one last chunk has a finish_reason that is true", reading)
+LINES = Check("lines", "an event is one data: line and a blank line, and all else a comment", _events)
+CHUNKS = Check("chunks", "every event is a chunk with all its fields, the same id throughout", _events)
+FINISH = Check("finish", "one last chunk has a finish_reason that is true", _ended)
 DONE = Check("done", "[DONE] comes last, and the body ends with it", streams(_done, answered))
 NOT_EMPTY = Check("not-empty", "no answer is empty, or it is asked for again", streams(_filled, answered))
-TOOLS = Check("tools", "only offered tools are called, each whole and with valid arguments", reading)
+TOOLS = Check("tools", "only offered tools are called, each whole and with valid arguments", _acted)
 WRONG_KEY = Check(
     "wrong-key", "a wrong key is refused with status 401 and an error object", probe("wrong-key")
 )

@@ -12,6 +12,7 @@ from voicegw.agents.bedrock import Bedrock
 from voicegw.agents.docker_api import DockerApi
 from voicegw.agents.hermes import Hermes
 from voicegw.agents.openai import OpenAI
+from voicegw.agents.openhands import OpenHands
 from voicegw.agents.scripted import Scripted
 from voicegw.agents.zeroclaw import ZeroClaw
 from voicegw.config import load
@@ -31,6 +32,10 @@ MADE: dict[str, list[tuple[str, type[Any]]]] = {
             'session_token_env = "KEY"\nlatency = "optimized"\ntier = "priority"\ncache = ["system"]\n',
             Bedrock,
         ),
+    ],
+    "openhands": [
+        (URL, OpenHands),
+        (URL + 'profile = "voice"\ntools = ["terminal"]\nworkspace = "/tmp"\nconfirm = "deny"\n', OpenHands),
     ],
     "hermes": [(URL, Hermes), (URL + 'mode = "chat"\nmodel = "m"\nwarm = false\n', Hermes)],
     "zeroclaw": [(URL, ZeroClaw), (URL + 'mode = "chat"\n', OpenAI)],
@@ -60,11 +65,13 @@ async def test_a_table_becomes_its_agent(kind: str, rest: str, made: type[Any], 
     await agent.aclose()
 
 
-@pytest.mark.parametrize("kind", ["openai", "hermes", "zeroclaw", "docker-agent"])
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "openhands", "hermes", "zeroclaw", "docker-agent"])
 async def test_own_certificates_are_trusted_or_missed_at_start(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "voicegw.toml"
     (tmp_path / "ca.pem").write_text("no certificate", "utf-8")
-    table = 'url = "https://127.0.0.1:1"\nca_file = "ca.pem"\n'
+    table = 'url = "https://127.0.0.1:1"\nca_file = "ca.pem"\n' + (
+        'model = "m"\n' if kind == "anthropic" else ""
+    )
     file.write_text(f'[agents.desk]\nkind = "{kind}"\n{table}', "utf-8")
     config = load(file, {})
     with pytest.raises(OSError, match=r"certificate|SSL"):

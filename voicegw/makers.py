@@ -15,6 +15,7 @@ from voicegw.agents.bedrock import Bedrock
 from voicegw.agents.docker_api import DockerApi
 from voicegw.agents.hermes import Hermes
 from voicegw.agents.openai import OpenAI
+from voicegw.agents.openhands import OpenHands
 from voicegw.agents.presets import docker_chat, zeroclaw_chat
 from voicegw.agents.zeroclaw import ZeroClaw
 from voicegw.config import Config
@@ -36,6 +37,8 @@ def make_agent(table: AnyAgent, settings: Config) -> Agent:
             return _anthropic(table, settings)
         case models.Bedrock():
             return _bedrock(table, settings)
+        case sessions.OpenHands():
+            return _openhands(table, settings)
         case sessions.Hermes():
             return Hermes(
                 **_reached(table, settings),
@@ -91,6 +94,18 @@ def _bedrock(table: models.Bedrock, settings: Config) -> Agent:
         tier=table.tier,
         cache=table.cache,
         ssl=_trusting(table.ca_file),
+    )
+
+
+def _openhands(table: sessions.OpenHands, settings: Config) -> Agent:
+    return OpenHands(
+        **_reached(table, settings),
+        profile=table.profile,
+        tools=table.tools,
+        workspace=table.workspace,
+        confirm=table.confirm,
+        keep=table.conversations == "keep",
+        most_sessions=table.most_sessions,
     )
 
 

@@ -28,7 +28,9 @@ class OpenHands(Session):
 
     kind: Literal["openhands"] = Field(description="The agent server of OpenHands.")
     profile: str | None = optional("LLM profile that speaks; the server's active one if left out.")
-    tools: Names | None = optional("Tools that it may use; those of its agent profile if left out.")
+    tools: Names | None = optional(
+        "Tools of a lean agent, such as `terminal`; if left out, the server's agent profile with its own."
+    )
     workspace: str | None = optional(
         "Folder on its machine that it works in; one of the server's if left out."
     )

@@ -160,15 +160,16 @@ def test_an_answer_in_the_finish_tool_is_said(gateway: Server) -> None:
 def test_the_first_word_comes_long_before_that_of_its_own_openai_interface(
     gateway: Server, office: Agent
 ) -> None:
-    talk = "Talk [words=60]"
-    ask(gateway, "lean", talk)
+    talk, call = "Talk [words=60]", str(uuid4())
+    ask(gateway, "lean", talk, x_voicegw_call=call)
     ours, theirs = [], []
-    for _ in range(3):
+    for place in range(3):
         with Caller(gateway) as caller:
             began = time.monotonic()
-            caller.ask(body("lean", talk))
+            caller.ask(body("lean", *[talk, "Fine."] * (place + 1), talk), x_voicegw_call=call)
             caller.until(b"word0")
             ours.append(time.monotonic() - began)
+            caller.until(b"[DONE]")
         with http(office) as client:
             began = time.monotonic()
             asked = body("openhands_voice", talk) | {"stream": True}
@@ -176,22 +177,28 @@ def test_the_first_word_comes_long_before_that_of_its_own_openai_interface(
                 next(line for line in answer.iter_lines() if "word0" in line)
             theirs.append(time.monotonic() - began)
     print(f"first word: {sorted(ours)[1]:.3f} s here, {sorted(theirs)[1]:.3f} s by /v1")
-    assert sorted(ours)[1] * 3 < sorted(theirs)[1]
+    assert sorted(ours)[1] * 4 < sorted(theirs)[1]
 
 
 @AGENTS
 def test_a_caller_who_hangs_up_stops_the_model(gateway: Server, model: Model, name: str) -> None:
+    before = len(cancelled(gateway, name))
     with Caller(gateway) as caller:
-        caller.ask(body(name, f"Talk, {name} [every=0.05 words=400]"))
+        talk = body(name, f"Talk, {name} [every=0.05 words=400]")
+        caller.ask(talk, x_voicegw_call=str(uuid4()))
         caller.until(b"word1")
         asked = model.asked[-1]
     assert asked.over.wait(5)
     assert asked.left is not None
-    stopped = ("cancelled", name)
-    eventually(lambda: [x for x in gateway.lines("turn") if (x["outcome"], x["agent"]) == stopped])
-    (line,) = (x for x in gateway.lines("turn") if (x["outcome"], x["agent"]) == stopped)
-    print(f"stopped after {line['stop_ms']} ms ({name})")
-    assert line["stop_ms"] < 1000
+    eventually(lambda: len(cancelled(gateway, name)) > before)
+    took = cancelled(gateway, name)[-1]["stop_ms"]
+    print(f"stopped after {took:.0f} ms ({name})")
+    assert took < 1000
+
+
+def cancelled(gateway: Server, name: str) -> list[dict[str, Any]]:
+    """The turns of an agent that were cancelled so far."""
+    return [x for x in gateway.lines("turn") if (x["outcome"], x["agent"]) == ("cancelled", name)]
 
 
 @AGENTS

@@ -30,7 +30,7 @@ from voicegw.wire.consent import DOUBT, PLAIN, QUESTIONS, agreed, question
             "Klar.",
         ),
         *("Oui, s’il vous plaît.", "D'accord, allez-y.", "Sí, por favor.", "Vale.", "Sim.", "Certo, grazie."),
-        *("Ja graag.", "Да.", "はい。", "好的", "네", "Va bene."),
+        *("Ja graag.", "Да.", "はい。", "好的", "네", "Va bene.", "ＹＥＳ", "Si\u0301"),
     ],
 )
 def test_a_clear_yes(said: str) -> None:
@@ -60,7 +60,18 @@ def test_a_clear_yes(said: str) -> None:
         ),
         *("Yes and then tell me what the weather is like", "yes I would rather have it done by you tomorrow"),
         *("Nein.", "Ja, aber später.", "Mach das nicht.", "Non merci.", "Oui, mais pas maintenant.", "Sí?"),
-        *("No, gracias.", "Não.", "いいえ", "不要", "Yesterday.", "Janet", "What is the capital of France"),
+        *(
+            "No, gracias.",
+            "Não.",
+            "いいえ",
+            "不要",
+            "Yesterday.",
+            "Janet",
+            "Sim, na\u0303o",
+            "Ja, AUSSER Anna",
+            "Yes, hold on",
+            "What is the capital of France",
+        ),
     ],
 )
 def test_anything_else_is_a_no(said: str) -> None:

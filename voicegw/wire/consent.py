@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 QUESTIONS = {
@@ -16,8 +17,13 @@ QUESTIONS = {
 }
 
 
+def _plain(text: str) -> str:
+    """The text written in one way, however it was composed."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).replace("’", "'")
+
+
 def _table(*lines: str) -> frozenset[str]:
-    return frozenset(" ".join(lines).split())
+    return frozenset(_plain(" ".join(lines)).split())
 
 
 PLAIN = _table(
@@ -39,13 +45,13 @@ POLITE = _table(
 """What may stand around an agreement without changing it."""
 DOUBT = _table(
     "no not nope nah don't dont never stop wait cancel but if unless only except later",
-    "what why how who when which where",
+    "what why how who when which where hold hang moment instead rather maybe perhaps",
     "nein nicht kein keine keinen nie niemals halt warte aber wenn falls außer nur später",
-    "was warum wie wer",
-    "non pas jamais arrête attends mais sauf quoi pourquoi comment quand",
-    "nunca jamás espera para cancela pero salvo qué cómo quién cuándo",
-    "não nao nem mas se quê mai aspetta ma però perché cosa come",
-    "niet nee geen nooit wacht maar als wat waarom hoe nic ale нет не но",
+    "was warum wie wer nö ne moment vielleicht lieber",
+    "non pas jamais arrête attends mais sauf quoi pourquoi comment quand peut plutôt",
+    "nunca jamás espera para cancela pero salvo qué cómo quién cuándo quizás mejor",
+    "não nao nem mas se quê talvez mai aspetta ma però perché cosa come forse",
+    "niet nee geen nooit wacht maar als wat waarom hoe misschien nic ale нет не но",
     "いいえ 不 不要 아니 아니요",
 )
 """What makes it something else, wherever it stands."""
@@ -61,9 +67,9 @@ def question(whats: Sequence[str], language: str) -> str:
 
 def agreed(said: str) -> bool:
     """Whether this is a clear yes. Anything else is a no: a doubt, a question, a change of mind, silence."""
-    text = said.casefold().replace("’", "'")
+    text = _plain(said)
     words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text)
-    if not words or "?" in text or "？" in text or not DOUBT.isdisjoint(words):
+    if not words or "?" in text or not DOUBT.isdisjoint(words):
         return False
     if words[0] in PLAIN and len(words) <= SHORT:
         return True

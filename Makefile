@@ -42,7 +42,7 @@ lock: $(VENV)/dev.stamp  ## Lock the dependencies again, with hashes
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --upgrade --extra build -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --upgrade --all-extras -c requirements.lock -o requirements-dev.lock pyproject.toml
+	  --upgrade --extra build --extra load --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "voicegw needs Python 3.11 or newer")'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,14 +69,6 @@ async def stubborn(turn: Turn) -> AsyncGenerator[Event, None]:
         yield "One"
     finally:
         raise ValueError("no way")
-
-
-def plain(turn: Turn) -> str:
-    return "Hi"
-
-
-def synchronous(turn: Turn) -> Iterator[str]:
-    yield "Hi"
 
 
 async def without_yield(turn: Turn) -> str:
@@ -201,8 +193,6 @@ NEEDS = "expected is `async def reply(turn)` with a `yield` in it, or an object 
         ("tests.absent:reply", {}, f'there is no module "tests.absent" (tests.absent); {INSTALLED}'),
         ("HERE:replay", {}, 'HERE:replay: there is no "replay" in HERE; did you mean "reply"?'),
         ("HERE:nested.zzz", {}, 'HERE:nested.zzz: there is no "zzz" in SimpleNamespace'),
-        ("HERE:plain", {}, f"HERE:plain is a plain function; {NEEDS}"),
-        ("HERE:synchronous", {}, f"HERE:synchronous is a generator function without `async`; {NEEDS}"),
         ("HERE:without_yield", {}, f"HERE:without_yield is a coroutine function: it has no `yield`; {NEEDS}"),
         ("HERE:number", {}, f"HERE:number is an object of type int; {NEEDS}"),
         ("HERE:Mute", {}, f"HERE:Mute is a class without `reply`; {NEEDS}"),
@@ -213,7 +203,7 @@ NEEDS = "expected is `async def reply(turn)` with a `yield` in it, or an object 
         (
             "HERE:Parrot",
             {"word": ""},
-            f"HERE:Parrot could not be made: ValueError at {__file__}:97: a word, please",
+            f"HERE:Parrot could not be made: ValueError at {__file__}:89: a word, please",
         ),
         ("HERE:Demanding", {}, f"HERE:Demanding(word) does not fit: {MISSING} 'word'; {CONTENT}"),
         ("HERE:parrot", {"word": 1}, "HERE:parrot is an object that is already made: it takes no options"),

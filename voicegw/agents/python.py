@@ -1,12 +1,14 @@
 """An agent written in Python, in the process of the gateway: `async def reply(turn): yield "Hello"`.
 
-It shares the event loop with every other call, so it must await what takes long.
+It shares the event loop with every other call, so it must await what takes long; a function that blocks has
+a thread instead, and what a framework made is asked by the framework's own means.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 import re
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -16,6 +18,8 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any, get_args
 
+from voicegw.agents.blocking import unblocked
+from voicegw.agents.frameworks.known import framework
 from voicegw.errors import AgentError, AgentGarbled, ConfigError
 from voicegw.events import Agent, Doing, Event, Finish, Reason, ToolCall, Turn, Usage
 from voicegw.wire.json import loads
@@ -25,6 +29,8 @@ TARGET = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 REASONS = get_args(Reason)
 HOOKS: Mapping[str, Sequence[object]] = {"warm": [None], "aclose": [], "leave": [""]}
 EXPECTED = "expected is `async def reply(turn)` with a `yield` in it, or an object or a class that has one"
+
+log = logging.getLogger("voicegw.agents")
 
 
 async def nothing(*_: object) -> None:
@@ -83,6 +89,8 @@ def load(target: str, options: Mapping[str, Any] | None = None) -> Agent:
     if inspect.isclass(found):
         found, options = make(target, found, options), {}
     if not hasattr(found, "reply"):
+        if adapt := framework(target, found):
+            return Python(target, adapt(found, options))
         return Python(target, generator(target, found, options))
     if options:
         raise ConfigError(f"{target} is an object that is already made: it takes no options")
@@ -134,12 +142,16 @@ def make(target: str, cls: type[Any], options: Mapping[str, Any]) -> Any:
 def generator(
     target: str, function: Any, options: Mapping[str, Any]
 ) -> Callable[[Turn], AsyncGenerator[Any, None]]:
-    """The function with its options bound, once it is sure to be an async generator of one turn."""
-    if not inspect.isasyncgenfunction(function):
+    """The function with its options bound, once it is sure to answer one turn."""
+    if inspect.iscoroutinefunction(function) or not inspect.isroutine(function):
         raise ConfigError(f"{target} is {described(function)}; {EXPECTED}")
     check_options(target, function, options)
     fits(target, function, (None,), options, "it must take the turn, and nothing else without a default")
-    return partial(function, **options) if options else function
+    bound = partial(function, **options) if options else function
+    if inspect.isasyncgenfunction(function):
+        return bound
+    log.info("%s blocks: every turn of it runs in a thread of its own", target)
+    return unblocked(bound)
 
 
 def hook(target: str, agent: object, name: str, *given: object) -> Callable[..., Awaitable[None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +61,7 @@ class Probe:
     forged: bool = False
 
 
-class Poster:
+class Poster(ABC):
     """One platform's side of one call. A platform says how its `address`, `headers` and `fields` look.
 
     It keeps the conversation: `ask` begins a turn, `follow` and `heard` tell what came of it. `secret` is the
@@ -91,17 +92,17 @@ class Poster:
 
     # How a platform differs
 
+    @abstractmethod
     def address(self, url: str) -> str:
         """Where it posts to, if an operator entered `url`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def headers(self, call: str, tries: int) -> dict[str, str]:
         """Its headers for a request that was sent `tries` times before, but for the key."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fields(self, call: str, *, odd: bool) -> dict[str, Any]:
         """What it sends besides model, messages, tools and stream."""
-        raise NotImplementedError
 
     def probes(self) -> Sequence[Probe]:
         """What it tries after the call."""

@@ -79,6 +79,11 @@ def _cancelled(turn: Taped, script: Script) -> str | None:
     return f"response.done came {after:.2f} s after response.cancel" if after > most else None
 
 
+SESSION_FIRST = "session.created comes first, and session.updated before the first response"
+EVENTS = "every event is a JSON text of a known type, with its fields and an id of its own"
+CREATED = "a response begins with one response.created and ends with one response.done, completed"
+
+
 def checks(owed: Owed) -> Sequence[Check]:
     """The checklist of one call."""
 
@@ -88,20 +93,10 @@ def checks(owed: Owed) -> Sequence[Check]:
     return (
         *COMMON,
         COMES_BACK,
+        Check("session-first", SESSION_FIRST, answered("session-first")),
+        Check("events", EVENTS, reading),
         Check(
-            "session-first",
-            "session.created comes first, and session.updated before the first response",
-            answered("session-first"),
-        ),
-        Check(
-            "events",
-            "every event is a JSON text of a known type, with its fields and an id of its own",
-            reading,
-        ),
-        Check(
-            "created-done",
-            "a response begins with one response.created and ends with one response.done, completed",
-            each(_done, lambda turn: whole(turn) and bool(turn.words or turn.ends)),
+            "created-done", CREATED, each(_done, lambda turn: whole(turn) and bool(turn.words or turn.ends))
         ),
         Check("items", "items and their parts are added and done in pairs, and counted from 0", _speaking),
         Check("deltas", "the deltas together are the text, wherever that is told again", _speaking),

@@ -14,13 +14,14 @@ import gc
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
 import orjson
 import uvloop
 
+from loadtests.results import quantile
 from loadtests.upstream import MARK, Plan, waited
 
 WORDS = re.compile(rb'"content": ?"[^"]')
@@ -145,12 +146,6 @@ class Load:
     def good(self) -> list[Stream]:
         """Those that ended well and brought the answer."""
         return [s for s in self.streams if not s.failed]
-
-
-def quantile(values: Iterable[float], q: float) -> float:
-    """The value that a share `q` of all does not exceed; NaN when there is none."""
-    ordered = sorted(value for value in values if value == value)
-    return ordered[min(int(q * len(ordered)), len(ordered) - 1)] if ordered else float("nan")
 
 
 def ask(port: int, model: str, key: str) -> bytes:

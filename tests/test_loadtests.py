@@ -15,6 +15,7 @@ import pytest
 
 from loadtests import report, speech, turns, voice
 from loadtests.bench import compare
+from loadtests.results import Check, Overhead, Results, Run, Sample, environment, quantile
 from loadtests.targets import free_port, listening
 from loadtests.upstream import BEGIN, HEAD, PLANS, Plan, Stats, Upstream, chunk, first_token, later, waited
 
@@ -87,11 +88,34 @@ def test_a_model_name_without_a_timing_is_refused(model: str) -> None:
         Plan.named(model)
 
 
+def test_results_come_back_from_their_file_as_they_went(tmp_path: Path) -> None:
+    run = Run(
+        "voicegw", "short", "open", 20.0, 3.0, seed=7, failed={"cut": 1}, samples=[Sample(1.0, 0.2, 9, 8, 7)]
+    )
+    run.add(at=0.0, answer=0.31, waited=0.3, stop=math.nan)
+    run.add(at=0.1, ack=0.01)
+    run.checks.append(Check("agent runs", True, "0", "0"))
+    went = Results(environment(7, ("load",)), [run], [Overhead("voicegw", "short", 0.5, 1e-3, 9e-4, 2e-3)])
+    went.write(tmp_path / "results" / "one.json")
+    came = Results.read(tmp_path / "results" / "one.json")
+    assert came == went
+    assert came.environment["command"] == "load"
+    assert came.runs[0].known("ack") == [0.01]
+    assert came.runs[0].times["stop"] == [None, None]
+    assert came.runs[0].added == [pytest.approx(0.01)]
+
+
+def test_a_file_of_something_else_is_no_result(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"runs": []}')
+    with pytest.raises(ValueError, match="holds no results of a load test"):
+        Results.read(tmp_path / "other.json")
+
+
 def test_a_quantile_is_a_value_that_was_measured() -> None:
     values = [float(n) for n in range(100, 0, -1)]
-    assert [voice.quantile(values, q) for q in (0.0, 0.5, 0.99, 1.0)] == [1.0, 51.0, 100.0, 100.0]
-    assert voice.quantile([math.nan, 2.0], 0.5) == 2.0
-    assert math.isnan(voice.quantile([], 0.5))
+    assert [quantile(values, q) for q in (0.0, 0.5, 0.99, 1.0)] == [1.0, 51.0, 100.0, 100.0]
+    assert quantile([math.nan, 2.0], 0.5) == 2.0
+    assert math.isnan(quantile([], 0.5))
 
 
 def row(target: str, overhead: float, cpu: float | None, rate: float, held: bool = True) -> dict[str, Any]:

@@ -23,8 +23,9 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "home")
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """What exists before the first test is no test's litter: collecting it after each one would take long."""
+@pytest.fixture(autouse=True, scope="module")
+def _litter() -> None:
+    """What exists before a module's tests is no litter of theirs; looking through it each time takes long."""
     gc.collect()
     gc.freeze()
 

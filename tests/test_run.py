@@ -39,12 +39,12 @@ def start(agent: Script, **options: Any) -> tuple[Run, list[Run]]:
     return run, closed
 
 
-async def test_what_came_together_is_told_together_in_the_wake_up_in_which_it_came() -> None:
-    run, closed = start(script(0.3, "Hi", " there", 0.2, Usage(1, 2), Finish("length")))
+async def test_the_first_words_are_told_at_once_and_then_what_came_together_together() -> None:
+    run, closed = start(script(0.3, "Hi", " there", ",", 0.2, Usage(1, 2), Finish("length")))
     ears = Ears(run)
     await asyncio.sleep(1)
-    assert run.record.events == ["Hi", " there", Usage(1, 2), Finish("length")]
-    assert ears.heard == [(0.0, 0, False), (0.3, 2, False), (0.5, 4, True)]
+    assert run.record.events == ["Hi", " there", ",", Usage(1, 2), Finish("length")]
+    assert ears.heard == [(0.3, 1, False), (0.3, 3, False), (0.5, 5, True)]
     assert (run.asked, run.first, run.cancelled, run.stopped) == (0.0, 0.3, None, 0.5)
     assert (run.record.failure, closed) == (None, [run])
 
@@ -268,7 +268,7 @@ async def test_when_the_agent_pauses_what_was_held_is_told_once() -> None:
     ears = Ears(run)
     await asyncio.sleep(3)
     assert run.record.events == ["Hi", " you", ". ", "all."]
-    assert ears.heard == [(0.0, 0, False), (0.1, 1, False), (0.3, 2, False), (0.8, 3, False), (2.3, 4, True)]
+    assert ears.heard == [(0.1, 1, False), (0.3, 2, False), (0.8, 3, False), (2.3, 4, True)]
 
 
 async def test_a_first_word_that_was_held_counts_from_when_it_was_said() -> None:

@@ -81,6 +81,7 @@ class Journal:
             (Histogram(f"{name}_seconds", text, ["agent"], registry=registry, buckets=BUCKETS), read)
             for name, (text, read) in SPANS.items()
         ]
+        self._counts: dict[tuple[str, str], Counter] = {}
         self._bound: dict[str, list[tuple[Histogram, Callable[[Run, Stamps], float | None]]]] = {}
 
     def turn(self, run: Run, stamps: Stamps, agent: str, request: str) -> None:
@@ -89,7 +90,7 @@ class Journal:
         if stamps.ended is None and run.cancelled is not None:
             stamps.speak(run.cancelled)  # the silence in which the caller left counts too
         outcome = _outcome(run, stamps)
-        self.turns.labels(agent, outcome).inc()
+        self._count(agent, outcome).inc()
         for histogram, read in self._of(agent):
             seconds = read(run, stamps)
             if seconds is not None:
@@ -129,6 +130,12 @@ class Journal:
         found = self._bound.get(agent)
         if found is None:
             found = self._bound[agent] = [(histogram.labels(agent), read) for histogram, read in self.spans]
+        return found
+
+    def _count(self, agent: str, outcome: str) -> Counter:
+        found = self._counts.get((agent, outcome))
+        if found is None:
+            found = self._counts[agent, outcome] = self.turns.labels(agent, outcome)
         return found
 
     def refusal(self, failure: VoicegwError, request: str, client: str) -> None:

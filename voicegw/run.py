@@ -109,6 +109,7 @@ class Run:
         self.spoke = False
         self.useful = False
         self.last = 0.0
+        self._news = False
         self._timer: asyncio.TimerHandle | None = None
         self.asked: float | None = None
         self.first: float | None = None
@@ -188,7 +189,7 @@ class Run:
     async def _listen(self, events: AsyncGenerator[Event, None]) -> None:
         """Record the events, and tell the followers whenever the next one lets us wait."""
         try:
-            while self._add(await quietly(anext(events), self._tell)):
+            while self._add(await quietly(anext(events), self._quiet)):
                 pass
         except StopAsyncIteration:
             pass
@@ -224,15 +225,17 @@ class Run:
             self.speaking.let_go(over=over)
 
     def _append(self, event: Event) -> None:
+        self.record.events.append(event)
+        self._news = True
         if not self.spoke:
             self._notice(event)
-        self.record.events.append(event)
 
     def _notice(self, event: Event) -> None:
         """The first events of use, and the first that the caller hears."""
         if (type(event) is str and event.strip()) or type(event) is ToolCall:
             self.spoke = True
             self.first = self.now()
+            self._tell()  # the first words do not wait for those that came with them
         if not self.useful and (self.spoke or type(event) is Doing):
             self.useful = True
             self._arm()  # from now on another patience counts
@@ -258,7 +261,13 @@ class Run:
         when = "in the middle of its answer" if self.useful else "before it was of any use"
         self.fail(AgentTimeout(f"the agent took too long {when}"))
 
+    def _quiet(self) -> None:
+        """The agent has no more for now."""
+        if self._news:
+            self._tell()
+
     def _tell(self) -> None:
+        self._news = False
         for follower in self.followers:
             follower.wake()
 

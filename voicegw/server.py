@@ -145,8 +145,9 @@ def try_certificate(settings: Config) -> None:
 
 
 def _log_to_stderr() -> None:
-    """Bare lines; what a record says of thread, process and task costs more than the line."""
+    """Bare lines; what a record says of thread, process, task and caller costs more than the line."""
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # as logging's own documentation advises
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -55,11 +55,13 @@ class Speaking:
         self.now = now
         self.loop = asyncio.get_running_loop()
         self.last = 0.0
+        self.open = False
         self._timer: asyncio.TimerHandle | None = None
 
     def hear(self, text: str, now: float) -> None:
         """The agent goes on."""
         speech = self.speech
+        self.open = True
         if said := speech.feed(text):
             self.append(said)
         if speech.held:
@@ -69,6 +71,9 @@ class Speaking:
 
     def let_go(self, *, over: bool) -> None:
         """Hold nothing back: what comes next is no text, or, if the text is `over`, nothing at all."""
+        if not self.open:
+            return
+        self.open = not over
         if said := self.speech.flush() if over else self.speech.release():
             self.append(said)
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 
 from voicegw.events import Message
 
@@ -38,6 +39,7 @@ class Unsaid:
         within = [_loosely(phrase) for phrase in anywhere]
         first = [*map(_loosely, opening), *within]
         self._openings = sorted({_plain(phrase) for phrase in (*opening, *anywhere)})
+        self._longest = max(map(len, self._openings), default=0)
         self._first = re.compile(rf"\s*(?:{'|'.join(first)}){END}", re.IGNORECASE) if first else None
         self._within = re.compile(rf"(?:{'|'.join(within)}){END}", re.IGNORECASE) if within else None
 
@@ -65,13 +67,13 @@ class Unsaid:
 
     def _cut(self, text: str) -> bool:
         """Is this the beginning of a phrase of ours, and nothing else?"""
-        plain = _plain(text)
+        plain = _plain(text, self._longest + 1)
         return len(plain) >= LEAST and any(phrase.startswith(plain) for phrase in self._openings)
 
 
-def _plain(text: str) -> str:
-    """Letters and digits, for comparing what may have been re-spaced."""
-    return "".join(filter(str.isalnum, text.casefold()))
+def _plain(text: str, most: int | None = None) -> str:
+    """Letters and digits, for comparing what may have been re-spaced; the first `most` of them."""
+    return "".join(islice(filter(str.isalnum, text.casefold()), most))
 
 
 def _loosely(phrase: str) -> str:

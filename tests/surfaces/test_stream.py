@@ -177,10 +177,17 @@ async def test_head_and_first_chunk_leave_before_the_agent_is_asked(wired: bool)
 
 @both
 async def test_what_came_together_shares_a_write_and_what_came_alone_leaves_alone(wired: bool) -> None:
-    client = call(wired, 0.1, "a", "b", "c", 0.1, "d", 0.1, "e", 0.1)
+    client = call(wired, 0.1, "a", 0.1, "b", "c", 0.1, "d", 0.1)
     await client.listen()
     written = [(when, "".join(map(content, chunks(data)))) for when, data in client.sends]
-    assert written == [(0.0, ""), (0.1, "abc"), (0.2, "d"), (0.3, "e"), (0.4, "")]
+    assert written == [(0.0, ""), (0.1, "a"), (0.2, "bc"), (0.3, "d"), (0.4, "")]
+
+
+async def test_the_first_words_do_not_wait_for_those_that_came_with_them() -> None:
+    client = call(True, 0.1, "a", "b", "c", 0.1)
+    await client.listen()
+    written = [(when, "".join(map(content, chunks(data)))) for when, data in client.sends]
+    assert written == [(0.0, ""), (0.1, "a"), (0.1, "bc"), (0.2, "")]
 
 
 @both

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from starlette.responses import Response
 
@@ -34,7 +35,7 @@ class Visit:
     client: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Order:
     """One accepted request: who asks what, in which form; `past` is what it goes on from.
 
@@ -55,24 +56,24 @@ class Order:
         """What every answer to this request carries: its id, and how to name its call again."""
         return {"x-request-id": self.visit.id, "x-voicegw-call": self.named.name, **self.named.echo}
 
-    @property
+    @cached_property
     def line(self) -> Line:
         """The agent's text is made speakable only for those who listen."""
         return self.called if self.dialect.speech and not self.quiet else self.called.written
 
-    @property
+    @cached_property
     def dialect(self) -> Dialect:
         name = self.visit.key.dialect
         return self.called.dialect if name is None else DIALECTS[name]
 
-    @property
+    @cached_property
     def call(self) -> str | None:
         """The call that the request names; errands of chat clients are none of its turns."""
         if not self.named.explicit or self.ask.chore:
             return None
         return self.named.call(self.visit.key.name, self.called.name)
 
-    @property
+    @cached_property
     def language(self) -> str:
         return self.ask.language or self.called.language
 
@@ -127,7 +128,7 @@ class Order:
             remember=remember,
         )
 
-    @property
+    @cached_property
     def quiet(self) -> bool:
         """Is nobody to be spoken to: a structured answer, or an errand?"""
         return self.ask.structured or self.ask.chore

@@ -112,11 +112,12 @@ class Stream(EventSourceResponse):
 
     def _write(self, wire: Wire) -> None:
         """As much as is due and the client takes; while it does not, the rest stays in the record."""
-        more = True
-        while more and not wire.paused:
-            if data := self.listener.take(self.run.now()):
+        listener = self.listener
+        while True:
+            if data := listener.take(self.run.now()):
                 wire.write(data)
-            more = self.listener.behind
+            if not listener.behind or wire.paused:
+                return
 
     def hang_up(self) -> None:
         """The client is gone."""

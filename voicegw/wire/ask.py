@@ -125,6 +125,13 @@ def _messages(data: Mapping[str, Any], most: int) -> tuple[Message, ...]:
 
 
 def _message(data: dict[str, Any], path: str) -> Message:
+    role, text = data.get("role"), data.get("content")
+    if len(data) == 2 and type(role) is type(text) is str and role in ROLES:  # nearly all of them
+        return Message(cast(Role, role), text)
+    return _rich_message(data, path)
+
+
+def _rich_message(data: dict[str, Any], path: str) -> Message:
     role = field(data, "role", str, path=path)
     if role not in ROLES:
         raise BadRequest(f"'{path}role' must be one of {', '.join(sorted(ROLES))}.", param=f"{path}role")
@@ -171,7 +178,8 @@ def _function(data: dict[str, Any], id: str, path: str) -> ToolCall:
 
 def tools(data: Mapping[str, Any], read: Callable[[dict[str, Any], str], Tool | None]) -> tuple[Tool, ...]:
     """The function tools that a request offers; the other kinds only OpenAI itself could run."""
-    given = atmost(field(data, "tools", list, NULL) or [], "tools", MOST_TOOLS)
+    if not (given := atmost(field(data, "tools", list, NULL) or [], "tools", MOST_TOOLS)):
+        return ()
     return tuple(tool for tool in each(given, "tools", read) if tool is not None)
 
 

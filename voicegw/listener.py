@@ -100,14 +100,15 @@ class Listener:
 
     def take(self, now: float) -> bytes:
         """What is due by now, at most about `MOST` bytes of it; sets `done` with the last of them."""
-        record = self.record
+        record, events = self.record, self.record.events
         out: list[bytes] = []
         room = MOST
-        while self.place < len(record.events) and room > 0:
-            out.append(self._encode(record.events[self.place], now))
+        while self.place < len(events) and room > 0:
+            event = events[self.place]
+            out.append(self._text(event, now) if type(event) is str else self._encode(event, now))
             self.place += 1
             room -= len(out[-1])
-        if words := self.ack.due(now):
+        if self.ack.deadline is not None and (words := self.ack.due(now)):
             out.append(self.codec.text(joint(self.glue) + self._words(words, now)))
         if record.over and not self.done and not self.behind:
             out.append(self._end(now))
@@ -129,8 +130,7 @@ class Listener:
         return words
 
     def _encode(self, event: Event, now: float) -> bytes:
-        if type(event) is str:
-            return self._text(event, now)
+        """What is no text."""
         if type(event) is ToolCall:
             self.ack.heard(event, now)
             self.calls += 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import types
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from contextlib import aclosing
 from math import inf
 from typing import Any, Protocol
@@ -41,22 +41,28 @@ class Follower(Protocol):
 
 
 @types.coroutine
-def quietly(step: Awaitable[Event], quiet: Callable[[], None]) -> Generator[Any, Any, Event]:
-    """Await `step`, and call `quiet` if, and at the moment when, it has to wait."""
-    waiting = step.__await__()
-    try:
-        wanted = waiting.send(None)
-        quiet()
-        while True:
-            try:
-                got = yield wanted
-            except BaseException as error:
-                wanted = waiting.throw(error)
-            else:
-                wanted = waiting.send(got)
-    except StopIteration as done:
-        event: Event = done.value
-        return event
+def overhear(
+    events: AsyncIterator[Event], take: Callable[[Event], bool], quiet: Callable[[], None]
+) -> Generator[Any, Any, None]:
+    """Await every event and give it to `take`, until that says False; `quiet` is called at the moment when,
+    and only if, the next one has to be waited for. An `async for` that knows when it waits, and no dearer."""
+    while True:
+        waiting = events.__anext__().__await__()
+        try:
+            wanted = waiting.send(None)
+            quiet()
+            while True:
+                try:
+                    got = yield wanted
+                except BaseException as error:
+                    wanted = waiting.throw(error)
+                else:
+                    wanted = waiting.send(got)
+        except StopIteration as done:
+            if not take(done.value):
+                return
+        except StopAsyncIteration:
+            return
 
 
 class Run:
@@ -186,13 +192,10 @@ class Run:
             failure.__cause__ = error
         self._over(failure)
 
-    async def _listen(self, events: AsyncGenerator[Event, None]) -> None:
+    async def _listen(self, events: AsyncIterator[Event]) -> None:
         """Record the events, and tell the followers whenever the next one lets us wait."""
         try:
-            while self._add(await quietly(anext(events), self._quiet)):
-                pass
-        except StopAsyncIteration:
-            pass
+            await overhear(events, self._add, self._quiet)
         finally:
             self._let_go()
 

@@ -30,8 +30,9 @@ class Stamps:
 
     def speak(self, now: float) -> None:
         """Something audible goes out now: the silence before it was a gap."""
-        since = self.accepted if self.heard is None else self.heard
-        self.gap = max(self.gap, now - since)
+        gap = now - (self.accepted if self.heard is None else self.heard)
+        if gap > self.gap:
+            self.gap = gap
         self.heard = now
 
     def close(self, now: float) -> None:

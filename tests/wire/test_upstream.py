@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -186,6 +187,77 @@ WHOLE = [
     delta(tool_calls=[tool(0, None, None, '{"x"')]),
     delta(tool_calls=[tool(0, arguments=":1}")]),
 ]
+
+
+ACCENTS: list[Callable[[str], dict[str, Any]]] = [
+    lambda text: delta(content=text),
+    lambda text: delta(content=text, role="assistant"),
+    lambda text: {"id": text, **delta(content=text)},
+    lambda text: {**delta(content=text), "obfuscation": text[::-1]},
+    lambda text: {**delta(content=text), "usage": {"prompt_tokens": 3}},
+    lambda text: delta(content=None, refusal=text),
+    lambda text: delta(content=text, refusal="No."),
+    lambda text: delta(content=[{"type": "text", "text": text}]),
+    lambda text: delta(content=text, tool_calls=[{"index": 0, "function": {"name": text}}]),
+    lambda text: delta("stop", content=text),
+]
+TEXTS = st.one_of(
+    st.sampled_from(["", ":", ",", "delta", "content", "choices", '":"', "\\", "stop"]), st.text()
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(ACCENTS), TEXTS), min_size=4, max_size=12),
+    st.one_of(st.none(), st.sampled_from(ACCENTS)),
+)
+def test_a_chunk_means_the_same_whatever_came_before_it(
+    said: list[tuple[Callable[[str], dict[str, Any]], str]], only: Callable[[str], dict[str, Any]] | None
+) -> None:
+    decoder = Decoder("t1")
+    for accent, text in said:
+        sse = Sse("", orjson.dumps((only or accent)(text)))
+        fresh = Decoder("t1")
+        fresh._call = decoder._call
+        assert [e for e in decoder.feed(sse) if type(e) is str] == [
+            e for e in fresh.feed(sse) if type(e) is str
+        ]
+        assert (decoder._reason, decoder._usage) == (
+            fresh._reason or decoder._reason,
+            fresh._usage or decoder._usage,
+        )
+
+
+@pytest.mark.parametrize(
+    ("odd", "events"),
+    [
+        (b'{"choices":[{"delta":{"content":null}}]}', []),
+        (b'{"choices":[{"delta":{"content":7}}]}', None),
+        (b'{"choices":[{"delta":{"content":"a","content":"b"}}]}', ["b"]),
+        (b'{"choices":[{"delta":{"content":"a}}]}', None),
+        (b'{"choices":[{"delta":{"content":""}}]}', []),
+    ],
+)
+def test_what_only_looks_like_another_text_is_read_for_what_it_is(
+    odd: bytes, events: list[Event] | None
+) -> None:
+    decoder = Decoder()
+    for text in ("Hi", " there", "you"):
+        assert decoder.feed(Sse("", b'{"choices":[{"delta":{"content":%b}}]}' % orjson.dumps(text))) == [text]
+    if events is None:
+        with pytest.raises(AgentGarbled):
+            decoder.feed(Sse("", odd))
+    else:
+        assert decoder.feed(Sse("", odd)) == events
+
+
+def test_a_text_after_the_end_or_of_another_event_is_none() -> None:
+    chunk = orjson.dumps(delta(content="Hi"))
+    decoder = Decoder()
+    for _ in range(4):
+        assert decoder.feed(Sse("", chunk)) == ["Hi"]
+    assert decoder.feed(Sse("ping", chunk)) == []
+    assert decoder.feed(Sse("", b"[DONE]")) == []
+    assert decoder.feed(Sse("", chunk)) == []
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ class OpenAI:
                     for event in events:
                         yield self._own(event, turn)
                     return
-                async for data in response:
+                while data := await response.take():
                     for sse in splitter.feed(data):
                         for event in decoder.feed(sse):
                             yield event if type(event) is str else self._own(event, turn)

@@ -70,7 +70,11 @@ class Speakable:
         """What can be spoken now that `text` came."""
         if not self._plain or not text:
             return self._work(text)
-        special = SPECIAL.search(text)
+        word = text[1:] if text[0] == " " else text
+        if word.isalnum() and word.isascii() and word[0] not in "hHwW":  # a word, as most deltas are
+            special = None
+        else:
+            special = SPECIAL.search(text)
         if special is None:
             said = self._go_on(text)
         elif special.end() == len(text) > 1 and text[-1] == " ":

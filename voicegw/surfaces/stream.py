@@ -103,12 +103,17 @@ class Stream(EventSourceResponse):
         await send({"type": "http.response.body", "body": data, "more_body": not self.listener.done})
 
     def wake(self) -> None:
-        """The record grew, the timer rang, or the client reads on: write, or rouse who can."""
-        if self.wire is None or self.listener.record.over:
+        """The record grew, the timer rang, or the client reads on: write, or rouse who can.
+
+        While the request task is awake it writes itself, in order.
+        """
+        wire = self.wire
+        if wire is None or self.listener.record.over:
             self._rouse()  # head and end belong to the server
-        elif self._asleep and not self.wire.paused:
-            self._write(self.wire)
-            self._arm()
+        elif self._nap is not None and not self._nap.done() and not wire.paused:
+            self._write(wire)
+            if self._timer is None:
+                self._arm()
 
     def _write(self, wire: Wire) -> None:
         """As much as is due and the client takes; while it does not, the rest stays in the record."""
@@ -123,11 +128,6 @@ class Stream(EventSourceResponse):
         """The client is gone."""
         self.gone = True
         self._rouse()
-
-    @property
-    def _asleep(self) -> bool:
-        """Does the request task sleep? While it is awake it writes itself, in order."""
-        return self._nap is not None and not self._nap.done()
 
     def _rouse(self) -> None:
         if self._nap is not None and not self._nap.done():

@@ -46,7 +46,7 @@ class Splitter:
             data[:6] == b"data: "
             and data.find(b"\n") == size - 2
             and data[-1:] == b"\n"
-            and b"\r" not in data
+            and data.find(b"\r") < 0  # `in` tries it as a number first
             and not (self._held or self._after_cr or size > self._limit)
         ):  # by far the most common: one event, alone in its read
             self._first = False

@@ -103,7 +103,11 @@ def checks(runs: Sequence[Run]) -> Markup:
 
 def every_run(runs: Sequence[Run]) -> Markup:
     rows = [one_run(run) for run in runs]
-    return table("In the order in which they were made", RUN, tag("tbody", *rows)) if rows else Markup()
+    return (
+        table("In the order in which they were made", RUN, tag("tbody", *rows), class_="runs")
+        if rows
+        else Markup()
+    )
 
 
 def one_run(run: Run) -> Markup:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -16,6 +17,8 @@ from loadtests.steps import Step
 
 SLOTS = 150
 """The most points of a line."""
+FEW = 40
+"""A line of so many points shows each of them."""
 MB = 1e-6
 
 
@@ -27,7 +30,7 @@ def gaps(at: str, found: Sequence[Step], pens: Mapping[str, Pen]) -> Plot:
         for target, tops in worst.items():
             pen = pens[target]
             x, y = zip(*((when, gap * MS) for when, gap in tops), strict=True)
-            axes.plot(x, y, ".", color=pen.colour, ls=pen.dash, lw=0.9, ms=4)
+            axes.plot(x, y, color=pen.colour, ls=pen.dash, lw=1.2, **dots(tops))
         stretch(axes, "x", [0.0, *(when for tops in worst.values() for when, _ in tops)], 1.02)
         axes.set(xlabel="s since the run began", title="longest gap, ms")
 
@@ -41,6 +44,11 @@ def gaps(at: str, found: Sequence[Step], pens: Mapping[str, Pen]) -> Plot:
         f"began in its slot of time. {said}.",
         "peaks that direct does not have at the same time, or a line that climbs: something fills up.",
     )
+
+
+def dots(line: Sequence[object]) -> dict[str, Any]:
+    """Points where there are few of them; many would hide the line, and weigh much."""
+    return {"marker": ".", "ms": 4} if len(line) <= FEW else {}
 
 
 def slots(pairs: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -111,7 +119,7 @@ def over_time(
         stretch(axes, "y", [value for line in lines.values() for _, value in line], 1.3)
         for target, line in lines.items():
             x, y = zip(*line, strict=True)
-            axes.plot(x, y, color=pens[target].colour, ls=pens[target].dash, marker=".", ms=3)
+            axes.plot(x, y, color=pens[target].colour, ls=pens[target].dash, **dots(line))
         stretch(axes, "x", [0.0, *(when for line in lines.values() for when, _ in line)], 1.02)
         axes.set(xlabel="s since the run began", title=unit)
 

@@ -243,6 +243,20 @@ def test_a_long_run_is_drawn_with_few_points_and_keeps_its_extremes() -> None:
     assert len(timelines.memory(many)) <= timelines.SLOTS
 
 
+def test_a_page_does_not_grow_with_its_turns() -> None:
+    """Eight scenarios of four targets with half an hour of samples each stay well below 2 MB."""
+    runs = []
+    for target in "abcd":
+        long = run(target, turns=0)
+        for i in range(5000):
+            first, answer = 0.001 + i % 97 / 1e4, 0.3 + i % 89 / 1e3
+            long.add(at=i / 10, first_chunk=first, ack=first, answer=answer, waited=0.3, gap=i % 83 / 1e3)
+        long.samples += [Sample(i, i * (0.5 + i % 7 / 10), 10**8 + i % 5 * 10**6, 9, 90) for i in range(1800)]
+        runs.append(long)
+    overheads = [Overhead(target, "voice", q, 0.1, 0.05, 0.2) for target in "abcd" for q in (0.5, 0.99)]
+    assert len(page.document(Results({}, runs, overheads))) < 2_000_000 / 8
+
+
 def test_cpu_and_memory_are_shared_out_among_the_open_streams() -> None:
     """A tenth of a core for two streams is 50 ms a second each; when less than half is open counts not."""
     made = sampled(run())
@@ -300,6 +314,13 @@ def test_markup_is_escaped_once() -> None:
     made = tag("p", "a < b & c", tag("b", '"'), class_="x", title='"<&', hidden=None)
     assert made == '<p class="x" title="&quot;&lt;&amp;">a &lt; b &amp; c<b>&quot;</b></p>'
     assert row("<", Markup("<i></i>")) == '<tr><th scope="row">&lt;</th><td><i></i></td></tr>'
+
+
+def test_the_pictures_of_the_docs_are_there_and_small() -> None:
+    docs = ROOT / "docs"
+    pictures = re.findall(r'(?:src|srcset)="([^"]+)"', (docs / "load-testing.md").read_text("utf-8"))
+    assert len(pictures) == len(set(pictures)) == 4
+    assert all(0 < (docs / picture).stat().st_size < 150_000 for picture in pictures)
 
 
 @pytest.mark.wire

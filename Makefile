@@ -1,22 +1,26 @@
 # Two commands are enough: `make serve` and `make test`. Both set up .venv from the locked, hashed
-# dependencies first. PYTHON picks another interpreter (3.11 or newer).
+# dependencies first, and `make test` a second one with the frameworks that agents may be made of: the gateway
+# needs none of them, and some need older versions of what it uses. PYTHON picks another interpreter (3.11 or
+# newer).
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+FRAMEWORKS := .venv-frameworks
+PIP := python -m pip --disable-pip-version-check --quiet
+COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade
 PURE := events,errors,phrases,dialects,ack,speech/*,trace,listener,guard,identity,actions,ledger,checkup,patience,unsaid,wire/*
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-agents lint types pytest bench lock clean
+.PHONY: help serve test test-agents test-frameworks lint types pytest bench lock clean
 
 help:  ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 serve: $(VENV)/serve.stamp  ## Serve the demo agent on 127.0.0.1:8080
 	@$(BIN)/voicegw serve $(ARGS)
 
-test: lint types pytest  ## Run every check
+test: lint types pytest test-frameworks  ## Run every check
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
@@ -30,6 +34,9 @@ pytest: $(VENV)/dev.stamp
 	$(BIN)/coverage report --show-missing --fail-under=100 \
 	  --include='$(shell echo $(PURE) | sed -E 's#([^,]+)#voicegw/\1.py#g')'
 
+test-frameworks: $(FRAMEWORKS)/stamp  ## Run agents of Python frameworks
+	$(FRAMEWORKS)/bin/python -m pytest tests/agents/frameworks tests/test_python_docs.py
+
 test-agents: $(VENV)/dev.stamp  ## Run real agents behind the gateway (sets them up first, once; takes minutes)
 	$(BIN)/python -m tests.real.setup
 	$(BIN)/python -m pytest tests/real
@@ -38,26 +45,33 @@ bench: $(VENV)/dev.stamp  ## Measure latency against the naive baseline
 	$(BIN)/python -m loadtests.bench $(ARGS)
 
 lock: $(VENV)/dev.stamp  ## Lock the dependencies again, with hashes
-	$(PIP) install uv
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --upgrade --extra build -o requirements.lock pyproject.toml
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --upgrade --extra build --extra load --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(BIN)/$(PIP) install uv
+	$(BIN)/$(COMPILE) --extra build -o requirements.lock pyproject.toml
+	$(BIN)/$(COMPILE) --extra build --extra load --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	printf 'hypothesis\npytest\n' | $(BIN)/$(COMPILE) --extra build --extra langchain --extra langgraph \
+	  --extra openai-agents --extra pydantic-ai -o requirements-frameworks.lock pyproject.toml -
 
-$(BIN)/python:
+$(BIN)/python $(FRAMEWORKS)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "voicegw needs Python 3.11 or newer")'
-	@echo "setting up $(VENV), once; this takes a moment"
-	@$(PYTHON) -m venv $(VENV)
+	@echo "setting up $(@:/bin/python=), once; this takes a moment"
+	@$(PYTHON) -m venv $(@:/bin/python=)
 
 $(VENV)/serve.stamp: $(BIN)/python requirements.lock pyproject.toml
-	@$(PIP) install --require-hashes -r requirements.lock
-	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(BIN)/$(PIP) install --require-hashes -r requirements.lock
+	@$(BIN)/$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/dev.stamp: $(BIN)/python requirements-dev.lock pyproject.toml
-	@$(PIP) install --require-hashes -r requirements-dev.lock
-	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(BIN)/$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(BIN)/$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/serve.stamp
 
+# A framework that is not there would only skip its tests: here it has to be.
+$(FRAMEWORKS)/stamp: $(FRAMEWORKS)/bin/python requirements-frameworks.lock pyproject.toml
+	@$(FRAMEWORKS)/bin/$(PIP) install --require-hashes -r requirements-frameworks.lock
+	@$(FRAMEWORKS)/bin/$(PIP) install --no-deps --no-build-isolation -e .
+	@$(FRAMEWORKS)/bin/python -c 'import agents, langchain_core, langgraph, pydantic_ai'
+	@touch $@
+
 clean:  ## Remove everything that was set up or measured
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage loadtests/results
+	rm -rf $(VENV) $(FRAMEWORKS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage loadtests/results

@@ -122,6 +122,12 @@ class Client:
         return dict(found)
 
     @property
+    def spoken(self) -> list[tuple[float, str]]:
+        """What was said, and when."""
+        said = [(when, "".join(map(content, chunks(data)))) for when, data in self.moments.items()]
+        return [(when, text) for when, text in said if text]
+
+    @property
     def text(self) -> str:
         return "".join(map(content, chunks(self.body)))
 
@@ -195,6 +201,14 @@ async def test_silence_is_kept_alive_every_four_seconds_after_the_last_byte(wire
     client = call(wired, 13.0, "Hi", 3.0, " there", 6.0, ack=0.5)
     await client.listen()
     assert [when for when, data in client.sends if data == IDLE] == [4.5, 8.5, 12.5, 20.0]
+
+
+@both
+async def test_a_line_of_progress_is_in_time_though_the_next_sign_of_life_is_later(wired: bool) -> None:
+    client = call(wired, 0.5, Doing("search"), 3.25, "Found.")
+    client.stream.listener.ack = Ack("", None, progress=["Looking. ", "Still looking. "], every=1.5)
+    await client.listen()
+    assert client.spoken == [(2.0, "Looking. "), (3.5, "Still looking. "), (3.75, "Found.")]
 
 
 @both

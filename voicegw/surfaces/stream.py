@@ -53,6 +53,7 @@ class Stream(EventSourceResponse):
         self.wire: Wire | None = None
         self._nap: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._rings = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         run = self.run
@@ -134,9 +135,17 @@ class Stream(EventSourceResponse):
             self._nap.set_result(None)
 
     def _arm(self) -> None:
-        """One timer at a time; a deadline that moved on is noticed when the old one rings."""
-        if self._timer is None:
-            self._timer = self.loop.call_at(self.listener.deadline, self._ring)
+        """One timer at a time; a deadline that moved on is noticed when the old one rings.
+
+        Only words of ours can be due earlier than that: the agent went to work.
+        """
+        if self._timer is not None:
+            words = self.listener.ack.deadline
+            if words is None or words >= self._rings:
+                return
+            self._timer.cancel()
+        self._rings = self.listener.deadline
+        self._timer = self.loop.call_at(self._rings, self._ring)
 
     def _ring(self) -> None:
         """Whoever is woken arms the next one, or nobody while the client does not read."""

@@ -13,6 +13,7 @@ from voicegw.agents.docker_api import DockerApi
 from voicegw.agents.hermes import Hermes
 from voicegw.agents.openai import OpenAI
 from voicegw.agents.openhands import OpenHands
+from voicegw.agents.primed import Primed
 from voicegw.agents.scripted import Scripted
 from voicegw.agents.zeroclaw import ZeroClaw
 from voicegw.config import load
@@ -23,8 +24,11 @@ URL = 'url = "http://127.0.0.1:1"\nkey_env = "KEY"\n'
 SECRET = "s3cret-of-this-test"
 MADE: dict[str, list[tuple[str, type[Any]]]] = {
     "scripted": [("", Scripted)],
-    "openai": [(URL, OpenAI)],
-    "anthropic": [('model = "m"\nkey_env = "KEY"\n', Anthropic)],
+    "openai": [(URL, OpenAI), (URL + 'model = "m"\nwarm = true\n', Primed)],
+    "anthropic": [
+        ('model = "m"\nkey_env = "KEY"\n', Anthropic),
+        ('model = "m"\nkey_env = "KEY"\ninstructions = "Be brief."\n', Primed),
+    ],
     "bedrock": [
         ('region = "eu-west-1"\nmodel = "m"\nkey_env = "KEY"\n', Bedrock),
         (
@@ -32,6 +36,7 @@ MADE: dict[str, list[tuple[str, type[Any]]]] = {
             'session_token_env = "KEY"\nlatency = "optimized"\ntier = "priority"\ncache = ["system"]\n',
             Bedrock,
         ),
+        ('region = "eu-west-1"\nmodel = "m"\nkey_env = "KEY"\nwarm = true\n', Primed),
     ],
     "openhands": [
         (URL, OpenHands),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from voicegw.fields import (
     LINE,
@@ -96,7 +96,20 @@ class Scripted(Agent):
     ack: EarlyAck = Field(default_factory=EarlyAck, description="What is said while the agent is silent.")
 
 
-class OpenAI(Agent):
+class Model(Agent):
+    """What models have, which keep nothing from turn to turn."""
+
+    instructions: Annotated[str, Field(min_length=1)] | None = optional(
+        "Instructions before turns that bring none, as those of calls on websockets do not."
+    )
+    warm: bool = Field(
+        default=False,
+        description="Ask for one token at start, and when a call opens after a pause, to have what turns "
+        "begin with read.",
+    )
+
+
+class OpenAI(Model):
     """Any server that speaks OpenAI's chat completions."""
 
     kind: Literal["openai"] = Field(description="Any server that speaks OpenAI's chat completions.")
@@ -114,6 +127,12 @@ class OpenAI(Agent):
         default=False, description="It counts the tokens of the whole conversation, not those of the turn."
     )
     ca_file: File | None = optional("Certificates to trust instead of the system's, a PEM file.")
+
+    @model_validator(mode="after")
+    def _named(self) -> OpenAI:
+        if self.warm and self.model is None:
+            raise ValueError("warm needs a model: before the first turn nobody names one")
+        return self
 
 
 class Python(Agent):

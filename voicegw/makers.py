@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from voicegw import agent_tables as tables
 from voicegw import model_tables as models
@@ -17,6 +18,7 @@ from voicegw.agents.hermes import Hermes
 from voicegw.agents.openai import OpenAI
 from voicegw.agents.openhands import OpenHands
 from voicegw.agents.presets import docker_chat, zeroclaw_chat
+from voicegw.agents.primed import LIMITS, Primed
 from voicegw.agents.zeroclaw import ZeroClaw
 from voicegw.config import Config
 from voicegw.events import Agent
@@ -32,11 +34,11 @@ def make_agent(table: AnyAgent, settings: Config) -> Agent:
         case tables.Python():
             return python.load(table.target, table.options)
         case tables.OpenAI():
-            return _openai(table, settings)
+            return _primed(_openai(table, settings), table, _limit(table.url))
         case models.Anthropic():
-            return _anthropic(table, settings)
+            return _primed(_anthropic(table, settings), table)
         case models.Bedrock():
-            return _bedrock(table, settings)
+            return _primed(_bedrock(table, settings), table)
         case sessions.OpenHands():
             return _openhands(table, settings)
         case sessions.Hermes():
@@ -51,6 +53,19 @@ def make_agent(table: AnyAgent, settings: Config) -> Agent:
             return _zeroclaw(table, settings)
         case sessions.DockerAgent():
             return _docker(table, settings)
+
+
+def _primed(agent: Agent, table: tables.Model, limit: str = LIMITS[0]) -> Agent:
+    """The model with what its table wants of all turns."""
+    if table.instructions is None and not table.warm:
+        return agent
+    return Primed(agent, instructions=table.instructions, warm=table.warm, limit=limit)
+
+
+def _limit(url: str) -> str:
+    """OpenAI's own models know the newer name only, most other servers the older one."""
+    host = urlsplit(url).hostname or ""
+    return LIMITS[host.endswith((".openai.com", ".azure.com"))]
 
 
 def _openai(table: tables.OpenAI, settings: Config) -> Agent:
@@ -74,7 +89,6 @@ def _anthropic(table: models.Anthropic, settings: Config) -> Agent:
         version=table.version,
         fields=table.fields,
         headers=table.headers,
-        warm=table.warm,
     )
 
 

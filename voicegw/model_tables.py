@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from voicegw.agent_tables import Agent
+from voicegw.agent_tables import Model
 from voicegw.fields import LINE, File, Header, Url, Variable, optional
 
 REGION = r"^[a-z]{2,8}(-[a-z0-9]+)+$"
 
 
-class Bedrock(Agent):
+class Bedrock(Model):
     """A model on Amazon Bedrock."""
 
     kind: Literal["bedrock"] = Field(description="A model on Amazon Bedrock.")
@@ -51,7 +51,7 @@ class Bedrock(Agent):
         return self
 
 
-class Anthropic(Agent):
+class Anthropic(Model):
     """Any server that speaks Anthropic's Messages."""
 
     kind: Literal["anthropic"] = Field(description="Any server that speaks Anthropic's Messages.")
@@ -77,8 +77,5 @@ class Anthropic(Agent):
     )
     headers: dict[Header, Annotated[str, Field(pattern=LINE)]] = Field(
         default={}, description="Further headers of each request.", repr=False
-    )
-    warm: bool = Field(
-        default=False, description="Ask for one token at start, to see whether key and model are right."
     )
     ca_file: File | None = optional("Certificates to trust instead of the system's, a PEM file.")

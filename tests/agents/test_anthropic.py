@@ -316,43 +316,6 @@ async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
     await agent.aclose()
 
 
-JSON = "content-type: application/json"
-
-
-async def test_one_token_is_asked_for_at_start_if_that_is_configured() -> None:
-    async with Upstream((answer(b"{}", JSON),)) as upstream:
-        agent = Anthropic(upstream.url, model="own", warm=True, fields={"thinking": {"type": "enabled"}})
-        await agent.warm()
-        await agent.warm("c1")
-        assert upstream.connections == 1
-        await agent.aclose()
-    (request,) = upstream.requests
-    lines, body = asked(request)
-    assert "accept: application/json" in lines
-    assert body == {
-        "model": "own",
-        "max_tokens": 1,
-        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
-        "stream": False,
-    }
-
-
-async def test_nothing_is_asked_at_start_otherwise() -> None:
-    async with Upstream() as upstream:
-        agent = Anthropic(upstream.url, model="own")
-        await agent.warm()
-        await agent.aclose()
-    assert upstream.requests == []
-
-
-async def test_a_wrong_key_shows_at_start() -> None:
-    async with Upstream((answer(b"", status="401 No"),)) as upstream:
-        agent = Anthropic(upstream.url, model="own", warm=True)
-        with pytest.raises(AgentRefused):
-            await agent.warm()
-        await agent.aclose()
-
-
 # The maker's own library
 
 

@@ -11,13 +11,14 @@ from voicegw.agents.api import Api
 from voicegw.agents.complaints import complaint
 from voicegw.agents.http import Response
 from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused
-from voicegw.events import Event, Message, Turn
+from voicegw.events import Event, Turn
 from voicegw.wire.messages import request
 from voicegw.wire.messages_answer import Decoder
-from voicegw.wire.sse import LIMIT, Splitter
+from voicegw.wire.sse import Splitter
 
 URL = "https://api.anthropic.com"
 PATH = "/v1/messages"
+STREAM = "text/event-stream"
 VERSION = "2026-10-21"
 """Of the protocol. Requests of this version have neither temperature nor `top_p`."""
 SAMPLING_VERSION = "2023-06-01"
@@ -33,9 +34,7 @@ class Anthropic:
     tokens, thinking included, unless the turn says how many. `cache` asks the server to remember tools and
     instructions from turn to turn. `sampling` passes on temperature or `top_p`, which current models refuse.
     `version` is that of the protocol (None: the one that fits). `fields` are further fields of each request,
-    such as `thinking`, `headers` its further headers, and `connect` is in seconds. With `warm` the server is
-    asked for one token at start: that shows whether key and model are right. It costs that request, and fills
-    no cache, since the instructions come with the first turn.
+    such as `thinking`, `headers` its further headers, and `connect` is in seconds.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class Anthropic:
         headers: Mapping[str, str] | None = None,
         ssl: SSLContext | None = None,
         connect: float = 5.0,
-        warm: bool = False,
     ) -> None:
         base = url.rstrip("/").removesuffix("/messages").removesuffix("/v1")
         secret = {**({"x-api-key": key} if key else {}), **(headers or {})}
@@ -63,13 +61,12 @@ class Anthropic:
         self._cache = cache
         self._sampling = sampling
         self._fields = fields
-        self._trial = warm
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Ask for an answer and give its events as they come."""
         splitter, decoder = Splitter(), Decoder(turn.id)
         try:
-            async with self._asked(self._request(turn), "text/event-stream") as response:
+            async with self._asked(self._request(turn)) as response:
                 async for data in response:
                     for sse in splitter.feed(data):
                         for event in decoder.feed(sse):
@@ -86,15 +83,8 @@ class Anthropic:
             yield event
 
     async def warm(self, call: str | None = None) -> None:
-        """Have a connection ready; at start also try the model, if that was asked for.
-
-        Raises `AgentError` when the server cannot be reached or refuses us.
-        """
+        """Have a connection ready. Raises `AgentUnavailable` when the server cannot be reached."""
         await self._api.client.prewarm(1)
-        if call is None and self._trial:
-            trial = request(Turn("warm", (Message("user", "Hi"),)), model=self._model, most=1)
-            async with self._asked(trial | {"stream": False}, "application/json") as response:
-                await response.read(LIMIT)
 
     async def leave(self, call: str) -> None:
         """Nothing is kept for a call."""
@@ -113,16 +103,16 @@ class Anthropic:
         )
 
     @asynccontextmanager
-    async def _asked(self, body: Mapping[str, Any], kind: str) -> AsyncIterator[Response]:
-        """The answer to a request, which is of this kind."""
+    async def _asked(self, body: Mapping[str, Any]) -> AsyncIterator[Response]:
+        """The answer to a request, which is a stream."""
         async with self._api.request(
-            "POST", PATH, body, fine=MEANT, accept=kind, anthropic_version=self._version
+            "POST", PATH, body, fine=MEANT, accept=STREAM, anthropic_version=self._version
         ) as response:
             if response.status in MEANT:
                 error = await complaint(response, self._where)
                 raise MEANT[response.status](error.summary, error.quote)
-            told = response.headers.get("content-type", kind).partition(";")[0].strip().lower()
-            if told != kind:
+            told = response.headers.get("content-type", STREAM).partition(";")[0].strip().lower()
+            if told != STREAM:
                 raise AgentGarbled(f"{self._where} answered with {told!r}")
             yield response
 

@@ -28,7 +28,7 @@ from voicegw.guard import Door, Keys, Limits
 from voicegw.journal import Journal
 from voicegw.lines import Maker, close, make_agents, make_lines, warm
 from voicegw.makers import make_agent
-from voicegw.pulse import Pulse
+from voicegw.pulse import Lookout, Pulse
 from voicegw.surfaces import api
 from voicegw.surfaces.entrance import Entrance
 from voicegw.surfaces.floor import Floor
@@ -157,7 +157,7 @@ def _lifespan(
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTOR)
-        pulse = Pulse() if tune else None
+        pulse = Pulse(Lookout()) if tune else None
         leave = Leave(switchboard, floor, settings.server.drain)
         limits = settings.limits
         yield {

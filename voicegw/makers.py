@@ -107,6 +107,7 @@ def _bedrock(table: models.Bedrock, settings: Config) -> Agent:
         latency=table.latency,
         tier=table.tier,
         cache=table.cache,
+        sampling=table.sampling,
         ssl=_trusting(table.ca_file),
     )
 

@@ -38,6 +38,9 @@ class Bedrock(Model):
     cache: Annotated[tuple[Literal["system", "tools"], ...], Strict(False)] = Field(
         default=(), description="Up to where the model may remember what it read, of models that can."
     )
+    sampling: bool = Field(
+        default=False, description="Pass on `temperature` or `top_p`; newer models refuse them."
+    )
     ca_file: File | None = optional("Certificates to trust instead of the system's, a PEM file.")
 
     @model_validator(mode="after")

@@ -158,6 +158,8 @@ async def test_the_model_is_part_of_the_address(path: str, model: str, asked: st
         ("eu-west-1", "https://bedrock-runtime.eu-west-1.amazonaws.com"),
         ("us-gov-west-1", "https://bedrock-runtime.us-gov-west-1.amazonaws.com"),
         ("cn-north-1", "https://bedrock-runtime.cn-north-1.amazonaws.com.cn"),
+        ("eusc-de-east-1", "https://bedrock-runtime.eusc-de-east-1.amazonaws.eu"),
+        ("us-isob-east-1", "https://bedrock-runtime.us-isob-east-1.sc2s.sgov.gov"),
     ],
 )
 async def test_a_region_has_an_endpoint(region: str, address: str) -> None:
@@ -165,6 +167,19 @@ async def test_a_region_has_an_endpoint(region: str, address: str) -> None:
     agent = Bedrock(region, MODEL, key=KEY)
     assert agent._where == f"{address}{PATH}"
     await agent.aclose()
+
+
+def test_botocore_knows_the_same_endpoints() -> None:
+    loader = pytest.importorskip("botocore.loaders").create_loader()
+    from botocore.endpoint_provider import EndpointProvider
+
+    clouds = loader.load_data("partitions")
+    rules = EndpointProvider(loader.load_service_model("bedrock-runtime", "endpoint-rule-set-1"), clouds)
+    regions = [name for cloud in clouds["partitions"] for name in cloud["regions"] if "global" not in name]
+    assert len(regions) > 30
+    for region in regions:
+        found = rules.resolve_endpoint(Region=region, UseFIPS=False, UseDualStack=False)
+        assert found.url == endpoint(region)
 
 
 @pytest.mark.parametrize("known", [{}, {"key": KEY, "credentials": ACCESS}])
@@ -295,6 +310,28 @@ async def test_what_a_refusal_means(status: int, name: str, kind: type[AgentErro
     if name:
         assert raised.summary.endswith(f"{PATH} answered {status} ({name.partition(':')[0]})")
         assert raised.quote == "No."
+
+
+@pytest.mark.parametrize(
+    ("date", "said"),
+    [
+        ("date: Fri, 02 Jan 2026 03:14:05 GMT", "; the clock of this machine is 599 s behind"),
+        ("date: Fri, 02 Jan 2026 02:58:00 GMT", "; the clock of this machine is 366 s ahead"),
+        ("date: Fri, 02 Jan 2026 03:04:00 GMT", ""),
+        ("date: yesterday", ""),
+        ("server: none", ""),
+    ],
+)
+async def test_a_refused_signature_names_a_clock_that_is_wrong(date: str, said: str) -> None:
+    name = "x-amzn-ErrorType: InvalidSignatureException"
+    refused = answer(b'{"message":"Signature expired."}', name, date, status="403 Forbidden")
+    raised = await failure(refused, credentials=ACCESS, now=lambda: NOW)
+    assert raised.summary.endswith(f"answered 403 (InvalidSignatureException){said}")
+
+
+async def test_a_wrong_clock_does_not_matter_to_a_key() -> None:
+    refused = answer(b"{}", "date: Fri, 02 Jan 2026 03:14:05 GMT", status="403 Forbidden")
+    assert (await failure(refused, now=lambda: NOW)).summary.endswith("answered 403")
 
 
 @pytest.mark.parametrize(

@@ -53,10 +53,11 @@ def test_all_of_it_together() -> None:
         tool_choice="required",
         options={"max_tokens": 99, "temperature": 0.5, "top_p": 0.9, "stop": "END", "user": "u", "seed": 4},
     )
-    assert request(turn, latency="optimized", tier="priority", cache=("system", "tools")) == {
+    asked = request(turn, latency="optimized", tier="priority", cache=("system", "tools"), sampling=True)
+    assert asked == {
         "messages": [{"role": "user", "content": [{"text": "Hi"}]}],
         "system": [{"text": "Be kind."}, {"text": "Be brief."}, CACHE],
-        "inferenceConfig": {"maxTokens": 99, "temperature": 0.5, "topP": 0.9, "stopSequences": ["END"]},
+        "inferenceConfig": {"maxTokens": 99, "temperature": 0.5, "stopSequences": ["END"]},
         "toolConfig": {
             "tools": [
                 {
@@ -90,16 +91,31 @@ def test_there_is_no_cache_point_after_nothing() -> None:
     ("options", "written"),
     [
         ({"max_completion_tokens": 7, "max_tokens": 9}, {"maxTokens": 7}),
-        ({"temperature": 1.7}, {"temperature": 1.0}),
-        ({"temperature": 0}, {"temperature": 0}),
         ({"stop": ["a", "", "b"]}, {"stopSequences": ["a", "b"]}),
-        ({"stop": ["", ""]}, None),
-        ({"top_p": 0.1, "presence_penalty": 1, "latency": "optimized"}, {"topP": 0.1}),
+        ({"stop": ["", "", 5]}, None),
+        ({"temperature": 0.5, "top_p": 0.1, "presence_penalty": 1, "latency": "optimized"}, None),
     ],
 )
 def test_options_are_said_in_bedrocks_words(options: dict[str, Any], written: dict[str, Any] | None) -> None:
     body = request(Turn("t1", (Message("user", "Hi"),), options=options))
     assert body.get("inferenceConfig") == written
+
+
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [
+        ({"temperature": 1.7}, {"temperature": 1.0}),
+        ({"temperature": 0}, {"temperature": 0}),
+        ({"temperature": None, "top_p": 0.1}, {"topP": 0.1}),
+        ({"temperature": 0.5, "top_p": 0.1}, {"temperature": 0.5}),
+        ({}, None),
+    ],
+)
+def test_sampling_is_passed_on_where_it_is_taken_and_never_both_ways(
+    options: dict[str, Any], written: dict[str, Any] | None
+) -> None:
+    turn = Turn("t1", (Message("user", "Hi"),), options=options)
+    assert request(turn, sampling=True).get("inferenceConfig") == written
 
 
 @pytest.mark.parametrize(
@@ -340,4 +356,4 @@ def validate() -> Any:
 
 @given(turn=turns)
 def test_botocore_would_send_the_same(validate: Any, turn: Turn) -> None:
-    validate(request(turn, latency="standard", tier="flex", cache=("system", "tools")))
+    validate(request(turn, latency="standard", tier="flex", cache=("system", "tools"), sampling=True))

@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from ssl import SSLContext
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, urlsplit
 
 from voicegw.agents.complaints import complaint, hush, secrets
@@ -20,10 +21,22 @@ from voicegw.wire.eventstream import Frames
 from voicegw.wire.json import dumps
 from voicegw.wire.sigv4 import Credentials, Signer
 
+CLOUDS = {
+    "cn-": "amazonaws.com.cn",
+    "eusc-": "amazonaws.eu",
+    "us-iso-": "c2s.ic.gov",
+    "us-isob-": "sc2s.sgov.gov",
+    "us-isof-": "csp.hci.ic.gov",
+    "eu-isoe-": "cloud.adc-e.uk",
+}
+"""How the regions begin that have a domain of their own, and which."""
 STREAM = "application/vnd.amazon.eventstream"
 SERVICE = "bedrock"
 TAIL = 1.0
 """Seconds that the count of tokens may come after the end of the answer."""
+
+SKEW = 240.0
+"""Seconds that our clock may be off before we say so; after 300 a signature is refused."""
 
 Latency: TypeAlias = Literal["standard", "optimized"]
 Tier: TypeAlias = Literal["default", "priority", "flex", "reserved"]
@@ -35,7 +48,8 @@ class Bedrock:
     `model` is an id, an inference profile or an ARN. We are known by `credentials`, with which each request
     is signed, or by a `key` of Bedrock's own. `url` is another endpoint, such as one inside a VPC. `latency`
     and `tier` ask for faster answers where the model has them, `cache` says up to where it may remember what
-    it read ("system", "tools"). `connect` is in seconds. `now` must be right to a few minutes: it is signed.
+    it read ("system", "tools"). `sampling` passes on temperature or `top_p`, which newer models refuse.
+    `connect` is in seconds. `now` must be right to a few minutes: it is signed.
     """
 
     def __init__(
@@ -49,6 +63,7 @@ class Bedrock:
         latency: Latency | None = None,
         tier: Tier | None = None,
         cache: Collection[Literal["system", "tools"]] = (),
+        sampling: bool = False,
         ssl: SSLContext | None = None,
         connect: float = 5.0,
         now: Callable[[], float] = time.time,
@@ -64,6 +79,7 @@ class Bedrock:
         self._latency = latency
         self._tier = tier
         self._cache = frozenset(cache)
+        self._sampling = sampling
         known = (credentials.secret_key, credentials.session_token) if credentials else (key,)
         self._secrets = secrets(known)
         self._headers = {
@@ -76,7 +92,7 @@ class Bedrock:
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Ask for an answer and give its events as they come."""
         frames, decoder = Frames(), Decoder(turn.id)
-        body = dumps(request(turn, latency=self._latency, tier=self._tier, cache=self._cache))
+        body = dumps(self._request(turn))
         try:
             async with self._client.post(self._path, self._signed(body), body) as response:
                 await self._check(response)
@@ -113,6 +129,11 @@ class Bedrock:
     async def aclose(self) -> None:
         await self._client.aclose()
 
+    def _request(self, turn: Turn) -> dict[str, Any]:
+        return request(
+            turn, latency=self._latency, tier=self._tier, cache=self._cache, sampling=self._sampling
+        )
+
     def _signed(self, body: bytes) -> dict[str, str]:
         """The headers of a request. What a proxy may change is not signed."""
         if self._signer is None:
@@ -127,10 +148,22 @@ class Bedrock:
             error = await complaint(response, self._where)
             name = named(response.headers.get("x-amzn-errortype", ""))
             summary = f"{error.summary} ({name})" if name else error.summary
-            raise meaning(name, type(error))(summary, error.quote)
+            raise meaning(name, type(error))(summary + self._skew(response), error.quote)
         kind = response.headers.get("content-type", STREAM).partition(";")[0].strip().lower()
         if kind != STREAM:
             raise AgentGarbled(f"{self._where} answered with {kind!r}")
+
+    def _skew(self, response: Response) -> str:
+        """What to say if we are refused and our clock is wrong: a signature is good for minutes only."""
+        if self._signer is None or response.status not in (400, 403):
+            return ""
+        try:
+            theirs = parsedate_to_datetime(response.headers.get("date", "")).timestamp()
+        except ValueError:
+            return ""
+        off = self._now() - theirs
+        which = "ahead" if off > 0 else "behind"
+        return f"; the clock of this machine is {abs(off):.0f} s {which}" if abs(off) > SKEW else ""
 
     @property
     def _where(self) -> str:
@@ -139,5 +172,5 @@ class Bedrock:
 
 def endpoint(region: str) -> str:
     """Where Bedrock answers in a region."""
-    cloud = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    cloud = next((cloud for start, cloud in CLOUDS.items() if region.startswith(start)), "amazonaws.com")
     return f"https://bedrock-runtime.{region}.{cloud}"

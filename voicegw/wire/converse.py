@@ -27,12 +27,18 @@ HOTTEST = 1.0
 
 
 def request(
-    turn: Turn, *, latency: str | None = None, tier: str | None = None, cache: Collection[str] = ()
+    turn: Turn,
+    *,
+    latency: str | None = None,
+    tier: str | None = None,
+    cache: Collection[str] = (),
+    sampling: bool = False,
 ) -> dict[str, Any]:
     """The body that asks for an answer to `turn`.
 
     `latency` is "standard" or "optimized", `tier` the service tier, `cache` says what ends at a cache point:
-    "system", "tools". Options that Bedrock does not have are left out.
+    "system", "tools". Options that Bedrock does not have are left out. `sampling` passes on the temperature,
+    or else `top_p`: some models refuse both at once, newer ones each.
     """
     tools = _tools(turn, "tools" in cache)
     told = (message.text for message in turn.messages if message.role in ("system", "developer"))
@@ -40,7 +46,7 @@ def request(
     body = {
         "messages": _messages(turn.messages, bool(tools)),
         "system": [*system, CACHE] if system and "system" in cache else system,
-        "inferenceConfig": _inference(turn.options),
+        "inferenceConfig": _inference(turn.options) | (_sampling(turn.options) if sampling else {}),
         "toolConfig": tools,
         "performanceConfig": {"latency": latency} if latency else None,
         "serviceTier": {"type": tier} if tier else None,
@@ -50,14 +56,19 @@ def request(
 
 def _inference(options: Mapping[str, Any]) -> dict[str, Any]:
     stop = options.get("stop") or ()
-    heat = options.get("temperature")
     given = {
         "maxTokens": options.get("max_completion_tokens") or options.get("max_tokens"),
-        "temperature": None if heat is None else min(heat, HOTTEST),
-        "topP": options.get("top_p"),
-        "stopSequences": [text for text in ([stop] if isinstance(stop, str) else stop) if text] or None,
+        "stopSequences": [
+            text for text in ([stop] if isinstance(stop, str) else stop) if isinstance(text, str) and text
+        ],
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: value for name, value in given.items() if value}
+
+
+def _sampling(options: Mapping[str, Any]) -> dict[str, Any]:
+    if (heat := options.get("temperature")) is not None:
+        return {"temperature": min(heat, HOTTEST)}
+    return {} if options.get("top_p") is None else {"topP": options["top_p"]}
 
 
 def _tools(turn: Turn, cached: bool) -> dict[str, Any]:

@@ -55,6 +55,10 @@ def leaking(turn: Turn) -> str:
     return next(iter(()))
 
 
+def leaving(turn: Turn) -> str:
+    raise GeneratorExit
+
+
 def silent(turn: Turn) -> None:
     return None
 
@@ -99,7 +103,9 @@ def test_one_line_at_start_tells_that_it_blocks(caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.wire
-@pytest.mark.parametrize(("target", "cause"), [("failing", KeyError), ("leaking", RuntimeError)])
+@pytest.mark.parametrize(
+    ("target", "cause"), [("failing", KeyError), ("leaking", RuntimeError), ("leaving", RuntimeError)]
+)
 async def test_what_it_raises_is_an_agent_error(target: str, cause: type[Exception]) -> None:
     with pytest.raises(AgentError) as raised:
         await heard(target)

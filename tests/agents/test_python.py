@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import wraps
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +47,26 @@ async def nothing_spoken(turn: Turn) -> AsyncGenerator[Any, None]:
 async def failing(turn: Turn) -> AsyncGenerator[Event, None]:
     yield "Well"
     raise KeyError("door")
+
+
+def marked(function: Any) -> Any:
+    """A decorator as many are: a plain function around the one that yields."""
+
+    @wraps(function)
+    def call(*given: Any) -> Any:
+        return function(*given)
+
+    return call
+
+
+@marked
+async def decorated(turn: Turn) -> AsyncGenerator[Event, None]:
+    yield "Hello from inside"
+
+
+async def endless(turn: Turn) -> AsyncGenerator[Event, None]:
+    while True:
+        yield "on and "
 
 
 async def busy(turn: Turn) -> AsyncGenerator[Event, None]:
@@ -145,6 +166,7 @@ async def heard(agent: Agent) -> list[Event]:
         ("reply", {"tone": "merry"}, "Hi, merry"),
         ("greedy", {"tone": "merry", "loud": True}, "merry"),
         ("wild", {"any": "thing"}, "{'any': 'thing'}"),
+        ("decorated", {}, "Hello from inside"),
         ("Parrot", {}, "Hi"),
         ("Parrot", {"word": "Arr"}, "Arr"),
         ("parrot", {}, "Ahoy"),
@@ -203,7 +225,7 @@ NEEDS = "expected is `async def reply(turn)` with a `yield` in it, or an object 
         (
             "HERE:Parrot",
             {"word": ""},
-            f"HERE:Parrot could not be made: ValueError at {__file__}:89: a word, please",
+            f"HERE:Parrot could not be made: ValueError at {__file__}:110: a word, please",
         ),
         ("HERE:Demanding", {}, f"HERE:Demanding(word) does not fit: {MISSING} 'word'; {CONTENT}"),
         ("HERE:parrot", {"word": 1}, "HERE:parrot is an object that is already made: it takes no options"),
@@ -287,3 +309,12 @@ async def test_code_that_fails_while_it_is_closed_is_an_agent_error() -> None:
     assert await anext(replying) == "One"
     with pytest.raises(AgentError, match=r"stubborn raised ValueError at .*: no way"):
         await replying.aclose()
+
+
+async def test_code_that_never_waits_lets_others_live_and_can_be_stopped() -> None:
+    task = asyncio.create_task(heard(load(f"{HERE}:endless")))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -69,6 +69,8 @@ class Thread:
             job, answer = task
             try:
                 settling: tuple[Callable[[Any], None], Any] = (answer.set_result, job())
+            except GeneratorExit as error:  # where it is awaited, it would look like our own closing
+                settling = (answer.set_exception, RuntimeError(repr(error)))
             except BaseException as error:
                 settling = (answer.set_exception, error)
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more

@@ -6,6 +6,7 @@ a thread instead, and what a framework made is asked by the framework's own mean
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import logging
@@ -16,6 +17,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
+from itertools import count
 from typing import Any, get_args
 
 from voicegw.agents.blocking import unblocked
@@ -28,6 +30,8 @@ EVENTS = (str, ToolCall, Doing, Usage, Finish)
 TARGET = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 REASONS = get_args(Reason)
 HOOKS: Mapping[str, Sequence[object]] = {"warm": [None], "aclose": [], "leave": [""]}
+BREATH = 256
+"""Events after which the loop gets a turn, also from code that never waits: other calls wait for it."""
 EXPECTED = "expected is `async def reply(turn)` with a `yield` in it, or an object or a class that has one"
 
 log = logging.getLogger("voicegw.agents")
@@ -50,8 +54,11 @@ class Python:
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         try:
             async with aclosing(self.replying(turn)) as events:
+                told = count(1)
                 async for event in events:
                     yield event if type(event) is str else self._checked(event)
+                    if not next(told) % BREATH:
+                        await asyncio.sleep(0)
         except AgentError:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:
@@ -148,8 +155,8 @@ def generator(
     check_options(target, function, options)
     fits(target, function, (None,), options, "it must take the turn, and nothing else without a default")
     bound = partial(function, **options) if options else function
-    if inspect.isasyncgenfunction(function):
-        return bound
+    if inspect.isasyncgenfunction(inspect.unwrap(function)) and not inspect.isgeneratorfunction(function):
+        return bound  # also behind a decorator
     log.info("%s blocks: every turn of it runs in a thread of its own", target)
     return unblocked(bound)
 

@@ -100,6 +100,12 @@ async def test_what_others_said_of_a_failure_is_told_only_if_that_was_asked_for(
         assert ("Traceback" in line.get("trace", "")) is errors
 
 
+async def test_half_an_emoji_in_what_an_agent_raised_does_not_cost_the_line(lines: Any) -> None:
+    await ask(gateway(script(ValueError("half \ud83d")), trace={"errors": True}))
+    await asyncio.sleep(0.1)
+    assert lines()[-1]["quote"] == "half \ufffd"
+
+
 async def test_the_silence_in_which_the_caller_left_is_a_gap_too(lines: Any) -> None:
     await ask(gateway(script(60.0)), hang_up=12.0)
     await asyncio.sleep(1)

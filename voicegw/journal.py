@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, expo
 from voicegw.errors import AgentError, VoicegwError
 from voicegw.run import Run
 from voicegw.trace import CallStamps, Stamps, line, milliseconds
+from voicegw.wire.json import dumps
 
 BUCKETS = (
     *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -100,7 +101,7 @@ class Journal:
             who = {"request": request, "agent": agent, "key": turn.tenant, "call": turn.call}
             failed = self._failure(run.record.failure)
             told = line(stamps, turn=turn.id, **who, outcome=outcome, **failed)
-            log.info(orjson.dumps(told).decode())
+            log.info(dumps(told).decode())  # what others said may hold half an emoji
 
     def call(self, stamps: CallStamps, platform: str, agent: str, call: str, name: str) -> None:
         """A call's socket is closed. `name` is what the platform calls the call."""

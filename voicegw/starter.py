@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
+from keyword import iskeyword
 from pathlib import Path
 
 from voicegw.errors import ConfigError
@@ -53,8 +56,12 @@ async def reply(turn: Turn) -> AsyncGenerator[Event, None]:
 def write(path: Path) -> str:
     """Write the starting point to a new file; gives what to do next. Raises `ConfigError`."""
     name = path.stem
-    if path.suffix != ".py" or not name.isidentifier():
+    if path.suffix != ".py" or not name.isidentifier() or iskeyword(name):
         raise ConfigError(f"{path}: the name must be one that Python can import, such as my_agent.py")
+    if not path.exists() and (name in sys.modules or find_spec(name)):
+        raise ConfigError(
+            f"{path}: there is a module of this name already; take another, such as my_agent.py"
+        )
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(SOURCE.format(name=name))

@@ -30,6 +30,7 @@ STREAMED = (0.2, 0.25, 0.3, 0.35, 0.4)
         (checkup(0.4, 0.4, 0.4, 0.4), ["whole, at the end"]),
         (checkup(0.4), ["whole, at the end"]),
         (checkup(0.4, text="One."), []),
+        (checkup(0.001, 0.001, over=0.002), []),
         (checkup(2.5, 2.5, 2.5, 2.5, over=2.6), ["wait long", "whole, at the end"]),
         (checkup(*STREAMED, stop=0.3), ["slow to stop"]),
         (checkup(*STREAMED, stop=None), []),

@@ -121,7 +121,7 @@ REFUSED = b'HTTP/1.1 401 Unauthorized\r\ncontent-length: 32\r\n\r\n{"error":{"me
 @pytest.mark.parametrize(
     ("replies", "step", "failure"),
     [
-        (((answer("One", " two", " three", " four"),),) * 3, "", ""),
+        (((0.12, answer("One", " two", " three", " four")),) * 3, "", ""),
         (((REFUSED,),) * 3, "answer", "answered 401"),
         (((Act.RESET,),) * 3, "answer", "connection"),
         (

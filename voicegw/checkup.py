@@ -12,6 +12,8 @@ SLOW, LATE, SLUGGISH = 2.0, 0.5, 0.25
 """Seconds to the first token from which on callers need words at once, or soon; and to stop."""
 REPLAYED = 0.1
 """The part of the time of an answer within which all of it came, if it was replayed and not streamed."""
+BRIEF = 0.1
+"""Seconds within which an answer may be over without anybody having waited for its end."""
 FEW = 4
 """Deltas that an answer must have for its cadence to mean anything."""
 WORK = 1.0
@@ -46,7 +48,7 @@ class Answer:
     @property
     def replayed(self) -> bool:
         """Did all of it come at once, at the end?"""
-        if self.over is None or not self.deltas or len(self.text.split()) < FEW:
+        if self.over is None or self.over < BRIEF or not self.deltas or len(self.text.split()) < FEW:
             return False
         return self.deltas[-1] - self.deltas[0] <= REPLAYED * self.over
 

@@ -96,6 +96,7 @@ def test_reasoning_and_what_is_unknown_are_dropped() -> None:
             delta(reasoningContent={"signature": "abc"}),
             delta(citation={"title": "A book"}),
             event("surprise", text="no"),
+            spoilt("initial-response", b""),
             over(),
         )
         == []

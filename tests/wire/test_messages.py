@@ -137,6 +137,16 @@ def test_ids_that_come_again_are_told_apart(id: str) -> None:
     ]
 
 
+def test_a_call_without_a_name_is_left_out() -> None:
+    nameless = Message("assistant", "So", tool_calls=(ToolCall("a", ""),))
+    assert said(HI, nameless, answered("a"), HI) == [
+        ("user", ["Hi"]),
+        ("assistant", ["So"]),
+        ("user", ["Hi"]),
+    ]
+    assert "tools" not in request(Turn("7", (HI, nameless)), model="m", most=1)
+
+
 def test_an_old_function_call_is_a_tool_call() -> None:
     old = Message("assistant", tool_calls=(ToolCall("", "f", '{"x":1}'),))
     assert said(HI, old, Message("function", "42", name="f"))[1:] == [
@@ -172,6 +182,8 @@ def image(url: Any) -> dict[str, Any]:
         ),
         (image({"url": "http://a/b.png"}), None),
         (image({"url": "data:image/tiff;base64,aGk="}), None),
+        (image({"url": "data:image/png;base64,"}), None),
+        (image({"url": "data:image/png;base64,no base64"}), None),
         (image({"url": 7}), None),
         (image(None), None),
         ({"type": "file", "file": {}}, None),
@@ -203,6 +215,7 @@ def test_tools_and_how_they_are_described() -> None:
         ("required", {"type": "any"}),
         ("none", {"type": "none"}),
         ({"type": "function", "function": {"name": "a"}}, {"type": "tool", "name": "a"}),
+        ({"type": "function", "function": {"name": "not offered"}}, {"type": "auto"}),
         ({"type": "function"}, {"type": "auto"}),
     ],
 )

@@ -18,6 +18,8 @@ REASONS: Mapping[str, Reason] = {
     "guardrail_intervened": "content_filter",
     "content_filtered": "content_filter",
 }
+KNOWN = ("contentBlockDelta", "contentBlockStart", "contentBlockStop", "messageStop", "metadata")
+"""The events that say something to us; what is in the others does not matter, if anything is."""
 FAILURES: Mapping[str, type[AgentError]] = {
     "accessdenied": AgentRefused,
     "expiredtoken": AgentRefused,
@@ -56,9 +58,11 @@ class Decoder:
         headers, payload = frame
         if headers.get(":message-type") != "event":
             raise _reported(frame)
+        if (kind := headers.get(":event-type")) not in KNOWN:
+            return []
         told = _object(payload)
         try:
-            return self._read(headers.get(":event-type"), told)
+            return self._read(kind, told)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise AgentGarbled(f"an event of an unknown shape: {error!r}") from error
 
@@ -78,8 +82,7 @@ class Decoder:
             return self._stop(told["contentBlockIndex"])
         if kind == "messageStop":
             return self._over(told["stopReason"])
-        if kind == "metadata":
-            self._usage, self.done = _usage(told["usage"]), self.complete
+        self._usage, self.done = _usage(told["usage"]), self.complete
         return []
 
     def _delta(self, told: dict[str, Any]) -> list[Event]:

@@ -6,6 +6,7 @@ follows its call at once. `messages_answer` is the other half.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -21,6 +22,7 @@ IMAGES: Mapping[str, str] = {
     for name, kind in {"gif": "gif", "jpeg": "jpeg", "jpg": "jpeg", "png": "png", "webp": "webp"}.items()
 }
 """How images begin that come in their address, and what kind they are."""
+BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 Block = dict[str, Any]
 
@@ -75,7 +77,7 @@ def _tools(turn: Turn) -> dict[str, Any]:
     """The tools and how they are chosen. A conversation in which some were called cannot do without any."""
     if turn.tools:
         return {"tools": [_tool(tool) for tool in turn.tools], "tool_choice": _choice(turn)}
-    called = dict.fromkeys(call.name for message in turn.messages for call in message.tool_calls)
+    called = dict.fromkeys(call.name for message in turn.messages for call in message.tool_calls if call.name)
     if not called:
         return {}
     return {"tools": [_tool(Tool(name)) for name in called], "tool_choice": {"type": "none"}}
@@ -93,7 +95,7 @@ def _choice(turn: Turn) -> Block:
             return {"type": "none"}
         case "required":
             chosen = {"type": "any"}
-        case {"function": {"name": str(name)}}:
+        case {"function": {"name": str(name)}} if any(tool.name == name for tool in turn.tools):
             chosen = {"type": "tool", "name": name}
     one = turn.options.get("parallel_tool_calls") is False
     return chosen | ({"disable_parallel_tool_use": True} if one else {})
@@ -102,8 +104,8 @@ def _choice(turn: Turn) -> Block:
 def _conversation(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """What the two said by turns, the caller first and last; the instructions are not among it.
 
-    What a tool answered follows its call at once, and a call without an answer never happened. Ids are our
-    own: they have to be unique, and others' may have characters that are refused.
+    What a tool answered follows its call at once, and a call without an answer or a name never happened. Ids
+    are our own: they have to be unique, and others' may have characters that are refused.
     """
     answers: defaultdict[str, deque[str]] = defaultdict(deque)
     for message in messages:
@@ -118,7 +120,7 @@ def _conversation(messages: Sequence[Message]) -> list[dict[str, Any]]:
             called = [
                 (next(ids), call, answers[call.id].popleft())
                 for call in message.tool_calls
-                if answers[call.id]
+                if call.name and answers[call.id]
             ]
             _say(talk, "assistant", [*_text(message.text), *(_use(id, call) for id, call, _ in called)])
             _say(talk, "user", [_result(id, answer) for id, _, answer in called])
@@ -168,7 +170,7 @@ def _part(part: Mapping[str, Any]) -> list[Block]:
     if not isinstance(url, str):
         return []
     head, _, data = url.partition(",")
-    if kind := IMAGES.get(head.lower()):
+    if (kind := IMAGES.get(head.lower())) and BASE64.fullmatch(data):
         return [{"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}]
     return [{"type": "image", "source": {"type": "url", "url": url}}] if url.startswith("https://") else []
 

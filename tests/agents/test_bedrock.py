@@ -267,8 +267,9 @@ async def test_what_goes_wrong_after_the_answer_takes_nothing_away(rest: Reply) 
     assert await once(STREAM, chunk(HI + over()), 0.02, *rest) == ["Hi"]
 
 
-async def test_what_is_wrong_in_the_same_read_takes_nothing_away() -> None:
-    assert await once(STREAM, chunk(HI + over() + SLOW), chunk(b"")) == ["Hi"]
+@pytest.mark.parametrize("wrong", [SLOW, HI[:-1] + b"x", b"no frame at all"])
+async def test_what_is_wrong_in_the_same_read_takes_nothing_away(wrong: bytes) -> None:
+    assert await once(STREAM, chunk(HI + over() + wrong), chunk(b"")) == ["Hi"]
 
 
 # What goes wrong before

@@ -41,7 +41,7 @@ def test_an_answer_becomes_events() -> None:
 
 
 def test_text_leaves_with_its_frame() -> None:
-    assert Decoder().feed(Frames().feed(HI)[0]) == ["Hi"]
+    assert Decoder().feed(next(Frames().feed(HI))) == ["Hi"]
 
 
 def test_tool_calls_leave_when_they_are_whole() -> None:

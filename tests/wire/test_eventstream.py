@@ -89,13 +89,13 @@ def test_headers_that_change_are_read_anew() -> None:
 def test_what_is_held_is_an_unfinished_frame() -> None:
     frames = Frames()
     assert not frames.held
-    assert frames.feed(b"") == []
+    assert [*frames.feed(b"")] == []
     assert not frames.held
-    assert frames.feed(HI[:5]) == []
+    assert [*frames.feed(HI[:5])] == []
     assert frames.held
-    assert frames.feed(HI[5:]) == [HEARD]
+    assert [*frames.feed(HI[5:])] == [HEARD]
     assert not frames.held
-    assert frames.feed(HI[:20]) == []
+    assert [*frames.feed(HI[:20])] == []
     assert frames.held
 
 
@@ -133,9 +133,16 @@ def test_what_is_no_frame_is_garbled(data: bytes, complaint: str) -> None:
         read(data)
 
 
+def test_frames_before_a_broken_one_are_given_first() -> None:
+    frames = Frames().feed(HI + SLOW + HI[:-1] + b"x")
+    assert [next(frames), next(frames)] == [HEARD, ASKED]
+    with pytest.raises(AgentGarbled, match="fails its checksum"):
+        next(frames)
+
+
 def test_a_frame_that_is_too_long_is_refused_from_its_beginning() -> None:
     with pytest.raises(AgentGarbled, match="more than 100 bytes"):
-        Frames(100).feed(HI[:12])
+        next(Frames(100).feed(HI[:12]))
 
 
 def test_a_long_frame_in_small_pieces_is_put_together_once() -> None:

@@ -52,24 +52,26 @@ class Frames:
         """Whether a frame has begun that is not whole."""
         return self._size > 0
 
-    def feed(self, data: bytes) -> list[Frame]:
-        """The frames that `data` completes, mostly one. A long one is put together once, however it came."""
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that `data` completes, mostly one; read them all. Those before a broken one are given.
+
+        A long one is put together once, however it came.
+        """
         self._held.append(data)
         self._size += len(data)
         if self._size < self._need:
-            return []
+            return
         whole = data if len(self._held) == 1 else b"".join(self._held)
-        frames, at, self._need = [], 0, PRELUDE.size
+        at, self._need = 0, PRELUDE.size
         while len(whole) - at >= PRELUDE.size:
             total, headers = self._lengths(whole, at)
             if len(whole) - at < total:
                 self._need = total
                 break
-            frames.append(self._frame(whole[at : at + total], headers))
+            yield self._frame(whole[at : at + total], headers)
             at += total
         rest = whole[at:]
         self._held, self._size = ([rest] if rest else []), len(rest)
-        return frames
 
     def _lengths(self, data: bytes, at: int) -> tuple[int, int]:
         """The lengths of the frame at `at` and of its headers."""

@@ -67,6 +67,14 @@ async def test_a_tool_of_the_platform_is_called_and_its_result_read() -> None:
     assert model.asked[1] == [("human", "Hi"), ("ai", ""), ("tool", "sun")]
 
 
+@pytest.mark.parametrize("arguments", ["[1]", '{"at":', '{"at":"\ud83d"}'])
+async def test_a_call_with_broken_arguments_does_not_cost_the_turns_after_it(arguments: str) -> None:
+    model = Chatting(lines=[["Sunny"]])
+    past = Message("assistant", tool_calls=(ToolCall("c1", "weather", arguments),))
+    asked = turn(past, Message("tool", "sun", tool_call_id="c1"), Message("user", "So?"))
+    assert await told(adapt(model, {}), asked) == ["Sunny"]
+
+
 async def test_a_tool_of_its_own_is_work() -> None:
     assert await told(adapt(Chatting(lines=[calling("door")]), {}), turn()) == [Doing("door"), Usage(5, 2, 3)]
 

@@ -99,13 +99,22 @@ def theirs(message: Message) -> AnyMessage:
             return HumanMessage(message.text, name=message.name)
         case "assistant":
             calls = [
-                {"id": call.id, "name": call.name, "args": loads(call.arguments.encode())}
+                {"id": call.id, "name": call.name, "args": given(call.arguments)}
                 for call in message.tool_calls
             ]
             return AIMessage(message.text, tool_calls=calls)
         case "tool" | "function":
             return ToolMessage(message.text, tool_call_id=message.tool_call_id or "")
     return SystemMessage(message.text)
+
+
+def given(arguments: str) -> dict[str, Any]:
+    """The arguments of a call that some model made up: a message takes nothing but an object."""
+    try:
+        found = loads(arguments.encode("utf-8", "replace"))
+    except ValueError:
+        return {}
+    return found if type(found) is dict else {}
 
 
 def can_bind(model: Any) -> bool:

@@ -64,6 +64,7 @@ LIBRARIES = {
     "uvicorn": {"server", "surfaces"},
     "sse_starlette": {"surfaces"},
     "httptools": {"agents"},
+    "uvloop": {"server"},
     "pydantic": {
         "problems",
         "fields",

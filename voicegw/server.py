@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -11,9 +12,11 @@ import ssl
 import sys
 import tempfile
 import threading
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 import uvicorn
+import uvloop
 from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp
 from uvicorn.config import STARTUP_FAILURE
@@ -33,6 +36,10 @@ FRAME = 1_048_576
 """Bytes that a message on a websocket may have at least: transcripts of long calls come in one."""
 LAST = 3.0
 """Seconds that what will not end gets after everything else has ended."""
+
+T = TypeVar("T")
+
+log = logging.getLogger("voicegw.agents")
 
 
 def serve(file: str | None, given: dict[str, Any]) -> bool:
@@ -108,6 +115,23 @@ def _end_for_sure() -> None:
     timer.start()
 
 
+class Loop(uvloop.Loop):
+    """Goes on after a task that an agent, or a tool of its, began and that ends the program.
+
+    Nobody can catch that where it happens: a loop stops when any of its tasks raises `SystemExit`.
+    """
+
+    def run_until_complete(self, future: Awaitable[T]) -> T:  # type: ignore[override]  # no bare generators
+        main = asyncio.ensure_future(future, loop=self)
+        while True:
+            try:
+                return super().run_until_complete(main)
+            except SystemExit as error:
+                if main.done():
+                    raise
+                log.error("a task of an agent's wanted to end the gateway: %r", error)
+
+
 def _uvicorn(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
     server = settings.server
     return uvicorn.Config(
@@ -116,7 +140,7 @@ def _uvicorn(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
         host=server.host,
         port=server.port,
         workers=server.workers,
-        loop="uvloop",
+        loop="voicegw.server:Loop",
         http="voicegw.surfaces.protocol:VoiceProtocol",
         ws="voicegw.surfaces.socket_protocol:SocketProtocol",
         ws_max_size=max(settings.limits.body_bytes, FRAME),

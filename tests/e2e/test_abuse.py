@@ -44,6 +44,10 @@ target = "agents:torrent"
 kind = "python"
 target = "agents:leaver"
 
+[agents.bolter]
+kind = "python"
+target = "agents:bolter"
+
 [agents.deaf]
 kind = "python"
 target = "agents:deaf"
@@ -74,6 +78,15 @@ async def torrent(turn):
 async def leaver(turn):
     yield "Well"
     await asyncio.sleep(0.01)
+    sys.exit(3)
+
+
+async def bolter(turn):
+    yield "Well"
+    await asyncio.create_task(exiting())
+
+
+async def exiting():
     sys.exit(3)
 
 
@@ -216,21 +229,25 @@ def test_the_run_of_a_client_that_reads_nothing_goes_on_for_others(server: Serve
     assert told == [(told[0][0], "cancelled"), (told[0][0], "answered")]
 
 
-def test_an_agent_that_ends_the_program_ends_its_own_turn_only(server: Server, caller: Caller) -> None:
+@pytest.mark.parametrize("agent", ["leaver", "bolter"])
+def test_an_agent_that_ends_the_program_ends_its_own_turn_only(
+    agent: str, server: Server, caller: Caller
+) -> None:
+    """Also in a task of its own, as the tools of many frameworks are."""
     with Caller(server) as other:
         other.ask({"model": "patient"})
         other.until(b'"content":"Well"')
-        caller.ask({"model": "leaver"})
+        caller.ask({"model": agent})
         reply = caller.reply()
         lint(reply.body)
         assert reply.text.endswith(f"Well... {TABLE['en'].failed}")
-        caller.ask({"model": "leaver", "stream": False})
+        caller.ask({"model": agent, "stream": False})
         assert caller.reply().status == 502
         assert turns(server) == 1
     eventually(lambda: turns(server) == 0)
     assert server.process.poll() is None
-    whys = [line["why"] for line in server.lines("turn") if line["agent"] == "leaver"]
-    assert ["agents:leaver raised SystemExit at " in why for why in whys] == [True, True]
+    whys = [line["why"] for line in server.lines("turn") if line["agent"] == agent]
+    assert [f"agents:{agent} raised SystemExit at " in why for why in whys] == [True, True]
 
 
 def test_the_end_waits_neither_for_half_a_request_nor_for_agents_that_will_not_end(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ async def test_an_agent_that_cannot_be_made_is_told_of() -> None:
         raise ConfigError("there is no such file")
 
     [found] = await examine(settings(), ["desk"], lambda text: None, make=make)
-    assert (found.step, found.failure) == ("make", "ConfigError: there is no such file")
+    assert (found.step, found.failure) == ("make", "there is no such file")
 
 
 async def test_an_agent_that_does_not_let_go_is_left_behind() -> None:

@@ -13,7 +13,7 @@ from uuid import uuid4
 from voicegw.agent_tables import Agent as Table
 from voicegw.checkup import Answer, Checkup
 from voicegw.config import Config
-from voicegw.errors import AgentError
+from voicegw.errors import AgentError, VoicegwError
 from voicegw.events import Agent, Doing, Event, Message, Turn, models_of
 from voicegw.lines import Maker
 from voicegw.makers import make_agent
@@ -98,7 +98,7 @@ class Doctor:
         try:
             async with asyncio.timeout(self.within):
                 yield
-        except AgentError as error:
+        except VoicegwError as error:
             raise Sick(name, str(error)) from None
         except TimeoutError:
             raise Sick(name, f"nothing within {self.within:g} s") from None

@@ -253,6 +253,16 @@ def test_an_option_cannot_take_the_place_of_the_turn() -> None:
             'module "vgw_wants" imports "vgw_absent", which is not installed',
         ),
         ("vgw_breaks", "1 / 0", 'module "vgw_breaks" failed at import: ZeroDivisionError at '),
+        (
+            "vgw_hides",
+            "from vgw_hides.part import Agent",
+            'module "vgw_hides" imports from "vgw_hides" and finds itself; give the file another name',
+        ),
+        (
+            "vgw_itself",
+            "from vgw_itself import Agent",
+            'module "vgw_itself" imports from "vgw_itself" and finds itself; give the file another name',
+        ),
         ("vgw_typo", "def", 'module "vgw_typo" failed at import: SyntaxError at '),
     ],
 )

@@ -129,10 +129,18 @@ def imported(module: str) -> object:
             hint = "is it installed, or its folder on PYTHONPATH?"
             hint = "leave out .py" if module.endswith(".py") else hint
             raise ConfigError(f'there is no module "{missing}" ({module}); {hint}') from error
+        if missing.startswith(f"{module}."):
+            raise ConfigError(itself(module)) from error
         raise ConfigError(f'module "{module}" imports "{missing}", which is not installed') from error
     except (Exception, SystemExit, KeyboardInterrupt) as error:
+        if isinstance(error, ImportError) and error.name == module:
+            raise ConfigError(itself(module)) from error
         what = f"{kind(error)}{where(error)}: {error}"
         raise ConfigError(f'module "{module}" failed at import: {what}') from error
+
+
+def itself(module: str) -> str:
+    return f'module "{module}" imports from "{module}" and finds itself; give the file another name'
 
 
 def make(target: str, cls: type[Any], options: Mapping[str, Any]) -> Any:

@@ -139,6 +139,10 @@ def test_the_count_of_tokens_comes_after_the_end_and_is_the_last_to_come() -> No
     assert seen == [(False, False), (True, False), (True, True)]
 
 
+def test_nothing_is_said_after_the_end() -> None:
+    assert read(HI, over(), delta(text="again"), metadata(1, 2)) == ["Hi", Usage(1, 2)]
+
+
 def test_the_count_of_tokens_may_come_first() -> None:
     decoder, seen = Decoder(), []
     for frame in Frames().feed(metadata(1, 2) + over()):
@@ -199,6 +203,12 @@ def test_a_stream_that_ends_before_the_answer_does_is_garbled(data: bytes) -> No
             AgentError,
             "the server reported an error (InternalError)",
             "we broke",
+        ),
+        (
+            told({":message-type": "error", ":error-code": "Throttling", ":error-message": " x" * 400}),
+            AgentBusy,
+            "the server reported an error (Throttling)",
+            "x " * 150,
         ),
         (told({":message-type": "error"}), AgentError, "the server reported an error", ""),
         (told({":message-type": "other"}), AgentGarbled, "a frame of the unknown type 'other'", ""),

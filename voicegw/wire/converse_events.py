@@ -58,7 +58,8 @@ class Decoder:
         headers, payload = frame
         if headers.get(":message-type") != "event":
             raise _reported(frame)
-        if (kind := headers.get(":event-type")) not in KNOWN:
+        kind = headers.get(":event-type")
+        if kind not in KNOWN or (self.complete and kind != "metadata"):
             return []
         told = _object(payload)
         try:
@@ -163,7 +164,7 @@ def _reported(frame: Frame) -> AgentError:
     if kind == "exception":
         name, said = headers.get(":exception-type"), _words(payload)
     elif kind == "error":
-        name, said = headers.get(":error-code"), str(headers.get(":error-message") or "")
+        name, said = headers.get(":error-code"), _short(str(headers.get(":error-message") or ""))
     else:
         return AgentGarbled(f"a frame of the unknown type {kind!r}")
     called = named(str(name or ""))
@@ -176,7 +177,11 @@ def _words(payload: bytes) -> str:
         said = _object(payload).get("message")
     except AgentGarbled:
         said = None
-    return " ".join(said.split())[:WORDS] if isinstance(said, str) else ""
+    return _short(said) if isinstance(said, str) else ""
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:WORDS]
 
 
 def named(name: str) -> str:

@@ -52,6 +52,23 @@ async def test_agents_are_warmed_at_the_start_and_closed_at_the_end() -> None:
     assert (agent.warmed, agent.gone) == (1, 1)
 
 
+class Slow(Script):
+    """An agent that is never ready."""
+
+    async def warm(self, call: str | None = None) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_an_agent_that_is_never_ready_is_left_at_the_end_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with running(gateway(Slow("Hi"))):
+        await asyncio.sleep(1)
+    gc.collect()
+    await asyncio.sleep(0)
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
 @pytest.mark.parametrize(
     "refusal", [AgentUnavailable("nobody is there"), RuntimeError("no"), SystemExit(3), KeyboardInterrupt()]
 )

@@ -150,9 +150,8 @@ def _lifespan(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        warming = asyncio.gather(
-            *(warm(*named) for named in agents.items())
-        )  # nobody waits for it: a call may come first
+        # nobody waits for them: a call may come first
+        warming = [asyncio.ensure_future(warm(*named)) for named in agents.items()]
         if tune:
             gc.collect()
             gc.freeze()
@@ -166,7 +165,8 @@ def _lifespan(
             "send_timeout": limits.send_timeout,
         }
         leave.cancel()
-        warming.cancel()
+        for task in warming:
+            task.cancel()
         await switchboard.aclose()
         await asyncio.wait(
             [asyncio.ensure_future(close(*named)) for named in agents.items()], timeout=CLOSE_WITHIN

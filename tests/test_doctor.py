@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import pty
+import socket
+import ssl
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.agents import test_http
 from tests.agents.upstream import Act, Upstream
 from tests.house import now, settings
 from tests.script import Script, script
+from voicegw import cli, doctor
 from voicegw.agents.openai import OpenAI
 from voicegw.checkup import Checkup
-from voicegw.cli import FAILED, MISUSED, OK, main
-from voicegw.doctor import LONG, QUESTION, examine
+from voicegw.cli import FAILED, INTERRUPTED, MISUSED, OK, main
+from voicegw.doctor import LONG, QUESTION, diagnosis, examine
 from voicegw.errors import AgentRefused, AgentUnavailable, ConfigError
-from voicegw.events import Doing
+from voicegw.events import Doing, Event, Turn
+
+certificate = test_http.certificate
 
 
 async def examined(agent: Script, within: float = 60.0) -> tuple[Checkup, list[str]]:
     told: list[str] = []
-    [found] = await examine(
-        settings(), ["desk"], told.append, within=within, make=lambda table, config: agent, now=now
+    found: list[Checkup] = []
+    await examine(
+        settings(),
+        ["desk"],
+        told.append,
+        found.append,
+        within=within,
+        make=lambda table, config: agent,
+        now=now,
     )
-    return found, told
+    return found[0], told
 
 
 async def test_a_well_agent_is_asked_once_and_interrupted_once() -> None:
@@ -34,6 +51,7 @@ async def test_a_well_agent_is_asked_once_and_interrupted_once() -> None:
     assert told == [
         "desk: making it",
         "desk: getting it ready",
+        "desk: opening a call",
         "desk: asking it to count to ten",
         "desk: interrupting it",
     ]
@@ -46,7 +64,7 @@ async def test_a_well_agent_is_asked_once_and_interrupted_once() -> None:
     assert found.well
     assert [turn.said for turn in agent.turns] == [QUESTION, LONG]
     assert agent.left == [turn.call for turn in agent.turns], "the calls are over for the agent, too"
-    assert (agent.warmed, agent.gone) == (1, 1)
+    assert (agent.warmed, agent.gone) == (2, 1), "once at start, and once as a call opens"
 
 
 async def test_silent_work_is_seen() -> None:
@@ -60,14 +78,46 @@ class Unready(Script):
         raise AgentRefused("http://127.0.0.1/v1 answered 401", "bad key")
 
 
+class Closed(Script):
+    async def warm(self, call: str | None = None) -> None:
+        await asyncio.sleep(0.02)
+        if call is not None:
+            raise AgentRefused("http://127.0.0.1/profiles answered 404", "no such profile")
+
+
+class Stubborn(Script):
+    """Goes on for long when it is interrupted."""
+
+    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
+        self.turns.append(turn)
+        try:
+            yield "One"
+        finally:
+            await asyncio.sleep(100 if turn.said == LONG else 0)
+
+
+class Slow(Script):
+    async def warm(self, call: str | None = None) -> None:
+        await asyncio.sleep(3 if call is None else 0.4)
+
+
+async def test_getting_ready_and_opening_a_call_are_measured_by_themselves() -> None:
+    found, _ = await examined(Slow(0.2, "One two three four."))
+    assert found.answer is not None
+    assert (found.ready, round(found.opened or 0, 9), round(found.answer.first or 0, 9)) == (3.0, 0.4, 0.2)
+
+
 @pytest.mark.parametrize(
     ("agent", "step", "failure"),
     [
         (Unready(), "ready", "http://127.0.0.1/v1 answered 401: bad key"),
+        (Closed(), "open", "http://127.0.0.1/profiles answered 404: no such profile"),
         (script(AgentUnavailable("nobody there")), "answer", "nobody there"),
         (script(), "answer", "it said nothing"),
         (script("  ", "\n"), "answer", "it said nothing"),
-        (script(0.1, "One", 100), "answer", "nothing within 5 s"),
+        (script(100, "One"), "answer", "not a word within 5 s"),
+        (script(0.1, "One", 100), "answer", "no end of its answer within 5 s"),
+        (Stubborn(), "stop", "it did not stop within 5 s"),
         (script(ZeroDivisionError("oops")), "answer", "ZeroDivisionError: oops"),
     ],
 )
@@ -75,13 +125,16 @@ async def test_what_fails_is_named_and_the_agent_let_go(agent: Script, step: str
     found, _ = await examined(agent, within=5.0)
     assert (found.step, found.failure, found.well) == (step, failure, False)
     assert agent.gone == 1
+    assert agent.left == [turn.call for turn in agent.turns] or step == "open"
 
 
 async def test_an_agent_that_cannot_be_made_is_told_of() -> None:
     def make(table: Any, config: Any) -> Script:
         raise ConfigError("there is no such file")
 
-    [found] = await examine(settings(), ["desk"], lambda text: None, make=make)
+    kept: list[Checkup] = []
+    await examine(settings(), ["desk"], lambda text: None, kept.append, make=make)
+    [found] = kept
     assert (found.step, found.failure) == ("make", "there is no such file")
 
 
@@ -129,7 +182,7 @@ REFUSED = b'HTTP/1.1 401 Unauthorized\r\ncontent-length: 32\r\n\r\n{"error":{"me
             "answer",
             "broke off in the middle of an event",
         ),
-        ((), "answer", "nothing within 0.5 s"),
+        ((), "answer", "not a word within 0.5 s"),
     ],
     ids=["well", "401", "reset", "garbled", "silent"],
 )
@@ -138,13 +191,16 @@ async def test_a_server_is_tried_as_it_is(
 ) -> None:
     async with Upstream(*replies) as upstream:
         config = settings(agents={"model": {"kind": "openai", "url": f"{upstream.url}/v1"}})
-        [found] = await examine(
+        kept: list[Checkup] = []
+        await examine(
             config,
             ["model"],
             lambda text: None,
+            kept.append,
             within=0.5,
             make=lambda table, _: OpenAI(table.url),  # type: ignore[union-attr]
         )
+    [found] = kept
     assert found.connected is not None
     assert (found.step, failure in found.failure) == (step, True), found.failure
     if not step:
@@ -159,12 +215,91 @@ def test_the_command_tells_steps_and_table_and_fails_with_the_first_sick_agent(
     config = file(tmp_path, "http://127.0.0.1:1/v1")
     assert main(["doctor", config]) == FAILED
     told = capsys.readouterr()
-    assert "model: connecting to 127.0.0.1 port 1" in told.err
-    assert "model: failed at connect: " in told.out
+    assert told.err == "", "nobody watches"
+    assert "model: failed at connect: nobody listens there\nmodel: Start its server" in told.out
     assert "desk " in told.out, "the others are examined all the same"
     assert main(["doctor", config, "--agent", "desk", "--json"]) == OK
     [found] = json.loads(capsys.readouterr().out)
     assert (found["agent"], found["well"], found["replayed"]) == ("desk", True, False)
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "remedy"),
+    [
+        (
+            ConnectionRefusedError(111, "refused"),
+            "nobody listens there",
+            "Start its server, or correct `url`.",
+        ),
+        (socket.gaierror(-2, "unknown"), "there is no host of that name", "Correct `url`."),
+        (OSError(113, "No route to host"), "it cannot be reached: No route to host", "Start its server"),
+        (OSError("odd"), "it cannot be reached: odd", "Start its server"),
+        (ssl.SSLError(1, "wrong version"), "it does not speak TLS", "begin `url` with http://."),
+        (ConfigError("no such file"), "no such file", ""),
+        (ZeroDivisionError("oops"), "ZeroDivisionError: oops", ""),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(error: Exception, said: str, remedy: str) -> None:
+    table = settings(agents={"model": {"kind": "openai", "url": "http://127.0.0.1:1/v1"}}).agents["model"]
+    found = diagnosis(error, table)
+    assert (found[0], remedy in found[1]) == (said, True)
+
+
+async def test_a_connection_that_never_comes_blames_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def reach(*_: object) -> Any:
+        await asyncio.sleep(100)
+
+    monkeypatch.setattr(doctor, "reach", reach)
+    found: list[Checkup] = []
+    config = settings(agents={"model": {"kind": "openai", "url": "http://127.0.0.1:1/v1"}})
+    await examine(config, ["model"], lambda text: None, found.append, within=5.0)
+    assert (found[0].step, found[0].failure) == ("connect", "nothing within 5 s")
+    assert found[0].remedy == "Start its server, or correct `url`."
+
+
+@pytest.mark.wire
+async def test_a_certificate_is_looked_at(certificate: Path) -> None:
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(certificate)
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # the server's side of the refusal
+    async with Upstream(*[(answer("One", " two", " three", " four"),)] * 5, tls=serving) as upstream:
+        model = {"kind": "openai", "url": f"{upstream.url}/v1"}
+        config = settings(agents={"stranger": model, "known": model | {"ca_file": str(certificate)}})
+        found: list[Checkup] = []
+        await examine(config, ["stranger", "known"], lambda text: None, found.append)
+    stranger, known = found
+    assert (stranger.step, stranger.secured) == ("TLS", None)
+    assert stranger.failure.startswith("its certificate is not trusted: self")
+    assert stranger.remedy == "Name its certificate, or that of who signed it, in `ca_file`."
+    assert known.well, known.failure
+    assert known.secured is not None
+
+
+@pytest.mark.wire
+def test_who_watches_sees_the_steps(tmp_path: Path) -> None:
+    screen, terminal = pty.openpty()
+    with os.fdopen(terminal, "w") as err:
+        with contextlib.redirect_stderr(err):
+            assert main(["doctor", file(tmp_path, "http://127.0.0.1:1/v1"), "--agent", "model"]) == FAILED
+        told = os.read(screen, 4096).decode()
+    os.close(screen)
+    assert told.split("\r\n") == ["model: making it", "model: connecting to 127.0.0.1 port 1", ""]
+
+
+@pytest.mark.wire
+def test_what_was_found_before_ctrl_c_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def examine(_: Any, names: Any, tell: Any, keep: Any, **how: Any) -> None:
+        keep(Checkup(names[0], "openai", failure="nobody listens there", step="connect"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "examine", examine)
+    config = file(tmp_path, "http://127.0.0.1:1/v1")
+    assert main(["doctor", config]) == INTERRUPTED
+    assert "model: failed at connect" in capsys.readouterr().out
+    assert main(["doctor", config, "--json"]) == INTERRUPTED
+    assert [found["agent"] for found in json.loads(capsys.readouterr().out)] == ["model"]
 
 
 @pytest.mark.wire

@@ -16,7 +16,19 @@ MODULES = {
 }
 RANKS = [
     {"events", "errors", "phrases", "dialects", "patience"},
-    {"ack", "speech", "trace", "guard", "wire", "identity", "unsaid", "ledger", "actions", "checkup"},
+    {
+        "ack",
+        "speech",
+        "trace",
+        "guard",
+        "wire",
+        "identity",
+        "unsaid",
+        "ledger",
+        "actions",
+        "checkup",
+        "remedies",
+    },
     {"listener", "fields", "problems"},
     {"starter", "run", "speaking", "agent_tables", "model_tables", "session_tables", "call_tables", "agents"},
     {"tables", "rehearsal", "kinds"},
@@ -41,6 +53,7 @@ PURE = {
     "identity",
     "actions",
     "checkup",
+    "remedies",
     "ledger",
     "listener",
     "patience",

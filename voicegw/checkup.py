@@ -10,13 +10,14 @@ from typing import Any
 
 SLOW, LATE, SLUGGISH = 2.0, 0.5, 0.25
 """Seconds to the first token from which on callers need words at once, or soon; and to stop."""
-REPLAYED = 0.1
-"""The part of the time of an answer within which all of it came, if it was replayed and not streamed."""
+REPLAYED, BURST = 0.1, 0.001
+"""If an answer was replayed and not streamed, all of it came within this part of its time, one piece right
+after the other: so many seconds apart at most."""
 BRIEF = 0.1
 """Seconds within which an answer may be over without anybody having waited for its end."""
 FEW = 4
 """Deltas that an answer must have for its cadence to mean anything."""
-WORK = 1.0
+WORK = 4.0
 """Seconds of work without a word after which a caller should hear that it goes on."""
 
 
@@ -46,28 +47,44 @@ class Answer:
         return median(later - earlier for earlier, later in pairwise(self.deltas))
 
     @property
+    def silence(self) -> float:
+        """The longest time without a word while it worked, in seconds; 0 if it did no work."""
+        gaps = pairwise((0.0, *self.deltas))
+        worked = (end - begin for begin, end in gaps if any(begin <= at < end for at, _ in self.work))
+        return max(worked, default=0.0)
+
+    @property
     def replayed(self) -> bool:
         """Did all of it come at once, at the end?"""
         if self.over is None or self.over < BRIEF or not self.deltas or len(self.text.split()) < FEW:
             return False
-        return self.deltas[-1] - self.deltas[0] <= REPLAYED * self.over
+        burst = self.cadence is None or self.cadence <= BURST
+        return burst and self.deltas[-1] - self.deltas[0] <= REPLAYED * self.over
 
 
 @dataclass(slots=True)
 class Checkup:
-    """Everything about one agent. Steps that were not reached are None; `failure` is what ended it."""
+    """Everything about one agent. Steps that were not reached are None; `failure` is what ended it.
+
+    `ack` and `every` are its `ack.after` and `ack.every`, in seconds; None is off.
+    """
 
     name: str
     kind: str
     connected: float | None = None
     secured: float | None = None
     ready: float | None = None
+    opened: float | None = None
     models: Sequence[str] = ()
     answer: Answer | None = None
     cut: Answer | None = None
     failure: str = ""
     step: str = ""
     """The step that failed."""
+    remedy: str = ""
+    """What to do about it."""
+    ack: float | None = 0.5
+    every: float | None = 10.0
 
     @property
     def well(self) -> bool:
@@ -85,6 +102,7 @@ class Checkup:
             "connect_ms": ms(self.connected),
             "tls_ms": ms(self.secured),
             "ready_ms": ms(self.ready),
+            "open_ms": ms(self.opened),
             "models": list(self.models),
             "first_token_ms": ms(answer.first),
             "cadence_ms": ms(answer.cadence),
@@ -102,26 +120,41 @@ def ms(seconds: float | None) -> float | None:
 
 def advice(found: Checkup) -> Iterator[str]:
     """What the operator may want to do, in sentences."""
+    if found.remedy:
+        yield found.remedy
     answer, cut = found.answer, found.cut
     if answer is not None and answer.first is not None:
-        if answer.first >= SLOW:
-            yield "Callers wait long for its first word: let ours go at once (ack.after = 0)."
-        elif answer.first >= LATE:
-            yield "Its first word takes a moment: keep ack.after at 0.5 or below."
-        if answer.replayed:
+        yield from _bridging(found, answer)
+        if answer.silence >= WORK and (found.every is None or found.every > answer.silence):
             yield (
-                "It sends its answer whole, at the end: nothing is spoken before. Look for a way to make it "
-                "stream, or let our words go at once (ack.after = 0)."
+                f"It worked for {answer.silence:.1f} s without a word: a lower ack.every, such as {WORK:g}, "
+                "lets callers hear that it goes on."
             )
-        if any(when >= WORK for when, _ in answer.work):
-            yield "It works in silence for a while: ack.every says that it goes on."
     if cut is not None and cut.stopped is not None and cut.stopped > SLUGGISH:
-        yield "It is slow to stop when the caller interrupts; the next turn waits 0.15 s for it at most."
+        yield (
+            f"It took {cut.stopped:.1f} s to stop when it was interrupted: so long it works for nobody, "
+            "and the caller's next words may have to wait for it."
+        )
+
+
+def _bridging(found: Checkup, answer: Answer) -> Iterator[str]:
+    """What to say until it speaks, unless that is said already."""
+    wait, ack = answer.first or 0.0, found.ack
+    bridge = ""
+    if wait >= SLOW and ack != 0:
+        bridge = "let ours go at once (ack.after = 0)"
+    elif wait >= LATE and (ack is None or ack > LATE):
+        bridge = "let ours go before (ack.after = 0.5)"
+    if answer.replayed:
+        more = f" Until then, {bridge}." if bridge else ""
+        yield f"Its answer came whole after {wait:.1f} s, not word by word: make it stream if it can.{more}"
+    elif bridge:
+        yield f"Its first word takes {wait:.1f} s: {bridge}."
 
 
 def table(found: Sequence[Checkup]) -> str:
     """The checkups as a table, with what failed and what is advised below it."""
-    heads = ("agent", "kind", "connect", "TLS", "ready", "first token", "cadence", "stream", "stop")
+    heads = ("agent", "kind", "connect", "TLS", "ready", "open", "first token", "cadence", "stream", "stop")
     rows = [heads, *(_row(checkup) for checkup in found)]
     widths = [max(len(row[place]) for row in rows) for place in range(len(heads))]
     lines = [
@@ -136,7 +169,7 @@ def table(found: Sequence[Checkup]) -> str:
 def _row(found: Checkup) -> tuple[str, ...]:
     answer, cut = found.answer or Answer(), found.cut or Answer()
     stream = "-" if answer.over is None else "replayed" if answer.replayed else "real"
-    times = (found.connected, found.secured, found.ready, answer.first, answer.cadence)
+    times = (found.connected, found.secured, found.ready, found.opened, answer.first, answer.cadence)
     return (found.name, found.kind, *map(_ms, times), stream, _ms(cut.stopped))
 
 

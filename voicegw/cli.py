@@ -15,7 +15,7 @@ from typing import Any
 
 from voicegw import __version__, starter
 from voicegw.app import create_app
-from voicegw.checkup import table
+from voicegw.checkup import Checkup, table
 from voicegw.config import load, schema
 from voicegw.doctor import examine
 from voicegw.errors import ConfigError
@@ -111,13 +111,14 @@ def _new_agent(options: argparse.Namespace) -> int:
 
 def _add_doctor(commands: Any) -> None:
     about = "Try every agent as a caller would meet it: connect, ask, interrupt; measure, and say what to do."
-    command = commands.add_parser("doctor", help="try the agents", description=about)
+    ends = "exit status: 0 all are well, 1 one is not, or the file is wrong, 2 wrong use, 130 Ctrl-C"
+    command = commands.add_parser("doctor", help="try the agents", description=about, epilog=ends)
     command.add_argument("file", metavar="FILE", nargs="?", help="a TOML file; without one, the demo agent")
     command.add_argument("--agent", metavar="NAME", action="append", help="this one only; may be repeated")
     command.add_argument(
         "--within", metavar="S", type=_seconds, default=60.0, help="seconds for each step (60)"
     )
-    command.add_argument("--json", action="store_true", help="print everything as JSON")
+    command.add_argument("--json", action="store_true", help="print everything as JSON (docs/agents.md)")
     command.set_defaults(run=_doctor)
 
 
@@ -127,8 +128,12 @@ def _doctor(options: argparse.Namespace) -> int:
     names = options.agent or list(settings.agents)
     if unknown := [name for name in names if name not in settings.agents]:
         raise ConfigError(f"there is no agent {unknown[0]!r}; known are {', '.join(settings.agents)}")
-    found = asyncio.run(examine(settings, names, _progress, within=options.within))
-    _tell(json.dumps([checkup.as_json() for checkup in found], indent=2) if options.json else table(found))
+    found: list[Checkup] = []
+    try:
+        asyncio.run(examine(settings, names, _progress, found.append, within=options.within))
+    finally:  # also what was found before Ctrl-C
+        if found:
+            _tell(json.dumps([one.as_json() for one in found], indent=2) if options.json else table(found))
     return OK if all(checkup.well for checkup in found) else FAILED
 
 
@@ -146,7 +151,9 @@ def _unplug() -> None:
 
 
 def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    """For who watches; in a pipe or a file it would only be in the way."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)
 
 
 def _seconds(text: str) -> float:

@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 FRAMEWORKS := .venv-frameworks
 PIP := python -m pip --disable-pip-version-check --quiet
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade
-PURE := events,errors,phrases,dialects,ack,speech/*,trace,listener,guard,identity,actions,ledger,checkup,patience,unsaid,wire/*
+PURE := events,errors,phrases,dialects,ack,speech/*,trace,listener,guard,identity,actions,ledger,checkup,remedies,patience,unsaid,wire/*
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-agents test-frameworks lint types pytest bench lock clean

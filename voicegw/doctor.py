@@ -15,7 +15,7 @@ from voicegw.agent_tables import Agent as Table
 from voicegw.agents.dial import reach
 from voicegw.checkup import Answer, Checkup
 from voicegw.config import Config
-from voicegw.errors import AgentError, ConfigError
+from voicegw.errors import AgentError, VoicegwError
 from voicegw.events import Agent, Doing, Event, Message, Turn, models_of
 from voicegw.lines import Maker
 from voicegw.makers import make_agent
@@ -210,6 +210,6 @@ def diagnosis(error: Exception, table: Table) -> tuple[str, str]:
             return "nobody listens there", unreachable(table)
         case OSError():
             return f"it cannot be reached: {error.strerror or error}", unreachable(table)
-        case AgentError() | ConfigError():
+        case VoicegwError():
             return str(error), remedy(error, table)
     return f"{type(error).__name__}: {error}", ""

@@ -11,6 +11,7 @@ from websockets.sync.client import ClientConnection
 
 from tests.e2e.server import Caller, Server, eventually
 from tests.e2e.test_phone import dial, hears, required, says
+from tests.real.examined import examined
 from tests.real.model import FILLER, Asked, Model
 from tests.real.servers import Server as Agent
 from tests.real.servers import hermes, missing
@@ -190,3 +191,16 @@ def test_a_caller_who_interrupts_a_tool_does_not_wait_for_its_end(gateway: Serve
     assert (stopped["outcome"], answered["outcome"]) == ("cancelled", "answered")
     assert stopped["stop_ms"] < 1000, "a tool dies slower than that"
     assert told(model.asked[-1])[-1][1].endswith(stop)
+
+
+def test_the_doctor_finds_it_well_or_says_what_to_do_about_a_wrong_key(
+    messenger: Agent, tmp_path: Path
+) -> None:
+    table = f'[agents.hermes]\nkind = "hermes"\nurl = "{messenger.url}"\nkey_env = "HERMES"\n'
+    status, found = examined(tmp_path, table, HERMES=messenger.key)
+    assert (status, found["failure"]) == (0, None)
+    assert (found["replayed"], found["deltas"]) == (False, 20)
+    status, found = examined(tmp_path, table, HERMES="wrong-0123456789")
+    assert (status, found["failed_at"]) == (1, "ready")
+    assert found["failure"] == f"{messenger.url}/v1/models answered 401: Invalid API key"
+    assert found["advice"] == ["It does not take the key in HERMES: compare it with the one that it knows."]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from websockets.sync.client import ClientConnection
 
 from tests.e2e.server import Caller, Server, eventually
 from tests.e2e.test_phone import dial, hears, required, says
+from tests.real.examined import examined
 from tests.real.model import FILLER, Asked, Model
 from tests.real.servers import Server as Agent
 from tests.real.servers import missing, openhands
@@ -210,6 +212,70 @@ def test_a_model_that_breaks_down_is_an_apology(gateway: Server, name: str) -> N
 
 def test_a_profile_is_a_model_of_the_gateway(gateway: Server) -> None:
     assert ask(gateway, "openhands_voice", "Hello [words=1]") == "word0"
+
+
+def test_a_client_of_its_openai_interface_keeps_its_conversation_by_the_same_header(
+    gateway: Server, model: Model
+) -> None:
+    """Such a client says only what is new, since over there the server remembers the rest."""
+    header = {"x_openhands_serverconversation_id": str(uuid4())}
+    for said in ("I am Ada. [words=2]", "Who am I? [words=1]"):
+        with Caller(gateway) as caller:
+            caller.ask(body("openhands_voice", said), **header)
+            reply = caller.reply()
+        assert reply.headers["x-openhands-serverconversation-id"] == next(iter(header.values()))
+    assert told(model.asked[-1]) == [
+        ("user", ["I am Ada. [words=2]"]),
+        ("assistant", ["word0 word1 "]),
+        ("user", ["Who am I? [words=1]"]),
+    ]
+
+
+DOCTORED = """
+[agents.hands]
+kind = "openhands"
+url = "{url}"
+key_env = "OPENHANDS"
+profile = "{profile}"
+tools = ["terminal"]
+"""
+
+
+def test_the_doctor_finds_it_well_and_leaves_nothing_behind(office: Agent, tmp_path: Path) -> None:
+    before = conversations(office)
+    table = DOCTORED.format(url=office.url, profile="voice")
+    status, found = examined(tmp_path, table, OPENHANDS=office.key)
+    assert (status, found["failure"]) == (0, None)
+    assert (found["replayed"], found["deltas"], found["models"]) == (False, 20, ["openhands_voice"])
+    assert conversations(office) == before
+
+
+@pytest.mark.parametrize(
+    ("profile", "key", "step", "failure", "advice"),
+    [
+        (
+            "vioce",
+            None,
+            "open",
+            "/api/profiles/vioce answered 404: Profile 'vioce' not found",
+            "Save that LLM profile on its server, as docs/agents.md shows, or correct `profile`.",
+        ),
+        (
+            "voice",
+            "wrong-0123456789",
+            "ready",
+            "/api/profiles answered 401: Unauthorized",
+            "It does not take the key in OPENHANDS: compare it with the one that it knows.",
+        ),
+    ],
+)
+def test_the_doctor_says_what_to_do_about_a_wrong_profile_or_key(
+    office: Agent, tmp_path: Path, profile: str, key: str | None, step: str, failure: str, advice: str
+) -> None:
+    table = DOCTORED.format(url=office.url, profile=profile)
+    status, found = examined(tmp_path, table, OPENHANDS=key or office.key)
+    assert (status, found["failed_at"], found["failure"]) == (1, step, office.url + failure)
+    assert found["advice"] == [advice]
 
 
 @pytest.mark.parametrize(("answer", "done"), [("Yes, please.", True), ("Rather not.", False)])

@@ -6,7 +6,7 @@ import pytest
 
 from voicegw import ledger
 from voicegw.events import Message, ToolCall
-from voicegw.ledger import Ledger, Replays, last_reply, part_heard
+from voicegw.ledger import Ledger, Replays, last_reply, part_heard, part_of_last, without
 
 HELLO, REPLY = Message("user", "Hello?"), Message("assistant", "We are open from nine to five.")
 
@@ -177,3 +177,43 @@ def test_new_words_and_late_ones_are_meant(said: str, now: float) -> None:
 
 def test_a_new_call_has_nothing_to_repeat() -> None:
     assert not Replays().repeated("Hello?", 0.0)
+
+
+YES, NO, NEXT = Message("assistant", "Yes."), Message("assistant", "No, never."), Message("user", "Why?")
+
+
+@pytest.mark.parametrize(
+    ("said", "history", "heard"),
+    [
+        ([], [HELLO], None),
+        ([NO], [HELLO, NEXT], ""),
+        ([YES, NO], [HELLO, YES, NEXT], ""),
+        ([YES, YES], [HELLO, YES, NEXT], None),
+        ([YES, NO], [HELLO, YES, NEXT, Message("assistant", "No,")], "No,"),
+        ([YES, NO], [HELLO, YES, NEXT, NO, NEXT], None),
+        ([YES, NO], [HELLO, Message("assistant", "Perhaps."), NEXT], None),
+    ],
+)
+def test_a_history_that_ends_before_our_last_reply_has_nothing_of_it(
+    said: list[Message], history: list[Message], heard: str | None
+) -> None:
+    assert part_of_last(said, history) == heard
+
+
+@pytest.mark.parametrize(
+    ("own", "last", "left"),
+    [
+        ("One moment.", "One", False),
+        ("One moment.", "One moment.", False),
+        ("One moment.", "One moment. One", True),
+        ("One moment.", "On it.", True),
+        ("One moment.", "...", True),
+        ("", "One", True),
+    ],
+)
+def test_the_beginning_of_our_own_words_is_no_reply(own: str, last: str, left: bool) -> None:
+    history = (HELLO, REPLY, NEXT, Message("assistant", last), HELLO)
+    assert without(own, history) == (history if left else (*history[:3], HELLO))
+    acted = (HELLO, Message("assistant", "One", tool_calls=(ToolCall("c", "f"),)))
+    assert without(own, acted) == acted
+    assert without(own, (HELLO,)) == (HELLO,)

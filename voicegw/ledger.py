@@ -51,12 +51,38 @@ def part_heard(said: str, heard: str) -> str | None:
     return part if len(part) < len(words) and words.startswith(part) else None
 
 
+def part_of_last(said: Sequence[Message], history: Sequence[Message]) -> str | None:
+    """What was heard of our last reply in `said`, by the history that a platform sends; None as above.
+
+    A history that ends with the reply before it has nothing of it.
+    """
+    replies = ["", "", *(message.text for message in said if _is_reply(message))]
+    last, told = replies[-1], last_reply(history) or ""
+    skipped = told.split() == replies[-2].split() != last.split()
+    return part_heard(last, "" if skipped else told)
+
+
+def without(own: str, history: Sequence[Message]) -> tuple[Message, ...]:
+    """The history, but for a last reply that is only the beginning of `own`: words of ours before it."""
+    for place in range(len(history) - 1, -1, -1):
+        if _is_reply(message := history[place]):
+            ours = bare(message.text) and bare(own).startswith(bare(message.text))
+            if ours and not (message.parts or message.tool_calls):
+                return (*history[:place], *history[place + 1 :])
+            break
+    return tuple(history)
+
+
 def last_reply(history: Sequence[Message]) -> str | None:
     """What the assistant said last, before what the user says now; None if there is no such message."""
     for message in reversed(history):
-        if message.role == "assistant" and (message.text or not message.tool_calls):
+        if _is_reply(message):
             return message.text
     return None
+
+
+def _is_reply(message: Message) -> bool:
+    return message.role == "assistant" and bool(message.text or not message.tool_calls)
 
 
 @dataclass(slots=True)

@@ -63,6 +63,45 @@ def test_what_was_heard_comes_from_the_ledger_or_from_the_platforms_history() ->
     assert turn(Asked("When?", history=history), reply, heard="We are").heard == "We"
 
 
+SORRY = Message("user", "Sorry?")
+OPEN, NINE = Message("assistant", "We are open."), Message("assistant", "From nine to five.")
+
+
+@pytest.mark.parametrize(
+    ("told", "texts", "heard"),
+    [
+        ((HELLO, REPLY, SORRY), ["Hello?", "We are open.", "Sorry?"], ""),
+        ((HELLO, REPLY, SORRY, Message("assistant", "Let")), ["Hello?", "We are open.", "Sorry?"], ""),
+        (
+            (HELLO, REPLY, SORRY, Message("assistant", "Let me see.")),
+            ["Hello?", "We are open.", "Sorry?"],
+            "",
+        ),
+        (
+            (HELLO, REPLY, SORRY, Message("assistant", "Let me see. From")),
+            ["Hello?", "We are open.", "Sorry?", "From"],
+            "From",
+        ),
+        (
+            (HELLO, REPLY, SORRY, Message("assistant", "Let me see. Let")),
+            ["Hello?", "We are open.", "Sorry?", "Let"],
+            None,
+        ),
+        ((Message("assistant", "They are closed."),), ["They are closed."], None),
+    ],
+)
+def test_a_reply_of_which_only_our_own_words_were_heard_was_not_heard(
+    told: tuple[Message, ...], texts: list[str], heard: str | None
+) -> None:
+    call = Call("call1", 0.0)
+    call.ledger.messages.extend((HELLO, OPEN, SORRY, NINE))
+    call.ledger.own = "Let me see."
+    said = frozenset({"One moment.", "Let me see."})
+    made = route().turn("turn1", call, Asked("When?", history=(*told, HELLO)), said, {})
+    assert [message.text for message in made.messages] == [*texts, "Hello?"]
+    assert made.heard == heard
+
+
 def test_the_agent_learns_what_the_platform_tells_of_the_call() -> None:
     assert turn(Asked("Hi"), customParameters={"plan": "gold"}).extra == {
         "call": {"customParameters": {"plan": "gold"}}

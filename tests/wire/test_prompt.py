@@ -53,6 +53,13 @@ def test_a_fresh_session_is_told_everything() -> None:
     assert prompt(turn(ONE), None, fresh=True) == "One"
 
 
+def test_a_fresh_session_hears_of_an_interruption_only_if_there_was_an_answer() -> None:
+    said = prompt(turn(ONE, TWO, heard=""), None, fresh=True)
+    assert said == "(The conversation so far, which you do not need to answer:\nCaller: One\n)\n\nTwo"
+    assert prompt(turn(ONE, ANSWER, TWO, heard="Ye"), None, fresh=True).endswith('heard only "Ye".)\n\nTwo')
+    assert prompt(turn(ONE, TWO, heard=""), None, fresh=False) == f"{UNHEARD}\n\nTwo"
+
+
 def test_a_session_that_went_on_is_told_the_last_words() -> None:
     assert prompt(turn(SYSTEM, ONE, ANSWER, TWO), None, fresh=False) == "Two"
     assert prompt(turn(SYSTEM, ONE, ANSWER), None, fresh=False) == NUDGE

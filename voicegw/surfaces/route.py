@@ -11,7 +11,7 @@ from voicegw.dialects import DIALECTS, Dialect
 from voicegw.events import Message, Tool, Turn
 from voicegw.guard import Key, Limits
 from voicegw.journal import Journal
-from voicegw.ledger import last_reply, part_heard
+from voicegw.ledger import part_of_last, without
 from voicegw.switchboard import Line, Switchboard
 from voicegw.wire.phone import Asked
 from voicegw.wire.telling import NUDGE, OPENING
@@ -45,9 +45,11 @@ class Route:
         language, history, heard = asked.language or self.language, asked.history, book.heard
         if history is None:
             history = (*book.messages, *((Message("user", asked.said),) if asked.said else ()))
+        else:
+            history = without(book.own, history)
         messages = self.line.cleaned(history, language, said)
         if asked.history is not None:
-            heard = part_heard(last_reply(book.messages) or "", last_reply(messages) or "")
+            heard = part_of_last(book.messages, messages)
         if asked.kind == "reminder":
             messages = (*messages, Message("user", NUDGE))
         if not messages:

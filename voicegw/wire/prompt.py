@@ -26,9 +26,12 @@ def prompt(turn: Turn, known: int | None, *, fresh: bool) -> str:
     """
     if known is not None:
         return words(turn, known)
-    now = words(turn, seen(turn))
     if not fresh:
-        return now
+        return words(turn, seen(turn))
+    answered = any(message.role == "assistant" for message in turn.messages)
+    now = words(
+        turn if answered else replace(turn, heard=None), seen(turn)
+    )  # a greeting was no answer of its
     said = system(turn)
     return joined(INSTRUCTIONS.format(text=said) if said else "", before(turn.messages), now)
 

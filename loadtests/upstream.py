@@ -2,11 +2,11 @@
 
     python -m loadtests.upstream --port 9001
 
-The model name sets the timing: "voice", "quick", "burst" (see `PLANS`), or, for example,
-"first=0.3,every=0.02,tokens=40" (seconds; what is left out is 0, or 1 token). The first token is " tok0 "
-and a word that tells how long the upstream really waited before it (see `waited`), so that whoever
-measures can take the lateness of our timers out of the result. The others are " tok1", " tok2" and so
-on. `GET /stats` counts the streams.
+The model name sets the timing and the faults, as `loadtests.plans` describes: "voice", for example, or
+"first=lognormal:0.3:0.5,every=0.02,tokens=40,fault=cut". The first token is " tok0 " and a word that tells
+how long the upstream really waited before it (see `waited`), so that whoever measures can take the lateness
+of our timers out of the result. The others are " tok1", " tok2" and so on. `GET /stats` counts the streams:
+it is the truth about how often the agent was asked, and what became of it.
 
 It is a bare protocol on uvloop, because it must be much faster than what it measures.
 """
@@ -17,12 +17,15 @@ import argparse
 import asyncio
 import re
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import cast
 
 import orjson
 import uvloop
+
+from loadtests.plans import Plan
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 MARK = "tok0"
@@ -32,47 +35,19 @@ LETTERS = str.maketrans("0123456789", "abcdefghij")
 DIGITS = bytes.maketrans(b"abcdefghij", b"0123456789")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """When a stream says what: the wait before the first token, that between tokens, how many tokens.
-
-    Tokens without a wait between them share one write, unless they are to leave `apart`.
-    """
-
-    first: float = 0.0
-    every: float = 0.0
-    tokens: int = 1
-    apart: bool = False
-
-    @classmethod
-    def named(cls, model: str) -> Plan:
-        """The plan that a model name asks for. Raises ValueError when it asks for none."""
-        if model in PLANS:
-            return PLANS[model]
-        options = dict(part.split("=", 1) for part in model.split(","))
-        first, every = (float(options.pop(name, 0)) for name in ("first", "every"))
-        tokens, apart = int(options.pop("tokens", 1)), bool(int(options.pop("apart", 0)))
-        if options or not (0 <= first < 3600 and 0 <= every < 3600 and tokens > 0):
-            raise ValueError(f"no such timing: {model}")
-        return cls(first, every, tokens, apart)
-
-    @property
-    def seconds(self) -> float:
-        """How long the stream takes."""
-        return self.first + self.every * (self.tokens - 1)
-
-
-PLANS = {"voice": Plan(0.3, 0.02, 40), "quick": Plan(tokens=20), "burst": Plan(tokens=10, apart=True)}
-
-
 @dataclass(slots=True)
 class Stats:
-    """Streams begun, ended well, left by the client, and open now: begun == ended + left + active."""
+    """Streams begun, ended as planned, left by the client, open now, and refused or cut by their fault.
+
+    begun == ended + left + active + failed. `connections` are those open now, the asking one among them.
+    """
 
     begun: int = 0
     ended: int = 0
     left: int = 0
     active: int = 0
+    failed: int = 0
+    connections: int = field(default=0, compare=False)
 
 
 def event(data: bytes) -> bytes:
@@ -99,6 +74,7 @@ HEAD = (
 )
 BEGIN = HEAD + chunk({"role": "assistant", "content": ""})
 END = chunk({}, "stop") + event(b"[DONE]") + b"0\r\n\r\n"
+REFUSAL = answer("503 Service Unavailable", {"error": {"message": "As planned."}})
 
 
 @lru_cache
@@ -106,6 +82,15 @@ def later(tokens: int) -> tuple[bytes, ...]:
     """What follows the first token, part by part; the end of the stream leaves with the last token."""
     said = [chunk({"content": f" tok{i}"}) for i in range(1, tokens)]
     return (*said[:-1], said[-1] + END) if said else (END,)
+
+
+@lru_cache
+def parts(tokens: int, fault: str) -> tuple[bytes, ...]:
+    """What follows the first token when it goes wrong like this."""
+    whole, half = later(tokens), tokens // 2
+    if fault == "garble":
+        return (*whole[:half], event(b'{"choices": [{"delta": '), *whole[half:])
+    return whole[:half] if fault in ("stall", "cut") else whole
 
 
 def first_token(waited: float) -> bytes:
@@ -129,11 +114,14 @@ class Upstream(asyncio.Protocol):
         self.plan: Plan | None = None
         self.asked = 0.0
         self.due = 0.0
+        self.waits: Iterator[float] = iter(())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        self.stats.connections += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.stats.connections -= 1
         if self.timer:
             self.timer.cancel()
         if self.plan:
@@ -166,33 +154,40 @@ class Upstream(asyncio.Protocol):
     def _begin(self, body: bytes) -> None:
         try:
             plan = Plan.named(orjson.loads(body)["model"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.transport.write(answer("400 Bad Request", {"error": {"message": str(error)}}))
             return
         self.plan = plan
         self.stats.begun += 1
         self.stats.active += 1
-        if plan.first:
+        first, self.waits = plan.waits(self.stats.begun)
+        self.due = self.loop.time() + first
+        if plan.fault == "refuse":
+            self.transport.write(REFUSAL)
+            self._over(failed=True)
+        elif plan.fault != "silent":
+            self._open(plan, first)
+
+    def _open(self, plan: Plan, first: float) -> None:
+        if first:
             self.transport.write(BEGIN)
-            self.due = self.loop.time() + plan.first
             self.timer = self.loop.call_at(self.due, self._first, plan, b"")
         else:
-            self.due = self.loop.time()
             self._first(plan, BEGIN)
 
     def _first(self, plan: Plan, begin: bytes) -> None:
         token = begin + first_token(time.perf_counter() - self.asked)
-        rest = later(plan.tokens)
-        if plan.every and plan.tokens > 1:
+        rest = parts(plan.tokens, plan.fault)
+        if plan.every and rest and plan.tokens > 1:
             self.transport.write(token)
             self._wait(plan, rest, 0)
             return
         for part in (token, *rest) if plan.apart else (token + b"".join(rest),):
             self.transport.write(part)
-        self._end()
+        self._end(plan)
 
     def _wait(self, plan: Plan, rest: tuple[bytes, ...], i: int) -> None:
-        self.due += plan.every  # from when it was due, not from now: a late token delays no other
+        self.due += next(self.waits)  # from when it was due, not from now: a late token delays no other
         self.timer = self.loop.call_at(self.due, self._next, plan, rest, i)
 
     def _next(self, plan: Plan, rest: tuple[bytes, ...], i: int) -> None:
@@ -200,11 +195,20 @@ class Upstream(asyncio.Protocol):
         if i + 1 < len(rest):
             self._wait(plan, rest, i + 1)
         else:
-            self._end()
+            self._end(plan)
 
-    def _end(self) -> None:
+    def _end(self, plan: Plan) -> None:
+        """All that is said was said; a stream that stalls stays open."""
+        if plan.fault == "cut":
+            self._over(failed=True)
+            self.transport.close()
+        elif plan.fault != "stall":
+            self._over()
+
+    def _over(self, failed: bool = False) -> None:
         self.plan = self.timer = None
-        self.stats.ended += 1
+        self.stats.ended += not failed
+        self.stats.failed += failed
         self.stats.active -= 1
         if self.buffer:
             self._receive()

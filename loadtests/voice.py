@@ -21,8 +21,9 @@ from typing import cast
 import orjson
 import uvloop
 
+from loadtests.plans import Plan
 from loadtests.results import quantile
-from loadtests.upstream import MARK, Plan, waited
+from loadtests.upstream import MARK, waited
 
 WORDS = re.compile(rb'"content": ?"[^"]')
 ANSWER = re.compile(rb"%b ([a-j]{10})" % MARK.encode())

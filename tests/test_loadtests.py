@@ -17,7 +17,7 @@ from loadtests import report, speech, turns, voice
 from loadtests.bench import compare
 from loadtests.results import Check, Overhead, Results, Run, Sample, environment, quantile
 from loadtests.targets import free_port, listening
-from loadtests.upstream import BEGIN, HEAD, PLANS, Plan, Stats, Upstream, chunk, first_token, later, waited
+from loadtests.upstream import BEGIN, HEAD, Stats, Upstream, chunk, first_token, later, waited
 
 ROOT = Path(__file__).parent.parent
 ACK = HEAD + chunk({"role": "assistant", "content": "One moment... "})
@@ -75,17 +75,6 @@ def test_the_first_token_tells_how_long_the_upstream_waited(seconds: float) -> N
     mark = voice.ANSWER.search(first_token(seconds))
     assert mark is not None
     assert waited(mark[1]) == seconds
-
-
-def test_a_model_name_sets_the_timing() -> None:
-    assert Plan.named("voice") == Plan.named("first=0.3,every=0.02,tokens=40")
-    assert Plan.named("tokens=10,apart=1") == PLANS["burst"]
-
-
-@pytest.mark.parametrize("model", ["", "gpt", "first=x", "first=-1", "tokens=0", "first=nan", "last=1"])
-def test_a_model_name_without_a_timing_is_refused(model: str) -> None:
-    with pytest.raises(ValueError, match=r".+"):
-        Plan.named(model)
 
 
 def test_results_come_back_from_their_file_as_they_went(tmp_path: Path) -> None:

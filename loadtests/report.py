@@ -77,6 +77,12 @@ def held(lines: Sequence[dict[str, Any]]) -> list[str]:
     return [f"S3: {target} held {callers} streams" for target, callers in most.items()]
 
 
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, each column as wide as it must be."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(f"{word:<{w}}" for word, w in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
 def text(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> str:
     """The whole report."""
     lines = summary(rows)
@@ -84,10 +90,6 @@ def text(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> str:
     for row in lines:
         name = f"{row['scenario']} x{row['callers']}"
         table.append([name, row["target"], *(cell(row, names) for names in COLUMNS.values())])
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    aligned = [
-        "  ".join(f"{word:<{w}}" for word, w in zip(line, widths, strict=True)).rstrip() for line in table
-    ]
     why = [f"{row['scenario']} x{row['callers']} {row['target']}: {row['why']}" for row in rows if row["why"]]
     absent = [f"{name} was not measured: {reason}" for name, reason in missing.items()]
-    return "\n".join([*aligned, *held(lines), *why, *absent, "", LEGEND])
+    return "\n".join([*aligned(table), *held(lines), *why, *absent, "", LEGEND])

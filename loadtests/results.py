@@ -69,7 +69,7 @@ class Run:
     """One load on one target. `offered`: callers at a time (closed), or turns per second (open).
 
     `void` says why the run proves nothing, "" if it does; `failed` how many turns failed, by reason. `times`
-    has a row for each turn that went well.
+    has a row for each turn that went well. `turns` were begun in all, in `left` of them the caller hung up.
     """
 
     target: str
@@ -83,6 +83,8 @@ class Run:
     samples: list[Sample] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     void: str = ""
+    turns: int = 0
+    left: int = 0
 
     def add(self, **turn: float) -> None:
         """One more turn; what is not given, or NaN, never came."""

@@ -21,6 +21,7 @@ from typing import cast
 import orjson
 import uvloop
 
+from loadtests.doors import Door
 from loadtests.plans import Plan
 from loadtests.results import quantile
 from loadtests.upstream import MARK, waited
@@ -30,6 +31,8 @@ ANSWER = re.compile(rb"%b ([a-j]{10})" % MARK.encode())
 TOKEN = re.compile(rb"tok\d")
 GOOD = b"HTTP/1.1 200"
 LAST = b"0\r\n\r\n"
+UNANSWERED = "the upstream's answer was not in the stream"
+"""Why a stream failed that ended as it should and had no word of the agent's."""
 DRAIN = 15.0
 """Seconds that streams may take to end after their time; then they are cut and count as failed."""
 
@@ -59,9 +62,9 @@ class Stream:
 
 
 class Caller(asyncio.Protocol):
-    """One connection, kept open, with one request that is asked again and again."""
+    """One connection, kept open, with a request that is asked again and again, or another one each time."""
 
-    def __init__(self, request: bytes) -> None:
+    def __init__(self, request: bytes = b"") -> None:
         self.request = request
         self.loop = asyncio.get_running_loop()
         self.parts: list[bytes] = []
@@ -71,17 +74,18 @@ class Caller(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
-    def ask(self) -> asyncio.Future[Stream]:
-        """Send the request; the result is its whole stream."""
+    def ask(self, request: bytes = b"", since: float | None = None) -> asyncio.Future[Stream]:
+        """Send the request; the result is its whole stream, with times since then (now if left out)."""
         self.stream = Stream()
         self.parts.clear()
         self.answered = False
         ended = self.ended = self.loop.create_future()
-        self.asked = self.heard = time.perf_counter()
+        self.heard = time.perf_counter()
+        self.asked = self.heard if since is None else since
         if self.transport.is_closing():
             self._finish("the connection was closed after a stream")
         else:
-            self.transport.write(self.request)
+            self.transport.write(request or self.request)
         return ended
 
     def data_received(self, data: bytes) -> None:
@@ -120,7 +124,7 @@ class Caller(asyncio.Protocol):
         if b"data: [DONE]" not in body:
             self._finish("the stream ended without [DONE]")
         else:
-            self._finish("" if self.answered else "the upstream's answer was not in the stream")
+            self._finish("" if self.answered else UNANSWERED)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._finish("the connection closed in the middle of a stream")
@@ -150,25 +154,15 @@ class Load:
 
 
 def ask(port: int, model: str, key: str) -> bytes:
-    """A request as a voice platform sends it: a system message, a little history, what was just said."""
-    system = "You are the friendly voice of a small hotel by the sea. Answer in one or two short sentences. "
-    messages = [
-        {"role": "system", "content": system * 3},
-        {"role": "user", "content": "Hello, do you have a room for the weekend?"},
-        {"role": "assistant", "content": "We do! For how many people?"},
-        {"role": "user", "content": "For the two of us, and the dog comes along too."},
-    ]
-    body = orjson.dumps({"model": model, "messages": messages, "stream": True, "temperature": 0.7})
-    head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\n"
-        f"accept: application/json\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    """A request as a voice platform sends it, to a server on this machine."""
+    return Door("", port, key=key).request(model)
 
 
-async def connect(port: int, request: bytes) -> Caller:
+async def dial(door: Door, request: bytes = b"") -> Caller:
+    """A connection of one's own. Raises OSError when nobody opens."""
     loop = asyncio.get_running_loop()
-    return (await loop.create_connection(lambda: Caller(request), "127.0.0.1", port))[1]
+    tls = True if door.tls else None
+    return (await loop.create_connection(lambda: Caller(request), door.host, door.port, ssl=tls))[1]
 
 
 async def call(caller: Caller, load: Load, tokens: int, begin: float, until: float) -> None:
@@ -199,7 +193,7 @@ async def run(
     """
     plan, request, meter = Plan.named(model), ask(port, model, key), meter or (lambda: None)
     try:
-        everyone = [await connect(port, request) for _ in range(callers)]
+        everyone = [await dial(Door("", port), request) for _ in range(callers)]
     except OSError as error:
         return Load([Stream(failed=f"could not connect: {type(error).__name__}")])
     load, loop = Load(), asyncio.get_running_loop()

@@ -59,11 +59,13 @@ async def gauge(door: Door, name: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What a server holds: streams and connections at the agent's, turns and calls by its own metrics, open
-    files and resident bytes with its children, CPU seconds so far. None is what nobody tells."""
+    """What a server holds: streams and connections at the agent's (`peak`: the most streams so far), turns
+    and calls by its own metrics, open files and resident bytes with its children, CPU seconds so far. None
+    is what nobody tells."""
 
     active: int
     connections: int
+    peak: int = 0
     turns: float | None = None
     calls: float | None = None
     files: int | None = None
@@ -75,7 +77,7 @@ async def look(door: Door, agent: Door, pid: int | None) -> Rest:
     counted = await stats(agent)
     turns, calls = [await gauge(door, f"voicegw_{name}") for name in ("turns_running", "calls_open")]
     rest = (files(pid), *reversed(used(pid))) if pid else (None, None, None)
-    return Rest(counted.active, counted.connections, turns, calls, *rest)
+    return Rest(counted.active, counted.connections, counted.peak, turns, calls, *rest)
 
 
 def sample(pid: int, at: float, streams: int) -> Sample:

@@ -39,7 +39,8 @@ DIGITS = bytes.maketrans(b"abcdefghij", b"0123456789")
 class Stats:
     """Streams begun, ended as planned, left by the client, open now, and refused or cut by their fault.
 
-    begun == ended + left + active + failed. `connections` are those open now, the asking one among them.
+    begun == ended + left + active + failed. `peak` is the most that were open at a time; `connections` are
+    those open now, the asking one among them.
     """
 
     begun: int = 0
@@ -47,6 +48,7 @@ class Stats:
     left: int = 0
     active: int = 0
     failed: int = 0
+    peak: int = field(default=0, compare=False)
     connections: int = field(default=0, compare=False)
 
 
@@ -158,8 +160,7 @@ class Upstream(asyncio.Protocol):
             self.transport.write(answer("400 Bad Request", {"error": {"message": str(error)}}))
             return
         self.plan = plan
-        self.stats.begun += 1
-        self.stats.active += 1
+        self._count(self.stats)
         first, self.waits = plan.waits(self.stats.begun)
         self.due = self.loop.time() + first
         if plan.fault == "refuse":
@@ -167,6 +168,13 @@ class Upstream(asyncio.Protocol):
             self._over(failed=True)
         elif plan.fault != "silent":
             self._open(plan, first)
+
+    @staticmethod
+    def _count(stats: Stats) -> None:
+        stats.begun += 1
+        stats.active += 1
+        if stats.active > stats.peak:
+            stats.peak = stats.active
 
     def _open(self, plan: Plan, first: float) -> None:
         if first:

@@ -5,38 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from loadtests import openloop
-from loadtests.doors import Door
 from loadtests.offers import Bound, Offer
 from loadtests.openloop import STOPPED, drive, opened, step
 from loadtests.results import Results
 from loadtests.targets import free_port
-from loadtests.upstream import Stats, Upstream
+from loadtests.upstream import Stats
+from tests.loadtests.upstreams import agent
 
 pytestmark = pytest.mark.wire
-
-
-@asynccontextmanager
-async def agent() -> AsyncIterator[tuple[Door, Stats]]:
-    """An upstream in this loop."""
-    stats, open_ones = Stats(), set[Upstream]()
-
-    class Noted(Upstream):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            open_ones.add(self)
-
-    server = await asyncio.get_running_loop().create_server(lambda: Noted(stats), "127.0.0.1", 0)
-    async with server:
-        yield Door("direct", server.sockets[0].getsockname()[1]), stats
-        for one in open_ones:
-            one.transport.abort()
 
 
 def offer(model: str = "first=0.01,every=0.001,tokens=5", seconds: float = 0.2, **how: float) -> Offer:

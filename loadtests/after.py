@@ -1,0 +1,87 @@
+"""After a run: whether the server gave back all that it had taken. What nobody can tell is not checked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from loadtests.doors import Door
+from loadtests.looks import Rest, look, stats
+from loadtests.results import Check
+
+KEPT = 60.0
+"""Seconds for which the gateway keeps connections to the agent that rest, to use them again."""
+FILES = 8
+"""Open files that may come and go, connections to the agent apart."""
+MEMORY = 48e6
+"""Bytes by which resident memory may have grown since the base: what 10000 calls, which are remembered, and
+buffers take that an allocator does not give back."""
+IDLE = 0.05
+"""The share of a core that a server without callers may use, being looked at."""
+STEP = 0.5
+"""Seconds between two looks."""
+
+
+def checks(base: Rest, before: Rest, now: Rest, seconds: float, *, kept: bool = True) -> list[Check]:
+    """What must be so at rest, against the base; `before` was that long before `now`.
+
+    `kept`: connections to the agent may still be kept to be used again, as many as there were streams at a
+    time. Pure.
+    """
+    return [*_streams(base, now, kept), *_process(base, before, now, seconds)]
+
+
+def _streams(base: Rest, now: Rest, kept: bool) -> Iterator[Check]:
+    yield _most("agent runs still alive", now.active, 0)
+    allowed = max(base.connections, now.peak) if kept else base.connections
+    yield _most("connections to the agent", now.connections, allowed)
+    if now.turns is not None:
+        yield _most("turns, by the metrics", now.turns, 0)
+    if now.calls is not None:
+        yield _most("calls on websockets, by the metrics", now.calls, base.calls or 0)
+
+
+def _process(base: Rest, before: Rest, now: Rest, seconds: float) -> Iterator[Check]:
+    if now.files is not None and base.files is not None:
+        others = base.files - base.connections
+        yield _most("open files but those", now.files - now.connections, others + FILES)
+    if now.rss is not None and base.rss is not None:
+        allowed = (base.rss + MEMORY) / 1e6
+        yield _most("resident memory, MB", round(now.rss / 1e6), round(allowed))
+    if now.cpu is not None and before.cpu is not None:
+        share = (now.cpu - before.cpu) / seconds
+        yield _most("CPU at rest, % of a core", round(share * 100, 1), IDLE * 100)
+
+
+def _most(name: str, found: float, most: float) -> Check:
+    return Check(name, found <= most, f"{found:g}", f"at most {most:g}" if most else "0")
+
+
+async def settle(door: Door, agent: Door, pid: int | None, base: Rest, wait: float) -> list[Check]:
+    """Look until everything is as it should be, for so many seconds at most; the last that was found.
+
+    With more than KEPT seconds, connections to the agent must be given back, too.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + wait
+    before = await look(door, agent, pid)
+    while True:
+        looked = loop.time()
+        await asyncio.sleep(STEP)
+        now = await look(door, agent, pid)
+        found = checks(base, before, now, loop.time() - looked, kept=wait <= KEPT)
+        if all(check.ok for check in found) or loop.time() >= until:
+            return found
+        before = now
+
+
+async def cancelled(agent: Door, wait: float) -> Check:
+    """Whether no run of the agent's outlives its callers by more than so many seconds."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + wait
+    name = f"agent runs alive {wait:g} s after every caller had left"
+    while True:
+        active = (await stats(agent)).active
+        if not active or loop.time() >= until:
+            return _most(name, active, 0)
+        await asyncio.sleep(0.05)

@@ -12,7 +12,7 @@ COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes
 PURE := events,errors,phrases,dialects,ack,speech/*,trace,listener,guard,identity,actions,ledger,checkup,remedies,patience,unsaid,wire/*
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-agents test-frameworks lint types pytest bench lock clean
+.PHONY: help serve test test-agents test-frameworks lint types pytest bench load compare lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,6 +44,9 @@ test-agents: $(VENV)/dev.stamp  ## Run real agents behind the gateway (sets them
 bench: $(VENV)/dev.stamp  ## Measure latency against the naive baseline
 	$(BIN)/python -m loadtests.bench $(ARGS)
 
+load: $(VENV)/dev.stamp  ## Put two minutes of load on the gateway, and check what it leaves behind
+	@$(BIN)/python -m loadtests.load $(ARGS)
+
 lock: $(VENV)/dev.stamp  ## Lock the dependencies again, with hashes
 	$(BIN)/$(PIP) install uv
 	$(BIN)/$(COMPILE) --extra build -o requirements.lock pyproject.toml
@@ -74,4 +77,4 @@ $(FRAMEWORKS)/stamp: $(FRAMEWORKS)/bin/python requirements-frameworks.lock pypro
 	@touch $@
 
 clean:  ## Remove everything that was set up or measured
-	rm -rf $(VENV) $(FRAMEWORKS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage loadtests/results
+	rm -rf $(VENV) $(FRAMEWORKS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage loadtests/out

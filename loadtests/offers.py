@@ -26,7 +26,7 @@ SOON, LATER = 0.1, 1.5
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """`rate` turns per second for so many seconds, each a call of its own and for one of the `models`.
+    """`rate` turns per second for so many seconds, each a call of its own; the `models` take turns.
 
     Callers interrupt a share of the turns, `barge_in`, by a newer one on the same call, and hang up in the
     middle of a share `hang_up` of the others and of every turn that interrupted one.
@@ -96,7 +96,7 @@ def planned(offer: Offer, door: Door, name: str) -> list[Turn]:
 
 def _call(offer: Offer, door: Door, call: str, n: int, at: float, random: Random) -> Iterator[Turn]:
     """One call: a turn, and the one that interrupts it."""
-    model = random.choice(offer.models)
+    model = offer.models[n % len(offer.models)]
     plan = Plan.named(model)
     if isinstance(plan.first, Draw) or isinstance(plan.every, Draw):
         model = f"{model},seed={offer.seed * 1_000_000 + n}"

@@ -28,8 +28,8 @@ from loadtests.doors import Door
 from loadtests.looks import stats
 from loadtests.offers import Bound, Offer, Turn, planned, record, voided
 from loadtests.plans import Plan
-from loadtests.report import aligned, number
-from loadtests.results import Results, Run, environment, quantile
+from loadtests.results import Results, Run, environment
+from loadtests.summary import summary
 
 STOPPED = "stopped early"
 
@@ -92,24 +92,6 @@ async def step(
     return search.held
 
 
-def table(results: Results) -> str:
-    """A line per run; latencies in ms, p50/p99."""
-    lines = [
-        ["", "target", "turns/s", "turns", "failed", "late", "ack", "answer", "added", "gap", "stop", ""]
-    ]
-    for run in results.runs:
-        failed = sum(run.failed.values())
-        late, ack, answer, gap, stop = (run.known(n) for n in ("late", "ack", "answer", "gap", "stop"))
-        times = [pair(values) for values in (late, ack, answer, run.added, gap, stop)]
-        rate = number(run.offered)
-        lines.append([run.scenario, run.target, rate, str(run.turns), str(failed), *times, run.void])
-    return "\n".join(aligned(lines))
-
-
-def pair(seconds: list[float]) -> str:
-    return "/".join(number(quantile(seconds, q) * 1e3) for q in (0.5, 0.99)) if seconds else "-"
-
-
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("loadtests.openloop", description="Offer turns at a fixed rate.")
     parser.add_argument("--target", required=True, metavar="URL", help="the gateway's base URL")
@@ -159,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with suppress(KeyboardInterrupt):
         uvloop.run(measure(args, results))
     stopped = any(run.void == STOPPED for run in results.runs)
-    print(table(results), *results.notes, sep="\n")
+    print(summary(results))
     if args.json:
         results.write(args.json)
     return 130 if stopped else int(not args.step and any(run.void for run in results.runs))

@@ -55,7 +55,10 @@ def test_what_nobody_tells_is_not_checked_and_so_not_said_to_be_well() -> None:
 
 @pytest.mark.wire
 @pytest.mark.parametrize("leaks", [False, True])
-async def test_runs_that_outlive_their_callers_are_found(leaks: bool) -> None:
+async def test_runs_that_outlive_their_callers_are_found(
+    leaks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loadtests.offers.LATER", 0.2)
     offer = Offer("storm", ("first=0.01,every=0.02,tokens=1000",), 50, 0.1, seed=1, hang_up=1.0)
     async with agent() as (upstream, stats), relay(upstream, leaks=leaks) as door:
         base = await look(door, upstream, os.getpid())

@@ -39,7 +39,8 @@ async def test_every_turn_that_was_planned_is_sent_once_and_heard() -> None:
     assert all(late >= 0 for late in run.known("late"))
 
 
-async def test_callers_who_hang_up_leave_and_are_no_failure() -> None:
+async def test_callers_who_hang_up_leave_and_are_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loadtests.offers.LATER", 0.2)
     async with agent() as (door, stats):
         asked = offer("first=60", 0.1, rate=50, hang_up=1.0)
         run = opened(door, asked)

@@ -1,4 +1,4 @@
-"""Python agents with faults, served: each is named, its caller hears a sentence, others hear their answers."""
+"""Faulty Python agents, served: each is named, its caller hears a sentence, others hear their answers."""
 
 from __future__ import annotations
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -38,10 +37,20 @@ class Reader(Protocol):
 
 
 class Held(asyncio.Transport):
-    """A transport that keeps what it should write."""
+    """For a `with`: stands in for the transport of a response, and writes what it got at the end, at once."""
 
-    def __init__(self, parts: list[bytes]) -> None:
-        self.write = parts.append  # type: ignore[assignment]
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.parts: list[bytes] = []
+        self.write = self.parts.append  # type: ignore[assignment]
+
+    def __enter__(self) -> None:
+        self.wire.cycle.transport = self
+
+    def __exit__(self, *exc: object) -> None:
+        transport = self.wire.cycle.transport = self.wire.line.transport
+        if self.parts:
+            transport.write(b"".join(self.parts))
 
 
 class Wire:
@@ -68,17 +77,9 @@ class Wire:
         self.line.reader = reader
         self.line.flow.resume_reading()  # paused after a large body, it would not notice a hang-up
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> Held:
         """What the server writes for this response meanwhile leaves at the end, in one write."""
-        parts: list[bytes] = []
-        self.cycle.transport = Held(parts)
-        try:
-            yield
-        finally:
-            self.cycle.transport = self.line.transport
-            if parts:
-                self.line.transport.write(b"".join(parts))
+        return Held(self)
 
     def write(self, data: bytes) -> None:
         """One chunk, in one write, now."""

@@ -113,7 +113,7 @@ class Stream(EventSourceResponse):
             self._rouse()  # head and end belong to the server
         elif self._nap is not None and not self._nap.done() and not wire.paused:
             self._write(wire)
-            if self._timer is None:
+            if self._timer is None or self.listener.ack.deadline is not None:
                 self._arm()
 
     def _write(self, wire: Wire) -> None:

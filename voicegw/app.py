@@ -7,6 +7,7 @@ import gc
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -42,6 +43,8 @@ log = logging.getLogger("voicegw.run")
 
 CLOSE_WITHIN = 2.0
 """Seconds that agents get to let go of their connections at the end."""
+MOST_THREADS = 256
+"""For what agents push out of the loop, and for frameworks' tools that block; two cores would have six."""
 COLLECTOR = (50_000, 20, 50)
 """Thresholds of the garbage collector: with the defaults, its pauses are the tail of our latency."""
 
@@ -156,6 +159,8 @@ def _lifespan(
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTOR)
+            threads = ThreadPoolExecutor(MOST_THREADS, "voicegw-worker")
+            asyncio.get_running_loop().set_default_executor(threads)
         pulse = Pulse(Lookout()) if tune else None
         leave = Leave(switchboard, floor, settings.server.drain)
         limits = settings.limits

@@ -9,6 +9,7 @@ import ssl
 import struct
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,11 @@ options = {{ folder = "FOLDER" }}
 [agents.gated.ack]
 after = 0
 
+[agents.together]
+kind = "python"
+target = "agents:together"
+ack.after = "off"
+
 [agents.patient]
 kind = "python"
 target = "agents:patient"
@@ -54,8 +60,11 @@ options = {{ folder = "FOLDER" }}
 """
 AGENTS = """
 import asyncio
+import threading
 import time
 from pathlib import Path
+
+everybody = threading.Barrier(40)
 
 
 async def gated(turn, folder):
@@ -63,6 +72,11 @@ async def gated(turn, folder):
     while not Path(folder, "open").exists() and time.monotonic() < until:
         time.sleep(0.01)  # the whole loop waits: what is not on the wire by now cannot leave
     yield "Open." if Path(folder, "open").exists() else "Late."
+
+
+async def together(turn):
+    await asyncio.to_thread(everybody.wait, 10)
+    yield "All here."
 
 
 async def patient(turn, folder):
@@ -239,6 +253,14 @@ def resident(server: Server) -> int:
     """Bytes of memory that the server holds."""
     pages = Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_agents_that_block_in_threads_do_not_wait_for_each_other(server: Server) -> None:
+    with ExitStack() as stack:
+        callers = [stack.enter_context(Caller(server)) for _ in range(40)]
+        for caller in callers:
+            caller.ask({"model": "together"})
+        assert {caller.reply().text for caller in callers} == {"All here."}
 
 
 def test_what_is_said_without_end_is_ended_before_memory_is(server: Server) -> None:

@@ -36,7 +36,7 @@ async def interrupt(replying: Replying, waiting: asyncio.Event) -> list[Any]:
     events: list[Any] = []
 
     async def listen() -> None:
-        async with aclosing(replying(turn())) as reply:
+        async with aclosing(replying(turn(call="c"))) as reply:
             async for event in reply:
                 events.append(event)  # noqa: PERF401 (an interruption must find what came before)
 

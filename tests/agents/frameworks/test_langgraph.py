@@ -102,13 +102,21 @@ async def test_with_a_checkpointer_a_call_is_a_thread_that_is_told_what_is_new()
     assert model.asked[3] == PAST
 
 
+async def test_nothing_is_kept_of_a_turn_without_a_call() -> None:
+    memory = InMemorySaver()
+    replying = adapt(graph(Chatting(lines=[["Hi"], ["Hi"]]), memory), {})
+    await told(replying, turn(call="c"))
+    await told(replying, turn())
+    assert list(memory.storage) == ["c"]
+
+
 @pytest.mark.parametrize("heard", ["", "Hel"])
 async def test_an_interrupted_answer_is_remembered_as_it_was_heard(heard: str) -> None:
     model = Chatting(lines=[["Hel", None], ["Yes?"]], waiting=asyncio.Event())
     replying = adapt(graph(model, InMemorySaver()), {})
     await interrupt(replying, model.waiting)
     assistant = (Message("assistant", heard),) if heard else ()
-    await told(replying, turn(Message("user", "Hi"), *assistant, Message("user", "Wait")))
+    await told(replying, turn(Message("user", "Hi"), *assistant, Message("user", "Wait"), call="c"))
     said = [("ai", heard)] if heard else []
     assert model.asked[1] == [("human", "Hi"), *said, ("human", "Wait")]
 
@@ -121,7 +129,7 @@ async def test_a_tool_that_was_interrupted_leaves_nothing_half_done() -> None:
         assert await interrupt(replying, gates[0]) == [Doing("door")]
     finally:
         gates.clear()
-    assert (await told(replying, turn(Message("user", "Hi"), Message("user", "Wait"))))[0] == "Yes?"
+    assert (await told(replying, turn(Message("user", "Hi"), Message("user", "Wait"), call="c")))[0] == "Yes?"
     assert model.asked[1] == [("human", "Hi"), ("human", "Wait")]
 
 

@@ -8,7 +8,7 @@ of a tool that nobody answered, is taken out first.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
@@ -31,18 +31,30 @@ def adapt(found: Any, options: Mapping[str, Any]) -> Callable[[Turn], AsyncGener
 
     async def reply(turn: Turn) -> AsyncGenerator[Any, None]:
         config = {"configurable": {"thread_id": turn.call or turn.id}}
-        given = {"messages": await news(found, config, turn)}
         answer = Answer()
-        async with aclosing(found.astream(given, config, stream_mode="messages")) as pieces:
-            async for message, place in pieces:
-                if isinstance(message, AIMessage):
-                    for told in answer.hear(message):
-                        if not isinstance(told, str) or nodes is None or place["langgraph_node"] in nodes:
-                            yield told
+        async with remembering(found, turn):
+            given = {"messages": await news(found, config, turn)}
+            async with aclosing(found.astream(given, config, stream_mode="messages")) as pieces:
+                async for message, place in pieces:
+                    if isinstance(message, AIMessage):
+                        for told in answer.hear(message):
+                            if not isinstance(told, str) or nodes is None or place["langgraph_node"] in nodes:
+                                yield told
         for told in answer.end():
             yield told
 
     return reply
+
+
+@asynccontextmanager
+async def remembering(graph: Any, turn: Turn) -> AsyncGenerator[None, None]:
+    """What a turn of no call left in the checkpointer is forgotten: nobody comes back to it."""
+    try:
+        yield
+    finally:
+        if turn.call is None and graph.checkpointer:
+            with suppress(NotImplementedError):  # not every checkpointer can
+                await graph.checkpointer.adelete_thread(turn.id)
 
 
 async def news(graph: Any, config: dict[str, Any], turn: Turn) -> list[AnyMessage | RemoveMessage]:

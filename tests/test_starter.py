@@ -20,7 +20,7 @@ def test_the_agent_that_is_written_is_well(tmp_path: Path, capsys: pytest.Captur
     assert f"voicegw doctor {config}" in told
     assert main(["doctor", str(config), "--json"]) == OK
     [found] = json.loads(capsys.readouterr().out)
-    assert (found["agent"], found["well"]) == ("started_agent", True)
+    assert (found["agent"], found["well"], found["advice"]) == ("started_agent", True, [])
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ async def reply(turn: Turn) -> AsyncGenerator[Event, None]:
 
     `turn.said` is what the caller said last, `turn.messages` the whole conversation, `turn.call` the id of
     the call, None if it has none, `turn.language` the caller's, `turn.heard` what they heard of your last
-    answer if they interrupted it. All calls share one event loop: `await` what takes long, and put what
-    blocks into `await asyncio.to_thread(function, ...)`.
+    answer if they interrupted it. All calls share one event loop: `await` what takes long. Where you cannot,
+    write a plain `def reply(turn)` with `yield` or `return`: each turn of it has a thread of its own.
     """
     try:
         if "weather" in turn.said.lower():

@@ -10,7 +10,7 @@ from typing import Any
 from uvicorn.server import ServerState
 
 from tests.asgi import chunks, content, running
-from tests.e2e.server import LAST, asking
+from tests.e2e.server import LAST, PATIENCE, asking
 from tests.house import settings
 from voicegw.app import create_app
 from voicegw.server import _uvicorn
@@ -74,7 +74,10 @@ class Gateway:
 
 @asynccontextmanager
 async def served(target: str, options: dict[str, Any], **ack: Any) -> AsyncIterator[Gateway]:
-    """A gateway whose one agent is at `target`; `ack` is what it says while the agent is silent."""
+    """A gateway whose one agent is at `target`; `ack` is what it says while the agent is silent.
+
+    Raises `TimeoutError` when the test takes too long.
+    """
     table = {"kind": "python", "target": target, "options": options, "ack": {"after": "off", **ack}}
     config = settings(desk=table)
     app = create_app(config)
@@ -83,7 +86,8 @@ async def served(target: str, options: dict[str, Any], **ack: Any) -> AsyncItera
     async with running(app) as state:
         listener = await loop.create_server(lambda: VoiceProtocol(how, server, state, loop), "127.0.0.1", 0)
         try:
-            yield Gateway(listener.sockets[0].getsockname()[1])
+            async with asyncio.timeout(PATIENCE):
+                yield Gateway(listener.sockets[0].getsockname()[1])
         finally:
             listener.close()
             for connection in list(server.connections):

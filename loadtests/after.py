@@ -14,8 +14,8 @@ KEPT = 60.0
 FILES = 8
 """Open files that may come and go, connections to the agent apart."""
 MEMORY = 48e6
-"""Bytes by which resident memory may have grown since the base: what 10000 calls, which are remembered, and
-buffers take that an allocator does not give back."""
+"""Bytes by which resident memory may have grown since the base: for a thousand calls that are remembered,
+and for buffers that the allocator does not give back."""
 IDLE = 0.05
 """The share of a core that a server without callers may use, being looked at."""
 STEP = 0.5

@@ -7,7 +7,8 @@ from statistics import mean, median
 
 import pytest
 
-from loadtests.plans import PLANS, SLOW, Draw, Plan
+from loadtests.plans import FAULTS, PARAMETERS, PLANS, SLOW, Draw, Plan
+from loadtests.results import ROOT
 
 
 def waits(model: str, number: int, count: int) -> list[float]:
@@ -65,3 +66,9 @@ def test_a_slow_stream_waits_longer_and_says_the_same() -> None:
         assert waits(f"{model},fault=slow", 3, 2) == pytest.approx(expected)
     assert Plan.named("first=0.1,fault=slow").seconds == pytest.approx(1.0)
     assert Draw("uniform", (1.0, 3.0)).typical == 2.0
+
+
+def test_the_page_names_every_plan_fault_and_distribution() -> None:
+    page = (ROOT / "docs" / "load-testing.md").read_text("utf-8")
+    assert [name for name in [*PLANS, *FAULTS] if name and f"`{name}`" not in page] == []
+    assert [name for name in PARAMETERS if f"`={name}:" not in page] == []

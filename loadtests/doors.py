@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ SAID = "For the two of us, and the dog comes along too."
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """`path` is that of chat completions, `name` what its figures are called by."""
+    """`path` is that of chat completions, `name` what its figures are called by; `headers` go along."""
 
     name: str
     port: int
@@ -23,6 +24,7 @@ class Door:
     path: str = f"/v1{CHAT}"
     key: str = "none"
     tls: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def at(cls, url: str, key: str = "none", name: str = "target", *, anywhere: bool = False) -> Door:
@@ -50,10 +52,11 @@ class Door:
             {"role": "user", "content": said},
         ]
         body = orjson.dumps({"model": model, "messages": messages, "stream": True, "temperature": 0.7})
-        named = f"x-voicegw-call: {call}\r\n" if call else ""
+        headers = {**({"x-voicegw-call": call} if call else {}), **self.headers}
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         head = (
             f"POST {self.path} HTTP/1.1\r\nhost: {self.host}:{self.port}\r\n"
-            f"authorization: Bearer {self.key}\r\n{named}accept: application/json\r\n"
+            f"authorization: Bearer {self.key}\r\n{more}accept: application/json\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body

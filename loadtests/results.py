@@ -70,6 +70,7 @@ class Run:
 
     `void` says why the run proves nothing, "" if it does; `failed` how many turns failed, by reason. `times`
     has a row for each turn that went well. `turns` were begun in all, in `left` of them the caller hung up.
+    `round` tells runs of the same load apart.
     """
 
     target: str
@@ -85,6 +86,7 @@ class Run:
     void: str = ""
     turns: int = 0
     left: int = 0
+    round: int = 0
 
     def add(self, **turn: float) -> None:
         """One more turn; what is not given, or NaN, never came."""

@@ -14,8 +14,7 @@ import gc
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import orjson
@@ -23,7 +22,7 @@ import uvloop
 
 from loadtests.doors import Door
 from loadtests.plans import Plan
-from loadtests.results import quantile
+from loadtests.streams import Load, Stream, figures
 from loadtests.upstream import MARK, waited
 
 WORDS = re.compile(rb'"content": ?"[^"]')
@@ -35,30 +34,8 @@ UNANSWERED = "the upstream's answer was not in the stream"
 """Why a stream failed that ended as it should and had no word of the agent's."""
 DRAIN = 15.0
 """Seconds that streams may take to end after their time; then they are cut and count as failed."""
-
-
-@dataclass(slots=True)
-class Stream:
-    """One answer, in seconds since its request was written; NaN for what never came.
-
-    `waited` is what the upstream itself waited before its first token, `gap` the longest silence after
-    the first chunk, `failed` says what went wrong.
-    """
-
-    first_chunk: float = float("nan")
-    ack: float = float("nan")
-    answer: float = float("nan")
-    waited: float = float("nan")
-    gap: float = 0.0
-    done: float = float("nan")
-    events: int = 0
-    tokens: int = 0
-    failed: str = ""
-
-    @property
-    def overhead(self) -> float:
-        """What the way there and back took: answer-TTFT without the upstream's own wait."""
-        return self.answer - self.waited
+CONNECT = 30.0
+"""Seconds in which all callers must be connected."""
 
 
 class Caller(asyncio.Protocol):
@@ -140,19 +117,6 @@ class Caller(asyncio.Protocol):
             self.ended.set_result(self.stream)
 
 
-@dataclass(slots=True)
-class Load:
-    """What one load brought: every stream, and the seconds from the first request to the last end."""
-
-    streams: list[Stream] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def good(self) -> list[Stream]:
-        """Those that ended well and brought the answer."""
-        return [s for s in self.streams if not s.failed]
-
-
 def ask(port: int, model: str, key: str) -> bytes:
     """A request as a voice platform sends it, to a server on this machine."""
     return Door("", port, key=key).request(model)
@@ -170,7 +134,10 @@ async def call(caller: Caller, load: Load, tokens: int, begin: float, until: flo
     loop = asyncio.get_running_loop()
     await asyncio.sleep(begin - loop.time())
     while True:
+        load.open += 1
         stream = await caller.ask()
+        load.open -= 1
+        stream.at = caller.asked - load.begun
         load.streams.append(stream)
         if stream.tokens != tokens and not stream.failed:
             stream.failed = f"{stream.tokens} of {tokens} tokens arrived"
@@ -185,22 +152,29 @@ async def run(
     seconds: float,
     key: str = "",
     meter: Callable[[], None] | None = None,
+    headers: Mapping[str, str] | None = None,
+    load: Load | None = None,
 ) -> Load:
     """Keep `callers` streams open for `seconds`, then let the last ones end.
 
     Their starts are spread over one stream's length, so that their tokens are spread as well. `meter` is
     called three times: when all are connected, when the time is up and all are open, when all have ended.
+    A `load` that is given is the one that is filled, so that others can look at it meanwhile.
     """
-    plan, request, meter = Plan.named(model), ask(port, model, key), meter or (lambda: None)
+    plan, meter = Plan.named(model), meter or (lambda: None)
+    door = Door("", port, key=key, headers=headers or {})
+    request = door.request(model)
+    load, loop = Load() if load is None else load, asyncio.get_running_loop()
     try:
-        everyone = [await dial(Door("", port), request) for _ in range(callers)]
-    except OSError as error:
-        return Load([Stream(failed=f"could not connect: {type(error).__name__}")])
-    load, loop = Load(), asyncio.get_running_loop()
+        async with asyncio.timeout(CONNECT):
+            everyone = [await dial(door, request) for _ in range(callers)]
+    except OSError as error:  # among them the TimeoutError
+        load.streams.append(Stream(failed=f"could not connect: {type(error).__name__}"))
+        return load
     gc.collect()
     gc.disable()
     meter()
-    start = loop.time()
+    start, load.begun = loop.time(), time.perf_counter()
     until = start + seconds
     spread = min(plan.seconds, seconds) / callers
     timers = [loop.call_at(until, meter)]
@@ -217,21 +191,6 @@ async def run(
         for caller in everyone:
             caller.transport.abort()
     return load
-
-
-def figures(load: Load) -> dict[str, float]:
-    """The counts of a load, and its latencies at the 50th and 99th percentile in milliseconds."""
-    good = load.good
-    counts = {
-        "streams": len(good),
-        "failed": len(load.streams) - len(good),
-        "events": sum(s.events for s in good),
-        "tokens": sum(s.tokens for s in good),
-        "per_second": len(good) / load.seconds if load.seconds else 0.0,
-    }
-    names = ("first_chunk", "ack", "answer", "overhead", "gap", "done")
-    raw = {name: [getattr(s, name) * 1e3 for s in good] for name in names}
-    return counts | {f"{n}_p{q}": quantile(raw[n], q / 100) for n in names for q in (50, 99)}
 
 
 def main() -> None:

@@ -25,8 +25,9 @@ import orjson
 import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 
+from loadtests.peers import NotReady
 from loadtests.report import number
-from loadtests.targets import NotReady, Server, cores, free_port, started, upstream, used
+from loadtests.targets import Server, cores, free_port, started, upstream, used
 from loadtests.upstream import MARK, waited
 
 CONFIG = """\

@@ -11,20 +11,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-NAMES = ("direct", "nginx", "naive", "voicegw")
-READY = 15.0
-"""Seconds that a server has to begin to listen."""
+import orjson
+
+from loadtests.peers import PEERS, Launch, NotReady
+from loadtests.results import Sample
+
+USUAL = ("direct", "nginx", "naive", "voicegw")
+NAMES = (*USUAL, *PEERS)
 STOP = 5.0
 """Seconds that a server has to end when told to; then it is killed."""
 
 VOICEGW = """\
 [server]
 port = {port}
+[limits]
+concurrent_turns = 4000
 [keys.bench]
 env = "VOICEGW_BENCH_KEY"
 [agents.upstream]
@@ -72,10 +78,6 @@ class Used(NamedTuple):
 NOTHING = Used(0.0, 0)
 
 
-class NotReady(Exception):
-    """The server did not come up; the message says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Server:
     """A running server. `idle` is what it used before the first request."""
@@ -85,23 +87,46 @@ class Server:
     pid: int
     key: str = "none"
     idle: Used = NOTHING
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def used(self) -> Used:
         return used(self.pid)
+
+    def sample(self, at: float, streams: int) -> Sample:
+        """What it uses now, CPU since its start."""
+        cpu, rss = self.used()
+        return Sample(at, cpu, rss, files(self.pid), streams)
+
+
+def family(pid: int) -> Iterator[int]:
+    """The process and its children, theirs too; nothing of one that is gone."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        children = " ".join((task / "children").read_text() for task in tasks).split()
+        yield pid
+        for child in children:
+            yield from family(int(child))
 
 
 def used(pid: int) -> Used:
     """What a process and its children use; a process that is gone uses nothing."""
     total = NOTHING
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        cpu = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        total = Used(cpu, pages * os.sysconf("SC_PAGE_SIZE"))
-        for child in " ".join((task / "children").read_text() for task in tasks).split():
-            more = used(int(child))
-            total = Used(total.cpu + more.cpu, total.rss + more.rss)
+    for one in family(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            tasks = Path(f"/proc/{one}/task").iterdir()
+            cpu = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+            pages = int(Path(f"/proc/{one}/statm").read_text().split()[1])
+            total = Used(total.cpu + cpu, total.rss + pages * os.sysconf("SC_PAGE_SIZE"))
     return total
+
+
+def files(pid: int) -> int:
+    """How many files and sockets a process and its children have open."""
+    count = 0
+    for one in family(pid):
+        with contextlib.suppress(OSError):  # gone, or another user's
+            count += len(os.listdir(f"/proc/{one}/fd"))
+    return count
 
 
 @cache
@@ -136,25 +161,29 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def command(name: str, port: int, upstream: int, folder: Path) -> list[str]:
+def launch(name: str, port: int, upstream: int, folder: Path) -> Launch:
     """What starts a target in front of the upstream. Raises NotReady when it is not installed."""
+    key = secrets.token_urlsafe(32)
+    if name in PEERS:
+        return PEERS[name](port, upstream, folder, key)
     if name == "naive":
         url = f"http://127.0.0.1:{upstream}/v1"
-        return [sys.executable, "-m", "loadtests.naive", "--port", str(port), "--upstream", url]
+        return Launch([sys.executable, "-m", "loadtests.naive", "--port", str(port), "--upstream", url])
     if name == "voicegw":
         config = folder / "voicegw.toml"
         config.write_text(VOICEGW.format(port=port, upstream=upstream))
-        return [sys.executable, "-m", "voicegw", "serve", "--config", str(config)]
+        argv = [sys.executable, "-m", "voicegw", "serve", "--config", str(config)]
+        return Launch(argv, {"VOICEGW_BENCH_KEY": key}, key)
     nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if not nginx:
         raise NotReady("nginx is not installed")
     config = folder / "nginx.conf"
     config.write_text(NGINX.format(port=port, upstream=upstream, folder=folder))
-    return [nginx, "-p", str(folder), "-e", "stderr", "-c", str(config)]
+    return Launch([nginx, "-p", str(folder), "-e", "stderr", "-c", str(config)])
 
 
-def await_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    until = time.monotonic() + READY
+def await_ready(process: subprocess.Popen[bytes], port: int, log: Path, seconds: float) -> None:
+    until = time.monotonic() + seconds
     while not listening(port):
         if process.poll() is not None or time.monotonic() > until:
             said = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it says nothing"]
@@ -163,14 +192,19 @@ def await_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 
 @contextlib.contextmanager
-def started(argv: list[str], port: int, core: set[int], log: Path, env: Mapping[str, str]) -> Iterator[int]:
-    """The pid of a process that listens on the port, pinned to a core and stopped at the end."""
+def started(
+    argv: list[str], port: int, core: set[int], log: Path, env: Mapping[str, str], ready: float = 15.0
+) -> Iterator[int]:
+    """The pid of a process that listens on the port, pinned to a core and stopped at the end.
+
+    Raises NotReady when it does not listen within `ready` seconds.
+    """
     with log.open("wb") as out, pinned(core):
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True
         )
     try:
-        await_ready(process, port, log)
+        await_ready(process, port, log, ready)
         yield process.pid
     finally:
         process.terminate()
@@ -196,8 +230,10 @@ def target(name: str, upstream: Server, folder: Path) -> Iterator[Server]:
     if name == "direct":
         yield upstream
         return
-    port, key = free_port(), secrets.token_urlsafe(32)
-    argv = command(name, port, upstream.port, folder)
-    env = {**os.environ, "VOICEGW_BENCH_KEY": key}
-    with started(argv, port, cores()[0], folder / f"{name}.log", env) as pid:
-        yield Server(name, port, pid, key, used(pid))
+    port = free_port()
+    how = launch(name, port, upstream.port, folder)
+    told = {"argv": how.argv, "version": how.version, "headers": dict(how.headers), "env": sorted(how.env)}
+    (folder / f"{name}.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+    env = {**os.environ, **how.env}
+    with started(how.argv, port, cores()[0], folder / f"{name}.log", env, how.ready) as pid:
+        yield Server(name, port, pid, how.key, used(pid), how.headers)

@@ -47,6 +47,11 @@ bench: $(VENV)/dev.stamp  ## Measure latency against the naive baseline
 load: $(VENV)/dev.stamp  ## Put two minutes of load on the gateway, and check what it leaves behind
 	@$(BIN)/python -m loadtests.load $(ARGS)
 
+compare: $(VENV)/dev.stamp  ## Measure voicegw beside other gateways (sets them up first, once; 15 minutes)
+	-$(BIN)/python -m loadtests.peers
+	$(BIN)/python -m loadtests.bench --targets direct,nginx,naive,voicegw,litellm,portkey --seconds 3 \
+	  --out loadtests/out/compare-$(shell date +%Y%m%d-%H%M%S) $(ARGS)
+
 lock: $(VENV)/dev.stamp  ## Lock the dependencies again, with hashes
 	$(BIN)/$(PIP) install uv
 	$(BIN)/$(COMPILE) --extra build -o requirements.lock pyproject.toml
@@ -77,4 +82,4 @@ $(FRAMEWORKS)/stamp: $(FRAMEWORKS)/bin/python requirements-frameworks.lock pypro
 	@touch $@
 
 clean:  ## Remove everything that was set up or measured
-	rm -rf $(VENV) $(FRAMEWORKS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage loadtests/out
+	rm -rf $(VENV) $(FRAMEWORKS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage loadtests/out .peers

@@ -20,8 +20,11 @@ COLUMNS = {
     "CPU/1000": ("cpu",),
     "CPU/nginx": ("cpu_per_nginx",),
     "CPU/naive": ("cpu_per_naive",),
+    "CPU/LiteLLM": ("cpu_per_litellm",),
     "RSS idle": ("rss_idle",),
     "RSS": ("rss",),
+    "open": ("open",),
+    "kB each": ("per_stream",),
     "driver": ("driver",),
 }
 
@@ -30,6 +33,7 @@ Medians over the rounds; ratios are formed within a round. Latencies are ms, p50
 first chunk = first event, ack = first words of any kind, answer = first words of the upstream's own.
 added = answer without the upstream's own wait, minus the same of "direct"; x nginx = its p50 to nginx's.
 CPU = seconds per 1000 streams, RSS = MB, driver = core used by upstream and generator (1: their limit).
+open = streams that had begun when memory was read, if nearly all had; kB each = memory above idle by these.
 """
 
 
@@ -86,10 +90,11 @@ def aligned(table: Sequence[Sequence[str]]) -> list[str]:
 def text(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> str:
     """The whole report."""
     lines = summary(rows)
-    table = [["", "target", *COLUMNS]]
+    shown = {head: names for head, names in COLUMNS.items() if any(n in row for row in lines for n in names)}
+    table = [["", "target", *shown]]
     for row in lines:
         name = f"{row['scenario']} x{row['callers']}"
-        table.append([name, row["target"], *(cell(row, names) for names in COLUMNS.values())])
+        table.append([name, row["target"], *(cell(row, names) for names in shown.values())])
     why = [f"{row['scenario']} x{row['callers']} {row['target']}: {row['why']}" for row in rows if row["why"]]
     absent = [f"{name} was not measured: {reason}" for name, reason in missing.items()]
     return "\n".join([*aligned(table), *held(lines), *why, *absent, "", LEGEND])

@@ -190,7 +190,8 @@ async def test_every_kind_of_turn_has_its_cost(capsys: pytest.CaptureFixture[str
 @pytest.mark.wire
 def test_the_benchmark_measures_every_target_and_its_sums_agree(tmp_path: Path) -> None:
     result = tmp_path / "bench.json"
-    options = f"--scenarios S1,S2,S5 --targets direct,naive,voicegw --rounds 1 --seconds 0.2 --json {result}"
+    scope = "--scenarios S1,S2,S5 --targets direct,naive,voicegw"
+    options = f"{scope} --rounds 1 --seconds 0.2 --json {result} --out {tmp_path / 'out'}"
     done = subprocess.run(
         [sys.executable, "-m", "loadtests.bench", *options.split()],
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
@@ -205,6 +206,17 @@ def test_the_benchmark_measures_every_target_and_its_sums_agree(tmp_path: Path) 
         assert measured["why"] == {}
         assert measured["streams"] == summed["streams"] >= measured["callers"]
         assert measured["tokens"] == summed["tokens"] == measured["streams"] * tokens[measured["scenario"]]
+    runs = Results.read(tmp_path / "out" / "results.json").runs
+    for measured, run in zip(bench["rows"], runs, strict=True):
+        which = (measured["target"], measured["scenario"], measured["callers"])
+        assert (run.target, run.scenario, run.offered, run.void) == (*which, "")
+        assert {len(run.known(n)) for n in ("at", "first_chunk", "ack", "answer", "gap", "done")} == {
+            measured["streams"]
+        }
+        assert run.samples[0].rss > 0
+    kept = {file.name for file in (tmp_path / "out" / "servers").iterdir()}
+    assert {"voicegw.toml", "voicegw.json", "voicegw.log", "naive.json", "upstream.log"} <= kept
+    assert (tmp_path / "out" / "table.txt").read_text() == done.stdout
 
 
 @pytest.mark.wire

@@ -9,6 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,21 @@ def test_a_run_without_a_good_stream_proves_nothing() -> None:
     run = Run("litellm", "S2 x2", "closed", 2, 3.0)
     record(run, Load([Stream(failed="HTTP/1.1 500 Internal Server Error")]))
     assert run.void == "no stream came through"
+
+
+@pytest.mark.wire
+def test_what_a_thread_used_is_not_forgotten_when_it_ends() -> None:
+    def burn() -> None:
+        while time.thread_time() < 0.1:
+            pass
+
+    before = used(os.getpid()).cpu
+    thread = threading.Thread(target=burn)
+    thread.start()
+    thread.join()
+    while Path(f"/proc/self/task/{thread.native_id}").exists():
+        pass  # the system is still taking leave of it
+    assert used(os.getpid()).cpu - before >= 0.08, "two ticks of the system may be missing"
 
 
 @pytest.mark.wire

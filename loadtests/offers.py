@@ -23,6 +23,9 @@ UNCONNECTED = "no connection in time"
 SOON, LATER = 0.1, 1.5
 """Seconds after its beginning between which a turn is interrupted: by then the agent was asked."""
 
+PATIENCE = 1.0
+"""Seconds after an interruption after which the caller hangs up on an older turn that still goes on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:
@@ -104,6 +107,7 @@ def _call(offer: Offer, door: Door, call: str, n: int, at: float, random: Random
     yield first
     if random.random() < offer.barge_in:
         again = at + random.uniform(SOON, LATER)
+        first.leave = again - at + PATIENCE
         newer = door.request(model, call, "No, wait, what about the dog?")
         yield Turn(again, newer, plan, random.uniform(SOON, LATER), first)
     elif random.random() < offer.hang_up:

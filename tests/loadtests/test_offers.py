@@ -7,7 +7,7 @@ from math import inf, isnan, nan
 import pytest
 
 from loadtests.doors import Door
-from loadtests.offers import HUNG_UP, LATE, UNCONNECTED, Bound, Offer, Turn, planned, record, voided
+from loadtests.offers import HUNG_UP, LATE, PATIENCE, UNCONNECTED, Bound, Offer, Turn, planned, record, voided
 from loadtests.plans import Plan
 from loadtests.results import Run
 from loadtests.voice import UNANSWERED, Stream
@@ -52,6 +52,7 @@ def test_shares_of_the_turns_are_interrupted_and_left() -> None:
     for newer in barging:
         assert newer.barges is not None
         assert 0.1 <= newer.at - newer.barges.at <= 1.5
+        assert newer.barges.leave == pytest.approx(newer.at - newer.barges.at + PATIENCE)
         assert 0.1 <= newer.leave <= 1.5
         assert newer.request != newer.barges.request
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import math
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 from loadtests import report, speech, turns, voice
 from loadtests.bench import compare
 from loadtests.results import Check, Overhead, Results, Run, Sample, environment, quantile
-from loadtests.targets import free_port, listening
+from loadtests.targets import free_port
 from loadtests.upstream import BEGIN, HEAD, Stats, Upstream, chunk, first_token, later, waited
 
 ROOT = Path(__file__).parent.parent
@@ -258,25 +257,3 @@ def test_the_soak_of_calls_measures_every_turn(tmp_path: Path) -> None:
     assert raw["turns"] >= 2
     assert len(raw["first"]) >= len(raw["added"]) >= raw["turns"]
     assert raw["pings"]
-
-
-@pytest.mark.wire
-@pytest.mark.skipif(importlib.util.find_spec("locust") is None, reason="locust is an extra")
-def test_every_turn_of_the_locustfile_has_both_latencies(tmp_path: Path) -> None:
-    port = free_port()
-    server = subprocess.Popen([sys.executable, "-m", "loadtests.upstream", "--port", str(port)], cwd=ROOT)
-    try:
-        while not listening(port) and server.poll() is None:
-            pass
-        options = f"-u 3 -r 3 -t 3s --stop-timeout 5 --json --host http://127.0.0.1:{port} --model quick"
-        done = subprocess.run(
-            [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--headless", *options.split()],
-            cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
-        )  # fmt: skip
-    finally:
-        server.terminate()
-        server.wait(10)
-    entries = {entry["name"]: entry for entry in json.loads(done.stdout)}
-    assert set(entries) == {"first chunk", "ack-TTFT", "answer-TTFT", "turn"}
-    assert sum(entry["num_failures"] for entry in entries.values()) == 0
-    assert len({entry["num_requests"] for entry in entries.values()}) == 1

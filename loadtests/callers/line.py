@@ -1,0 +1,212 @@
+"""Sockets of callers: requests and websockets, read as soon as bytes are there.
+
+They are plain blocking sockets, which locust makes co-operative; nothing between a socket and the clock
+collects or waits. Times are those of `time.perf_counter`.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import TypeAlias
+from urllib.parse import SplitResult, urlsplit
+
+import httptools
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+from loadtests.callers.turn import Failed
+
+SILENCE = 60.0
+"""Seconds without a byte after which a caller gives up."""
+READ = 65536
+ELSEWHERE = "the target is not this machine: --anywhere allows that"
+
+CONTROL = (Opcode.PING, Opcode.PONG, Opcode.CLOSE)
+
+Text: TypeAlias = str | bytes
+
+
+def addresses(url: SplitResult, anywhere: bool) -> list[tuple[str, int]]:
+    """Where the host of an address is. Raises Failed if that is not this machine, unless `anywhere`."""
+    port = url.port or (443 if url.scheme in ("https", "wss") else 80)
+    try:
+        known = socket.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)
+    except OSError:
+        raise Failed("nobody knows the target's name") from None
+    found = [(str(address[0]), port) for *_, address in known]
+    if not anywhere and not all(ip_address(host.partition("%")[0]).is_loopback for host, _ in found):
+        raise Failed(ELSEWHERE)
+    return found
+
+
+def connect(url: SplitResult, anywhere: bool) -> socket.socket:
+    """A connection to the host of this address. Raises Failed, or OSError."""
+    place = addresses(url, anywhere)[0]
+    plain = socket.create_connection(place, SILENCE)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if url.scheme not in ("https", "wss"):
+        return plain
+    return ssl.create_default_context().wrap_socket(plain, server_hostname=url.hostname)
+
+
+class Wire:
+    """A connection for requests, one at a time, kept open between them."""
+
+    def __init__(self, url: SplitResult, anywhere: bool) -> None:
+        self.url = url
+        self.anywhere = anywhere
+        self.socket: socket.socket | None = None
+        self.leaving = False
+        self._parts: list[bytes] = []
+        self._complete = False
+
+    def ask(self, request: bytes, within: float | None = None) -> Iterator[tuple[float, bytes]]:
+        """Send a request, and give what comes of the answer's body as it comes, each with its time.
+
+        Raises Failed for a refusal and for an answer that breaks off, unless the caller is leaving, and
+        TimeoutError for one that is not over `within` so many seconds.
+        """
+        self._complete = self.leaving = False
+        parser = httptools.HttpResponseParser(self)
+        self.open()
+        assert self.socket is not None
+        self.socket.sendall(request)
+        until = None if within is None else time.perf_counter() + within
+        while not self._complete:
+            if until is not None:
+                self.socket.settimeout(max(until - time.perf_counter(), 0.001))
+            data = self.socket.recv(READ)
+            now = time.perf_counter()
+            if not data:
+                break
+            self._feed(parser, data)
+            if body := b"".join(self._parts):
+                self._parts.clear()
+                yield now, body
+        if not self._complete and not self.leaving:
+            raise Failed("the connection closed in the middle of a stream")
+        if not (self._complete and parser.should_keep_alive()):
+            self.close()
+
+    def open(self) -> None:
+        """Connect, unless that is done: a question takes no time to dial. A server may close what is idle."""
+        if self.socket is not None and select.select([self.socket], [], [], 0)[0]:
+            self.close()
+        self.socket = self.socket or connect(self.url, self.anywhere)
+        self.socket.settimeout(SILENCE)
+
+    def _feed(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserError:
+            raise Failed("the answer was no HTTP") from None
+        if parser.get_status_code() not in (0, 200):
+            raise Failed(f"refused with status {parser.get_status_code()}")
+
+    def on_body(self, data: bytes) -> None:
+        self._parts.append(data)
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+
+    def leave(self) -> None:
+        """Say that nothing more will be asked, and hear whatever still comes: `ask` goes on until then."""
+        self.leaving = True
+        if self.socket is not None:
+            self.socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+        self._parts.clear()
+
+
+class Phone:
+    """A websocket. Raises Failed when it is refused or closed, OSError when it is lost."""
+
+    def __init__(self, address: str, headers: Mapping[str, str], anywhere: bool) -> None:
+        self.protocol = ClientProtocol(parse_uri(address))
+        self.frames: deque[tuple[float, Text]] = deque()
+        self.socket = connect(urlsplit(address), anywhere)
+        try:
+            self._shake(headers)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def _shake(self, headers: Mapping[str, str]) -> None:
+        request = self.protocol.connect()
+        request.headers.update(headers)
+        self.protocol.send_request(request)
+        self._flush()
+        while self.protocol.handshake_exc is None and self.protocol.state is State.CONNECTING:
+            self._read()
+        if self.protocol.handshake_exc is not None:
+            raise Failed(f"the call was not taken: {self.protocol.handshake_exc}")
+
+    def send(self, frames: Sequence[Text]) -> None:
+        self._still_open()
+        for frame in frames:
+            if isinstance(frame, str):
+                self.protocol.send_text(frame.encode())
+            else:
+                self.protocol.send_binary(frame)
+        self._flush()
+
+    def receive(self, until: float) -> tuple[float, Text] | None:
+        """The next frame and when it came, or None if none did until then."""
+        while not self.frames:
+            left = until - time.perf_counter()
+            if left <= 0:
+                return None
+            self.socket.settimeout(left)
+            try:
+                self._read()
+            except TimeoutError:
+                return None
+        return self.frames.popleft()
+
+    def hang_up(self) -> None:
+        """Close it, politely if that is possible at once."""
+        with suppress(OSError):
+            if self.protocol.state is State.OPEN:
+                self.protocol.send_close(1000)
+                self._flush()
+        self.socket.close()
+
+    def _still_open(self) -> None:
+        if self.protocol.state is not State.OPEN:
+            raise Failed(f"the gateway closed the call with code {self.protocol.close_code}")
+
+    def _read(self) -> None:
+        data = self.socket.recv(READ)
+        now = time.perf_counter()
+        if data:
+            self.protocol.receive_data(data)
+        else:
+            self.protocol.receive_eof()
+        for event in self.protocol.events_received():
+            if not isinstance(event, Frame) or event.opcode in CONTROL:
+                continue
+            if event.opcode is Opcode.CONT or not event.fin:
+                raise Failed("the gateway cut a message into parts, which is not measured")
+            text = bytes(event.data)
+            self.frames.append((now, text.decode() if event.opcode is Opcode.TEXT else text))
+        self._flush()
+        if not self.frames and self.protocol.state is not State.CONNECTING:
+            self._still_open()
+
+    def _flush(self) -> None:
+        for data in self.protocol.data_to_send():
+            if data:
+                self.socket.sendall(data)

@@ -187,3 +187,18 @@ def test_a_target_elsewhere_is_refused_before_anybody_calls() -> None:
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
     assert stderr == f"http://192.0.2.1: {ELSEWHERE}\n"
+
+
+def test_the_callers_are_measured_beside_the_bare_generator() -> None:
+    """Each has a line: streams that went well, CPU for each, and how late the callers were."""
+    options = ["--rounds", "1", "--callers", "2", "--seconds", "2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtests.callers.overhead", *options],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    lines = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [name for name, *_ in lines] == ["bare", "locust"]
+    for _, streams, cpu, p50, p99 in lines:
+        assert float(streams) >= 2
+        assert float(cpu) > 0
+        assert float(p99) >= float(p50) > 0

@@ -24,7 +24,7 @@ from pathlib import Path
 import orjson
 import uvloop
 
-from loadtests import report, voice
+from loadtests import page, report, voice
 from loadtests.peers import PEERS, NotReady
 from loadtests.results import Results, Run, environment
 from loadtests.scenarios import HELD, SCENARIOS, Row, measure
@@ -144,7 +144,9 @@ def write(
     if args.out:
         (args.out / "table.txt").write_text(table)
         notes = [f"{name} was not measured: {reason}" for name, reason in missing.items()]
-        Results(environment(0), runs, notes=notes).write(args.out / "results.json")
+        results = Results(environment(0), runs, notes=notes)
+        results.write(args.out / "results.json")
+        page.write(results, args.out / "report.html")
 
 
 def main() -> int:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
+from loadtests import load
 from loadtests.plans import FAULTS
 from loadtests.results import ROOT, Check, Results, Run
-
-if not all(map(importlib.util.find_spec, ("loadtests.page", "matplotlib"))):
-    pytest.skip("the report's page is not here", allow_module_level=True)
-
-from loadtests import load
 
 AFTER = [
     *("agent runs still alive", "connections to the agent", "turns, by the metrics"),

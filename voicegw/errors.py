@@ -138,9 +138,14 @@ class AgentError(VoicegwError):
     public = "The agent failed."
 
     def __init__(self, summary: str, quote: str = "") -> None:
-        super().__init__(f"{summary}: {quote}" if quote else summary)
+        super().__init__()
+        self.reword(summary, quote)
+
+    def reword(self, summary: str, quote: str) -> None:
+        """Say the same in other words: with a name, or without a secret."""
         self.summary = summary
         self.quote = quote
+        self.args = (f"{summary}: {quote}" if quote else summary,)
 
 
 class AgentUnavailable(AgentError):

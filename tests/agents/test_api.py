@@ -172,7 +172,7 @@ async def test_our_secrets_are_not_repeated(said: str) -> None:
 async def test_an_error_of_whoever_reads_is_reported_without_our_secrets_too() -> None:
     async with Upstream((answer(b"ok"),)) as upstream:
         api = Api(upstream.url, BEARER)
-        with pytest.raises(AgentRefused, match=r"^It said: no key \*\*\*$"):
+        with pytest.raises(AgentRefused, match=r"/: It said: no key \*\*\*$"):
             async with api.request("GET", "/"):
                 raise AgentRefused("It said", f"no key {KEY}")
         await api.client.aclose()
@@ -219,7 +219,7 @@ async def test_a_dead_connection_is_replaced_unless_nothing_may_be_asked_twice(a
         if again:
             assert await api.call("POST", "/", {}) == 2
         else:
-            with pytest.raises(AgentUnavailable, match="a kept connection was dead"):
+            with pytest.raises(AgentGarbled, match="connection closed before any answer"):
                 await api.call("POST", "/", {}, again=False)
         assert len(upstream.requests) == (3 if again else 2)
         await api.client.aclose()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,6 +135,12 @@ async def refused(*reply: Piece | Act) -> AgentError:
 async def test_an_answer_becomes_an_error_with_its_words() -> None:
     error = await refused(answer(b'{"error": "wrong key"}', status="401 No"))
     assert (type(error), str(error)) == (AgentRefused, "It answered 401: wrong key")
+
+
+@pytest.mark.wire
+async def test_of_a_compressed_refusal_the_status_is_told() -> None:
+    error = await refused(answer(gzip.compress(b"no"), "content-encoding: gzip", status="401 No"))
+    assert (type(error), str(error)) == (AgentRefused, "It answered 401")
 
 
 @pytest.mark.wire

@@ -173,7 +173,9 @@ async def test_a_server_that_begins_nothing_keeps_nobody(monkeypatch: pytest.Mon
         assert lines(upstream) == [BEGIN]
 
 
-@pytest.mark.parametrize("stops", [((STOPPING,),) * 4, ((Act.HANG,),), ((answer(b"", status="500 No"),),)])
+@pytest.mark.parametrize(
+    "stops", [((STOPPING,),) * 4, ((Act.HANG,),), ((answer(b"", status="500 No"),),) * 4]
+)
 async def test_a_run_that_does_not_stop_keeps_its_session_to_itself(
     stops: tuple[Reply, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,13 +233,13 @@ async def test_a_run_that_failed_says_why_but_never_the_key_and_needs_no_stop() 
         assert await anext(reply) == "Well"
         with pytest.raises(AgentError) as raised:
             await anext(reply)
-    assert str(raised.value) == "Hermes failed: HTTP 401: wrong key ***"
+    assert str(raised.value).endswith("/v1/runs/run_1/events: Hermes failed: HTTP 401: wrong key ***")
     assert lines(upstream) == [BEGIN, FOLLOW]
 
 
 async def test_a_run_that_somebody_else_stopped_is_an_error() -> None:
     async with served((BEGUN,), (STREAM, chunk(told("run.cancelled")), chunk(b""))) as (agent, upstream):
-        with pytest.raises(AgentError, match=r"^somebody else stopped Hermes$"):
+        with pytest.raises(AgentError, match=r"/events: somebody else stopped Hermes$"):
             await events(agent)
     assert lines(upstream) == [BEGIN, FOLLOW]
 
@@ -291,7 +293,7 @@ async def test_a_run_that_does_not_begin(reply: Reply, kind: type[AgentError], w
             "event of more",
         ),
         ((answer(b"x", "content-encoding: gzip"),), AgentGarbled, "compressed"),
-        ((answer(b"<html>", "content-type: text/html"),), AgentGarbled, "ended in the middle"),
+        ((answer(b"<html>", "content-type: text/html"),), AgentGarbled, "answered with 'text/html'"),
     ],
 )
 async def test_a_run_that_cannot_be_followed_is_stopped(
@@ -308,9 +310,25 @@ async def test_a_run_that_cannot_be_followed_is_stopped(
 async def test_a_turn_is_never_asked_twice(mode: Literal["runs", "chat"], before: tuple[Reply, ...]) -> None:
     async with served(*before, (Act.RESET,), *before, mode=mode) as (agent, upstream):
         await events(agent)
-        with pytest.raises(AgentUnavailable, match="a kept connection was dead"):
+        with pytest.raises(AgentGarbled, match=r"connection (closed|reset) before any answer"):
             await events(agent, NEXT)
         assert len(upstream.requests) == len(before) + 1
+
+
+async def test_a_run_is_followed_on_another_connection_where_the_kept_one_died() -> None:
+    async with served((BEGUN,), (Act.CLOSE,), RUN) as (agent, upstream):
+        assert await events(agent) == ["Well", Usage(1, 2)]
+        assert lines(upstream) == [BEGIN, FOLLOW, FOLLOW]
+
+
+async def test_a_server_in_trouble_is_told_again_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hermes, "PAUSE", 0.001)
+    trouble: tuple[Reply, ...] = ((answer(b"", status="503 No"),), (Act.CLOSE,))
+    async with served((BEGUN,), TALKS, *trouble, (GONE,), (BEGUN,), RUN) as (agent, upstream):
+        assert await first(agent) == "Well"
+        assert lines(upstream) == [BEGIN, FOLLOW, STOP, STOP, STOP]
+        assert await events(agent, NEXT) == ["Well", Usage(1, 2)]
+    assert body(upstream, -2)["session_id"] == "c1"
 
 
 async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
@@ -422,11 +440,15 @@ async def test_nothing_is_missing_of_a_chat_after_its_finish() -> None:
         ((answer(b"{}", status="401 No"),), AgentRefused, "/v1/chat/completions answered 401"),
         ((answer(b"{}", status="429 No"),), AgentBusy, "answered 429"),
         ((STREAM, chunk(said("", "error", error={"message": KEY})), chunk(b"")), AgentError, r": \*\*\*$"),
-        ((STREAM, chunk(said("", "error")), chunk(b"")), AgentError, r"^Hermes failed$"),
+        ((STREAM, chunk(said("", "error")), chunk(b"")), AgentError, r"completions: Hermes failed$"),
         ((STREAM, chunk(b"data: [1]\n\n"), Act.HANG), AgentGarbled, "no object"),
         ((STREAM, chunk(b": keepalive\n\n"), chunk(b"")), AgentGarbled, "completions ended in the middle"),
         ((STREAM, chunk(said("")), Act.CLOSE), AgentGarbled, "in the middle"),
-        ((answer(b"{}", "content-type: application/json"),), AgentGarbled, "ended in the middle"),
+        (
+            (answer(b"{}", "content-type: application/json"),),
+            AgentGarbled,
+            "answered with 'application/json'",
+        ),
     ],
 )
 async def test_a_chat_that_goes_wrong(reply: Reply, kind: type[AgentError], why: str) -> None:

@@ -144,7 +144,7 @@ async def test_what_must_not_be_asked_twice_is_not() -> None:
     async with Upstream((OK,), (Act.CLOSE,), (OK,)) as upstream:
         client = Client(upstream.url)
         await ask(client)
-        with pytest.raises(AgentUnavailable, match="a kept connection was dead"):
+        with pytest.raises(AgentGarbled, match="/x: connection closed before any answer"):
             await ask(client, again=False)
         assert len(upstream.requests) == 2
         await client.aclose()
@@ -183,8 +183,29 @@ async def test_an_answer_that_breaks_is_garbled_and_says_how(
 ) -> None:
     async with Upstream(reply) as upstream:
         client = Client(upstream.url)
-        with pytest.raises(AgentGarbled, match=words):
+        with pytest.raises(AgentGarbled, match=words) as raised:
             await ask(client)
+        assert str(raised.value).count(upstream.url) == 1
+        await client.aclose()
+
+
+async def test_an_error_of_whoever_reads_names_the_address_once() -> None:
+    async with Upstream((OK,), (OK,)) as upstream:
+        client = Client(upstream.url)
+        for summary in ("no sense", f"{upstream.url}/x?secret=1: no sense"):
+            with pytest.raises(AgentGarbled) as raised:
+                async with client.post("/x?secret=1", {}, b""):
+                    raise AgentGarbled(summary, "because")
+            assert str(raised.value).count(upstream.url) == 1
+            assert str(raised.value).endswith(": no sense: because")
+        await client.aclose()
+
+
+async def test_a_refusal_counts_although_it_is_compressed() -> None:
+    async with Upstream((answer(b"ok", "content-encoding: gzip", status="401 No"),)) as upstream:
+        client = Client(upstream.url)
+        async with client.post("/x", {}, b"") as response:
+            assert (response.status, response.compressed) == (401, True)
         await client.aclose()
 
 

@@ -96,6 +96,11 @@ def test_events_are_ours(values: tuple[Any, ...], events: list[Event]) -> None:
         (event("max_iterations_reached", max_iterations=5), "resume", {"confirmation": "reject"}),
         (event("elicitation_request"), "elicitation", {"action": "decline", "content": {}}),
         (
+            event("elicitation_request", elicitation_id=[1]),
+            "elicitation",
+            {"action": "decline", "content": {}},
+        ),
+        (
             event("elicitation_request", elicitation_id="e1"),
             "elicitation",
             {"action": "decline", "content": {}, "elicitation_id": "e1"},

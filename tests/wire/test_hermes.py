@@ -97,7 +97,7 @@ def test_a_turn_becomes_a_chat_that_is_nobody_elses() -> None:
 
 
 def test_a_run_that_began_has_an_id() -> None:
-    assert begun({"run_id": "run_0aB-9", "status": "started"}) == "run_0aB-9"
+    assert begun({"run_id": "run_0aB-9", "status": "started"}, "Hermes") == "run_0aB-9"
 
 
 @pytest.mark.parametrize(
@@ -112,20 +112,20 @@ def test_a_run_that_began_has_an_id() -> None:
 )
 def test_an_id_that_is_no_part_of_an_address_is_garbled(answer: Any) -> None:
     with pytest.raises(AgentGarbled, match=r"^Hermes began a run without an id$"):
-        begun(answer)
+        begun(answer, "Hermes")
 
 
 def test_models_to_ask_for_are_those_that_stand_for_another() -> None:
     main = {"id": "hermes-agent", "parent": None}
     fast = {"id": "fast", "root": "tiny", "parent": "hermes-agent"}
     odd = [{"id": "old"}, {"id": 1, "parent": "x"}, {"id": "", "parent": "x"}, "fast", None]
-    assert routes({"object": "list", "data": [main, fast, *odd]}) == ["fast"]
+    assert routes({"object": "list", "data": [main, fast, *odd]}, "Hermes") == ["fast"]
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"data": {}}, {"data": None}])
 def test_no_list_of_models_is_garbled(answer: Any) -> None:
     with pytest.raises(AgentGarbled, match="list of models"):
-        routes(answer)
+        routes(answer, "Hermes")
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
@@ -210,7 +210,7 @@ def test_what_a_run_used(usage: Any, told: list[Event]) -> None:
     [
         ({"event": "run.failed", "error": "HTTP 400:\n no"}, "Hermes failed: HTTP 400: no"),
         ({"event": "run.failed", "error": "x" * 999}, "Hermes failed: " + "x" * 300),
-        ({"event": "run.failed", "error": {"code": 5}}, "Hermes failed: {'code': 5}"),
+        ({"event": "run.failed", "error": {"code": 5}}, 'Hermes failed: {"code":5}'),
         ({"event": "run.failed"}, "Hermes failed"),
         ({"event": "run.cancelled"}, "somebody else stopped Hermes"),
     ],
@@ -312,6 +312,6 @@ def test_nonsense_is_an_agent_error_or_nothing(events: list[tuple[str, bytes]]) 
 def test_nonsense_for_an_answer_is_garbled_or_fine(answer: Any) -> None:
     for read in (begun, routes):
         try:
-            assert isinstance(read(answer), (str, list))
+            assert isinstance(read(answer, "Hermes"), (str, list))
         except AgentGarbled:
             continue

@@ -24,7 +24,7 @@ RISKY = {"kind": "ConfirmRisky", "threshold": "HIGH", "confirm_unknown": True}
 
 
 def test_the_profiles_of_a_server() -> None:
-    known = profiles(LISTED, AGENTS)
+    known = profiles(LISTED, AGENTS, "OpenHands")
     assert known == KNOWN
     assert known.models == ["openhands_fast", "openhands_good"]
     assert known.asked("openhands_fast") == "fast"
@@ -45,13 +45,13 @@ def test_who_speaks_if_nobody_says_who(known: Profiles, usual: str | None) -> No
 
 
 def test_older_servers_have_no_lists() -> None:
-    assert profiles(None, None) == Profiles()
-    assert profiles({"profiles": None}, {"active_agent_profile_id": "a"}).agent == "a"
+    assert profiles(None, None, "OpenHands") == Profiles()
+    assert profiles({"profiles": None}, {"active_agent_profile_id": "a"}, "OpenHands").agent == "a"
 
 
 def test_an_agent_profile_may_bring_its_own_model() -> None:
     agents = {"profiles": [{"id": "a", "agent_kind": "acp"}], "active_agent_profile_id": "a"}
-    known = profiles(LISTED, agents)
+    known = profiles(LISTED, agents, "OpenHands")
     assert known.foreign
     assert "agent_launch_additions" not in order("c", known, llm=None, profile="fast", tools=None)
 
@@ -59,7 +59,7 @@ def test_an_agent_profile_may_bring_its_own_model() -> None:
 @pytest.mark.parametrize("listed", [5, {"profiles": [5]}, {"profiles": [{}]}, {"profiles": 5}])
 def test_lists_of_another_shape_are_garbled(listed: Any) -> None:
     with pytest.raises(AgentGarbled, match="unknown shape"):
-        profiles(listed, None)
+        profiles(listed, None, "OpenHands")
 
 
 def test_a_lean_agent_ends_with_words() -> None:
@@ -115,7 +115,7 @@ def test_a_server_without_any_profile_is_the_operators_mistake() -> None:
 
 
 def test_a_model_is_asked_in_a_stream_and_does_not_wait_long_before_it_tries_again() -> None:
-    assert settings(b'{"config": {"model": "m", "stream": false, "num_retries": 5}}') == {
+    assert settings(b'{"config": {"model": "m", "stream": false, "num_retries": 5}}', "OpenHands") == {
         "model": "m",
         "stream": True,
         "num_retries": 2,
@@ -128,7 +128,7 @@ def test_a_model_is_asked_in_a_stream_and_does_not_wait_long_before_it_tries_aga
 @given(st.binary(max_size=30) | st.sampled_from([b"5", b"{}", b'{"config": 5}', b'{"config": null}']))
 def test_settings_of_another_shape_are_garbled(body: bytes) -> None:
     with pytest.raises(AgentError):
-        settings(body)
+        settings(body, "OpenHands")
 
 
 def test_a_message_has_the_pictures_that_came_with_it() -> None:

@@ -15,6 +15,7 @@ from voicegw.wire.json import dumps, loads
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of a JSON answer."""
+STREAM = "text/event-stream"
 
 
 class Api:
@@ -72,16 +73,19 @@ class Api:
     ) -> Any:
         """Send `value` and give the JSON that comes back; None if nothing does, or the status was `fine`."""
         async with self.request(method, path, value, fine=fine, again=again) as response:
-            try:
-                body = await response.read(LARGEST)
-            except AgentGarbled as error:
-                raise AgentGarbled(f"{self.where(path)}: {error.summary}") from None
+            body = await response.read(LARGEST)
             if not body.strip() or not 200 <= response.status < 300:
                 return None
             try:
                 return loads(body)
             except ValueError:
                 raise AgentGarbled(f"{self.where(path)} answered with something that is no JSON") from None
+
+    def stream(self, response: Response, path: str) -> None:
+        """Raise `AgentGarbled` if an answer is something else than a stream of events, and says so."""
+        kind = response.headers.get("content-type", STREAM).partition(";")[0].strip().lower()
+        if kind != STREAM:
+            raise AgentGarbled(f"{self.where(path)} answered with {kind!r}")
 
     def where(self, path: str) -> str:
         """The address of something, for messages."""

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from voicegw.agents.http import Response
 from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout, AgentUnavailable
-from voicegw.wire.upstream import failure
+from voicegw.wire.reported import failure
 
 COMPLAINT = 16 * 1024
 """Bytes of an error body that are looked at for the server's own words."""
@@ -30,6 +30,11 @@ def kind(status: int) -> type[AgentError]:
     return AgentUnavailable if status >= 500 else AgentGarbled
 
 
+def refusal(where: str, status: int, said: str) -> AgentError:
+    """What a status means, in words that name the agent, and with what it said."""
+    return kind(status)(f"{where} answered {status}", said)
+
+
 async def complaint(response: Response, where: str) -> AgentError:
     """What an answer means that is not the one that was wanted: its status counts, whatever its body does."""
     body = bytearray()
@@ -39,15 +44,13 @@ async def complaint(response: Response, where: str) -> AgentError:
                 body += data
                 if len(body) >= COMPLAINT:
                     break
-    return kind(response.status)(f"{where} answered {response.status}", words(bytes(body)))
+    said = "" if response.compressed else words(bytes(body))
+    return refusal(where, response.status, said)
 
 
 def words(body: bytes) -> str:
     """The server's own words in an error body, as far as they are looked at."""
-    try:
-        return failure(body[:COMPLAINT]).quote
-    except (RecursionError, TypeError):  # nested deeper than anybody would write it
-        return ""
+    return failure(body[:COMPLAINT]).quote
 
 
 def secrets(values: Iterable[str | None]) -> list[str]:
@@ -62,9 +65,8 @@ def hush(error: AgentError, secrets: Iterable[str]) -> None:
     for secret in sorted((secret for secret in secrets if len(secret) >= SECRET), key=len, reverse=True):
         least = max(SECRET, secret.find(" ") + 2)  # a word such as "Bearer" alone is none
         for form in (secret, quote(secret, safe="")):
-            error.summary = error.summary.replace(form, "***")
-            error.quote = _uncut(error.quote.replace(form, "***"), form, least)
-    error.args = (f"{error.summary}: {error.quote}" if error.quote else error.summary,)
+            said = _uncut(error.quote.replace(form, "***"), form, least)
+            error.reword(error.summary.replace(form, "***"), said)
 
 
 def _uncut(text: str, secret: str, least: int) -> str:

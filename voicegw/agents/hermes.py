@@ -90,7 +90,9 @@ class Hermes:
         Raises `AgentError` when the server cannot be reached or refuses us.
         """
         if call is None:
-            self.models[:] = wire.routes(await self._api.call("GET", "/v1/models"))
+            self.models[:] = wire.routes(
+                await self._api.call("GET", "/v1/models"), self._api.where("/v1/models")
+            )
             if self._trial:
                 await self._try()
         await self._api.client.prewarm(AT_ONCE)
@@ -119,7 +121,8 @@ class Hermes:
     async def _begin(self, turn: Turn, session: Session) -> str:
         """Begin a run and give its address."""
         body = wire.run(turn, session.name, self._wanted(turn))
-        return f"/v1/runs/{wire.begun(await self._api.call('POST', '/v1/runs', body, again=False))}"
+        answer = await self._api.call("POST", "/v1/runs", body, again=False)
+        return f"/v1/runs/{wire.begun(answer, self._api.where('/v1/runs'))}"
 
     async def _stopped(self, began: asyncio.Task[str]) -> bool:
         """Tell a run to stop, and give it a moment: is it gone? A tool may take a second to die."""
@@ -127,8 +130,9 @@ class Hermes:
             async with asyncio.timeout(STOP):
                 stop = f"{await began}/stop"
                 for _ in range(LOOKS):
-                    if await self._api.call("POST", stop, {}, fine=(404,)) is None:
-                        return True
+                    with suppress(AgentError):  # a server in trouble may hear it the next time
+                        if await self._api.call("POST", stop, {}, fine=(404,)) is None:
+                            return True
                     await asyncio.sleep(PAUSE)
         return False
 
@@ -150,9 +154,10 @@ class Hermes:
     async def _told(
         self, method: str, path: str, body: Any, decoder: wire.RunEvents | wire.ChatEvents
     ) -> AsyncGenerator[Event, None]:
-        """Ask, once, and give what the server tells, to its end."""
+        """Ask, but nothing twice that has an effect, and give what the server tells, to its end."""
         splitter = Splitter()
-        async with self._api.request(method, path, body, again=False) as response:
+        async with self._api.request(method, path, body, again=method == "GET") as response:
+            self._api.stream(response, path)
             async for data in response:
                 for sse in splitter.feed(data):
                     for event in decoder.feed(sse):

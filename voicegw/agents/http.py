@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from voicegw.agents.connection import Connection
 from voicegw.agents.dial import reach
-from voicegw.errors import AgentBusy, AgentGarbled, AgentUnavailable, ConfigError
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentUnavailable, ConfigError
 
 LINGER = 0.1
 """Seconds that a body whose rest means nothing gets to end, so that its connection can be kept."""
@@ -44,6 +44,11 @@ class Response:
 
     def __aiter__(self) -> Response:
         return self
+
+    @property
+    def compressed(self) -> bool:
+        """Was the body compressed, although the server was told not to? Only refusals get this far so."""
+        return self.headers.get("content-encoding", "identity") != "identity"
 
     async def __anext__(self) -> bytes:
         data = await self._connection.take()
@@ -74,7 +79,8 @@ class Client:
     """A pool of connections to the origin of `url` (`http` or `https`; a path in it is ignored).
 
     `connect` limits, in seconds, finding, reaching and greeting the upstream; `most` is the number of
-    connections that may be open, one more raises `AgentBusy`; one that rested for `idle` seconds is closed.
+    connections that may be open, one more raises `AgentBusy`; one that rested for `idle` seconds is closed,
+    before servers and balancers do, most of which wait a minute or more.
     `ssl` replaces the system's certificate authorities.
 
     A request raises `AgentUnavailable` when the upstream cannot be reached or redirects, and
@@ -88,7 +94,7 @@ class Client:
         connect: float = 5.0,
         ssl: tls.SSLContext | None = None,
         most: int = 4096,
-        idle: float = 60.0,
+        idle: float = 50.0,
     ) -> None:
         secure, self._host, self._port, name = _origin(url)
         self.origin = f"{'https' if secure else 'http'}://{name}"
@@ -115,23 +121,34 @@ class Client:
         """Send a request, wait for the head of the answer.
 
         A kept connection may turn out to be dead. Then the request goes out once more on a fresh one,
-        unless `again` is False because the agent must not be asked twice.
+        unless `again` is False because the agent must not be asked twice: a server that closed while the
+        request was on its way looks the same as one that began to work on it and fell over.
         """
-        written = self._written(method, path, headers, body)
-        connection = self._rested()
-        if connection is not None and not await connection.ask(written):
-            if not again:
-                raise AgentUnavailable(f"{self.origin}: a kept connection was dead")
-            connection = None
-        if connection is None:
-            connection = await self._dial()
-            if not await connection.ask(written):
-                raise AgentGarbled(f"{self.origin}: {connection.broken} before any answer")
         try:
-            self._check(connection)
-            yield Response(connection)
-        finally:
-            self._let_go(connection)
+            connection = await self._answered(self._written(method, path, headers, body), again)
+            try:
+                response = Response(connection)
+                self._check(response)
+                yield response
+            finally:
+                self._let_go(connection)
+        except AgentError as error:
+            if self.origin not in error.summary:
+                error.reword(f"{self.origin}{path.partition('?')[0]}: {error.summary}", error.quote)
+            raise
+
+    async def _answered(self, request: bytes, again: bool) -> Connection:
+        """A connection on which the head of the answer arrived."""
+        connection = self._rested()
+        if connection is not None:
+            if await connection.ask(request):
+                return connection
+            if not again:
+                raise AgentGarbled(f"{connection.broken} before any answer")
+        connection = await self._dial()
+        if not await connection.ask(request):
+            raise AgentGarbled(f"{connection.broken} before any answer")
+        return connection
 
     async def prewarm(self, count: int) -> None:
         """Have `count` connections ready. Raises `AgentUnavailable` when the upstream cannot be reached."""
@@ -163,11 +180,11 @@ class Client:
             raise ValueError("a path or header with a line break in it")
         return head.encode("latin-1") + b"\r\n\r\n" + body
 
-    def _check(self, connection: Connection) -> None:
-        if 300 <= connection.status < 400:
-            target = connection.headers.get("location", "another address")
+    def _check(self, response: Response) -> None:
+        if 300 <= response.status < 400:
+            target = response.headers.get("location", "another address")
             raise AgentUnavailable(f"{self.origin} redirects to {target}: configure the final address")
-        if connection.headers.get("content-encoding", "identity") != "identity":
+        if response.compressed and response.status < 300:
             raise AgentGarbled(f"{self.origin} compressed its answer although it was told not to")
 
     def _rested(self) -> Connection | None:

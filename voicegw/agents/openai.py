@@ -19,7 +19,8 @@ from voicegw.events import Event, Turn, Usage
 from voicegw.wire.prompt import caught_up
 from voicegw.wire.sse import LIMIT, Splitter
 from voicegw.wire.telling import told
-from voicegw.wire.upstream import Decoder, listed, request, whole
+from voicegw.wire.upstream import Decoder, listed, whole
+from voicegw.wire.upstream_order import request
 
 MOST_CALLS = 10_000
 """Calls whose totals are remembered, and what servers were told in them."""

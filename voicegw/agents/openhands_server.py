@@ -66,7 +66,7 @@ class Server:
         listed = await self.api.call("GET", "/api/profiles", fine=(404,))
         agents = await self.api.call("GET", "/api/agent-profiles", fine=(404,))
         self.native = listed is not None or agents is not None
-        self.known = orders.profiles(listed, agents)
+        self.known = orders.profiles(listed, agents, self.where)
         self._learned = asyncio.get_running_loop().time()
         self.models[:] = self.known.models or ([] if self.native else self.models)
 
@@ -75,7 +75,7 @@ class Server:
         path = orders.within("/api/profiles", profile)
         async with self.api.request("GET", path, fine=(503,), x_expose_secrets="encrypted") as response:
             body = await response.read(LARGEST)
-            return None if response.status == 503 else orders.settings(body)
+            return None if response.status == 503 else orders.settings(body, self.api.where(path))
 
     async def openai(self) -> OpenAI:
         """The server's own OpenAI interface, for want of a better one."""

@@ -10,7 +10,7 @@ from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, Ag
 from voicegw.events import Doing, Event, Finish, Reason, ToolCall, Usage
 from voicegw.wire.eventstream import Frame
 from voicegw.wire.json import loads
-from voicegw.wire.upstream import REPORTED, WORDS
+from voicegw.wire.reported import REPORTED, WORDS
 
 REASONS: Mapping[str, Reason] = {
     "max_tokens": "length",

@@ -12,8 +12,8 @@ from typing import Any
 from voicegw.errors import AgentBusy, AgentError, AgentGarbled
 from voicegw.events import Doing, Event, Usage
 from voicegw.wire.json import loads
+from voicegw.wire.reported import WORDS
 from voicegw.wire.sse import Sse
-from voicegw.wire.upstream import WORDS
 
 NEW: Mapping[str, Any] = {"title": "Call"}
 """A session with a title: without one, the server asks a model for it, and the first turn waits for that."""
@@ -126,7 +126,7 @@ class Decoder:
 
 def _declined(event: Mapping[str, Any]) -> dict[str, Any]:
     id = event.get("elicitation_id")
-    return {"action": "decline", "content": {}, **({"elicitation_id": id} if id else {})}
+    return {"action": "decline", "content": {}, **({"elicitation_id": id} if _word(id) else {})}
 
 
 def _failed(event: Mapping[str, Any], where: str) -> AgentError:

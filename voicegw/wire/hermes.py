@@ -14,8 +14,9 @@ from voicegw.errors import AgentError, AgentGarbled
 from voicegw.events import Doing, Event, Message, Turn, Usage
 from voicegw.wire import telling
 from voicegw.wire.json import loads
+from voicegw.wire.reported import WORDS, failure, quoted
 from voicegw.wire.sse import Sse
-from voicegw.wire.upstream import WORDS, Decoder, failure
+from voicegw.wire.upstream import Decoder
 
 CALL = "(Call {session})"
 """The server tells chats apart by their instructions and first words alone: two callers who say "Hello?"
@@ -66,19 +67,19 @@ def _written(message: Message) -> dict[str, str]:
     return {"role": message.role, "content": message.text}
 
 
-def begun(answer: Any) -> str:
+def begun(answer: Any, where: str) -> str:
     """The id of the run that began. Raises `AgentGarbled` for one that cannot be part of an address."""
     id = answer.get("run_id") if isinstance(answer, dict) else None
     if not isinstance(id, str) or not RUN.fullmatch(id):
-        raise AgentGarbled("Hermes began a run without an id")
+        raise AgentGarbled(f"{where} began a run without an id")
     return id
 
 
-def routes(answer: Any) -> list[str]:
+def routes(answer: Any, where: str) -> list[str]:
     """The models that can be asked for by name, from the list of all: those that stand for another."""
     models = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(models, list):
-        raise AgentGarbled("Hermes has a list of models of an unknown shape")
+        raise AgentGarbled(f"{where} has a list of models of an unknown shape")
     named = (model for model in models if isinstance(model, dict) and model.get("parent"))
     return [id for model in named if isinstance(id := model.get("id"), str) and id]
 
@@ -111,7 +112,7 @@ class RunEvents:
             return self._completed(event)
         if kind in ("run.failed", "run.cancelled"):
             self.over = True
-            told = " ".join(str(event.get("error") or "").split())[:WORDS]
+            told = " ".join(quoted(event.get("error") or "").split())[:WORDS]
             raise AgentError(
                 "Hermes failed" if kind == "run.failed" else "somebody else stopped Hermes", told
             )

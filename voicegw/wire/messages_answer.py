@@ -12,8 +12,8 @@ from typing import Any
 from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout
 from voicegw.events import Event, Finish, Reason, ToolCall, Usage
 from voicegw.wire.json import dumps, loads
+from voicegw.wire.reported import REPORTED, WORDS
 from voicegw.wire.sse import Sse
-from voicegw.wire.upstream import REPORTED, WORDS
 
 REASONS: Mapping[str, Reason] = {
     "max_tokens": "length",

@@ -12,8 +12,8 @@ from typing import Any
 from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout
 from voicegw.events import Doing, Event, Usage
 from voicegw.wire.json import dumps, loads
+from voicegw.wire.reported import WORDS
 from voicegw.wire.stretch import PAUSE, Stretch
-from voicegw.wire.upstream import WORDS
 
 OLD = ""
 """The item of every delta on the older socket."""

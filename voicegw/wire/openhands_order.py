@@ -58,7 +58,7 @@ class Profiles:
         return next((name for name in wanted if name in self.names), None)
 
 
-def profiles(listed: Any, agents: Any) -> Profiles:
+def profiles(listed: Any, agents: Any, where: str) -> Profiles:
     """What the server lists, None where it has no such list. Raises `AgentGarbled`."""
     try:
         listed, agents = listed or {}, agents or {}
@@ -75,10 +75,10 @@ def profiles(listed: Any, agents: Any) -> Profiles:
             own.get("agent_kind", "openhands") != "openhands",
         )
     except (AttributeError, LookupError, TypeError) as error:
-        raise AgentGarbled(f"OpenHands lists profiles of an unknown shape: {error!r}") from error
+        raise AgentGarbled(f"{where} lists profiles of an unknown shape: {error!r}") from error
 
 
-def settings(body: bytes) -> dict[str, Any]:
+def settings(body: bytes, where: str) -> dict[str, Any]:
     """How a model is asked on a call, from the profile that the server gave out. Raises `AgentGarbled`."""
     try:
         answer = loads(body)
@@ -86,7 +86,7 @@ def settings(body: bytes) -> dict[str, Any]:
         answer = None
     config = answer.get("config") if isinstance(answer, dict) else None
     if not isinstance(config, dict):
-        raise AgentGarbled("OpenHands gave out a profile of an unknown shape")
+        raise AgentGarbled(f"{where} gave out a profile of an unknown shape")
     return {**config, **LIVE, "usage_id": "voice"}
 
 

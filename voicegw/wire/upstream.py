@@ -1,4 +1,4 @@
-"""The chat-completions protocol seen by its client: a turn becomes a request, chunks become events.
+"""The chat-completions protocol seen by its client: the chunks of an answer become events.
 
 Lenient in what it reads, because many servers speak this protocol with an accent: a missing
 `finish_reason`, `index`, id or `[DONE]`, errors as text, tool calls whole or in pieces.
@@ -6,18 +6,17 @@ Lenient in what it reads, because many servers speak this protocol with an accen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 import orjson
 
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentTimeout
-from voicegw.events import Doing, Event, Finish, Message, Reason, Tool, ToolCall, Turn, Usage
+from voicegw.errors import AgentError, AgentGarbled
+from voicegw.events import Doing, Event, Finish, Reason, ToolCall, Usage
+from voicegw.wire.json import loads
+from voicegw.wire.reported import REPORTED, failure, reported
 from voicegw.wire.sse import Sse
-
-OURS = frozenset({"model", "messages", "stream", "stream_options", "tools", "tool_choice", "n"})
-"""Fields that no option may set: a call has one answer, and we say how it comes."""
 
 REASONS: Mapping[str, Reason] = {
     "length": "length",
@@ -25,74 +24,10 @@ REASONS: Mapping[str, Reason] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
-PLAIN = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-"""The roles that every server knows, and what the others are for it."""
-REPORTED = "the server reported an error"
-WORDS = 300
 TRIES = (2, 3, 8)
 """The texts of a stream from which its mould is taken; the first comes with a role, others may differ."""
 PROBE = b'"\\u0000 probe"'
 """Any text that no server says."""
-
-
-def request(
-    turn: Turn,
-    *,
-    model: str | None = None,
-    fields: frozenset[str] | None = None,
-    stream: bool = True,
-    plain: bool = False,
-) -> dict[str, Any]:
-    """The body that asks for an answer to `turn`, by the turn's own model unless one is named.
-
-    `fields` lists what the server knows beyond `model`, `messages` and `stream`; None means everything.
-    `plain`: it takes nothing but texts of the system, the user and the assistant.
-    """
-    body: dict[str, Any] = {
-        "model": turn.model if model is None else model,
-        "messages": _plain(turn.messages) if plain else [_message(message) for message in turn.messages],
-        "stream": stream,
-    }
-    more: dict[str, Any] = {name: value for name, value in turn.options.items() if name not in OURS}
-    if stream:
-        more["stream_options"] = {"include_usage": True}
-    if turn.tools and (fields is None or "tools" in fields):
-        more["tools"] = [_tool(tool) for tool in turn.tools]
-        if turn.tool_choice is not None:
-            more["tool_choice"] = turn.tool_choice
-    body.update((name, value) for name, value in more.items() if fields is None or name in fields)
-    return body
-
-
-def _plain(messages: Iterable[Message]) -> list[dict[str, str]]:
-    return [
-        {"role": PLAIN[message.role], "content": message.text}
-        for message in messages
-        if message.role in PLAIN and message.text.strip()
-    ]
-
-
-def _message(message: Message) -> dict[str, Any]:
-    written: dict[str, Any] = {"role": message.role, "content": message.text}
-    if message.parts:
-        written["content"] = [dict(part) for part in message.parts]
-    if message.tool_calls:
-        written["content"] = written["content"] or None
-        written["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-    return written | _given({"tool_call_id": message.tool_call_id, "name": message.name})
-
-
-def _tool(tool: Tool) -> dict[str, Any]:
-    optional = {"description": tool.description or None, "strict": tool.strict}
-    function = {"name": tool.name, "parameters": dict(tool.parameters), **_given(optional)}
-    return {"type": "function", "function": function}
-
-
-def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 class Decoder:
@@ -174,7 +109,7 @@ class Decoder:
         events: list[Event] = []
         try:
             if error := chunk.get("error"):
-                raise _failed(error)
+                raise reported(error)
             if choices := chunk.get("choices"):
                 self._choice(choices[0], events)
             if usage := chunk.get("usage"):
@@ -258,7 +193,7 @@ def whole(body: bytes, ids: str = "call", *, doing: bool = False) -> list[Event]
     """The events of an answer that came as one JSON body instead of a stream."""
     answer = _json(body)
     if error := answer.get("error"):
-        raise _failed(error)
+        raise reported(error)
     decoder = Decoder(ids, doing=doing)
     try:
         choice = answer["choices"][0]
@@ -278,34 +213,10 @@ def listed(body: bytes) -> tuple[str, ...]:
         raise AgentGarbled(f"a list of models of an unknown shape: {error!r}") from error
 
 
-def failure(body: bytes) -> AgentError:
-    """The error that a server reports, as ours, with the server's own words (`WORDS` characters of them)."""
-    try:
-        said = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        said = body.decode("utf-8", "replace")
-    return _failed(said.get("error", said) if isinstance(said, dict) else said)
-
-
-def _failed(error: Any) -> AgentError:
-    kinds: tuple[Any, ...] = ()
-    words = error
-    if isinstance(error, dict):
-        kinds = (error.get("type"), error.get("code"), error.get("status"))
-        words = error.get("message") or error.get("detail") or orjson.dumps(error).decode()
-    text = " ".join(str(words).split())[:WORDS]
-    kind = " ".join(str(kind) for kind in kinds).lower()
-    if any(mark in kind for mark in ("rate_limit", "overloaded", "unavailable", "429", "503")):
-        return AgentBusy(REPORTED, text)
-    if any(mark in kind for mark in ("timeout", "408", "504")):
-        return AgentTimeout(REPORTED, text)
-    return AgentError(REPORTED, text)
-
-
 def _json(data: bytes) -> dict[str, Any]:
     try:
-        chunk = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
+        chunk = loads(data)
+    except ValueError as error:
         raise AgentGarbled(f"no JSON where a chunk should be: {error}") from error
     if type(chunk) is not dict:
         raise AgentGarbled(f"a chunk that is no object but {type(chunk).__name__}")

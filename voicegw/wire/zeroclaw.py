@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentUnavailable
 from voicegw.events import Doing, Event, Usage
-from voicegw.wire.upstream import WORDS
+from voicegw.wire.reported import WORDS
 
 PROTOCOL = "zeroclaw.v1"
 CONNECT: Mapping[str, Any] = {"type": "connect"}

@@ -375,6 +375,28 @@ async def test_turns_of_nobodys_and_aside_leave_no_trace() -> None:
         await agent.aclose()
 
 
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+async def test_an_answer_that_is_no_stream_says_what_it_is(kind: str) -> None:
+    run = answer(b"{}", f"content-type: {kind}")
+    async with Upstream((answer(b'{"id": "s1"}'),), (run,), (answer(b"null"),)) as upstream:
+        agent = DockerApi(upstream.url, team="t")
+        with pytest.raises(AgentGarbled, match=f"/api answered with '{kind}'$"):
+            await events(agent, turn())
+        await agent.aclose()
+
+
+async def test_a_session_that_comes_too_late_is_deleted() -> None:
+    async with Upstream((0.05, answer(b'{"id": "s1"}')), (answer(b"null"),)) as upstream:
+        agent = DockerApi(upstream.url, team="t")
+        task = asyncio.create_task(events(agent, turn()))
+        await until(lambda: upstream.requests)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert upstream.requests[-1].startswith(b"DELETE /api/sessions/s1 ")
+        await agent.aclose()
+
+
 async def test_deleting_a_session_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker_api, "CLOSE", 0.02)
     async with Docker([(says("a"), STOPPED)]) as docker:

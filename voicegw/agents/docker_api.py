@@ -124,8 +124,9 @@ class DockerApi:
             except AgentError:  # the server may have forgotten it
                 session.good = False
                 raise
-            if response.status != CONFLICT and not turn.aside:
-                session.known = told(turn.messages)
+            if response.status != CONFLICT:
+                self._api.stream(response, "/api")
+                session.known = session.known if turn.aside else told(turn.messages)
             yield response
 
     async def _end(self, response: Response) -> None:
@@ -162,7 +163,15 @@ class DockerApi:
         return "/api/sessions/" + "/".join(quote(part, safe="") for part in parts)
 
     async def _open(self, call: str | None) -> Session:
-        return Session(await self._create())
+        """A session; one that comes when nobody waits for it any more is deleted again."""
+        making = asyncio.create_task(self._create())
+        try:
+            return Session(await asyncio.shield(making))
+        except asyncio.CancelledError:
+            with suppress(AgentError, TimeoutError):
+                async with asyncio.timeout(CLOSE):
+                    await self._close(Session(await making), True)
+            raise
 
     async def _create(self) -> str:
         return created(await self._api.call("POST", "/api/sessions", NEW), self._where)

@@ -123,6 +123,17 @@ async def test_a_conversation_that_did_not_stop_is_interrupted_before_it_is_used
         assert await events(agent, turn("Hi", "One", "Stop")) == ["a"]
 
 
+async def test_a_server_that_begins_nothing_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openhands_conversation, "BEGIN", 0.05)
+    async with desk(words("a")) as (hands, agent):
+        async with slowly(hands):
+            with pytest.raises(AgentTimeout, match=r"127\.0\.0\.1:\d+ began no conversation within 0\.05 s$"):
+                await events(agent, turn())
+        hands._answer = type(hands)._answer.__get__(hands)  # type: ignore[method-assign]
+        assert await events(agent, turn()) == ["a"]
+        assert hands.requests.count("POST /api/conversations") == 2
+
+
 async def test_a_conversation_that_begins_while_nobody_waits_any_more_is_removed_too() -> None:
     async with desk() as (hands, agent), slowly(hands) as begins:
         task = asyncio.create_task(events(agent, turn(call=None)))

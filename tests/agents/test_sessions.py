@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from voicegw.agents.sessions import Sessions
-from voicegw.errors import AgentBusy, AgentUnavailable
+from voicegw.errors import AgentBusy, AgentTimeout, AgentUnavailable
 from voicegw.events import Message, Turn
 
 
@@ -119,6 +119,18 @@ async def test_warming_and_using_at_once_opens_once() -> None:
     desk = Desk(opening=1.0)
     await asyncio.gather(desk.sessions.warm("a"), desk.use("a"), desk.sessions.warm("a"))
     assert desk.book == [(0.0, "open a1"), (1.0, "opened a1"), (1.0, "use a1"), (1.0, "used a1")]
+    desk.nothing_left("a")
+
+
+async def test_what_is_not_ready_in_time_is_given_up_and_opened_by_the_next_turn() -> None:
+    desk = Desk(opening=11.0)
+    with pytest.raises(AgentTimeout, match=r"^no session was ready within 10 s$"):
+        await desk.sessions.warm("a")
+    desk.opening = 1.0
+    with pytest.raises(AgentTimeout):
+        await desk.sessions.warm("a", lambda session: asyncio.sleep(9.5))
+    await desk.use("a")
+    assert desk.book[-3:] == [(11.0, "opened a2"), (20.0, "use a2"), (20.0, "used a2")]
     desk.nothing_left("a")
 
 

@@ -91,8 +91,7 @@ class OpenHands:
         if call is None:
             await self._server.learn()
         else:
-            async with self._sessions.use(Turn("warm-up", (), call=call)) as talk:
-                await self._ready(talk, "", "")
+            await self._sessions.warm(call, lambda talk: self._ready(talk, "", ""))
 
     async def leave(self, call: str) -> None:
         """End the conversation of a call."""

@@ -10,10 +10,12 @@ from typing import Any
 from voicegw.agents.api import LARGEST
 from voicegw.agents.openhands_server import Gone, Server
 from voicegw.agents.socket import Closed, Socket
-from voicegw.errors import AgentError, AgentGarbled, AgentUnavailable
+from voicegw.errors import AgentError, AgentGarbled, AgentTimeout, AgentUnavailable
 from voicegw.events import Event, Usage
 from voicegw.wire.openhands import Answer, legacy
 
+BEGIN = 10.0
+"""Seconds that the server gets to begin one; the next who needs it asks again, and gets the same."""
 STOP = 2.0
 """Seconds that a conversation gets to stop before it is given up until its next turn."""
 DETAIL = 0.5
@@ -71,8 +73,14 @@ class Conversation:
         await asyncio.shield(self._making)
 
     async def _make(self, order: Mapping[str, Any]) -> None:
-        api = self.server.api
-        async with api.request("POST", "/api/conversations", order) as response:
+        try:
+            async with asyncio.timeout(BEGIN):
+                await self._have(order)
+        except TimeoutError:
+            raise AgentTimeout(f"{self.server.where} began no conversation within {BEGIN:g} s") from None
+
+    async def _have(self, order: Mapping[str, Any]) -> None:
+        async with self.server.api.request("POST", "/api/conversations", order) as response:
             self.fresh = self.own or response.status == 201
             await response.read(LARGEST)
         if not self.fresh:  # it went on while nobody listened, or waits for a yes that nobody remembers

@@ -12,8 +12,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from voicegw.errors import AgentBusy, AgentError
+from voicegw.errors import AgentBusy, AgentError, AgentTimeout
 from voicegw.events import Turn
+
+AHEAD = 10.0
+"""Seconds for having a session ready before a turn needs it; a turn has a patience of its own."""
 
 S = TypeVar("S")
 
@@ -73,11 +76,16 @@ class Sessions(Generic[S]):
         async with self._in(room):
             yield await self._session(room)
 
-    async def warm(self, call: str) -> None:
-        """Open the session of a call before anybody speaks."""
+    async def warm(self, call: str, ready: Callable[[S], Awaitable[object]] | None = None) -> None:
+        """Open the session of a call before anybody speaks, and have it get `ready`, in `AHEAD` seconds."""
         room = self._room(call)
-        async with self._in(room):
-            await self._session(room)
+        try:
+            async with self._in(room), asyncio.timeout(AHEAD):
+                session = await self._session(room)
+                if ready is not None:
+                    await ready(session)
+        except TimeoutError:
+            raise AgentTimeout(f"no session was ready within {AHEAD:g} s") from None
 
     async def leave(self, call: str) -> None:
         """The call is over: close its session for good, after the turn that uses it."""

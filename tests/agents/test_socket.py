@@ -96,6 +96,11 @@ async def refused(*reply: Piece | Act, headers: dict[str, str] | None = None, **
 # Opening
 
 
+async def test_of_a_compressed_refusal_the_status_is_told() -> None:
+    error = await refused(answer(b"\x1f\x8b\x00", "content-encoding: gzip", status="503 Later"))
+    assert (type(error), error.quote) == (AgentBusy, "")
+
+
 async def test_a_handshake_brings_our_headers_and_what_we_offer() -> None:
     async def play(connection: ServerConnection) -> None:
         request = connection.request
@@ -428,6 +433,54 @@ async def test_a_slow_reader_holds_the_server_back() -> None:
         for _ in range(10_000):
             await talk.receive()
         assert sent == 10_000
+
+
+async def test_a_slow_reader_holds_back_a_server_that_says_much_at_once() -> None:
+    sent = 0
+    frame = orjson.dumps({"x": "y" * 1024**2})
+
+    async def play(connection: ServerConnection) -> None:
+        nonlocal sent
+        for _ in range(100):
+            await connection.send(frame)
+            sent += 1
+        await connection.wait_closed()
+
+    async with opened(play) as talk:
+        before = -1
+        while sent > before:
+            before = sent
+            await asyncio.sleep(0.2)
+        assert sent < 100
+        assert len(talk.connection.recv_messages.frames.queue) * len(frame) < module.HELD + 2 * len(frame)
+        for _ in range(100):
+            await talk.receive()
+        assert sent == 100
+
+
+async def test_a_message_in_pieces_larger_than_what_may_wait_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HELD", 1000)
+    go_on = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[str]:
+        yield '{"x": "'
+        for _ in range(20):
+            yield "y" * 500
+        await go_on.wait()
+        yield '"}'
+
+    async def play(connection: ServerConnection) -> None:
+        await connection.send(pieces())
+        await connection.send("{}")
+        await connection.wait_closed()
+
+    async with opened(play) as talk:
+        with pytest.raises(TimeoutError):  # its pieces wait for the next reader
+            async with asyncio.timeout(0.05):
+                await talk.receive()
+        go_on.set()
+        assert await talk.receive() == {"x": "y" * 10_000}
+        assert await talk.receive() == {}
 
 
 # Closing

@@ -12,7 +12,9 @@ from contextlib import suppress
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.messages import SimpleQueue
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.frames import Frame
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
@@ -24,7 +26,9 @@ from voicegw.wire.json import dumps, loads
 LARGEST = 16 * 1024 * 1024
 """Bytes of a frame."""
 WAITING = 4096
-"""Frames that may wait to be read."""
+"""Frames that may wait to be read,"""
+HELD = 2 * LARGEST
+"""and bytes in them. Beyond that the agent is held back."""
 GOODBYE = 1.0
 """Seconds that a closing connection gets."""
 ABNORMAL = 1006
@@ -106,10 +110,36 @@ class Dial(connect):
         return exc
 
 
+class Shelf(SimpleQueue[Frame]):
+    """Frames that wait to be read. The more bytes they have, the more of them it seems to hold."""
+
+    size = 0
+
+    def __len__(self) -> int:
+        return max(super().__len__(), self.size * WAITING // HELD)
+
+    def put(self, item: Frame) -> None:
+        self.size += len(item.data)
+        super().put(item)
+
+    async def get(self, block: bool = True) -> Frame:
+        frame = await super().get(block)
+        self.size -= len(frame.data)
+        return frame
+
+    def put_back(self, items: Sequence[Frame]) -> None:
+        self.size += sum(len(item.data) for item in items)
+        super().put_back(items)
+
+
 class Line(ClientConnection):
-    """Hangs up on a server that said goodbye and stays."""
+    """Holds back a server that says more than is read, and hangs up on one that said goodbye and stays."""
 
     ending: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.recv_messages.frames = Shelf()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -168,5 +198,6 @@ def _refused(where: str, refusal: InvalidStatus) -> AgentError:
     if 300 <= response.status_code < 400:
         target = response.headers.get("location", "another address")
         return AgentUnavailable(f"{where} redirects to {target}: configure the final address")
-    said = complaints.words(bytes(response.body or b""))
-    return complaints.kind(response.status_code)(f"{where} answered {response.status_code}", said)
+    compressed = response.headers.get("content-encoding", "identity") != "identity"
+    said = "" if compressed else complaints.words(bytes(response.body or b""))
+    return complaints.refusal(where, response.status_code, said)

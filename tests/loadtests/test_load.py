@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from loadtests import load
 from loadtests.plans import FAULTS
 from loadtests.results import ROOT, Check, Results, Run

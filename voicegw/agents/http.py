@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl as tls
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from voicegw.agents.connection import Connection
@@ -75,6 +74,36 @@ class Response:
         self._connection.over = True
 
 
+class Exchange:
+    """A request and its answer, for an `async with`. Its failures name the address that was asked."""
+
+    __slots__ = ("_again", "_client", "_connection", "_path", "_request")
+
+    def __init__(self, client: Client, path: str, request: bytes, again: bool) -> None:
+        self._client = client
+        self._path = path
+        self._request = request
+        self._again = again
+        self._connection: Connection | None = None
+
+    async def __aenter__(self) -> Response:
+        try:
+            self._connection = await self._client._answered(self._request, self._again)
+            response = Response(self._connection)
+            self._client._check(response)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, None)
+            raise
+        return response
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._connection is not None:
+            self._client._let_go(self._connection)
+        if isinstance(error, AgentError) and self._client.origin not in error.summary:
+            where = f"{self._client.origin}{self._path.partition('?')[0]}"
+            error.reword(f"{where}: {error.summary}", error.quote)
+
+
 class Client:
     """A pool of connections to the origin of `url` (`http` or `https`; a path in it is ignored).
 
@@ -108,34 +137,20 @@ class Client:
         self._dialling = 0
         self._sweep: asyncio.TimerHandle | None = None
 
-    def post(
-        self, path: str, headers: Mapping[str, str], body: bytes, *, again: bool = True
-    ) -> AbstractAsyncContextManager[Response]:
+    def post(self, path: str, headers: Mapping[str, str], body: bytes, *, again: bool = True) -> Exchange:
         """Send `body` to `path`; see `request`."""
         return self.request("POST", path, headers, body, again=again)
 
-    @asynccontextmanager
-    async def request(
+    def request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", *, again: bool = True
-    ) -> AsyncIterator[Response]:
+    ) -> Exchange:
         """Send a request, wait for the head of the answer.
 
         A kept connection may turn out to be dead. Then the request goes out once more on a fresh one,
         unless `again` is False because the agent must not be asked twice: a server that closed while the
         request was on its way looks the same as one that began to work on it and fell over.
         """
-        try:
-            connection = await self._answered(self._written(method, path, headers, body), again)
-            try:
-                response = Response(connection)
-                self._check(response)
-                yield response
-            finally:
-                self._let_go(connection)
-        except AgentError as error:
-            if self.origin not in error.summary:
-                error.reword(f"{self.origin}{path.partition('?')[0]}: {error.summary}", error.quote)
-            raise
+        return Exchange(self, path, self._written(method, path, headers, body), again)
 
     async def _answered(self, request: bytes, again: bool) -> Connection:
         """A connection on which the head of the answer arrived."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import astuple
 from ssl import SSLContext
 from typing import Literal, TypeVar
@@ -96,6 +96,7 @@ class OpenAI:
         splitter, decoder = Splitter(), Decoder(turn.id, doing=self._doing)
         try:
             async with self._asked(turn) as response:
+                await self._check(response)
                 if not self._streamed(response):
                     body = await response.read(LIMIT)
                     events = whole(body, turn.id, doing=self._doing)
@@ -120,22 +121,25 @@ class OpenAI:
         for event in decoder.end():
             yield self._own(event, turn)
 
-    @asynccontextmanager
-    async def _asked(self, turn: Turn) -> AsyncIterator[Response]:
-        """The answer to a turn. A server that is not done with the one before took nothing: ask again."""
+    def _asked(self, turn: Turn) -> AbstractAsyncContextManager[Response]:
+        """The answer to a turn."""
         call = self._kept(turn)
-        headers = {**self._headers, **({self._keeps: call} if self._keeps and call else {})}
         body = orjson.dumps(self._request(turn, call))
-        for pause in () if call is None else PAUSES:
+        if call is None or self._keeps is None:
+            return self._client.post(self._path, self._headers, body)
+        return self._asked_again({**self._headers, self._keeps: call}, body)
+
+    @asynccontextmanager
+    async def _asked_again(self, headers: Mapping[str, str], body: bytes) -> AsyncIterator[Response]:
+        """The answer, also of a server that was not done with the turn before: it took nothing."""
+        for pause in PAUSES:
             async with self._client.post(self._path, headers, body) as response:
                 if response.status != CONFLICT:
-                    await self._check(response)
                     yield response
                     return
                 await response.beginning(COMPLAINT)
             await asyncio.sleep(pause)
         async with self._client.post(self._path, headers, body) as response:
-            await self._check(response)
             yield response
 
     def _kept(self, turn: Turn) -> str | None:

@@ -39,6 +39,10 @@ def _streams(base: Rest, now: Rest, kept: bool) -> Iterator[Check]:
         yield _most("turns, by the metrics", now.turns, 0)
     if now.calls is not None:
         yield _most("calls on websockets, by the metrics", now.calls, base.calls or 0)
+    if now.runs is not None:
+        yield _most("runs not closed, by the metrics", now.runs, 0)
+    if now.tasks is not None and base.tasks is not None:
+        yield _most("tasks, by the metrics", now.tasks, base.tasks)
 
 
 def _process(base: Rest, before: Rest, now: Rest, seconds: float) -> Iterator[Check]:

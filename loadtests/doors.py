@@ -24,7 +24,7 @@ class Door:
     path: str = f"/v1{CHAT}"
     key: str = "none"
     tls: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @classmethod
     def at(cls, url: str, key: str = "none", name: str = "target", *, anywhere: bool = False) -> Door:

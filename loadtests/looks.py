@@ -18,6 +18,8 @@ from loadtests.upstream import LENGTH, Stats
 
 PATIENCE = 5.0
 """Seconds that an answer may take."""
+GAUGES = ("turns_running", "calls_open", "runs", "tasks")
+"""What a gateway of ours tells of itself."""
 
 
 async def get(door: Door, path: str) -> bytes:
@@ -50,24 +52,25 @@ async def stats(agent: Door) -> Stats:
     return found
 
 
-async def gauge(door: Door, name: str) -> float | None:
-    """The sum of a metric's samples; None if the server tells of none."""
-    said = (await get(door, "/metrics")).decode(errors="replace")
+def gauge(said: str, name: str) -> float | None:
+    """The sum of a metric's samples in what a server tells of itself; None if it tells of none."""
     values = re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", said, re.MULTILINE)
     return sum(map(float, values)) if values or f"# TYPE {name} " in said else None
 
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What a server holds: streams and connections at the agent's (`peak`: the most streams so far), turns
-    and calls by its own metrics, open files and resident bytes with its children, CPU seconds so far. None
-    is what nobody tells."""
+    """What a server holds: streams and connections at the agent's (`peak`: the most streams so far), turns,
+    calls, runs of agents and tasks by its own metrics, open files and resident bytes with its children, CPU
+    seconds so far. None is what nobody tells."""
 
     active: int
     connections: int
     peak: int = 0
     turns: float | None = None
     calls: float | None = None
+    runs: float | None = None
+    tasks: float | None = None
     files: int | None = None
     rss: int | None = None
     cpu: float | None = None
@@ -75,9 +78,10 @@ class Rest:
 
 async def look(door: Door, agent: Door, pid: int | None) -> Rest:
     counted = await stats(agent)
-    turns, calls = [await gauge(door, f"voicegw_{name}") for name in ("turns_running", "calls_open")]
+    said = (await get(door, "/metrics")).decode(errors="replace")
+    gauges = [gauge(said, f"voicegw_{name}") for name in GAUGES]
     rest = (files(pid), *reversed(used(pid))) if pid else (None, None, None)
-    return Rest(counted.active, counted.connections, counted.peak, turns, calls, *rest)
+    return Rest(counted.active, counted.connections, counted.peak, *gauges, *rest)
 
 
 def sample(pid: int, at: float, streams: int) -> Sample:

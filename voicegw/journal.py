@@ -145,6 +145,12 @@ class Journal:
         facts = {"event": "refusal", "status": failure.status, "error": type(failure).__name__}
         log.info(orjson.dumps({**facts, "request": request, "client": client}).decode())
 
+    def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """A gauge that is read when it is asked for. There is none where several workers are summed: each
+        knows only its own."""
+        if not self.shared:
+            Gauge(name, text, registry=self.registry).set_function(read)
+
     def render(self) -> tuple[bytes, str]:
         """All metrics for Prometheus, and their content type."""
         registry = self.registry

@@ -14,7 +14,8 @@ from loadtests.results import ROOT, Check, Results, Run
 
 AFTER = [
     *("agent runs still alive", "connections to the agent", "turns, by the metrics"),
-    *("calls on websockets, by the metrics", "open files but those", "resident memory, MB"),
+    *("calls on websockets, by the metrics", "runs not closed, by the metrics", "tasks, by the metrics"),
+    *("open files but those", "resident memory, MB"),
     "CPU at rest, % of a core",
 ]
 

@@ -39,14 +39,12 @@ def metrics(text: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text)
 
 
-@pytest.mark.wire
-async def test_gauges_are_summed_and_one_without_samples_is_zero() -> None:
-    async with await serve(metrics(METRICS)) as server:
-        door = Door("", server.sockets[0].getsockname()[1])
-        assert await gauge(door, "voicegw_turns_running") == 3
-        assert await gauge(door, "voicegw_calls_open") == 3
-        assert await gauge(door, "voicegw_refusals") == 0
-        assert await gauge(door, "voicegw_turns") is None
+def test_gauges_are_summed_and_one_without_samples_is_zero() -> None:
+    said = METRICS.decode()
+    assert gauge(said, "voicegw_turns_running") == 3
+    assert gauge(said, "voicegw_calls_open") == 3
+    assert gauge(said, "voicegw_refusals") == 0
+    assert gauge(said, "voicegw_turns") is None
 
 
 @pytest.mark.wire

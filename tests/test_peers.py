@@ -17,6 +17,7 @@ import pytest
 
 from loadtests import peers, voice
 from loadtests.bench import compare, start
+from loadtests.doors import Door
 from loadtests.peers import NotReady
 from loadtests.results import Run
 from loadtests.scenarios import SCENARIOS, opened
@@ -56,9 +57,10 @@ def test_portkey_is_told_by_headers_where_requests_go(installed: Path, tmp_path:
     how = launch("portkey", 8787, 9001, tmp_path)
     program = installed / "portkey/node_modules/@portkey-ai/gateway/build/start-server.js"
     assert how.argv[1:] == [str(program), "--port=8787", "--headless"]
-    head, _, body = voice.besides(voice.ask(8787, "quick", how.key), how.headers).partition(b"\r\n\r\n")
+    door = Door("", 8787, key=how.key, headers=how.headers)
+    head, _, body = door.request("quick").partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
-    assert lines[-2:] == ["x-portkey-provider: openai", "x-portkey-custom-host: http://127.0.0.1:9001/v1"]
+    assert {"x-portkey-provider: openai", "x-portkey-custom-host: http://127.0.0.1:9001/v1"} < set(lines)
     assert f"content-length: {len(body)}" in lines
 
 

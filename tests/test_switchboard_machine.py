@@ -163,13 +163,15 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: any(len(run.turn.messages) > 1 for run in self.newest.values()))
     @rule(data=st.data(), retried=st.booleans())
     def be_late(self, data: st.DataObject, retried: bool) -> None:
-        """A retry of a turn that is long past."""
+        """A retry of a turn that is long past; long after the newest one, a wish to go back."""
         known = [run for run in self.newest.values() if len(run.turn.messages) > 1]
-        newest = data.draw(st.sampled_from(known)).turn
+        before = data.draw(st.sampled_from(known))
+        newest = before.turn
         parts, *old = len(self.parts), *newest.messages[:-1]
-        remembered = self._remembered(str(newest.call))
+        recent = before.stopped is None or self.loop.time() - before.stopped <= self.board.reuse
+        late = recent and self._remembered(str(newest.call))
         run = self._ask(self._turn(old[-1].text, newest.call, after=old[:-1]), retried=retried)
-        if remembered or run.closed:
+        if late or run.closed:
             self.excused.add(run)
             assert (run.begun, run.closed, len(self.parts)) == (False, True, parts)
         else:

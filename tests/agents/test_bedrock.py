@@ -327,16 +327,12 @@ async def test_a_refused_signature_names_a_clock_that_is_wrong(date: str, said: 
     name = "x-amzn-ErrorType: InvalidSignatureException"
     refused = answer(b'{"message":"Signature expired."}', name, date, status="403 Forbidden")
     raised = await failure(refused, credentials=ACCESS, now=lambda: NOW)
-    assert raised.summary.endswith(
-        f"answered 403 (InvalidSignatureException){said}"
-    )
+    assert raised.summary.endswith(f"answered 403 (InvalidSignatureException){said}")
 
 
 async def test_a_wrong_clock_does_not_matter_to_a_key() -> None:
     refused = answer(b"{}", "date: Fri, 02 Jan 2026 03:14:05 GMT", status="403 Forbidden")
-    assert (await failure(refused, now=lambda: NOW)).summary.endswith(
-        "answered 403"
-    )
+    assert (await failure(refused, now=lambda: NOW)).summary.endswith("answered 403")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,18 @@ async def test_a_call_is_not_idle_while_something_of_it_runs(aside: bool) -> Non
     assert calls.get("a", 40.0) is not call
 
 
+async def test_a_call_is_not_idle_while_an_older_turn_of_it_closes() -> None:
+    calls = Calls(idle=10)
+    older, newer = (Run(script(60.0), TURN, lambda run: None, now=lambda: 0.0) for _ in range(2))
+    call = calls.get("a", 0.0)
+    call.take(older)
+    call.take(newer)
+    newer.cancel()
+    assert calls.get("a", 30.0) is call
+    older.cancel()
+    assert calls.get("a", 60.0) is not call
+
+
 async def test_a_busy_call_stays_however_many_there_are() -> None:
     gone: list[str] = []
     calls = Calls(most=2, gone=gone.append)

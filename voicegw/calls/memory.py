@@ -46,7 +46,8 @@ class Call:
     @property
     def busy(self) -> bool:
         """Is its socket open, or a turn of it, or a side request, not closed yet?"""
-        return self.open > 0 or any(run is not None and not run.closed for run in (self.run, *self.asides))
+        runs = (self.run, *self.asides, *self.closing)
+        return self.open > 0 or any(run is not None and not run.closed for run in runs)
 
     def take(self, run: Run) -> None:
         """A newer turn: the run of the one before it is to be closed, and waited for."""

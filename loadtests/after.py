@@ -13,9 +13,9 @@ KEPT = 60.0
 """Seconds for which the gateway keeps connections to the agent that rest, to use them again."""
 FILES = 8
 """Open files that may come and go, connections to the agent apart."""
-MEMORY = 48e6
+MEMORY, STREAM = 48e6, 20e3
 """Bytes by which resident memory may have grown since the base: for a thousand calls that are remembered,
-and for buffers that the allocator does not give back."""
+and, for each of the most streams at a time, for what the allocator does not give back."""
 IDLE = 0.05
 """The share of a core that a server without callers may use, being looked at."""
 STEP = 0.5
@@ -50,7 +50,7 @@ def _process(base: Rest, before: Rest, now: Rest, seconds: float) -> Iterator[Ch
         others = base.files - base.connections
         yield _most("open files but those", now.files - now.connections, others + FILES)
     if now.rss is not None and base.rss is not None:
-        allowed = (base.rss + MEMORY) / 1e6
+        allowed = (base.rss + MEMORY + STREAM * now.peak) / 1e6
         yield _most("resident memory, MB", round(now.rss / 1e6), round(allowed))
     if now.cpu is not None and before.cpu is not None:
         share = (now.cpu - before.cpu) / seconds

@@ -29,7 +29,7 @@ RANKS = [
         "checkup",
         "remedies",
     },
-    {"listener", "fields", "problems"},
+    {"listener", "fields", "problems", "overhear"},
     {"starter", "run", "speaking", "agent_tables", "model_tables", "session_tables", "call_tables", "agents"},
     {"tables", "rehearsal", "kinds"},
     {"calls"},

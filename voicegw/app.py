@@ -69,9 +69,7 @@ def create_app(
     made = make_agents(settings, agents or make_agent)
     switchboard = _switchboard(settings, made, now)
     journal = Journal(log_turns=settings.trace.log, log_errors=settings.trace.errors, shared=shared_metrics)
-    limits = Limits(
-        settings.limits.concurrent_turns, settings.limits.requests_per_minute, workers=server.workers
-    )
+    limits = _limits(settings)
     door = Door(Keys(settings.door_keys()), hosts=server.hosts, origins=server.origins)
     floor = Floor(
         House(switchboard, limits, journal),
@@ -91,9 +89,7 @@ def create_app(
         Endpoint(form, switchboard, limits, journal, _rules(settings), answers)
         for form in (Completions(), Responses())
     )
-    journal.watch("voicegw_tasks", "Tasks of the event loop now.", lambda: len(asyncio.all_tasks()))
-    journal.watch("voicegw_runs", "Runs whose agent is not closed yet.", lambda: len(switchboard.runs))
-    journal.watch("voicegw_calls_remembered", "Calls that are remembered.", lambda: len(switchboard.calls))
+    _watch(journal, switchboard)
     api.add_routes(app, switchboard, journal)
     app.add_exception_handler(VoicegwError, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
@@ -115,6 +111,18 @@ def _switchboard(settings: Config, agents: Mapping[str, Agent], now: Callable[[]
         most=max(2, 2 * settings.limits.concurrent_turns // settings.server.workers),
         now=now,
     )
+
+
+def _limits(settings: Config) -> Limits:
+    limits = settings.limits
+    return Limits(limits.concurrent_turns, limits.requests_per_minute, workers=settings.server.workers)
+
+
+def _watch(journal: Journal, switchboard: Switchboard) -> None:
+    """What is held, for whoever looks for leaks."""
+    journal.watch("voicegw_tasks", "Tasks of the event loop now.", lambda: len(asyncio.all_tasks()))
+    journal.watch("voicegw_runs", "Runs whose agent is not closed yet.", lambda: len(switchboard.runs))
+    journal.watch("voicegw_calls_remembered", "Calls that are remembered.", lambda: len(switchboard.calls))
 
 
 def _open_to(origins: Sequence[str], app: ASGIApp) -> ASGIApp:

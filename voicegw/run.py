@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import types
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from math import inf
-from typing import Any, Protocol
+from typing import Protocol
 
 from voicegw.errors import AgentError, AgentGarbled, AgentTimeout, VoicegwError
 from voicegw.events import Agent, Doing, Event, Finish, ToolCall, Turn
 from voicegw.listener import Record
+from voicegw.overhear import overhear
 from voicegw.patience import ENDLESS, Patience
 from voicegw.speaking import Speaking
 from voicegw.speech.speakable import Speakable
@@ -38,31 +38,6 @@ class Follower(Protocol):
     """Whoever wants to know that a record grew or ended. `wake` must be quick and must not raise."""
 
     def wake(self) -> None: ...
-
-
-@types.coroutine
-def overhear(
-    events: AsyncIterator[Event], take: Callable[[Event], bool], quiet: Callable[[], None]
-) -> Generator[Any, Any, None]:
-    """Await every event and give it to `take`, until that says False; `quiet` is called at the moment when,
-    and only if, the next one has to be waited for. An `async for` that knows when it waits, and no dearer."""
-    while True:
-        waiting = events.__anext__().__await__()
-        try:
-            wanted = waiting.send(None)
-            quiet()
-            while True:
-                try:
-                    got = yield wanted
-                except BaseException as error:
-                    wanted = waiting.throw(error)
-                else:
-                    wanted = waiting.send(got)
-        except StopIteration as done:
-            if not take(done.value):
-                return
-        except StopAsyncIteration:
-            return
 
 
 class Run:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import uvicorn
@@ -51,6 +53,7 @@ def serve(file: str | None, given: dict[str, Any]) -> bool:
     import_from(settings)
     _log_to_stderr()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a proper way to end, with status 0
+    _take_files()
     try_certificate(settings)
     app = create_app(settings, tune=True, at_end=_end_for_sure)
     if settings.server.workers > 1:
@@ -58,6 +61,13 @@ def serve(file: str | None, given: dict[str, Any]) -> bool:
     config = _uvicorn(settings, app)
     uvicorn.Server(config).run([_listen(settings)])
     return True
+
+
+def _take_files() -> None:
+    """A call takes two sockets: open as many as the system allows, in the workers too."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(OSError, ValueError):  # some systems say "as many as you like" and mean it not
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _serve_many(settings: Config, file: str | None, given: dict[str, Any]) -> bool:

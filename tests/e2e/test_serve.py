@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 import ssl
 import struct
@@ -347,3 +348,15 @@ def test_no_log_line_tells_a_word_a_key_or_a_path(private: Server) -> None:
     assert len(private.lines("turn")) >= 3
     assert WORDS not in private.log
     assert SECRET not in private.log
+
+
+def test_it_opens_as_many_files_as_the_system_allows(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, before[1]))
+    try:
+        server = Server(tmp_path, '[agents.desk]\nkind = "scripted"\n')
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    with server:
+        limits = Path(f"/proc/{server.process.pid}/limits").read_text()
+    assert re.search(r"^Max open files +(\d+) +(\d+)", limits, re.MULTILINE)[1:] == (str(before[1]),) * 2

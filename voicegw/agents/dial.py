@@ -1,4 +1,4 @@
-"""Reach a host by whichever of its addresses answers first."""
+"""Where a server is, and how to reach it: by whichever of its addresses answers first."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import ipaddress
 import socket
 import ssl
 from itertools import chain, zip_longest
+from urllib.parse import urlsplit
 
 from voicegw.agents.connection import Connection
+from voicegw.errors import ConfigError
 
 HEAD_START = 0.25
 """Seconds that one address of a host gets before the next one is tried beside it."""
@@ -78,3 +80,27 @@ async def _addresses(host: str, port: int) -> list[str]:
     first = [str(address[0]) for family, *_, address in found if family == found[0][0]]
     others = [str(address[0]) for family, *_, address in found if family != found[0][0]]
     return [address for address in chain(*zip_longest(first, others)) if address]
+
+
+def origin(url: str) -> tuple[bool, str, int, str]:
+    """Whether it is secure, the host, the port, and both as the `host` header names them."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna").decode()
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"this is no address: {error}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigError("an address begins with http:// or https:// and names a host")
+    if parts.username or parts.password:
+        raise ConfigError(f"the address of {host!r} contains a user or password; give the key by itself")
+    secure = parts.scheme == "https"
+    name = f"[{host}]" if ":" in host else host
+    usual = 443 if secure else 80
+    return secure, host, port or usual, name if port in (None, usual) else f"{name}:{port}"
+
+
+def system_tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

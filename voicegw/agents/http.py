@@ -17,11 +17,10 @@ from __future__ import annotations
 import asyncio
 import ssl as tls
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from voicegw.agents.connection import Connection
-from voicegw.agents.dial import reach
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentUnavailable, ConfigError
+from voicegw.agents.dial import origin, reach, system_tls
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentUnavailable
 
 LINGER = 0.1
 """Seconds that a body whose rest means nothing gets to end, so that its connection can be kept."""
@@ -125,10 +124,10 @@ class Client:
         most: int = 4096,
         idle: float = 50.0,
     ) -> None:
-        secure, self._host, self._port, name = _origin(url)
+        secure, self._host, self._port, name = origin(url)
         self.origin = f"{'https' if secure else 'http'}://{name}"
         self._host_line = f"host: {name}"
-        self._ssl = (ssl or _system_tls()) if secure else None
+        self._ssl = (ssl or system_tls()) if secure else None
         self._connect = connect
         self._most = most
         self._idle_after = idle
@@ -252,27 +251,3 @@ class Client:
             raise AgentUnavailable(f"{self.origin}: {error}") from error
         finally:
             self._dialling -= 1
-
-
-def _origin(url: str) -> tuple[bool, str, int, str]:
-    """Whether it is secure, the host, the port, and both as the `host` header names them."""
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").encode("idna").decode()
-        port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"this is no address: {error}") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ConfigError("an address begins with http:// or https:// and names a host")
-    if parts.username or parts.password:
-        raise ConfigError(f"the address of {host!r} contains a user or password; give the key by itself")
-    secure = parts.scheme == "https"
-    name = f"[{host}]" if ":" in host else host
-    usual = 443 if secure else 80
-    return secure, host, port or usual, name if port in (None, usual) else f"{name}:{port}"
-
-
-def _system_tls() -> tls.SSLContext:
-    context = tls.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context

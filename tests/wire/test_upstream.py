@@ -153,6 +153,13 @@ def test_what_only_looks_like_another_text_is_read_for_what_it_is(
         assert decoder.feed(Sse("", odd)) == events
 
 
+def test_pieces_of_a_tool_call_beside_each_text_are_all_read() -> None:
+    begins, ends = delta(tool_calls=[tool(0, "a", "f", '{"x":')]), delta(tool_calls=[tool(0, arguments="}")])
+    words = ["One", " moment", ",", " please", "."]
+    told = [delta(content=word, tool_calls=[tool(0, arguments="7")]) for word in words]
+    assert decode(begins, *told, ends) == [*words, ToolCall("a", "f", '{"x":77777}')]
+
+
 def test_a_text_after_the_end_or_of_another_event_is_none() -> None:
     chunk = orjson.dumps(delta(content="Hi"))
     decoder = Decoder()

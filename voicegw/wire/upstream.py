@@ -87,7 +87,7 @@ class Decoder:
         trial = Decoder()
         with suppress(AgentError):  # what looks like the text may be something else
             if trial._read(_json(before + PROBE + after)) == [orjson.loads(PROBE)]:
-                self._mould = (b"", b"") if trial.complete or trial._usage else (before, after)
+                self._mould = (b"", b"") if trial.complete or trial._usage or trial._call else (before, after)
 
     def end(self) -> list[Event]:
         """What is left when the stream is over: a tool call, the usage, and why it stopped if it said so."""

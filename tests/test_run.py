@@ -103,6 +103,22 @@ async def test_an_agent_that_ends_in_an_odd_way_has_failed_and_nothing_more(rais
     assert (run.record.over, closed) == (True, [run])
 
 
+@pytest.mark.parametrize("spoilt", [1, 2])
+async def test_what_goes_wrong_while_a_follower_is_told_leaves_no_agent_behind(spoilt: int) -> None:
+    class Deaf(Ears):
+        def wake(self) -> None:
+            super().wake()
+            if len(self.heard) == spoilt:
+                raise ValueError("deaf")
+
+    agent = script("Hi", 0.1, " there", 0.1, ".", closing=0.5)
+    run, closed = start(agent)
+    Deaf(run)
+    await asyncio.sleep(2)
+    assert type(run.record.failure) is AgentError
+    assert (agent.closed, closed) == ([0.5 if spoilt == 1 else 0.6], [run])
+
+
 async def test_the_record_has_a_bound_in_characters_too() -> None:
     run, _ = start(script(*["a" * (MOST_TEXT // 4)] * 9))
     await asyncio.sleep(1)

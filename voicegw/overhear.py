@@ -21,9 +21,9 @@ def overhear(
         waiting = events.__anext__().__await__()
         try:
             wanted = waiting.send(None)
-            quiet()
             while True:
                 try:
+                    quiet()  # what it raises ends the wait as well: no agent is left asleep
                     got = yield wanted
                 except BaseException as error:
                     wanted = waiting.throw(error)

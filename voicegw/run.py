@@ -35,7 +35,7 @@ log = logging.getLogger("voicegw.run")
 
 
 class Follower(Protocol):
-    """Whoever wants to know that a record grew or ended. `wake` must be quick, and neither raise nor leave."""
+    """Whoever wants to know that a record grew or ended. `wake` is quick, and neither raises nor leaves."""
 
     def wake(self) -> None: ...
 

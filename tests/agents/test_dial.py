@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 import pytest
+import uvloop
 
 from tests.agents.upstream import Upstream, until
 from voicegw.agents import dial
@@ -117,3 +118,31 @@ async def test_of_two_that_answer_together_one_is_hung_up_on(
         assert upstream.connections == 2
         connection.abort()
         await connection.gone
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["127.0.0.1", "127.0.0.2", "127.0.0.3"]])
+@pytest.mark.parametrize("steps", range(10))
+def test_whoever_is_called_off_at_any_step_leaves_no_connection_behind(
+    resolved: list[str], monkeypatch: pytest.MonkeyPatch, loop: Any, addresses: list[str], steps: int
+) -> None:
+    monkeypatch.setattr(dial, "HEAD_START", 0.0)
+    resolved += addresses
+
+    async def called_off(port: int, *, twice: bool) -> None:
+        crowd: set[Connection] = set()
+        task = asyncio.create_task(reach("name", port, None, crowd))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        if twice:
+            await asyncio.sleep(0)
+            task.cancel()
+        found = (await asyncio.gather(task, return_exceptions=True))[0]
+        if isinstance(found, Connection):
+            found.abort()
+        await until(lambda: not crowd and len(asyncio.all_tasks()) == 1)
+
+    with socket.create_server(("", 0)) as server, asyncio.Runner(loop_factory=loop) as runner:
+        for twice in (False, True):
+            runner.run(called_off(server.getsockname()[1], twice=twice))

@@ -36,7 +36,12 @@ async def reach(host: str, port: int, tls: ssl.SSLContext | None, crowd: set[Con
                 return winner.result()
         return attempts[0].result()  # raises what was wrong with the best address
     finally:
-        await _call_off([attempt for attempt in attempts if attempt is not winner])
+        for attempt in attempts:
+            if attempt is not winner:
+                attempt.cancel()
+                attempt.add_done_callback(
+                    _hang_up
+                )  # not awaited: the winner would be lost if we are cancelled
 
 
 async def _first(
@@ -48,12 +53,10 @@ async def _first(
     return next((attempt for attempt in attempts if attempt.done() and not attempt.exception()), None)
 
 
-async def _call_off(attempts: list[asyncio.Task[Connection]]) -> None:
-    for attempt in attempts:
-        attempt.cancel()
-    for result in await asyncio.gather(*attempts, return_exceptions=True):
-        if isinstance(result, Connection):
-            result.abort()
+def _hang_up(attempt: asyncio.Task[Connection]) -> None:
+    """Nobody needs what this attempt has brought, if anything."""
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().abort()
 
 
 async def _dial(
@@ -67,6 +70,7 @@ async def _dial(
         )
     except BaseException:
         connection.abort()
+        connection.connection_lost(None)  # cancelled between the two, uvloop tells of the first only
         raise
     return connection
 

@@ -138,7 +138,7 @@ class Loop(uvloop.Loop):
                 return super().run_until_complete(main)
             except SystemExit as error:
                 if main.done():
-                    raise
+                    return main.result()  # or what it raised, that very exit too
                 log.error("a task of an agent's wanted to end the gateway: %r", error)
 
 

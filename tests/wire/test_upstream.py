@@ -153,6 +153,15 @@ def test_what_only_looks_like_another_text_is_read_for_what_it_is(
         assert decoder.feed(Sse("", odd)) == events
 
 
+def test_a_server_that_tells_the_time_in_every_chunk_is_soon_understood_quickly_again() -> None:
+    decoder = Decoder()
+    for created in range(3):
+        for at in range(40):
+            sse = Sse("", orjson.dumps({"created": created, **delta(content=f"word {at}")}))
+            assert decoder.feed(sse) == [f"word {at}"]
+        assert decoder._mould[0].startswith(b'{"created":%d,' % created)
+
+
 def test_pieces_of_a_tool_call_beside_each_text_are_all_read() -> None:
     begins, ends = delta(tool_calls=[tool(0, "a", "f", '{"x":')]), delta(tool_calls=[tool(0, arguments="}")])
     words = ["One", " moment", ",", " please", "."]

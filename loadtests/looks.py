@@ -28,7 +28,10 @@ async def get(door: Door, path: str) -> bytes:
     Raises OSError when nobody answers.
     """
     async with asyncio.timeout(PATIENCE):
-        reader, writer = await asyncio.open_connection(door.host, door.port, ssl=door.tls or None)
+        try:
+            reader, writer = await asyncio.open_connection(door.host, door.port, ssl=door.tls or None)
+        except OSError as error:
+            raise ConnectionError(f"nobody answers at {door.host}:{door.port}: {error}") from error
         try:
             head = f"GET {path} HTTP/1.1\r\nhost: {door.host}:{door.port}\r\n"
             writer.write(f"{head}authorization: Bearer {door.key}\r\n\r\n".encode())

@@ -14,9 +14,11 @@ import argparse
 import gc
 import resource
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from secrets import token_hex
 
@@ -27,7 +29,7 @@ from loadtests.dialer import Dialer, Watch, unwatched
 from loadtests.doors import Door
 from loadtests.looks import stats
 from loadtests.offers import Bound, Offer, Turn, planned, record, voided
-from loadtests.plans import Plan
+from loadtests.plans import PLANS, Plan
 from loadtests.results import Results, Run, environment
 from loadtests.summary import summary
 
@@ -92,19 +94,48 @@ async def step(
     return search.held
 
 
+def found(held: float, offer: Offer, bound: Bound, runs: Sequence[Run]) -> str:
+    """What a search found, in words. A larger rate whose run was void may have been held all the same."""
+    void = [run for run in runs if run.void and run.offered > held and run.scenario == offer.scenario]
+    unsure = "".join(f"\n{run.offered:.0f} turns/s proved nothing: {run.void}" for run in void)
+    return f"{runs[-1].target} held {held:.0f} turns/s of {offer.models[0]}: {bound}{unsure}"
+
+
+def positive(text: str) -> float:
+    """An option's type."""
+    if not 0 < (number := float(text)) < inf:
+        raise ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
+def share(text: str) -> float:
+    """An option's type."""
+    if not 0 <= (number := float(text)) <= 1:
+        raise ArgumentTypeError(f"{text} is not between 0 and 1")
+    return number
+
+
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("loadtests.openloop", description="Offer turns at a fixed rate.")
     parser.add_argument("--target", required=True, metavar="URL", help="the gateway's base URL")
-    parser.add_argument("--key", default="none")
+    parser.add_argument("--key", default="none", help="the target's key")
     parser.add_argument("--upstream", metavar="URL", help="the loadtests.upstream behind it, to count with")
     parser.add_argument("--anywhere", action="store_true", help="the target may be another machine")
-    parser.add_argument("--model", default="voice", help="see loadtests.plans")
-    parser.add_argument("--rate", type=float, default=20.0, help="turns per second (default: 20)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of new turns (default: 10)")
+    parser.add_argument(
+        "--model",
+        default="voice",
+        help=f"{', '.join(PLANS)} (default: voice), or first=0.3,every=0.02,tokens=40",
+    )
+    parser.add_argument("--rate", type=positive, default=20.0, help="turns per second (default: 20)")
+    parser.add_argument("--seconds", type=positive, default=10.0, help="of new turns (default: 10)")
     parser.add_argument("--steady", action="store_true", help="evenly spaced instead of Poisson arrivals")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--barge-in", type=float, default=0.0, metavar="SHARE", help="turns interrupted")
-    parser.add_argument("--hang-up", type=float, default=0.0, metavar="SHARE", help="turns left")
+    parser.add_argument("--seed", type=int, default=1, help="of arrivals and of what is drawn (default: 1)")
+    parser.add_argument(
+        "--barge-in", type=share, default=0.0, metavar="SHARE", help="of turns that are interrupted, 0 to 1"
+    )
+    parser.add_argument(
+        "--hang-up", type=share, default=0.0, metavar="SHARE", help="of the others that are left"
+    )
     parser.add_argument("--step", action="store_true", help="look for the largest rate that is held")
     parser.add_argument("--steps", type=int, default=8, help="at most (default: 8)")
     parser.add_argument("--added", type=float, default=50.0, help="bound of p99 added, ms (default: 50)")
@@ -130,21 +161,30 @@ async def measure(args: argparse.Namespace, results: Results) -> None:
         return
     bound = Bound(args.added / 1e3, args.gap)
     rate = await step(args.door, offer, bound, args.steps, results, args.agent)
-    results.notes.append(f"{args.door.name} held {rate:g} turns/s of {args.model}, {bound}")
+    results.notes.append(found(rate, offer, bound, results.runs))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when the run proves something, 1 when it is void, 130 when it was interrupted."""
+    """0 when a run proves something, 1 when all are void or lost every turn, 130 when interrupted."""
     args = options(arguments)
     many_files()
     results = Results(environment(args.seed))
-    with suppress(KeyboardInterrupt):
-        uvloop.run(measure(args, results))
+    try:
+        with suppress(KeyboardInterrupt):
+            uvloop.run(measure(args, results))
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return 1
     stopped = any(run.void == STOPPED for run in results.runs)
     print(summary(results))
     if args.json:
         results.write(args.json)
-    return 130 if stopped else int(not args.step and any(run.void for run in results.runs))
+    return 130 if stopped else int(not any(proves(run) for run in results.runs))
+
+
+def proves(run: Run) -> bool:
+    """Whether it says anything of the target: of one that nobody reached it does not."""
+    return not run.void and sum(run.failed.values()) < run.turns
 
 
 def many_files() -> None:

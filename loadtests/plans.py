@@ -78,7 +78,13 @@ class Plan:
     def named(cls, model: str) -> Plan:
         """The plan that a model name asks for. Raises ValueError when it asks for none."""
         name, _, seed = model.rpartition(",seed=")
-        return replace(_named(name), seed=int(seed)) if name else _named(model)
+        try:
+            return replace(_named(name), seed=int(seed)) if name else _named(model)
+        except ValueError as error:
+            known = ", ".join(PLANS)
+            raise ValueError(
+                f"no such timing: {model!r}; take {known}, or first=0.3,every=0.02,tokens=40"
+            ) from error
 
     @property
     def seconds(self) -> float:
@@ -113,7 +119,7 @@ def _named(model: str) -> Plan:
         return PLANS[model]
     options = dict(part.split("=", 1) for part in model.split(","))
     if options.keys() - {field.name for field in fields(Plan)}:
-        raise ValueError(f"no such timing: {model}")
+        raise ValueError(model)
     plan = Plan(
         _wait(options.get("first", "0")),
         _wait(options.get("every", "0")),
@@ -122,7 +128,7 @@ def _named(model: str) -> Plan:
         options.get("fault", ""),
     )
     if plan.tokens < 1 or plan.fault not in FAULTS or "seed" in options:
-        raise ValueError(f"no such timing: {model}")
+        raise ValueError(model)
     return plan
 
 

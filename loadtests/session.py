@@ -10,7 +10,7 @@ from loadtests.dialer import Watch
 from loadtests.doors import Door
 from loadtests.looks import look, sample
 from loadtests.offers import Bound, Offer
-from loadtests.openloop import drive, opened, step
+from loadtests.openloop import drive, found, opened, step
 from loadtests.pairs import overheads, paired
 from loadtests.plans import FAULTS, Plan
 from loadtests.progress import Progress
@@ -132,7 +132,7 @@ class Session:
     async def knee(self) -> None:
         bound, offer = Bound(), self._offer("knee", self.pace.voice, 100)
         held = await step(self.door, offer, bound, self.pace.steps, self.results, self.direct, self.watch)
-        self.results.notes.append(f"{self.door.name} held {held:.0f} turns/s of {offer.models[0]}: {bound}")
+        self.results.notes.append(found(held, offer, bound, self.results.runs))
 
     async def storm(self) -> None:
         """Every caller interrupts or hangs up, in the middle of a long answer."""

@@ -11,8 +11,8 @@ import pytest
 
 from loadtests import openloop
 from loadtests.offers import Bound, Offer
-from loadtests.openloop import STOPPED, drive, opened, step
-from loadtests.results import Results
+from loadtests.openloop import STOPPED, drive, found, opened, step
+from loadtests.results import Results, Run
 from loadtests.targets import free_port
 from loadtests.upstream import Stats
 from tests.loadtests.upstreams import agent
@@ -91,8 +91,8 @@ async def test_what_was_measured_before_the_run_was_stopped_is_kept() -> None:
 async def test_a_search_keeps_every_step() -> None:
     results = Results({})
     async with agent() as (door, _):
-        found = await step(door, offer(seconds=0.05, rate=20), Bound(0.0, 0.0), 2, results, door)
-    assert found == 0.0
+        held = await step(door, offer(seconds=0.05, rate=20), Bound(0.0, 0.0), 2, results, door)
+    assert held == 0.0
     assert [run.offered for run in results.runs] == [20, 10]
 
 
@@ -101,11 +101,31 @@ def test_nobody_there_is_told_and_void(tmp_path: Path, capsys: pytest.CaptureFix
     code = openloop.main(["--target", url, "--rate", "20", "--seconds", "0.1", "--json", str(file)])
     kept = Results.read(file)
     assert set(kept.runs[0].failed) == {"could not connect: ConnectionRefusedError"}
-    assert code == int(bool(kept.runs[0].void))
+    assert code == 1
     assert "turns/s" in capsys.readouterr().out
+    assert openloop.main(["--target", url, "--upstream", url, "--seconds", "0.1"]) == 1
+    assert capsys.readouterr().err.startswith("nobody answers at 127.0.0.1:")
 
 
-@pytest.mark.parametrize("wrong", ["--target http://example.org", "--target http://127.0.0.1:1 --model gpt"])
+def test_a_search_says_which_larger_rates_proved_nothing() -> None:
+    runs = [Run("voicegw", "S", "open", rate, 1.0) for rate in (20.0, 40.0, 28.3)]
+    runs[1].void = "the generator was late"
+    assert found(28.3, offer("voice"), Bound(), runs) == (
+        "voicegw held 28 turns/s of voice: p99 added below 50 ms, longest gap below 1 s\n"
+        "40 turns/s proved nothing: the generator was late"
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "--target http://example.org",
+        "--target http://127.0.0.1:1 --model gpt",
+        "--target http://127.0.0.1:1 --rate 0",
+        "--target http://127.0.0.1:1 --seconds -3",
+        "--target http://127.0.0.1:1 --barge-in 30",
+    ],
+)
 def test_what_cannot_be_meant_is_refused_before_anything_is_asked(wrong: str) -> None:
     with pytest.raises(SystemExit) as refused:
         openloop.main(wrong.split())

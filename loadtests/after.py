@@ -10,7 +10,7 @@ from loadtests.looks import Rest, look, stats
 from loadtests.results import Check
 
 KEPT = 60.0
-"""Seconds for which the gateway keeps connections to the agent that rest, to use them again."""
+"""Seconds after which the gateway has closed connections to the agent that rest: it keeps them for 50."""
 FILES = 8
 """Open files that may come and go, connections to the agent apart."""
 MEMORY, STREAM = 48e6, 20e3

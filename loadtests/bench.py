@@ -110,12 +110,18 @@ def listed(known: Sequence[str]) -> Callable[[str], list[str]]:
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Measure what voicegw adds, beside nginx and a sample server."
+        "loadtests.bench", description="Measure what voicegw adds, beside nginx and a sample server."
     )
-    parser.add_argument("--scenarios", type=listed(tuple(SCENARIOS)), default=list(SCENARIOS))
-    parser.add_argument("--targets", type=listed(NAMES), default=list(USUAL))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of new streams, per load")
+    some, usual = (
+        f"of {','.join(SCENARIOS)} (default: all)",
+        f"of {','.join(NAMES)} (default: {','.join(USUAL)})",
+    )
+    parser.add_argument(
+        "--scenarios", metavar="NAMES", type=listed(tuple(SCENARIOS)), default=list(SCENARIOS), help=some
+    )
+    parser.add_argument("--targets", metavar="NAMES", type=listed(NAMES), default=list(USUAL), help=usual)
+    parser.add_argument("--rounds", type=int, default=3, help="medians are over them (default: 3)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of new streams, per load (default: 5)")
     parser.add_argument("--json", type=Path, help="write every round and the summary to this file")
     parser.add_argument(
         "--out", type=Path, help="keep raw times, table, configurations and logs in this folder"

@@ -208,7 +208,9 @@ def said(value: object) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make one page of the results of load tests.")
+    parser = argparse.ArgumentParser(
+        "loadtests.page", description="Make one page of the results of load tests."
+    )
     parser.add_argument("results", nargs="+", type=Path, help="JSON files that a load test has written")
     parser.add_argument("-o", "--output", type=Path, help="the page (default: beside the first file)")
     args = parser.parse_args()

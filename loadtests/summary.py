@@ -9,11 +9,16 @@ from loadtests.report import aligned, number
 from loadtests.results import Results, Run, quantile
 
 TIMES = ("late", "ack", "answer", "added", "gap", "stop")
+LEGEND = """\
+Latencies are ms, p50/p99, of turns that went well, from the moment at which each was due. late = until it was
+sent; ack = first words of any kind; answer = the agent's own first; added = answer without the agent's wait;
+gap = longest silence after the first chunk; stop = from an interruption to silence. left = hung up."""
 
 
 def summary(results: Results) -> str:
     """Everything: the runs, what was added, the checks, the notes."""
-    parts = [runs(results.runs), overheads(results), checks(results), "\n".join(results.notes)]
+    measured = f"{runs(results.runs)}\n\n{LEGEND}"
+    parts = [measured, overheads(results), checks(results), "\n".join(results.notes)]
     return "\n\n".join(part for part in parts if part)
 
 

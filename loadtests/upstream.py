@@ -232,8 +232,8 @@ async def serve(port: int, host: str = "127.0.0.1") -> None:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description="A fast upstream with exact timing.")
-    options.add_argument("--port", type=int, required=True)
+    options = argparse.ArgumentParser("loadtests.upstream", description="A fast upstream with exact timing.")
+    options.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
     uvloop.run(serve(options.parse_args().port))
 
 

@@ -194,12 +194,14 @@ async def run(
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description="Callers for any chat-completions server.")
-    options.add_argument("--port", type=int, required=True)
-    options.add_argument("--model", default="voice")
-    options.add_argument("--callers", type=int, default=100)
-    options.add_argument("--seconds", type=float, default=10.0)
-    options.add_argument("--key", default="none")
+    options = argparse.ArgumentParser(
+        "loadtests.voice", description="Callers for any chat-completions server."
+    )
+    options.add_argument("--port", type=int, required=True, help="the server's, on 127.0.0.1")
+    options.add_argument("--model", default="voice", help="(default: voice)")
+    options.add_argument("--callers", type=int, default=100, help="at a time (default: 100)")
+    options.add_argument("--seconds", type=float, default=10.0, help="of new streams (default: 10)")
+    options.add_argument("--key", default="none", help="the server's key")
     args = options.parse_args()
     load = uvloop.run(run(args.port, args.model, args.callers, args.seconds, args.key))
     print(orjson.dumps(figures(load), option=orjson.OPT_INDENT_2).decode())

@@ -72,10 +72,11 @@ def rounds(args: argparse.Namespace, port: int, file: Path) -> Iterator[tuple[st
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What locust's callers cost beside the bare ones.")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--callers", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=6.0)
+    about = "What locust's callers cost beside the bare ones."
+    parser = argparse.ArgumentParser("loadtests.callers.overhead", description=about)
+    parser.add_argument("--rounds", type=int, default=3, help="medians are over them (default: 3)")
+    parser.add_argument("--callers", type=int, default=50, help="at a time (default: 50)")
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each load (default: 6)")
     args = parser.parse_args()
     found: dict[str, list[dict[str, float]]] = {"bare": [], "locust": []}
     with tempfile.TemporaryDirectory() as name:

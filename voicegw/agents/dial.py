@@ -36,12 +36,12 @@ async def reach(host: str, port: int, tls: ssl.SSLContext | None, crowd: set[Con
                 return winner.result()
         return attempts[0].result()  # raises what was wrong with the best address
     finally:
-        for attempt in attempts:
+        for (
+            attempt
+        ) in attempts:  # they are not awaited: if we were cancelled meanwhile, the winner would be lost
             if attempt is not winner:
                 attempt.cancel()
-                attempt.add_done_callback(
-                    _hang_up
-                )  # not awaited: the winner would be lost if we are cancelled
+                attempt.add_done_callback(_hang_up)
 
 
 async def _first(

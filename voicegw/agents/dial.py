@@ -36,9 +36,8 @@ async def reach(host: str, port: int, tls: ssl.SSLContext | None, crowd: set[Con
                 return winner.result()
         return attempts[0].result()  # raises what was wrong with the best address
     finally:
-        for (
-            attempt
-        ) in attempts:  # they are not awaited: if we were cancelled meanwhile, the winner would be lost
+        # The losers are not awaited: if we were cancelled meanwhile, the winner would be lost.
+        for attempt in attempts:
             if attempt is not winner:
                 attempt.cancel()
                 attempt.add_done_callback(_hang_up)

@@ -27,7 +27,7 @@ REASONS: Mapping[str, Reason] = {
 TRIES = (2, 3, 8)
 """The texts of a stream from which its mould is taken; the first comes with a role, others may differ."""
 AGAIN = 16
-"""Of so many texts that do not fit the mould one gives another: some servers put the time into every chunk."""
+"""Of so many texts that do not fit, one gives a new mould: some servers put the time into every chunk."""
 PROBE = b'"\\u0000 probe"'
 """Any text that no server says."""
 

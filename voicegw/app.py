@@ -45,8 +45,9 @@ CLOSE_WITHIN = 2.0
 """Seconds that agents get to let go of their connections at the end."""
 MOST_THREADS = 256
 """For what agents push out of the loop, and for frameworks' tools that block; two cores would have six."""
-COLLECTOR = (50_000, 20, 50)
-"""Thresholds of the garbage collector: with the defaults, its pauses are the tail of our latency."""
+COLLECTOR = (2_000, 5, 1_000)
+"""Thresholds of the garbage collector. Its pauses are the tail of our latency: with the defaults the whole heap
+is looked through too often; with a large first one, all that many calls left is looked through at once."""
 
 
 def create_app(

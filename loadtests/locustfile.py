@@ -20,6 +20,7 @@ from locust.runners import WorkerRunner
 from loadtests.callers import options
 from loadtests.callers.desk import Desk
 from loadtests.callers.line import addresses
+from loadtests.callers.scenarios import SCENARIOS
 from loadtests.callers.turn import Failed
 from loadtests.callers.users import DESKS, Caller, calls
 
@@ -59,10 +60,14 @@ def _options(parser: LocustArgumentParser) -> None:
 
 @events.init.add_listener
 def _open(environment: Environment, **_: Any) -> None:
-    """Refuse a target elsewhere before anybody calls; callers look again, since a web page may change it."""
+    """Refuse what cannot be meant, and a target elsewhere, before anybody calls; callers look again, since a
+    web page may change it."""
     desk = DESKS[environment] = Desk(environment)
     if isinstance(environment.runner, WorkerRunner):
-        return  # its target comes from the master
+        return  # its target and tags come from the master
+    if wrong := options.unknown(desk.options):
+        known = ", ".join((*SCENARIOS, "mixed"))
+        sys.exit(f"{wrong[0]} is no tag ({known}); names of callers stand before --tags")
     try:
         where = options.line(desk.options, "chat", environment.host or "")
         addresses(urlsplit(where.url), where.anywhere)

@@ -115,7 +115,7 @@ def test_a_book_gathers_what_all_workers_report() -> None:
     assert run.times["answer"] == [0.5, 0.5]
     assert run.times["stop"] == [None, None]
     assert run.failed == {"cut": 2}
-    assert run.void == ""
+    assert (run.turns, run.void) == (4, "")
     assert master.notes() == ["2 generators used 2.00 s of CPU, the busiest 25% of its core"]
 
 
@@ -138,6 +138,12 @@ def test_a_book_is_bounded_and_says_what_it_left_out(monkeypatch: pytest.MonkeyP
 def test_no_secret_is_written_into_the_results() -> None:
     shown = options.command(["locust", "--key", "abc", "--twilio-token=def", "--turns", "2"])
     assert shown == ["locust", "--key", "***", "--twilio-token=***", "--turns", "2"]
+
+
+def test_tags_that_no_call_has_are_told_among_them_names_of_callers() -> None:
+    asked = Namespace(tags=["short", "mixed", "ChatCaller"], exclude_tags=["ded"])
+    assert options.unknown(asked) == ["ChatCaller", "ded"]
+    assert options.unknown(Namespace(tags=None, exclude_tags=None)) == []
 
 
 def test_an_address_without_http_is_none() -> None:

@@ -73,7 +73,9 @@ class Book:
         void = f"a generator used {self.busiest:.0%} of its core" if self.busiest > BUSY else ""
         made = []
         for kind, page in sorted(self.pages.items()):
-            run = Run(target, kind, "closed", offered, seconds, failed=dict(page.failed), void=void)
+            turns = page.count + page.failed.total()
+            failed = dict(page.failed)
+            run = Run(target, kind, "closed", offered, seconds, failed=failed, void=void, turns=turns)
             for row in page.rows:
                 run.add(**row)
             made.append(run)
@@ -81,10 +83,11 @@ class Book:
 
     def notes(self) -> list[str]:
         """What a reader of the results must know."""
-        cpu = sum(cpu for cpu, _ in self.used.values())
-        said = [
-            f"{len(self.used)} generators used {cpu:.2f} s of CPU, the busiest {self.busiest:.0%} of its core"
-        ]
+        cpu, most = sum(cpu for cpu, _ in self.used.values()), f"{self.busiest:.0%} of"
+        if len(self.used) == 1:
+            said = [f"the generator used {cpu:.2f} s of CPU, {most} its core"]
+        else:
+            said = [f"{len(self.used)} generators used {cpu:.2f} s of CPU, the busiest {most} its core"]
         more = {kind: page.count for kind, page in self.pages.items() if page.count > len(page.rows)}
         return said + [f"{kind}: a sample of {MOST} of {count} turns" for kind, count in more.items()]
 

@@ -54,6 +54,12 @@ def add(parser: LocustArgumentParser) -> None:
     )
 
 
+def unknown(options: Namespace) -> list[str]:
+    """The tags that no call has, so that nobody would call; `--tags` takes all words that follow it."""
+    asked = {*(options.tags or ()), *(options.exclude_tags or ())}
+    return sorted(asked - {*SCENARIOS, "mixed"})
+
+
 def line(options: Namespace, platform: str, host: str) -> Line:
     """Where and how calls of a platform are made. Raises ValueError for an address that is none."""
     if not host.startswith(("http://", "https://")):

@@ -97,7 +97,7 @@ async def step(
 def found(held: float, offer: Offer, bound: Bound, runs: Sequence[Run]) -> str:
     """What a search found, in words. A larger rate whose run was void may have been held all the same."""
     void = [run for run in runs if run.void and run.offered > held and run.scenario == offer.scenario]
-    unsure = "".join(f"\n{run.offered:.0f} turns/s proved nothing: {run.void}" for run in void)
+    unsure = "".join(f"; {run.offered:.0f} turns/s proved nothing: {run.void}" for run in void)
     return f"{runs[-1].target} held {held:.0f} turns/s of {offer.models[0]}: {bound}{unsure}"
 
 

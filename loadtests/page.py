@@ -164,7 +164,7 @@ def drawings(
         yield plots.ecdf(place, "ack", side, pens).figure()
         yield plots.ecdf(place, "answer", side, pens).figure()
         yield plots.added(place, side, pens).figure()
-    if side or overheads:
+    if overheads:
         yield plots.overhead(place, overheads, pens).figure()
     climbs = stairs(found)
     for loop in dict.fromkeys(loop for loop, _ in climbs):

@@ -147,7 +147,7 @@ def row(name: str, values: list[float]) -> str:
 
 
 def report(heard: Heard, server: Server, seconds: float, idle: int, talking: int) -> dict[str, Any]:
-    print(f"{idle} silent and {talking} talking calls for {seconds:g} s; latencies in ms")
+    print(f"{idle} silent and {talking} talking calls for {seconds:.1f} s; latencies in ms")
     print(f"{'':<34}{'n':>8}" + "".join(f"{title:>10}" for title in ("p50", "p95", "p99", "max")))
     print(row("question to first frame", heard.first))
     print(row("added to the agent's first words", heard.added))

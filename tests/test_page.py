@@ -217,9 +217,9 @@ def test_what_was_not_measured_leaves_a_figure_that_says_so() -> None:
     bare = run(turns=0)
     bare.add(at=0.0)
     found = of(bare)
-    assert len(found.every("figure")) == 7
+    assert len(found.every("figure")) == 6
     assert not found.every("svg")
-    assert found.whole.count("Nothing was measured that could be drawn here.") == 7
+    assert found.whole.count("Nothing was measured that could be drawn here.") == 6
 
 
 def test_one_turn_of_no_length_can_be_drawn() -> None:

@@ -111,7 +111,7 @@ def test_a_search_says_which_larger_rates_proved_nothing() -> None:
     runs = [Run("voicegw", "S", "open", rate, 1.0) for rate in (20.0, 40.0, 28.3)]
     runs[1].void = "the generator was late"
     assert found(28.3, offer("voice"), Bound(), runs) == (
-        "voicegw held 28 turns/s of voice: p99 added below 50 ms, longest gap below 1 s\n"
+        "voicegw held 28 turns/s of voice: p99 added below 50 ms, longest gap below 1 s; "
         "40 turns/s proved nothing: the generator was late"
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from loadtests.asked import SECONDS, count, number, writable
 from loadtests.callers.chat import Line
 from loadtests.callers.scenarios import SCENARIOS
 from loadtests.upstream import MARK
@@ -28,9 +29,11 @@ SECRETS = {
 def add(parser: LocustArgumentParser) -> None:
     """Our options, and defaults that keep every run on this machine and bounded."""
     parser.set_defaults(host="http://127.0.0.1:8080", run_time="1m", stop_timeout="10")
-    parser.add_argument("--turns", type=int, default=3, help="turns of a call")
-    parser.add_argument("--think", type=float, default=1.0, help="s between an answer and the next words")
-    parser.add_argument("--pause", type=float, default=1.0, help="s between two calls of a caller")
+    parser.add_argument("--turns", type=count(1, 1_000_000), default=3, help="turns of a call")
+    parser.add_argument(
+        "--think", type=number(0, 3600), default=1.0, help="s between an answer and the next words"
+    )
+    parser.add_argument("--pause", type=number(0, 3600), default=1.0, help="s between two calls of a caller")
     parser.add_argument(
         "--answer-marker", default=MARK, help="text that only the agent's own answer contains"
     )
@@ -44,10 +47,10 @@ def add(parser: LocustArgumentParser) -> None:
         env = f"VOICEGW_LOAD_{name.upper().replace('-', '_')}"
         parser.add_argument(f"--{name}", default="", help=about, env_var=env, is_secret=True)
     hidden: dict[str, Any] = {"include_in_web_ui": False}
-    parser.add_argument("--most", type=float, default=3600.0, help="s after which any run ends", **hidden)
+    parser.add_argument("--most", type=SECONDS, default=3600.0, help="s after which any run ends", **hidden)
     parser.add_argument("--target", default="voicegw", help="the target's name in the results", **hidden)
     parser.add_argument(
-        "--results", default="", metavar="FILE", help="write every turn's times here", **hidden
+        "--results", type=file, default="", metavar="FILE", help="write every turn's times here", **hidden
     )
     parser.add_argument(
         "--anywhere", action="store_true", help="allow targets that are not this machine", **hidden
@@ -58,6 +61,11 @@ def unknown(options: Namespace) -> list[str]:
     """The tags that no call has, so that nobody would call; `--tags` takes all words that follow it."""
     asked = {*(options.tags or ()), *(options.exclude_tags or ())}
     return sorted(asked - {*SCENARIOS, "mixed"})
+
+
+def file(text: str) -> str:
+    """An option's type: a file that can be written, or "" for none."""
+    return text and str(writable(text))
 
 
 def line(options: Namespace, platform: str, host: str) -> Line:
@@ -77,6 +85,7 @@ def command(argv: list[str]) -> list[str]:
     shown, secret = [], False
     for word in argv:
         name, given, _ = word.partition("=")
-        shown.append("***" if secret else f"{name}=***" if given and name in names else word)
-        secret = word in names
+        hides = len(name) > 2 and any(known.startswith(name) for known in names)  # names may be cut short
+        shown.append("***" if secret else f"{name}=***" if given and hides else word)
+        secret = hides and not given
     return shown

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import resource
 import shutil
 import sys
 import tempfile
@@ -25,6 +24,9 @@ import orjson
 import uvloop
 
 from loadtests import page, report, voice
+from loadtests.asked import SECONDS, count, writable
+from loadtests.ends import heed, say
+from loadtests.openloop import many_files
 from loadtests.peers import PEERS, NotReady
 from loadtests.results import Results, Run, environment
 from loadtests.scenarios import HELD, SCENARIOS, Row, measure
@@ -120,13 +122,18 @@ def options() -> argparse.Namespace:
         "--scenarios", metavar="NAMES", type=listed(tuple(SCENARIOS)), default=list(SCENARIOS), help=some
     )
     parser.add_argument("--targets", metavar="NAMES", type=listed(NAMES), default=list(USUAL), help=usual)
-    parser.add_argument("--rounds", type=int, default=3, help="medians are over them (default: 3)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of new streams, per load (default: 5)")
-    parser.add_argument("--json", type=Path, help="write every round and the summary to this file")
+    parser.add_argument("--rounds", type=count(1, 1000), default=3, help="medians are over them (default: 3)")
+    parser.add_argument("--seconds", type=SECONDS, default=5.0, help="of new streams, per load (default: 5)")
+    parser.add_argument("--json", type=writable, help="write every round and the summary to this file")
     parser.add_argument(
-        "--out", type=Path, help="keep raw times, table, configurations and logs in this folder"
+        "--out", type=place, help="keep raw times, table, configurations and logs in this folder"
     )
     return parser.parse_args()
+
+
+def place(text: str) -> Path:
+    """An option's type: a folder in which can be written."""
+    return writable(str(Path(text) / "table.txt")).parent
 
 
 def keep(folder: Path, out: Path) -> None:
@@ -156,9 +163,10 @@ def write(
 
 
 def main() -> int:
+    """0 when a run proves something, 1 when none does, 130 at Ctrl-C."""
     args = options()
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    heed()
+    many_files()
     measured: list[tuple[Row, Run]] = []
     missing: dict[str, str] = {}
     stopped = False
@@ -178,11 +186,17 @@ def main() -> int:
                     print(f"round {row['round'] + 1}: {row['scenario']} x{row['callers']}", file=sys.stderr)
     except KeyboardInterrupt:
         stopped = True
+    except NotReady as error:
+        missing["the upstream"] = str(error)
     rows, runs = [row for row, _ in measured], [run for _, run in measured]
     table = report.text(rows, missing) + ("\nStopped early.\n" if stopped else "")
-    print(table, end="")
-    write(args, rows, runs, missing, table)
-    return 130 if stopped else 0
+    try:
+        write(args, rows, runs, missing, table)
+    except OSError as error:
+        print(f"{error.filename} could not be written: {error.strerror}", file=sys.stderr)
+        runs = []  # for what is lost is not measured
+    say(table.removesuffix("\n"))
+    return 130 if stopped else int(all(run.void for run in runs))
 
 
 if __name__ == "__main__":

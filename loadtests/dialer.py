@@ -11,7 +11,7 @@ from typing import TypeAlias
 from loadtests.alarm import Alarm
 from loadtests.doors import Door
 from loadtests.offers import HUNG_UP, Turn
-from loadtests.voice import Caller, Stream, dial
+from loadtests.voice import Caller, Stream, dial, unconnected
 
 DRAIN = 5.0
 """Seconds that turns may take to end after their time; then they are cut and count as failed."""
@@ -90,8 +90,8 @@ class Dialer:
     async def _dial(self, turn: Turn) -> None:
         try:
             caller = await dial(self.door)
-        except OSError as error:
-            self._end(turn, Stream(failed=f"could not connect: {type(error).__name__}"))
+        except (OSError, UnicodeError) as error:  # the latter of a name that can be none
+            self._end(turn, Stream(failed=unconnected(error)))
         else:
             self.callers.add(caller)
             self._ask(turn, caller)

@@ -40,6 +40,11 @@ class Door:
         port = parts.port or (443 if tls else 80)
         return cls(name, port, parts.hostname, f"{base or '/v1'}{CHAT}", key, tls)
 
+    @property
+    def place(self) -> str:
+        """Host and port, as a request names them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def request(self, model: str, call: str = "", said: str = SAID) -> bytes:
         """A turn as a voice platform asks for it: a system message, a little history, what was just said.
 
@@ -55,7 +60,7 @@ class Door:
         headers = {**({"x-voicegw-call": call} if call else {}), **self.headers}
         more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         head = (
-            f"POST {self.path} HTTP/1.1\r\nhost: {self.host}:{self.port}\r\n"
+            f"POST {self.path} HTTP/1.1\r\nhost: {self.place}\r\n"
             f"authorization: Bearer {self.key}\r\n{more}accept: application/json\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         )

@@ -24,12 +24,15 @@ from pathlib import Path
 import uvloop
 
 from loadtests import page
+from loadtests.asked import SEED, count, hidden, number, writable
 from loadtests.doors import Door
+from loadtests.ends import heed, say
 from loadtests.openloop import STOPPED, many_files
+from loadtests.peers import NotReady
 from loadtests.results import ROOT, Results, environment
 from loadtests.session import Pace, Session
 from loadtests.summary import summary
-from loadtests.targets import NotReady, cores, free_port, pinned, started, upstream
+from loadtests.targets import cores, free_port, pinned, started, upstream, used
 
 OUT = ROOT / "loadtests" / "out"
 QUICK = 6.0
@@ -69,16 +72,20 @@ def embedded(folder: Path) -> Iterator[tuple[Door, Door, int]]:
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("loadtests.load", description="Put load on the gateway.")
-    parser.add_argument("--seconds", type=float, default=120.0, help="about how long (default: 120)")
+    parser.add_argument(
+        "--seconds", type=number(1, 3600), default=120.0, help="about how long (default: 120)"
+    )
     parser.add_argument("--quick", action="store_true", help="some seconds: does everything work?")
-    parser.add_argument("--seed", type=int, default=1, help="of arrivals and of what is drawn (default: 1)")
+    parser.add_argument("--seed", type=SEED, default=1, help="of arrivals and of what is drawn (default: 1)")
     parser.add_argument("--target", metavar="URL", help="measure this server instead of one of our own")
     parser.add_argument("--key", default="none", help="the target's key")
-    parser.add_argument("--pid", type=int, help="the target's process, to see what it uses")
+    parser.add_argument("--pid", type=count(1, 2**22), help="the target's process, to see what it uses")
     parser.add_argument("--upstream", metavar="URL", help="the loadtests.upstream that is the target's agent")
     parser.add_argument("--anywhere", action="store_true", help="the target may be another machine")
-    parser.add_argument("--settle", type=float, metavar="S", help="wait so long for rest, at most")
-    parser.add_argument("--out", type=Path, help="write the results to this file (default: in loadtests/out)")
+    parser.add_argument("--settle", type=number(0, 3600), metavar="S", help="wait so long for rest, at most")
+    parser.add_argument(
+        "--out", type=writable, help="write the results to this file (default: in loadtests/out)"
+    )
     args = parser.parse_args(arguments)
     if bool(args.target) != bool(args.upstream):
         parser.error("--target and --upstream go together")
@@ -87,7 +94,10 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
             Door.at(url, key, name, anywhere=args.anywhere)
             for url, key, name in ((args.upstream, "none", "direct"), (args.target, args.key, "target"))
         )
-    except ValueError as error:
+        if args.pid and not used(args.pid).rss:
+            raise ValueError(f"there is no process {args.pid}")
+        args.out = args.out or writable(str(OUT / time.strftime(f"load-%Y%m%d-%H%M%S-{os.getpid()}.json")))
+    except (ValueError, argparse.ArgumentTypeError) as error:
         parser.error(str(error))
     return args
 
@@ -110,29 +120,42 @@ def proved(results: Results) -> bool:
     """Whether every check was passed, and every phase has a run that is not void. A knee needs none."""
     sound = {run.scenario for run in results.runs if not run.void}
     wanted = {run.scenario for run in results.runs} - {"knee"}
-    return wanted <= sound and all(check.ok for run in results.runs for check in run.checks)
+    return bool(sound) and wanted <= sound and all(check.ok for run in results.runs for check in run.checks)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 when everything is as it should be, 1 when something is not, 130 at Ctrl-C."""
     args = options(arguments)
+    heed()
     many_files()
-    results = Results(environment(args.seed))
-    stopped = False
+    results = Results(environment(args.seed, hidden(sys.argv, args.key)))
+    code = 0
     try:
         measure(args, results)
     except KeyboardInterrupt:
-        stopped = True
+        code = 130
         results.notes.append(STOPPED)
     except (NotReady, OSError) as error:
-        results.notes.append(f"not measured: {error}")
-        print(error, file=sys.stderr)
-        return 1
-    path = args.out or OUT / time.strftime("load-%Y%m%d-%H%M%S.json")
-    results.write(path)
-    page.write(results, path.with_suffix(".html"))
-    print(summary(results), f"\nresults {path}", f"report  {path.with_suffix('.html')}", sep="\n")
-    return 130 if stopped else int(not proved(results))
+        code = 1
+        results.notes.append(f"not measured to the end: {error or type(error).__name__}")
+        print(results.notes[-1], file=sys.stderr)
+        if not results.runs:
+            return code
+    places = keep(results, args.out)
+    say(summary(results), *places)
+    return code or int(not (places and proved(results)))
+
+
+def keep(results: Results, path: Path) -> list[str]:
+    """Write results and report, and tell where they are; nothing if that failed."""
+    place = path.with_suffix(".html")
+    try:
+        results.write(path)
+        page.write(results, place)
+    except OSError as error:
+        print(f"{error.filename or path} could not be written: {error.strerror}", file=sys.stderr)
+        return []
+    return [f"\nresults {path}", f"report  {place}"]
 
 
 if __name__ == "__main__":

@@ -6,18 +6,20 @@ import asyncio
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import astuple, dataclass
+from math import nan
 
 import orjson
 
 from loadtests.doors import Door
 from loadtests.results import Sample
-from loadtests.targets import used
+from loadtests.targets import NOTHING, family, used
 from loadtests.upstream import LENGTH, Stats
 
 PATIENCE = 5.0
 """Seconds that an answer may take."""
+MOST = 10_000_000
+"""Bytes; no answer that is looked at is longer."""
 GAUGES = ("turns_running", "calls_open", "runs", "tasks")
 """What a gateway of ours tells of itself."""
 
@@ -30,18 +32,18 @@ async def get(door: Door, path: str) -> bytes:
     async with asyncio.timeout(PATIENCE):
         try:
             reader, writer = await asyncio.open_connection(door.host, door.port, ssl=door.tls or None)
-        except OSError as error:
-            raise ConnectionError(f"nobody answers at {door.host}:{door.port}: {error}") from error
+        except ConnectionError as error:
+            raise ConnectionError(f"nobody answers at {door.place}") from error
         try:
-            head = f"GET {path} HTTP/1.1\r\nhost: {door.host}:{door.port}\r\n"
+            head = f"GET {path} HTTP/1.1\r\nhost: {door.place}\r\n"
             writer.write(f"{head}authorization: Bearer {door.key}\r\n\r\n".encode())
             answer = await reader.readuntil(b"\r\n\r\n")
             length = LENGTH.search(answer)
-            if b" 200 " not in answer.partition(b"\r\n")[0] or length is None:
+            if b" 200 " not in answer.partition(b"\r\n")[0] or length is None or len(length[1]) > 15:
                 return b""
-            return await reader.readexactly(int(length[1]))
-        except asyncio.IncompleteReadError as error:
-            raise ConnectionResetError(f"{path} was cut") from error
+            return await reader.readexactly(size) if (size := int(length[1])) <= MOST else b""
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            raise ConnectionResetError(f"{door.place} gave no whole answer to {path}") from error
         finally:
             writer.close()
             with suppress(OSError):
@@ -49,8 +51,16 @@ async def get(door: Door, path: str) -> bytes:
 
 
 async def stats(agent: Door) -> Stats:
-    """The upstream's counts. The connection that asks is not among those counted."""
-    found = Stats(**orjson.loads(await get(agent, "/stats")))
+    """The upstream's counts. The connection that asks is not among those counted.
+
+    Raises OSError when nobody answers, or somebody else.
+    """
+    try:
+        found = Stats(**orjson.loads(await get(agent, "/stats")))
+        if not all(type(count) is int for count in astuple(found)):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ConnectionError(f"{agent.place} is no loadtests.upstream: it tells no counts") from None
     found.connections -= 1
     return found
 
@@ -58,7 +68,9 @@ async def stats(agent: Door) -> Stats:
 def gauge(said: str, name: str) -> float | None:
     """The sum of a metric's samples in what a server tells of itself; None if it tells of none."""
     values = re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", said, re.MULTILINE)
-    return sum(map(float, values)) if values or f"# TYPE {name} " in said else None
+    with suppress(ValueError):
+        return sum(map(float, values)) if values or f"# TYPE {name} " in said else None
+    return nan  # which passes no check
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +95,29 @@ async def look(door: Door, agent: Door, pid: int | None) -> Rest:
     counted = await stats(agent)
     said = (await get(door, "/metrics")).decode(errors="replace")
     gauges = [gauge(said, f"voicegw_{name}") for name in GAUGES]
-    rest = (files(pid), *reversed(used(pid))) if pid else (None, None, None)
-    return Rest(counted.active, counted.connections, counted.peak, *gauges, *rest)
+    files, rss, cpu = kept(pid)
+    return Rest(counted.active, counted.connections, counted.peak, *gauges, files, rss, cpu)
+
+
+def kept(pid: int | None) -> tuple[int | None, int | None, float | None]:
+    """Open files, resident bytes and CPU seconds; None for each that nobody tells, as of one that is gone."""
+    now = used(pid) if pid else NOTHING
+    return (files(pid), now.rss, now.cpu) if pid and now.rss else (None, None, None)
 
 
 def sample(pid: int, at: float, streams: int) -> Sample:
     """What the server uses now."""
     now = used(pid)
-    return Sample(at, now.cpu, now.rss, files(pid), streams)
+    return Sample(at, now.cpu, now.rss, files(pid) or 0, streams)
 
 
-def files(pid: int) -> int:
-    """Open file descriptors of a process and its children; 0 of one that is gone."""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        children = " ".join((task / "children").read_text() for task in tasks).split()
-        return len(os.listdir(f"/proc/{pid}/fd")) + sum(files(int(child)) for child in children)
-    return 0
+def files(pid: int) -> int | None:
+    """Open file descriptors of a process and its children; None if another user's are among them."""
+    count = 0
+    for one in family(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            try:
+                count += len(os.listdir(f"/proc/{one}/fd"))
+            except PermissionError:
+                return None
+    return count

@@ -12,7 +12,8 @@ from loadtests.arrivals import arrivals
 from loadtests.doors import Door
 from loadtests.plans import Draw, Plan
 from loadtests.results import Run, quantile
-from loadtests.voice import UNANSWERED, Stream
+from loadtests.streams import NO_FILES, Stream
+from loadtests.voice import UNANSWERED
 
 LATE = 0.005
 """Seconds. A run is void when the 99th percentile of the generator's own lateness is above: then it was the
@@ -132,9 +133,14 @@ def record(run: Run, turns: Sequence[Turn], seconds: float) -> None:
 
 def voided(turns: Sequence[Turn], asked: int | None) -> str:
     """Why these turns prove nothing, "" if they do. `asked`: how often the agent was, if that is known."""
+    reasons = Counter(turn.failed for turn in turns)
+    if short := next((why for why in reasons if why.startswith(NO_FILES)), ""):
+        return short
     late = quantile((turn.late for turn in turns), 0.99)
     if not late <= LATE:
         return f"the generator was late: p99 {late * 1e3:.1f} ms, {LATE * 1e3:g} ms are allowed"
+    if "" not in reasons and HUNG_UP not in reasons:
+        return f"not one turn went well: {reasons.most_common(1)[0][0]}"
     if asked is not None and asked != len(turns):
         return f"{len(turns)} turns were offered, the agent was asked {asked} times"
     return ""

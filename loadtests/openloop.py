@@ -14,9 +14,8 @@ import argparse
 import gc
 import resource
 import sys
-from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -25,8 +24,10 @@ from secrets import token_hex
 import uvloop
 
 from loadtests.arrivals import Knee
+from loadtests.asked import RATE, SECONDS, SEED, SHARE, count, hidden, number, writable
 from loadtests.dialer import Dialer, Watch, unwatched
 from loadtests.doors import Door
+from loadtests.ends import heed, say
 from loadtests.looks import stats
 from loadtests.offers import Bound, Offer, Turn, planned, record, voided
 from loadtests.plans import PLANS, Plan
@@ -34,6 +35,8 @@ from loadtests.results import Results, Run, environment
 from loadtests.summary import summary
 
 STOPPED = "stopped early"
+MOST = 1_000_000
+"""Turns of a run: all are made before it begins, so that none is late."""
 
 
 def opened(door: Door, offer: Offer) -> Run:
@@ -50,18 +53,27 @@ async def drive(
     was measured before this was cancelled is in `run` all the same.
     """
     turns = planned(offer, door, f"load-{token_hex(6)}")
-    before = await stats(agent) if agent else None
+    was, run.void = run.void, STOPPED  # until it has come to its end
+    before = await asked(agent, run)
     try:
         with undisturbed():
             await Dialer(door, turns, watch).run()
     except BaseException:
-        run.void = STOPPED
         record(run, [turn for turn in turns if turn.stream], offer.seconds)
         raise
     record(run, turns, offer.seconds)
-    asked = (await stats(agent)).begun - before.begun if agent and before else None
-    run.void = run.void or voided(turns, asked)
+    after = await asked(agent, run)
+    run.void = was or voided(turns, None if before is None or after is None else after - before)
     return turns
+
+
+async def asked(agent: Door | None, run: Run) -> int | None:
+    """How often the agent was asked so far. A run in which that cannot be told any more is void."""
+    try:
+        return (await stats(agent)).begun if agent else None
+    except OSError as error:
+        run.void = f"the agent's count is not known: {error or type(error).__name__}"
+        raise
 
 
 @contextmanager
@@ -101,20 +113,6 @@ def found(held: float, offer: Offer, bound: Bound, runs: Sequence[Run]) -> str:
     return f"{runs[-1].target} held {held:.0f} turns/s of {offer.models[0]}: {bound}{unsure}"
 
 
-def positive(text: str) -> float:
-    """An option's type."""
-    if not 0 < (number := float(text)) < inf:
-        raise ArgumentTypeError(f"{text} is not above 0")
-    return number
-
-
-def share(text: str) -> float:
-    """An option's type."""
-    if not 0 <= (number := float(text)) <= 1:
-        raise ArgumentTypeError(f"{text} is not between 0 and 1")
-    return number
-
-
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("loadtests.openloop", description="Offer turns at a fixed rate.")
     parser.add_argument("--target", required=True, metavar="URL", help="the gateway's base URL")
@@ -126,26 +124,32 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
         default="voice",
         help=f"{', '.join(PLANS)} (default: voice), or first=0.3,every=0.02,tokens=40",
     )
-    parser.add_argument("--rate", type=positive, default=20.0, help="turns per second (default: 20)")
-    parser.add_argument("--seconds", type=positive, default=10.0, help="of new turns (default: 10)")
+    parser.add_argument("--rate", type=RATE, default=20.0, help="turns per second (default: 20)")
+    parser.add_argument("--seconds", type=SECONDS, default=10.0, help="of new turns (default: 10)")
     parser.add_argument("--steady", action="store_true", help="evenly spaced instead of Poisson arrivals")
-    parser.add_argument("--seed", type=int, default=1, help="of arrivals and of what is drawn (default: 1)")
+    parser.add_argument("--seed", type=SEED, default=1, help="of arrivals and of what is drawn (default: 1)")
     parser.add_argument(
-        "--barge-in", type=share, default=0.0, metavar="SHARE", help="of turns that are interrupted, 0 to 1"
+        "--barge-in", type=SHARE, default=0.0, metavar="SHARE", help="of turns that are interrupted, 0 to 1"
     )
     parser.add_argument(
-        "--hang-up", type=share, default=0.0, metavar="SHARE", help="of the others that are left"
+        "--hang-up", type=SHARE, default=0.0, metavar="SHARE", help="of the others that are left"
     )
     parser.add_argument("--step", action="store_true", help="look for the largest rate that is held")
-    parser.add_argument("--steps", type=int, default=8, help="at most (default: 8)")
-    parser.add_argument("--added", type=float, default=50.0, help="bound of p99 added, ms (default: 50)")
-    parser.add_argument("--gap", type=float, default=1.0, help="bound of the longest gap, s (default: 1)")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--steps", type=count(1, 64), default=8, help="at most (default: 8)")
+    parser.add_argument(
+        "--added", type=number(0, inf), default=50.0, help="bound of p99 added, ms (default: 50)"
+    )
+    parser.add_argument(
+        "--gap", type=number(0, inf), default=1.0, help="bound of the longest gap, s (default: 1)"
+    )
+    parser.add_argument("--json", type=writable, help="write the results to this file")
     args = parser.parse_args(arguments)
     try:
         args.door = Door.at(args.target, args.key, anywhere=args.anywhere)
         args.agent = Door.at(args.upstream, anywhere=args.anywhere) if args.upstream else None
         Plan.named(args.model)
+        if args.rate * args.seconds > MOST:
+            raise ValueError(f"--rate times --seconds is more than {MOST} turns")
     except ValueError as error:
         parser.error(str(error))
     return args
@@ -165,26 +169,32 @@ async def measure(args: argparse.Namespace, results: Results) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when a run proves something, 1 when all are void or lost every turn, 130 when interrupted."""
+    """0 when the run proves something (of a search, a step), 1 if not, 130 when it was interrupted."""
     args = options(arguments)
+    heed()
     many_files()
-    results = Results(environment(args.seed))
+    results = Results(environment(args.seed, hidden(sys.argv, args.key)))
+    code = 0
     try:
-        with suppress(KeyboardInterrupt):
-            uvloop.run(measure(args, results))
+        uvloop.run(measure(args, results))
+    except KeyboardInterrupt:
+        code = 130
     except OSError as error:
-        print(error, file=sys.stderr)
-        return 1
-    stopped = any(run.void == STOPPED for run in results.runs)
-    print(summary(results))
-    if args.json:
-        results.write(args.json)
-    return 130 if stopped else int(not any(proves(run) for run in results.runs))
+        code = 1
+        results.notes.append(f"not measured to the end: {error or type(error).__name__}")
+    kept = not args.json or written(results, args.json)
+    say(summary(results))
+    return code or int(not (kept and any(not run.void for run in results.runs)))
 
 
-def proves(run: Run) -> bool:
-    """Whether it says anything of the target: of one that nobody reached it does not."""
-    return not run.void and sum(run.failed.values()) < run.turns
+def written(results: Results, path: Path) -> bool:
+    """Write the results, or say why that cannot be done."""
+    try:
+        results.write(path)
+    except OSError as error:
+        print(f"{path} could not be written: {error.strerror}", file=sys.stderr)
+        return False
+    return True
 
 
 def many_files() -> None:

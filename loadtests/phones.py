@@ -24,7 +24,11 @@ from typing import Any
 import orjson
 import uvloop
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
 
+from loadtests.asked import SECONDS, count, writable
+from loadtests.ends import heed
+from loadtests.openloop import many_files
 from loadtests.peers import NotReady
 from loadtests.report import number
 from loadtests.targets import Server, cores, free_port, started, upstream, used
@@ -163,11 +167,13 @@ def report(heard: Heard, server: Server, seconds: float, idle: int, talking: int
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("loadtests.phones", description="Soak the gateway with websocket calls.")
-    parser.add_argument("--idle", type=int, default=500, help="silent calls (default: 500)")
-    parser.add_argument("--talking", type=int, default=50, help="talking calls (default: 50)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long (default: 20)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw values here")
+    parser.add_argument("--idle", type=count(0, 50_000), default=500, help="silent calls (default: 500)")
+    parser.add_argument("--talking", type=count(1, 50_000), default=50, help="talking calls (default: 50)")
+    parser.add_argument("--seconds", type=SECONDS, default=20.0, help="how long (default: 20)")
+    parser.add_argument("--json", type=writable, metavar="FILE", help="write the raw values here")
     options = parser.parse_args(arguments)
+    heed()
+    many_files()
     heard = Heard()
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
@@ -185,6 +191,9 @@ def main(arguments: list[str] | None = None) -> int:
                         uvloop.run(soak(port, options.idle, options.talking, options.seconds, heard))
                     except KeyboardInterrupt:
                         print()
+                    except (OSError, WebSocketException) as error:
+                        print(f"stopped: {error or type(error).__name__}", file=sys.stderr)
+                        heard.failed += 1
                     seconds = time.perf_counter() - began
                     raw = report(heard, server, seconds, options.idle, options.talking)
         except NotReady as error:

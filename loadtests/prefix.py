@@ -26,6 +26,8 @@ from typing import Any
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 
+from loadtests.asked import count, number, writable
+from loadtests.ends import heed
 from loadtests.results import quantile
 from loadtests.targets import cores, free_port, started
 
@@ -168,10 +170,13 @@ def show(found: dict[str, dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--calls", type=int, default=20, help="calls of each kind")
-    parser.add_argument("--cold", type=float, default=0.4, help="seconds for a beginning that is not known")
-    parser.add_argument("--json", type=Path, help="write every time to this file")
+    parser.add_argument("--calls", type=count(1, 1000), default=20, help="calls of each kind")
+    parser.add_argument(
+        "--cold", type=number(0, 60), default=0.4, help="seconds for a beginning that is not known"
+    )
+    parser.add_argument("--json", type=writable, help="write every time to this file")
     options = parser.parse_args()
+    heed()
     found = asyncio.run(measure(options.calls, options.cold))
     show(found)
     if options.json:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -213,11 +214,14 @@ def started(
         await_ready(process, port, log, ready)
         yield process.pid
     finally:
-        process.terminate()
         try:
+            process.terminate()
             process.wait(STOP)
         except subprocess.TimeoutExpired:
-            process.kill()
+            pass
+        finally:  # also when Ctrl-C is pressed once more
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what it has started, too
             process.wait()
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import gc
 import re
+import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -20,15 +22,20 @@ from typing import cast
 import orjson
 import uvloop
 
+from loadtests.asked import SECONDS, count
 from loadtests.doors import Door
 from loadtests.plans import Plan
-from loadtests.streams import Load, Stream, figures
+from loadtests.streams import NO_FILES, Load, Stream, figures
 from loadtests.upstream import MARK, waited
 
 WORDS = re.compile(rb'"content": ?"[^"]')
 ANSWER = re.compile(rb"%b ([a-j]{10})" % MARK.encode())
 TOKEN = re.compile(rb"tok\d")
 GOOD = b"HTTP/1.1 200"
+TAIL = 64
+"""Bytes; nothing that we look for is longer."""
+MOST = 16_000_000
+"""Bytes of an answer; who sends more has failed."""
 LAST = b"0\r\n\r\n"
 UNANSWERED = "the upstream's answer was not in the stream"
 """Why a stream failed that ended as it should and had no word of the agent's."""
@@ -43,6 +50,8 @@ class Caller(asyncio.Protocol):
 
     def __init__(self, request: bytes = b"") -> None:
         self.request = request
+        self.tail = b""
+        self.size = 0
         self.loop = asyncio.get_running_loop()
         self.parts: list[bytes] = []
         self.answered = True
@@ -55,7 +64,8 @@ class Caller(asyncio.Protocol):
         """Send the request; the result is its whole stream, with times since then (now if left out)."""
         self.stream = Stream()
         self.parts.clear()
-        self.answered = False
+        self.tail, self.size = b"", 0
+        self.good = self.answered = False
         ended = self.ended = self.loop.create_future()
         self.heard = time.perf_counter()
         self.asked = self.heard if since is None else since
@@ -67,7 +77,14 @@ class Caller(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = time.perf_counter()
+        if self.ended is None or self.ended.done():
+            return (
+                self.transport.abort()
+            )  # nobody asked for this, so nobody could tell it from the next answer
         self.parts.append(data)
+        self.size += len(data)
+        if self.size > MOST:
+            return self.fail(f"more than {MOST / 1e6:g} MB came")
         if not self.answered:
             self._look(now - self.asked, data)
         if self.stream.first_chunk < now - self.asked:  # the first chunk ends no gap
@@ -79,8 +96,12 @@ class Caller(asyncio.Protocol):
     def _look(self, after: float, data: bytes) -> None:
         """Until the answer has begun, see what this read brings for the first time."""
         stream = self.stream
-        if len(self.parts) > 1:  # what we look for may have been cut in two
-            data = b"".join(self.parts)
+        data = self.tail + data  # what we look for may have been cut in two
+        self.tail = data[-TAIL:]
+        if not self.good and len(data) >= len(GOOD):
+            self.good = data.startswith(GOOD)
+            if not self.good:
+                return self.fail(plain(data.split(b"\r\n", 1)[0]))
         if stream.first_chunk != stream.first_chunk and b"data: " in data:
             stream.first_chunk = after
         if stream.ack != stream.ack and WORDS.search(data):
@@ -88,8 +109,6 @@ class Caller(asyncio.Protocol):
         if mark := ANSWER.search(data):
             self.answered = True
             stream.answer, stream.waited = after, waited(mark[1])
-        elif len(data) >= len(GOOD) and not data.startswith(GOOD):
-            self.fail(data.split(b"\r\n", 1)[0].decode(errors="replace"))
 
     def _end(self, now: float) -> None:
         body = b"".join(self.parts).partition(b"\r\n\r\n")[2]
@@ -117,6 +136,12 @@ class Caller(asyncio.Protocol):
             self.ended.set_result(self.stream)
 
 
+def plain(line: bytes) -> str:
+    """What a server says for a status, fit to be printed."""
+    said = line[:100].decode(errors="replace")
+    return "".join(letter if letter.isprintable() else "?" for letter in said)
+
+
 def ask(port: int, model: str, key: str) -> bytes:
     """A request as a voice platform sends it, to a server on this machine."""
     return Door("", port, key=key).request(model)
@@ -127,6 +152,13 @@ async def dial(door: Door, request: bytes = b"") -> Caller:
     loop = asyncio.get_running_loop()
     tls = True if door.tls else None
     return (await loop.create_connection(lambda: Caller(request), door.host, door.port, ssl=tls))[1]
+
+
+def unconnected(error: OSError | UnicodeError) -> str:
+    """Why a connection could not be made."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return f"{NO_FILES}: ulimit -n is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}"
+    return f"could not connect: {type(error).__name__}"
 
 
 async def call(caller: Caller, load: Load, tokens: int, begin: float, until: float) -> None:
@@ -169,7 +201,7 @@ async def run(
         async with asyncio.timeout(CONNECT):
             everyone = [await dial(door, request) for _ in range(callers)]
     except OSError as error:  # among them the TimeoutError
-        load.streams.append(Stream(failed=f"could not connect: {type(error).__name__}"))
+        load.streams.append(Stream(failed=unconnected(error)))
         return load
     gc.collect()
     gc.disable()
@@ -197,10 +229,10 @@ def main() -> None:
     options = argparse.ArgumentParser(
         "loadtests.voice", description="Callers for any chat-completions server."
     )
-    options.add_argument("--port", type=int, required=True, help="the server's, on 127.0.0.1")
+    options.add_argument("--port", type=count(1, 65535), required=True, help="the server's, on 127.0.0.1")
     options.add_argument("--model", default="voice", help="(default: voice)")
-    options.add_argument("--callers", type=int, default=100, help="at a time (default: 100)")
-    options.add_argument("--seconds", type=float, default=10.0, help="of new streams (default: 10)")
+    options.add_argument("--callers", type=count(1, 20_000), default=100, help="at a time (default: 100)")
+    options.add_argument("--seconds", type=SECONDS, default=10.0, help="of new streams (default: 10)")
     options.add_argument("--key", default="none", help="the server's key")
     args = options.parse_args()
     load = uvloop.run(run(args.port, args.model, args.callers, args.seconds, args.key))

@@ -25,6 +25,8 @@ ACK = HEAD + chunk({"role": "assistant", "content": "One moment... "})
 class Wire(asyncio.Transport):
     """Takes what is written and forgets it."""
 
+    aborted = False
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         pass
 
@@ -32,7 +34,7 @@ class Wire(asyncio.Transport):
         return False
 
     def abort(self) -> None:
-        pass
+        self.aborted = True
 
 
 async def heard(*reads: bytes) -> voice.Stream:
@@ -50,6 +52,25 @@ async def test_a_stream_is_counted_the_same_however_it_was_cut() -> None:
     for cut in range(1, len(whole)):
         stream = await heard(whole[:cut], whole[cut:])
         assert (stream.failed, stream.events, stream.tokens, stream.waited) == ("", 6, 3, 0.25), cut
+
+
+async def test_a_refusal_that_holds_the_answer_is_a_refusal() -> None:
+    whole = ACK + first_token(0.25) + b"".join(later(3))
+    refused = whole.replace(b"200 OK", b"500 Oh\x1b no", 1)
+    assert (await heard(refused)).failed == (await heard(refused[:5], refused[5:])).failed
+    assert (await heard(refused)).failed == "HTTP/1.1 500 Oh? no"
+
+
+async def test_an_answer_without_end_is_given_up() -> None:
+    stream = await heard(HEAD, *[b"x" * 1_000_000] * 17)
+    assert stream.failed == "more than 16 MB came"
+
+
+async def test_what_nobody_asked_for_ends_the_connection() -> None:
+    caller, wire = voice.Caller(b""), Wire()
+    caller.connection_made(wire)
+    caller.data_received(b"220 Hello, I speak first\r\n")
+    assert wire.aborted
 
 
 async def test_the_acknowledgement_is_never_the_answer() -> None:

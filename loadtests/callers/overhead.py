@@ -22,6 +22,8 @@ from pathlib import Path
 import uvloop
 
 from loadtests import voice
+from loadtests.asked import SECONDS, count
+from loadtests.ends import heed
 from loadtests.results import Results, quantile
 from loadtests.targets import cores, free_port, pinned, started
 
@@ -52,7 +54,11 @@ def locust(port: int, callers: int, seconds: float, file: Path) -> dict[str, flo
         f"--host http://127.0.0.1:{port} --results {file} ChatCaller"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "locust", *options.split()], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "locust", *options.split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=seconds + 60,
     )
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
@@ -74,10 +80,11 @@ def rounds(args: argparse.Namespace, port: int, file: Path) -> Iterator[tuple[st
 def main() -> int:
     about = "What locust's callers cost beside the bare ones."
     parser = argparse.ArgumentParser("loadtests.callers.overhead", description=about)
-    parser.add_argument("--rounds", type=int, default=3, help="medians are over them (default: 3)")
-    parser.add_argument("--callers", type=int, default=50, help="at a time (default: 50)")
-    parser.add_argument("--seconds", type=float, default=6.0, help="of each load (default: 6)")
+    parser.add_argument("--rounds", type=count(1, 1000), default=3, help="medians are over them (default: 3)")
+    parser.add_argument("--callers", type=count(1, 20_000), default=50, help="at a time (default: 50)")
+    parser.add_argument("--seconds", type=SECONDS, default=6.0, help="of each load (default: 6)")
     args = parser.parse_args()
+    heed()
     found: dict[str, list[dict[str, float]]] = {"bare": [], "locust": []}
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()

@@ -15,7 +15,14 @@ def test_a_base_url_and_a_full_one_are_the_same_door(url: str) -> None:
 
 
 def test_another_machine_must_be_meant() -> None:
-    for host in ("example.org", "10.0.0.1", "127.0.0.1.example.org"):
+    for host in (
+        "example.org",
+        "10.0.0.1",
+        "127.0.0.1.example.org",
+        "127.0.0.1@example.org",
+        "0.0.0.0",
+        "[::]",
+    ):
         with pytest.raises(ValueError, match="is not this machine"):
             Door.at(f"http://{host}/v1")
     assert Door.at("https://example.org/api", anywhere=True) == Door(
@@ -28,6 +35,10 @@ def test_another_machine_must_be_meant() -> None:
 def test_what_is_no_url_of_a_server_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="no URL of a server"):
         Door.at(url)
+
+
+def test_an_address_with_colons_stands_in_brackets() -> None:
+    assert b"\r\nhost: [::1]:80\r\n" in Door.at("http://[::1]/").request("voice")
 
 
 def test_a_request_names_its_call_and_is_as_long_as_it_says() -> None:

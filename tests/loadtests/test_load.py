@@ -65,6 +65,20 @@ def test_what_was_measured_before_ctrl_c_is_written_and_told(
     assert "stopped early" in capsys.readouterr().out
 
 
+def broken(args: object, results: Results) -> None:
+    results.runs.append(Run("voicegw", "S1", "open", 100.0, 1.0))
+    raise ConnectionResetError("the upstream is gone")
+
+
+def test_what_was_measured_before_the_upstream_was_gone_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(load, "measure", broken)
+    assert load.main(["--out", str(tmp_path / "load.json")]) == 1
+    assert [run.scenario for run in Results.read(tmp_path / "load.json").runs] == ["S1"]
+    assert "not measured to the end: the upstream is gone" in capsys.readouterr().out
+
+
 def run(scenario: str, void: str = "", *checks: Check) -> Run:
     return Run("voicegw", scenario, "open", 1.0, 1.0, void=void, checks=list(checks))
 
@@ -75,6 +89,7 @@ def test_a_failed_check_or_a_phase_that_proves_nothing_is_the_exit_code() -> Non
         Results({}, [run("S1"), run("S1", "late"), run("storm", "", good), run("knee", "late")])
     )
     assert not load.proved(Results({}, [run("S1", "late")]))
+    assert not load.proved(Results({}))
     assert not load.proved(Results({}, [run("S1"), run("storm", "", good, bad)]))
 
 

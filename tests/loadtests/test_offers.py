@@ -10,7 +10,8 @@ from loadtests.doors import Door
 from loadtests.offers import HUNG_UP, LATE, PATIENCE, UNCONNECTED, Bound, Offer, Turn, planned, record, voided
 from loadtests.plans import Plan
 from loadtests.results import Run
-from loadtests.voice import UNANSWERED, Stream
+from loadtests.streams import NO_FILES, Stream
+from loadtests.voice import UNANSWERED
 
 DOOR = Door("voicegw", 1)
 STORM = Offer("storm", ("voice", "quick"), 50, 10.0, seed=3, barge_in=0.5, hang_up=0.5)
@@ -106,6 +107,15 @@ def test_a_late_generator_voids_what_it_measured() -> None:
     turns[0].late = turns[1].late = 2 * LATE
     assert voided(turns, 100) == "the generator was late: p99 10.0 ms, 5 ms are allowed"
     assert "late" in voided([Turn(0.0, b"", Plan())], None)
+
+
+def test_turns_of_which_none_went_well_prove_nothing() -> None:
+    lost = [turn(stream(failed="status 500")) for _ in range(3)]
+    assert voided(lost, 3) == voided(lost, None) == "not one turn went well: status 500"
+    assert voided([*lost, turn(stream())], 4) == ""
+    assert voided([*lost, turn(stream(failed=HUNG_UP))], 4) == ""
+    short = f"{NO_FILES}: ulimit -n is 256"
+    assert voided([turn(stream()), turn(stream(failed=short))], 2) == short
 
 
 def test_an_agent_asked_more_or_less_often_than_callers_spoke_voids_the_run() -> None:

@@ -101,7 +101,7 @@ def test_nobody_there_is_told_and_void(tmp_path: Path, capsys: pytest.CaptureFix
     code = openloop.main(["--target", url, "--rate", "20", "--seconds", "0.1", "--json", str(file)])
     kept = Results.read(file)
     assert set(kept.runs[0].failed) == {"could not connect: ConnectionRefusedError"}
-    assert code == 1
+    assert (code, bool(kept.runs[0].void)) == (1, True)
     assert "turns/s" in capsys.readouterr().out
     assert openloop.main(["--target", url, "--upstream", url, "--seconds", "0.1"]) == 1
     assert capsys.readouterr().err.startswith("nobody answers at 127.0.0.1:")

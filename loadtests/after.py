@@ -35,30 +35,39 @@ def _streams(base: Rest, now: Rest, kept: bool) -> Iterator[Check]:
     yield _most("agent runs still alive", now.active, 0)
     allowed = max(base.connections, now.peak) if kept else base.connections
     yield _most("connections to the agent", now.connections, allowed)
-    if now.turns is not None:
+    if told(base.turns, now.turns):
         yield _most("turns, by the metrics", now.turns, 0)
-    if now.calls is not None:
+    if told(base.calls, now.calls):
         yield _most("calls on websockets, by the metrics", now.calls, base.calls or 0)
-    if now.runs is not None:
+    if told(base.runs, now.runs):
         yield _most("runs not closed, by the metrics", now.runs, 0)
-    if now.tasks is not None and base.tasks is not None:
+    if base.tasks is not None:
         yield _most("tasks, by the metrics", now.tasks, base.tasks)
 
 
 def _process(base: Rest, before: Rest, now: Rest, seconds: float) -> Iterator[Check]:
-    if now.files is not None and base.files is not None:
+    if base.files is not None:
         others = base.files - base.connections
-        yield _most("open files but those", now.files - now.connections, others + FILES)
-    if now.rss is not None and base.rss is not None:
+        found = None if now.files is None else now.files - now.connections
+        yield _most("open files but those", found, others + FILES)
+    if base.rss is not None:
         allowed = (base.rss + MEMORY + STREAM * now.peak) / 1e6
-        yield _most("resident memory, MB", round(now.rss / 1e6), round(allowed))
-    if now.cpu is not None and before.cpu is not None:
-        share = (now.cpu - before.cpu) / seconds
-        yield _most("CPU at rest, % of a core", round(share * 100, 1), IDLE * 100)
+        yield _most("resident memory, MB", now.rss and round(now.rss / 1e6), round(allowed))
+    if base.cpu is not None:
+        share = (now.cpu - before.cpu) / seconds if now.cpu is not None and before.cpu is not None else None
+        yield _most("CPU at rest, % of a core", share and round(share * 100, 1), IDLE * 100)
 
 
-def _most(name: str, found: float, most: float) -> Check:
-    return Check(name, found <= most, f"{found:g}", f"at most {most:g}" if most else "0")
+def told(*figures: float | None) -> bool:
+    """Whether a figure was known at all: one that is not told any more fails its check."""
+    return any(figure is not None for figure in figures)
+
+
+def _most(name: str, found: float | None, most: float) -> Check:
+    wanted = f"at most {most:g}" if most else "0"
+    return Check(
+        name, found is not None and found <= most, "not told" if found is None else f"{found:g}", wanted
+    )
 
 
 async def settle(door: Door, agent: Door, pid: int | None, base: Rest, wait: float) -> list[Check]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from loadtests.after import FILES, MEMORY, STREAM, cancelled, checks, settle
-from loadtests.looks import Rest, look
+from loadtests.looks import Rest, gauge, kept, look
 from loadtests.offers import Offer
 from loadtests.openloop import drive, opened
 from tests.loadtests.upstreams import agent, relay
@@ -50,6 +50,37 @@ def test_each_thing_that_is_kept_fails_its_own_check(name: str) -> None:
 def test_after_their_time_connections_that_were_kept_must_be_gone_too() -> None:
     assert failing(AT_REST, kept=False) == ["connections to the agent"]
     assert failing(replace(AT_REST, connections=5, files=20), kept=False) == []
+
+
+TOLD = {
+    "turns": ["turns, by the metrics"],
+    "calls": ["calls on websockets, by the metrics"],
+    "runs": ["runs not closed, by the metrics"],
+    "tasks": ["tasks, by the metrics"],
+    "files": ["open files but those"],
+    "rss": ["resident memory, MB"],
+}
+
+
+@pytest.mark.parametrize("figure", TOLD)
+def test_a_figure_that_is_not_told_any_more_fails_its_check(figure: str) -> None:
+    assert failing(replace(AT_REST, **{figure: None})) == TOLD[figure]
+
+
+def test_the_cpu_of_a_process_that_is_gone_fails_its_check() -> None:
+    found = checks(BASE, replace(AT_REST, cpu=None), replace(AT_REST, cpu=None), 1.0)
+    assert [check.name for check in found if not check.ok] == ["CPU at rest, % of a core"]
+
+
+def test_nothing_is_known_of_a_process_that_is_gone() -> None:
+    assert kept(2**22) == kept(None) == (None, None, None)
+    files, rss, cpu = kept(os.getpid())
+    assert None not in (files, rss, cpu)
+
+
+def test_a_metric_that_is_no_number_passes_no_check() -> None:
+    figure = gauge("voicegw_runs many\n", "voicegw_runs")
+    assert failing(replace(AT_REST, runs=figure)) == ["runs not closed, by the metrics"]
 
 
 def test_what_nobody_tells_is_not_checked_and_so_not_said_to_be_well() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtests import plots, tables, timelines
+from loadtests.ends import say
 from loadtests.ink import Pen
 from loadtests.markup import Markup, join, tag
 from loadtests.results import Overhead, Results, Run
@@ -214,14 +215,16 @@ def main() -> int:
     parser.add_argument("results", nargs="+", type=Path, help="JSON files that a load test has written")
     parser.add_argument("-o", "--output", type=Path, help="the page (default: beside the first file)")
     args = parser.parse_args()
+    page = args.output or args.results[0].with_suffix(".html")
+    if page.resolve() in [path.resolve() for path in args.results]:
+        parser.error(f"{page} holds results: name another file for the page, with -o")
     try:
         found = [(path, Results.read(path)) for path in args.results]
+        write(merged(found), page)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    page = args.output or args.results[0].with_suffix(".html")
-    write(merged(found), page)
-    print(page)
+    say(str(page))
     return 0
 
 

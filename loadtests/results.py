@@ -13,10 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from math import isnan
+from dataclasses import asdict, dataclass, field, fields
+from math import isfinite, isnan
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import orjson
 
@@ -132,19 +132,48 @@ class Results:
 
     @classmethod
     def read(cls, path: Path) -> Results:
-        """Raises ValueError if the file is not one of ours."""
-        found = orjson.loads(path.read_bytes())
-        if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
-            raise ValueError(f"{path} holds no results of a load test")
-        runs = [_run(run) for run in found.pop("runs")]
-        overheads = [Overhead(**overhead) for overhead in found.pop("overheads")]
-        return cls(runs=runs, overheads=overheads, **found)
+        """Raises ValueError if the file is not one of ours, or not whole."""
+        try:
+            found = orjson.loads(path.read_bytes())
+            if (form := found.pop("format", None)) != FORMAT:
+                raise ValueError(f"its format is {str(form)[:40]!r}, not {FORMAT!r}" if form else "")
+            runs = [_run(run) for run in found.pop("runs")]
+            overheads = [_sound(Overhead(**overhead)) for overhead in found.pop("overheads")]
+            return _sound(cls(runs=runs, overheads=overheads, **found))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            why = f": {error}" if str(error) else ""
+            raise ValueError(f"{path} holds no results of a load test{why}") from None
 
 
 def _run(found: dict[str, Any]) -> Run:
-    samples = [Sample(**sample) for sample in found.pop("samples")]
-    checks = [Check(**check) for check in found.pop("checks")]
-    return Run(samples=samples, checks=checks, **found)
+    samples = [_sound(Sample(**sample)) for sample in found.pop("samples")]
+    checks = [_sound(Check(**check)) for check in found.pop("checks")]
+    run = _sound(Run(samples=samples, checks=checks, **found))
+    if {*run.times} != {*COLUMNS} or len({len(column) for column in run.times.values()}) != 1:
+        raise ValueError("a run's times are not whole")
+    if not all(value is None or _figure(value) for column in run.times.values() for value in column):
+        raise ValueError("a run's times are no numbers")
+    if not all(type(times) is int for times in run.failed.values()):
+        raise ValueError("a run's failures are not counted")
+    return run
+
+
+KINDS = {"str": str, "int": int, "bool": bool, "dict": dict, "list": list}
+"""The types of fields as they come from JSON, by what stands before a bracket; a float is any number."""
+One = TypeVar("One", Sample, Check, Run, Overhead, "Results")
+
+
+def _sound(one: One) -> One:
+    """The same, if its fields are what they should be. Raises ValueError if not."""
+    for each in fields(one):
+        value, kind = getattr(one, each.name), str(each.type).partition("[")[0]
+        if not (_figure(value) if kind == "float" else isinstance(value, KINDS[kind])):
+            raise ValueError(f"{each.name} of a {type(one).__name__.lower()} is no {kind}")
+    return one
+
+
+def _figure(value: object) -> bool:
+    return type(value) in (int, float) and isfinite(value)  # type: ignore[arg-type]
 
 
 def quantile(values: Iterable[float], q: float) -> float:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import socket
+import threading
 from argparse import Namespace
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from urllib.parse import urlsplit
 
 import pytest
 
 from loadtests.callers import book, options
 from loadtests.callers.book import Book
-from loadtests.callers.line import ELSEWHERE, addresses
+from loadtests.callers.line import ELSEWHERE, MOST, Phone, Wire, addresses, bounded
 from loadtests.callers.scenarios import SCENARIOS, wish
 from loadtests.callers.turn import Failed, Turn
 from loadtests.upstream import Plan
@@ -161,3 +166,57 @@ def test_another_machine_may_be_called_only_if_that_is_said() -> None:
     with pytest.raises(Failed, match=ELSEWHERE):
         addresses(url, anywhere=False)
     assert addresses(url, anywhere=True) == [("192.0.2.1", 443)]
+
+
+def test_an_address_without_a_host_is_none() -> None:
+    with pytest.raises(Failed, match="the target has no name"):
+        addresses(urlsplit("http://"), anywhere=False)
+
+
+def test_an_answer_without_end_is_given_up() -> None:
+    assert bounded(MOST) == MOST
+    with pytest.raises(Failed, match="more than 4 MB came"):
+        bounded(MOST + 1)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "head"),
+    [
+        ("http", b"HTTP/1.1 200 OK\r\n\r\n"),
+        ("ws", b"HTTP/1.1 101 Switching Protocols\r\nx: "),
+    ],
+)
+@pytest.mark.wire
+def test_who_floods_a_caller_is_hung_up_on(scheme: str, head: bytes) -> None:
+    """A socket that always has more would leave nobody else a turn, so no clock would end the run."""
+    with flood(head) as port:
+        address = f"{scheme}://127.0.0.1:{port}/"
+        with pytest.raises(Failed, match=r"more than 4 MB came|was not taken"):
+            rung(address)
+
+
+def rung(address: str) -> None:
+    """Ask there, or open a call, and hear all that comes."""
+    if address.startswith("ws"):
+        Phone(address, {}, anywhere=False).hang_up()
+        return
+    with closing(Wire(urlsplit(address), anywhere=False)) as wire:
+        deque(wire.ask(b"POST / HTTP/1.1\r\n\r\n"), maxlen=0)
+
+
+@contextmanager
+def flood(head: bytes) -> Iterator[int]:
+    """The port of a server that answers once, and never stops."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as line, suppress(OSError):
+                line.recv(65536)
+                line.sendall(head)
+                while True:
+                    line.sendall(b"x" * 65536)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        thread.join()

@@ -39,6 +39,7 @@ class Desk:
         env.events.test_stop.add_listener(self.stopped)
         env.events.report_to_master.add_listener(self.report)
         env.events.worker_report.add_listener(self.reported)
+        env.events.quitting.add_listener(self.quitting)
         env.events.quit.add_listener(self.quit)
 
     @property
@@ -121,6 +122,17 @@ class Desk:
     def reported(self, data: dict[str, Any], **_: Any) -> None:
         if "turns" in data:
             self.book.take(data.pop("turns"))
+
+    def quitting(self, **_: Any) -> None:
+        """A run in which no turn told anything proves nothing, though nothing failed in it."""
+        if self.options.headless and not isinstance(self.runner, WorkerRunner) and not self.told:
+            print("void: no turn brought anything", file=sys.stderr)
+            self.env.process_exit_code = 1
+
+    @property
+    def told(self) -> bool:
+        """Whether any figure, or any failure, has come to locust's statistics."""
+        return bool(self.env.stats.total.num_requests)
 
     def quit(self, **_: Any) -> None:
         """The process ends; what workers sent last is here now."""

@@ -28,6 +28,8 @@ from loadtests.callers.turn import Failed
 SILENCE = 60.0
 """Seconds without a byte after which a caller gives up."""
 READ = 65536
+MOST = 4_000_000
+"""Bytes that may come between two things that a caller says."""
 ELSEWHERE = "the target is not this machine: --anywhere allows that"
 
 CONTROL = (Opcode.PING, Opcode.PONG, Opcode.CLOSE)
@@ -37,6 +39,8 @@ Text: TypeAlias = str | bytes
 
 def addresses(url: SplitResult, anywhere: bool) -> list[tuple[str, int]]:
     """Where the host of an address is. Raises Failed if that is not this machine, unless `anywhere`."""
+    if not url.hostname:
+        raise Failed("the target has no name")
     port = url.port or (443 if url.scheme in ("https", "wss") else 80)
     try:
         known = socket.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)
@@ -56,6 +60,16 @@ def connect(url: SplitResult, anywhere: bool) -> socket.socket:
     if url.scheme not in ("https", "wss"):
         return plain
     return ssl.create_default_context().wrap_socket(plain, server_hostname=url.hostname)
+
+
+def bounded(came: int) -> int:
+    """The same number of bytes. Raises Failed if that is too much.
+
+    A socket that always has more leaves no other greenlet a turn: nothing else would end the run.
+    """
+    if came > MOST:
+        raise Failed(f"more than {MOST / 1e6:g} MB came")
+    return came
 
 
 class Wire:
@@ -81,6 +95,7 @@ class Wire:
         assert self.socket is not None
         self.socket.sendall(request)
         until = None if within is None else time.perf_counter() + within
+        came = 0
         while not self._complete:
             if until is not None:
                 self.socket.settimeout(max(until - time.perf_counter(), 0.001))
@@ -88,6 +103,7 @@ class Wire:
             now = time.perf_counter()
             if not data:
                 break
+            came = bounded(came + len(data))
             self._feed(parser, data)
             if body := b"".join(self._parts):
                 self._parts.clear()
@@ -137,6 +153,7 @@ class Phone:
     def __init__(self, address: str, headers: Mapping[str, str], anywhere: bool) -> None:
         self.protocol = ClientProtocol(parse_uri(address))
         self.frames: deque[tuple[float, Text]] = deque()
+        self.came = 0
         self.socket = connect(urlsplit(address), anywhere)
         try:
             self._shake(headers)
@@ -156,6 +173,7 @@ class Phone:
 
     def send(self, frames: Sequence[Text]) -> None:
         self._still_open()
+        self.came = 0
         for frame in frames:
             if isinstance(frame, str):
                 self.protocol.send_text(frame.encode())
@@ -191,6 +209,7 @@ class Phone:
     def _read(self) -> None:
         data = self.socket.recv(READ)
         now = time.perf_counter()
+        self.came = bounded(self.came + len(data))
         if data:
             self.protocol.receive_data(data)
         else:

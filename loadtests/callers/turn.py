@@ -84,7 +84,7 @@ class Turn:
             return
         if text.strip() and self.ack != self.ack:
             self.ack = now - self.asked
-        if self.marker in self.text:
+        if self.marker in self.text[-len(self.marker) - len(text) :]:
             self.answer = now - self.asked
             self._delta = now
         elif text.strip():

@@ -131,10 +131,12 @@ async def soak(port: int, idle: int, talking: int, seconds: float, heard: Heard)
             asyncio.ensure_future((talk if number < talking else wait)(phone, heard, number % 100 / 50))
             for number, phone in enumerate(phones)
         ]
-        done, _ = await asyncio.wait(callers, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
-        for caller in callers:
-            caller.cancel()
-        await asyncio.gather(*callers, return_exceptions=True)
+        try:
+            done, _ = await asyncio.wait(callers, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+        finally:  # also at Ctrl-C
+            for caller in callers:
+                caller.cancel()
+            await asyncio.gather(*callers, return_exceptions=True)
         for caller in done:
             caller.result()
 
@@ -174,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     heed()
     many_files()
-    heard = Heard()
+    heard, stopped = Heard(), False
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
         try:
@@ -190,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
                     try:
                         uvloop.run(soak(port, options.idle, options.talking, options.seconds, heard))
                     except KeyboardInterrupt:
-                        print()
+                        stopped = True
                     except (OSError, WebSocketException) as error:
                         print(f"stopped: {error or type(error).__name__}", file=sys.stderr)
                         heard.failed += 1
@@ -201,7 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
     if options.json:
         options.json.write_bytes(orjson.dumps(raw))
-    return int(heard.failed > 0 or not heard.turns)
+    return 130 if stopped else int(heard.failed > 0 or not heard.turns)
 
 
 if __name__ == "__main__":

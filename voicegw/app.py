@@ -46,8 +46,8 @@ CLOSE_WITHIN = 2.0
 MOST_THREADS = 256
 """For what agents push out of the loop, and for frameworks' tools that block; two cores would have six."""
 COLLECTOR = (2_000, 5, 1_000)
-"""Thresholds of the garbage collector. Its pauses are the tail of our latency: with the defaults it looks at all
-there is too often; with a large first one it looks at all that many calls have left, at once."""
+"""Thresholds of the garbage collector, whose pauses are the tail of our latency: the defaults look at all
+there is too often, a large first one at all that many calls have left, at once."""
 
 
 def create_app(

@@ -1,1 +1,1 @@
-"""How fast is it? An upstream, a load generator, a baseline, and the benchmark that joins them."""
+"""How fast is it, how much does it hold, and does it clean up? Tools that measure any gateway from outside."""

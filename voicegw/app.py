@@ -45,7 +45,7 @@ CLOSE_WITHIN = 2.0
 """Seconds that agents get to let go of their connections at the end."""
 MOST_THREADS = 256
 """For what agents push out of the loop, and for frameworks' tools that block; two cores would have six."""
-COLLECTOR = (2_000, 5, 1_000)
+COLLECTOR = (5_000, 5, 1_000)
 """Thresholds of the garbage collector, whose pauses are the tail of our latency: the defaults look at all
 there is too often, a large first one at all that many calls have left, at once."""
 

@@ -9,7 +9,6 @@ BIN := $(VENV)/bin
 FRAMEWORKS := .venv-frameworks
 PIP := python -m pip --disable-pip-version-check --quiet
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade
-PURE := events,errors,phrases,dialects,ack,speech/*,trace,listener,guard,identity,actions,ledger,checkup,remedies,patience,unsaid,wire/*
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-agents test-frameworks lint types pytest bench load compare lock clean
@@ -31,11 +30,11 @@ types: $(VENV)/dev.stamp
 
 pytest: $(VENV)/dev.stamp
 	$(BIN)/coverage run -m pytest
-	$(BIN)/coverage report --show-missing --fail-under=100 \
-	  --include='$(shell echo $(PURE) | sed -E 's#([^,]+)#voicegw/\1.py#g')'
+	pure=$$($(BIN)/python -m tests.layers) && \
+	  $(BIN)/coverage report --show-missing --fail-under=100 --include="$$pure"
 
 test-frameworks: $(FRAMEWORKS)/stamp  ## Run agents of Python frameworks
-	$(FRAMEWORKS)/bin/python -m pytest tests/agents/frameworks tests/test_python_docs.py
+	$(FRAMEWORKS)/bin/python -m pytest tests/agents/python/frameworks tests/docs/test_python_agents.py
 
 test-agents: $(VENV)/dev.stamp  ## Run real agents behind the gateway (sets them up first, once; takes minutes)
 	$(BIN)/python -m tests.real.setup
@@ -48,7 +47,7 @@ load: $(VENV)/dev.stamp  ## Put two minutes of load on the gateway, and check wh
 	@$(BIN)/python -m loadtests.load $(ARGS)
 
 compare: $(VENV)/dev.stamp  ## Measure voicegw beside other gateways (sets them up first, once; 15 minutes)
-	-$(BIN)/python -m loadtests.peers
+	-$(BIN)/python -m loadtests.servers.peers
 	$(BIN)/python -m loadtests.bench --targets direct,nginx,naive,voicegw,litellm,portkey --seconds 3 \
 	  --out loadtests/out/compare-$(shell date +%Y%m%d-%H%M%S) $(ARGS)
 

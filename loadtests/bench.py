@@ -23,14 +23,16 @@ from pathlib import Path
 import orjson
 import uvloop
 
-from loadtests import page, report, voice
-from loadtests.asked import SECONDS, count, writable
-from loadtests.ends import heed, say
-from loadtests.openloop import many_files
-from loadtests.peers import PEERS, NotReady
-from loadtests.results import Results, Run, environment
-from loadtests.scenarios import HELD, SCENARIOS, Row, measure
-from loadtests.targets import NAMES, USUAL, Server, cores, pinned, target, upstream
+from loadtests.generate import closed_loop as voice
+from loadtests.generate.cli_types import SECONDS, count, writable
+from loadtests.generate.open_loop import many_files
+from loadtests.generate.scenarios import HELD, SCENARIOS, Row, measure
+from loadtests.generate.signals import heed, say
+from loadtests.report import comparison as report
+from loadtests.report import page
+from loadtests.report.results import Results, Run, environment
+from loadtests.servers.launch import NAMES, USUAL, Server, cores, pinned, target, upstream
+from loadtests.servers.peers import PEERS, NotReady
 
 
 def compare(rows: Sequence[Row]) -> None:

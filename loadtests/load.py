@@ -23,16 +23,16 @@ from pathlib import Path
 
 import uvloop
 
-from loadtests import page
-from loadtests.asked import SEED, count, hidden, number, writable
-from loadtests.doors import Door
-from loadtests.ends import heed, say
-from loadtests.openloop import STOPPED, many_files
-from loadtests.peers import NotReady
-from loadtests.results import ROOT, Results, environment
-from loadtests.session import Pace, Session
-from loadtests.summary import summary
-from loadtests.targets import cores, free_port, pinned, started, upstream, used
+from loadtests.generate.cli_types import SEED, count, hidden, number, writable
+from loadtests.generate.open_loop import STOPPED, many_files
+from loadtests.generate.phases import Pace, Session
+from loadtests.generate.signals import heed, say
+from loadtests.generate.target import Door
+from loadtests.report import page
+from loadtests.report.results import ROOT, Results, environment
+from loadtests.report.summary import summary
+from loadtests.servers.launch import cores, free_port, pinned, started, upstream, used
+from loadtests.servers.peers import NotReady
 
 OUT = ROOT / "loadtests" / "out"
 QUICK = 6.0

@@ -18,9 +18,9 @@ from locust.env import Environment
 from locust.runners import WorkerRunner
 
 from loadtests.callers import options
-from loadtests.callers.desk import Desk
-from loadtests.callers.line import addresses
+from loadtests.callers.locust_hooks import Desk
 from loadtests.callers.scenarios import SCENARIOS
+from loadtests.callers.sockets import addresses
 from loadtests.callers.turn import Failed
 from loadtests.callers.users import DESKS, Caller, calls
 

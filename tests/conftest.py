@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.clock import VirtualLoop
-from tests.script import open_scripts
+from tests.support.clock import VirtualLoop
+from tests.support.script import open_scripts
 
 SETTLE = 200
 

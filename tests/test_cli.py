@@ -15,9 +15,9 @@ import pytest
 
 from voicegw import __version__
 from voicegw.cli import FAILED, MISUSED, OK, main
-from voicegw.config import load
-from voicegw.guard import digest
-from voicegw.tables import SECTIONS
+from voicegw.config.load import load
+from voicegw.config.root import SECTIONS
+from voicegw.security.keys import digest
 
 GOOD = '[agents.desk]\nkind = "scripted"\n\n[agents."gpt-4.1"]\nkind = "scripted"\nscript = "echo"\n'
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.targets import free_port, listening
+from loadtests.servers.launch import free_port, listening
 from voicegw import cli
-from voicegw.config import Config, ConfigError, load
+from voicegw.config.load import Config, ConfigError, load
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "Dockerfile").read_text("utf-8")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from voicegw import errors, phrases
+from voicegw import errors
 from voicegw.errors import AgentError, Refused, VoicegwError
+from voicegw.turns import phrases
 
 
 def leaves(kind: type[VoicegwError]) -> list[type[VoicegwError]]:

@@ -1,66 +1,27 @@
-"""Imports point one way, and the pure modules stay pure."""
+"""Imports point one way, integrations never meet, and the pure modules stay pure (tests/layers.py)."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-HOUSE = Path(__file__).parent.parent / "voicegw"
+from tests import layers
+from tests.layers import LAYERS, NARROW, PACKAGE, SHARED
+
 MODULES = {
-    ".".join(path.relative_to(HOUSE.parent).with_suffix("").parts): path
-    for path in HOUSE.rglob("*.py")
-    if path.name not in ("__init__.py", "__main__.py")
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__main__.py"
 }
-RANKS = [
-    {"events", "errors", "phrases", "dialects", "patience"},
-    {
-        "ack",
-        "speech",
-        "trace",
-        "guard",
-        "wire",
-        "identity",
-        "unsaid",
-        "ledger",
-        "actions",
-        "checkup",
-        "remedies",
-    },
-    {"listener", "fields", "problems", "overhear"},
-    {"starter", "run", "speaking", "agent_tables", "model_tables", "session_tables", "call_tables", "agents"},
-    {"tables", "rehearsal", "kinds"},
-    {"calls"},
-    {"switchboard", "journal", "pulse", "config"},
-    {"surfaces"},
-    {"lines", "makers", "desks"},
-    {"app", "doctor"},
-    {"server"},
-    {"cli"},
-]
-"""From the bottom up: a module imports from its own rank or lower ones."""
-PURE = {
-    "events",
-    "errors",
-    "phrases",
-    "dialects",
-    "ack",
-    "speech",
-    "trace",
-    "guard",
-    "identity",
-    "actions",
-    "checkup",
-    "remedies",
-    "ledger",
-    "listener",
-    "patience",
-    "unsaid",
-    "wire",
-}
-IMPURE = {"asyncio", "time", "datetime", "socket", "threading", "logging", "os", "random"}
+PURE = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in layers.pure_modules()}
+MAX_MODULES = {"simulate": 19}
+"""Modules in a folder: 16, unless it is named here."""
+ROOT_MODULES = {"__init__", "__main__", "cli", "errors", "events", "server"}
+CLOCKS_AND_IO = {"asyncio", "time", "datetime", "socket", "threading", "logging", "os", "random"}
 FRAMEWORKS = {
     "fastapi",
     "starlette",
@@ -72,30 +33,54 @@ FRAMEWORKS = {
     "sse_starlette",
 }
 LIBRARIES = {
-    "fastapi": {"app", "surfaces"},
-    "starlette": {"app", "desks", "server", "surfaces"},
-    "uvicorn": {"server", "surfaces"},
-    "sse_starlette": {"surfaces"},
-    "httptools": {"agents"},
-    "uvloop": {"server"},
-    "pydantic": {
-        "problems",
-        "fields",
-        "agent_tables",
-        "model_tables",
-        "session_tables",
-        "call_tables",
-        "tables",
-        "config",
-        "rehearsal",
-    },
-    "websockets": {"agents", "rehearsal"},
-    "prometheus_client": {"journal", "server"},
+    "fastapi": r"app\..*|api\.routes",
+    "starlette": r"(app|api|asgi|calls|platforms)\..*|server|security\.authenticator",
+    "uvicorn": r"server|asgi\.(http|websocket)_protocol",
+    "sse_starlette": r"api\.sse",
+    "httptools": r"agents\.client\.connection",
+    "uvloop": r"server",
+    "pydantic": r".*\.settings|settings\..*|config\..*|simulate\.script",
+    "websockets": r"agents\.client\.websocket|simulate\.websocket",
+    "prometheus_client": r"telemetry\..*|server",
 }
+"""Where a library may be imported: a pattern for the module's name below `voicegw`."""
 
 
-def room(module: str) -> str:
-    """The second name: `voicegw.wire.chat` is in `wire`."""
+TESTS = Path(__file__).parent
+MIRRORED = {"agents", "api", "asgi", "calls", "config", "conversations", "platforms", "turns", "telemetry"}
+TESTED_IN: Mapping[str, str] = {
+    "events.py": "agents/python/test_agent.py",
+    "speech/*.py": "speech/test_corpus.py",
+    "agents/*/settings.py": "config/test_load.py",
+    "agents/scripted/tool_arguments.py": "agents/scripted/test_receptionist.py",
+    "api/formats.py": "api/test_responses.py",
+    "api/openapi.py": "api/test_routes.py",
+    "api/run_waiter.py": "api/test_endpoint.py",
+    "api/turn_request.py": "api/test_endpoint.py",
+    "asgi/body.py": "api/test_endpoint.py",
+    "asgi/context.py": "asgi/test_middleware.py",
+    "asgi/error_response.py": "api/test_endpoint.py",
+    "asgi/webhook.py": "platforms/test_webhooks.py",
+    "calls/codec.py": "platforms/conversation_relay/test_codec.py",
+    "calls/endpoint.py": "calls/test_server.py",
+    "calls/path_secret.py": "platforms/test_handshakes.py",
+    "config/*.py": "config/test_load.py",
+    "conversations/engine.py": "calls/test_profile.py",
+    "platforms/context.py": "app/test_platforms.py",
+    "platforms/registry.py": "app/test_platforms.py",
+    "platforms/*/endpoint.py": "app/test_platforms.py",
+    "platforms/*/handshake.py": "platforms/test_handshakes.py",
+    "platforms/*/settings.py": "platforms/test_settings.py",
+    "platforms/*/webhook*.py": "platforms/test_webhooks.py",
+    "telemetry/metrics.py": "telemetry/test_turn_log.py",
+    "turns/consume.py": "turns/test_run.py",
+    "wire/openai.py": "api/test_chat_request.py",
+}
+"""Modules whose tests are in another file than their own: what makes sense only together."""
+
+
+def folder(module: str) -> str:
+    """The second name: `voicegw.wire.sse` is in `wire`."""
     return module.split(".")[1]
 
 
@@ -110,65 +95,94 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def rank(name: str) -> int:
-    [found] = [index for index, rooms in enumerate(RANKS) if name in rooms]
-    return found
+def arrows(module: str) -> set[str]:
+    """The modules and names of voicegw that a module imports, without `voicegw` itself."""
+    return {name for name in imported(MODULES[module]) if name.startswith("voicegw.")}
 
 
-@pytest.mark.parametrize("module", MODULES)
+ENVIRONMENT = {"voicegw.config.load", "voicegw.server", "voicegw.cli"}
+INNER = [module for module in MODULES if not module.endswith("__init__")]
+
+
+@pytest.mark.parametrize("module", INNER)
 def test_imports_point_one_way(module: str) -> None:
-    here = room(module)
-    for name in imported(MODULES[module]):
-        if name.startswith("voicegw.") and room(name) in {room(known) for known in MODULES}:
-            there = room(name)
-            assert rank(there) <= rank(here), f"{module} imports {name}"
-            assert {here, there} != {"agents", "surfaces"}, "agents and surfaces never meet"
+    here = folder(module)
+    for name in arrows(module):
+        there = folder(name)
+        if there in (here, "__version__"):
+            continue
+        assert there in LAYERS[here], f"{module} imports {name}"
+        narrow = NARROW.get((here, there))
+        rest = name.removeprefix(f"voicegw.{there}").removeprefix(".")
+        if narrow and rest:
+            parts = [part for part in narrow if (rest + ".").startswith(part + ".") or part.startswith(rest)]
+            assert parts, f"{module} imports {name}; of {there} only {', '.join(sorted(narrow))} is meant"
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if room(name) in PURE])
+def test_no_layer_imports_from_above() -> None:
+    """The table itself has no circle: each folder names only folders above it in the table."""
+    seen: set[str] = set()
+    for name, below in LAYERS.items():
+        assert below <= seen, f"{name} may import {', '.join(sorted(below - seen))}, which stands higher"
+        seen.add(name)
+    assert {folder(module) for module in INNER} == seen
+
+
+@pytest.mark.parametrize("module", [name for name in INNER if folder(name) in SHARED])
+def test_integrations_never_meet(module: str) -> None:
+    top = folder(module)
+    parts = module.split(".")
+    if len(parts) < 4:  # the registry, and what all of them share
+        return
+    for name in arrows(module):
+        there = name.split(".")
+        if there[1] == top and len(there) > 2:
+            assert there[2] in {parts[2], *SHARED[top]}, f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", sorted(PURE))
 def test_pure_modules_import_no_clock_no_io_and_no_framework(module: str) -> None:
     tops = {name.split(".")[0] for name in imported(MODULES[module])}
-    assert not tops & (IMPURE | FRAMEWORKS)
+    assert not tops & (CLOCKS_AND_IO | FRAMEWORKS)
+
+
+def test_a_pattern_for_pure_modules_without_a_module_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "PURE_PATTERNS", (*layers.PURE_PATTERNS, "turns/gone.py"))
+    with pytest.raises(LookupError, match=r"turns/gone\.py"):
+        layers.pure_modules()
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_libraries_are_met_in_few_rooms(module: str) -> None:
+def test_libraries_are_met_in_few_places(module: str) -> None:
     for name in imported(MODULES[module]):
-        rooms = LIBRARIES.get(name.split(".")[0])
-        assert rooms is None or room(module) in rooms, f"{module} imports {name}"
+        pattern = LIBRARIES.get(name.split(".")[0])
+        assert pattern is None or re.fullmatch(pattern, module.removeprefix("voicegw.")), (
+            f"{module} imports {name}"
+        )
 
 
-@pytest.mark.parametrize(
-    "module", [name for name in MODULES if room(name) not in ("config", "server", "cli")]
-)
-def test_only_config_and_the_command_line_read_the_environment(module: str) -> None:
+@pytest.mark.parametrize("module", sorted({*INNER} - ENVIRONMENT))
+def test_only_config_load_and_the_command_line_read_the_environment(module: str) -> None:
     text = MODULES[module].read_text("utf-8")
     assert not re.search(r"\benviron\b|getenv", text)
 
 
-def test_every_module_has_its_test_file() -> None:
-    tests = Path(__file__).parent
-    for module, path in MODULES.items():
-        if room(module) in PURE - TOGETHER or room(module) in (
-            "agents",
-            "run",
-            "switchboard",
-            "config",
-            "surfaces",
-        ):
-            wanted = tests / path.relative_to(HOUSE).with_name(f"test_{path.name}")
-            assert wanted.exists() or path.name in COVERED_ELSEWHERE, f"{wanted} is missing"
+def test_the_root_holds_six_files_and_folders_stay_small() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} == ROOT_MODULES
+    for path in PACKAGE.rglob("__init__.py"):
+        if path.parent != PACKAGE:
+            modules = len([*path.parent.glob("*.py")]) - 1
+            assert modules <= MAX_MODULES.get(path.parent.name, 16), f"{path.parent} has {modules} modules"
 
 
-COVERED_ELSEWHERE = {
-    "events.py",
-    "phone.py",
-    "toolcalls.py",
-    "openapi.py",
-    "intake.py",
-    "order.py",
-    "form.py",
-}
-"""Types alone; arguments that the receptionist's tests make; what the surface's tests go through."""
-TOGETHER = {"speech"}
-"""The rules of the speech machine make sense together only: a corpus and properties test them as one."""
+@pytest.mark.parametrize("module", [name for name in INNER if name in PURE or folder(name) in MIRRORED])
+def test_every_module_has_its_test_file(module: str) -> None:
+    path = MODULES[module].relative_to(PACKAGE)
+    elsewhere = next((file for pattern, file in TESTED_IN.items() if path.match(pattern)), None)
+    wanted = TESTS / (elsewhere or path.with_name(f"test_{path.name}"))
+    assert wanted.exists(), f"{wanted} is missing"
+
+
+@pytest.mark.parametrize("pattern", TESTED_IN)
+def test_no_exception_outlives_its_module(pattern: str) -> None:
+    assert any(path.relative_to(PACKAGE).match(pattern) for path in MODULES.values())

@@ -13,17 +13,18 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from voicegw import __version__, starter
-from voicegw.app import create_app
-from voicegw.checkup import Checkup, table
-from voicegw.config import load, schema
-from voicegw.doctor import examine
+from voicegw import __version__
+from voicegw.app.create import create_app
+from voicegw.commands import new_agent as starter
+from voicegw.commands.doctor.examine import examine
+from voicegw.commands.doctor.report import Checkup, table
+from voicegw.config.load import load, schema
 from voicegw.errors import ConfigError
-from voicegw.fields import VISIBLE
-from voicegw.guard import new_key
-from voicegw.rehearsal import script
-from voicegw.rehearsal.rehearse import PLATFORMS, Rehearsed, Setting, rehearse
+from voicegw.security.keys import new_key
 from voicegw.server import import_from, serve, try_certificate
+from voicegw.settings.fields import VISIBLE
+from voicegw.simulate import script
+from voicegw.simulate.run import PLATFORMS, Rehearsed, Setting, rehearse
 
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 ABOUT = "Put any agent on the phone, with nobody waiting in silence."

@@ -25,8 +25,8 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from voicegw import __version__
-from voicegw.app import create_app
-from voicegw.config import Config, load
+from voicegw.app.create import create_app
+from voicegw.config.load import Config, load
 from voicegw.errors import ConfigError
 
 FILE = "VOICEGW_CONFIG"
@@ -41,7 +41,7 @@ LAST = 3.0
 
 T = TypeVar("T")
 
-log = logging.getLogger("voicegw.agents")
+log = logging.getLogger("voicegw.error")
 
 
 def serve(file: str | None, given: dict[str, Any]) -> bool:
@@ -151,8 +151,8 @@ def _uvicorn(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
         port=server.port,
         workers=server.workers,
         loop="voicegw.server:Loop",
-        http="voicegw.surfaces.protocol:VoiceProtocol",
-        ws="voicegw.surfaces.socket_protocol:SocketProtocol",
+        http="voicegw.asgi.http_protocol:VoiceProtocol",
+        ws="voicegw.asgi.websocket_protocol:SocketProtocol",
         ws_max_size=max(settings.limits.body_bytes, FRAME),
         ws_per_message_deflate=False,  # small frames would only come later
         lifespan="on",

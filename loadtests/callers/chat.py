@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import gevent
 
-from loadtests.callers.line import SILENCE, Wire
 from loadtests.callers.scenarios import CALLER, Scenario
+from loadtests.callers.sockets import SILENCE, Wire
 from loadtests.callers.turn import Failed, Turn
-from voicegw.rehearsal.chat import Reading
-from voicegw.rehearsal.tape import Done, Words, Wrong
+from voicegw.simulate.chat_reader import Reading
+from voicegw.simulate.recording import Done, Words, Wrong
 
 DRAFT = "Can you help"
 """What the caller seemed to say, before all of it was understood."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from loadtests.asked import SECONDS, count, number, writable
 from loadtests.callers.chat import Line
 from loadtests.callers.scenarios import SCENARIOS
-from loadtests.upstream import MARK
+from loadtests.generate.cli_types import SECONDS, count, number, writable
+from loadtests.servers.upstream import MARK
 
 if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from loadtests.callers.chat import AGAIN, DRAFT, Line
-from loadtests.callers.line import SILENCE, Phone
 from loadtests.callers.scenarios import SCENARIOS, Scenario, wish
+from loadtests.callers.sockets import SILENCE, Phone
 from loadtests.callers.turn import Failed, Turn
-from voicegw.rehearsal.caller import Caller, Frame
-from voicegw.rehearsal.relay import Relay
-from voicegw.rehearsal.retell import Retell
-from voicegw.rehearsal.script import Script
-from voicegw.rehearsal.speech_engine import SpeechEngine
-from voicegw.rehearsal.tape import Done, Heard, Ponged, Returned, Words, Wrong
+from voicegw.simulate.platform import Caller, Frame
+from voicegw.simulate.platforms.conversation_relay import Relay
+from voicegw.simulate.platforms.retell import Retell
+from voicegw.simulate.platforms.speech_engine import SpeechEngine
+from voicegw.simulate.recording import Done, Heard, Ponged, Returned, Words, Wrong
+from voicegw.simulate.script import Script
 
 SCRIPT = Script.model_validate({"turns": [{"say": "Hello?"}]})
 OPENING = 0.2

@@ -68,5 +68,5 @@ SCENARIOS = {scenario.name: scenario for scenario in _ALL}
 
 
 def wish(model: str, number: int, words: str = CALLER) -> str:
-    """What a caller says on a socket, where no field names an agent: `loadtests.wished` reads it."""
+    """What a caller says on a socket, where no field names an agent: `loadtests.servers.fault_agent` reads it."""
     return f"{words} ({number}) [{model}]"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from loadtests.upstream import MARK, waited
+from loadtests.servers.upstream import MARK, waited
 
 NEVER = float("nan")
 WAIT = re.compile(rf"{MARK} ([a-j]{{10}})")
@@ -106,6 +106,6 @@ class Turn:
             yield "turn", self.done
 
     def row(self) -> dict[str, float]:
-        """The times as `loadtests.results` has them."""
+        """The times as `loadtests.report.results` has them."""
         known = {name: getattr(self, name) for name in (*METRICS.values(), "done")}
         return known | {"waited": self.waits[0] if self.answered and self.waits else NEVER}

@@ -14,7 +14,7 @@ from locust import User, tag
 from locust.env import Environment
 
 from loadtests.callers.chat import ChatCall
-from loadtests.callers.desk import Desk
+from loadtests.callers.locust_hooks import Desk
 from loadtests.callers.options import line
 from loadtests.callers.phone import PhoneCall
 from loadtests.callers.scenarios import SCENARIOS, Scenario

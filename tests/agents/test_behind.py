@@ -9,14 +9,14 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.agents.claw import Claw
-from tests.agents.hands import Hands, words
+from tests.agents.openhands.server_double import Hands, words
 from tests.agents.upstream import Upstream, chunk, chunked
-from tests.house import ask, now
-from voicegw.app import create_app
-from voicegw.config import load
+from tests.agents.zeroclaw.server import Claw
+from tests.support.gateway import ask, now
+from voicegw.app.agents import make_agent
+from voicegw.app.create import create_app
+from voicegw.config.load import load
 from voicegw.events import Agent
-from voicegw.makers import make_agent
 
 pytestmark = pytest.mark.wire
 

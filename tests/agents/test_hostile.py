@@ -9,17 +9,18 @@ from collections.abc import Callable
 import pytest
 
 from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked, until
-from voicegw.agents import docker_api, hermes
-from voicegw.agents.docker_api import DockerApi
-from voicegw.agents.hermes import Hermes
-from voicegw.agents.openai import OpenAI
-from voicegw.agents.openhands import OpenHands
-from voicegw.agents.presets import docker_chat, zeroclaw_chat
-from voicegw.agents.zeroclaw import ZeroClaw
+from voicegw.agents.docker import agent as docker_api
+from voicegw.agents.docker.agent import DockerApi
+from voicegw.agents.hermes import agent as hermes
+from voicegw.agents.hermes.agent import Hermes
+from voicegw.agents.openai.agent import OpenAI
+from voicegw.agents.openai.presets import docker_chat, zeroclaw_chat
+from voicegw.agents.openhands.agent import OpenHands
+from voicegw.agents.zeroclaw.agent import ZeroClaw
 from voicegw.errors import AgentBusy, AgentError, AgentRefused, AgentTimeout, AgentUnavailable
 from voicegw.events import Agent, Message, Turn
-from voicegw.patience import Patience
-from voicegw.run import Run
+from voicegw.turns.run import Run
+from voicegw.turns.timeouts import Patience
 
 pytestmark = pytest.mark.wire
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.asgi import chunks, content
+from tests.support.asgi import chunks, content
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 15.0

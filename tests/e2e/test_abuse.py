@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.server import LAST, Caller, Server, asking, dechunk, eventually, head
-from tests.linter import lint
-from voicegw.phrases import TABLE
+from tests.support.chat_lint import lint
+from voicegw.turns.phrases import TABLE
 
 pytestmark = pytest.mark.wire
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.server import ROOT, Caller, Server, eventually
-from voicegw.phrases import TABLE
+from voicegw.turns.phrases import TABLE
 
 pytestmark = pytest.mark.wire
 

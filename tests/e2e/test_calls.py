@@ -14,8 +14,8 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests.e2e.server import PATIENCE, Server, eventually
-from voicegw.ack import SYSTEM_TOOLS
-from voicegw.wire.phone import ACTIONS
+from voicegw.calls.codec import ACTIONS
+from voicegw.turns.acknowledgement import SYSTEM_TOOLS
 
 pytestmark = pytest.mark.wire
 

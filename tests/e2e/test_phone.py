@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.e2e.server import PATIENCE, Caller, Reply, Server, eventually, head
-from voicegw.phrases import TABLE
+from voicegw.turns.phrases import TABLE
 
 pytestmark = pytest.mark.wire
 

@@ -13,8 +13,8 @@ from openai import AsyncOpenAI, OpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from websockets.exceptions import InvalidStatus
 
+from tests.docs.test_pages import blocks
 from tests.e2e.server import PATIENCE, Server, eventually
-from tests.test_docs import blocks
 
 pytestmark = pytest.mark.wire
 

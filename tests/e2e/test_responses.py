@@ -11,7 +11,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from tests.e2e.server import PATIENCE, Caller, Server, eventually, head
-from tests.sequence import lint
+from tests.support.responses_lint import lint
 
 pytestmark = pytest.mark.wire
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.server import LAST, Caller, Server, asking, dechunk, eventually, head
-from tests.linter import lint
+from tests.support.chat_lint import lint
 
 pytestmark = pytest.mark.wire
 

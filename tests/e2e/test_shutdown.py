@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.server import LAST, PATIENCE, Caller, Reply, Server, eventually
-from tests.linter import lint
-from voicegw.phrases import TABLE
+from tests.support.chat_lint import lint
+from voicegw.turns.phrases import TABLE
 
 pytestmark = pytest.mark.wire
 

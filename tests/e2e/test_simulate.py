@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from tests.docs.test_pages import blocks
 from tests.e2e.server import Server
-from tests.test_docs import blocks
 from voicegw.cli import FAILED, MISUSED, OK, main
-from voicegw.rehearsal.rehearse import PLATFORMS, rehearse
-from voicegw.rehearsal.script import Patience, read
+from voicegw.simulate.run import PLATFORMS, rehearse
+from voicegw.simulate.script import Patience, read
 
 pytestmark = pytest.mark.wire
 

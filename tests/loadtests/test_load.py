@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from loadtests import load
-from loadtests.plans import FAULTS
-from loadtests.results import ROOT, Check, Results, Run
+from loadtests.generate.response_plan import FAULTS
+from loadtests.report.results import ROOT, Check, Results, Run
 
 AFTER = [
     *("agent runs still alive", "connections to the agent", "turns, by the metrics"),

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from loadtests.doors import Door
-from loadtests.upstream import Stats, Upstream
+from loadtests.generate.target import Door
+from loadtests.servers.upstream import Stats, Upstream
 
 
 @asynccontextmanager

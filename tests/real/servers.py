@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-from loadtests.targets import free_port
+from loadtests.servers.launch import free_port
 from tests.real.model import NAME
 from tests.real.setup import FOLDER, HERMES, OPENHANDS, Recipe
 

@@ -16,7 +16,7 @@ from tests.real.model import FILLER, Asked, Model
 from tests.real.servers import Server as Agent
 from tests.real.servers import hermes, missing
 from tests.real.setup import HERMES
-from voicegw.phrases import TABLE
+from voicegw.turns.phrases import TABLE
 
 pytestmark = [pytest.mark.wire, pytest.mark.skipif(bool(missing(HERMES)), reason=missing(HERMES))]
 

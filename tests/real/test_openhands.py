@@ -19,7 +19,7 @@ from tests.real.model import FILLER, Asked, Model
 from tests.real.servers import Server as Agent
 from tests.real.servers import missing, openhands
 from tests.real.setup import OPENHANDS
-from voicegw.phrases import TABLE
+from voicegw.turns.phrases import TABLE
 
 pytestmark = [pytest.mark.wire, pytest.mark.skipif(bool(missing(OPENHANDS)), reason=missing(OPENHANDS))]
 

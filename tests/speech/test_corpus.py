@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from voicegw.speech.speakable import Speakable
-from voicegw.speech.style import Style
+from voicegw.speech.filter import Speakable
+from voicegw.speech.options import Style
 
 FILES = sorted((Path(__file__).parent / "corpus").glob("*.toml"))
 CASES = [(file.stem, case) for file in FILES for case in tomllib.loads(file.read_text("utf-8"))["case"]]

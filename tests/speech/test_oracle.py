@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from voicegw.speech.speakable import Speakable
-from voicegw.speech.style import Style
+from voicegw.speech.filter import Speakable
+from voicegw.speech.options import Style
 
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 STYLE = Style(tables="cells", code="", nothing="")

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.speech.texts import CUTS, REPLACED, STYLES, TEXTS, cut, spoken
-from voicegw.speech.speakable import Speakable
-from voicegw.speech.style import Style
+from voicegw.speech.filter import Speakable
+from voicegw.speech.options import Style
 
 
 @settings(max_examples=600)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from voicegw.speech.speakable import Speakable
-from voicegw.speech.style import Style
+from voicegw.speech.filter import Speakable
+from voicegw.speech.options import Style
 
 PAUSE = "¦"
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from voicegw.speech.speakable import Speakable
-from voicegw.speech.style import Style
+from voicegw.speech.filter import Speakable
+from voicegw.speech.options import Style
 
 MARKS = [
     "**", "*", "_", "__", "***", "`", "``", "```", "~~", "~~~", "==", "[", "](", "]", ")", "(", "![", "][",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from voicegw.speech import tables, tags
+from voicegw.speech.characters import ARROWS, BULLETS, EMOJI, INVISIBLE, JOINERS
 from voicegw.speech.fences import code, fence
+from voicegw.speech.line_start import empty, marker, prose
 from voicegw.speech.links import definition
-from voicegw.speech.margins import empty, marker, prose
-from voicegw.speech.marks import ARROWS, BULLETS, EMOJI, INVISIBLE, JOINERS
 from voicegw.speech.prose import REST, SOFT
 from voicegw.speech.state import NESTED, QUOTED, WAIT, Rule, State
 

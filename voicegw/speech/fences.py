@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from voicegw.speech.margins import marker, prose
+from voicegw.speech.line_start import marker, prose
 from voicegw.speech.state import WAIT, State
 
 FENCE = re.compile(r"(`{3,}(?=[^`\n]*(?:\n|\Z))|~{3,})[ \t]*([^\s`]*)")

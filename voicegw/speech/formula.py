@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from voicegw.speech.marks import UNHEARD_SET, names
+from voicegw.speech.characters import UNHEARD_SET, names
 from voicegw.speech.state import WAIT, State
 
 PRICE = re.compile(r"\$\d[\d.,]*(?:\s?[\\^_{=+]|[A-Za-z]{0,2}\$)")

@@ -6,7 +6,7 @@ import html
 import re
 
 from voicegw.speech import emphasis, formula, links, tables, tags
-from voicegw.speech.marks import ARROWS, EMOJI, INVISIBLE, SPECIAL, UNHEARD_SET
+from voicegw.speech.characters import ARROWS, EMOJI, INVISIBLE, SPECIAL, UNHEARD_SET
 from voicegw.speech.state import WAIT, Rule, State
 
 SHORT = 50

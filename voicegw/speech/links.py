@@ -25,7 +25,6 @@ REFERENCE = re.compile(r"\[[^\[\]\n]*\]")
 REFERENCE_PART = re.compile(r"\[[^\[\]\n]*\Z")
 DEFINITION = re.compile(r"\[[^\[\]\n]+\]:[ \t]*(?=\S)")
 DEFINITION_PART = re.compile(r"\[(?:[^\[\]\n]+(?:\](?::[ \t]*)?)?)?\Z")
-NOTE = re.compile(r"\[\^[^\[\]\s]+\]:[ \t]*")
 ADDRESS = re.compile(r"<?(?:https?://|www\.|mailto:|\.{0,2}/)", re.IGNORECASE)
 
 

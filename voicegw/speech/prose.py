@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from voicegw.speech.marks import CLAUSES, CLOSERS, ENDS, TIGHT, comma, stop, wide
+from voicegw.speech.characters import CLAUSES, CLOSERS, ENDS, TIGHT, comma, stop, wide
 
 NONE, BLANK, SOFT, PAUSE, REST = range(5)
 """What stands between two pieces: nothing, a blank, a line break, a comma, the end of a sentence."""

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from voicegw.speech.options import Style
 from voicegw.speech.prose import Prose
-from voicegw.speech.style import Style
 
 WAIT = -1
 """A rule's answer when what it sees is not enough to decide."""

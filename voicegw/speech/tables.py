@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from voicegw.speech.marks import wide
+from voicegw.speech.characters import wide
 from voicegw.speech.prose import Prose
 from voicegw.speech.state import MOST_HEADER, WAIT, State
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from voicegw.speech.marks import names
+from voicegw.speech.characters import names
 from voicegw.speech.state import WAIT, State
 
 VALUE = r"\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+)"

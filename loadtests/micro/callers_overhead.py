@@ -1,0 +1,106 @@
+"""What these callers cost, and how late they look at the clock, beside the bare load generator.
+
+    python -m loadtests.micro.callers_overhead --rounds 3 --callers 50 --seconds 6
+
+Both ask the same upstream, directly, in turns: so whatever a caller measures beyond what the upstream
+really waited is its own lateness, and what differs between the two is locust's. Upstream and callers have a
+core of their own each, if there are two. Ctrl-C prints what was measured so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvloop
+
+from loadtests.generate import closed_loop as voice
+from loadtests.generate.cli_types import SECONDS, count
+from loadtests.generate.signals import heed
+from loadtests.report.results import Results, quantile
+from loadtests.servers.launch import cores, free_port, pinned, started
+
+MODEL = "first=0.3,every=0.02,tokens=40"
+ROOT = Path(__file__).parents[2]
+FIGURES = {"streams": "streams", "cpu": "CPU ms per stream", "p50": "late p50 ms", "p99": "late p99 ms"}
+
+
+def row(late: list[float], cpu: float) -> dict[str, float]:
+    """The figures of one load: CPU and lateness in ms."""
+    each = cpu * 1e3 / max(len(late), 1)
+    p50, p99 = (quantile(late, q) * 1e3 for q in (0.5, 0.99))
+    return {"streams": len(late), "cpu": each, "p50": p50, "p99": p99}
+
+
+def bare(port: int, callers: int, seconds: float) -> dict[str, float]:
+    """`loadtests.generate.closed_loop`, in this process."""
+    before = time.process_time()
+    load = uvloop.run(voice.run(port, MODEL, callers, seconds))
+    return row([stream.overhead for stream in load.good], time.process_time() - before)
+
+
+def locust(port: int, callers: int, seconds: float, file: Path) -> dict[str, float]:
+    """Locust, in a process of its own; its CPU is counted from the start of the run."""
+    options = (
+        f"-f loadtests/locustfile.py --headless --only-summary --loglevel ERROR --tags short "
+        f"-u {callers} -r {callers} -t {seconds:g}s --turns 1000000 --think 0 --model-short {MODEL} "
+        f"--host http://127.0.0.1:{port} --results {file} ChatCaller"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "locust", *options.split()],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=seconds + 60,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stdout + done.stderr)
+    results = Results.read(file)
+    cpu, _ = results.environment["generators"]["alone"]
+    return row(results.runs[0].added, cpu)
+
+
+def rounds(args: argparse.Namespace, port: int, file: Path) -> Iterator[tuple[str, dict[str, float]]]:
+    for number in range(args.rounds):
+        loads = [
+            ("bare", lambda: bare(port, args.callers, args.seconds)),
+            ("locust", lambda: locust(port, args.callers, args.seconds, file)),
+        ]
+        for name, load in loads[:: -1 if number % 2 else 1]:
+            yield name, load()
+
+
+def main() -> int:
+    about = "What locust's callers cost beside the bare ones."
+    parser = argparse.ArgumentParser("loadtests.micro.callers_overhead", description=about)
+    parser.add_argument("--rounds", type=count(1, 1000), default=3, help="medians are over them (default: 3)")
+    parser.add_argument("--callers", type=count(1, 20_000), default=50, help="at a time (default: 50)")
+    parser.add_argument("--seconds", type=SECONDS, default=6.0, help="of each load (default: 6)")
+    args = parser.parse_args()
+    heed()
+    found: dict[str, list[dict[str, float]]] = {"bare": [], "locust": []}
+    with tempfile.TemporaryDirectory() as name:
+        folder, port = Path(name), free_port()
+        argv = [sys.executable, "-m", "loadtests.servers.upstream", "--port", str(port)]
+        with started(argv, port, cores()[0], folder / "log", dict(os.environ)), pinned(cores()[1]):
+            try:
+                for who, figures in rounds(args, port, folder / "results.json"):
+                    found[who].append(figures)
+            except KeyboardInterrupt:
+                print("\nStopped early.")
+    print(f"{'':<8}" + "".join(f"{title:>20}" for title in FIGURES.values()))
+    for who, rows in found.items():
+        middle = {name: statistics.median(each[name] for each in rows) for name in FIGURES if rows}
+        print(f"{who:<8}" + "".join(f"{value:>20.3g}" for value in middle.values()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

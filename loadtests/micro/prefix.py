@@ -1,0 +1,187 @@
+"""What reading ahead saves: the wait for the first word of a call, with and without `warm`.
+
+    python -m loadtests.micro.prefix [--calls 20] [--cold 0.4] [--json FILE]
+
+A model server of our own takes so many seconds longer for a prompt whose beginning it has not read before,
+and forgets what it was reading when the gateway hangs up. Every call is of another agent with instructions
+of its own, by the Realtime protocol; the gateway starts first, so that nothing is read at its start. The
+caller speaks some time after the call has opened. The second turn of a call is what a known beginning costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+from websockets.asyncio.client import ClientConnection, connect
+
+from loadtests.generate.cli_types import count, number, writable
+from loadtests.generate.signals import heed
+from loadtests.report.results import quantile
+from loadtests.servers.launch import cores, free_port, started
+
+FIRST = 0.05
+"""Seconds that the model takes for its first word in any case."""
+AGENT = """
+[agents.agent{number}]
+kind = "openai"
+url = "http://127.0.0.1:{model}/v1"
+model = "m"
+instructions = "You are number {number}. Be brief."
+warm = {warm}
+ack.after = "off"
+"""
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+WORD = b'data: {"choices":[{"index":0,"delta":{"content":"Hello."},"finish_reason":null}]}\n\n'
+END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Calls whose callers speak `pause` seconds after they opened, to agents that are `warm` or not."""
+
+    name: str
+    warm: bool
+    pause: float
+
+
+SCENES = (
+    Scene("cold", False, 1.0),
+    Scene("warm, spoken to after 1 s", True, 1.0),
+    Scene("warm, spoken to after 0.1 s", True, 0.1),
+)
+
+
+class Model:
+    """Reads the beginning of a prompt, in `cold` seconds unless it did so before, and says a word."""
+
+    def __init__(self, cold: float) -> None:
+        self.cold = cold
+        self.read: set[bytes] = set()
+        self.asked = 0
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            begins = beginning(await request(reader))
+            self.asked += 1
+            wait = FIRST + (0.0 if begins in self.read else self.cold)
+            if await stays(reader, wait):
+                self.read.add(begins)
+                writer.write(HEAD + WORD + END)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # a connection that was made ready, and not used
+        finally:
+            writer.close()
+
+
+async def request(reader: asyncio.StreamReader) -> Any:
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = int(head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0])
+    return orjson.loads(await reader.readexactly(length))
+
+
+def beginning(body: Any) -> bytes:
+    """Tools and instructions."""
+    return orjson.dumps([body.get("tools"), [m for m in body["messages"] if m["role"] == "system"]])
+
+
+async def stays(reader: asyncio.StreamReader, seconds: float) -> bool:
+    """Does the gateway wait so long? Nothing comes from it but its end."""
+    try:
+        async with asyncio.timeout(seconds):
+            await reader.read(1)
+    except TimeoutError:
+        return True
+    return False
+
+
+@asynccontextmanager
+async def gateway(model: Model, calls: int, warm: bool, folder: Path) -> AsyncIterator[int]:
+    """The port of a gateway with an agent for each call; it was there before the model."""
+    behind, port = free_port(), free_port()
+    agents = "".join(AGENT.format(number=n, model=behind, warm=str(warm).lower()) for n in range(calls))
+    config = folder / "voicegw.toml"
+    config.write_text(f"[server]\nport = {port}\n{agents}", "utf-8")
+    argv = [sys.executable, "-m", "voicegw", "serve", "--config", str(config)]
+    with started(argv, port, cores()[0], folder / "log", dict(os.environ)):
+        async with connect(f"ws://127.0.0.1:{port}/v1/realtime?model=agent0") as first:
+            await first.recv()  # by now the start is over
+        server = await asyncio.start_server(model.answer, "127.0.0.1", behind)
+        async with server:
+            yield port
+
+
+async def call(port: int, pause: float, number: int) -> tuple[float, float]:
+    """Seconds until the first word of the first turn, and of the second."""
+    await asyncio.sleep(number * 0.05)  # callers do not come all at once
+    async with connect(f"ws://127.0.0.1:{port}/v1/realtime?model=agent{number}") as line:
+        await asyncio.sleep(pause)
+        return await turn(line), await turn(line)
+
+
+async def turn(line: ClientConnection) -> float:
+    said = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello?"}]}
+    await line.send(orjson.dumps({"type": "conversation.item.create", "item": said}).decode())
+    began, first = time.perf_counter(), 0.0
+    await line.send('{"type":"response.create"}')
+    async for frame in line:
+        event = orjson.loads(frame)
+        if event["type"] == "response.output_text.delta" and not first:
+            first = time.perf_counter() - began
+        if event["type"] == "response.done":
+            break
+    assert first, "nothing was said"
+    return first
+
+
+async def measure(calls: int, cold: float) -> dict[str, dict[str, Any]]:
+    """By scene: the waits of first and second turns in seconds, and how often the model was asked."""
+    found: dict[str, dict[str, Any]] = {}
+    for scene in SCENES:
+        model = Model(cold)
+        with tempfile.TemporaryDirectory() as folder:
+            async with gateway(model, calls, scene.warm, Path(folder)) as port:
+                waits = await asyncio.gather(*map(partial(call, port, scene.pause), range(calls)))
+        first, second = zip(*waits, strict=True)
+        found[scene.name] = {"first": first, "second": second, "asked": model.asked}
+    return found
+
+
+def show(found: dict[str, dict[str, Any]]) -> None:
+    print(f"{'ms to the first word':30} {'median':>7} {'p95':>7} {'2nd turn':>9} {'requests per call':>18}")
+    for name, scene in found.items():
+        first, second = scene["first"], scene["second"]
+        times = (quantile(first, 0.5), quantile(first, 0.95), quantile(second, 0.5))
+        median, late, again = (1000 * seconds for seconds in times)
+        print(f"{name:30} {median:7.0f} {late:7.0f} {again:9.0f} {scene['asked'] / len(first):18.1f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--calls", type=count(1, 1000), default=20, help="calls of each kind")
+    parser.add_argument(
+        "--cold", type=number(0, 60), default=0.4, help="seconds for a beginning that is not known"
+    )
+    parser.add_argument("--json", type=writable, help="write every time to this file")
+    options = parser.parse_args()
+    heed()
+    found = asyncio.run(measure(options.calls, options.cold))
+    show(found)
+    if options.json:
+        options.json.write_bytes(orjson.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""What it costs to make text speakable: CPU microseconds per delta, and whether long texts stay linear.
+
+    python -m loadtests.micro.speech [--rounds 5] [--chars 100000] [--large 1048576] [--json speech.json]
+
+Everything runs in this process. "untouched" is a method that returns its argument, called the same way;
+"markdown-it" is a whole parser that reads and renders the finished text at once. They take turns in every
+round, ratios are formed within a round, and medians are shown, for only these mean anything on a shared
+machine. The second table feeds inputs that are all markup and no end: one that is LARGE should take as many
+times longer than one that is SMALL as it is longer. Ctrl-C prints what was measured so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeAlias
+
+import orjson
+from markdown_it import MarkdownIt
+
+from loadtests.report.comparison import number
+from voicegw.speech.filter import Speakable
+
+DELTA = 5
+"""Characters per delta."""
+
+Row: TypeAlias = dict[str, Any]
+
+ENGLISH = (
+    "Of course, I can help you with that. Your table is booked for half past seven on Friday, and it is by "
+    "the window, as you wished. If you'd like to bring one more guest, please call us before noon; after "
+    "that, the kitchen has already bought what it needs. Is there anything else that I can do for you today? "
+)
+CHINESE = (
+    "当然可以。您的座位已经订好了，星期五晚上七点半，靠窗的位置。如果您还想多带一位客人，请在中午之前给我们打电话；"
+    "过了中午，厨房就已经买好了菜。今天还有什么可以帮您的吗？"
+)
+ANSWER = """\
+<think>The caller wants a comparison. **Keep it short.**</think>
+# Your options 🚀
+
+Here is what I found[1], *sorted* by price; **all three** are open — see [our site](https://www.example.com/a?b=c).
+
+| Plan | Price | Minutes |
+|:-----|------:|--------:|
+| **Basic** | $5 | 100 |
+| *Plus* | $10 | 500 |
+| Pro &amp; Co | $25 | unlimited 🎉 |
+
+1. **Choose a plan**: type `plan choose NAME` and wait.
+2. Confirm it by mail, to <billing@example.com> [2, 3].
+   - Please don't forget your *customer number*.
+   - [ ] Tell us if you are ~~moving~~ staying.
+
+> "It just works", says snake_case_fan 👍
+
+```python
+def choose(name: str) -> None:
+    print(f"**{name}**")  # not spoken
+```
+
+---
+
+The yearly price is $12 \\times 5$, so \\(x^2\\) is no concern<br>of yours.
+Read https://docs.example.com/plans/2024 【4:0†plans.pdf】.
+
+"""
+TEXTS = {"English": ENGLISH, "Chinese": CHINESE, "words": "word ", "Markdown": ANSWER}
+
+ENDLESS = ["[", "*", "<", "> ", "`", "|", "$", "\\", "<think", "&amp", "![", "](", "- ", "\n"]
+"""Each is repeated until the input is as long as wanted."""
+
+
+class Untouched:
+    """What no machine at all would cost."""
+
+    def feed(self, text: str) -> str:
+        return text
+
+    def flush(self) -> str:
+        return ""
+
+
+def speak(machine: Speakable | Untouched, deltas: Iterable[str]) -> str:
+    """A whole answer, as a run feeds it."""
+    feed = machine.feed
+    spoken = [feed(delta) for delta in deltas]
+    spoken.append(machine.flush())
+    return "".join(spoken)
+
+
+def render(deltas: Iterable[str]) -> str:
+    return str(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render("".join(deltas)))
+
+
+Way: TypeAlias = Callable[[Sequence[str]], str]
+WAYS: dict[str, Way] = {
+    "untouched": lambda deltas: speak(Untouched(), deltas),
+    "voicegw": lambda deltas: speak(Speakable(), deltas),
+    "markdown-it": render,
+}
+
+
+def repeated(unit: str, chars: int) -> str:
+    """So many characters."""
+    return (unit * (chars // len(unit) + 1))[:chars]
+
+
+def cut(text: str) -> list[str]:
+    return [text[start : start + DELTA] for start in range(0, len(text), DELTA)]
+
+
+def seconds(way: Way, deltas: Sequence[str]) -> float:
+    """CPU time of one answer."""
+    gc.collect()
+    before = time.process_time()
+    way(deltas)
+    return time.process_time() - before
+
+
+def costs(name: str, chars: int, turn: int) -> Iterator[Row]:
+    """One text, by every way in turn: microseconds per delta, characters per second, what others cost."""
+    deltas = cut(repeated(TEXTS[name], chars))
+    names = list(WAYS)[turn % len(WAYS) :] + list(WAYS)[: turn % len(WAYS)]
+    took = {way: seconds(WAYS[way], deltas) or sys.float_info.min for way in names}
+    for way in WAYS:
+        row: Row = {"text": name, "way": way, "us": took[way] / len(deltas) * 1e6}
+        row |= {"per_second": chars / took[way]}
+        yield row | {f"per_{other}": took[way] / took[other] for other in ("untouched", "markdown-it")}
+
+
+def growth(unit: str, small: int, large: int) -> Row:
+    """How many times longer the large input takes than the small one, at once and in deltas."""
+    row: Row = {"unit": unit}
+    for name, pieces in (("whole", lambda text: [text]), ("deltas", cut)):
+        few, many = pieces(repeated(unit, small)), pieces(repeated(unit, large))
+        took = seconds(WAYS["voicegw"], few), seconds(WAYS["voicegw"], many)
+        row |= {
+            f"{name}_ns": took[1] / large * 1e9,
+            f"{name}_growth": took[1] / (took[0] or sys.float_info.min),
+        }
+    return row
+
+
+def rounds(args: argparse.Namespace) -> Iterator[Row]:
+    """Every figure of every round."""
+    for turn in range(args.rounds):
+        for name in TEXTS:
+            yield from ({"round": turn, **row} for row in costs(name, args.chars, turn))
+        for unit in ENDLESS:
+            yield {"round": turn, **growth(unit, args.small, args.large)}
+
+
+def summary(rows: Iterable[Row]) -> list[Row]:
+    """The median of every figure per text and way, or per unit."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in ("text", "way", "unit") if key in row), []).append(row)
+    return [{name: middle([row[name] for row in group]) for name in group[0]} for group in groups.values()]
+
+
+def middle(values: Sequence[Any]) -> Any:
+    return values[0] if isinstance(values[0], str) else median(values)
+
+
+def aligned(lines: Iterable[Sequence[str]]) -> str:
+    table = list(lines)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in table)
+
+
+def text(lines: Sequence[Row], times: float) -> str:
+    """Both tables."""
+    ways = [["text", "by", "us/delta", "chars/s", "x untouched", "x markdown-it"]]
+    ends = [["input", "ns/char whole", f"growth (linear: {times:.0f})", "ns/char in deltas", "growth"]]
+    for row in lines:
+        if "text" in row:
+            figures = [row[name] for name in ("us", "per_second", "per_untouched", "per_markdown-it")]
+            ways.append([row["text"], row["way"], *map(number, figures)])
+        else:
+            figures = [row[name] for name in ("whole_ns", "whole_growth", "deltas_ns", "deltas_growth")]
+            ends.append([repr(row["unit"]), *map(number, figures)])
+    return f"{aligned(ways)}\n\n{aligned(ends)}\n"
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--chars", type=int, default=100_000, help="of each text")
+    parser.add_argument("--small", type=int, default=1 << 16, help="characters of an endless input")
+    parser.add_argument("--large", type=int, default=1 << 20, help="characters of one that should be linear")
+    parser.add_argument("--json", type=Path, help="write every round and the summary to this file")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = options()
+    rows: list[Row] = []
+    stopped = False
+    try:
+        rows += rounds(args)  # row by row: what came before a Ctrl-C is kept
+    except KeyboardInterrupt:
+        stopped = True
+    print(text(summary(rows), args.large / args.small) + ("\nStopped early.\n" if stopped else ""), end="")
+    if args.json:
+        host = {"cores": os.cpu_count(), "kernel": os.uname().release}
+        result = {"host": host, "summary": summary(rows), "rows": rows}
+        args.json.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
+    return 130 if stopped else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

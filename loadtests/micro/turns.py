@@ -1,0 +1,248 @@
+"""What a turn costs the gateway, by what the switchboard makes of it: CPU microseconds.
+
+    python -m loadtests.micro.turns [--rounds 7] [--turns 1000]
+
+In this process and without sockets: the whole application is asked as a server would ask it, with a wire
+that forgets what is written. A new turn asks the agent, a joined one follows another's run, a replayed one
+gets what a run said before, a superseding one stops the run before it first. Every answer has WORDS
+deltas. Rounds are interleaved and medians shown, because only ratios within one run mean anything on a
+shared machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import count
+from typing import Any
+
+import uvloop
+
+from voicegw.app.create import create_app
+from voicegw.config.load import Config
+from voicegw.events import Event, Turn
+
+WORDS = 10
+JOINERS = 4
+"""How many join one run."""
+HANG = "Hang on"
+"""How callers begin to whom the agent talks on, or would."""
+SETTINGS = {
+    "agents": {"desk": {"kind": "scripted", "ack": {"after": "off"}}},
+    "trace": {"log": False},
+    "calls": {"most": 100},
+}
+RETRY = (b"x-stainless-retry-count", b"1")
+NUMBERS = count()
+
+
+class Agent:
+    """Says its words one by one; whoever asks meanwhile joins."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
+        self.asked += 1
+        for _ in range(WORDS):
+            yield "word "
+            await asyncio.sleep(0)
+        if turn.said.startswith(HANG):
+            await asyncio.get_running_loop().create_future()
+
+    async def warm(self, call: str | None = None) -> None: ...
+    async def leave(self, call: str) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+class Client:
+    """One request, and the wire on which its answer comes."""
+
+    open = True
+    paused = False
+
+    def __init__(self) -> None:
+        self.read = False
+        self.last = b""
+        self.said = 0
+        loop = asyncio.get_running_loop()
+        self.full: asyncio.Future[None] = loop.create_future()
+        self.gone: asyncio.Future[dict[str, Any]] = loop.create_future()
+
+    def write(self, data: bytes) -> None:
+        self.said += data.count(b'word"')
+        if self.said == WORDS and not self.full.done():
+            self.full.set_result(None)
+
+    def join(self, reader: object) -> None: ...
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        yield
+
+    async def send(self, message: Any) -> None:
+        if body := message.get("body"):
+            self.write(body)
+            self.last = body
+
+    async def ask(self, app: Any, call: str, text: str, *headers: tuple[bytes, bytes]) -> int:
+        """Ask, and take the whole answer; how many words it had."""
+        messages = [{"role": "system", "content": "You are on the phone."}, {"role": "user", "content": text}]
+        body = json.dumps({"model": "desk", "stream": True, "messages": messages}).encode()
+
+        async def receive() -> dict[str, Any]:
+            if self.read:
+                return await self.gone
+            self.read = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await app(scope(self, call, headers), receive, self.send)
+        assert self.last.endswith(b"[DONE]\n\n"), self.last
+        return self.said
+
+
+def scope(wire: Client, call: str, headers: tuple[tuple[bytes, bytes], ...]) -> dict[str, Any]:
+    """A request as a server tells of it."""
+    fields = ((b"host", b"127.0.0.1"), (b"x-voicegw-call", call.encode()), *headers)
+    path = "/v1/chat/completions"
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [*fields, (b"content-type", b"application/json")],
+        "client": ("127.0.0.1", 5000),
+        "extensions": {"voicegw.wire": wire},
+    }
+
+
+def new_call() -> str:
+    return f"call-{next(NUMBERS)}"
+
+
+class Watch:
+    """Adds up the CPU time of what is measured."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        before = time.process_time()
+        yield
+        self.seconds += time.process_time() - before
+
+
+# The kinds of turns. Each gives how often its agent should have been asked.
+
+
+async def new(app: Any, turns: int, watch: Watch) -> int:
+    with watch():
+        for _ in range(turns):
+            assert await Client().ask(app, new_call(), "Hello?") == WORDS
+    return turns
+
+
+async def joined(app: Any, turns: int, watch: Watch) -> int:
+    """Several at a time, less what the first of them costs alone."""
+    groups = max(1, turns // JOINERS)
+    alone = Watch()
+    await new(app, groups, alone)
+    with watch():
+        for _ in range(groups):
+            call = new_call()
+            heard = await asyncio.gather(*(Client().ask(app, call, "Hello?") for _ in range(1 + JOINERS)))
+            assert heard == [WORDS] * (1 + JOINERS)
+    watch.seconds = (watch.seconds - alone.seconds) * turns / (groups * JOINERS)
+    return 2 * groups
+
+
+async def replayed(app: Any, turns: int, watch: Watch) -> int:
+    call = new_call()
+    await Client().ask(app, call, "Hello?")
+    with watch():
+        for _ in range(turns):
+            assert await Client().ask(app, call, "Hello?", RETRY) == WORDS
+    return 1
+
+
+async def superseding(app: Any, turns: int, watch: Watch) -> int:
+    """Each is at its last word when the next one comes."""
+    call = new_call()
+    client = Client()
+    older = asyncio.create_task(client.ask(app, call, HANG))
+    await client.full
+    with watch():
+        for number in range(turns):
+            client = Client()
+            newer = asyncio.create_task(client.ask(app, call, f"{HANG} {number}"))
+            await client.full
+            assert await older == WORDS
+            older = newer
+    await Client().ask(app, call, "Hello?")
+    await older
+    return turns + 2
+
+
+Kind = Callable[[Any, int, Watch], Awaitable[int]]
+KINDS: dict[str, Kind] = {"new": new, "joined": joined, "replayed": replayed, "superseding": superseding}
+
+
+# The measurement
+
+
+@asynccontextmanager
+async def serving(agent: Agent) -> AsyncIterator[Any]:
+    """The application around one agent, started and stopped as a server would do it."""
+    app = create_app(Config.model_validate(SETTINGS), agents=lambda table, settings: agent)
+    told: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+    life: asyncio.Future[None] = asyncio.ensure_future(
+        app({"type": "lifespan", "state": {}}, told.get, heard.put)
+    )
+    for step in ("startup", "shutdown"):
+        await told.put({"type": f"lifespan.{step}"})
+        assert (await heard.get())["type"] == f"lifespan.{step}.complete"
+        if step == "startup":
+            yield app
+    await life
+
+
+async def measure(rounds: int, turns: int) -> dict[str, list[float]]:
+    """Per kind and round, CPU microseconds per turn."""
+    agent = Agent()
+    costs: dict[str, list[float]] = {}
+    async with serving(agent) as app:
+        for number in range(rounds + 1):
+            for name, kind in KINDS.items():
+                watch, before = Watch(), agent.asked
+                runs = await kind(app, turns, watch)
+                assert agent.asked == before + runs, f"{name}: {agent.asked - before} runs instead of {runs}"
+                if number:  # the first round warms up
+                    costs.setdefault(name, []).append(watch.seconds / turns * 1e6)
+    return costs
+
+
+def show(costs: dict[str, list[float]]) -> None:
+    print(f"{'turn':12} {'us':>6} {'x new':>6}")
+    for name, rounds in costs.items():
+        ratio = statistics.median(cost / base for cost, base in zip(rounds, costs["new"], strict=True))
+        print(f"{name:12} {statistics.median(rounds):6.0f} {ratio:6.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--turns", type=int, default=1000, help="turns of each kind and round")
+    options = parser.parse_args()
+    show(uvloop.run(measure(options.rounds, options.turns)))
+
+
+if __name__ == "__main__":
+    main()

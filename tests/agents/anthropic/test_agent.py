@@ -1,0 +1,391 @@
+"""The Anthropic agent against a scripted server, and against the maker's own library."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any, get_args
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.agents.upstream import Act, Upstream, answer, chunk, chunked
+from voicegw.agents.anthropic.agent import Anthropic
+from voicegw.agents.anthropic.decoder import FAILURES, REASONS
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout, AgentUnavailable
+from voicegw.events import Event, Finish, Message, Tool, ToolCall, Turn, Usage
+
+pytestmark = pytest.mark.wire
+
+KEY = "sk-ant-very-secret"
+TURN = Turn(
+    "t1",
+    (Message("system", "Be kind"), Message("user", "Hi")),
+    model="asked",
+    tools=(Tool("f"),),
+    options={"temperature": 0.5},
+)
+STREAM = chunked("content-type: text/event-stream; charset=utf-8")
+
+
+def data(kind: str, **more: Any) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps({"type": kind, **more}))
+
+
+def text(words: str) -> bytes:
+    return data("content_block_delta", index=1, delta={"type": "text_delta", "text": words})
+
+
+def piece(json: str) -> bytes:
+    return data("content_block_delta", index=2, delta={"type": "input_json_delta", "partial_json": json})
+
+
+MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "model": "own", "content": []}
+STARTED = data(
+    "message_start",
+    message=MESSAGE | {"usage": {"input_tokens": 5, "cache_read_input_tokens": 20, "output_tokens": 1}},
+)
+STOPPED = data("message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 7})
+SAID = (
+    STARTED
+    + data(
+        "content_block_start", index=0, content_block={"type": "thinking", "thinking": "", "signature": ""}
+    )
+    + data("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "hm"})
+    + data("content_block_delta", index=0, delta={"type": "signature_delta", "signature": "x"})
+    + data("content_block_stop", index=0)
+    + data("content_block_start", index=1, content_block={"type": "text", "text": ""})
+    + data("ping")
+    + text("Hé")
+    + text("llo")
+    + data("content_block_stop", index=1)
+    + data(
+        "content_block_start",
+        index=2,
+        content_block={"type": "tool_use", "id": "a", "name": "f", "input": {}},
+    )
+    + piece('{"x"')
+    + piece(": 1}")
+    + data("content_block_stop", index=2)
+    + STOPPED
+    + data("message_stop")
+)
+EVENTS: list[Event] = ["Hé", "llo", ToolCall("a", "f", '{"x": 1}'), Usage(25, 7, 20), Finish("tool_calls")]
+
+
+async def events(agent: Anthropic, turn: Turn = TURN) -> list[Event]:
+    async with aclosing(agent.reply(turn)) as reply:
+        return [event async for event in reply]
+
+
+async def once(*reply: bytes | float | Act, **options: Any) -> list[Event]:
+    async with Upstream(reply) as upstream:
+        agent = Anthropic(upstream.url, model="own", **options)
+        try:
+            return await events(agent)
+        finally:
+            await agent.aclose()
+
+
+def asked(request: bytes) -> tuple[list[str], dict[str, Any]]:
+    head, _, body = request.partition(b"\r\n\r\n")
+    return head.decode().split("\r\n"), orjson.loads(body)
+
+
+async def test_a_turn_becomes_a_request() -> None:
+    async with Upstream((STREAM + chunk(SAID) + chunk(b""),)) as upstream:
+        agent = Anthropic(upstream.url, key=KEY, model="own", headers={"X-Mine": "1"})
+        assert await events(agent) == EVENTS
+        await agent.aclose()
+    lines, body = asked(upstream.requests[0])
+    assert lines[0] == "POST /v1/messages HTTP/1.1"
+    assert {
+        f"x-api-key: {KEY}",
+        "anthropic-version: 2026-10-21",
+        "accept: text/event-stream",
+        "accept-encoding: identity",
+        "content-type: application/json",
+        "x-mine: 1",
+    } < set(lines)
+    assert body == {
+        "model": "own",
+        "max_tokens": 4096,
+        "system": [{"type": "text", "text": "Be kind", "cache_control": {"type": "ephemeral"}}],
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+        "tool_choice": {"type": "auto"},
+        "stream": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "version", "sent"),
+    [
+        ({"sampling": True}, "2023-06-01", {"temperature": 0.5}),
+        ({"sampling": True, "version": "v9"}, "v9", {"temperature": 0.5}),
+        ({"version": "v9"}, "v9", {}),
+        ({"cache": False, "max_tokens": 9}, "2026-10-21", {"system": "Be kind", "max_tokens": 9}),
+        (
+            {"fields": {"thinking": {"type": "disabled"}, "model": "no"}},
+            "2026-10-21",
+            {"thinking": {"type": "disabled"}, "model": "own"},
+        ),
+    ],
+)
+async def test_what_is_configured_is_sent(options: Any, version: str, sent: dict[str, Any]) -> None:
+    async with Upstream((STREAM + chunk(SAID) + chunk(b""),)) as upstream:
+        agent = Anthropic(upstream.url, model="own", **options)
+        await events(agent)
+        await agent.aclose()
+    lines, body = asked(upstream.requests[0])
+    assert f"anthropic-version: {version}" in lines
+    assert not any(line.startswith("x-api-key") for line in lines)
+    assert sent.items() <= body.items()
+    assert ("temperature" in body) is ("sampling" in options)
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("", "/v1/messages"),
+        ("/v1/", "/v1/messages"),
+        ("/v1/messages", "/v1/messages"),
+        ("/anthropic", "/anthropic/v1/messages"),
+    ],
+)
+async def test_the_address_may_be_the_base_or_the_full_one(path: str, wanted: str) -> None:
+    async with Upstream((answer(b"", status="500 No"),)) as upstream:
+        agent = Anthropic(upstream.url + path, model="own")
+        with pytest.raises(AgentUnavailable, match=f"{wanted} answered 500$"):
+            await events(agent)
+        await agent.aclose()
+    assert upstream.requests[0].startswith(f"POST {wanted} HTTP/1.1\r\n".encode())
+
+
+async def test_every_cut_on_the_wire_gives_the_same_events() -> None:
+    whole = STREAM + chunk(SAID) + chunk(b"")
+    assert await once(*(bytes([byte]) for byte in whole)) == EVENTS
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, len(SAID)), max_size=12), st.booleans())
+def test_any_cut_on_the_wire_gives_the_same_events(cuts: list[int], framed: bool) -> None:
+    cuts = sorted(cuts)
+    pieces = [piece for a, b in zip([0, *cuts], [*cuts, len(SAID)], strict=True) if (piece := SAID[a:b])]
+    if framed:
+        reply: list[bytes | Act] = [STREAM, *map(chunk, pieces), chunk(b"")]
+    else:
+        reply = [b"HTTP/1.1 200 OK\r\n\r\n", *pieces, Act.CLOSE]
+    assert asyncio.run(once(*reply)) == EVENTS
+
+
+async def test_closing_the_reply_hangs_up_at_once() -> None:
+    async with Upstream((STREAM + chunk(STARTED + text("a")), Act.HANG)) as upstream:
+        agent = Anthropic(upstream.url, model="own")
+        reply = agent.reply(TURN)
+        assert await anext(reply) == "a"
+        started = asyncio.get_running_loop().time()
+        await reply.aclose()
+        await asyncio.wait_for(upstream.gone.wait(), 2)
+        assert asyncio.get_running_loop().time() - started < 1
+        await agent.aclose()
+
+
+async def test_turns_share_a_connection_even_if_the_body_ends_after_the_message() -> None:
+    slow = (STREAM + chunk(SAID), 0.01, chunk(b""))
+    async with Upstream(slow, slow, slow) as upstream:
+        agent = Anthropic(upstream.url, model="own")
+        await agent.warm()
+        for _ in range(3):
+            assert await events(agent) == EVENTS
+            await asyncio.sleep(0.03)
+        assert upstream.connections == 1
+        await agent.aclose()
+
+
+async def test_nothing_waits_for_a_body_that_goes_on_after_the_message() -> None:
+    async with Upstream((STREAM + chunk(SAID), Act.HANG)) as upstream:
+        agent = Anthropic(upstream.url, model="own")
+        assert await events(agent) == EVENTS
+        assert not upstream.gone.is_set()
+        await agent.aclose()
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/html; charset=utf-8"])
+async def test_an_answer_that_is_no_stream_is_garbled(kind: str) -> None:
+    with pytest.raises(AgentGarbled, match=f"/v1/messages answered with '{kind.partition(';')[0]}'"):
+        await once(answer(b"{}", f"content-type: {kind}"))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (204, AgentGarbled),
+        (302, AgentUnavailable),
+        (400, AgentGarbled),
+        (401, AgentRefused),
+        (402, AgentRefused),
+        (403, AgentRefused),
+        (404, AgentRefused),
+        (408, AgentTimeout),
+        (413, AgentGarbled),
+        (429, AgentBusy),
+        (500, AgentUnavailable),
+        (503, AgentBusy),
+        (504, AgentTimeout),
+        (529, AgentBusy),
+    ],
+)
+async def test_what_a_status_means(status: int, kind: type[AgentError]) -> None:
+    with pytest.raises(AgentError) as raised:
+        await once(answer(b"", status=f"{status} X"))
+    assert type(raised.value) is kind
+
+
+@pytest.mark.parametrize("status", [401, 529])
+async def test_a_refusal_says_the_servers_words_but_never_the_key(status: int) -> None:
+    error = {"type": "authentication_error", "message": f"wrong {KEY} or token-123"}
+    body = orjson.dumps({"type": "error", "error": error, "request_id": "req_1"})
+    async with Upstream((answer(body, status=f"{status} No"),)) as upstream:
+        agent = Anthropic(upstream.url, model="own", key=KEY, headers={"x-token": "token-123"})
+        with pytest.raises(AgentError) as raised:
+            await events(agent)
+        await agent.aclose()
+    assert raised.value.summary == f"{upstream.url}/v1/messages answered {status}"
+    assert raised.value.quote == "wrong *** or ***"
+
+
+async def test_an_error_in_the_stream_comes_after_what_was_said_and_never_says_the_key() -> None:
+    error = data("error", error={"type": "overloaded_error", "message": f"busy {KEY}"})
+    async with Upstream((STREAM + chunk(STARTED + text("a") + error) + chunk(b""),)) as upstream:
+        agent = Anthropic(upstream.url, model="own", key=KEY)
+        async with aclosing(agent.reply(TURN)) as reply:
+            assert await anext(reply) == "a"
+            with pytest.raises(AgentBusy, match=r"the server reported an error: busy \*\*\*$"):
+                await anext(reply)
+        await agent.aclose()
+
+
+@pytest.mark.parametrize(
+    "end",
+    [(Act.CLOSE,), (Act.RESET,), (chunk(b""),), (chunk(b"event: message_st"), chunk(b"")), (b"zz\r\n",)],
+)
+async def test_a_cut_in_the_middle_is_garbled_after_what_was_said(end: tuple[bytes | Act, ...]) -> None:
+    async with Upstream((STREAM + chunk(STARTED + text("a")), 0.01, *end)) as upstream:
+        agent = Anthropic(upstream.url, model="own")
+        async with aclosing(agent.reply(TURN)) as reply:
+            assert await anext(reply) == "a"
+            with pytest.raises(AgentGarbled):
+                await anext(reply)
+        await agent.aclose()
+
+
+@pytest.mark.parametrize("end", [Act.CLOSE, Act.RESET, chunk(b"")])
+async def test_a_cut_after_the_reason_to_stop_takes_nothing_away(end: bytes | Act) -> None:
+    length = data("message_delta", delta={"stop_reason": "max_tokens"}, usage={"output_tokens": 7})
+    found = await once(STREAM + chunk(STARTED + text("a") + length), 0.01, end)
+    assert found == ["a", Usage(25, 7, 20), Finish("length")]
+
+
+async def test_an_event_without_end_is_garbled() -> None:
+    with pytest.raises(AgentGarbled, match="a server-sent event of more than"):
+        await once(STREAM + chunk(b"data: " + b"x" * (10 * 1024 * 1024)) + chunk(b""))
+
+
+async def test_a_compressed_answer_is_garbled() -> None:
+    with pytest.raises(AgentGarbled, match="compressed its answer"):
+        await once(STREAM.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n") + chunk(b"x"))
+
+
+async def test_a_head_without_end_is_garbled() -> None:
+    with pytest.raises(AgentGarbled):
+        await once(b"HTTP/1.1 200 OK\r\n", *(b"x: " + b"y" * 9000 + b"\r\n" for _ in range(12)))
+
+
+async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
+    async with Upstream() as upstream:
+        pass
+    agent = Anthropic(upstream.url, model="own")
+    with pytest.raises(AgentUnavailable):
+        await events(agent)
+    with pytest.raises(AgentUnavailable):
+        await agent.warm("call")
+    await agent.leave("call")
+    await agent.aclose()
+
+
+# The maker's own library
+
+
+async def test_the_makers_library_asks_the_same_way_and_hears_the_same() -> None:
+    sdk = pytest.importorskip("anthropic")
+    reply = (STREAM + chunk(SAID) + chunk(b""),)
+    async with Upstream(reply, reply) as upstream:
+        agent = Anthropic(upstream.url, model="own", key=KEY)
+        heard = await events(agent)
+        await agent.aclose()
+        lines, body = asked(upstream.requests[0])
+        more = {name: value for name, value in body.items() if name != "stream"}
+        client = sdk.AsyncAnthropic(base_url=upstream.url, api_key=KEY, max_retries=0)
+        async with client, client.messages.stream(**more) as stream:
+            words = [part async for part in stream.text_stream]
+            message = await stream.get_final_message()
+            theirs = stream.response.request
+    assert orjson.loads(theirs.content) == body
+    assert f"{theirs.method} {theirs.url.path} HTTP/1.1" == lines[0]
+    for name in ("content-type", "anthropic-version"):
+        assert f"{name}: {theirs.headers[name]}" in lines
+    calls = [(part.id, part.name, part.input) for part in message.content if part.type == "tool_use"]
+    used = message.usage
+    read = used.cache_read_input_tokens
+    assert [event for event in heard if isinstance(event, str)] == words
+    assert [
+        (event.id, event.name, orjson.loads(event.arguments))
+        for event in heard
+        if isinstance(event, ToolCall)
+    ] == calls
+    assert heard[-2] == Usage(used.input_tokens + read, used.output_tokens, read)
+    assert heard[-1] == Finish("tool_calls" if message.stop_reason == "tool_use" else "stop")
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("authentication_error", AgentRefused),
+        ("permission_error", AgentRefused),
+        ("billing_error", AgentRefused),
+        ("not_found_error", AgentRefused),
+        ("rate_limit_error", AgentBusy),
+        ("overloaded_error", AgentBusy),
+        ("timeout_error", AgentTimeout),
+        ("invalid_request_error", AgentGarbled),
+        ("api_error", AgentError),
+    ],
+)
+async def test_the_makers_library_knows_the_errors_that_we_know(kind: str, error: type[AgentError]) -> None:
+    sdk = pytest.importorskip("anthropic")
+    reply = (STREAM + chunk(data("error", error={"type": kind, "message": "why"})) + chunk(b""),)
+    async with Upstream(reply, reply) as upstream:
+        agent = Anthropic(upstream.url, model="own")
+        with pytest.raises(AgentError) as ours:
+            await events(agent)
+        await agent.aclose()
+        client = sdk.AsyncAnthropic(base_url=upstream.url, api_key=KEY, max_retries=0)
+        async with client, client.messages.stream(model="m", max_tokens=1, messages=[]) as stream:
+            with pytest.raises(sdk.APIStatusError) as theirs:
+                await stream.get_final_message()
+    assert (type(ours.value), ours.value.quote) == (error, "why")
+    assert (theirs.value.type, theirs.value.api_message) == (kind, "why")
+
+
+def test_the_kinds_of_errors_and_reasons_to_stop_are_those_of_the_makers_library() -> None:
+    types = pytest.importorskip("anthropic.types")
+    errors = pytest.importorskip("anthropic.types.shared.error_object")
+    known = {
+        get_args(kind.model_fields["type"].annotation)[0]
+        for kind in get_args(get_args(errors.ErrorObject)[0])
+    }
+    assert known - {"api_error"} == FAILURES.keys()
+    assert set(get_args(types.StopReason)) - {"end_turn", "stop_sequence", "pause_turn"} == REASONS.keys()

@@ -1,0 +1,345 @@
+"""The events of Anthropic's streams as ours, whole or with pieces missing."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicegw.agents.anthropic.decoder import Decoder
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout
+from voicegw.events import Event, Finish, ToolCall, Usage
+from voicegw.wire.sse import Sse
+
+
+def event(kind: str, **more: Any) -> dict[str, Any]:
+    return {"type": kind, **more}
+
+
+def start(**usage: Any) -> dict[str, Any]:
+    return event("message_start", message={"id": "msg_1", "content": [], "usage": usage})
+
+
+def block(kind: str, index: int = 0, **more: Any) -> dict[str, Any]:
+    return event("content_block_start", index=index, content_block={"type": kind, **more})
+
+
+def delta(kind: str, index: int = 0, **more: Any) -> dict[str, Any]:
+    return event("content_block_delta", index=index, delta={"type": kind, **more})
+
+
+def text(words: str, index: int = 0) -> dict[str, Any]:
+    return delta("text_delta", index, text=words)
+
+
+def piece(json: str, index: int = 0) -> dict[str, Any]:
+    return delta("input_json_delta", index, partial_json=json)
+
+
+def stop(index: int = 0) -> dict[str, Any]:
+    return event("content_block_stop", index=index)
+
+
+def over(reason: str | None, **usage: Any) -> dict[str, Any]:
+    return event("message_delta", delta={"stop_reason": reason}, usage=usage)
+
+
+END = event("message_stop")
+
+
+def sse(event: dict[str, Any] | Sse) -> Sse:
+    return event if isinstance(event, Sse) else Sse(event["type"], orjson.dumps(event))
+
+
+def decode(*events: dict[str, Any] | Sse) -> list[Event]:
+    decoder = Decoder("t1")
+    found = [ours for event in events for ours in decoder.feed(sse(event))]
+    return found + decoder.end()
+
+
+def test_an_answer() -> None:
+    decoder = Decoder()
+    told = [
+        decoder.feed(sse(event))
+        for event in (
+            start(input_tokens=5, cache_read_input_tokens=20, cache_creation_input_tokens=3, output_tokens=1),
+            block("text", text=""),
+            Sse("ping", b'{"type":"ping"}'),
+            text("Hé"),
+            text(""),
+            text("llo"),
+            stop(),
+        )
+    ]
+    assert told == [[], [], [], ["Hé"], [], ["llo"], []]
+    assert not decoder.complete
+    assert decoder.feed(sse(over("end_turn", output_tokens=7))) == []
+    assert (decoder.complete, decoder.done) == (True, False)
+    assert decoder.feed(sse(END)) == []
+    assert (decoder.complete, decoder.done) == (True, True)
+    assert decoder.feed(sse(text("late"))) == []
+    assert decoder.end() == [Usage(prompt=28, completion=7, cached=20)]
+
+
+def test_what_it_thinks_is_dropped() -> None:
+    assert decode(
+        block("thinking", thinking="hm", signature=""),
+        delta("thinking_delta", thinking="hm"),
+        delta("signature_delta", signature="x"),
+        stop(),
+        block("redacted_thinking", 1, data="x"),
+        stop(1),
+        block("text", 2, text="a"),
+        delta("citations_delta", 2, citation={}),
+        text("b", 2),
+        stop(2),
+        over("end_turn", output_tokens=9, output_tokens_details={"thinking_tokens": 4}),
+        END,
+    ) == ["a", "b", Usage(completion=9, reasoning=4)]
+
+
+def test_calls_are_told_whole_and_at_once() -> None:
+    decoder = Decoder()
+    for part in (
+        block("tool_use", 1, id="toolu_1", name="f", input={}),
+        piece("", 1),
+        piece('{"x"', 1),
+        piece(": 1}", 1),
+    ):
+        assert decoder.feed(sse(part)) == []
+    assert decoder.feed(sse(stop(1))) == [ToolCall("toolu_1", "f", '{"x": 1}')]
+    decoder.feed(sse(over("tool_use")))
+    assert decoder.end() == [Finish("tool_calls")]
+
+
+@pytest.mark.parametrize(
+    ("events", "found"),
+    [
+        ([block("tool_use", id="a", name="f", input={}), stop()], [ToolCall("a", "f", "{}")]),
+        ([block("tool_use", id="a", name="f", input={"x": 1}), stop()], [ToolCall("a", "f", '{"x":1}')]),
+        ([block("tool_use", name="f"), piece("{}"), stop()], [ToolCall("t1_1", "f", "{}")]),
+        ([block("tool_use", id="a", name="f"), piece('{"x":1}'), END], [ToolCall("a", "f", '{"x":1}')]),
+        (
+            [
+                block("tool_use", 0, id="a", name="f"),
+                block("tool_use", 1, id="b", name="g"),
+                piece('{"x":1}', 1),
+                piece('{"y":2}', 0),
+                stop(0),
+                stop(1),
+            ],
+            [ToolCall("a", "f", '{"y":2}'), ToolCall("b", "g", '{"x":1}')],
+        ),
+        ([block("server_tool_use", id="a", name="web_search"), piece('{"q'), stop()], []),
+        (
+            [
+                {
+                    "type": "content_block_start",
+                    "content_block": {"type": "tool_use", "id": "a", "name": "f"},
+                },
+                {
+                    "type": "content_block_delta",
+                    "delta": {"type": "input_json_delta", "partial_json": '{"x":1}'},
+                },
+                {"type": "content_block_stop"},
+            ],
+            [ToolCall("a", "f", '{"x":1}')],
+        ),
+    ],
+)
+def test_calls(events: list[dict[str, Any]], found: list[Event]) -> None:
+    assert decode(*events) == found
+
+
+@pytest.mark.parametrize(
+    ("reason", "found"),
+    [
+        ("end_turn", []),
+        ("stop_sequence", []),
+        ("pause_turn", []),
+        ("something_new", []),
+        ("max_tokens", [Finish("length")]),
+        ("model_context_window_exceeded", [Finish("length")]),
+        ("refusal", [Finish("content_filter")]),
+        ("tool_use", []),
+        (None, []),
+    ],
+)
+def test_why_it_stopped(reason: str | None, found: list[Event]) -> None:
+    assert decode(over(reason), END) == found
+
+
+def test_a_reason_stays_that_is_not_told_again() -> None:
+    assert decode(over("max_tokens"), over(None), END) == [Finish("length")]
+
+
+@pytest.mark.parametrize(
+    ("usages", "found"),
+    [
+        ([{"input_tokens": 5, "output_tokens": 1}, {"output_tokens": 7}], [Usage(5, 7)]),
+        ([{"input_tokens": 5}, {"input_tokens": 6, "output_tokens": 7}], [Usage(6, 7)]),
+        ([{"cache_read_input_tokens": 4}, {"cache_read_input_tokens": None}], [Usage(4, 0, 4)]),
+        ([{"input_tokens": "5"}, {"output_tokens_details": None}], []),
+        ([{"input_tokens": True}, {}], []),
+    ],
+)
+def test_counts_are_totals(usages: list[dict[str, Any]], found: list[Event]) -> None:
+    first, second = usages
+    assert decode(start(**first), over(None, **second)) == found
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        event("ping"),
+        event("content_block_explained", index=0),
+        block("image", source={}),
+        block("text"),
+        delta("video_delta", video="x"),
+        event("message_start", message={}),
+        event("message_delta", delta={}),
+        Sse("ping", b""),
+        Sse("", b"{}"),
+    ],
+)
+def test_what_is_new_or_missing_does_no_harm(harmless: dict[str, Any] | Sse) -> None:
+    assert decode(text("a"), harmless, text("b")) == ["a", "b"]
+
+
+def test_the_name_of_an_event_may_be_told_by_either() -> None:
+    said = {"index": 0, "delta": {"type": "text_delta", "text": "a"}}
+    assert decode(Sse("", orjson.dumps(said | {"type": "content_block_delta"}))) == ["a"]
+    assert decode(Sse("content_block_delta", orjson.dumps(said))) == ["a"]
+
+
+def test_half_an_emoji_is_mended() -> None:
+    half = b'{"type":"content_block_delta","delta":{"type":"text_delta","text":"\\ud83d!"}}'
+    assert decode(Sse("", half)) == ["�!"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        ({"type": "overloaded_error", "message": "Over\nloaded"}, AgentBusy, "Over loaded"),
+        ({"type": "rate_limit_error", "message": "slow"}, AgentBusy, "slow"),
+        ({"type": "authentication_error", "message": "no"}, AgentRefused, "no"),
+        ({"type": "permission_error", "message": "no"}, AgentRefused, "no"),
+        ({"type": "billing_error", "message": "no"}, AgentRefused, "no"),
+        ({"type": "not_found_error", "message": "model: x"}, AgentRefused, "model: x"),
+        ({"type": "invalid_request_error", "message": "bad"}, AgentGarbled, "bad"),
+        ({"type": "timeout_error", "message": "late"}, AgentTimeout, "late"),
+        ({"type": "api_error", "message": "x" * 999}, AgentError, "x" * 300),
+        ({"type": "new_error"}, AgentError, "new_error"),
+        ({"type": ["odd"], "message": 7}, AgentError, "7"),
+        ("broken", AgentError, "broken"),
+        (None, AgentError, ""),
+    ],
+)
+def test_what_an_error_means(error: Any, kind: type[AgentError], words: str) -> None:
+    with pytest.raises(AgentError) as raised:
+        decode(text("a"), event("error", error=error))
+    assert (type(raised.value), raised.value.quote) == (kind, words)
+    assert raised.value.summary == "the server reported an error"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Sse("message_stop", b"{"),
+        Sse("message_stop", b"[]"),
+        Sse("", b"\xff"),
+        {"type": "content_block_delta"},
+        {"type": "content_block_delta", "delta": None},
+        {"type": "content_block_delta", "delta": {}},
+        {"type": "content_block_start"},
+        {"type": "content_block_start", "content_block": {}},
+        {"type": "content_block_start", "index": [], "content_block": {"type": "tool_use"}},
+        {"type": "message_start", "message": None},
+        {"type": "message_delta", "delta": "x"},
+        delta("text_delta", text=None),
+        delta("text_delta", text=["a"]),
+        block("text", text=["a"]),
+    ],
+)
+def test_an_unknown_shape_is_garbled(wrong: dict[str, Any] | Sse) -> None:
+    with pytest.raises(AgentGarbled, match="an event of an unknown shape"):
+        decode(wrong)
+
+
+@pytest.mark.parametrize("pieces", [['{"x"'], ["[1]"], [7], ["{}", "{}"]])
+def test_arguments_that_make_no_sense_are_garbled(pieces: list[Any]) -> None:
+    begun = (block("tool_use", id="a", name="f"), *map(piece, pieces))
+    with pytest.raises(AgentGarbled, match="the arguments of tool 'f' are no whole object"):
+        decode(*begun, stop())
+
+
+def test_a_call_without_a_name_is_garbled() -> None:
+    with pytest.raises(AgentGarbled, match="a tool call without a name"):
+        decode(block("tool_use", id="a"), stop())
+
+
+def test_an_input_that_nothing_can_write_is_garbled() -> None:
+    deep = b'{"a":' * 1000 + b"{}" + b"}" * 1000
+    begun = b'{"type":"content_block_start","content_block":{"type":"tool_use","name":"f","input":%b}}' % deep
+    with pytest.raises(AgentGarbled):
+        decode(Sse("", begun))
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.floats()
+    | st.sampled_from(["", "a", "{}", "text", "tool_use"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["type", "text", "usage", "stop_reason", "name", "input", "message"]), inner
+        )
+    ),
+    max_leaves=6,
+)
+KINDS = st.sampled_from(
+    [
+        "message_start",
+        "message_delta",
+        "message_stop",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "error",
+        "ping",
+    ]
+)
+DELTAS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text_delta", "input_json_delta", "x"])},
+    optional={"text": VALUES, "partial_json": VALUES, "stop_reason": VALUES},
+)
+BLOCKS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["text", "tool_use", "thinking"])},
+    optional={"text": VALUES, "name": VALUES, "id": VALUES, "input": VALUES},
+)
+EVENTS = st.fixed_dictionaries(
+    {"type": KINDS},
+    optional={
+        "index": st.integers(0, 2) | VALUES,
+        "delta": DELTAS | VALUES,
+        "content_block": BLOCKS | VALUES,
+        "message": VALUES,
+        "usage": VALUES,
+        "error": VALUES,
+    },
+)
+
+
+@given(st.lists(st.builds(sse, EVENTS) | st.builds(Sse, KINDS, st.binary(max_size=9)), max_size=8))
+def test_nothing_but_our_events_and_errors_comes_of_anything(events: list[Sse]) -> None:
+    decoder = Decoder()
+    with suppress(AgentError):
+        for given in events:
+            assert all(isinstance(ours, (str, ToolCall)) for ours in decoder.feed(given))
+        assert all(isinstance(ours, (ToolCall, Usage, Finish)) for ours in decoder.end())

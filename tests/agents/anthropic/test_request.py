@@ -1,0 +1,360 @@
+"""A turn as a request of Anthropic's, whatever its conversation looks like."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from voicegw.agents.anthropic.request import request
+from voicegw.events import Message, Tool, ToolCall, Turn
+from voicegw.turns.prompts import NUDGE, OPENING
+from voicegw.wire.json import dumps
+
+HI = Message("user", "Hi")
+
+
+def turn(*messages: Message, **more: Any) -> Turn:
+    return Turn("t1", messages or (HI,), **more)
+
+
+def body(*messages: Message, **more: Any) -> dict[str, Any]:
+    return request(turn(*messages, **more), model="m", most=10)
+
+
+def said(*messages: Message) -> list[tuple[str, list[Any]]]:
+    """The conversation, texts as mere texts."""
+    return [
+        (
+            message["role"],
+            [block["text"] if block["type"] == "text" else block for block in message["content"]],
+        )
+        for message in body(*messages)["messages"]
+    ]
+
+
+def called(*ids: str, text: str = "") -> Message:
+    return Message("assistant", text, tool_calls=tuple(ToolCall(id, "f", '{"x":1}') for id in ids))
+
+
+def answered(id: str | None, text: str = "42") -> Message:
+    return Message("tool", text, tool_call_id=id)
+
+
+def use(id: str, given: Any = None) -> dict[str, Any]:
+    return {"type": "tool_use", "id": id, "name": "f", "input": {"x": 1} if given is None else given}
+
+
+def result(id: str, text: str = "42") -> dict[str, Any]:
+    return {"type": "tool_result", "tool_use_id": id, "content": text}
+
+
+def test_a_plain_turn() -> None:
+    assert body(model="ignored") == {
+        "model": "m",
+        "max_tokens": 10,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+        "stream": True,
+    }
+
+
+def test_instructions_are_apart_and_joined() -> None:
+    asked = turn(Message("system", "Be kind"), HI, Message("developer", "Be brief"), Message("system", " "))
+    assert request(asked, model="m", most=1)["system"] == "Be kind\n\nBe brief"
+    assert request(asked, model="m", most=1, cache=True)["system"] == [
+        {"type": "text", "text": "Be kind\n\nBe brief", "cache_control": {"type": "ephemeral"}}
+    ]
+    assert [message["role"] for message in request(asked, model="m", most=1)["messages"]] == ["user"]
+    assert "system" not in request(turn(), model="m", most=1, cache=True)
+
+
+def test_the_two_speak_by_turns() -> None:
+    assert said(HI, Message("user", "you"), Message("assistant", "a"), Message("assistant", "b"), HI) == [
+        ("user", ["Hi", "you"]),
+        ("assistant", ["a", "b"]),
+        ("user", ["Hi"]),
+    ]
+
+
+def test_the_caller_speaks_first_and_last() -> None:
+    assert said(Message("assistant", "Hello!"), HI) == [
+        ("user", [OPENING]),
+        ("assistant", ["Hello!"]),
+        ("user", ["Hi"]),
+    ]
+    assert said(HI, Message("assistant", "Hello!"))[-1] == ("user", [NUDGE])
+    assert said(Message("system", "Greet")) == [("user", [OPENING])]
+
+
+def test_what_is_blank_is_left_out() -> None:
+    blank = Message("user", "", parts=({"type": "text", "text": " "}, {"type": "text", "text": None}))
+    assert said(HI, Message("assistant", " \n"), Message("user", ""), blank, Message("user", "you")) == [
+        ("user", ["Hi", "you"])
+    ]
+
+
+def test_results_follow_their_calls() -> None:
+    assert said(HI, called("a", "b", text="So"), answered("b", "B"), answered("a", "A"), HI) == [
+        ("user", ["Hi"]),
+        ("assistant", ["So", use("call_1"), use("call_2")]),
+        ("user", [result("call_1", "A"), result("call_2", "B"), "Hi"]),
+    ]
+
+
+def test_results_that_came_late_follow_their_calls_too() -> None:
+    late = (HI, called("a"), Message("user", "Well?"), Message("assistant", "Wait"), answered("a"))
+    assert said(*late) == [
+        ("user", ["Hi"]),
+        ("assistant", [use("call_1")]),
+        ("user", [result("call_1"), "Well?"]),
+        ("assistant", ["Wait"]),
+        ("user", [NUDGE]),
+    ]
+
+
+def test_calls_without_an_answer_and_answers_without_a_call_are_left_out() -> None:
+    assert said(HI, called("a", "b"), answered("b"), answered("c"), called("d"), HI) == [
+        ("user", ["Hi"]),
+        ("assistant", [use("call_1")]),
+        ("user", [result("call_1"), "Hi"]),
+    ]
+
+
+@pytest.mark.parametrize("id", ["0", "", "functions.f:0"])
+def test_ids_that_come_again_are_told_apart(id: str) -> None:
+    assert said(HI, called(id, id), answered(id, "1"), called(id), answered(id, "2"), answered(id, "3")) == [
+        ("user", ["Hi"]),
+        ("assistant", [use("call_1"), use("call_2")]),
+        ("user", [result("call_1", "1"), result("call_2", "2")]),
+        ("assistant", [use("call_3")]),
+        ("user", [result("call_3", "3")]),
+    ]
+
+
+def test_a_call_without_a_name_is_left_out() -> None:
+    nameless = Message("assistant", "So", tool_calls=(ToolCall("a", ""),))
+    assert said(HI, nameless, answered("a"), HI) == [
+        ("user", ["Hi"]),
+        ("assistant", ["So"]),
+        ("user", ["Hi"]),
+    ]
+    assert "tools" not in request(Turn("7", (HI, nameless)), model="m", most=1)
+
+
+def test_an_old_function_call_is_a_tool_call() -> None:
+    old = Message("assistant", tool_calls=(ToolCall("", "f", '{"x":1}'),))
+    assert said(HI, old, Message("function", "42", name="f"))[1:] == [
+        ("assistant", [use("call_1")]),
+        ("user", [result("call_1")]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"), [("{}", {}), ("", {}), ("[1]", {}), ("{", {}), ('{"a":"\\ud800"}', {"a": "�"})]
+)
+def test_arguments_are_an_object_whatever_was_made(arguments: str, given: dict[str, Any]) -> None:
+    call = Message("assistant", tool_calls=(ToolCall("a", "f", arguments),))
+    assert said(HI, call, answered("a"))[1] == ("assistant", [use("call_1", given)])
+
+
+def image(url: Any) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": url}
+
+
+@pytest.mark.parametrize(
+    ("part", "source"),
+    [
+        (image({"url": "https://a/b.png"}), {"type": "url", "url": "https://a/b.png"}),
+        (image("https://a/b,c"), {"type": "url", "url": "https://a/b,c"}),
+        (
+            image({"url": "data:image/png;base64,aGk="}),
+            {"type": "base64", "media_type": "image/png", "data": "aGk="},
+        ),
+        (
+            image({"url": "DATA:image/JPG;base64,aGk="}),
+            {"type": "base64", "media_type": "image/jpeg", "data": "aGk="},
+        ),
+        (image({"url": "http://a/b.png"}), None),
+        (image({"url": "data:image/tiff;base64,aGk="}), None),
+        (image({"url": "data:image/png;base64,"}), None),
+        (image({"url": "data:image/png;base64,no base64"}), None),
+        (image({"url": 7}), None),
+        (image(None), None),
+        ({"type": "file", "file": {}}, None),
+        ({}, None),
+    ],
+)
+def test_images_of_the_caller(part: dict[str, Any], source: dict[str, Any] | None) -> None:
+    asked = Message("user", "see", parts=({"type": "input_text", "text": "see"}, part))
+    shown = [] if source is None else [{"type": "image", "source": source}]
+    assert said(asked) == [("user", ["see", *shown])]
+
+
+def test_tools_and_how_they_are_described() -> None:
+    full = Tool("b", "B", {"type": "object", "properties": {}}, strict=True)
+    assert body(tools=(Tool("a"), full)) == body() | {
+        "tools": [
+            {"name": "a", "input_schema": {"type": "object"}},
+            {"name": "b", "description": "B", "input_schema": {"type": "object", "properties": {}}},
+        ],
+        "tool_choice": {"type": "auto"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("choice", "chosen"),
+    [
+        (None, {"type": "auto"}),
+        ("auto", {"type": "auto"}),
+        ("required", {"type": "any"}),
+        ("none", {"type": "none"}),
+        ({"type": "function", "function": {"name": "a"}}, {"type": "tool", "name": "a"}),
+        ({"type": "function", "function": {"name": "not offered"}}, {"type": "auto"}),
+        ({"type": "function"}, {"type": "auto"}),
+    ],
+)
+def test_how_tools_are_chosen(choice: Any, chosen: dict[str, Any]) -> None:
+    assert body(tools=(Tool("a"),), tool_choice=choice)["tool_choice"] == chosen
+    one = body(tools=(Tool("a"),), tool_choice=choice, options={"parallel_tool_calls": False})["tool_choice"]
+    assert one == (chosen if choice == "none" else chosen | {"disable_parallel_tool_use": True})
+    assert body(tools=(Tool("a"),), options={"parallel_tool_calls": True})["tool_choice"] == {"type": "auto"}
+
+
+def test_a_choice_without_tools_is_not_sent() -> None:
+    assert body(tool_choice="required") == body()
+
+
+def test_tools_that_were_called_are_named_even_if_none_are_offered() -> None:
+    assert {
+        "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+        "tool_choice": {"type": "none"},
+    }.items() <= body(HI, called("a", "b"), answered("a"), answered("b")).items()
+
+
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [
+        ({}, 10),
+        ({"max_tokens": 5}, 5),
+        ({"max_completion_tokens": 7, "max_tokens": 5}, 7),
+        ({"max_tokens": None}, 10),
+    ],
+)
+def test_how_long_an_answer_may_be(options: dict[str, Any], most: int) -> None:
+    assert body(options=options)["max_tokens"] == most
+
+
+@pytest.mark.parametrize(
+    ("stop", "stops"),
+    [("END", ["END"]), (["a", " ", 7, "b"], ["a", "b"]), ("\n", None), ([], None), (None, None)],
+)
+def test_where_an_answer_stops(stop: Any, stops: list[str] | None) -> None:
+    assert body(options={"stop": stop}).get("stop_sequences") == stops
+
+
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        ({"temperature": 0, "top_p": 0.5}, {"temperature": 0}),
+        ({"temperature": 1.7}, {"temperature": 1}),
+        ({"top_p": 0.5}, {"top_p": 0.5}),
+        ({"temperature": None, "top_p": None, "seed": 1}, {}),
+    ],
+)
+def test_sampling_is_only_sent_where_it_is_taken(options: dict[str, Any], sent: dict[str, Any]) -> None:
+    asked = turn(options=options)
+    assert request(asked, model="m", most=10, sampling=True) == body() | sent
+    assert request(asked, model="m", most=10) == body()
+
+
+def test_further_fields_never_replace_ours() -> None:
+    more = {"thinking": {"type": "disabled"}, "model": "x", "stream": False}
+    assert request(turn(), model="m", most=10, more=more) == body() | {"thinking": {"type": "disabled"}}
+
+
+TEXTS = st.sampled_from(["", " ", "Hi", "\ud800"])
+CALLS = st.builds(
+    ToolCall, st.sampled_from(["", "a", "b"]), st.just("f"), st.sampled_from(["{}", "[", '{"x":1}'])
+)
+PARTS = st.sampled_from([image("https://a"), image({}), {"type": "text", "text": "see"}, {"type": "file"}])
+MESSAGES = st.builds(
+    Message,
+    role=st.sampled_from(["system", "developer", "user", "assistant", "tool", "function"]),
+    text=TEXTS,
+    parts=st.lists(PARTS, max_size=2).map(tuple),
+    tool_calls=st.lists(CALLS, max_size=2).map(tuple),
+    tool_call_id=st.sampled_from([None, "", "a", "b"]),
+)
+TURNS = st.builds(
+    Turn,
+    id=st.just("t1"),
+    messages=st.lists(MESSAGES, max_size=8).map(tuple),
+    tools=st.lists(st.just(Tool("f")), max_size=1).map(tuple),
+    tool_choice=st.sampled_from([None, "auto", "required", "none", {"function": {"name": "f"}}]),
+    options=st.sampled_from(
+        [{}, {"parallel_tool_calls": False}, {"stop": "END", "temperature": 2, "user": "u"}]
+    ),
+)
+
+
+@given(TURNS)
+def test_every_conversation_keeps_the_rules_of_the_protocol(asked: Turn) -> None:
+    talk = orjson.loads(dumps(request(asked, model="m", most=10)))["messages"]
+    assert [message["role"] for message in talk] == [("user", "assistant")[n % 2] for n in range(len(talk))]
+    assert len(talk) % 2 == 1
+    ids: list[str] = []
+    for number, message in enumerate(talk):
+        blocks = message["content"]
+        assert blocks
+        assert all(block["text"].strip() for block in blocks if block["type"] == "text")
+        made = [block["id"] for block in blocks if block["type"] == "tool_use"]
+        if made:
+            assert message["role"] == "assistant"
+            assert [block.get("tool_use_id") for block in talk[number + 1]["content"][: len(made)]] == made
+        ids += made
+    assert len(ids) == len(set(ids))
+    assert len(ids) == sum(block["type"] == "tool_result" for message in talk for block in message["content"])
+
+
+@functools.cache
+def makers_own() -> Any:
+    """What the maker's own library takes for a request."""
+    types = pytest.importorskip("anthropic.types.message_create_params")
+    return TypeAdapter(types.MessageCreateParamsStreaming)
+
+
+def looked_at(value: Any) -> Any:
+    """The value, after everything in it was checked: that happens when it is looked at."""
+    if isinstance(value, dict):
+        return {name: looked_at(inner) for name, inner in value.items()}
+    return (
+        [looked_at(inner) for inner in value]
+        if isinstance(value, Iterable) and type(value) is not str
+        else value
+    )
+
+
+@given(TURNS, st.booleans())
+def test_the_makers_own_types_take_every_request(asked: Turn, cache: bool) -> None:
+    written = orjson.loads(dumps(request(asked, model="m", most=10, cache=cache)))
+    assert looked_at(makers_own().validate_python(written, extra="forbid")) == written
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_tokens": "many"},
+        {"temperature": 1},
+        {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+        {"tool_choice": {"type": "auto", "name": "f"}},
+    ],
+)
+def test_the_makers_own_types_refuse_what_is_wrong(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        looked_at(makers_own().validate_python(body() | wrong, extra="forbid"))

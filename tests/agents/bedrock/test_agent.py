@@ -1,0 +1,460 @@
+"""The Bedrock agent against a scripted endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.agents.bedrock.frames import HI, SLOW, delta, event, failed, metadata, over, stop, use
+from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked, until
+from voicegw.agents.bedrock import agent as bedrock
+from voicegw.agents.bedrock.agent import Bedrock, endpoint
+from voicegw.agents.bedrock.sigv4 import Credentials, Signer
+from voicegw.errors import (
+    AgentBusy,
+    AgentError,
+    AgentGarbled,
+    AgentRefused,
+    AgentTimeout,
+    AgentUnavailable,
+    ConfigError,
+)
+from voicegw.events import Event, Finish, Message, Tool, ToolCall, Turn, Usage
+
+pytestmark = pytest.mark.wire
+
+KEY = "bedrock-api-key-very-secret"
+ACCESS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "a/session+token==")
+MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
+PATH = "/model/anthropic.claude-3-haiku-20240307-v1%3A0/converse-stream"
+NOW = 1767323045.9
+STAMP = "20260102T030405Z"
+TURN = Turn("t1", (Message("user", "Hi"),), model="asked")
+STREAM = chunked("content-type: application/vnd.amazon.eventstream")
+SAID = (
+    event("messageStart", role="assistant")
+    + HI
+    + stop()
+    + use(1, "weather", '{"city":', '"Rome"}')
+    + over("tool_use")
+    + metadata(5, 7)
+)
+EVENTS: list[Event] = [
+    "Hi",
+    ToolCall("tooluse_1", "weather", '{"city":"Rome"}'),
+    Usage(5, 7),
+    Finish("tool_calls"),
+]
+Reply = tuple[Piece | Act, ...]
+WHOLE: Reply = (STREAM, chunk(SAID), chunk(b""))
+
+
+@asynccontextmanager
+async def served(*replies: Reply, path: str = "", **options: Any) -> AsyncIterator[tuple[Bedrock, Upstream]]:
+    if "credentials" not in options:
+        options["key"] = KEY
+    async with Upstream(*replies) as upstream:
+        agent = Bedrock("us-east-1", options.pop("model", MODEL), url=upstream.url + path, **options)
+        try:
+            yield agent, upstream
+        finally:
+            await agent.aclose()
+
+
+async def events(agent: Bedrock, turn: Turn = TURN) -> list[Event]:
+    async with aclosing(agent.reply(turn)) as reply:
+        return [event async for event in reply]
+
+
+async def once(*reply: Piece | Act, **options: Any) -> list[Event]:
+    async with served(reply, **options) as (agent, _):
+        return await events(agent)
+
+
+def received(upstream: Upstream) -> tuple[str, dict[str, str], bytes]:
+    """The first line, the headers and the body of the only request."""
+    [request] = upstream.requests
+    head, _, body = request.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    return first, dict(line.split(": ", 1) for line in lines), body
+
+
+async def test_a_turn_becomes_a_request_with_a_key() -> None:
+    turn = Turn("t1", (Message("system", "Be kind."), *TURN.messages), tools=(Tool("end_call"),))
+    options = {"latency": "optimized", "tier": "priority", "cache": ("system", "tools")}
+    async with served(WHOLE, **options) as (agent, upstream):
+        assert await events(agent, turn) == EVENTS
+        first, headers, body = received(upstream)
+    assert first == f"POST {PATH} HTTP/1.1"
+    assert headers == {
+        "host": f"127.0.0.1:{upstream.port}",
+        "accept": "application/vnd.amazon.eventstream",
+        "accept-encoding": "identity",
+        "content-type": "application/json",
+        "authorization": f"Bearer {KEY}",
+        "content-length": str(len(body)),
+    }
+    spec = {"name": "end_call", "inputSchema": {"json": {"type": "object", "properties": {}}}}
+    assert orjson.loads(body) == {
+        "messages": [{"role": "user", "content": [{"text": "Hi"}]}],
+        "system": [{"text": "Be kind."}, {"cachePoint": {"type": "default"}}],
+        "toolConfig": {"tools": [{"toolSpec": spec}, {"cachePoint": {"type": "default"}}]},
+        "performanceConfig": {"latency": "optimized"},
+        "serviceTier": {"type": "priority"},
+    }
+
+
+@pytest.mark.parametrize("access", [ACCESS, Credentials(ACCESS.access_key, ACCESS.secret_key)])
+async def test_a_request_is_signed_as_it_arrives(access: Credentials) -> None:
+    async with served(WHOLE, credentials=access, now=lambda: NOW) as (agent, upstream):
+        assert await events(agent) == EVENTS
+        _, headers, body = received(upstream)
+    signed = {name: headers[name] for name in ("host", "content-type")}
+    wanted = Signer(access, "us-east-1", "bedrock").sign(STAMP, "POST", PATH, signed, body)
+    assert wanted.items() <= headers.items()
+    assert headers["x-amz-date"] == STAMP
+    assert headers.get("x-amz-security-token") == access.session_token
+    assert "SignedHeaders=content-type;host;x-amz-date" in headers["authorization"]
+
+
+async def test_each_request_is_signed_at_its_own_time() -> None:
+    times = iter((NOW, NOW + 600))
+    async with served(WHOLE, WHOLE, credentials=ACCESS, now=lambda: next(times)) as (agent, upstream):
+        await events(agent)
+        await events(agent)
+    stamps = [request.partition(b"x-amz-date: ")[2][:16] for request in upstream.requests]
+    assert stamps == [b"20260102T030405Z", b"20260102T031405Z"]
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "asked"),
+    [
+        ("", "amazon.nova-lite-v1:0", "/model/amazon.nova-lite-v1%3A0/converse-stream"),
+        ("/", "us.m", "/model/us.m/converse-stream"),
+        ("/proxy/", "m", "/proxy/model/m/converse-stream"),
+        (
+            "",
+            "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.m",
+            "/model/arn%3Aaws%3Abedrock%3Aeu-west-1%3A123456789012%3Ainference-profile%2Feu.m/converse-stream",
+        ),
+    ],
+)
+async def test_the_model_is_part_of_the_address(path: str, model: str, asked: str) -> None:
+    async with served(WHOLE, path=path, model=model) as (agent, upstream):
+        await events(agent)
+        assert received(upstream)[0] == f"POST {asked} HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("region", "address"),
+    [
+        ("eu-west-1", "https://bedrock-runtime.eu-west-1.amazonaws.com"),
+        ("us-gov-west-1", "https://bedrock-runtime.us-gov-west-1.amazonaws.com"),
+        ("cn-north-1", "https://bedrock-runtime.cn-north-1.amazonaws.com.cn"),
+        ("eusc-de-east-1", "https://bedrock-runtime.eusc-de-east-1.amazonaws.eu"),
+        ("us-isob-east-1", "https://bedrock-runtime.us-isob-east-1.sc2s.sgov.gov"),
+    ],
+)
+async def test_a_region_has_an_endpoint(region: str, address: str) -> None:
+    assert endpoint(region) == address
+    agent = Bedrock(region, MODEL, key=KEY)
+    assert agent._where == f"{address}{PATH}"
+    await agent.aclose()
+
+
+def test_botocore_knows_the_same_endpoints() -> None:
+    loader = pytest.importorskip("botocore.loaders").create_loader()
+    from botocore.endpoint_provider import EndpointProvider
+
+    clouds = loader.load_data("partitions")
+    rules = EndpointProvider(loader.load_service_model("bedrock-runtime", "endpoint-rule-set-1"), clouds)
+    regions = [name for cloud in clouds["partitions"] for name in cloud["regions"] if "global" not in name]
+    assert len(regions) > 30
+    for region in regions:
+        found = rules.resolve_endpoint(Region=region, UseFIPS=False, UseDualStack=False)
+        assert found.url == endpoint(region)
+
+
+@pytest.mark.parametrize("known", [{}, {"key": KEY, "credentials": ACCESS}])
+async def test_there_is_one_way_to_be_known(known: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="either a key of its own or an access key"):
+        Bedrock("us-east-1", MODEL, **known)
+
+
+async def test_every_cut_on_the_wire_gives_the_same_events() -> None:
+    whole = STREAM + chunk(SAID) + chunk(b"")
+    assert await once(*(bytes([byte]) for byte in whole)) == EVENTS
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, len(SAID)), max_size=12))
+def test_any_cut_on_the_wire_gives_the_same_events(cuts: list[int]) -> None:
+    cuts = sorted(cuts)
+    pieces = [piece for a, b in zip([0, *cuts], [*cuts, len(SAID)], strict=True) if (piece := SAID[a:b])]
+    assert asyncio.run(once(STREAM, *map(chunk, pieces), chunk(b""))) == EVENTS
+
+
+async def test_an_answer_without_a_type_is_a_stream() -> None:
+    assert await once(answer(SAID)) == EVENTS
+
+
+async def test_text_leaves_before_the_next_is_said() -> None:
+    talks = (STREAM, chunk(HI + delta(text="x")[:30]), Act.HANG)
+    async with served(talks) as (agent, _), aclosing(agent.reply(TURN)) as reply:
+        assert await anext(reply) == "Hi"
+
+
+async def test_closing_the_reply_hangs_up_at_once() -> None:
+    async with served((STREAM + chunk(HI), Act.HANG)) as (agent, upstream):
+        reply = agent.reply(TURN)
+        assert await anext(reply) == "Hi"
+        assert not upstream.gone.is_set()
+        await reply.aclose()
+        async with asyncio.timeout(1):
+            await upstream.gone.wait()
+
+
+async def test_turns_share_a_connection_that_was_opened_before() -> None:
+    async with served(WHOLE, WHOLE, WHOLE) as (agent, upstream):
+        await agent.warm()
+        await until(lambda: upstream.connections)
+        for _ in range(3):
+            assert await events(agent) == EVENTS
+            await asyncio.sleep(0.03)
+        await agent.leave("c1")
+        assert upstream.connections == 1
+
+
+async def test_a_kept_connection_that_died_is_replaced() -> None:
+    async with served((*WHOLE, Act.CLOSE), WHOLE) as (agent, upstream):
+        assert await events(agent) == await events(agent) == EVENTS
+        assert upstream.connections == 2
+
+
+# After the end of the answer
+
+
+async def test_the_count_of_tokens_may_come_a_little_later() -> None:
+    pieces = (STREAM, chunk(HI + over()), 0.02, chunk(metadata(1, 2)), 0.02, chunk(b""))
+    assert await once(*pieces) == ["Hi", Usage(1, 2)]
+
+
+async def test_nobody_waits_long_for_the_count_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bedrock, "TAIL", 0.05)
+    async with asyncio.timeout(1):
+        assert await once(STREAM, chunk(HI + over("max_tokens")), Act.HANG) == ["Hi", Finish("length")]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        (chunk(b""),),
+        (Act.CLOSE,),
+        (Act.RESET,),
+        (0.02, chunk(b"garbled"), chunk(b"garbled"), Act.HANG),
+        (chunk(SLOW), Act.HANG),
+        (chunk(metadata(1, 2)[:20]), chunk(b"")),
+    ],
+)
+async def test_what_goes_wrong_after_the_answer_takes_nothing_away(rest: Reply) -> None:
+    assert await once(STREAM, chunk(HI + over()), 0.02, *rest) == ["Hi"]
+
+
+@pytest.mark.parametrize("wrong", [SLOW, HI[:-1] + b"x", b"no frame at all"])
+async def test_what_is_wrong_in_the_same_read_takes_nothing_away(wrong: bytes) -> None:
+    assert await once(STREAM, chunk(HI + over() + wrong), chunk(b"")) == ["Hi"]
+
+
+# What goes wrong before
+
+
+async def failure(*reply: Piece | Act, **options: Any) -> AgentError:
+    with pytest.raises(AgentError) as raised:
+        await once(*reply, **options)
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "kind"),
+    [
+        (400, "ValidationException", AgentRefused),
+        (400, "ValidationException:http://internal.amazon.com/coral/com.amazon.bedrock/", AgentRefused),
+        (400, "ServiceQuotaExceededException", AgentBusy),
+        (400, "ThrottlingException", AgentBusy),
+        (400, "", AgentGarbled),
+        (401, "", AgentRefused),
+        (403, "AccessDeniedException", AgentRefused),
+        (403, "UnrecognizedClientException", AgentRefused),
+        (403, "InvalidSignatureException", AgentRefused),
+        (404, "ResourceNotFoundException", AgentRefused),
+        (408, "ModelTimeoutException", AgentTimeout),
+        (424, "ModelErrorException", AgentUnavailable),
+        (429, "ThrottlingException", AgentBusy),
+        (429, "ModelNotReadyException", AgentBusy),
+        (500, "InternalServerException", AgentUnavailable),
+        (503, "ServiceUnavailableException", AgentBusy),
+        (204, "", AgentGarbled),
+        (302, "", AgentUnavailable),
+    ],
+)
+async def test_what_a_refusal_means(status: int, name: str, kind: type[AgentError]) -> None:
+    headers = (f"x-amzn-ErrorType: {name}",) if name else ()
+    raised = await failure(answer(b'{"message":"No."}', *headers, status=f"{status} X"))
+    assert type(raised) is kind
+    if name:
+        assert raised.summary.endswith(f"{PATH} answered {status} ({name.partition(':')[0]})")
+        assert raised.quote == "No."
+
+
+@pytest.mark.parametrize(
+    ("date", "said"),
+    [
+        ("date: Fri, 02 Jan 2026 03:14:05 GMT", "; the clock of this machine is 599 s behind"),
+        ("date: Fri, 02 Jan 2026 02:58:00 GMT", "; the clock of this machine is 366 s ahead"),
+        ("date: Fri, 02 Jan 2026 03:04:00 GMT", ""),
+        ("date: yesterday", ""),
+        ("server: none", ""),
+    ],
+)
+async def test_a_refused_signature_names_a_clock_that_is_wrong(date: str, said: str) -> None:
+    name = "x-amzn-ErrorType: InvalidSignatureException"
+    refused = answer(b'{"message":"Signature expired."}', name, date, status="403 Forbidden")
+    raised = await failure(refused, credentials=ACCESS, now=lambda: NOW)
+    assert raised.summary.endswith(f"answered 403 (InvalidSignatureException){said}")
+
+
+async def test_a_wrong_clock_does_not_matter_to_a_key() -> None:
+    refused = answer(b"{}", "date: Fri, 02 Jan 2026 03:14:05 GMT", status="403 Forbidden")
+    assert (await failure(refused, now=lambda: NOW)).summary.endswith("answered 403")
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (SLOW, AgentBusy),
+        (failed("validationException", "no"), AgentRefused),
+        (failed("internalServerException", "no"), AgentError),
+        (HI[:-1] + b"x", AgentGarbled),
+        (b"data: {}\n\n" * 10, AgentGarbled),
+        (b"\x7f\xff\xff\xff" * 10, AgentGarbled),
+    ],
+)
+async def test_what_breaks_in_the_stream_comes_after_what_was_said(
+    data: bytes, kind: type[AgentError]
+) -> None:
+    async with served((STREAM, chunk(HI + stop()), 0.02, chunk(data), Act.HANG)) as (agent, upstream):
+        reply = agent.reply(TURN)
+        assert await anext(reply) == "Hi"
+        with pytest.raises(AgentError) as raised:
+            await anext(reply)
+        assert type(raised.value) is kind
+        await asyncio.wait_for(upstream.gone.wait(), 1)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        (chunk(b""),),
+        (chunk(HI[:30]), chunk(b"")),
+        (chunk(HI[:30]), Act.CLOSE),
+        (Act.CLOSE,),
+        (Act.RESET,),
+        (b"zz\r\n", Act.CLOSE),
+    ],
+)
+async def test_an_answer_that_is_cut_is_garbled(end: Reply) -> None:
+    assert type(await failure(STREAM, chunk(HI), *end)) is AgentGarbled
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/html; charset=utf-8"])
+async def test_another_type_is_garbled(kind: str) -> None:
+    raised = await failure(answer(b"{}", f"content-type: {kind}"))
+    assert type(raised) is AgentGarbled
+    assert raised.summary.endswith(f"answered with {kind.partition(';')[0]!r}")
+
+
+async def test_compressed_answers_are_garbled() -> None:
+    head = chunked("content-type: application/vnd.amazon.eventstream", "content-encoding: gzip")
+    assert type(await failure(head, chunk(b"\x1f\x8b"), chunk(b""))) is AgentGarbled
+
+
+async def test_a_head_without_an_end_is_garbled() -> None:
+    assert type(await failure(b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 20_000, Act.HANG)) is AgentGarbled
+
+
+async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
+    async with Upstream() as upstream:
+        pass
+    agent = Bedrock("us-east-1", MODEL, key=KEY, url=upstream.url)
+    with pytest.raises(AgentUnavailable):
+        await events(agent)
+    with pytest.raises(AgentUnavailable):
+        await agent.warm("call")
+    await agent.aclose()
+
+
+async def test_a_refusal_never_says_what_is_secret() -> None:
+    """AWS says back what should have been signed, with the session token in it."""
+    words = f"signed: x-amz-security-token:{ACCESS.session_token} by {ACCESS.secret_key}"
+    refused = answer(orjson.dumps({"message": words}), status="403 Forbidden")
+    raised = await failure(refused, credentials=ACCESS)
+    assert raised.quote == "signed: x-amz-security-token:*** by ***"
+    body = orjson.dumps({"message": f"no such key {KEY}"})
+    assert str(await failure(answer(body, status="403 No"))).endswith("answered 403: no such key ***")
+
+
+async def test_a_failure_in_the_stream_never_says_what_is_secret() -> None:
+    raised = await failure(STREAM, chunk(failed("validationException", f"bad {KEY}")))
+    assert raised.quote == "bad ***"
+    assert KEY not in str(raised)
+
+
+# Judged by botocore
+
+
+class Raw:
+    """The body of an answer as botocore reads it."""
+
+    def stream(self) -> Iterator[bytes]:
+        yield SAID
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("model", [MODEL, "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.m:0"])
+async def test_botocore_sends_and_hears_the_same(model: str) -> None:
+    session: Any = pytest.importorskip("botocore.session").Session()
+    from botocore.awsrequest import AWSResponse
+
+    sent: list[Any] = []
+
+    def answered(request: Any, **_: Any) -> Any:
+        sent.append(request)
+        return AWSResponse(request.url, 200, {"content-type": "application/vnd.amazon.eventstream"}, Raw())
+
+    async with served(WHOLE, model=model, credentials=ACCESS, now=lambda: NOW) as (agent, upstream):
+        assert await events(agent) == EVENTS
+        first, _, body = received(upstream)
+    session.set_credentials(ACCESS.access_key, ACCESS.secret_key, ACCESS.session_token)
+    client = session.create_client("bedrock-runtime", "us-east-1", endpoint_url=upstream.url)
+    client.meta.events.register("before-send.bedrock-runtime", answered)
+    heard = [*client.converse_stream(modelId=model, **orjson.loads(body))["stream"]]
+    client.close()
+    [theirs] = sent
+    assert f"POST {theirs.url.removeprefix(upstream.url)} HTTP/1.1" == first
+    assert orjson.loads(theirs.body) == orjson.loads(body)
+    values = ((name.lower(), value) for name, value in theirs.headers.items())
+    headers = {name: value.decode() if isinstance(value, bytes) else value for name, value in values}
+    known = {"host": upstream.url.removeprefix("http://"), "content-type": "application/json"}
+    path, stamp = first.split()[1], headers["x-amz-date"]
+    again = Signer(ACCESS, "us-east-1", "bedrock").sign(stamp, "POST", path, known, theirs.body)
+    assert again["authorization"] == headers["authorization"]
+    assert heard[1]["contentBlockDelta"]["delta"] == {"text": "Hi"}
+    assert heard[-1]["metadata"]["usage"]["outputTokens"] == 7

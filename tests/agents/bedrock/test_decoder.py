@@ -1,0 +1,342 @@
+"""What ConverseStream tells, as events, and what goes wrong, as errors."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.agents.bedrock.frames import HI, SLOW, delta, event, failed, metadata, over, stop, told, use
+from voicegw.agents.bedrock.decoder import Decoder, meaning, named
+from voicegw.agents.bedrock.eventstream import Frame, Frames
+from voicegw.errors import (
+    AgentBusy,
+    AgentError,
+    AgentGarbled,
+    AgentRefused,
+    AgentTimeout,
+    AgentUnavailable,
+)
+from voicegw.events import Doing, Event, Finish, ToolCall, Usage
+
+START = event("messageStart", role="assistant")
+
+
+def read(*data: bytes) -> list[Event]:
+    decoder = Decoder("t1")
+    events = [said for frame in Frames().feed(b"".join(data)) for said in decoder.feed(frame)]
+    return [*events, *decoder.end()]
+
+
+def test_an_answer_becomes_events() -> None:
+    assert read(START, HI, delta(text=""), delta(text=" there"), stop(), over(), metadata(5, 7)) == [
+        "Hi",
+        " there",
+        Usage(5, 7),
+    ]
+
+
+def test_text_leaves_with_its_frame() -> None:
+    assert Decoder().feed(next(Frames().feed(HI))) == ["Hi"]
+
+
+def test_tool_calls_leave_when_they_are_whole() -> None:
+    decoder = Decoder("t1")
+    told = [decoder.feed(frame) for frame in Frames().feed(use(1, "weather", '{"city":', '"Rome"}'))]
+    assert told == [[], [], [], [ToolCall("tooluse_1", "weather", '{"city":"Rome"}')]]
+
+
+def test_tool_calls_beside_text_and_each_other() -> None:
+    data = (HI, stop(), use(1, "a", ""), use(2, "b", id=""), over("tool_use"), metadata(1, 2))
+    assert read(*data) == [
+        "Hi",
+        ToolCall("tooluse_1", "a"),
+        ToolCall("t1_2", "b"),
+        Usage(1, 2),
+        Finish("tool_calls"),
+    ]
+
+
+def test_pieces_of_calls_may_be_mixed() -> None:
+    whole = [Frames().feed(use(index, name, '{"a":', "1}", id=name)) for index, name in ((0, "x"), (1, "y"))]
+    decoder = Decoder()
+    mixed = [frame for pair in zip(*whole, strict=True) for frame in pair]
+    assert [event for frame in mixed for event in decoder.feed(frame)] == [
+        ToolCall("x", "x", '{"a":1}'),
+        ToolCall("y", "y", '{"a":1}'),
+    ]
+
+
+def test_a_call_that_is_not_closed_ends_with_the_message() -> None:
+    assert read(use(0, "a", "{}")[: -len(stop())], over("tool_use")) == [
+        ToolCall("tooluse_1", "a"),
+        Finish("tool_calls"),
+    ]
+
+
+def test_a_tool_that_bedrock_runs_is_its_doing() -> None:
+    result = {"toolResult": {"toolUseId": "tooluse_1"}}
+    data = (
+        use(0, "search", '{"q":1}', type="server_tool_use"),
+        event("contentBlockStart", contentBlockIndex=1, start=result),
+        delta(1, toolResult=[{"text": "found"}]),
+        stop(1),
+    )
+    assert read(*data, over()) == [Doing("search")]
+
+
+def test_reasoning_and_what_is_unknown_are_dropped() -> None:
+    assert (
+        read(
+            delta(reasoningContent={"text": "Hm"}),
+            delta(reasoningContent={"signature": "abc"}),
+            delta(citation={"title": "A book"}),
+            event("surprise", text="no"),
+            spoilt("initial-response", b""),
+            over(),
+        )
+        == []
+    )
+
+
+def test_tokens_read_from_the_cache_and_written_there_are_part_of_the_prompt() -> None:
+    data = metadata(5, 7, cacheReadInputTokens=100, cacheWriteInputTokens=20)
+    assert read(over(), data) == [Usage(125, 7, 100)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "end"),
+    [
+        ("end_turn", []),
+        ("stop_sequence", []),
+        ("tool_use", []),
+        ("something_new", []),
+        ("max_tokens", [Finish("length")]),
+        ("model_context_window_exceeded", [Finish("length")]),
+        ("guardrail_intervened", [Finish("content_filter")]),
+        ("content_filtered", [Finish("content_filter")]),
+    ],
+)
+def test_why_it_stopped(reason: str, end: list[Event]) -> None:
+    assert read(HI, over(reason)) == ["Hi", *end]
+
+
+@pytest.mark.parametrize("reason", ["malformed_tool_use", "malformed_model_output"])
+def test_a_model_that_says_nothing_that_makes_sense_is_garbled(reason: str) -> None:
+    with pytest.raises(AgentGarbled, match=f"broke off with '{reason}'"):
+        read(HI, over(reason))
+
+
+def test_the_count_of_tokens_comes_after_the_end_and_is_the_last_to_come() -> None:
+    decoder, seen = Decoder(), []
+    for frame in Frames().feed(HI + over() + metadata(1, 2)):
+        decoder.feed(frame)
+        seen.append((decoder.complete, decoder.done))
+    assert seen == [(False, False), (True, False), (True, True)]
+
+
+def test_nothing_is_said_after_the_end() -> None:
+    assert read(HI, over(), delta(text="again"), metadata(1, 2)) == ["Hi", Usage(1, 2)]
+
+
+def test_the_count_of_tokens_may_come_first() -> None:
+    decoder, seen = Decoder(), []
+    for frame in Frames().feed(metadata(1, 2) + over()):
+        decoder.feed(frame)
+        seen.append((decoder.complete, decoder.done))
+    assert seen == [(False, False), (True, True)]
+
+
+@pytest.mark.parametrize("data", [b"", HI, START + HI + stop()])
+def test_a_stream_that_ends_before_the_answer_does_is_garbled(data: bytes) -> None:
+    with pytest.raises(AgentGarbled, match="ended in the middle of an answer"):
+        read(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "summary", "quote"),
+    [
+        (SLOW, AgentBusy, "the server reported an error (throttlingException)", "slow down"),
+        (
+            failed("validationException", "bad  model"),
+            AgentRefused,
+            "the server reported an error (validationException)",
+            "bad model",
+        ),
+        (
+            failed("serviceUnavailableException", ""),
+            AgentBusy,
+            "the server reported an error (serviceUnavailableException)",
+            "",
+        ),
+        (
+            failed("internalServerException", "oh"),
+            AgentError,
+            "the server reported an error (internalServerException)",
+            "oh",
+        ),
+        (
+            failed("modelStreamErrorException", "oh"),
+            AgentError,
+            "the server reported an error (modelStreamErrorException)",
+            "oh",
+        ),
+        (
+            failed("modelTimeoutException", "x" * 400),
+            AgentTimeout,
+            "the server reported an error (modelTimeoutException)",
+            "x" * 300,
+        ),
+        (told({":message-type": "exception"}, b"oh"), AgentError, "the server reported an error", ""),
+        (
+            told({":message-type": "exception", ":exception-type": "a b"}, b'{"message": 5}'),
+            AgentError,
+            "the server reported an error",
+            "",
+        ),
+        (
+            told({":message-type": "error", ":error-code": "InternalError", ":error-message": "we broke"}),
+            AgentError,
+            "the server reported an error (InternalError)",
+            "we broke",
+        ),
+        (
+            told({":message-type": "error", ":error-code": "Throttling", ":error-message": " x" * 400}),
+            AgentBusy,
+            "the server reported an error (Throttling)",
+            "x " * 150,
+        ),
+        (told({":message-type": "error"}), AgentError, "the server reported an error", ""),
+        (told({":message-type": "other"}), AgentGarbled, "a frame of the unknown type 'other'", ""),
+        (told({":event-type": "messageStop"}), AgentGarbled, "a frame of the unknown type None", ""),
+    ],
+)
+def test_failures_in_the_stream_are_told_apart(
+    data: bytes, kind: type[AgentError], summary: str, quote: str
+) -> None:
+    with pytest.raises(AgentError) as raised:
+        read(HI, data)
+    assert (type(raised.value), raised.value.summary, raised.value.quote) == (kind, summary, quote)
+
+
+def spoilt(kind: str, payload: bytes) -> bytes:
+    return told({":message-type": "event", ":event-type": kind}, payload)
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (spoilt("contentBlockDelta", b"{"), "no JSON where an event should be"),
+        (spoilt("contentBlockDelta", b"[]"), "an event that is no object but list"),
+        (spoilt("contentBlockDelta", b"{}"), "unknown shape: KeyError"),
+        (spoilt("contentBlockDelta", b'{"delta": "Hi"}'), "unknown shape: AttributeError"),
+        (delta(text=5), "int where a string should be"),
+        (event("contentBlockStart", start={"toolUse": {"type": "x"}}), "unknown shape: KeyError"),
+        (event("contentBlockStart", start={"toolUse": {"name": 5}}), "int where a string should be"),
+        (event("contentBlockStart", start={"toolUse": {"name": "a"}}), "unknown shape: KeyError"),
+        (
+            event("contentBlockStart", contentBlockIndex=[], start={"toolUse": {"name": "a"}}),
+            "unknown shape: TypeError",
+        ),
+        (event("messageStop", stopReason=5), "int where a string should be"),
+        (event("metadata", usage={"inputTokens": "x", "outputTokens": 1}), "unknown shape: ValueError"),
+        (spoilt("metadata", b'{"usage": {"inputTokens": 1e999}}'), "no JSON where an event should be"),
+        (use(0, "a", "[]"), "the arguments of tool 'a' are no JSON object"),
+        (use(0, "a", '{"b"'), "the arguments of tool 'a' are no JSON object"),
+    ],
+)
+def test_what_makes_no_sense_is_garbled(data: bytes, complaint: str) -> None:
+    with pytest.raises(AgentGarbled, match=complaint):
+        read(data)
+
+
+def test_half_an_emoji_in_a_text_does_not_matter() -> None:
+    data = spoilt("contentBlockDelta", b'{"contentBlockIndex":0,"delta":{"text":"a\\ud83d"}}')
+    assert read(data, over()) == ["a\ufffd"]
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("ThrottlingException", "ThrottlingException"),
+        ("ThrottlingException:http://internal.amazon.com/coral/", "ThrottlingException"),
+        ("com.amazon.coral.service#UnrecognizedClientException", "UnrecognizedClientException"),
+        ("", ""),
+        ("no name", ""),
+        ("x" * 81, ""),
+    ],
+)
+def test_a_failure_is_called_by_its_plain_name(name: str, found: str) -> None:
+    assert named(name) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("ThrottlingException", AgentBusy),
+        ("throttlingException", AgentBusy),
+        ("ModelNotReadyException", AgentBusy),
+        ("ServiceQuotaExceededException", AgentBusy),
+        ("ModelErrorException", AgentUnavailable),
+        ("ModelTimeoutException", AgentTimeout),
+        ("AccessDeniedException", AgentRefused),
+        ("IncompleteSignature", AgentRefused),
+        ("ConflictException", AgentGarbled),
+        ("", AgentGarbled),
+    ],
+)
+def test_what_a_failure_means(name: str, kind: type[AgentError]) -> None:
+    assert meaning(name, AgentGarbled) is kind
+
+
+WORDS = [
+    "contentBlockIndex",
+    "delta",
+    "start",
+    "text",
+    "toolUse",
+    "name",
+    "input",
+    "toolUseId",
+    "type",
+    "stopReason",
+    "usage",
+    "inputTokens",
+    "outputTokens",
+    "message",
+]
+json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+    max_leaves=12,
+)
+KINDS = ["contentBlockDelta", "contentBlockStart", "contentBlockStop", "messageStop", "metadata", "other"]
+heads = st.fixed_dictionaries(
+    {":message-type": st.sampled_from(["event"] * 5 + ["exception", "error", "x", 5, b""])},
+    optional={":event-type": st.sampled_from(KINDS), ":exception-type": st.text(max_size=5) | st.integers()},
+)
+
+
+@given(st.lists(st.tuples(heads, st.binary(max_size=20) | json.map(orjson.dumps)), max_size=8))
+def test_no_frame_raises_anything_but_our_errors(frames: list[tuple[dict[str, Any], bytes]]) -> None:
+    decoder = Decoder()
+    with suppress(AgentError):
+        for headers, payload in frames:
+            for said in decoder.feed(Frame(headers, payload)):
+                assert isinstance(said, str | ToolCall | Doing)
+        for said in decoder.end():
+            assert isinstance(said, Usage | Finish)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("field", WORDS)
+def test_what_is_nested_very_deep_raises_nothing_else(kind: str, field: str) -> None:
+    deep = b'{"%b": %b1%b}' % (field.encode(), b'{"a":' * 1000, b"}" * 1000)
+    with suppress(AgentError):
+        Decoder().feed(Frame({":message-type": "event", ":event-type": kind}, deep))
+    with suppress(AgentError):
+        Decoder().feed(Frame({":message-type": "exception"}, deep))

@@ -1,0 +1,359 @@
+"""Turns as requests to ConverseStream, and botocore's opinion of them."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicegw.agents.bedrock.request import CACHE, NOTHING, request
+from voicegw.events import Message, Tool, ToolCall, Turn
+from voicegw.turns.prompts import NUDGE, OPENING
+from voicegw.wire.json import dumps
+
+WEATHER = Tool("weather", "Tells the weather", {"type": "object", "required": ["city"]}, strict=True)
+BARE = Tool("end_call")
+ASKED = ToolCall("tooluse_1", "weather", '{"city":"Rome"}')
+PIXEL = b64encode(b"pixel").decode()
+
+
+def said(*messages: Message, tools: tuple[Tool, ...] = ()) -> list[tuple[str, list[Any]]]:
+    """The messages of the request, texts and uses of tools in short."""
+    body = request(Turn("t1", messages, tools=tools))
+    return [(message["role"], [short(block) for block in message["content"]]) for message in body["messages"]]
+
+
+def short(block: dict[str, Any]) -> Any:
+    return block.get("text", block)
+
+
+def used(id: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
+    return {"toolUse": {"toolUseId": id, "name": name, "input": given}}
+
+
+def result(id: str, text: str) -> dict[str, Any]:
+    return {"toolResult": {"toolUseId": id, "content": [{"text": text}]}}
+
+
+def test_a_turn_becomes_a_request_with_nothing_that_is_not_needed() -> None:
+    turn = Turn("t1", (Message("user", "Hi"),), model="asked", options={"seed": 1, "temperature": None})
+    assert request(turn) == {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
+
+
+def test_all_of_it_together() -> None:
+    messages = (Message("system", "Be kind."), Message("user", "Hi"), Message("developer", "Be brief."))
+    turn = Turn(
+        "t1",
+        messages,
+        tools=(WEATHER, BARE),
+        tool_choice="required",
+        options={"max_tokens": 99, "temperature": 0.5, "top_p": 0.9, "stop": "END", "user": "u", "seed": 4},
+    )
+    asked = request(turn, latency="optimized", tier="priority", cache=("system", "tools"), sampling=True)
+    assert asked == {
+        "messages": [{"role": "user", "content": [{"text": "Hi"}]}],
+        "system": [{"text": "Be kind."}, {"text": "Be brief."}, CACHE],
+        "inferenceConfig": {"maxTokens": 99, "temperature": 0.5, "stopSequences": ["END"]},
+        "toolConfig": {
+            "tools": [
+                {
+                    "toolSpec": {
+                        "name": "weather",
+                        "description": "Tells the weather",
+                        "inputSchema": {"json": {"type": "object", "required": ["city"], "properties": {}}},
+                    }
+                },
+                {
+                    "toolSpec": {
+                        "name": "end_call",
+                        "inputSchema": {"json": {"type": "object", "properties": {}}},
+                    }
+                },
+                CACHE,
+            ],
+            "toolChoice": {"any": {}},
+        },
+        "performanceConfig": {"latency": "optimized"},
+        "serviceTier": {"type": "priority"},
+    }
+
+
+def test_there_is_no_cache_point_after_nothing() -> None:
+    turn = Turn("t1", (Message("system", " "), Message("user", "Hi")))
+    assert request(turn, cache=("system", "tools")).keys() == {"messages"}
+
+
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [
+        ({"max_completion_tokens": 7, "max_tokens": 9}, {"maxTokens": 7}),
+        ({"stop": ["a", "", "b"]}, {"stopSequences": ["a", "b"]}),
+        ({"stop": ["", "", 5]}, None),
+        ({"temperature": 0.5, "top_p": 0.1, "presence_penalty": 1, "latency": "optimized"}, None),
+    ],
+)
+def test_options_are_said_in_bedrocks_words(options: dict[str, Any], written: dict[str, Any] | None) -> None:
+    body = request(Turn("t1", (Message("user", "Hi"),), options=options))
+    assert body.get("inferenceConfig") == written
+
+
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [
+        ({"temperature": 1.7}, {"temperature": 1.0}),
+        ({"temperature": 0}, {"temperature": 0}),
+        ({"temperature": None, "top_p": 0.1}, {"topP": 0.1}),
+        ({"temperature": 0.5, "top_p": 0.1}, {"temperature": 0.5}),
+        ({}, None),
+    ],
+)
+def test_sampling_is_passed_on_where_it_is_taken_and_never_both_ways(
+    options: dict[str, Any], written: dict[str, Any] | None
+) -> None:
+    turn = Turn("t1", (Message("user", "Hi"),), options=options)
+    assert request(turn, sampling=True).get("inferenceConfig") == written
+
+
+@pytest.mark.parametrize(
+    ("choice", "written"),
+    [
+        (None, None),
+        ("auto", None),
+        ("required", {"any": {}}),
+        ({"type": "function", "function": {"name": "weather"}}, {"tool": {"name": "weather"}}),
+        ({"type": "function", "name": "weather"}, {"tool": {"name": "weather"}}),
+        ({"type": "function", "function": {"name": "unknown"}}, None),
+        ({"type": "function", "function": "weather"}, None),
+    ],
+)
+def test_a_forced_tool_is_forced(choice: Any, written: Any) -> None:
+    turn = Turn("t1", (Message("user", "Hi"),), tools=(WEATHER,), tool_choice=choice)
+    assert request(turn)["toolConfig"].get("toolChoice") == written
+
+
+def test_tools_that_may_not_be_called_are_not_offered() -> None:
+    turn = Turn("t1", (Message("user", "Hi"),), tools=(WEATHER,), tool_choice="none")
+    assert "toolConfig" not in request(turn)
+
+
+USER, BOT = Message("user", "Hi"), Message("assistant", "Hello")
+
+
+@pytest.mark.parametrize(
+    ("messages", "written"),
+    [
+        ((), [("user", [OPENING])]),
+        ((Message("user", " "), Message("assistant", "")), [("user", [OPENING])]),
+        ((USER, BOT, USER), [("user", ["Hi"]), ("assistant", ["Hello"]), ("user", ["Hi"])]),
+        ((USER, USER), [("user", ["Hi", "Hi"])]),
+        ((USER, BOT, BOT, USER), [("user", ["Hi"]), ("assistant", ["Hello", "Hello"]), ("user", ["Hi"])]),
+        ((USER, Message("assistant"), USER), [("user", ["Hi", "Hi"])]),
+        ((BOT, USER), [("user", [OPENING]), ("assistant", ["Hello"]), ("user", ["Hi"])]),
+        ((USER, BOT), [("user", ["Hi"]), ("assistant", ["Hello"]), ("user", [NUDGE])]),
+        ((BOT,), [("user", [OPENING]), ("assistant", ["Hello"]), ("user", [NUDGE])]),
+    ],
+)
+def test_the_two_take_turns_and_the_caller_begins_and_ends(
+    messages: tuple[Message, ...], written: list[Any]
+) -> None:
+    assert said(*messages) == written
+
+
+def test_a_tool_and_its_result_follow_each_other() -> None:
+    messages = (
+        USER,
+        Message("assistant", "Let me see.", tool_calls=(ASKED, ToolCall("2", "end_call"))),
+        Message("tool", "Sunny", tool_call_id="tooluse_1"),
+        Message("tool", "Bye", tool_call_id="2"),
+        Message("user", "And?"),
+    )
+    assert said(*messages, tools=(WEATHER,)) == [
+        ("user", ["Hi"]),
+        (
+            "assistant",
+            ["Let me see.", used("call_1_0", "weather", {"city": "Rome"}), used("call_1_1", "end_call", {})],
+        ),
+        ("user", [result("call_1_0", "Sunny"), result("call_1_1", "Bye"), "And?"]),
+    ]
+
+
+def test_a_result_that_came_late_or_never_or_is_blank_stands_behind_its_use() -> None:
+    messages = (
+        Message("assistant", tool_calls=(ASKED,)),
+        Message("user", "Hurry"),
+        Message("assistant", "Yes", tool_calls=(ToolCall("b", "end_call"), ToolCall("c", "end_call"))),
+        Message("tool", " ", tool_call_id="c"),
+        Message("tool", "Sunny", tool_call_id="tooluse_1"),
+    )
+    assert said(*messages, tools=(WEATHER,)) == [
+        ("user", [OPENING]),
+        ("assistant", [used("call_0_0", "weather", {"city": "Rome"})]),
+        ("user", [result("call_0_0", "Sunny"), "Hurry"]),
+        ("assistant", ["Yes", used("call_2_0", "end_call", {}), used("call_2_1", "end_call", {})]),
+        ("user", [result("call_2_0", NOTHING), result("call_2_1", NOTHING)]),
+    ]
+
+
+def test_ids_that_come_twice_belong_to_the_results_in_their_order() -> None:
+    call = (Message("assistant", tool_calls=(ToolCall("call_0", "weather"),)),)
+    messages = (
+        *call,
+        Message("tool", "1", tool_call_id="call_0"),
+        *call,
+        Message("tool", "2", tool_call_id="call_0"),
+    )
+    assert [content for role, content in said(*messages, tools=(WEATHER,)) if role == "user"][1:] == [
+        [result("call_0_0", "1")],
+        [result("call_2_0", "2")],
+    ]
+
+
+def test_functions_without_ids_are_known_by_their_names() -> None:
+    call = Message("assistant", tool_calls=(ToolCall("", "weather", "{}"),))
+    answers = (Message("function", "Sunny", name="weather"), Message("function", "Rainy", name="weather"))
+    assert said(USER, call, answers[0], tools=(WEATHER,))[2] == ("user", [result("call_1_0", "Sunny")])
+    assert said(answers[1], call, answers[0], tools=(WEATHER,)) == [
+        ("user", ["(A tool answered: Rainy)"]),
+        ("assistant", [used("call_1_0", "weather", {})]),
+        ("user", [result("call_1_0", "Sunny")]),
+    ]
+
+
+def test_a_result_without_its_use_is_told() -> None:
+    lost = Message("tool", "Sunny", tool_call_id="x")
+    assert said(USER, lost, Message("tool", " "), tools=(WEATHER,)) == [
+        ("user", ["Hi", "(A tool answered: Sunny)"])
+    ]
+
+
+def test_without_tools_only_the_results_of_those_before_are_told() -> None:
+    """Bedrock refuses uses of tools where none are offered."""
+    messages = (USER, Message("assistant", tool_calls=(ASKED,)), Message("tool", "1", tool_call_id=ASKED.id))
+    assert said(*messages) == [("user", ["Hi", "(A tool answered: 1)"])]
+
+
+def test_a_use_of_a_tool_without_a_name_is_left_out() -> None:
+    assert said(USER, Message("assistant", tool_calls=(ToolCall("1", ""),)), tools=(BARE,)) == [
+        ("user", ["Hi"])
+    ]
+
+
+@pytest.mark.parametrize("arguments", ["", "[1]", "no", "{", "\ud800", "[" * 2000])
+def test_arguments_that_are_no_object_are_none(arguments: str) -> None:
+    call = Message("assistant", tool_calls=(ToolCall("1", "end_call", arguments),))
+    assert said(USER, call, tools=(BARE,))[1] == ("assistant", [used("call_1_0", "end_call", {})])
+
+
+def shown(url: Any) -> list[Any]:
+    parts = ({"type": "text", "text": "Look"}, {"type": "image_url", "image_url": url})
+    [(_, content)] = said(Message("user", "Look", parts=parts))
+    return content
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "webp"])
+def test_pictures_in_the_request_are_shown(kind: str) -> None:
+    picture = {"image": {"format": kind, "source": {"bytes": PIXEL}}}
+    url = f"data:image/{kind};base64,{PIXEL}"
+    assert shown({"url": url, "detail": "low"}) == shown(url) == ["Look", picture]
+    assert shown(url.replace("jpeg", "jpg")) == ["Look", picture]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/cat.png",
+        "data:image/svg+xml;base64,YQ==",
+        "data:image/png;base64,",
+        "data:image/png;base64,a b",
+        "data:image/png,abc",
+        {},
+        {"url": 5},
+        None,
+    ],
+)
+def test_other_pictures_stay_away(url: Any) -> None:
+    assert shown(url) == ["Look"]
+
+
+def test_parts_of_other_kinds_stay_away() -> None:
+    parts = ({"type": "file", "file": {}}, {"type": "text", "text": " "})
+    assert said(Message("user", "", parts=parts)) == [("user", [OPENING])]
+
+
+# What Bedrock demands of any conversation, and botocore's opinion
+
+texts = st.sampled_from(["", " ", "Hi", "Où?"])
+ids = st.sampled_from(["", "a", "b", "x" * 100, "ä/ö"])
+calls = st.builds(
+    ToolCall, ids, st.sampled_from(["", "weather", "end_call"]), st.sampled_from(["", '{"a":1}'])
+)
+pictures = st.sampled_from(
+    [(), ({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}},)]
+)
+messages = st.one_of(
+    st.builds(Message, st.sampled_from(["system", "developer"]), texts),
+    st.builds(Message, st.just("user"), texts, pictures),
+    st.builds(Message, st.just("assistant"), texts, tool_calls=st.lists(calls, max_size=2).map(tuple)),
+    st.builds(
+        Message,
+        st.sampled_from(["tool", "function"]),
+        texts,
+        tool_call_id=st.none() | ids,
+        name=st.none() | ids,
+    ),
+)
+turns = st.builds(
+    Turn,
+    st.just("t1"),
+    st.lists(messages, max_size=8).map(tuple),
+    tools=st.lists(st.sampled_from([WEATHER, BARE]), max_size=2, unique_by=lambda tool: tool.name).map(tuple),
+    tool_choice=st.sampled_from([None, "auto", "none", "required", {"name": "weather"}]),
+    options=st.fixed_dictionaries(
+        {}, optional={"stop": st.sampled_from(["", "x", ["y"]]), "temperature": st.floats(0, 2)}
+    ),
+)
+
+
+@given(turns)
+def test_any_conversation_becomes_one_that_bedrock_takes(turn: Turn) -> None:
+    body = request(turn, cache=("system", "tools"))
+    roles = [message["role"] for message in body["messages"]]
+    assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
+    open_uses: list[str] = []
+    seen: set[str] = set()
+    for message in body["messages"]:
+        blocks = message["content"]
+        assert blocks
+        assert all(block["text"].strip() for block in blocks if "text" in block)
+        results = [block["toolResult"]["toolUseId"] for block in blocks if "toolResult" in block]
+        assert results == open_uses
+        assert all("toolResult" in block for block in blocks[: len(results)])
+        open_uses = [block["toolUse"]["toolUseId"] for block in blocks if "toolUse" in block]
+        assert seen.isdisjoint(open_uses)
+        seen.update(open_uses)
+    assert not seen or "toolConfig" in body
+    assert orjson.loads(dumps(body)) == body
+
+
+@pytest.fixture(scope="session")
+def validate() -> Any:
+    """Raises for a request that botocore would not send."""
+    session: Any = pytest.importorskip("botocore.session")
+    from botocore.validate import ParamValidator
+
+    model = session.get_session().get_service_model("bedrock-runtime").operation_model("ConverseStream")
+
+    def judge(body: dict[str, Any]) -> None:
+        report = ParamValidator().validate({"modelId": "m", **body}, model.input_shape)
+        assert not report.has_errors(), report.generate_report()
+
+    return judge
+
+
+@given(turn=turns)
+def test_botocore_would_send_the_same(validate: Any, turn: Turn) -> None:
+    validate(request(turn, latency="standard", tier="flex", cache=("system", "tools"), sampling=True))

@@ -1,0 +1,189 @@
+"""One connection, fed by hand: the answer does not depend on how the network cut it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.agents.upstream import answer, chunk, chunked
+from voicegw.agents.client.connection import BODY, Connection
+from voicegw.errors import AgentGarbled
+
+
+class Wire(asyncio.Transport):
+    """A transport that only notes what happens to it."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self.connection = connection
+        self.written: list[bytes] = []
+        self.unsent = 0
+        self.closed = False
+        self.reading = True
+        connection.connection_made(self)
+
+    def write(self, data: Any) -> None:
+        self.written.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
+
+    def abort(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.connection.connection_lost(None)
+
+
+def connected() -> tuple[Connection, Wire]:
+    connection = Connection(set())
+    return connection, Wire(connection)
+
+
+async def asked(connection: Connection) -> asyncio.Task[bool]:
+    task = asyncio.create_task(connection.ask(b"?"))
+    await asyncio.sleep(0)
+    return task
+
+
+async def body(connection: Connection) -> bytes:
+    pieces = []
+    while piece := await connection.take():
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        answer(b"hello", "x: y"),
+        chunked("x: y") + chunk(b"hel") + chunk(b"lo") + b"0\r\nlate: 1\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" + answer(b"hello", "x: y"),
+    ],
+)
+async def test_every_cut_gives_the_same_answer(reply: bytes) -> None:
+    for cut in range(1, len(reply)):
+        connection, _ = connected()
+        task = await asked(connection)
+        connection.data_received(reply[:cut])
+        await asyncio.sleep(0)
+        assert not connection.done
+        connection.data_received(reply[cut:])
+        assert await task
+        assert (connection.status, connection.headers["x"]) == (200, "y")
+        assert "late" not in connection.headers
+        assert await body(connection) == b"hello"
+        assert connection.reusable
+
+
+async def test_one_wake_up_brings_all_that_one_read_brought() -> None:
+    connection, _ = connected()
+    task = await asked(connection)
+    connection.data_received(chunked() + chunk(b"a"))
+    assert await task
+    connection.data_received(chunk(b"b") + chunk(b"c"))
+    assert await connection.take() == b"abc"
+
+
+async def test_the_reader_is_woken_in_the_turn_of_the_loop_after_the_read() -> None:
+    connection, _ = connected()
+    task = await asked(connection)
+    connection.data_received(chunked())
+    assert await task
+    taking = asyncio.create_task(connection.take())
+    await asyncio.sleep(0)
+    connection.data_received(chunk(b"a"))
+    await asyncio.sleep(0)
+    assert taking.done()
+    assert await taking == b"a"
+
+
+async def test_the_transport_pauses_above_the_limit_and_resumes_when_it_is_taken() -> None:
+    connection, wire = connected()
+    task = await asked(connection)
+    connection.data_received(chunked() + chunk(b"x" * BODY))
+    assert await task
+    assert wire.reading
+    connection.data_received(chunk(b"x"))
+    assert not wire.reading
+    connection.data_received(chunk(b"x"))
+    assert len(await connection.take()) == BODY + 2
+    assert wire.reading
+
+
+async def test_a_connection_with_unsent_bytes_is_not_reused() -> None:
+    connection, wire = connected()
+    task = await asked(connection)
+    connection.data_received(answer(b""))
+    assert await task
+    wire.unsent = 1
+    assert not connection.reusable
+
+
+async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
+    connection, wire = connected()
+    connection.data_received(b"HTTP/1.1 408 Timeout\r\n\r\n")
+    assert wire.closed
+    assert not await connection.ask(b"?")
+    assert wire.written == []
+
+
+async def test_a_reset_is_no_end_of_a_body_without_length() -> None:
+    connection, _ = connected()
+    task = await asked(connection)
+    connection.data_received(b"HTTP/1.1 200 OK\r\n\r\nabc")
+    assert await task
+    connection.connection_lost(ConnectionResetError())
+    assert await connection.take() == b"abc"
+    with pytest.raises(AgentGarbled, match="connection reset"):
+        await connection.take()
+
+
+async def test_a_next_answer_shows_nothing_of_the_last_one() -> None:
+    connection, _ = connected()
+    task = await asked(connection)
+    connection.data_received(answer(b"unread", "a: 1"))
+    assert await task
+    task = await asked(connection)
+    connection.data_received(answer(b"new", "b: 2"))
+    assert await task
+    assert connection.headers == {"content-length": "3", "b": "2"}
+    assert await body(connection) == b"new"
+
+
+async def test_lingering_ends_with_the_body_or_with_its_time() -> None:
+    rested: list[Connection] = []
+    for last, ready in ((chunk(b""), 1), (chunk(b"more"), 0)):
+        connection, wire = connected()
+        task = await asked(connection)
+        connection.data_received(chunked() + chunk(b"a"))
+        assert await task
+        connection.linger(0.1, rested.append)
+        connection.data_received(last)
+        assert len(rested) == ready
+        await asyncio.sleep(0.1)
+        assert wire.closed is not bool(ready)
+        rested.clear()
+
+
+async def test_an_open_connection_is_in_the_crowd() -> None:
+    crowd: set[Connection] = set()
+    connection = Connection(crowd)
+    assert not connection.alive
+    wire = Wire(connection)
+    assert crowd == {connection}
+    wire.abort()
+    assert crowd == set()
+    assert connection.gone.done()

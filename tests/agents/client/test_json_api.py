@@ -1,0 +1,239 @@
+"""An agent's JSON interface, and everything that comes back from one."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+from typing import Any
+
+import pytest
+
+from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked
+from voicegw.agents.client import json_api as module
+from voicegw.agents.client.json_api import Api
+from voicegw.errors import (
+    AgentBusy,
+    AgentError,
+    AgentGarbled,
+    AgentRefused,
+    AgentTimeout,
+    AgentUnavailable,
+)
+
+pytestmark = pytest.mark.wire
+
+KEY = "k3y-of-the-house"
+BEARER = {"Authorization": f"Bearer {KEY}"}
+
+
+async def call(*reply: Piece | Act, **more: Any) -> Any:
+    async with Upstream(reply) as upstream:
+        api = Api(f"{upstream.url}/base/", BEARER)
+        try:
+            return await api.call("POST", "/x", {}, **more)
+        finally:
+            await api.client.aclose()
+
+
+async def failure(*reply: Piece | Act, **more: Any) -> AgentError:
+    with pytest.raises(AgentError) as raised:
+        await call(*reply, **more)
+    return raised.value
+
+
+async def test_a_call_is_json_both_ways() -> None:
+    async with Upstream((answer(b'{"b": [1, "\xc3\xa4"]}'),)) as upstream:
+        api = Api(f"{upstream.url}/base/?ignored", BEARER)
+        assert await api.call("PUT", "/x?y=z", {"a": "ü"}) == {"b": [1, "ä"]}
+        head, body = upstream.requests[0].split(b"\r\n\r\n")
+        assert head.split(b"\r\n") == [
+            b"PUT /base/x?y=z HTTP/1.1",
+            f"host: 127.0.0.1:{upstream.port}".encode(),
+            b"accept-encoding: identity",
+            b"content-type: application/json",
+            f"authorization: Bearer {KEY}".encode(),
+            b"content-length: 10",
+        ]
+        assert body == '{"a":"ü"}'.encode()
+        await api.client.aclose()
+
+
+async def test_a_request_may_have_headers_of_its_own() -> None:
+    async with Upstream((answer(b"ok"),)) as upstream:
+        api = Api(upstream.url, {"X-Name": "ours"})
+        async with api.request("GET", "/", Accept="text/event-stream", x_name="mine") as response:
+            assert (response.status, await response.read(9)) == (200, b"ok")
+        assert b"\r\nx-name: mine\r\naccept: text/event-stream\r\n\r\n" in upstream.requests[0]
+        assert b"ours" not in upstream.requests[0]
+        await api.client.aclose()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (answer(b""),),
+        (answer(b" \n"),),
+        (b"HTTP/1.1 204 No Content\r\n\r\n",),
+        (chunked(status="201 Created"), chunk(b"")),
+    ],
+)
+async def test_an_empty_answer_is_nothing(reply: tuple[bytes, ...]) -> None:
+    assert await call(*reply) is None
+
+
+async def test_a_status_may_be_fine() -> None:
+    refusal = answer(b"no JSON", status="404 Not Found")
+    assert await call(refusal, fine=(404, 409)) is None
+    assert type(await failure(refusal, fine=(409,))) is AgentRefused
+
+
+async def test_with_a_status_that_is_fine_the_answer_can_be_read() -> None:
+    async with Upstream((answer(b"taken", status="409 Conflict"),)) as upstream:
+        api = Api(upstream.url, {})
+        async with api.request("POST", "/", fine=(409,)) as response:
+            assert (response.status, await response.read(9)) == (409, b"taken")
+        await api.client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        ("400 Bad Request", AgentGarbled),
+        ("401 Unauthorized", AgentRefused),
+        ("403 Forbidden", AgentRefused),
+        ("404 Not Found", AgentRefused),
+        ("422 Unprocessable", AgentGarbled),
+        ("429 Too Many", AgentBusy),
+        ("500 Oops", AgentUnavailable),
+        ("503 Later", AgentBusy),
+        ("504 Slow", AgentTimeout),
+    ],
+)
+async def test_a_refusal_is_an_error_with_the_servers_words(status: str, kind: type[AgentError]) -> None:
+    error = await failure(answer(b'{"detail": "because"}', status=status))
+    assert type(error) is kind
+    assert error.summary.endswith(f"/base/x answered {status[:3]}")
+    assert error.summary.startswith("http://127.0.0.1:")
+    assert error.quote == "because"
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        ((answer(b"<html>"),), "/base/x answered with something that is no JSON"),
+        ((answer(b'{"a": '),), "/base/x answered with something that is no JSON"),
+        ((answer(b"[" * 5000 + b"]" * 5000),), "/base/x answered with something that is no JSON"),
+        ((answer(gzip.compress(b"{}"), "content-encoding: gzip"),), "compressed its answer"),
+        ((answer(b'{"a": 1}')[:-1], Act.CLOSE), "/base/x: connection closed in the middle of an answer"),
+        ((chunked() + b"zz\r\n", Act.HANG), "/base/x: no HTTP"),
+        ((b"SSH-2.0\r\n", Act.HANG), "no HTTP"),
+    ],
+)
+async def test_an_answer_that_makes_no_sense_is_garbled(reply: tuple[bytes | Act, ...], words: str) -> None:
+    error = await failure(*reply)
+    assert type(error) is AgentGarbled
+    assert words in str(error)
+
+
+async def test_a_body_that_is_too_large_is_garbled_and_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST", 100_000)
+    assert await call(answer(b'"' + b"x" * 99_998 + b'"')) == "x" * 99_998
+    async with Upstream((chunked() + chunk(b"x" * 100_001), Act.HANG)) as upstream:
+        api = Api(upstream.url, {})
+        with pytest.raises(AgentGarbled, match=r"/x: a body of more than 100000 bytes$"):
+            await api.call("GET", "/x")
+        await asyncio.wait_for(upstream.gone.wait(), 2)
+        await api.client.aclose()
+
+
+async def test_a_redirect_is_not_followed_and_hides_our_secrets() -> None:
+    error = await failure(answer(b"", f"location: https://b.example/?k={KEY}", status="307 Moved"))
+    assert type(error) is AgentUnavailable
+    assert str(error).endswith(" redirects to https://b.example/?k=***: configure the final address")
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(AgentUnavailable, match=f"http://127.0.0.1:{port}: "):
+        await Api(f"http://127.0.0.1:{port}", {}).call("GET", "/")
+
+
+@pytest.mark.parametrize(
+    "said", [f"no key {KEY}", f"no Bearer {KEY}", f"{'x' * 290}{KEY}"], ids=["bare", "whole", "cut"]
+)
+async def test_our_secrets_are_not_repeated(said: str) -> None:
+    error = await failure(answer(said.encode(), status="401 No"))
+    assert KEY[:6] not in str(error)
+    assert str(error).endswith("***")
+
+
+async def test_an_error_of_whoever_reads_is_reported_without_our_secrets_too() -> None:
+    async with Upstream((answer(b"ok"),)) as upstream:
+        api = Api(upstream.url, BEARER)
+        with pytest.raises(AgentRefused, match=r"/: It said: no key \*\*\*$"):
+            async with api.request("GET", "/"):
+                raise AgentRefused("It said", f"no key {KEY}")
+        await api.client.aclose()
+
+
+async def test_leaving_early_hangs_up() -> None:
+    async with Upstream((chunked() + chunk(b"a"), Act.HANG)) as upstream:
+        api = Api(upstream.url, {})
+        async with api.request("POST", "/", {}) as response:
+            assert await anext(response) == b"a"
+        await asyncio.wait_for(upstream.gone.wait(), 2)
+        await api.client.aclose()
+
+
+@pytest.mark.parametrize("reply", [(Act.HANG,), (answer(b"{}")[:-1], Act.HANG)])
+async def test_a_call_that_is_cancelled_hangs_up(reply: tuple[bytes | Act, ...]) -> None:
+    async with Upstream(reply) as upstream:
+        api = Api(upstream.url, {})
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await api.call("GET", "/")
+        await asyncio.wait_for(upstream.gone.wait(), 2)
+        await api.client.aclose()
+
+
+async def test_what_was_read_to_its_end_keeps_the_connection() -> None:
+    refusal = answer(b'{"detail": "no"}', status="404 No")
+    async with Upstream((answer(b"{}"),), (answer(b"no JSON"),), (refusal,), (answer(b"1"),)) as upstream:
+        api = Api(upstream.url, {})
+        assert await api.call("GET", "/") == {}
+        for kind in (AgentGarbled, AgentRefused):
+            with pytest.raises(kind):
+                await api.call("GET", "/")
+        assert await api.call("GET", "/") == 1
+        assert upstream.connections == 1
+        await api.client.aclose()
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_dead_connection_is_replaced_unless_nothing_may_be_asked_twice(again: bool) -> None:
+    async with Upstream((answer(b"1"),), (Act.CLOSE,), (answer(b"2"),)) as upstream:
+        api = Api(upstream.url, {})
+        assert await api.call("POST", "/", {}) == 1
+        if again:
+            assert await api.call("POST", "/", {}) == 2
+        else:
+            with pytest.raises(AgentGarbled, match="connection closed before any answer"):
+                await api.call("POST", "/", {}, again=False)
+        assert len(upstream.requests) == (3 if again else 2)
+        await api.client.aclose()
+
+
+@pytest.mark.parametrize(("path", "more"), [("/a\r\nx: 1", {}), ("/", {"x_name": "a\r\nb: c"})])
+async def test_a_line_break_in_the_head_is_never_sent(path: str, more: dict[str, str]) -> None:
+    async with Upstream() as upstream:
+        api = Api(upstream.url, {})
+        with pytest.raises(ValueError, match="line break"):
+            async with api.request("GET", path, **more):
+                pass
+        assert upstream.connections == 0
+
+
+async def test_an_address_in_messages_has_no_query() -> None:
+    assert Api("http://h/v1/", {}).where("/x?token=1") == "http://h/v1/x"

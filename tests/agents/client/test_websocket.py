@@ -1,0 +1,556 @@
+"""The websocket towards agents against real servers, and against some that are none."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from tests.agents.client import test_http
+from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked, until
+from voicegw.agents.client import websocket as module
+from voicegw.agents.client.websocket import LARGEST, Closed, Socket, open_socket
+from voicegw.errors import (
+    AgentBusy,
+    AgentError,
+    AgentGarbled,
+    AgentRefused,
+    AgentTimeout,
+    AgentUnavailable,
+)
+
+pytestmark = pytest.mark.wire
+
+KEY = "k3y-of-the-house"
+certificate = test_http.certificate
+Play = Callable[[ServerConnection], Awaitable[None]]
+
+
+@asynccontextmanager
+async def playing(play: Play, **more: Any) -> AsyncIterator[str]:
+    """A server that does `play` with every socket, at the address that this gives."""
+
+    async def quietly(connection: ServerConnection) -> None:
+        with suppress(ConnectionClosed):
+            await play(connection)
+
+    async with serve(quietly, "127.0.0.1", 0, compression=None, max_size=None, **more) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws"
+
+
+@asynccontextmanager
+async def opened(play: Play, **more: Any) -> AsyncIterator[Socket]:
+    """A socket to a server that does `play`."""
+    async with playing(play) as url:
+        talk = await open_socket(url, {}, **more)
+        try:
+            yield talk
+        finally:
+            talk.abort()
+            await talk.connection.wait_closed()
+
+
+def saying(*frames: str | bytes) -> Play:
+    async def play(connection: ServerConnection) -> None:
+        for frame in frames:
+            await connection.send(frame)
+
+    return play
+
+
+def closing(code: int, reason: str = "") -> Play:
+    async def play(connection: ServerConnection) -> None:
+        await connection.close(code, reason)
+
+    return play
+
+
+async def waiting(connection: ServerConnection) -> None:
+    await connection.wait_closed()
+
+
+async def refused(*reply: Piece | Act, headers: dict[str, str] | None = None, **more: Any) -> AgentError:
+    """What becomes of a handshake that gets this reply."""
+    async with Upstream(reply) as upstream:
+        url = f"{upstream.url.replace('http', 'ws')}/ws?token={KEY}"
+        with pytest.raises(AgentError) as raised:
+            await open_socket(url, headers or {}, **more)
+        await until(lambda: upstream.ended == upstream.connections == 1)  # nothing is left open
+        where = url.partition("?")[0]
+        assert raised.value.summary.startswith(where)
+        raised.value.summary = raised.value.summary.removeprefix(where)
+        return raised.value
+
+
+# Opening
+
+
+async def test_of_a_compressed_refusal_the_status_is_told() -> None:
+    error = await refused(answer(b"\x1f\x8b\x00", "content-encoding: gzip", status="503 Later"))
+    assert (type(error), error.quote) == (AgentBusy, "")
+
+
+async def test_a_handshake_brings_our_headers_and_what_we_offer() -> None:
+    async def play(connection: ServerConnection) -> None:
+        request = connection.request
+        assert request is not None
+        asked = {
+            name: request.headers.get(name) for name in ("x-key", "user-agent", "sec-websocket-extensions")
+        }
+        await connection.send(orjson.dumps({**asked, "path": request.path}))
+        await connection.wait_closed()
+
+    async with playing(play, subprotocols=["b.v2"]) as url:
+        talk = await open_socket(f"{url}?since=0", {"X-Key": KEY}, subprotocols=("a.v1", "b.v2"))
+        assert talk.connection.subprotocol == "b.v2"
+        assert (talk.where, talk.alive) == (url, True)
+        assert await talk.receive() == {
+            "x-key": KEY,
+            "user-agent": None,
+            "sec-websocket-extensions": None,
+            "path": "/ws?since=0",
+        }
+        await talk.close()
+        assert not talk.alive
+
+
+async def test_a_server_that_takes_none_of_the_offers_is_fine() -> None:
+    async with opened(waiting, subprotocols=("a.v1",)) as talk:
+        assert talk.connection.subprotocol is None
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        ("200 OK", AgentGarbled),
+        ("400 Bad Request", AgentGarbled),
+        ("401 Unauthorized", AgentRefused),
+        ("403 Forbidden", AgentRefused),
+        ("404 Not Found", AgentRefused),
+        ("408 Slow", AgentTimeout),
+        ("426 Upgrade Required", AgentGarbled),
+        ("429 Too Many", AgentBusy),
+        ("500 Oops", AgentUnavailable),
+        ("503 Later", AgentBusy),
+    ],
+)
+async def test_a_refused_handshake_is_an_error_with_the_servers_words(
+    status: str, kind: type[AgentError]
+) -> None:
+    error = await refused(answer(b'{"error": {"message": "because"}}', status=status))
+    assert (type(error), error.summary, error.quote) == (kind, f" answered {status[:3]}", "because")
+
+
+@pytest.mark.parametrize(
+    ("reply", "quote"),
+    [
+        ((answer(b"", status="403 No"),), ""),
+        ((answer(b"<h1>No</h1>", status="403 No"),), "<h1>No</h1>"),
+        ((chunked(status="403 No"), chunk(b"n"), chunk(b"o"), chunk(b"")), "no"),
+        ((b"HTTP/1.1 403 No\r\n\r\nno", Act.CLOSE), "no"),
+        ((answer(b"[" * 1020 + b"]" * 1020, status="403 No"),), ""),
+        ((answer(b"x" * 100_000, status="403 No"),), "x" * 300),
+    ],
+)
+async def test_a_refusal_may_have_any_body(reply: tuple[bytes | Act, ...], quote: str) -> None:
+    error = await refused(*reply)
+    assert (type(error), error.quote) == (AgentRefused, quote)
+
+
+@pytest.mark.parametrize("hidden", [{"secrets": [KEY]}, {"headers": {"authorization": f"Bearer {KEY}"}}])
+@pytest.mark.parametrize("said", [f"no key {KEY}", f"{'x' * 290}{KEY}"], ids=["whole", "cut"])
+async def test_our_secrets_are_not_repeated(hidden: dict[str, Any], said: str) -> None:
+    error = await refused(answer(said.encode(), status="401 No"), **hidden)
+    assert KEY[:6] not in str(error)
+    assert str(error).endswith("***")
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async with Upstream() as other:
+        moved = answer(b"", f"location: {other.url}/?k={KEY}", status="302 Found")
+        error = await refused(moved, headers={"x-key": KEY})
+        assert type(error) is AgentUnavailable
+        assert error.summary == f" redirects to {other.url}/?k=***: configure the final address"
+        assert other.connections == 0
+    nowhere = await refused(answer(b"", status="304 Not Modified"))
+    assert nowhere.summary == " redirects to another address: configure the final address"
+
+
+SWITCH = b"HTTP/1.1 101 Go\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        ((b"SSH-2.0-OpenSSH_9\r\n", Act.HANG), "did not receive a valid HTTP response"),
+        ((Act.CLOSE,), "did not receive a valid HTTP response"),
+        ((Act.RESET,), ""),
+        ((b"HTTP/1.1 101 Go\r\nx: " + b"y" * 70_000, Act.HANG), "did not receive a valid HTTP response"),
+        ((SWITCH + b"sec-websocket-accept: x\r\n\r\n", Act.HANG), "invalid Sec-WebSocket-Accept header: x"),
+        ((b"HTTP/1.1 101 Go\r\n\r\n", Act.HANG), "missing Connection header"),
+    ],
+)
+async def test_what_is_no_websocket_is_unavailable(reply: tuple[bytes | Act, ...], words: str) -> None:
+    error = await refused(*reply)
+    assert (type(error), error.summary) == (AgentUnavailable, ": no websocket")
+    assert words in error.quote
+
+
+@pytest.mark.parametrize("reply", [(Act.HANG,), (b"HTTP/1.1 101 Go\r\n", Act.HANG)])
+async def test_a_handshake_without_an_end_is_given_up(reply: tuple[bytes | Act, ...]) -> None:
+    error = await refused(*reply, within=0.05)
+    assert (type(error), error.quote) == (AgentUnavailable, "timed out during opening handshake")
+
+
+async def test_a_subprotocol_that_was_not_offered_is_refused() -> None:
+    def other(connection: ServerConnection, offered: Any) -> Any:
+        return "other.v1"
+
+    async with playing(waiting, subprotocols=["other.v1"], select_subprotocol=other) as url:
+        with pytest.raises(AgentUnavailable, match=r"/ws: no websocket: unsupported subprotocol: other\.v1$"):
+            await open_socket(url, {}, subprotocols=["a.v1"])
+        with pytest.raises(AgentUnavailable, match=r"/ws: no websocket: no subprotocols supported$"):
+            await open_socket(url, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "more"),
+    [
+        ("ws://127.0.0.1:1/", {"subprotocols": [f"bearer {KEY}"]}),
+        (f"ws://{KEY}..example/", {}),
+        (f"ws://{KEY}{'x' * 64}/", {}),
+        ("ws://127.0.0.1:99999/", {}),
+        (f"http://127.0.0.1/?token={KEY}", {}),
+    ],
+)
+async def test_what_cannot_be_dialled_is_unavailable(url: str, more: dict[str, Any]) -> None:
+    with pytest.raises(AgentUnavailable, match="no websocket") as raised:
+        await open_socket(url, {}, secrets=[KEY], **more)
+    assert KEY not in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ["a\r\nb: c", "€"])
+async def test_a_header_that_cannot_be_sent_is_not(value: str) -> None:
+    async with Upstream() as upstream:
+        with pytest.raises(AgentUnavailable):
+            await open_socket(upstream.url.replace("http", "ws"), {"x": value})
+        await until(lambda: upstream.ended == upstream.connections == 1)
+        assert upstream.requests == []
+
+
+async def test_nobody_listening_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(AgentUnavailable, match=f"^ws://127.0.0.1:{port}/ws: no websocket: .*{port}"):
+        await open_socket(f"ws://127.0.0.1:{port}/ws", {})
+
+
+async def test_tls_needs_a_certificate_that_is_known(certificate: Path) -> None:
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(certificate)
+    async with playing(saying("{}"), ssl=serving) as url:
+        url = url.replace("ws:", "wss:")
+        talk = await open_socket(url, {}, ssl=ssl.create_default_context(cafile=certificate))
+        assert await talk.receive() == {}
+        await talk.close()
+        with pytest.raises(AgentUnavailable, match=r"(?i)/ws: no websocket: .*certificate verify failed"):
+            await open_socket(url, {})
+
+
+async def test_cancelled_while_connecting_nothing_is_left_open() -> None:
+    async with Upstream((Act.HANG,)) as upstream:
+        opening = asyncio.create_task(open_socket(upstream.url.replace("http", "ws"), {}))
+        await until(lambda: upstream.requests)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        await asyncio.wait_for(upstream.gone.wait(), 2)
+
+
+# Talking
+
+
+async def test_frames_are_objects_both_ways() -> None:
+    async def echo(connection: ServerConnection) -> None:
+        async for frame in connection:
+            assert type(frame) is str
+            await connection.send(frame)
+            await connection.send(frame.encode())
+            await connection.send(iter([frame[:1], frame[1:]]))
+
+    async with opened(echo) as talk:
+        await talk.send({"a": "ä\ud800"})
+        assert [await talk.receive() for _ in range(3)] == [{"a": "ä\N{REPLACEMENT CHARACTER}"}] * 3
+
+
+@pytest.mark.parametrize("frame", ["", "no", "[]", "1", "null", '{"a": ', b"\xff\xfe", "[" * 5000])
+async def test_a_frame_that_is_no_object_is_garbled_and_the_next_one_is_not(frame: str | bytes) -> None:
+    async with opened(saying(frame, "{}")) as talk:
+        with pytest.raises(AgentGarbled, match=r"/ws sent a frame that is no JSON object$"):
+            await talk.receive()
+        assert await talk.receive() == {}
+
+
+async def test_a_frame_that_is_too_large_is_garbled() -> None:
+    large = orjson.dumps({"a": "x" * (LARGEST - 8)})
+    assert len(large) == LARGEST
+    async with opened(saying(large, large + b" ")) as talk:
+        assert len((await talk.receive())["a"]) == LARGEST - 8
+        with pytest.raises(AgentGarbled, match=r"/ws broke the protocol of websockets: .*16777217 bytes"):
+            await talk.receive()
+        assert not talk.alive
+
+
+async def raw(*pieces: Piece | Act) -> tuple[asyncio.Server, Socket]:
+    """A socket to a server that shakes hands, sends these bytes and stays."""
+
+    async def serve_raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        key = next(
+            line[19:] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key: ")
+        )
+        made = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+        writer.write(SWITCH + b"sec-websocket-accept: " + base64.b64encode(made) + b"\r\n\r\n")
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                writer.write(piece)
+            elif piece is Act.RESET:
+                writer.transport.abort()
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve_raw, "127.0.0.1", 0)
+    return server, await open_socket(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws", {})
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind", "words"),
+    [
+        (b"\x83\x00", AgentGarbled, "broke the protocol of websockets: invalid opcode"),
+        (b"\x81\x80aaaa", AgentGarbled, "broke the protocol of websockets: incorrect masking"),
+        (b"\x88\x02\x03\xe9", Closed, "closed the connection with code 1001"),
+        (b"\x88\x00", Closed, "closed the connection with code 1005"),
+        (Act.RESET, Closed, "closed the connection with code 1006"),
+    ],
+)
+async def test_a_server_that_ends_it_and_stays_is_hung_up_on(
+    frame: bytes | Act, kind: type[AgentError], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GOODBYE", 0.05)
+    server, talk = await raw(frame)
+    async with asyncio.timeout(2):
+        with pytest.raises(kind, match=words):
+            await talk.receive()
+    assert not talk.alive
+    server.close()
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1011, "oops"), (4001, "session\nover")])
+async def test_a_socket_that_was_closed_says_so_with_its_code(code: int, reason: str) -> None:
+    async with opened(closing(code, reason)) as talk:
+        for step in (talk.receive(), talk.receive(), talk.send({})):
+            with pytest.raises(Closed) as raised:
+                await step
+            assert (raised.value.number, raised.value.quote) == (code, reason)
+            assert raised.value.summary == f"{talk.where} closed the connection with code {code}"
+        assert not talk.alive
+
+
+async def test_what_arrived_before_the_end_is_read_first() -> None:
+    async def play(connection: ServerConnection) -> None:
+        await connection.send('{"a": 1}')
+        await connection.close(4000)
+
+    async with opened(play) as talk:
+        await until(lambda: not talk.alive)
+        assert await talk.receive() == {"a": 1}
+        with pytest.raises(Closed, match="4000"):
+            await talk.receive()
+
+
+async def test_a_connection_that_broke_is_closed_abnormally() -> None:
+    async def play(connection: ServerConnection) -> None:
+        await connection.recv()
+        connection.transport.abort()
+
+    async with opened(play) as talk:
+        await talk.send({})
+        with pytest.raises(Closed, match=r"code 1006$") as raised:
+            await talk.receive()
+        assert raised.value.number == 1006
+
+
+@pytest.mark.parametrize("said", [f"no key {KEY}", f"{'x' * 110}{KEY[:13]}"], ids=["whole", "cut"])
+async def test_a_reason_does_not_repeat_our_secrets(said: str) -> None:
+    async with opened(closing(4003, said), secrets=["", KEY]) as talk:
+        with pytest.raises(Closed, match=r"\*\*\*$") as raised:
+            await talk.receive()
+        assert KEY[:6] not in str(raised.value)
+
+
+async def test_cancelled_while_receiving_no_frame_is_lost() -> None:
+    async def play(connection: ServerConnection) -> None:
+        await connection.send(await connection.recv())
+        await connection.wait_closed()
+
+    async with opened(play) as talk:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await talk.receive()
+        await talk.send({"a": 1})
+        assert await talk.receive() == {"a": 1}
+
+
+async def test_a_slow_reader_holds_the_server_back() -> None:
+    sent = 0
+    frame = orjson.dumps({"x": "y" * 4000})
+
+    async def play(connection: ServerConnection) -> None:
+        nonlocal sent
+        for _ in range(10_000):
+            await connection.send(frame)
+            sent += 1
+        await connection.wait_closed()
+
+    async with opened(play) as talk:
+        before = -1
+        while sent > before:
+            before = sent
+            await asyncio.sleep(0.2)
+        assert module.WAITING < sent < 10_000
+        for _ in range(10_000):
+            await talk.receive()
+        assert sent == 10_000
+
+
+async def test_a_slow_reader_holds_back_a_server_that_says_much_at_once() -> None:
+    sent = 0
+    frame = orjson.dumps({"x": "y" * 1024**2})
+
+    async def play(connection: ServerConnection) -> None:
+        nonlocal sent
+        for _ in range(100):
+            await connection.send(frame)
+            sent += 1
+        await connection.wait_closed()
+
+    async with opened(play) as talk:
+        before = -1
+        while sent > before:
+            before = sent
+            await asyncio.sleep(0.2)
+        assert sent < 100
+        assert len(talk.connection.recv_messages.frames.queue) * len(frame) < module.HELD + 2 * len(frame)
+        for _ in range(100):
+            await talk.receive()
+        assert sent == 100
+
+
+async def test_a_message_in_pieces_larger_than_what_may_wait_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HELD", 1000)
+    go_on = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[str]:
+        yield '{"x": "'
+        for _ in range(20):
+            yield "y" * 500
+        await go_on.wait()
+        yield '"}'
+
+    async def play(connection: ServerConnection) -> None:
+        await connection.send(pieces())
+        await connection.send("{}")
+        await connection.wait_closed()
+
+    async with opened(play) as talk:
+        with pytest.raises(TimeoutError):  # its pieces wait for the next reader
+            async with asyncio.timeout(0.05):
+                await talk.receive()
+        go_on.set()
+        assert await talk.receive() == {"x": "y" * 10_000}
+        assert await talk.receive() == {}
+
+
+# Closing
+
+
+async def test_closing_is_a_goodbye_that_may_be_said_twice() -> None:
+    heard: list[int | None] = []
+
+    async def play(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+        heard.append(connection.close_code)
+
+    async with opened(play) as talk:
+        await talk.close()
+        await talk.close()
+        assert not talk.alive
+        await until(lambda: heard)
+        assert heard == [1000]
+        with pytest.raises(Closed, match=r"code 1000$"):
+            await talk.receive()
+
+
+async def test_a_server_that_does_not_answer_the_goodbye_is_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "GOODBYE", 0.05)
+    server, talk = await raw()
+    async with asyncio.timeout(2):
+        await talk.close()
+        await talk.connection.wait_closed()
+    server.close()
+
+
+async def test_a_server_that_does_not_read_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GOODBYE", 0.05)
+    over = asyncio.Event()
+
+    async def play(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await over.wait()
+        connection.transport.abort()
+
+    async with opened(play) as talk:
+        try:
+            sending = asyncio.create_task(talk.send({"x": "y" * (LARGEST - 100)}))
+            await asyncio.sleep(0.1)
+            assert not sending.done()
+            async with asyncio.timeout(2):
+                await talk.close()
+                await sending
+                with pytest.raises(Closed, match="1006"):
+                    await talk.receive()
+        finally:
+            over.set()
+
+
+async def test_cancelled_while_closing_nothing_is_left_open() -> None:
+    server, talk = await raw()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await talk.close()
+    async with asyncio.timeout(0.5):
+        await talk.connection.wait_closed()
+    server.close()
+
+
+async def test_hanging_up_is_at_once() -> None:
+    async with opened(waiting) as talk:
+        receiving = asyncio.create_task(talk.receive())
+        await asyncio.sleep(0)
+        talk.abort()
+        with pytest.raises(Closed, match=r"code 1006$"):
+            await receiving

@@ -1,0 +1,417 @@
+"""Docker's agent by its API, against a scripted server."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.agents.upstream import Act, Upstream, answer, chunk, chunked, until
+from voicegw.agents.docker import agent as docker_api
+from voicegw.agents.docker.agent import DockerApi
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentUnavailable
+from voicegw.events import Doing, Event, Message, Turn, Usage
+
+pytestmark = pytest.mark.wire
+
+KEY = "docker-secret"
+HI = Message("user", "Hi")
+
+
+def event(type: str, **fields: Any) -> bytes:
+    return b"data: %b\n\n" % orjson.dumps({"type": type, **fields})
+
+
+def says(text: str) -> bytes:
+    return event("agent_choice", content=text)
+
+
+STOPPED = event("stream_stopped")
+Step = bytes | float | None
+"""Bytes of a stream, a pause, or (None) the end of the connection in the middle."""
+
+
+@dataclass
+class Docker:
+    """`serve api`: runs play their steps; a run may stay busy for a while after its client hung up."""
+
+    runs: list[tuple[Step, ...]]
+    lingers: float = 0.0
+    refusals: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    teams: bytes = b'[{"name":"desk","multi":false},{"name":"other"}]'
+    requests: list[tuple[str, Any]] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+    busy: set[str] = field(default_factory=set)
+    sessions: int = 0
+    cut: int = 0
+
+    async def __aenter__(self) -> Docker:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def said(self) -> list[str]:
+        return [body["messages"][0]["content"] for line, body in self.requests if "/agent/" in line]
+
+    @property
+    def lines(self) -> list[str]:
+        return [line for line, _ in self.requests]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                fields = dict(line.split(": ", 1) for line in head.split("\r\n")[1:-2])
+                self.keys.add(fields.get("authorization", ""))
+                body = await reader.readexactly(int(fields.get("content-length", "0")))
+                line = head.partition(" HTTP")[0]
+                self.requests.append((line, orjson.loads(body) if body else None))
+                await self._answer(line, reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    async def _answer(self, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        refusal = next((answer for part, answer in self.refusals.items() if part in line), None)
+        if refusal is not None:
+            return _write(writer, *refusal)
+        if line == "GET /api/agents":
+            return _write(writer, 200, self.teams)
+        if line == "POST /api/sessions":
+            self.sessions += 1
+            return _write(writer, 200, orjson.dumps({"id": f"s{self.sessions}"}))
+        if "/agent/" not in line:
+            return _write(writer, 200, b"null")
+        session = line.split("/")[3]
+        if session in self.busy:
+            return _write(writer, 409, b'{"message":"session is already processing a request"}')
+        await self._run(session, reader, writer)
+
+    async def _run(self, session: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.busy.add(session)
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+        try:
+            for step in self.runs.pop(0):
+                if step is None:
+                    raise ConnectionResetError
+                if isinstance(step, float):
+                    gone = asyncio.ensure_future(reader.read(1))
+                    done, _ = await asyncio.wait((gone,), timeout=step)
+                    gone.cancel()
+                    if done:
+                        self.cut += 1
+                        await asyncio.sleep(self.lingers)
+                        raise ConnectionResetError
+                else:
+                    writer.write(b"%x\r\n%b\r\n" % (len(step), step))
+                    await writer.drain()
+        finally:
+            self.busy.discard(session)
+        writer.write(b"0\r\n\r\n")
+
+
+def _write(writer: asyncio.StreamWriter, status: int, body: bytes) -> None:
+    writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
+
+
+def turn(*messages: Message, call: str | None = "c1", **more: Any) -> Turn:
+    return Turn("t", messages or (HI,), call=call, **more)
+
+
+async def events(agent: DockerApi, asked: Turn) -> list[Event]:
+    async with aclosing(agent.reply(asked)) as reply:
+        return [event async for event in reply]
+
+
+async def test_a_turn_is_a_run_and_its_events_are_ours() -> None:
+    run = (
+        event("stream_started", session_id="s1"),
+        event("agent_choice_reasoning", content="hm"),
+        event("tool_call", tool_call={"id": "1", "function": {"name": "shell"}}),
+        says("a"),
+        event("token_usage", usage={"last_message": {"input_tokens": 5, "output_tokens": 2}}),
+        STOPPED,
+    )
+    async with Docker([run]) as docker:
+        agent = DockerApi(docker.url, key=KEY, agent="front desk")
+        assert await events(agent, turn()) == [Doing("shell"), "a", Usage(5, 2)]
+        assert docker.requests == [
+            ("POST /api/sessions", {"title": "Call"}),
+            ("GET /api/agents", None),
+            (
+                "POST /api/sessions/s1/agent/desk/front%20desk",
+                {"messages": [{"role": "user", "content": "Hi"}]},
+            ),
+        ]
+        assert docker.keys == {f"Bearer {KEY}"}
+        await agent.aclose()
+
+
+async def test_a_call_has_a_session_from_its_beginning_to_its_end() -> None:
+    async with Docker([(says("a"),), (says("b"), STOPPED)]) as docker:
+        agent = DockerApi(docker.url, team="my team")
+        await agent.warm()
+        await agent.warm("c1")
+        assert await events(agent, turn()) == ["a"]
+        again = turn(HI, Message("assistant", "a"), Message("user", "More"), heard="")
+        assert await events(agent, again) == ["b"]
+        await agent.leave("c1")
+        await agent.aclose()
+    run = "POST /api/sessions/s1/agent/my%20team"
+    assert docker.lines == ["POST /api/sessions", run, run, "DELETE /api/sessions/s1"]
+    assert docker.said[0] == "Hi"
+    assert docker.said[1].endswith("heard anything of your last answer.)\n\nMore")
+
+
+async def test_the_team_is_found_out_at_start() -> None:
+    async with Docker([]) as docker:
+        agent = DockerApi(docker.url)
+        await agent.warm()
+        await agent.warm()
+        await agent.aclose()
+    assert docker.lines == ["GET /api/agents"]
+
+
+@pytest.mark.parametrize(
+    ("wants", "place", "answer"),
+    [
+        (event("tool_call_confirmation"), "resume", "reject"),
+        (event("max_iterations_reached"), "resume", "reject"),
+        (event("elicitation_request"), "elicitation", "decline"),
+    ],
+)
+async def test_whatever_wants_a_yes_gets_a_no_while_the_run_goes_on(
+    wants: bytes, place: str, answer: str
+) -> None:
+    async with Docker([(wants + says("ok"), 0.01, says("then"), STOPPED)]) as docker:
+        agent = DockerApi(docker.url, team="t")
+        assert await events(agent, turn()) == ["ok", "then"]
+        line, body = docker.requests[-1]
+        assert line == f"POST /api/sessions/s1/{place}"
+        assert answer in body.values()
+        await agent.aclose()
+
+
+# Interruptions
+
+
+async def test_an_interrupted_run_is_hung_up_on_and_the_next_waits_until_its_session_is_free() -> None:
+    async with Docker([(says("a"), 60.0), (says("b"), STOPPED)], lingers=0.05) as docker:
+        agent = DockerApi(docker.url, team="t")
+        reply = agent.reply(turn())
+        assert await anext(reply) == "a"
+        await reply.aclose()
+        later = turn(HI, Message("assistant", "a"), Message("user", "No"), heard="a")
+        assert await events(agent, later) == ["b"]
+        assert docker.cut == 1
+        assert docker.sessions == 1
+        assert len(docker.said) in (3, 4)
+        assert docker.said[-1].endswith('heard only "a".)\n\nNo')
+        await agent.aclose()
+
+
+async def test_a_cancelled_task_hangs_up_too() -> None:
+    async with Docker([(says("a"), 60.0), (says("b"), STOPPED)]) as docker:
+        agent = DockerApi(docker.url, team="t")
+        task = asyncio.create_task(events(agent, turn()))
+        await until(lambda: docker.busy)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await until(lambda: docker.cut == 1)
+        assert await events(agent, turn()) == ["b"]
+        assert docker.sessions == 1
+        await agent.aclose()
+
+
+async def test_a_session_that_stays_busy_is_replaced_by_one_that_is_told_everything() -> None:
+    async with Docker([(says("a"), 60.0), (says("b"), STOPPED)], lingers=60.0) as docker:
+        agent = DockerApi(docker.url, team="t")
+        reply = agent.reply(turn())
+        assert await anext(reply) == "a"
+        await reply.aclose()
+        later = turn(HI, Message("assistant", "a"), Message("user", "No"), heard="a")
+        assert await events(agent, later) == ["b"]
+        runs = [line for line in docker.lines if "/agent/" in line]
+        assert runs == ["POST /api/sessions/s1/agent/t"] * 5 + ["POST /api/sessions/s2/agent/t"]
+        assert "DELETE /api/sessions/s1" in docker.lines
+        assert "Caller: Hi\nYou: a" in docker.said[-1]
+        await agent.aclose()
+
+
+async def test_a_new_session_that_is_busy_at_once_is_busy() -> None:
+    async with Docker([], refusals={"/agent/": (409, b'{"message":"in use"}')}) as docker:
+        agent = DockerApi(docker.url, team="t")
+        with pytest.raises(AgentBusy, match="busy even in a new session"):
+            await events(agent, turn())
+        await agent.aclose()
+
+
+# The end of a stream
+
+
+async def test_a_stream_that_goes_on_after_its_run_stopped_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(docker_api, "END", 0.02)
+    async with Docker([(says("a") + STOPPED, 60.0), (says("b") + STOPPED, None)]) as docker:
+        agent = DockerApi(docker.url, team="t")
+        assert await events(agent, turn()) == ["a"]
+        assert await events(agent, turn()) == ["b"]
+        await agent.aclose()
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ((says("a"), None), "in the middle of an answer"),
+        ((says("a"), b"data: {"), "broke off in the middle of an event"),
+        ((says("a"), b"data: [1]\n\n"), "an event of an unknown shape"),
+    ],
+)
+async def test_a_run_that_breaks_is_garbled(run: tuple[Step, ...], words: str) -> None:
+    async with Docker([run, (says("b"), STOPPED)]) as docker:
+        agent = DockerApi(docker.url, team="t")
+        with pytest.raises(AgentGarbled, match=words):
+            await events(agent, turn())
+        assert await events(agent, turn()) == ["b"]
+        await agent.aclose()
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        ((answer(b"x", "content-encoding: gzip"),), AgentGarbled),
+        ((answer(b"", "location: http://127.0.0.1:9/", status="302 Found"),), AgentUnavailable),
+        ((chunked() + chunk(b"data: " + b"x" * 5_000_000), Act.HANG), AgentGarbled),
+        ((b"HTTP/1.1 200 OK\r\n" + b"x-more: y\r\n" * 50_000, Act.HANG), AgentGarbled),
+        ((b"nonsense\r\n\r\n",), AgentGarbled),
+    ],
+)
+async def test_an_answer_that_is_no_stream(reply: tuple[Any, ...], kind: type[AgentError]) -> None:
+    session = answer(b'{"id":"s1"}')
+    async with Upstream((session,), reply, (answer(b"null"),)) as upstream:
+        agent = DockerApi(upstream.url, team="t")
+        with pytest.raises(kind):
+            await events(agent, turn())
+        await agent.aclose()
+
+
+async def test_an_error_of_the_run_never_says_the_key() -> None:
+    async with Docker([(says("a"), event("error", error=f"not with {KEY}"), STOPPED)]) as docker:
+        agent = DockerApi(docker.url, key=KEY, team="t")
+        with pytest.raises(AgentError) as raised:
+            await events(agent, turn())
+        assert str(raised.value) == f"{docker.url}/api reported an error: not with ***"
+        await agent.aclose()
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, AgentRefused), (404, AgentRefused), (429, AgentBusy), (500, AgentUnavailable)]
+)
+@pytest.mark.parametrize("part", ["/api/agents", "POST /api/sessions", "/agent/"])
+async def test_what_a_status_means(part: str, status: int, kind: type[AgentError]) -> None:
+    async with Docker([], refusals={part: (status, b'{"message":"no"}')}) as docker:
+        agent = DockerApi(docker.url)
+        with pytest.raises(AgentError, match=f"answered {status}: no$") as raised:
+            await events(agent, turn())
+        assert type(raised.value) is kind
+        await agent.aclose()
+
+
+async def test_a_session_that_the_server_forgot_is_replaced_by_one_that_is_told_everything() -> None:
+    async with Docker([(says("a"), STOPPED), (says("b"), STOPPED)]) as docker:
+        agent = DockerApi(docker.url, team="t")
+        await events(agent, turn())
+        docker.refusals["/s1/agent/"] = (500, b"session not found")
+        later = turn(HI, Message("assistant", "a"), Message("user", "More"))
+        with pytest.raises(AgentUnavailable):
+            await events(agent, later)
+        assert await events(agent, later) == ["b"]
+        assert "DELETE /api/sessions/s1" in docker.lines
+        assert "You: a" in docker.said[-1]
+        await agent.aclose()
+
+
+@pytest.mark.parametrize("teams", [b"[]", b"{}", b"no"])
+async def test_a_server_without_a_team_is_garbled(teams: bytes) -> None:
+    async with Docker([], teams=teams) as docker:
+        agent = DockerApi(docker.url)
+        with pytest.raises(AgentGarbled):
+            await agent.warm()
+        await agent.aclose()
+
+
+async def test_turns_of_nobodys_and_aside_leave_no_trace() -> None:
+    async with Docker([(says(text), STOPPED) for text in "abc"]) as docker:
+        agent = DockerApi(docker.url, team="t")
+        assert await events(agent, turn(call=None)) == ["a"]
+        assert docker.lines[-1] == "DELETE /api/sessions/s1"
+        assert await events(agent, turn(aside=True)) == ["b"]
+        assert await events(agent, turn()) == ["c"]
+        assert docker.said == ["Hi", "Hi", "Hi"]
+        await agent.aclose()
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+async def test_an_answer_that_is_no_stream_says_what_it_is(kind: str) -> None:
+    run = answer(b"{}", f"content-type: {kind}")
+    async with Upstream((answer(b'{"id": "s1"}'),), (run,), (answer(b"null"),)) as upstream:
+        agent = DockerApi(upstream.url, team="t")
+        with pytest.raises(AgentGarbled, match=f"/api answered with '{kind}'$"):
+            await events(agent, turn())
+        await agent.aclose()
+
+
+async def test_a_session_that_comes_too_late_is_deleted() -> None:
+    async with Upstream((0.05, answer(b'{"id": "s1"}')), (answer(b"null"),)) as upstream:
+        agent = DockerApi(upstream.url, team="t")
+        task = asyncio.create_task(events(agent, turn()))
+        await until(lambda: upstream.requests)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert upstream.requests[-1].startswith(b"DELETE /api/sessions/s1 ")
+        await agent.aclose()
+
+
+async def test_deleting_a_session_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_api, "CLOSE", 0.02)
+    async with Docker([(says("a"), STOPPED)]) as docker:
+        agent = DockerApi(docker.url, team="t")
+        await events(agent, turn())
+        monkeypatch.setattr(docker, "_answer", lambda *_: asyncio.sleep(60))
+        await agent.leave("c1")
+        await agent.aclose()
+
+
+async def test_nobody_there_is_unavailable() -> None:
+    async with Docker([]) as docker:
+        pass
+    agent = DockerApi(docker.url)
+    for attempt in (agent.warm(), agent.warm("c1"), events(agent, turn())):
+        with pytest.raises(AgentUnavailable):
+            await attempt
+    await agent.aclose()

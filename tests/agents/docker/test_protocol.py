@@ -1,0 +1,192 @@
+"""Events of `docker agent serve api`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicegw.agents.docker.protocol import Decoder, ask, created, served
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled
+from voicegw.events import Doing, Event, Usage
+from voicegw.wire.sse import Sse
+
+WHERE = "http://docker/api"
+
+
+def event(type: str, **fields: Any) -> dict[str, Any]:
+    return {"type": type, **fields}
+
+
+def says(text: Any, **more: Any) -> dict[str, Any]:
+    return event("agent_choice", content=text, **more)
+
+
+def feed(decoder: Decoder, value: Any) -> list[Event]:
+    return decoder.feed(Sse("", value if isinstance(value, bytes) else orjson.dumps(value)))
+
+
+def decode(*values: Any) -> list[Event]:
+    decoder = Decoder("s1", WHERE)
+    return [found for value in values for found in feed(decoder, value)] + decoder.end()
+
+
+def used(**last: int) -> dict[str, Any]:
+    return event("token_usage", usage={"input_tokens": 900, "output_tokens": 90, "last_message": last})
+
+
+def calls(name: str, id: str = "1", type: str = "tool_call") -> dict[str, Any]:
+    return event(type, tool_call={"id": id, "function": {"name": name, "arguments": "{}"}})
+
+
+def test_what_is_sent() -> None:
+    assert ask("Hi") == {"messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest.mark.parametrize(
+    ("values", "events"),
+    [
+        ((says("a", session_id="s1"), says(""), says("b")), ["a", "b"]),
+        ((says("to the other", session_id="s2"),), []),
+        ((event("agent_choice_reasoning", content="hm"), event("team_info"), {"x": 1}, b""), []),
+        ((event("stream_started", session_id="s1", agent_name="root"),), []),
+        ((event("stream_started", session_id="s2", agent_name="clerk"),), [Doing("clerk")]),
+        ((event("stream_started", session_id="s2"),), [Doing("agent")]),
+        (
+            (
+                calls("", type="partial_tool_call"),
+                calls("f", type="partial_tool_call"),
+                calls("f"),
+                calls("g", "2"),
+            ),
+            [Doing("f"), Doing("g")],
+        ),
+        ((calls("f", ""), event("tool_call")), [Doing("f")]),
+        (
+            (
+                used(input_tokens=5, output_tokens=2, cached_input_tokens=3),
+                used(input_tokens=7, output_tokens=1),
+            ),
+            [Usage(15, 3, 3)],
+        ),
+        (
+            (
+                event("token_usage", usage={"input_tokens": 5, "output_tokens": 2}),
+                event("token_usage", usage={"input_tokens": 9, "output_tokens": 4}),
+            ),
+            [Usage(9, 4)],
+        ),
+        ((event("token_usage"), event("token_usage", usage={"input_tokens": "x"})), []),
+        ((event("error", error="x", session_id="s2"), says("a")), ["a"]),
+        ((event("error", error="compaction"), says(" "), says("a")), [" ", "a"]),
+    ],
+)
+def test_events_are_ours(values: tuple[Any, ...], events: list[Event]) -> None:
+    assert decode(*values) == events
+
+
+@pytest.mark.parametrize(
+    ("value", "place", "answer"),
+    [
+        (event("tool_call_confirmation"), "resume", {"confirmation": "reject"}),
+        (event("max_iterations_reached", max_iterations=5), "resume", {"confirmation": "reject"}),
+        (event("elicitation_request"), "elicitation", {"action": "decline", "content": {}}),
+        (
+            event("elicitation_request", elicitation_id=[1]),
+            "elicitation",
+            {"action": "decline", "content": {}},
+        ),
+        (
+            event("elicitation_request", elicitation_id="e1"),
+            "elicitation",
+            {"action": "decline", "content": {}, "elicitation_id": "e1"},
+        ),
+    ],
+)
+def test_whatever_wants_a_yes_gets_a_no(value: Any, place: str, answer: dict[str, Any]) -> None:
+    decoder = Decoder("s1", WHERE)
+    assert feed(decoder, value) == []
+    assert decoder.answer is not None
+    assert decoder.answer[0] == place
+    assert decoder.answer[1].items() >= answer.items()
+    feed(decoder, says("a"))
+    assert decoder.answer is None
+
+
+def test_a_run_is_over_when_its_own_stream_stops() -> None:
+    decoder = Decoder("s1", WHERE)
+    feed(decoder, event("stream_stopped", session_id="s2"))
+    assert not decoder.over
+    feed(decoder, event("stream_stopped", session_id="s1"))
+    assert decoder.over
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "words"),
+    [
+        (event("error", error="no\nluck"), AgentError, f"{WHERE} reported an error: no luck"),
+        (event("error", error="slow", code="rate_limited"), AgentBusy, f"{WHERE} reported an error: slow"),
+        (event("error"), AgentError, f"{WHERE} reported an error"),
+    ],
+)
+def test_an_error_is_raised_at_the_end(value: Any, kind: type[AgentError], words: str) -> None:
+    with pytest.raises(AgentError) as raised:
+        decode(says("a"), value, event("stream_stopped"))
+    assert (type(raised.value), str(raised.value)) == (kind, words)
+
+
+@pytest.mark.parametrize(
+    "value", [b"{", [], "x", says(5), calls("f") | {"tool_call": 5}, event("token_usage", usage=[1])]
+)
+def test_what_makes_no_sense_is_garbled(value: Any) -> None:
+    with pytest.raises(AgentGarbled, match="an event of an unknown shape"):
+        decode(value)
+
+
+def test_the_id_of_a_session() -> None:
+    assert created({"id": "s1", "title": "Call"}, WHERE) == "s1"
+    values: list[Any] = [None, [], {}, {"id": ""}, {"id": 5}]
+    for value in values:
+        with pytest.raises(AgentGarbled, match="a session without an id"):
+            created(value, WHERE)
+
+
+def test_the_first_team_is_the_one_that_is_served() -> None:
+    assert served([{"name": ""}, 5, {"name": "desk", "multi": True}, {"name": "other"}], WHERE) == "desk"
+    values: list[Any] = [None, {}, [], [{"name": 5}]]
+    for value in values:
+        with pytest.raises(AgentGarbled, match="named no agent"):
+            served(value, WHERE)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+TYPES = ["agent_choice", "tool_call", "stream_started", "tool_call_confirmation", "elicitation_request"]
+FIELDS = ["content", "session_id", "tool_call", "agent_name", "usage", "error", "code", "elicitation_id"]
+VALUES = JSON | st.builds(
+    lambda kind, fields: {**fields, "type": kind},
+    st.sampled_from([*TYPES, "token_usage", "error", "stream_stopped"]) | JSON,
+    st.dictionaries(st.sampled_from(FIELDS), JSON),
+)
+
+
+@given(st.lists(VALUES, max_size=6))
+def test_no_event_raises_anything_but_an_agent_error(values: list[Any]) -> None:
+    decoder = Decoder("s1", WHERE)
+    with suppress(AgentError):
+        for value in values:
+            assert all(type(found) in (str, Doing) for found in feed(decoder, value))
+        decoder.end()
+
+
+@given(st.binary())
+def test_no_data_raises_anything_but_an_agent_error(data: bytes) -> None:
+    with suppress(AgentError):
+        decode(data)

@@ -1,0 +1,436 @@
+"""The OpenAI agent against a scripted server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.agents.upstream import Act, Upstream, answer, chunk, chunked
+from voicegw.agents.openai.agent import OpenAI
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout, AgentUnavailable
+from voicegw.events import Doing, Event, Finish, Message, ToolCall, Turn, Usage
+
+pytestmark = pytest.mark.wire
+
+KEY = "sk-very-secret"
+TURN = Turn("t1", (Message("user", "Hi"),), model="asked", options={"temperature": 0.5})
+STREAM = chunked("content-type: text/event-stream; charset=utf-8")
+
+
+def data(delta: Mapping[str, Any] | None = None, finish: str | None = None, **more: Any) -> bytes:
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
+    return b"data: %b\n\n" % orjson.dumps({"choices": choices, **more})
+
+
+SAID = (
+    data({"role": "assistant", "content": ""})
+    + data({"content": "Hé"})
+    + b": keep\n\n"
+    + data({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x"'}}]})
+    + data({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]})
+    + data({}, "tool_calls")
+    + data(usage={"prompt_tokens": 5, "completion_tokens": 7})
+    + b"data: [DONE]\n\n"
+)
+EVENTS: list[Event] = ["Hé", ToolCall("a", "f", '{"x":1}'), Usage(5, 7), Finish("tool_calls")]
+
+
+async def events(agent: OpenAI, turn: Turn = TURN) -> list[Event]:
+    async with aclosing(agent.reply(turn)) as reply:
+        return [event async for event in reply]
+
+
+async def once(*reply: bytes | float | Act, **options: Any) -> list[Event]:
+    async with Upstream(reply) as upstream:
+        agent = OpenAI(f"{upstream.url}/v1", **options)
+        try:
+            return await events(agent)
+        finally:
+            await agent.aclose()
+
+
+async def test_a_turn_becomes_a_request() -> None:
+    async with Upstream((STREAM + chunk(SAID) + chunk(b""),)) as upstream:
+        agent = OpenAI(f"{upstream.url}/v1/", key=KEY, model="own", headers={"X-Mine": "1"})
+        assert await events(agent) == EVENTS
+        await agent.aclose()
+    head, _, body = upstream.requests[0].partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert lines[0] == "POST /v1/chat/completions HTTP/1.1"
+    assert {f"authorization: Bearer {KEY}", "accept-encoding: identity", "x-mine: 1"} < set(lines)
+    assert "content-type: application/json" in lines
+    assert orjson.loads(body) == {
+        "model": "own",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "temperature": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("", "/chat/completions"),
+        ("/v1", "/v1/chat/completions"),
+        ("/a/chat/completions", "/a/chat/completions"),
+        ("/a/chat/completions/?v=1", "/a/chat/completions?v=1"),
+        ("/v1?v=1", "/v1/chat/completions?v=1"),
+    ],
+)
+async def test_the_address_may_be_the_base_or_the_full_one(path: str, asked: str) -> None:
+    async with Upstream((answer(b"", status="500 No"),)) as upstream:
+        agent = OpenAI(upstream.url + path, fields=frozenset())
+        with pytest.raises(AgentUnavailable):
+            await events(agent)
+        await agent.aclose()
+    head, _, body = upstream.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(f"POST {asked} HTTP/1.1\r\n".encode())
+    assert b"authorization" not in head
+    assert orjson.loads(body).keys() == {"model", "messages", "stream"}
+
+
+async def test_every_cut_on_the_wire_gives_the_same_events() -> None:
+    whole = STREAM + chunk(SAID) + chunk(b"")
+    assert await once(*(bytes([byte]) for byte in whole)) == EVENTS
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, len(SAID)), max_size=12), st.booleans())
+def test_any_cut_on_the_wire_gives_the_same_events(cuts: list[int], framed: bool) -> None:
+    cuts = sorted(cuts)
+    pieces = [piece for a, b in zip([0, *cuts], [*cuts, len(SAID)], strict=True) if (piece := SAID[a:b])]
+    if framed:
+        reply: list[bytes | Act] = [STREAM, *map(chunk, pieces), chunk(b"")]
+    else:
+        reply = [b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n", *pieces, Act.CLOSE]
+    assert asyncio.run(once(*reply)) == EVENTS
+
+
+async def test_text_leaves_before_the_next_is_said() -> None:
+    async with Upstream((STREAM + chunk(data({"content": "a"})), Act.HANG)) as upstream:
+        agent = OpenAI(upstream.url)
+        async with aclosing(agent.reply(TURN)) as reply:
+            assert await anext(reply) == "a"
+        await agent.aclose()
+
+
+async def test_closing_the_reply_hangs_up_at_once() -> None:
+    async with Upstream((STREAM + chunk(data({"content": "a"})), Act.HANG)) as upstream:
+        agent = OpenAI(upstream.url)
+        reply = agent.reply(TURN)
+        assert await anext(reply) == "a"
+        started = asyncio.get_running_loop().time()
+        await reply.aclose()
+        await asyncio.wait_for(upstream.gone.wait(), 2)
+        assert asyncio.get_running_loop().time() - started < 1
+        await agent.aclose()
+
+
+async def test_turns_share_a_connection_even_if_the_body_ends_after_done() -> None:
+    slow = (STREAM + chunk(SAID), 0.01, chunk(b""))
+    async with Upstream(slow, slow, slow) as upstream:
+        agent = OpenAI(upstream.url)
+        await agent.warm()
+        for _ in range(3):
+            assert await events(agent) == EVENTS
+            await asyncio.sleep(0.03)
+        assert upstream.connections == 1
+        await agent.aclose()
+
+
+async def test_nothing_waits_for_a_body_that_goes_on_after_done() -> None:
+    async with Upstream((STREAM + chunk(SAID), Act.HANG)) as upstream:
+        agent = OpenAI(upstream.url)
+        assert await events(agent) == EVENTS
+        assert not upstream.gone.is_set()
+        await agent.aclose()
+
+
+WHOLE = orjson.dumps({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]})
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8"])
+async def test_a_whole_answer_is_understood_whatever_was_asked(stream: bool, kind: str) -> None:
+    assert await once(answer(WHOLE, f"content-type: {kind}"), stream=stream) == ["Hi", Finish()]
+
+
+async def test_a_stream_is_understood_whatever_was_asked() -> None:
+    assert await once(STREAM + chunk(SAID) + chunk(b""), stream=False) == EVENTS
+
+
+async def test_an_answer_without_a_type_is_what_was_asked() -> None:
+    assert await once(answer(WHOLE), stream=False) == ["Hi", Finish()]
+    assert await once(answer(SAID), stream=True) == EVENTS
+
+
+async def test_another_type_is_garbled() -> None:
+    with pytest.raises(AgentGarbled, match="answered with 'text/html'"):
+        await once(answer(b"<html>", "content-type: text/html"))
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, AgentGarbled),
+        (401, AgentRefused),
+        (403, AgentRefused),
+        (404, AgentRefused),
+        (408, AgentTimeout),
+        (413, AgentGarbled),
+        (422, AgentGarbled),
+        (429, AgentBusy),
+        (500, AgentUnavailable),
+        (502, AgentUnavailable),
+        (503, AgentBusy),
+        (504, AgentTimeout),
+        (204, AgentGarbled),
+        (302, AgentUnavailable),
+    ],
+)
+async def test_what_a_status_means(status: int, kind: type[AgentError]) -> None:
+    with pytest.raises(AgentError) as raised:
+        await once(answer(b"", status=f"{status} X"))
+    assert type(raised.value) is kind
+
+
+async def test_a_refusal_says_the_servers_words_but_never_the_key() -> None:
+    body = orjson.dumps({"error": {"message": f"wrong key {KEY} or token-123"}})
+    async with Upstream((answer(body, status="401 No"),)) as upstream:
+        agent = OpenAI(f"{upstream.url}/v1?code=hidden", key=KEY, headers={"x-token": "token-123"})
+        with pytest.raises(AgentRefused) as raised:
+            await events(agent)
+        await agent.aclose()
+    assert raised.value.summary == f"{upstream.url}/v1/chat/completions answered 401"
+    assert raised.value.quote == "wrong key *** or ***"
+    assert KEY not in str(raised.value)
+
+
+async def test_an_error_in_the_stream_never_says_the_key() -> None:
+    error = b'data: {"error": "wrong key %b"}\n\n' % KEY.encode()
+    with pytest.raises(AgentError, match=r": wrong key \*\*\*$"):
+        await once(STREAM + chunk(error) + chunk(b""), key=KEY)
+
+
+async def test_an_endless_refusal_is_not_read_to_its_end() -> None:
+    with pytest.raises(AgentGarbled, match=r"400: x+$"):
+        await once(chunked(status="400 No") + chunk(b"x" * 20_000), Act.HANG)
+
+
+@pytest.mark.parametrize(
+    ("end", "events"), [(data({"content": "b"}, "stop"), ["a", "b", Finish()]), (b"data: [DONE]\n\n", ["a"])]
+)
+async def test_a_cut_after_the_end_of_the_answer_takes_nothing_away(end: bytes, events: list[Event]) -> None:
+    assert await once(STREAM + chunk(data({"content": "a"}) + end), Act.CLOSE) == events
+
+
+async def test_a_cut_in_the_middle_is_garbled_after_what_was_said() -> None:
+    async with Upstream((STREAM + chunk(data({"content": "a"})), Act.CLOSE)) as upstream:
+        agent = OpenAI(upstream.url)
+        async with aclosing(agent.reply(TURN)) as reply:
+            assert await anext(reply) == "a"
+            with pytest.raises(AgentGarbled, match="in the middle of an answer"):
+                await anext(reply)
+        await agent.aclose()
+
+
+async def test_a_body_that_just_ends_is_an_end() -> None:
+    assert await once(STREAM + chunk(data({"content": "a"})) + chunk(b"")) == ["a"]
+
+
+async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
+    async with Upstream() as upstream:
+        pass
+    agent = OpenAI(upstream.url)
+    with pytest.raises(AgentUnavailable):
+        await events(agent)
+    with pytest.raises(AgentUnavailable):
+        await agent.warm("call")
+    await agent.aclose()
+
+
+def used(prompt: int, completion: int) -> bytes:
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    body = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}], "usage": usage}
+    return answer(orjson.dumps(body), "content-type: application/json")
+
+
+async def test_a_server_that_counts_the_conversation_is_asked_for_the_difference() -> None:
+    replies = tuple((used(*tokens),) for tokens in ((10, 5), (25, 9), (7, 2)))
+    async with Upstream(*replies) as upstream:
+        agent = OpenAI(upstream.url, totals=True)
+        turns = [replace(TURN, call="c1"), replace(TURN, call="c1"), TURN]
+        told = [[e for e in await events(agent, turn) if isinstance(e, Usage)] for turn in turns]
+        await agent.aclose()
+    assert told == [[Usage(10, 5)], [Usage(15, 4)], [Usage(7, 2)]]
+
+
+async def test_totals_are_forgotten_with_their_call() -> None:
+    async with Upstream(*((used(10, 5),) for _ in range(2))) as upstream:
+        agent = OpenAI(upstream.url, totals=True)
+        turn = replace(TURN, call="c1")
+        await events(agent, turn)
+        await agent.leave("c1")
+        await agent.leave("c2")
+        assert Usage(10, 5) in await events(agent, turn)
+        await agent.aclose()
+
+
+async def test_totals_are_remembered_for_so_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voicegw.agents.openai.agent.MOST_CALLS", 1)
+    async with Upstream(*((used(10, 5),) for _ in range(3))) as upstream:
+        agent = OpenAI(upstream.url, totals=True)
+        told = [(await events(agent, replace(TURN, call=call)))[-2:] for call in ("a", "b", "a")]
+        await agent.aclose()
+    assert all(Usage(10, 5) in events for events in told)
+
+
+# Servers that are agents themselves
+
+BUSY = (answer(b'{"error":{"message":"in flight"}}', status="409 Conflict"),)
+LIST = answer(b'{"data":[{"id":"root"},{"id":"clerk"}]}', "content-type: application/json")
+
+
+def streamed(text: str) -> tuple[bytes, ...]:
+    return (STREAM + chunk(data({"content": text}) + data({}, "stop") + b"data: [DONE]\n\n") + chunk(b""),)
+
+
+def asked(upstream: Upstream) -> list[list[str]]:
+    """The contents of the messages of each request."""
+    bodies = [orjson.loads(request.partition(b"\r\n\r\n")[2]) for request in upstream.requests]
+    return [[message["content"] for message in body["messages"]] for body in bodies]
+
+
+async def test_tools_of_the_servers_own_are_its_doing() -> None:
+    assert await once(STREAM + chunk(SAID) + chunk(b""), calls="doing") == [
+        "Hé",
+        Doing("f"),
+        Usage(5, 7),
+        Finish(),
+    ]
+    body = {"choices": [{"message": {"tool_calls": [{"function": {"name": "f"}}]}}]}
+    assert await once(answer(orjson.dumps(body)), stream=False, calls="doing") == [Doing("f")]
+
+
+CALL = replace(TURN, call="c1")
+LATER = replace(
+    CALL,
+    messages=(
+        Message("system", "Be kind"),
+        Message("user", "Hi"),
+        Message("assistant", "a"),
+        Message("user", "When?"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("history", "words"),
+    [("whole", ["Be kind", "Hi", "a", "When?"]), ("last", ["Be kind", "When?"])],
+)
+async def test_a_server_that_keeps_the_conversation_is_told_the_call(history: Any, words: list[str]) -> None:
+    async with Upstream(streamed("a"), streamed("b"), streamed("c"), streamed("d")) as upstream:
+        agent = OpenAI(upstream.url, keeps="x-conversation-id", history=history)
+        assert await events(agent, CALL) == ["a", Finish()]
+        assert await events(agent, LATER) == ["b", Finish()]
+        await events(agent, replace(LATER, aside=True))
+        await events(agent, replace(LATER, call=None))
+        await agent.aclose()
+    named = [b"x-conversation-id: c1\r\n" in request for request in upstream.requests]
+    assert named == [True, True, False, False]
+    everything = ["Be kind", "Hi", "a", "When?"]
+    assert asked(upstream) == [["Hi"], words, everything, everything]
+
+
+async def test_a_server_that_forgot_an_interrupted_turn_hears_of_it_in_the_next() -> None:
+    cut = (STREAM + chunk(data({"content": "It is"})), Act.HANG)
+    async with Upstream(streamed("a"), cut, streamed("b")) as upstream:
+        agent = OpenAI(upstream.url, keeps="x-conversation-id", history="last")
+        await events(agent, CALL)
+        reply = agent.reply(LATER)
+        assert await anext(reply) == "It is"
+        await reply.aclose()
+        now = (*LATER.messages, Message("assistant", "It"), Message("user", "Never mind"))
+        await events(agent, replace(LATER, messages=now, heard="It"))
+        await agent.aclose()
+    note = '(The caller interrupted you: of your last answer they heard only "It".)'
+    assert asked(upstream)[2] == ["Be kind", f"When?\n\n{note}\n\nNever mind"]
+
+
+async def test_a_call_that_is_over_is_told_everything_when_it_comes_back() -> None:
+    async with Upstream(streamed("a"), streamed("b")) as upstream:
+        agent = OpenAI(upstream.url, keeps="x-conversation-id", history="last")
+        await events(agent, CALL)
+        await agent.leave("c1")
+        await events(agent, LATER)
+        await agent.aclose()
+    assert asked(upstream)[1] == ["Be kind", "Hi", "a", "When?"]
+
+
+async def test_a_conversation_that_is_not_free_yet_is_asked_again() -> None:
+    async with Upstream(BUSY, BUSY, BUSY, BUSY, streamed("a")) as upstream:
+        agent = OpenAI(upstream.url, keeps="x-conversation-id")
+        assert await events(agent, CALL) == ["a", Finish()]
+        assert len(upstream.requests) == 5
+        assert upstream.connections == 1
+        await agent.aclose()
+
+
+async def test_a_conversation_that_does_not_become_free_is_busy() -> None:
+    async with Upstream(*([BUSY] * 5)) as upstream:
+        agent = OpenAI(upstream.url, keeps="x-conversation-id")
+        with pytest.raises(AgentBusy, match="answered 409: in flight"):
+            await events(agent, CALL)
+        assert len(upstream.requests) == 5
+        await agent.aclose()
+
+
+async def test_without_a_conversation_a_conflict_is_final() -> None:
+    async with Upstream(BUSY) as upstream:
+        agent = OpenAI(upstream.url, keeps="x-conversation-id")
+        with pytest.raises(AgentBusy):
+            await events(agent)
+        await agent.aclose()
+
+
+async def test_models_are_asked_for_once_and_turns_may_name_them() -> None:
+    async with Upstream((LIST,), streamed("a"), streamed("b")) as upstream:
+        agent = OpenAI(f"{upstream.url}/v1?v=1", key=KEY, model="own", listing=True)
+        await agent.warm()
+        await agent.warm("c1")
+        assert agent.models == ("root", "clerk")
+        await events(agent, replace(TURN, model="clerk"))
+        await events(agent)
+        await agent.aclose()
+    assert upstream.requests[0].startswith(b"GET /v1/models?v=1 HTTP/1.1\r\n")
+    assert f"authorization: Bearer {KEY}\r\n".encode() in upstream.requests[0]
+    bodies = [orjson.loads(request.partition(b"\r\n\r\n")[2]) for request in upstream.requests[1:]]
+    assert [body["model"] for body in bodies] == ["clerk", "own"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [(answer(b"", status="401 No"), AgentRefused), (answer(b"[]"), AgentGarbled)],
+)
+async def test_a_list_of_models_that_does_not_come(reply: bytes, kind: type[AgentError]) -> None:
+    async with Upstream((reply,)) as upstream:
+        agent = OpenAI(upstream.url, listing=True)
+        with pytest.raises(kind):
+            await agent.warm()
+        assert agent.models == ()
+        await agent.aclose()
+
+
+async def test_an_error_as_plain_text_in_the_stream_is_an_error() -> None:
+    error = data({"content": "a"}) + b'data: {"error": "provider is down"}\n\n'
+    with pytest.raises(AgentError, match="the server reported an error: provider is down"):
+        await once(STREAM + chunk(error) + chunk(b""))

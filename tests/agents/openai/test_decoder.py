@@ -1,0 +1,436 @@
+"""Every accent of an answer as events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicegw.agents.openai.decoder import Decoder, listed, whole
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentTimeout
+from voicegw.events import Doing, Event, Finish, ToolCall, Usage
+from voicegw.wire.sse import Splitter, Sse
+
+DONE = Sse("", b"[DONE]")
+
+
+def delta(finish: Any = None, **fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
+
+
+def tool(
+    index: int | None = None, id: str | None = None, name: str | None = None, arguments: Any = None
+) -> Any:
+    piece: dict[str, Any] = {"function": {"name": name, "arguments": arguments}}
+    return {**piece, **({} if index is None else {"index": index}), **({} if id is None else {"id": id})}
+
+
+def decode(*chunks: dict[str, Any] | Sse) -> list[Event]:
+    decoder = Decoder("t1")
+    events = []
+    for chunk in chunks:
+        events += decoder.feed(chunk if isinstance(chunk, Sse) else Sse("", orjson.dumps(chunk)))
+    return events + decoder.end()
+
+
+# The answer
+
+USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
+
+
+@pytest.mark.parametrize(
+    ("chunks", "events"),
+    [
+        ([delta(role="assistant", content=""), delta(content="Hi"), delta("stop"), DONE], ["Hi", Finish()]),
+        ([delta(role="assistant", content="Hi"), DONE], ["Hi"]),
+        ([delta(content="Hi")], ["Hi"]),
+        ([delta("stop", content="Hi")], ["Hi", Finish()]),
+        ([delta("", content="Hi"), delta("length")], ["Hi", Finish("length")]),
+        ([delta("content_filter")], [Finish("content_filter")]),
+        ([delta("end_turn")], [Finish("stop")]),
+        ([delta("tool_calls")], [Finish("stop")]),
+        ([delta(content=None), delta(reasoning_content="hm", content=None), delta(reasoning="hm")], []),
+        ([delta(refusal="No.", content=None)], ["No."]),
+        ([delta(content=[{"type": "text", "text": "a"}, "b", {"type": "thinking"}])], ["ab"]),
+        ([{"choices": [{"delta": None, "finish_reason": "stop"}]}], [Finish()]),
+        ([{"choices": []}, {"choices": None}, {}], []),
+        ([{"choices": [{}]}], []),
+        ([delta("stop"), {"choices": [], "usage": USAGE}, DONE], [Usage(5, 7), Finish()]),
+        ([{**delta("stop"), "usage": USAGE}], [Usage(5, 7), Finish()]),
+        ([{**delta(content="a"), "usage": {"prompt_tokens": 5}}, {"usage": USAGE}], ["a", Usage(5, 7)]),
+        ([{**delta(content="a"), "usage": None}], ["a"]),
+        (
+            [
+                {
+                    "usage": {
+                        **USAGE,
+                        "prompt_tokens_details": {"cached_tokens": 3},
+                        "completion_tokens_details": {"reasoning_tokens": 2},
+                    }
+                }
+            ],
+            [Usage(5, 7, 3, 2)],
+        ),
+        ([{"usage": {"prompt_tokens_details": None, "prompt_tokens": None}}], [Usage()]),
+        ([Sse("ping", b"{}"), Sse("message", orjson.dumps(delta(content="a"))), Sse("x", b"[DONE]")], ["a"]),
+        ([Sse("", b""), delta(content="a")], ["a"]),
+        ([delta(content="a"), DONE, delta(content="late")], ["a"]),
+    ],
+)
+def test_text_and_its_end(chunks: list[Any], events: list[Event]) -> None:
+    assert decode(*chunks) == events
+
+
+WHOLE = [
+    delta(tool_calls=[tool(0, "a", "f", "")]),
+    delta(tool_calls=[tool(0, None, None, '{"x"')]),
+    delta(tool_calls=[tool(0, arguments=":1}")]),
+]
+
+
+ACCENTS: list[Callable[[str], dict[str, Any]]] = [
+    lambda text: delta(content=text),
+    lambda text: delta(content=text, role="assistant"),
+    lambda text: {"id": text, **delta(content=text)},
+    lambda text: {**delta(content=text), "obfuscation": text[::-1]},
+    lambda text: {**delta(content=text), "usage": {"prompt_tokens": 3}},
+    lambda text: delta(content=None, refusal=text),
+    lambda text: delta(content=text, refusal="No."),
+    lambda text: delta(content=[{"type": "text", "text": text}]),
+    lambda text: delta(content=text, tool_calls=[{"index": 0, "function": {"name": f"t{text}"}}]),
+    lambda text: delta("stop", content=text),
+]
+TEXTS = st.one_of(
+    st.sampled_from(["", ":", ",", "delta", "content", "choices", '":"', "\\", "stop"]), st.text()
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(ACCENTS), TEXTS), min_size=4, max_size=12),
+    st.one_of(st.none(), st.sampled_from(ACCENTS)),
+)
+def test_a_chunk_means_the_same_whatever_came_before_it(
+    said: list[tuple[Callable[[str], dict[str, Any]], str]], only: Callable[[str], dict[str, Any]] | None
+) -> None:
+    decoder = Decoder("t1")
+    for accent, text in said:
+        sse = Sse("", orjson.dumps((only or accent)(text)))
+        fresh = Decoder("t1")
+        assert [e for e in decoder.feed(sse) if type(e) is str] == [
+            e for e in fresh.feed(sse) if type(e) is str
+        ]
+        assert (decoder._reason, decoder._usage) == (
+            fresh._reason or decoder._reason,
+            fresh._usage or decoder._usage,
+        )
+
+
+@pytest.mark.parametrize(
+    ("odd", "events"),
+    [
+        (b'{"choices":[{"delta":{"content":null}}]}', []),
+        (b'{"choices":[{"delta":{"content":7}}]}', None),
+        (b'{"choices":[{"delta":{"content":"a","content":"b"}}]}', ["b"]),
+        (b'{"choices":[{"delta":{"content":"a}}]}', None),
+        (b'{"choices":[{"delta":{"content":""}}]}', []),
+    ],
+)
+def test_what_only_looks_like_another_text_is_read_for_what_it_is(
+    odd: bytes, events: list[Event] | None
+) -> None:
+    decoder = Decoder()
+    for text in ("Hi", " there", "you"):
+        assert decoder.feed(Sse("", b'{"choices":[{"delta":{"content":%b}}]}' % orjson.dumps(text))) == [text]
+    if events is None:
+        with pytest.raises(AgentGarbled):
+            decoder.feed(Sse("", odd))
+    else:
+        assert decoder.feed(Sse("", odd)) == events
+
+
+def test_a_server_that_tells_the_time_in_every_chunk_is_soon_understood_quickly_again() -> None:
+    decoder = Decoder()
+    for created in range(3):
+        for at in range(40):
+            sse = Sse("", orjson.dumps({"created": created, **delta(content=f"word {at}")}))
+            assert decoder.feed(sse) == [f"word {at}"]
+        assert decoder._mould[0].startswith(b'{"created":%d,' % created)
+
+
+def test_pieces_of_a_tool_call_beside_each_text_are_all_read() -> None:
+    begins, ends = delta(tool_calls=[tool(0, "a", "f", '{"x":')]), delta(tool_calls=[tool(0, arguments="}")])
+    words = ["One", " moment", ",", " please", "."]
+    told = [delta(content=word, tool_calls=[tool(0, arguments="7")]) for word in words]
+    assert decode(begins, *told, ends) == [*words, ToolCall("a", "f", '{"x":77777}')]
+
+
+def test_a_text_after_the_end_or_of_another_event_is_none() -> None:
+    chunk = orjson.dumps(delta(content="Hi"))
+    decoder = Decoder()
+    for _ in range(4):
+        assert decoder.feed(Sse("", chunk)) == ["Hi"]
+    assert decoder.feed(Sse("ping", chunk)) == []
+    assert decoder.feed(Sse("", b"[DONE]")) == []
+    assert decoder.feed(Sse("", chunk)) == []
+
+
+@pytest.mark.parametrize(
+    ("chunks", "events"),
+    [
+        ([*WHOLE, delta("tool_calls")], [ToolCall("a", "f", '{"x":1}'), Finish("tool_calls")]),
+        (WHOLE, [ToolCall("a", "f", '{"x":1}')]),
+        ([*WHOLE, delta("stop")], [ToolCall("a", "f", '{"x":1}'), Finish("tool_calls")]),
+        ([*WHOLE, delta("length")], [ToolCall("a", "f", '{"x":1}'), Finish("length")]),
+        ([delta(tool_calls=[tool(0, "a", "f")])], [ToolCall("a", "f", "{}")]),
+        ([delta(tool_calls=[tool(0, "a", "f", " ")])], [ToolCall("a", "f", "{}")]),
+        ([delta(tool_calls=[tool(0, "a", "f", {"x": 1})])], [ToolCall("a", "f", '{"x":1}')]),
+        ([delta(tool_calls=[tool(0, None, "f")])], [ToolCall("t1_1", "f")]),
+        (
+            [delta(tool_calls=[tool(0, None, "f"), tool(1, "b", "g"), tool(2, "", "h")])],
+            [ToolCall("t1_1", "f"), ToolCall("b", "g"), ToolCall("t1_3", "h")],
+        ),
+        (  # every call whole, at the same index
+            [delta(tool_calls=[tool(0, "a", "f", "{}")]), delta(tool_calls=[tool(0, "b", "f", "{}")])],
+            [ToolCall("a", "f"), ToolCall("b", "f")],
+        ),
+        (  # every piece with id and name
+            [delta(tool_calls=[tool(0, "a", "f", "{")]), delta(tool_calls=[tool(0, "a", "f", "}")])],
+            [ToolCall("a", "f")],
+        ),
+        (  # no index at all
+            [delta(tool_calls=[tool(None, "a", "f", "{"), tool(arguments="}"), tool(None, "b", "g")])],
+            [ToolCall("a", "f"), ToolCall("b", "g")],
+        ),
+        (  # neither index nor id
+            [delta(tool_calls=[tool(name="f", arguments="{}"), tool(name="g", arguments="{}")])],
+            [ToolCall("t1_1", "f"), ToolCall("t1_2", "g")],
+        ),
+        (
+            [
+                delta(function_call={"name": "f", "arguments": "{"}),
+                delta(function_call={"arguments": "}"}),
+                delta("function_call"),
+            ],
+            [ToolCall("t1_1", "f"), Finish("tool_calls")],
+        ),
+        ([delta(content="Wait"), *WHOLE], ["Wait", ToolCall("a", "f", '{"x":1}')]),
+    ],
+)
+def test_tool_calls_come_whole(chunks: list[Any], events: list[Event]) -> None:
+    assert decode(*chunks) == events
+
+
+def test_a_tool_call_leaves_as_soon_as_the_next_begins_or_the_answer_ends() -> None:
+    decoder = Decoder()
+    first = orjson.dumps(delta(tool_calls=[tool(0, "a", "f", "{}")]))
+    assert decoder.feed(Sse("", first)) == []
+    second = orjson.dumps(delta(tool_calls=[tool(1, "b", "g", "{}")]))
+    assert decoder.feed(Sse("", second)) == [ToolCall("a", "f")]
+    assert decoder.feed(Sse("", orjson.dumps(delta("tool_calls")))) == [ToolCall("b", "g")]
+
+
+@pytest.mark.parametrize(
+    ("last", "done", "complete"),
+    [(delta(content="a"), False, False), (delta("stop"), False, True), (DONE, True, True)],
+)
+def test_done_and_complete(last: Any, done: bool, complete: bool) -> None:
+    decoder = Decoder()
+    decoder.feed(last if isinstance(last, Sse) else Sse("", orjson.dumps(last)))
+    assert (decoder.done, decoder.complete) == (done, complete)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        Sse("", b"{"),
+        Sse("", b"[]"),
+        Sse("", b'"text"'),
+        Sse("", b'{"choices":[{"delta":{"content":"\xff"}}]}'),
+        {"choices": {}, "usage": 1},
+        {"choices": 1},
+        {"choices": ["x"]},
+        {"choices": [{"delta": "x"}]},
+        {"choices": [{"delta": {}, "finish_reason": ["stop"]}]},
+        delta(content=1),
+        delta(content={"text": "x"}),
+        delta(tool_calls=1),
+        delta(tool_calls=["x"]),
+        delta(tool_calls=[tool(0, "a", "f", 1)]),
+        delta(tool_calls=[tool(0, "a", "f", "[]")]),
+        delta(tool_calls=[tool(0, "a", "f", "{")]),
+        delta(tool_calls=[tool(0, "a", None, "{}")]),
+    ],
+)
+def test_what_makes_no_sense_is_garbled(chunk: Any) -> None:
+    with pytest.raises(AgentGarbled):
+        decode(chunk)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        ({"message": "Too  many\nwords"}, AgentError, "Too many words"),
+        ("plain text", AgentError, "plain text"),
+        ({"message": "m", "type": "rate_limit_error"}, AgentBusy, "m"),
+        ({"message": "m", "code": 429}, AgentBusy, "m"),
+        ({"message": "m", "type": "overloaded_error"}, AgentBusy, "m"),
+        ({"message": "m", "code": "timeout"}, AgentTimeout, "m"),
+        ({"odd": 1}, AgentError, '{"odd":1}'),
+        ({"message": "x" * 1000}, AgentError, "x" * 300),
+    ],
+)
+def test_an_error_says_the_servers_own_words(error: Any, kind: type[AgentError], words: str) -> None:
+    for sse in (Sse("", orjson.dumps({"error": error})), Sse("error", orjson.dumps({"error": error}))):
+        with pytest.raises(AgentError) as raised:
+            decode(sse)
+        assert (type(raised.value), raised.value.quote) == (kind, words)
+
+
+NAMES = ["choices", "delta", "message", "content", "tool_calls", "function", "function_call", "name", "index"]
+NAMES += ["arguments", "id", "finish_reason", "error", "usage", "type", "text", "prompt_tokens_details"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["", "a", "{}"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+)
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(NAMES), JSON, max_size=4)
+        | st.dictionaries(st.sampled_from(NAMES), JSON).map(lambda it: delta(**it)),
+        max_size=3,
+    )
+)
+def test_no_chunk_raises_anything_but_an_agent_error(chunks: list[dict[str, Any]]) -> None:
+    with suppress(AgentError):
+        assert all(isinstance(event, Event) for event in decode(*chunks))
+
+
+@given(st.binary(max_size=20) | JSON.map(orjson.dumps))
+def test_no_body_raises_anything_but_an_agent_error(body: bytes) -> None:
+    with suppress(AgentError):
+        assert all(isinstance(event, Event) for event in whole(body))
+
+
+# An answer as one body
+
+
+def test_a_whole_answer() -> None:
+    message = {
+        "role": "assistant",
+        "content": "Hi",
+        "tool_calls": [tool(None, "a", "f", "{}"), tool(name="f")],
+    }
+    answer = {"choices": [{"message": message, "finish_reason": "tool_calls"}], "usage": USAGE}
+    assert whole(orjson.dumps(answer), "t1") == [
+        "Hi",
+        ToolCall("a", "f"),
+        ToolCall("t1_2", "f"),
+        Usage(5, 7),
+        Finish("tool_calls"),
+    ]
+
+
+def test_a_whole_answer_of_the_old_kind() -> None:
+    message = {"content": None, "function_call": {"name": "f", "arguments": ""}}
+    answer = {"choices": [{"message": message, "finish_reason": "function_call"}]}
+    assert whole(orjson.dumps(answer), "t1") == [ToolCall("t1_1", "f"), Finish("tool_calls")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b"{}", b"[]", b'{"choices":[]}', b'{"choices":[{}]}', b'{"choices":[{"message":1}]}'],
+)
+def test_a_whole_answer_that_is_none_is_garbled(body: bytes) -> None:
+    with pytest.raises(AgentGarbled):
+        whole(body)
+
+
+@pytest.mark.parametrize("error", ["full", {"message": "full"}])
+def test_an_error_with_status_200_is_an_error(error: Any) -> None:
+    with pytest.raises(AgentError, match="full"):
+        whole(orjson.dumps({"error": error}))
+
+
+DEEP = b'{"error":' * 900 + b"1" + b"}" * 900
+
+
+def test_an_error_that_is_nested_absurdly_is_an_error_without_words() -> None:
+    for raises in (lambda: whole(DEEP), lambda: Decoder().feed(Sse("", DEEP))):
+        with pytest.raises(AgentError, match=r"^the server reported an error$"):
+            raises()
+
+
+def test_half_an_emoji_does_not_spoil_an_answer() -> None:
+    chunk = Sse("", rb'{"choices":[{"delta":{"content":"Hi \ud83d"}}]}')
+    assert Decoder().feed(chunk) == ["Hi \N{REPLACEMENT CHARACTER}"]
+
+
+# Both together
+
+
+def test_every_cut_of_a_stream_gives_the_same_events() -> None:
+    chunks = [
+        delta(role="assistant", content="Hé"),
+        *WHOLE,
+        delta("tool_calls"),
+        {"choices": [], "usage": USAGE},
+    ]
+    stream = (
+        b"".join(b"data: %b\n\n: keep\n\n" % orjson.dumps(chunk) for chunk in chunks) + b"data: [DONE]\n\n"
+    )
+    expected = ["Hé", ToolCall("a", "f", '{"x":1}'), Usage(5, 7), Finish("tool_calls")]
+    for cut in range(len(stream)):
+        splitter, decoder = Splitter(), Decoder()
+        events = [
+            e for part in (stream[:cut], stream[cut:]) for s in splitter.feed(part) for e in decoder.feed(s)
+        ]
+        assert decoder.done
+        assert events + decoder.end() == expected
+
+
+# Servers that are agents themselves
+
+
+def working(*chunks: dict[str, Any]) -> list[Event]:
+    decoder = Decoder("t1", doing=True)
+    return [event for chunk in chunks for event in decoder.feed(Sse("", orjson.dumps(chunk)))] + decoder.end()
+
+
+def test_tools_that_the_server_runs_itself_are_its_own_doing() -> None:
+    events = working(
+        delta(content="a"),
+        delta(tool_calls=[tool(0, "1", "f", "{")]),
+        delta(tool_calls=[tool(0, None, None, "no json")]),
+        delta(tool_calls=[tool(1, "2", "g", "{}"), tool(2, "3", None, "{}")]),
+        delta(content="b"),
+        delta("tool_calls"),
+    )
+    assert events == ["a", Doing("f"), Doing("g"), "b", Finish()]
+
+
+def test_a_whole_answer_tells_of_its_own_doing_too() -> None:
+    message = {"content": "a", "tool_calls": [tool(None, "1", "f", "{}")]}
+    body = orjson.dumps({"choices": [{"message": message, "finish_reason": "stop"}]})
+    assert whole(body, doing=True) == ["a", Doing("f"), Finish()]
+
+
+def test_an_answer_that_ends_in_an_error_is_one() -> None:
+    with pytest.raises(AgentError, match=r"^the server reported an error$"):
+        decode(delta(content="a"), delta("error"))
+
+
+def test_an_answer_may_end_without_a_reason() -> None:
+    assert decode(delta(content="a"), DONE) == ["a"]
+
+
+def test_a_list_of_models() -> None:
+    assert listed(b'{"object":"list","data":[{"id":"root"},{"id":"clerk"}]}') == ("root", "clerk")
+    for body in (b"[]", b"{}", b'{"data":5}', b'{"data":[5]}', b'{"data":[{}]}', b"no"):
+        with pytest.raises(AgentGarbled):
+            listed(body)

@@ -1,0 +1,127 @@
+"""Agent systems with an OpenAI-compatible surface."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.agents.upstream import Upstream, answer, chunk, chunked
+from voicegw.agents.openai.agent import OpenAI
+from voicegw.agents.openai.presets import docker_chat, zeroclaw_chat
+from voicegw.errors import AgentError
+from voicegw.events import Doing, Event, Finish, Message, Tool, Turn, Usage
+
+pytestmark = pytest.mark.wire
+
+TURN = Turn(
+    "t",
+    (
+        Message("developer", "Be kind"),
+        Message("user", "Hi"),
+        Message("assistant", "Hello"),
+        Message("tool", "42", tool_call_id="c"),
+        Message("user", "When?"),
+    ),
+    model="asked",
+    call="c1",
+    tools=(Tool("end_call"),),
+    options={"temperature": 0.5, "seed": 1},
+)
+MESSAGES = [
+    {"role": "system", "content": "Be kind"},
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Hello"},
+    {"role": "user", "content": "When?"},
+]
+STREAM = chunked("content-type: text/event-stream")
+MODELS = answer(b'{"object":"list","data":[{"id":"root"}]}', "content-type: application/json")
+
+
+def lines(*values: Any) -> bytes:
+    said = b"".join(b"data: %b\n\n" % (v if isinstance(v, bytes) else orjson.dumps(v)) for v in values)
+    return STREAM + chunk(said + b"data: [DONE]\n\n") + chunk(b"")
+
+
+def delta(finish: str | None = "", **fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
+
+
+async def events(agent: OpenAI, turn: Turn = TURN) -> list[Event]:
+    async with aclosing(agent.reply(turn)) as reply:
+        return [event async for event in reply]
+
+
+def body(request: bytes) -> dict[str, Any]:
+    parsed: dict[str, Any] = orjson.loads(request.partition(b"\r\n\r\n")[2])
+    return parsed
+
+
+async def test_docker_serves_chat() -> None:
+    call = {"index": 0, "id": "1", "type": "function", "function": {"name": "shell", "arguments": "{}"}}
+    run = lines(
+        delta(role="assistant"),
+        delta(content="a"),
+        delta(tool_calls=[call]),
+        delta(content="b"),
+        delta("stop"),
+        {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}},
+    )
+    async with Upstream((MODELS,), (run,)) as upstream:
+        agent = docker_chat(upstream.url, key="docker-key")
+        await agent.warm()
+        assert agent.models == ("root",)
+        assert await events(agent) == ["a", Doing("shell"), "b", Usage(5, 2), Finish()]
+        await agent.aclose()
+    assert upstream.requests[0].startswith(b"GET /v1/models ")
+    assert upstream.requests[1].startswith(b"POST /v1/chat/completions ")
+    assert b"x-conversation-id" not in upstream.requests[1]
+    assert body(upstream.requests[1]) == {
+        "model": "asked",
+        "messages": MESSAGES,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+async def test_docker_keeps_conversations_of_one_of_its_agents() -> None:
+    async with Upstream((lines(delta("stop", content="a")),)) as upstream:
+        agent = docker_chat(f"{upstream.url}/v1/", agent="clerk", conversations=True)
+        await agent.warm()
+        await events(agent)
+        await agent.aclose()
+    assert upstream.requests[0].startswith(b"POST /v1/chat/completions ")
+    assert b"x-conversation-id: c1\r\n" in upstream.requests[0]
+    assert body(upstream.requests[0])["model"] == "clerk"
+
+
+async def test_docker_fails_in_the_stream() -> None:
+    failed = lines(
+        delta(content="a"), {"error": {"message": "no model", "type": "internal_error"}}, delta("error")
+    )
+    async with Upstream((failed,)) as upstream:
+        agent = docker_chat(upstream.url, agent="root")
+        with pytest.raises(AgentError, match=r"reported an error: no model$"):
+            await events(agent)
+        await agent.aclose()
+
+
+async def test_zeroclaw_gets_the_fewest_fields() -> None:
+    async with Upstream((lines(delta(None, role="assistant", content="a")),)) as upstream:
+        agent = zeroclaw_chat(f"{upstream.url}/claw", agent="desk", key="claw-key")
+        assert await events(agent) == ["a"]
+        await agent.aclose()
+    assert upstream.requests[0].startswith(b"POST /claw/v1/chat/completions ")
+    assert body(upstream.requests[0]) == {"model": "zeroclaw/desk", "messages": MESSAGES, "stream": True}
+
+
+async def test_zeroclaw_fails_in_the_stream_in_its_two_ways() -> None:
+    named = STREAM + chunk(b'event: error\ndata: {"error":{"message":"no model"}}\n\n') + chunk(b"")
+    for reply in (lines({"error": "no model"}), named):
+        async with Upstream((reply,)) as upstream:
+            agent = zeroclaw_chat(upstream.url)
+            with pytest.raises(AgentError, match=r"reported an error: no model$"):
+                await events(agent)
+            await agent.aclose()

@@ -1,0 +1,334 @@
+"""An OpenHands of our own on the loopback interface: conversations, their sockets, confirmations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from tests.agents.zeroclaw.server import _pipe
+from voicegw.agents.openhands.agent import OpenHands
+from voicegw.events import Event, Message, Turn
+
+KEY = "very-secret-key"
+CALL = "6f0c1a2e-0000-4000-8000-000000000001"
+PATH = f"/api/conversations/{CALL}"
+Frame = dict[str, Any]
+Step = Frame | str | float | bytes | None
+"""A frame; a status; a pause in seconds; raw bytes; None: the sockets of the conversation break."""
+PROFILES = {"profiles": [{"name": "fast"}, {"name": "good"}], "active_profile": None}
+AGENTS = {"profiles": [{"id": "a1", "llm_profile_ref": "fast"}], "active_agent_profile_id": "a1"}
+SECRET = "gAAAA-encrypted"
+
+
+def kept(kind: str, **event: Any) -> Frame:
+    return {"type": "durable", "event": {"kind": kind, **event}}
+
+
+def state(key: str, value: Any) -> Frame:
+    return kept("ConversationStateUpdateEvent", key=key, value=value)
+
+
+def stats(prompt: int, completion: int) -> Frame:
+    spent = {"prompt_tokens": prompt, "completion_tokens": completion}
+    return state("stats", {"usage_to_metrics": {"voice": {"accumulated_token_usage": spent}}})
+
+
+def words(*texts: str, item: str = "i") -> list[Step]:
+    """An answer that streams, whole."""
+    return [*open_words(*texts, item=item), message("".join(texts), item), "finished"]
+
+
+def open_words(*texts: str, item: str = "i") -> list[Frame]:
+    """The same, without its end."""
+    opened: Frame = {"type": "item_started", "item_id": item, "attempt": 1}
+    deltas = [
+        {"type": "delta", "item_id": item, "attempt": 1, "order": order, "content": text}
+        for order, text in enumerate(texts)
+    ]
+    return [opened, *deltas]
+
+
+def message(text: str, id: str = "i", source: str = "agent") -> Frame:
+    content = [{"type": "text", "text": text}]
+    return kept("MessageEvent", source=source, id=id, llm_message={"content": content})
+
+
+def action(summary: str, thought: str = "", id: str = "a", **more: Any) -> Frame:
+    said = [{"type": "text", "text": thought}]
+    return kept("ActionEvent", id=id, thought=said, summary=summary, tool_call_id=f"call_{id}", **more)
+
+
+class Talk:
+    """A conversation: what was kept, who listens, what runs."""
+
+    def __init__(self, order: Frame) -> None:
+        self.order = order
+        self.log: list[Frame] = []
+        self.sockets: list[ServerConnection] = []
+        self.run: asyncio.Task[None] | None = None
+        self.status = "idle"
+        self.stops = 0
+
+
+class Hands:
+    """`async with Hands(turn, turn, ...) as hands`, a turn being the steps that a run plays.
+
+    A run without steps left hangs until it is interrupted. `answers` replaces what a request gets, by its
+    method and the end of its path: a status and a body; `missing` are the beginnings of addresses that are
+    not there. `full`: no run begins; `deaf`: so many sockets say nothing; `lag` is how
+    long words are on their way. `said`, `requests` and `opened` tell what happened.
+    """
+
+    def __init__(self, *turns: list[Step], old: bool = False, key: str | None = None) -> None:
+        self.turns = list(turns)
+        self.old = old
+        self.key = key
+        self.full = False
+        self.deaf = 0
+        self.lag = 0.0
+        self.answers: dict[str, tuple[int, Any]] = {}
+        self.missing: tuple[str, ...] = ()
+        self.talks: dict[str, Talk] = {}
+        self.said: list[str] = []
+        self.contents: list[Any] = []
+        self.requests: list[str] = []
+        self.bodies: list[Any] = []
+        self.opened: list[str] = []
+        self.auth: list[Any] = []
+        self._pipes: set[asyncio.Task[None]] = set()
+
+    def asked(self, end: str) -> list[Any]:
+        """The bodies of the requests whose lines end so."""
+        return [body for line, body in zip(self.requests, self.bodies, strict=True) if line.endswith(end)]
+
+    async def __aenter__(self) -> Hands:
+        self._inner = await serve(self._socket, "127.0.0.1", 0, process_request=self._greet)
+        self._outer = await asyncio.start_server(self._front, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._outer.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._outer.close()
+        runs = [talk.run for talk in self.talks.values() if talk.run is not None]
+        for task in (*self._pipes, *runs):
+            task.cancel()
+        await asyncio.gather(*self._pipes, *runs, return_exceptions=True)
+        self._inner.close()
+        await self._inner.wait_closed()
+
+    # What the sockets do
+
+    def _greet(self, connection: ServerConnection, request: Request) -> Response | None:
+        self.opened.append(request.path)
+        if self.old and "/session/" in request.path:
+            return connection.respond(403, "no")
+        return None
+
+    async def _socket(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        parts = urlsplit(connection.request.path)
+        with suppress(ConnectionClosed):
+            if not self.old and self.key is not None:
+                self.auth.append(orjson.loads(await connection.recv()))
+                if self.auth[-1].get("session_api_key") != self.key:
+                    return await connection.close(4001, f"not {self.auth[-1].get('session_api_key')}")
+            talk = self.talks.get(parts.path.split("/")[-1])
+            if talk is None:
+                return await connection.close(4004, "Conversation not found")
+            if self.deaf:
+                self.deaf -= 1
+                await connection.wait_closed()
+                return
+            talk.sockets.append(connection)
+            await self._replay(talk, connection, parse_qs(parts.query).get("after_seq"))
+            async for data in connection:
+                await self._hear(talk, orjson.loads(data))
+
+    async def _replay(self, talk: Talk, connection: ServerConnection, after: list[str] | None) -> None:
+        full = {"kind": "ConversationStateUpdateEvent", "key": "full_state", "value": {"stats": {}}}
+        if self.old:
+            return await connection.send(orjson.dumps(full).decode())
+        sync: Frame = {"type": "sync"} | ({"through_seq": len(talk.log) - 1} if talk.log else {})
+        missed = talk.log[int(after[0]) + 1 :] if after else []
+        for frame in (sync, *missed, {"type": "transient", "event": full}):
+            await connection.send(orjson.dumps(frame).decode())
+
+    async def _hear(self, talk: Talk, frame: Frame) -> None:
+        text = frame["content"][0]["text"]
+        self.said.append(text)
+        self.contents.append(frame["content"])
+        assert talk.run is None, "a message in the middle of a run waits for its end"
+        assert talk.status != "waiting_for_confirmation", "a message means yes"
+        await asyncio.sleep(self.lag)
+        stops = talk.stops
+        await self.tell(talk, message(text, "u", "user"))
+        if talk.stops > stops:
+            return
+        if self.full:
+            detail = "Message saved. Retry POST /run"
+            await self.tell(talk, {"type": "error", "code": "ConversationRunLimitExceeded", "detail": detail})
+        else:
+            self.start(talk)
+
+    async def tell(self, talk: Talk, frame: Frame) -> None:
+        if frame["type"] == "durable":
+            frame = frame | {"seq": len(talk.log)}
+            talk.log.append(frame)
+            if frame["event"].get("key") == "execution_status":
+                talk.status = frame["event"]["value"]
+        if self.old:
+            event = {"kind": "StreamingDeltaEvent", "content": frame.get("content")}
+            if frame["type"] not in ("durable", "transient", "delta"):
+                return
+            frame = event if frame["type"] == "delta" else frame["event"]
+        for connection in talk.sockets:
+            with suppress(ConnectionClosed):
+                await connection.send(orjson.dumps(frame).decode())
+
+    def start(self, talk: Talk) -> None:
+        steps: list[Step] = self.turns.pop(0) if self.turns else [60.0]
+        talk.run = asyncio.create_task(self._play(talk, steps))
+
+    async def _play(self, talk: Talk, steps: list[Step]) -> None:
+        await self.tell(talk, state("execution_status", "running"))
+        for step in steps:
+            if step is None:
+                for connection in talk.sockets:
+                    connection.transport.abort()
+                talk.sockets.clear()
+            elif isinstance(step, float):
+                await asyncio.sleep(step)
+            elif isinstance(step, bytes):
+                for connection in talk.sockets:
+                    await connection.send(step)
+            elif isinstance(step, str):
+                talk.run = None
+                await self.tell(talk, state("execution_status", step))
+            else:
+                await self.tell(talk, step)
+        talk.run = None
+
+    # What the requests do
+
+    async def _answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        for line, answer in self.answers.items():
+            if f"{method} {path}".endswith(line):
+                return answer
+        if path.startswith(self.missing) if self.missing else False:
+            return 404, {"detail": "Not Found"}
+        match method, path.split("/")[2:]:
+            case "GET", ["profiles"]:
+                return 200, PROFILES
+            case "GET", ["agent-profiles"]:
+                return 200, AGENTS
+            case "GET", ["profiles", name]:
+                return 200, {"name": name, "config": {"model": name, "api_key": SECRET, "stream": False}}
+            case "POST", ["conversations"]:
+                known = body["conversation_id"] in self.talks
+                self.talks.setdefault(body["conversation_id"], Talk(body))
+                return 200 if known else 201, {"id": body["conversation_id"]}
+            case "DELETE", ["conversations", id]:
+                return (200, {"success": True}) if await self._end(id) else (404, {"detail": "Not Found"})
+            case "POST", ["conversations", id, *what]:
+                return await self._do(self.talks[id], "/".join(what), body)
+        return 404, {"detail": "Not Found"}
+
+    async def _end(self, id: str) -> bool:
+        talk = self.talks.pop(id, None)
+        if talk is not None and talk.run is not None:
+            talk.run.cancel()
+        return talk is not None
+
+    async def _do(self, talk: Talk, what: str, body: Any) -> tuple[int, Any]:
+        talk.stops += what == "interrupt"
+        if what == "interrupt" and talk.run is not None:
+            talk.run.cancel()
+            await asyncio.wait((talk.run,))
+            talk.run = None
+            await self.tell(talk, {"type": "item_aborted", "item_id": "i", "attempt": 1})
+            await self.tell(talk, state("execution_status", "paused"))
+        elif what == "run" or (what.endswith("confirmation") and body["accept"]):
+            self.start(talk)
+        elif what.endswith("confirmation") and talk.status == "waiting_for_confirmation":
+            await self.tell(talk, state("execution_status", "idle"))
+            await self.tell(talk, kept("UserRejectObservation", tool_call_id="call_a"))
+        return 200, {"success": True}
+
+    async def _front(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._pipes.add(task)
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b"websocket" in head:
+                await self._join(head, reader, writer)
+            while True:
+                method, path, _ = head.decode().split(" ", 2)
+                length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or b"0"
+                body = await reader.readexactly(int(length))
+                self.requests.append(f"{method} {path}")
+                self.bodies.append(orjson.loads(body) if body else head.decode())
+                status, value = await self._answer(method, path, self.bodies[-1])
+                said = value if isinstance(value, bytes) else orjson.dumps(value)
+                head = b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\n" % status
+                writer.write(head + b"content-length: %d\r\n\r\n%b" % (len(said), said))
+                head = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._pipes.discard(task)
+            writer.transport.abort()
+
+    async def _join(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Hand a connection over to the part that knows websockets."""
+        port = self._inner.sockets[0].getsockname()[1]
+        inner, outer = await asyncio.open_connection("127.0.0.1", port)
+        outer.write(head)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_pipe(reader, outer))
+                group.create_task(_pipe(inner, writer))
+        except* ConnectionError:
+            pass
+        finally:
+            outer.transport.abort()
+        raise ConnectionError
+
+
+def said(*texts: str, system: str = "") -> tuple[Message, ...]:
+    """A conversation in which the caller and the agent spoke in turns."""
+    spoken = [Message("assistant" if place % 2 else "user", text) for place, text in enumerate(texts)]
+    return (*([Message("system", system)] if system else []), *spoken)
+
+
+def turn(*texts: str, call: str | None = CALL, system: str = "", **more: Any) -> Turn:
+    return Turn("t", said(*(texts or ("Hi",)), system=system), call=call, **more)
+
+
+async def events(agent: OpenHands, asked: Turn) -> list[Event]:
+    async with aclosing(agent.reply(asked)) as reply:
+        return [event async for event in reply]
+
+
+@asynccontextmanager
+async def desk(*turns: list[Step], old: bool = False, **how: Any) -> AsyncIterator[tuple[Hands, OpenHands]]:
+    async with Hands(*turns, old=old) as hands:
+        agent = OpenHands(hands.url, **({"tools": ("terminal",)} | how))
+        try:
+            yield hands, agent
+        finally:
+            await agent.aclose()
+
+
+async def begun(reply: AsyncGenerator[Event, None], wanted: Event) -> None:
+    async for event in reply:
+        if event == wanted:
+            return

@@ -1,0 +1,95 @@
+"""What counts as a yes, and how it is asked for."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicegw.agents.openhands.confirmation import DOUBT, PLAIN, QUESTIONS, agreed, question
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(
+            "Yes.",
+            "yes please",
+            "Yeah, go ahead!",
+            "Okay.",
+            "OK, do it.",
+            "Sure, thank you.",
+            "Go ahead, please",
+        ),
+        *(
+            "Uh, yes, I think so.",
+            "Absolutely!",
+            "Yes, delete the file.",
+            "Ja, bitte.",
+            "Ja, mach das.",
+            "Klar.",
+        ),
+        *("Oui, s’il vous plaît.", "D'accord, allez-y.", "Sí, por favor.", "Vale.", "Sim.", "Certo, grazie."),
+        *("Ja graag.", "Да.", "はい。", "好的", "네", "Va bene.", "ＹＥＳ", "Si\u0301"),
+    ],
+)
+def test_a_clear_yes(said: str) -> None:
+    assert agreed(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(
+            "",
+            "...",
+            "No.",
+            "No, yes, no.",
+            "Yes? What was it?",
+            "Yes but not the second one",
+            "Are you sure",
+        ),
+        *(
+            "I'm not sure",
+            "okay so what does it do",
+            "Don't do it.",
+            "Do it later.",
+            "Wait.",
+            "Thank you.",
+            "it",
+        ),
+        *("Yes and then tell me what the weather is like", "yes I would rather have it done by you tomorrow"),
+        *("Nein.", "Ja, aber später.", "Mach das nicht.", "Non merci.", "Oui, mais pas maintenant.", "Sí?"),
+        *(
+            "No, gracias.",
+            "Não.",
+            "いいえ",
+            "不要",
+            "Yesterday.",
+            "Janet",
+            "Sim, na\u0303o",
+            "Ja, AUSSER Anna",
+            "Yes, hold on",
+            "What is the capital of France",
+        ),
+    ],
+)
+def test_anything_else_is_a_no(said: str) -> None:
+    assert not agreed(said)
+
+
+@given(st.sampled_from(sorted(PLAIN)), st.sampled_from(sorted(DOUBT)), st.booleans())
+def test_no_yes_survives_a_doubt(yes: str, doubt: str, first: bool) -> None:
+    assert not agreed(f"{doubt} {yes}" if first else f"{yes}, {doubt}")
+
+
+@given(st.text())
+def test_whatever_is_said_is_a_yes_or_not(said: str) -> None:
+    assert agreed(said) in (True, False)
+
+
+def test_the_question_names_what_is_to_be_done() -> None:
+    assert question(["Delete the file"], "en") == "Delete the file: Shall I go ahead?"
+    assert question(["Eins", "Zwei"], "de-AT") == "Eins, Zwei: Soll ich das tun?"
+    assert question([], "xx") == "…: Shall I go ahead?"
+    assert all(text.format(what="x").endswith("?") for text in QUESTIONS.values())

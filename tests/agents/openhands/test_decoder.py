@@ -1,0 +1,339 @@
+"""Frames of OpenHands' session socket become events; the recordings are of version 1.58."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicegw.agents.openhands.decoder import Answer, legacy
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout
+from voicegw.events import Doing, Event, Usage
+
+FIXTURES = Path(__file__).parent / "fixtures"
+FILLER = ["Let ", "me ", "check. "]
+WORDS = [f"word{i} " for i in range(20)]
+Frame = dict[str, Any]
+
+
+def recorded(name: str) -> list[Frame]:
+    lines = (FIXTURES / f"openhands_{name}.jsonl").read_bytes().splitlines()
+    return [orjson.loads(line) for line in lines]
+
+
+def heard(answer: Answer, frames: list[Frame]) -> list[Event]:
+    """The events of an answer to its end."""
+    events: list[Event] = []
+    for frame in frames:
+        if not answer.whole:
+            events += answer.feed(frame)
+    return events
+
+
+def kept(**event: Any) -> Frame:
+    return {"type": "durable", "seq": 9, "event": event}
+
+
+def user(text: str) -> Frame:
+    message = {"role": "user", "content": [{"type": "text", "text": text}]}
+    return kept(kind="MessageEvent", source="user", id="u", llm_message=message)
+
+
+def message(id: str, text: str) -> Frame:
+    content = [{"type": "text", "text": text}, {"type": "image", "image_urls": []}]
+    return kept(kind="MessageEvent", source="agent", id=id, llm_message={"content": content})
+
+
+def action(id: str, thought: str = "", **more: Any) -> Frame:
+    said = [{"type": "text", "text": thought}] if thought else []
+    return kept(**{"kind": "ActionEvent", "id": id, "thought": said, "tool_call_id": f"call_{id}"} | more)
+
+
+def status(value: str) -> Frame:
+    return kept(kind="ConversationStateUpdateEvent", key="execution_status", value=value)
+
+
+def stats(prompt: int, **more: Any) -> Frame:
+    spent = {"a": {"accumulated_token_usage": {"prompt_tokens": prompt} | more}, "b": {}}
+    return kept(kind="ConversationStateUpdateEvent", key="stats", value={"usage_to_metrics": spent})
+
+
+def begun(item: str = "i") -> list[Frame]:
+    return [{"type": "item_started", "item_id": item, "attempt": 1}]
+
+
+def delta(text: str, order: int = 0, item: str = "i", **more: Any) -> Frame:
+    return {"type": "delta", "item_id": item, "attempt": 1, "order": order, "content": text} | more
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "events", "used"),
+    [
+        ("text", "hello", WORDS, Usage(11, 7)),
+        ("tool", "USETOOL", [*FILLER, Doing("say hi"), *WORDS], Usage(22, 14)),
+        ("legacy", "USETOOL", [*FILLER, Doing("say hi"), *WORDS], Usage(22, 14)),
+        ("finish", "USEFINISH", [*FILLER, "".join(f"word{i}  " for i in range(20))[:-1]], Usage()),
+        ("queued", "one [first=0.3 words=10]", WORDS[:10], Usage()),
+        ("think", "[think] [words=3]", WORDS[:3], Usage()),
+    ],
+)
+def test_a_recorded_turn(name: str, said: str, events: list[Event], used: Usage) -> None:
+    frames = recorded(name)
+    answer = Answer(said)
+    told = heard(answer, [legacy(frame) for frame in frames] if name == "legacy" else frames)
+    assert (told, answer.status, answer.used) == (events, "finished", used)
+    answer.check()
+
+
+def test_a_recorded_turn_that_waits() -> None:
+    answer = Answer("do [risk HIGH] [run echo hi]")
+    assert heard(answer, recorded("asked")) == [*FILLER, Doing("Run a command")]
+    assert (answer.status, answer.wanted, answer.seq, answer.kept) == (
+        "waiting_for_confirmation",
+        ["Run a command"],
+        7,
+        True,
+    )
+    assert answer.say("May I?") == "May I?"
+    answer.check()
+    answer.go_on()
+    assert (answer.status, answer.wanted, answer.kept) == ("", [], False)
+
+
+def test_a_recorded_turn_that_was_stopped_by_somebody() -> None:
+    answer = Answer("hello")
+    assert heard(answer, recorded("interrupt")) == WORDS[:8]
+    assert (answer.status, answer.kept) == ("paused", False)
+    with pytest.raises(AgentError, match="X was told to stop by somebody else"):
+        Answer.check(_ended("paused"))
+
+
+def _ended(value: str) -> Answer:
+    answer = Answer(None, where="X")
+    answer.feed(status(value))
+    return answer
+
+
+def test_a_recorded_failure_gives_its_reason_after_its_status() -> None:
+    *frames, reason, _ = recorded("error")
+    answer = Answer("oh [fail 400]", where="X")
+    heard(answer, frames)
+    assert (answer.status, answer.whole) == ("error", False)
+    assert heard(answer, [reason]) == []
+    assert answer.whole
+    with pytest.raises(AgentError) as failed:
+        answer.check()
+    assert failed.value.summary == "X failed: LLMBadRequestError"
+    assert failed.value.quote == "litellm.BadRequestError: OpenAIException - The model broke down."
+
+
+def test_words_that_are_kept_and_not_answered_mean_busy() -> None:
+    answer = Answer("more", where="X")
+    with pytest.raises(AgentBusy, match="X works on as many conversations as it may"):
+        heard(answer, recorded("full"))
+    assert (answer.full, answer.kept, answer.begun) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("LLMRateLimitError", AgentBusy),
+        ("LLMServiceUnavailableError", AgentBusy),
+        ("LLMTimeoutError", AgentTimeout),
+        ("LLMAuthenticationError", AgentRefused),
+        ("MaxIterationsReached", AgentError),
+        (None, AgentError),
+    ],
+)
+def test_what_failures_mean(code: str | None, kind: type[AgentError]) -> None:
+    answer = _ended("error")
+    answer.feed(kept(kind="ConversationErrorEvent", code=code, detail="a  b\n" + "x" * 900))
+    with pytest.raises(AgentError) as failed:
+        answer.check()
+    assert type(failed.value) is kind
+    assert failed.value.quote == ("a b " + "x" * 900)[:300]
+
+
+def test_an_end_without_a_reason_is_a_failure_all_the_same() -> None:
+    with pytest.raises(AgentError, match="X failed"):
+        _ended("error").check()
+    with pytest.raises(AgentError, match="X is stuck"):
+        _ended("stuck").check()
+
+
+def test_nothing_counts_before_our_words_came_back() -> None:
+    answer = Answer("Hi \ud83d")  # half an emoji arrives as another character
+    early = [*begun(), delta("old"), status("finished"), message("i", "old"), user("Hello")]
+    assert heard(answer, early) == []
+    assert (answer.begun, answer.status) == (False, "")
+    assert heard(answer, [user("Hi \ufffd"), *begun("j"), delta("new", item="j")]) == ["new"]
+
+
+def test_a_turn_without_words_has_begun() -> None:
+    assert heard(Answer(None), [message("i", "Well.")]) == ["Well."]
+
+
+def test_a_status_that_is_no_end_takes_the_end_back() -> None:
+    answer = _ended("finished")
+    answer.feed(status("running"))
+    assert not answer.whole
+
+
+def test_what_an_item_said_after_a_reconnection_is_completed() -> None:
+    answer = Answer(None)
+    frames = [*begun(), delta("It "), {"type": "sync", "through_seq": 3}, delta("nine.", 5)]
+    assert heard(answer, [*frames, message("i", "It opens at nine.")]) == ["It ", "opens at nine."]
+
+
+def test_a_new_stretch_is_a_paragraph_unless_the_last_one_ended_with_a_blank() -> None:
+    frames = [*begun("a"), delta("Wait.", item="a"), action("a", "Wait.", tool_name="shell")]
+    assert heard(Answer(None), [*frames, message("b", "Done.")]) == ["Wait.", Doing("shell"), "\n\nDone."]
+
+
+def test_text_that_was_cut_off_by_the_agent_is_followed_by_a_pause() -> None:
+    cut = [*begun("a"), delta("It is", item="a"), {"type": "item_aborted", "item_id": "a"}]
+    frames = [*cut, *begun("b"), delta("Sorry. ", item="b")]
+    assert heard(Answer(None), frames) == ["It is", "\n\nSorry. "]
+
+
+def test_other_choices_and_thoughts_and_unknown_frames_are_not_said() -> None:
+    frames = [
+        *begun(),
+        delta("no", choice_index=1),
+        delta("hm", kind="reasoning"),
+        delta("yes", 1, choice_index=0),
+        delta("who?", item="z"),
+        {"type": "fireworks"},
+        kept(kind="SystemPromptEvent"),
+        kept(kind="CondensationEvent"),
+    ]
+    assert heard(Answer(None), frames) == ["yes"]
+
+
+def test_the_message_of_the_finish_tool_is_said_unless_it_was() -> None:
+    finish = {"action": {"kind": "FinishAction", "message": "All  done."}, "tool_name": "finish"}
+    assert heard(Answer(None), [action("a", "Well.", **finish)]) == ["Well.", "\n\nAll  done."]
+    assert heard(Answer(None), [action("a", "So: All done.", **finish)]) == ["So: All done."]
+    assert heard(Answer(None), [action("a", action={"kind": "FinishAction"})]) == []
+
+
+def test_what_is_wanted_is_what_has_not_been_done() -> None:
+    answer = Answer(None)
+    shown = heard(answer, [action("a", summary="Delete  it."), action("b", tool_name="x"), action("c")])
+    assert shown == [Doing("Delete it"), Doing("x"), Doing("a tool")]
+    assert answer.wanted == ["Delete it", "x", "a tool"]
+    answer.feed(kept(kind="ObservationEvent", tool_call_id="call_b"))
+    answer.feed(kept(kind="UserRejectObservation", tool_call_id="call_z"))
+    assert answer.wanted == ["Delete it", "a tool"]
+    assert heard(answer, [action("d", summary="x" * 99)]) == [Doing("x" * 80)]
+
+
+def test_usage_is_what_was_added_since_we_knew() -> None:
+    first = Answer("Hi")
+    heard(first, [stats(5), user("Hi"), stats(12, completion_tokens=2, cache_read_tokens=3)])
+    assert first.used == Usage(7, 2, 3)
+    late = {"usage_to_metrics": {"a": {"accumulated_token_usage": {"prompt_tokens": 20}}}}
+    full = {"kind": "ConversationStateUpdateEvent", "key": "full_state", "value": {"stats": late}}
+    second = Answer("Yo", first.totals)
+    heard(second, [{"type": "transient", "event": full}, user("Yo"), stats(21, reasoning_tokens=1)])
+    assert second.used == Usage(9, 0, 0, 1)
+    assert second.totals == Usage(21, 0, 0, 1)
+
+
+def test_statistics_that_are_none_change_nothing() -> None:
+    answer = Answer(None, Usage(3))
+    values: list[Any] = ["<elided>", {}, {"stats": {}}, None]
+    for value in values:
+        answer.feed(kept(kind="ConversationStateUpdateEvent", key="full_state", value=value))
+        answer.feed(kept(kind="ConversationStateUpdateEvent", key="stats", value=value))
+    assert (answer.totals, answer.used) == (Usage(3), Usage())
+
+
+def test_the_place_in_the_conversation_is_known() -> None:
+    answer = Answer(None)
+    answer.feed({"type": "sync"})
+    assert answer.seq is None
+    answer.feed({"type": "sync", "through_seq": 4})
+    assert answer.seq == 4
+    answer.feed({**status("running"), "seq": 7})
+    answer.feed({"type": "sync", "through_seq": 12})
+    answer.feed({"type": "durable", "event": {}})
+    assert answer.seq == 7
+
+
+def test_a_frame_that_the_server_did_not_like_is_reported() -> None:
+    with pytest.raises(AgentError, match="OpenHands refused a frame: ValidationError: Input should be") as no:
+        Answer("Hi").feed({"type": "error", "code": "ValidationError", "detail": "Input should be"})
+    assert type(no.value) is AgentError
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"type": "durable"},
+        {"type": "durable", "event": 5},
+        {"type": "transient", "event": None},
+        {"type": "delta"},
+        {"type": "item_started"},
+        delta("x", content=5),
+        delta("x", attempt="many"),
+        delta("x", item=["i"]),  # type: ignore[arg-type]
+        status(["finished"]),  # type: ignore[arg-type]
+        kept(kind="ActionEvent", id="a", thought=[5]),
+        delta("x", attempt=float("inf")),
+        message("i", "x") | {"event": {"kind": "MessageEvent", "source": "agent", "id": "i"}},
+        kept(kind="ConversationStateUpdateEvent", key="stats", value={"usage_to_metrics": {"a": 5}}),
+    ],
+)
+def test_frames_of_another_shape_are_garbled(frame: Frame) -> None:
+    answer = Answer(None)
+    heard(answer, begun())
+    with pytest.raises(AgentGarbled, match="OpenHands sent a frame of an unknown shape"):
+        answer.feed(frame)
+
+
+def test_contents_may_be_plain_text() -> None:
+    plain = kept(kind="MessageEvent", source="agent", id="i", llm_message={"content": "Hi"})
+    odd = kept(kind="MessageEvent", source="agent", id="j", llm_message={"content": [{"text": 5}]})
+    assert heard(Answer(None), [plain, odd]) == ["Hi"]
+
+
+def test_older_servers_send_bare_events() -> None:
+    state = {"kind": "ConversationStateUpdateEvent", "key": "full_state"}
+    assert legacy(state) == {"type": "transient", "event": state}
+    assert legacy({"kind": "X"}) == {"type": "durable", "event": {"kind": "X"}}
+    gone = legacy({"kind": "StreamingDeltaEvent", "reasoning_content": "hm"})
+    assert heard(Answer(None), [gone, legacy({"kind": "StreamingDeltaEvent", "content": "a"})]) == ["a"]
+    assert heard(Answer("Hi"), [legacy({"kind": "StreamingDeltaEvent", "content": "a"})]) == []
+
+
+EVENT = "event kind source id key value thought action summary code detail llm_message tool_call_id stats"
+FRAME = "type item_id attempt order content text usage_to_metrics accumulated_token_usage prompt_tokens"
+KINDS = "MessageEvent ActionEvent ConversationStateUpdateEvent ConversationErrorEvent FinishAction agent user"
+TYPES = "durable transient delta item_started item_aborted error sync i stats full_state execution_status"
+NAMES = st.sampled_from([*EVENT.split(), *FRAME.split()])
+VALUES = st.sampled_from([*KINDS.split(), *TYPES.split()])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | VALUES | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5),
+    max_leaves=12,
+)
+
+
+@given(
+    st.lists(st.dictionaries(NAMES, JSON, max_size=6) | st.sampled_from([*begun(), delta("x")]), max_size=6)
+)
+def test_no_frame_raises_anything_but_an_error_of_ours(frames: list[Frame]) -> None:
+    answer = Answer(None)
+    for frame in frames:
+        try:
+            events = answer.feed(frame)
+            answer.feed(legacy(frame))
+        except AgentError:
+            continue
+        assert all(isinstance(event, (str, Doing)) and event != "" for event in events)
+        assert answer.used.prompt >= 0

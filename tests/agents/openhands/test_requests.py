@@ -1,0 +1,152 @@
+"""What is asked of OpenHands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicegw.agents.openhands.requests import Profiles, message, order, profiles, settings, within
+from voicegw.errors import AgentError, AgentGarbled, AgentRefused
+from voicegw.events import Message
+
+LISTED = {"profiles": [{"name": "fast", "model": "m"}, {"name": "good"}], "active_profile": "good"}
+AGENTS = {
+    "profiles": [{"id": "x", "name": "other"}, {"id": "a", "name": "default", "llm_profile_ref": "fast"}],
+    "active_agent_profile_id": "a",
+}
+KNOWN = Profiles(("fast", "good"), "good", "a", "fast")
+LLM = {"model": "m", "stream": True}
+PLACE = {"kind": "LocalWorkspace", "working_dir": "workspace/project"}
+RISKY = {"kind": "ConfirmRisky", "threshold": "HIGH", "confirm_unknown": True}
+
+
+def test_the_profiles_of_a_server() -> None:
+    known = profiles(LISTED, AGENTS, "OpenHands")
+    assert known == KNOWN
+    assert known.models == ["openhands_fast", "openhands_good"]
+    assert known.asked("openhands_fast") == "fast"
+    assert [known.asked(model) for model in ("fast", "openhands_", "openhands_x", "")] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("known", "usual"),
+    [
+        (KNOWN, "good"),
+        (Profiles(("fast", "good"), None, "a", "good"), "good"),
+        (Profiles(("fast", "good"), "gone", "a", "default"), "fast"),
+        (Profiles(), None),
+    ],
+)
+def test_who_speaks_if_nobody_says_who(known: Profiles, usual: str | None) -> None:
+    assert known.usual() == usual
+
+
+def test_older_servers_have_no_lists() -> None:
+    assert profiles(None, None, "OpenHands") == Profiles()
+    assert profiles({"profiles": None}, {"active_agent_profile_id": "a"}, "OpenHands").agent == "a"
+
+
+def test_an_agent_profile_may_bring_its_own_model() -> None:
+    agents = {"profiles": [{"id": "a", "agent_kind": "acp"}], "active_agent_profile_id": "a"}
+    known = profiles(LISTED, agents, "OpenHands")
+    assert known.foreign
+    assert "agent_launch_additions" not in order("c", known, llm=None, profile="fast", tools=None)
+
+
+@pytest.mark.parametrize("listed", [5, {"profiles": [5]}, {"profiles": [{}]}, {"profiles": 5}])
+def test_lists_of_another_shape_are_garbled(listed: Any) -> None:
+    with pytest.raises(AgentGarbled, match="unknown shape"):
+        profiles(listed, None, "OpenHands")
+
+
+def test_a_lean_agent_ends_with_words() -> None:
+    asked = order(
+        "c", KNOWN, llm=LLM, profile="fast", tools=("terminal",), suffix="Be brief.", workspace="/w"
+    )
+    assert asked == {
+        "conversation_id": "c",
+        "workspace": PLACE | {"working_dir": "/w"},
+        "autotitle": False,
+        "confirmation_policy": RISKY,
+        "security_analyzer": {"kind": "LLMSecurityAnalyzer"},
+        "agent": {
+            "kind": "Agent",
+            "llm": LLM,
+            "tools": [{"name": "terminal"}],
+            "include_default_tools": [],
+            "agent_context": {"system_message_suffix": "Be brief."},
+        },
+        "secrets_encrypted": True,
+    }
+
+
+def test_without_instructions_there_is_no_suffix() -> None:
+    assert "agent_context" not in order("c", KNOWN, llm=LLM, profile="fast", tools=())["agent"]
+
+
+def test_the_agent_profile_of_the_server_has_its_own_tools() -> None:
+    asked = order("c", KNOWN, llm=LLM, profile="fast", tools=None, suffix="Be brief.", confirm="never")
+    assert asked == {
+        "conversation_id": "c",
+        "workspace": PLACE,
+        "autotitle": False,
+        "confirmation_policy": {"kind": "NeverConfirm"},
+        "agent_profile_id": "a",
+        "agent_launch_additions": {"llm_profile_ref": "fast", "system_message_suffix_append": "Be brief."},
+    }
+
+
+@pytest.mark.parametrize("llm", [None, LLM | {"provider_connection_id": "p"}])
+def test_a_model_whose_key_cannot_be_had_speaks_by_the_agent_profile(llm: Any) -> None:
+    assert order("c", KNOWN, llm=llm, profile="fast", tools=("terminal",))["agent_profile_id"] == "a"
+
+
+def test_a_server_without_agent_profiles_gets_a_lean_agent() -> None:
+    asked = order("c", Profiles(("fast",)), llm=LLM, profile="fast", tools=None)
+    assert asked["agent"]["tools"] == []
+
+
+def test_a_server_without_any_profile_is_the_operators_mistake() -> None:
+    with pytest.raises(AgentRefused, match="save an LLM profile"):
+        order("c", Profiles(), llm=None, profile=None, tools=("terminal",))
+
+
+def test_a_model_is_asked_in_a_stream_and_does_not_wait_long_before_it_tries_again() -> None:
+    assert settings(b'{"config": {"model": "m", "stream": false, "num_retries": 5}}', "OpenHands") == {
+        "model": "m",
+        "stream": True,
+        "num_retries": 2,
+        "retry_min_wait": 0,
+        "retry_max_wait": 1,
+        "usage_id": "voice",
+    }
+
+
+@given(st.binary(max_size=30) | st.sampled_from([b"5", b"{}", b'{"config": 5}', b'{"config": null}']))
+def test_settings_of_another_shape_are_garbled(body: bytes) -> None:
+    with pytest.raises(AgentError):
+        settings(body, "OpenHands")
+
+
+def test_a_message_has_the_pictures_that_came_with_it() -> None:
+    shown = Message(
+        "user",
+        "Look",
+        ({"type": "text", "text": "Look"}, {"image_url": {"url": "data:1"}}, {"image_url": "http://2"}),
+    )
+    odd = Message("user", "x", ({"image_url": {"url": 5}}, {"image_url": None}))
+    assert message("Look", (shown, odd)) == {
+        "role": "user",
+        "content": [
+            {"type": "text", "text": "Look"},
+            {"type": "image", "image_urls": ["data:1", "http://2"]},
+        ],
+    }
+    assert message("Hi") == {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
+
+
+def test_names_are_quoted_in_addresses() -> None:
+    assert within("/api/profiles", "a/b c") == "/api/profiles/a%2Fb%20c"

@@ -1,0 +1,56 @@
+"""Frameworks are told by names alone, and what is missing is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from voicegw.agents.python.frameworks import detect as known
+from voicegw.agents.python.frameworks.detect import framework, only
+from voicegw.errors import ConfigError
+
+
+def made_like(module: str, name: str) -> Any:
+    """An object of a class derived from one that says it comes from `module`."""
+    return type("Mine", (type(name, (), {"__module__": module}),), {})()
+
+
+@pytest.mark.parametrize(
+    "found", [4, "text", object(), made_like("mine", "Agent"), made_like("agents.desk", "Agent")]
+)
+def test_what_no_framework_made_is_left_to_others(found: object) -> None:
+    assert framework("here:it", found) is None
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "what", "extra"),
+    [
+        ("langgraph.pregel.main", "Pregel", "a LangGraph graph", "langgraph"),
+        ("pydantic_ai.agent.abstract", "AbstractAgent", "an agent of Pydantic AI", "pydantic-ai"),
+        ("agents.agent", "Agent", "an agent of the OpenAI Agents SDK", "openai-agents"),
+        ("langchain_core.runnables.base", "Runnable", "a LangChain runnable", "langchain"),
+    ],
+)
+def test_a_part_of_a_framework_that_is_missing_is_said(
+    module: str, name: str, what: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'part'")
+
+    monkeypatch.setattr(known.importlib, "import_module", absent)
+    with pytest.raises(ConfigError) as refused:
+        framework("here:it", made_like(module, name))
+    missing = f"No module named 'part'; pip install 'voicegw[{extra}]' brings what is needed"
+    assert str(refused.value) == f"here:it is {what}, but {missing}"
+
+
+def test_a_graph_that_is_not_compiled_is_refused() -> None:
+    with pytest.raises(ConfigError, match="here:it is a graph that is not compiled; name what"):
+        framework("here:it", made_like("langgraph.graph.state", "StateGraph"))
+
+
+def test_an_option_that_an_adapter_does_not_know_is_refused() -> None:
+    only({"tone": 1}, "tone")
+    with pytest.raises(ConfigError, match='there is no option "tone" for it; its options: none'):
+        only({"tone": 1})

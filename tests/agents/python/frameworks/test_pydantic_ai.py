@@ -1,0 +1,159 @@
+"""Agents of Pydantic AI, with its own models for tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pydantic_ai")
+
+from pydantic import BaseModel
+from pydantic_ai import Agent, RunContext
+from pydantic_ai.messages import ModelMessage
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+from pydantic_ai.models.test import TestModel
+
+from tests.agents.python.frameworks.asking import FIRST, SECOND, interrupt, text, told, turn
+from voicegw.agents.python.agent import load
+from voicegw.agents.python.frameworks.pydantic_ai import adapt
+from voicegw.errors import AgentGarbled, ConfigError
+from voicegw.events import Doing, Message, Tool, ToolCall, Turn, Usage
+from voicegw.turns.prompts import NUDGE, OPENING
+
+HERE = __name__
+WEATHER = Tool("weather", "Looks out of the window.", {"type": "object", "properties": {}})
+
+
+class Order(BaseModel):
+    number: int
+
+
+greeter = Agent(TestModel(custom_output_text="Hello you"))
+clerk = Agent(TestModel(), output_type=Order)
+
+
+async def door() -> str:
+    """Looks at the door."""
+    return "open"
+
+
+async def name(context: RunContext[Turn]) -> str:
+    """Tells whose call it is."""
+    return context.deps.id
+
+
+class Model:
+    """Says "Good" and "bye", and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[Any]] = []
+        self.instructions: list[str | None] = []
+
+    async def stream(self, messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        self.asked.append([(part.part_kind, part.content) for m in messages for part in m.parts])
+        self.instructions.append(info.instructions)
+        yield "Good"
+        yield "bye"
+
+
+async def test_an_agent_is_recognised_and_its_text_comes_as_it_is_made() -> None:
+    said = await told(load(f"{HERE}:greeter").reply, turn())
+    assert said[:2] == ["Hello ", "you"]
+    assert type(said[2]) is Usage
+    assert said[2].completion > 0
+
+
+async def test_a_tool_of_the_agent_is_work() -> None:
+    agent = Agent(TestModel(custom_output_text="It is open"), tools=[door])
+    events = await told(adapt(agent, {}), turn())
+    assert events[0] == Doing("door")
+    assert text(events) == "It is open"
+
+
+async def test_a_barge_in_stops_the_model() -> None:
+    waiting, log = asyncio.Event(), []
+
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        try:
+            yield "One"
+            waiting.set()
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            log.append("stopped")
+            raise
+
+    assert await interrupt(adapt(Agent(FunctionModel(stream_function=stream)), {}), waiting) == ["One"]
+    assert log == ["stopped"]
+
+
+async def test_history_and_system_texts_reach_the_model_beside_its_own() -> None:
+    model = Model()
+    replying = adapt(Agent(FunctionModel(stream_function=model.stream), system_prompt="You are Bo."), {})
+    assert text(await told(replying, turn(*FIRST))) == "Goodbye"
+    assert text(await told(replying, turn(*SECOND))) == "Goodbye"
+    first = [("system-prompt", "You are Bo."), ("user-prompt", "I am Ann.")]
+    assert model.asked == [first, [*first, ("text", "Hello Ann."), ("user-prompt", "Who am I?")]]
+    assert model.instructions == ["Be brief.", "Be brief."]
+
+
+async def test_an_agent_that_had_the_last_word_is_asked_to_go_on() -> None:
+    model = Model()
+    replying = adapt(Agent(FunctionModel(stream_function=model.stream)), {})
+    hello = Message("assistant", "Hello?")
+    assert text(await told(replying, turn(hello))) == "Goodbye"
+    assert text(await told(replying, turn(Message("system", "Be brief.")))) == "Goodbye"
+    assert model.asked == [[("text", "Hello?"), ("user-prompt", NUDGE)], [("user-prompt", OPENING)]]
+
+
+async def test_a_tool_of_the_platform_is_called_and_its_result_read() -> None:
+    results: list[object] = []
+
+    async def stream(
+        messages: list[ModelMessage], info: AgentInfo
+    ) -> AsyncIterator[str | dict[int, DeltaToolCall]]:
+        parts = [part for message in messages for part in message.parts]
+        if parts[-1].part_kind == "tool-return":
+            results.append((parts[-1].tool_name, parts[-1].content))
+            yield "Sunny"
+        else:
+            assert [tool.name for tool in info.function_tools] == ["weather"]
+            yield {0: DeltaToolCall("weather", "{}", tool_call_id="c1")}
+
+    replying = adapt(Agent(FunctionModel(stream_function=stream)), {})
+    asked = turn(tools=(WEATHER,))
+    call = ToolCall("c1", "weather", "{}")
+    assert (await told(replying, asked))[:-1] == [call]
+    answered = (
+        *asked.messages,
+        Message("assistant", tool_calls=(call,)),
+        Message("tool", "sun", tool_call_id="c1"),
+    )
+    assert (await told(replying, turn(*answered, tools=(WEATHER,))))[:-1] == ["Sunny"]
+    assert results == [("weather", "sun")]
+
+
+async def test_tools_of_the_platform_can_be_kept_from_the_agent() -> None:
+    agent = Agent(TestModel(custom_output_text="Hi"))
+    assert text(await told(adapt(agent, {"tools": False}), turn(tools=(WEATHER,)))) == "Hi"
+
+
+async def test_an_agent_that_depends_on_the_turn_gets_it() -> None:
+    assert (
+        text(await told(adapt(Agent(TestModel(), deps_type=Turn, tools=[name]), {}), turn()))
+        == '{"name":"7"}'
+    )
+
+
+async def test_an_output_that_is_no_text_is_garbled() -> None:
+    with pytest.raises(AgentGarbled, match="yielded Order"):
+        await told(load(f"{HERE}:clerk").reply, turn())
+
+
+def test_an_unknown_option_is_refused_at_start() -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(f"{HERE}:greeter", {"tone": 1})
+    says = 'there is no option "tone" for it; its options: tools'
+    assert str(refused.value) == f"{HERE}:greeter is an agent of Pydantic AI, but {says}"

@@ -1,0 +1,193 @@
+"""Blocking functions as agents: in a thread, in order, and left alone until they return."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from voicegw.agents.python.agent import load
+from voicegw.agents.python.threads import unblocked
+from voicegw.errors import AgentError, AgentGarbled
+from voicegw.events import Doing, Event, Message, Turn
+
+HERE = __name__
+SAID = Turn("7", (Message("user", "Hi"),))
+caller: ContextVar[str] = ContextVar("caller")
+
+
+class Gate:
+    """A place in blocking code where it waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+        self.opened = threading.Event()
+        self.log: list[str] = []
+
+    def wait(self) -> None:
+        self.loop.call_soon_threadsafe(self.reached.set)
+        assert self.opened.wait(10)
+
+
+def returning(turn: Turn, tone: str = "plain") -> str:
+    return f"{turn.said}, {tone}"
+
+
+def yielding(turn: Turn) -> Iterator[Event]:
+    yield "One"
+    yield Doing("look")
+    yield "Two"
+
+
+def failing(turn: Turn) -> Iterator[str]:
+    yield "Well"
+    raise KeyError("door")
+
+
+def leaking(turn: Turn) -> str:
+    return next(iter(()))
+
+
+def leaving(turn: Turn) -> str:
+    raise GeneratorExit
+
+
+def silent(turn: Turn) -> None:
+    return None
+
+
+class Clerk:
+    def reply(self, turn: Turn) -> str:
+        return threading.current_thread().name
+
+
+async def heard(target: str, **options: Any) -> list[Event]:
+    async with aclosing(load(f"{HERE}:{target}", options).reply(SAID)) as events:
+        return [event async for event in events]
+
+
+@pytest.mark.wire
+async def test_what_a_function_returns_is_said() -> None:
+    assert await heard("returning") == ["Hi, plain"]
+    assert await heard("returning", tone="merry") == ["Hi, merry"]
+
+
+@pytest.mark.wire
+async def test_what_a_generator_yields_comes_in_order() -> None:
+    assert await heard("yielding") == ["One", Doing("look"), "Two"]
+
+
+@pytest.mark.wire
+async def test_a_method_that_blocks_has_a_thread_of_its_own() -> None:
+    assert await heard("Clerk") == ["voicegw-blocking"]
+
+
+@pytest.mark.wire
+async def test_the_context_of_the_turn_reaches_the_thread() -> None:
+    caller.set("Ann")
+    async with aclosing(unblocked(lambda turn: caller.get())(SAID)) as words:
+        assert [word async for word in words] == ["Ann"]
+
+
+def test_one_line_at_start_tells_that_it_blocks(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "voicegw.error"):
+        load(f"{HERE}:yielding")
+    assert caplog.messages == [f"{HERE}:yielding blocks: every turn of it runs in a thread of its own"]
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize(
+    ("target", "cause"), [("failing", KeyError), ("leaking", RuntimeError), ("leaving", RuntimeError)]
+)
+async def test_what_it_raises_is_an_agent_error(target: str, cause: type[Exception]) -> None:
+    with pytest.raises(AgentError) as raised:
+        await heard(target)
+    assert type(raised.value.__cause__) is cause
+
+
+@pytest.mark.wire
+async def test_a_function_that_returns_nothing_is_garbled() -> None:
+    with pytest.raises(AgentGarbled, match="yielded NoneType"):
+        await heard("silent")
+
+
+async def interrupted(function: Callable[[Turn], Any], gate: Gate) -> list[str]:
+    """What was said when the caller interrupts where `function` waits; the gate opens a moment later."""
+    said: list[str] = []
+
+    async def listen() -> None:
+        async with aclosing(unblocked(function)(SAID)) as words:
+            async for word in words:
+                said.append(word)  # noqa: PERF401 (an interruption must find what came before)
+
+    listening = asyncio.create_task(listen())
+    await gate.reached.wait()
+    listening.cancel()
+    await asyncio.wait([listening], timeout=0.01)
+    assert not listening.done(), "it is closed while its code still runs"
+    gate.opened.set()
+    with pytest.raises(asyncio.CancelledError):
+        await listening
+    return said
+
+
+@pytest.mark.wire
+async def test_a_barge_in_closes_a_generator_at_its_next_yield() -> None:
+    gate = Gate()
+
+    def counting(turn: Turn) -> Iterator[str]:
+        try:
+            yield "One"
+            gate.wait()
+            yield "Two"
+            gate.log.append("went on")
+        finally:
+            gate.log.append("closed")
+
+    assert await interrupted(counting, gate) == ["One"]
+    assert gate.log == ["closed"]
+
+
+@pytest.mark.wire
+async def test_a_barge_in_leaves_a_call_until_it_returns_and_drops_its_result() -> None:
+    gate = Gate()
+
+    def asking(turn: Turn) -> str:
+        gate.wait()
+        gate.log.append("returned")
+        return "Hello"
+
+    assert await interrupted(asking, gate) == []
+    assert gate.log == ["returned"]
+
+
+@pytest.mark.wire
+async def test_closing_between_two_words_closes_the_generator() -> None:
+    log: list[str] = []
+
+    def counting(turn: Turn) -> Iterator[str]:
+        try:
+            yield "One"
+            yield "Two"
+        finally:
+            log.append("closed")
+
+    words = unblocked(counting)(SAID)
+    assert await anext(words) == "One"
+    await words.aclose()
+    assert log == ["closed"]
+
+
+@pytest.mark.wire
+async def test_a_thread_ends_with_its_turn() -> None:
+    async with aclosing(unblocked(lambda turn: threading.current_thread())(SAID)) as words:
+        [thread] = [word async for word in words]
+    thread.join(10)
+    assert not thread.is_alive()

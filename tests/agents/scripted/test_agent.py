@@ -1,0 +1,214 @@
+"""Scripts are pure steps; the agent that plays them sleeps and yields."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from voicegw.agents.scripted import receptionist
+from voicegw.agents.scripted.agent import SCRIPTS, count, echo, flood, in_words, pieces, scripted
+from voicegw.errors import AgentError, AgentGarbled, AgentUnavailable, ConfigError
+from voicegw.events import Agent, Doing, Event, Finish, Message, Tool, ToolCall, Turn, Usage
+
+SAID = Turn("7", (Message("user", "Hi you"),))
+TOOL = Tool("look", "", {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]})
+
+
+def asking(text: str, **fields: Any) -> Turn:
+    return Turn("7", (Message("user", text),), **fields)
+
+
+async def timeline(agent: Agent, turn: Turn = SAID) -> list[tuple[float, Event | str]]:
+    """What the agent said and when; an error is told by its class, the end by "end"."""
+    now = asyncio.get_running_loop().time
+    start = now()
+    told: list[tuple[float, Event | str]] = []
+    ending = "end"
+    try:
+        async with aclosing(agent.reply(turn)) as events:
+            async for event in events:
+                told += [(round(now() - start, 9), event)]
+    except AgentError as error:
+        ending = type(error).__name__
+    return [*told, (round(now() - start, 9), ending)]
+
+
+SCRIPT = [
+    ("echo", {}, [(0, "Hi"), (0, " you"), (0, "end")]),
+    ("echo", {"cut": "whole", "first": 1}, [(1, "Hi you"), (1, "end")]),
+    ("echo", {"cut": 4, "first": 0.5, "every": 0.1}, [(0.5, "Hi y"), (0.6, "ou"), (0.6, "end")]),
+    ("count", {"to": 3, "every": 1.5}, [(0, "one"), (1.5, " two"), (3, " three"), (3, "end")]),
+    ("count", {"to": 2, "digits": True}, [(0, "1"), (0, " 2"), (0, "end")]),
+    ("slow", {"say": "So."}, [(5, "So."), (5, "end")]),
+    ("stall", {"say": "I look"}, [(0, "I"), (0, " look"), (3600, "end")]),
+    ("role_only", {}, [(3600, "end")]),
+    ("role_only", {"quiet": 9}, [(9, "end")]),
+    ("work", {"say": "So."}, [(0, Doing("search")), (5, "So."), (5, "end")]),
+    ("dribble", {"say": "a b"}, [(0, "a"), (0.2, " "), (0.4, "b"), (0.4, "end")]),
+    ("empty", {}, [(0, "end")]),
+    ("think", {"thought": "Hm.", "say": "Yes."}, [(0, "<think>Hm.</think>Yes."), (0, "end")]),
+    (
+        "think",
+        {"cut": "whole"},
+        [(0, "<think>The caller wants a short answer.</think>Here it is."), (0, "end")],
+    ),
+    ("error_before", {"after": 2}, [(2, "AgentUnavailable")]),
+    ("error_midway", {"say": "It is", "after": 2}, [(0, "It"), (0, " is"), (2, "AgentGarbled")]),
+    ("flood", {"deltas": 3, "size": 2, "burst": 2}, [(0, "a "), (0, "a "), (0, "a "), (0, "end")]),
+    ("tool", {}, [(0, "I"), (0, " was"), (0, " given"), (0, " no"), (0, " tool."), (0, "end")]),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "told"), SCRIPT)
+async def test_a_script_says_its_part_in_time(name: str, options: dict[str, Any], told: list[Any]) -> None:
+    assert await timeline(scripted(name, **options)) == told
+
+
+async def test_every_script_starts_and_closes_with_what_it_was_given() -> None:
+    for name in [*SCRIPTS]:
+        agent = scripted(name)
+        await agent.warm()
+        await agent.warm("call")
+        replying = agent.reply(SAID)
+        try:
+            await anext(replying, None)
+        except AgentUnavailable:
+            assert name == "error_before"
+        await replying.aclose()
+        await agent.aclose()
+
+
+async def test_the_receptionist_streams_word_by_word_and_counts() -> None:
+    told = await timeline(scripted("receptionist", every=0.1), asking("thanks"))
+    words = ["You", " are", " very", " welcome.", " Is", " there", " anything", " else", " I", " can", " do?"]
+    times = [round(0.35 + 0.1 * place, 9) for place in range(len(words))]
+    assert told == [*zip(times, words, strict=True), (1.35, Usage(prompt=1, completion=11)), (1.35, "end")]
+
+
+async def test_the_receptionist_calls_the_tool_after_the_words() -> None:
+    agent = scripted("receptionist", first=0, every=0)
+    told = [event for _, event in await timeline(agent, asking("bye", tools=(Tool("endCall"),)))]
+    assert told[-3:] == [ToolCall("call_7", "endCall", "{}"), Usage(prompt=1, completion=10), "end"]
+    assert "".join(told[:-3]) == receptionist.FAREWELL  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("option", ["max_tokens", "max_completion_tokens"])
+async def test_the_receptionist_stops_at_the_length_asked_for(option: str) -> None:
+    agent = scripted("receptionist", first=0, every=0)
+    turn = asking("bye", tools=(Tool("endCall"),), options={option: 2})
+    told = [event for _, event in await timeline(agent, turn)]
+    assert told == ["Thank", " you", Usage(prompt=1, completion=2), Finish("length"), "end"]
+    whole = [event for _, event in await timeline(agent, asking("bye", options={option: 10}))]
+    assert whole[-2:] == [Usage(prompt=1, completion=10), "end"]
+
+
+async def test_the_tool_script_calls_the_first_tool_and_then_tells_its_result() -> None:
+    agent = scripted("tool", first=1)
+    asked = asking("the moon", tools=(TOOL, Tool("other")))
+    result = Turn("8", (*asked.messages, Message("assistant"), Message("tool", "round")), tools=(TOOL,))
+    words = ["Here", " is", " what", " I", " found:", " round."]
+    assert await timeline(agent, asked) == [(1, ToolCall("call_7", "look", '{"at":"the moon"}')), (1, "end")]
+    assert await timeline(agent, result) == [*((1, word) for word in words), (1, "end")]
+
+
+async def test_the_tool_script_calls_nothing_when_told_not_to() -> None:
+    told = await timeline(scripted("tool"), asking("go", tools=(TOOL,), tool_choice="none"))
+    assert told[0] == (0, "I")
+
+
+@pytest.mark.parametrize("cut", ["words", "characters", "whole", 1, 3, 100])
+@pytest.mark.parametrize("text", ["", " ", "Hi", "  Hi\n\nyou  ", "a b\tc", "naïve 👩‍👩‍👧 day"])
+def test_pieces_joined_are_the_text(text: str, cut: str | int) -> None:
+    assert "".join(pieces(text, cut)) == text
+
+
+def test_no_length_means_no_step() -> None:
+    assert [*echo(SAID, first=0.0, every=0.0)] == ["Hi", " you"]
+
+
+def test_a_flood_lets_others_have_a_turn_after_every_burst() -> None:
+    assert [*flood(SAID, deltas=4, size=3, burst=2)] == ["aa ", "aa ", 0.0, "aa ", "aa ", 0.0]
+    assert [*flood(SAID, deltas=2, size=1, burst=0)] == [" ", " "]
+    assert sum(isinstance(step, str) for step in flood(SAID)) == 10_000
+
+
+def test_counting_goes_on_as_long_as_it_is_listened_to() -> None:
+    assert next(count(SAID, to=10**12)) == "one"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (0, "zero"),
+        (12, "twelve"),
+        (20, "twenty"),
+        (99, "ninety-nine"),
+        (100, "one hundred"),
+        (342, "three hundred forty-two"),
+        (10_001, "ten thousand one"),
+        (999_999, "nine hundred ninety-nine thousand nine hundred ninety-nine"),
+        (1_000_000, "1000000"),
+    ],
+)
+def test_numbers_are_written_in_words(number: int, words: str) -> None:
+    assert in_words(number) == words
+
+
+NO = "has no option"
+SECONDS = "a number of seconds of at least 0"
+CUT = "a number of characters or words, characters, whole"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("ecko", {}, f'there is no script "ecko"; did you mean "echo"? Scripts: {", ".join(SCRIPTS)}'),
+        (
+            "slow",
+            {"frist": 1},
+            f'script "slow" {NO} "frist"; did you mean "first"? It takes say, first, every',
+        ),
+        ("empty", {"first": 1}, f'script "empty" {NO} "first". It takes none'),
+        ("echo", {"name": 1}, f'script "echo" {NO} "name"; did you mean "every"? It takes cut, first, every'),
+        ("echo", {"turn": 1}, f'script "echo" {NO} "turn"; did you mean "cut"? It takes cut, first, every'),
+        ("echo", {"first": "1"}, f"script \"echo\": first must be {SECONDS}, not '1'"),
+        ("echo", {"first": -1}, f'script "echo": first must be {SECONDS}, not -1'),
+        ("echo", {"first": True}, f'script "echo": first must be {SECONDS}, not True'),
+        ("echo", {"every": float("inf")}, f'script "echo": every must be {SECONDS}, not inf'),
+        ("echo", {"cut": 0}, f'script "echo": cut must be {CUT}, not 0'),
+        ("echo", {"cut": []}, f'script "echo": cut must be {CUT}, not []'),
+        ("count", {"to": 1.5}, 'script "count": to must be a whole number of at least 0, not 1.5'),
+        ("count", {"digits": 1}, 'script "count": digits must be true or false, not 1'),
+        ("slow", {"say": 1}, 'script "slow": say must be text, not 1'),
+    ],
+)
+def test_what_cannot_be_played_is_refused_by_name(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        scripted(name, **options)
+    assert str(refused.value) == message
+
+
+def test_the_receptionist_is_the_first_of_the_names() -> None:
+    assert next(iter(SCRIPTS)) == "receptionist"
+    assert SCRIPTS.keys() >= {
+        "echo",
+        "count",
+        "slow",
+        "stall",
+        "role_only",
+        "dribble",
+        "empty",
+        "think",
+        "work",
+    }
+    assert SCRIPTS.keys() >= {"error_before", "error_midway", "flood", "tool"}
+
+
+async def test_errors_say_that_they_were_scripted() -> None:
+    with pytest.raises(AgentUnavailable, match="the script says"):
+        await anext(scripted("error_before").reply(SAID))
+    with pytest.raises(AgentGarbled, match="the script says"):
+        await anext(scripted("error_midway", say="").reply(SAID))

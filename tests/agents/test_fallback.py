@@ -1,0 +1,210 @@
+"""Agents made of agents: each rung alone, and races of two."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from tests.support.chat_lint import lint
+from tests.support.gateway import ask, gateway
+from tests.support.script import Script, script
+from tests.support.script import Step as Line
+from voicegw.agents.fallback import Chain, Step
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentTimeout, AgentUnavailable
+from voicegw.events import Doing, Event, Message, Tool, ToolCall, Turn, Usage, models_of
+from voicegw.turns.run import Run
+from voicegw.turns.timeouts import Patience
+
+TURN = Turn("t1", (Message("user", "Hello?"),), tools=(Tool("f"),))
+OK = ("Fine.",)
+TOLD = 2.0
+
+
+async def play(*steps: Step, until: float = 60.0) -> tuple[list[tuple[float, Event]], BaseException | None]:
+    """What a chain says and when, and how it failed."""
+    now = asyncio.get_running_loop().time
+    chain = Chain(steps, now=now)
+    said: list[tuple[float, Event]] = []
+    failure: BaseException | None = None
+    try:
+        async with aclosing(chain.reply(TURN)) as events:
+            while (event := await anext(events, None)) is not None:
+                said.append((now(), event))
+    except AgentError as error:
+        failure = error
+    await asyncio.sleep(until)
+    assert not chain.attempts, "every attempt was closed"
+    return said, failure
+
+
+def step(agent: Script, *, repeatable: bool = True, tries: int = 1, **patience: float) -> Step:
+    return Step(agent, Patience(**patience), repeatable, tries)
+
+
+@pytest.mark.parametrize(
+    ("first", "patience", "said"),
+    [
+        (("Hi.",), {}, [(0.0, "Hi.")]),
+        ((AgentUnavailable("refused"),), {}, [(0.0, "Fine.")]),
+        ((0.5, AgentGarbled("noise")), {}, [(0.5, "Fine.")]),
+        ((), {}, [(0.0, "Fine.")]),
+        ((" ", Usage(1, 0)), {}, [(0.0, "Fine.")]),
+        ((9.0, "Hi."), {"first_token": TOLD}, [(2.0, "Fine.")]),
+        ((1.9, "Hi."), {"first_token": TOLD}, [(1.9, "Hi.")]),
+        ((1.0, " ", 3.0, "Hi."), {"first_token": TOLD}, [(2.0, "Fine.")]),
+        ((1.0, Doing("bash"), 9.0, "Hi."), {"first_token": TOLD}, [(1.0, Doing("bash")), (10.0, "Hi.")]),
+        ((1.0, ToolCall("c", "f"), 9.0), {"first_token": TOLD}, [(1.0, ToolCall("c", "f"))]),
+        ((9.0, "Hi."), {"total": TOLD}, [(2.0, "Fine.")]),
+    ],
+)
+async def test_until_an_agent_is_of_use_another_may_take_its_place(
+    first: tuple[Line, ...], patience: dict[str, float], said: list[tuple[float, Event]]
+) -> None:
+    assert await play(step(script(*first), **patience), step(script(*OK))) == (said, None)
+
+
+@pytest.mark.parametrize(
+    ("first", "patience", "kind"),
+    [
+        (("Hi.", 0.5, AgentGarbled("cut")), {}, AgentGarbled),
+        (("Hi.", 9.0), {"idle": TOLD}, AgentTimeout),
+        (("Hi.", *[1.0, " so"] * 9), {"idle": TOLD, "total": 5.5}, AgentTimeout),
+        ((Doing("bash"), 9.0), {"idle": TOLD}, AgentTimeout),
+    ],
+)
+async def test_once_it_was_of_use_the_turn_is_its_alone(
+    first: tuple[Line, ...], patience: dict[str, float], kind: type[AgentError]
+) -> None:
+    other = script(*OK)
+    said, failure = await play(step(script(*first), **patience), step(other))
+    assert said[0][1] in ("Hi.", Doing("bash"))
+    assert type(failure) is kind
+    assert other.started == []
+
+
+@pytest.mark.parametrize(
+    ("failed", "goes_on"),
+    [(AgentUnavailable("refused"), True), (AgentBusy("full"), False), (AgentGarbled("noise"), False)],
+)
+async def test_what_may_not_be_repeated_is_replaced_only_if_nothing_was_handed_over(
+    failed: AgentError, goes_on: bool
+) -> None:
+    said, failure = await play(step(script(failed), repeatable=False), step(script(*OK)))
+    assert (said == [(0.0, "Fine.")], failure is failed) == (goes_on, not goes_on)
+
+
+async def test_what_may_be_repeated_is_asked_again_as_often_as_allowed() -> None:
+    flaky, last = script(0.5, AgentGarbled("noise")), script(*OK)
+    assert await play(step(flaky, tries=3), step(last)) == ([(1.5, "Fine.")], None)
+    assert flaky.started == [0.0, 0.5, 1.0]
+    once = script(AgentGarbled("noise"))
+    await play(step(once, repeatable=False, tries=3))
+    assert len(once.started) == 1
+
+
+async def test_when_all_fail_the_last_failure_is_the_chain_s() -> None:
+    last = AgentBusy("full")
+    said, failure = await play(step(script(AgentGarbled("noise"))), step(script(0.5, last)))
+    assert (said, failure) == ([], last)
+
+
+async def test_nobody_waits_for_an_agent_that_is_slow_to_stop() -> None:
+    slow = script(60.0, closing=5.0)
+    said, _ = await play(step(slow, first_token=TOLD), step(script(*OK)))
+    assert said == [(2.0, "Fine.")]
+    assert slow.closed == [7.0]
+
+
+async def test_a_chain_that_is_stopped_stops_its_agent_and_lets_it_clean_up() -> None:
+    agent = script("Hi.", 60.0, closing=0.1)
+    chain = Chain([step(agent)], now=asyncio.get_running_loop().time)
+    run = Run(chain, TURN, lambda run: None, now=asyncio.get_running_loop().time)
+    run.start()
+    await asyncio.sleep(1)
+    run.cancel()
+    await asyncio.sleep(1)
+    assert (agent.closed, run.stopped) == ([1.1], 1.1)
+    assert not chain.attempts
+
+
+LADDER: dict[str, Any] = {
+    "agents": {
+        "desk": {"kind": "scripted", "first_token": 2.0, "repeatable": True, "fallback": ["spare"]},
+        "spare": {"kind": "scripted"},
+    }
+}
+
+
+async def test_a_failover_is_not_heard() -> None:
+    agent = script(60.0)
+    calls: list[Turn] = []
+
+    class Desk(Script):
+        """Silent the first time, quick the second."""
+
+        async def reply(self, turn: Turn) -> Any:
+            calls.append(turn)
+            if len(calls) == 1:
+                await asyncio.sleep(60)
+            yield "Fine."
+
+    answer = await ask(gateway(Desk(), **LADDER))
+    assert answer.spoken == [(0.0, "One moment. "), (2.0, "Fine.")]
+    assert agent.started == []
+    lint(answer.body)
+
+
+@pytest.mark.parametrize(
+    ("patience", "steps", "ended"),
+    [
+        ({"first_token": 2.0}, (60.0,), 2.0),
+        ({"idle": 2.0}, ("Well", 60.0), 2.0),
+        ({"total": 3.0, "idle": "off"}, ("Well", 60.0), 3.0),
+        ({"first_token": "off", "total": 4.0}, (60.0,), 4.0),
+    ],
+)
+async def test_the_last_rung_is_an_apology_and_a_clean_end(
+    patience: dict[str, Any], steps: tuple[Line, ...], ended: float
+) -> None:
+    agent = script(*steps)
+    answer = await ask(gateway(agent, desk=patience))
+    assert answer.spoken[-1][0] == ended
+    assert answer.text.endswith("Sorry, something went wrong. Could you say that again?")
+    await asyncio.sleep(0.1)
+    assert agent.closed == [ended]
+    lint(answer.body)
+
+
+async def test_long_work_is_told_of_in_the_caller_s_language() -> None:
+    agent = script(1.0, Doing("bash"), 25.0, "Done.")
+    answer = await ask(gateway(agent, desk={"ack": {"every": 8.0, "after": 0}, "language": "de"}))
+    assert answer.spoken == [
+        (0.0, "Einen Moment. "),
+        (9.0, "Ich bin noch dabei. "),
+        (17.0, "Nur noch einen Augenblick. "),
+        (25.0, "Gleich habe ich es. "),
+        (26.0, "Done."),
+    ]
+    lint(answer.body)
+
+
+async def test_a_line_of_progress_joins_what_the_agent_said_before() -> None:
+    agent = script("Let me look", Doing("bash"), 9.0, " Found it.")
+    answer = await ask(gateway(agent, desk={"ack": {"every": 8.0, "after": "off"}}))
+    assert answer.text == "Let me look... Still working on it. Found it."
+
+
+async def test_a_chain_gets_ready_for_a_call_with_its_first_agent_and_has_its_models() -> None:
+    first, second = script("Hi"), script("Ho")
+    first.models = ["red"]  # type: ignore[attr-defined]
+    chain = Chain([Step(first), Step(second)])
+    await chain.warm()
+    assert (first.warmed, second.warmed) == (0, 0)
+    await chain.warm("call")
+    assert (first.warmed, second.warmed) == (1, 0)
+    assert (models_of(chain), models_of(Chain([Step(second)]))) == (["red"], ())
+    await chain.leave("call")
+    assert first.left == []

@@ -1,0 +1,222 @@
+"""What turns begin with is read ahead: once in a while, in the background, never in the way of a turn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.agents.upstream import Act, Upstream, answer, chunk, chunked, until
+from tests.support.gateway import now
+from tests.support.script import Script, script
+from voicegw.agents.anthropic.agent import Anthropic
+from voicegw.agents.openai.agent import OpenAI
+from voicegw.agents.prompt_cache import HOT, WITHIN, Primed
+from voicegw.errors import AgentRefused
+from voicegw.events import Agent, Event, Message, Tool, Turn
+
+SYSTEM = Message("system", "Be brief.")
+CALLER = Message("user", "Hello?")
+HI = Message("user", "Hi")
+DOOR = Tool("door", "Looks at the door.")
+SAID = Turn("7", (CALLER,), call="c")
+
+
+async def heard(agent: Agent, turn: Turn = SAID) -> list[Event]:
+    async with aclosing(agent.reply(turn)) as events:
+        return [event async for event in events]
+
+
+def primed(model: Script, **how: Any) -> Primed:
+    return Primed(model, **{"instructions": "Be brief.", "warm": True, "now": now, **how})
+
+
+async def test_instructions_go_before_turns_that_bring_none() -> None:
+    model = script("Hi")
+    agent = Primed(model, instructions="Be brief.")
+    assert await heard(agent) == ["Hi"]
+    own = (Message("developer", "Sing."), CALLER)
+    await heard(agent, Turn("8", own))
+    assert [turn.messages for turn in model.turns] == [(SYSTEM, CALLER), own]
+
+
+async def test_without_warm_nothing_is_asked_ahead() -> None:
+    model = script("Hi")
+    agent = Primed(model, instructions="Be brief.")
+    await agent.warm()
+    await agent.warm("c")
+    assert (model.turns, model.warmed) == ([], 2)
+
+
+async def test_one_token_is_asked_for_at_start_and_another_connection_made_ready() -> None:
+    model = script("Hello", 5.0, " you")
+    await primed(model).warm()
+    [turn] = model.turns
+    assert (turn.messages, turn.options, turn.call) == ((SYSTEM, HI), {"max_tokens": 1}, None)
+    assert (model.closed, model.warmed) == ([0.0], 2)
+
+
+async def test_a_call_that_opens_after_a_pause_has_it_read_again() -> None:
+    model = script("Hi")
+    agent = primed(model)
+    await agent.warm()
+    await asyncio.sleep(HOT - 1)
+    await agent.warm("a")
+    assert len(model.turns) == 1
+    await asyncio.sleep(1)
+    await agent.warm("b")
+    await agent.warm("c")
+    assert len(model.turns) == 2
+
+
+async def test_what_the_last_turn_began_with_is_read() -> None:
+    model = script("Hi")
+    agent = primed(model)
+    options = {"temperature": 0.5, "max_completion_tokens": 500}
+    messages = (Message("system", "Sing."), CALLER, Message("assistant", "La"), CALLER)
+    await heard(agent, Turn("8", messages, model="m", call="c", tools=(DOOR,), options=options))
+    await heard(agent, Turn("9", (CALLER,), aside=True))
+    await asyncio.sleep(HOT)
+    await agent.warm("d")
+    ahead = model.turns[2]
+    assert ahead.messages == (Message("system", "Sing."), HI)
+    assert (ahead.model, ahead.tools, ahead.call) == ("m", (DOOR,), None)
+    assert ahead.options == {"temperature": 0.5, "max_completion_tokens": 1}
+
+
+async def test_a_turn_has_it_read_as_well() -> None:
+    model = script("Hi")
+    agent = primed(model)
+    await heard(agent)
+    await agent.warm("d")
+    assert len(model.turns) == 1
+
+
+async def test_a_call_without_a_beginning_has_nothing_read() -> None:
+    model = script("Hi")
+    agent = primed(model, instructions=None)
+    await agent.warm("c")
+    await heard(agent)
+    await asyncio.sleep(HOT)
+    await agent.warm("d")
+    assert len(model.turns) == 1
+
+
+@pytest.mark.parametrize("opened", [None, "c"])
+async def test_the_call_s_turn_ends_it_and_does_not_wait(opened: str | None) -> None:
+    model = script(3.0, "Hi")
+    agent = primed(model)
+    warming = asyncio.create_task(agent.warm(opened))
+    await asyncio.sleep(1)
+    assert await heard(agent) == ["Hi"]
+    assert model.started == [0.0, 1.0]
+    assert model.closed == [1.0, 4.0]
+    await warming
+
+
+async def test_another_call_s_turn_does_not() -> None:
+    model = script(3.0, "Hi")
+    agent = primed(model)
+    warming = asyncio.create_task(agent.warm("d"))
+    await asyncio.sleep(1)
+    await heard(agent)
+    assert model.closed == [3.0, 4.0]
+    await warming
+
+
+async def test_calls_that_open_meanwhile_do_not_ask_again() -> None:
+    model = script(3.0, "Hi")
+    agent = primed(model)
+    await asyncio.gather(agent.warm("c"), agent.warm("d"))
+    assert len(model.turns) == 1
+
+
+async def test_it_is_given_up_in_time_and_tried_again_for_the_next_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = script(60.0, "Hi")
+    agent = primed(model)
+    with caplog.at_level(logging.INFO, "voicegw.error"):
+        await agent.warm("c")
+    assert (model.closed, caplog.messages) == (
+        [WITHIN],
+        ["the beginning of the prompt was not read within 10 seconds"],
+    )
+    await agent.warm("d")
+    assert len(model.turns) == 2
+
+
+async def test_a_turn_that_comes_as_it_is_given_up_is_answered() -> None:
+    model = script(WITHIN, 0.0, "Hi")
+    agent = primed(model)
+    warming = asyncio.create_task(agent.warm("c"))
+    await asyncio.sleep(WITHIN)
+    assert await heard(agent) == ["Hi"]
+    await warming
+
+
+async def test_a_refusal_is_told_as_it_is() -> None:
+    agent = primed(script(AgentRefused("The key is wrong.")))
+    for call in (None, "c"):
+        with pytest.raises(AgentRefused, match="The key is wrong"):
+            await agent.warm(call)
+
+
+async def test_the_end_of_the_gateway_ends_it() -> None:
+    model = script(3.0, "Hi")
+    warming = asyncio.create_task(primed(model).warm("c"))
+    await asyncio.sleep(1)
+    warming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await warming
+    assert model.closed == [1.0]
+
+
+async def test_everything_else_is_the_model_s_own() -> None:
+    model = script("Hi")
+    agent = primed(model)
+    await agent.leave("c")
+    await agent.aclose()
+    assert (agent.models, model.left, model.gone) == ((), ["c"], 1)
+
+
+# On the wire
+
+HELLO = b'data: {"choices":[{"delta":{"content":"Hello"},"finish_reason":null}]}\n\n'
+DONE = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+STREAM = chunked("content-type: text/event-stream")
+
+
+def bodies(upstream: Upstream) -> list[dict[str, Any]]:
+    return [orjson.loads(request.partition(b"\r\n\r\n")[2]) for request in upstream.requests]
+
+
+@pytest.mark.wire
+async def test_the_request_begins_as_the_turn_s_and_the_turn_has_a_connection_ready() -> None:
+    async with Upstream(
+        (STREAM, chunk(HELLO), Act.HANG), (STREAM, chunk(HELLO + DONE), chunk(b""))
+    ) as upstream:
+        agent = Primed(OpenAI(upstream.url, model="m"), instructions="Be brief.", warm=True)
+        await agent.warm()
+        await until(lambda: upstream.connections == 2)
+        assert "Hello" in await heard(agent)
+        assert upstream.connections == 2
+        await agent.aclose()
+    ahead, turn = bodies(upstream)
+    assert ahead["messages"][0] == turn["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert (ahead["max_tokens"], "max_tokens" in turn) == (1, False)
+
+
+@pytest.mark.wire
+async def test_a_wrong_key_shows_at_start() -> None:
+    async with Upstream((answer(b"", status="401 No"),)) as upstream:
+        agent = Primed(Anthropic(upstream.url, model="own"), warm=True)
+        with pytest.raises(AgentRefused):
+            await agent.warm()
+        await agent.aclose()
+    [ahead] = bodies(upstream)
+    assert (ahead["max_tokens"], ahead["messages"][0]["content"]) == (1, [{"type": "text", "text": "Hi"}])

@@ -1,0 +1,409 @@
+"""ZeroClaw's chat socket, turn by turn, and above all what happens when the caller interrupts."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from tests.agents.upstream import until
+from tests.agents.zeroclaw.server import Claw, Step
+from voicegw.agents.zeroclaw import agent as zeroclaw
+from voicegw.agents.zeroclaw.agent import ZeroClaw
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentUnavailable
+from voicegw.events import Doing, Event, Message, Turn, Usage
+from voicegw.turns.run import Run
+
+pytestmark = pytest.mark.wire
+
+KEY = "zc_very_secret"
+HI = Message("user", "Hi")
+DONE = {"type": "done", "full_response": "", "input_tokens": 7, "output_tokens": 2}
+
+
+def chunk(text: str) -> dict[str, Any]:
+    return {"type": "chunk", "content": text}
+
+
+def turn(*messages: Message, call: str | None = "c1", **more: Any) -> Turn:
+    return Turn("t", messages or (HI,), call=call, **more)
+
+
+async def events(agent: ZeroClaw, asked: Turn) -> list[Event]:
+    async with aclosing(agent.reply(asked)) as reply:
+        return [event async for event in reply]
+
+
+async def once(*steps: Step, **how: Any) -> list[Event]:
+    async with Claw(steps) as claw:
+        agent = ZeroClaw(claw.url, **how)
+        try:
+            return await events(agent, turn())
+        finally:
+            await agent.aclose()
+
+
+async def test_a_turn_is_a_message_and_its_frames_are_events() -> None:
+    work: tuple[Step, ...] = (
+        {"type": "thinking", "content": "hm"},
+        chunk("Let me see."),
+        {"type": "tool_call", "id": "1", "name": "shell", "args": {}},
+        {"type": "tool_result", "id": "1", "name": "shell", "output": "x"},
+        chunk(" It is"),
+        chunk(" open."),
+        DONE,
+    )
+    async with Claw(work) as claw:
+        agent = ZeroClaw(claw.url, key=KEY, agent="desk one")
+        said = await events(agent, turn())
+        await agent.aclose()
+        assert said == ["Let me see.", Doing("shell"), " It is", " open.", Usage(7, 2)]
+        assert claw.frames == [{"type": "connect"}, {"type": "message", "content": "Hi"}]
+        assert claw.opened == [{"agent": "desk one", "session_id": "c1"}]
+        assert claw.keys == [f"Bearer {KEY}"]
+
+
+async def test_a_call_that_opens_has_its_socket_before_anybody_speaks() -> None:
+    async with Claw((chunk("a"), DONE)) as claw:
+        agent = ZeroClaw(claw.url)
+        await agent.warm()
+        await agent.warm("c1")
+        await until(lambda: claw.frames == [{"type": "connect"}])
+        assert await events(agent, turn()) == ["a", Usage(7, 2)]
+        assert len(claw.opened) == 1
+        await agent.leave("c1")
+        await until(lambda: claw.closed == 1)
+        assert claw.requests == []
+        await agent.aclose()
+
+
+@pytest.mark.parametrize("policy", ["deny", "approve"])
+async def test_what_wants_to_be_approved_is_answered_by_policy(policy: Any) -> None:
+    wants = {"type": "approval_request", "request_id": "r1", "tool": "shell", "timeout_secs": 120}
+    async with Claw((wants, 0.01, chunk("ok"), DONE)) as claw:
+        agent = ZeroClaw(claw.url, approvals=policy)
+        assert await events(agent, turn()) == [Doing("shell"), "ok", Usage(7, 2)]
+        await until(lambda: len(claw.frames) == 3)
+        assert claw.frames[-1] == {"type": "approval_response", "request_id": "r1", "decision": policy}
+        await agent.aclose()
+
+
+async def test_the_next_turn_says_only_what_is_new_and_what_was_heard() -> None:
+    async with Claw((chunk("One two"), DONE), (chunk("b"), DONE)) as claw:
+        agent = ZeroClaw(claw.url)
+        await events(agent, turn())
+        later = turn(HI, Message("assistant", "One"), Message("user", "Wait"), heard="One")
+        assert await events(agent, later) == ["b", Usage(7, 2)]
+        await agent.aclose()
+        assert len(claw.opened) == 1
+    assert claw.said == [
+        "Hi",
+        '(The caller interrupted you: of your last answer they heard only "One".)\n\nWait',
+    ]
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+async def test_a_session_that_is_new_is_told_what_was_before(resumed: bool) -> None:
+    history = (Message("system", "Be kind."), HI, Message("assistant", "Hello"), Message("user", "When?"))
+    async with Claw((chunk("a"), DONE), resumed=resumed) as claw:
+        agent = ZeroClaw(claw.url)
+        await events(agent, turn(*history))
+        await agent.aclose()
+    if resumed:
+        assert claw.said == ["When?"]
+    else:
+        instructions, before, words = claw.said[0].split("\n\n")
+        assert "Be kind." in instructions
+        assert "Caller: Hi\nYou: Hello" in before
+        assert words == "When?"
+
+
+# Interruptions
+
+
+async def test_an_interrupted_turn_is_aborted_and_nothing_of_it_is_left_for_the_next() -> None:
+    endless = (chunk("a"), *(step for i in range(500) for step in (0.001, chunk(f"old {i}"))))
+    async with Claw(endless, (chunk("new"), DONE)) as claw:
+        agent = ZeroClaw(claw.url, key=KEY)
+        reply = agent.reply(turn())
+        assert await anext(reply) == "a"
+        await asyncio.sleep(0.01)
+        await reply.aclose()
+        assert claw.requests == ["POST /api/sessions/c1/abort"]
+        assert claw.running == {}
+        assert await events(agent, turn(HI, Message("user", "No"))) == ["new", Usage(7, 2)]
+        assert len(claw.opened) == 1
+        await agent.aclose()
+
+
+async def test_a_cancelled_task_aborts_its_turn_too() -> None:
+    async with Claw((), (chunk("b"), DONE)) as claw:
+        claw.turns[0] = (60.0,)
+        agent = ZeroClaw(claw.url)
+        task = asyncio.create_task(events(agent, turn()))
+        await until(lambda: claw.running)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert claw.requests == ["POST /api/sessions/c1/abort"]
+        assert await events(agent, turn()) == ["b", Usage(7, 2)]
+        assert len(claw.opened) == 1
+        await agent.aclose()
+
+
+async def test_a_run_that_supersedes_another_uses_its_socket() -> None:
+    endless = (chunk("a"), *(step for _ in range(500) for step in (0.001, chunk("old"))))
+    async with Claw(endless, (chunk("new"), DONE)) as claw:
+        agent, now = ZeroClaw(claw.url), asyncio.get_running_loop().time
+        first = Run(agent, turn(), lambda run: None, now=now)
+        first.start()
+        await until(lambda: first.record.events)
+        second = Run(agent, turn(HI, Message("user", "No")), lambda run: None, now=now, before=(first,))
+        second.start()
+        await until(lambda: second.record.over)
+        assert second.record.events == ["new", Usage(7, 2)]
+        assert second.record.failure is None
+        assert claw.said == ["Hi", "No"]
+        assert len(claw.opened) == 1
+        await agent.aclose()
+
+
+async def test_a_turn_that_ended_by_itself_meanwhile_is_read_to_its_end() -> None:
+    async with Claw((chunk("a"), chunk("b"), DONE), (chunk("c"), DONE)) as claw:
+        agent = ZeroClaw(claw.url)
+        reply = agent.reply(turn())
+        assert await anext(reply) == "a"
+        await until(lambda: not claw.running)
+        await reply.aclose()
+        assert await events(agent, turn()) == ["c", Usage(7, 2)]
+        assert len(claw.opened) == 1
+        await agent.aclose()
+
+
+async def test_a_turn_that_failed_meanwhile_is_over_as_well() -> None:
+    failed = {"type": "error", "code": "AGENT_ERROR", "message": "x"}
+    async with Claw((chunk("a"), failed), (chunk("c"), DONE)) as claw:
+        agent = ZeroClaw(claw.url)
+        reply = agent.reply(turn())
+        assert await anext(reply) == "a"
+        await until(lambda: not claw.running)
+        await reply.aclose()
+        assert await events(agent, turn()) == ["c", Usage(7, 2)]
+        assert len(claw.opened) == 1
+        await agent.aclose()
+
+
+async def test_a_turn_that_was_not_there_yet_is_aborted_again() -> None:
+    async with Claw((chunk("a"), 60.0), (chunk("b"), DONE)) as claw:
+        early = iter([{"status": "no_active_response"}])
+
+        async def abort(session: str) -> dict[str, str]:
+            return next(early, None) or await claw.stop(session)
+
+        claw.abort = abort
+        agent = ZeroClaw(claw.url)
+        reply = agent.reply(turn())
+        await anext(reply)
+        await reply.aclose()
+        assert claw.requests == ["POST /api/sessions/c1/abort"] * 2
+        assert await events(agent, turn()) == ["b", Usage(7, 2)]
+        assert len(claw.opened) == 1
+        await agent.aclose()
+
+
+@pytest.mark.parametrize("limit", ["TELL", "STOP"])
+async def test_a_turn_that_does_not_stop_loses_its_socket(
+    limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zeroclaw, limit, 0.05)
+    async with Claw((chunk("a"), 60.0), (chunk("b"), DONE)) as claw:
+
+        async def abort(session: str) -> dict[str, str]:
+            await asyncio.sleep(60.0 if limit == "TELL" else 0.0)
+            return {"status": "aborted"}
+
+        claw.abort = abort
+        agent = ZeroClaw(claw.url)
+        reply = agent.reply(turn())
+        await anext(reply)
+        await reply.aclose()
+        await until(lambda: claw.closed == 1)
+        assert await events(agent, turn()) == ["b", Usage(7, 2)]
+        assert len(claw.opened) == 2
+        await agent.aclose()
+
+
+async def test_a_refused_abort_loses_its_socket_too() -> None:
+    async with Claw((chunk("a"), 60.0), (chunk("b"), DONE)) as claw:
+
+        async def abort(session: str) -> dict[str, str]:
+            raise ConnectionError
+
+        claw.abort = abort
+        agent = ZeroClaw(claw.url)
+        reply = agent.reply(turn())
+        await anext(reply)
+        await reply.aclose()
+        assert await events(agent, turn()) == ["b", Usage(7, 2)]
+        assert len(claw.opened) == 2
+        await agent.aclose()
+
+
+async def test_nonsense_while_stopping_loses_the_socket() -> None:
+    async with Claw((chunk("a"), 60.0), (chunk("b"), DONE)) as claw:
+
+        async def abort(session: str) -> dict[str, str]:
+            await claw.running[session][1].send("{}}")
+            return {"status": "aborted"}
+
+        claw.abort = abort
+        agent = ZeroClaw(claw.url)
+        reply = agent.reply(turn())
+        await anext(reply)
+        await reply.aclose()
+        assert await events(agent, turn()) == ["b", Usage(7, 2)]
+        assert len(claw.opened) == 2
+        await agent.aclose()
+
+
+async def test_a_turn_that_somebody_else_stops_failed() -> None:
+    async with Claw((chunk("a"), {"type": "aborted"}), (chunk("b"), DONE)) as claw:
+        agent = ZeroClaw(claw.url)
+        with pytest.raises(AgentError, match="was told to stop by somebody else"):
+            await events(agent, turn())
+        assert await events(agent, turn()) == ["b", Usage(7, 2)]
+        assert len(claw.opened) == 1
+        await agent.aclose()
+
+
+# Turns of nobody's
+
+
+async def test_a_turn_of_no_call_has_a_session_that_is_deleted_after() -> None:
+    async with Claw((chunk("a"), DONE), (chunk("b"), DONE)) as claw:
+        agent = ZeroClaw(claw.url)
+        for text in "ab":
+            assert await events(agent, turn(call=None)) == [text, Usage(7, 2)]
+        first, second = (opened["session_id"] for opened in claw.opened)
+        assert first != second
+        assert claw.requests == [f"DELETE /api/sessions/{name}" for name in (first, second)]
+        await agent.aclose()
+
+
+async def test_a_turn_of_no_call_that_is_interrupted_just_hangs_up() -> None:
+    async with Claw((chunk("a"), 60.0)) as claw:
+        agent = ZeroClaw(claw.url)
+        reply = agent.reply(turn(call=None))
+        await anext(reply)
+        await reply.aclose()
+        await until(lambda: claw.closed == 1)
+        assert claw.requests == [f"DELETE /api/sessions/{claw.opened[0]['session_id']}"]
+        await agent.aclose()
+
+
+async def test_a_turn_aside_does_not_count_as_told() -> None:
+    async with Claw((chunk("a"), DONE), (chunk("b"), DONE)) as claw:
+        agent = ZeroClaw(claw.url)
+        await events(agent, turn(HI, aside=True))
+        await events(agent, turn(HI))
+        await agent.aclose()
+    assert claw.said == ["Hi", "Hi"]
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "sockets"),
+    [
+        ("AUTH_ERROR", AgentRefused, 1),
+        ("PROVIDER_ERROR", AgentError, 1),
+        ("AGENT_ERROR", AgentError, 1),
+        ("SESSION_QUEUE_FULL", AgentBusy, 1),
+        ("NEEDS_ONBOARDING", AgentRefused, 2),
+        ("AGENT_INIT_FAILED", AgentUnavailable, 2),
+        ("UNKNOWN_MESSAGE_TYPE", AgentGarbled, 2),
+        ("SOMETHING_NEW", AgentError, 2),
+    ],
+)
+async def test_what_an_error_means_and_whether_its_socket_is_used_again(
+    code: str, kind: type[AgentError], sockets: int
+) -> None:
+    failed = {"type": "error", "code": code, "message": f"not with {KEY}"}
+    async with Claw((chunk("a"), failed), (chunk("b"), DONE)) as claw:
+        agent = ZeroClaw(claw.url, key=KEY)
+        with pytest.raises(AgentError) as raised:
+            await events(agent, turn())
+        assert type(raised.value) is kind
+        assert raised.value.summary == f"{claw.url}/ws/chat reported {code}"
+        assert raised.value.quote == "not with ***"
+        assert await events(agent, turn()) == ["b", Usage(7, 2)]
+        assert len(claw.opened) == sockets
+        await agent.aclose()
+
+
+@pytest.mark.parametrize("steps", [(None,), (b"{}}",), (b"[]",), ({"type": "chunk", "content": 5},)])
+async def test_a_socket_that_breaks_in_the_middle_is_garbled_since_the_turn_was_handed_over(
+    steps: tuple[Step, ...],
+) -> None:
+    async with Claw((chunk("a"), *steps), (chunk("b"), DONE)) as claw:
+        agent = ZeroClaw(claw.url)
+        with pytest.raises(AgentGarbled):
+            await events(agent, turn())
+        assert await events(agent, turn()) == ["b", Usage(7, 2)]
+        await agent.aclose()
+
+
+async def test_a_socket_that_died_meanwhile_is_opened_again() -> None:
+    async with Claw((chunk("a"), DONE, None), (chunk("b"), DONE)) as claw:
+        agent = ZeroClaw(claw.url)
+        assert await events(agent, turn()) == ["a", Usage(7, 2)]
+        await until(lambda: claw.closed == 1)
+        await asyncio.sleep(0.02)
+        assert await events(agent, turn()) == ["b", Usage(7, 2)]
+        await agent.aclose()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, AgentRefused), (400, AgentRefused), (503, AgentBusy)])
+async def test_a_refused_socket(status: int, kind: type[AgentError]) -> None:
+    async with Claw(status=status) as claw:
+        agent = ZeroClaw(claw.url, key=KEY)
+        for attempt in (agent.warm("c1"), events(agent, turn())):
+            with pytest.raises(AgentError) as raised:
+                await attempt
+            assert type(raised.value) is kind
+            assert KEY not in str(raised.value)
+        await agent.aclose()
+
+
+@pytest.mark.parametrize(
+    ("opening", "kind", "words"),
+    [
+        ((), AgentUnavailable, r"opened no session in 0\.05 s"),
+        ((None,), AgentUnavailable, "closed the connection"),
+        (({"type": "error", "code": "SESSION_RESTORE_UNAVAILABLE"},), AgentUnavailable, "RESTORE"),
+        ((b"?",), AgentGarbled, "no JSON object"),
+    ],
+)
+async def test_a_socket_without_a_session(
+    opening: tuple[Step, ...], kind: type[AgentError], words: str
+) -> None:
+    async with Claw() as claw:
+        claw.opening = opening
+        agent = ZeroClaw(claw.url, connect=0.05)
+        with pytest.raises(kind, match=words):
+            await events(agent, turn())
+        await until(lambda: claw.closed == 1)
+        await agent.aclose()
+
+
+async def test_nobody_there_is_unavailable() -> None:
+    async with Claw() as claw:
+        pass
+    agent = ZeroClaw(claw.url)
+    for attempt in (agent.warm(), agent.warm("c1"), events(agent, turn())):
+        with pytest.raises(AgentUnavailable):
+            await attempt
+    await agent.aclose()

@@ -1,0 +1,151 @@
+"""Frames of ZeroClaw's chat socket."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicegw.agents.zeroclaw.protocol import Frames, decision, message, resumed
+from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentUnavailable
+from voicegw.events import Doing, Event, Usage
+
+WHERE = "http://claw/ws/chat"
+
+
+def read(*frames: dict[str, Any]) -> list[Event]:
+    reader = Frames(WHERE)
+    return [event for frame in frames for event in reader.read(frame)]
+
+
+def chunk(text: Any) -> dict[str, Any]:
+    return {"type": "chunk", "content": text}
+
+
+def done(answer: str = "", **more: Any) -> dict[str, Any]:
+    return {"type": "done", "full_response": answer, **more}
+
+
+TOOL = {"type": "tool_call", "name": "shell", "args": {"x": 1}}
+
+
+def test_what_is_sent() -> None:
+    assert message("Hi") == {"type": "message", "content": "Hi"}
+    assert decision("r", "deny") == {"type": "approval_response", "request_id": "r", "decision": "deny"}
+
+
+@pytest.mark.parametrize(
+    ("frames", "events"),
+    [
+        ((chunk("a"), chunk(""), chunk("b"), done("ab")), ["a", "b"]),
+        ((chunk(None), done("ab")), ["ab"]),
+        ((TOOL, {"type": "tool_call"}), [Doing("shell"), Doing("tool")]),
+        ((chunk("Let me see."), TOOL, done("It is five.")), ["Let me see.", Doing("shell"), "It is five."]),
+        ((chunk("It is five."), TOOL, done(" five.\n")), ["It is five.", Doing("shell")]),
+        ((chunk(" "), done("Yes")), [" ", "Yes"]),
+        ((chunk("Yes"), done("Yes, and more")), ["Yes"]),
+        (({"type": "thinking", "content": "hm"}, {"type": "plan"}, {"type": "cron_result"}, {}), []),
+        (({"type": 5}, {"type": "error", "component": "cron", "message": "x"}), []),
+        (({"type": "error", "code": "STEERING_QUEUE_FULL"}, {"type": "error", "code": "SOP_DISABLED"}), []),
+        (
+            (done(input_tokens=9, output_tokens=3, usage_by_provider=[{"cached_input_tokens": 4}, {}, 1]),),
+            [Usage(9, 3, 4)],
+        ),
+        ((done(input_tokens=None, output_tokens=3, usage_by_provider={}),), [Usage(0, 3)]),
+        ((done(input_tokens=-1, output_tokens=True),), []),
+    ],
+)
+def test_frames_are_events(frames: tuple[dict[str, Any], ...], events: list[Event]) -> None:
+    assert read(*frames) == events
+
+
+def test_a_turn_is_over_when_it_is_done_or_aborted() -> None:
+    reader = Frames(WHERE)
+    reader.read(chunk("a"))
+    assert (reader.over, reader.aborted) == (False, False)
+    reader.read(done())
+    assert (reader.over, reader.aborted) == (True, False)
+    stopped = Frames(WHERE)
+    stopped.read({"type": "aborted"})
+    assert (stopped.over, stopped.aborted) == (True, True)
+
+
+def test_only_the_last_frame_wants_something_approved() -> None:
+    reader = Frames(WHERE)
+    assert reader.read({"type": "approval_request", "request_id": "r", "tool": "rm"}) == [Doing("rm")]
+    assert reader.asked == "r"
+    reader.read(chunk("a"))
+    assert reader.asked is None
+
+
+@pytest.mark.parametrize(
+    ("frame", "kind", "over", "words"),
+    [
+        ({"code": "SESSION_QUEUE_TIMEOUT"}, AgentBusy, True, f"{WHERE} reported SESSION_QUEUE_TIMEOUT"),
+        (
+            {"code": "PROVIDER_ERROR", "message": "a\nb"},
+            AgentError,
+            True,
+            f"{WHERE} reported PROVIDER_ERROR: a b",
+        ),
+        ({}, AgentError, False, f"{WHERE} reported an error"),
+        ({"code": 5, "message": []}, AgentError, False, f"{WHERE} reported an error"),
+    ],
+)
+def test_an_error_says_whether_the_turn_is_over(
+    frame: dict[str, Any], kind: type[AgentError], over: bool, words: str
+) -> None:
+    reader = Frames(WHERE)
+    with pytest.raises(AgentError) as raised:
+        reader.read({"type": "error", **frame})
+    assert (type(raised.value), str(raised.value), reader.over) == (kind, words, over)
+
+
+def test_text_that_is_none_is_garbled() -> None:
+    with pytest.raises(AgentGarbled, match="content is no text"):
+        read(chunk(5))
+
+
+def test_a_session_is_new_or_not() -> None:
+    assert resumed({"type": "session_start", "resumed": True}, WHERE) is True
+    assert resumed({"type": "session_start"}, WHERE) is False
+    assert resumed({"type": "history_trimmed"}, WHERE) is None
+    with pytest.raises(AgentUnavailable):
+        resumed({"type": "error", "code": "SESSION_RESTORE_UNAVAILABLE"}, WHERE)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = [
+    "content",
+    "name",
+    "tool",
+    "request_id",
+    "full_response",
+    "code",
+    "message",
+    "component",
+    "input_tokens",
+]
+TYPES = ["chunk", "tool_call", "approval_request", "done", "aborted", "error", "session_start", "other"]
+FRAMES = st.builds(
+    lambda kind, fields: {**fields, "type": kind},
+    st.sampled_from(TYPES) | JSON,
+    st.dictionaries(st.sampled_from([*NAMES, "usage_by_provider", "output_tokens"]), JSON),
+)
+
+
+@given(st.lists(FRAMES, max_size=6))
+def test_no_frame_raises_anything_but_an_agent_error(frames: list[dict[str, Any]]) -> None:
+    reader = Frames(WHERE)
+    for frame in frames:
+        with suppress(AgentError):
+            assert all(type(event) in (str, Doing, Usage) for event in reader.read(frame))
+        with suppress(AgentError):
+            resumed(frame, WHERE)

@@ -1,0 +1,488 @@
+"""Chat completions over HTTP, on the virtual clock: what leaves when, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp
+
+from tests.support.asgi import Answer
+from tests.support.chat_lint import lint
+from tests.support.gateway import ASK, ask, drive, gateway
+from tests.support.script import Script, Step, script
+from voicegw.api.chat_response import Chunks
+from voicegw.api.turn_request import Order
+from voicegw.errors import AgentBusy, AgentGarbled, AgentTimeout, AgentUnavailable
+from voicegw.events import Doing, Event, Finish, ToolCall, Turn, Usage
+from voicegw.security.keys import digest
+from voicegw.turns.phrases import TABLE
+
+SORRY = TABLE["en"].failed
+KEY = "vgw_secret"
+KEYS = {"shop": {"hash": f"sha256:{digest(KEY).hex()}"}}
+BEARER = {"authorization": f"Bearer {KEY}"}
+WEATHER = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+END_CALL = [{"type": "function", "function": {"name": "end_call"}}]
+
+
+def after(seconds: float | str) -> dict[str, Any]:
+    return {"ack": {"after": seconds}}
+
+
+async def test_the_first_chunk_leaves_before_the_agent_is_asked() -> None:
+    answer = Answer()
+    seen: list[str] = []
+
+    class Curious(Script):
+        async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
+            seen.append(answer.text)
+            yield "Hi"
+
+    await ask(gateway(Curious()), answer=answer)
+    assert seen == ["One moment. "]
+    assert answer.text == "One moment. Hi"
+
+
+@pytest.mark.parametrize(
+    ("desk", "body", "steps", "heard"),
+    [
+        (after(0), {}, (0.3, "Hi"), [(0.0, "One moment. "), (0.3, "Hi")]),
+        (after(0.5), {}, (0.3, "Hi"), [(0.3, "Hi")]),
+        (after(0.5), {}, (0.8, "Hi"), [(0.5, "One moment. "), (0.8, "Hi")]),
+        (after("off"), {}, (9.0, "Hi"), [(9.0, "Hi")]),
+        (after(0), {"tools": WEATHER}, (0.3, "Hi"), [(0.3, "Hi")]),
+        (after(0), {"tools": WEATHER}, (0.8, "Hi"), [(0.7, "One moment. "), (0.8, "Hi")]),
+        (after(0), {"tools": END_CALL}, (0.3, "Hi"), [(0.0, "One moment. "), (0.3, "Hi")]),
+        (after(0), {"response_format": {"type": "json_object"}}, (0.3, "{}"), [(0.3, "{}")]),
+        ({**after(0), "dialect": "chat"}, {}, (0.3, "Hi"), [(0.3, "Hi")]),
+        ({**after(0), "dialect": "elevenlabs"}, {}, (0.3, "Hi"), [(0.0, "One moment... "), (0.3, "Hi")]),
+        ({**after(0), "language": "de"}, {}, (0.3, "Ja"), [(0.0, "Einen Moment. "), (0.3, "Ja")]),
+        (after(0), {"elevenlabs_extra_body": {"language": "fr"}}, (0.3, "Oui"),
+         [(0.0, "Un instant. "), (0.3, "Oui")]),
+        (after(0.5), {}, (0.2, Doing("bash"), 0.6, "Hi"), [(0.5, "One moment. "), (0.8, "Hi")]),
+        (after(0), {}, (0.3, "a", 0.1, "b", "c", 0.1, "d"),
+         [(0.0, "One moment. "), (0.3, "a"), (0.4, "bc"), (0.5, "d")]),
+        (after(0), {}, (0.3, AgentTimeout("late")), [(0.0, "One moment. "), (0.3, SORRY)]),
+        (after(0), {}, (0.3, "Well", 0.1, ValueError("x")),
+         [(0.0, "One moment. "), (0.3, "Well"), (0.4, "... " + SORRY)]),
+        (after(0), {}, (1.0,), [(0.0, "One moment. "), (1.0, SORRY)]),
+        (after(0), {}, (1.0, AgentBusy("full")), [(0.0, "One moment. "), (1.0, TABLE["en"].busy)]),
+    ],
+)  # fmt: skip
+async def test_a_caller_hears(
+    desk: dict[str, Any], body: dict[str, Any], steps: tuple[Step, ...], heard: list[tuple[float, str]]
+) -> None:
+    answer = await ask(gateway(script(*steps), desk=desk), body)
+    assert [(round(when, 9), text) for when, text in answer.spoken] == heard
+    assert (answer.status, answer.reason) == (200, "stop")
+    lint(answer.body)
+
+
+async def test_the_role_chunk_always_leaves_at_once() -> None:
+    answer = await ask(gateway(script(1.0, "Hi"), desk=after("off")))
+    when, [first] = answer.timeline[0]
+    assert when == 0.0
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+
+
+async def test_finish_and_done_leave_in_one_breath_with_the_end_of_the_body() -> None:
+    answer = await ask(gateway(script("Hi", 0.5, " there", 0.5, Finish("length"))))
+    when, last = answer.sends[-1]
+    assert when == 1.0
+    assert last.endswith(b"data: [DONE]\n\n")
+    assert b'"finish_reason":"length"' in last
+    assert answer.ended
+
+
+async def test_silence_on_the_wire_is_kept_alive_with_comments() -> None:
+    answer = await ask(gateway(script(13.0, "Hi")))
+    assert [when for when, data in answer.sends if data == b": keep-alive\n\n"] == [4.0, 8.0, 12.0]
+    lint(answer.body)
+
+
+async def test_usage_is_told_when_asked_for() -> None:
+    agent = script("Hi", Usage(5, 2, 1, 0))
+    told = await ask(gateway(agent), {"stream_options": {"include_usage": True}})
+    assert lint(told.body, usage=True)[-1]["usage"]["total_tokens"] == 7
+    lint((await ask(gateway(agent))).body)
+
+
+async def test_a_tool_call_streams_back_whole_and_is_not_spoken_over() -> None:
+    call = ToolCall("call_1", "weather", '{"city":"Paris"}')
+    answer = await ask(gateway(script(0.6, call), desk=after(0)), {"tools": WEATHER})
+    [delta] = [d for c in answer.chunks if (d := c["choices"][0]["delta"]).get("tool_calls")]
+    assert delta["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city":"Paris"}'}
+    assert (answer.text, answer.reason) == ("", "tool_calls")
+    lint(answer.body)
+
+
+async def test_after_a_tool_result_no_words_are_needed() -> None:
+    history = [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": None, "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "c", "content": "rain"},
+    ]  # fmt: skip
+    answer = await ask(gateway(script(2.0, "Rain.")), {"messages": history, "tools": WEATHER})
+    assert answer.spoken == [(2.0, "Rain.")]
+
+
+async def test_the_agent_gets_the_whole_turn() -> None:
+    agent = script("Hi")
+    app = gateway(agent, keys=KEYS)
+    body = {"model": "gpt-4o", "temperature": 0.1, "user_id": "u", "tools": WEATHER, "tool_choice": "auto"}
+    answer = await ask(app, body, headers=BEARER)
+    [turn] = agent.turns
+    assert (turn.model, turn.tenant, turn.said, turn.tool_choice) == ("gpt-4o", "shop", "Hello?", "auto")
+    assert (dict(turn.options), dict(turn.extra)) == ({"temperature": 0.1}, {"user_id": "u"})
+    assert [tool.name for tool in turn.tools] == ["weather"]
+    assert {chunk["model"] for chunk in answer.chunks} == {"gpt-4o"}, "the requested name is echoed"
+    assert {chunk["id"] for chunk in answer.chunks} == {f"chatcmpl-{turn.id}"}
+
+
+async def test_an_answer_without_stream_is_whole_and_has_no_words_of_ours() -> None:
+    agent = script(0.3, "Hi", " there", Doing("x"), ToolCall("c", "weather"), Usage(5, 2))
+    answer = await ask(gateway(agent), {"stream": False, "tools": WEATHER})
+    [choice] = answer.json["choices"]
+    assert choice["message"]["content"] == "Hi there"
+    assert [call["id"] for call in choice["message"]["tool_calls"]] == ["c"]
+    assert (choice["finish_reason"], answer.json["usage"]["total_tokens"]) == ("tool_calls", 7)
+    assert (answer.headers["content-type"], answer.json["model"]) == ("application/json", "desk")
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream", "*/*"])
+async def test_the_body_chooses_the_form_and_accept_does_not(accept: str) -> None:
+    streamed = await ask(gateway(script("Hi")), headers={"accept": accept})
+    whole = await ask(gateway(script("Hi")), {"stream": False}, headers={"accept": accept})
+    assert streamed.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert whole.headers["content-type"] == "application/json"
+
+
+async def test_stream_headers_keep_proxies_from_buffering() -> None:
+    headers = (await ask(gateway(script("Hi")))).headers
+    assert (headers["x-accel-buffering"], headers["cache-control"]) == ("no", "no-cache")
+    assert not headers.keys() & {"content-length", "content-encoding"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "status", "code"),
+    [
+        ((AgentUnavailable("refused"),), 502, None),
+        ((AgentTimeout("late"),), 504, None),
+        ((AgentBusy("full"),), 503, "overloaded"),
+        (("Well", AgentGarbled("cut")), 502, None),
+        ((ValueError("secret"),), 502, None),
+        ((), 502, None),
+    ],
+)
+async def test_without_stream_a_failing_agent_is_a_status(
+    steps: tuple[Step, ...], status: int, code: str
+) -> None:
+    answer = await ask(gateway(script(*steps)), {"stream": False})
+    assert (answer.status, answer.error["type"], answer.error["code"]) == (status, "server_error", code)
+    assert "secret" not in answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    ("steps", "status"),
+    [((0.3, AgentUnavailable("refused")), 502), ((0.3, AgentTimeout("late")), 504), ((0.3,), 502)],
+)
+async def test_failure_as_status_holds_every_byte_until_the_agent_s_first_event(
+    steps: tuple[Step, ...], status: int
+) -> None:
+    app = gateway(script(*steps), turns={"on_failure": "status"}, desk=after(0.5))
+    answer = await ask(app)
+    assert (answer.status, answer.sends[0][0]) == (status, 0.3)
+    assert answer.error["type"] == "server_error"
+
+
+async def test_failure_as_status_streams_once_the_agent_speaks() -> None:
+    app = gateway(
+        script(0.8, "Hi", 0.2, AgentTimeout("late")), turns={"on_failure": "status"}, desk=after(0.5)
+    )
+    answer = await ask(app)
+    assert answer.spoken == [(0.8, "Hi"), (1.0, "... " + SORRY)]
+    lint(answer.body)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("hold", ["speak", "status"])
+@pytest.mark.parametrize(("steps", "when"), [((60.0,), 0.5), ((0.2, "Hi", 60.0), 0.5), ((60.0,), 0.0)])
+async def test_a_client_that_hangs_up_stops_the_agent_at_once_and_its_clean_up_completes(
+    stream: bool, hold: str, steps: tuple[Step, ...], when: float
+) -> None:
+    agent = script(*steps, closing=0.2)
+    app = gateway(agent, turns={"on_failure": hold}, desk=after(0.5))
+    answer = await ask(app, {"stream": stream}, hang_up=when)
+    await asyncio.sleep(1)
+    assert agent.closed == ([when + 0.2] if agent.started else [])
+    assert not answer.ended
+
+
+async def test_a_client_that_hangs_up_in_its_request_costs_no_agent_work() -> None:
+    agent = script("Hi")
+    app = gateway(agent)
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "root_path": "",
+        "scheme": "http",
+    }
+    await app({**scope, "query_string": b"", "headers": [(b"host", b"localhost")]}, receive, send)
+    assert agent.started == []
+
+
+PATHS = [
+    "/v1/chat/completions",
+    "/chat/completions",
+    "/v1/chat/completions/chat/completions",
+    "/chat/completions/chat/completions",
+    "/v1/chat/completions/v1/chat/completions",
+    "/v1/v1/chat/completions",
+    "/v1/chat/completions/",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_every_path_that_users_paste_answers(path: str) -> None:
+    assert (await ask(gateway(script("Hi")), path=path)).text == "One moment. Hi"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
+async def test_asking_about_the_endpoint_costs_no_agent_work(method: str) -> None:
+    agent = script("Hi")
+    answer = await drive(gateway(agent), method=method)
+    assert (answer.status, answer.body, agent.started) == (204, b"", [])
+    assert "POST" in answer.headers["allow"]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+async def test_other_methods_are_refused(method: str) -> None:
+    answer = await drive(gateway(script("Hi")), method=method)
+    assert (answer.status, answer.error["type"]) == (405, "invalid_request_error")
+    assert "POST" in answer.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        (b"{", 400, None),
+        (b"", 400, None),
+        ({**ASK, "temperature": "hot"}, 400, "temperature"),
+        ({"messages": []}, 400, "messages"),
+        (b'{"messages": "' + b"x" * 2000 + b'"}', 413, None),
+    ],
+)
+async def test_what_cannot_be_answered_is_refused_before_any_work(
+    body: Any, status: int, param: str | None
+) -> None:
+    agent = script("Hi")
+    answer = await drive(gateway(agent, limits={"body_bytes": 1000}), body)
+    assert (answer.status, answer.error["param"]) == (status, param)
+    assert answer.error.keys() == {"message", "type", "param", "code"}
+    assert (answer.headers["x-should-retry"], answer.headers["content-type"]) == ("false", "application/json")
+    assert agent.started == []
+
+
+async def test_a_body_that_grows_too_large_is_refused_without_its_length() -> None:
+    app = gateway(script("Hi"), limits={"body_bytes": 1000})
+    large = json.dumps({**ASK, "x": "y" * 2000}).encode()
+    assert (await drive(app, large, pieces=5)).status == 413
+    declared = await drive(app, b"", headers={"content-length": "1001"})
+    assert (declared.status, declared.error["code"]) == (413, "request_too_large")
+
+
+async def test_a_body_may_come_in_pieces() -> None:
+    assert (await drive(gateway(script("Hi")), json.dumps(ASK).encode(), pieces=7)).text == "One moment. Hi"
+
+
+async def test_an_unknown_model_reaches_the_default_agent_or_is_refused() -> None:
+    assert (await ask(gateway(script("Hi")), {"model": "gpt-4o"})).status == 200
+    agent = script("Hi")
+    refused = await ask(gateway(agent, turns={"unknown_model": "reject"}), {"model": "gpt-4o"})
+    assert (refused.status, refused.error["code"], agent.started) == (404, "model_not_found", [])
+
+
+async def test_a_wrong_key_is_refused_with_no_agent_work() -> None:
+    agent = script("Hi")
+    app = gateway(agent, keys=KEYS)
+    for headers in ({}, {"authorization": "Bearer wrong"}):
+        refused = await ask(app, headers=headers)
+        assert (refused.status, refused.error["code"]) == (401, "invalid_api_key")
+        assert refused.headers["www-authenticate"] == "Bearer"
+    assert agent.started == []
+    assert (await ask(app, headers={"x-session-api-key": KEY})).status == 200
+
+
+async def test_a_key_may_have_a_dialect_of_its_own() -> None:
+    keys = {"eleven": {**KEYS["shop"], "dialect": "elevenlabs"}}
+    assert (await ask(gateway(script("Hi"), keys=keys), headers=BEARER)).text == "One moment... Hi"
+
+
+async def test_too_many_turns_are_refused_with_a_time_to_come_back() -> None:
+    agent = script(5.0, "Hi")
+    app = gateway(agent, limits={"concurrent_turns": 1})
+    first = asyncio.create_task(ask(app))
+    await asyncio.sleep(1)
+    refused = await ask(app)
+    assert (refused.status, refused.error["type"]) == (429, "rate_limit_error")
+    assert (refused.headers["retry-after"], refused.headers["retry-after-ms"]) == ("1", "1000")
+    assert "x-should-retry" not in refused.headers
+    assert (await first).text == "One moment. Hi"
+    assert (await ask(app)).status == 200, "the place is free again"
+    assert len(agent.started) == 2
+
+
+@pytest.mark.parametrize("how", [{"hang_up": 0.1}, {"body": {"stream": False}, "hang_up": 0.1}, {}])
+async def test_however_a_turn_ends_its_place_is_free_again(how: dict[str, Any]) -> None:
+    app = gateway(script(0.5, AgentTimeout("late")), limits={"concurrent_turns": 1})
+    for _ in range(3):
+        assert (await ask(app, **how)).status in (0, 200, 504)
+
+
+async def test_requests_per_minute_are_counted_for_each_key() -> None:
+    app = gateway(script("Hi"), keys=KEYS, limits={"requests_per_minute": 2})
+    statuses = [(await ask(app, headers=BEARER)).status for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    await asyncio.sleep(30)
+    assert (await ask(app, headers=BEARER)).status == 200
+
+
+async def test_a_busy_gateway_can_say_so_aloud() -> None:
+    agent = script(5.0, "Hi")
+    app = gateway(agent, limits={"concurrent_turns": 1, "busy": "speak"})
+    first = asyncio.create_task(ask(app))
+    await asyncio.sleep(1)
+    spoken = await ask(app, {"stream_options": {"include_usage": True}})
+    assert (spoken.status, spoken.text, spoken.reason) == (200, TABLE["en"].busy, "stop")
+    lint(spoken.body, usage=True)
+    whole = await ask(app, {"stream": False})
+    assert (whole.status, whole.json["choices"][0]["message"]["content"]) == (200, TABLE["en"].busy)
+    await first
+    assert len(agent.started) == 1
+
+
+async def test_the_turn_s_timing_can_end_the_stream_as_a_comment() -> None:
+    app = gateway(script(0.3, "Hi"), trace={"comment": True})
+    lines = (await ask(app)).body.split(b"\n\n")
+    assert lines[-3:] == [b": ack=0.0ms answer=300.0ms gap=300.0ms", b"data: [DONE]", b""]
+
+
+@pytest.mark.parametrize("model", ["\x00", "gpt\n4", "\x1b[2J", "\x7f", "\x85", "a" * 257])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_model_that_nobody_means_is_refused(model: str, stream: bool) -> None:
+    agent = script("Hi")
+    app = gateway(agent, limits={"concurrent_turns": 1})
+    for _ in range(2):
+        refused = await ask(app, {"model": model, "stream": stream})
+        assert (refused.status, refused.error["param"], agent.started) == (400, "model", [])
+    assert (await ask(app, {"model": "a" * 256})).status == 200, "no place was lost"
+
+
+def test_no_name_of_a_model_breaks_a_chunk() -> None:
+    chunks = Chunks("c", "\x00", 0)
+    assert json.loads(chunks.text("Hi").removeprefix(b"data: "))["choices"][0]["delta"] == {"content": "Hi"}
+    assert json.loads(chunks.begin("").removeprefix(b"data: "))["model"] == "\x00"
+
+
+async def running_turns(app: ASGIApp) -> str:
+    text = (await drive(app, path="/metrics", method="GET")).body.decode()
+    return next(line for line in text.splitlines() if line.startswith("voicegw_turns_running "))
+
+
+def bug(*_: Any, **__: Any) -> Any:
+    raise KeyError("bug")
+
+
+BREAKS = [("listener", {"stream": True}), ("whole", {"stream": False}), ("turn", {})]
+
+
+@pytest.mark.parametrize("hold", ["speak", "status"])
+@pytest.mark.parametrize(("method", "body"), BREAKS)
+async def test_a_bug_while_an_answer_is_prepared_is_a_500_and_costs_no_place(
+    hold: str, method: str, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = script("Hi")
+    app = gateway(agent, limits={"concurrent_turns": 1}, turns={"on_failure": hold})
+    with monkeypatch.context() as broken:
+        broken.setattr(Order, method, bug)
+        for _ in range(2):
+            failed = await ask(app, body)
+            assert (failed.status, failed.error["message"]) == (500, "The gateway failed.")
+    assert await running_turns(app) == "voicegw_turns_running 0.0"
+    assert (await ask(app, body)).status == 200
+    assert len(agent.closed) == len(agent.started)
+
+
+async def test_a_bug_after_the_agent_spoke_stops_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = script(1.0, "Hi", 600.0)
+    monkeypatch.setattr(Order, "listener", bug)
+    assert (await ask(gateway(agent, turns={"on_failure": "status"}))).status == 500
+    await asyncio.sleep(1)
+    assert agent.closed == [1.0]
+
+
+ODD_ENDS = [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit(), BaseException()]
+
+
+@pytest.mark.parametrize("odd", ODD_ENDS)
+async def test_an_agent_that_ends_in_an_odd_way_ends_its_own_turn_only(odd: BaseException) -> None:
+    class Moody(Script):
+        def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
+            return (fine if turn.said == "Well?" else script(*self.steps)).reply(turn)
+
+    fine, moody = script(1.0, "Fine."), Moody()
+    app = gateway(moody, desk=after("off"))
+    other = asyncio.create_task(ask(app, {"messages": [{"role": "user", "content": "Well?"}]}))
+    for steps, heard in (((0.3,), SORRY), ((0.1, "Well", 0.1), "Well... " + SORRY)):
+        moody.steps = (*steps, odd)
+        spoken = await ask(app)
+        assert (spoken.status, spoken.text, spoken.reason) == (200, heard, "stop")
+        lint(spoken.body)
+        assert (await ask(app, {"stream": False})).status == 502
+    assert (await other).spoken == [(1.0, "Fine.")]
+    assert await running_turns(app) == "voicegw_turns_running 0.0"
+
+
+@pytest.mark.parametrize("odd", ODD_ENDS)
+async def test_failure_as_status_covers_every_odd_end(odd: BaseException) -> None:
+    app = gateway(script(0.3, odd), turns={"on_failure": "status"}, limits={"concurrent_turns": 1})
+    for _ in range(2):
+        answer = await ask(app)
+        assert (answer.status, answer.error["message"]) == (502, "The agent failed.")
+
+
+async def test_a_tool_that_was_not_offered_is_never_called_and_counts_as_work() -> None:
+    agent = script(ToolCall("a", "bash"), 0.5, "Done.", ToolCall("b", "weather", '{"city":"Rome"}'))
+    answer = await ask(gateway(agent), {"tools": WEATHER})
+    names = [
+        call["function"]["name"]
+        for c in answer.chunks
+        for call in c["choices"][0]["delta"].get("tool_calls", [])
+    ]
+    assert (names, answer.text) == (["weather"], "Done.")
+    silent = await ask(gateway(script(ToolCall("a", "bash"))), {"tools": WEATHER})
+    assert silent.text == SORRY, "noise of tools is no answer"
+
+
+async def test_agents_that_do_not_stop_when_told_are_bounded_too() -> None:
+    agent = script(60.0, closing=30.0)
+    app = gateway(agent, limits={"concurrent_turns": 2})
+    statuses = [(await ask(app, hang_up=0.1)).status for _ in range(6)]
+    assert (statuses, len(agent.started)) == ([200] * 4 + [429] * 2, 4)
+    await asyncio.sleep(40)
+    assert (await ask(app, hang_up=0.1)).status == 200
+    await asyncio.sleep(40)

@@ -1,0 +1,237 @@
+"""Requests of the Responses API, read as the same turn that chat completions would be."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from voicegw.api import responses_request as items
+from voicegw.api.chat_request import Ask
+from voicegw.errors import BadRequest
+from voicegw.events import Message, Tool, ToolCall
+
+WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+TOOLS = [WEATHER, {"type": "web_search"}, {"type": "function", "name": "end_call", "strict": True}]
+CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "weather", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
+PICTURE = {"type": "input_image", "image_url": "data:x", "detail": "low"}
+
+
+def read(input: Any = "Hello?", *, messages: int = 100, depth: int = 30, **fields: Any) -> Ask:
+    return items.parse(json.dumps({"input": input, **fields}).encode(), messages=messages, depth=depth)
+
+
+def said(role: str, *parts: Any, **more: Any) -> dict[str, Any]:
+    return {"role": role, "content": list(parts), **more}
+
+
+def text(words: str, kind: str = "input_text") -> dict[str, Any]:
+    return {"type": kind, "text": words}
+
+
+def test_the_least_request_is_a_text() -> None:
+    asked = read()
+    assert asked.messages == (Message("user", "Hello?"),)
+    assert (asked.model, asked.stream, asked.tools, asked.tool_choice) == ("", False, (), None)
+    assert (asked.options, asked.extra, asked.echo) == ({}, {}, {})
+    assert (asked.opening, asked.previous, asked.store) == (0, None, True)
+
+
+def test_nulls_are_as_good_as_nothing() -> None:
+    keys = items.OURS - {"input"} | {"temperature", "top_p", "user", "parallel_tool_calls"}
+    nothing: dict[str, Any] = dict.fromkeys(keys)
+    assert read(**nothing) == read()
+    nested = read(text={"format": None, "verbosity": None}, reasoning={"effort": None})
+    assert (nested.options, nested.structured) == ({}, False)
+
+
+def test_instructions_lead_as_a_system_message() -> None:
+    asked = read(instructions="Be brief.")
+    assert asked.messages == (Message("system", "Be brief."), Message("user", "Hello?"))
+    assert asked.opening == 1
+    assert read(instructions="").messages == read().messages
+
+
+@pytest.mark.parametrize(
+    ("given", "messages"),
+    [
+        ([{"role": "user", "content": "Hi"}], [Message("user", "Hi")]),
+        ([{"type": "message", "role": "developer", "content": ""}], [Message("developer", "")]),
+        ([said("user", text("a"), text("b"))], [Message("user", "a\nb")]),
+        ([said("assistant", text("Well", "output_text"), id="msg_1")], [Message("assistant", "Well")]),
+        ([said("assistant", {"type": "refusal", "refusal": "No."})], [Message("assistant", "No.")]),
+        ([{"type": "reasoning", "summary": []}, said("user", text("a"))], [Message("user", "a")]),
+        ([said("user", text("a"), PICTURE)], [Message("user", "a", (
+            {"type": "text", "text": "a"},
+            {"type": "image_url", "image_url": {"url": "data:x", "detail": "low"}}))]),
+        ([said("user", {"type": "input_image", "image_url": "u"})], [Message("user", "", (
+            {"type": "image_url", "image_url": {"url": "u"}},))]),
+        ([said("user", {"type": "input_file", "file_id": "f"})], [Message("user", "", (
+            {"type": "file", "file": {"file_id": "f"}},))]),
+        ([said("user", {"type": "input_image", "file_id": "f"})], [Message("user", "", (
+            {"type": "input_image", "file_id": "f"},))]),
+        ([OUTPUT], [Message("tool", "rain", tool_call_id="call_1")]),
+        ([{**OUTPUT, "output": [text("a"), text("b")]}], [Message("tool", "a\nb", tool_call_id="call_1")]),
+    ],
+)  # fmt: skip
+def test_items_become_messages(given: list[Any], messages: list[Message]) -> None:
+    assert list(read(given).messages) == messages
+
+
+WELL = said("assistant", text("Well. ", "output_text"))
+ONE = ToolCall("call_1", "weather")
+
+
+@pytest.mark.parametrize(
+    ("given", "messages"),
+    [
+        ([CALL, OUTPUT], [Message("assistant", tool_calls=(ONE,))]),
+        ([CALL, CALL, OUTPUT], [Message("assistant", tool_calls=(ONE, ONE))]),
+        ([WELL, CALL, OUTPUT], [Message("assistant", "Well. ", tool_calls=(ONE,))]),
+        ([WELL, CALL, WELL, OUTPUT], [Message("assistant", "Well. Well. ", tool_calls=(ONE,))]),
+        ([WELL, WELL], [Message("assistant", "Well. "), Message("assistant", "Well. ")]),
+        ([{**CALL, "arguments": None}, OUTPUT], [Message("assistant", tool_calls=(ONE,))]),
+    ],
+)
+def test_words_and_calls_of_one_answer_are_one_message(given: list[Any], messages: list[Message]) -> None:
+    found = [message for message in read(given).messages if message.role == "assistant"]
+    assert found == messages
+
+
+def test_tools_are_flat_and_those_of_openai_s_own_are_left_out() -> None:
+    assert read(tools=TOOLS).tools == (
+        Tool("weather", parameters={"type": "object"}),
+        Tool("end_call", strict=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("choice", "names", "told"),
+    [
+        ("required", ["weather", "end_call"], "required"),
+        (
+            {"type": "function", "name": "weather"},
+            ["weather", "end_call"],
+            {"type": "function", "function": {"name": "weather"}},
+        ),
+        (
+            {"type": "allowed_tools", "mode": "required", "tools": [TOOLS[2]]},
+            ["end_call"],
+            "required",
+        ),
+        ({"type": "web_search"}, ["weather", "end_call"], None),
+    ],
+)  # fmt: skip
+def test_a_choice_of_tools_is_told_as_chat_completions_would(
+    choice: Any, names: list[str], told: Any
+) -> None:
+    asked = read(tools=TOOLS, tool_choice=choice)
+    assert ([tool.name for tool in asked.tools], asked.tool_choice) == (names, told)
+
+
+def test_options_have_their_names_of_chat_completions() -> None:
+    schema = {"name": "table", "schema": {"type": "object"}, "strict": True}
+    asked = read(
+        max_output_tokens=50,
+        temperature=0,
+        top_p=0.5,
+        user="u",
+        reasoning={"effort": "low"},
+        text={"verbosity": "low", "format": {"type": "json_schema", **schema}},
+    )
+    assert asked.options == {
+        "max_tokens": 50,
+        "temperature": 0,
+        "top_p": 0.5,
+        "user": "u",
+        "reasoning_effort": "low",
+        "verbosity": "low",
+        "response_format": {"type": "json_schema", "json_schema": schema},
+    }
+    assert asked.structured
+    assert read(text={"format": {"type": "json_object"}}).options == {
+        "response_format": {"type": "json_object"}
+    }
+    assert read(text={"format": {"type": "text"}}).options == {}
+
+
+def test_what_is_not_openai_s_is_kept_and_so_is_the_caller_s_metadata() -> None:
+    asked = read(
+        model="desk", stream=True, store=False, previous_response_id="resp_1", instructions="x", tools=TOOLS,
+        metadata={"call_id": "c"}, elevenlabs_extra_body={"language": "de"}, user_id="u", truncation="auto",
+    )  # fmt: skip
+    assert (asked.model, asked.stream, asked.store, asked.previous) == ("desk", True, False, "resp_1")
+    assert asked.extra == {
+        "metadata": {"call_id": "c"},
+        "elevenlabs_extra_body": {"language": "de"},
+        "user_id": "u",
+        "truncation": "auto",
+    }
+    assert asked.language == "de"
+    assert asked.echo == {
+        "instructions": "x",
+        "metadata": {"call_id": "c"},
+        "previous_response_id": "resp_1",
+        "store": False,
+        "tools": TOOLS,
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"input": None}, "input"),
+        ({"input": 5}, "input"),
+        ({"input": []}, "input"),
+        ({"input": [{"type": "reasoning"}]}, "input"),
+        ({"input": ["Hi"]}, "input[0]"),
+        ({"input": [{"role": "user"}]}, "input[0].content"),
+        ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),
+        ({"input": [{"content": "x"}]}, "input[0].role"),
+        ({"input": [said("user", "x")]}, "input[0].content[0]"),
+        ({"input": [said("user", {"text": "x"})]}, "input[0].content[0].type"),
+        ({"input": [said("user", text(5))]}, "input[0].content[0].text"),  # type: ignore[arg-type]
+        ({"input": [said("user", {**PICTURE, "image_url": 5})]}, "input[0].content[0].image_url"),
+        ({"input": [{**CALL, "name": None}]}, "input[0].name"),
+        ({"input": [{**OUTPUT, "call_id": 5}]}, "input[0].call_id"),
+        ({"input": [{**OUTPUT, "output": None}]}, "input[0].output"),
+        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
+        ({"input": [said("user", text("x"))] * 4}, "input"),
+        ({"model": "\x00"}, "model"),
+        ({"instructions": ["x"]}, "instructions"),
+        ({"stream": "yes"}, "stream"),
+        ({"store": 1}, "store"),
+        ({"previous_response_id": 5}, "previous_response_id"),
+        ({"previous_response_id": "x" * 257}, "previous_response_id"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"max_output_tokens": "5"}, "max_output_tokens"),
+        ({"reasoning": "low"}, "reasoning"),
+        ({"reasoning": {"effort": 5}}, "reasoning.effort"),
+        ({"text": {"verbosity": 5}}, "text.verbosity"),
+        ({"text": {"format": "json"}}, "text.format"),
+        ({"text": {"format": {}}}, "text.format.type"),
+        ({"tools": [{"name": "x"}]}, "tools[0].type"),
+        ({"tools": [{"type": "function", "function": {"name": "x"}}]}, "tools[0].name"),
+        ({"tools": [WEATHER] * 513}, "tools"),
+        ({"tool_choice": 5}, "tool_choice"),
+        ({"tool_choice": {"name": "x"}}, "tool_choice.type"),
+        ({"tool_choice": {"type": "function"}}, "tool_choice.name"),
+        ({"tool_choice": {"type": "allowed_tools", "mode": "auto"}}, "tool_choice.tools"),
+        ({"tool_choice": {"type": "allowed_tools", "tools": []}}, "tool_choice.mode"),
+    ],
+)
+def test_what_cannot_be_read_is_named(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        read(**{"messages": 3, **fields})
+    assert refused.value.param == param
+    assert f"'{param}" in str(refused.value)
+
+
+def test_with_a_previous_response_nothing_new_need_be_said() -> None:
+    for nothing in ("null", "[]"):
+        assert read(json.loads(nothing), previous_response_id="resp_1").messages == ()
+    with pytest.raises(BadRequest):
+        read(None, previous_response_id="")

@@ -1,0 +1,284 @@
+"""What the pages for users say is true: files load, requests are answered, proxies pass streams on."""
+
+from __future__ import annotations
+
+import asyncio
+import configparser
+import json
+import logging
+import os
+import re
+import shlex
+import shutil
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp
+
+from loadtests.servers.launch import free_port, listening
+from tests.support.asgi import drive
+from tests.support.chat_lint import lint
+from tests.support.gateway import now
+from voicegw import cli
+from voicegw.agents.python import agent as python
+from voicegw.agents.scripted import agent as scripted
+from voicegw.app.create import create_app
+from voicegw.config.load import Config, load
+from voicegw.security.keys import digest
+from voicegw.turns.dialects import DIALECTS
+from voicegw.turns.phrases import TABLE, phrases
+from voicegw.turns.stream import KEEP
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = {"elevenlabs": "elevenlabs", "vapi": "vapi", "deploy": "voice"}
+"""The pages, and the dialect in which each of them is answered."""
+SECRET = "vgw_known-to-this-test-only"
+KEY = {"authorization": f"Bearer {SECRET}"}
+CHAT = "/v1/chat/completions"
+SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin"
+
+
+def page(name: str) -> str:
+    return (DOCS / f"{name}.md").read_text("utf-8")
+
+
+def blocks(name: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page(name), re.M | re.S)
+
+
+def settings(block: str, folder: Path) -> Config:
+    """A block as a file beside the files that it names, with our secret where the reader puts theirs."""
+    for pem in re.findall(r'"(\w+\.pem)"', block):
+        (folder / pem).touch()
+    file = folder / "voicegw.toml"
+    file.write_text(block.replace("0" * 64, digest(SECRET).hex()), "utf-8")
+    return load(file, dict.fromkeys(re.findall(r'^(?:env|key_env) = "(\w+)"', block, re.M), SECRET))
+
+
+def front_desk(name: str, folder: Path) -> ASGIApp:
+    """The page's first configuration, with a receptionist who is slower than any acknowledgement."""
+    agent = scripted.scripted("receptionist", first=1.0)
+    config = settings(blocks(name, "toml")[0], folder)
+    return create_app(config, now=now, agents=lambda table, config: agent)
+
+
+def curl(command: str) -> tuple[str, dict[str, str], dict[str, Any]]:
+    """Path, headers and body of a curl command."""
+    words = shlex.split(re.sub(r"\$\w+", SECRET, command.replace("\\\n", " ")))
+    options = list(pairwise(words))
+    path = next(re.sub(r"^https?://[^/]+", "", word) for word in words if word.startswith("http"))
+    headers = dict(value.split(": ", 1) for option, value in options if option == "-H")
+    return path, headers, json.loads(dict(options)["-d"])
+
+
+def requests(name: str) -> list[tuple[str, dict[str, str], dict[str, Any]]]:
+    bodies = [json.loads(block) for block in blocks(name, "json")]
+    plain = [(CHAT, KEY, body) for body in bodies if "messages" in body]
+    return plain + [curl(block) for block in blocks(name, "sh") if block.startswith("curl")]
+
+
+CONFIGURATIONS = [(name, block) for name in PAGES for block in blocks(name, "toml")]
+REQUESTS = [(name, *request) for name in PAGES for request in requests(name)]
+
+
+@pytest.mark.parametrize(("name", "block"), CONFIGURATIONS)
+def test_every_configuration_loads(name: str, block: str, tmp_path: Path) -> None:
+    assert settings(block, tmp_path).keys, "pages are for gateways that others reach"
+
+
+@pytest.mark.parametrize(("name", "path", "headers", "body"), REQUESTS)
+async def test_every_request_is_acknowledged_and_answered(
+    name: str, path: str, headers: dict[str, str], body: dict[str, Any], tmp_path: Path
+) -> None:
+    answer = await drive(front_desk(name, tmp_path), body, path=path, headers=headers)
+    assert answer.status == 200, answer.body
+    lint(answer.body)
+    language = body.get("elevenlabs_extra_body", {}).get("language", "en")
+    words, dialect = phrases(language), DIALECTS[PAGES[name]]
+    assert answer.spoken[0][1] in [dialect.close(phrase, words.stop) for phrase in words.ack]
+    assert len(answer.spoken) > 1
+    assert answer.reason == ("tool_calls" if "tools" in body else "stop")
+    given = {header.lower(): value for header, value in headers.items()}
+    assert answer.headers["x-request-id"] == given.get("x-request-id", answer.headers["x-request-id"])
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_a_request_without_its_key_is_refused(name: str, tmp_path: Path) -> None:
+    path, _, body = requests(name)[-1]
+    refused = await drive(front_desk(name, tmp_path), body, path=path)
+    assert (refused.status, refused.error["code"]) == (401, "invalid_api_key")
+
+
+async def test_the_agent_on_the_page_knows_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [source] = blocks("elevenlabs", "python")
+    (tmp_path / "agent_of_the_page.py").write_text(source, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    agent = python.load("agent_of_the_page:reply", {})
+    config = settings(blocks("elevenlabs", "toml")[0], tmp_path)
+    app = create_app(config, now=now, agents=lambda table, config: agent)
+    [body] = [body for _, _, body in requests("elevenlabs")[:1]]
+    assert (await drive(app, body, headers=KEY)).text == "Hello Ada, how can I help?"
+    del body["elevenlabs_extra_body"]
+    assert (await drive(app, body, headers=KEY)).text == "Hello there, how can I help?"
+
+
+async def test_the_log_line_and_the_metrics_on_the_page_are_the_real_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = front_desk("deploy", tmp_path)
+    path, headers, body = requests("deploy")[0]
+    caplog.set_level(logging.INFO, "voicegw.access")
+    await drive(app, body, path=path, headers=headers)
+    await asyncio.sleep(1)  # a turn is written down once its agent is closed
+    [shown] = [line for block in blocks("deploy", "json") if "event" in (line := json.loads(block))]
+    assert list(json.loads(caplog.messages[-1])) == list(shown)
+    rendered = (await drive(app, path="/metrics", method="GET", headers=headers)).body.decode()
+    real = {m for m in re.findall(r"^# HELP (\S+)", rendered, re.M) if not m.endswith("_created")}
+    assert set(re.findall(r"^\| `((?:voicegw|gen_ai)_\w+)` \|", page("deploy"), re.M)) == real
+    [query] = blocks("deploy", "promql")
+    assert re.findall(r"\w+_seconds_bucket", query)[0].removesuffix("_bucket") in real
+
+
+def test_the_words_to_keep_from_hanging_up_are_all_of_ours() -> None:
+    rows = re.findall(
+        r"^\| the (?:agent|gateway)[^|]*\| ([^|]+) \|$|^\| too many[^|]*\| (Sorry[^|]+) \|$",
+        page("vapi").split("## Our words")[1].split("\n## ")[0],
+        re.M,
+    )
+    english = TABLE["en"]
+    assert ["".join(row) for row in rows] == [
+        ", ".join(english.ack),
+        english.failed,
+        english.busy,
+        english.closing,
+    ]
+
+
+def test_the_service_outlives_its_turns_and_its_command_is_ours() -> None:
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read_string(blocks("deploy", "ini")[0])
+    service = unit["Service"]
+    assert int(service["TimeoutStopSec"]) >= Config.demo().server.drain + 5
+    command, *arguments = shlex.split(service["ExecStart"])
+    assert Path(command).name == "voicegw"
+    assert cli._parser().parse_args(arguments).config == "/etc/voicegw/voicegw.toml"
+
+
+@pytest.mark.parametrize("name", [*PAGES, "twilio", "telnyx", "retell"])
+def test_links_lead_somewhere_and_the_page_ends_with_a_check(name: str) -> None:
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", page(name)) if "://" not in link]
+    assert links
+    for link in links:
+        file, _, anchor = link.partition("#")
+        target = DOCS / file if file else DOCS / f"{name}.md"
+        assert target.is_file(), link
+        headings = re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.M)
+        assert not anchor or anchor in [re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings]
+    assert re.findall(r"^## (.*)$", page(name), re.M)[-1] == "Check it"
+
+
+# The proxies of the page, in front of a real gateway
+
+
+SILENT = f"""\
+[keys.caller]
+hash = "sha256:{digest(SECRET).hex()}"
+[agents.silent]
+kind = "scripted"
+script = "role_only"
+"""
+TURN = b'{"stream": true, "messages": [{"role": "user", "content": "Hello?"}]}'
+POST = f"POST {CHAT} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {SECRET}\r\n"
+
+
+def nginx(port: int, gateway: int, folder: Path) -> list[str]:
+    """The page's server, without TLS and on our ports; only what it leaves to the system is ours."""
+    [block] = blocks("deploy", "nginx")
+    block = re.sub(r"^ *(ssl_certificate|server_name).*\n", "", block, flags=re.M)
+    block = block.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};").replace(
+        "127.0.0.1:8080", f"127.0.0.1:{gateway}"
+    )
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    conf = folder / "nginx.conf"
+    conf.write_text(
+        f"daemon off; master_process off; pid {folder}/pid; error_log stderr; events {{}}\n"
+        f"http {{ access_log off; {temporary}\n{block} }}"
+    )
+    return ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(conf)]
+
+
+def caddy(port: int, gateway: int, folder: Path) -> list[str]:
+    [block] = blocks("deploy", "caddyfile")
+    block = block.replace("voice.example.com", f"http://127.0.0.1:{port}").replace(":8080", f":{gateway}")
+    conf = folder / "Caddyfile"
+    conf.write_text(f"{{\n\tadmin off\n}}\n{block}")
+    return ["caddy", "run", "--adapter", "caddyfile", "--config", str(conf)]
+
+
+@asynccontextmanager
+async def running(argv: list[str], port: int, folder: Path) -> AsyncIterator[Process]:
+    """A server that listens, and is stopped at the end."""
+    program = shutil.which(argv[0], path=SEARCH)
+    assert program is not None
+    environ = {
+        **os.environ,
+        "HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder),
+        "XDG_DATA_HOME": str(folder),
+    }
+    process = await asyncio.create_subprocess_exec(
+        program, *argv[1:], stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env=environ
+    )
+    try:
+        while not listening(port):
+            assert process.returncode is None, (await process.communicate())[1].decode()
+            await asyncio.sleep(0.02)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+async def next_turn(gateway: Process) -> dict[str, Any]:
+    """The next turn in the gateway's log."""
+    assert gateway.stderr is not None
+    async for line in gateway.stderr:
+        if line.startswith(b'{"event":"turn"'):
+            return dict(json.loads(line))
+    raise AssertionError("the gateway ended")
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("proxy", [nginx, caddy])
+async def test_words_pass_the_proxy_at_once_and_so_does_a_hang_up(proxy: Any, tmp_path: Path) -> None:
+    if shutil.which(proxy.__name__, path=SEARCH) is None:
+        pytest.skip(f"{proxy.__name__} is not installed")
+    ours, theirs = free_port(), free_port()
+    config = tmp_path / "voicegw.toml"
+    config.write_text(SILENT)
+    serve = [sys.executable, "-m", "voicegw", "serve", "--config", str(config), "--port", str(ours)]
+    async with (
+        asyncio.timeout(30),
+        running(serve, ours, tmp_path) as gateway,
+        running(proxy(theirs, ours, tmp_path), theirs, tmp_path),
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", theirs)
+        writer.write(f"{POST}content-length: {len(TURN)}\r\n\r\n".encode() + TURN)
+        with closing(writer):
+            await reader.readuntil(b"One moment. ")  # and then nothing: what is held back now never comes
+        await writer.wait_closed()
+        async with asyncio.timeout(KEEP - 1):  # sooner than a sign of life of ours could have found out
+            turn = await next_turn(gateway)
+    assert (turn["outcome"], turn["key"], turn["deltas"]) == ("cancelled", "caller", 0)

@@ -1,0 +1,133 @@
+"""The README is true: its commands run, its curl streams what it shows, its snippets work."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.chat_lint import lint
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md"]
+
+
+def blocks(language: str) -> list[str]:
+    return [text for name, text in BLOCKS if name == language]
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """The port of `voicegw serve`, exactly as a newcomer starts it, but for the port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number: int = free.getsockname()[1]
+    command = [sys.executable, "-m", "voicegw", "serve", "--port", str(number)]
+    server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    greeting = ""
+    for line in server.stderr:
+        greeting += line
+        if "curl" in line:
+            break
+    try:
+        curl = next(text for text in blocks("sh") if text.startswith("curl")).strip()
+        assert curl.replace(":8080", f":{number}") in greeting, "the README shows the line that serve prints"
+        yield number
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.stderr.read()
+        server.stderr.close()
+        assert server.wait(30) in (0, -signal.SIGTERM)
+
+
+def shape(event: str) -> Any:
+    """An event without what differs from run to run."""
+    if not event.startswith("data: {"):
+        return event
+    chunk = json.loads(event[6:])
+    return {**chunk, "id": "", "created": 0}
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_streams_what_the_readme_shows(port: int) -> None:
+    curl = next(text for text in blocks("sh") if text.startswith("curl"))
+    command = shlex.split(curl.replace(":8080", f":{port}"))
+    retry = ["--retry", "20", "--retry-connrefused", "--retry-delay", "1", "--silent"]
+    streamed = subprocess.run([*command, *retry], capture_output=True, check=True, timeout=60).stdout
+    lint(streamed)
+    [text] = blocks("text")
+    before, after = (part.strip().split("\n\n") for part in text.split("\n...\n"))
+    events = streamed.decode().strip().split("\n\n")
+    assert [shape(event) for event in events[: len(before)]] == [shape(event) for event in before]
+    assert [shape(event) for event in events[-len(after) :]] == [shape(event) for event in after]
+
+
+def test_the_two_commands_come_first_and_exist() -> None:
+    assert blocks("sh")[0].split("\n")[0].startswith("make serve ")
+    assert blocks("sh")[0].split("\n")[1].startswith("make test ")
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    for target in re.findall(r"make (\w+) ", blocks("sh")[0]):
+        assert target in targets
+
+
+def test_the_python_agent_of_the_readme_answers(tmp_path: Path) -> None:
+    [file], [agent] = blocks("toml"), blocks("python")
+    (tmp_path / "voicegw.toml").write_text(file, "utf-8")
+    (tmp_path / "my_agent.py").write_text(agent, "utf-8")
+    checked = subprocess.run(
+        [sys.executable, "-m", "voicegw", "check", "voicegw.toml"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "concierge, model" in checked.stdout
+    script = (
+        "import asyncio; from voicegw import Message, Turn; from my_agent import reply\n"
+        "async def main():\n"
+        "    async for event in reply(Turn('t', (Message('user', 'Hello'),))): print(event)\n"
+        "asyncio.run(main())"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert said.stdout == "You said: Hello\n"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_architecture_names_rooms_that_exist() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    rows = [
+        line.split("|")[1] for line in text.split("## The path")[0].splitlines() if line.startswith("| `")
+    ]
+    assert len(rows) >= 10
+    for name in re.findall(r"`([a-z]+)(?:/([a-z]+))?/?`", "".join(rows)):
+        path = (ROOT / "voicegw").joinpath(*filter(None, name))
+        assert path.is_dir() or path.with_suffix(".py").exists(), path

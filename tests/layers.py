@@ -1,0 +1,127 @@
+"""The layers of voicegw: what each folder may import, and which modules are pure.
+
+This is the one place. tests/test_imports.py holds the code to it, and `make pytest` takes the modules of the
+coverage gate from it (`python -m tests.layers` prints them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "voicegw"
+
+LAYERS: Mapping[str, frozenset[str]] = {
+    "events": frozenset(),
+    "errors": frozenset(),
+    "speech": frozenset(),
+    "wire": frozenset({"events", "errors"}),
+    "security": frozenset({"errors"}),
+    "settings": frozenset({"security"}),
+    "turns": frozenset({"events", "errors", "speech", "wire", "security"}),
+    "telemetry": frozenset({"events", "errors", "wire", "security", "turns"}),
+    "conversations": frozenset({"events", "errors", "wire", "security", "turns", "telemetry"}),
+    "asgi": frozenset({"errors", "wire", "security", "telemetry"}),
+    "agents": frozenset({"events", "errors", "speech", "wire", "settings", "turns"}),
+    "api": frozenset({"events", "errors", "wire", "security", "turns", "telemetry", "conversations", "asgi"}),
+    "calls": frozenset(
+        {"events", "errors", "wire", "security", "turns", "telemetry", "conversations", "asgi"}
+    ),
+    "platforms": frozenset(
+        {
+            *("events", "errors", "wire", "security", "settings", "turns", "telemetry", "conversations"),
+            *("asgi", "calls"),
+        }
+    ),
+    "simulate": frozenset({"errors", "wire", "security", "settings", "agents", "platforms"}),
+    "config": frozenset({"errors", "speech", "security", "settings", "conversations", "agents", "platforms"}),
+    "app": frozenset(
+        {
+            *("events", "errors", "speech", "wire", "security", "settings", "turns", "telemetry"),
+            *("conversations", "asgi", "agents", "api", "calls", "platforms", "config"),
+        }
+    ),
+    "commands": frozenset({"events", "errors", "settings", "agents", "config", "app"}),
+    "server": frozenset({"errors", "config", "app"}),
+    "cli": frozenset(
+        {"errors", "security", "settings", "config", "app", "server", "commands", "simulate", "events"}
+    ),
+}
+"""From the bottom up: each folder or root module, and the others from which it may import."""
+
+NARROW: Mapping[tuple[str, str], frozenset[str]] = {
+    ("agents", "turns"): frozenset({"run", "timeouts", "prompts"}),
+    ("simulate", "agents"): frozenset({"client"}),
+    ("simulate", "platforms"): frozenset({"twilio.ticket", "elevenlabs.token"}),
+    ("commands", "agents"): frozenset({"client"}),
+}
+"""Arrows that reach only these modules of the other folder."""
+
+SHARED: Mapping[str, frozenset[str]] = {
+    "agents": frozenset(
+        {"client", "fallback", "openai", "prompt_cache", "session_pool", "session_prompt", "scripted"}
+    ),
+    "platforms": frozenset({"context", "conversation_relay"}),
+}
+"""Integrations never meet: within these folders a module imports from its own folder and from these."""
+
+PURE_PATTERNS = (
+    "events.py",
+    "errors.py",
+    "speech/*.py",
+    "wire/*.py",
+    "security/*.py",
+    "turns/*.py",
+    "conversations/call_id.py",
+    "conversations/history.py",
+    "conversations/transcript.py",
+    "calls/codec.py",
+    "calls/call_tools.py",
+    "api/chat_request.py",
+    "api/chat_response.py",
+    "api/responses_request.py",
+    "api/responses_response.py",
+    "agents/session_prompt.py",
+    "agents/client/error_body.py",
+    "agents/*/decoder.py",
+    "agents/*/request.py",
+    "agents/*/requests.py",
+    "agents/*/protocol.py",
+    "agents/bedrock/eventstream.py",
+    "agents/bedrock/sigv4.py",
+    "agents/openhands/confirmation.py",
+    "agents/openhands/streamed_text.py",
+    "platforms/*/codec.py",
+    "platforms/*/signature.py",
+    "platforms/elevenlabs/token.py",
+    "platforms/realtime/events.py",
+    "platforms/realtime/items.py",
+    "platforms/realtime/response.py",
+    "platforms/realtime/session_config.py",
+    "platforms/twilio/ticket.py",
+    "platforms/twilio/twiml.py",
+    "commands/doctor/hints.py",
+    "commands/doctor/report.py",
+)
+"""Pure modules know no clock, no I/O and no framework; every branch of them is tested."""
+IMPURE = frozenset({"turns/run.py", "turns/speech_buffer.py"})
+"""What the patterns reach and is not pure: these own tasks and timers."""
+
+
+def pure_modules() -> list[Path]:
+    """Return the files of all pure modules. Raises `LookupError` for a pattern or exception without a file."""
+    found: set[Path] = set()
+    for pattern in PURE_PATTERNS:
+        files = {path for path in PACKAGE.glob(pattern) if path.name != "__init__.py"}
+        if not files:
+            raise LookupError(f"PURE_PATTERNS: {pattern} fits no module of voicegw; take it out or mend it")
+        found |= files
+    excepted = {PACKAGE / name for name in IMPURE}
+    if missing := sorted(path.name for path in excepted - found):
+        raise LookupError(f"IMPURE: {', '.join(missing)} is no module that a pattern reaches")
+    return sorted(found - excepted)
+
+
+if __name__ == "__main__":
+    print(",".join(str(path.relative_to(ROOT)) for path in pure_modules()))

@@ -1,0 +1,31 @@
+"""A session shows how far it is to those who look, and only to them."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import pytest
+
+from loadtests.generate.progress import Progress
+
+PHASES = {"S1": 1000.0, "S2": 3000.0}
+
+
+def test_nothing_is_shown_where_nobody_looks(capfd: pytest.CaptureFixture[str]) -> None:
+    with Progress(PHASES) as progress:
+        progress.phase("S1")
+        progress.tick()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tqdm") is None, reason="tqdm is an extra")
+def test_a_terminal_shows_the_phase_and_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Progress(PHASES) as progress:
+        progress.phase("S1")
+        progress.phase("S2")
+        shown = str(progress.bar)
+        progress.phases = {}
+    assert "S2" in shown
+    assert "25 %" in shown

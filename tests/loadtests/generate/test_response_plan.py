@@ -1,0 +1,74 @@
+"""A model name is a plan: what it draws is repeatable, and what it cannot mean is refused."""
+
+from __future__ import annotations
+
+from itertools import islice
+from statistics import mean, median
+
+import pytest
+
+from loadtests.generate.response_plan import FAULTS, PARAMETERS, PLANS, SLOW, Draw, Plan
+from loadtests.report.results import ROOT
+
+
+def waits(model: str, number: int, count: int) -> list[float]:
+    first, others = Plan.named(model).waits(number)
+    return [first, *islice(others, count)]
+
+
+def test_a_model_name_sets_the_timing() -> None:
+    assert Plan.named("voice") == Plan.named("first=0.3,every=0.02,tokens=40")
+    assert Plan.named("tokens=10,apart=1") == PLANS["burst"]
+    assert Plan.named("voice").seconds == pytest.approx(1.08)
+    assert waits("voice", 5, 2) == [0.3, 0.02, 0.02]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        *(
+            "",
+            "gpt",
+            "first=x",
+            "first=-1",
+            "tokens=0",
+            "first=nan",
+            "last=1",
+            "fault=lost",
+            "seed=1,tokens=2",
+        ),
+        *("first=normal:1:2", "first=lognormal:1", "every=exponential:", "first=uniform:1:inf"),
+    ],
+)
+def test_a_model_name_without_a_timing_is_refused(model: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        Plan.named(model)
+
+
+def test_streams_of_one_seed_wait_alike_and_others_do_not() -> None:
+    model = "first=lognormal:0.3:0.5,every=exponential:0.02,tokens=40"
+    assert waits(model, 1, 39) == waits(model, 1, 39) != waits(model, 2, 39)
+    assert waits(f"{model},seed=9", 1, 39) == waits(f"{model},seed=9", 2, 39) == waits(model, 9, 39)
+
+
+def test_what_is_drawn_follows_its_distribution() -> None:
+    model = "first=lognormal:0.3:0.5,every=exponential:0.02,tokens=2"
+    drawn = [waits(model, seed, 1) for seed in range(2000)]
+    assert median(first for first, _ in drawn) == pytest.approx(0.3, rel=0.05)
+    assert mean(every for _, every in drawn) == pytest.approx(0.02, rel=0.05)
+    flat = [waits("first=uniform:0.1:0.2", seed, 0)[0] for seed in range(500)]
+    assert 0.1 <= min(flat) < 0.11 < 0.19 < max(flat) < 0.2
+
+
+def test_a_slow_stream_waits_longer_and_says_the_same() -> None:
+    for model in ("first=0.1,every=0.2,tokens=3", "first=uniform:1:2,every=exponential:1,tokens=3"):
+        expected = [SLOW * wait for wait in waits(model, 3, 2)]
+        assert waits(f"{model},fault=slow", 3, 2) == pytest.approx(expected)
+    assert Plan.named("first=0.1,fault=slow").seconds == pytest.approx(1.0)
+    assert Draw("uniform", (1.0, 3.0)).typical == 2.0
+
+
+def test_the_page_names_every_plan_fault_and_distribution() -> None:
+    page = (ROOT / "docs" / "load-testing.md").read_text("utf-8")
+    assert [name for name in [*PLANS, *FAULTS] if name and f"`{name}`" not in page] == []
+    assert [name for name in PARAMETERS if f"`={name}:" not in page] == []

@@ -1,0 +1,100 @@
+"""A tool that is stopped in whatever way writes what it has, and leaves no process behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loadtests.generate import open_loop as openloop
+from loadtests.report.results import ROOT, Results
+from loadtests.servers import launch as targets
+from loadtests.servers.launch import started
+from tests.loadtests.upstreams import agent
+
+pytestmark = pytest.mark.wire
+
+TERMINATED = """\
+import signal, uvloop, asyncio
+from loadtests.ends import heed
+heed()
+async def wait():
+    asyncio.get_running_loop().call_soon(signal.raise_signal, signal.{})
+    await asyncio.Future()
+try:
+    uvloop.run(wait())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_to_end_is_ctrl_c(name: str) -> None:
+    argv = [sys.executable, "-c", TERMINATED.format(name)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
+
+
+def test_results_are_written_when_nobody_reads_what_is_said(tmp_path: Path) -> None:
+    file, (read, write) = tmp_path / "open.json", os.pipe()
+    os.close(read)
+    argv = [
+        sys.executable,
+        "-m",
+        "loadtests.generate.open_loop",
+        "--target",
+        "http://127.0.0.1:1",
+        "--seconds",
+        "0.05",
+    ]
+    with os.fdopen(write, "wb") as unread:
+        done = subprocess.run(
+            [*argv, "--json", str(file)],
+            cwd=ROOT, stdout=unread, stderr=subprocess.PIPE, text=True, timeout=30, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "")
+    assert Results.read(file).runs[0].void
+
+
+def test_a_second_ctrl_c_while_a_server_is_stopped_leaves_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stubborn = (
+        "import signal, socket, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "s = socket.create_server(('127.0.0.1', {})); time.sleep(60)"
+    )
+    port, waits = targets.free_port(), []
+
+    def interrupted(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        waits.append(timeout)
+        if timeout is not None:
+            raise KeyboardInterrupt
+        return wait(self)
+
+    wait = subprocess.Popen.wait
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    argv = [sys.executable, "-c", stubborn.format(port)]
+    server = started(argv, port, os.sched_getaffinity(0), tmp_path / "log", os.environ)
+    with pytest.raises(KeyboardInterrupt), server as pid:
+        pass
+    assert waits == [targets.STOP, None]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_an_agent_that_cannot_be_counted_any_more_voids_the_run() -> None:
+    async with agent() as (door, stats):
+        asked = openloop.Offer("S", ("quick",), 100, 0.05, 5)
+        run = openloop.opened(door, asked)
+
+        def gone(at: float, streams: int) -> None:
+            stats.left = "many"  # type: ignore[assignment]
+
+        with pytest.raises(ConnectionError, match=r"no loadtests\.upstream"):
+            await openloop.drive(door, asked, run, door, gone)
+    assert run.void.startswith("the agent's count is not known")
+    await asyncio.sleep(0)

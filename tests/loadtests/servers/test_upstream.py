@@ -1,0 +1,90 @@
+"""The upstream does what a model name plans, and counts every stream exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from loadtests.generate import closed_loop as voice
+from loadtests.servers.upstream import Stats, Upstream
+
+
+class Pipe(asyncio.Transport):
+    """Keeps what is written, and when, on the loop's clock."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[float, bytes]] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append((asyncio.get_running_loop().time(), bytes(data)))
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    @property
+    def tokens(self) -> int:
+        return sum(data.count(b"tok") for _, data in self.written)
+
+    @property
+    def text(self) -> bytes:
+        return b"".join(data for _, data in self.written)
+
+
+async def streamed(model: str, seconds: float = 3600.0) -> tuple[Pipe, Stats, Upstream]:
+    """What an upstream with one connection makes of one request in so many (virtual) seconds."""
+    stats, pipe = Stats(), Pipe()
+    upstream = Upstream(stats)
+    upstream.connection_made(pipe)
+    upstream.data_received(voice.ask(0, model, ""))
+    await asyncio.sleep(seconds)
+    return pipe, stats, upstream
+
+
+async def test_tokens_leave_when_the_plan_says() -> None:
+    pipe, stats, _ = await streamed("first=0.3,every=0.02,tokens=3")
+    assert [at for at, _ in pipe.written] == pytest.approx([0.0, 0.3, 0.32, 0.34])
+    assert stats == Stats(begun=1, ended=1)
+
+
+async def test_drawn_waits_are_kept_and_repeat_with_their_seed() -> None:
+    model = "first=lognormal:0.3:0.5,every=exponential:0.02,tokens=20,seed=4"
+    one, other = (await streamed(model))[0], (await streamed(model))[0]
+    gaps = [[at - pipe.written[0][0] for at, _ in pipe.written] for pipe in (one, other)]
+    assert gaps[0] == pytest.approx(gaps[1])
+    assert len({round(b - a, 4) for a, b in zip(gaps[0], gaps[0][1:], strict=False)}) > 15
+
+
+FAULTS = {
+    "refuse": (0, Stats(begun=1, failed=1)),
+    "silent": (0, Stats(begun=1, active=1)),
+    "slow": (10, Stats(begun=1, ended=1)),
+    "stall": (6, Stats(begun=1, active=1)),
+    "garble": (10, Stats(begun=1, ended=1)),
+    "cut": (6, Stats(begun=1, failed=1)),
+}
+
+
+@pytest.mark.parametrize("every", ["0.02", "0"])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_fault_says_what_it_promises_and_is_counted(fault: str, every: str) -> None:
+    tokens, counted = FAULTS[fault]
+    pipe, stats, upstream = await streamed(f"first=0.1,every={every},tokens=10,fault={fault}")
+    assert (pipe.tokens, stats) == (tokens, counted)
+    assert pipe.text.startswith(b"HTTP/1.1 503") == (fault == "refuse")
+    assert (b"[DONE]" in pipe.text) == (fault in ("slow", "garble"))
+    assert pipe.closed == (fault == "cut")
+    assert (stats.connections, stats.active) == (1, int(fault in ("silent", "stall")))
+    upstream.connection_lost(None)
+    assert stats.begun == stats.ended + stats.left + stats.failed
+    assert stats.connections == 0
+
+
+async def test_after_a_refusal_the_connection_takes_the_next_stream() -> None:
+    pipe, stats, upstream = await streamed("fault=refuse")
+    upstream.data_received(voice.ask(0, "quick", ""))
+    assert (pipe.tokens, stats) == (20, Stats(begun=2, ended=1, failed=1))

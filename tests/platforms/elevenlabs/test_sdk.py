@@ -1,0 +1,271 @@
+"""The same conversation, led by ElevenLabs' own library and by our codec: the same frames at the same times.
+
+Both play a script of what comes: a number is a pause in seconds, everything else a frame; at its end the
+socket is lost. Both answer a transcript with what `ANSWERS` has for the caller's last words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.clock import VirtualLoop
+from voicegw.calls.codec import Answered, Asked, Ended
+from voicegw.platforms.elevenlabs.codec import Reply, SpeechEngine
+
+official: Any = pytest.importorskip("elevenlabs.speech_engine", reason="elevenlabs is not installed")
+
+Script = list[float | str | bytes]
+Sent = list[tuple[float, list[tuple[str, Any]]]]
+"""When what was sent: the fields of each frame in their order."""
+
+ANSWERS: dict[str, list[str | float | Exception]] = {
+    "": [],
+    "slow": [0.4, "One ", 0.4, "two ", 0.4, "three."],
+    "quick": ["At ", "", "once. ", 0.4, "Größe “M” 🙂"],
+    "breaks": [0.4, "One ", 0.4, ValueError("no more")],
+    "fails": [ValueError("nothing at all")],
+}
+
+
+async def answer(said: str) -> AsyncGenerator[str, None]:
+    for step in ANSWERS[said]:
+        if isinstance(step, Exception):
+            raise step
+        if isinstance(step, float):
+            await asyncio.sleep(step)
+        else:
+            yield step
+
+
+class Wire:
+    """What comes, in its time, and what was sent: as much of a socket as their library wants."""
+
+    def __init__(self, script: Script) -> None:
+        self.steps = iter(script)
+        self.sent: Sent = []
+
+    async def recv(self) -> str | bytes:
+        for step in self.steps:
+            if not isinstance(step, float | int):
+                return step
+            await asyncio.sleep(step)
+        raise ConnectionError
+
+    async def send(self, data: str) -> None:
+        self.sent.append((asyncio.get_running_loop().time(), list(json.loads(data).items())))
+
+
+async def theirs(script: Script) -> Sent:
+    """What their session sends."""
+    wire = Wire(script)
+    session = official.SpeechEngineSession(wire)
+
+    async def heard(transcript: list[Any]) -> None:
+        words = [message.content for message in transcript if message.role == "user"]
+        await session.send_response(answer(["", *words][-1]))
+
+    session.on("user_transcript", heard)
+    await session.run()
+    return wire.sent
+
+
+async def ours(script: Script) -> Sent:
+    """What our codec sends: the least of a surface around it."""
+    wire, codec = Wire(script), SpeechEngine()
+    turn: Reply | None = None
+    task: asyncio.Task[None] | None = None
+
+    async def send(data: bytes) -> None:
+        for line in data.splitlines():
+            await wire.send(line.decode())
+
+    async def reply(turn: Reply, said: str) -> None:
+        try:
+            async with aclosing(answer(said)) as deltas:
+                async for delta in deltas:
+                    turn.text(delta)
+                    await send(turn.drain())
+        except ValueError:
+            pass
+        await send(turn.end("stop", None))
+
+    async def stop() -> None:
+        if turn is not None and task is not None:
+            await send(turn.stop())
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    try:
+        while True:
+            match codec.receive(await wire.recv()):
+                case Answered(frame):
+                    await send(frame)
+                case Asked() as asked:
+                    await stop()
+                    turn = codec.turn(asked)
+                    task = asyncio.create_task(reply(turn, asked.said))
+                    await asyncio.sleep(0)
+                case Ended():
+                    return wire.sent
+    except ConnectionError:
+        return wire.sent
+    finally:
+        await stop()
+
+
+def asks(said: str, id: Any = None, **more: Any) -> str:
+    entries = [{"role": "agent", "content": "Hello."}, {"role": "user", "content": said}]
+    return json.dumps({"type": "user_transcript", "user_transcript": entries, "event_id": id, **more})
+
+
+INIT = '{"type":"init","conversation_id":"conv_1"}'
+PING = '{"type":"ping"}'
+CLOSE = '{"type":"close"}'
+ERROR = '{"type":"error","message":"trouble"}'
+
+
+def words(sent: Sent) -> list[tuple[float, Any, Any]]:
+    """When what was said in answer to which transcript; a final message says None, a pong ping."""
+    found = []
+    for when, fields in sent:
+        frame = dict(fields)
+        said = "ping" if frame["type"] == "pong" else None if frame["is_final"] else frame["content"]
+        found.append((when, frame.get("event_id"), said))
+    return found
+
+
+SCRIPTS: dict[str, tuple[Script, list[tuple[float, Any, Any]]]] = {
+    "a plain turn": (
+        [INIT, 1.0, asks("slow", 1), 5.0],
+        [(1.4, 1, "One "), (1.8, 1, "two "), (2.2, 1, "three."), (2.2, 1, None)],
+    ),
+    "an answer that begins at once": (
+        [INIT, asks("quick", 1), 5.0],
+        [(0.0, 1, "At "), (0.0, 1, "once. "), (0.4, 1, "Größe “M” 🙂"), (0.4, 1, None)],
+    ),
+    "an answer without a word": ([asks("", 1), 1.0], [(0.0, 1, None)]),
+    "an empty transcript": (
+        [asks("", 1, user_transcript=[]), 1.0, asks("", 2, user_transcript=None), 1.0],
+        [(0.0, 1, None), (1.0, 2, None)],
+    ),
+    "a transcript that is missing": (['{"type":"user_transcript","event_id":4}', 1.0], [(0.0, 4, None)]),
+    "frames of bytes": (
+        [PING.encode(), asks("quick", 1).encode(), b"\xff", 0.1],
+        [(0.0, None, "ping"), (0.0, 1, "At "), (0.0, 1, "once. ")],
+    ),
+    "a ping in the middle": (
+        [asks("slow", 1), 1.0, PING, 5.0],
+        [(0.4, 1, "One "), (0.8, 1, "two "), (1.0, None, "ping"), (1.2, 1, "three."), (1.2, 1, None)],
+    ),
+    "superseded": (
+        [asks("slow", 1), 0.5, asks("quick", 2), 5.0],
+        [(0.4, 1, "One "), (0.5, 2, "At "), (0.5, 2, "once. "), (0.9, 2, "Größe “M” 🙂"), (0.9, 2, None)],
+    ),
+    "superseded before its first word": ([asks("slow", 1), asks("", 2), 5.0], [(0.0, 2, None)]),
+    "superseded by a lower number": (
+        [asks("slow", 2), 0.5, asks("", 1), 5.0],
+        [(0.4, 2, "One "), (0.5, 1, None)],
+    ),
+    "the same number in the middle": (
+        [asks("slow", 1), 0.5, asks("quick", 1), 5.0],
+        [(0.4, 1, "One "), (0.8, 1, "two "), (1.2, 1, "three."), (1.2, 1, None)],
+    ),
+    "the same number after the end": (
+        [asks("slow", 1), 2.0, asks("", 1), 1.0],
+        [(0.4, 1, "One "), (0.8, 1, "two "), (1.2, 1, "three."), (1.2, 1, None), (2.0, 1, None)],
+    ),
+    "no number": (
+        [asks("slow"), 0.5, asks("slow"), 0.5, '{"type":"user_transcript"}', 1.0],
+        [(0.4, None, "One "), (0.9, None, "One "), (1.0, None, None)],
+    ),
+    "closed in the middle": ([asks("slow", 1), 0.5, CLOSE, PING, 5.0], [(0.4, 1, "One ")]),
+    "lost in the middle": ([asks("slow", 1), 0.5], [(0.4, 1, "One ")]),
+    "an error in the middle": (
+        [asks("slow", 1), 0.5, ERROR, 5.0],
+        [(0.4, 1, "One "), (0.8, 1, "two "), (1.2, 1, "three."), (1.2, 1, None)],
+    ),
+    "what nobody knows in the middle": (
+        [asks("slow", 1), 0.5, '{"type":"mood"}', "{}", "{", "[]", '"ping"', "", 5.0],
+        [(0.4, 1, "One "), (0.8, 1, "two "), (1.2, 1, "three."), (1.2, 1, None)],
+    ),
+    "an agent that breaks off": ([asks("breaks", 1), 5.0], [(0.4, 1, "One "), (0.8, 1, None)]),
+    "an agent that fails at once": ([asks("fails", 1), 5.0], [(0.0, 1, None)]),
+}
+
+
+@pytest.mark.parametrize(("script", "expected"), SCRIPTS.values(), ids=SCRIPTS)
+async def test_both_send_the_same_at_the_same_time(
+    script: Script, expected: list[tuple[float, Any, Any]]
+) -> None:
+    begun = asyncio.get_running_loop().time()
+    mine = await ours(script)
+    assert words(mine) == expected
+    again = asyncio.get_running_loop().time()
+    assert shifted(await theirs(script), again) == shifted(mine, begun)
+
+
+def shifted(sent: Sent, begun: float) -> Sent:
+    return [(round(when - begun, 9), fields) for when, fields in sent]
+
+
+BAD: dict[str, Any] = {
+    "no role": {"content": "x"},
+    "no content": {"role": "user"},
+    "no entry": "hello",
+    "null": None,
+}
+
+
+@pytest.mark.parametrize("entry", BAD.values(), ids=BAD)
+async def test_where_they_leave_a_caller_unheard_for_an_entry_we_leave_out_the_entry(entry: Any) -> None:
+    entries = [entry, {"role": "user", "content": ""}]
+    script: Script = [asks("slow", 1), 0.5, asks("", 2, user_transcript=entries), 5.0]
+    assert words(await theirs(script)) == [(0.4, 1, "One ")]
+    assert [said for _, *said in words(await ours(script))] == [[1, "One "], [2, None]]
+
+
+@pytest.mark.parametrize("entries", [7, True, "hello", {"role": "user"}])
+async def test_where_they_leave_a_caller_unheard_for_a_transcript_we_take_it_as_empty(entries: Any) -> None:
+    script: Script = [asks("", 1, user_transcript=entries), 1.0]
+    assert await theirs(script) == []
+    assert words(await ours(script))[0][1:] == (1, None)
+
+
+@pytest.mark.parametrize("content", [None, 7, ["x"]])
+async def test_where_they_give_up_the_socket_for_a_content_we_go_on(content: Any) -> None:
+    script: Script = [asks("", 1, user_transcript=[{"role": "user", "content": content}]), PING, 1.0]
+    with pytest.raises(ValueError, match="content"):
+        await theirs(script)
+    assert [said for _, *said in words(await ours(script))] == [[1, None], [None, "ping"]]
+
+
+@pytest.mark.parametrize("id", ["1", 1.5, True, [1]])
+async def test_where_they_take_any_number_we_take_only_whole_ones(id: Any) -> None:
+    assert words(await theirs([asks("", id), 1.0])) == [(0.0, id, None)]
+    assert await ours([asks("", id), 1.0]) == []
+
+
+FRAMES = st.one_of(
+    st.sampled_from([PING, ERROR, INIT, CLOSE, "{", "[]", "{}", '{"type":"mood"}']),
+    st.builds(asks, st.sampled_from(sorted(ANSWERS)), st.none() | st.integers(0, 2)),
+)
+STEPS = st.lists(st.sampled_from([1.0, 2.0]) | FRAMES, max_size=12)
+
+
+@given(STEPS)
+def test_both_send_the_same_whatever_comes(script: Script) -> None:
+    """Whole seconds never meet a delta's time, so that nothing depends on who is first in one step."""
+    assert played(ours, script) == played(theirs, script)
+
+
+def played(how: Callable[[Script], Coroutine[Any, Any, Sent]], script: Script) -> Sent:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(how(script))

@@ -1,0 +1,605 @@
+"""A realtime session both ways: events as the official SDK types them, and only answers that it knows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.realtime import (
+    ConversationItemCreateEventParam,
+    ConversationItemDeleteEventParam,
+    ConversationItemRetrieveEventParam,
+    ConversationItemTruncateEventParam,
+    RealtimeClientEventParam,
+    RealtimeConversationItemUserMessageParam,
+    ResponseCancelEventParam,
+    ResponseCreateEventParam,
+    SessionUpdateEventParam,
+)
+from pydantic import TypeAdapter
+
+from tests.platforms.realtime.client import answers, fault, frames, judge, kinds, message, say, session, tell
+from voicegw.calls.codec import Answered, Asked, CallCodec, Happening, Interrupted
+from voicegw.events import Message, Tool, ToolCall, Usage
+from voicegw.platforms.realtime.codec import Realtime
+from voicegw.platforms.realtime.response import Answer
+
+GOLDEN = Path(__file__).parent / "realtime.jsonl"
+TRANSCRIPT = [json.loads(line) for line in GOLDEN.read_text("utf-8").splitlines()]
+COMING = [step["comes"] for step in TRANSCRIPT if "comes" in step]
+CLIENT_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeClientEventParam)
+
+
+def told(step: dict[str, Any]) -> Asked:
+    """What a question in the transcript has to be read as."""
+    fields = dict(step["tells"][1])
+    fields["tools"] = tuple(Tool(**tool) for tool in fields.get("tools", ()))
+    calls = [tuple(ToolCall(**call) for call in entry.get("tool_calls", ())) for entry in fields["history"]]
+    history = zip(fields["history"], calls, strict=True)
+    fields["history"] = tuple(Message(**entry | {"tool_calls": called}) for entry, called in history)
+    return Asked(**fields)
+
+
+def perform(codec: Realtime, turn: Answer, step: list[Any]) -> bytes:
+    match step:
+        case ["open"]:
+            return codec.open("Hi")
+        case ["begin", words]:
+            return turn.begin(words)
+        case ["text", delta]:
+            return turn.text(delta)
+        case ["call", id, name, arguments]:
+            return turn.call(ToolCall(id, name, arguments))
+        case ["drain"]:
+            return turn.drain()
+        case ["stop"]:
+            return turn.stop()
+        case ["end", reason, usage]:
+            return turn.end(reason, Usage(*usage) if usage else None, "a note")
+    raise AssertionError(step)
+
+
+def send(codec: Realtime, event: Any) -> Happening | None:
+    return codec.receive(json.dumps(event))
+
+
+@pytest.mark.parametrize("escaped", [True, False])
+def test_a_whole_call_goes_as_the_transcript_says(escaped: bool) -> None:
+    codec = session()
+    turn = Realtime("other", "desk", prefix="x").turn(Asked())
+    for step in TRANSCRIPT:
+        if "do" in step:
+            assert frames(perform(codec, turn, step["do"])) == step["goes"]
+            continue
+        happening = codec.receive(json.dumps(step["comes"], ensure_ascii=escaped))
+        assert type(happening).__name__ == step["tells"][0]
+        if isinstance(happening, Asked):
+            assert happening == told(step)
+            turn = codec.turn(happening)
+        else:
+            assert answers(happening) == step["goes"]
+
+
+def test_the_transcript_has_only_events_that_a_client_of_the_sdk_can_send() -> None:
+    for event in COMING:
+        assert CLIENT_EVENT.validate_python(event)["type"] == event["type"]
+
+
+def test_a_session_is_told_of_at_once_and_greets_nobody() -> None:
+    codec: CallCodec = session()
+    assert (codec.name, codec.ends, codec.close_code) == ("realtime", False, 1001)
+    first = frames(codec.open("Hello.", again=True))
+    again = frames(session().open(""))
+    assert first == again
+    assert first[0]["session"] == {
+        "type": "realtime",
+        "object": "realtime.session",
+        "id": "call-1",
+        "model": "desk",
+        "output_modalities": ["text"],
+        "instructions": "",
+        "tools": [],
+        "tool_choice": "auto",
+        "max_output_tokens": "inf",
+    }
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'{"type":"response.create"}',
+        "",
+        "{",
+        "null",
+        "[]",
+        '"response.create"',
+        '{"type":"\ud83d"}',
+        '{"type":' + "[" * 64 + "]" * 64 + "}",
+        "[" * 100_000,
+    ],
+)
+def test_a_frame_that_is_no_event_is_told_of(frame: str | bytes) -> None:
+    assert fault(session().receive(frame)) == ("invalid_event", None)
+
+
+@pytest.mark.parametrize("kind", [None, 7, [], "", "ping", "transcription_session.update", "response.done"])
+def test_an_event_of_an_unknown_type_is_told_of(kind: Any) -> None:
+    assert fault(session().receive(json.dumps({"type": kind}))) == ("invalid_value", "type")
+    assert fault(session().receive("{}")) == ("invalid_value", "type")
+
+
+@pytest.mark.parametrize(
+    "kind", ["input_audio_buffer.append", "input_audio_buffer.commit", "output_audio_buffer.clear"]
+)
+def test_audio_is_refused_with_a_hint(kind: str) -> None:
+    [error] = answers(tell(session(), kind, audio="AAAA"))
+    assert error["error"]["code"] == "unsupported_event"
+    assert "input_text" in error["error"]["message"]
+
+
+@pytest.mark.parametrize(("id", "cause"), [("c1", "c1"), ("é" * 512, "é" * 512), ("", None), (None, None)])
+def test_an_error_names_the_event_that_caused_it(id: str | None, cause: str | None) -> None:
+    [error] = answers(tell(session(), "response.cancel", event_id=id))
+    assert error["error"]["event_id"] == cause
+
+
+@pytest.mark.parametrize("id", [7, ["c1"], "c" * 513, "c\n"])
+def test_an_event_id_that_is_none_is_told_of(id: Any) -> None:
+    [error] = answers(tell(session(), "response.create", event_id=id))
+    assert (error["error"]["param"], error["error"]["event_id"]) == ("event_id", None)
+
+
+def test_a_session_changes_as_a_whole_or_not_at_all() -> None:
+    codec = session()
+    update: SessionUpdateEventParam = {
+        "type": "session.update",
+        "session": {
+            "type": "realtime",
+            "model": "another",
+            "instructions": "Be kind.",
+            "tools": [{"type": "function", "name": "hours"}],
+            "tool_choice": {"type": "function", "name": "hours"},
+            "max_output_tokens": 50,
+            "audio": {"output": {"voice": "marin"}},
+            "truncation": "auto",
+        },
+    }
+    [updated] = answers(send(codec, update))
+    changed = {
+        "type": "realtime",
+        "object": "realtime.session",
+        "id": "call-1",
+        "model": "desk",
+        "output_modalities": ["text"],
+        "instructions": "Be kind.",
+        "tools": [{"type": "function", "name": "hours", "description": "", "parameters": {}}],
+        "tool_choice": {"type": "function", "name": "hours"},
+        "max_output_tokens": 50,
+    }
+    assert (updated["type"], updated["session"]) == ("session.updated", changed)
+    half = {"instructions": "", "tools": [], "max_output_tokens": 0}
+    assert fault(tell(codec, "session.update", session=half)) == (
+        "invalid_value",
+        "session.max_output_tokens",
+    )
+    [same] = answers(tell(codec, "session.update", session={}))
+    assert same["session"] == changed
+
+
+@pytest.mark.parametrize(
+    ("given", "param"),
+    [
+        (None, "session"),
+        ([], "session"),
+        ({"type": "transcription"}, "session.type"),
+        ({"type": 7}, "session.type"),
+        ({"output_modalities": ["audio"]}, "session.output_modalities"),
+    ],
+)
+def test_a_session_that_cannot_be_is_refused(given: Any, param: str) -> None:
+    assert fault(tell(session(), "session.update", session=given)) == ("invalid_value", param)
+
+
+def ids(codec: Realtime) -> list[str]:
+    return list(codec.book.items)
+
+
+def test_items_are_added_where_the_client_wants_them() -> None:
+    codec = session()
+    item: RealtimeConversationItemUserMessageParam = {
+        "type": "message",
+        "role": "user",
+        "id": "b",
+        "content": [{"type": "input_text", "text": "B"}],
+    }
+    event: ConversationItemCreateEventParam = {"type": "conversation.item.create", "item": item}
+    shown = {**item, "object": "realtime.item", "status": "completed"}
+    assert [(told["previous_item_id"], told["item"]) for told in answers(send(codec, event))] == [
+        (None, shown),
+        (None, shown),
+    ]
+    after: ConversationItemCreateEventParam = {
+        "type": "conversation.item.create",
+        "previous_item_id": "b",
+        "item": message("user", "C"),  # type: ignore[typeddict-item]
+    }
+    added, done = answers(send(codec, after))
+    assert (added["type"], done["type"]) == ("conversation.item.added", "conversation.item.done")
+    assert added["previous_item_id"] == done["previous_item_id"] == "b"
+    say(codec, "A", id="a")
+    assert ids(codec) == ["b", added["item"]["id"], "a"]
+    front = {**event, "item": {**item, "id": "z"}, "previous_item_id": "root"}
+    assert [told["previous_item_id"] for told in answers(send(codec, front))] == [None, None]
+    assert ids(codec) == ["z", "b", added["item"]["id"], "a"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, ("invalid_value", "item")),
+        ({"item": message("user", "Hi", id="a")}, ("item_already_exists", "item.id")),
+        ({"item": message("user", "Hi", id="")}, ("invalid_value", "item.id")),
+        ({"item": message("user", "Hi"), "previous_item_id": "x"}, ("item_not_found", "previous_item_id")),
+        ({"item": message("user", "Hi"), "previous_item_id": 7}, ("invalid_value", "previous_item_id")),
+        ({"item": {"type": "message", "role": "user"}}, ("invalid_value", "item.content")),
+    ],
+)
+def test_an_item_that_cannot_be_changes_nothing(fields: dict[str, Any], expected: tuple[str, str]) -> None:
+    codec = session()
+    say(codec, "A", id="a")
+    assert fault(tell(codec, "conversation.item.create", **fields)) == expected
+    assert ids(codec) == ["a"]
+
+
+def test_items_are_shown_and_deleted() -> None:
+    codec = session()
+    say(codec, "A", id="a")
+    retrieve: ConversationItemRetrieveEventParam = {"type": "conversation.item.retrieve", "item_id": "a"}
+    delete: ConversationItemDeleteEventParam = {"type": "conversation.item.delete", "item_id": "a"}
+    [retrieved] = answers(send(codec, retrieve))
+    assert retrieved["item"]["content"] == [{"type": "input_text", "text": "A"}]
+    [deleted] = answers(send(codec, delete))
+    assert (deleted["type"], deleted["item_id"]) == ("conversation.item.deleted", "a")
+    for event in (retrieve, delete):
+        assert fault(send(codec, event)) == ("item_not_found", "item_id")
+    assert fault(tell(codec, "conversation.item.delete")) == ("invalid_value", "item_id")
+
+
+def asked(codec: Realtime, **response: Any) -> Asked:
+    event: ResponseCreateEventParam = {"type": "response.create"}
+    happening = send(codec, {**event, "response": response} if response else event)
+    assert isinstance(happening, Asked)
+    return happening
+
+
+def started(codec: Realtime, words: str = "", **response: Any) -> Answer:
+    """A response that is being made, of which these words were sent."""
+    turn = codec.turn(asked(codec, **response))
+    turn.begin(words)
+    turn.drain()
+    return turn
+
+
+def test_a_response_is_asked_for_with_the_whole_conversation() -> None:
+    codec = session()
+    assert asked(codec) == Asked(history=(), id=1)
+    say(codec, "Hello?")
+    say(codec, "Hi.", "assistant")
+    assert asked(codec) == Asked(
+        "Hello?", history=(Message("user", "Hello?"), Message("assistant", "Hi.")), id=2
+    )
+
+
+def test_a_response_may_have_wishes_of_its_own() -> None:
+    codec = session()
+    tell(codec, "session.update", session={"instructions": "Be kind.", "max_output_tokens": 9})
+    say(codec, "Hello?")
+    own = asked(
+        codec,
+        instructions="Be short.",
+        tools=[{"type": "function", "name": "hours"}],
+        tool_choice="required",
+        max_output_tokens="inf",
+    )
+    system, user = Message("system", "Be short."), Message("user", "Hello?")
+    assert own == Asked(
+        "Hello?", history=(system, user), id=1, tools=(Tool("hours"),), tool_choice="required"
+    )
+    kind = Message("system", "Be kind.")
+    assert asked(codec) == Asked("Hello?", history=(kind, user), id=2, options={"max_tokens": 9})
+    assert asked(codec, input=[]).history == (kind,)
+
+
+@pytest.mark.parametrize(
+    ("response", "param"),
+    [([], "response"), ({"conversation": "x"}, "response.conversation"), ({"tools": 7}, "response.tools")],
+)
+def test_a_response_that_cannot_be_is_refused(response: Any, param: str) -> None:
+    assert fault(tell(session(), "response.create", response=response)) == ("invalid_value", param)
+
+
+def test_the_answer_is_to_what_was_asked_last() -> None:
+    codec = session()
+    old = asked(codec, metadata={"a": "old"})
+    new = asked(codec, metadata={"a": "new"}, max_output_tokens=5)
+    [created] = frames(codec.turn(new).begin(""))
+    assert created["response"]["metadata"] == {"a": "new"}
+    assert created["response"]["max_output_tokens"] == 5
+    [late] = frames(codec.turn(old).begin(""))
+    assert late["response"]["metadata"] is None
+
+
+def test_words_that_were_not_asked_for_are_a_response_too() -> None:
+    codec = session()
+    turn = codec.turn(Asked())
+    told = frames(turn.begin("Goodbye.") + turn.call(ToolCall("", "end_call")) + turn.end("stop", None))
+    assert [told[0]["type"], told[-1]["type"]] == ["response.created", "response.done"]
+    [item] = told[-1]["response"]["output"]
+    assert item["content"] == [{"type": "output_text", "text": "Goodbye."}]
+
+
+def test_nothing_is_answered_twice() -> None:
+    codec = session()
+    say(codec, "Hello?")
+    turn = started(codec, "Hi")
+    busy = "conversation_already_has_active_response"
+    wishes: list[Any] = [None, {"conversation": "none"}, {"input": []}]
+    for wanted in wishes:
+        assert fault(tell(codec, "response.create", response=wanted)) == (busy, None)
+    say(codec, "And?")
+    assert fault(tell(codec, "response.create", response={"conversation": "none"})) == (busy, None)
+    turn.end("stop", None)
+    assert asked(codec, conversation="none").said == "And?"
+
+
+def test_what_is_new_supersedes_what_is_being_said() -> None:
+    codec = session()
+    say(codec, "Hello?")
+    turn = started(codec, "Hi the")
+    say(codec, "And?")
+    words = ("Hello?", "Hi the", "And?")
+    newer = asked(codec)
+    assert tuple(told.text for told in newer.history or ()) == words
+    [*_, done] = frames(turn.stop())
+    assert done["response"]["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
+    codec.turn(newer)
+    assert fault(tell(codec, "response.create"))[0] == "conversation_already_has_active_response"
+
+
+def test_a_response_is_cancelled() -> None:
+    codec = session()
+    assert fault(tell(codec, "response.cancel")) == ("response_cancel_not_active", None)
+    turn = started(codec, "Hi")
+    assert fault(tell(codec, "response.cancel", response_id="x")) == ("response_not_found", "response_id")
+    assert fault(tell(codec, "response.cancel", response_id=7)) == ("invalid_value", "response_id")
+    cancel: ResponseCancelEventParam = {"type": "response.cancel", "response_id": turn.id}
+    assert send(codec, cancel) == Interrupted()
+    [*_, done] = frames(turn.stop())
+    assert done["response"]["status_details"] == {"type": "cancelled", "reason": "client_cancelled"}
+    assert fault(send(codec, cancel)) == ("response_cancel_not_active", None)
+
+
+def truncate(codec: Realtime, id: str, **fields: Any) -> Happening | None:
+    event: ConversationItemTruncateEventParam = {
+        "type": "conversation.item.truncate",
+        "item_id": id,
+        "content_index": 0,
+        "audio_end_ms": 1000,
+    }
+    return send(codec, {**event, **fields})
+
+
+def text(codec: Realtime, id: str) -> str:
+    [shown] = answers(tell(codec, "conversation.item.retrieve", item_id=id))
+    return "".join(part["text"] for part in shown["item"]["content"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "pace", "kept"),
+    [
+        ({}, 15.0, "We open at"),
+        ({"heard": None}, 7.0, "We open"),
+        ({"audio_end_ms": 0}, 15.0, ""),
+        ({"audio_end_ms": 10**12}, 15.0, "We open at eight."),
+        ({"heard": "we open"}, 15.0, "We open"),
+        ({"heard": "", "audio_end_ms": 99_999}, 15.0, ""),
+        ({"heard": "We open at eight. And"}, 15.0, "We open at eight."),
+    ],
+)
+@pytest.mark.parametrize("when", ["over", "before its end", "after its end"])
+def test_an_item_keeps_what_was_heard_of_it(
+    fields: dict[str, Any], pace: float, kept: str, when: str
+) -> None:
+    codec = session(pace=pace)
+    turn = started(codec, "We open at eight.")
+    id = turn.item
+    if when == "over":
+        turn.end("stop", None)
+    if when == "after its end":
+        turn.stop()
+    happening = truncate(codec, id, **fields)
+    assert isinstance(happening, Interrupted)
+    assert happening.heard is None
+    [truncated] = frames(happening.frames)
+    assert truncated.items() >= {"item_id": id, "content_index": 0}.items()
+    assert truncated["audio_end_ms"] == fields.get("audio_end_ms", 1000)
+    assert text(codec, id) == kept
+    turn.stop()
+    assert text(codec, id) == kept
+    assert asked(codec).history == ((Message("assistant", kept),) if kept else ())
+
+
+def test_what_was_heard_of_an_older_item_leaves_the_present_response_alone() -> None:
+    codec = session()
+    say(codec, "We open at eight.", "assistant", id="old")
+    turn = started(codec, "Yes.")
+    assert isinstance(truncate(codec, "old", heard="We open"), Answered)
+    assert text(codec, "old") == "We open"
+    assert kinds(turn.end("stop", None))[-1] == "response.done"
+
+
+def test_an_interruption_in_an_earlier_item_ends_the_response() -> None:
+    codec = session()
+    turn = started(codec, "Let me see.", tools=[{"type": "function", "name": "hours"}])
+    id = turn.item
+    turn.call(ToolCall("c", "hours"))
+    turn.text("We open")
+    turn.drain()
+    assert isinstance(truncate(codec, id, heard="Let me"), Interrupted)
+    turn.stop()
+    assert [text(codec, id), text(codec, ids(codec)[-1])] == ["Let me", "We open"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"item_id": "gone"}, ("item_not_found", "item_id")),
+        ({"item_id": None}, ("invalid_value", "item_id")),
+        ({"item_id": "user"}, ("invalid_value", "item_id")),
+        ({"item_id": "call"}, ("invalid_value", "item_id")),
+        ({"content_index": 1}, ("invalid_value", "content_index")),
+        ({"content_index": None}, ("invalid_value", "content_index")),
+        ({"content_index": False}, ("invalid_value", "content_index")),
+        ({"audio_end_ms": -1}, ("invalid_value", "audio_end_ms")),
+        ({"audio_end_ms": True}, ("invalid_value", "audio_end_ms")),
+        ({"audio_end_ms": 1.5}, ("invalid_value", "audio_end_ms")),
+        ({"audio_end_ms": None}, ("invalid_value", "audio_end_ms")),
+        ({"heard": 7}, ("invalid_value", "heard")),
+    ],
+)
+def test_a_truncation_that_makes_no_sense_changes_nothing(
+    fields: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    codec = session()
+    say(codec, "We open", "assistant", id="said")
+    say(codec, "Hello?", id="user")
+    call = {"type": "function_call", "id": "call", "call_id": "c", "name": "hours", "arguments": "{}"}
+    tell(codec, "conversation.item.create", item=call)
+    assert fault(truncate(codec, "said", **fields)) == expected
+    assert text(codec, "said") == "We open"
+
+
+def test_errors_name_fields_and_repeat_no_content() -> None:
+    secret = "hunter2"
+    for event in (
+        {"type": secret},
+        {"type": "session.update", "session": {"type": secret, "tool_choice": secret}},
+        {"type": "session.update", "session": {"tool_choice": secret, "output_modalities": [secret]}},
+        {"type": "conversation.item.create", "item": {"type": secret}},
+        {"type": "conversation.item.create", "item": message(secret, secret)},
+        {"type": "conversation.item.create", "item": message("user"), "previous_item_id": secret},
+        {"type": "response.create", "response": {"conversation": secret}},
+        {"type": "response.create", "response": {"metadata": {secret: 7}}},
+        {"type": "response.create", "response": {"max_output_tokens": secret}},
+        {"type": "conversation.item.delete", "item_id": secret},
+    ):
+        happening = session().receive(json.dumps(event))
+        assert isinstance(happening, Answered)
+        assert secret not in happening.frame.decode()
+    assert secret not in repr(session().receive(secret))
+
+
+def test_half_an_emoji_does_not_cost_the_item() -> None:
+    codec = session()
+    item = '{"type":"message","role":"user","id":"a","content":[{"type":"input_text","text":"\\ud83d"}]}'
+    codec.receive('{"type":"conversation.item.create","item":' + item + "}")
+    assert asked(codec).said == "\ufffd"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+EVENTS = [
+    *COMING,
+    {"type": "conversation.item.truncate", "item_id": "said-1", "content_index": 0, "audio_end_ms": 700},
+    {
+        "type": "conversation.item.create",
+        "item": message("assistant", "Yes, we do."),
+        "previous_item_id": "root",
+    },
+    {"type": "conversation.item.create", "item": message("system", "Be kind."), "previous_item_id": "said-1"},
+    {"type": "response.create", "response": {"tool_choice": {"type": "function", "name": "hours"}}},
+]
+STEPS = ["turn", "begin", "text", "drain", "call", "end", "stop", "ahead"]
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> str:
+    """An event that could have come, with a field at any depth gone or exchanged, or cut off."""
+    event = json.loads(json.dumps(draw(st.sampled_from(EVENTS))))
+    for _ in range(draw(st.integers(0, 2))):
+        place = event
+        while isinstance(place, dict) and place:
+            key = draw(st.sampled_from(sorted(place)))
+            if isinstance(place[key], dict) and draw(st.booleans()):
+                place = place[key]
+                continue
+            place[key] = draw(JSON | st.just("said-1"))
+            if draw(st.booleans()):
+                del place[key]
+            break
+    frame = json.dumps(event)
+    return frame[: draw(st.integers(0, len(frame)))] if draw(st.integers(0, 9)) == 0 else frame
+
+
+ANY = st.text(st.characters(exclude_categories=[])) | st.binary() | JSON.map(json.dumps)
+
+
+def advance(codec: Realtime, step: str, latest: Asked) -> bytes:
+    """Go on with the response that is being made, or begin one."""
+    turn = codec.answer
+    match step, turn:
+        case ("turn", _) | (_, None):
+            stopped = turn.stop() if turn is not None else b""
+            return stopped + codec.turn(latest).begin("Hi ")
+        case "text", Answer():
+            return turn.text("there ")
+        case "call", Answer():
+            return turn.call(ToolCall("call_7", "hours"))
+        case "end", Answer():
+            return turn.end("stop", None)
+        case "begin", Answer():
+            return turn.begin("So ")
+        case "drain", Answer():
+            return turn.drain()
+        case "stop", Answer():
+            return turn.stop()
+    return b""
+
+
+@given(st.lists(mutated() | ANY | st.sampled_from(STEPS), max_size=12))
+def test_whatever_comes_is_answered_in_events_with_ids_of_their_own(coming: list[str | bytes]) -> None:
+    codec, latest = session(), Asked()
+    sent = codec.open("")
+    for frame in coming:
+        if isinstance(frame, str) and frame in STEPS:
+            sent += advance(codec, frame, latest)
+            continue
+        happening = codec.receive(frame)
+        assert isinstance(happening, Answered | Asked | Interrupted)
+        if isinstance(happening, Answered):
+            assert happening.frame
+            sent += happening.frame
+        elif isinstance(happening, Asked):
+            latest = happening
+            assert happening.history is not None
+            assert all(said.text or said.tool_calls or said.role == "tool" for said in happening.history)
+        else:
+            sent += happening.frames
+    named = [event["event_id"] for event in frames(sent)]
+    assert len(set(named)) == len(named)
+    created = [event["response"]["id"] for event in frames(sent) if event["type"] == "response.created"]
+    assert len(set(created)) == len(created)
+
+
+def test_the_judge_of_events_is_strict() -> None:
+    frame = frames(session().open(""))[0]
+    for broken in ({**frame, "more": 1}, {**frame, "event_id": 7}, {**frame, "type": "session.changed"}):
+        with pytest.raises((AssertionError, ValueError)):
+            judge(broken)

@@ -1,0 +1,143 @@
+"""Who may call with a key of the house, which agent answers, and which call it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.types import Scope
+
+from tests.support.script import script
+from voicegw.conversations.agent_registry import AgentRegistry
+from voicegw.errors import BadRequest, Forbidden, NotFound, Refused, Unauthorized, UnknownModel
+from voicegw.platforms.realtime.handshake import Counter
+from voicegw.security.authenticator import Door
+from voicegw.security.keys import Key, Keys, digest
+from voicegw.speech.options import Style
+from voicegw.turns.dialects import DIALECTS
+from voicegw.turns.served_agent import Line
+from voicegw.turns.speech_buffer import Diction
+
+ONE = Key("one", digest("s1"))
+SHOP = Key("shop", digest("s2"), frozenset({"shop"}), "elevenlabs")
+READER = Key("reader", digest("s3"), dialect="chat")
+PATH = "/v1/realtime"
+
+
+def line(name: str, language: str) -> Line:
+    return Line(name, script("Hi."), DIALECTS["vapi"], language=language, diction=Diction(Style(), {}))
+
+
+LINES = {"desk": line("desk", "de"), "shop": line("shop", "fr")}
+
+
+def counter(*keys: Key, strict: bool = True, **how: Any) -> Counter:
+    return Counter(Door(Keys(keys)), AgentRegistry(LINES, strict=strict).resolve, **how)
+
+
+def scope(
+    path: str = PATH, query: str = "", secret: str = "s1", subprotocols: tuple[str, ...] = (), **headers: str
+) -> Scope:
+    fields = {"host": "127.0.0.1:8080", **headers}
+    if secret:
+        fields["authorization"] = f"Bearer {secret}"
+    return {
+        "type": "websocket",
+        "path": path,
+        "query_string": query.encode("latin-1"),
+        "subprotocols": list(subprotocols),
+        "headers": [
+            (name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in fields.items()
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1", "/v1/", "/v1/realtime/", "/v1/realtime/x", "/v1/chat/completions", "/realtime/"]
+)
+def test_there_are_two_addresses_and_no_others(path: str) -> None:
+    for good in (PATH, "/realtime"):
+        assert counter(ONE).admit(scope(good))
+    with pytest.raises(NotFound):
+        counter(ONE).admit(scope(path))
+
+
+@pytest.mark.parametrize(
+    ("keys", "asked", "failure"),
+    [
+        ((ONE,), {"secret": ""}, Unauthorized),
+        ((ONE,), {"secret": "wrong"}, Unauthorized),
+        ((ONE,), {"secret": "s1", "x_session_api_key": "s2"}, Unauthorized),
+        ((ONE,), {"secret": "", "subprotocols": ("realtime", "openai-insecure-api-key.wrong")}, Unauthorized),
+        ((ONE,), {"secret": "s1", "subprotocols": ("openai-insecure-api-key.é☎",)}, Unauthorized),
+        ((), {"secret": "", "host": "voice.example.com"}, Forbidden),
+        ((), {"secret": "", "origin": "https://evil.example"}, Forbidden),
+        ((), {"secret": "", "x_forwarded_for": "192.0.2.7"}, Forbidden),
+        ((ONE,), {"x_voicegw_call": "x" * 513}, BadRequest),
+        ((ONE,), {"query": "call_id=%00"}, BadRequest),
+        ((ONE,), {"query": "&".join(["a=1"] * 101)}, BadRequest),
+    ],
+)
+def test_who_is_not_let_in(keys: tuple[Key, ...], asked: dict[str, Any], failure: type[Refused]) -> None:
+    with pytest.raises(failure):
+        counter(*keys).admit(scope(**asked))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"secret": "s1"}, {"secret": "", "subprotocols": ("realtime", "openai-insecure-api-key.s1")}],
+    ids=["header", "subprotocol"],
+)
+def test_a_key_opens_wherever_it_is_shown(asked: dict[str, Any]) -> None:
+    assert counter(ONE).admit(scope(**asked)).startswith("call_")
+    assert counter(ONE).route(scope(**asked)).key is ONE
+
+
+def test_without_keys_programs_on_this_machine_may_call() -> None:
+    assert counter().route(scope(secret="")).line is LINES["desk"]
+
+
+def test_the_model_names_the_agent_and_the_key_decides_which_there_are() -> None:
+    assert counter(ONE).route(scope(query="model=shop")).line.name == "shop"
+    assert counter(SHOP).route(scope(secret="s2")).line.name == "shop"
+    with pytest.raises(UnknownModel):
+        counter(SHOP).route(scope(secret="s2", query="model=desk"))
+    with pytest.raises(UnknownModel):
+        counter(ONE).route(scope(query="model=gpt-realtime"))
+    assert counter(ONE, strict=False).route(scope(query="model=gpt-realtime")).line.name == "desk"
+
+
+def test_the_key_s_dialect_counts_before_the_agent_s() -> None:
+    house = counter(ONE, SHOP, READER)
+    assert house.route(scope()).dialect is DIALECTS["vapi"]
+    assert house.route(scope(secret="s2")).dialect is DIALECTS["elevenlabs"]
+    reader = house.route(scope(secret="s3"))
+    assert (reader.dialect, reader.line.diction) == (DIALECTS["chat"], None)
+    assert house.route(scope()).line.diction is not None
+
+
+def test_the_language_is_the_agent_s_unless_the_table_has_one() -> None:
+    assert counter(ONE).route(scope()).language == "de"
+    assert counter(ONE, language="pt-BR").route(scope()).language == "pt-BR"
+
+
+def test_a_call_is_named_in_a_header_or_in_the_address_and_else_nobody_s() -> None:
+    house = counter(ONE, names=("x-my-call",))
+    named = house.admit(scope(x_voicegw_call="42"))
+    assert house.admit(scope(x_voicegw_call="42")) == named
+    assert house.admit(scope(query="call_id=42")) == named
+    assert house.admit(scope(x_voicegw_call="42", query="call_id=43")) == named, "the header counts first"
+    assert house.admit(scope(x_my_call="42")) == house.admit(scope(x_my_call="42")) != named
+    assert house.admit(scope()) != house.admit(scope())
+
+
+def test_the_agent_learns_the_id_as_it_was_written() -> None:
+    house = counter(ONE, names=("x-my-call",))
+    asked: list[tuple[dict[str, Any], dict[str, str]]] = [
+        ({}, {}),
+        ({"x_voicegw_call": " 42 "}, {"call_id": "42"}),
+        ({"x_my_call": "7", "query": "call_id=8"}, {"call_id": "7"}),
+        ({"query": "call_id=8"}, {"call_id": "8"}),
+    ]
+    for how, facts in asked:
+        assert house.route(scope(**how)).facts == facts

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.platforms.realtime.client import message
+from voicegw.errors import BadRequest
+from voicegw.events import Message, Tool
+from voicegw.platforms.realtime.events import Events
+from voicegw.platforms.realtime.items import Conversation, Item
+from voicegw.platforms.realtime.session_config import Order, Wishes, order
+
+HOURS = {"type": "function", "name": "hours", "description": "When?", "parameters": {"type": "object"}}
+TOOL = Tool("hours", "When?", {"type": "object"})
+FUNCTION = {"type": "function", "name": "hours"}
+GIVEN = Wishes("Be kind.", (TOOL,), "required", 9)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({}, GIVEN),
+        ({"instructions": None, "tools": None, "tool_choice": None, "max_output_tokens": None}, GIVEN),
+        ({"instructions": ""}, Wishes("", (TOOL,), "required", 9)),
+        ({"tools": []}, Wishes("Be kind.", (), "required", 9)),
+        ({"tools": [{"name": "x"}]}, Wishes("Be kind.", (Tool("x"),), "required", 9)),
+        ({"tools": [HOURS]}, GIVEN),
+        ({"tool_choice": "none"}, Wishes("Be kind.", (TOOL,), "none", 9)),
+        ({"tool_choice": {**FUNCTION, "more": 1}}, Wishes("Be kind.", (TOOL,), FUNCTION, 9)),
+        ({"max_output_tokens": "inf"}, Wishes("Be kind.", (TOOL,), "required", "inf")),
+        ({"max_output_tokens": 1}, Wishes("Be kind.", (TOOL,), "required", 1)),
+        (
+            {"output_modalities": ["text"], "audio": {"output": {"voice": "x"}}, "tracing": "auto", "x": 1},
+            GIVEN,
+        ),
+        ({"output_modalities": None, "temperature": 2}, GIVEN),
+    ],
+)
+def test_what_is_said_replaces_what_held_before(data: dict[str, Any], expected: Wishes) -> None:
+    assert GIVEN.merged(data, "session.") == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "param"),
+    [
+        ({"instructions": 7}, "instructions"),
+        ({"tools": {}}, "tools"),
+        ({"tools": [HOURS] * 513}, "tools"),
+        ({"tools": [HOURS, "hours"]}, "tools[1]"),
+        ({"tools": [{"type": "mcp", "server_label": "x"}]}, "tools[0].type"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"tool_choice": "any"}, "tool_choice"),
+        ({"tool_choice": 7}, "tool_choice"),
+        ({"tool_choice": {"type": "mcp", "server_label": "x"}}, "tool_choice"),
+        ({"tool_choice": {"type": "function"}}, "tool_choice.name"),
+        ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"max_output_tokens": True}, "max_output_tokens"),
+        ({"max_output_tokens": 1.5}, "max_output_tokens"),
+        ({"max_output_tokens": "many"}, "max_output_tokens"),
+        ({"output_modalities": ["audio"]}, "output_modalities"),
+        ({"output_modalities": ["text", "audio"]}, "output_modalities"),
+        ({"output_modalities": []}, "output_modalities"),
+        ({"output_modalities": "text"}, "output_modalities"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(data: dict[str, Any], param: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        GIVEN.merged(data, "session.")
+    assert refused.value.param == f"session.{param}"
+
+
+def test_a_session_shows_what_holds() -> None:
+    assert GIVEN.form() == {
+        "output_modalities": ["text"],
+        "instructions": "Be kind.",
+        "tools": [HOURS],
+        "tool_choice": "required",
+        "max_output_tokens": 9,
+    }
+
+
+@pytest.mark.parametrize(
+    ("wishes", "choice", "options"),
+    [
+        (Wishes(), None, {}),
+        (Wishes(choice="required", most=1), None, {"max_tokens": 1}),
+        (Wishes(tools=(TOOL,)), "auto", {}),
+        (Wishes(tools=(TOOL,), choice=FUNCTION), {"type": "function", "function": {"name": "hours"}}, {}),
+    ],
+)
+def test_agents_are_told_in_the_form_of_chat_completions(
+    wishes: Wishes, choice: Any, options: dict[str, Any]
+) -> None:
+    assert (wishes.tool_choice, wishes.options) == (choice, options)
+
+
+def ordered(**data: Any) -> Order:
+    book = Conversation("conv")
+    book.add(Item("said", Message("user", "Hi")))
+    return order(data, "response.", GIVEN, book, Events("p"))
+
+
+FULL = {"k" * 64: "v" * 512, **{str(number): "" for number in range(15)}}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({}, Order(GIVEN)),
+        ({"conversation": "auto", "metadata": None, "input": None}, Order(GIVEN)),
+        ({"conversation": "none"}, Order(GIVEN, apart=True)),
+        ({"metadata": FULL}, Order(GIVEN, metadata=FULL)),
+        ({"instructions": "Greet."}, Order(Wishes("Greet.", (TOOL,), "required", 9))),
+        ({"input": []}, Order(GIVEN, messages=())),
+        (
+            {"input": [{"type": "item_reference", "id": "said"}, message("user", "Yes", id="said")]},
+            Order(GIVEN, messages=(Message("user", "Hi"), Message("user", "Yes"))),
+        ),
+    ],
+)
+def test_a_response_may_be_wanted_otherwise(data: dict[str, Any], expected: Order) -> None:
+    assert ordered(**data) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "param"),
+    [
+        ({"conversation": "conv_p"}, "conversation"),
+        ({"conversation": 7}, "conversation"),
+        ({"metadata": []}, "metadata"),
+        ({"metadata": {"a": 7}}, "metadata"),
+        ({"metadata": {"a": "v" * 513}}, "metadata"),
+        ({"metadata": {"k" * 65: ""}}, "metadata"),
+        ({"metadata": FULL | {"more": ""}}, "metadata"),
+        ({"input": "Hi"}, "input"),
+        ({"input": [7]}, "input[0]"),
+        ({"input": [message("user")] * 2001}, "input"),
+        ({"input": [{"type": "item_reference"}]}, "input[0].id"),
+        ({"input": [message("user"), {"type": "item_reference", "id": "gone"}]}, "input[1].id"),
+        ({"input": [{"type": "message"}]}, "input[0].role"),
+        ({"output_modalities": ["audio"]}, "output_modalities"),
+    ],
+)
+def test_a_response_that_cannot_be_is_refused_by_name(data: dict[str, Any], param: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        ordered(**data)
+    assert refused.value.param == f"response.{param}"

@@ -1,0 +1,511 @@
+"""A call by Retell's protocol, frame by frame: what comes, what it means, what goes back."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicegw.calls.codec import (
+    ACTIONS,
+    Answered,
+    Asked,
+    CallCodec,
+    Happening,
+    Odd,
+    Opened,
+    Transcribed,
+    TurnCodec,
+)
+from voicegw.events import Message, ToolCall, Usage
+from voicegw.platforms.retell.codec import Response, Retell
+from voicegw.turns.stream import Codec
+
+CALL = "call_a1b2"
+CONFIG = (
+    b'{"response_type":"config","config":'
+    b'{"auto_reconnect":true,"call_details":true,"transcript_with_tool_calls":true}}\n'
+)
+TALK = [{"role": "agent", "content": "Hello."}, {"role": "user", "content": "Are you open?"}]
+HISTORY = (Message("assistant", "Hello."), Message("user", "Are you open?"))
+USED = {"role": "tool_call_invocation", "tool_call_id": "t1", "name": "hours", "arguments": '{"day":"today"}'}
+RESULT = {"role": "tool_call_result", "tool_call_id": "t1", "content": "9 to 5"}
+CALLED = Message("assistant", tool_calls=(ToolCall("t1", "hours", '{"day":"today"}'),))
+TOLD = Message("tool", "9 to 5", tool_call_id="t1")
+END = ToolCall("c1", "end_call", '{"reason":"done"}')
+TRANSFER = ToolCall("c2", "transfer_call", '{"number":"+4930123456"}')
+PRESS = ToolCall("c3", "send_digits", '{"digits":"12#"}')
+LAST = {"no_interruption_allowed": True}
+DONE: dict[str, dict[str, Any]] = {
+    "end_call": {**LAST, "end_call": True},
+    "transfer_call": {**LAST, "transfer_number": "+4930123456"},
+    "send_digits": {"digit_to_press": "12#"},
+}
+KEYS: dict[str, dict[str, type]] = {
+    "config": {"config": dict},
+    "ping_pong": {"timestamp": int},
+    "response": {"response_id": int, "content": str, "content_complete": bool},
+}
+FLAGS: dict[str, type] = {"no_interruption_allowed": bool, "end_call": bool}
+TARGETS = {
+    "transfer_number": re.compile(r"\+[1-9]\d{3,14}", re.A),
+    "digit_to_press": re.compile(r"[\d*#]+", re.A),
+}
+
+
+def frames(data: bytes) -> list[dict[str, Any]]:
+    """Every frame in a piece of bytes, checked against the table of what Retell takes."""
+    assert not data or data.endswith(b"\n")
+    return [checked(json.loads(line)) for line in data.split(b"\n")[:-1]]
+
+
+def checked(frame: dict[str, Any]) -> dict[str, Any]:
+    given = dict(frame)
+    kind = given.pop("response_type")
+    for key, wanted in KEYS[kind].items():
+        assert type(given.pop(key)) is wanted, key
+    if kind == "config":
+        assert all(type(value) is bool for value in frame["config"].values())
+    assert kind == "response" or not given
+    actions = given.keys() - {"no_interruption_allowed"}
+    assert len(actions) <= 1, "Retell runs one action at most"
+    assert not given or frame["content_complete"], "an action goes with the completing frame"
+    for key, value in given.items():
+        assert type(value) is bool if key in FLAGS else TARGETS[key].fullmatch(value)
+    return frame
+
+
+def received(codec: Retell | None = None, **frame: Any) -> Happening | None:
+    return (codec or Retell(CALL)).receive(json.dumps(frame))
+
+
+def asked(
+    codec: Retell, id: Any, transcript: Any = TALK, kind: str = "response_required", **more: Any
+) -> Any:
+    return received(codec, interaction_type=kind, response_id=id, transcript=transcript, **more)
+
+
+def heard(entries: list[Any]) -> tuple[Message, ...]:
+    """The history that a transcript with tools becomes."""
+    told = received(interaction_type="update_only", transcript=[], transcript_with_tool_calls=entries)
+    assert isinstance(told, Transcribed)
+    return told.history
+
+
+def response(id: int, content: str, complete: bool, **action: Any) -> dict[str, Any]:
+    return {
+        "response_type": "response",
+        "response_id": id,
+        "content": content,
+        "content_complete": complete,
+        **action,
+    }
+
+
+def done(*calls: ToolCall, words: str = "Bye.") -> dict[str, Any]:
+    """The completing frame of an answer with these actions."""
+    turn = Response(1)
+    turn.text(words)
+    assert b"".join(map(turn.call, calls)) == b""
+    [frame] = frames(turn.end("tool_calls", None))
+    return frame
+
+
+def test_it_is_a_codec_of_calls_and_its_answers_are_those_of_a_listener() -> None:
+    codec: CallCodec = Retell(CALL)
+    turn: TurnCodec = codec.turn(Asked(id=3))
+    listened: Codec = turn
+    assert (codec.name, codec.close_code, listened.idle) == ("retell", 1012, b"")
+
+
+def test_a_whole_call_both_ways() -> None:
+    codec = Retell(CALL)
+    assert codec.open("Hello.") == CONFIG + (
+        b'{"response_type":"response","response_id":0,"content":"Hello.","content_complete":true}\n'
+    )
+    details = {"call_id": CALL, "from_number": "+12137771234", "metadata": {}}
+    assert received(codec, interaction_type="call_details", call=details) == Opened(CALL, details)
+    assert received(codec, interaction_type="ping_pong", timestamp=1703302407333) == Answered(
+        b'{"response_type":"ping_pong","timestamp":1703302407333}\n'
+    )
+    update = received(codec, interaction_type="update_only", transcript=TALK, turntaking="agent_turn")
+    assert update == Transcribed(HISTORY)
+    question = asked(codec, 1)
+    assert question == Asked("Are you open?", history=HISTORY, id=1)
+    turn = codec.turn(question)
+    assert turn.begin("One moment... ") == b""
+    assert turn.drain() == (
+        b'{"response_type":"response","response_id":1,"content":"One moment... ","content_complete":false}\n'
+    )
+    assert turn.text("Ja, ") + turn.text("schön") + turn.call(END) == b""
+    assert (
+        turn.end("tool_calls", Usage(1, 2), "ack=0ms")
+        == (
+            '{"response_type":"response","response_id":1,"content":"Ja, schön","content_complete":true,'
+            '"no_interruption_allowed":true,"end_call":true}\n'
+        ).encode()
+    )
+    assert (turn.spoken, turn.last) == ("One moment... Ja, schön", True)
+    nudge = asked(codec, 2, kind="reminder_required")
+    assert nudge == Asked("", "reminder", history=HISTORY, id=2)
+    assert frames(codec.turn(nudge).end("stop", None)) == [response(2, "", True)]
+
+
+@pytest.mark.parametrize("greeting", ["", "Hello.", 'Grüße "an" dich\n'])
+def test_configuration_comes_first_then_what_the_agent_begins_with(greeting: str) -> None:
+    config, begin = frames(Retell(CALL).open(greeting))
+    assert config["response_type"] == "config"
+    assert begin == response(0, greeting, True)
+
+
+def test_a_socket_that_replaces_a_lost_one_is_configured_and_not_greeted() -> None:
+    assert Retell(CALL).open("Hello.", again=True) == CONFIG
+
+
+@pytest.mark.parametrize("option", ["auto_reconnect", "call_details", "transcript_with_tool_calls"])
+def test_every_option_can_be_declined(option: str) -> None:
+    [config] = frames(Retell(CALL, **{option: False}).open("", again=True))
+    assert [name for name, wanted in config["config"].items() if not wanted] == [option]
+
+
+def test_the_call_is_the_path_s_whatever_the_details_say() -> None:
+    told = received(interaction_type="call_details", call={"call_id": "another"})
+    assert told == Opened(CALL, {"call_id": "another"})
+
+
+def test_a_ping_is_echoed_while_an_answer_is_open() -> None:
+    codec = Retell(CALL)
+    turn = codec.turn(asked(codec, 1))
+    turn.text("One ")
+    turn.drain()
+    pong = received(codec, interaction_type="ping_pong", timestamp=7)
+    assert pong == Answered(b'{"response_type":"ping_pong","timestamp":7}\n')
+    turn.text("two")
+    assert frames(turn.end("stop", None)) == [response(1, "two", True)]
+
+
+def test_an_update_changes_nothing_about_the_open_answer() -> None:
+    codec = Retell(CALL)
+    turn = codec.turn(asked(codec, 4))
+    turn.text("Yes.")
+    assert received(codec, interaction_type="update_only", transcript=[]) == Transcribed(())
+    assert asked(codec, 4) == Asked("Are you open?", history=HISTORY, id=4)
+    assert frames(turn.end("stop", None)) == [response(4, "Yes.", True)]
+
+
+def test_an_older_question_than_the_newest_is_odd() -> None:
+    codec = Retell(CALL)
+    assert asked(codec, 5).id == 5
+    assert asked(codec, 4) == Odd("a question older than the newest")
+    assert asked(codec, 4, kind="reminder_required") == Odd("a question older than the newest")
+    assert asked(codec, 6).id == 6
+    assert asked(Retell(CALL), -1) == Odd("a question older than the newest")
+
+
+def test_a_question_that_cannot_be_read_is_the_newest_all_the_same() -> None:
+    codec = Retell(CALL)
+    assert asked(codec, 5, transcript="x") == Odd("a question without a transcript")
+    assert isinstance(asked(codec, 4), Odd)
+
+
+@pytest.mark.parametrize("id", [None, True, False, "1", 1.0, [1], 2**64])
+@pytest.mark.parametrize("kind", ["response_required", "reminder_required"])
+def test_a_question_needs_a_whole_number(kind: str, id: Any) -> None:
+    assert asked(Retell(CALL), id, kind=kind) == Odd("a question without a number")
+
+
+@pytest.mark.parametrize("timestamp", [None, True, "7", 7.5, {}])
+def test_a_ping_needs_a_time(timestamp: Any) -> None:
+    assert received(interaction_type="ping_pong", timestamp=timestamp) == Odd("a ping without a time")
+
+
+@pytest.mark.parametrize(
+    ("frame", "why"),
+    [
+        (b'{"interaction_type":"ping_pong","timestamp":1}', "a frame that is no JSON object"),
+        ("", "a frame that is no JSON object"),
+        ("{", "a frame that is no JSON object"),
+        ("[]", "a frame that is no JSON object"),
+        ('"ping_pong"', "a frame that is no JSON object"),
+        ("\ud83d", "a frame that is no JSON object"),
+        ("[" * 100_000, "a frame that is no JSON object"),
+        ("{}", "a frame of an unknown type"),
+        ('{"interaction_type":"dance"}', "a frame of an unknown type"),
+        ('{"interaction_type":["ping_pong"]}', "a frame of an unknown type"),
+        ('{"interaction_type":"update_only"}', "an update without a transcript"),
+        ('{"interaction_type":"update_only","transcript":{}}', "an update without a transcript"),
+        ('{"interaction_type":"call_details"}', "call details without any"),
+        ('{"interaction_type":"call_details","call":[]}', "call details without any"),
+    ],
+)
+def test_what_makes_no_sense_is_odd_and_its_content_is_not_told(frame: str | bytes, why: str) -> None:
+    assert Retell(CALL).receive(frame) == Odd(why)
+
+
+def test_the_conversation_may_be_empty_or_hold_no_word_of_the_caller() -> None:
+    assert asked(Retell(CALL), 1, []) == Asked("", history=(), id=1)
+    alone = asked(Retell(CALL), 1, TALK[:1])
+    assert (alone.said, alone.history) == ("", HISTORY[:1])
+
+
+def test_speech_that_nobody_understood_stays_as_it_came() -> None:
+    question = asked(Retell(CALL), 1, [{"role": "user", "content": "(unintelligible audio)"}])
+    assert question.said == "(unintelligible audio)"
+
+
+def test_what_was_said_is_the_caller_s_last_word() -> None:
+    more = [{"role": "user", "content": "Hm?"}, {"role": "system", "content": "Be brief."}, TALK[0]]
+    question = asked(Retell(CALL), 1, [*TALK, *more])
+    assert question.said == "Hm?"
+    assert question.history == (*HISTORY, Message("user", "Hm?"), Message("system", "Be brief."), HISTORY[0])
+
+
+def test_the_transcript_with_tools_is_preferred() -> None:
+    question = asked(Retell(CALL), 1, TALK, transcript_with_tool_calls=[*TALK, USED, RESULT])
+    assert question == Asked("Are you open?", history=(*HISTORY, CALLED, TOLD), id=1)
+    assert asked(Retell(CALL), 1, TALK, transcript_with_tool_calls=None).history == HISTORY
+
+
+def test_results_count_once_and_only_after_their_call() -> None:
+    assert heard([RESULT, USED, RESULT, RESULT]) == (CALLED, TOLD)
+    assert heard([{**RESULT, "tool_call_id": "t2"}, USED]) == (CALLED,)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        "hello",
+        [],
+        {},
+        {"role": "user"},
+        {"role": "user", "content": None},
+        {"role": "robot", "content": "x"},
+        {"role": ["user"], "content": "x"},
+        {"role": "dtmf", "digit": "1"},
+        {**USED, "tool_call_id": 1},
+        {**USED, "tool_call_id": ""},
+        {**USED, "name": ""},
+        {**USED, "name": None},
+        {**USED, "arguments": {"day": "today"}},
+        {**USED, "arguments": "[]"},
+        {**USED, "arguments": "{"},
+        {key: value for key, value in USED.items() if key != "arguments"},
+        {**RESULT, "content": 5},
+    ],
+)
+def test_entries_that_make_no_sense_are_left_out_with_their_results(entry: Any) -> None:
+    assert heard([TALK[0], entry, RESULT, TALK[1]]) == HISTORY
+
+
+def test_words_gather_until_they_are_asked_for() -> None:
+    turn = Response(9)
+    assert turn.begin("One ") + turn.text("two ") + turn.text("") + turn.text("three ") == b""
+    assert turn.spoken == ""
+    assert frames(turn.drain()) == [response(9, "One two three ", False)]
+    assert (turn.spoken, turn.drain()) == ("One two three ", b"")
+    assert frames(turn.end("stop", None)) == [response(9, "", True)]
+
+
+def test_an_answer_without_a_word_is_completed_all_the_same() -> None:
+    turn = Response(9)
+    assert turn.begin("") + turn.drain() == b""
+    assert frames(turn.end("length", None)) == [response(9, "", True)]
+    assert (turn.spoken, turn.last) == ("", False)
+
+
+def test_after_a_stop_nothing_more_is_said_or_done() -> None:
+    turn = Response(9)
+    turn.text("Bye.")
+    turn.call(END)
+    assert turn.stop() + turn.call(TRANSFER) + turn.drain() + turn.end("stop", None) + turn.stop() == b""
+    assert (turn.spoken, turn.last) == ("", False)
+
+
+def test_a_stop_after_the_end_takes_nothing_back() -> None:
+    turn = Response(9)
+    turn.text("Bye.")
+    turn.call(END)
+    turn.end("stop", None)
+    assert turn.stop() + turn.text("More") + turn.call(PRESS) + turn.drain() + turn.end("stop", None) == b""
+    assert (turn.spoken, turn.last) == ("Bye.", True)
+
+
+@pytest.mark.parametrize(("call", "last"), [(END, True), (TRANSFER, True), (PRESS, False)])
+def test_an_action_goes_with_the_completing_frame(call: ToolCall, last: bool) -> None:
+    turn = Response(2)
+    turn.text("One moment. ")
+    turn.call(call)
+    assert turn.last is last
+    assert frames(turn.drain()) == [response(2, "One moment. ", False)]
+    turn.text("Bye.")
+    assert frames(turn.end("tool_calls", None)) == [response(2, "Bye.", True, **DONE[call.name])]
+    assert turn.last is last
+
+
+@pytest.mark.parametrize(
+    ("calls", "strongest"),
+    [
+        ([PRESS, TRANSFER, END], "end_call"),
+        ([END, PRESS], "end_call"),
+        ([PRESS, TRANSFER], "transfer_call"),
+        ([PRESS, ToolCall("c4", "send_digits", '{"digits":"9"}')], "send_digits"),
+    ],
+)
+def test_the_strongest_action_alone_is_done(calls: list[ToolCall], strongest: str) -> None:
+    assert done(*calls) == response(1, "Bye.", True, **DONE[strongest])
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("end_call", ""),
+        ("end_call", "[]"),
+        ("end_call", "bye"),
+        ("end_call", "\ud83d"),
+        ("transfer_call", "{}"),
+        ("transfer_call", '{"number":4930123456}'),
+        ("transfer_call", '{"number":"4930123456"}'),
+        ("transfer_call", '{"number":"+0930123456"}'),
+        ("transfer_call", '{"number":"+493"}'),
+        ("transfer_call", '{"number":"+4930123456789012"}'),
+        ("transfer_call", '{"number":"+4930123456\\n"}'),
+        ("transfer_call", '{"number":"+49٣٠١٢٣٤٥٦"}'),
+        ("send_digits", "{}"),
+        ("send_digits", '{"digits":""}'),
+        ("send_digits", '{"digits":5}'),
+        ("send_digits", '{"digits":"1w2"}'),
+        ("send_digits", '{"digits":"١"}'),
+        ("send_digits", json.dumps({"digits": "1" * 65})),
+        ("switch_language", '{"language":"de-DE"}'),
+        ("play_audio", '{"url":"https://example.com/a.mp3"}'),
+        ("weather", "{}"),
+    ],
+)
+def test_what_retell_cannot_do_or_makes_no_sense_is_not_done(name: str, arguments: str) -> None:
+    assert done(ToolCall("c", name, arguments)) == response(1, "Bye.", True)
+
+
+@pytest.mark.parametrize("number", ["+4930", "+123456789012345"])
+def test_numbers_have_the_international_form(number: str) -> None:
+    call = ToolCall("c", "transfer_call", json.dumps({"number": number, "reason": None}))
+    assert done(call) == response(1, "Bye.", True, transfer_number=number, **LAST)
+
+
+def test_half_an_emoji_does_not_cost_the_frame() -> None:
+    assert done(words="\ud83d!") == response(1, "\ufffd!", True)
+    question = Retell(CALL).receive(
+        r'{"interaction_type":"response_required","response_id":1,'
+        r'"transcript":[{"role":"user","content":"\ud83d"}]}'
+    )
+    assert isinstance(question, Asked)
+    assert question.said == "\ufffd"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+ENTRY = JSON | st.fixed_dictionaries(
+    {"role": st.sampled_from(["agent", "user", "system", "tool_call_invocation", "tool_call_result"]) | JSON},
+    optional={
+        "content": st.text(max_size=5) | JSON,
+        "tool_call_id": st.sampled_from(["t1", "t2"]) | JSON,
+        "name": st.just("hours") | JSON,
+        "arguments": st.just("{}") | JSON,
+    },
+)
+FRAME = st.fixed_dictionaries(
+    {
+        "interaction_type": st.sampled_from(
+            ["ping_pong", "call_details", "update_only", "response_required", "reminder_required"]
+        )
+        | JSON
+    },
+    optional={
+        "timestamp": st.integers() | JSON,
+        "call": st.just({"call_id": CALL}) | JSON,
+        "response_id": st.integers(-2, 9) | JSON,
+        "transcript": st.lists(ENTRY, max_size=4) | JSON,
+        "transcript_with_tool_calls": st.lists(ENTRY, max_size=4) | JSON,
+    },
+)
+
+
+@given(st.text(st.characters(exclude_categories=[])) | st.binary())
+def test_any_frame_at_all_can_come(frame: str | bytes) -> None:
+    assert isinstance(Retell(CALL).receive(frame), Odd)
+
+
+@given(st.lists(FRAME | JSON, max_size=8), st.data())
+def test_whatever_comes_is_read_or_odd(sent: list[Any], data: st.DataObject) -> None:
+    codec, newest = Retell(CALL), 0
+    for frame in sent:
+        text = json.dumps(frame)
+        cut = data.draw(st.none() | st.integers(0, len(text)))
+        told = codec.receive(text[:cut])
+        assert isinstance(told, Opened | Asked | Transcribed | Answered | Odd)
+        if isinstance(told, Answered):
+            assert frames(told.frame) == [{"response_type": "ping_pong", "timestamp": frame["timestamp"]}]
+        if isinstance(told, Asked):
+            assert told.id == frame["response_id"] >= newest
+            assert told.kind == ("said" if frame["interaction_type"] == "response_required" else "reminder")
+            newest = told.id
+        if isinstance(told, Asked | Transcribed):
+            assert told.history is not None
+            open_calls: set[str] = set()
+            for message in told.history:
+                assert message.role in ("assistant", "user", "system", "tool")
+                assert message.role != "tool" or message.tool_call_id in open_calls
+                open_calls |= {call.id for call in message.tool_calls}
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+CALLS = st.builds(
+    ToolCall,
+    st.just("c"),
+    st.sampled_from(ACTIONS) | st.just("weather"),
+    st.sampled_from([END.arguments, TRANSFER.arguments, PRESS.arguments, "{}", "", "[]"]),
+)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["begin", "text"]), WORDS)
+    | st.tuples(st.just("call"), CALLS)
+    | st.tuples(st.just("drain"), st.none()),
+    max_size=12,
+)
+
+
+@given(st.integers(0, 2**63), STEPS, st.sampled_from(["end", "stop"]), STEPS)
+def test_every_answer_obeys_the_table(
+    id: int, before: list[tuple[str, Any]], how: str, after: list[tuple[str, Any]]
+) -> None:
+    turn, words, drained, sent = Response(id), "", "", b""
+    wanted: dict[str, ToolCall] = {}
+    for step, value in before:
+        frame = turn.drain() if step == "drain" else getattr(turn, step)(value)
+        assert not frame or step == "drain"
+        sent += frame
+        words += value if step in ("begin", "text") else ""
+        drained = words if step == "drain" else drained
+        if step == "call" and done(value).keys() - response(1, "", True).keys():
+            wanted.setdefault(value.name, value)
+    sent += turn.end("stop", None) if how == "end" else turn.stop()
+    ended = how == "end"
+    told = frames(sent)
+    assert {frame["response_id"] for frame in told} <= {id}
+    assert [frame["content_complete"] for frame in told] == [False] * (len(told) - ended) + [True] * ended
+    assert all(frame["content"] for frame in told if not frame["content_complete"])
+    assert turn.spoken == "".join(frame["content"] for frame in told) == (words if ended else drained)
+    strongest = next((name for name in ("end_call", "transfer_call", "send_digits") if name in wanted), None)
+    assert turn.last is (ended and strongest in ("end_call", "transfer_call"))
+    if ended:
+        assert told[-1] == response(id, told[-1]["content"], True, **DONE.get(strongest or "", {}))
+    for step, value in [*after, ("drain", None)]:
+        assert (turn.drain() if step == "drain" else getattr(turn, step)(value)) == b""
+    assert turn.end("stop", None) + turn.stop() == b""
+    assert turn.spoken == (words if ended else drained)

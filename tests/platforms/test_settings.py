@@ -1,0 +1,226 @@
+"""The platforms' tables: what may stand in them, what must, and what becomes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from tests.config.test_load import DESK, HASH, MODEL, SECRET, file, loaded, problems
+from voicegw.calls.codec import ACTIONS
+from voicegw.platforms.retell import codec as retell
+from voicegw.platforms.retell.settings import Retell, RetellAction
+from voicegw.platforms.telnyx.settings import RelayAction, Telnyx
+from voicegw.platforms.twilio.settings import ATTRIBUTES, Twilio, TwilioAction
+
+__all__ = ["file"]
+
+TOKEN = "0123456789abcdef"
+PUBLIC = '[server]\npublic_url = "https://voice.example.com"\n'
+OPEN = f'[server]\nhost = "0.0.0.0"\npublic_url = "https://voice.example.com"\n[keys.a]\nhash = "{HASH}"\n'
+TABLES = [("twilio", "auth_token_env"), ("telnyx", "token_env"), ("retell", "secret_env")]
+
+
+def test_without_a_table_a_platform_does_not_exist(file: Path) -> None:
+    config = loaded(file, DESK)
+    assert (config.twilio, config.telnyx, config.retell, config.platforms) == (None, None, None, {})
+    config = loaded(file, f"[retell]\n[twilio]\n{DESK}")
+    assert config.platforms == {"twilio": Twilio(), "retell": Retell()}
+
+
+def test_a_whole_table_is_read_as_it_is_written(file: Path) -> None:
+    config = loaded(
+        file,
+        f"""
+        {PUBLIC}
+        [limits]
+        concurrent_calls = 20
+        {DESK}
+        [twilio]
+        agent = "desk"
+        auth_token_env = "A"
+        signing_key_env = "B"
+        language = "de-DE"
+        greeting = "Guten Tag!"
+        concurrent_calls = 3
+        actions = ["end_call", "transfer_call", "send_digits", "switch_language", "play_audio"]
+        languages = ["en-US"]
+        voice = "v"
+        tts_provider = "Google"
+        transcription_provider = "Deepgram"
+        dtmf = false
+        interruptible = "speech"
+        welcome_greeting_interruptible = "none"
+        reconnect = false
+        partial = "speculate"
+        attributes = {{ speechModel = "nova", hints = "a,b" }}
+        parameters = {{ shop = "7" }}
+        """,
+        {"A": TOKEN, "B": "b"},
+    )
+    twilio = config.twilio
+    assert twilio is not None
+    assert (config.server.public_url, config.limits.concurrent_calls) == ("https://voice.example.com", 20)
+    assert (twilio.agent, twilio.concurrent_calls, twilio.parameters) == ("desk", 3, {"shop": "7"})
+    assert (twilio.actions, twilio.languages) == (ACTIONS, ("en-US",))
+    assert (config.secret("A"), config.secret("B")) == (TOKEN, "b")
+    assert twilio.relay() == {
+        "language": "de-DE",
+        "welcomeGreeting": "Guten Tag!",
+        "voice": "v",
+        "ttsProvider": "Google",
+        "transcriptionProvider": "Deepgram",
+        "dtmfDetection": False,
+        "interruptible": "speech",
+        "welcomeGreetingInterruptible": "none",
+        "applicationReconnect": False,
+        "partialPrompts": True,
+        "speechModel": "nova",
+        "hints": "a,b",
+    }
+
+
+def test_what_is_unset_is_left_to_twilio() -> None:
+    assert Twilio().relay() == {
+        "language": "en-US",
+        "dtmfDetection": True,
+        "interruptible": "any",
+        "welcomeGreetingInterruptible": "any",
+        "applicationReconnect": True,
+        "partialPrompts": False,
+    }
+
+
+def test_the_public_address_ends_without_a_slash(file: Path) -> None:
+    for url in ("https://voice.example.com:8443", "https://voice.example.com:8443/"):
+        config = loaded(file, f'[server]\npublic_url = "{url}"\n{DESK}')
+        assert config.server.public_url == "https://voice.example.com:8443"
+
+
+def test_each_platform_has_the_actions_that_its_codec_can_do() -> None:
+    assert get_args(TwilioAction) == ACTIONS
+    assert {*get_args(RelayAction)} == {*ACTIONS} - {"transfer_call"}
+    assert get_args(RetellAction) == retell.ACTIONS
+
+
+def test_every_attribute_with_a_key_of_its_own_has_that_key() -> None:
+    assert set(ATTRIBUTES.values()) <= Twilio.model_fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("twilio = 1", "twilio: must be a table"),
+        ("[twilio]\nvoise = 1", 'twilio.voise: unknown key; did you mean "voice"?'),
+        ("[telnyx]\nvoice = 'x'", "telnyx.voice: unknown key; known are "),
+        ('[retell]\nsecret = "x"', 'retell.secret: unknown key; did you mean "secret_env"?'),
+        ('[twilio]\nagent = "dseks"', 'twilio.agent: there is no agent "dseks"; did you mean "desk"?'),
+        ('[retell]\nagent = "zzz"', 'retell.agent: there is no agent "zzz"; known are "desk"'),
+        (
+            '[twilio]\nlanguage = "English"',
+            'twilio.language: must be a language tag such as "en" or "pt-BR"',
+        ),
+        (
+            f'[twilio]\nauth_token_env = "{SECRET}"',
+            "twilio.auth_token_env: must be the name of an environment variable, not a secret itself",
+        ),
+        (
+            '[twilio]\nactions = ["end_call", "fly"]',
+            'twilio.actions[1]: must be "end_call", "transfer_call", "send_digits", "switch_language" '
+            'or "play_audio"',
+        ),
+        (
+            '[telnyx]\nactions = ["transfer_call"]',
+            'telnyx.actions[0]: must be "end_call", "send_digits", "switch_language" or "play_audio"',
+        ),
+        (
+            '[retell]\nactions = ["play_audio"]',
+            'retell.actions[0]: must be "end_call", "transfer_call" or "send_digits"',
+        ),
+        ('[retell]\nactions = "end_call"', "retell.actions: must be a list"),
+        (
+            '[twilio]\nactions = ["switch_language"]',
+            "twilio: the action switch_language needs languages: Twilio takes no others",
+        ),
+        (
+            '[twilio]\ninterruptible = "maybe"',
+            'twilio.interruptible: must be "any", "speech", "dtmf" or "none"',
+        ),
+        ('[telnyx]\npartial = "yes"', 'telnyx.partial: must be "ignore" or "speculate"'),
+        ("[retell]\nconcurrent_calls = 0", "retell.concurrent_calls: must be greater than or equal to 1"),
+        (
+            '[twilio]\nattributes = { "a b" = "c" }',
+            'twilio.attributes."a b": must be the name of an attribute such as "speechModel"',
+        ),
+        ('[twilio]\nattributes = { url = "c" }', "twilio.attributes.url: is the gateway's business"),
+        (
+            '[twilio]\nattributes = { ttsProvider = "c" }',
+            "twilio.attributes.ttsProvider: has a key of its own: tts_provider",
+        ),
+        ("[twilio]\nattributes = { debug = 1 }", "twilio.attributes.debug: must be a valid string"),
+        (
+            '[twilio]\nparameters = { voicegw = "x" }',
+            "twilio.parameters.voicegw: is a name that the gateway needs itself",
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_what_it_must_be(file: Path, text: str, problem: str) -> None:
+    [found] = problems(file, f"{text}\n{DESK}")
+    assert found.startswith(problem) if problem.endswith("are ") else found == problem
+    assert SECRET not in found
+
+
+@pytest.mark.parametrize(
+    ("table", "key"), [*TABLES, ("twilio", "signing_key_env"), ("retell", "api_key_env")]
+)
+def test_a_secret_that_is_not_set_is_named(file: Path, table: str, key: str) -> None:
+    assert problems(file, f'{PUBLIC}[{table}]\n{key} = "A"\n{DESK}') == [
+        f"{table}.{key}: the environment variable A is not set"
+    ]
+
+
+@pytest.mark.parametrize(("table", "key"), TABLES[1:])
+@pytest.mark.parametrize("secret", ["0123456789abcde", "0123456789/abcdef", "0123456789abcdef%", "é" * 20])
+def test_a_secret_in_an_address_must_be_long_and_plain(file: Path, table: str, key: str, secret: str) -> None:
+    [problem] = problems(file, f'[{table}]\n{key} = "A"\n{DESK}', {"A": secret})
+    assert problem.startswith(f"{table}.{key}: the environment variable A ")
+    assert problem.endswith("a part of an address") or not secret.isascii()
+    assert secret not in problem
+    assert loaded(file, f'[{table}]\n{key} = "A"\n{DESK}', {"A": TOKEN}).platforms
+
+
+@pytest.mark.parametrize(("table", "key"), TABLES)
+def test_where_others_reach_us_a_platform_must_prove_itself(file: Path, table: str, key: str) -> None:
+    assert problems(file, f"{OPEN}[{table}]\n{MODEL}") == [
+        f"{table}.{key}: is missing, and 0.0.0.0 can be reached by others; "
+        "without it anybody could pose as the platform"
+    ]
+    assert loaded(file, f'{OPEN}[{table}]\n{key} = "A"\n{MODEL}', {"A": TOKEN}).platforms
+    assert not loaded(file, f"[{table}]\n{MODEL}").platforms[table].proven
+
+
+def test_the_web_hook_s_key_does_not_protect_the_socket(file: Path) -> None:
+    [problem] = problems(file, f'{OPEN}[retell]\napi_key_env = "A"\n{MODEL}', {"A": TOKEN})
+    assert problem.startswith("retell.secret_env: is missing")
+
+
+def test_either_of_twilio_s_secrets_will_do_and_needs_the_public_address(file: Path) -> None:
+    for key in ("auth_token_env", "signing_key_env"):
+        table = f'[twilio]\n{key} = "A"\n{DESK}'
+        assert loaded(file, OPEN + table, {"A": "a"}).platforms["twilio"].proven
+        assert problems(file, table, {"A": "a"}) == [
+            "server.public_url: is missing; calls of [twilio] come to it and are signed for it"
+        ]
+
+
+def test_telnyx_knows_no_settings_that_its_own_texml_makes() -> None:
+    shared = Twilio.model_fields.keys() & Telnyx.model_fields.keys()
+    assert shared == {
+        "agent",
+        "language",
+        "greeting",
+        "concurrent_calls",
+        "actions",
+        "partial",
+    }

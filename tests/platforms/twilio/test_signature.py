@@ -1,0 +1,223 @@
+"""Who signs, is who they say: judged by the libraries that Retell and Twilio publish."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twilio.request_validator import RequestValidator, get_signature_algorithm
+
+from tests.platforms.retell.test_signature import BODY, NOW
+from voicegw.platforms.retell.signature import retell_signed
+from voicegw.platforms.twilio.signature import algorithm, handshake_urls, twilio_signed
+
+TOKEN = "12345"
+HOST, PATH = "voice.example.com", b"/twilio/relay"
+URL = "wss://voice.example.com/twilio/relay"
+SHA256 = "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256"
+OFFICIAL = RequestValidator(TOKEN)
+
+
+def official(url: str, params: Any = None, settings: str | None = None) -> str:
+    """The signature as Twilio's own library makes it."""
+    return str(OFFICIAL.compute_signature(url, params or {}, get_signature_algorithm(settings)))
+
+
+def shakes(
+    signature: str,
+    settings: str | None = None,
+    *,
+    scheme: str = "https",
+    host: str = HOST,
+    path: bytes = PATH,
+    query: bytes = b"",
+    token: str = TOKEN,
+) -> bool:
+    """Would this handshake be let in?"""
+    urls = handshake_urls(scheme, host, path, query, websocket=True)
+    return any(twilio_signed(signature, settings, [url], params, token) for url, params in urls)
+
+
+def test_without_a_secret_nothing_is_genuine() -> None:
+    digest = hmac.digest(b"", BODY + str(NOW).encode(), "sha256").hex()
+    assert not retell_signed(f"v={NOW},d={digest}", BODY, "", NOW)
+    assert not twilio_signed(RequestValidator("").compute_signature(URL, {}), None, [URL], {}, "")
+
+
+def test_signatures_as_twilio_s_library_wrote_them_down() -> None:
+    assert shakes("BZRcmNI74k5V0axFcqKKZia6Ig0=")
+    assert shakes("tuO4iK/O15Lz0asCOWC2nLYehAo7UfqhyxAkhH4J1JE=", SHA256)
+    form = {"CallSid": ["CA1"], "From": ["+14158675310"]}
+    voice = "https://voice.example.com/twilio/voice"
+    assert twilio_signed("sIDbMMd8IzxwAKalPmmTYpOFXG4=", None, [voice], form, TOKEN)
+
+
+@pytest.mark.parametrize("settings", [None, SHA256])
+@pytest.mark.parametrize(
+    ("url", "params"),
+    [
+        (URL, {}),
+        (URL.replace(".com", ".com:443"), {}),
+        (URL.replace(".com", ".com:80"), {}),
+        (URL + "?tenant=a%20b&x=1", {}),
+        (URL.replace(".com", ".com:443") + "?tenant=a%20b&x=1", {}),
+        (URL, {"tenant": "a b", "x": "1"}),
+        (URL.replace(".com", ".com:443"), {"tenant": "a b", "x": "1"}),
+    ],
+)
+def test_every_way_of_signing_a_handshake_is_known(
+    url: str, params: dict[str, str], settings: str | None
+) -> None:
+    query = b"tenant=a%20b&x=1" if params or "?" in url else b""
+    signature = official(url, params, settings)
+    for scheme, host in product(("https", "wss"), (HOST, f"{HOST}:443")):
+        assert shakes(signature, settings, scheme=scheme, host=host, query=query)
+    other = None if settings else SHA256
+    assert not shakes(signature, other, query=query), "another algorithm"
+    assert not shakes(signature, settings, query=query, token="54321"), "another token"
+    assert not shakes(signature, settings, query=query + b"&y=2"), "another query"
+    assert not shakes(signature, settings, query=query, path=PATH + b"/"), "another path"
+    assert not shakes(signature, settings, query=query, host="example.com"), "another host"
+    assert not shakes(signature, settings, query=query, scheme="http"), "another scheme"
+    assert not shakes(signature[:-2] + "A=", settings, query=query), "tampered"
+
+
+@pytest.mark.parametrize("signature", ["", "é", "\udcff", "x" * 5000, "BZRcmNI74k5V0axFcqKKZia6Ig0"])
+def test_what_is_no_signature_fits_nothing(signature: str) -> None:
+    assert not shakes(signature)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (None, "HMAC_SHA1"),
+        ("", "HMAC_SHA1"),
+        ("key=k", "HMAC_SHA1"),
+        ("key=k,algorithm=", "HMAC_SHA1"),
+        ("algorithm", "HMAC_SHA1"),
+        ("key=k, algorithm = hmac_sha256 ", "HMAC_SHA256"),
+        ("algorithm=HMAC_SHA512,key=k", "HMAC_SHA512"),
+    ],
+)
+def test_the_settings_name_the_algorithm(settings: str | None, named: str) -> None:
+    assert algorithm(settings) == named == get_signature_algorithm(settings).upper()
+
+
+def test_an_unknown_algorithm_proves_nothing() -> None:
+    settings = "algorithm=HMAC_MD5"
+    assert not shakes(official(URL), settings)
+
+
+def test_one_address_of_several_is_enough_and_none_is_too_few() -> None:
+    assert twilio_signed(official(URL), None, ["wss://a/", URL], (), TOKEN)
+    assert not twilio_signed(official(URL), None, [], (), TOKEN)
+
+
+def test_a_path_is_signed_as_it_came() -> None:
+    signature = official("wss://voice.example.com/a%2Fb/%C3%A9/")
+    assert shakes(signature, path=b"/a%2Fb/%C3%A9/")
+    assert not shakes(signature, path="/a/b/é/".encode())
+    assert not shakes(signature, path=b"/a%2fb/%C3%A9/")
+    assert not shakes(signature, path=b"/\xff")
+
+
+def test_a_field_that_comes_several_times_counts_with_each_of_its_values() -> None:
+    class Several(dict[str, list[str]]):
+        def getlist(self, name: str) -> list[str]:
+            return self[name]
+
+    form = Several(B=["2", "1", "2"], a=[""], A=["x"])
+    signature = official(URL, form)
+    pairs = [(name, value) for name, values in form.items() for value in values]
+    for params in (form, pairs, reversed(pairs)):
+        assert twilio_signed(signature, None, [URL], params, TOKEN)
+    assert not twilio_signed(signature, None, [URL], {**form, "A": "y"}, TOKEN)
+
+
+def test_a_single_value_need_not_be_in_a_list() -> None:
+    assert twilio_signed(official(URL, {"a": "long"}), None, [URL], {"a": "long"}, TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "websocket", "urls"),
+    [
+        ("https", "h", True, ["wss://h/p", "wss://h:443/p", "wss://h:80/p"]),
+        ("wss", "h:443", True, ["wss://h:443/p", "wss://h/p", "wss://h:80/p"]),
+        ("http", "h", True, ["ws://h/p", "ws://h:80/p"]),
+        ("ws", "h:8080", True, ["ws://h:8080/p", "ws://h/p", "ws://h:80/p"]),
+        ("https", "h", False, ["https://h/p", "https://h:443/p"]),
+        ("wss", "h:8443", False, ["https://h:8443/p", "https://h/p", "https://h:443/p"]),
+        ("http", "[::1]:80", False, ["http://[::1]:80/p", "http://[::1]/p"]),
+    ],
+)
+def test_addresses_differ_in_their_ports(scheme: str, host: str, websocket: bool, urls: list[str]) -> None:
+    found = handshake_urls(scheme, host, b"/p", b"", websocket=websocket)
+    assert found == [(url, ()) for url in urls]
+
+
+def test_a_query_belongs_to_the_address_or_to_the_fields() -> None:
+    found = handshake_urls("http", "h", b"/p", b"a=b+c&d=", websocket=False)
+    pairs = (("a", "b c"), ("d", ""))
+    assert found == [
+        ("http://h/p?a=b+c&d=", ()),
+        ("http://h:80/p?a=b+c&d=", ()),
+        ("http://h/p", pairs),
+        ("http://h:80/p", pairs),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host"),
+    [("ftp", "h"), ("", "h"), ("https", ""), ("https", "h/x"), ("https", "u@h"), ("https", "h:80:80")],
+)
+def test_a_scheme_or_host_that_makes_no_sense_has_no_address(scheme: str, host: str) -> None:
+    assert handshake_urls(scheme, host, b"/", b"", websocket=True) == []
+
+
+NAME = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)
+FIELDS = st.dictionaries(NAME, st.text(st.characters(exclude_categories=["Cs"]), max_size=4), max_size=3)
+PORT = st.sampled_from(["", ":443", ":80", ":8443"])
+
+
+@given(st.booleans(), PORT, PORT, NAME, FIELDS, st.booleans(), st.sampled_from([None, SHA256]))
+def test_what_twilio_s_library_takes_for_genuine_is_genuine_to_us(
+    websocket: bool,
+    port: str,
+    signed_port: str,
+    path: str,
+    fields: dict[str, str],
+    apart: bool,
+    settings: str | None,
+) -> None:
+    scheme = "wss" if websocket else "https"
+    raw, query = f"/{quote(path)}", urlencode(fields)
+    tail = f"?{query}" if query and not apart else ""
+    params: Mapping[str, str] = fields if apart else {}
+    signature = official(f"{scheme}://h{signed_port}{raw}{tail}", params, settings)
+    ours = any(
+        twilio_signed(signature, settings, [url], also, TOKEN)
+        for url, also in handshake_urls(
+            "https", f"h{port}", raw.encode(), query.encode(), websocket=websocket
+        )
+    )
+    theirs = OFFICIAL.validate(
+        f"{scheme}://h{port}{raw}{tail}", params, signature, get_signature_algorithm(settings)
+    )
+    assert ours or not theirs
+    assert ours is (theirs or signed_port in ("", ":443") or (websocket and signed_port == ":80"))
+
+
+@given(st.text(), st.none() | st.text(), st.text(), st.binary(), st.binary(), st.text(min_size=1))
+def test_nothing_that_comes_can_raise_or_pass(
+    signature: str, settings: str | None, host: str, path: bytes, query: bytes, token: str
+) -> None:
+    assert not retell_signed(signature, query, token, NOW)
+    for url, params in handshake_urls("https", host, path, query, websocket=True):
+        assert not twilio_signed(signature, settings, [url], params, token)
+    assert not twilio_signed(signature, settings, [host], parse_qsl(host), token)

@@ -1,0 +1,209 @@
+"""A request comes in with one right key, or without keys from this machine only."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.security.test_keys import BOSS, DESK
+from voicegw.errors import Forbidden, Unauthorized
+from voicegw.security.authenticator import Door
+from voicegw.security.keys import ANONYMOUS, Keys
+
+LOCKED = Door(Keys([DESK, BOSS]))
+
+
+OPEN = Door(Keys(), hosts=["box.lan", "[fd00::7]"], origins=["https://app.example.com"])
+
+
+LOCAL = (b"host", b"127.0.0.1:8080")
+
+
+def bearer(secret: bytes, scheme: bytes = b"Bearer") -> tuple[bytes, bytes]:
+    return b"authorization", scheme + b" " + secret
+
+
+@pytest.mark.parametrize("scheme", [b"Bearer", b"bearer", b"BEARER"])
+def test_a_bearer_key_comes_in_whatever_the_case_of_the_scheme(scheme: bytes) -> None:
+    assert LOCKED.admit([bearer(b"vgw_desk", scheme)]) is DESK
+
+
+def test_a_session_key_comes_in() -> None:
+    assert LOCKED.admit([(b"x-session-api-key", b"vgw_boss")]) is BOSS
+
+
+def test_the_same_key_in_both_headers_comes_in() -> None:
+    assert LOCKED.admit([bearer(b" vgw_boss "), (b"x-session-api-key", b"vgw_boss")]) is BOSS
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [LOCAL],
+        [bearer(b"")],
+        [(b"authorization", b"vgw_desk")],
+        [bearer(b"vgw_desk", b"Basic")],
+        [bearer(b"vgw_desk", b"xBearer")],
+        [(b"x-session-api-key", b" ")],
+        [(b"cookie", b"authorization=Bearer vgw_desk")],
+    ],
+)
+def test_without_a_key_nobody_comes_in_where_there_are_keys(headers: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(Unauthorized) as caught:
+        LOCKED.admit(headers)
+    assert caught.value.message == "No API key provided: send the header Authorization: Bearer YOUR_KEY."
+
+
+@pytest.mark.parametrize(
+    "secret", [b"vgw_wrong", b"vgw_desk2", b"VGW_DESK", b"vgw_desk,vgw_boss", b"\xff\xfe"]
+)
+def test_a_wrong_key_is_refused_and_not_repeated(secret: bytes) -> None:
+    with pytest.raises(Unauthorized) as caught:
+        LOCKED.admit([bearer(secret)])
+    assert caught.value.message == "Incorrect API key provided."
+    assert (caught.value.status, caught.value.code) == (401, "invalid_api_key")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [bearer(b"vgw_desk"), bearer(b"vgw_boss")],
+        [bearer(b"vgw_desk"), (b"x-session-api-key", b"vgw_boss")],
+        [bearer(b"vgw_wrong"), bearer(b"vgw_desk")],
+    ],
+)
+def test_two_different_keys_are_refused(headers: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(Unauthorized, match=r"^More than one API key provided\.$"):
+        LOCKED.admit(headers)
+
+
+def test_with_keys_host_proxies_and_origin_do_not_matter() -> None:
+    headers = [(b"host", b"voice.example.com"), (b"x-forwarded-for", b"1.2.3.4"), (b"origin", b"https://a.b")]
+    assert LOCKED.admit([*headers, bearer(b"vgw_desk")]) is DESK
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"127.0.0.1",
+        b"127.0.0.1:8080",
+        b"127.9.9.9:1",
+        b"[::1]",
+        b"[::1]:8080",
+        b"localhost",
+        b"LocalHost:8080",
+        b"voice.localhost:8080",
+        b"box.lan",
+        b"BOX.lan:80",
+        b"[fd00::7]:80",
+    ],
+)
+def test_without_keys_this_machine_and_listed_hosts_come_in(host: bytes) -> None:
+    assert OPEN.admit([(b"host", host)]) is ANONYMOUS
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"",
+        b"evil.example.com",
+        b"localhost.evil.com",
+        b"127.0.0.1.evil.com",
+        b"evillocalhost",
+        b"localhost@evil.com",
+        b"evil.com#localhost",
+        b"127.0.0.1:80:80",
+        b"127.0.0.1:80.evil.com",
+        b"127.0.0.1, evil.com",
+        b"[::1%evil]",
+        b"[::1",
+        b"::1",
+        b"0.0.0.0:8080",
+        b"[::]",
+        b"127.1",
+        b"0x7f000001",
+        b"2130706433",
+        b"128.0.0.1",
+        b"192.168.0.7",
+        b"box.lan.evil.com",
+        b"localhost\n",
+        b"localhost\xff",
+    ],
+)
+def test_without_keys_any_other_host_is_refused(host: bytes) -> None:
+    with pytest.raises(Forbidden) as caught:
+        OPEN.admit([(b"host", host)])
+    assert caught.value.status == 403
+    assert "Host" in caught.value.message
+
+
+@pytest.mark.parametrize("headers", [[], [LOCAL, LOCAL], [LOCAL, (b"host", b"evil.example.com")]])
+def test_without_keys_there_must_be_exactly_one_host(headers: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(Forbidden, match="Host"):
+        OPEN.admit(headers)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-forwarded-server",
+        b"x-real-ip",
+        b"via",
+        b"cf-connecting-ip",
+    ],
+)
+def test_without_keys_nothing_comes_in_through_a_proxy_or_tunnel(name: bytes) -> None:
+    with pytest.raises(Forbidden, match="proxy or tunnel"):
+        OPEN.admit([LOCAL, (name, b"127.0.0.1")])
+
+
+def test_without_keys_a_listed_web_page_comes_in() -> None:
+    assert OPEN.admit([LOCAL, (b"origin", b"https://app.example.com")]) is ANONYMOUS
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        b"null",
+        b"",
+        b"*",
+        b"https://evil.example.com",
+        b"http://app.example.com",
+        b"https://app.example.com:444",
+        b"https://app.example.com.evil.com",
+        b"http://127.0.0.1:9999",
+    ],
+)
+def test_without_keys_any_other_web_page_is_refused(origin: bytes) -> None:
+    with pytest.raises(Forbidden, match=r"server\.origins"):
+        OPEN.admit([LOCAL, (b"origin", origin)])
+
+
+def test_without_keys_every_origin_must_be_listed() -> None:
+    with pytest.raises(Forbidden, match=r"server\.origins"):
+        OPEN.admit([LOCAL, (b"origin", b"https://app.example.com"), (b"origin", b"https://evil.example.com")])
+
+
+def test_without_keys_a_key_is_neither_needed_nor_in_the_way() -> None:
+    assert OPEN.admit([LOCAL, bearer(b"anything")]) is ANONYMOUS
+
+
+def test_a_star_lists_no_origin() -> None:
+    with pytest.raises(Forbidden):
+        Door(Keys(), origins=["*"]).admit([LOCAL, (b"origin", b"https://evil.example.com")])
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"host", b"origin", b"authorization", b"via"]), st.binary())))
+def test_no_header_makes_the_door_fail_otherwise(headers: list[tuple[bytes, bytes]]) -> None:
+    for door in (OPEN, LOCKED):
+        with suppress(Forbidden, Unauthorized):
+            assert door.admit(headers) is ANONYMOUS
+            assert door is OPEN

@@ -1,0 +1,75 @@
+"""Single answers beside a call: what is right, and what is missing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from voicegw.api.chat_response import Chunks, whole
+from voicegw.errors import Unauthorized
+from voicegw.simulate.probes import complete, refused, streamed
+from voicegw.wire.openai import error
+
+JSON = "application/json"
+GOOD = json.loads(whole("chatcmpl-1", "desk", 1, "Good day.", [], "stop", None))
+
+
+def test_our_own_refusal_is_right() -> None:
+    assert refused(401, JSON, error(Unauthorized("No."))) == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (200, b"", "a wrong key was answered with status 200, not 401"),
+        (403, b"", "a wrong key was answered with status 403, not 401"),
+        (401, b"", "the body has no error object"),
+        (401, b"[]", "the body has no error object"),
+        (401, b'{"error":"no"}', "the body has no error object"),
+        (401, b'{"error":{"type":"a"}}', "error.message is missing"),
+        (401, b'{"error":{"message":"no","type":1}}', "error.type is missing"),
+    ],
+)
+def test_a_refusal_needs_the_status_and_an_error_object(status: int, body: bytes, why: str) -> None:
+    assert refused(status, JSON, body) == why
+
+
+def test_our_own_answer_in_one_piece_is_right() -> None:
+    assert complete(200, JSON, json.dumps(GOOD).encode()) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"object": "chat.completion.chunk"}, "no chat.completion with choices[0].message"),
+        ({"choices": []}, "no chat.completion with choices[0].message"),
+        ({"choices": [{"delta": {}}]}, "no chat.completion with choices[0].message"),
+        (
+            {"choices": [{"message": {"content": " "}}]},
+            "choices[0].message has neither content nor tool_calls",
+        ),
+        ({"choices": [{"message": {"content": "Hi"}}]}, "choices[0].finish_reason is missing"),
+    ],
+)
+def test_an_answer_in_one_piece_needs_its_fields(change: dict[str, object], why: str) -> None:
+    assert complete(200, JSON, json.dumps({**GOOD, **change}).encode()) == why
+
+
+def test_a_stream_is_no_answer_in_one_piece() -> None:
+    assert complete(200, "text/event-stream", b"data: {}\n\n").startswith("stream: false was answered")
+
+
+def test_a_stream_with_words_is_one() -> None:
+    chunks = Chunks("chatcmpl-1", "desk", 1)
+    assert streamed(200, "", chunks.begin("Hi") + chunks.end("stop", None)) == ""
+    assert streamed(200, "", chunks.end("stop", None)) == "neither words nor a tool call"
+    assert streamed(404, "", b"") == "status 404"
+
+
+@given(st.sampled_from([200, 401]), st.binary() | st.just(json.dumps(GOOD).encode()))
+def test_no_body_makes_a_look_fail(status: int, body: bytes) -> None:
+    for look in (refused, complete, streamed):
+        assert isinstance(look(status, JSON, body), str)

@@ -1,0 +1,22 @@
+"""Configuration keys of Python agents."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from voicegw.settings.agent import Agent
+from voicegw.settings.fields import (
+    TARGET,
+)
+
+
+class Python(Agent):
+    """A Python function or object in this process."""
+
+    kind: Literal["python"] = Field(description="A Python function or object in this process.")
+    target: Annotated[str, Field(pattern=TARGET)] = Field(
+        description='Where it is, as `"package.module:name"`.'
+    )
+    options: dict[str, Any] = Field(default={}, description="Keyword arguments for it.")

@@ -1,0 +1,78 @@
+"""From the configuration to the platforms: where their calls arrive, and their webhooks."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from starlette.types import ASGIApp
+
+from voicegw.calls.endpoint import Desk
+from voicegw.calls.server import Floor
+from voicegw.config.root import Config
+from voicegw.conversations.agent_registry import AgentRegistry
+from voicegw.platforms.context import PlatformContext
+from voicegw.platforms.realtime.endpoint import realtime_endpoint
+from voicegw.platforms.registry import PLATFORMS
+from voicegw.security.authenticator import Door
+from voicegw.telemetry.turn_log import Journal
+from voicegw.turns.served_agent import Line
+
+log = logging.getLogger("voicegw.error")
+
+UNPROVEN = "%s is not configured: calls of [%s] are taken from this machine only"
+UNSIGNED = "%s is not configured: web hooks of [%s] are taken from this machine only"
+
+
+def platform_context(
+    settings: Config, lines: Mapping[str, Line], now: Callable[[], float] = time.time
+) -> PlatformContext:
+    """Return what the platforms' endpoints and webhooks are built from.
+
+    `now` is the time of day in seconds since 1970.
+    """
+    return PlatformContext(
+        lines,
+        settings.default_agent,
+        lambda variable: settings.secret(variable) if variable else "",
+        settings.server.workers,
+        settings.server.public_url or "",
+        now,
+    )
+
+
+def make_desks(settings: Config, context: PlatformContext) -> dict[str, Desk]:
+    """Return the call endpoint of each platform in the file, by name."""
+    for name, platform in settings.platforms.items():
+        if not (platform.proven or settings.is_demo):
+            log.warning(UNPROVEN, platform.proof[0], name)
+    return {name: PLATFORMS[name].endpoint(table, context) for name, table in settings.platforms.items()}
+
+
+def make_counter(settings: Config, agents: AgentRegistry, door: Door, context: PlatformContext) -> Desk:
+    """Return the endpoint for programs that hold an API key."""
+    calls = settings.realtime.concurrent_calls or max(1, settings.limits.concurrent_calls // 2)
+    return realtime_endpoint(
+        settings.realtime,
+        agents.agents[settings.default_agent],
+        agents.resolve,
+        door,
+        names=[name.lower() for name in settings.calls.headers],
+        most=context.most(calls),
+    )
+
+
+def make_hooks(
+    settings: Config, context: PlatformContext, floor: Floor, journal: Journal
+) -> dict[str, ASGIApp]:
+    """Return the webhooks of the platforms in the file, by path."""
+    hooks: dict[str, ASGIApp] = {}
+    for name, table in settings.platforms.items():
+        build = PLATFORMS[name].webhooks
+        if build is None:
+            continue
+        if not (table.signed or settings.is_demo):
+            log.warning(UNSIGNED, table.signature[0], name)
+        hooks |= build(table, context, floor, journal)
+    return hooks

@@ -1,0 +1,16 @@
+"""What is known of a request before its body is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from voicegw.security.keys import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Who is at the door: the key that was shown, the id of the request, the client's address."""
+
+    key: Key
+    id: str
+    client: str

@@ -1,0 +1,115 @@
+"""Checks of the configuration that concern several keys at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from voicegw.config.root import Config
+from voicegw.config.sections import Server
+from voicegw.security import addresses
+from voicegw.settings.fields import (
+    VISIBLE,
+)
+from voicegw.settings.problems import Loc, Problem, nearest
+
+SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,}")
+
+
+MAKE_KEY = "add a key first: `voicegw keys new NAME` makes one and prints the lines for this file"
+
+
+SECRET_PART = "must hold 16 or more letters, digits or . _ ~ -, since it is a part of an address"
+
+
+POSE = "without it anybody could pose as the platform"
+
+
+EARLY = (
+    'is 0, so words leave at once and turns.on_failure = "status" comes too late: '
+    'let the words wait (0.5, or "off"), or set on_failure = "speak"'
+)
+
+
+def _variables(config: Config) -> Iterator[tuple[Loc, str]]:
+    """The environment variables that the file names, and where it does."""
+    for name, key in config.keys.items():
+        if key.env:
+            yield ("keys", name, "env"), key.env
+    for name, agent in config.agents.items():
+        for entry, variable in agent.variables:
+            yield ("agents", name, entry), variable
+    for name, platform in config.platforms.items():
+        for entry, variable in platform.variables:
+            yield (name, entry), variable
+
+
+def _unset(config: Config) -> Iterator[Problem]:
+    """Variables without a value that a header can carry."""
+    paths = {(name, key) for name, table in config.platforms.items() for key in table.path_secrets}
+    for loc, variable in _variables(config):
+        value = config._secrets.get(variable)
+        if value is None:
+            yield loc, f"the environment variable {variable} is not set"
+        elif not VISIBLE.fullmatch(value):
+            yield loc, f"the environment variable {variable} is empty or holds spaces or other odd characters"
+        elif loc in paths and not SEGMENT.fullmatch(value):
+            yield loc, f"the environment variable {variable} {SECRET_PART}"
+
+
+def _twice(config: Config) -> Iterator[Problem]:
+    """Two names for one secret: nobody could tell who calls."""
+    first: dict[bytes, str] = {}
+    for name, key in config.keys.items():
+        known = config.digest(key)
+        if known is not None and first.setdefault(known, name) != name:
+            yield ("keys", name), f"has the same secret as keys.{first[known]}"
+
+
+def _at_odds(config: Config) -> Iterator[Problem]:
+    """Keys that are fine alone and wrong together."""
+    if not config.agents:
+        yield ("agents",), 'there is no agent: add a table such as [agents.desk] with kind = "scripted"'
+    if not config.keys:
+        yield from _open_doors(config.server)
+    for name, key in config.keys.items():
+        for model in key.models or ():
+            if model not in config.agents:
+                yield ("keys", name, "models"), f'there is no agent "{model}"{nearest(model, config.agents)}'
+    for name, agent in config.agents.items():
+        for other in agent.fallback or ():
+            if other == name:
+                yield ("agents", name, "fallback"), "an agent cannot be its own fallback"
+            elif other not in config.agents:
+                yield (
+                    ("agents", name, "fallback"),
+                    f'there is no agent "{other}"{nearest(other, config.agents)}',
+                )
+        if agent.tries > 1 and not agent.repeatable:
+            yield ("agents", name, "tries"), "needs repeatable = true: else nothing may be asked twice"
+    if config.turns.on_failure == "status":
+        for name, agent in config.agents.items():
+            if agent.ack.after == 0:
+                yield ("agents", name, "ack", "after"), EARLY
+    yield from _calls_at_odds(config)
+
+
+def _calls_at_odds(config: Config) -> Iterator[Problem]:
+    """The same for the platforms' calls."""
+    server = config.server
+    for name, platform in config.platforms.items():
+        agent = platform.agent
+        if agent is not None and agent not in config.agents:
+            yield (name, "agent"), f'there is no agent "{agent}"{nearest(agent, config.agents)}'
+        if not platform.proven and not addresses.loopback(server.host):
+            yield (name, platform.proof[0]), f"is missing, and {server.host} can be reached by others; {POSE}"
+        if platform.needs_public_url and platform.proven and server.public_url is None:
+            yield ("server", "public_url"), f"is missing; calls of [{name}] come to it and are signed for it"
+
+
+def _open_doors(server: Server) -> Iterator[Problem]:
+    """Without keys, strangers must stay outside."""
+    if not addresses.loopback(server.host):
+        yield ("server", "host"), f"{server.host} can be reached by others; {MAKE_KEY}"
+    if "*" in server.origins:
+        yield ("server", "origins"), f'"*" lets every web page in; list the origins, or {MAKE_KEY}'

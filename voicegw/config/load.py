@@ -1,0 +1,139 @@
+"""The configuration: one TOML file, checked whole before anything starts.
+
+Only this module and `voicegw.cli` read files and the environment. What is wrong with a file is
+reported together, one line per problem, as `ConfigError`. Secrets stay in the environment: the file
+names the variable, `load` looks it up, and no message ever shows a value.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from voicegw.config.agent_kinds import KINDS
+from voicegw.config.checks import _at_odds, _twice, _unset, _variables
+from voicegw.config.root import DEMO, SECTIONS, Config
+from voicegw.config.sections import Key
+from voicegw.errors import ConfigError
+from voicegw.settings import problems
+from voicegw.settings.agent import Ack
+from voicegw.settings.fields import (
+    ATTRIBUTE,
+    HASH,
+    HEADER,
+    HOST,
+    LANGUAGE,
+    LINE,
+    NAME,
+    ORIGIN,
+    PHRASE,
+    TARGET,
+    VARIABLE,
+)
+from voicegw.settings.problems import Loc, Problem, dotted, listed, told
+from voicegw.settings.section import Table
+
+__all__ = ["Config", "ConfigError", "load", "schema"]
+
+
+MUST: Mapping[str, str] = {
+    **problems.MUST,
+    NAME: "must be a name of up to 100 letters, digits and _ . : / @ -, beginning with a letter or digit",
+    VARIABLE: "must be the name of an environment variable, not a secret itself",
+    HASH: 'must be "sha256:" and 64 lower-case hex digits, as `voicegw keys new NAME` prints it',
+    HOST: "must be a host name in lower case, without scheme or port",
+    ORIGIN: 'must be an origin such as "https://app.example.com", in lower case and without a path',
+    LANGUAGE: 'must be a language tag such as "en" or "pt-BR"',
+    TARGET: 'must be "module:name"',
+    HEADER: "must be the name of an HTTP header",
+    LINE: "must be one line of plain ASCII",
+    PHRASE: "must not be blank",
+    ATTRIBUTE: 'must be the name of an attribute such as "speechModel"',
+}
+"""What a value must be, by the pattern that it did not match or the type of pydantic's error."""
+
+
+def load(
+    path: str | Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    server: Mapping[str, Any] | None = None,
+) -> Config:
+    """The configuration in a file, or the demo's without one. `server` wins over the file's [server].
+
+    Raises `ConfigError` with one line per problem: file, key, and what is wrong with it.
+    """
+    source = "voicegw" if path is None else str(path)
+    folder = Path() if path is None else Path(path).parent
+    data: dict[str, Any] = dict(DEMO) if path is None else _read(Path(path))
+    if server and isinstance(data.setdefault("server", {}), dict):
+        data["server"] = {**data["server"], **server}
+    try:
+        config = Config.model_validate(data, context={"folder": folder})
+    except ValidationError as error:
+        raise _refusal(source, [_problem(details) for details in error.errors()]) from None
+    config._folder = folder
+    config._source = source
+    config._demo = path is None
+    config._secrets = {name: environ[name] for _, name in _variables(config) if name in environ}
+    found = [*_at_odds(config), *_unset(config), *_twice(config)]
+    if found:
+        raise _refusal(source, found)
+    return config
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of the file, with a description of every key."""
+    return Config.model_json_schema()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
+
+
+def _refusal(source: str, found: list[Problem]) -> ConfigError:
+    return ConfigError("\n".join(f"{source}: {dotted(loc)}: {what}" for loc, what in found))
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    """What pydantic found, as key and words of ours. It puts an agent's kind and "[key]" into the path."""
+    raw = tuple(part for part in details["loc"] if part != "[key]")
+    in_agent = len(raw) > 2 and raw[0] == "agents"
+    loc = (*raw[:2], *raw[3:]) if in_agent else raw
+    match details["type"]:
+        case "extra_forbidden":
+            return loc, told(details, _table(raw[:-1]).model_fields)
+        case "union_tag_not_found":
+            return (*loc, "kind"), f"is missing; it must be one of {listed(KINDS)}"
+        case "union_tag_invalid":
+            return (*loc, "kind"), f"must be one of {listed(KINDS)}"
+        case _:
+            return loc, told(details, must=MUST)
+
+
+def _table(loc: Loc) -> type[Table]:
+    """The table at a place where pydantic met an unknown key."""
+    match loc:
+        case ("agents", _, kind):
+            return KINDS[str(kind)]
+        case ("agents", _, _, "ack"):
+            return Ack
+        case ("keys", _):
+            return Key
+        case (section,):
+            return SECTIONS[str(section)]
+        case _:
+            return Config

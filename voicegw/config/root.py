@@ -1,0 +1,130 @@
+"""The whole configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_args, get_origin
+
+from pydantic import Field, PrivateAttr, create_model
+
+from voicegw.config.agent_kinds import AnyAgent
+from voicegw.config.sections import Calls, Key, Limits, Server, Speech, Trace, Turns
+from voicegw.platforms.realtime.settings import Realtime
+from voicegw.platforms.registry import PLATFORMS
+from voicegw.security import keys as guard
+from voicegw.settings.fields import (
+    Name,
+    optional,
+)
+from voicegw.settings.platform import Platform
+from voicegw.settings.section import Table
+
+DEMO: Mapping[str, Mapping[str, object]] = {
+    "agents": {"receptionist": {"kind": "scripted"}},
+    **{platform: {} for platform in PLATFORMS},
+}
+"""What runs without a file."""
+
+if TYPE_CHECKING:
+    PlatformSections = Table
+else:
+    PlatformSections = create_model(
+        "PlatformSections",
+        __base__=Table,
+        **{name: (kind.settings | None, optional(kind.description)) for name, kind in PLATFORMS.items()},
+    )
+
+
+class Config(PlatformSections):
+    """The whole file. The first agent is the default one."""
+
+    server: Server = Field(default_factory=Server, description="Where the gateway listens.")
+    limits: Limits = Field(default_factory=Limits, description="What is too much.")
+    keys: dict[Name, Key] = Field(
+        default={}, description="Keys by name. Without any, only this machine may call."
+    )
+    turns: Turns = Field(default_factory=Turns, description="How a turn goes.")
+    calls: Calls = Field(default_factory=Calls, description="Which requests belong to one call.")
+    agents: dict[Name, Annotated[AnyAgent, Field(discriminator="kind")]] = Field(
+        default={}, description="Agents by name, the model names of clients. The first is the default."
+    )
+    speech: Speech = Field(default_factory=Speech, description="How the agents' text is made speakable.")
+    trace: Trace = Field(default_factory=Trace, description="What is told about each turn.")
+    realtime: Realtime = Field(default_factory=Realtime, description="Calls by OpenAI's Realtime protocol.")
+
+    _secrets: dict[str, str] = PrivateAttr(default_factory=dict)
+    _folder: Path = PrivateAttr(default_factory=Path)
+    _source: str = PrivateAttr(default="voicegw")
+    _demo: bool = PrivateAttr(default=False)
+
+    @classmethod
+    def demo(cls) -> Config:
+        """What runs without a file: the receptionist, without keys, for this machine only."""
+        config = cls.model_validate(DEMO)
+        config._demo = True
+        return config
+
+    @property
+    def is_demo(self) -> bool:
+        """Is this what runs without a file, for this machine only?"""
+        return self._demo
+
+    @property
+    def default_agent(self) -> str:
+        """Name of the agent that answers for models that nobody knows."""
+        return next(iter(self.agents))
+
+    @property
+    def platforms(self) -> dict[str, Platform]:
+        """The platforms whose calls are taken on websockets, by the names of their tables."""
+        sections = ((name, getattr(self, name)) for name in PLATFORMS)
+        return {name: section for name, section in sections if section is not None}
+
+    @property
+    def folder(self) -> Path:
+        """Where the file lies: relative paths in it begin there, and so do the modules of Python agents."""
+        return self._folder
+
+    @property
+    def source(self) -> str:
+        """What the file is called in messages."""
+        return self._source
+
+    def secret(self, variable: str) -> str:
+        """The value of an environment variable that the file names, as it was when the file was loaded."""
+        return self._secrets[variable]
+
+    def door_keys(self) -> tuple[guard.Key, ...]:
+        """The keys as the guard wants them."""
+        return tuple(
+            guard.Key(
+                name,
+                self.digest(key) or b"",
+                None if key.models is None else frozenset(key.models),
+                key.dialect,
+                key.requests_per_minute,
+            )
+            for name, key in self.keys.items()
+        )
+
+    def digest(self, key: Key) -> bytes | None:
+        """The digest of a key's secret, None when its variable is not set."""
+        if key.hash is not None:
+            return bytes.fromhex(key.hash.removeprefix("sha256:"))
+        secret = self._secrets.get(key.env or "")
+        return None if secret is None else guard.digest(secret)
+
+
+def _sections() -> dict[str, type[Table]]:
+    found: dict[str, type[Table]] = {}
+    for name, field in Config.model_fields.items():
+        kinds = () if get_origin(field.annotation) is dict else get_args(field.annotation)
+        for kind in kinds or (field.annotation,):
+            if isinstance(kind, type) and issubclass(kind, Table):
+                found[name] = kind
+    return found
+
+
+SECTIONS: Mapping[str, type[Table]] = _sections()
+"""The class of every section that is one table, by its name in the file."""

@@ -1,0 +1,18 @@
+"""The [elevenlabs] section of the configuration file."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from voicegw.settings.fields import Variable, optional
+from voicegw.settings.platform import Platform
+
+
+class ElevenLabs(Platform):
+    """ElevenLabs' Speech Engine."""
+
+    proof: ClassVar[tuple[str, ...]] = ("api_key_env",)
+
+    api_key_env: Variable | None = optional(
+        "Environment variable that holds the account's API key, by which ElevenLabs signs."
+    )

@@ -1,0 +1,25 @@
+"""The [realtime] section of the configuration file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from voicegw.settings.fields import Language, optional
+from voicegw.settings.section import Table
+
+
+class Realtime(Table):
+    """OpenAI's Realtime protocol, for programs with a key; always there."""
+
+    language: Language | None = optional("Language of the calls; that of the agent if left out.")
+    concurrent_calls: Annotated[int, Field(ge=1)] | None = optional(
+        "Most of these calls at the same time, all workers together; half of those of `[limits]` if left out."
+    )
+    pace: float = Field(
+        default=15.0,
+        ge=1,
+        le=100,
+        description="Characters of speech per second, by which `audio_end_ms` tells what was heard.",
+    )

@@ -1,0 +1,221 @@
+"""Retell's custom LLM websocket: the transcript comes with every question, answers carry its number.
+
+Retell takes content only for the newest `response_id` that it asked for, and only until that answer says
+that it is complete; anything else it drops without a word. So does a field of a wrong type: numbers are
+whole, flags are booleans.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from voicegw.calls.codec import Answered, Asked, Happening, Odd, Opened, Transcribed
+from voicegw.events import Message, Role, ToolCall, Usage
+from voicegw.wire.json import dumps, loads
+
+ROLES: dict[Any, Role] = {"agent": "assistant", "user": "user", "system": "system"}
+ASKING = {"response_required": "said", "reminder_required": "reminder"}
+ACTIONS = ("end_call", "transfer_call", "send_digits")
+"""What Retell can do, the strongest first: it does only one with an answer."""
+NUMBER = re.compile(r"\+[1-9][0-9]{3,14}")
+DIGITS = re.compile(r"[0-9*#]{1,64}")
+
+
+class Retell:
+    """One call, named by the last part of the path that Retell dialled."""
+
+    name = "retell"
+    close_code = 1012  # 1000 would hang up
+    ends = False  # who interrupts last words is not hung up on
+
+    def __init__(
+        self,
+        call: str,
+        *,
+        auto_reconnect: bool = True,
+        call_details: bool = True,
+        transcript_with_tool_calls: bool = True,
+    ) -> None:
+        self.call = call
+        self.newest = 0
+        self.config = {
+            "auto_reconnect": auto_reconnect,
+            "call_details": call_details,
+            "transcript_with_tool_calls": transcript_with_tool_calls,
+        }
+
+    def open(self, greeting: str, *, again: bool = False) -> bytes:
+        """The configuration and what the agent says first; "" lets the caller speak first.
+
+        On a socket that replaces a lost one (`again`) nothing is said.
+        """
+        config = _frame({"response_type": "config", "config": self.config})
+        if again:
+            return config
+        begin = Response(0)
+        begin.begin(greeting)
+        return config + begin.end("stop", None)
+
+    def receive(self, frame: str | bytes) -> Happening | None:
+        """What a frame tells. Never raises."""
+        data = _object(frame) if isinstance(frame, str) else None
+        if data is None:
+            return Odd("a frame that is no JSON object")
+        match data.get("interaction_type"):
+            case "update_only":
+                history = _history(data)
+                return Odd("an update without a transcript") if history is None else Transcribed(history)
+            case "response_required" | "reminder_required" as kind:
+                return self._asked(data, ASKING[kind])
+            case "ping_pong":
+                return _pong(data.get("timestamp"))
+            case "call_details":
+                facts = data.get("call")
+                return (
+                    Opened(self.call, facts) if isinstance(facts, dict) else Odd("call details without any")
+                )
+        return Odd("a frame of an unknown type")
+
+    def turn(self, asked: Asked) -> Response:
+        """The codec of the answer to this."""
+        return Response(asked.id)
+
+    def _asked(self, data: dict[str, Any], kind: str) -> Asked | Odd:
+        id, history = data.get("response_id"), _history(data)
+        if type(id) is not int:
+            return Odd("a question without a number")
+        if id < self.newest:
+            return Odd("a question older than the newest")
+        self.newest = id
+        if history is None:
+            return Odd("a question without a transcript")
+        last = next((message.text for message in reversed(history) if message.role == "user"), "")
+        return Asked(last if kind == "said" else "", kind, history=history, id=id)
+
+
+class Response:
+    """One answer. What the agent wants done goes with its last frame, for after its words are spoken."""
+
+    idle = b""
+
+    def __init__(self, id: int) -> None:
+        self.words: list[str] = []
+        self.framed: list[str] = []
+        self.actions: dict[str, dict[str, Any]] = {}
+        self.over = False
+        self.done: list[ToolCall] = []
+        self.known: set[tuple[str, str]] = set()
+        self.head = dumps({"response_type": "response", "response_id": id})[:-1] + b',"content":'
+
+    @property
+    def spoken(self) -> str:
+        """Everything that was put into frames so far."""
+        return "".join(self.framed)
+
+    @property
+    def last(self) -> bool:
+        """Does the call end with this answer, or go to somebody else?"""
+        return bool(self.actions.keys() & {"end_call", "transfer_call"})
+
+    def begin(self, words: str) -> bytes:
+        return self.text(words)
+
+    def text(self, delta: str) -> bytes:
+        if delta and not self.over:
+            self.words.append(delta)
+        return b""
+
+    def call(self, call: ToolCall) -> bytes:
+        """Note what is to be done at the end; of two of a kind the first."""
+        if not self.over and (fields := _action(call)):
+            self.actions.setdefault(call.name, fields)
+            self.done.append(call)
+        return b""
+
+    def drain(self) -> bytes:
+        return self._content(b',"content_complete":false}\n') if self.words else b""
+
+    def end(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
+        """The frame that completes the answer: without it the agent would stay mute."""
+        if self.over:
+            return b""
+        self.over = True
+        action = next((self.actions[name] for name in ACTIONS if name in self.actions), {})
+        return self._content(b"," + _frame({"content_complete": True, **action})[1:])
+
+    def stop(self) -> bytes:
+        """Nothing is sent: Retell dropped this answer when it asked anew."""
+        if not self.over:
+            self.over = True
+            self.words.clear()
+            self.actions.clear()
+        return b""
+
+    def _content(self, tail: bytes) -> bytes:
+        content = "".join(self.words)
+        self.words.clear()
+        self.framed.append(content)
+        return self.head + dumps(content) + tail
+
+
+def _frame(value: dict[str, Any]) -> bytes:
+    return dumps(value) + b"\n"
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """The JSON object that a text holds, None if it holds none."""
+    try:
+        data = loads(text.encode())
+    except ValueError:
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _pong(timestamp: Any) -> Answered | Odd:
+    if type(timestamp) is not int:
+        return Odd("a ping without a time")
+    return Answered(_frame({"response_type": "ping_pong", "timestamp": timestamp}))
+
+
+def _action(call: ToolCall) -> dict[str, Any]:
+    """The fields that make Retell do this, {} if it cannot or if the arguments make no sense.
+
+    The caller may not interrupt last words: Retell would then not do what was to follow them.
+    """
+    match call.name, _object(call.arguments):
+        case "end_call", dict():
+            return {"no_interruption_allowed": True, "end_call": True}
+        case "transfer_call", {"number": str(number)} if NUMBER.fullmatch(number):
+            return {"no_interruption_allowed": True, "transfer_number": number}
+        case "send_digits", {"digits": str(digits)} if DIGITS.fullmatch(digits):
+            return {"digit_to_press": digits}
+    return {}
+
+
+def _history(data: dict[str, Any]) -> tuple[Message, ...] | None:
+    """The conversation, with the tools' part in it where that came; None if there is no transcript."""
+    for name in ("transcript_with_tool_calls", "transcript"):
+        if isinstance(entries := data.get(name), list):
+            return tuple(_messages(entries))
+    return None
+
+
+def _messages(entries: Iterable[Any]) -> Iterator[Message]:
+    """What was said and done, in order; without results that nobody asked for and what makes no sense."""
+    asked = set()
+    for entry in entries:
+        match entry:
+            case {"role": "agent" | "user" | "system" as role, "content": str(content)}:
+                yield Message(ROLES[role], content)
+            case {"role": "tool_call_invocation", "tool_call_id": str(id), "name": str(name)} if id and name:
+                arguments = entry.get("arguments")
+                if isinstance(arguments, str) and _object(arguments) is not None:
+                    asked.add(id)
+                    yield Message("assistant", tool_calls=(ToolCall(id, name, arguments),))
+            case {"role": "tool_call_result", "tool_call_id": str(id), "content": str(content)} if (
+                id in asked
+            ):
+                asked.remove(id)
+                yield Message("tool", content, tool_call_id=id)

@@ -1,0 +1,25 @@
+"""The [telnyx] section of the configuration file."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, TypeAlias
+
+from pydantic import Field, Strict
+
+from voicegw.settings.fields import Variable, optional
+from voicegw.settings.platform import ACTIONS, PARTIAL, Greeting, Partial
+
+RelayAction: TypeAlias = Literal["end_call", "send_digits", "switch_language", "play_audio"]
+
+
+class Telnyx(Greeting):
+    """Telnyx's ConversationRelay, started by the operator's own TeXML."""
+
+    proof: ClassVar[tuple[str, ...]] = ("token_env",)
+    path_secrets: ClassVar[frozenset[str]] = frozenset({"token_env"})
+
+    token_env: Variable | None = optional(
+        "Environment variable that holds the secret part of the address that Telnyx calls."
+    )
+    actions: Annotated[tuple[RelayAction, ...], Strict(False)] = Field(default=(), description=ACTIONS)
+    partial: Partial = Field(default="ignore", description=PARTIAL)

@@ -1,1 +1,0 @@
-"""Rehearsal: scripted callers that play a voice platform against any gateway and judge what comes back."""

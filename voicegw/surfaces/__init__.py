@@ -1,1 +1,0 @@
-"""Surfaces: where voice platforms reach us. Thin shells around pure codecs."""

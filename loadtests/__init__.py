@@ -1,1 +1,1 @@
-"""How fast is it, how much does it hold, does it clean up? Tools that measure any gateway from outside."""
+"""Load tests: tools that measure the speed, the capacity and the clean-up of any gateway from outside."""

@@ -23,19 +23,19 @@ from pathlib import Path
 import orjson
 import uvloop
 
-from loadtests.generate import closed_loop as voice
+from loadtests.generate import closed_loop
 from loadtests.generate.cli_types import SECONDS, count, writable
-from loadtests.generate.open_loop import many_files
-from loadtests.generate.scenarios import HELD, SCENARIOS, Row, measure
-from loadtests.generate.signals import heed, say
-from loadtests.report import comparison as report
+from loadtests.generate.open_loop import raise_file_limit
+from loadtests.generate.scenarios import MAX_HELD_ADDED, SCENARIOS, Row, measure
+from loadtests.generate.signals import interrupt_on_termination, print_lines
+from loadtests.report import comparison
 from loadtests.report import page
-from loadtests.report.results import Results, Run, environment
-from loadtests.servers.launch import NAMES, USUAL, Server, cores, pinned, target, upstream
+from loadtests.report.results import Results, Run, describe_environment
+from loadtests.servers.launch import TARGET_NAMES, DEFAULT_TARGETS, Server, split_cores, pin_to_cores, run_target, run_upstream
 from loadtests.servers.peers import PEERS, NotReady
 
 
-def compare(rows: Sequence[Row]) -> None:
+def add_ratios(rows: Sequence[Row]) -> None:
     """Add to the rows of one turn what they mean against each other."""
     by_name = {row["target"]: row for row in rows}
     direct = by_name.get("direct", {})
@@ -51,7 +51,7 @@ def compare(rows: Sequence[Row]) -> None:
                     row[f"{figure}_per_{name}"] = row[figure] / other[figure]
 
 
-def turns(
+def run_scenario(
     name: str, servers: Sequence[Server], driver: Server, seconds: float, number: int
 ) -> Iterator[list[tuple[Row, Run]]]:
     """One round of a scenario, step by step; who does not hold a step is spared the next."""
@@ -62,15 +62,15 @@ def turns(
         for server, run in zip(going, runs, strict=True):
             row = measure(server, driver, scenario, callers, run)
             rows.append({"scenario": name, "callers": callers, "target": server.name, "round": number, **row})
-        compare(rows)
+        add_ratios(rows)
         for row in rows:
             added = 0.0 if scenario.idle else row.get("added_p99", 0.0)
-            row["held"] = row["streams"] > 0 and not row["failed"] and added < HELD
+            row["held"] = row["streams"] > 0 and not row["failed"] and added < MAX_HELD_ADDED
         yield list(zip(rows, runs, strict=True))
         going = [server for server, row in zip(going, rows, strict=True) if row["held"]]
 
 
-def rounds(
+def run_rounds(
     args: argparse.Namespace, servers: list[Server], driver: Server
 ) -> Iterator[list[tuple[Row, Run]]]:
     """All rounds; each begins with another target."""
@@ -79,29 +79,29 @@ def rounds(
         order = servers[shift:] + servers[:shift]
         for name in args.scenarios:
             if not (number and SCENARIOS[name].idle):
-                yield from turns(name, order, driver, args.seconds, number)
+                yield from run_scenario(name, order, driver, args.seconds, number)
 
 
-def start(
+def start_targets(
     names: Sequence[str], driver: Server, stack: contextlib.ExitStack, folder: Path
 ) -> tuple[list[Server], dict[str, str]]:
     """The targets that came up and answered, and why the others did not."""
     servers, missing = [], {}
     for name in names:
         try:
-            server = stack.enter_context(target(name, driver, folder))
+            server = stack.enter_context(run_target(name, driver, folder))
         except NotReady as error:
             missing[name] = str(error)
             continue
-        warm = uvloop.run(voice.run(server.port, "quick", 4, 0.5, server.key, headers=server.headers))
-        if failed := {stream.failed for stream in warm.streams} - {""}:
+        warm = uvloop.run(closed_loop.run(server.port, "quick", 4, 0.5, server.key, headers=server.headers))
+        if failed := {stream.failure for stream in warm.streams} - {""}:
             missing[name] = failed.pop()
         else:
             servers.append(server)
     return servers, missing
 
 
-def listed(known: Sequence[str]) -> Callable[[str], list[str]]:
+def name_list(known: Sequence[str]) -> Callable[[str], list[str]]:
     """An option's type: names from this list, separated by commas."""
 
     def parse(text: str) -> list[str]:
@@ -112,33 +112,33 @@ def listed(known: Sequence[str]) -> Callable[[str], list[str]]:
     return parse
 
 
-def options() -> argparse.Namespace:
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "loadtests.bench", description="Measure what voicegw adds, beside nginx and a sample server."
     )
     some, usual = (
         f"of {','.join(SCENARIOS)} (default: all)",
-        f"of {','.join(NAMES)} (default: {','.join(USUAL)})",
+        f"of {','.join(TARGET_NAMES)} (default: {','.join(DEFAULT_TARGETS)})",
     )
     parser.add_argument(
-        "--scenarios", metavar="NAMES", type=listed(tuple(SCENARIOS)), default=list(SCENARIOS), help=some
+        "--scenarios", metavar="NAMES", type=name_list(tuple(SCENARIOS)), default=list(SCENARIOS), help=some
     )
-    parser.add_argument("--targets", metavar="NAMES", type=listed(NAMES), default=list(USUAL), help=usual)
+    parser.add_argument("--targets", metavar="NAMES", type=name_list(TARGET_NAMES), default=list(DEFAULT_TARGETS), help=usual)
     parser.add_argument("--rounds", type=count(1, 1000), default=3, help="medians are over them (default: 3)")
     parser.add_argument("--seconds", type=SECONDS, default=5.0, help="of new streams, per load (default: 5)")
     parser.add_argument("--json", type=writable, help="write every round and the summary to this file")
     parser.add_argument(
-        "--out", type=place, help="keep raw times, table, configurations and logs in this folder"
+        "--out", type=writable_folder, help="keep raw times, table, configurations and logs in this folder"
     )
     return parser.parse_args()
 
 
-def place(text: str) -> Path:
+def writable_folder(text: str) -> Path:
     """An option's type: a folder in which can be written."""
     return writable(str(Path(text) / "table.txt")).parent
 
 
-def keep(folder: Path, out: Path) -> None:
+def copy_server_files(folder: Path, out: Path) -> None:
     """Save how the servers were configured and started, and what they said; no key is in these files."""
     out.mkdir(parents=True, exist_ok=True)
     for file in folder.iterdir():
@@ -146,12 +146,12 @@ def keep(folder: Path, out: Path) -> None:
             shutil.copy(file, out)
 
 
-def write(
+def write_results(
     args: argparse.Namespace, rows: list[Row], runs: list[Run], missing: dict[str, str], table: str
 ) -> None:
     """The figures for programs (`--json`); with `--out` these, all raw times, and the table."""
     host = {"cores": os.cpu_count(), "kernel": os.uname().release}
-    result = {"host": host, "missing": missing, "summary": report.summary(rows), "rows": rows}
+    result = {"host": host, "missing": missing, "summary": comparison.summarise_rounds(rows), "rows": rows}
     for path in (args.json, args.out and args.out / "bench.json"):
         if path:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,16 +159,16 @@ def write(
     if args.out:
         (args.out / "table.txt").write_text(table)
         notes = [f"{name} was not measured: {reason}" for name, reason in missing.items()]
-        results = Results(environment(0), runs, notes=notes)
+        results = Results(describe_environment(0), runs, notes=notes)
         results.write(args.out / "results.json")
-        page.write(results, args.out / "report.html")
+        page.write_page(results, args.out / "report.html")
 
 
 def main() -> int:
     """0 when a run proves something, 1 when none does, 130 at Ctrl-C."""
-    args = options()
-    heed()
-    many_files()
+    args = parse_options()
+    interrupt_on_termination()
+    raise_file_limit()
     measured: list[tuple[Row, Run]] = []
     missing: dict[str, str] = {}
     stopped = False
@@ -177,11 +177,11 @@ def main() -> int:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voicegw-bench-")))
             folder.chmod(0o755)  # the worker of an nginx that root starts is another user
             if args.out:
-                stack.callback(keep, folder, args.out / "servers")
-            driver = stack.enter_context(upstream(folder))
-            stack.enter_context(pinned(cores()[1]))
-            servers, missing = start(args.targets, driver, stack, folder)
-            for step in rounds(args, servers, driver):
+                stack.callback(copy_server_files, folder, args.out / "servers")
+            driver = stack.enter_context(run_upstream(folder))
+            stack.enter_context(pin_to_cores(split_cores()[1]))
+            servers, missing = start_targets(args.targets, driver, stack, folder)
+            for step in run_rounds(args, servers, driver):
                 measured += step  # what came before a Ctrl-C is kept
                 if sys.stderr.isatty():
                     row = step[0][0]
@@ -191,13 +191,13 @@ def main() -> int:
     except NotReady as error:
         missing["the upstream"] = str(error)
     rows, runs = [row for row, _ in measured], [run for _, run in measured]
-    table = report.text(rows, missing) + ("\nStopped early.\n" if stopped else "")
+    table = comparison.format_table(rows, missing) + ("\nStopped early.\n" if stopped else "")
     try:
-        write(args, rows, runs, missing, table)
+        write_results(args, rows, runs, missing, table)
     except OSError as error:
         print(f"{error.filename} could not be written: {error.strerror}", file=sys.stderr)
         runs = []  # for what is lost is not measured
-    say(table.removesuffix("\n"))
+    print_lines(table.removesuffix("\n"))
     return 130 if stopped else int(all(run.void for run in runs))
 
 

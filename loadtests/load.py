@@ -23,19 +23,19 @@ from pathlib import Path
 
 import uvloop
 
-from loadtests.generate.cli_types import SEED, count, hidden, number, writable
-from loadtests.generate.open_loop import STOPPED, many_files
-from loadtests.generate.phases import Pace, Session
-from loadtests.generate.signals import heed, say
-from loadtests.generate.target import Door
+from loadtests.generate.cli_types import SEED, count, redact_secrets, number, writable
+from loadtests.generate.open_loop import STOPPED_EARLY, raise_file_limit
+from loadtests.generate.phases import PhaseLengths, LoadTest
+from loadtests.generate.signals import interrupt_on_termination, print_lines
+from loadtests.generate.target import Target
 from loadtests.report import page
-from loadtests.report.results import ROOT, Results, environment
-from loadtests.report.summary import summary
-from loadtests.servers.launch import cores, free_port, pinned, started, upstream, used
+from loadtests.report.results import ROOT, Results, describe_environment
+from loadtests.report.summary import format_summary
+from loadtests.servers.launch import split_cores, free_port, pin_to_cores, run_server, run_upstream, process_usage
 from loadtests.servers.peers import NotReady
 
-OUT = ROOT / "loadtests" / "out"
-QUICK = 6.0
+OUTPUT_FOLDER = ROOT / "loadtests" / "out"
+QUICK_SECONDS = 6.0
 """Seconds of new turns, more or less, that show that everything works; as figures they are worth little."""
 # Each turn is a call of its own, and 10000 remembered ones would hide a leak.
 CONFIG = """\
@@ -58,19 +58,19 @@ after = 0
 
 
 @contextmanager
-def embedded(folder: Path) -> Iterator[tuple[Door, Door, int]]:
+def run_own_servers(folder: Path) -> Iterator[tuple[Target, Target, int]]:
     """An upstream, the gateway before it on a core of its own, and the gateway's process."""
-    with upstream(folder) as agent:
+    with run_upstream(folder) as agent:
         port, key = free_port(), secrets.token_urlsafe(32)
         config = folder / "voicegw.toml"
         config.write_text(CONFIG.format(port=port, upstream=agent.port))
         argv = [sys.executable, "-m", "voicegw", "serve", "--config", str(config)]
         env = {**os.environ, "VOICEGW_LOAD_KEY": key}
-        with started(argv, port, cores()[0], folder / "voicegw.log", env) as pid, pinned(cores()[1]):
-            yield Door("direct", agent.port), Door("voicegw", port, key=key), pid
+        with run_server(argv, port, split_cores()[0], folder / "voicegw.log", env) as pid, pin_to_cores(split_cores()[1]):
+            yield Target("direct", agent.port), Target("voicegw", port, key=key), pid
 
 
-def options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("loadtests.load", description="Put load on the gateway.")
     parser.add_argument(
         "--seconds", type=number(1, 3600), default=120.0, help="about how long (default: 120)"
@@ -91,12 +91,12 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--target and --upstream go together")
     try:
         args.doors = args.target and tuple(
-            Door.at(url, key, name, anywhere=args.anywhere)
+            Target.from_url(url, key, name, anywhere=args.anywhere)
             for url, key, name in ((args.upstream, "none", "direct"), (args.target, args.key, "target"))
         )
-        if args.pid and not used(args.pid).rss:
+        if args.pid and not process_usage(args.pid).rss:
             raise ValueError(f"there is no process {args.pid}")
-        args.out = args.out or writable(str(OUT / time.strftime(f"load-%Y%m%d-%H%M%S-{os.getpid()}.json")))
+        args.out = args.out or writable(str(OUTPUT_FOLDER / time.strftime(f"load-%Y%m%d-%H%M%S-{os.getpid()}.json")))
     except (ValueError, argparse.ArgumentTypeError) as error:
         parser.error(str(error))
     return args
@@ -104,7 +104,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def measure(args: argparse.Namespace, results: Results) -> None:
     """All of it, into the results. Raises NotReady, or KeyboardInterrupt at Ctrl-C."""
-    pace = Pace.within(QUICK if args.quick else args.seconds)
+    pace = PhaseLengths.for_duration(QUICK_SECONDS if args.quick else args.seconds)
     if args.settle is not None:
         pace = replace(pace, wait=args.settle)
     with ExitStack() as stack:
@@ -112,11 +112,11 @@ def measure(args: argparse.Namespace, results: Results) -> None:
             (direct, door), pid = args.doors, args.pid
         else:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="voicegw-load-"))
-            direct, door, pid = stack.enter_context(embedded(Path(folder)))
-        uvloop.run(Session(direct, door, pid, pace, args.seed, results).run())
+            direct, door, pid = stack.enter_context(run_own_servers(Path(folder)))
+        uvloop.run(LoadTest(direct, door, pid, pace, args.seed, results).run())
 
 
-def proved(results: Results) -> bool:
+def is_passed(results: Results) -> bool:
     """Whether every check was passed, and every phase has a run that is not void. A knee needs none."""
     sound = {run.scenario for run in results.runs if not run.void}
     wanted = {run.scenario for run in results.runs} - {"knee"}
@@ -125,33 +125,33 @@ def proved(results: Results) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 when everything is as it should be, 1 when something is not, 130 at Ctrl-C."""
-    args = options(arguments)
-    heed()
-    many_files()
-    results = Results(environment(args.seed, hidden(sys.argv, args.key)))
+    args = parse_options(arguments)
+    interrupt_on_termination()
+    raise_file_limit()
+    results = Results(describe_environment(args.seed, redact_secrets(sys.argv, args.key)))
     code = 0
     try:
         measure(args, results)
     except KeyboardInterrupt:
         code = 130
-        results.notes.append(STOPPED)
+        results.notes.append(STOPPED_EARLY)
     except (NotReady, OSError) as error:
         code = 1
         results.notes.append(f"not measured to the end: {error or type(error).__name__}")
         print(results.notes[-1], file=sys.stderr)
         if not results.runs:
             return code
-    places = keep(results, args.out)
-    say(summary(results), *places)
-    return code or int(not (places and proved(results)))
+    places = write_results(results, args.out)
+    print_lines(format_summary(results), *places)
+    return code or int(not (places and is_passed(results)))
 
 
-def keep(results: Results, path: Path) -> list[str]:
+def write_results(results: Results, path: Path) -> list[str]:
     """Write results and report, and tell where they are; nothing if that failed."""
     place = path.with_suffix(".html")
     try:
         results.write(path)
-        page.write(results, place)
+        page.write_page(results, place)
     except OSError as error:
         print(f"{error.filename or path} could not be written: {error.strerror}", file=sys.stderr)
         return []

@@ -18,58 +18,58 @@ from locust.env import Environment
 from locust.runners import WorkerRunner
 
 from loadtests.callers import options
-from loadtests.callers.locust_hooks import Desk
+from loadtests.callers.locust_hooks import LocustHooks
 from loadtests.callers.scenarios import SCENARIOS
-from loadtests.callers.sockets import addresses
-from loadtests.callers.turn import Failed
-from loadtests.callers.users import DESKS, Caller, calls
+from loadtests.callers.sockets import resolve_addresses
+from loadtests.callers.turn import TurnFailed
+from loadtests.callers.users import HOOKS, VoiceUser, scenario_tasks
 
 
-class ChatCaller(Caller):
+class ChatCaller(VoiceUser):
     """By chat completions, as ElevenLabs and Vapi ask."""
 
     platform = "chat"
-    tasks = calls()
+    tasks = scenario_tasks()
 
 
-class RelayCaller(Caller):
+class RelayCaller(VoiceUser):
     """On Twilio's ConversationRelay."""
 
     platform = "relay"
-    tasks = calls()
+    tasks = scenario_tasks()
 
 
-class RetellCaller(Caller):
+class RetellCaller(VoiceUser):
     """On Retell's custom LLM."""
 
     platform = "retell"
-    tasks = calls()
+    tasks = scenario_tasks()
 
 
-class SpeechEngineCaller(Caller):
+class SpeechEngineCaller(VoiceUser):
     """On ElevenLabs' Speech Engine."""
 
     platform = "speech-engine"
-    tasks = calls()
+    tasks = scenario_tasks()
 
 
 @events.init_command_line_parser.add_listener
-def _options(parser: LocustArgumentParser) -> None:
-    options.add(parser)
+def _add_options(parser: LocustArgumentParser) -> None:
+    options.add_options(parser)
 
 
 @events.init.add_listener
-def _open(environment: Environment, **_: Any) -> None:
+def _check_options(environment: Environment, **_: Any) -> None:
     """Refuse what cannot be meant, and a target elsewhere, before anybody calls; callers look again, since a
     web page may change it."""
-    desk = DESKS[environment] = Desk(environment)
+    desk = HOOKS[environment] = LocustHooks(environment)
     if isinstance(environment.runner, WorkerRunner):
         return  # its target and tags come from the master
-    if wrong := options.unknown(desk.options):
+    if wrong := options.unknown_tags(desk.options):
         known = ", ".join((*SCENARIOS, "mixed"))
         sys.exit(f"{wrong[0]} is no tag ({known}); names of callers stand before --tags")
     try:
-        where = options.line(desk.options, "chat", environment.host or "")
-        addresses(urlsplit(where.url), where.anywhere)
-    except (ValueError, Failed) as error:
+        where = options.caller_options(desk.options, "chat", environment.host or "")
+        resolve_addresses(urlsplit(where.url), where.anywhere)
+    except (ValueError, TurnFailed) as error:
         sys.exit(f"{environment.host}: {error}")

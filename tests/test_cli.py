@@ -169,7 +169,7 @@ def test_the_schema_is_json_and_describes_the_sections(capsys: pytest.CaptureFix
     told = json.loads(capsys.readouterr().out)
     assert SECTIONS.keys() | {"keys", "agents"} == told["properties"].keys()
     assert told["properties"]["agents"]["description"]
-    assert told["$defs"]["Server"]["properties"]["port"]["description"].startswith("Port to listen on")
+    assert told["$defs"]["ServerSettings"]["properties"]["port"]["description"].startswith("Port to listen on")
 
 
 def test_a_new_key_is_lines_for_the_file_on_stdout_and_a_secret_for_the_client_on_stderr(
@@ -179,7 +179,7 @@ def test_a_new_key_is_lines_for_the_file_on_stdout_and_a_secret_for_the_client_o
     told = capsys.readouterr()
     [secret] = [line.strip() for line in told.err.splitlines() if line.strip().startswith("vgw_")]
     assert secret not in told.out
-    [key] = load(file(tmp_path, told.out + GOOD)).door_keys()
+    [key] = load(file(tmp_path, told.out + GOOD)).api_keys()
     assert (key.name, key.digest) == ("shop", digest(secret))
 
 

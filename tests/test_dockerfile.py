@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.servers.launch import free_port, listening
+from loadtests.servers.launch import free_port, is_listening
 from voicegw import cli
 from voicegw.config.load import Config, ConfigError, load
 
@@ -109,7 +109,7 @@ def test_its_command_is_one_of_ours_and_needs_a_key(tmp_path: Path) -> None:
 
 def test_docker_waits_longer_than_turns_may_take_to_end() -> None:
     [seconds] = re.findall(r"--stop-timeout (\d+)", (ROOT / "docs" / "deploy.md").read_text("utf-8"))
-    assert int(seconds) >= Config.demo().server.drain + 5
+    assert int(seconds) >= Config.demo().server.shutdown_grace + 5
 
 
 @pytest.mark.wire
@@ -131,7 +131,7 @@ def test_the_health_check_tells_a_gateway_from_a_closed_port() -> None:
     serve = [sys.executable, "-m", "voicegw", "serve", "--port", str(port)]
     gateway = subprocess.Popen(serve, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
-        while not listening(port):
+        while not is_listening(port):
             assert gateway.poll() is None
         assert check() == 0
     finally:

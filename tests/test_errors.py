@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from voicegw import errors
-from voicegw.errors import AgentError, Refused, VoicegwError
+from voicegw.errors import AgentError, RequestError, VoicegwError
 from voicegw.turns import phrases
 
 
@@ -29,16 +29,22 @@ def test_the_drawing_at_the_top_names_every_class() -> None:
 def test_every_failure_has_a_status_and_a_sentence_in_every_language(kind: type[VoicegwError]) -> None:
     assert 400 <= kind.status <= 599
     assert kind.type
-    for words in phrases.TABLE.values():
-        assert getattr(words, kind.spoken)
+    for words in phrases.PHRASES.values():
+        assert getattr(words, kind.phrase)
 
 
 def test_a_refusal_shows_its_own_words_and_an_agent_s_failure_does_not() -> None:
-    assert Refused("bad 'n'", param="n").message == "bad 'n'"
+    assert RequestError("bad 'n'", param="n").message == "bad 'n'"
     assert "secret" not in AgentError("upstream said: secret").message
     assert str(AgentError("upstream said: secret")) == "upstream said: secret"
 
 
 def test_only_what_may_go_better_next_time_is_worth_a_retry() -> None:
-    worth = {kind.__name__ for kind in OURS if kind.retry}
-    assert worth == {"Closing", "Busy", "Draining", "AgentUnavailable", "AgentBusy"}
+    worth = {kind.__name__ for kind in OURS if kind.retryable}
+    assert worth == {
+        "ShuttingDown",
+        "TooManyRequests",
+        "ServiceUnavailable",
+        "AgentUnavailable",
+        "AgentBusy",
+    }

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from voicegw.server import Loop
+from voicegw.server import ExitProofLoop
 
 pytestmark = pytest.mark.wire
 
@@ -27,7 +27,7 @@ def test_a_task_that_exits_does_not_end_what_goes_on() -> None:
         exits = await asyncio.gather(task, return_exceptions=True)
         return repr(exits)
 
-    with asyncio.Runner(loop_factory=Loop) as runner:
+    with asyncio.Runner(loop_factory=ExitProofLoop) as runner:
         assert runner.run(serving()) == "[SystemExit(5)]"
 
 
@@ -37,7 +37,7 @@ def test_a_task_that_exits_once_all_is_over_does_not_decide_how_it_ended() -> No
         await asyncio.sleep(0)
         return task
 
-    with asyncio.Runner(loop_factory=Loop) as runner:
+    with asyncio.Runner(loop_factory=ExitProofLoop) as runner:
         task = runner.run(serving())
     assert isinstance(task.exception(), SystemExit)
 
@@ -47,5 +47,5 @@ def test_what_is_served_may_end_the_program_itself() -> None:
         await asyncio.sleep(0)
         sys.exit(3)
 
-    with asyncio.Runner(loop_factory=Loop) as runner, pytest.raises(SystemExit, match="3"):
+    with asyncio.Runner(loop_factory=ExitProofLoop) as runner, pytest.raises(SystemExit, match="3"):
         runner.run(serving())

@@ -3,8 +3,8 @@
 What an in-process agent needs is here: a `Turn` comes in, events go out.
 """
 
-from voicegw.events import Agent, Doing, Event, Finish, Message, Tool, ToolCall, Turn, Usage
+from voicegw.events import Activity, Agent, Event, Finish, Message, Tool, ToolCall, Turn, Usage
 
 __version__ = "0.1.0"
 
-__all__ = ["Agent", "Doing", "Event", "Finish", "Message", "Tool", "ToolCall", "Turn", "Usage"]
+__all__ = ["Agent", "Activity", "Event", "Finish", "Message", "Tool", "ToolCall", "Turn", "Usage"]

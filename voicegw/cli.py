@@ -17,14 +17,14 @@ from voicegw import __version__
 from voicegw.app.create import create_app
 from voicegw.commands import new_agent as starter
 from voicegw.commands.doctor.examine import examine
-from voicegw.commands.doctor.report import Checkup, table
+from voicegw.commands.doctor.report import AgentReport, table
 from voicegw.config.load import load, schema
 from voicegw.errors import ConfigError
 from voicegw.security.keys import new_key
 from voicegw.server import import_from, serve, try_certificate
 from voicegw.settings.fields import VISIBLE
 from voicegw.simulate import script
-from voicegw.simulate.run import PLATFORMS, Rehearsed, Setting, rehearse
+from voicegw.simulate.run import PLATFORMS, SimulationResult, SimulationSetup, simulate
 
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 ABOUT = "Put any agent on the phone, with nobody waiting in silence."
@@ -106,7 +106,7 @@ def _add_new_agent(commands: Any) -> None:
 
 
 def _new_agent(options: argparse.Namespace) -> int:
-    print(starter.write(options.file))
+    print(starter.write_agent(options.file))
     return OK
 
 
@@ -129,7 +129,7 @@ def _doctor(options: argparse.Namespace) -> int:
     names = options.agent or list(settings.agents)
     if unknown := [name for name in names if name not in settings.agents]:
         raise ConfigError(f"there is no agent {unknown[0]!r}; known are {', '.join(settings.agents)}")
-    found: list[Checkup] = []
+    found: list[AgentReport] = []
     try:
         asyncio.run(examine(settings, names, _progress, found.append, within=options.within))
     finally:  # also what was found before Ctrl-C
@@ -196,22 +196,22 @@ def _simulate(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return MISUSED
     _tell(json.dumps(found.as_json(), indent=2) if options.json else found.as_text())
-    return OK if found.good else FAILED
+    return OK if found.has_passed else FAILED
 
 
-def _rehearsed(options: argparse.Namespace) -> Rehearsed:
+def _rehearsed(options: argparse.Namespace) -> SimulationResult:
     secret = os.environ.get(options.key_env or "")
     if options.key_env and not secret:
         raise ConfigError(f"the environment variable {options.key_env} is not set")
     if secret and not VISIBLE.fullmatch(secret):
         raise ConfigError(f"the environment variable {options.key_env} holds spaces or other odd characters")
-    played = script.SHORT if options.script is None else script.read(Path(options.script))
-    return rehearse(
+    played = script.DEFAULT_SCRIPT if options.script is None else script.load_script(Path(options.script))
+    return simulate(
         options.platform,
         options.url,
         played,
-        Setting(secret or "", options.model, options.public_url),
-        anywhere=options.anywhere,
+        SimulationSetup(secret or "", options.model, options.public_url),
+        allow_remote=options.anywhere,
     )
 
 

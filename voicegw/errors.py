@@ -2,27 +2,27 @@
 
     VoicegwError
     ├── ConfigError              the operator's; at start only
-    ├── Closing                  503, the gateway shuts down in the middle of a turn
-    ├── Refused                  the client's; always before the first byte
+    ├── ShuttingDown             503, the gateway shuts down in the middle of a turn
+    ├── RequestError             the client's; always before the first byte
     │   ├── BadRequest           400
     │   ├── Unauthorized         401
     │   ├── Forbidden            403
     │   ├── NotFound             404
-    │   │   └── UnknownModel     404, code model_not_found
-    │   ├── WrongMethod          405
-    │   ├── TooLarge             413
+    │   │   └── ModelNotFound    404, code model_not_found
+    │   ├── MethodNotAllowed     405
+    │   ├── ContentTooLarge      413
     │   ├── HeadersTooLarge      431
-    │   ├── Busy                 429, with Retry-After
-    │   └── Draining             503, the gateway is shutting down
+    │   ├── TooManyRequests      429, with Retry-After
+    │   └── ServiceUnavailable   503, the gateway is shutting down
     └── AgentError               502, the agent's; a status before the first byte, a sentence after it
         ├── AgentUnavailable     502, nothing was handed over to the agent
-        ├── AgentRefused         502, the agent does not take what we send: key, model or address are wrong
+        ├── AgentRejected        502, the agent does not take what we send: key, model or address are wrong
         ├── AgentBusy            503
         ├── AgentTimeout         504
-        └── AgentGarbled         502, the agent broke its protocol or said nothing
+        └── AgentProtocolError   502, the agent broke its protocol or said nothing
 
 Two questions decide everything: whose fault is it, and has the first byte left? The message of a
-`Refused` is shown to the client; of an `AgentError` the log has the summary, and the client `public`.
+`RequestError` is shown to the client; of an `AgentError` the log has the summary, and the client `public`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class VoicegwError(Exception):
     type: ClassVar[str] = "server_error"
     code: ClassVar[str | None] = None
     public: ClassVar[str] = "The gateway failed."
-    retry: ClassVar[bool] = False
-    spoken: ClassVar[str] = "failed"
+    retryable: ClassVar[bool] = False
+    phrase: ClassVar[str] = "failed"
 
     @property
     def message(self) -> str:
@@ -50,85 +50,85 @@ class ConfigError(VoicegwError):
     """The configuration cannot be used. The message names file and key."""
 
 
-class Closing(VoicegwError):
+class ShuttingDown(VoicegwError):
     """The gateway shuts down in the middle of a turn."""
 
     status = 503
     code = "overloaded"
     public = "The gateway is shutting down."
-    retry = True
-    spoken = "closing"
+    retryable = True
+    phrase = "closing"
 
 
-class Refused(VoicegwError):
+class RequestError(VoicegwError):
     """The request is not accepted. `param` names the field at fault, `after` is a wait in seconds."""
 
     status = 400
     type = "invalid_request_error"
 
-    def __init__(self, message: str, *, param: str | None = None, after: float | None = None) -> None:
+    def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.param = param
-        self.after = after
+        self.retry_after = retry_after
 
     @property
     def message(self) -> str:
         return str(self)
 
 
-class BadRequest(Refused):
+class BadRequest(RequestError):
     pass
 
 
-class Unauthorized(Refused):
+class Unauthorized(RequestError):
     status = 401
     type = "authentication_error"
     code = "invalid_api_key"
 
 
-class Forbidden(Refused):
+class Forbidden(RequestError):
     status = 403
     type = "permission_error"
 
 
-class NotFound(Refused):
+class NotFound(RequestError):
     status = 404
     type = "not_found_error"
 
 
-class UnknownModel(NotFound):
+class ModelNotFound(NotFound):
     type = "invalid_request_error"
     code = "model_not_found"
 
 
-class WrongMethod(Refused):
+class MethodNotAllowed(RequestError):
     status = 405
 
 
-class TooLarge(Refused):
+class ContentTooLarge(RequestError):
     status = 413
     code = "request_too_large"
 
 
-class HeadersTooLarge(Refused):
+class HeadersTooLarge(RequestError):
     status = 431
     code = "headers_too_large"
 
 
-class Busy(Refused):
+class TooManyRequests(RequestError):
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
-    retry = True
-    spoken = "busy"
+    retryable = True
+    phrase = "busy"
 
 
-class Draining(Refused):
+class ServiceUnavailable(RequestError):
     status = 503
     type = "server_error"
     code = "overloaded"
-    retry = True
-    spoken = "busy"
+    retryable = True
+    phrase = "busy"
 
 
 class AgentError(VoicegwError):
@@ -139,9 +139,9 @@ class AgentError(VoicegwError):
 
     def __init__(self, summary: str, quote: str = "") -> None:
         super().__init__()
-        self.reword(summary, quote)
+        self.redact(summary, quote)
 
-    def reword(self, summary: str, quote: str) -> None:
+    def redact(self, summary: str, quote: str) -> None:
         """Say the same in other words: with a name, or without a secret."""
         self.summary = summary
         self.quote = quote
@@ -150,10 +150,10 @@ class AgentError(VoicegwError):
 
 class AgentUnavailable(AgentError):
     public = "The agent cannot be reached."
-    retry = True
+    retryable = True
 
 
-class AgentRefused(AgentError):
+class AgentRejected(AgentError):
     public = "The agent refused the gateway."
 
 
@@ -161,8 +161,8 @@ class AgentBusy(AgentError):
     status = 503
     code = "overloaded"
     public = "The agent is busy."
-    retry = True
-    spoken = "busy"
+    retryable = True
+    phrase = "busy"
 
 
 class AgentTimeout(AgentError):
@@ -170,5 +170,5 @@ class AgentTimeout(AgentError):
     public = "The agent took too long."
 
 
-class AgentGarbled(AgentError):
+class AgentProtocolError(AgentError):
     public = "The agent gave an answer that makes no sense."

@@ -28,7 +28,7 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Doing:
+class Activity:
     """The agent went quiet to work, for example on a tool of its own. Counts as alive, is never spoken."""
 
     what: str
@@ -51,7 +51,7 @@ class Finish:
     reason: Reason = "stop"
 
 
-Event: TypeAlias = str | ToolCall | Doing | Usage | Finish
+Event: TypeAlias = str | ToolCall | Activity | Usage | Finish
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Turn:
     options: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
     heard: str | None = None
-    aside: bool = False
+    background: bool = False
 
     @property
     def said(self) -> str:
@@ -125,7 +125,7 @@ class Agent(Protocol):
         """Get ready: the gateway started (`call` is None) or a call opened."""
         ...
 
-    async def leave(self, call: str) -> None:
+    async def call_ended(self, call: str) -> None:
         """A call is over: let go of what is kept for it, if anything is."""
         ...
 
@@ -134,7 +134,7 @@ class Agent(Protocol):
         ...
 
 
-def models_of(agent: Agent) -> Sequence[str]:
+def extra_models(agent: Agent) -> Sequence[str]:
     """The further models that an agent answers for."""
     found: Sequence[str] = getattr(agent, "models", ())
     return found

@@ -74,12 +74,12 @@ def _serve_many(settings: Config, file: str | None, given: dict[str, Any]) -> bo
     """Several workers: each loads the configuration itself; metrics meet in a folder."""
     with tempfile.TemporaryDirectory(prefix="voicegw-") as folder:
         os.environ |= {SERVER: json.dumps(given), METRICS: folder, **({FILE: file} if file else {})}
-        workers = Workers(_uvicorn(settings, "voicegw.server:worker"), sockets=[_listen(settings)])
+        workers = WorkerSupervisor(_uvicorn(settings, "voicegw.server:worker"), sockets=[_listen(settings)])
         workers.run()
     return not any(process.exitcode == STARTUP_FAILURE for process in workers.processes)
 
 
-class Workers(Multiprocess):
+class WorkerSupervisor(Multiprocess):
     """uvicorn's supervisor, with two things it leaves undone."""
 
     def keep_subprocess_alive(self) -> None:
@@ -125,7 +125,7 @@ def _end_for_sure() -> None:
     timer.start()
 
 
-class Loop(uvloop.Loop):
+class ExitProofLoop(uvloop.Loop):
     """Goes on after a task that an agent, or a tool of its, began and that ends the program.
 
     Nobody can catch that where it happens: a loop stops when any of its tasks raises `SystemExit`.
@@ -150,10 +150,10 @@ def _uvicorn(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
         host=server.host,
         port=server.port,
         workers=server.workers,
-        loop="voicegw.server:Loop",
-        http="voicegw.asgi.http_protocol:VoiceProtocol",
-        ws="voicegw.asgi.websocket_protocol:SocketProtocol",
-        ws_max_size=max(settings.limits.body_bytes, FRAME),
+        loop="voicegw.server:ExitProofLoop",
+        http="voicegw.asgi.http_protocol:GatewayHttpProtocol",
+        ws="voicegw.asgi.websocket_protocol:GatewayWebSocketProtocol",
+        ws_max_size=max(settings.limits.max_body_bytes, FRAME),
         ws_per_message_deflate=False,  # small frames would only come later
         lifespan="on",
         access_log=False,  # paths may hold secrets; turns are logged by the journal
@@ -161,7 +161,7 @@ def _uvicorn(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=int(server.drain) + 5,
+        timeout_graceful_shutdown=int(server.shutdown_grace) + 5,
         ssl_certfile=server.tls_cert,
         ssl_keyfile=server.tls_key,
     )

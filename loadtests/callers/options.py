@@ -5,10 +5,10 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from loadtests.callers.chat import Line
+from loadtests.callers.chat import CallerOptions
 from loadtests.callers.scenarios import SCENARIOS
 from loadtests.generate.cli_types import SECONDS, count, number, writable
-from loadtests.servers.upstream import MARK
+from loadtests.servers.upstream import ANSWER_MARK
 
 if TYPE_CHECKING:
     from locust.argument_parser import LocustArgumentParser
@@ -26,7 +26,7 @@ SECRETS = {
 }
 
 
-def add(parser: LocustArgumentParser) -> None:
+def add_options(parser: LocustArgumentParser) -> None:
     """Our options, and defaults that keep every run on this machine and bounded."""
     parser.set_defaults(host="http://127.0.0.1:8080", run_time="1m", stop_timeout="10")
     parser.add_argument("--turns", type=count(1, 1_000_000), default=3, help="turns of a call")
@@ -35,10 +35,10 @@ def add(parser: LocustArgumentParser) -> None:
     )
     parser.add_argument("--pause", type=number(0, 3600), default=1.0, help="s between two calls of a caller")
     parser.add_argument(
-        "--answer-marker", default=MARK, help="text that only the agent's own answer contains"
+        "--answer-marker", default=ANSWER_MARK, help="text that only the agent's own answer contains"
     )
     for name, scenario in SCENARIOS.items():
-        about = f"{scenario.about}: the agent that is asked for"
+        about = f"{scenario.description}: the agent that is asked for"
         parser.add_argument(f"--model-{name}", default=scenario.model, help=about)
     for platform, path in PATHS.items():
         about = f"where calls of {platform} arrive"
@@ -50,25 +50,25 @@ def add(parser: LocustArgumentParser) -> None:
     parser.add_argument("--most", type=SECONDS, default=3600.0, help="s after which any run ends", **hidden)
     parser.add_argument("--target", default="voicegw", help="the target's name in the results", **hidden)
     parser.add_argument(
-        "--results", type=file, default="", metavar="FILE", help="write every turn's times here", **hidden
+        "--results", type=results_file, default="", metavar="FILE", help="write every turn's times here", **hidden
     )
     parser.add_argument(
         "--anywhere", action="store_true", help="allow targets that are not this machine", **hidden
     )
 
 
-def unknown(options: Namespace) -> list[str]:
+def unknown_tags(options: Namespace) -> list[str]:
     """The tags that no call has, so that nobody would call; `--tags` takes all words that follow it."""
     asked = {*(options.tags or ()), *(options.exclude_tags or ())}
     return sorted(asked - {*SCENARIOS, "mixed"})
 
 
-def file(text: str) -> str:
+def results_file(text: str) -> str:
     """An option's type: a file that can be written, or "" for none."""
     return text and str(writable(text))
 
 
-def line(options: Namespace, platform: str, host: str) -> Line:
+def caller_options(options: Namespace, platform: str, host: str) -> CallerOptions:
     """Where and how calls of a platform are made. Raises ValueError for an address that is none."""
     if not host.startswith(("http://", "https://")):
         raise ValueError(f"--host must be http://... or https://..., not {host}")
@@ -76,10 +76,10 @@ def line(options: Namespace, platform: str, host: str) -> Line:
     if platform in SECRETS:
         secret = getattr(options, SECRETS[platform][0].replace("-", "_"))
     path = getattr(options, f"{platform.replace('-', '_')}_path")
-    return Line(host.rstrip("/"), path, secret, options.answer_marker, options.anywhere)
+    return CallerOptions(host.rstrip("/"), path, secret, options.answer_marker, options.anywhere)
 
 
-def command(argv: list[str]) -> list[str]:
+def redact_command(argv: list[str]) -> list[str]:
     """The command line without what is secret."""
     names = {f"--{name}" for name, _ in SECRETS.values()}
     shown, secret = [], False

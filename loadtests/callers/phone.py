@@ -8,66 +8,66 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from loadtests.callers.chat import AGAIN, DRAFT, Line
-from loadtests.callers.scenarios import SCENARIOS, Scenario, wish
-from loadtests.callers.sockets import SILENCE, Phone
-from loadtests.callers.turn import Failed, Turn
-from voicegw.simulate.platform import Caller, Frame
-from voicegw.simulate.platforms.conversation_relay import Relay
-from voicegw.simulate.platforms.retell import Retell
-from voicegw.simulate.platforms.speech_engine import SpeechEngine
-from voicegw.simulate.recording import Done, Heard, Ponged, Returned, Words, Wrong
-from voicegw.simulate.script import Script
+from loadtests.callers.chat import REPEAT_DELAY, DRAFT_TEXT, CallerOptions
+from loadtests.callers.scenarios import SCENARIOS, CallScenario, text_with_model
+from loadtests.callers.sockets import SILENCE_TIMEOUT, WebSocket
+from loadtests.callers.turn import TurnFailed, MeasuredTurn
+from voicegw.simulate.platform import SimulatedPlatform, Frame
+from voicegw.simulate.platforms.conversation_relay import SimulatedConversationRelay
+from voicegw.simulate.platforms.retell import SimulatedRetell
+from voicegw.simulate.platforms.speech_engine import SimulatedSpeechEngine
+from voicegw.simulate.recording import AnswerEnded, Observation, PongSeen, FramesReturned, TextHeard, Violation
+from voicegw.simulate.script import CallScript
 
-SCRIPT = Script.model_validate({"turns": [{"say": "Hello?"}]})
-OPENING = 0.2
+SCRIPT = CallScript.model_validate({"turns": [{"say": "Hello?"}]})
+GREETING_SECONDS = 0.2
 """Seconds before a caller speaks: what comes by then is a greeting."""
-NUMBER = r"\d+"
-LATE = 0.3
+DIGITS = r"\d+"
+LATE_SECONDS = 0.3
 """Seconds in which a caller listens for what must not come."""
 
 
-def caller(platform: str, line: Line) -> Caller:
+def simulated_platform(platform: str, options: CallerOptions) -> SimulatedPlatform:
     """The platform's side of a new call."""
     now = time.time()
     if platform == "relay":
-        return Relay(SCRIPT, line.secret, now=now)
+        return SimulatedConversationRelay(SCRIPT, options.secret, now=now)
     if platform == "retell":
-        return Retell(SCRIPT, line.secret, now=now)
-    return SpeechEngine(SCRIPT, line.secret, now=now)
+        return SimulatedRetell(SCRIPT, options.secret, now=now)
+    return SimulatedSpeechEngine(SCRIPT, options.secret, now=now)
 
 
-class PhoneCall:
+class WebSocketCall:
     """One call. Its platform's pings are sent whenever it listens, so also while the caller thinks."""
 
-    def __init__(self, platform: str, line: Line) -> None:
-        self.line = line
-        self.caller = caller(platform, line)
-        self.turns: list[Turn] = []
-        self.cut: Turn | None = None  # what has to stop
-        self.since = 0.0  # and since when
-        self.phone = self._dial()
-        self.ping = time.perf_counter() + (self.caller.every or float("inf"))
+    def __init__(self, platform: str, options: CallerOptions) -> None:
+        self.options = options
+        self.platform = simulated_platform(platform, options)
+        self.turns: list[MeasuredTurn] = []
+        self.stopped_turn: MeasuredTurn | None = None  # what has to stop
+        self.stopped_at = 0.0  # and since when
+        self.socket = self._connect()
+        self.next_ping = time.perf_counter() + (self.platform.ping_interval or float("inf"))
         try:
-            self.phone.send(self.caller.open(again=False))
-            self.think(OPENING)
+            self.socket.send(self.platform.start(reconnecting=False))
+            self.think(GREETING_SECONDS)
         except BaseException:
-            self.phone.hang_up()
+            self.socket.close()
             raise
 
-    def turn(self, scenario: Scenario, model: str, number: int) -> list[Turn]:
+    def run_turn(self, scenario: CallScenario, model: str, number: int) -> list[MeasuredTurn]:
         """One turn as the scenario has it; gives what was heard. Raises Failed or OSError."""
         if scenario.name == "bargein":
-            return self._interrupt(wish(model, number), number)
-        ask = self._revised if scenario.name == "revision" else self._plain
+            return self._interrupt(text_with_model(model, number), number)
+        ask = self._ask_revision if scenario.name == "revision" else self._ask_plain
         turn = ask(model, number)
         if scenario.name == "hangup":
             self.think(random.uniform(0.2, 1.0))
         elif scenario.name == "duplicate":
             self._repeat(turn)
         else:
-            self._answered(turn)
-        scenario.judge(turn, model)
+            self._wait_for_end(turn)
+        scenario.check(turn, model)
         return [turn]
 
     def think(self, seconds: float) -> None:
@@ -75,117 +75,117 @@ class PhoneCall:
         self._listen(lambda: False, seconds)
 
     def hang_up(self) -> None:
-        with suppress(OSError, Failed):
-            self.phone.send(self.caller.leave())
-        self.phone.hang_up()
+        with suppress(OSError, TurnFailed):
+            self.socket.send(self.platform.hang_up())
+        self.socket.close()
 
-    def _dial(self) -> Phone:
-        address = self.caller.address(f"{re.sub('^http', 'ws', self.line.url)}{self.line.path}")
-        return Phone(address, self.caller.headers(address), self.line.anywhere)
+    def _connect(self) -> WebSocket:
+        address = self.platform.build_url(f"{re.sub('^http', 'ws', self.options.url)}{self.options.path}")
+        return WebSocket(address, self.platform.build_headers(address), self.options.anywhere)
 
-    def _ask(self, words: str) -> Turn:
-        turn = Turn(time.perf_counter(), self.line.marker)
+    def _ask(self, words: str) -> MeasuredTurn:
+        turn = MeasuredTurn(time.perf_counter(), self.options.marker)
         self.turns.append(turn)
-        self.phone.send(self.caller.ask(words))
+        self.socket.send(self.platform.ask(words))
         return turn
 
-    def _plain(self, model: str, number: int) -> Turn:
-        return self._ask(wish(model, number))
+    def _ask_plain(self, model: str, number: int) -> MeasuredTurn:
+        return self._ask(text_with_model(model, number))
 
-    def _answered(self, turn: Turn) -> None:
-        if not self._listen(lambda: turn.ended, SILENCE):
-            raise Failed(f"not answered within {SILENCE:g} s")
+    def _wait_for_end(self, turn: MeasuredTurn) -> None:
+        if not self._listen(lambda: turn.has_ended, SILENCE_TIMEOUT):
+            raise TurnFailed(f"not answered within {SILENCE_TIMEOUT:g} s")
 
-    def _repeat(self, turn: Turn) -> None:
+    def _repeat(self, turn: MeasuredTurn) -> None:
         """The platform asks the same again, or, if it never does, comes back after losing its connection."""
-        self.think(AGAIN)
-        if frames := self.caller.repeat():
-            self.phone.send(frames)
+        self.think(REPEAT_DELAY)
+        if frames := self.platform.repeat():
+            self.socket.send(frames)
         else:
-            self.phone.socket.close()
-            self.phone = self._dial()
-            self.phone.send(self.caller.open(again=True))
-        self._answered(turn)
-        self.think(LATE)
+            self.socket.socket.close()
+            self.socket = self._connect()
+            self.socket.send(self.platform.start(reconnecting=True))
+        self._wait_for_end(turn)
+        self.think(LATE_SECONDS)
 
-    def _revised(self, model: str, number: int) -> Turn:
+    def _ask_revision(self, model: str, number: int) -> MeasuredTurn:
         """A question, and soon a better one; the first may still change, where a platform tells of such."""
-        words = wish(model, number, DRAFT)
-        if isinstance(self.caller, Relay):
-            self.phone.send(self.caller.partial(words))
-            self.think(AGAIN)
-            return self._ask(wish(model, number))
+        words = text_with_model(model, number, DRAFT_TEXT)
+        if isinstance(self.platform, SimulatedConversationRelay):
+            self.socket.send(self.platform.encode_partial(words))
+            self.think(REPEAT_DELAY)
+            return self._ask(text_with_model(model, number))
         draft = self._ask(words)
-        self.think(AGAIN)
-        turn = self._ask(wish(model, number))
-        self._stop(draft, turn.asked)
-        self._answered(turn)
-        if draft.answered:
-            raise Failed("the agent answered what was superseded")
+        self.think(REPEAT_DELAY)
+        turn = self._ask(text_with_model(model, number))
+        self._mark_stopped(draft, turn.asked_at)
+        self._wait_for_end(turn)
+        if draft.has_answer:
+            raise TurnFailed("the agent answered what was superseded")
         turn.stop = draft.stop
         return turn
 
-    def _interrupt(self, words: str, number: int) -> list[Turn]:
+    def _interrupt(self, words: str, number: int) -> list[MeasuredTurn]:
         """Speak over the answer, and ask something else, which is what stops it on some platforms."""
         turn = self._ask(words)
-        if not self._listen(lambda: turn.answered, SILENCE):
-            raise Failed(f"not answered within {SILENCE:g} s")
+        if not self._listen(lambda: turn.has_answer, SILENCE_TIMEOUT):
+            raise TurnFailed(f"not answered within {SILENCE_TIMEOUT:g} s")
         self.think(random.uniform(0.3, 1.0))
-        if turn.ended:
-            raise Failed("the answer was over before the caller could interrupt it")
-        frames = self.caller.interrupt(turn.text[: len(turn.text) // 2])
+        if turn.has_ended:
+            raise TurnFailed("the answer was over before the caller could interrupt it")
+        frames = self.platform.interrupt(turn.text[: len(turn.text) // 2])
         at = time.perf_counter()
-        self.phone.send(frames)
-        if not self.caller.ways.mutes:  # else it is the next question that stops the agent
-            self._stop(turn, at)
-            self.think(LATE)
+        self.socket.send(frames)
+        if not self.platform.traits.stops_playback:  # else it is the next question that stops the agent
+            self._mark_stopped(turn, at)
+            self.think(LATE_SECONDS)
         short = SCENARIOS["short"]
-        other = self._ask(wish(short.model, number))
-        if self.caller.ways.mutes:
-            self._stop(turn, other.asked)
-        self._answered(other)
-        short.judge(other, short.model)
+        other = self._ask(text_with_model(short.model, number))
+        if self.platform.traits.stops_playback:
+            self._mark_stopped(turn, other.asked_at)
+        self._wait_for_end(other)
+        short.check(other, short.model)
         return [turn, other]
 
-    def _stop(self, turn: Turn, since: float) -> None:
+    def _mark_stopped(self, turn: MeasuredTurn, since: float) -> None:
         """Nothing more of this turn may come; if something does, that is how long it took."""
-        turn.stop, self.cut, self.since = 0.0, turn, since
+        turn.stop, self.stopped_turn, self.stopped_at = 0.0, turn, since
 
-    def _listen(self, found: Callable[[], bool], seconds: float) -> bool:
+    def _listen(self, is_done: Callable[[], bool], seconds: float) -> bool:
         """Listen until something is found, so many seconds at most; send the pings that are due."""
         until = time.perf_counter() + seconds
-        while not found():
-            came = self.phone.receive(min(until, self.ping))
+        while not is_done():
+            came = self.socket.receive(min(until, self.next_ping))
             if came is not None:
-                self._take(*came)
+                self._on_frame(*came)
             elif time.perf_counter() >= until:
                 return False
             else:
-                self.ping += self.caller.every or 0.0
-                self.phone.send(self.caller.ping())
+                self.next_ping += self.platform.ping_interval or 0.0
+                self.socket.send(self.platform.ping())
         return True
 
-    def _take(self, now: float, frame: Frame) -> None:
+    def _on_frame(self, now: float, frame: Frame) -> None:
         """What a frame means for the turn that it belongs to."""
-        heard = self.caller.hear(frame)
-        if any(isinstance(each, Ponged) for each in heard):
+        heard = self.platform.receive(frame)
+        if any(isinstance(each, PongSeen) for each in heard):
             return
         newest = len(self.turns) - 1
-        old = any(isinstance(each, Words | Done) and each.turn != newest for each in heard)
-        if self.cut is not None and (old or self.cut is self.turns[-1]):
-            self.cut.stop = now - self.since
+        old = any(isinstance(each, TextHeard | AnswerEnded) and each.turn != newest for each in heard)
+        if self.stopped_turn is not None and (old or self.stopped_turn is self.turns[-1]):
+            self.stopped_turn.stop = now - self.stopped_at
         elif self.turns:
-            self.turns[-1].event(now)
+            self.turns[-1].add_event(now)
         for each in heard:
-            self._mean(now, each)
+            self._apply(now, each)
 
-    def _mean(self, now: float, heard: Heard) -> None:
+    def _apply(self, now: float, heard: Observation) -> None:
         match heard:
-            case Words(turn=number, text=text) if number is not None:
-                self.turns[number].words(now, text)
-            case Done(turn=number) if number is not None:
-                self.turns[number].end(now)
-            case Returned(frames=frames):
-                self.phone.send(frames)
-            case Wrong(item=item, why=why):
-                raise Failed(f"{item}: {re.sub(NUMBER, 'N', why)}")
+            case TextHeard(turn=number, text=text) if number is not None:
+                self.turns[number].add_text(now, text)
+            case AnswerEnded(turn=number) if number is not None:
+                self.turns[number].finish(now)
+            case FramesReturned(frames=frames):
+                self.socket.send(frames)
+            case Violation(item=item, reason=why):
+                raise TurnFailed(f"{item}: {re.sub(DIGITS, 'N', why)}")

@@ -23,93 +23,93 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from loadtests.callers.turn import Failed
+from loadtests.callers.turn import TurnFailed
 
-SILENCE = 60.0
+SILENCE_TIMEOUT = 60.0
 """Seconds without a byte after which a caller gives up."""
-READ = 65536
-MOST = 4_000_000
+READ_BYTES = 65536
+MAX_BYTES = 4_000_000
 """Bytes that may come between two things that a caller says."""
-ELSEWHERE = "the target is not this machine: --anywhere allows that"
+NOT_THIS_MACHINE = "the target is not this machine: --anywhere allows that"
 
-CONTROL = (Opcode.PING, Opcode.PONG, Opcode.CLOSE)
+CONTROL_OPCODES = (Opcode.PING, Opcode.PONG, Opcode.CLOSE)
 
-Text: TypeAlias = str | bytes
+Message: TypeAlias = str | bytes
 
 
-def addresses(url: SplitResult, anywhere: bool) -> list[tuple[str, int]]:
+def resolve_addresses(url: SplitResult, anywhere: bool) -> list[tuple[str, int]]:
     """Where the host of an address is. Raises Failed if that is not this machine, unless `anywhere`."""
     if not url.hostname:
-        raise Failed("the target has no name")
+        raise TurnFailed("the target has no name")
     port = url.port or (443 if url.scheme in ("https", "wss") else 80)
     try:
         known = socket.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)
     except OSError:
-        raise Failed("nobody knows the target's name") from None
+        raise TurnFailed("nobody knows the target's name") from None
     found = [(str(address[0]), port) for *_, address in known]
     if not anywhere and not all(ip_address(host.partition("%")[0]).is_loopback for host, _ in found):
-        raise Failed(ELSEWHERE)
+        raise TurnFailed(NOT_THIS_MACHINE)
     return found
 
 
 def connect(url: SplitResult, anywhere: bool) -> socket.socket:
     """A connection to the host of this address. Raises Failed, or OSError."""
-    place = addresses(url, anywhere)[0]
-    plain = socket.create_connection(place, SILENCE)
+    place = resolve_addresses(url, anywhere)[0]
+    plain = socket.create_connection(place, SILENCE_TIMEOUT)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if url.scheme not in ("https", "wss"):
         return plain
     return ssl.create_default_context().wrap_socket(plain, server_hostname=url.hostname)
 
 
-def bounded(came: int) -> int:
+def check_size(byte_count: int) -> int:
     """The same number of bytes. Raises Failed if that is too much.
 
     A socket that always has more leaves no other greenlet a turn: nothing else would end the run.
     """
-    if came > MOST:
-        raise Failed(f"more than {MOST / 1e6:g} MB came")
-    return came
+    if byte_count > MAX_BYTES:
+        raise TurnFailed(f"more than {MAX_BYTES / 1e6:g} MB came")
+    return byte_count
 
 
-class Wire:
+class HttpSocket:
     """A connection for requests, one at a time, kept open between them."""
 
     def __init__(self, url: SplitResult, anywhere: bool) -> None:
         self.url = url
         self.anywhere = anywhere
         self.socket: socket.socket | None = None
-        self.leaving = False
+        self.is_half_closed = False
         self._parts: list[bytes] = []
         self._complete = False
 
-    def ask(self, request: bytes, within: float | None = None) -> Iterator[tuple[float, bytes]]:
+    def request(self, request: bytes, timeout: float | None = None) -> Iterator[tuple[float, bytes]]:
         """Send a request, and give what comes of the answer's body as it comes, each with its time.
 
         Raises Failed for a refusal and for an answer that breaks off, unless the caller is leaving, and
         TimeoutError for one that is not over `within` so many seconds.
         """
-        self._complete = self.leaving = False
+        self._complete = self.is_half_closed = False
         parser = httptools.HttpResponseParser(self)
         self.open()
         assert self.socket is not None
         self.socket.sendall(request)
-        until = None if within is None else time.perf_counter() + within
+        until = None if timeout is None else time.perf_counter() + timeout
         came = 0
         while not self._complete:
             if until is not None:
                 self.socket.settimeout(max(until - time.perf_counter(), 0.001))
-            data = self.socket.recv(READ)
+            data = self.socket.recv(READ_BYTES)
             now = time.perf_counter()
             if not data:
                 break
-            came = bounded(came + len(data))
+            came = check_size(came + len(data))
             self._feed(parser, data)
             if body := b"".join(self._parts):
                 self._parts.clear()
                 yield now, body
-        if not self._complete and not self.leaving:
-            raise Failed("the connection closed in the middle of a stream")
+        if not self._complete and not self.is_half_closed:
+            raise TurnFailed("the connection closed in the middle of a stream")
         if not (self._complete and parser.should_keep_alive()):
             self.close()
 
@@ -118,15 +118,15 @@ class Wire:
         if self.socket is not None and select.select([self.socket], [], [], 0)[0]:
             self.close()
         self.socket = self.socket or connect(self.url, self.anywhere)
-        self.socket.settimeout(SILENCE)
+        self.socket.settimeout(SILENCE_TIMEOUT)
 
     def _feed(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
         try:
             parser.feed_data(data)
         except httptools.HttpParserError:
-            raise Failed("the answer was no HTTP") from None
+            raise TurnFailed("the answer was no HTTP") from None
         if parser.get_status_code() not in (0, 200):
-            raise Failed(f"refused with status {parser.get_status_code()}")
+            raise TurnFailed(f"refused with status {parser.get_status_code()}")
 
     def on_body(self, data: bytes) -> None:
         self._parts.append(data)
@@ -134,9 +134,9 @@ class Wire:
     def on_message_complete(self) -> None:
         self._complete = True
 
-    def leave(self) -> None:
+    def half_close(self) -> None:
         """Say that nothing more will be asked, and hear whatever still comes: `ask` goes on until then."""
-        self.leaving = True
+        self.is_half_closed = True
         if self.socket is not None:
             self.socket.shutdown(socket.SHUT_WR)
 
@@ -147,21 +147,21 @@ class Wire:
         self._parts.clear()
 
 
-class Phone:
+class WebSocket:
     """A websocket. Raises Failed when it is refused or closed, OSError when it is lost."""
 
     def __init__(self, address: str, headers: Mapping[str, str], anywhere: bool) -> None:
         self.protocol = ClientProtocol(parse_uri(address))
-        self.frames: deque[tuple[float, Text]] = deque()
-        self.came = 0
+        self.frames: deque[tuple[float, Message]] = deque()
+        self.received_bytes = 0
         self.socket = connect(urlsplit(address), anywhere)
         try:
-            self._shake(headers)
+            self._handshake(headers)
         except BaseException:
             self.socket.close()
             raise
 
-    def _shake(self, headers: Mapping[str, str]) -> None:
+    def _handshake(self, headers: Mapping[str, str]) -> None:
         request = self.protocol.connect()
         request.headers.update(headers)
         self.protocol.send_request(request)
@@ -169,11 +169,11 @@ class Phone:
         while self.protocol.handshake_exc is None and self.protocol.state is State.CONNECTING:
             self._read()
         if self.protocol.handshake_exc is not None:
-            raise Failed(f"the call was not taken: {self.protocol.handshake_exc}")
+            raise TurnFailed(f"the call was not taken: {self.protocol.handshake_exc}")
 
-    def send(self, frames: Sequence[Text]) -> None:
-        self._still_open()
-        self.came = 0
+    def send(self, frames: Sequence[Message]) -> None:
+        self._check_open()
+        self.received_bytes = 0
         for frame in frames:
             if isinstance(frame, str):
                 self.protocol.send_text(frame.encode())
@@ -181,7 +181,7 @@ class Phone:
                 self.protocol.send_binary(frame)
         self._flush()
 
-    def receive(self, until: float) -> tuple[float, Text] | None:
+    def receive(self, until: float) -> tuple[float, Message] | None:
         """The next frame and when it came, or None if none did until then."""
         while not self.frames:
             left = until - time.perf_counter()
@@ -194,7 +194,7 @@ class Phone:
                 return None
         return self.frames.popleft()
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """Close it, politely if that is possible at once."""
         with suppress(OSError):
             if self.protocol.state is State.OPEN:
@@ -202,28 +202,28 @@ class Phone:
                 self._flush()
         self.socket.close()
 
-    def _still_open(self) -> None:
+    def _check_open(self) -> None:
         if self.protocol.state is not State.OPEN:
-            raise Failed(f"the gateway closed the call with code {self.protocol.close_code}")
+            raise TurnFailed(f"the gateway closed the call with code {self.protocol.close_code}")
 
     def _read(self) -> None:
-        data = self.socket.recv(READ)
+        data = self.socket.recv(READ_BYTES)
         now = time.perf_counter()
-        self.came = bounded(self.came + len(data))
+        self.received_bytes = check_size(self.received_bytes + len(data))
         if data:
             self.protocol.receive_data(data)
         else:
             self.protocol.receive_eof()
         for event in self.protocol.events_received():
-            if not isinstance(event, Frame) or event.opcode in CONTROL:
+            if not isinstance(event, Frame) or event.opcode in CONTROL_OPCODES:
                 continue
             if event.opcode is Opcode.CONT or not event.fin:
-                raise Failed("the gateway cut a message into parts, which is not measured")
+                raise TurnFailed("the gateway cut a message into parts, which is not measured")
             text = bytes(event.data)
             self.frames.append((now, text.decode() if event.opcode is Opcode.TEXT else text))
         self._flush()
         if not self.frames and self.protocol.state is not State.CONNECTING:
-            self._still_open()
+            self._check_open()
 
     def _flush(self) -> None:
         for data in self.protocol.data_to_send():

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from loadtests.servers.upstream import MARK, waited
+from loadtests.servers.upstream import ANSWER_MARK, decode_wait
 
-NEVER = float("nan")
-WAIT = re.compile(rf"{MARK} ([a-j]{{10}})")
+NOT_MEASURED = float("nan")
+AGENT_WAIT = re.compile(rf"{ANSWER_MARK} ([a-j]{{10}})")
 TOKEN = re.compile(r"\btok\d+")
 METRICS = {
     "first chunk": "first_chunk",
@@ -21,12 +21,12 @@ METRICS = {
 """Locust's name of a metric, and ours; "inter-delta gap" and "turn" come on top."""
 
 
-class Failed(Exception):
+class TurnFailed(Exception):
     """The turn did not go as it should; the message is the same for all that failed alike."""
 
 
 @dataclass(slots=True)
-class Turn:
+class MeasuredTurn:
     """One turn, from its question on; NaN for what never came.
 
     `marker` stands in the agent's own words and in nobody else's: before it nothing counts as an answer.
@@ -34,65 +34,65 @@ class Turn:
     the time from the caller's interruption to the last that still came, 0 if nothing did.
     """
 
-    asked: float
-    marker: str = MARK
-    first_chunk: float = NEVER
-    ack: float = NEVER
-    answer: float = NEVER
+    asked_at: float
+    marker: str = ANSWER_MARK
+    first_chunk: float = NOT_MEASURED
+    ack: float = NOT_MEASURED
+    answer: float = NOT_MEASURED
     gap: float = 0.0
-    stop: float = NEVER
-    done: float = NEVER
+    stop: float = NOT_MEASURED
+    done: float = NOT_MEASURED
     gaps: list[float] = field(default_factory=list)
     text: str = ""
-    before: int = 0
+    early_pieces: int = 0
     """Pieces of words before the answer: an acknowledgement, lines of progress."""
-    _event: float = NEVER
-    _delta: float = NEVER
+    _last_event_at: float = NOT_MEASURED
+    _last_delta_at: float = NOT_MEASURED
 
     @property
-    def answered(self) -> bool:
+    def has_answer(self) -> bool:
         """Did the agent's own words begin?"""
         return self.answer == self.answer
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self.done == self.done
 
     @property
-    def waits(self) -> list[float]:
+    def agent_waits(self) -> list[float]:
         """What the agent itself waited before its first words, for each time that it began."""
-        return [waited(word.encode()) for word in WAIT.findall(self.text)]
+        return [decode_wait(word.encode()) for word in AGENT_WAIT.findall(self.text)]
 
     @property
-    def tokens(self) -> int:
+    def token_count(self) -> int:
         return len(TOKEN.findall(self.text))
 
-    def event(self, now: float) -> None:
+    def add_event(self, now: float) -> None:
         """Something came: an event, a frame."""
         if self.first_chunk != self.first_chunk:
-            self.first_chunk = now - self.asked
+            self.first_chunk = now - self.asked_at
         else:
-            self.gap = max(self.gap, now - self._event)
-        self._event = now
+            self.gap = max(self.gap, now - self._last_event_at)
+        self._last_event_at = now
 
-    def words(self, now: float, text: str) -> None:
+    def add_text(self, now: float, text: str) -> None:
         """These words came, with an event that was told of."""
         self.text += text
-        if self.answered:
-            self.gaps.append(now - self._delta)
-            self._delta = now
+        if self.has_answer:
+            self.gaps.append(now - self._last_delta_at)
+            self._last_delta_at = now
             return
         if text.strip() and self.ack != self.ack:
-            self.ack = now - self.asked
+            self.ack = now - self.asked_at
         if self.marker in self.text[-len(self.marker) - len(text) :]:
-            self.answer = now - self.asked
-            self._delta = now
+            self.answer = now - self.asked_at
+            self._last_delta_at = now
         elif text.strip():
-            self.before += 1
+            self.early_pieces += 1
 
-    def end(self, now: float) -> None:
+    def finish(self, now: float) -> None:
         """The answer is complete."""
-        self.done = now - self.asked
+        self.done = now - self.asked_at
 
     def metrics(self) -> Iterator[tuple[str, float]]:
         """Every metric that this turn has, as locust names it, in seconds; "turn" comes last."""
@@ -102,10 +102,10 @@ class Turn:
                     yield name, value
         for gap in self.gaps:
             yield "inter-delta gap", gap
-        if self.ended:
+        if self.has_ended:
             yield "turn", self.done
 
-    def row(self) -> dict[str, float]:
+    def times(self) -> dict[str, float]:
         """The times as `loadtests.report.results` has them."""
         known = {name: getattr(self, name) for name in (*METRICS.values(), "done")}
-        return known | {"waited": self.waits[0] if self.answered and self.waits else NEVER}
+        return known | {"waited": self.agent_waits[0] if self.has_answer and self.agent_waits else NOT_MEASURED}

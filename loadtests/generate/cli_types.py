@@ -1,4 +1,4 @@
-"""What may be asked for on the command line of a load tool, so that every run ends."""
+"""The types of command-line options of the load tools; their ranges make every run end."""
 
 from __future__ import annotations
 
@@ -7,52 +7,55 @@ from collections.abc import Callable, Sequence
 from math import inf
 from pathlib import Path
 
-DAY = 86400.0
-"""Seconds; no run takes longer."""
+MAX_SECONDS = 86400.0
+"""Seconds; the longest run that can be requested."""
 
 
-def number(least: float, most: float) -> Callable[[str], float]:
-    """An option's type: a number from least to most. NaN is none."""
+def number(minimum: float, maximum: float) -> Callable[[str], float]:
+    """Return an option type: a number from minimum to maximum. It rejects NaN."""
 
     def parse(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
-            raise ArgumentTypeError(f"{text!r} is no number") from None
-        if not least <= value <= most:
-            raise ArgumentTypeError(f"{text} is not {bounds(least, most)}")
+            raise ArgumentTypeError(f"{text!r} is not a number") from None
+        if not minimum <= value <= maximum:
+            raise ArgumentTypeError(f"{text} is not {describe_range(minimum, maximum)}")
         return value
 
     return parse
 
 
-def count(least: int, most: int) -> Callable[[str], int]:
-    """An option's type: a whole number from least to most."""
+def count(minimum: int, maximum: int) -> Callable[[str], int]:
+    """Return an option type: a whole number from minimum to maximum."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
-            raise ArgumentTypeError(f"{text[:40]!r} is no whole number") from None
-        if not least <= value <= most:
-            raise ArgumentTypeError(f"{text[:40]} is not {bounds(least, most)}")
+            raise ArgumentTypeError(f"{text[:40]!r} is not a whole number") from None
+        if not minimum <= value <= maximum:
+            raise ArgumentTypeError(f"{text[:40]} is not {describe_range(minimum, maximum)}")
         return value
 
     return parse
 
 
-def bounds(least: float, most: float) -> str:
-    return f"{least:g} or more" if most == inf else f"between {least:g} and {most:g}"
+def describe_range(minimum: float, maximum: float) -> str:
+    return f"{minimum:g} or more" if maximum == inf else f"between {minimum:g} and {maximum:g}"
 
 
-SECONDS = number(0.01, DAY)
+SECONDS = number(0.01, MAX_SECONDS)
 RATE = number(0.01, 20_000)
 SHARE = number(0, 1)
 SEED = count(0, 2**53)
 
 
 def writable(text: str) -> Path:
-    """An option's type: a file that can be written, found out before anything is measured."""
+    """An option type: the path of a writable file. Creates its folder, and fails before anything is measured.
+
+    Raises ArgumentTypeError with the reason when the file cannot be written.
+    """
     path = Path(text)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,8 +69,8 @@ def writable(text: str) -> Path:
     return path
 
 
-def hidden(argv: Sequence[str], *secrets: str) -> list[str]:
-    """A command line without what is secret; "none" and nothing are no secrets."""
+def redact_secrets(argv: Sequence[str], *secrets: str) -> list[str]:
+    """Return a command line with *** in place of each secret; "none" and "" are not secrets."""
     shown = list(argv)
     for secret in secrets:
         if secret not in ("", "none"):

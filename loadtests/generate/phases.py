@@ -1,153 +1,195 @@
-"""What `loadtests.load` measures, phase by phase, on one server before one upstream."""
+"""The phases of `loadtests.load`: overhead, knee, storm and faults on one server in front of one upstream.
+
+docs/load-testing.md has a table of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from loadtests.generate.open_loop import drive, found, opened, step
+from loadtests.generate.open_loop import describe_knee, new_run, run_workload, search_knee
 from loadtests.generate.progress import Progress
-from loadtests.generate.response_plan import FAULTS, Plan
-from loadtests.generate.target import Door
-from loadtests.generate.turn_sender import Watch
-from loadtests.generate.workload import Bound, Offer
-from loadtests.report.overhead import overheads, paired
+from loadtests.generate.response_plan import FAULTS, ResponsePlan
+from loadtests.generate.target import Target
+from loadtests.generate.turn_sender import Observer
+from loadtests.generate.workload import Thresholds, Workload
+from loadtests.report.overhead import estimate_overheads, pair_turns
 from loadtests.report.results import Check, Results, Run
-from loadtests.servers.leak_checks import cancelled, settle
-from loadtests.servers.server_stats import look, sample
+from loadtests.servers.leak_checks import check_cancelled, wait_for_rest
+from loadtests.servers.server_stats import read_state, take_sample
 
-LONG = "first=0.3,every=0.02,tokens=3000"
-"""A minute of words, so that an agent that nobody stopped is still talking when we look."""
-SHORT = "first=0.05,every=0.01,tokens=20"
-FAULTY = 20.0
-"""Turns per second of agents that break."""
-STOP = 2.0
-"""Seconds after which a run of the agent's must be over when its caller has left."""
+LONG_ANSWER = "first=0.3,every=0.02,tokens=3000"
+"""A minute of words, so that an agent that nothing stopped is still talking when the check looks."""
+SHORT_ANSWER = "first=0.05,every=0.01,tokens=20"
+FAULT_RATE = 20.0
+"""Turns per second to agents that break."""
+CANCEL_TIMEOUT = 2.0
+"""Seconds after a caller has left within which its agent run must end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """`length` seconds of new turns per run, `rounds` of pairs, `steps` to the knee, a `wait` for rest; the
-    model of a usual answer."""
+class PhaseLengths:
+    """The lengths of the phases.
 
-    length: float = 3.0
+    `run_seconds` is how long new turns start in one run, `rounds` the number of paired rounds, `knee_steps`
+    the steps of the search. `settle_seconds` is the longest wait for rest. `answer_model` is the model of a
+    usual answer.
+    """
+
+    run_seconds: float = 3.0
     rounds: int = 4
-    steps: int = 6
-    wait: float = 10.0
-    voice: str = "voice"
+    knee_steps: int = 6
+    settle_seconds: float = 10.0
+    answer_model: str = "voice"
 
     @classmethod
-    def within(cls, seconds: float) -> Pace:
-        """A pace that takes about so many seconds."""
+    def for_duration(cls, seconds: float) -> PhaseLengths:
+        """Return the lengths of a load test that takes about `seconds`."""
         length = max(0.25, 3.0 * seconds / 120)
-        return cls(length) if seconds >= 60 else cls(length, 2, 2, 5.0, SHORT)
+        return cls(length) if seconds >= 60 else cls(length, 2, 2, 5.0, SHORT_ANSWER)
 
     @property
-    def phases(self) -> dict[str, float]:
-        """The phases and the seconds each should take."""
-        voice, pairs = self.length + Plan.named(self.voice).seconds + 0.1, 2 * self.rounds
-        steps = {"knee": self.steps * voice, "storm": self.length + 3, "faults": self.length + 4}
+    def expected_seconds(self) -> dict[str, float]:
+        """The phases, each with the seconds that it should take."""
+        pairs = 2 * self.rounds
+        answers = self.run_seconds + ResponsePlan.from_model_name(self.answer_model).seconds + 0.1
+        steps = {
+            "knee": self.knee_steps * answers,
+            "storm": self.run_seconds + 3,
+            "faults": self.run_seconds + 4,
+        }
         return {
-            "warm-up": voice,
-            "S1": pairs * self.length + 1,
-            "S2": pairs * voice + 1,
+            "warm-up": answers,
+            "S1": pairs * self.run_seconds + 1,
+            "S2": pairs * answers + 1,
             **steps,
             "rest": 3.0,
         }
 
 
-class Session:
-    """`direct` is the upstream, `door` the server before it; `pid` its process, if it can be looked at."""
+class LoadTest:
+    """One load test.
+
+    `direct` is the upstream, `target` the server in front of it, `pid` the process of that server. Without
+    `pid`, memory, CPU and files are not measured.
+    """
 
     def __init__(
-        self, direct: Door, door: Door, pid: int | None, pace: Pace, seed: int, results: Results
+        self,
+        direct: Target,
+        target: Target,
+        pid: int | None,
+        lengths: PhaseLengths,
+        seed: int,
+        results: Results,
     ) -> None:
         self.direct = direct
-        self.door = door
+        self.target = target
         self.pid = pid
-        self.pace = pace
+        self.lengths = lengths
         self.seed = seed
         self.results = results
-        self.progress = Progress(pace.phases)
+        self.progress = Progress(lengths.expected_seconds)
 
     async def run(self) -> None:
-        """All phases. What was measured is in the results whenever this ends."""
+        """Run all phases. The results have every finished measurement, also when this raises.
+
+        Raises OSError when the upstream or the server is gone.
+        """
         with self.progress as progress:
-            progress.phase("warm-up")
-            warm = self._offer("warm-up", self.pace.voice, 50)
-            await drive(self.door, warm, opened(self.door, warm), self.direct)
-            base = await look(self.door, self.direct, self.pid)
+            progress.start_phase("warm-up")
+            warm_up = self._workload("warm-up", self.lengths.answer_model, 50)
+            await run_workload(self.target, warm_up, new_run(self.target, warm_up), self.direct)
+            base = await read_state(self.target, self.direct, self.pid)
             phases: dict[str, Callable[[], Awaitable[None]]] = {
-                "S1": lambda: self.overhead(replace(self._offer("S1", "quick", 100), steady=True)),
-                "S2": lambda: self.overhead(self._offer("S2", self.pace.voice, 90)),
-                "knee": self.knee,
-                "storm": self.storm,
-                "faults": self.faults,
+                "S1": lambda: self.measure_overhead(replace(self._workload("S1", "quick", 100), steady=True)),
+                "S2": lambda: self.measure_overhead(self._workload("S2", self.lengths.answer_model, 90)),
+                "knee": self.find_knee,
+                "storm": self.run_storm,
+                "faults": self.run_faults,
             }
             for name, phase in phases.items():
-                progress.phase(name)
+                progress.start_phase(name)
                 await phase()
-            progress.phase("rest")
-            checks = await settle(self.door, self.direct, self.pid, base, self.pace.wait)
+            progress.start_phase("rest")
+            checks = await wait_for_rest(
+                self.target, self.direct, self.pid, base, self.lengths.settle_seconds
+            )
             self.results.runs[-1].checks += checks
 
-    def _offer(self, scenario: str, model: str, rate: float) -> Offer:
-        return Offer(scenario, (model,), rate, self.pace.length, self.seed)
+    def _workload(self, scenario: str, model: str, rate: float) -> Workload:
+        return Workload(scenario, (model,), rate, self.lengths.run_seconds, self.seed)
 
-    def _opened(self, door: Door, offer: Offer) -> Run:
-        self.results.runs.append(run := opened(door, offer))
+    def _new_run(self, target: Target, workload: Workload) -> Run:
+        self.results.runs.append(run := new_run(target, workload))
         return run
 
-    def watch(self, run: Run) -> Watch:
-        """Notes what the server uses, unless the run is a direct one, and moves the bar."""
-        first: float | None = None
+    def observe(self, run: Run) -> Observer:
+        """Return an observer that samples the target and moves the progress bar. Direct runs are
+        not sampled.
+        """
+        first_cpu: float | None = None
 
-        def watch(at: float, streams: int) -> None:
-            nonlocal first
-            self.progress.tick()
-            if self.pid and run.target == self.door.name:
-                now = sample(self.pid, at, streams)
-                first = now.cpu if first is None else first
-                now.cpu -= first
+        def observer(at: float, streams: int) -> None:
+            nonlocal first_cpu
+            self.progress.refresh()
+            if self.pid and run.target == self.target.name:
+                now = take_sample(self.pid, at, streams)
+                first_cpu = now.cpu if first_cpu is None else first_cpu
+                now.cpu -= first_cpu
                 run.samples.append(now)
 
-        return watch
+        return observer
 
-    async def overhead(self, offer: Offer) -> None:
-        """The same turns directly and through the server; who is first changes from round to round.
+    async def measure_overhead(self, workload: Workload) -> None:
+        """Measure the same turns directly and through the server; the order changes from round to round.
 
-        Each round has runs of its own, and one in which a run is void says nothing about the overhead.
+        Each round has separate runs. A round in which a run is void is left out of the overhead.
         """
         rounds = []
-        for number in range(self.pace.rounds):
-            asked = replace(offer, seed=offer.seed + number)
+        for number in range(self.lengths.rounds):
+            round_workload = replace(workload, seed=workload.seed + number)
             runs, turns = {}, {}
-            for door in (self.direct, self.door)[:: -1 if number % 2 else 1]:
-                run = runs[door] = self._opened(door, asked)
-                turns[door] = await drive(door, asked, run, self.direct, self.watch(run))
+            for target in (self.direct, self.target)[:: -1 if number % 2 else 1]:
+                run = runs[target] = self._new_run(target, round_workload)
+                turns[target] = await run_workload(
+                    target, round_workload, run, self.direct, self.observe(run)
+                )
             if not any(run.void for run in runs.values()):
-                rounds.append(paired(turns[self.direct], turns[self.door]))
-        self.results.overheads += overheads(rounds, self.door.name, offer.scenario, self.seed)
+                rounds.append(pair_turns(turns[self.direct], turns[self.target]))
+        self.results.overheads += estimate_overheads(rounds, self.target.name, workload.scenario, self.seed)
 
-    async def knee(self) -> None:
-        bound, offer = Bound(), self._offer("knee", self.pace.voice, 100)
-        held = await step(self.door, offer, bound, self.pace.steps, self.results, self.direct, self.watch)
-        self.results.notes.append(found(held, offer, bound, self.results.runs))
+    async def find_knee(self) -> None:
+        thresholds, workload = Thresholds(), self._workload("knee", self.lengths.answer_model, 100)
+        held = await search_knee(
+            self.target,
+            workload,
+            thresholds,
+            self.lengths.knee_steps,
+            self.results,
+            self.direct,
+            self.observe,
+        )
+        self.results.notes.append(describe_knee(held, workload, thresholds, self.results.runs))
 
-    async def storm(self) -> None:
-        """Every caller interrupts or hangs up, in the middle of a long answer."""
-        offer = replace(self._offer("storm", LONG, 50), barge_in=0.5, hang_up=1.0)
-        run = self._opened(self.door, offer)
-        await drive(self.door, offer, run, self.direct, self.watch(run))
-        run.checks.append(await cancelled(self.direct, STOP))
+    async def run_storm(self) -> None:
+        """Let every caller interrupt or hang up in a long answer, and check that the agents stop."""
+        workload = replace(self._workload("storm", LONG_ANSWER, 50), barge_in=0.5, hang_up=1.0)
+        run = self._new_run(self.target, workload)
+        await run_workload(self.target, workload, run, self.direct, self.observe(run))
+        run.checks.append(await check_cancelled(self.direct, CANCEL_TIMEOUT))
 
-    async def faults(self) -> None:
-        """Agents that break in every way they know: each caller must hear some words, and a proper end."""
-        models = tuple(f"{SHORT},fault={fault}" if fault else SHORT for fault in FAULTS)
-        seconds = max(self.pace.length, len(models) / FAULTY)  # each fault once, at least
-        offer = replace(self._offer("faults", SHORT, FAULTY), models=models, seconds=seconds, steady=True)
-        run = self._opened(self.door, offer)
-        await drive(self.door, offer, run, self.direct, self.watch(run))
-        well = run.turns - sum(run.failed.values())
+    async def run_faults(self) -> None:
+        """Let agents break in every known way, and check that each caller hears words and a proper end."""
+        models = tuple(f"{SHORT_ANSWER},fault={fault}" if fault else SHORT_ANSWER for fault in FAULTS)
+        # Long enough for each fault to occur at least once.
+        seconds = max(self.lengths.run_seconds, len(models) / FAULT_RATE)
+        workload = replace(
+            self._workload("faults", SHORT_ANSWER, FAULT_RATE), models=models, seconds=seconds, steady=True
+        )
+        run = self._new_run(self.target, workload)
+        await run_workload(self.target, workload, run, self.direct, self.observe(run))
+        succeeded = run.turns - sum(run.failed.values())
         name = "turns of breaking agents that ended in words"
-        run.checks.append(Check(name, well == run.turns, str(well), f"all {run.turns}"))
+        run.checks.append(Check(name, succeeded == run.turns, str(succeeded), f"all {run.turns}"))

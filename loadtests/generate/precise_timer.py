@@ -1,4 +1,8 @@
-"""An alarm that rings to the tens of microseconds, where the loop's own timers count milliseconds. Linux."""
+"""A timer that fires within tens of microseconds; the timers of the event loop count milliseconds. Linux
+only.
+
+It is built on timerfd: see timerfd_create(2).
+"""
 
 from __future__ import annotations
 
@@ -8,42 +12,49 @@ import os
 import time
 from collections.abc import Callable
 
-ABSOLUTE = 1
-"""TFD_TIMER_ABSTIME: the time is one of the clock's, no distance from now."""
+TFD_TIMER_ABSTIME = 1
+"""The time given to timerfd_settime is a time of the clock, not a distance from now."""
 
 
-class Setting(ctypes.Structure):
-    """The kernel's itimerspec: seconds and nanoseconds, of the repetition and of the first ring."""
+class TimerSpec(ctypes.Structure):
+    """The kernel's itimerspec: seconds and nanoseconds of the repetition, and of the first expiry."""
 
-    _fields_ = (("every", ctypes.c_long * 2), ("at", ctypes.c_long * 2))
+    _fields_ = (("interval", ctypes.c_long * 2), ("expiry", ctypes.c_long * 2))
 
 
-class Alarm:
-    """Calls `ring` on the running loop at the moment it was set to, on the clock of `time.perf_counter`."""
+class PreciseTimer:
+    """Calls `callback` on the running loop at the scheduled time of `time.perf_counter`.
 
-    def __init__(self, ring: Callable[[], None]) -> None:
-        self.ring = ring
+    Raises OSError when the kernel gives no timer.
+    """
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self.callback = callback
         self.loop = asyncio.get_running_loop()
         self.libc = ctypes.CDLL(None, use_errno=True)
-        self.timer = self.libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
-        if self.timer < 0:
-            raise OSError(ctypes.get_errno(), "no timer")
-        self.loop.add_reader(self.timer, self._rung)
+        self.descriptor = self.libc.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.descriptor < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+        self.loop.add_reader(self.descriptor, self._on_readable)
 
-    def set(self, at: float) -> None:
-        """Ring then, once; at once if that is past. Replaces what was set before."""
-        seconds, rest = divmod(max(int(at * 1e9), 1), 1_000_000_000)
-        setting = Setting(at=(seconds, rest))
-        if self.libc.timerfd_settime(self.timer, ABSOLUTE, ctypes.byref(setting), None):
-            raise OSError(ctypes.get_errno(), "the timer was not set")
+    def schedule(self, at: float) -> None:
+        """Call back once at `at`, or at once if that time is past. Replaces an earlier schedule.
 
-    def _rung(self) -> None:
+        Raises OSError when the kernel refuses the time.
+        """
+        seconds, nanoseconds = divmod(max(int(at * 1e9), 1), 1_000_000_000)
+        spec = TimerSpec(expiry=(seconds, nanoseconds))
+        if self.libc.timerfd_settime(self.descriptor, TFD_TIMER_ABSTIME, ctypes.byref(spec), None):
+            raise OSError(ctypes.get_errno(), "timerfd_settime failed")
+
+    def _on_readable(self) -> None:
         try:
-            os.read(self.timer, 8)
+            os.read(self.descriptor, 8)
         except BlockingIOError:
-            return  # set anew between the ring and this look at it
-        self.ring()
+            return  # rescheduled between the expiry and this read
+        self.callback()
 
     def close(self) -> None:
-        self.loop.remove_reader(self.timer)
-        os.close(self.timer)
+        """Stop the timer and close its descriptor."""
+        self.loop.remove_reader(self.descriptor)
+        os.close(self.descriptor)

@@ -1,4 +1,4 @@
-"""A bar that shows how far a session of measuring is; nothing where nobody looks."""
+"""A progress bar for a load test; it shows nothing where standard error is not a terminal."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 
 class Progress:
-    """`phases` are their names and the seconds that each is expected to take."""
+    """`phases` are the names of the phases, each with the seconds that it is expected to take."""
 
     def __init__(self, phases: Mapping[str, float]) -> None:
         self.phases = phases
-        self.began = self.done = self.end = 0.0
-        self.bar = _bar(sum(phases.values())) if sys.stderr.isatty() else None
+        self.phase_started_at = self.phase_start = self.phase_end = 0.0
+        self.bar = _make_bar(sum(phases.values())) if sys.stderr.isatty() else None
 
     def __enter__(self) -> Progress:
         return self
@@ -26,23 +26,25 @@ class Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def phase(self, name: str) -> None:
-        """This one begins now, and the one before it is over."""
-        self.began, self.done = time.monotonic(), self.end
-        self.end += self.phases[name]
+    def start_phase(self, name: str) -> None:
+        """End the phase before, and start this one. Raises KeyError for an unknown phase."""
+        self.phase_started_at, self.phase_start = time.monotonic(), self.phase_end
+        self.phase_end += self.phases[name]
         if self.bar is not None:
             self.bar.set_description_str(f"{name:<12}")
-        self.tick()
+        self.refresh()
 
-    def tick(self) -> None:
-        """Move to where time says; a phase never shows more than its share."""
+    def refresh(self) -> None:
+        """Move the bar to the elapsed time; a phase never shows more than its share."""
         if self.bar is not None:
-            self.bar.n = round(min(self.done + time.monotonic() - self.began, self.end), 1)
+            self.bar.n = round(
+                min(self.phase_start + time.monotonic() - self.phase_started_at, self.phase_end), 1
+            )
             self.bar.refresh()
 
 
-def _bar(total: float) -> Any:
-    from tqdm import tqdm  # here, since only who looks needs it
+def _make_bar(total: float) -> Any:
+    from tqdm import tqdm  # an optional dependency, needed on a terminal only
 
-    tqdm.monitor_interval = 0  # no thread of its own beside the generator
+    tqdm.monitor_interval = 0  # no second thread beside the generator
     return tqdm(total=round(total, 1), leave=False, bar_format="{desc} |{bar}| {percentage:3.0f} % {elapsed}")

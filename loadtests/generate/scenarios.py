@@ -1,4 +1,4 @@
-"""What callers do in a benchmark, and what one such load of one server brings and costs."""
+"""The scenarios of the benchmark, and the measurement of one load on one server."""
 
 from __future__ import annotations
 
@@ -10,117 +10,123 @@ from typing import Any, TypeAlias
 
 import uvloop
 
-from loadtests.generate import closed_loop as voice
-from loadtests.generate.streams import Load, figures, record
+from loadtests.generate import closed_loop
+from loadtests.generate.streams import Load, compute_figures, record_streams
 from loadtests.report.results import Run
-from loadtests.servers.launch import Server, Used
+from loadtests.servers.launch import ResourceUsage, Server
 
-HELD = 50.0
-"""S3: a target holds so many streams while the 99th percentile of what it adds is below (milliseconds)."""
-OPENING = 400.0
+MAX_HELD_ADDED = 50.0
+"""Milliseconds. In S3, a target holds its streams while the 99th percentile of its added time is below."""
+OPEN_RATE = 400.0
 """Scenario "open": streams opened per second."""
-LOOK = 0.5
-"""Seconds between two looks at what a target uses."""
-SETTLE = 10.0
-"""Seconds that a target may go on working after a load before the next begins all the same."""
+SAMPLE_INTERVAL = 0.5
+"""Seconds between two samples of a target's resources."""
+SETTLE_TIMEOUT = 10.0
+"""Seconds that a target may go on working after a load; then the next load starts anyway."""
 
 Row: TypeAlias = dict[str, Any]
-"""One load of one target in one round: its figures and what it cost."""
+"""The figures and the cost of one load on one target in one round."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
-    """So many callers at a time, all asking for this model; with several steps, as many as are held.
+class BenchScenario:
+    """Callers at a time, all requesting this model; `steps` are the numbers of callers.
 
-    `idle` streams are opened one after another, say nothing for a while and end: what they cost is memory.
-    They are measured in the first round only, while the servers are fresh.
+    `idle` streams are opened one after another, say nothing for a while and end: their cost is memory. They
+    are measured in the first round only, while the servers are fresh.
     """
 
     model: str
     steps: tuple[int, ...]
     idle: bool = False
 
-    def load(self, callers: int, seconds: float) -> tuple[str, float]:
-        """The model to ask for and the seconds in which new streams begin."""
-        opening = callers / OPENING + 0.5
+    def model_and_seconds(self, callers: int, seconds: float) -> tuple[str, float]:
+        """Return the model to request, and the seconds in which new streams begin."""
+        opening = callers / OPEN_RATE + 0.5
         return (f"first={opening + 0.5}", opening) if self.idle else (self.model, seconds)
 
 
 SCENARIOS = {
-    "open": Scenario("", (100, 500, 1000, 2000), idle=True),
-    "S1": Scenario("quick", (1,)),
-    "S2": Scenario("voice", (100,)),
-    "S3": Scenario("voice", (100, 200, 500, 1000, 2000)),
-    "S5": Scenario("burst", (64,)),
+    "open": BenchScenario("", (100, 500, 1000, 2000), idle=True),
+    "S1": BenchScenario("quick", (1,)),
+    "S2": BenchScenario("voice", (100,)),
+    "S3": BenchScenario("voice", (100, 200, 500, 1000, 2000)),
+    "S5": BenchScenario("burst", (64,)),
 }
 
 
-async def watched(load: Coroutine[Any, Any, Load], look: Callable[[], None]) -> Load:
-    """The load, with a look twice a second meanwhile."""
+async def sample_during(load: Coroutine[Any, Any, Load], take_sample: Callable[[], None]) -> Load:
+    """Run a load, and call `take_sample` every SAMPLE_INTERVAL seconds meanwhile."""
 
-    async def watch() -> None:
+    async def sample_regularly() -> None:
         while True:
-            await asyncio.sleep(LOOK)
-            look()
+            await asyncio.sleep(SAMPLE_INTERVAL)
+            take_sample()
 
-    watching = asyncio.create_task(watch())
+    sampling = asyncio.create_task(sample_regularly())
     try:
         return await load
     finally:
-        watching.cancel()
+        sampling.cancel()
 
 
-def settled(server: Server) -> None:
-    """Wait until the server is done with what its last load left behind, within bounds."""
-    until, before = time.monotonic() + SETTLE, server.used().cpu
+def wait_until_idle(server: Server) -> None:
+    """Wait until the server has finished the work of its last load, at most SETTLE_TIMEOUT seconds."""
+    until, before = time.monotonic() + SETTLE_TIMEOUT, server.usage().cpu
     while time.monotonic() < until:
         time.sleep(0.2)
-        now = server.used().cpu
+        now = server.usage().cpu
         if now - before < 0.02:
             return
         before = now
 
 
-def opened(load: Load, at: float) -> int:
-    """How many streams had brought their first chunk by then, and had not ended."""
-    return sum(s.at + s.first_chunk <= at for s in load.streams) - sum(s.at + s.done <= at for s in load.good)
+def count_open(load: Load, at: float) -> int:
+    """Return how many streams had brought their first chunk by `at`, and had not ended."""
+    return sum(s.at + s.first_chunk <= at for s in load.streams) - sum(
+        s.at + s.done <= at for s in load.succeeded
+    )
 
 
-def measure(server: Server, driver: Server, scenario: Scenario, callers: int, run: Run) -> Row:
-    """One load, with its raw times added to the run.
+def measure(server: Server, driver: Server, scenario: BenchScenario, callers: int, run: Run) -> Row:
+    """Run one load, add its raw times to the run, and return its row.
 
-    Times in ms, `cpu` in seconds per 1000 streams, memory in MB, `driver` as share of a core;
-    `per_stream` is the memory of one open stream in kB, by those `open`, if nearly all had begun in time.
+    Times are in ms, `cpu` in seconds per 1000 streams, memory in MB, `driver` as share of a core.
+    `per_stream` is the memory in kB of one of the `open` streams; it is there if nearly all had begun in
+    time.
     """
-    marks: list[tuple[Used, float]] = []
-    model, seconds = scenario.load(callers, run.seconds)
+    checkpoints: list[tuple[ResourceUsage, float]] = []
+    model, seconds = scenario.model_and_seconds(callers, run.seconds)
     run.seconds, load = seconds, Load()
 
-    def look() -> None:
-        if marks:  # not before all are connected
-            at = time.perf_counter() - load.begun if load.begun else 0.0
-            run.samples.append(server.sample(at, load.open))
+    def take_sample() -> None:
+        if checkpoints:  # all callers are connected
+            at = time.perf_counter() - load.started_at if load.started_at else 0.0
+            run.samples.append(server.sample(at, load.open_streams))
 
-    def meter() -> None:
-        marks.append((server.used(), driver.used().cpu + time.process_time()))
-        look()
+    def checkpoint() -> None:
+        checkpoints.append((server.usage(), driver.usage().cpu + time.process_time()))
+        take_sample()
 
-    settled(server)
+    wait_until_idle(server)
     uvloop.run(
-        watched(
-            voice.run(server.port, model, callers, seconds, server.key, meter, server.headers, load), look
+        sample_during(
+            closed_loop.run(
+                server.port, model, callers, seconds, server.key, checkpoint, server.headers, load
+            ),
+            take_sample,
         )
     )
-    record(run, load)
-    row: Row = {**figures(load), "why": run.failed}
-    if len(marks) == 3:  # the time may have been too short for a look in the middle
-        (before, busy), (full, _), (after, busier) = marks
+    record_streams(run, load)
+    row: Row = {**compute_figures(load), "why": run.failed}
+    if len(checkpoints) == 3:  # a very short load has no checkpoint in the middle
+        (before, busy), (full, _), (after, busier) = checkpoints
         row["driver"] = (busier - busy) / load.seconds
-        if server is not driver and after.rss:  # it may have died
+        if server is not driver and after.rss:  # rss is 0 if the server died
             row["cpu"] = (after.cpu - before.cpu) / max(row["streams"], 1) * 1e3
-            row |= {"rss_idle": server.idle.rss / 1e6, "rss": full.rss / 1e6}
-            if scenario.idle and (count := opened(load, seconds)) > callers * 0.9:
-                row |= {"open": count, "per_stream": (full.rss - server.idle.rss) / 1e3 / count}
+            row |= {"rss_idle": server.idle_usage.rss / 1e6, "rss": full.rss / 1e6}
+            if scenario.idle and (count := count_open(load, seconds)) > callers * 0.9:
+                row |= {"open": count, "per_stream": (full.rss - server.idle_usage.rss) / 1e3 / count}
     for sample in run.samples:
-        sample.cpu -= marks[0][0].cpu
+        sample.cpu -= checkpoints[0][0].cpu
     return row

@@ -1,4 +1,4 @@
-"""How a load tool ends: stopped by SIGTERM as by Ctrl-C, and whether or not anybody reads what it says."""
+"""The end of a load tool: SIGTERM works like Ctrl-C, and a closed standard output is not an error."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 from types import FrameType
 
 
-def heed() -> None:
-    """From now on, SIGTERM and the end of the terminal are Ctrl-C, so that no server of ours is left behind.
+def interrupt_on_termination() -> None:
+    """From now on, treat SIGTERM and SIGHUP like Ctrl-C, so that no server of a load test keeps running.
 
-    What is ignored (nohup) stays ignored.
+    A signal that is ignored (nohup) stays ignored.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
@@ -19,16 +19,16 @@ def heed() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    heard = signal.getsignal(signal.SIGINT)
-    if callable(heard):  # a loop has one of its own, which lets its tasks end
-        heard(signal.SIGINT, frame)
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):  # the loop's handler lets its tasks end
+        handler(signal.SIGINT, frame)
     else:
         raise KeyboardInterrupt
 
 
-def say(*lines: str) -> None:
-    """Print it. Who has stopped reading (`| head`) is no reason to fail."""
+def print_lines(*lines: str) -> None:
+    """Print the lines. A reader that has closed the pipe (`| head`) is not an error."""
     try:
         print(*lines, sep="\n", flush=True)
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit fails at the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush at exit fails

@@ -1,4 +1,4 @@
-"""What a load brings home: every stream with its raw times, and the figures that are made of them."""
+"""The streams of one load with their raw times, and the figures computed from them. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from dataclasses import dataclass, field
 
 from loadtests.report.results import Run, quantile
 
-TIMES = ("at", "first_chunk", "ack", "answer", "waited", "gap", "done")
-NO_FILES = "this machine lets the generator open no more sockets"
-DIGITS = 7
-"""Of a recorded second: a tenth of a microsecond, in half the space."""
+RECORDED_TIMES = ("at", "first_chunk", "ack", "answer", "waited", "gap", "done")
+"""The times of a stream that go into the results."""
+NO_SOCKETS = "this machine lets the generator open no more sockets"
+"""The beginning of a failure for which the generator's own machine is the cause."""
+RECORDED_DIGITS = 7
+"""Decimals of a recorded second: a tenth of a microsecond, in half the space."""
 
 
 @dataclass(slots=True)
 class Stream:
-    """One answer, in seconds since its request was written; NaN for what never came.
+    """One answer; its times are seconds since its request was written, NaN for what never came.
 
-    `at` is when that was, since the load began, `waited` what the upstream itself waited before its first
-    token, `gap` the longest silence after the first chunk, `failed` says what went wrong.
+    `at` is when the request was written, in seconds since the load began. `first_chunk` is the first event,
+    `ack` the first words of any kind, `answer` the first words of the upstream, `done` the end. `waited` is
+    what the upstream waited before its first token. `gap` is the longest silence after the first chunk.
+    `failure` says what went wrong, "" if nothing did.
     """
 
     at: float = float("nan")
@@ -29,35 +33,35 @@ class Stream:
     done: float = float("nan")
     events: int = 0
     tokens: int = 0
-    failed: str = ""
+    failure: str = ""
 
     @property
     def overhead(self) -> float:
-        """What the way there and back took: answer-TTFT without the upstream's own wait."""
+        """Answer-TTFT minus the upstream's own wait, in seconds: the time on the way there and back."""
         return self.answer - self.waited
 
 
 @dataclass(slots=True)
 class Load:
-    """What one load brought: every stream, and the seconds from the first request to the last end.
+    """The streams of one load, and the seconds from its first request to its last end.
 
-    `open` is how many streams are open now, `begun` when the load began (`time.perf_counter`).
+    `open_streams` is the number of streams that are open now. `started_at` is a time of `time.perf_counter`.
     """
 
     streams: list[Stream] = field(default_factory=list)
     seconds: float = 0.0
-    open: int = 0
-    begun: float = 0.0
+    open_streams: int = 0
+    started_at: float = 0.0
 
     @property
-    def good(self) -> list[Stream]:
-        """Those that ended well and brought the answer."""
-        return [s for s in self.streams if not s.failed]
+    def succeeded(self) -> list[Stream]:
+        """The streams that ended well and brought the answer."""
+        return [s for s in self.streams if not s.failure]
 
 
-def figures(load: Load) -> dict[str, float]:
-    """The counts of a load, and its latencies at the 50th and 99th percentile in milliseconds."""
-    good = load.good
+def compute_figures(load: Load) -> dict[str, float]:
+    """Return the counts of a load, and its latencies at the 50th and 99th percentile in milliseconds."""
+    good = load.succeeded
     counts = {
         "streams": len(good),
         "failed": len(load.streams) - len(good),
@@ -70,13 +74,13 @@ def figures(load: Load) -> dict[str, float]:
     return counts | {f"{n}_p{q}": quantile(raw[n], q / 100) for n in names for q in (50, 99)}
 
 
-def record(run: Run, load: Load) -> None:
-    """Every stream that went well as a row of the run, the others by their reason."""
+def record_streams(run: Run, load: Load) -> None:
+    """Add each successful stream to the run as a row, and count the others by their failure."""
     run.turns = len(load.streams)
     for s in load.streams:
-        if s.failed:
-            run.failed[s.failed] = run.failed.get(s.failed, 0) + 1
+        if s.failure:
+            run.failed[s.failure] = run.failed.get(s.failure, 0) + 1
         else:
-            run.add(**{name: round(getattr(s, name), DIGITS) for name in TIMES})
-    short = (reason for reason in run.failed if reason.startswith(NO_FILES))
-    run.void = next(short, "" if load.good else "no stream came through")
+            run.add(**{name: round(getattr(s, name), RECORDED_DIGITS) for name in RECORDED_TIMES})
+    no_sockets = (reason for reason in run.failed if reason.startswith(NO_SOCKETS))
+    run.void = next(no_sockets, "" if load.succeeded else "every stream failed")

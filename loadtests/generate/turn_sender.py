@@ -1,4 +1,7 @@
-"""Sends turns at their moments, over connections used again, whatever became of the turns before."""
+"""Sends planned turns at their due times over reused connections; a slow server does not delay the next turn.
+
+It does not judge the turns: `workload.void_reason` does.
+"""
 
 from __future__ import annotations
 
@@ -8,133 +11,139 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from loadtests.generate.closed_loop import Caller, Stream, dial, unconnected
-from loadtests.generate.precise_timer import Alarm
-from loadtests.generate.target import Door
-from loadtests.generate.workload import HUNG_UP, Turn
+from loadtests.generate.closed_loop import ChatConnection, connect, describe_connect_error
+from loadtests.generate.precise_timer import PreciseTimer
+from loadtests.generate.streams import Stream
+from loadtests.generate.target import Target
+from loadtests.generate.workload import HUNG_UP, PlannedTurn
 
-DRAIN = 5.0
-"""Seconds that turns may take to end after their time; then they are cut and count as failed."""
-MOST = 4000
+DRAIN_TIMEOUT = 5.0
+"""Seconds after the planned end until open turns are cut; they count as failed."""
+MAX_OPEN_TURNS = 4000
 """Turns that may be open at a time; one more fails."""
-EVERY = 0.25
-"""Seconds between two looks at the server."""
+OBSERVE_INTERVAL = 0.25
+"""Seconds between two calls of the observer."""
 
-Watch: TypeAlias = Callable[[float, int], None]
-"""Called now and then with the seconds since the start and the number of open turns."""
-
-
-def unwatched(at: float, streams: int) -> None: ...
+Observer: TypeAlias = Callable[[float, int], None]
+"""Called regularly with the seconds since the start and the number of open turns."""
 
 
-class Dialer:
-    """Sends the turns of one run, in the order in which they are due, over connections used again."""
+def ignore(at: float, streams: int) -> None: ...
 
-    def __init__(self, door: Door, turns: Sequence[Turn], watch: Watch = unwatched) -> None:
-        self.door = door
+
+class TurnSender:
+    """Sends the turns of one run, which are ordered by due time.
+
+    It writes `lateness`, `interrupted_after` and `stream` into each turn.
+    """
+
+    def __init__(self, target: Target, turns: Sequence[PlannedTurn], observer: Observer = ignore) -> None:
+        self.target = target
         self.turns = turns
-        self.watch = watch
+        self.observer = observer
         self.loop = asyncio.get_running_loop()
-        self.over = self.loop.create_future()
-        self.callers: set[Caller] = set()
-        self.idle: list[Caller] = []
-        self.dialling: set[asyncio.Task[None]] = set()
-        self.sent = self.ended = 0
-        self.start = 0.0
+        self.all_ended = self.loop.create_future()
+        self.connections: set[ChatConnection] = set()
+        self.idle: list[ChatConnection] = []
+        self.connecting: set[asyncio.Task[None]] = set()
+        self.sent_count = self.ended_count = 0
+        self.started_at = 0.0
 
     async def run(self) -> None:
-        """Until all turns have ended; cancelling it hangs up on those that have not."""
-        alarm = self.alarm = Alarm(self._ring)
-        self.start = time.perf_counter() + 0.01
-        alarm.set(self.start + self.turns[0].at)
-        longest = max(turn.at + min(turn.plan.seconds, turn.leave) for turn in self.turns)
-        limit = self.loop.call_later(longest + DRAIN, self._give_up)
-        looking = self.loop.create_task(self._look())
+        """Send all turns, and return when they have ended. If cancelled, close the connections of
+        open turns.
+        """
+        timer = self.timer = PreciseTimer(self._send_due_turns)
+        self.started_at = time.perf_counter() + 0.01
+        timer.schedule(self.started_at + self.turns[0].due_at)
+        planned_end = max(turn.due_at + min(turn.plan.seconds, turn.hang_up_after) for turn in self.turns)
+        limit = self.loop.call_later(planned_end + DRAIN_TIMEOUT, self._time_out)
+        observing = self.loop.create_task(self._observe())
         try:
-            await self.over
+            await self.all_ended
         finally:
-            alarm.close()
+            timer.close()
             limit.cancel()
-            for task in (looking, *self.dialling):
+            for task in (observing, *self.connecting):
                 task.cancel()
-            await asyncio.gather(looking, *self.dialling, return_exceptions=True)
-            for caller in self.callers:
-                caller.transport.abort()
-            await asyncio.sleep(0)  # until the sockets are closed
+            await asyncio.gather(observing, *self.connecting, return_exceptions=True)
+            for connection in self.connections:
+                connection.transport.abort()
+            await asyncio.sleep(0)  # so that the loop closes the sockets
 
-    def _ring(self) -> None:
-        while self.sent < len(self.turns):
-            turn = self.turns[self.sent]
-            due, now = self.start + turn.at, time.perf_counter()
+    def _send_due_turns(self) -> None:
+        while self.sent_count < len(self.turns):
+            turn = self.turns[self.sent_count]
+            due, now = self.started_at + turn.due_at, time.perf_counter()
             if now < due:
-                self.alarm.set(due)
+                self.timer.schedule(due)
                 return
-            self.sent += 1
-            turn.late = now - due
+            self.sent_count += 1
+            turn.lateness = now - due
             self._send(turn)
 
-    def _send(self, turn: Turn) -> None:
-        if turn.barges is not None and turn.barges.stream is None:
-            turn.barges.barged = turn.at + turn.late - turn.barges.at
+    def _send(self, turn: PlannedTurn) -> None:
+        if turn.interrupts is not None and turn.interrupts.stream is None:
+            turn.interrupts.interrupted_after = turn.due_at + turn.lateness - turn.interrupts.due_at
         while self.idle:
-            caller = self.idle.pop()
-            if not caller.transport.is_closing():
-                return self._ask(turn, caller)
-            self.callers.discard(caller)
-        if self.sent - self.ended > MOST:
-            return self._end(turn, Stream(failed=f"{MOST} turns were open already"))
-        task = self.loop.create_task(self._dial(turn))
-        self.dialling.add(task)
-        task.add_done_callback(self.dialling.discard)
+            connection = self.idle.pop()
+            if not connection.transport.is_closing():
+                return self._start_stream(turn, connection)
+            self.connections.discard(connection)
+        if self.sent_count - self.ended_count > MAX_OPEN_TURNS:
+            return self._finish_turn(turn, Stream(failure=f"{MAX_OPEN_TURNS} turns were already open"))
+        task = self.loop.create_task(self._connect(turn))
+        self.connecting.add(task)
+        task.add_done_callback(self.connecting.discard)
 
-    async def _dial(self, turn: Turn) -> None:
+    async def _connect(self, turn: PlannedTurn) -> None:
         try:
-            caller = await dial(self.door)
-        except (OSError, UnicodeError) as error:  # the latter of a name that can be none
-            self._end(turn, Stream(failed=unconnected(error)))
+            connection = await connect(self.target)
+        except (OSError, UnicodeError) as error:  # UnicodeError: the host name is not valid
+            self._finish_turn(turn, Stream(failure=describe_connect_error(error)))
         else:
-            self.callers.add(caller)
-            self._ask(turn, caller)
+            self.connections.add(connection)
+            self._start_stream(turn, connection)
 
-    def _ask(self, turn: Turn, caller: Caller) -> None:
-        due = self.start + turn.at
-        ended = caller.ask(turn.request, due)
-        leave = None
-        if turn.leave < 3600:
-            wait = due + turn.leave - time.perf_counter()
-            leave = self.loop.call_later(max(wait, 0.0), caller.fail, HUNG_UP)
-        ended.add_done_callback(partial(self._ended, turn, caller, leave))
+    def _start_stream(self, turn: PlannedTurn, connection: ChatConnection) -> None:
+        due = self.started_at + turn.due_at
+        ended = connection.send(turn.request, due)
+        hang_up = None
+        if turn.hang_up_after < 3600:
+            wait = due + turn.hang_up_after - time.perf_counter()
+            hang_up = self.loop.call_later(max(wait, 0.0), connection.fail, HUNG_UP)
+        ended.add_done_callback(partial(self._on_stream_end, turn, connection, hang_up))
 
-    def _ended(
+    def _on_stream_end(
         self,
-        turn: Turn,
-        caller: Caller,
-        leave: asyncio.TimerHandle | None,
+        turn: PlannedTurn,
+        connection: ChatConnection,
+        hang_up: asyncio.TimerHandle | None,
         ended: asyncio.Future[Stream],
     ) -> None:
-        if leave:
-            leave.cancel()
-        if not caller.transport.is_closing():
-            self.idle.append(caller)
+        if hang_up:
+            hang_up.cancel()
+        if not connection.transport.is_closing():
+            self.idle.append(connection)
         else:
-            self.callers.discard(caller)
-        self._end(turn, ended.result())
+            self.connections.discard(connection)
+        self._finish_turn(turn, ended.result())
 
-    def _end(self, turn: Turn, stream: Stream) -> None:
+    def _finish_turn(self, turn: PlannedTurn, stream: Stream) -> None:
         turn.stream = stream
-        self.ended += 1
-        if self.ended == len(self.turns) and not self.over.done():
-            self.over.set_result(None)
+        self.ended_count += 1
+        if self.ended_count == len(self.turns) and not self.all_ended.done():
+            self.all_ended.set_result(None)
 
-    def _give_up(self) -> None:
-        for caller in list(self.callers):
-            caller.fail("did not end in time")
-        for task in self.dialling:
+    def _time_out(self) -> None:
+        for connection in list(self.connections):
+            connection.fail("did not end in time")
+        for task in self.connecting:
             task.cancel()
-        if not self.over.done():
-            self.over.set_result(None)
+        if not self.all_ended.done():
+            self.all_ended.set_result(None)
 
-    async def _look(self) -> None:
+    async def _observe(self) -> None:
         while True:
-            self.watch(time.perf_counter() - self.start, self.sent - self.ended)
-            await asyncio.sleep(EVERY)
+            self.observer(time.perf_counter() - self.started_at, self.sent_count - self.ended_count)
+            await asyncio.sleep(OBSERVE_INTERVAL)

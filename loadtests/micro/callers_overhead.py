@@ -21,32 +21,32 @@ from pathlib import Path
 
 import uvloop
 
-from loadtests.generate import closed_loop as voice
+from loadtests.generate import closed_loop
 from loadtests.generate.cli_types import SECONDS, count
-from loadtests.generate.signals import heed
+from loadtests.generate.signals import interrupt_on_termination
 from loadtests.report.results import Results, quantile
-from loadtests.servers.launch import cores, free_port, pinned, started
+from loadtests.servers.launch import split_cores, free_port, pin_to_cores, run_server
 
 MODEL = "first=0.3,every=0.02,tokens=40"
 ROOT = Path(__file__).parents[2]
 FIGURES = {"streams": "streams", "cpu": "CPU ms per stream", "p50": "late p50 ms", "p99": "late p99 ms"}
 
 
-def row(late: list[float], cpu: float) -> dict[str, float]:
+def compute_figures(late: list[float], cpu: float) -> dict[str, float]:
     """The figures of one load: CPU and lateness in ms."""
     each = cpu * 1e3 / max(len(late), 1)
     p50, p99 = (quantile(late, q) * 1e3 for q in (0.5, 0.99))
     return {"streams": len(late), "cpu": each, "p50": p50, "p99": p99}
 
 
-def bare(port: int, callers: int, seconds: float) -> dict[str, float]:
+def run_bare(port: int, callers: int, seconds: float) -> dict[str, float]:
     """`loadtests.generate.closed_loop`, in this process."""
     before = time.process_time()
-    load = uvloop.run(voice.run(port, MODEL, callers, seconds))
-    return row([stream.overhead for stream in load.good], time.process_time() - before)
+    load = uvloop.run(closed_loop.run(port, MODEL, callers, seconds))
+    return compute_figures([stream.overhead for stream in load.succeeded], time.process_time() - before)
 
 
-def locust(port: int, callers: int, seconds: float, file: Path) -> dict[str, float]:
+def run_locust(port: int, callers: int, seconds: float, file: Path) -> dict[str, float]:
     """Locust, in a process of its own; its CPU is counted from the start of the run."""
     options = (
         f"-f loadtests/locustfile.py --headless --only-summary --loglevel ERROR --tags short "
@@ -64,14 +64,14 @@ def locust(port: int, callers: int, seconds: float, file: Path) -> dict[str, flo
         raise RuntimeError(done.stdout + done.stderr)
     results = Results.read(file)
     cpu, _ = results.environment["generators"]["alone"]
-    return row(results.runs[0].added, cpu)
+    return compute_figures(results.runs[0].added, cpu)
 
 
-def rounds(args: argparse.Namespace, port: int, file: Path) -> Iterator[tuple[str, dict[str, float]]]:
+def run_rounds(args: argparse.Namespace, port: int, file: Path) -> Iterator[tuple[str, dict[str, float]]]:
     for number in range(args.rounds):
         loads = [
-            ("bare", lambda: bare(port, args.callers, args.seconds)),
-            ("locust", lambda: locust(port, args.callers, args.seconds, file)),
+            ("bare", lambda: run_bare(port, args.callers, args.seconds)),
+            ("locust", lambda: run_locust(port, args.callers, args.seconds, file)),
         ]
         for name, load in loads[:: -1 if number % 2 else 1]:
             yield name, load()
@@ -84,14 +84,14 @@ def main() -> int:
     parser.add_argument("--callers", type=count(1, 20_000), default=50, help="at a time (default: 50)")
     parser.add_argument("--seconds", type=SECONDS, default=6.0, help="of each load (default: 6)")
     args = parser.parse_args()
-    heed()
+    interrupt_on_termination()
     found: dict[str, list[dict[str, float]]] = {"bare": [], "locust": []}
     with tempfile.TemporaryDirectory() as name:
         folder, port = Path(name), free_port()
         argv = [sys.executable, "-m", "loadtests.servers.upstream", "--port", str(port)]
-        with started(argv, port, cores()[0], folder / "log", dict(os.environ)), pinned(cores()[1]):
+        with run_server(argv, port, split_cores()[0], folder / "log", dict(os.environ)), pin_to_cores(split_cores()[1]):
             try:
-                for who, figures in rounds(args, port, folder / "results.json"):
+                for who, figures in run_rounds(args, port, folder / "results.json"):
                     found[who].append(figures)
             except KeyboardInterrupt:
                 print("\nStopped early.")

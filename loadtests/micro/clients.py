@@ -26,11 +26,11 @@ from typing import Any
 
 import uvloop
 
-from voicegw.agents.client.http import Client
-from voicegw.agents.openai.agent import OpenAI
-from voicegw.agents.openai.decoder import Decoder
+from voicegw.agents.client.http import HttpClient
+from voicegw.agents.openai.agent import OpenAIAgent
+from voicegw.agents.openai.decoder import ChatChunkDecoder
 from voicegw.events import Message, Turn
-from voicegw.wire.sse import Splitter
+from voicegw.wire.sse import SseParser
 
 SHORT, LONG = 10, 60
 
@@ -67,26 +67,26 @@ END = _event("{}", '"stop"') + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 class Server(asyncio.Protocol):
     def __init__(self, gap: float) -> None:
         self.gap = gap
-        self.read = b""
+        self.received = b""
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
         self.loop = asyncio.get_running_loop()
 
     def data_received(self, data: bytes) -> None:
-        self.read += data
-        head, end, asked = self.read.partition(b"\r\n\r\n")
+        self.received += data
+        head, end, asked = self.received.partition(b"\r\n\r\n")
         length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
         if end and len(asked) >= int(length):
-            self.read = b""
+            self.received = b""
             self.transport.write(HEAD + ROLE)
-            self.loop.call_later(self.gap, self.say, json.loads(asked)["max_tokens"])
+            self.loop.call_later(self.gap, self.send_token, json.loads(asked)["max_tokens"])
 
-    def say(self, left: int) -> None:
+    def send_token(self, left: int) -> None:
         if not self.transport.is_closing():
             self.transport.write(TOKEN if left else END)
             if left:
-                self.loop.call_later(self.gap, self.say, left - 1)
+                self.loop.call_later(self.gap, self.send_token, left - 1)
 
 
 async def _serve(pipe: Pipe, gap: float) -> None:
@@ -103,11 +103,11 @@ def serve(pipe: Pipe, gap: float) -> None:
 
 
 @asynccontextmanager
-async def ours(url: str) -> AsyncIterator[Ask]:
-    client = Client(url)
+async def voicegw_client(url: str) -> AsyncIterator[Ask]:
+    client = HttpClient(url)
 
     async def ask(tokens: int) -> int:
-        splitter, decoder, said = Splitter(), Decoder(), 0
+        splitter, decoder, said = SseParser(), ChatChunkDecoder(), 0
         written = json.dumps(body(tokens)).encode()
         async with client.post(
             "/v1/chat/completions", {"content-type": "application/json"}, written
@@ -115,7 +115,7 @@ async def ours(url: str) -> AsyncIterator[Ask]:
             async for data in response:
                 said += sum(len(str(e)) for sse in splitter.feed(data) for e in decoder.feed(sse))
                 if decoder.done:
-                    response.over()
+                    response.discard_rest()
                     break
         return said
 
@@ -124,8 +124,8 @@ async def ours(url: str) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
-async def our_agent(url: str) -> AsyncIterator[Ask]:
-    agent = OpenAI(f"{url}/v1", key="x")
+async def openai_agent(url: str) -> AsyncIterator[Ask]:
+    agent = OpenAIAgent(f"{url}/v1", key="x")
     said = (Message("user", "Hi"),)
 
     async def ask(tokens: int) -> int:
@@ -136,7 +136,7 @@ async def our_agent(url: str) -> AsyncIterator[Ask]:
     await agent.aclose()
 
 
-def _word(line: str) -> int:
+def _content_length(line: str) -> int:
     if not line.startswith("data: ") or line == "data: [DONE]":
         return 0
     return len(json.loads(line[6:])["choices"][0]["delta"].get("content") or "")
@@ -148,7 +148,7 @@ async def with_httpx(name: str, url: str) -> AsyncIterator[Ask]:
 
         async def ask(tokens: int) -> int:
             async with client.stream("POST", f"{url}/v1/chat/completions", json=body(tokens)) as response:
-                return sum([_word(line) async for line in response.aiter_lines()])
+                return sum([_content_length(line) async for line in response.aiter_lines()])
 
         yield ask
 
@@ -159,7 +159,7 @@ async def with_aiohttp(url: str) -> AsyncIterator[Ask]:
 
         async def ask(tokens: int) -> int:
             async with session.post(f"{url}/v1/chat/completions", json=body(tokens)) as response:
-                return sum([_word(line.decode().rstrip("\n")) async for line in response.content])
+                return sum([_content_length(line.decode().rstrip("\n")) async for line in response.content])
 
         yield ask
 
@@ -176,8 +176,8 @@ async def with_sdk(url: str) -> AsyncIterator[Ask]:
 
 
 CLIENTS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "voicegw Client+Decoder": ("voicegw", ours),
-    "voicegw OpenAI agent": ("voicegw", our_agent),
+    "voicegw Client+Decoder": ("voicegw", voicegw_client),
+    "voicegw OpenAI agent": ("voicegw", openai_agent),
     "aiohttp": ("aiohttp", with_aiohttp),
     "httpx2": ("httpx2", partial(with_httpx, "httpx2")),
     "httpx": ("httpx", partial(with_httpx, "httpx")),
@@ -188,7 +188,7 @@ CLIENTS: dict[str, tuple[str, Callable[[str], Any]]] = {
 # The measurement
 
 
-async def _cost(ask: Ask, tokens: int, requests: int, at_once: int) -> float:
+async def _measure_request(ask: Ask, tokens: int, requests: int, at_once: int) -> float:
     """CPU microseconds per request."""
 
     async def some() -> None:
@@ -213,14 +213,14 @@ async def _measure(url: str, options: argparse.Namespace) -> dict[str, list[tupl
                 clients[name] = await stack.enter_async_context(client(url))
         for number in range(options.rounds + 1):
             for name, ask in clients.items():
-                short = await _cost(ask, SHORT, options.requests, options.at_once)
-                long = await _cost(ask, LONG, options.requests // 3, options.at_once)
+                short = await _measure_request(ask, SHORT, options.requests, options.at_once)
+                long = await _measure_request(ask, LONG, options.requests // 3, options.at_once)
                 if number:  # the first round warms up
                     costs.setdefault(name, []).append((short, long))
     return costs
 
 
-def _show(costs: dict[str, list[tuple[float, float]]]) -> None:
+def _print_costs(costs: dict[str, list[tuple[float, float]]]) -> None:
     first: tuple[float, float] | None = None
     print(f"{'client':24} {'us per 10 tokens':>17} {'ratio':>6} {'us per chunk':>13} {'ratio':>6}")
     for name, rounds in costs.items():
@@ -243,7 +243,7 @@ def main() -> None:
     )
     server.start()
     try:
-        _show(uvloop.run(_measure(f"http://127.0.0.1:{pipe.recv()}", options)))
+        _print_costs(uvloop.run(_measure(f"http://127.0.0.1:{pipe.recv()}", options)))
     finally:
         server.terminate()
         server.join()

@@ -27,13 +27,13 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 
 from loadtests.generate.cli_types import count, number, writable
-from loadtests.generate.signals import heed
+from loadtests.generate.signals import interrupt_on_termination
 from loadtests.report.results import quantile
-from loadtests.servers.launch import cores, free_port, started
+from loadtests.servers.launch import split_cores, free_port, run_server
 
-FIRST = 0.05
+FIRST_TOKEN_SECONDS = 0.05
 """Seconds that the model takes for its first word in any case."""
-AGENT = """
+AGENT_CONFIG = """
 [agents.agent{number}]
 kind = "openai"
 url = "http://127.0.0.1:{model}/v1"
@@ -48,7 +48,7 @@ END = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndat
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Scenario:
     """Calls whose callers speak `pause` seconds after they opened, to agents that are `warm` or not."""
 
     name: str
@@ -56,28 +56,28 @@ class Scene:
     pause: float
 
 
-SCENES = (
-    Scene("cold", False, 1.0),
-    Scene("warm, spoken to after 1 s", True, 1.0),
-    Scene("warm, spoken to after 0.1 s", True, 0.1),
+SCENARIOS = (
+    Scenario("cold", False, 1.0),
+    Scenario("warm, spoken to after 1 s", True, 1.0),
+    Scenario("warm, spoken to after 0.1 s", True, 0.1),
 )
 
 
-class Model:
+class PrefixModel:
     """Reads the beginning of a prompt, in `cold` seconds unless it did so before, and says a word."""
 
     def __init__(self, cold: float) -> None:
         self.cold = cold
-        self.read: set[bytes] = set()
-        self.asked = 0
+        self.known_prefixes: set[bytes] = set()
+        self.request_count = 0
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            begins = beginning(await request(reader))
-            self.asked += 1
-            wait = FIRST + (0.0 if begins in self.read else self.cold)
-            if await stays(reader, wait):
-                self.read.add(begins)
+            begins = prompt_prefix(await read_request(reader))
+            self.request_count += 1
+            wait = FIRST_TOKEN_SECONDS + (0.0 if begins in self.known_prefixes else self.cold)
+            if await is_still_connected(reader, wait):
+                self.known_prefixes.add(begins)
                 writer.write(HEAD + WORD + END)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -86,18 +86,18 @@ class Model:
             writer.close()
 
 
-async def request(reader: asyncio.StreamReader) -> Any:
+async def read_request(reader: asyncio.StreamReader) -> Any:
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = int(head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0])
     return orjson.loads(await reader.readexactly(length))
 
 
-def beginning(body: Any) -> bytes:
+def prompt_prefix(body: Any) -> bytes:
     """Tools and instructions."""
     return orjson.dumps([body.get("tools"), [m for m in body["messages"] if m["role"] == "system"]])
 
 
-async def stays(reader: asyncio.StreamReader, seconds: float) -> bool:
+async def is_still_connected(reader: asyncio.StreamReader, seconds: float) -> bool:
     """Does the gateway wait so long? Nothing comes from it but its end."""
     try:
         async with asyncio.timeout(seconds):
@@ -108,14 +108,14 @@ async def stays(reader: asyncio.StreamReader, seconds: float) -> bool:
 
 
 @asynccontextmanager
-async def gateway(model: Model, calls: int, warm: bool, folder: Path) -> AsyncIterator[int]:
+async def run_gateway(model: PrefixModel, calls: int, warm: bool, folder: Path) -> AsyncIterator[int]:
     """The port of a gateway with an agent for each call; it was there before the model."""
     behind, port = free_port(), free_port()
-    agents = "".join(AGENT.format(number=n, model=behind, warm=str(warm).lower()) for n in range(calls))
+    agents = "".join(AGENT_CONFIG.format(number=n, model=behind, warm=str(warm).lower()) for n in range(calls))
     config = folder / "voicegw.toml"
     config.write_text(f"[server]\nport = {port}\n{agents}", "utf-8")
     argv = [sys.executable, "-m", "voicegw", "serve", "--config", str(config)]
-    with started(argv, port, cores()[0], folder / "log", dict(os.environ)):
+    with run_server(argv, port, split_cores()[0], folder / "log", dict(os.environ)):
         async with connect(f"ws://127.0.0.1:{port}/v1/realtime?model=agent0") as first:
             await first.recv()  # by now the start is over
         server = await asyncio.start_server(model.answer, "127.0.0.1", behind)
@@ -123,20 +123,20 @@ async def gateway(model: Model, calls: int, warm: bool, folder: Path) -> AsyncIt
             yield port
 
 
-async def call(port: int, pause: float, number: int) -> tuple[float, float]:
+async def run_call(port: int, pause: float, number: int) -> tuple[float, float]:
     """Seconds until the first word of the first turn, and of the second."""
     await asyncio.sleep(number * 0.05)  # callers do not come all at once
     async with connect(f"ws://127.0.0.1:{port}/v1/realtime?model=agent{number}") as line:
         await asyncio.sleep(pause)
-        return await turn(line), await turn(line)
+        return await run_turn(line), await run_turn(line)
 
 
-async def turn(line: ClientConnection) -> float:
+async def run_turn(connection: ClientConnection) -> float:
     said = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello?"}]}
-    await line.send(orjson.dumps({"type": "conversation.item.create", "item": said}).decode())
+    await connection.send(orjson.dumps({"type": "conversation.item.create", "item": said}).decode())
     began, first = time.perf_counter(), 0.0
-    await line.send('{"type":"response.create"}')
-    async for frame in line:
+    await connection.send('{"type":"response.create"}')
+    async for frame in connection:
         event = orjson.loads(frame)
         if event["type"] == "response.output_text.delta" and not first:
             first = time.perf_counter() - began
@@ -149,17 +149,17 @@ async def turn(line: ClientConnection) -> float:
 async def measure(calls: int, cold: float) -> dict[str, dict[str, Any]]:
     """By scene: the waits of first and second turns in seconds, and how often the model was asked."""
     found: dict[str, dict[str, Any]] = {}
-    for scene in SCENES:
-        model = Model(cold)
+    for scene in SCENARIOS:
+        model = PrefixModel(cold)
         with tempfile.TemporaryDirectory() as folder:
-            async with gateway(model, calls, scene.warm, Path(folder)) as port:
-                waits = await asyncio.gather(*map(partial(call, port, scene.pause), range(calls)))
+            async with run_gateway(model, calls, scene.warm, Path(folder)) as port:
+                waits = await asyncio.gather(*map(partial(run_call, port, scene.pause), range(calls)))
         first, second = zip(*waits, strict=True)
-        found[scene.name] = {"first": first, "second": second, "asked": model.asked}
+        found[scene.name] = {"first": first, "second": second, "asked": model.request_count}
     return found
 
 
-def show(found: dict[str, dict[str, Any]]) -> None:
+def print_waits(found: dict[str, dict[str, Any]]) -> None:
     print(f"{'ms to the first word':30} {'median':>7} {'p95':>7} {'2nd turn':>9} {'requests per call':>18}")
     for name, scene in found.items():
         first, second = scene["first"], scene["second"]
@@ -176,9 +176,9 @@ def main() -> None:
     )
     parser.add_argument("--json", type=writable, help="write every time to this file")
     options = parser.parse_args()
-    heed()
+    interrupt_on_termination()
     found = asyncio.run(measure(options.calls, options.cold))
-    show(found)
+    print_waits(found)
     if options.json:
         options.json.write_bytes(orjson.dumps(found))
 

@@ -24,10 +24,10 @@ from typing import Any, TypeAlias
 import orjson
 from markdown_it import MarkdownIt
 
-from loadtests.report.comparison import number
-from voicegw.speech.filter import Speakable
+from loadtests.report.comparison import format_number
+from voicegw.speech.filter import SpeechFilter
 
-DELTA = 5
+DELTA_CHARS = 5
 """Characters per delta."""
 
 Row: TypeAlias = dict[str, Any]
@@ -41,7 +41,7 @@ CHINESE = (
     "当然可以。您的座位已经订好了，星期五晚上七点半，靠窗的位置。如果您还想多带一位客人，请在中午之前给我们打电话；"
     "过了中午，厨房就已经买好了菜。今天还有什么可以帮您的吗？"
 )
-ANSWER = """\
+MARKDOWN = """\
 <think>The caller wants a comparison. **Keep it short.**</think>
 # Your options 🚀
 
@@ -71,13 +71,13 @@ The yearly price is $12 \\times 5$, so \\(x^2\\) is no concern<br>of yours.
 Read https://docs.example.com/plans/2024 【4:0†plans.pdf】.
 
 """
-TEXTS = {"English": ENGLISH, "Chinese": CHINESE, "words": "word ", "Markdown": ANSWER}
+TEXTS = {"English": ENGLISH, "Chinese": CHINESE, "words": "word ", "Markdown": MARKDOWN}
 
-ENDLESS = ["[", "*", "<", "> ", "`", "|", "$", "\\", "<think", "&amp", "![", "](", "- ", "\n"]
+UNCLOSED_MARKUP = ["[", "*", "<", "> ", "`", "|", "$", "\\", "<think", "&amp", "![", "](", "- ", "\n"]
 """Each is repeated until the input is as long as wanted."""
 
 
-class Untouched:
+class Passthrough:
     """What no machine at all would cost."""
 
     def feed(self, text: str) -> str:
@@ -87,7 +87,7 @@ class Untouched:
         return ""
 
 
-def speak(machine: Speakable | Untouched, deltas: Iterable[str]) -> str:
+def filter_deltas(machine: SpeechFilter | Passthrough, deltas: Iterable[str]) -> str:
     """A whole answer, as a run feeds it."""
     feed = machine.feed
     spoken = [feed(delta) for delta in deltas]
@@ -99,24 +99,24 @@ def render(deltas: Iterable[str]) -> str:
     return str(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render("".join(deltas)))
 
 
-Way: TypeAlias = Callable[[Sequence[str]], str]
-WAYS: dict[str, Way] = {
-    "untouched": lambda deltas: speak(Untouched(), deltas),
-    "voicegw": lambda deltas: speak(Speakable(), deltas),
+Method: TypeAlias = Callable[[Sequence[str]], str]
+METHODS: dict[str, Method] = {
+    "untouched": lambda deltas: filter_deltas(Passthrough(), deltas),
+    "voicegw": lambda deltas: filter_deltas(SpeechFilter(), deltas),
     "markdown-it": render,
 }
 
 
-def repeated(unit: str, chars: int) -> str:
+def repeat_to_length(unit: str, chars: int) -> str:
     """So many characters."""
     return (unit * (chars // len(unit) + 1))[:chars]
 
 
-def cut(text: str) -> list[str]:
-    return [text[start : start + DELTA] for start in range(0, len(text), DELTA)]
+def split_deltas(text: str) -> list[str]:
+    return [text[start : start + DELTA_CHARS] for start in range(0, len(text), DELTA_CHARS)]
 
 
-def seconds(way: Way, deltas: Sequence[str]) -> float:
+def cpu_seconds(way: Method, deltas: Sequence[str]) -> float:
     """CPU time of one answer."""
     gc.collect()
     before = time.process_time()
@@ -124,23 +124,23 @@ def seconds(way: Way, deltas: Sequence[str]) -> float:
     return time.process_time() - before
 
 
-def costs(name: str, chars: int, turn: int) -> Iterator[Row]:
+def measure_costs(name: str, chars: int, turn: int) -> Iterator[Row]:
     """One text, by every way in turn: microseconds per delta, characters per second, what others cost."""
-    deltas = cut(repeated(TEXTS[name], chars))
-    names = list(WAYS)[turn % len(WAYS) :] + list(WAYS)[: turn % len(WAYS)]
-    took = {way: seconds(WAYS[way], deltas) or sys.float_info.min for way in names}
-    for way in WAYS:
+    deltas = split_deltas(repeat_to_length(TEXTS[name], chars))
+    names = list(METHODS)[turn % len(METHODS) :] + list(METHODS)[: turn % len(METHODS)]
+    took = {way: cpu_seconds(METHODS[way], deltas) or sys.float_info.min for way in names}
+    for way in METHODS:
         row: Row = {"text": name, "way": way, "us": took[way] / len(deltas) * 1e6}
         row |= {"per_second": chars / took[way]}
         yield row | {f"per_{other}": took[way] / took[other] for other in ("untouched", "markdown-it")}
 
 
-def growth(unit: str, small: int, large: int) -> Row:
+def measure_growth(unit: str, small: int, large: int) -> Row:
     """How many times longer the large input takes than the small one, at once and in deltas."""
     row: Row = {"unit": unit}
-    for name, pieces in (("whole", lambda text: [text]), ("deltas", cut)):
-        few, many = pieces(repeated(unit, small)), pieces(repeated(unit, large))
-        took = seconds(WAYS["voicegw"], few), seconds(WAYS["voicegw"], many)
+    for name, pieces in (("whole", lambda text: [text]), ("deltas", split_deltas)):
+        few, many = pieces(repeat_to_length(unit, small)), pieces(repeat_to_length(unit, large))
+        took = cpu_seconds(METHODS["voicegw"], few), cpu_seconds(METHODS["voicegw"], many)
         row |= {
             f"{name}_ns": took[1] / large * 1e9,
             f"{name}_growth": took[1] / (took[0] or sys.float_info.min),
@@ -148,48 +148,48 @@ def growth(unit: str, small: int, large: int) -> Row:
     return row
 
 
-def rounds(args: argparse.Namespace) -> Iterator[Row]:
+def run_rounds(args: argparse.Namespace) -> Iterator[Row]:
     """Every figure of every round."""
     for turn in range(args.rounds):
         for name in TEXTS:
-            yield from ({"round": turn, **row} for row in costs(name, args.chars, turn))
-        for unit in ENDLESS:
-            yield {"round": turn, **growth(unit, args.small, args.large)}
+            yield from ({"round": turn, **row} for row in measure_costs(name, args.chars, turn))
+        for unit in UNCLOSED_MARKUP:
+            yield {"round": turn, **measure_growth(unit, args.small, args.large)}
 
 
-def summary(rows: Iterable[Row]) -> list[Row]:
+def summarise_rounds(rows: Iterable[Row]) -> list[Row]:
     """The median of every figure per text and way, or per unit."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row[key] for key in ("text", "way", "unit") if key in row), []).append(row)
-    return [{name: middle([row[name] for row in group]) for name in group[0]} for group in groups.values()]
+    return [{name: median_or_name([row[name] for row in group]) for name in group[0]} for group in groups.values()]
 
 
-def middle(values: Sequence[Any]) -> Any:
+def median_or_name(values: Sequence[Any]) -> Any:
     return values[0] if isinstance(values[0], str) else median(values)
 
 
-def aligned(lines: Iterable[Sequence[str]]) -> str:
+def align(lines: Iterable[Sequence[str]]) -> str:
     table = list(lines)
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in table)
 
 
-def text(lines: Sequence[Row], times: float) -> str:
+def format_tables(lines: Sequence[Row], times: float) -> str:
     """Both tables."""
     ways = [["text", "by", "us/delta", "chars/s", "x untouched", "x markdown-it"]]
     ends = [["input", "ns/char whole", f"growth (linear: {times:.0f})", "ns/char in deltas", "growth"]]
     for row in lines:
         if "text" in row:
             figures = [row[name] for name in ("us", "per_second", "per_untouched", "per_markdown-it")]
-            ways.append([row["text"], row["way"], *map(number, figures)])
+            ways.append([row["text"], row["way"], *map(format_number, figures)])
         else:
             figures = [row[name] for name in ("whole_ns", "whole_growth", "deltas_ns", "deltas_growth")]
-            ends.append([repr(row["unit"]), *map(number, figures)])
-    return f"{aligned(ways)}\n\n{aligned(ends)}\n"
+            ends.append([repr(row["unit"]), *map(format_number, figures)])
+    return f"{align(ways)}\n\n{align(ends)}\n"
 
 
-def options() -> argparse.Namespace:
+def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--chars", type=int, default=100_000, help="of each text")
@@ -200,17 +200,17 @@ def options() -> argparse.Namespace:
 
 
 def main() -> int:
-    args = options()
+    args = parse_options()
     rows: list[Row] = []
     stopped = False
     try:
-        rows += rounds(args)  # row by row: what came before a Ctrl-C is kept
+        rows += run_rounds(args)  # row by row: what came before a Ctrl-C is kept
     except KeyboardInterrupt:
         stopped = True
-    print(text(summary(rows), args.large / args.small) + ("\nStopped early.\n" if stopped else ""), end="")
+    print(format_tables(summarise_rounds(rows), args.large / args.small) + ("\nStopped early.\n" if stopped else ""), end="")
     if args.json:
         host = {"cores": os.cpu_count(), "kernel": os.uname().release}
-        result = {"host": host, "summary": summary(rows), "rows": rows}
+        result = {"host": host, "summary": summarise_rounds(rows), "rows": rows}
         args.json.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
     return 130 if stopped else 0
 

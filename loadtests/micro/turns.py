@@ -30,7 +30,7 @@ from voicegw.events import Event, Turn
 WORDS = 10
 JOINERS = 4
 """How many join one run."""
-HANG = "Hang on"
+UNFINISHED_TEXT = "Hang on"
 """How callers begin to whom the agent talks on, or would."""
 SETTINGS = {
     "agents": {"desk": {"kind": "scripted", "ack": {"after": "off"}}},
@@ -45,14 +45,14 @@ class Agent:
     """Says its words one by one; whoever asks meanwhile joins."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.request_count = 0
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        self.asked += 1
+        self.request_count += 1
         for _ in range(WORDS):
             yield "word "
             await asyncio.sleep(0)
-        if turn.said.startswith(HANG):
+        if turn.said.startswith(UNFINISHED_TEXT):
             await asyncio.get_running_loop().create_future()
 
     async def warm(self, call: str | None = None) -> None: ...
@@ -67,17 +67,17 @@ class Client:
     paused = False
 
     def __init__(self) -> None:
-        self.read = False
-        self.last = b""
-        self.said = 0
+        self.has_read = False
+        self.last_body = b""
+        self.word_count = 0
         loop = asyncio.get_running_loop()
-        self.full: asyncio.Future[None] = loop.create_future()
-        self.gone: asyncio.Future[dict[str, Any]] = loop.create_future()
+        self.all_words: asyncio.Future[None] = loop.create_future()
+        self.disconnected: asyncio.Future[dict[str, Any]] = loop.create_future()
 
     def write(self, data: bytes) -> None:
-        self.said += data.count(b'word"')
-        if self.said == WORDS and not self.full.done():
-            self.full.set_result(None)
+        self.word_count += data.count(b'word"')
+        if self.word_count == WORDS and not self.all_words.done():
+            self.all_words.set_result(None)
 
     def join(self, reader: object) -> None: ...
 
@@ -88,7 +88,7 @@ class Client:
     async def send(self, message: Any) -> None:
         if body := message.get("body"):
             self.write(body)
-            self.last = body
+            self.last_body = body
 
     async def ask(self, app: Any, call: str, text: str, *headers: tuple[bytes, bytes]) -> int:
         """Ask, and take the whole answer; how many words it had."""
@@ -96,17 +96,17 @@ class Client:
         body = json.dumps({"model": "desk", "stream": True, "messages": messages}).encode()
 
         async def receive() -> dict[str, Any]:
-            if self.read:
-                return await self.gone
-            self.read = True
+            if self.has_read:
+                return await self.disconnected
+            self.has_read = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await app(scope(self, call, headers), receive, self.send)
-        assert self.last.endswith(b"[DONE]\n\n"), self.last
-        return self.said
+        await app(http_scope(self, call, headers), receive, self.send)
+        assert self.last_body.endswith(b"[DONE]\n\n"), self.last_body
+        return self.word_count
 
 
-def scope(wire: Client, call: str, headers: tuple[tuple[bytes, bytes], ...]) -> dict[str, Any]:
+def http_scope(wire: Client, call: str, headers: tuple[tuple[bytes, bytes], ...]) -> dict[str, Any]:
     """A request as a server tells of it."""
     fields = ((b"host", b"127.0.0.1"), (b"x-voicegw-call", call.encode()), *headers)
     path = "/v1/chat/completions"
@@ -126,7 +126,7 @@ def new_call() -> str:
     return f"call-{next(NUMBERS)}"
 
 
-class Watch:
+class CpuTimer:
     """Adds up the CPU time of what is measured."""
 
     def __init__(self) -> None:
@@ -142,18 +142,18 @@ class Watch:
 # The kinds of turns. Each gives how often its agent should have been asked.
 
 
-async def new(app: Any, turns: int, watch: Watch) -> int:
+async def run_new(app: Any, turns: int, watch: CpuTimer) -> int:
     with watch():
         for _ in range(turns):
             assert await Client().ask(app, new_call(), "Hello?") == WORDS
     return turns
 
 
-async def joined(app: Any, turns: int, watch: Watch) -> int:
+async def run_joined(app: Any, turns: int, watch: CpuTimer) -> int:
     """Several at a time, less what the first of them costs alone."""
     groups = max(1, turns // JOINERS)
-    alone = Watch()
-    await new(app, groups, alone)
+    alone = CpuTimer()
+    await run_new(app, groups, alone)
     with watch():
         for _ in range(groups):
             call = new_call()
@@ -163,7 +163,7 @@ async def joined(app: Any, turns: int, watch: Watch) -> int:
     return 2 * groups
 
 
-async def replayed(app: Any, turns: int, watch: Watch) -> int:
+async def run_replayed(app: Any, turns: int, watch: CpuTimer) -> int:
     call = new_call()
     await Client().ask(app, call, "Hello?")
     with watch():
@@ -172,17 +172,17 @@ async def replayed(app: Any, turns: int, watch: Watch) -> int:
     return 1
 
 
-async def superseding(app: Any, turns: int, watch: Watch) -> int:
+async def run_superseding(app: Any, turns: int, watch: CpuTimer) -> int:
     """Each is at its last word when the next one comes."""
     call = new_call()
     client = Client()
-    older = asyncio.create_task(client.ask(app, call, HANG))
-    await client.full
+    older = asyncio.create_task(client.ask(app, call, UNFINISHED_TEXT))
+    await client.all_words
     with watch():
         for number in range(turns):
             client = Client()
-            newer = asyncio.create_task(client.ask(app, call, f"{HANG} {number}"))
-            await client.full
+            newer = asyncio.create_task(client.ask(app, call, f"{UNFINISHED_TEXT} {number}"))
+            await client.all_words
             assert await older == WORDS
             older = newer
     await Client().ask(app, call, "Hello?")
@@ -190,15 +190,15 @@ async def superseding(app: Any, turns: int, watch: Watch) -> int:
     return turns + 2
 
 
-Kind = Callable[[Any, int, Watch], Awaitable[int]]
-KINDS: dict[str, Kind] = {"new": new, "joined": joined, "replayed": replayed, "superseding": superseding}
+Kind = Callable[[Any, int, CpuTimer], Awaitable[int]]
+KINDS: dict[str, Kind] = {"new": run_new, "joined": run_joined, "replayed": run_replayed, "superseding": run_superseding}
 
 
 # The measurement
 
 
 @asynccontextmanager
-async def serving(agent: Agent) -> AsyncIterator[Any]:
+async def run_app(agent: Agent) -> AsyncIterator[Any]:
     """The application around one agent, started and stopped as a server would do it."""
     app = create_app(Config.model_validate(SETTINGS), agents=lambda table, settings: agent)
     told: asyncio.Queue[dict[str, str]] = asyncio.Queue()
@@ -218,18 +218,18 @@ async def measure(rounds: int, turns: int) -> dict[str, list[float]]:
     """Per kind and round, CPU microseconds per turn."""
     agent = Agent()
     costs: dict[str, list[float]] = {}
-    async with serving(agent) as app:
+    async with run_app(agent) as app:
         for number in range(rounds + 1):
             for name, kind in KINDS.items():
-                watch, before = Watch(), agent.asked
+                watch, before = CpuTimer(), agent.request_count
                 runs = await kind(app, turns, watch)
-                assert agent.asked == before + runs, f"{name}: {agent.asked - before} runs instead of {runs}"
+                assert agent.request_count == before + runs, f"{name}: {agent.request_count - before} runs instead of {runs}"
                 if number:  # the first round warms up
                     costs.setdefault(name, []).append(watch.seconds / turns * 1e6)
     return costs
 
 
-def show(costs: dict[str, list[float]]) -> None:
+def print_costs(costs: dict[str, list[float]]) -> None:
     print(f"{'turn':12} {'us':>6} {'x new':>6}")
     for name, rounds in costs.items():
         ratio = statistics.median(cost / base for cost, base in zip(rounds, costs["new"], strict=True))
@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--turns", type=int, default=1000, help="turns of each kind and round")
     options = parser.parse_args()
-    show(uvloop.run(measure(options.rounds, options.turns)))
+    print_costs(uvloop.run(measure(options.rounds, options.turns)))
 
 
 if __name__ == "__main__":

@@ -37,42 +37,42 @@ open = streams that had begun when memory was read, if nearly all had; kB each =
 """
 
 
-def summary(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def summarise_rounds(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The median of every figure per scenario, step and target; counts of streams are sums."""
     groups: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["scenario"], row["callers"], row["target"]), []).append(row)
     return [
-        {"scenario": scenario, "callers": callers, "target": target, "rounds": len(group), **middle(group)}
+        {"scenario": scenario, "callers": callers, "target": target, "rounds": len(group), **medians_and_sums(group)}
         for (scenario, callers, target), group in sorted(groups.items(), key=lambda item: item[0][:2])
     ]
 
 
-def known(values: Iterable[float]) -> list[float]:
+def without_nan(values: Iterable[float]) -> list[float]:
     """Those that were measured."""
     return [value for value in values if not isnan(value)]
 
 
-def middle(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def medians_and_sums(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
     figures = {name for row in group for name, value in row.items() if type(value) in (int, float)}
-    values = {name: known(row.get(name, nan) for row in group) for name in figures - {"round", "callers"}}
+    values = {name: without_nan(row.get(name, nan) for row in group) for name in figures - {"round", "callers"}}
     medians = {name: median(measured) for name, measured in values.items() if measured}
     sums = {name: sum(row[name] for row in group) for name in ("streams", "failed", "events", "tokens")}
     return {**medians, **sums, "held": sum(row["held"] for row in group) * 2 > len(group)}
 
 
-def cell(row: dict[str, Any], names: Iterable[str]) -> str:
-    return "/".join(number(row[name]) for name in names if name in row) or "-"
+def format_cell(row: dict[str, Any], names: Iterable[str]) -> str:
+    return "/".join(format_number(row[name]) for name in names if name in row) or "-"
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Three digits that count, and no more than that."""
     if isinstance(value, int) or abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
 
 
-def held(lines: Sequence[dict[str, Any]]) -> list[str]:
+def max_streams_held(lines: Sequence[dict[str, Any]]) -> list[str]:
     """One line per target: the most streams of S3 that it held in more than half of the rounds."""
     most: dict[str, int] = {}
     for row in lines:
@@ -81,20 +81,20 @@ def held(lines: Sequence[dict[str, Any]]) -> list[str]:
     return [f"S3: {target} held {callers} streams" for target, callers in most.items()]
 
 
-def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+def align(table: Sequence[Sequence[str]]) -> list[str]:
     """The lines of a table, each column as wide as it must be."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return ["  ".join(f"{word:<{w}}" for word, w in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
-def text(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> str:
+def format_table(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> str:
     """The whole report."""
-    lines = summary(rows)
+    lines = summarise_rounds(rows)
     shown = {head: names for head, names in COLUMNS.items() if any(n in row for row in lines for n in names)}
     table = [["", "target", *shown]]
     for row in lines:
         name = f"{row['scenario']} x{row['callers']}"
-        table.append([name, row["target"], *(cell(row, names) for names in shown.values())])
+        table.append([name, row["target"], *(format_cell(row, names) for names in shown.values())])
     why = [f"{row['scenario']} x{row['callers']} {row['target']}: {row['why']}" for row in rows if row["why"]]
     absent = [f"{name} was not measured: {reason}" for name, reason in missing.items()]
-    return "\n".join([*aligned(table), *held(lines), *why, *absent, "", LEGEND])
+    return "\n".join([*align(table), *max_streams_held(lines), *why, *absent, "", LEGEND])

@@ -13,7 +13,7 @@ from math import isnan
 from random import Random
 from typing import TypeAlias
 
-from loadtests.generate.workload import Turn
+from loadtests.generate.workload import PlannedTurn
 from loadtests.report.results import Overhead
 
 Pair: TypeAlias = tuple[float, float]
@@ -21,16 +21,16 @@ Pair: TypeAlias = tuple[float, float]
 
 QUANTILES = (0.5, 0.95, 0.99, 0.999)
 RESAMPLES = 1000
-SURE = 0.95
+CONFIDENCE = 0.95
 
 
-def paired(direct: Sequence[Turn], through: Sequence[Turn]) -> list[Pair]:
+def pair_turns(direct: Sequence[PlannedTurn], through: Sequence[PlannedTurn]) -> list[Pair]:
     """The turns of one round that went well on both sides; they are in the same order."""
     both = [(one.added, other.added) for one, other in zip(direct, through, strict=True)]
     return [pair for pair in both if not any(map(isnan, pair))]
 
 
-def overheads(
+def estimate_overheads(
     rounds: Sequence[Sequence[Pair]], target: str, scenario: str, seed: int, resamples: int = RESAMPLES
 ) -> list[Overhead]:
     """One for each quantile of which the pairs know something: at least one turn must lie beyond it."""
@@ -40,10 +40,10 @@ def overheads(
     if not known:
         return []
     random = Random(seed)
-    drawn = [differences(resample(rounds, random), known) for _ in range(resamples)]
+    drawn = [quantile_differences(resample(rounds, random), known) for _ in range(resamples)]
     found = []
-    for i, (q, estimate) in enumerate(zip(known, differences(whole, known), strict=True)):
-        low, high = interval([difference[i] for difference in drawn])
+    for i, (q, estimate) in enumerate(zip(known, quantile_differences(whole, known), strict=True)):
+        low, high = confidence_interval([difference[i] for difference in drawn])
         found.append(Overhead(target, scenario, q, estimate, low, high))
     return found
 
@@ -57,15 +57,15 @@ def resample(rounds: Sequence[Sequence[Pair]], random: Random) -> list[Pair]:
     ]
 
 
-def differences(pairs: Sequence[Pair], quantiles: Sequence[float]) -> list[float]:
+def quantile_differences(pairs: Sequence[Pair], quantiles: Sequence[float]) -> list[float]:
     """Target minus direct at each quantile; quantiles are values that were measured."""
     direct, through = sorted(pair[0] for pair in pairs), sorted(pair[1] for pair in pairs)
     places = [min(int(q * len(pairs)), len(pairs) - 1) for q in quantiles]
     return [through[place] - direct[place] for place in places]
 
 
-def interval(values: Sequence[float]) -> Pair:
+def confidence_interval(values: Sequence[float]) -> Pair:
     """The middle of the values that holds SURE of them."""
     ordered = sorted(values)
-    beyond = int(len(ordered) * (1 - SURE) / 2)
+    beyond = int(len(ordered) * (1 - CONFIDENCE) / 2)
     return ordered[beyond], ordered[-1 - beyond]

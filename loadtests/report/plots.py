@@ -9,13 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from loadtests.report.comparison import number
-from loadtests.report.grouping import LATER, LOST, SLOWER, Step, knee
+from loadtests.report.comparison import format_number
+from loadtests.report.grouping import KNEE_SECONDS, MAX_FAILED_SHARE, KNEE_FACTOR, LoadStep, count_held_steps
 from loadtests.report.markup import Markup, tag
 from loadtests.report.results import Overhead, quantile
-from loadtests.report.svg import Pen, draw, stretch
+from loadtests.report.svg import SeriesStyle, draw, scale_axis
 
-POINTS, BINS = 300, 60
+MAX_POINTS, BINS = 300, 60
 """The most points of a curve, and the bars of a distribution."""
 NAMES = {"ack": "ack-TTFT", "answer": "answer-TTFT"}
 MS = 1e3
@@ -27,44 +27,44 @@ class Plot:
 
     title: str
     svg: Markup | str
-    lines: Mapping[str, Pen]
+    lines: Mapping[str, SeriesStyle]
     shows: str
     bad: str
 
     def figure(self) -> Markup:
         """The whole of it for a page."""
         drawn = self.svg or tag("p", "Nothing was measured that could be drawn here.", class_="empty")
-        legend = tag("ul", *(pen.sample(name) for name, pen in self.lines.items()), class_="key")
+        legend = tag("ul", *(pen.legend_entry(name) for name, pen in self.lines.items()), class_="key")
         words = tag("p", self.shows, " ", tag("em", "Bad would be:"), f" {self.bad}")
         key = legend if self.svg and self.lines else ""
         return tag("figure", tag("h3", self.title), key, drawn, tag("figcaption", words))
 
 
-def ms(seconds: float) -> str:
-    return f"{number(seconds * MS)} ms" if seconds == seconds else "none"
+def format_ms(seconds: float) -> str:
+    return f"{format_number(seconds * MS)} ms" if seconds == seconds else "none"
 
 
-def told(values: Mapping[str, Sequence[float]]) -> str:
+def describe_values(values: Mapping[str, Sequence[float]]) -> str:
     """Each line's middle and tail, for those who listen to the page."""
     return "; ".join(
-        f"{k}: p50 {ms(quantile(v, 0.5))}, p99 {ms(quantile(v, 0.99))}" for k, v in values.items()
+        f"{k}: p50 {format_ms(quantile(v, 0.5))}, p99 {format_ms(quantile(v, 0.99))}" for k, v in values.items()
     )
 
 
-def thinned(values: Sequence[float]) -> tuple[list[float], list[float]]:
+def thin_ecdf(values: Sequence[float]) -> tuple[list[float], list[float]]:
     """An ECDF of at most POINTS points, the first and the last among them."""
     ordered = sorted(values)
-    picks = sorted({round(i * (len(ordered) - 1) / (POINTS - 1)) for i in range(POINTS)})
+    picks = sorted({round(i * (len(ordered) - 1) / (MAX_POINTS - 1)) for i in range(MAX_POINTS)})
     return [ordered[i] for i in picks], [(i + 1) / len(ordered) for i in picks]
 
 
-def ecdf(at: str, name: str, found: Sequence[Step], pens: Mapping[str, Pen]) -> Plot:
-    values = {step.target: known for step in found if (known := step.known(name))}
+def plot_ecdf(section_id: str, name: str, found: Sequence[LoadStep], pens: Mapping[str, SeriesStyle]) -> Plot:
+    values = {step.target: known for step in found if (known := step.values(name))}
 
     def paint(axes: Axes) -> None:
-        stretch(axes, "x", [t * MS for known in values.values() for t in known], zero=False)
+        scale_axis(axes, "x", [t * MS for known in values.values() for t in known], zero=False)
         for target, known in values.items():
-            x, y = thinned(known)
+            x, y = thin_ecdf(known)
             pen = pens[target]
             axes.step([x[0] * MS, *(t * MS for t in x)], [0, *y], where="post", color=pen.colour, ls=pen.dash)
         axes.set(ylim=(0, 1.02), xlabel="ms", title="share of turns")
@@ -73,33 +73,33 @@ def ecdf(at: str, name: str, found: Sequence[Step], pens: Mapping[str, Pen]) -> 
         "ack": "how soon the first words of any kind came. The caller no longer sits in silence",
         "answer": "how soon the agent's own first words came",
     }[name]
-    said = f"{NAMES[name]}, cumulative. {told(values)}"
+    said = f"{NAMES[name]}, cumulative. {describe_values(values)}"
     return Plot(
         f"{NAMES[name]}: how many had it by then",
-        draw(f"{at}-{name}", said, paint) if values else "",
+        draw(f"{section_id}-{name}", said, paint) if values else "",
         {target: pens[target] for target in values},
         f"For each target, the share of turns (upwards) by {what}. Steep is steady; further left is sooner.",
         "a curve that bends to the right near the top: some callers wait much longer than most.",
     )
 
 
-def added(at: str, found: Sequence[Step], pens: Mapping[str, Pen]) -> Plot:
+def plot_added(section_id: str, found: Sequence[LoadStep], pens: Mapping[str, SeriesStyle]) -> Plot:
     """One ridge per target."""
-    values = {step.target: known for step in found if (known := step.known("added"))}
+    values = {step.target: known for step in found if (known := step.values("added"))}
 
     def paint(axes: Axes) -> None:
         everything = [t * MS for known in values.values() for t in known]
-        stretch(axes, "x", everything)
+        scale_axis(axes, "x", everything)
         low, high = axes.get_xlim()
         edges = (np.geomspace if axes.get_xscale() == "log" else np.linspace)(low, high, BINS + 1)
         for line, (target, known) in enumerate(values.items()):
-            ridge(axes, -line, np.asarray(known) * MS, edges, pens[target])
-        rows(axes, list(values))
+            draw_ridge(axes, -line, np.asarray(known) * MS, edges, pens[target])
+        label_rows(axes, list(values))
         axes.set(xlabel="ms")
 
     return Plot(
         "What came on top of the agent's own wait",
-        draw(f"{at}-added", f"Distribution of added answer-TTFT. {told(values)}", paint, 0.2, 0.98)
+        draw(f"{section_id}-added", f"Distribution of added answer-TTFT. {describe_values(values)}", paint, 0.2, 0.98)
         if values
         else "",
         {},
@@ -109,7 +109,7 @@ def added(at: str, found: Sequence[Step], pens: Mapping[str, Pen]) -> Plot:
     )
 
 
-def ridge(axes: Axes, base: float, known: NDArray[np.float64], edges: NDArray[np.float64], pen: Pen) -> None:
+def draw_ridge(axes: Axes, base: float, known: NDArray[np.float64], edges: NDArray[np.float64], pen: SeriesStyle) -> None:
     counts, _ = np.histogram(known, edges)
     height = base + 0.75 * counts / max(counts.max(), 1)
     axes.fill_between(edges, base, [*height, height[-1]], step="post", color=pen.colour, alpha=0.3, lw=0)
@@ -119,7 +119,7 @@ def ridge(axes: Axes, base: float, known: NDArray[np.float64], edges: NDArray[np
         axes.plot([x, x], [base, base + tall], color=pen.colour, lw=2.2)
 
 
-def rows(axes: Axes, names: Sequence[str]) -> None:
+def label_rows(axes: Axes, names: Sequence[str]) -> None:
     """Name the rows of a drawing, from 0 downwards."""
     short = [name if len(name) < 15 else f"{name[:13]}…" for name in names]
     axes.set_yticks([-line for line in range(len(names))], short)
@@ -128,27 +128,27 @@ def rows(axes: Axes, names: Sequence[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def overhead(at: str, found: Sequence[Overhead], pens: Mapping[str, Pen]) -> Plot:
+def plot_overhead(section_id: str, found: Sequence[Overhead], pens: Mapping[str, SeriesStyle]) -> Plot:
     names = [f"{one.target} p{one.quantile * 100:g}" for one in found]
 
     def paint(axes: Axes) -> None:
-        stretch(axes, "x", [t * MS for one in found for t in (one.low, one.estimate, one.high)])
+        scale_axis(axes, "x", [t * MS for one in found for t in (one.low, one.estimate, one.high)])
         for line, one in enumerate(found):
             colour = pens[one.target].colour
             axes.plot([one.low * MS, one.high * MS], [-line] * 2, color=colour, lw=2.2)
             axes.plot([one.estimate * MS], [-line], "o", color=colour, ms=6)
         if axes.get_xscale() == "linear":
             axes.axvline(0, color="#fe0001", lw=0.8)
-        rows(axes, names)
+        label_rows(axes, names)
         axes.set_ylim(0.5 - len(found), 0.5)
         axes.set(xlabel="ms more than direct")
 
     spans = (
-        f"{n}: {ms(o.estimate)}, from {ms(o.low)} to {ms(o.high)}" for n, o in zip(names, found, strict=True)
+        f"{n}: {format_ms(o.estimate)}, from {format_ms(o.low)} to {format_ms(o.high)}" for n, o in zip(names, found, strict=True)
     )
     return Plot(
         "Overhead against direct",
-        draw(f"{at}-overhead", f"Overhead against direct. {'; '.join(spans)}", paint, 0.25, 0.98)
+        draw(f"{section_id}-overhead", f"Overhead against direct. {'; '.join(spans)}", paint, 0.25, 0.98)
         if found
         else "",
         {},
@@ -158,40 +158,40 @@ def overhead(at: str, found: Sequence[Overhead], pens: Mapping[str, Pen]) -> Plo
     )
 
 
-def climb(at: str, ways: Mapping[str, Sequence[Step]], pens: Mapping[str, Pen]) -> Plot:
+def plot_latency_by_load(section_id: str, steps_by_target: Mapping[str, Sequence[LoadStep]], pens: Mapping[str, SeriesStyle]) -> Plot:
     """Latency against offered load; all ways are of the same loop."""
     unit = next(
-        (found[0].load.split(" ", 1)[1] for found in ways.values() if found[0].offered != 1), "callers"
+        (found[0].load_text.split(" ", 1)[1] for found in steps_by_target.values() if found[0].offered != 1), "callers"
     )
-    known = {target: [step for step in found if step.known("added")] for target, found in ways.items()}
+    known = {target: [step for step in found if step.values("added")] for target, found in steps_by_target.items()}
     known = {target: found for target, found in known.items() if found}
-    marks = [f"{target}: {place(found)}" for target, found in known.items()]
+    marks = [f"{target}: {describe_knee(found)}" for target, found in known.items()]
 
     def paint(axes: Axes) -> None:
-        tops = {t: [quantile(s.known("added"), 0.99) * MS for s in found] for t, found in known.items()}
-        stretch(axes, "y", [y for line in tops.values() for y in line], 1.4)
-        stretch(axes, "x", [step.offered for found in known.values() for step in found])
+        tops = {t: [quantile(s.values("added"), 0.99) * MS for s in found] for t, found in known.items()}
+        scale_axis(axes, "y", [y for line in tops.values() for y in line], 1.4)
+        scale_axis(axes, "x", [step.offered for found in known.values() for step in found])
         for target, found in known.items():
             pen, x, y = pens[target], [step.offered for step in found], tops[target]
             axes.plot(x, y, "o", color=pen.colour, ls=pen.dash, ms=4)
-            if 0 < (held := knee(found)) < len(found):
+            if 0 < (held := count_held_steps(found)) < len(found):
                 axes.plot(x[held - 1], y[held - 1], "o", mec=pen.colour, mfc="none", ms=13, mew=1.6)
         axes.set(xlabel=f"offered, {unit}", title="added answer-TTFT, p99, ms")
 
     return Plot(
         "Latency against offered load",
-        draw(f"{at}-climb", f"Added p99 against offered {unit}. {'; '.join(marks)}", paint) if known else "",
+        draw(f"{section_id}-climb", f"Added p99 against offered {unit}. {'; '.join(marks)}", paint) if known else "",
         {target: pens[target] for target in known},
-        f"The slowest hundredth, load by load. A ring marks the knee: beyond it p99 is more than {SLOWER:g} "
-        f"times the lightest load's, and {LATER * MS:g} ms more, or more than {LOST:.0%} of the turns fail. "
+        f"The slowest hundredth, load by load. A ring marks the knee: beyond it p99 is more than {KNEE_FACTOR:g} "
+        f"times the lightest load's, and {KNEE_SECONDS * MS:g} ms more, or more than {MAX_FAILED_SHARE:.0%} of the turns fail. "
         f"{'; '.join(marks)}.",
         "a knee at less than the calls you expect in your busiest minute, with room to spare.",
     )
 
 
-def place(found: Sequence[Step]) -> str:
+def describe_knee(found: Sequence[LoadStep]) -> str:
     """Where the knee is, in words."""
-    held = knee(found)
+    held = count_held_steps(found)
     if held == len(found):
-        return f"no knee up to {found[-1].load}"
-    return f"knee at {found[held - 1].load}" if held else f"too much already at {found[0].load}"
+        return f"no knee up to {found[-1].load_text}"
+    return f"knee at {found[held - 1].load_text}" if held else f"too much already at {found[0].load_text}"

@@ -94,7 +94,7 @@ class Run:
             value = turn.get(name)
             column.append(None if value is None or isnan(value) else value)
 
-    def known(self, name: str) -> list[float]:
+    def values(self, name: str) -> list[float]:
         """The times of this name, in seconds, of the turns that have one."""
         return [value for value in self.times[name] if value is not None]
 
@@ -137,42 +137,42 @@ class Results:
             found = orjson.loads(path.read_bytes())
             if (form := found.pop("format", None)) != FORMAT:
                 raise ValueError(f"its format is {str(form)[:40]!r}, not {FORMAT!r}" if form else "")
-            runs = [_run(run) for run in found.pop("runs")]
-            overheads = [_sound(Overhead(**overhead)) for overhead in found.pop("overheads")]
-            return _sound(cls(runs=runs, overheads=overheads, **found))
+            runs = [_parse_run(run) for run in found.pop("runs")]
+            overheads = [_check_fields(Overhead(**overhead)) for overhead in found.pop("overheads")]
+            return _check_fields(cls(runs=runs, overheads=overheads, **found))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             why = f": {error}" if str(error) else ""
             raise ValueError(f"{path} holds no results of a load test{why}") from None
 
 
-def _run(found: dict[str, Any]) -> Run:
-    samples = [_sound(Sample(**sample)) for sample in found.pop("samples")]
-    checks = [_sound(Check(**check)) for check in found.pop("checks")]
-    run = _sound(Run(samples=samples, checks=checks, **found))
+def _parse_run(found: dict[str, Any]) -> Run:
+    samples = [_check_fields(Sample(**sample)) for sample in found.pop("samples")]
+    checks = [_check_fields(Check(**check)) for check in found.pop("checks")]
+    run = _check_fields(Run(samples=samples, checks=checks, **found))
     if {*run.times} != {*COLUMNS} or len({len(column) for column in run.times.values()}) != 1:
         raise ValueError("a run's times are not whole")
-    if not all(value is None or _figure(value) for column in run.times.values() for value in column):
+    if not all(value is None or _is_finite_number(value) for column in run.times.values() for value in column):
         raise ValueError("a run's times are no numbers")
     if not all(type(times) is int for times in run.failed.values()):
         raise ValueError("a run's failures are not counted")
     return run
 
 
-KINDS = {"str": str, "int": int, "bool": bool, "dict": dict, "list": list}
+FIELD_TYPES = {"str": str, "int": int, "bool": bool, "dict": dict, "list": list}
 """The types of fields as they come from JSON, by what stands before a bracket; a float is any number."""
-One = TypeVar("One", Sample, Check, Run, Overhead, "Results")
+Record = TypeVar("One", Sample, Check, Run, Overhead, "Results")
 
 
-def _sound(one: One) -> One:
+def _check_fields(one: Record) -> Record:
     """The same, if its fields are what they should be. Raises ValueError if not."""
     for each in fields(one):
         value, kind = getattr(one, each.name), str(each.type).partition("[")[0]
-        if not (_figure(value) if kind == "float" else isinstance(value, KINDS[kind])):
+        if not (_is_finite_number(value) if kind == "float" else isinstance(value, FIELD_TYPES[kind])):
             raise ValueError(f"{each.name} of a {type(one).__name__.lower()} is no {kind}")
     return one
 
 
-def _figure(value: object) -> bool:
+def _is_finite_number(value: object) -> bool:
     return type(value) in (int, float) and isfinite(value)  # type: ignore[arg-type]
 
 
@@ -182,16 +182,16 @@ def quantile(values: Iterable[float], q: float) -> float:
     return ordered[min(int(q * len(ordered)), len(ordered) - 1)] if ordered else float("nan")
 
 
-def environment(seed: int, argv: Sequence[str] = ()) -> dict[str, Any]:
+def describe_environment(seed: int, argv: Sequence[str] = ()) -> dict[str, Any]:
     """The machine, the versions, the revision and the command, as far as they can be told."""
     return {
         "when": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
         "command": " ".join(argv or sys.argv),
         "seed": seed,
         "revision": revision(),
-        "machine": {"cpu": processor(), "cores": os.cpu_count(), "kernel": platform.release()},
+        "machine": {"cpu": cpu_name(), "cores": os.cpu_count(), "kernel": platform.release()},
         "python": platform.python_version(),
-        "packages": {name: version for name in PACKAGES if (version := installed(name))},
+        "packages": {name: version for name in PACKAGES if (version := package_version(name))},
     }
 
 
@@ -210,7 +210,7 @@ def revision() -> str:
     return said.stdout.strip()
 
 
-def processor() -> str:
+def cpu_name() -> str:
     """The processor's name, where the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -220,7 +220,7 @@ def processor() -> str:
     return next(names, platform.machine())
 
 
-def installed(package: str) -> str:
+def package_version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

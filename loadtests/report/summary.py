@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from loadtests.report.comparison import aligned, number
+from loadtests.report.comparison import align, format_number
 from loadtests.report.results import Results, Run, quantile
 
 TIMES = ("late", "ack", "answer", "added", "gap", "stop")
@@ -15,14 +15,14 @@ sent; ack = first words of any kind; answer = the agent's own first; added = ans
 gap = longest silence after the first chunk; stop = from an interruption to silence. left = hung up."""
 
 
-def summary(results: Results) -> str:
+def format_summary(results: Results) -> str:
     """Everything: the runs, what was added, the checks, the notes."""
-    measured = f"{runs(results.runs)}\n\n{LEGEND}"
-    parts = [measured, overheads(results), checks(results), "\n".join(results.notes)]
+    measured = f"{format_runs(results.runs)}\n\n{LEGEND}"
+    parts = [measured, format_overheads(results), format_checks(results), "\n".join(results.notes)]
     return "\n\n".join(part for part in parts if part)
 
 
-def runs(measured: Sequence[Run]) -> str:
+def format_runs(measured: Sequence[Run]) -> str:
     """A line for each load on each target, of the runs that prove something; latencies in ms, p50/p99."""
     groups: dict[tuple[str, str, float], list[Run]] = {}
     for run in measured:
@@ -32,21 +32,21 @@ def runs(measured: Sequence[Run]) -> str:
         sound = [run for run in group if not run.void]
         turns, left = sum(run.turns for run in sound), sum(run.left for run in sound)
         counts = [str(n) for n in (turns, sum(sum(run.failed.values()) for run in sound), left)]
-        cells = [pair([value for run in sound for value in times(run, name)]) for name in TIMES]
-        lines.append([scenario, target, number(offered), *counts, *cells, void(group)])
+        cells = [format_p50_p99([value for run in sound for value in run_values(run, name)]) for name in TIMES]
+        lines.append([scenario, target, format_number(offered), *counts, *cells, describe_void(group)])
     why = sum((Counter(run.failed) for run in measured if not run.void), Counter[str]())
-    return "\n".join([*aligned(lines), *(f"{count} x {reason}" for reason, count in why.items())])
+    return "\n".join([*align(lines), *(f"{count} x {reason}" for reason, count in why.items())])
 
 
-def times(run: Run, name: str) -> list[float]:
-    return run.added if name == "added" else run.known(name)
+def run_values(run: Run, name: str) -> list[float]:
+    return run.added if name == "added" else run.values(name)
 
 
-def pair(seconds: Sequence[float]) -> str:
-    return "/".join(number(quantile(seconds, q) * 1e3) for q in (0.5, 0.99)) if seconds else "-"
+def format_p50_p99(seconds: Sequence[float]) -> str:
+    return "/".join(format_number(quantile(seconds, q) * 1e3) for q in (0.5, 0.99)) if seconds else "-"
 
 
-def void(group: Sequence[Run]) -> str:
+def describe_void(group: Sequence[Run]) -> str:
     """How many of these runs are void, and why the first one is."""
     reasons = [run.void for run in group if run.void]
     if not reasons:
@@ -54,19 +54,19 @@ def void(group: Sequence[Run]) -> str:
     return f"{'void' if len(group) == 1 else f'{len(reasons)} of {len(group)} void'}: {reasons[0]}"
 
 
-def overheads(results: Results) -> str:
+def format_overheads(results: Results) -> str:
     if not results.overheads:
         return ""
     lines = [["", "added by", "quantile", "ms", "95 % interval"]]
     for found in results.overheads:
-        low, high = (number(seconds * 1e3) for seconds in (found.low, found.high))
-        name, estimate = f"p{found.quantile * 100:g}", number(found.estimate * 1e3)
+        low, high = (format_number(seconds * 1e3) for seconds in (found.low, found.high))
+        name, estimate = f"p{found.quantile * 100:g}", format_number(found.estimate * 1e3)
         lines.append([found.scenario, found.target, name, estimate, f"{low} to {high}"])
-    return "\n".join(aligned(lines))
+    return "\n".join(align(lines))
 
 
-def checks(results: Results) -> str:
+def format_checks(results: Results) -> str:
     made = [(run.scenario, check) for run in results.runs for check in run.checks]
     lines = [["", "check", "found", "wanted", ""]]
     lines += [[name, c.name, c.found, c.wanted, "" if c.ok else "FAILED"] for name, c in made]
-    return "\n".join(aligned(lines)) if made else ""
+    return "\n".join(align(lines)) if made else ""

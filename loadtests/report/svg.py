@@ -18,7 +18,7 @@ from loadtests.report.markup import Markup, tag
 
 WIDTH, HEIGHT = 5.4, 3.0
 """Inches, at 72 points each; the page stretches drawings to its columns."""
-COLOURS = 8
+COLOUR_COUNT = 8
 """How many colours of lines the page has; then they begin again, with other dashes."""
 TEXT, FAINT = "#fe0001", "#fe0002"
 DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.5)), (0, (1.2, 1.2)))
@@ -47,31 +47,31 @@ STYLE = {
     "ytick.labelsize": 10.5,
     "font.size": 10.5,
 }
-FORGET = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+OMITTED_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 @dataclass(frozen=True, slots=True)
-class Pen:
+class SeriesStyle:
     """How a target is drawn throughout a report; neither colour nor dash alone tells it."""
 
     number: int
 
     @property
     def colour(self) -> str:
-        return f"#fe01{self.number % COLOURS:02x}"
+        return f"#fe01{self.number % COLOUR_COUNT:02x}"
 
     @property
     def dash(self) -> Any:
         return DASHES[self.number % len(DASHES)]
 
-    def sample(self, name: str) -> Markup:
+    def legend_entry(self, name: str) -> Markup:
         """The entry of a legend."""
-        line = tag("i", class_=f"pen c{self.number % COLOURS} d{self.number % len(DASHES)}")
+        line = tag("i", class_=f"pen c{self.number % COLOUR_COUNT} d{self.number % len(DASHES)}")
         return tag("li", line, name)
 
 
 def draw(
-    name: str, said: str, paint: Callable[[Axes], None], left: float = 0.105, top: float = 0.9
+    name: str, description: str, paint: Callable[[Axes], None], left: float = 0.105, top: float = 0.9
 ) -> Markup:
     """The SVG that `paint` draws; `name` is unique on the page, `said` tells it in words."""
     with warnings.catch_warnings(), rc_context(STYLE | {"svg.hashsalt": name}):  # type: ignore[arg-type]
@@ -83,31 +83,31 @@ def draw(
         warnings.filterwarnings(
             "ignore", "Glyph .* missing"
         )  # from its own font; readers' browsers have more
-        figure.savefig(drawn, format="svg", transparent=True, metadata=FORGET)
-    return inline(drawn.getvalue(), said)
+        figure.savefig(drawn, format="svg", transparent=True, metadata=OMITTED_METADATA)
+    return to_inline_svg(drawn.getvalue(), description)
 
 
-def inline(svg: str, said: str) -> Markup:
+def to_inline_svg(svg: str, description: str) -> Markup:
     """What matplotlib wrote, without all that a page has already or should not have."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.S)
     used = set(re.findall(r"#(\w+)", svg))
     svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
-    svg = re.sub(r' (d|x|y|transform)="[^"]*"', lambda found: rounded(found[0]), svg)
+    svg = re.sub(r' (d|x|y|transform)="[^"]*"', lambda found: round_numbers(found[0]), svg)
     svg = re.sub(r"#fe01(\d\d)", lambda found: f"var(--c{int(found[1])})", svg)
     svg = svg.replace(TEXT, "currentColor").replace(FAINT, "var(--line)")
     svg = re.sub(r" font-family: [^;]*;", "", svg)
     svg = re.sub(r"\n\s*", "\n", svg.replace("xlink:href", "href"))
     body = Markup(svg[svg.index(">") + 1 : svg.rindex("</svg>")])
-    return tag("svg", body, viewBox=f"0 0 {WIDTH * 72:g} {HEIGHT * 72:g}", role="img", aria_label=said)
+    return tag("svg", body, viewBox=f"0 0 {WIDTH * 72:g} {HEIGHT * 72:g}", role="img", aria_label=description)
 
 
-def rounded(text: str) -> str:
+def round_numbers(text: str) -> str:
     """Half of a drawing's size is digits that nobody can see."""
     return re.sub(r"\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}", text)
 
 
-def stretch(axes: Axes, which: str, values: Iterable[float], room: float = 1.12, zero: bool = True) -> None:
+def scale_axis(axes: Axes, which: str, values: Iterable[float], room: float = 1.12, zero: bool = True) -> None:
     """A logarithmic axis where the values span a factor of twenty, or of four if `zero` need not be seen."""
     known = sorted(values)
     low, high = known[0], known[-1]

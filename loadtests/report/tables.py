@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from loadtests.report.comparison import number as digits
-from loadtests.report.grouping import QUANTILES, Step
+from loadtests.report.comparison import format_number as digits
+from loadtests.report.grouping import QUANTILES, LoadStep
 from loadtests.report.markup import Markup, cell, group, number, row, table, tag
 from loadtests.report.results import Overhead, Run, quantile
 
@@ -18,7 +18,7 @@ FIGURES = {
     "gap": "longest gap",
     "stop": "stop",
 }
-WORDS = {
+QUANTILE_TITLES = {
     0.5: "p50: half of the turns took longer",
     0.95: "p95: one turn in twenty took longer",
     0.99: "p99: one in a hundred took longer",
@@ -30,53 +30,53 @@ LEGEND = (
     "without what the agent itself waited. Longest gap: the longest silence after the first chunk. Stop: "
     "from barge-in to silence. A star: there were too few turns for this quantile; it is the slowest of them."
 )
-CHECK = ("check", "verdict", "found", "wanted", "run")
-RUN = ("run", "verdict", "s", "seed", "turns", "failed", "sent late, p99 ms", "why")
+CHECK_HEAD = ("check", "verdict", "found", "wanted", "run")
+RUN_HEAD = ("run", "verdict", "s", "seed", "turns", "failed", "sent late, p99 ms", "why")
 
 
-def named(run: Run) -> str:
-    load = Step(run.target, run.scenario, run.loop, run.offered, (run,)).load
+def run_title(run: Run) -> str:
+    load = LoadStep(run.target, run.scenario, run.loop, run.offered, (run,)).load_text
     return f"{run.scenario}, {load}, {run.target}"
 
 
-def headline(name: str, found: Sequence[Step]) -> Markup:
+def latency_table(name: str, found: Sequence[LoadStep]) -> Markup:
     """Turns and failures, then a block per quantile, so that targets stand under each other."""
     counted = [
         row(
-            title(step),
-            number(f"{step.turns:,}" if step.sound else "void"),
-            cell(reasons(step.failed) if step.sound else "every run of it is void", colspan=5),
-            class_=gone(not step.sound),
+            step_title(step),
+            number(f"{step.turns:,}" if step.valid_runs else "void"),
+            cell(format_failures(step.failed) if step.valid_runs else "every run of it is void", colspan=5),
+            class_=alarm_class(not step.valid_runs),
         )
         for step in found
     ]
     head = ("target, load", *FIGURES.values())
     turns = group("turns that went well; what failed, and why", len(head), counted)
     blocks = [
-        group(WORDS[q], len(head), (row(title(step), *cells(step, q)) for step in found if step.sound))
+        group(QUANTILE_TITLES[q], len(head), (row(step_title(step), *quantile_cells(step, q)) for step in found if step.valid_runs))
         for q in QUANTILES
     ]
     return table(f"{name}: latencies in ms", head, turns, *blocks, class_="figures")
 
 
-def title(step: Step) -> str:
-    runs = f", {len(step.sound)} runs" if len(step.sound) > 1 else ""
-    return f"{step.target}, {step.load}{runs}"
+def step_title(step: LoadStep) -> str:
+    runs = f", {len(step.valid_runs)} runs" if len(step.valid_runs) > 1 else ""
+    return f"{step.target}, {step.load_text}{runs}"
 
 
-def cells(step: Step, share: float) -> Iterator[Markup]:
+def quantile_cells(step: LoadStep, share: float) -> Iterator[Markup]:
     """One figure per column at this quantile."""
     for name in FIGURES:
-        known = step.known(name)
+        known = step.values(name)
         star = "*" if round(len(known) * (1 - share), 9) < 1 else ""
         yield number(f"{digits(quantile(known, share) * 1e3)}{star}" if known else "–")
 
 
-def reasons(failed: Mapping[str, int]) -> str:
+def format_failures(failed: Mapping[str, int]) -> str:
     return "; ".join(f"{times:,} × {why}" for why, times in Counter(failed).most_common()) or "none failed"
 
 
-def differences(name: str, overheads: Sequence[Overhead]) -> Markup:
+def overhead_table(name: str, overheads: Sequence[Overhead]) -> Markup:
     rows = (
         row(
             one.target,
@@ -90,41 +90,41 @@ def differences(name: str, overheads: Sequence[Overhead]) -> Markup:
     return table(caption, head, tag("tbody", *rows), class_="figures small")
 
 
-def checks(runs: Sequence[Run]) -> Markup:
+def check_table(runs: Sequence[Run]) -> Markup:
     """What was looked at after the runs; what is wrong comes first."""
     looked = sorted(((run, check) for run in runs for check in run.checks), key=lambda pair: pair[1].ok)
     words = {True: tag("span", "ok", class_="fine"), False: tag("span", "NOT OK", class_="alarm")}
     rows = [
-        row(check.name, words[check.ok], check.found, check.wanted, named(run), class_=gone(not check.ok))
+        row(check.name, words[check.ok], check.found, check.wanted, run_title(run), class_=alarm_class(not check.ok))
         for run, check in looked
     ]
-    return table("What must be so after a run", CHECK, tag("tbody", *rows)) if rows else Markup()
+    return table("What must be so after a run", CHECK_HEAD, tag("tbody", *rows)) if rows else Markup()
 
 
-def every_run(runs: Sequence[Run]) -> Markup:
-    rows = [one_run(run) for run in runs]
+def run_table(runs: Sequence[Run]) -> Markup:
+    rows = [run_row(run) for run in runs]
     return (
-        table("In the order in which they were made", RUN, tag("tbody", *rows), class_="runs")
+        table("In the order in which they were made", RUN_HEAD, tag("tbody", *rows), class_="runs")
         if rows
         else Markup()
     )
 
 
-def one_run(run: Run) -> Markup:
-    late = run.known("late")
+def run_row(run: Run) -> Markup:
+    late = run.values("late")
     return row(
-        named(run),
+        run_title(run),
         tag("span", "VOID", class_="alarm") if run.void else "sound",
         number(f"{run.seconds:g}"),
         number(run.seed),
         number(f"{len(run.times['at']):,}"),
         number(f"{sum(run.failed.values()):,}"),
         number(digits(quantile(late, 0.99) * 1e3) if late else "–"),
-        run.void or reasons(run.failed),
-        class_=gone(run.void),
+        run.void or format_failures(run.failed),
+        class_=alarm_class(run.void),
     )
 
 
-def gone(wrong: object) -> str | None:
+def alarm_class(wrong: object) -> str | None:
     """The class of a row that must not be overlooked."""
     return "gone" if wrong else None

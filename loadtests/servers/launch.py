@@ -1,4 +1,4 @@
-"""The servers that the benchmark compares: how each is started, stopped, and what it uses. Linux only."""
+"""The servers that the benchmark compares: how each is started and stopped, and what it uses. Linux only."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from typing import NamedTuple
 import orjson
 
 from loadtests.report.results import Sample
-from loadtests.servers.peers import PEERS, Launch, NotReady
+from loadtests.servers.peers import PEERS, LaunchSpec, NotReady
 
-USUAL = ("direct", "nginx", "naive", "voicegw")
-NAMES = (*USUAL, *PEERS)
-STOP = 5.0
-"""Seconds that a server has to end when told to; then it is killed."""
+DEFAULT_TARGETS = ("direct", "nginx", "naive", "voicegw")
+TARGET_NAMES = (*DEFAULT_TARGETS, *PEERS)
+STOP_TIMEOUT = 5.0
+"""Seconds that a server has to end after SIGTERM; then it is killed."""
 
-VOICEGW = """\
+VOICEGW_CONFIG = """\
 [server]
 port = {port}
 [limits]
@@ -41,7 +41,7 @@ url = "http://127.0.0.1:{upstream}/v1"
 after = 0
 """
 
-NGINX = """\
+NGINX_CONFIG = """\
 daemon off;
 pid {folder}/nginx.pid;
 error_log stderr;
@@ -69,86 +69,95 @@ http {{
 """
 
 
-class Used(NamedTuple):
+class ResourceUsage(NamedTuple):
     """CPU seconds since the start and resident bytes now, of a process and its children."""
 
     cpu: float
     rss: int
 
 
-NOTHING = Used(0.0, 0)
+NO_USAGE = ResourceUsage(0.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server. `idle` is what it used before the first request."""
+    """A running server. `idle_usage` is its usage before the first request."""
 
     name: str
     port: int
     pid: int
     key: str = "none"
-    idle: Used = NOTHING
+    idle_usage: ResourceUsage = NO_USAGE
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    def used(self) -> Used:
-        return used(self.pid)
+    def usage(self) -> ResourceUsage:
+        return process_usage(self.pid)
 
     def sample(self, at: float, streams: int) -> Sample:
-        """What it uses now, CPU since its start."""
-        cpu, rss = self.used()
-        return Sample(at, cpu, rss, files(self.pid), streams)
+        """Return the usage now; CPU counts from the start of the server."""
+        cpu, rss = self.usage()
+        return Sample(at, cpu, rss, count_open_files(self.pid) or 0, streams)
 
 
-def family(pid: int) -> Iterator[int]:
-    """The process and its children, theirs too; nothing of one that is gone."""
+def process_tree(pid: int) -> Iterator[int]:
+    """Yield the process and all its descendants; none if the process is gone."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         children = " ".join((task / "children").read_text() for task in tasks).split()
         yield pid
         for child in children:
-            yield from family(int(child))
+            yield from process_tree(int(child))
 
 
-def ticked(pid: int) -> float:
-    """CPU seconds of a process by the system's ticks: coarser than its threads', but with the dead ones."""
+def cpu_by_ticks(pid: int) -> float:
+    """Return CPU seconds by system ticks: coarser than the sum over threads, but ended threads are in it."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def used(pid: int) -> Used:
-    """What a process and its children use; a process that is gone uses nothing."""
-    total = NOTHING
-    for one in family(pid):
+def process_usage(pid: int) -> ResourceUsage:
+    """Return the usage of a process and its children; zeros for a process that is gone."""
+    total = NO_USAGE
+    for one in process_tree(pid):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             tasks = Path(f"/proc/{one}/task").iterdir()
             cpu = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
             pages = int(Path(f"/proc/{one}/statm").read_text().split()[1])
-            total = Used(total.cpu + max(cpu, ticked(one)), total.rss + pages * os.sysconf("SC_PAGE_SIZE"))
+            total = ResourceUsage(
+                total.cpu + max(cpu, cpu_by_ticks(one)), total.rss + pages * os.sysconf("SC_PAGE_SIZE")
+            )
     return total
 
 
-def files(pid: int) -> int:
-    """How many files and sockets a process and its children have open."""
+def count_open_files(pid: int) -> int | None:
+    """Return the open file descriptors of a process and its children; 0 for a process that is gone.
+
+    Return None if a process of another user is among them.
+    """
     count = 0
-    for one in family(pid):
-        with contextlib.suppress(OSError):  # gone, or another user's
-            count += len(os.listdir(f"/proc/{one}/fd"))
+    for one in process_tree(pid):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            try:
+                count += len(os.listdir(f"/proc/{one}/fd"))
+            except PermissionError:
+                return None
     return count
 
 
 @cache
-def cores() -> tuple[set[int], set[int]]:
-    """Where the server under test runs, and where everything else does: apart when there are two cores.
+def split_cores() -> tuple[set[int], set[int]]:
+    """Return the cores of the server under test, and those of everything else: different ones where there
+    are two.
 
-    Found out once, because the benchmark then moves to its own.
+    The result is cached, since the benchmark then moves to its own core.
     """
-    mine = sorted(os.sched_getaffinity(0))
-    return (set(mine[:1]), set(mine[1:2])) if len(mine) > 1 else (set(mine), set(mine))
+    allowed = sorted(os.sched_getaffinity(0))
+    return (set(allowed[:1]), set(allowed[1:2])) if len(allowed) > 1 else (set(allowed), set(allowed))
 
 
 @contextlib.contextmanager
-def pinned(core: set[int]) -> Iterator[None]:
-    """Run here for a while; what is started meanwhile stays here."""
+def pin_to_cores(core: set[int]) -> Iterator[None]:
+    """Run on these cores for a while; processes started meanwhile stay there."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, core)
     try:
@@ -163,89 +172,99 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def listening(port: int) -> bool:
+def is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def launch(name: str, port: int, upstream: int, folder: Path) -> Launch:
-    """What starts a target in front of the upstream. Raises NotReady when it is not installed."""
+def prepare_launch(name: str, port: int, upstream: int, folder: Path) -> LaunchSpec:
+    """Return how to start a target in front of the upstream. Raises NotReady when it is not installed."""
     key = secrets.token_urlsafe(32)
     if name in PEERS:
         return PEERS[name](port, upstream, folder, key)
     if name == "naive":
         url = f"http://127.0.0.1:{upstream}/v1"
-        return Launch(
+        return LaunchSpec(
             [sys.executable, "-m", "loadtests.servers.naive", "--port", str(port), "--upstream", url]
         )
     if name == "voicegw":
         config = folder / "voicegw.toml"
-        config.write_text(VOICEGW.format(port=port, upstream=upstream))
+        config.write_text(VOICEGW_CONFIG.format(port=port, upstream=upstream))
         argv = [sys.executable, "-m", "voicegw", "serve", "--config", str(config)]
-        return Launch(argv, {"VOICEGW_BENCH_KEY": key}, key)
+        return LaunchSpec(argv, {"VOICEGW_BENCH_KEY": key}, key)
     nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if not nginx:
         raise NotReady("nginx is not installed")
     config = folder / "nginx.conf"
-    config.write_text(NGINX.format(port=port, upstream=upstream, folder=folder))
-    return Launch([nginx, "-p", str(folder), "-e", "stderr", "-c", str(config)])
+    config.write_text(NGINX_CONFIG.format(port=port, upstream=upstream, folder=folder))
+    return LaunchSpec([nginx, "-p", str(folder), "-e", "stderr", "-c", str(config)])
 
 
-def await_ready(process: subprocess.Popen[bytes], port: int, log: Path, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not listening(port):
-        if process.poll() is not None or time.monotonic() > until:
-            said = log.read_text(errors="replace").strip().splitlines()[-1:] or ["it says nothing"]
-            raise NotReady(said[0])
+def wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path, timeout: float) -> None:
+    """Wait until the process listens. Raises NotReady with its last log line when it does not in time."""
+    deadline = time.monotonic() + timeout
+    while not is_listening(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            last_line = log.read_text(errors="replace").strip().splitlines()[-1:] or [
+                "the server did not start, and its log is empty"
+            ]
+            raise NotReady(last_line[0])
         time.sleep(0.05)
 
 
 @contextlib.contextmanager
-def started(
-    argv: list[str], port: int, core: set[int], log: Path, env: Mapping[str, str], ready: float = 15.0
+def run_server(
+    argv: list[str], port: int, core: set[int], log: Path, env: Mapping[str, str], ready_timeout: float = 15.0
 ) -> Iterator[int]:
-    """The pid of a process that listens on the port, pinned to a core and stopped at the end.
+    """Run a process that listens on `port`, pinned to cores; yield its pid and stop it at the end.
 
-    Raises NotReady when it does not listen within `ready` seconds.
+    Raises NotReady when it does not listen within `ready_timeout` seconds.
     """
-    with log.open("wb") as out, pinned(core):
+    with log.open("wb") as out, pin_to_cores(core):
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, start_new_session=True
         )
     try:
-        await_ready(process, port, log, ready)
+        wait_until_ready(process, port, log, ready_timeout)
         yield process.pid
     finally:
         try:
             process.terminate()
-            process.wait(STOP)
+            process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
             pass
-        finally:  # also when Ctrl-C is pressed once more
+        finally:  # also after a second Ctrl-C
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # what it has started, too
+                os.killpg(process.pid, signal.SIGKILL)  # its children, too
             process.wait()
 
 
 @contextlib.contextmanager
-def upstream(folder: Path) -> Iterator[Server]:
-    """The upstream, on the core of the load generator."""
+def run_upstream(folder: Path) -> Iterator[Server]:
+    """Run the upstream, on the core of the load generator."""
     port = free_port()
     argv = [sys.executable, "-m", "loadtests.servers.upstream", "--port", str(port)]
-    with started(argv, port, cores()[1], folder / "upstream.log", dict(os.environ)) as pid:
+    with run_server(argv, port, split_cores()[1], folder / "upstream.log", dict(os.environ)) as pid:
         yield Server("direct", port, pid)
 
 
 @contextlib.contextmanager
-def target(name: str, upstream: Server, folder: Path) -> Iterator[Server]:
-    """A server under test in front of the upstream; "direct" is the upstream itself."""
+def run_target(name: str, upstream: Server, folder: Path) -> Iterator[Server]:
+    """Run a target in front of the upstream; "direct" is the upstream itself. Raises NotReady."""
     if name == "direct":
         yield upstream
         return
     port = free_port()
-    how = launch(name, port, upstream.port, folder)
-    told = {"argv": how.argv, "version": how.version, "headers": dict(how.headers), "env": sorted(how.env)}
-    (folder / f"{name}.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
-    env = {**os.environ, **how.env}
-    with started(how.argv, port, cores()[0], folder / f"{name}.log", env, how.ready) as pid:
-        yield Server(name, port, pid, how.key, used(pid), how.headers)
+    spec = prepare_launch(name, port, upstream.port, folder)
+    spec_record = {
+        "argv": spec.argv,
+        "version": spec.version,
+        "headers": dict(spec.headers),
+        "env": sorted(spec.env),
+    }
+    (folder / f"{name}.json").write_bytes(orjson.dumps(spec_record, option=orjson.OPT_INDENT_2))
+    env = {**os.environ, **spec.env}
+    with run_server(
+        spec.argv, port, split_cores()[0], folder / f"{name}.log", env, spec.ready_timeout
+    ) as pid:
+        yield Server(name, port, pid, spec.key, process_usage(pid), spec.headers)

@@ -1,100 +1,120 @@
-"""After a run: whether the server gave back all that it had taken. What nobody can tell is not checked."""
+"""Checks after a run that the server gave everything back. A figure that is not known is not checked."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
 
-from loadtests.generate.target import Door
+from loadtests.generate.target import Target
 from loadtests.report.results import Check
-from loadtests.servers.server_stats import Rest, look, stats
+from loadtests.servers.server_stats import ServerState, fetch_stats, read_state
 
-KEPT = 60.0
-"""Seconds after which the gateway has closed connections to the agent that rest: it keeps them for 50."""
-FILES = 8
-"""Open files that may come and go, connections to the agent apart."""
-MEMORY, STREAM = 48e6, 20e3
+IDLE_CONNECTION_TIMEOUT = 60.0
+"""Seconds after which the gateway has closed idle connections to the agent: it keeps them for 50."""
+FILE_TOLERANCE = 8
+"""Open files that may come and go, connections to the agent not counted."""
+MEMORY_TOLERANCE, MEMORY_PER_STREAM = 48e6, 20e3
 """Bytes by which resident memory may have grown since the base: for a thousand calls that are remembered,
-and, for each of the most streams at a time, for what the allocator does not give back."""
-IDLE = 0.05
-"""The share of a core that a server without callers may use, being looked at."""
-STEP = 0.5
-"""Seconds between two looks."""
+and, per stream at the peak, for memory that the allocator keeps.
+"""
+MAX_IDLE_CPU = 0.05
+"""The share of a core that a server without callers may use, with the checks themselves."""
+CHECK_INTERVAL = 0.5
+"""Seconds between two readings of the state."""
 
 
-def checks(base: Rest, before: Rest, now: Rest, seconds: float, *, kept: bool = True) -> list[Check]:
-    """What must be so at rest, against the base; `before` was that long before `now`.
+def compare_states(
+    base: ServerState,
+    before: ServerState,
+    now: ServerState,
+    seconds: float,
+    *,
+    allow_idle_connections: bool = True,
+) -> list[Check]:
+    """Return the checks of the state at rest, compared with the base. Pure.
 
-    `kept`: connections to the agent may still be kept to be used again, as many as there were streams at a
-    time. Pure.
+    `before` was read `seconds` before `now`. `allow_idle_connections`: the gateway may still keep as many
+    connections to the agent as there were streams at the peak.
     """
-    return [*_streams(base, now, kept), *_process(base, before, now, seconds)]
+    return [*_check_streams(base, now, allow_idle_connections), *_check_process(base, before, now, seconds)]
 
 
-def _streams(base: Rest, now: Rest, kept: bool) -> Iterator[Check]:
-    yield _most("agent runs still alive", now.active, 0)
-    allowed = max(base.connections, now.peak) if kept else base.connections
-    yield _most("connections to the agent", now.connections, allowed)
-    if told(base.turns, now.turns):
-        yield _most("turns, by the metrics", now.turns, 0)
-    if told(base.calls, now.calls):
-        yield _most("calls on websockets, by the metrics", now.calls, base.calls or 0)
-    if told(base.runs, now.runs):
-        yield _most("runs not closed, by the metrics", now.runs, 0)
+def _check_streams(base: ServerState, now: ServerState, allow_idle_connections: bool) -> Iterator[Check]:
+    yield _check_at_most("agent runs still alive", now.active, 0)
+    allowed = max(base.connections, now.peak) if allow_idle_connections else base.connections
+    yield _check_at_most("connections to the agent", now.connections, allowed)
+    if is_known(base.turns, now.turns):
+        yield _check_at_most("turns, by the metrics", now.turns, 0)
+    if is_known(base.calls, now.calls):
+        yield _check_at_most("calls on websockets, by the metrics", now.calls, base.calls or 0)
+    if is_known(base.runs, now.runs):
+        yield _check_at_most("agent runs not closed, by the metrics", now.runs, 0)
     if base.tasks is not None:
-        yield _most("tasks, by the metrics", now.tasks, base.tasks)
+        yield _check_at_most("tasks, by the metrics", now.tasks, base.tasks)
 
 
-def _process(base: Rest, before: Rest, now: Rest, seconds: float) -> Iterator[Check]:
+def _check_process(
+    base: ServerState, before: ServerState, now: ServerState, seconds: float
+) -> Iterator[Check]:
     if base.files is not None:
-        others = base.files - base.connections
+        base_files = base.files - base.connections
         found = None if now.files is None else now.files - now.connections
-        yield _most("open files but those", found, others + FILES)
+        yield _check_at_most("open files except those", found, base_files + FILE_TOLERANCE)
     if base.rss is not None:
-        allowed = (base.rss + MEMORY + STREAM * now.peak) / 1e6
-        yield _most("resident memory, MB", now.rss and round(now.rss / 1e6), round(allowed))
+        allowed = (base.rss + MEMORY_TOLERANCE + MEMORY_PER_STREAM * now.peak) / 1e6
+        yield _check_at_most("resident memory, MB", now.rss and round(now.rss / 1e6), round(allowed))
     if base.cpu is not None:
         share = (now.cpu - before.cpu) / seconds if now.cpu is not None and before.cpu is not None else None
-        yield _most("CPU at rest, % of a core", share and round(share * 100, 1), IDLE * 100)
+        yield _check_at_most("CPU at rest, % of a core", share and round(share * 100, 1), MAX_IDLE_CPU * 100)
 
 
-def told(*figures: float | None) -> bool:
-    """Whether a figure was known at all: one that is not told any more fails its check."""
+def is_known(*figures: float | None) -> bool:
+    """Whether a figure was known once: if it is not known any more, its check fails."""
     return any(figure is not None for figure in figures)
 
 
-def _most(name: str, found: float | None, most: float) -> Check:
-    wanted = f"at most {most:g}" if most else "0"
+def _check_at_most(name: str, found: float | None, maximum: float) -> Check:
+    wanted = f"at most {maximum:g}" if maximum else "0"
     return Check(
-        name, found is not None and found <= most, "not told" if found is None else f"{found:g}", wanted
+        name, found is not None and found <= maximum, "not known" if found is None else f"{found:g}", wanted
     )
 
 
-async def settle(door: Door, agent: Door, pid: int | None, base: Rest, wait: float) -> list[Check]:
-    """Look until everything is as it should be, for so many seconds at most; the last that was found.
+async def wait_for_rest(
+    target: Target, agent: Target, pid: int | None, base: ServerState, max_wait: float
+) -> list[Check]:
+    """Read the state until every check passes, for at most `max_wait` seconds; return the last checks.
 
-    With more than KEPT seconds, connections to the agent must be given back, too.
+    With a `max_wait` above IDLE_CONNECTION_TIMEOUT, the connections to the agent must be back at the base.
+
+    Raises OSError when the server or the agent does not answer.
     """
     loop = asyncio.get_running_loop()
-    until = loop.time() + wait
-    before = await look(door, agent, pid)
+    deadline = loop.time() + max_wait
+    before = await read_state(target, agent, pid)
     while True:
-        looked = loop.time()
-        await asyncio.sleep(STEP)
-        now = await look(door, agent, pid)
-        found = checks(base, before, now, loop.time() - looked, kept=wait <= KEPT)
-        if all(check.ok for check in found) or loop.time() >= until:
+        read_at = loop.time()
+        await asyncio.sleep(CHECK_INTERVAL)
+        now = await read_state(target, agent, pid)
+        found = compare_states(
+            base,
+            before,
+            now,
+            loop.time() - read_at,
+            allow_idle_connections=max_wait <= IDLE_CONNECTION_TIMEOUT,
+        )
+        if all(check.ok for check in found) or loop.time() >= deadline:
             return found
         before = now
 
 
-async def cancelled(agent: Door, wait: float) -> Check:
-    """Whether no run of the agent's outlives its callers by more than so many seconds."""
+async def check_cancelled(agent: Target, max_wait: float) -> Check:
+    """Check that no run of the agent outlives its callers by more than `max_wait` seconds. Raises OSError."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + wait
-    name = f"agent runs alive {wait:g} s after every caller had left"
+    deadline = loop.time() + max_wait
+    name = f"agent runs alive {max_wait:g} s after every caller had left"
     while True:
-        active = (await stats(agent)).active
-        if not active or loop.time() >= until:
-            return _most(name, active, 0)
+        active = (await fetch_stats(agent)).active
+        if not active or loop.time() >= deadline:
+            return _check_at_most(name, active, 0)
         await asyncio.sleep(0.05)

@@ -1,9 +1,9 @@
-"""The baseline: the sample server that most people start from, and many stay with.
+"""The baseline of the comparison: the usual sample server.
 
     python -m loadtests.servers.naive --port 9003 --upstream http://127.0.0.1:9001/v1
 
-FastAPI, the OpenAI SDK and StreamingResponse, no more. It says nothing before its agent does, and it
-has no keys, limits, cancellation, metrics or filter: it is the least that somebody writes.
+It is FastAPI, the OpenAI SDK and StreamingResponse. It has no acknowledgements, keys, limits, cancellation,
+metrics or filters: it is the least code that streams an answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from openai import AsyncOpenAI
 from pydantic import BaseModel
 
 
-class Ask(BaseModel):
+class ChatRequest(BaseModel):
+    """The body of a chat request."""
+
     model: str
     messages: list[dict[str, Any]]
     stream: bool = True
@@ -27,14 +29,17 @@ class Ask(BaseModel):
 
 
 def create_app(upstream: str) -> FastAPI:
-    """The server in front of the upstream with this base URL."""
+    """Return the server in front of the upstream at this base URL."""
     app = FastAPI()
     client = AsyncOpenAI(base_url=upstream, api_key="none")
 
     @app.post("/v1/chat/completions")
-    async def chat(ask: Ask) -> StreamingResponse:
+    async def chat(request: ChatRequest) -> StreamingResponse:
         chunks = await client.chat.completions.create(
-            model=ask.model, messages=cast(Any, ask.messages), temperature=ask.temperature, stream=True
+            model=request.model,
+            messages=cast(Any, request.messages),
+            temperature=request.temperature,
+            stream=True,
         )
 
         async def lines() -> AsyncIterator[str]:
@@ -48,9 +53,9 @@ def create_app(upstream: str) -> FastAPI:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description="The usual sample server.")
-    options.add_argument("--port", type=int, required=True)
-    options.add_argument("--upstream", required=True)
+    options = argparse.ArgumentParser(description="Run the usual sample server.")
+    options.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
+    options.add_argument("--upstream", required=True, help="base URL of the upstream")
     args = options.parse_args()
     uvicorn.run(create_app(args.upstream), port=args.port, log_level="warning", access_log=False)
 

@@ -1,9 +1,8 @@
-"""What servers hold: by the upstream's counts, the gateway's metrics, and what the kernel knows. Linux."""
+"""The state of a server: from the upstream's counts, the gateway's metrics, and the kernel. Linux only."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from contextlib import suppress
 from dataclasses import astuple, dataclass
@@ -11,73 +10,82 @@ from math import nan
 
 import orjson
 
-from loadtests.generate.target import Door
+from loadtests.generate.target import Target
 from loadtests.report.results import Sample
-from loadtests.servers.launch import NOTHING, family, used
-from loadtests.servers.upstream import LENGTH, Stats
+from loadtests.servers.launch import NO_USAGE, count_open_files, process_usage
+from loadtests.servers.upstream import CONTENT_LENGTH, UpstreamStats
 
-PATIENCE = 5.0
-"""Seconds that an answer may take."""
-MOST = 10_000_000
-"""Bytes; no answer that is looked at is longer."""
+TIMEOUT = 5.0
+"""Seconds within which an answer must come."""
+MAX_BODY_BYTES = 10_000_000
+"""Bytes; a longer body is ignored."""
 GAUGES = ("turns_running", "calls_open", "runs", "tasks")
-"""What a gateway of ours tells of itself."""
+"""The gauges of the gateway's metrics that are read, without their prefix."""
 
 
-async def get(door: Door, path: str) -> bytes:
-    """What is there, over a connection of its own; b"" for anything but 200 and a plain body.
+async def get(target: Target, path: str) -> bytes:
+    """Return the body at `path`, over a new connection; b"" for a status other than 200 or a body without
+    length.
 
-    Raises OSError when nobody answers.
+    Raises OSError when the server does not answer, not in time, or not to the end.
     """
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         try:
-            reader, writer = await asyncio.open_connection(door.host, door.port, ssl=door.tls or None)
+            reader, writer = await asyncio.open_connection(target.host, target.port, ssl=target.tls or None)
         except ConnectionError as error:
-            raise ConnectionError(f"nobody answers at {door.place}") from error
+            raise ConnectionError(f"no server answers at {target.netloc}") from error
         try:
-            head = f"GET {path} HTTP/1.1\r\nhost: {door.place}\r\n"
-            writer.write(f"{head}authorization: Bearer {door.key}\r\n\r\n".encode())
+            head = f"GET {path} HTTP/1.1\r\nhost: {target.netloc}\r\n"
+            writer.write(f"{head}authorization: Bearer {target.key}\r\n\r\n".encode())
             answer = await reader.readuntil(b"\r\n\r\n")
-            length = LENGTH.search(answer)
+            length = CONTENT_LENGTH.search(answer)
             if b" 200 " not in answer.partition(b"\r\n")[0] or length is None or len(length[1]) > 15:
                 return b""
-            return await reader.readexactly(size) if (size := int(length[1])) <= MOST else b""
+            return await reader.readexactly(size) if (size := int(length[1])) <= MAX_BODY_BYTES else b""
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            raise ConnectionResetError(f"{door.place} gave no whole answer to {path}") from error
+            raise ConnectionResetError(f"{target.netloc} broke off its answer to {path}") from error
         finally:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
 
 
-async def stats(agent: Door) -> Stats:
-    """The upstream's counts. The connection that asks is not among those counted.
+async def fetch_stats(agent: Target) -> UpstreamStats:
+    """Return the upstream's counts, without the connection of this request.
 
-    Raises OSError when nobody answers, or somebody else.
+    Raises OSError when the server does not answer, or is not the upstream of the load tests.
     """
     try:
-        found = Stats(**orjson.loads(await get(agent, "/stats")))
+        found = UpstreamStats(**orjson.loads(await get(agent, "/stats")))
         if not all(type(count) is int for count in astuple(found)):
             raise ValueError
     except (TypeError, ValueError):
-        raise ConnectionError(f"{agent.place} is no loadtests.upstream: it tells no counts") from None
+        raise ConnectionError(
+            f"{agent.netloc} is not a loadtests.servers.upstream: /stats has no counts"
+        ) from None
     found.connections -= 1
     return found
 
 
-def gauge(said: str, name: str) -> float | None:
-    """The sum of a metric's samples in what a server tells of itself; None if it tells of none."""
-    values = re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", said, re.MULTILINE)
+def parse_gauge(metrics_text: str, name: str) -> float | None:
+    """Return the sum of a metric's samples in the text of `/metrics`; None if the metric is not there.
+
+    A value that is not a number gives NaN, which passes no check.
+    """
+    values = re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", metrics_text, re.MULTILINE)
     with suppress(ValueError):
-        return sum(map(float, values)) if values or f"# TYPE {name} " in said else None
-    return nan  # which passes no check
+        return sum(map(float, values)) if values or f"# TYPE {name} " in metrics_text else None
+    return nan
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
-    """What a server holds: streams and connections at the agent's (`peak`: the most streams so far), turns,
-    calls, runs of agents and tasks by its own metrics, open files and resident bytes with its children, CPU
-    seconds so far. None is what nobody tells."""
+class ServerState:
+    """What a server holds; None for what is not known.
+
+    `active` and `connections` are the streams and connections that the agent counts, `peak` the most
+    streams at a time so far. `turns`, `calls`, `runs` of agents and `tasks` come from the server's metrics.
+    `files` (open ones), `rss` in bytes and `cpu` in seconds include its child processes.
+    """
 
     active: int
     connections: int
@@ -91,33 +99,21 @@ class Rest:
     cpu: float | None = None
 
 
-async def look(door: Door, agent: Door, pid: int | None) -> Rest:
-    counted = await stats(agent)
-    said = (await get(door, "/metrics")).decode(errors="replace")
-    gauges = [gauge(said, f"voicegw_{name}") for name in GAUGES]
-    files, rss, cpu = kept(pid)
-    return Rest(counted.active, counted.connections, counted.peak, *gauges, files, rss, cpu)
+async def read_state(target: Target, agent: Target, pid: int | None) -> ServerState:
+    """Return the state now. `pid` is the process of the target, if it is known. Raises OSError."""
+    counted = await fetch_stats(agent)
+    metrics = (await get(target, "/metrics")).decode(errors="replace")
+    gauges = [parse_gauge(metrics, f"voicegw_{name}") for name in GAUGES]
+    return ServerState(counted.active, counted.connections, counted.peak, *gauges, *read_process(pid))
 
 
-def kept(pid: int | None) -> tuple[int | None, int | None, float | None]:
-    """Open files, resident bytes and CPU seconds; None for each that nobody tells, as of one that is gone."""
-    now = used(pid) if pid else NOTHING
-    return (files(pid), now.rss, now.cpu) if pid and now.rss else (None, None, None)
+def read_process(pid: int | None) -> tuple[int | None, int | None, float | None]:
+    """Return open files, resident bytes and CPU seconds; None for each that is not known."""
+    now = process_usage(pid) if pid else NO_USAGE
+    return (count_open_files(pid), now.rss, now.cpu) if pid and now.rss else (None, None, None)
 
 
-def sample(pid: int, at: float, streams: int) -> Sample:
-    """What the server uses now."""
-    now = used(pid)
-    return Sample(at, now.cpu, now.rss, files(pid) or 0, streams)
-
-
-def files(pid: int) -> int | None:
-    """Open file descriptors of a process and its children; None if another user's are among them."""
-    count = 0
-    for one in family(pid):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            try:
-                count += len(os.listdir(f"/proc/{one}/fd"))
-            except PermissionError:
-                return None
-    return count
+def take_sample(pid: int, at: float, streams: int) -> Sample:
+    """Return what the server uses now."""
+    now = process_usage(pid)
+    return Sample(at, now.cpu, now.rss, count_open_files(pid) or 0, streams)

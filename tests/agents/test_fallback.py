@@ -12,21 +12,23 @@ from tests.support.chat_lint import lint
 from tests.support.gateway import ask, gateway
 from tests.support.script import Script, script
 from tests.support.script import Step as Line
-from voicegw.agents.fallback import Chain, Step
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentTimeout, AgentUnavailable
-from voicegw.events import Doing, Event, Message, Tool, ToolCall, Turn, Usage, models_of
+from voicegw.agents.fallback import FallbackAgent, FallbackStep
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentTimeout, AgentUnavailable
+from voicegw.events import Activity, Event, Message, Tool, ToolCall, Turn, Usage, extra_models
 from voicegw.turns.run import Run
-from voicegw.turns.timeouts import Patience
+from voicegw.turns.timeouts import Timeouts
 
 TURN = Turn("t1", (Message("user", "Hello?"),), tools=(Tool("f"),))
 OK = ("Fine.",)
 TOLD = 2.0
 
 
-async def play(*steps: Step, until: float = 60.0) -> tuple[list[tuple[float, Event]], BaseException | None]:
+async def play(
+    *steps: FallbackStep, until: float = 60.0
+) -> tuple[list[tuple[float, Event]], BaseException | None]:
     """What a chain says and when, and how it failed."""
     now = asyncio.get_running_loop().time
-    chain = Chain(steps, now=now)
+    chain = FallbackAgent(steps, now=now)
     said: list[tuple[float, Event]] = []
     failure: BaseException | None = None
     try:
@@ -40,8 +42,8 @@ async def play(*steps: Step, until: float = 60.0) -> tuple[list[tuple[float, Eve
     return said, failure
 
 
-def step(agent: Script, *, repeatable: bool = True, tries: int = 1, **patience: float) -> Step:
-    return Step(agent, Patience(**patience), repeatable, tries)
+def step(agent: Script, *, idempotent: bool = True, max_attempts: int = 1, **timeouts: float) -> FallbackStep:
+    return FallbackStep(agent, Timeouts(**timeouts), idempotent, max_attempts)
 
 
 @pytest.mark.parametrize(
@@ -49,13 +51,17 @@ def step(agent: Script, *, repeatable: bool = True, tries: int = 1, **patience: 
     [
         (("Hi.",), {}, [(0.0, "Hi.")]),
         ((AgentUnavailable("refused"),), {}, [(0.0, "Fine.")]),
-        ((0.5, AgentGarbled("noise")), {}, [(0.5, "Fine.")]),
+        ((0.5, AgentProtocolError("noise")), {}, [(0.5, "Fine.")]),
         ((), {}, [(0.0, "Fine.")]),
         ((" ", Usage(1, 0)), {}, [(0.0, "Fine.")]),
         ((9.0, "Hi."), {"first_token": TOLD}, [(2.0, "Fine.")]),
         ((1.9, "Hi."), {"first_token": TOLD}, [(1.9, "Hi.")]),
         ((1.0, " ", 3.0, "Hi."), {"first_token": TOLD}, [(2.0, "Fine.")]),
-        ((1.0, Doing("bash"), 9.0, "Hi."), {"first_token": TOLD}, [(1.0, Doing("bash")), (10.0, "Hi.")]),
+        (
+            (1.0, Activity("bash"), 9.0, "Hi."),
+            {"first_token": TOLD},
+            [(1.0, Activity("bash")), (10.0, "Hi.")],
+        ),
         ((1.0, ToolCall("c", "f"), 9.0), {"first_token": TOLD}, [(1.0, ToolCall("c", "f"))]),
         ((9.0, "Hi."), {"total": TOLD}, [(2.0, "Fine.")]),
     ],
@@ -69,10 +75,10 @@ async def test_until_an_agent_is_of_use_another_may_take_its_place(
 @pytest.mark.parametrize(
     ("first", "patience", "kind"),
     [
-        (("Hi.", 0.5, AgentGarbled("cut")), {}, AgentGarbled),
+        (("Hi.", 0.5, AgentProtocolError("cut")), {}, AgentProtocolError),
         (("Hi.", 9.0), {"idle": TOLD}, AgentTimeout),
         (("Hi.", *[1.0, " so"] * 9), {"idle": TOLD, "total": 5.5}, AgentTimeout),
-        ((Doing("bash"), 9.0), {"idle": TOLD}, AgentTimeout),
+        ((Activity("bash"), 9.0), {"idle": TOLD}, AgentTimeout),
     ],
 )
 async def test_once_it_was_of_use_the_turn_is_its_alone(
@@ -80,34 +86,34 @@ async def test_once_it_was_of_use_the_turn_is_its_alone(
 ) -> None:
     other = script(*OK)
     said, failure = await play(step(script(*first), **patience), step(other))
-    assert said[0][1] in ("Hi.", Doing("bash"))
+    assert said[0][1] in ("Hi.", Activity("bash"))
     assert type(failure) is kind
     assert other.started == []
 
 
 @pytest.mark.parametrize(
     ("failed", "goes_on"),
-    [(AgentUnavailable("refused"), True), (AgentBusy("full"), False), (AgentGarbled("noise"), False)],
+    [(AgentUnavailable("refused"), True), (AgentBusy("full"), False), (AgentProtocolError("noise"), False)],
 )
 async def test_what_may_not_be_repeated_is_replaced_only_if_nothing_was_handed_over(
     failed: AgentError, goes_on: bool
 ) -> None:
-    said, failure = await play(step(script(failed), repeatable=False), step(script(*OK)))
+    said, failure = await play(step(script(failed), idempotent=False), step(script(*OK)))
     assert (said == [(0.0, "Fine.")], failure is failed) == (goes_on, not goes_on)
 
 
 async def test_what_may_be_repeated_is_asked_again_as_often_as_allowed() -> None:
-    flaky, last = script(0.5, AgentGarbled("noise")), script(*OK)
-    assert await play(step(flaky, tries=3), step(last)) == ([(1.5, "Fine.")], None)
+    flaky, last = script(0.5, AgentProtocolError("noise")), script(*OK)
+    assert await play(step(flaky, max_attempts=3), step(last)) == ([(1.5, "Fine.")], None)
     assert flaky.started == [0.0, 0.5, 1.0]
-    once = script(AgentGarbled("noise"))
-    await play(step(once, repeatable=False, tries=3))
+    once = script(AgentProtocolError("noise"))
+    await play(step(once, idempotent=False, max_attempts=3))
     assert len(once.started) == 1
 
 
 async def test_when_all_fail_the_last_failure_is_the_chain_s() -> None:
     last = AgentBusy("full")
-    said, failure = await play(step(script(AgentGarbled("noise"))), step(script(0.5, last)))
+    said, failure = await play(step(script(AgentProtocolError("noise"))), step(script(0.5, last)))
     assert (said, failure) == ([], last)
 
 
@@ -120,19 +126,19 @@ async def test_nobody_waits_for_an_agent_that_is_slow_to_stop() -> None:
 
 async def test_a_chain_that_is_stopped_stops_its_agent_and_lets_it_clean_up() -> None:
     agent = script("Hi.", 60.0, closing=0.1)
-    chain = Chain([step(agent)], now=asyncio.get_running_loop().time)
+    chain = FallbackAgent([step(agent)], now=asyncio.get_running_loop().time)
     run = Run(chain, TURN, lambda run: None, now=asyncio.get_running_loop().time)
     run.start()
     await asyncio.sleep(1)
     run.cancel()
     await asyncio.sleep(1)
-    assert (agent.closed, run.stopped) == ([1.1], 1.1)
+    assert (agent.closed, run.closed_at) == ([1.1], 1.1)
     assert not chain.attempts
 
 
 LADDER: dict[str, Any] = {
     "agents": {
-        "desk": {"kind": "scripted", "first_token": 2.0, "repeatable": True, "fallback": ["spare"]},
+        "desk": {"kind": "scripted", "first_token": 2.0, "idempotent": True, "fallback": ["spare"]},
         "spare": {"kind": "scripted"},
     }
 }
@@ -179,7 +185,7 @@ async def test_the_last_rung_is_an_apology_and_a_clean_end(
 
 
 async def test_long_work_is_told_of_in_the_caller_s_language() -> None:
-    agent = script(1.0, Doing("bash"), 25.0, "Done.")
+    agent = script(1.0, Activity("bash"), 25.0, "Done.")
     answer = await ask(gateway(agent, desk={"ack": {"every": 8.0, "after": 0}, "language": "de"}))
     assert answer.spoken == [
         (0.0, "Einen Moment. "),
@@ -192,7 +198,7 @@ async def test_long_work_is_told_of_in_the_caller_s_language() -> None:
 
 
 async def test_a_line_of_progress_joins_what_the_agent_said_before() -> None:
-    agent = script("Let me look", Doing("bash"), 9.0, " Found it.")
+    agent = script("Let me look", Activity("bash"), 9.0, " Found it.")
     answer = await ask(gateway(agent, desk={"ack": {"every": 8.0, "after": "off"}}))
     assert answer.text == "Let me look... Still working on it. Found it."
 
@@ -200,11 +206,11 @@ async def test_a_line_of_progress_joins_what_the_agent_said_before() -> None:
 async def test_a_chain_gets_ready_for_a_call_with_its_first_agent_and_has_its_models() -> None:
     first, second = script("Hi"), script("Ho")
     first.models = ["red"]  # type: ignore[attr-defined]
-    chain = Chain([Step(first), Step(second)])
+    chain = FallbackAgent([FallbackStep(first), FallbackStep(second)])
     await chain.warm()
     assert (first.warmed, second.warmed) == (0, 0)
     await chain.warm("call")
     assert (first.warmed, second.warmed) == (1, 0)
-    assert (models_of(chain), models_of(Chain([Step(second)]))) == (["red"], ())
-    await chain.leave("call")
+    assert (extra_models(chain), extra_models(FallbackAgent([FallbackStep(second)]))) == (["red"], ())
+    await chain.call_ended("call")
     assert first.left == []

@@ -10,36 +10,36 @@ import pytest
 
 from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked, until
 from voicegw.agents.docker import agent as docker_api
-from voicegw.agents.docker.agent import DockerApi
+from voicegw.agents.docker.agent import DockerApiAgent
 from voicegw.agents.hermes import agent as hermes
-from voicegw.agents.hermes.agent import Hermes
-from voicegw.agents.openai.agent import OpenAI
+from voicegw.agents.hermes.agent import HermesAgent
+from voicegw.agents.openai.agent import OpenAIAgent
 from voicegw.agents.openai.presets import docker_chat, zeroclaw_chat
-from voicegw.agents.openhands.agent import OpenHands
-from voicegw.agents.zeroclaw.agent import ZeroClaw
-from voicegw.errors import AgentBusy, AgentError, AgentRefused, AgentTimeout, AgentUnavailable
+from voicegw.agents.openhands.agent import OpenHandsAgent
+from voicegw.agents.zeroclaw.agent import ZeroClawAgent
+from voicegw.errors import AgentBusy, AgentError, AgentRejected, AgentTimeout, AgentUnavailable
 from voicegw.events import Agent, Message, Turn
 from voicegw.turns.run import Run
-from voicegw.turns.timeouts import Patience
+from voicegw.turns.timeouts import Timeouts
 
 pytestmark = pytest.mark.wire
 
 KEY = "key-of-the-house"
 CALL = "6f0c1a2e-0000-4000-8000-000000000001"
 TURN = Turn("t1", (Message("user", "Hi"),), call=CALL)
-PATIENCE = Patience(0.1, 0.1, 0.3)
+PATIENCE = Timeouts(0.1, 0.1, 0.3)
 JSON, STREAM = "content-type: application/json", "content-type: text/event-stream"
 DEEP = b'{"error":' * 900 + b"1" + b"}" * 900
 
 KINDS: dict[str, Callable[[str], Agent]] = {
-    "openai": lambda url: OpenAI(f"{url}/v1", key=KEY, model="m"),
+    "openai": lambda url: OpenAIAgent(f"{url}/v1", key=KEY, model="m"),
     "docker_chat": lambda url: docker_chat(url, key=KEY, agent="a", conversations=True),
     "zeroclaw_chat": lambda url: zeroclaw_chat(url, key=KEY),
-    "hermes": lambda url: Hermes(url, key=KEY),
-    "hermes_chat": lambda url: Hermes(url, key=KEY, mode="chat"),
-    "docker_api": lambda url: DockerApi(url, key=KEY),
-    "openhands": lambda url: OpenHands(url, key=KEY, tools=()),
-    "zeroclaw": lambda url: ZeroClaw(url, key=KEY, connect=0.2),
+    "hermes": lambda url: HermesAgent(url, key=KEY),
+    "hermes_chat": lambda url: HermesAgent(url, key=KEY, mode="chat"),
+    "docker_api": lambda url: DockerApiAgent(url, key=KEY),
+    "openhands": lambda url: OpenHandsAgent(url, key=KEY, tools=()),
+    "zeroclaw": lambda url: ZeroClawAgent(url, key=KEY, connect=0.2),
 }
 
 
@@ -73,8 +73,8 @@ REPLIES: dict[str, tuple[Piece | Act, ...]] = {
     "large event": (chunked(STREAM), chunk(b"data: " + b"x" * 5_000_000), Act.HANG),
 }
 STATUSES: dict[str, type[AgentError]] = {
-    "401 No": AgentRefused,
-    "403 No": AgentRefused,
+    "401 No": AgentRejected,
+    "403 No": AgentRejected,
     "429 No": AgentBusy,
     "500 No": AgentUnavailable,
     "503 No": AgentBusy,
@@ -91,17 +91,17 @@ def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cal
 
 async def failure(agent: Agent) -> AgentError:
     """What a turn fails with, and nothing else than that."""
-    run = Run(agent, TURN, lambda run: None, now=asyncio.get_running_loop().time, patience=PATIENCE)
+    run = Run(agent, TURN, lambda run: None, now=asyncio.get_running_loop().time, timeouts=PATIENCE)
     run.start()
     assert run.task is not None
     async with asyncio.timeout(5):
         await asyncio.wait((run.task,))
-        await agent.leave(CALL)
+        await agent.call_ended(CALL)
         await agent.aclose()
-    assert isinstance(run.record.failure, AgentError)
-    assert not run.record.failure.summary.startswith("the agent raised"), run.record.failure
-    assert KEY not in str(run.record.failure)
-    return run.record.failure
+    assert isinstance(run.event_log.failure, AgentError)
+    assert not run.event_log.failure.summary.startswith("the agent raised"), run.event_log.failure
+    assert KEY not in str(run.event_log.failure)
+    return run.event_log.failure
 
 
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)

@@ -13,10 +13,10 @@ import pytest
 from tests.agents.upstream import Act, Upstream, answer, chunk, chunked, until
 from tests.support.gateway import now
 from tests.support.script import Script, script
-from voicegw.agents.anthropic.agent import Anthropic
-from voicegw.agents.openai.agent import OpenAI
-from voicegw.agents.prompt_cache import HOT, WITHIN, Primed
-from voicegw.errors import AgentRefused
+from voicegw.agents.anthropic.agent import AnthropicAgent
+from voicegw.agents.openai.agent import OpenAIAgent
+from voicegw.agents.prompt_cache import HOT, WITHIN, CacheWarmedAgent
+from voicegw.errors import AgentRejected
 from voicegw.events import Agent, Event, Message, Tool, Turn
 
 SYSTEM = Message("system", "Be brief.")
@@ -31,13 +31,13 @@ async def heard(agent: Agent, turn: Turn = SAID) -> list[Event]:
         return [event async for event in events]
 
 
-def primed(model: Script, **how: Any) -> Primed:
-    return Primed(model, **{"instructions": "Be brief.", "warm": True, "now": now, **how})
+def primed(model: Script, **how: Any) -> CacheWarmedAgent:
+    return CacheWarmedAgent(model, **{"instructions": "Be brief.", "warm": True, "now": now, **how})
 
 
 async def test_instructions_go_before_turns_that_bring_none() -> None:
     model = script("Hi")
-    agent = Primed(model, instructions="Be brief.")
+    agent = CacheWarmedAgent(model, instructions="Be brief.")
     assert await heard(agent) == ["Hi"]
     own = (Message("developer", "Sing."), CALLER)
     await heard(agent, Turn("8", own))
@@ -46,7 +46,7 @@ async def test_instructions_go_before_turns_that_bring_none() -> None:
 
 async def test_without_warm_nothing_is_asked_ahead() -> None:
     model = script("Hi")
-    agent = Primed(model, instructions="Be brief.")
+    agent = CacheWarmedAgent(model, instructions="Be brief.")
     await agent.warm()
     await agent.warm("c")
     assert (model.turns, model.warmed) == ([], 2)
@@ -79,7 +79,7 @@ async def test_what_the_last_turn_began_with_is_read() -> None:
     options = {"temperature": 0.5, "max_completion_tokens": 500}
     messages = (Message("system", "Sing."), CALLER, Message("assistant", "La"), CALLER)
     await heard(agent, Turn("8", messages, model="m", call="c", tools=(DOOR,), options=options))
-    await heard(agent, Turn("9", (CALLER,), aside=True))
+    await heard(agent, Turn("9", (CALLER,), background=True))
     await asyncio.sleep(HOT)
     await agent.warm("d")
     ahead = model.turns[2]
@@ -160,9 +160,9 @@ async def test_a_turn_that_comes_as_it_is_given_up_is_answered() -> None:
 
 
 async def test_a_refusal_is_told_as_it_is() -> None:
-    agent = primed(script(AgentRefused("The key is wrong.")))
+    agent = primed(script(AgentRejected("The key is wrong.")))
     for call in (None, "c"):
-        with pytest.raises(AgentRefused, match="The key is wrong"):
+        with pytest.raises(AgentRejected, match="The key is wrong"):
             await agent.warm(call)
 
 
@@ -179,7 +179,7 @@ async def test_the_end_of_the_gateway_ends_it() -> None:
 async def test_everything_else_is_the_model_s_own() -> None:
     model = script("Hi")
     agent = primed(model)
-    await agent.leave("c")
+    await agent.call_ended("c")
     await agent.aclose()
     assert (agent.models, model.left, model.gone) == ((), ["c"], 1)
 
@@ -200,7 +200,7 @@ async def test_the_request_begins_as_the_turn_s_and_the_turn_has_a_connection_re
     async with Upstream(
         (STREAM, chunk(HELLO), Act.HANG), (STREAM, chunk(HELLO + DONE), chunk(b""))
     ) as upstream:
-        agent = Primed(OpenAI(upstream.url, model="m"), instructions="Be brief.", warm=True)
+        agent = CacheWarmedAgent(OpenAIAgent(upstream.url, model="m"), instructions="Be brief.", warm=True)
         await agent.warm()
         await until(lambda: upstream.connections == 2)
         assert "Hello" in await heard(agent)
@@ -214,8 +214,8 @@ async def test_the_request_begins_as_the_turn_s_and_the_turn_has_a_connection_re
 @pytest.mark.wire
 async def test_a_wrong_key_shows_at_start() -> None:
     async with Upstream((answer(b"", status="401 No"),)) as upstream:
-        agent = Primed(Anthropic(upstream.url, model="own"), warm=True)
-        with pytest.raises(AgentRefused):
+        agent = CacheWarmedAgent(AnthropicAgent(upstream.url, model="own"), warm=True)
+        with pytest.raises(AgentRejected):
             await agent.warm()
         await agent.aclose()
     [ahead] = bodies(upstream)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from voicegw.agents.session_pool import Sessions
+from voicegw.agents.session_pool import SessionPool
 from voicegw.errors import AgentBusy, AgentTimeout, AgentUnavailable
 from voicegw.events import Message, Turn
 
@@ -28,8 +28,8 @@ class Desk:
         self.bad: set[str] = set()
         self.book: list[tuple[float, str]] = []
         self.count = 0
-        self.sessions: Sessions[str] = Sessions(
-            self._open, self._close, good=lambda session: session not in self.bad, most=most
+        self.sessions: SessionPool[str] = SessionPool(
+            self._open, self._close, good=lambda session: session not in self.bad, max_sessions=most
         )
 
     @property
@@ -64,9 +64,9 @@ class Desk:
             raise self.unclosable
         self.write(f"gone {session}")
 
-    async def use(self, call: str | None, lasting: float = 0.0, *, aside: bool = False) -> None:
-        turn = Turn("t", (Message("user", "Hi"),), call=call, aside=aside)
-        async with self.sessions.use(turn) as session:
+    async def use(self, call: str | None, lasting: float = 0.0, *, background: bool = False) -> None:
+        turn = Turn("t", (Message("user", "Hi"),), call=call, background=background)
+        async with self.sessions.acquire(turn) as session:
             self.write(f"use {session}")
             try:
                 await asyncio.sleep(lasting)
@@ -95,9 +95,9 @@ async def test_a_call_keeps_its_session_until_it_is_over() -> None:
     await desk.use("a")
     await desk.use("b")
     desk.nothing_left("a", "b")
-    await desk.sessions.leave("a")
-    await desk.sessions.leave("a")
-    await desk.sessions.leave("stranger")
+    await desk.sessions.call_ended("a")
+    await desk.sessions.call_ended("a")
+    await desk.sessions.call_ended("stranger")
     assert desk.told == [
         *("open a1", "opened a1", "use a1", "used a1", "use a1", "used a1"),
         *("open b2", "opened b2", "use b2", "used b2", "end a1", "gone a1"),
@@ -137,7 +137,7 @@ async def test_what_is_not_ready_in_time_is_given_up_and_opened_by_the_next_turn
 async def test_leaving_waits_for_the_turn_that_uses_the_session() -> None:
     desk = Desk(closing=1.0)
     using = asyncio.create_task(desk.use("a", 2.0))
-    await desk.later(1.0, desk.sessions.leave("a"))
+    await desk.later(1.0, desk.sessions.call_ended("a"))
     assert desk.book[-3:] == [(2.0, "used a1"), (2.0, "end a1"), (3.0, "gone a1")]
     assert using.done()
     await using
@@ -146,7 +146,7 @@ async def test_leaving_waits_for_the_turn_that_uses_the_session() -> None:
 
 async def test_a_turn_does_not_wait_until_its_call_has_left() -> None:
     desk = Desk(closing=1.0)
-    leaving = desk.later(1.0, desk.sessions.leave("a"))
+    leaving = desk.later(1.0, desk.sessions.call_ended("a"))
     await desk.use("a", 2.0)
     assert asyncio.get_running_loop().time() == 2.0
     await leaving
@@ -155,7 +155,7 @@ async def test_a_turn_does_not_wait_until_its_call_has_left() -> None:
 
 async def test_a_session_that_opens_while_its_call_leaves_is_closed() -> None:
     desk = Desk(opening=2.0)
-    await asyncio.gather(desk.sessions.warm("a"), desk.later(1.0, desk.sessions.leave("a")))
+    await asyncio.gather(desk.sessions.warm("a"), desk.later(1.0, desk.sessions.call_ended("a")))
     assert desk.book[1:] == [(2.0, "opened a1"), (2.0, "end a1"), (2.0, "gone a1")]
     desk.nothing_left()
 
@@ -163,7 +163,7 @@ async def test_a_session_that_opens_while_its_call_leaves_is_closed() -> None:
 async def test_a_turn_that_waits_while_its_call_leaves_is_the_last_one() -> None:
     desk = Desk()
     first, second = (asyncio.create_task(desk.use("a", 2.0)) for _ in range(2))
-    await desk.later(1.0, desk.sessions.leave("a"))
+    await desk.later(1.0, desk.sessions.call_ended("a"))
     await asyncio.gather(first, second)
     assert desk.book[-4:] == [(2.0, "use a1"), (4.0, "used a1"), (4.0, "end a1"), (4.0, "gone a1")]
     desk.nothing_left()
@@ -172,7 +172,7 @@ async def test_a_turn_that_waits_while_its_call_leaves_is_the_last_one() -> None
 async def test_a_call_that_comes_back_waits_until_it_has_left() -> None:
     desk = Desk(closing=3.0)
     await desk.use("a")
-    leaving = asyncio.create_task(desk.sessions.leave("a"))
+    leaving = asyncio.create_task(desk.sessions.call_ended("a"))
     await desk.later(1.0, desk.use("a"))
     assert desk.book[4:] == [
         *((0.0, "end a1"), (3.0, "gone a1"), (3.0, "open a2"), (3.0, "opened a2")),
@@ -185,9 +185,9 @@ async def test_a_call_that_comes_back_waits_until_it_has_left() -> None:
 async def test_a_call_that_comes_back_twice_waits_for_all_that_was_before() -> None:
     desk = Desk(closing=5.0)
     await desk.use("a")
-    first = asyncio.create_task(desk.sessions.leave("a"))
+    first = asyncio.create_task(desk.sessions.call_ended("a"))
     back = desk.later(1.0, desk.sessions.warm("a"))
-    second = desk.later(2.0, desk.sessions.leave("a"))
+    second = desk.later(2.0, desk.sessions.call_ended("a"))
     await asyncio.sleep(2.5)
     back.cancel()
     with suppress(asyncio.CancelledError):
@@ -209,7 +209,7 @@ async def test_calls_that_come_and_go_never_wait_for_each_other_in_a_circle() ->
         errands += [
             desk.later(step * 0.5, desk.use("a", 0.4)),
             desk.later(step * 0.5 + 0.1, desk.sessions.warm("a")),
-            desk.later(step * 0.5 + 0.3, desk.sessions.leave("a")),
+            desk.later(step * 0.5 + 0.3, desk.sessions.call_ended("a")),
         ]
     await asyncio.gather(*errands)
     opened = [line for line in desk.told if line.startswith(("opened", "gone"))]
@@ -234,7 +234,7 @@ async def test_cancelled_while_opening_the_next_one_opens_again() -> None:
 async def test_cancelled_while_opening_a_call_that_left_leaves_nothing() -> None:
     desk = Desk(opening=2.0)
     warming = asyncio.create_task(desk.sessions.warm("a"))
-    leaving = desk.later(0.5, desk.sessions.leave("a"))
+    leaving = desk.later(0.5, desk.sessions.call_ended("a"))
     await asyncio.sleep(1.0)
     warming.cancel()
     await leaving
@@ -255,7 +255,7 @@ async def test_cancelled_while_waiting_for_the_session_the_others_go_on() -> Non
 async def test_cancelled_while_waiting_to_leave_the_turn_closes_the_session() -> None:
     desk = Desk(closing=1.0)
     using = asyncio.create_task(desk.use("a", 3.0))
-    leaving = desk.later(1.0, desk.sessions.leave("a"))
+    leaving = desk.later(1.0, desk.sessions.call_ended("a"))
     await asyncio.sleep(2.0)
     leaving.cancel()
     back = asyncio.create_task(desk.use("a"))
@@ -270,7 +270,7 @@ async def test_cancelled_while_waiting_to_leave_the_turn_closes_the_session() ->
 async def test_cancelled_when_the_session_gets_free_it_is_closed_all_the_same() -> None:
     desk = Desk()
     using = asyncio.create_task(desk.use("a", 2.0))
-    leaving = asyncio.create_task(desk.sessions.leave("a"))
+    leaving = asyncio.create_task(desk.sessions.call_ended("a"))
     await using  # the lock was given to whoever leaves, who is not running yet
     leaving.cancel()
     with suppress(asyncio.CancelledError):
@@ -282,7 +282,7 @@ async def test_cancelled_when_the_session_gets_free_it_is_closed_all_the_same() 
 async def test_cancelled_while_closing_the_call_may_come_back() -> None:
     desk = Desk(closing=3.0)
     await desk.use("a")
-    leaving = asyncio.create_task(desk.sessions.leave("a"))
+    leaving = asyncio.create_task(desk.sessions.call_ended("a"))
     back = desk.later(0.5, desk.use("a"))
     await asyncio.sleep(1.0)
     leaving.cancel()
@@ -313,7 +313,7 @@ async def test_a_session_that_cannot_be_opened_is_tried_again_by_the_next_turn()
     await desk.use("a")
     assert desk.told == ["open a1", "open a2", "open a3", "opened a3", "use a3", "used a3"]
     desk.nothing_left("a")
-    await desk.sessions.leave("a")
+    await desk.sessions.call_ended("a")
     desk.nothing_left()
 
 
@@ -322,7 +322,7 @@ async def test_a_call_whose_session_never_opened_leaves_without_a_trace() -> Non
     desk.broken = [AgentUnavailable("down")]
     with pytest.raises(AgentUnavailable):
         await desk.sessions.warm("a")
-    await desk.sessions.leave("a")
+    await desk.sessions.call_ended("a")
     assert desk.told == ["open a1"]
     desk.nothing_left()
 
@@ -342,7 +342,7 @@ async def test_a_session_that_is_not_good_any_more_is_shut_and_opened_anew() -> 
 async def test_what_goes_wrong_in_a_turn_passes_and_the_session_stays() -> None:
     desk = Desk()
     with pytest.raises(ZeroDivisionError):
-        async with desk.sessions.use(Turn("t", (), call="a")):
+        async with desk.sessions.acquire(Turn("t", (), call="a")):
             _ = 1 / 0
     await desk.use("a")
     assert desk.told == ["open a1", "opened a1", "use a1", "used a1"]
@@ -352,7 +352,7 @@ async def test_what_goes_wrong_in_a_turn_passes_and_the_session_stays() -> None:
 async def test_a_turn_aside_has_a_session_of_its_own_while_that_of_the_call_is_busy() -> None:
     desk = Desk()
     main = asyncio.create_task(desk.use("a", 2.0))
-    await desk.later(1.0, desk.use("a", aside=True))
+    await desk.later(1.0, desk.use("a", background=True))
     assert desk.book[3:] == [
         *((1.0, "open nobody2"), (1.0, "opened nobody2"), (1.0, "use nobody2"), (1.0, "used nobody2")),
         *((1.0, "end nobody2"), (1.0, "gone nobody2")),
@@ -363,9 +363,9 @@ async def test_a_turn_aside_has_a_session_of_its_own_while_that_of_the_call_is_b
 
 async def test_a_turn_aside_uses_the_session_of_the_call_while_that_is_free() -> None:
     desk = Desk()
-    await desk.use("a", aside=True)
+    await desk.use("a", background=True)
     await desk.use("a")
-    await desk.use("a", aside=True)
+    await desk.use("a", background=True)
     assert {line.split()[1] for line in desk.told} == {"a1"}
     desk.nothing_left("a")
 
@@ -398,7 +398,7 @@ async def test_what_an_agent_says_about_closing_is_nobodys_business() -> None:
     desk.unclosable = AgentUnavailable("gone")
     await desk.use(None)
     await desk.use("a")
-    await desk.sessions.leave("a")
+    await desk.sessions.call_ended("a")
     await desk.use("b")
     await desk.sessions.aclose()
     assert [line for line in desk.told if line[0] == "e" or "shut" in line] == [
@@ -422,7 +422,7 @@ async def test_no_more_sessions_are_kept_than_allowed() -> None:
     await desk.use("b")
     with pytest.raises(AgentBusy):
         await desk.use(None)
-    await desk.sessions.leave("a")
+    await desk.sessions.call_ended("a")
     await desk.use(None)
     desk.nothing_left("b")
 
@@ -475,7 +475,7 @@ async def test_a_mistake_in_closing_leaves_no_call_waiting() -> None:
     await desk.use("a")
     desk.unclosable = ZeroDivisionError("a mistake of the adapter's")
     with pytest.raises(ZeroDivisionError):
-        await desk.sessions.leave("a")
+        await desk.sessions.call_ended("a")
     desk.nothing_left()
     await desk.use("a")
     desk.nothing_left("a")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.session_prompt import UNHEARD, caught_up, prompt, seen, words
+from voicegw.agents.session_prompt import UNHEARD, new_text, seen, session_prompt, with_missed_context
 from voicegw.events import Message, Turn
-from voicegw.turns.prompts import NUDGE, OPENING
+from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 
 SYSTEM = Message("system", "Be kind.")
 ONE, ANSWER, TWO, THREE = (
@@ -32,37 +32,39 @@ def turn(*messages: Message, heard: str | None = None) -> Turn:
         (turn(ONE, ANSWER, TWO), 1, "Two"),
         (turn(ONE, ANSWER, TWO, heard=""), 1, f"{UNHEARD}\n\nTwo"),
         (turn(ONE, TWO, THREE, heard=""), 1, f"Two\n\n{UNHEARD}\n\nThree"),
-        (turn(ONE, ANSWER), 1, NUDGE),
-        (turn(), 0, OPENING),
-        (turn(Message("user", "")), 0, OPENING),
-        (turn(Message("user", "", parts=({},))), 0, NUDGE),
+        (turn(ONE, ANSWER), 1, SILENCE_PROMPT),
+        (turn(), 0, CALL_START_PROMPT),
+        (turn(Message("user", "")), 0, CALL_START_PROMPT),
+        (turn(Message("user", "", parts=({},))), 0, SILENCE_PROMPT),
         (turn(ONE), 1, "One"),
     ],
 )
 def test_words_say_what_is_new(asked: Turn, known: int, said: str) -> None:
-    assert words(asked, known) == said
-    assert prompt(asked, known, fresh=True) == said
+    assert new_text(asked, known) == said
+    assert session_prompt(asked, known, fresh=True) == said
 
 
 def test_a_fresh_session_is_told_everything() -> None:
-    said = prompt(turn(SYSTEM, ONE, ANSWER, TWO), None, fresh=True)
+    said = session_prompt(turn(SYSTEM, ONE, ANSWER, TWO), None, fresh=True)
     instructions, before, last = said.split("\n\n")
     assert instructions.endswith(":\nBe kind.\n)")
     assert before.endswith(":\nCaller: One\nYou: Yes\n)")
     assert last == "Two"
-    assert prompt(turn(ONE), None, fresh=True) == "One"
+    assert session_prompt(turn(ONE), None, fresh=True) == "One"
 
 
 def test_a_fresh_session_hears_of_an_interruption_only_if_there_was_an_answer() -> None:
-    said = prompt(turn(ONE, TWO, heard=""), None, fresh=True)
+    said = session_prompt(turn(ONE, TWO, heard=""), None, fresh=True)
     assert said == "(The conversation so far, which you do not need to answer:\nCaller: One\n)\n\nTwo"
-    assert prompt(turn(ONE, ANSWER, TWO, heard="Ye"), None, fresh=True).endswith('heard only "Ye".)\n\nTwo')
-    assert prompt(turn(ONE, TWO, heard=""), None, fresh=False) == f"{UNHEARD}\n\nTwo"
+    assert session_prompt(turn(ONE, ANSWER, TWO, heard="Ye"), None, fresh=True).endswith(
+        'heard only "Ye".)\n\nTwo'
+    )
+    assert session_prompt(turn(ONE, TWO, heard=""), None, fresh=False) == f"{UNHEARD}\n\nTwo"
 
 
 def test_a_session_that_went_on_is_told_the_last_words() -> None:
-    assert prompt(turn(SYSTEM, ONE, ANSWER, TWO), None, fresh=False) == "Two"
-    assert prompt(turn(SYSTEM, ONE, ANSWER), None, fresh=False) == NUDGE
+    assert session_prompt(turn(SYSTEM, ONE, ANSWER, TWO), None, fresh=False) == "Two"
+    assert session_prompt(turn(SYSTEM, ONE, ANSWER), None, fresh=False) == SILENCE_PROMPT
 
 
 def test_the_last_words_are_not_counted_as_seen() -> None:
@@ -77,10 +79,16 @@ def test_the_last_words_are_not_counted_as_seen() -> None:
 def test_a_server_that_missed_something_hears_of_it_in_the_last_words() -> None:
     asked = turn(SYSTEM, ONE, ANSWER, TWO, THREE, heard="")
     last = Message("user", f"Two\n\n{UNHEARD}\n\nThree")
-    assert caught_up(asked, 1, whole=True) == replace(asked, messages=(SYSTEM, ONE, ANSWER, TWO, last))
-    assert caught_up(asked, 1, whole=False).messages == (SYSTEM, last)
-    assert caught_up(turn(ONE, ANSWER), 1, whole=True).messages == (ONE, ANSWER, Message("user", NUDGE))
-    assert caught_up(turn(), 0, whole=True).messages == (Message("user", OPENING),)
+    assert with_missed_context(asked, 1, whole=True) == replace(
+        asked, messages=(SYSTEM, ONE, ANSWER, TWO, last)
+    )
+    assert with_missed_context(asked, 1, whole=False).messages == (SYSTEM, last)
+    assert with_missed_context(turn(ONE, ANSWER), 1, whole=True).messages == (
+        ONE,
+        ANSWER,
+        Message("user", SILENCE_PROMPT),
+    )
+    assert with_missed_context(turn(), 0, whole=True).messages == (Message("user", CALL_START_PROMPT),)
 
 
 MESSAGES = st.lists(
@@ -92,4 +100,4 @@ MESSAGES = st.lists(
 def test_an_agent_is_never_asked_nothing(
     messages: list[Message], known: int | None, fresh: bool, heard: str | None
 ) -> None:
-    assert prompt(turn(*messages, heard=heard), known, fresh=fresh)
+    assert session_prompt(turn(*messages, heard=heard), known, fresh=fresh)

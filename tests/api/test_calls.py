@@ -69,7 +69,7 @@ async def test_a_finished_turn_is_replayed_only_to_who_missed_it(
 
 async def test_within_the_grace_a_turn_goes_on_for_who_comes_back() -> None:
     agent = script(1.0, "Hi.", 1.0, " Bye.")
-    app = gateway(agent, turns={"grace": 2.0})
+    app = gateway(agent, turns={"disconnect_grace": 2.0})
     await ask(app, headers=CALL, hang_up=0.5)
     again = await later(1.0, app, headers=CALL)
     assert (len(agent.started), again.text) == (1, "Hi. Bye.")
@@ -78,7 +78,7 @@ async def test_within_the_grace_a_turn_goes_on_for_who_comes_back() -> None:
 
 async def test_after_the_grace_the_agent_is_told_to_stop() -> None:
     agent = script(60.0)
-    app = gateway(agent, turns={"grace": 2.0})
+    app = gateway(agent, turns={"disconnect_grace": 2.0})
     await ask(app, headers=CALL, hang_up=0.5)
     await asyncio.sleep(5)
     assert agent.closed == [2.5]
@@ -130,7 +130,7 @@ async def test_long_after_going_back_to_an_earlier_turn_is_a_turn() -> None:
 
 async def test_a_whole_answer_that_nobody_heard_is_found_again_within_the_grace() -> None:
     agent = script(1.0, "Hi.")
-    app = gateway(agent, turns={"grace": 5.0})
+    app = gateway(agent, turns={"disconnect_grace": 5.0})
     await ask(app, {"stream": False}, headers=CALL, hang_up=0.5)
     again = await later(1.0, app, {"stream": False}, headers=CALL)
     assert again.json["choices"][0]["message"]["content"] == "Hi."

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicegw.api import chat_request as ask
-from voicegw.api.chat_request import Ask
+from voicegw.api.chat_request import ApiRequest
 from voicegw.errors import BadRequest
 from voicegw.events import Message, Tool, ToolCall
 from voicegw.wire import openai
@@ -18,12 +18,12 @@ from voicegw.wire import openai
 USER = {"role": "user", "content": "Hello?"}
 
 
-def parse(body: Any, *, messages: int = 100, depth: int = 30) -> Ask:
+def parse(body: Any, *, max_messages: int = 100, max_depth: int = 30) -> ApiRequest:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return ask.parse(data, messages=messages, depth=depth)
+    return ask.parse(data, max_messages=max_messages, max_depth=max_depth)
 
 
-def read(*messages: Any, **fields: Any) -> Ask:
+def read(*messages: Any, **fields: Any) -> ApiRequest:
     return parse({"messages": list(messages) or [USER], **fields})
 
 
@@ -33,7 +33,7 @@ def test_the_least_request_is_a_message() -> None:
     assert (asked.model, asked.stream, asked.wants_usage, asked.tools, asked.tool_choice) == (
         "", False, False, (), None,
     )  # fmt: skip
-    assert (asked.options, asked.extra, asked.structured, asked.language) == ({}, {}, False, None)
+    assert (asked.options, asked.extra, asked.is_structured, asked.language) == ({}, {}, False, None)
 
 
 def test_nulls_are_as_good_as_nothing() -> None:
@@ -135,7 +135,7 @@ def test_tools_are_functions_and_other_kinds_are_left_out() -> None:
     ],
 )
 def test_a_response_format_other_than_text_is_noticed(format_: dict[str, Any], structured: bool) -> None:
-    assert read(response_format=format_).structured is structured
+    assert read(response_format=format_).is_structured is structured
 
 
 @pytest.mark.parametrize(
@@ -199,9 +199,9 @@ def test_what_is_no_json_object_is_refused(body: bytes) -> None:
 
 
 def test_there_is_a_bound_on_messages() -> None:
-    assert len(parse({"messages": [USER] * 3}, messages=3).messages) == 3
+    assert len(parse({"messages": [USER] * 3}, max_messages=3).messages) == 3
     with pytest.raises(BadRequest, match="at most 3") as refused:
-        parse({"messages": [USER] * 4}, messages=3)
+        parse({"messages": [USER] * 4}, max_messages=3)
     assert refused.value.param == "messages"
 
 
@@ -210,10 +210,10 @@ def nested(levels: int) -> Any:
 
 
 def test_there_is_a_bound_on_depth() -> None:
-    assert parse({"messages": [USER], "extra": nested(29)}, depth=30).extra
+    assert parse({"messages": [USER], "extra": nested(29)}, max_depth=30).extra
     with pytest.raises(BadRequest, match="deeper than 30"):
-        parse({"messages": [USER], "extra": nested(30)}, depth=30)
-    assert len(parse({"messages": [USER] * 90}, depth=30).messages) == 90, "many is not deep"
+        parse({"messages": [USER], "extra": nested(30)}, max_depth=30)
+    assert len(parse({"messages": [USER] * 90}, max_depth=30).messages) == 90, "many is not deep"
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 5000 + b"1" + b"}" * 5000])

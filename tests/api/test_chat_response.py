@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.support.chat_lint import lint
 from voicegw.api import chat_response as chat
 from voicegw.api import routes
-from voicegw.api.chat_response import Chunks
-from voicegw.errors import Busy, UnknownModel, VoicegwError
+from voicegw.api.chat_response import ChunkEncoder
+from voicegw.errors import ModelNotFound, TooManyRequests, VoicegwError
 from voicegw.events import ToolCall, Usage
 from voicegw.wire import openai
 
@@ -26,8 +26,8 @@ USAGE = {
 }
 
 
-def codec(*, usage: bool = False) -> Chunks:
-    return Chunks("chatcmpl-1", "desk", 1700000000, usage=usage)
+def codec(*, usage: bool = False) -> ChunkEncoder:
+    return ChunkEncoder("chatcmpl-1", "desk", 1700000000, usage=usage)
 
 
 def event(data: bytes) -> dict[str, Any]:
@@ -49,25 +49,25 @@ def expected(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]
 
 @given(st.text())
 def test_a_text_chunk_is_the_object_it_stands_for(text: str) -> None:
-    assert event(codec().text(text)) == expected({"content": text})
+    assert event(codec().text_delta(text)) == expected({"content": text})
 
 
 @pytest.mark.parametrize("words", ["", "One moment... ", '"\u2028\n'])
 def test_the_first_chunk_names_the_role_once(words: str) -> None:
-    assert event(codec().begin(words)) == expected({"role": "assistant", "content": words})
+    assert event(codec().start(words)) == expected({"role": "assistant", "content": words})
 
 
 def test_a_model_s_name_cannot_break_the_template() -> None:
-    odd = Chunks("i", 'a"\x00\\u0000{"content":', 1)
-    assert event(odd.text("x"))["model"] == 'a"\x00\\u0000{"content":'
-    assert event(odd.text("x"))["choices"][0]["delta"] == {"content": "x"}
-    assert event(odd.begin("x"))["choices"][0]["delta"] == {"role": "assistant", "content": "x"}
+    odd = ChunkEncoder("i", 'a"\x00\\u0000{"content":', 1)
+    assert event(odd.text_delta("x"))["model"] == 'a"\x00\\u0000{"content":'
+    assert event(odd.text_delta("x"))["choices"][0]["delta"] == {"content": "x"}
+    assert event(odd.start("x"))["choices"][0]["delta"] == {"role": "assistant", "content": "x"}
 
 
 def test_tool_calls_are_whole_and_counted_from_zero() -> None:
     chunks = codec()
     first, second = ToolCall("call_a", "end_call", '{"reason":"bye"}'), ToolCall("call_b", "skip_turn")
-    assert event(chunks.call(first)) == expected(
+    assert event(chunks.tool_call(first)) == expected(
         {
             "tool_calls": [
                 {
@@ -79,38 +79,43 @@ def test_tool_calls_are_whole_and_counted_from_zero() -> None:
             ]
         }
     )
-    [call] = event(chunks.call(second))["choices"][0]["delta"]["tool_calls"]
+    [call] = event(chunks.tool_call(second))["choices"][0]["delta"]["tool_calls"]
     assert (call["index"], call["function"]["arguments"]) == (1, "{}")
 
 
 def test_the_end_is_a_finish_chunk_and_done() -> None:
-    finish, done, rest = codec().end("stop", Usage(3, 4)).split(b"\n\n")
+    finish, done, rest = codec().finish("stop", Usage(3, 4)).split(b"\n\n")
     assert event(finish + b"\n\n") == expected({}, "stop")
     assert (done, rest) == (b"data: [DONE]", b"")
 
 
 def test_usage_is_told_if_and_only_if_it_was_asked_for() -> None:
-    _, usage, done, _ = codec(usage=True).end("stop", Usage(3, 4, 1, 2)).split(b"\n\n")
+    _, usage, done, _ = codec(usage=True).finish("stop", Usage(3, 4, 1, 2)).split(b"\n\n")
     told = event(usage + b"\n\n")
     assert (told["choices"], told["usage"], told["id"]) == ([], USAGE, "chatcmpl-1")
     assert done == b"data: [DONE]"
-    unknown = event(codec(usage=True).end("stop", None).split(b"\n\n")[1] + b"\n\n")["usage"]
+    unknown = event(codec(usage=True).finish("stop", None).split(b"\n\n")[1] + b"\n\n")["usage"]
     assert (unknown["prompt_tokens"], unknown["total_tokens"]) == (0, 0)
 
 
 def test_a_note_is_a_comment_before_done() -> None:
-    end = codec().end("stop", None, "ack=0.1ms").split(b"\n\n")
+    end = codec().finish("stop", None, "ack=0.1ms").split(b"\n\n")
     assert end[1:] == [b": ack=0.1ms", b"data: [DONE]", b""]
 
 
 def test_a_stream_of_everything_passes_the_linter() -> None:
     chunks = codec(usage=True)
-    stream = chunks.begin("") + chunks.idle + chunks.text("a\u2028\u0085b") + chunks.call(ToolCall("c", "f"))
-    lint(stream + chunks.end("tool_calls", Usage(1, 2), "note"), usage=True)
+    stream = (
+        chunks.start("")
+        + chunks.keepalive
+        + chunks.text_delta("a\u2028\u0085b")
+        + chunks.tool_call(ToolCall("c", "f"))
+    )
+    lint(stream + chunks.finish("tool_calls", Usage(1, 2), "note"), usage=True)
 
 
 def test_a_whole_answer_has_text_usage_and_a_reason() -> None:
-    body = json.loads(chat.whole("chatcmpl-1", "desk", 5, "Hi", [], "stop", Usage(3, 4, 1, 2)))
+    body = json.loads(chat.encode_completion("chatcmpl-1", "desk", 5, "Hi", [], "stop", Usage(3, 4, 1, 2)))
     assert body == {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -129,28 +134,28 @@ def test_a_whole_answer_has_text_usage_and_a_reason() -> None:
 
 
 def test_a_whole_answer_of_calls_alone_has_null_content() -> None:
-    body = json.loads(chat.whole("i", "m", 5, "", [ToolCall("c", "f")], "tool_calls", None))
+    body = json.loads(chat.encode_completion("i", "m", 5, "", [ToolCall("c", "f")], "tool_calls", None))
     message = body["choices"][0]["message"]
     assert message["content"] is None
     assert message["tool_calls"] == [
         {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     ]
-    empty = json.loads(chat.whole("i", "m", 5, "", [], "stop", None))["choices"][0]["message"]
+    empty = json.loads(chat.encode_completion("i", "m", 5, "", [], "stop", None))["choices"][0]["message"]
     assert (empty["content"], "tool_calls" in empty) == ("", False)
 
 
 def test_lists_and_errors_have_openai_s_shape() -> None:
     listed = {"id": "desk", "object": "model", "created": 0, "owned_by": "voicegw"}
     assert routes.models_json(["desk"]) == {"object": "list", "data": [listed]}
-    told = json.loads(openai.error(UnknownModel("No such model.", param="model")))["error"]
+    told = json.loads(openai.error_body(ModelNotFound("No such model.", param="model")))["error"]
     assert told == {
         "message": "No such model.",
         "type": "invalid_request_error",
         "param": "model",
         "code": "model_not_found",
     }
-    assert json.loads(openai.error(Busy("Later.")))["error"]["type"] == "rate_limit_error"
-    assert json.loads(openai.error(VoicegwError("inner")))["error"] == {
+    assert json.loads(openai.error_body(TooManyRequests("Later.")))["error"]["type"] == "rate_limit_error"
+    assert json.loads(openai.error_body(VoicegwError("inner")))["error"] == {
         "message": "The gateway failed.",
         "type": "server_error",
         "param": None,

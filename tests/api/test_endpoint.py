@@ -14,14 +14,14 @@ from tests.support.asgi import Answer
 from tests.support.chat_lint import lint
 from tests.support.gateway import ASK, ask, drive, gateway
 from tests.support.script import Script, Step, script
-from voicegw.api.chat_response import Chunks
-from voicegw.api.turn_request import Order
-from voicegw.errors import AgentBusy, AgentGarbled, AgentTimeout, AgentUnavailable
-from voicegw.events import Doing, Event, Finish, ToolCall, Turn, Usage
+from voicegw.api.chat_response import ChunkEncoder
+from voicegw.api.turn_request import TurnRequest
+from voicegw.errors import AgentBusy, AgentProtocolError, AgentTimeout, AgentUnavailable
+from voicegw.events import Activity, Event, Finish, ToolCall, Turn, Usage
 from voicegw.security.keys import digest
-from voicegw.turns.phrases import TABLE
+from voicegw.turns.phrases import PHRASES
 
-SORRY = TABLE["en"].failed
+SORRY = PHRASES["en"].failed
 KEY = "vgw_secret"
 KEYS = {"shop": {"hash": f"sha256:{digest(KEY).hex()}"}}
 BEARER = {"authorization": f"Bearer {KEY}"}
@@ -63,14 +63,14 @@ async def test_the_first_chunk_leaves_before_the_agent_is_asked() -> None:
         ({**after(0), "language": "de"}, {}, (0.3, "Ja"), [(0.0, "Einen Moment. "), (0.3, "Ja")]),
         (after(0), {"elevenlabs_extra_body": {"language": "fr"}}, (0.3, "Oui"),
          [(0.0, "Un instant. "), (0.3, "Oui")]),
-        (after(0.5), {}, (0.2, Doing("bash"), 0.6, "Hi"), [(0.5, "One moment. "), (0.8, "Hi")]),
+        (after(0.5), {}, (0.2, Activity("bash"), 0.6, "Hi"), [(0.5, "One moment. "), (0.8, "Hi")]),
         (after(0), {}, (0.3, "a", 0.1, "b", "c", 0.1, "d"),
          [(0.0, "One moment. "), (0.3, "a"), (0.4, "bc"), (0.5, "d")]),
         (after(0), {}, (0.3, AgentTimeout("late")), [(0.0, "One moment. "), (0.3, SORRY)]),
         (after(0), {}, (0.3, "Well", 0.1, ValueError("x")),
          [(0.0, "One moment. "), (0.3, "Well"), (0.4, "... " + SORRY)]),
         (after(0), {}, (1.0,), [(0.0, "One moment. "), (1.0, SORRY)]),
-        (after(0), {}, (1.0, AgentBusy("full")), [(0.0, "One moment. "), (1.0, TABLE["en"].busy)]),
+        (after(0), {}, (1.0, AgentBusy("full")), [(0.0, "One moment. "), (1.0, PHRASES["en"].busy)]),
     ],
 )  # fmt: skip
 async def test_a_caller_hears(
@@ -145,7 +145,7 @@ async def test_the_agent_gets_the_whole_turn() -> None:
 
 
 async def test_an_answer_without_stream_is_whole_and_has_no_words_of_ours() -> None:
-    agent = script(0.3, "Hi", " there", Doing("x"), ToolCall("c", "weather"), Usage(5, 2))
+    agent = script(0.3, "Hi", " there", Activity("x"), ToolCall("c", "weather"), Usage(5, 2))
     answer = await ask(gateway(agent), {"stream": False, "tools": WEATHER})
     [choice] = answer.json["choices"]
     assert choice["message"]["content"] == "Hi there"
@@ -174,7 +174,7 @@ async def test_stream_headers_keep_proxies_from_buffering() -> None:
         ((AgentUnavailable("refused"),), 502, None),
         ((AgentTimeout("late"),), 504, None),
         ((AgentBusy("full"),), 503, "overloaded"),
-        (("Well", AgentGarbled("cut")), 502, None),
+        (("Well", AgentProtocolError("cut")), 502, None),
         ((ValueError("secret"),), 502, None),
         ((), 502, None),
     ],
@@ -290,7 +290,7 @@ async def test_what_cannot_be_answered_is_refused_before_any_work(
     body: Any, status: int, param: str | None
 ) -> None:
     agent = script("Hi")
-    answer = await drive(gateway(agent, limits={"body_bytes": 1000}), body)
+    answer = await drive(gateway(agent, limits={"max_body_bytes": 1000}), body)
     assert (answer.status, answer.error["param"]) == (status, param)
     assert answer.error.keys() == {"message", "type", "param", "code"}
     assert (answer.headers["x-should-retry"], answer.headers["content-type"]) == ("false", "application/json")
@@ -298,7 +298,7 @@ async def test_what_cannot_be_answered_is_refused_before_any_work(
 
 
 async def test_a_body_that_grows_too_large_is_refused_without_its_length() -> None:
-    app = gateway(script("Hi"), limits={"body_bytes": 1000})
+    app = gateway(script("Hi"), limits={"max_body_bytes": 1000})
     large = json.dumps({**ASK, "x": "y" * 2000}).encode()
     assert (await drive(app, large, pieces=5)).status == 413
     declared = await drive(app, b"", headers={"content-length": "1001"})
@@ -367,10 +367,10 @@ async def test_a_busy_gateway_can_say_so_aloud() -> None:
     first = asyncio.create_task(ask(app))
     await asyncio.sleep(1)
     spoken = await ask(app, {"stream_options": {"include_usage": True}})
-    assert (spoken.status, spoken.text, spoken.reason) == (200, TABLE["en"].busy, "stop")
+    assert (spoken.status, spoken.text, spoken.reason) == (200, PHRASES["en"].busy, "stop")
     lint(spoken.body, usage=True)
     whole = await ask(app, {"stream": False})
-    assert (whole.status, whole.json["choices"][0]["message"]["content"]) == (200, TABLE["en"].busy)
+    assert (whole.status, whole.json["choices"][0]["message"]["content"]) == (200, PHRASES["en"].busy)
     await first
     assert len(agent.started) == 1
 
@@ -393,9 +393,11 @@ async def test_a_model_that_nobody_means_is_refused(model: str, stream: bool) ->
 
 
 def test_no_name_of_a_model_breaks_a_chunk() -> None:
-    chunks = Chunks("c", "\x00", 0)
-    assert json.loads(chunks.text("Hi").removeprefix(b"data: "))["choices"][0]["delta"] == {"content": "Hi"}
-    assert json.loads(chunks.begin("").removeprefix(b"data: "))["model"] == "\x00"
+    chunks = ChunkEncoder("c", "\x00", 0)
+    assert json.loads(chunks.text_delta("Hi").removeprefix(b"data: "))["choices"][0]["delta"] == {
+        "content": "Hi"
+    }
+    assert json.loads(chunks.start("").removeprefix(b"data: "))["model"] == "\x00"
 
 
 async def running_turns(app: ASGIApp) -> str:
@@ -407,7 +409,7 @@ def bug(*_: Any, **__: Any) -> Any:
     raise KeyError("bug")
 
 
-BREAKS = [("listener", {"stream": True}), ("whole", {"stream": False}), ("turn", {})]
+BREAKS = [("response_stream", {"stream": True}), ("whole", {"stream": False}), ("turn", {})]
 
 
 @pytest.mark.parametrize("hold", ["speak", "status"])
@@ -418,7 +420,7 @@ async def test_a_bug_while_an_answer_is_prepared_is_a_500_and_costs_no_place(
     agent = script("Hi")
     app = gateway(agent, limits={"concurrent_turns": 1}, turns={"on_failure": hold})
     with monkeypatch.context() as broken:
-        broken.setattr(Order, method, bug)
+        broken.setattr(TurnRequest, method, bug)
         for _ in range(2):
             failed = await ask(app, body)
             assert (failed.status, failed.error["message"]) == (500, "The gateway failed.")
@@ -429,7 +431,7 @@ async def test_a_bug_while_an_answer_is_prepared_is_a_500_and_costs_no_place(
 
 async def test_a_bug_after_the_agent_spoke_stops_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     agent = script(1.0, "Hi", 600.0)
-    monkeypatch.setattr(Order, "listener", bug)
+    monkeypatch.setattr(TurnRequest, "response_stream", bug)
     assert (await ask(gateway(agent, turns={"on_failure": "status"}))).status == 500
     await asyncio.sleep(1)
     assert agent.closed == [1.0]

@@ -41,7 +41,7 @@ async def test_a_shortened_reply_tells_what_was_heard(
 
 async def test_the_same_turn_again_tells_nothing() -> None:
     agent = script("We are open.")
-    app = gateway(agent, turns={"reuse": 0.0})
+    app = gateway(agent, turns={"replay_window": 0.0})
     for _ in range(2):
         await ask(app, {"messages": [HELLO]}, headers=CALL)
     assert [turn.heard for turn in agent.turns] == [None, None]

@@ -13,11 +13,11 @@ from tests.support.gateway import gateway
 from tests.support.responses_lint import events, lint, spoken
 from tests.support.script import Step, script
 from voicegw.errors import AgentBusy, AgentTimeout, AgentUnavailable
-from voicegw.events import Doing, Finish, Message, ToolCall, Usage
+from voicegw.events import Activity, Finish, Message, ToolCall, Usage
 from voicegw.security.keys import digest
-from voicegw.turns.phrases import TABLE
+from voicegw.turns.phrases import PHRASES
 
-SORRY = TABLE["en"].failed
+SORRY = PHRASES["en"].failed
 WEATHER = [{"type": "function", "name": "weather", "parameters": {"type": "object"}}]
 END_CALL = [{"type": "function", "name": "end_call"}]
 CALL = ToolCall("call_1", "weather", '{"city":"Paris"}')
@@ -51,12 +51,12 @@ def heard(answer: Answer) -> list[tuple[float, str]]:
         (after(0), {"input": CHORE}, (0.3, "Hi"), [(0.3, "Hi")]),
         ({**after(0), "dialect": "elevenlabs"}, {}, (0.3, "Hi"), [(0.0, "One moment... "), (0.3, "Hi")]),
         (after(0), {"metadata": {"language": "de"}}, (0.3, "Ja"), [(0.0, "Einen Moment. "), (0.3, "Ja")]),
-        (after(0.5), {}, (0.2, Doing("bash"), 0.6, "Hi"), [(0.5, "One moment. "), (0.8, "Hi")]),
+        (after(0.5), {}, (0.2, Activity("bash"), 0.6, "Hi"), [(0.5, "One moment. "), (0.8, "Hi")]),
         (after(0), {}, (0.3, "a", 0.1, "b", "c"), [(0.0, "One moment. "), (0.3, "a"), (0.4, "bc")]),
         (after(0), {}, (0.3, AgentTimeout("late")), [(0.0, "One moment. "), (0.3, SORRY)]),
         (after(0), {}, (0.3, "Well", 0.1, ValueError("x")),
          [(0.0, "One moment. "), (0.3, "Well"), (0.4, "... " + SORRY)]),
-        (after(0), {}, (1.0, AgentBusy("full")), [(0.0, "One moment. "), (1.0, TABLE["en"].busy)]),
+        (after(0), {}, (1.0, AgentBusy("full")), [(0.0, "One moment. "), (1.0, PHRASES["en"].busy)]),
     ],
 )  # fmt: skip
 async def test_a_caller_hears(
@@ -127,7 +127,7 @@ async def test_the_agent_gets_the_same_turn_as_from_chat_completions() -> None:
 
 
 async def test_an_answer_without_stream_is_whole_and_has_no_words_of_ours() -> None:
-    agent = script(0.3, "Hi", " there", Doing("x"), CALL, Usage(5, 2))
+    agent = script(0.3, "Hi", " there", Activity("x"), CALL, Usage(5, 2))
     answer = await ask(gateway(agent), {"stream": False, "tools": WEATHER, "store": False})
     message, call = answer.json["output"]
     assert (message["content"][0]["text"], call["name"]) == ("Hi there", "weather")
@@ -162,7 +162,7 @@ async def test_what_cannot_be_answered_is_refused_before_any_work(
     body: dict[str, Any], status: int, param: str | None
 ) -> None:
     agent = script("Hi")
-    app = gateway(agent, limits={"body_bytes": 1000}, turns={"unknown_model": "reject"})
+    app = gateway(agent, limits={"max_body_bytes": 1000}, turns={"unknown_model": "reject"})
     answer = await ask(app, body)
     assert (answer.status, answer.error["param"], agent.started) == (status, param, [])
 
@@ -188,10 +188,10 @@ async def test_a_busy_gateway_can_say_so_aloud() -> None:
     first = asyncio.create_task(ask(app))
     await asyncio.sleep(1)
     answer = await ask(app)
-    assert (answer.status, spoken(answer.body)) == (200, TABLE["en"].busy)
+    assert (answer.status, spoken(answer.body)) == (200, PHRASES["en"].busy)
     lint(answer.body)
     whole = await ask(app, {"stream": False})
-    assert whole.json["output"][0]["content"][0]["text"] == TABLE["en"].busy
+    assert whole.json["output"][0]["content"][0]["text"] == PHRASES["en"].busy
     await first
 
 
@@ -290,7 +290,7 @@ async def test_an_answer_is_gone_on_from_by_its_own_key_only_and_not_if_it_was_n
 
 
 async def test_an_answer_is_forgotten_like_a_call() -> None:
-    app = gateway(script("Hi"), calls={"idle": 60, "most": 1})
+    app = gateway(script("Hi"), calls={"idle": 60, "max_calls": 1})
     first = {"previous_response_id": name(await ask(app))}
     await asyncio.sleep(50)
     assert (await ask(app, {**first, "store": False})).status == 200
@@ -303,7 +303,7 @@ async def test_an_answer_is_forgotten_like_a_call() -> None:
 
 async def test_a_conversation_has_a_limit_however_it_is_sent() -> None:
     agent = script("Hi")
-    app = gateway(agent, limits={"messages": 3})
+    app = gateway(agent, limits={"max_messages": 3})
     second = await ask(app, {"previous_response_id": name(await ask(app))})
     assert second.status == 200
     refused = await ask(app, {"previous_response_id": name(second)})

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from voicegw.api import responses_request as items
-from voicegw.api.chat_request import Ask
+from voicegw.api.chat_request import ApiRequest
 from voicegw.errors import BadRequest
 from voicegw.events import Message, Tool, ToolCall
 
@@ -19,8 +19,10 @@ OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
 PICTURE = {"type": "input_image", "image_url": "data:x", "detail": "low"}
 
 
-def read(input: Any = "Hello?", *, messages: int = 100, depth: int = 30, **fields: Any) -> Ask:
-    return items.parse(json.dumps({"input": input, **fields}).encode(), messages=messages, depth=depth)
+def read(input: Any = "Hello?", *, messages: int = 100, depth: int = 30, **fields: Any) -> ApiRequest:
+    return items.parse(
+        json.dumps({"input": input, **fields}).encode(), max_messages=messages, max_depth=depth
+    )
 
 
 def said(role: str, *parts: Any, **more: Any) -> dict[str, Any]:
@@ -35,8 +37,8 @@ def test_the_least_request_is_a_text() -> None:
     asked = read()
     assert asked.messages == (Message("user", "Hello?"),)
     assert (asked.model, asked.stream, asked.tools, asked.tool_choice) == ("", False, (), None)
-    assert (asked.options, asked.extra, asked.echo) == ({}, {}, {})
-    assert (asked.opening, asked.previous, asked.store) == (0, None, True)
+    assert (asked.options, asked.extra, asked.echoed_fields) == ({}, {}, {})
+    assert (asked.instruction_count, asked.previous_response_id, asked.store) == (0, None, True)
 
 
 def test_nulls_are_as_good_as_nothing() -> None:
@@ -44,13 +46,13 @@ def test_nulls_are_as_good_as_nothing() -> None:
     nothing: dict[str, Any] = dict.fromkeys(keys)
     assert read(**nothing) == read()
     nested = read(text={"format": None, "verbosity": None}, reasoning={"effort": None})
-    assert (nested.options, nested.structured) == ({}, False)
+    assert (nested.options, nested.is_structured) == ({}, False)
 
 
 def test_instructions_lead_as_a_system_message() -> None:
     asked = read(instructions="Be brief.")
     assert asked.messages == (Message("system", "Be brief."), Message("user", "Hello?"))
-    assert asked.opening == 1
+    assert asked.instruction_count == 1
     assert read(instructions="").messages == read().messages
 
 
@@ -150,7 +152,7 @@ def test_options_have_their_names_of_chat_completions() -> None:
         "verbosity": "low",
         "response_format": {"type": "json_schema", "json_schema": schema},
     }
-    assert asked.structured
+    assert asked.is_structured
     assert read(text={"format": {"type": "json_object"}}).options == {
         "response_format": {"type": "json_object"}
     }
@@ -162,7 +164,12 @@ def test_what_is_not_openai_s_is_kept_and_so_is_the_caller_s_metadata() -> None:
         model="desk", stream=True, store=False, previous_response_id="resp_1", instructions="x", tools=TOOLS,
         metadata={"call_id": "c"}, elevenlabs_extra_body={"language": "de"}, user_id="u", truncation="auto",
     )  # fmt: skip
-    assert (asked.model, asked.stream, asked.store, asked.previous) == ("desk", True, False, "resp_1")
+    assert (asked.model, asked.stream, asked.store, asked.previous_response_id) == (
+        "desk",
+        True,
+        False,
+        "resp_1",
+    )
     assert asked.extra == {
         "metadata": {"call_id": "c"},
         "elevenlabs_extra_body": {"language": "de"},
@@ -170,7 +177,7 @@ def test_what_is_not_openai_s_is_kept_and_so_is_the_caller_s_metadata() -> None:
         "truncation": "auto",
     }
     assert asked.language == "de"
-    assert asked.echo == {
+    assert asked.echoed_fields == {
         "instructions": "x",
         "metadata": {"call_id": "c"},
         "previous_response_id": "resp_1",

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.support.responses_lint import events, lint, spoken
 from voicegw.api import responses_response as responses
-from voicegw.api.responses_response import Events
+from voicegw.api.responses_response import ResponseEventEncoder
 from voicegw.events import ToolCall, Usage
-from voicegw.turns.completion import Answer
+from voicegw.turns.completion import Completion
 
 ECHO = {"instructions": "Be brief.", "metadata": {"caller": "7"}, "store": False}
 CALL = ToolCall("call_1", "weather", '{"city":"Paris"}')
@@ -22,10 +22,10 @@ CALL = ToolCall("call_1", "weather", '{"city":"Paris"}')
 def streamed(
     *said: str | ToolCall, begin: str = "", reason: str = "stop", usage: Usage | None = None, note: str = ""
 ) -> bytes:
-    codec = Events("7", "desk", 1700000000, ECHO)
-    parts = [codec.begin(begin)]
-    parts += [codec.text(part) if isinstance(part, str) else codec.call(part) for part in said]
-    return b"".join([*parts, codec.end(reason, usage, note)])
+    codec = ResponseEventEncoder("7", "desk", 1700000000, ECHO)
+    parts = [codec.start(begin)]
+    parts += [codec.text_delta(part) if isinstance(part, str) else codec.tool_call(part) for part in said]
+    return b"".join([*parts, codec.finish(reason, usage, note)])
 
 
 def kinds(stream: bytes) -> list[str]:
@@ -72,10 +72,10 @@ def test_a_spoken_answer_is_one_message() -> None:
 
 
 def test_without_words_of_ours_nothing_is_opened_before_the_agent_speaks() -> None:
-    codec = Events("7", "desk", 1700000000, ECHO)
-    begun = codec.begin("")
+    codec = ResponseEventEncoder("7", "desk", 1700000000, ECHO)
+    begun = codec.start("")
     assert [event["type"] for event in events(begun)] == ["response.created", "response.in_progress"]
-    assert codec.text("") == b""
+    assert codec.text_delta("") == b""
 
 
 def test_a_tool_call_is_an_item_without_a_message_before_it() -> None:
@@ -156,8 +156,8 @@ def test_deltas_and_the_whole_text_are_the_same_whatever_is_in_them(cut: list[st
 
 @pytest.mark.parametrize("model", ['a"b', "%d%b", "\x00"])
 def test_no_name_of_a_model_breaks_an_event(model: str) -> None:
-    codec = Events("%d", model, 1, {"metadata": {"%b": "%d"}})
-    stream = codec.begin("Hi") + codec.text("%b") + codec.end("stop", None)
+    codec = ResponseEventEncoder("%d", model, 1, {"metadata": {"%b": "%d"}})
+    stream = codec.start("Hi") + codec.text_delta("%b") + codec.finish("stop", None)
     assert final(stream)["model"] == model
     assert spoken(stream) == "Hi%b"
 
@@ -165,6 +165,6 @@ def test_no_name_of_a_model_breaks_an_event(model: str) -> None:
 @pytest.mark.parametrize("reason", ["stop", "length"])
 @pytest.mark.parametrize("said", [(), ("Hi",), ("Well", CALL), (CALL, "There.")])
 def test_a_whole_answer_is_what_the_stream_ends_with(said: tuple[str | ToolCall, ...], reason: str) -> None:
-    answer = Answer(said, reason, Usage(1, 2))
-    whole = json.loads(responses.whole("7", "desk", 1700000000, ECHO, answer))
+    answer = Completion(said, reason, Usage(1, 2))
+    whole = json.loads(responses.encode_response("7", "desk", 1700000000, ECHO, answer))
     assert whole == final(streamed(*said, reason=reason, usage=Usage(1, 2)))

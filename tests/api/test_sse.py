@@ -14,15 +14,15 @@ from tests.asgi.test_http_protocol import ASK, Line
 from tests.support.asgi import chunks, content
 from tests.support.chat_lint import lint
 from tests.support.script import Script, Step, script
-from voicegw.api.chat_response import Chunks
-from voicegw.api.sse import Stream
+from voicegw.api.chat_response import ChunkEncoder
+from voicegw.api.sse import SseResponse
 from voicegw.errors import AgentTimeout
-from voicegw.events import Doing, Finish, Message, ToolCall, Turn, Usage
-from voicegw.turns.acknowledgement import Ack
+from voicegw.events import Activity, Finish, Message, ToolCall, Turn, Usage
+from voicegw.turns.acknowledgement import AckSchedule
 from voicegw.turns.run import Run
-from voicegw.turns.stream import Listener
-from voicegw.turns.timings import Stamps
-from voicegw.wire.openai import IDLE
+from voicegw.turns.stream import ResponseStream
+from voicegw.turns.timings import TurnTimings
+from voicegw.wire.openai import KEEPALIVE
 
 START = "http.response.start"
 
@@ -66,21 +66,25 @@ class Client:
         self.looks = 0
         turn = Turn("t1", (Message("user", "Hello?"),))
         self.run = Run(agent, turn, lambda run: None, now=self._now)
-        words = Ack("" if ack is None else "One moment. ", ack)
-        listener = Listener(
-            self.run.record, Chunks("t1", "desk", 0), words, Stamps(self.loop.time()), lambda _: "Sorry."
+        words = AckSchedule("" if ack is None else "One moment. ", ack)
+        listener = ResponseStream(
+            self.run.event_log,
+            ChunkEncoder("t1", "desk", 0),
+            words,
+            TurnTimings(self.loop.time()),
+            lambda _: "Sorry.",
         )
-        self.stream = Stream(self.run, listener, self._end, {"x-request-id": "req_1"})
+        self.stream = SseResponse(self.run, listener, self._end, {"x-request-id": "req_1"})
 
     def _now(self) -> float:
         self.looks += 1
         assert self.looks < 10_000, "the stream spins"
         return self.loop.time()
 
-    def _end(self, stream: Stream) -> None:
+    def _end(self, stream: SseResponse) -> None:
         self.ended.append(self.loop.time())
-        self.run.followers.remove(stream)
-        if not self.run.record.over:
+        self.run.subscribers.remove(stream)
+        if not self.run.event_log.ended:
             self.run.cancel()
 
     async def _send(self, message: Any) -> None:
@@ -148,7 +152,7 @@ def call(wired: bool, *steps: Step, ack: float | None = None) -> Client:
         (0.3, "Hi", " there", 0.2, " you"),
         ("Hi", 0.0, " there", 0.0, " you", 1.0),
         (9.0, "Hi", 9.0),
-        (0.7, Doing("search"), 5.0, "Found.", Usage(1, 2)),
+        (0.7, Activity("search"), 5.0, "Found.", Usage(1, 2)),
         (0.5, ToolCall("c", "weather"), Finish("tool_calls")),
         ("Well", 0.5, AgentTimeout("late")),
         (0.5,),
@@ -201,13 +205,13 @@ async def test_the_first_words_do_not_wait_for_those_that_came_with_them() -> No
 async def test_silence_is_kept_alive_every_four_seconds_after_the_last_byte(wired: bool) -> None:
     client = call(wired, 13.0, "Hi", 3.0, " there", 6.0, ack=0.5)
     await client.listen()
-    assert [when for when, data in client.sends if data == IDLE] == [4.5, 8.5, 12.5, 20.0]
+    assert [when for when, data in client.sends if data == KEEPALIVE] == [4.5, 8.5, 12.5, 20.0]
 
 
 @both
 async def test_a_line_of_progress_is_in_time_though_the_next_sign_of_life_is_later(wired: bool) -> None:
-    client = call(wired, 0.5, Doing("search"), 3.25, "Found.")
-    client.stream.listener.ack = Ack("", None, progress=["Looking. ", "Still looking. "], every=1.5)
+    client = call(wired, 0.5, Activity("search"), 3.25, "Found.")
+    client.stream.listener.ack = AckSchedule("", None, progress=["Looking. ", "Still looking. "], every=1.5)
     await client.listen()
     assert client.spoken == [(2.0, "Looking. "), (3.5, "Still looking. "), (3.75, "Found.")]
 
@@ -275,7 +279,7 @@ async def test_a_client_who_hangs_up_hears_nothing_more_and_stops_the_agent(wire
     await hearing
     assert client.text == ("a" if when > 1 else "")
     assert client.ended == [when]
-    assert client.run.cancelled == when
+    assert client.run.cancelled_at == when
     assert client.messages[-1]["more_body"] is True
     assert client.wire is None or client.wire.reader is None
 

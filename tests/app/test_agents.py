@@ -7,44 +7,47 @@ from typing import Any
 
 import pytest
 
-from voicegw.agents.anthropic.agent import Anthropic
-from voicegw.agents.bedrock.agent import Bedrock
-from voicegw.agents.docker.agent import DockerApi
-from voicegw.agents.hermes.agent import Hermes
-from voicegw.agents.openai.agent import OpenAI
-from voicegw.agents.openhands.agent import OpenHands
-from voicegw.agents.prompt_cache import Primed
-from voicegw.agents.scripted.agent import Scripted
-from voicegw.agents.zeroclaw.agent import ZeroClaw
+from voicegw.agents.anthropic.agent import AnthropicAgent
+from voicegw.agents.bedrock.agent import BedrockAgent
+from voicegw.agents.docker.agent import DockerApiAgent
+from voicegw.agents.hermes.agent import HermesAgent
+from voicegw.agents.openai.agent import OpenAIAgent
+from voicegw.agents.openhands.agent import OpenHandsAgent
+from voicegw.agents.prompt_cache import CacheWarmedAgent
+from voicegw.agents.scripted.agent import ScriptedAgent
+from voicegw.agents.zeroclaw.agent import ZeroClawAgent
 from voicegw.app.agents import make_agent
-from voicegw.config.agent_kinds import KINDS
+from voicegw.config.agent_kinds import AGENT_SETTINGS
 from voicegw.config.load import load
 
 URL = 'url = "http://127.0.0.1:1"\nkey_env = "KEY"\n'
 SECRET = "s3cret-of-this-test"
 MADE: dict[str, list[tuple[str, type[Any]]]] = {
-    "scripted": [("", Scripted)],
-    "openai": [(URL, OpenAI), (URL + 'model = "m"\nwarm = true\n', Primed)],
+    "scripted": [("", ScriptedAgent)],
+    "openai": [(URL, OpenAIAgent), (URL + 'model = "m"\nwarm = true\n', CacheWarmedAgent)],
     "anthropic": [
-        ('model = "m"\nkey_env = "KEY"\n', Anthropic),
-        ('model = "m"\nkey_env = "KEY"\ninstructions = "Be brief."\n', Primed),
+        ('model = "m"\nkey_env = "KEY"\n', AnthropicAgent),
+        ('model = "m"\nkey_env = "KEY"\ninstructions = "Be brief."\n', CacheWarmedAgent),
     ],
     "bedrock": [
-        ('region = "eu-west-1"\nmodel = "m"\nkey_env = "KEY"\n', Bedrock),
+        ('region = "eu-west-1"\nmodel = "m"\nkey_env = "KEY"\n', BedrockAgent),
         (
             'region = "eu-west-1"\nmodel = "m"\naccess_key_env = "KEY"\nsecret_key_env = "KEY"\n'
             'session_token_env = "KEY"\nlatency = "optimized"\ntier = "priority"\ncache = ["system"]\n',
-            Bedrock,
+            BedrockAgent,
         ),
-        ('region = "eu-west-1"\nmodel = "m"\nkey_env = "KEY"\nwarm = true\n', Primed),
+        ('region = "eu-west-1"\nmodel = "m"\nkey_env = "KEY"\nwarm = true\n', CacheWarmedAgent),
     ],
     "openhands": [
-        (URL, OpenHands),
-        (URL + 'profile = "voice"\ntools = ["terminal"]\nworkspace = "/tmp"\nconfirm = "deny"\n', OpenHands),
+        (URL, OpenHandsAgent),
+        (
+            URL + 'profile = "voice"\ntools = ["terminal"]\nworkspace = "/tmp"\nconfirm = "deny"\n',
+            OpenHandsAgent,
+        ),
     ],
-    "hermes": [(URL, Hermes), (URL + 'mode = "chat"\nmodel = "m"\nwarm = false\n', Hermes)],
-    "zeroclaw": [(URL, ZeroClaw), (URL + 'mode = "chat"\n', OpenAI)],
-    "docker-agent": [(URL, OpenAI), (URL + 'mode = "api"\nteam = "t"\nagent = "a"\n', DockerApi)],
+    "hermes": [(URL, HermesAgent), (URL + 'mode = "chat"\nmodel = "m"\nwarm = false\n', HermesAgent)],
+    "zeroclaw": [(URL, ZeroClawAgent), (URL + 'mode = "chat"\n', OpenAIAgent)],
+    "docker-agent": [(URL, OpenAIAgent), (URL + 'mode = "api"\nteam = "t"\nagent = "a"\n', DockerApiAgent)],
     "python": [('target = "tests.app.test_agents:reply"\n', object)],
 }
 
@@ -54,7 +57,7 @@ async def reply(turn: Any) -> Any:
 
 
 def test_every_kind_is_tried() -> None:
-    assert set(MADE) == set(KINDS)
+    assert set(MADE) == set(AGENT_SETTINGS)
 
 
 @pytest.mark.parametrize(("kind", "rest", "made"), [(kind, *case) for kind in MADE for case in MADE[kind]])
@@ -65,7 +68,7 @@ async def test_a_table_becomes_its_agent(kind: str, rest: str, made: type[Any], 
     agent = make_agent(config.agents["desk"], config)
     assert isinstance(agent, made)
     assert SECRET not in repr(config)
-    for method in ("reply", "warm", "leave", "aclose"):
+    for method in ("reply", "warm", "call_ended", "aclose"):
         assert callable(getattr(agent, method))
     await agent.aclose()
 

@@ -15,16 +15,16 @@ from tests.support.chat_lint import lint
 from tests.support.clock import VirtualLoop
 from tests.support.gateway import ask, gateway, now, settings
 from tests.support.script import Script, Step, script
-from voicegw.agents.openai.agent import OpenAI
-from voicegw.agents.python.agent import Python
-from voicegw.agents.scripted.agent import Scripted
+from voicegw.agents.openai.agent import OpenAIAgent
+from voicegw.agents.python.agent import PythonAgent
+from voicegw.agents.scripted.agent import ScriptedAgent
 from voicegw.app.create import create_app, make_agent
-from voicegw.app.lifespan import CLOSE_WITHIN, COLLECTOR
+from voicegw.app.lifespan import CLOSE_WITHIN, GC_THRESHOLDS
 from voicegw.config.load import Config
 from voicegw.errors import AgentUnavailable, ConfigError
-from voicegw.turns.phrases import TABLE
+from voicegw.turns.phrases import PHRASES
 
-CLOSING = TABLE["en"].closing
+CLOSING = PHRASES["en"].closing
 
 
 class Shy(Script):
@@ -87,7 +87,7 @@ async def test_an_agent_that_fails_to_warm_or_to_close_stands_in_nobody_s_way(
 
 
 async def test_connections_are_told_their_limits() -> None:
-    limits = {"header_bytes": 4096, "send_timeout": 2.5}
+    limits = {"max_header_bytes": 4096, "send_timeout": 2.5}
     async with running(gateway(script("Hi"), limits=limits)) as state:
         assert {name: state[name] for name in limits} == limits
 
@@ -106,7 +106,7 @@ async def test_the_garbage_collector_is_set_up_only_where_the_process_is_ours(tu
     frozen = gc.get_freeze_count()
     app = create_app(settings(), tune=tune, now=now, agents=lambda table, config: script())
     async with running(app):
-        assert gc.get_threshold() == (COLLECTOR if tune else (700, 10, 10))
+        assert gc.get_threshold() == (GC_THRESHOLDS if tune else (700, 10, 10))
         assert (gc.get_freeze_count() > frozen) == tune
 
 
@@ -132,7 +132,7 @@ async def test_each_kind_of_table_makes_its_kind_of_agent() -> None:
     }
     config = Config.model_validate({"agents": tables})
     made = [make_agent(table, config) for table in config.agents.values()]
-    assert [type(agent) for agent in made] == [Scripted, OpenAI, Python]
+    assert [type(agent) for agent in made] == [ScriptedAgent, OpenAIAgent, PythonAgent]
     for agent in made:
         await agent.aclose()
 
@@ -143,7 +143,7 @@ async def own(turn: Any) -> Any:
 
 async def test_running_turns_get_their_time_then_a_sentence_and_a_proper_end() -> None:
     agent = script(1.0, "Well", 600.0, closing=0.1)
-    app = gateway(agent, server={"drain": 5.0}, desk={"ack": {"after": "off"}})
+    app = gateway(agent, server={"shutdown_grace": 5.0}, desk={"ack": {"after": "off"}})
     async with running(app) as state:
         asked = asyncio.ensure_future(ask(app))
         await asyncio.sleep(2)
@@ -158,7 +158,7 @@ async def test_running_turns_get_their_time_then_a_sentence_and_a_proper_end() -
 
 
 async def test_a_turn_that_ends_in_time_is_not_disturbed_and_new_ones_are_refused() -> None:
-    app = gateway(script(3.0, "Hi"), server={"drain": 5.0}, desk={"ack": {"after": "off"}})
+    app = gateway(script(3.0, "Hi"), server={"shutdown_grace": 5.0}, desk={"ack": {"after": "off"}})
     async with running(app) as state:
         asked = asyncio.ensure_future(ask(app))
         await asyncio.sleep(1)
@@ -182,7 +182,7 @@ async def test_an_agent_that_does_not_close_in_time_is_told_of_and_not_waited_fo
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     agent = script(600.0, closing=3.0)
-    app = gateway(agent, turns={"stop_within": 0.5})
+    app = gateway(agent, turns={"stop_timeout": 0.5})
     async with running(app):
         asked = asyncio.ensure_future(ask(app))
         await asyncio.sleep(1)

@@ -19,13 +19,13 @@ from tests.support.gateway import now
 from tests.support.phone import dial
 from tests.support.script import Script, script
 from voicegw.app.create import create_app
-from voicegw.app.platforms import make_desks, platform_context
-from voicegw.app.serving import make_lines
+from voicegw.app.platforms import call_endpoints, platform_context
+from voicegw.app.serving import serve_agents
 from voicegw.calls.call_tools import TOOLS
-from voicegw.calls.codec import ACTIONS, Opened
+from voicegw.calls.codec import ACTIONS, CallStarted
 from voicegw.config.load import Config, load
 from voicegw.platforms.twilio import ticket
-from voicegw.turns.phrases import TABLE
+from voicegw.turns.phrases import PHRASES
 
 TOKEN, SECRET, PUBLIC = "t0ken", "0123456789abcdef", "https://voice.example.com"
 ENVIRON = {"TOKEN": TOKEN, "SECRET": SECRET, "SHARED": "sh4red"}
@@ -101,7 +101,7 @@ async def test_a_call_of_twilio_s_goes_from_its_web_hook_to_its_end(tmp_path: Pa
         await asyncio.sleep(0.1)
         assert phone.code is None
         full = await post(app, "/twilio/voice", CallSid="CA2")
-        assert fromstring(full.body)[0].text == TABLE["de"].busy
+        assert fromstring(full.body)[0].text == PHRASES["de"].busy
     assert phone.frames == [(0.0, token("Hi.", last=True))]
     [turn] = agent.turns
     assert (turn.tenant, turn.language, [tool.name for tool in turn.tools]) == (
@@ -135,7 +135,7 @@ async def test_a_call_without_its_ticket_is_not_served(
     app = gateway(tmp_path, script("Hi."))
     headers, setup = await connecting(app)
     if wrong == "too late":
-        stale = ticket.sign(TOKEN, "CA1", 1e9)
+        stale = ticket.issue(TOKEN, "CA1", 1e9)
         setup["customParameters"] = {"voicegw": stale}
     elif wrong == "other call":
         setup["callSid"] = "CA2"
@@ -213,7 +213,7 @@ async def test_the_house_s_limit_is_for_all_platforms(tmp_path: Path) -> None:
     paths = [f"/retell/{SECRET}/{number}" for number in range(4)]
     async with dial(app, paths[0]), dial(app, paths[1]), dial(app, paths[2]), dial(app, paths[3]) as phone:
         await asyncio.sleep(0)
-        assert phone.frames[0][1]["content"] == TABLE["en"].busy
+        assert phone.frames[0][1]["content"] == PHRASES["en"].busy
 
 
 async def test_a_platform_without_a_table_does_not_exist(tmp_path: Path) -> None:
@@ -270,18 +270,18 @@ async def test_with_secrets_nobody_is_warned(tmp_path: Path, caplog: pytest.LogC
 def test_workers_share_the_calls_and_each_has_at_least_one(tmp_path: Path, most: int, share: int) -> None:
     text = FILE.replace("[server]", "[server]\nworkers = 2")
     config = settings(tmp_path, text.replace("concurrent_calls = 1", f"concurrent_calls = {most}"))
-    lines = make_lines(config, dict.fromkeys(config.agents, script()), now)
-    desks = make_desks(config, platform_context(config, lines))
-    assert [desk.most for desk in desks.values()] == [share, None, None]
+    lines = serve_agents(config, dict.fromkeys(config.agents, script()), now)
+    desks = call_endpoints(config, platform_context(config, lines))
+    assert [desk.max_calls for desk in desks.values()] == [share, None, None]
 
 
 def test_a_ticket_is_judged_by_the_time_of_day(tmp_path: Path) -> None:
     config = settings(tmp_path)
-    lines = make_lines(config, dict.fromkeys(config.agents, script()), now)
-    given = ticket.sign(TOKEN, "CA1", 1e9)
+    lines = serve_agents(config, dict.fromkeys(config.agents, script()), now)
+    given = ticket.issue(TOKEN, "CA1", 1e9)
     for age, good in ((ticket.GOOD_FOR, True), (ticket.GOOD_FOR + 1, False)):
-        desk = make_desks(config, platform_context(config, lines, lambda age=age: 1e9 + age))["twilio"]
-        assert desk.believe(Opened("CA1", {}, given)) is good
+        desk = call_endpoints(config, platform_context(config, lines, lambda age=age: 1e9 + age))["twilio"]
+        assert desk.accepts(CallStarted("CA1", {}, given)) is good
 
 
 def test_every_action_is_a_tool() -> None:
@@ -292,7 +292,7 @@ async def test_at_the_end_calls_get_their_time_and_then_are_sent_elsewhere(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     agent = script(60, "Late.")
-    app = gateway(tmp_path, agent, FILE.replace("[server]", "[server]\ndrain = 5"))
+    app = gateway(tmp_path, agent, FILE.replace("[server]", "[server]\nshutdown_grace = 5"))
     async with running(app) as state:
         async with dial(app, f"/retell/{SECRET}/1") as idle, dial(app, f"/retell/{SECRET}/2") as talking:
             talking.says(required(1, "Hello?"))
@@ -307,7 +307,7 @@ async def test_at_the_end_calls_get_their_time_and_then_are_sent_elsewhere(
             await asyncio.sleep(1)
             assert (idle.code, talking.code) == (1012, 1012)
         when, frame = talking.frames[-1]
-        assert (when, frame["content"], frame["content_complete"]) == (6.0, TABLE["en"].closing, True)
+        assert (when, frame["content"], frame["content_complete"]) == (6.0, PHRASES["en"].closing, True)
     assert agent.closed == [6.0]
     going = "shutting down: 1 turns and 2 calls may go on for 5 seconds; stop again to cut them off"
     assert caplog.messages.count(going) == 1

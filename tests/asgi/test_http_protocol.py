@@ -13,7 +13,7 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.server import ServerState
 
-from voicegw.asgi.http_protocol import HEADER_BYTES, VoiceProtocol, Wire
+from voicegw.asgi.http_protocol import HEADER_BYTES, ChunkWriter, GatewayHttpProtocol
 
 ASK = b"POST /x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n"
 PLAIN = [(b"content-length", b"2")]
@@ -85,7 +85,7 @@ class Line:
         self.scope: dict[str, Any] = {}
         config = uvicorn.Config(self._app, interface="asgi3", proxy_headers=False, log_config=None)
         self.socket = Socket()
-        self.protocol = VoiceProtocol(config, ServerState(), state, _loop=asyncio.get_running_loop())
+        self.protocol = GatewayHttpProtocol(config, ServerState(), state, _loop=asyncio.get_running_loop())
         self.protocol.connection_made(self.socket)
         self.socket.lost = self.protocol.connection_lost
 
@@ -104,9 +104,9 @@ class Line:
         await self.send({"type": "http.response.body", "body": data, "more_body": more})
 
     @property
-    def wire(self) -> Wire:
+    def wire(self) -> ChunkWriter:
         found = self.scope["extensions"]["voicegw.wire"]
-        assert isinstance(found, Wire)
+        assert isinstance(found, ChunkWriter)
         return found
 
     async def say(self, *pieces: bytes) -> None:
@@ -271,7 +271,7 @@ async def test_a_reader_who_left_is_told_nothing() -> None:
 
 
 async def test_each_pipelined_request_has_its_own_wire() -> None:
-    wires: list[Wire] = []
+    wires: list[ChunkWriter] = []
 
     async def talk(line: Line) -> None:
         wires.append(line.wire)

@@ -20,7 +20,7 @@ from websockets.uri import parse_uri
 
 from tests.asgi.test_http_protocol import Socket
 from voicegw.asgi.http_protocol import SEND_SECONDS
-from voicegw.asgi.websocket_protocol import CLOSE_SECONDS, SocketProtocol
+from voicegw.asgi.websocket_protocol import CLOSE_SECONDS, GatewayWebSocketProtocol
 from voicegw.calls.server import refuse
 from voicegw.errors import Forbidden
 
@@ -55,7 +55,7 @@ class Line:
         )
         self.socket = Socket()
         self.server = ServerState()
-        self.protocol = SocketProtocol(config, self.server, state, _loop=asyncio.get_running_loop())
+        self.protocol = GatewayWebSocketProtocol(config, self.server, state, _loop=asyncio.get_running_loop())
         self.protocol.connection_made(self.socket)
         self.socket.lost = self.lost
         self.client = ClientProtocol(parse_uri(f"ws://localhost{PATH}"))
@@ -306,7 +306,7 @@ async def test_a_call_that_the_server_cuts_off_is_no_mistake(caplog: pytest.LogC
 
 def test_the_hooks_that_this_stands_on_are_there() -> None:
     below = vars(websockets_sansio_impl.WebSocketsSansIOProtocol)
-    ours = {name for name in vars(SocketProtocol) if not name.startswith("_")} - {"log"}
+    ours = {name for name in vars(GatewayWebSocketProtocol) if not name.startswith("_")} - {"log"}
     assert ours <= below.keys(), "uvicorn has no such hook to build on"
 
 

@@ -7,44 +7,44 @@ from typing import Any
 import pytest
 
 from tests.support.script import script
-from voicegw.calls.call_tools import offered
-from voicegw.calls.codec import Asked
-from voicegw.calls.profile import Route
-from voicegw.conversations.call_store import Call
+from voicegw.calls.call_tools import call_tools
+from voicegw.calls.codec import TurnRequested
+from voicegw.calls.profile import CallProfile
+from voicegw.conversations.call_store import CallRecord
 from voicegw.events import Message
-from voicegw.security.keys import Key
+from voicegw.security.keys import ApiKey
 from voicegw.turns.dialects import DIALECTS
-from voicegw.turns.prompts import NUDGE, OPENING
-from voicegw.turns.served_agent import Line
+from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
+from voicegw.turns.served_agent import ServedAgent
 
 HELLO = Message("user", "Hello?")
 REPLY = Message("assistant", "One moment. We are open.")
 
 
-def route() -> Route:
-    line = Line("desk", script(), DIALECTS["voice"])
-    return Route(Key("twilio", b""), line, "de-DE", actions=offered(("end_call",)))
+def route() -> CallProfile:
+    line = ServedAgent("desk", script(), DIALECTS["voice"])
+    return CallProfile(ApiKey("twilio", b""), line, "de-DE", actions=call_tools(("end_call",)))
 
 
-def turn(asked: Asked, *messages: Message, heard: str | None = None, **facts: Any) -> Any:
-    call = Call("call1", 0.0)
-    call.ledger.messages.extend(messages)
-    call.ledger.heard = heard
+def turn(asked: TurnRequested, *messages: Message, heard: str | None = None, **facts: Any) -> Any:
+    call = CallRecord("call1", 0.0)
+    call.transcript.messages.extend(messages)
+    call.transcript.heard = heard
     return route().turn("turn1", call, asked, frozenset({"One moment."}), facts)
 
 
 @pytest.mark.parametrize(
     ("asked", "texts"),
     [
-        (Asked("When?"), ["Hello?", "We are open.", "When?"]),
-        (Asked(kind="tool"), ["Hello?", "We are open."]),
-        (Asked(kind="reminder"), ["Hello?", "We are open.", NUDGE]),
-        (Asked("Hi", history=(Message("user", "Hi"),)), ["Hi"]),
-        (Asked(kind="reminder", history=()), [NUDGE]),
-        (Asked(history=()), [OPENING]),
+        (TurnRequested("When?"), ["Hello?", "We are open.", "When?"]),
+        (TurnRequested(kind="tool"), ["Hello?", "We are open."]),
+        (TurnRequested(kind="reminder"), ["Hello?", "We are open.", SILENCE_PROMPT]),
+        (TurnRequested("Hi", history=(Message("user", "Hi"),)), ["Hi"]),
+        (TurnRequested(kind="reminder", history=()), [SILENCE_PROMPT]),
+        (TurnRequested(history=()), [CALL_START_PROMPT]),
     ],
 )
-def test_the_agent_gets_the_conversation_without_our_words(asked: Asked, texts: list[str]) -> None:
+def test_the_agent_gets_the_conversation_without_our_words(asked: TurnRequested, texts: list[str]) -> None:
     made = turn(asked, HELLO, REPLY)
     assert [message.text for message in made.messages] == texts
     assert (made.kind, made.call, made.tenant) == (asked.kind, "call1", "twilio")
@@ -52,15 +52,15 @@ def test_the_agent_gets_the_conversation_without_our_words(asked: Asked, texts: 
 
 
 def test_the_language_is_the_callers_or_the_routes() -> None:
-    assert turn(Asked("Hi", language="fr-FR")).language == "fr-FR"
-    assert turn(Asked("Hi")).language == "de-DE"
+    assert turn(TurnRequested("Hi", language="fr-FR")).language == "fr-FR"
+    assert turn(TurnRequested("Hi")).language == "de-DE"
 
 
 def test_what_was_heard_comes_from_the_ledger_or_from_the_platforms_history() -> None:
-    assert turn(Asked("When?"), HELLO, REPLY, heard="We").heard == "We"
+    assert turn(TurnRequested("When?"), HELLO, REPLY, heard="We").heard == "We"
     history = (HELLO, Message("assistant", "One moment. We"), Message("user", "When?"))
     reply = Message("assistant", "We are open.")
-    assert turn(Asked("When?", history=history), reply, heard="We are").heard == "We"
+    assert turn(TurnRequested("When?", history=history), reply, heard="We are").heard == "We"
 
 
 SORRY = Message("user", "Sorry?")
@@ -93,17 +93,17 @@ OPEN, NINE = Message("assistant", "We are open."), Message("assistant", "From ni
 def test_a_reply_of_which_only_our_own_words_were_heard_was_not_heard(
     told: tuple[Message, ...], texts: list[str], heard: str | None
 ) -> None:
-    call = Call("call1", 0.0)
-    call.ledger.messages.extend((HELLO, OPEN, SORRY, NINE))
-    call.ledger.own = "Let me see."
+    call = CallRecord("call1", 0.0)
+    call.transcript.messages.extend((HELLO, OPEN, SORRY, NINE))
+    call.transcript.own_words = "Let me see."
     said = frozenset({"One moment.", "Let me see."})
-    made = route().turn("turn1", call, Asked("When?", history=(*told, HELLO)), said, {})
+    made = route().turn("turn1", call, TurnRequested("When?", history=(*told, HELLO)), said, {})
     assert [message.text for message in made.messages] == [*texts, "Hello?"]
     assert made.heard == heard
 
 
 def test_the_agent_learns_what_the_platform_tells_of_the_call() -> None:
-    assert turn(Asked("Hi"), customParameters={"plan": "gold"}).extra == {
+    assert turn(TurnRequested("Hi"), customParameters={"plan": "gold"}).extra == {
         "call": {"customParameters": {"plan": "gold"}}
     }
-    assert turn(Asked("Hi")).extra == {}
+    assert turn(TurnRequested("Hi")).extra == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from math import inf
 
-from voicegw.calls.send_queue import FULL, MOST, OVERRUN, Outbox
+from voicegw.calls.send_queue import FULL, MOST, OVERRUN, SendQueue
 
 
 async def test_what_was_said_leaves_before_what_is_due_and_the_socket_closes_after_both() -> None:
@@ -16,7 +16,7 @@ async def test_what_was_said_leaves_before_what_is_due_and_the_socket_closes_aft
     async def send(frame: str) -> None:
         sent.append((round(loop.time(), 9), frame))
 
-    box = Outbox(send)
+    box = SendQueue(send)
     box.say(b"one\n")
     box.say(b"")
     writing = asyncio.ensure_future(
@@ -24,8 +24,8 @@ async def test_what_was_said_leaves_before_what_is_due_and_the_socket_closes_aft
     )
     await asyncio.sleep(1)
     box.say(b"four\n")
-    box.hang_up(1012)
-    box.hang_up(1000)
+    box.close(1012)
+    box.close(1000)
     assert await writing == 1012
     assert sent == [(0.0, "one"), (0.0, "two"), (0.0, "three"), (1.0, "four")]
 
@@ -42,10 +42,10 @@ async def test_it_wakes_at_the_deadline() -> None:
         asked.append(round(loop.time(), 9))
         return b"now\n" if loop.time() == 2 and not frames else b""
 
-    box = Outbox(send)
+    box = SendQueue(send)
     writing = asyncio.ensure_future(box.write(due, lambda: None if frames else 2.0))
     await asyncio.sleep(3)
-    box.hang_up(1000)
+    box.close(1000)
     assert (await writing, asked[0], 2.0 in asked, frames) == (1000, 0.0, True, ["now"])
     box.stop()
 
@@ -58,7 +58,7 @@ async def test_a_reader_waits_while_much_waits_to_be_sent() -> None:
         await gate.wait()
         sent.append(len(frame))
 
-    box = Outbox(send)
+    box = SendQueue(send)
     await box.room()
     for _ in range(4):
         box.say(b"x" * (FULL // 4) + b"\n")
@@ -73,7 +73,7 @@ async def test_a_reader_waits_while_much_waits_to_be_sent() -> None:
     assert not waiting.done()
     gate.set()
     await waiting
-    box.hang_up(1000)
+    box.close(1000)
     assert (await writing, sent) == (1000, [FULL // 4] * 6), "nothing is lost"
 
 
@@ -83,7 +83,7 @@ async def test_who_never_reads_is_given_up_and_no_more_is_kept_for_them() -> Non
     async def send(frame: str) -> None:
         sent.append(len(frame))
 
-    box = Outbox(send)
+    box = SendQueue(send)
     for _ in range(20):
         box.say(b"x" * (MOST // 4) + b"\n")
     assert await box.write(lambda: b"", lambda: None) == OVERRUN

@@ -16,18 +16,18 @@ from tests.support.phone import Phone, dial
 from tests.support.script import script
 from voicegw.calls import server as calls_floor
 from voicegw.calls.server import SETUP as SETUP_WITHIN
-from voicegw.calls.server import Floor
-from voicegw.calls.session import LEAVE, Conversation
-from voicegw.platforms.conversation_relay.codec import Cycle
-from voicegw.turns.phrases import TABLE
+from voicegw.calls.server import CallServer
+from voicegw.calls.session import LEAVE, CallSession
+from voicegw.platforms.conversation_relay.codec import RelayTurn
+from voicegw.turns.phrases import PHRASES
 
-BUSY = TABLE["en"].busy
+BUSY = PHRASES["en"].busy
 CALLING: dict[str, Any] = {"type": "websocket", "path": "/retell/1", "headers": []}
 
 
-def opened(app: Floor) -> dict[str, float]:
+def opened(app: CallServer) -> dict[str, float]:
     """The gauge of open calls."""
-    samples = app.house.journal.metrics.calls_open.collect()[0].samples
+    samples = app.engine.turn_log.metrics.calls_open.collect()[0].samples
     return {sample.labels["platform"]: sample.value for sample in samples}
 
 
@@ -77,9 +77,9 @@ async def test_without_room_twilio_s_caller_is_told_and_twilio_hangs_up() -> Non
                 token(BUSY, last=True),
                 {"type": "end", "handoffData": '{"reasonCode":"end_call"}'},
             ]
-            assert not app.room("twilio")
-            assert app.room("retell"), "each desk has its own limit"
-    assert app.room("twilio")
+            assert not app.has_room("twilio")
+            assert app.has_room("retell"), "each desk has its own limit"
+    assert app.has_room("twilio")
 
 
 async def test_without_room_retell_s_caller_is_told_and_retell_hangs_up() -> None:
@@ -123,7 +123,7 @@ async def test_a_call_that_comes_back_takes_the_place_of_its_old_socket() -> Non
 
 
 async def test_only_so_many_calls_are_turned_away_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls_floor, "MOST_LEAVING", 1)
+    monkeypatch.setattr(calls_floor, "MAX_LEAVING", 1)
     app, _ = floor(script("Hi."), calls=0)
     async with dial(app, "/retell/1") as one, dial(app, "/retell/2") as two:
         await asyncio.sleep(1)
@@ -147,11 +147,11 @@ async def test_the_house_has_a_limit_for_all_desks_together() -> None:
     async with dial(app, "/twilio/relay") as one:
         one.says(SETUP)
         await asyncio.sleep(0)
-        assert not app.room("retell")
+        assert not app.has_room("retell")
         async with dial(app, "/retell/2") as two:
             await asyncio.sleep(0)
         assert two.frames[0][1]["content"] == BUSY
-    assert app.room("retell")
+    assert app.has_room("retell")
 
 
 async def test_a_socket_that_does_not_say_which_call_it_is_is_closed() -> None:
@@ -185,7 +185,7 @@ async def test_a_call_that_is_not_believed_is_closed_and_never_served() -> None:
 
 async def test_a_call_that_we_know_is_not_believed_for_that() -> None:
     app, board = floor(script("Hi."), ack=SILENT)
-    board.calls.get(app._id(app.desks["twilio"].route, "CAfalse"), 0.0)
+    board.calls.get(app._id(app.endpoints["twilio"].profile, "CAfalse"), 0.0)
     async with dial(app, "/twilio/relay") as phone:
         phone.says({**SETUP, "callSid": "CAfalse"})
         phone.says(HELLO)
@@ -202,11 +202,11 @@ async def test_a_call_that_ended_is_forgotten_and_its_turn_stopped() -> None:
         phone.says(HELLO)
         await asyncio.sleep(0.5)
         assert len(board.calls) == 1
-        app.ended("twilio", "CA1")
+        app.call_ended("twilio", "CA1")
         await asyncio.sleep(0.1)
         assert (agent.closed, len(board.calls), len(board.runs)) == ([0.5], 0, 0)
-        app.ended("twilio", "CA1")
-        app.ended("retell", "nobody")
+        app.call_ended("twilio", "CA1")
+        app.call_ended("retell", "nobody")
     assert len(board.calls) == 0
 
 
@@ -216,7 +216,7 @@ async def test_hanging_up_closes_idle_calls_at_once_and_others_after_their_sente
         idle.says(SETUP)
         talking.says(required(1, "Hello?"))
         await asyncio.sleep(0.5)
-        app.hang_up()
+        app.close_all()
         await asyncio.sleep(0.1)
         assert (idle.code, talking.code) == (1012, None)
         await asyncio.sleep(1)
@@ -247,10 +247,10 @@ async def test_a_call_is_written_down_when_it_is_over(caplog: pytest.LogCaptureF
         "interruptions": 1,
         "gap_ms": 200.0,
     }
-    assert call == app._id(app.desks["twilio"].route, "CA1")
+    assert call == app._id(app.endpoints["twilio"].profile, "CA1")
     assert "Sorry?" not in caplog.text
     assert opened(app) == {"twilio": 0}
-    [ended] = [s for s in app.house.journal.metrics.calls.collect()[0].samples if s.name.endswith("_total")]
+    [ended] = [s for s in app.engine.turn_log.metrics.calls.collect()[0].samples if s.name.endswith("_total")]
     assert (ended.labels, ended.value) == ({"platform": "twilio"}, 1)
 
 
@@ -262,8 +262,8 @@ async def test_nothing_of_a_call_stays_when_its_socket_is_gone() -> None:
             phone.says(required(1, "Hello?"))
             await asyncio.sleep(0.5)
     await asyncio.sleep(0)
-    assert (len(agent.closed), len(board.runs), app.house.limits.turns) == (5, 0, 0)
-    assert app.open == {"twilio": set(), "retell": set()}
+    assert (len(agent.closed), len(board.runs), app.engine.rate_limiter.running_turns) == (5, 0, 0)
+    assert app.sessions == {"twilio": set(), "retell": set()}
     assert len(asyncio.all_tasks()) == 1
 
 
@@ -285,30 +285,35 @@ async def test_a_socket_that_takes_nothing_any_more_ends_when_its_reader_hears_o
         await asyncio.sleep(1)
     await asyncio.sleep(0)
     assert len(side) > len(asyncio.all_tasks()) == 1
-    assert (phone.frames, agent.closed, len(board.runs), app.house.limits.turns) == ([], [1.05], 0, 0)
+    assert (phone.frames, agent.closed, len(board.runs), app.engine.rate_limiter.running_turns) == (
+        [],
+        [1.05],
+        0,
+        0,
+    )
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def phone_send(app: Floor, send: Any) -> None:
+def phone_send(app: CallServer, send: Any) -> None:
     """From now on the one call's frames go there."""
-    [talk] = app.open["twilio"]
-    talk.out.send = send
+    [talk] = app.sessions["twilio"]
+    talk.send_queue.send = send
 
 
 async def test_a_mistake_while_speaking_ends_the_call_and_not_the_gateway(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(self: Cycle) -> bytes:
+    def broken(self: RelayTurn) -> bytes:
         raise ValueError("a mistake")
 
-    monkeypatch.setattr(Cycle, "drain", broken)
+    monkeypatch.setattr(RelayTurn, "drain", broken)
     app, board = floor(script(0.1, "Hi."), ack=SILENT)
     async with dial(app, "/twilio/relay") as phone:
         phone.says(SETUP)
         phone.says(HELLO)
         await asyncio.sleep(1)
         assert phone.code == 1011
-    assert (len(board.runs), app.house.limits.turns) == (0, 0)
+    assert (len(board.runs), app.engine.rate_limiter.running_turns) == (0, 0)
     assert "a mistake" in caplog.text
 
 
@@ -323,7 +328,7 @@ async def test_a_call_that_is_cut_off_by_the_server_leaves_nothing_either() -> N
     side.cancel()
     await asyncio.sleep(0.1)
     assert side.cancelled()
-    assert (agent.closed, len(board.runs), app.house.limits.turns) == ([1.0], 0, 0)
+    assert (agent.closed, len(board.runs), app.engine.rate_limiter.running_turns) == ([1.0], 0, 0)
 
 
 async def test_what_the_platform_knows_of_a_call_reaches_the_agent() -> None:
@@ -353,7 +358,7 @@ def test_uvicorn_s_word_for_a_client_that_is_gone_is_an_os_error() -> None:
 
 async def test_frames_of_both_kinds_reach_the_codec(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[str | bytes] = []
-    monkeypatch.setattr(Conversation, "receive", lambda self, frame: taken.append(frame))
+    monkeypatch.setattr(CallSession, "receive", lambda self, frame: taken.append(frame))
     app, _ = floor(script("Hi."))
     async with dial(app, "/retell/1") as phone:
         phone.says("")

@@ -12,13 +12,13 @@ from tests.support.gateway import floor
 from tests.support.phone import Phone, dial
 from tests.support.script import Script, script
 from voicegw.calls import session as calls
-from voicegw.calls.call_tools import offered
-from voicegw.calls.session import Conversation
+from voicegw.calls.call_tools import call_tools
+from voicegw.calls.session import CallSession
 from voicegw.conversations.transcript import NOT_DONE
 from voicegw.errors import AgentUnavailable
-from voicegw.events import Doing, Message, ToolCall
+from voicegw.events import Activity, Message, ToolCall
 from voicegw.turns.acknowledgement import AckPolicy
-from voicegw.turns.prompts import NUDGE
+from voicegw.turns.prompts import SILENCE_PROMPT
 
 SETUP = {"type": "setup", "callSid": "CA1"}
 HELLO = {"type": "prompt", "voicePrompt": "Hello?", "last": True}
@@ -332,15 +332,15 @@ async def test_hanging_up_on_a_call_lets_its_sentence_end() -> None:
         phone.says(HELLO)
         await asyncio.sleep(0.5)
         board.drain()
-        app.hang_up()
-        board.hang_up()
+        app.close_all()
+        board.stop_all()
         await asyncio.sleep(1)
     assert heard(phone) == [(0.5, "Sorry, I have to stop here. Please try again in a minute.", True)]
     assert phone.code == 1012
 
 
 async def test_progress_is_told_while_the_agent_works() -> None:
-    app, _ = floor(script(Doing("search"), 5, "Done."), ack=AckPolicy(None, every=2.0))
+    app, _ = floor(script(Activity("search"), 5, "Done."), ack=AckPolicy(None, every=2.0))
     async with dial(app, "/twilio/relay") as phone:
         phone.says(SETUP)
         phone.says(HELLO)
@@ -354,7 +354,7 @@ async def test_progress_is_told_while_the_agent_works() -> None:
 
 async def test_an_agent_hangs_up_after_its_farewell() -> None:
     agent = script("Good bye.", ToolCall("1", "end_call", '{"reason": "done"}'))
-    app, board = floor(agent, ack=SILENT, actions=offered(("end_call",)))
+    app, board = floor(agent, ack=SILENT, actions=call_tools(("end_call",)))
     async with dial(app, "/twilio/relay") as phone:
         phone.says(SETUP)
         phone.says(HELLO)
@@ -381,7 +381,7 @@ async def test_an_agent_that_only_acted_is_asked_to_go_on() -> None:
             yield ToolCall("1", "send_digits", '{"digits": "5"}') if len(self.turns) == 1 else "Sales, then."
 
     agent = Presser()
-    app, _ = floor(agent, ack=SILENT, actions=offered(("send_digits",)))
+    app, _ = floor(agent, ack=SILENT, actions=call_tools(("send_digits",)))
     async with dial(app, "/twilio/relay") as phone:
         phone.says(SETUP)
         phone.says(HELLO)
@@ -392,7 +392,7 @@ async def test_an_agent_that_only_acted_is_asked_to_go_on() -> None:
 
 async def test_an_agent_that_never_says_anything_is_not_asked_for_ever() -> None:
     agent = script(ToolCall("1", "send_digits", '{"digits": "5"}'))
-    app, _ = floor(agent, ack=SILENT, actions=offered(("send_digits",)))
+    app, _ = floor(agent, ack=SILENT, actions=call_tools(("send_digits",)))
     async with dial(app, "/twilio/relay") as phone:
         phone.says(SETUP)
         phone.says(HELLO)
@@ -408,17 +408,17 @@ async def test_an_agent_that_only_acts_is_not_asked_for_ever() -> None:
             yield ToolCall("1", "send_digits", json.dumps({"digits": str(len(self.turns))}))
 
     agent = Presser()
-    app, _ = floor(agent, ack=SILENT, actions=offered(("send_digits",)))
+    app, _ = floor(agent, ack=SILENT, actions=call_tools(("send_digits",)))
     async with dial(app, "/twilio/relay") as phone:
         phone.says(SETUP)
         phone.says(HELLO)
         await asyncio.sleep(1)
-    assert len(agent.turns) == 1 + calls.MOST_ROUNDS
+    assert len(agent.turns) == 1 + calls.MAX_TOOL_ROUNDS
 
 
 async def test_what_cannot_be_done_is_told_to_the_agent() -> None:
     agent = script("I put you through.", ToolCall("1", "transfer_call", '{"number": "0800 123"}'))
-    app, _ = floor(agent, ack=SILENT, actions=offered(("transfer_call",)))
+    app, _ = floor(agent, ack=SILENT, actions=call_tools(("transfer_call",)))
     async with dial(app, "/twilio/relay") as phone:
         phone.says(SETUP)
         phone.says(HELLO)
@@ -498,7 +498,7 @@ async def test_a_silent_caller_is_brought_back() -> None:
         phone.says(required(1, "Hi", "Hello.", kind="reminder_required"))
         await asyncio.sleep(1)
     [turn] = agent.turns
-    assert (turn.kind, turn.messages[-1]) == ("reminder", Message("user", NUDGE))
+    assert (turn.kind, turn.messages[-1]) == ("reminder", Message("user", SILENCE_PROMPT))
     assert answers(phone)[1:] == [(0.0, 1, "Are you there?", True)]
 
 
@@ -537,11 +537,11 @@ async def test_frames_keep_their_order_when_the_platform_reads_slowly() -> None:
 
 
 async def test_a_mistake_of_ours_ends_the_call_and_not_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: Conversation, *_: Any) -> None:
+    def broken(self: CallSession, *_: Any) -> None:
         raise ValueError("a mistake")
 
     app, _ = floor(script("Hi."))
-    monkeypatch.setattr(Conversation, "_asked", broken)
+    monkeypatch.setattr(CallSession, "_asked", broken)
     async with dial(app, "/twilio/relay") as phone:
         phone.says(SETUP)
         phone.says(HELLO)
@@ -551,7 +551,7 @@ async def test_a_mistake_of_ours_ends_the_call_and_not_the_gateway(monkeypatch: 
 
 async def test_nothing_is_said_after_the_end_of_a_call() -> None:
     agent = script("Good bye.", ToolCall("1", "end_call"))
-    app, _ = floor(agent, ack=SILENT, actions=offered(("end_call",)))
+    app, _ = floor(agent, ack=SILENT, actions=call_tools(("end_call",)))
     async with dial(app, "/twilio/relay") as phone:
         phone.says(SETUP)
         phone.says(HELLO)
@@ -563,7 +563,7 @@ async def test_nothing_is_said_after_the_end_of_a_call() -> None:
 
 async def test_retells_caller_may_still_interrupt_a_farewell() -> None:
     agent = script("Good bye.", ToolCall("1", "end_call"))
-    app, _ = floor(agent, ack=SILENT, actions=offered(("end_call",)))
+    app, _ = floor(agent, ack=SILENT, actions=call_tools(("end_call",)))
     async with dial(app, "/retell/call1") as phone:
         phone.says(required(1, "Bye"))
         await asyncio.sleep(1)
@@ -653,7 +653,7 @@ async def test_a_flood_of_questions_is_no_callers() -> None:
         for number in range(100):
             phone.says(prompt(f"Question {number}?"))
         await asyncio.sleep(5)
-    assert len(agent.turns) <= calls.MOST_TURNS
+    assert len(agent.turns) <= calls.MAX_TURNS
     assert heard(phone)[-1] == (1.0, "Yes.", True)
 
 

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.openai.settings import OpenAI
-from voicegw.agents.python.settings import Python
-from voicegw.agents.scripted.settings import Scripted
-from voicegw.config.agent_kinds import KINDS
+from voicegw.agents.openai.settings import OpenAISettings
+from voicegw.agents.python.settings import PythonSettings
+from voicegw.agents.scripted.settings import ScriptedSettings
+from voicegw.config.agent_kinds import AGENT_SETTINGS
 from voicegw.config.load import ConfigError, load, schema
 from voicegw.config.root import SECTIONS, Config
 from voicegw.events import Message, Turn
 from voicegw.security.keys import digest, new_key
-from voicegw.settings.agent import Agent
+from voicegw.settings.agent import AgentSettings
 from voicegw.settings.fields import Dialect
 from voicegw.turns.dialects import DIALECTS
 
@@ -51,7 +51,7 @@ ENVIRON = {
         "BEDROCK_KEY",
     )
 }
-LISTED = ", ".join(f'"{kind}"' for kind in KINDS)
+LISTED = ", ".join(f'"{kind}"' for kind in AGENT_SETTINGS)
 DESK = '[agents.desk]\nkind = "scripted"\n'
 MODEL = '[agents.m]\nkind = "openai"\nurl = "http://127.0.0.1:1/v1"\n'
 HASH = "sha256:" + "ab" * 32
@@ -82,7 +82,7 @@ def test_without_a_file_the_receptionist_answers_on_loopback_without_keys() -> N
     config = load(environ={})
     assert config == Config.demo()
     assert (config.default_agent, config.server.host, config.keys) == ("receptionist", "127.0.0.1", {})
-    assert config.agents["receptionist"] == Scripted(kind="scripted", script="receptionist")
+    assert config.agents["receptionist"] == ScriptedSettings(kind="scripted", script="receptionist")
 
 
 def test_the_first_agent_in_the_file_is_the_default(file: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_whole_file_is_read_as_it_is_written(file: Path) -> None:
         host = "::1"
         trusted_proxies = ["10.1.2.3/8", "::1"]
         hosts = ["box.lan"]
-        drain = 3
+        shutdown_grace = 3
         [keys.one]
         hash = "{HASH}"
         models = ["m"]
@@ -122,8 +122,8 @@ def test_a_whole_file_is_read_as_it_is_written(file: Path) -> None:
         headers = {{ X-A = "b" }}
         ack.phrases.de = ["Moment"]
         [speech]
-        hold = 100
-        hold_for = 1
+        max_held_chars = 100
+        max_hold_seconds = 1
         code = {{ de = " Code. ", fr = " " }}
         keep_tags = ["Break"]
         words = {{ SQL = "sequel", ada = "" }}
@@ -131,7 +131,7 @@ def test_a_whole_file_is_read_as_it_is_written(file: Path) -> None:
         ENVIRON,
     )
     agent = config.agents["m"]
-    assert isinstance(agent, OpenAI)
+    assert isinstance(agent, OpenAISettings)
     assert (agent.url, agent.fields, agent.headers) == (
         "http://127.0.0.1:1/v1",
         ("temperature",),
@@ -139,20 +139,20 @@ def test_a_whole_file_is_read_as_it_is_written(file: Path) -> None:
     )
     assert agent.ack.phrases == {"de": ("Moment",)}
     assert config.server.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1"))
-    assert (config.server.hosts, config.server.drain) == (("box.lan",), 3.0)
+    assert (config.server.hosts, config.server.shutdown_grace) == (("box.lan",), 3.0)
     assert config.secret("MODEL_API_KEY") == ENVIRON["MODEL_API_KEY"]
-    [key] = config.door_keys()
+    [key] = config.api_keys()
     assert (key.name, key.digest, key.models) == ("one", bytes.fromhex("ab" * 32), frozenset({"m"}))
     assert (key.dialect, key.requests_per_minute) == ("vapi", 7)
     speech = config.speech
-    assert (speech.hold, speech.hold_for, speech.keep_tags) == (100, 1.0, ("break",))
+    assert (speech.max_held_chars, speech.max_hold_seconds, speech.keep_tags) == (100, 1.0, ("break",))
     assert (speech.code, speech.words) == ({"de": "Code.", "fr": ""}, {"SQL": "sequel", "ada": ""})
 
 
 def test_a_key_in_the_environment_becomes_its_digest(file: Path) -> None:
     secret, written = new_key()
     config = loaded(file, f'[keys.a]\nenv = "A"\n{DESK}', {"A": secret})
-    [key] = config.door_keys()
+    [key] = config.api_keys()
     assert key.digest == digest(secret) == bytes.fromhex(written.removeprefix("sha256:"))
     assert (key.models, key.dialect, key.requests_per_minute) == (None, None, None)
 
@@ -182,9 +182,9 @@ def test_files_are_found_beside_the_configuration(file: Path) -> None:
 
 
 def test_the_command_line_wins_over_the_file_and_is_checked_like_it(file: Path) -> None:
-    file.write_text(f"[server]\nport = 1\ndrain = 2.0\n{DESK}")
+    file.write_text(f"[server]\nport = 1\nshutdown_grace = 2.0\n{DESK}")
     config = load(file, {}, server={"port": 9000})
-    assert (config.server.port, config.server.drain) == (9000, 2.0)
+    assert (config.server.port, config.server.shutdown_grace) == (9000, 2.0)
     assert load(None, {}, server={"port": 9}).server.port == 9
     assert Config.demo().server.port == 8080
     with pytest.raises(ConfigError, match=r"0\.0\.0\.0 can be reached by others"):
@@ -231,8 +231,8 @@ def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
         ('[server]\nport = "80"', "server.port: must be a valid integer"),
         ("[server]\nport = true", "server.port: must be a valid integer"),
         ("[server]\nworkers = 0", "server.workers: must be greater than or equal to 1"),
-        ("[server]\ndrain = nan", "server.drain: must be a finite number"),
-        ("[server]\ndrain = inf", "server.drain: must be a finite number"),
+        ("[server]\nshutdown_grace = nan", "server.shutdown_grace: must be a finite number"),
+        ("[server]\nshutdown_grace = inf", "server.shutdown_grace: must be a finite number"),
         (
             '[server]\ntrusted_proxies = ["proxy"]',
             'server.trusted_proxies[0]: must be an address or a network such as "10.0.0.0/8"',
@@ -321,11 +321,11 @@ def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
         ),
         ('[agents.b]\nkind = "scripted"\nspeech = false', 'agents.b.speech: must be "on" or "off"'),
         ("speech = 1", "speech: must be a table"),
-        ("[speech]\nhold = 31", "speech.hold: must be greater than or equal to 32"),
-        ("[speech]\nhold = 1001", "speech.hold: must be less than or equal to 1000"),
-        ("[speech]\nhold = 40.5", "speech.hold: must be a valid integer"),
-        ("[speech]\nhold_for = 0", "speech.hold_for: must be greater than 0"),
-        ("[speech]\nhold_for = inf", "speech.hold_for: must be a finite number"),
+        ("[speech]\nmax_held_chars = 31", "speech.max_held_chars: must be greater than or equal to 32"),
+        ("[speech]\nmax_held_chars = 1001", "speech.max_held_chars: must be less than or equal to 1000"),
+        ("[speech]\nmax_held_chars = 40.5", "speech.max_held_chars: must be a valid integer"),
+        ("[speech]\nmax_hold_seconds = 0", "speech.max_hold_seconds: must be greater than 0"),
+        ("[speech]\nmax_hold_seconds = inf", "speech.max_hold_seconds: must be a finite number"),
         ('[speech]\ntables = "rows"', 'speech.tables: must be "headers" or "cells"'),
         ('[speech]\nurls = "keep"', 'speech.urls: must be "domain" or "drop"'),
         ("[speech]\nurl = 1", 'speech.url: unknown key; did you mean "urls"?'),
@@ -393,14 +393,14 @@ def test_a_wrong_value_is_told_what_it_must_be_and_never_repeated(
                         "port",
                         "code",
                         "words",
-                        "hold",
+                        "max_held_chars",
                         "actions",
                         "attributes",
                         "agent",
                     ]
                 )
                 | st.text(),
-                inner | st.sampled_from([*KINDS, "off"]),
+                inner | st.sampled_from([*AGENT_SETTINGS, "off"]),
                 max_size=4,
             )
         ),
@@ -485,7 +485,7 @@ def test_two_keys_with_one_secret_are_refused(file: Path) -> None:
     hashed = digest(SECRET).hex()
     text = f'[keys.a]\nhash = "sha256:{hashed}"\n[keys.b]\nenv = "B"\n{DESK}'
     assert problems(file, text, {"B": SECRET}) == ["keys.b: has the same secret as keys.a"]
-    assert len(loaded(file, text, {"B": SECRET + "2"}).door_keys()) == 2
+    assert len(loaded(file, text, {"B": SECRET + "2"}).api_keys()) == 2
 
 
 def test_a_status_for_failures_needs_words_that_wait(file: Path) -> None:
@@ -524,7 +524,7 @@ def test_every_sample_is_ready_to_use(path: Path) -> None:
 async def test_the_sample_agent_in_python_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     config = load(ROOT / "configs" / "python-agent.toml", {})
     agent = config.agents[config.default_agent]
-    assert isinstance(agent, Python)
+    assert isinstance(agent, PythonSettings)
     monkeypatch.syspath_prepend(str(config.folder))
     module, _, name = agent.target.partition(":")
     reply = getattr(importlib.import_module(module), name)
@@ -565,13 +565,13 @@ def fields(table: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 def expected() -> dict[str, dict[str, tuple[str, str]]]:
     """Every key of the schema by the heading under which it is documented."""
     tables = {name: fields(table) for name, table in schema()["$defs"].items()}
-    kinds = {name: tables[kind.__name__] for name, kind in KINDS.items()}
-    shared = set(fields(Agent.model_json_schema()))
-    early, late = tables["EarlyAck"], tables["Ack"]
+    kinds = {name: tables[kind.__name__] for name, kind in AGENT_SETTINGS.items()}
+    shared = set(fields(AgentSettings.model_json_schema()))
+    early, late = tables["EarlyAckSettings"], tables["AckSettings"]
     after = f"{late['after'][0]}; {early['after'][0]} for scripted ones and those with sessions"
     return {
         **{f"[{name}]": tables[table.__name__] for name, table in SECTIONS.items()},
-        "[keys.NAME]": tables["Key"],
+        "[keys.NAME]": tables["KeySettings"],
         "[agents.NAME]": {name: kinds["openai"][name] for name in shared},
         **{
             f'kind = "{kind}"': {

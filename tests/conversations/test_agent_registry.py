@@ -7,9 +7,9 @@ import pytest
 from tests.conversations.test_dispatcher import DESK, SHOP, key, line, registry
 from tests.support.script import Script
 from voicegw.errors import (
-    UnknownModel,
+    ModelNotFound,
 )
-from voicegw.security.keys import ANONYMOUS, Key
+from voicegw.security.keys import ANONYMOUS, ApiKey
 
 
 @pytest.mark.parametrize(
@@ -28,11 +28,11 @@ from voicegw.security.keys import ANONYMOUS, Key
     ],
 )
 async def test_a_name_finds_a_line_that_the_key_may_use(
-    model: str, shown: Key, strict: bool, answers: str | None
+    model: str, shown: ApiKey, strict: bool, answers: str | None
 ) -> None:
     switchboard = registry(DESK, SHOP, strict=strict)
     if answers is None:
-        with pytest.raises(UnknownModel) as refused:
+        with pytest.raises(ModelNotFound) as refused:
             switchboard.resolve(model, shown)
         assert (refused.value.param, refused.value.code) == ("model", "model_not_found")
     else:
@@ -60,7 +60,7 @@ async def test_an_agent_s_further_models_are_found_by_whoever_may_use_it() -> No
     names = {model: switchboard.resolve(model, ANONYMOUS).name for model in ("red", "blue", "both", "shop")}
     assert names == {"red": "desk", "blue": "shop", "both": "desk", "shop": "shop"}
     assert switchboard.resolve("both", key("shop")).name == "shop"
-    with pytest.raises(UnknownModel):
+    with pytest.raises(ModelNotFound):
         switchboard.resolve("red", key("shop"))
     first.models.append("green")
     assert switchboard.resolve("green", ANONYMOUS).name == "desk", "they may be found out later"

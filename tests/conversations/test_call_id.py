@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.conversations.call_id import ALIASES, LONGEST, Identity, identify
+from voicegw.conversations.call_id import ALIASES, MAX_ID_LENGTH, CallIdentity, resolve_call_id
 from voicegw.errors import BadRequest
 
 ID = "conv_123"
 
 
-def named(extra: dict[str, Any] | None = None, names: tuple[str, ...] = (), **headers: str) -> Identity:
+def named(extra: dict[str, Any] | None = None, names: tuple[str, ...] = (), **headers: str) -> CallIdentity:
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return identify(pairs, extra or {}, names=names)
+    return resolve_call_id(pairs, extra or {}, names=names)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def named(extra: dict[str, Any] | None = None, names: tuple[str, ...] = (), **he
         named({"metadata": {"chat_id": 7}}),
     ],
 )
-def test_an_explicit_id_is_a_call(found: Identity) -> None:
+def test_an_explicit_id_is_a_call(found: CallIdentity) -> None:
     assert found.explicit
     assert found.name.startswith("call_")
 
@@ -92,7 +92,9 @@ def test_tenants_agents_and_sources_never_meet() -> None:
     assert named(x_conversation_id=ID).call("a", "desk") != named({"call": {"id": ID}}).call("a", "desk")
 
 
-@pytest.mark.parametrize("odd", ["x" * (LONGEST + 1), "x" * 10_000, "a\x00b", "a\nb", "\x7f", "\u200b\u0085"])
+@pytest.mark.parametrize(
+    "odd", ["x" * (MAX_ID_LENGTH + 1), "x" * 10_000, "a\x00b", "a\nb", "\x7f", "\u200b\u0085"]
+)
 def test_an_id_that_nobody_means_is_refused_and_its_source_named(odd: str) -> None:
     with pytest.raises(BadRequest) as refused:
         named({"metadata": {"call_id": odd}})
@@ -101,5 +103,5 @@ def test_an_id_that_nobody_means_is_refused_and_its_source_named(odd: str) -> No
 
 @given(st.text(), st.text(), st.text())
 def test_no_two_tenants_share_a_call_whatever_they_are_called(one: str, two: str, id: str) -> None:
-    found = Identity(f"call_{id}", True, {})
+    found = CallIdentity(f"call_{id}", True, {})
     assert (found.call(one, "a") == found.call(two, "a")) is (one == two)

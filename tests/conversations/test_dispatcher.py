@@ -10,39 +10,39 @@ import pytest
 
 from tests.support.script import Script, script
 from voicegw.conversations.agent_registry import AgentRegistry
-from voicegw.conversations.call_store import Calls
-from voicegw.conversations.dispatcher import Switchboard
+from voicegw.conversations.call_store import CallStore
+from voicegw.conversations.dispatcher import Dispatcher
 from voicegw.errors import (
     AgentBusy,
     AgentError,
-    AgentGarbled,
+    AgentProtocolError,
     AgentUnavailable,
-    Closing,
-    Draining,
+    ServiceUnavailable,
+    ShuttingDown,
 )
 from voicegw.events import Message, Turn
-from voicegw.security.keys import Key
+from voicegw.security.keys import ApiKey
 from voicegw.turns.dialects import DIALECTS
 from voicegw.turns.run import Run
-from voicegw.turns.served_agent import Line
+from voicegw.turns.served_agent import ServedAgent
 
 TURN = Turn("t1", (Message("user", "Hello?"),))
 
 
-def line(agent: Script | None = None, name: str = "desk", **fields: Any) -> Line:
-    return Line(name, agent or script("Hi"), DIALECTS["voice"], **fields)
+def line(agent: Script | None = None, name: str = "desk", **fields: Any) -> ServedAgent:
+    return ServedAgent(name, agent or script("Hi"), DIALECTS["voice"], **fields)
 
 
-def registry(*lines: Line, **options: Any) -> AgentRegistry:
+def registry(*lines: ServedAgent, **options: Any) -> AgentRegistry:
     return AgentRegistry({line.name: line for line in lines}, **options)
 
 
-def board(*lines: Line, **options: Any) -> Switchboard:
-    return Switchboard(registry(*lines), now=asyncio.get_event_loop().time, **options)
+def board(*lines: ServedAgent, **options: Any) -> Dispatcher:
+    return Dispatcher(registry(*lines), now=asyncio.get_event_loop().time, **options)
 
 
-def key(*models: str) -> Key:
-    return Key("k", b"", frozenset(models))
+def key(*models: str) -> ApiKey:
+    return ApiKey("k", b"", frozenset(models))
 
 
 DESK, SHOP = line(), line(name="shop")
@@ -50,7 +50,7 @@ DESK, SHOP = line(), line(name="shop")
 
 async def test_every_agent_is_told_of_a_call_that_is_over_and_nobody_waits_for_it() -> None:
     class Hurt(Script):
-        async def leave(self, call: str) -> None:
+        async def call_ended(self, call: str) -> None:
             raise AgentUnavailable("gone")
 
     agent = script("Hi")
@@ -65,7 +65,7 @@ async def test_every_agent_is_told_of_a_call_that_is_over_and_nobody_waits_for_i
 
 async def test_ids_never_repeat_not_even_among_workers() -> None:
     one, two = board(DESK), board(DESK)
-    assert len({one.id(), one.id(), two.id(), two.id()}) == 4
+    assert len({one.new_turn_id(), one.new_turn_id(), two.new_turn_id(), two.new_turn_id()}) == 4
 
 
 class Silent:
@@ -75,15 +75,15 @@ class Silent:
 async def test_the_last_listener_takes_the_run_with_it() -> None:
     agent = script(60.0)
     switchboard = board(line(agent))
-    run = switchboard.begin(switchboard.agents.agents["desk"], TURN)
+    run = switchboard.dispatch(switchboard.agents.agents["desk"], TURN)
     one, two = Silent(), Silent()
-    run.followers += [one, two]
+    run.subscribers += [one, two]
     run.start()
     await asyncio.sleep(1)
-    switchboard.leave(run, one)
+    switchboard.unsubscribe(run, one)
     await asyncio.sleep(1)
     assert switchboard.runs == {run}
-    switchboard.leave(run, two)
+    switchboard.unsubscribe(run, two)
     await asyncio.sleep(1)
     assert agent.closed == [2.0]
     assert switchboard.runs == set()
@@ -91,41 +91,41 @@ async def test_the_last_listener_takes_the_run_with_it() -> None:
 
 async def test_each_time_that_the_last_listener_leaves_the_grace_begins_anew() -> None:
     agent = script(60.0)
-    switchboard = board(line(agent), grace=2.0)
-    run = switchboard.begin(switchboard.agents.agents["desk"], TURN)
+    switchboard = board(line(agent), disconnect_grace=2.0)
+    run = switchboard.dispatch(switchboard.agents.agents["desk"], TURN)
     run.start()
     for _ in range(3):
         ear = Silent()
-        run.followers.append(ear)
-        switchboard.leave(run, ear)
+        run.subscribers.append(ear)
+        switchboard.unsubscribe(run, ear)
         await asyncio.sleep(1.5)
     await asyncio.sleep(2)
     assert agent.closed == [5.0]
 
 
 async def test_calls_that_are_still_empty_are_the_ones_to_be_used() -> None:
-    calls = Calls(most=1)
+    calls = CallStore(max_calls=1)
     switchboard = board(line(), calls=calls)
-    run = switchboard.begin(switchboard.agents.agents["desk"], replace(TURN, call="c1"))
+    run = switchboard.dispatch(switchboard.agents.agents["desk"], replace(TURN, call="c1"))
     assert calls.get("c1", 0.0).run is run
 
 
 async def test_a_run_that_is_over_is_not_cancelled_by_its_listener_s_leaving() -> None:
     agent = script("Hi", closing=1.0)
     switchboard = board(line(agent))
-    run = switchboard.begin(switchboard.agents.agents["desk"], TURN)
+    run = switchboard.dispatch(switchboard.agents.agents["desk"], TURN)
     ear = Silent()
-    run.followers.append(ear)
+    run.subscribers.append(ear)
     run.start()
     await asyncio.sleep(2)
-    switchboard.leave(run, ear)
-    assert (run.cancelled, agent.closed) == (None, [1.0])
+    switchboard.unsubscribe(run, ear)
+    assert (run.cancelled_at, agent.closed) == (None, [1.0])
 
 
 async def test_what_does_not_close_in_time_stays_owned() -> None:
     agent = script(60.0, closing=5.0)
     switchboard = board(line(agent))
-    run = switchboard.begin(switchboard.agents.agents["desk"], TURN)
+    run = switchboard.dispatch(switchboard.agents.agents["desk"], TURN)
     run.start()
     await asyncio.sleep(1)
     run.cancel()
@@ -140,22 +140,22 @@ async def test_a_side_request_of_a_call_is_found_again_by_its_like(retried: bool
     switchboard = board(line(script(1.0, "Hi", 1.0)))
     desk = switchboard.agents.agents["desk"]
     turn = replace(TURN, call="c1")
-    newest = switchboard.begin(desk, turn)
-    side = switchboard.begin(desk, replace(turn, messages=(Message("user", "Sum up."),)), aside=True)
+    newest = switchboard.dispatch(desk, turn)
+    side = switchboard.dispatch(desk, replace(turn, messages=(Message("user", "Sum up."),)), background=True)
     for run in (newest, side):
         run.start()
     for wait in (0, 1.5, 5):
         await asyncio.sleep(wait)
-        assert switchboard.begin(desk, side.turn, retried=retried, aside=True) is side
-        assert switchboard.begin(desk, turn, retried=retried, aside=True) is newest
+        assert switchboard.dispatch(desk, side.turn, retried=retried, background=True) is side
+        assert switchboard.dispatch(desk, turn, retried=retried, background=True) is newest
         for run in (newest, side):
             run.delivered = delivered
-    assert (newest.cancelled, side.cancelled) == (None, None)
+    assert (newest.cancelled_at, side.cancelled_at) == (None, None)
 
 
 @pytest.mark.parametrize(
     ("failure", "again"),
-    [(AgentBusy("busy"), True), (AgentUnavailable("away"), True), (AgentGarbled("?"), False)],
+    [(AgentBusy("busy"), True), (AgentUnavailable("away"), True), (AgentProtocolError("?"), False)],
 )
 @pytest.mark.parametrize("aside", [True, False])
 async def test_who_was_told_to_try_again_gets_another_run(
@@ -164,42 +164,42 @@ async def test_who_was_told_to_try_again_gets_another_run(
     switchboard = board(line(script(failure)))
     desk = switchboard.agents.agents["desk"]
     turn = replace(TURN, call="c1")
-    run = switchboard.begin(desk, turn, aside=aside)
+    run = switchboard.dispatch(desk, turn, background=aside)
     run.start()
     await asyncio.sleep(0.5)
-    assert (switchboard.begin(desk, turn, retried=True, aside=aside) is run) is not again
+    assert (switchboard.dispatch(desk, turn, retried=True, background=aside) is run) is not again
 
 
 async def test_draining_takes_no_new_turns_and_lets_running_ones_go_on() -> None:
     switchboard = board(line(script(1.0, "Hi")))
-    run = switchboard.begin(switchboard.agents.agents["desk"], TURN)
+    run = switchboard.dispatch(switchboard.agents.agents["desk"], TURN)
     run.start()
     await asyncio.sleep(0.5)
     switchboard.drain()
-    with pytest.raises(Draining):
-        switchboard.begin(switchboard.agents.agents["desk"], TURN)
+    with pytest.raises(ServiceUnavailable):
+        switchboard.dispatch(switchboard.agents.agents["desk"], TURN)
     await asyncio.sleep(1)
-    assert (run.record.events, run.record.failure) == (["Hi"], None)
+    assert (run.event_log.events, run.event_log.failure) == (["Hi"], None)
 
 
 async def test_hanging_up_ends_every_turn_with_a_farewell() -> None:
     switchboard = board(line(script(60.0)))
-    runs = [switchboard.begin(switchboard.agents.agents["desk"], TURN) for _ in range(3)]
+    runs = [switchboard.dispatch(switchboard.agents.agents["desk"], TURN) for _ in range(3)]
     for run in runs[:2]:
         run.start()
     await asyncio.sleep(0.1)
-    switchboard.hang_up()
-    assert [type(run.record.failure) for run in runs] == [Closing] * 3
+    switchboard.stop_all()
+    assert [type(run.event_log.failure) for run in runs] == [ShuttingDown] * 3
     await asyncio.sleep(0.1)
     assert switchboard.runs == set()
 
 
 async def test_closing_waits_for_agents_as_long_as_it_may(caplog: pytest.LogCaptureFixture) -> None:
     quick, slow = script(60.0, closing=0.1), script(60.0, closing=0.5)
-    switchboard = board(line(quick), line(slow, "slow"), stop_within=0.25)
+    switchboard = board(line(quick), line(slow, "slow"), stop_timeout=0.25)
     runs: list[Run] = []
     for name in ("desk", "slow"):
-        runs.append(switchboard.begin(switchboard.agents.agents[name], TURN))
+        runs.append(switchboard.dispatch(switchboard.agents.agents[name], TURN))
         runs[-1].start()
     await asyncio.sleep(1)
     await switchboard.aclose()

@@ -15,21 +15,21 @@ from tests.support.actor import Actor, Ear, Part
 from tests.support.chat_lint import lint
 from tests.support.clock import VirtualLoop
 from voicegw.conversations.agent_registry import AgentRegistry
-from voicegw.conversations.call_store import Calls
-from voicegw.conversations.dispatcher import Switchboard
-from voicegw.errors import AgentBusy, AgentGarbled, Closing
+from voicegw.conversations.call_store import CallStore
+from voicegw.conversations.dispatcher import Dispatcher
+from voicegw.errors import AgentBusy, AgentProtocolError, ShuttingDown
 from voicegw.events import Message, Turn
 from voicegw.turns.dialects import DIALECTS
-from voicegw.turns.run import CAP, Run
-from voicegw.turns.served_agent import Line
+from voicegw.turns.run import SUPERSEDE_WAIT, Run
+from voicegw.turns.served_agent import ServedAgent
 
 T = TypeVar("T")
 CALLS = st.sampled_from(["x/a", "x/b", "y/a"])
 TENANTS = st.sampled_from(["x", "y"])
 WORDS = st.sampled_from(["Hello?", "Hi!"])
 CLOSINGS = st.sampled_from([0.0, 0.05, 0.4, 5.0, inf])
-PAUSES = st.sampled_from([0.01, 0.1, CAP, 0.5, 1.0, 9.0, 11.0, 40.0])
-FAILURES = st.sampled_from([AgentBusy("busy"), AgentGarbled("what?"), RuntimeError("oh")])
+PAUSES = st.sampled_from([0.01, 0.1, SUPERSEDE_WAIT, 0.5, 1.0, 9.0, 11.0, 40.0])
+FAILURES = st.sampled_from([AgentBusy("busy"), AgentProtocolError("what?"), RuntimeError("oh")])
 IDLE, MOST = 30.0, 10
 
 
@@ -40,10 +40,10 @@ class Machine(RuleBasedStateMachine):
     def open(self, grace: float) -> None:
         self.loop = VirtualLoop()
         self.actor = Actor(self._started)
-        self.line = Line("desk", self.actor, DIALECTS["voice"])
-        self.calls = Calls(idle=IDLE, most=MOST)
-        self.board = Switchboard(
-            AgentRegistry({"desk": self.line}), grace=grace, calls=self.calls, now=self.loop.time
+        self.line = ServedAgent("desk", self.actor, DIALECTS["voice"])
+        self.calls = CallStore(idle=IDLE, max_calls=MOST)
+        self.board = Dispatcher(
+            AgentRegistry({"desk": self.line}), disconnect_grace=grace, calls=self.calls, now=self.loop.time
         )
         self.count = 0
         self.ears: list[Ear] = []
@@ -82,7 +82,7 @@ class Machine(RuleBasedStateMachine):
         self.ears.remove(ear)
         ear.run.delivered = ear.run.delivered or ear.listener.done
         self.alone[ear.run] = self.loop.time()
-        self.board.leave(ear.run, ear)
+        self.board.unsubscribe(ear.run, ear)
 
     def _started(self, part: Part) -> None:
         """The agent is asked: what it still does for the same call must be closing, and was waited for."""
@@ -94,9 +94,11 @@ class Machine(RuleBasedStateMachine):
                 and other.turn.call == run.turn.call
                 and not {run, old} & self.asides
             ):
-                waited = -1.0 if old.cancelled is None else round(self.loop.time() - old.cancelled, 9)
-                ended = old.cancelled is not None and self.ended.get(run.turn.call, -1.0) >= old.cancelled
-                self.overlaps += [] if waited >= CAP or ended else [(old, run)]
+                waited = -1.0 if old.cancelled_at is None else round(self.loop.time() - old.cancelled_at, 9)
+                ended = (
+                    old.cancelled_at is not None and self.ended.get(run.turn.call, -1.0) >= old.cancelled_at
+                )
+                self.overlaps += [] if waited >= SUPERSEDE_WAIT or ended else [(old, run)]
         self.parts.append(part)
 
     # Callers
@@ -108,9 +110,9 @@ class Machine(RuleBasedStateMachine):
 
     def _ask(self, turn: Turn, start: bool = True, **how: Any) -> Run:
         def step() -> Run:
-            run = self.board.begin(self.line, turn, **how)
+            run = self.board.dispatch(self.line, turn, **how)
             self.runs.setdefault(run.turn.id, run)
-            if run.turn.id == turn.id and how.get("aside"):
+            if run.turn.id == turn.id and how.get("background"):
                 self.asides.add(run)
             self.ears.append(Ear(run, paused=not start))
             if start:
@@ -154,14 +156,14 @@ class Machine(RuleBasedStateMachine):
         self._newer(self._turn(f"word {self.count}", call, after=before), start)
 
     @precondition(lambda self: self.newest)
-    @rule(data=st.data(), retried=st.booleans(), aside=st.booleans())
-    def repeat(self, data: st.DataObject, retried: bool, aside: bool) -> None:
+    @rule(data=st.data(), retried=st.booleans(), background=st.booleans())
+    def repeat(self, data: st.DataObject, retried: bool, background: bool) -> None:
         newest = data.draw(st.sampled_from(list(self.newest.values())))
-        live = not newest.record.over
+        live = not newest.event_log.ended
         turn = self._turn(newest.turn.said, newest.turn.call, after=newest.turn.messages[:-1])
-        run = self._ask(turn, retried=retried, aside=aside)
+        run = self._ask(turn, retried=retried, background=background)
         assert run is newest or not live, "what runs is joined"
-        if not aside:
+        if not background:
             self.newest[str(turn.call)] = run
 
     @precondition(lambda self: any(len(run.turn.messages) > 1 for run in self.newest.values()))
@@ -172,7 +174,7 @@ class Machine(RuleBasedStateMachine):
         before = data.draw(st.sampled_from(known))
         newest = before.turn
         parts, *old = len(self.parts), *newest.messages[:-1]
-        recent = before.stopped is None or self.loop.time() - before.stopped <= self.board.reuse
+        recent = before.closed_at is None or self.loop.time() - before.closed_at <= self.board.replay_window
         late = recent and self._remembered(str(newest.call))
         run = self._ask(self._turn(old[-1].text, newest.call, after=old[:-1]), retried=retried)
         if late or run.closed:
@@ -183,9 +185,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(call=CALLS, text=WORDS, retried=st.booleans())
     def ask_aside(self, call: str, text: str, retried: bool) -> None:
-        known = [run for run in self.asides - self.forgotten if not run.record.over]
+        known = [run for run in self.asides - self.forgotten if not run.event_log.ended]
         live = [run for run in known if run.turn.call == call]
-        run = self._ask(self._turn(text, call), aside=True, retried=retried)
+        run = self._ask(self._turn(text, call), background=True, retried=retried)
         assert run in live or text not in [run.turn.said for run in live if len(run.turn.messages) == 1]
 
     @rule(tenant=TENANTS, text=WORDS, retried=st.booleans(), start=st.booleans())
@@ -222,15 +224,15 @@ class Machine(RuleBasedStateMachine):
         self.ended[call] = self.loop.time()
         self._do(lambda: self.calls.end(call))
         run = self.newest.pop(call, None)
-        assert run is None or run.record.over
+        assert run is None or run.event_log.ended
 
     @rule()
     def hang_up(self) -> None:
-        live = {run for run in self.board.runs if not run.record.over}
+        live = {run for run in self.board.runs if not run.event_log.ended}
         self.excused |= live
-        superseded = {old for run in live for old in run.before}
-        self._do(self.board.hang_up)
-        assert all(isinstance(run.record.failure, Closing) for run in live - superseded)
+        superseded = {old for run in live for old in run.earlier_closing}
+        self._do(self.board.stop_all)
+        assert all(isinstance(run.event_log.failure, ShuttingDown) for run in live - superseded)
 
     # The agent, and time
 
@@ -258,40 +260,40 @@ class Machine(RuleBasedStateMachine):
     def nothing_is_lost_or_foreign(self) -> None:
         for part in self.parts:
             run = self.runs[part.turn.id]
-            assert run.record.events == part.said[: len(run.record.events)]
-            assert run.cancelled is not None or run.record.events == part.said
+            assert run.event_log.events == part.said[: len(run.event_log.events)]
+            assert run.cancelled_at is not None or run.event_log.events == part.said
         for ear in self.ears:
-            told = "".join(str(event) for event in ear.run.record.events)
+            told = "".join(str(event) for event in ear.run.event_log.events)
             assert told.startswith(ear.text)
             assert ear.paused or ear.text == told
 
     @invariant()
     def a_call_has_one_live_run(self) -> None:
-        live = [run for run in self.board.runs - self.asides if run.begun and not run.record.over]
+        live = [run for run in self.board.runs - self.asides if run.begun and not run.event_log.ended]
         calls = [run.turn.call for run in live if run.turn.call is not None]
         assert len(calls) == len(set(calls))
         assert self.overlaps == []
 
     @invariant()
     def every_run_has_an_owner(self) -> None:
-        now, grace = self.loop.time(), self.board.grace
+        now, grace = self.loop.time(), self.board.disconnect_grace
         for run in self.board.runs:
-            assert run.followers or run.record.over or round(now - self.alone[run], 9) <= grace
+            assert run.subscribers or run.event_log.ended or round(now - self.alone[run], 9) <= grace
         owned = {run.turn.id for run in self.board.runs}
         assert {part.turn.id for part in self.parts if not part.closed} <= owned
 
     @invariant()
     def nobody_is_stopped_without_a_reason(self) -> None:
         for run in self.runs.values():
-            if run.cancelled is not None and run not in self.excused:
+            if run.cancelled_at is not None and run not in self.excused:
                 assert run not in [ear.run for ear in self.ears]
-                assert round(run.cancelled - self.alone[run], 9) >= self.board.grace
+                assert round(run.cancelled_at - self.alone[run], 9) >= self.board.disconnect_grace
 
     @invariant()
     def what_ended_leaves_nothing_behind(self) -> None:
         for run in self.runs.values():
             if run.closed:
-                assert (run.task, run.before, run in self.board.runs) == (None, (), False)
+                assert (run.task, run.earlier_closing, run in self.board.runs) == (None, (), False)
         assert set(self.board._tagged.values()) <= self.board.runs
         assert len(self.calls) <= MOST
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conversations.test_transcript import HELLO, NEXT, NO, REPLY, YES
 from voicegw.conversations.history import last_reply, part_heard, part_of_last, without
-from voicegw.conversations.transcript import Ledger
+from voicegw.conversations.transcript import Transcript
 from voicegw.events import Message, ToolCall
 
 
@@ -43,11 +43,11 @@ def test_words_of_ours_are_counted_and_left_out() -> None:
         ("One moment.", None, ""),
         ("One moment. We are open.", "We are open.", None),
     ]:
-        book = Ledger()
-        book.asked("Hello?")
-        book.answered("One moment. We are open.", own="One moment.")
+        book = Transcript()
+        book.add_user("Hello?")
+        book.add_assistant("One moment. We are open.", own="One moment.")
         assert book.messages[1:] == [Message("assistant", "We are open.")]
-        book.cut(heard)
+        book.truncate(heard)
         assert [message.text for message in book.messages[1:]] == ([] if text is None else [text])
         assert book.heard == told
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from voicegw.conversations import transcript as ledger
-from voicegw.conversations.transcript import Ledger, Replays
+from voicegw.conversations.transcript import ReplayDetector, Transcript
 from voicegw.events import Message, ToolCall
 
 HELLO, REPLY = Message("user", "Hello?"), Message("assistant", "We are open from nine to five.")
 
 
-def talk() -> Ledger:
-    book = Ledger()
-    book.asked("Hello?")
-    book.answered("We are open from nine to five. ")
+def talk() -> Transcript:
+    book = Transcript()
+    book.add_user("Hello?")
+    book.add_assistant("We are open from nine to five. ")
     return book
 
 
@@ -23,8 +23,8 @@ def test_what_was_said_is_kept_in_order() -> None:
 
 
 def test_a_reply_without_words_is_none() -> None:
-    book = Ledger()
-    book.answered(" ")
+    book = Transcript()
+    book.add_assistant(" ")
     assert book.messages == []
 
 
@@ -44,84 +44,84 @@ def test_an_interrupted_reply_ends_where_hearing_ended(
     heard: str, messages: list[Message], told: str | None
 ) -> None:
     book = talk()
-    book.cut(heard)
+    book.truncate(heard)
     assert (book.messages, book.heard) == (messages, told)
 
 
 def test_only_a_reply_can_be_cut() -> None:
-    book = Ledger()
-    book.cut("Hm")
-    book.asked("Hello?")
-    book.cut("Hm")
+    book = Transcript()
+    book.truncate("Hm")
+    book.add_user("Hello?")
+    book.truncate("Hm")
     assert (book.messages, book.heard) == ([HELLO], None)
 
 
 def test_what_the_agent_did_is_kept_with_what_it_said() -> None:
-    book, press = Ledger(), ToolCall("1", "send_digits", '{"digits": "5"}')
-    book.asked("Go on.")
-    book.answered("One moment. ", [press], done=["1"])
+    book, press = Transcript(), ToolCall("1", "send_digits", '{"digits": "5"}')
+    book.add_user("Go on.")
+    book.add_assistant("One moment. ", [press], done=["1"])
     done = Message("tool", "Done.", tool_call_id="1", name="send_digits")
     said = Message("assistant", "One moment.", tool_calls=(press,))
     assert book.messages == [Message("user", "Go on."), said, done]
-    book.cut("")
+    book.truncate("")
     assert book.messages[1:] == [Message("assistant", "", tool_calls=(press,)), done]
     assert book.heard == ""
 
 
 def test_the_next_reply_settles_what_was_heard() -> None:
     book = talk()
-    book.cut("We")
-    book.asked("Sorry?")
+    book.truncate("We")
+    book.add_user("Sorry?")
     assert book.heard == "We"
-    book.answered("From nine to five.")
+    book.add_assistant("From nine to five.")
     assert book.heard is None
 
 
 def test_a_ledger_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "MOST_MESSAGES", 2)
+    monkeypatch.setattr(ledger, "MAX_MESSAGES", 2)
     book = talk()
-    book.asked("Thanks.")
+    book.add_user("Thanks.")
     assert book.messages == [REPLY, Message("user", "Thanks.")]
 
 
 def test_what_could_not_be_done_is_told() -> None:
-    book = Ledger()
-    book.answered("", [ToolCall("1", "transfer_call")])
+    book = Transcript()
+    book.add_assistant("", [ToolCall("1", "transfer_call")])
     assert [message.text for message in book.messages] == ["", ledger.NOT_DONE]
 
 
 def test_a_question_whose_answer_was_lost_is_taken_out() -> None:
     book = talk()
-    assert book.lost() is None
-    book.asked("When?")
-    assert (book.lost(), book.messages) == ("When?", [HELLO, REPLY])
-    assert Ledger().lost() is None
+    assert book.pop_unanswered() is None
+    book.add_user("When?")
+    assert (book.pop_unanswered(), book.messages) == ("When?", [HELLO, REPLY])
+    assert Transcript().pop_unanswered() is None
 
 
 def test_a_ledger_is_bounded_in_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "MOST_TEXT", 10)
-    book = Ledger()
+    monkeypatch.setattr(ledger, "MAX_TEXT", 10)
+    book = Transcript()
     for text in ("12345", "67890", "x", 20 * "y"):
-        book.asked(text)
+        book.add_user(text)
     assert [message.text for message in book.messages] == [20 * "y"]
 
 
-def came_back() -> Replays:
+def came_back() -> ReplayDetector:
     book = talk()
-    book.asked("When?")
-    book.answered("From nine to five.")
-    book.asked("Thanks.")
-    return Replays(book, 10.0)
+    book.add_user("When?")
+    book.add_assistant("From nine to five.")
+    book.add_user("Thanks.")
+    return ReplayDetector(book, 10.0)
 
 
 def test_what_a_platform_repeats_after_a_reconnect_is_not_answered_twice() -> None:
     replays = came_back()
-    assert replays.going(11.0)
-    assert replays.repeated("Hello?", 10.5)
-    assert replays.repeated("When?", 10.5)
-    assert replays.repeated("Thanks.", 14.0), "the last words may be repeated a little later"
-    assert not replays.going(10.5)
-    assert not replays.repeated("When?", 10.5), "asked again"
+    assert replays.may_repeat(11.0)
+    assert replays.is_repeated("Hello?", 10.5)
+    assert replays.is_repeated("When?", 10.5)
+    assert replays.is_repeated("Thanks.", 14.0), "the last words may be repeated a little later"
+    assert not replays.may_repeat(10.5)
+    assert not replays.is_repeated("When?", 10.5), "asked again"
 
 
 @pytest.mark.parametrize(
@@ -129,12 +129,12 @@ def test_what_a_platform_repeats_after_a_reconnect_is_not_answered_twice() -> No
 )
 def test_new_words_and_late_ones_are_meant(said: str, now: float) -> None:
     replays = came_back()
-    assert not replays.repeated(said, now)
-    assert not replays.repeated("Hello?", 10.5)
+    assert not replays.is_repeated(said, now)
+    assert not replays.is_repeated("Hello?", 10.5)
 
 
 def test_a_new_call_has_nothing_to_repeat() -> None:
-    assert not Replays().repeated("Hello?", 0.0)
+    assert not ReplayDetector().is_repeated("Hello?", 0.0)
 
 
 YES, NO, NEXT = Message("assistant", "Yes."), Message("assistant", "No, never."), Message("user", "Why?")

@@ -9,10 +9,10 @@ import pytest
 
 from tests.docs.test_pages import blocks, page
 from voicegw.app.agents import make_agent
-from voicegw.config.agent_kinds import KINDS
+from voicegw.config.agent_kinds import AGENT_SETTINGS
 from voicegw.config.load import load
 
-SECTIONS = set(KINDS) - {"scripted", "openai", "python"}
+SECTIONS = set(AGENT_SETTINGS) - {"scripted", "openai", "python"}
 
 
 def test_every_kind_has_a_section() -> None:

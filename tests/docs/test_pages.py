@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp
 
-from loadtests.servers.launch import free_port, listening
+from loadtests.servers.launch import free_port, is_listening
 from tests.support.asgi import drive
 from tests.support.chat_lint import lint
 from tests.support.gateway import now
@@ -32,7 +32,7 @@ from voicegw.app.create import create_app
 from voicegw.config.load import Config, load
 from voicegw.security.keys import digest
 from voicegw.turns.dialects import DIALECTS
-from voicegw.turns.phrases import TABLE, phrases
+from voicegw.turns.phrases import PHRASES, phrases_for
 from voicegw.turns.stream import KEEP
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -100,8 +100,8 @@ async def test_every_request_is_acknowledged_and_answered(
     assert answer.status == 200, answer.body
     lint(answer.body)
     language = body.get("elevenlabs_extra_body", {}).get("language", "en")
-    words, dialect = phrases(language), DIALECTS[PAGES[name]]
-    assert answer.spoken[0][1] in [dialect.close(phrase, words.stop) for phrase in words.ack]
+    words, dialect = phrases_for(language), DIALECTS[PAGES[name]]
+    assert answer.spoken[0][1] in [dialect.punctuate(phrase, words.stop) for phrase in words.ack]
     assert len(answer.spoken) > 1
     assert answer.reason == ("tool_calls" if "tools" in body else "stop")
     given = {header.lower(): value for header, value in headers.items()}
@@ -153,7 +153,7 @@ def test_the_words_to_keep_from_hanging_up_are_all_of_ours() -> None:
         page("vapi").split("## Our words")[1].split("\n## ")[0],
         re.M,
     )
-    english = TABLE["en"]
+    english = PHRASES["en"]
     assert ["".join(row) for row in rows] == [
         ", ".join(english.ack),
         english.failed,
@@ -167,7 +167,7 @@ def test_the_service_outlives_its_turns_and_its_command_is_ours() -> None:
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read_string(blocks("deploy", "ini")[0])
     service = unit["Service"]
-    assert int(service["TimeoutStopSec"]) >= Config.demo().server.drain + 5
+    assert int(service["TimeoutStopSec"]) >= Config.demo().server.shutdown_grace + 5
     command, *arguments = shlex.split(service["ExecStart"])
     assert Path(command).name == "voicegw"
     assert cli._parser().parse_args(arguments).config == "/etc/voicegw/voicegw.toml"
@@ -241,7 +241,7 @@ async def running(argv: list[str], port: int, folder: Path) -> AsyncIterator[Pro
         program, *argv[1:], stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE, env=environ
     )
     try:
-        while not listening(port):
+        while not is_listening(port):
             assert process.returncode is None, (await process.communicate())[1].decode()
             await asyncio.sleep(0.02)
         yield process

@@ -94,7 +94,7 @@ class Scene(Script):
 @pytest.mark.parametrize("name", PAGES)
 async def test_a_call_goes_frame_by_frame_as_the_page_shows_it(name: str, tmp_path: Path) -> None:
     [shown] = blocks(name, "text")
-    shown = shown.replace("TICKET", ticket.sign(SECRET, "CA1", time.time()))
+    shown = shown.replace("TICKET", ticket.issue(SECRET, "CA1", time.time()))
     app = gateway(blocks(name, "toml")[0], tmp_path, Scene())
     path, headers = handshake(name)
     heard = 0

@@ -12,15 +12,15 @@ from pydantic.fields import FieldInfo
 
 from tests.docs.test_pages import blocks, page
 from voicegw.cli import _parser
-from voicegw.settings.section import Table
-from voicegw.simulate.run import CALLERS, PLATFORMS, POSTERS, SIMPLE
-from voicegw.simulate.script import SHORT, Patience, Script, Step, ToolTable, read
+from voicegw.settings.section import Section
+from voicegw.simulate.run import CALLERS, PLATFORMS, POSTERS, DEFAULT_SETUP
+from voicegw.simulate.script import DEFAULT_SCRIPT, ScriptTimeouts, CallScript, CallStep, ScriptTool, load_script
 
-TABLES: dict[str, type[Table]] = {
-    "Scripts": Script,
-    "`[[turns]]`": Step,
-    "`[[tools]]`": ToolTable,
-    "`[patience]`": Patience,
+TABLES: dict[str, type[Section]] = {
+    "Scripts": CallScript,
+    "`[[turns]]`": CallStep,
+    "`[[tools]]`": ScriptTool,
+    "`[patience]`": ScriptTimeouts,
 }
 NESTED = {"patience", "tools", "turns"}
 
@@ -52,12 +52,12 @@ def test_every_key_is_there_with_its_default_and_no_other(heading: str) -> None:
 
 
 def test_every_item_is_there_with_its_platforms_and_no_other() -> None:
-    checks = {name: make(SHORT, SIMPLE).checks for name, make in CALLERS.items()}
-    checks |= {name: make(SHORT, "http://127.0.0.1", SIMPLE).checks for name, make in POSTERS.items()}
+    checks = {name: make(DEFAULT_SCRIPT, DEFAULT_SETUP).checks for name, make in CALLERS.items()}
+    checks |= {name: make(DEFAULT_SCRIPT, "http://127.0.0.1", DEFAULT_SETUP).checks for name, make in POSTERS.items()}
     expected: dict[tuple[str, str], list[str]] = {}
     for name, entries in checks.items():
         for check in entries:
-            expected.setdefault((f"`{check.item}`", check.about), []).append(name)
+            expected.setdefault((f"`{check.item}`", check.description), []).append(name)
     told = {(item, about): who for item, who, about in rows("The checklists")}
     assert {
         key: "all" if len(who) == len(PLATFORMS) else ", ".join(who) for key, who in expected.items()
@@ -84,4 +84,4 @@ def test_the_script_on_the_page_loads(tmp_path: Path) -> None:
     file = tmp_path / "call.toml"
     [shown] = blocks("rehearsal", "toml")
     file.write_text(shown, "utf-8")
-    assert len(read(file).turns) == 4
+    assert len(load_script(file).turns) == 4

@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.server import LAST, Caller, Server, asking, dechunk, eventually, head
 from tests.support.chat_lint import lint
-from voicegw.turns.phrases import TABLE
+from voicegw.turns.phrases import PHRASES
 
 pytestmark = pytest.mark.wire
 
@@ -112,7 +112,7 @@ def serving(folder: Path, drain: float) -> Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("abuse"), drain=20) as server:
+    with serving(tmp_path_factory.mktemp("abuse"), shutdown_grace=20) as server:
         yield server
 
 
@@ -240,7 +240,7 @@ def test_an_agent_that_ends_the_program_ends_its_own_turn_only(
         caller.ask({"model": agent})
         reply = caller.reply()
         lint(reply.body)
-        assert reply.text.endswith(f"Well... {TABLE['en'].failed}")
+        assert reply.text.endswith(f"Well... {PHRASES['en'].failed}")
         caller.ask({"model": agent, "stream": False})
         assert caller.reply().status == 502
         assert turns(server) == 1
@@ -253,13 +253,13 @@ def test_an_agent_that_ends_the_program_ends_its_own_turn_only(
 def test_the_end_waits_neither_for_half_a_request_nor_for_agents_that_will_not_end(tmp_path: Path) -> None:
     """All in one, for each takes its seconds."""
     with ExitStack() as stack:
-        half = stack.enter_context(serving(tmp_path / "half", drain=20))
+        half = stack.enter_context(serving(tmp_path / "half", shutdown_grace=20))
         ends = {half: SOON}
         sender = stack.enter_context(Caller(half))
         sender.send(asking()[:-5])
         assert sender.buffer == b""
         for model in ("deaf", "stuck"):
-            server = stack.enter_context(serving(tmp_path / model, drain=0))
+            server = stack.enter_context(serving(tmp_path / model, shutdown_grace=0))
             caller = stack.enter_context(Caller(server))
             caller.ask({"model": model})
             caller.until(b'"content":"Well"')

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tests.e2e.server import ROOT, Caller, Server, eventually
-from voicegw.turns.phrases import TABLE
+from voicegw.turns.phrases import PHRASES
 
 pytestmark = pytest.mark.wire
 
-SORRY = TABLE["en"].failed
+SORRY = PHRASES["en"].failed
 QUICK = 10.0
 """Seconds in which the gateway ends, whatever its agents do."""
 NAMES = (
@@ -147,7 +147,7 @@ def told(server: Server, agent: str) -> dict[str, Any]:
 
 
 TOO_LONG = "the agent took too long before it was of any use"
-EXPECTED = "expected are str, ToolCall, Doing, Usage, Finish"
+EXPECTED = "expected are str, ToolCall, Activity, Usage, Finish"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.wire
 
 GRACE = 5.0
 CONFIG = f"""
-turns.grace = {GRACE}
+turns.disconnect_grace = {GRACE}
 
 [agents.clerk]
 kind = "python"

@@ -209,7 +209,7 @@ def test_a_wrong_key_is_refused_once(server: Server) -> None:
 
 @pytest.mark.parametrize(
     ("failure", "status", "calls"),
-    [("AgentError", 502, 1), ("AgentTimeout", 504, 1), ("AgentGarbled", 502, 1), ("AgentBusy", 503, 2)],
+    [("AgentError", 502, 1), ("AgentTimeout", 504, 1), ("AgentProtocolError", 502, 1), ("AgentBusy", 503, 2)],
 )
 def test_a_failing_agent_is_asked_again_only_if_that_may_help(
     server: Server, failure: str, status: int, calls: int

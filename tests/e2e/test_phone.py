@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests.e2e.server import PATIENCE, Caller, Reply, Server, eventually, head
-from voicegw.turns.phrases import TABLE
+from voicegw.turns.phrases import PHRASES
 
 pytestmark = pytest.mark.wire
 
@@ -29,7 +29,7 @@ PUBLIC = "https://voice.example.com"
 ENVIRON = {"TOKEN": TOKEN, "TELNYX": TELNYX, "RETELL": RETELL}
 CONFIG = """
 server.public_url = "https://voice.example.com"
-server.drain = 1.0
+server.shutdown_grace = 1.0
 
 [agents.desk]
 kind = "python"
@@ -310,12 +310,12 @@ def test_at_the_end_a_turn_hears_a_farewell_and_calls_are_sent_elsewhere(server:
         server.tell(signal.SIGTERM)
         for _ in range(2):
             hears(idle)
-        assert hears(phone) == token(f"... {TABLE['en'].closing}")
+        assert hears(phone) == token(f"... {PHRASES['en'].closing}")
         assert (closed(phone), closed(idle)) == (1012, 1012)
         assert server.process.wait(PATIENCE) == 0, server.log
         assert time.monotonic() - began < 4.0
     assert (server.folder / "closed").exists()
-    assert [line["error"] for line in server.lines("turn")] == ["Closing"]
+    assert [line["error"] for line in server.lines("turn")] == ["ShuttingDown"]
 
 
 def test_at_the_end_a_platform_that_never_says_goodbye_is_not_waited_for(server: Server) -> None:
@@ -338,7 +338,7 @@ def test_a_handshake_with_an_endless_head_is_refused(server: Server) -> None:
 
 
 def test_a_second_ctrl_c_waits_for_no_call(tmp_path: Path) -> None:
-    config = CONFIG.replace("FOLDER", str(tmp_path)).replace("server.drain = 1.0", "server.drain = 600")
+    config = CONFIG.replace("FOLDER", str(tmp_path)).replace("server.shutdown_grace = 1.0", "server.shutdown_grace = 600")
     with (
         Server(tmp_path, config, agents=AGENTS, environ=ENVIRON) as server,
         dial(server, f"/retell/{RETELL}/idle"),

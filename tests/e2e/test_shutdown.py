@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.server import LAST, PATIENCE, Caller, Reply, Server, eventually
 from tests.support.chat_lint import lint
-from voicegw.turns.phrases import TABLE
+from voicegw.turns.phrases import PHRASES
 
 pytestmark = pytest.mark.wire
 
@@ -71,7 +71,7 @@ def rest(caller: Caller) -> Reply:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_running_turn_finishes_and_nobody_new_comes_in(tmp_path: Path, number: signal.Signals) -> None:
-    with serving(tmp_path, drain=20) as server, Caller(server) as caller:
+    with serving(tmp_path, shutdown_grace=20) as server, Caller(server) as caller:
         caller.ask({"model": "count"})
         while b" three" not in caller.buffer:
             caller.read()
@@ -85,21 +85,21 @@ def test_a_running_turn_finishes_and_nobody_new_comes_in(tmp_path: Path, number:
 
 
 def test_after_the_time_for_it_a_turn_hears_a_farewell_and_ends_well(tmp_path: Path) -> None:
-    with serving(tmp_path, drain=0.3) as server, Caller(server) as caller:
+    with serving(tmp_path, shutdown_grace=0.3) as server, Caller(server) as caller:
         caller.ask({"model": "patient"})
         while b"Well" not in caller.buffer:
             caller.read()
         server.tell(signal.SIGTERM)
         reply = rest(caller)
-        assert reply.text == f"Well... {TABLE['en'].closing}"
+        assert reply.text == f"Well... {PHRASES['en'].closing}"
         assert server.process.wait(PATIENCE) == 0, server.log
     assert (tmp_path / "closed").exists()
-    assert [line["error"] for line in server.lines("turn")] == ["Closing"]
+    assert [line["error"] for line in server.lines("turn")] == ["ShuttingDown"]
     assert "Traceback" not in server.log
 
 
 def test_a_whole_answer_that_takes_too_long_is_refused(tmp_path: Path) -> None:
-    with serving(tmp_path, drain=0.3) as server, Caller(server) as caller:
+    with serving(tmp_path, shutdown_grace=0.3) as server, Caller(server) as caller:
         caller.ask({"model": "patient", "stream": False})
         eventually(lambda: server.count("voicegw_turns_running") == 1)
         server.tell(signal.SIGTERM)
@@ -110,7 +110,7 @@ def test_a_whole_answer_that_takes_too_long_is_refused(tmp_path: Path) -> None:
 
 
 def test_without_turns_the_end_comes_at_once_whoever_keeps_a_connection(tmp_path: Path) -> None:
-    with serving(tmp_path, drain=600) as server, Caller(server) as caller:
+    with serving(tmp_path, shutdown_grace=600) as server, Caller(server) as caller:
         assert caller.get("/readyz").status == 200
         server.tell(signal.SIGTERM)
         assert caller.gone()
@@ -118,7 +118,7 @@ def test_without_turns_the_end_comes_at_once_whoever_keeps_a_connection(tmp_path
 
 
 def test_a_second_ctrl_c_waits_for_nobody(tmp_path: Path) -> None:
-    with serving(tmp_path, drain=600) as server, Caller(server) as caller:
+    with serving(tmp_path, shutdown_grace=600) as server, Caller(server) as caller:
         caller.ask({"model": "patient"})
         while b"Well" not in caller.buffer:
             caller.read()

@@ -18,8 +18,8 @@ import pytest
 from tests.docs.test_pages import blocks
 from tests.e2e.server import Server
 from voicegw.cli import FAILED, MISUSED, OK, main
-from voicegw.simulate.run import PLATFORMS, rehearse
-from voicegw.simulate.script import Patience, read
+from voicegw.simulate.run import PLATFORMS, simulate
+from voicegw.simulate.script import ScriptTimeouts, load_script
 
 pytestmark = pytest.mark.wire
 
@@ -78,7 +78,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-RELAXED = Patience(first_words=10, silence=20, stop=2, pong=5)
+RELAXED = ScriptTimeouts(first_words=10, silence=20, stop=2, pong=5)
 """The machines that run tests are busy; patience itself is tested on the virtual clock."""
 
 
@@ -88,10 +88,10 @@ def test_every_script_of_ours_holds_on_every_platform_and_they_try_nearly_everyt
         address = ADDRESSES[platform].format(f"127.0.0.1:{demo.port}")
         found: dict[str, bool] = {}
         for file in sorted(CALLS.iterdir()):
-            rehearsed = rehearse(platform, address, read(file).model_copy(update={"patience": RELAXED}))
-            assert rehearsed.good, f"{file.name}\n{rehearsed.as_text()}"
-            for verdict in rehearsed.verdicts:
-                found[verdict.item] = found.get(verdict.item, False) or verdict.tried
+            rehearsed = simulate(platform, address, load_script(file).model_copy(update={"patience": RELAXED}))
+            assert rehearsed.has_passed, f"{file.name}\n{rehearsed.as_text()}"
+            for verdict in rehearsed.check_results:
+                found[verdict.item] = found.get(verdict.item, False) or verdict.was_tried
         return found
 
     with ThreadPoolExecutor(len(PLATFORMS)) as pool:

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from loadtests.bench import compare
-from loadtests.generate import closed_loop as voice
+from loadtests.bench import add_ratios
+from loadtests.generate import closed_loop
 from loadtests.micro import speech, turns
-from loadtests.report import comparison as report
-from loadtests.report.results import Check, Overhead, Results, Run, Sample, environment, quantile
+from loadtests.report import comparison
+from loadtests.report.results import Check, Overhead, Results, Run, Sample, describe_environment, quantile
 from loadtests.servers.launch import free_port
-from loadtests.servers.upstream import BEGIN, HEAD, Stats, Upstream, chunk, first_token, later, waited
+from loadtests.servers.upstream import STREAM_START, STREAM_HEAD, UpstreamStats, Upstream, encode_chunk, encode_first_token, later_tokens, decode_wait
 
 ROOT = Path(__file__).parents[2]
-ACK = HEAD + chunk({"role": "assistant", "content": "One moment... "})
+ACK = STREAM_HEAD + encode_chunk({"role": "assistant", "content": "One moment... "})
 
 
 class Wire(asyncio.Transport):
@@ -39,64 +39,64 @@ class Wire(asyncio.Transport):
         self.aborted = True
 
 
-async def heard(*reads: bytes) -> voice.Stream:
+async def heard(*reads: bytes) -> closed_loop.Stream:
     """What a caller makes of a response that comes in these reads."""
-    caller = voice.Caller(b"")
+    caller = closed_loop.ChatConnection(b"")
     caller.connection_made(Wire())
-    ended = caller.ask()
+    ended = caller.send()
     for data in reads:
         caller.data_received(data)
     return await ended
 
 
 async def test_a_stream_is_counted_the_same_however_it_was_cut() -> None:
-    whole = ACK + first_token(0.25) + b"".join(later(3))
+    whole = ACK + encode_first_token(0.25) + b"".join(later_tokens(3))
     for cut in range(1, len(whole)):
         stream = await heard(whole[:cut], whole[cut:])
-        assert (stream.failed, stream.events, stream.tokens, stream.waited) == ("", 6, 3, 0.25), cut
+        assert (stream.failure, stream.events, stream.tokens, stream.waited) == ("", 6, 3, 0.25), cut
 
 
 async def test_a_refusal_that_holds_the_answer_is_a_refusal() -> None:
-    whole = ACK + first_token(0.25) + b"".join(later(3))
+    whole = ACK + encode_first_token(0.25) + b"".join(later_tokens(3))
     refused = whole.replace(b"200 OK", b"500 Oh\x1b no", 1)
-    assert (await heard(refused)).failed == (await heard(refused[:5], refused[5:])).failed
-    assert (await heard(refused)).failed == "HTTP/1.1 500 Oh? no"
+    assert (await heard(refused)).failure == (await heard(refused[:5], refused[5:])).failure
+    assert (await heard(refused)).failure == "HTTP/1.1 500 Oh? no"
 
 
 async def test_an_answer_without_end_is_given_up() -> None:
-    stream = await heard(HEAD, *[b"x" * 1_000_000] * 17)
-    assert stream.failed == "more than 16 MB came"
+    stream = await heard(STREAM_HEAD, *[b"x" * 1_000_000] * 17)
+    assert stream.failure == "more than 16 MB came"
 
 
 async def test_what_nobody_asked_for_ends_the_connection() -> None:
-    caller, wire = voice.Caller(b""), Wire()
+    caller, wire = closed_loop.ChatConnection(b""), Wire()
     caller.connection_made(wire)
     caller.data_received(b"220 Hello, I speak first\r\n")
     assert wire.aborted
 
 
 async def test_the_acknowledgement_is_never_the_answer() -> None:
-    stream = await heard(ACK, first_token(0.25), b"".join(later(3)))
+    stream = await heard(ACK, encode_first_token(0.25), b"".join(later_tokens(3)))
     assert stream.first_chunk == stream.ack < stream.answer
-    silent = await heard(BEGIN, first_token(0.25), b"".join(later(3)))
+    silent = await heard(STREAM_START, encode_first_token(0.25), b"".join(later_tokens(3)))
     assert silent.first_chunk < silent.ack == silent.answer
 
 
 async def test_a_stream_without_the_answer_has_failed() -> None:
-    stream = await heard(ACK, later(1)[0])
-    assert stream.failed == "the upstream's answer was not in the stream"
+    stream = await heard(ACK, later_tokens(1)[0])
+    assert stream.failure == "the upstream's answer was not in the stream"
     assert math.isnan(stream.answer)
 
 
 async def test_a_refusal_is_told_by_its_status_line() -> None:
-    assert (await heard(b"HTTP/1.1 401 Unauthorized\r\n\r\n")).failed == "HTTP/1.1 401 Unauthorized"
+    assert (await heard(b"HTTP/1.1 401 Unauthorized\r\n\r\n")).failure == "HTTP/1.1 401 Unauthorized"
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.000001, 0.3, 59.999999])
 def test_the_first_token_tells_how_long_the_upstream_waited(seconds: float) -> None:
-    mark = voice.ANSWER.search(first_token(seconds))
+    mark = closed_loop.FIRST_TOKEN.search(encode_first_token(seconds))
     assert mark is not None
-    assert waited(mark[1]) == seconds
+    assert decode_wait(mark[1]) == seconds
 
 
 def test_results_come_back_from_their_file_as_they_went(tmp_path: Path) -> None:
@@ -106,12 +106,12 @@ def test_results_come_back_from_their_file_as_they_went(tmp_path: Path) -> None:
     run.add(at=0.0, answer=0.31, waited=0.3, stop=math.nan)
     run.add(at=0.1, ack=0.01)
     run.checks.append(Check("agent runs", True, "0", "0"))
-    went = Results(environment(7, ("load",)), [run], [Overhead("voicegw", "short", 0.5, 1e-3, 9e-4, 2e-3)])
+    went = Results(describe_environment(7, ("load",)), [run], [Overhead("voicegw", "short", 0.5, 1e-3, 9e-4, 2e-3)])
     went.write(tmp_path / "results" / "one.json")
     came = Results.read(tmp_path / "results" / "one.json")
     assert came == went
     assert came.environment["command"] == "load"
-    assert came.runs[0].known("ack") == [0.01]
+    assert came.runs[0].values("ack") == [0.01]
     assert came.runs[0].times["stop"] == [None, None]
     assert came.runs[0].added == [pytest.approx(0.01)]
 
@@ -140,9 +140,9 @@ def test_ratios_are_formed_within_a_round_and_then_their_median_is_taken() -> No
     rows = []
     for nginx, ours in ((1.0, 2.0), (2.0, 10.0), (4.0, 12.0)):
         turn = [row("direct", 0.5, None, 8), row("nginx", 1.5, nginx, 4), row("voicegw", 2.5, ours, 2)]
-        compare(turn)
+        add_ratios(turn)
         rows += turn
-    direct, nginx_, ours_ = report.summary(rows)
+    direct, nginx_, ours_ = comparison.summarise_rounds(rows)
     assert "added_p50" not in direct
     assert (nginx_["added_p50"], ours_["added_p50"], ours_["added_p99"]) == (1.0, 2.0, 4.0)
     assert (ours_["added_p50_per_nginx"], ours_["cpu_per_nginx"], ours_["per_second_per_nginx"]) == (
@@ -155,34 +155,34 @@ def test_ratios_are_formed_within_a_round_and_then_their_median_is_taken() -> No
 
 def test_a_step_is_held_when_most_rounds_held_it() -> None:
     rows = [row("nginx", 1, 1, 1, held) for held in (True, False, True)]
-    assert "S3: nginx held 100 streams" in report.text(rows, {})
-    assert "S3: nginx held 0 streams" in report.text(rows[1:], {})
+    assert "S3: nginx held 100 streams" in comparison.format_table(rows, {})
+    assert "S3: nginx held 0 streams" in comparison.format_table(rows[1:], {})
 
 
 @pytest.mark.wire
 async def test_callers_and_upstream_count_the_same_streams() -> None:
-    stats = Stats()
+    stats = UpstreamStats()
     server = await asyncio.get_running_loop().create_server(lambda: Upstream(stats), "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        load = await voice.run(port, "first=0.01,every=0.001,tokens=5", callers=8, seconds=0.1)
-    figures = voice.figures(load)
+        load = await closed_loop.run(port, "first=0.01,every=0.001,tokens=5", callers=8, seconds=0.1)
+    figures = closed_loop.compute_figures(load)
     assert figures["failed"] == 0
     assert figures["streams"] >= 8
-    assert stats == Stats(begun=len(load.good), ended=len(load.good))
-    assert (figures["events"], figures["tokens"]) == (8 * len(load.good), 5 * len(load.good))
+    assert stats == UpstreamStats(begun=len(load.succeeded), ended=len(load.succeeded))
+    assert (figures["events"], figures["tokens"]) == (8 * len(load.succeeded), 5 * len(load.succeeded))
 
 
 @pytest.mark.wire
 async def test_a_server_that_is_gone_is_one_failed_stream_and_no_figure() -> None:
-    load = await voice.run(free_port(), "quick", callers=8, seconds=0.1)
-    assert [stream.failed for stream in load.streams] == ["could not connect: ConnectionRefusedError"]
-    assert "answer_p50" not in report.middle([{**voice.figures(load), "held": False}])
+    load = await closed_loop.run(free_port(), "quick", callers=8, seconds=0.1)
+    assert [stream.failure for stream in load.streams] == ["could not connect: ConnectionRefusedError"]
+    assert "answer_p50" not in comparison.medians_and_sums([{**closed_loop.compute_figures(load), "held": False}])
 
 
 @pytest.mark.wire
 async def test_a_client_that_leaves_ends_its_stream() -> None:
-    stats, gone = Stats(), asyncio.Event()
+    stats, gone = UpstreamStats(), asyncio.Event()
 
     class Left(Upstream):
         def connection_lost(self, exc: Exception | None) -> None:
@@ -192,12 +192,12 @@ async def test_a_client_that_leaves_ends_its_stream() -> None:
     server = await asyncio.get_running_loop().create_server(lambda: Left(stats), "127.0.0.1", 0)
     async with server, asyncio.timeout(5):
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(voice.ask(0, "first=3000", ""))
+        writer.write(closed_loop.encode_request(0, "first=3000", ""))
         await reader.readuntil(b"assistant")
-        assert stats == Stats(begun=1, active=1)
+        assert stats == UpstreamStats(begun=1, active=1)
         writer.close()
         await gone.wait()
-    assert stats == Stats(begun=1, left=1)
+    assert stats == UpstreamStats(begun=1, left=1)
 
 
 @pytest.mark.wire
@@ -205,7 +205,7 @@ async def test_every_kind_of_turn_has_its_cost(capsys: pytest.CaptureFixture[str
     """Each kind counts for itself how often the agent was asked and what was heard."""
     costs = await turns.measure(rounds=2, turns=8)
     assert {name: len(rounds) for name, rounds in costs.items()} == dict.fromkeys(turns.KINDS, 2)
-    turns.show({"new": [100.0, 300.0, 110.0], "joined": [50.0, 60.0, 55.0]})
+    turns.print_costs({"new": [100.0, 300.0, 110.0], "joined": [50.0, 60.0, 55.0]})
     assert capsys.readouterr().out.split()[-3:] == ["joined", "55", "0.50"]
 
 
@@ -232,7 +232,7 @@ def test_the_benchmark_measures_every_target_and_its_sums_agree(tmp_path: Path) 
     for measured, run in zip(bench["rows"], runs, strict=True):
         which = (measured["target"], measured["scenario"], measured["callers"])
         assert (run.target, run.scenario, run.offered, run.void) == (*which, "")
-        assert {len(run.known(n)) for n in ("at", "first_chunk", "ack", "answer", "gap", "done")} == {
+        assert {len(run.values(n)) for n in ("at", "first_chunk", "ack", "answer", "gap", "done")} == {
             measured["streams"]
         }
         assert run.samples[0].rss > 0
@@ -253,15 +253,15 @@ def test_the_speech_benchmark_measures_every_text_by_every_way(tmp_path: Path) -
     bench = json.loads(result.read_bytes())
     assert len(bench["rows"]) == 2 * len(bench["summary"])
     assert {(r["text"], r["way"]) for r in bench["summary"] if "text" in r} == {
-        (text, way) for text in speech.TEXTS for way in speech.WAYS
+        (text, way) for text in speech.TEXTS for way in speech.METHODS
     }
-    assert [r["unit"] for r in bench["summary"] if "unit" in r] == speech.ENDLESS
+    assert [r["unit"] for r in bench["summary"] if "unit" in r] == speech.UNCLOSED_MARKUP
     assert len(done.stdout.splitlines()) == len(bench["summary"]) + 3
 
 
 def test_the_ways_to_speak_are_given_the_same_text() -> None:
-    deltas = speech.cut(speech.ENGLISH)
-    heard = {name: way(deltas) for name, way in speech.WAYS.items()}
+    deltas = speech.split_deltas(speech.ENGLISH)
+    heard = {name: way(deltas) for name, way in speech.METHODS.items()}
     assert heard["untouched"] == heard["voicegw"] == speech.ENGLISH
     assert speech.ENGLISH[:60] in heard["markdown-it"]
 

@@ -28,7 +28,7 @@ def test_a_quick_load_measures_every_phase_and_makes_every_check(tmp_path: Path)
         cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     results = Results.read(out)
-    assert (done.returncode, done.stderr) == (int(not load.proved(results)), "")
+    assert (done.returncode, done.stderr) == (int(not load.is_passed(results)), "")
     assert [run.target for run in results.runs if run.scenario == "S1"] == [
         *("direct", "voicegw", "voicegw", "direct")
     ]
@@ -85,12 +85,12 @@ def run(scenario: str, void: str = "", *checks: Check) -> Run:
 
 def test_a_failed_check_or_a_phase_that_proves_nothing_is_the_exit_code() -> None:
     good, bad = Check("a", True, "0", "0"), Check("b", False, "1", "0")
-    assert load.proved(
+    assert load.is_passed(
         Results({}, [run("S1"), run("S1", "late"), run("storm", "", good), run("knee", "late")])
     )
-    assert not load.proved(Results({}, [run("S1", "late")]))
-    assert not load.proved(Results({}))
-    assert not load.proved(Results({}, [run("S1"), run("storm", "", good, bad)]))
+    assert not load.is_passed(Results({}, [run("S1", "late")]))
+    assert not load.is_passed(Results({}))
+    assert not load.is_passed(Results({}, [run("S1"), run("storm", "", good, bad)]))
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from loadtests.callers.sockets import ELSEWHERE
+from loadtests.callers.sockets import NOT_THIS_MACHINE
 from loadtests.report.results import Results, Run
-from loadtests.servers.launch import cores, free_port, started
-from loadtests.servers.upstream import Stats, Upstream
+from loadtests.servers.launch import split_cores, free_port, run_server
+from loadtests.servers.upstream import UpstreamStats, Upstream
 
 ROOT = Path(__file__).parents[2]
 PLATFORMS = ("chat", "relay", "retell", "speech-engine")
@@ -66,8 +66,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     serve = [sys.executable, "-m", "voicegw", "serve", "--config", str(folder / "gateway.toml")]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with ExitStack() as stack:
-        stack.enter_context(started(upstream, agent, cores()[0], folder / "upstream.log", env))
-        stack.enter_context(started(serve, port, cores()[0], folder / "gateway.log", env))
+        stack.enter_context(run_server(upstream, agent, split_cores()[0], folder / "upstream.log", env))
+        stack.enter_context(run_server(serve, port, split_cores()[0], folder / "gateway.log", env))
         yield f"http://127.0.0.1:{port}"
 
 
@@ -118,9 +118,9 @@ def test_every_platform_tells_what_is_to_be_told_of_every_scenario(gateway: str,
 def written(run: Run, counts: dict[str, int]) -> None:
     """The file has as many turns as locust counted, and none has failed."""
     assert (run.loop, run.failed) == ("closed", {})
-    assert len(run.times["at"]) == len(run.known("first_chunk")) == counts["first chunk"] > 0
-    assert len(run.known("answer")) == len(run.known("waited")) == counts.get("answer-TTFT", 0)
-    assert len(run.known("stop")) == counts.get("stop", 0)
+    assert len(run.times["at"]) == len(run.values("first_chunk")) == counts["first chunk"] > 0
+    assert len(run.values("answer")) == len(run.values("waited")) == counts.get("answer-TTFT", 0)
+    assert len(run.values("stop")) == counts.get("stop", 0)
 
 
 def test_two_workers_bring_the_master_every_turn(gateway: str, tmp_path: Path) -> None:
@@ -164,9 +164,9 @@ async def test_an_interrupt_prints_what_was_measured() -> None:
     class Asked(Upstream):
         def _begin(self, body: bytes) -> None:
             asked.put_nowait(body)
-            super()._begin(body)
+            super()._start_stream(body)
 
-    server = await asyncio.get_running_loop().create_server(lambda: Asked(Stats()), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(lambda: Asked(UpstreamStats()), "127.0.0.1", 0)
     async with server, asyncio.timeout(60):
         host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         options = f"--headless --only-summary --loglevel INFO -u 1 --tags short --host {host} ChatCaller"
@@ -186,7 +186,7 @@ def test_a_target_elsewhere_is_refused_before_anybody_calls() -> None:
     process = locust("--headless", "-t", "2s", "--host", "http://192.0.2.1")
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert stderr == f"http://192.0.2.1: {ELSEWHERE}\n"
+    assert stderr == f"http://192.0.2.1: {NOT_THIS_MACHINE}\n"
 
 
 def test_the_callers_are_measured_beside_the_bare_generator() -> None:

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from loadtests.generate.target import Door
-from loadtests.servers.upstream import Stats, Upstream
+from loadtests.generate.target import Target
+from loadtests.servers.upstream import UpstreamStats, Upstream
 
 
 @asynccontextmanager
-async def agent() -> AsyncIterator[tuple[Door, Stats]]:
+async def run_upstream() -> AsyncIterator[tuple[Target, UpstreamStats]]:
     """An upstream and its counts."""
-    stats, known = Stats(), set[Upstream]()
+    stats, known = UpstreamStats(), set[Upstream]()
 
     class Noted(Upstream):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -22,14 +22,14 @@ async def agent() -> AsyncIterator[tuple[Door, Stats]]:
 
     server = await asyncio.get_running_loop().create_server(lambda: Noted(stats), "127.0.0.1", 0)
     async with server:
-        yield Door("direct", server.sockets[0].getsockname()[1]), stats
+        yield Target("direct", server.sockets[0].getsockname()[1]), stats
         for one in known:
             one.transport.abort()
         await asyncio.sleep(0)
 
 
 @asynccontextmanager
-async def relay(agent: Door, *, leaks: bool) -> AsyncIterator[Door]:
+async def run_relay(agent: Target, *, leaks: bool) -> AsyncIterator[Target]:
     """A gateway that passes bytes on; one that leaks goes on listening to agents whose callers have left."""
     running: set[asyncio.Task[None]] = set()
 
@@ -53,7 +53,7 @@ async def relay(agent: Door, *, leaks: bool) -> AsyncIterator[Door]:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
-        yield Door("relay", server.sockets[0].getsockname()[1])
+        yield Target("relay", server.sockets[0].getsockname()[1])
         for task in list(running):
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

@@ -10,10 +10,10 @@ from starlette.types import Scope
 from twilio.request_validator import RequestValidator, get_signature_algorithm
 
 from tests.platforms.elevenlabs.test_token import GOOD, KEY, NOW
-from voicegw.calls.path_secret import SecretGate
-from voicegw.errors import Forbidden, NotFound, Refused, Unauthorized
-from voicegw.platforms.elevenlabs.handshake import TokenGate
-from voicegw.platforms.twilio.handshake import SignedGate
+from voicegw.calls.path_secret import PathSecretAuth
+from voicegw.errors import Forbidden, NotFound, RequestError, Unauthorized
+from voicegw.platforms.elevenlabs.handshake import ElevenLabsTokenAuth
+from voicegw.platforms.twilio.handshake import TwilioSignatureAuth
 
 PUBLIC, TOKEN, SHARED = "https://voice.example.com", "t0ken", "sh4red"
 URL = "wss://voice.example.com/twilio/relay"
@@ -46,15 +46,15 @@ def signed(
     return {**OUTSIDE, "x-twilio-signature": str(made), **more}
 
 
-def refusal(gate: Callable[[Scope], str | None], handshake: Scope) -> type[Refused] | None:
+def refusal(gate: Callable[[Scope], str | None], handshake: Scope) -> type[RequestError] | None:
     try:
         assert gate(handshake) is None
-    except Refused as refused:
+    except RequestError as refused:
         return type(refused)
     return None
 
 
-TWILIO = SignedGate(PUBLIC, TOKEN, SHARED)
+TWILIO = TwilioSignatureAuth(PUBLIC, TOKEN, SHARED)
 
 
 @pytest.mark.parametrize(
@@ -92,16 +92,16 @@ def test_anything_else_is_refused_also_from_this_machine(headers: dict[str, str]
 
 
 def test_without_the_one_secret_the_other_kind_of_signature_opens_nothing() -> None:
-    only = SignedGate(PUBLIC, TOKEN)
+    only = TwilioSignatureAuth(PUBLIC, TOKEN)
     assert refusal(only, scope("/twilio/relay", **signed())) is None
     assert refusal(only, scope("/twilio/relay", **signed(token="", settings=SHA256))) is Forbidden
-    only = SignedGate(PUBLIC, "", SHARED)
+    only = TwilioSignatureAuth(PUBLIC, "", SHARED)
     assert refusal(only, scope("/twilio/relay", **signed(token=SHARED, settings=SHA256))) is None
     assert refusal(only, scope("/twilio/relay", **signed(token=""))) is Forbidden
 
 
 def test_without_a_public_address_that_of_the_handshake_counts() -> None:
-    gate = SignedGate("", TOKEN)
+    gate = TwilioSignatureAuth("", TOKEN)
     headers = signed("ws://voice.example.com/twilio/relay")
     assert refusal(gate, scope("/twilio/relay", **headers)) is None
     assert refusal(gate, {**scope("/twilio/relay", **headers), "headers": []}) is Forbidden
@@ -115,10 +115,10 @@ def test_twilio_s_calls_have_one_address(path: str) -> None:
 
 
 LOCAL: list[tuple[Callable[[Scope], str | None], str]] = [
-    (SignedGate(), "/twilio/relay"),
-    (SecretGate(False), "/telnyx/relay"),
-    (SecretGate(True), "/retell/relay"),
-    (TokenGate(), "/elevenlabs/speech-engine"),
+    (TwilioSignatureAuth(), "/twilio/relay"),
+    (PathSecretAuth(False), "/telnyx/relay"),
+    (PathSecretAuth(True), "/retell/relay"),
+    (ElevenLabsTokenAuth(), "/elevenlabs/speech-engine"),
 ]
 
 
@@ -143,14 +143,14 @@ def test_without_a_secret_only_this_machine_may_call(
 @pytest.mark.parametrize("id", ["call_1", "0" * 128, "a-B_9"])
 @pytest.mark.parametrize("tail", ["", "/"])
 def test_retell_s_path_names_the_call(id: str, tail: str) -> None:
-    assert SecretGate(True, SECRET)(scope(f"/retell/{SECRET}/{id}{tail}", **OUTSIDE)) == id
-    assert SecretGate(True)(scope(f"/retell/{id}{tail}")) == id
+    assert PathSecretAuth(True, SECRET)(scope(f"/retell/{SECRET}/{id}{tail}", **OUTSIDE)) == id
+    assert PathSecretAuth(True)(scope(f"/retell/{id}{tail}")) == id
 
 
 def test_telnyx_s_path_does_not() -> None:
-    assert SecretGate(False, SECRET)(scope(f"/telnyx/{SECRET}/relay", **OUTSIDE)) is None
-    assert SecretGate(False)(scope("/telnyx/relay")) is None
-    assert refusal(SecretGate(False, SECRET), scope(f"/telnyx/{SECRET}/call_1")) is NotFound
+    assert PathSecretAuth(False, SECRET)(scope(f"/telnyx/{SECRET}/relay", **OUTSIDE)) is None
+    assert PathSecretAuth(False)(scope("/telnyx/relay")) is None
+    assert refusal(PathSecretAuth(False, SECRET), scope(f"/telnyx/{SECRET}/call_1")) is NotFound
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -160,23 +160,23 @@ def test_telnyx_s_path_does_not() -> None:
 def test_a_path_without_the_secret_is_refused_also_from_this_machine(named: bool, path: str) -> None:
     handshake = {**scope("/x"), "path": f"/platform{path}"}
     with pytest.raises(Forbidden):
-        SecretGate(named, SECRET)(handshake)
+        PathSecretAuth(named, SECRET)(handshake)
 
 
 @pytest.mark.parametrize("path", ["", "/", "//", "/a/b", "/a.b", "/a b", "/é", "/" + "0" * 129])
 def test_a_path_that_names_no_call_is_nowhere(path: str) -> None:
     for gate, start in (
-        (SecretGate(True, SECRET), f"/retell/{SECRET}"),
-        (SecretGate(False, SECRET), f"/telnyx/{SECRET}"),
-        (SecretGate(True), "/retell"),
-        (SecretGate(False), "/telnyx"),
+        (PathSecretAuth(True, SECRET), f"/retell/{SECRET}"),
+        (PathSecretAuth(False, SECRET), f"/telnyx/{SECRET}"),
+        (PathSecretAuth(True), "/retell"),
+        (PathSecretAuth(False), "/telnyx"),
     ):
         with pytest.raises(NotFound):
             gate({**scope("/x"), "path": start + path})
 
 
 def test_secrets_show_in_no_representation() -> None:
-    assert SECRET not in repr([SecretGate(True, SECRET), SignedGate("", SECRET, SECRET)])
+    assert SECRET not in repr([PathSecretAuth(True, SECRET), TwilioSignatureAuth("", SECRET, SECRET)])
 
 
 ENGINE, SHOWN = "/elevenlabs/speech-engine", "x_elevenlabs_speech_engine_authorization"
@@ -186,7 +186,7 @@ TWICE = (b"x-elevenlabs-speech-engine-authorization", GOOD.encode())
 @pytest.mark.parametrize("shown", [GOOD, f"Bearer {GOOD}"])
 def test_elevenlabs_token_opens_until_its_time_is_over(shown: str) -> None:
     at = [float(NOW)]
-    gate = TokenGate(KEY, lambda: at[0])
+    gate = ElevenLabsTokenAuth(KEY, lambda: at[0])
     handshake = scope(ENGINE, **OUTSIDE, **{SHOWN: shown})
     assert refusal(gate, handshake) is None
     at[0] += 1e6
@@ -197,15 +197,15 @@ def test_elevenlabs_token_opens_until_its_time_is_over(shown: str) -> None:
     "headers", [{}, {SHOWN: ""}, {SHOWN: GOOD[:-2]}, {SHOWN: "é"}, {"authorization": GOOD}]
 )
 def test_without_a_good_token_nobody_calls_not_even_from_this_machine(headers: dict[str, str]) -> None:
-    assert refusal(TokenGate(KEY, lambda: NOW), scope(ENGINE, **headers)) is Unauthorized
+    assert refusal(ElevenLabsTokenAuth(KEY, lambda: NOW), scope(ENGINE, **headers)) is Unauthorized
 
 
 def test_of_two_tokens_none_is_chosen() -> None:
     handshake = scope(ENGINE, **{SHOWN: GOOD})
     handshake["headers"].append(TWICE)
-    assert refusal(TokenGate(KEY, lambda: NOW), handshake) is Unauthorized
+    assert refusal(ElevenLabsTokenAuth(KEY, lambda: NOW), handshake) is Unauthorized
 
 
 @pytest.mark.parametrize("path", ["/elevenlabs", "/elevenlabs/speech-engine/", "/elevenlabs/relay"])
 def test_the_speech_engine_has_one_address(path: str) -> None:
-    assert refusal(TokenGate(KEY, lambda: NOW), scope(path, **{SHOWN: GOOD})) is NotFound
+    assert refusal(ElevenLabsTokenAuth(KEY, lambda: NOW), scope(path, **{SHOWN: GOOD})) is NotFound

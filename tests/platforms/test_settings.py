@@ -10,9 +10,9 @@ import pytest
 from tests.config.test_load import DESK, HASH, MODEL, SECRET, file, loaded, problems
 from voicegw.calls.codec import ACTIONS
 from voicegw.platforms.retell import codec as retell
-from voicegw.platforms.retell.settings import Retell, RetellAction
-from voicegw.platforms.telnyx.settings import RelayAction, Telnyx
-from voicegw.platforms.twilio.settings import ATTRIBUTES, Twilio, TwilioAction
+from voicegw.platforms.retell.settings import RetellAction, RetellSettings
+from voicegw.platforms.telnyx.settings import RelayAction, TelnyxSettings
+from voicegw.platforms.twilio.settings import ATTRIBUTES, TwilioAction, TwilioSettings
 
 __all__ = ["file"]
 
@@ -26,7 +26,7 @@ def test_without_a_table_a_platform_does_not_exist(file: Path) -> None:
     config = loaded(file, DESK)
     assert (config.twilio, config.telnyx, config.retell, config.platforms) == (None, None, None, {})
     config = loaded(file, f"[retell]\n[twilio]\n{DESK}")
-    assert config.platforms == {"twilio": Twilio(), "retell": Retell()}
+    assert config.platforms == {"twilio": TwilioSettings(), "retell": RetellSettings()}
 
 
 def test_a_whole_table_is_read_as_it_is_written(file: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_whole_table_is_read_as_it_is_written(file: Path) -> None:
 
 
 def test_what_is_unset_is_left_to_twilio() -> None:
-    assert Twilio().relay() == {
+    assert TwilioSettings().relay() == {
         "language": "en-US",
         "dtmfDetection": True,
         "interruptible": "any",
@@ -105,7 +105,7 @@ def test_each_platform_has_the_actions_that_its_codec_can_do() -> None:
 
 
 def test_every_attribute_with_a_key_of_its_own_has_that_key() -> None:
-    assert set(ATTRIBUTES.values()) <= Twilio.model_fields.keys()
+    assert set(ATTRIBUTES.values()) <= TwilioSettings.model_fields.keys()
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_either_of_twilio_s_secrets_will_do_and_needs_the_public_address(file: P
 
 
 def test_telnyx_knows_no_settings_that_its_own_texml_makes() -> None:
-    shared = Twilio.model_fields.keys() & Telnyx.model_fields.keys()
+    shared = TwilioSettings.model_fields.keys() & TelnyxSettings.model_fields.keys()
     assert shared == {
         "agent",
         "language",

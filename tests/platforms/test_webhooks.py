@@ -16,14 +16,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from twilio.request_validator import RequestValidator, get_signature_algorithm
 
 from tests.support.asgi import Answer, drive
-from voicegw.asgi.middleware import Entrance
-from voicegw.platforms.retell.webhook import retell_hooks
+from voicegw.asgi.middleware import GatewayMiddleware
+from voicegw.platforms.retell.webhook import retell_webhooks
 from voicegw.platforms.twilio import ticket
-from voicegw.platforms.twilio.settings import Twilio
-from voicegw.platforms.twilio.webhooks import Welcome, twilio_hooks
-from voicegw.security.authenticator import Door
-from voicegw.security.keys import Key, Keys, digest
-from voicegw.telemetry.turn_log import Journal
+from voicegw.platforms.twilio.settings import TwilioSettings
+from voicegw.platforms.twilio.webhooks import VoiceWebhookOptions, twilio_webhooks
+from voicegw.security.authenticator import Authenticator
+from voicegw.security.keys import ApiKey, ApiKeys, digest
+from voicegw.telemetry.turn_log import TurnLog
 
 PUBLIC, TOKEN, SHARED, API_KEY = "https://voice.example.com", "t0ken", "sh4red", "key_1"
 NOW = 1_790_000_000.0
@@ -48,11 +48,11 @@ class Floor:
         self.asked: list[str] = []
         self.over: list[tuple[str, str]] = []
 
-    def room(self, platform: str) -> bool:
+    def has_room(self, platform: str) -> bool:
         self.asked.append(platform)
         return not self.full
 
-    def ended(self, platform: str, call: str) -> None:
+    def call_ended(self, platform: str, call: str) -> None:
         self.over.append((platform, call))
 
     @property
@@ -60,19 +60,21 @@ class Floor:
         return not self.asked and not self.over
 
 
-def house(hooks: dict[str, ASGIApp]) -> Entrance:
+def house(hooks: dict[str, ASGIApp]) -> GatewayMiddleware:
     """The hooks behind the entrance of a house with keys, as they are in the real one."""
-    door = Door(Keys([Key("shop", digest("vgw_secret"))]))
-    return Entrance(FastAPI(), door, Journal(), (), {}, hooks)
+    door = Authenticator(ApiKeys([ApiKey("shop", digest("vgw_secret"))]))
+    return GatewayMiddleware(FastAPI(), door, TurnLog(), (), {}, hooks)
 
 
-def twilio(floor: Floor, **welcome: Any) -> Entrance:
+def twilio(floor: Floor, **welcome: Any) -> GatewayMiddleware:
     settings = {"public_url": PUBLIC, "token": TOKEN, **welcome}
-    return house(twilio_hooks(Welcome(BUSY, "en-US", **settings), floor, Journal(), lambda: NOW))
+    return house(
+        twilio_webhooks(VoiceWebhookOptions(BUSY, "en-US", **settings), floor, TurnLog(), lambda: NOW)
+    )
 
 
-def retell(floor: Floor, key: str = API_KEY) -> Entrance:
-    return house(retell_hooks(key, floor, Journal(), lambda: NOW))
+def retell(floor: Floor, key: str = API_KEY) -> GatewayMiddleware:
+    return house(retell_webhooks(key, floor, TurnLog(), lambda: NOW))
 
 
 def changed(app: ASGIApp, **parts: Any) -> ASGIApp:
@@ -138,7 +140,7 @@ def relay(answer: Answer) -> Element:
 
 async def test_a_call_is_connected_to_our_socket_with_a_ticket() -> None:
     floor = Floor()
-    table = Twilio(greeting="Hello!", actions=("switch_language",), languages=("de-DE",))
+    table = TwilioSettings(greeting="Hello!", actions=("switch_language",), languages=("de-DE",))
     app = twilio(floor, attributes=table.relay(), languages=table.languages, parameters={"shop": "7"})
     answer = await post(app, CALL)
     connect = xml(answer).find("Connect")
@@ -153,8 +155,8 @@ async def test_a_call_is_connected_to_our_socket_with_a_ticket() -> None:
     assert (language.tag, language.get("code")) == ("Language", "de-DE")
     assert (shop.get("name"), shop.get("value")) == ("shop", "7")
     assert pass_.get("name") == ticket.PARAMETER
-    assert ticket.valid(TOKEN, pass_.get("value") or "", "CA1", NOW)
-    assert not ticket.valid(TOKEN, pass_.get("value") or "", "CA2", NOW)
+    assert ticket.verify(TOKEN, pass_.get("value") or "", "CA1", NOW)
+    assert not ticket.verify(TOKEN, pass_.get("value") or "", "CA2", NOW)
     assert (floor.asked, floor.over) == (["twilio"], [])
 
 
@@ -256,7 +258,7 @@ async def test_signatures_with_sha_256_are_made_with_the_shared_key() -> None:
     app = twilio(Floor(), token="", signing_key=SHARED)
     answer = await post(app, CALL, sign=signature(url, CALL, SHARED, settings=SHA256), **settings)
     [shown] = relay(answer)
-    assert ticket.valid(SHARED, shown.get("value") or "", "CA1", NOW)
+    assert ticket.verify(SHARED, shown.get("value") or "", "CA1", NOW)
     assert (await post(app, CALL, sign=signature(url, CALL))).status == 403
 
 
@@ -301,8 +303,8 @@ async def test_a_web_hook_is_posted(path: str, method: str) -> None:
     floor = Floor()
     app = house(
         {
-            **twilio_hooks(Welcome(BUSY, "en", token=TOKEN), floor, Journal()),
-            **retell_hooks(API_KEY, floor, Journal()),
+            **twilio_webhooks(VoiceWebhookOptions(BUSY, "en", token=TOKEN), floor, TurnLog()),
+            **retell_webhooks(API_KEY, floor, TurnLog()),
         }
     )
     assert ((await drive(app, path=path, method=method)).status, floor.untouched) == (405, True)
@@ -356,7 +358,9 @@ async def test_a_local_name_does_not_make_a_stranger_local(client: tuple[str, in
 
 
 def test_secrets_are_not_shown() -> None:
-    assert repr(Welcome(BUSY, "en", token=TOKEN, signing_key=SHARED)) == repr(Welcome(BUSY, "en"))
+    assert repr(VoiceWebhookOptions(BUSY, "en", token=TOKEN, signing_key=SHARED)) == repr(
+        VoiceWebhookOptions(BUSY, "en")
+    )
 
 
 @pytest.mark.parametrize("event", ["call_ended", "call_analyzed"])
@@ -407,7 +411,7 @@ async def test_answers_carry_the_request_s_id_and_failures_of_ours_say_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Broken(Floor):
-        def room(self, platform: str) -> bool:
+        def has_room(self, platform: str) -> bool:
             raise RuntimeError("private")
 
     answer = await post(twilio(Floor()), CALL, x_request_id="abc")

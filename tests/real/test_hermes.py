@@ -16,7 +16,7 @@ from tests.real.model import FILLER, Asked, Model
 from tests.real.servers import Server as Agent
 from tests.real.servers import hermes, missing
 from tests.real.setup import HERMES
-from voicegw.turns.phrases import TABLE
+from voicegw.turns.phrases import PHRASES
 
 pytestmark = [pytest.mark.wire, pytest.mark.skipif(bool(missing(HERMES)), reason=missing(HERMES))]
 
@@ -138,7 +138,7 @@ def test_a_caller_who_hangs_up_stops_hermes_and_its_model(gateway: Server, model
 @MODES
 def test_a_model_that_breaks_down_is_an_apology(gateway: Server, mode: str) -> None:
     failed = (mode, "AgentError")
-    assert TABLE["en"].failed in ask(gateway, mode, f"Fail, {mode} [fail 400]")
+    assert PHRASES["en"].failed in ask(gateway, mode, f"Fail, {mode} [fail 400]")
     eventually(lambda: [line for line in gateway.lines("turn") if (line["agent"], line["error"]) == failed])
 
 

@@ -19,7 +19,7 @@ from tests.real.model import FILLER, Asked, Model
 from tests.real.servers import Server as Agent
 from tests.real.servers import missing, openhands
 from tests.real.setup import OPENHANDS
-from voicegw.turns.phrases import TABLE
+from voicegw.turns.phrases import PHRASES
 
 pytestmark = [pytest.mark.wire, pytest.mark.skipif(bool(missing(OPENHANDS)), reason=missing(OPENHANDS))]
 
@@ -205,7 +205,7 @@ def cancelled(gateway: Server, name: str) -> list[dict[str, Any]]:
 
 @AGENTS
 def test_a_model_that_breaks_down_is_an_apology(gateway: Server, name: str) -> None:
-    assert TABLE["en"].failed in ask(gateway, name, f"Fail, {name} [fail 400]")
+    assert PHRASES["en"].failed in ask(gateway, name, f"Fail, {name} [fail 400]")
     failed = (name, "AgentError")
     eventually(lambda: [line for line in gateway.lines("turn") if (line["agent"], line["error"]) == failed])
 

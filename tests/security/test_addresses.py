@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from voicegw.security.addresses import client_address, loopback
+from voicegw.security.addresses import client_address, is_loopback
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
@@ -34,7 +34,7 @@ def forwarded(*lines: str) -> list[tuple[bytes, bytes]]:
     ],
 )
 def test_loopback_is_this_machine_only(host: str, local: bool) -> None:
-    assert loopback(host) is local
+    assert is_loopback(host) is local
 
 
 @pytest.mark.parametrize(

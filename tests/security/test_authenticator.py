@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from tests.security.test_keys import BOSS, DESK
 from voicegw.errors import Forbidden, Unauthorized
-from voicegw.security.authenticator import Door
-from voicegw.security.keys import ANONYMOUS, Keys
+from voicegw.security.authenticator import Authenticator
+from voicegw.security.keys import ANONYMOUS, ApiKeys
 
-LOCKED = Door(Keys([DESK, BOSS]))
+LOCKED = Authenticator(ApiKeys([DESK, BOSS]))
 
 
-OPEN = Door(Keys(), hosts=["box.lan", "[fd00::7]"], origins=["https://app.example.com"])
+OPEN = Authenticator(ApiKeys(), hosts=["box.lan", "[fd00::7]"], origins=["https://app.example.com"])
 
 
 LOCAL = (b"host", b"127.0.0.1:8080")
@@ -28,15 +28,15 @@ def bearer(secret: bytes, scheme: bytes = b"Bearer") -> tuple[bytes, bytes]:
 
 @pytest.mark.parametrize("scheme", [b"Bearer", b"bearer", b"BEARER"])
 def test_a_bearer_key_comes_in_whatever_the_case_of_the_scheme(scheme: bytes) -> None:
-    assert LOCKED.admit([bearer(b"vgw_desk", scheme)]) is DESK
+    assert LOCKED.authenticate([bearer(b"vgw_desk", scheme)]) is DESK
 
 
 def test_a_session_key_comes_in() -> None:
-    assert LOCKED.admit([(b"x-session-api-key", b"vgw_boss")]) is BOSS
+    assert LOCKED.authenticate([(b"x-session-api-key", b"vgw_boss")]) is BOSS
 
 
 def test_the_same_key_in_both_headers_comes_in() -> None:
-    assert LOCKED.admit([bearer(b" vgw_boss "), (b"x-session-api-key", b"vgw_boss")]) is BOSS
+    assert LOCKED.authenticate([bearer(b" vgw_boss "), (b"x-session-api-key", b"vgw_boss")]) is BOSS
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_the_same_key_in_both_headers_comes_in() -> None:
 )
 def test_without_a_key_nobody_comes_in_where_there_are_keys(headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(Unauthorized) as caught:
-        LOCKED.admit(headers)
+        LOCKED.authenticate(headers)
     assert caught.value.message == "No API key provided: send the header Authorization: Bearer YOUR_KEY."
 
 
@@ -63,7 +63,7 @@ def test_without_a_key_nobody_comes_in_where_there_are_keys(headers: list[tuple[
 )
 def test_a_wrong_key_is_refused_and_not_repeated(secret: bytes) -> None:
     with pytest.raises(Unauthorized) as caught:
-        LOCKED.admit([bearer(secret)])
+        LOCKED.authenticate([bearer(secret)])
     assert caught.value.message == "Incorrect API key provided."
     assert (caught.value.status, caught.value.code) == (401, "invalid_api_key")
 
@@ -78,12 +78,12 @@ def test_a_wrong_key_is_refused_and_not_repeated(secret: bytes) -> None:
 )
 def test_two_different_keys_are_refused(headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(Unauthorized, match=r"^More than one API key provided\.$"):
-        LOCKED.admit(headers)
+        LOCKED.authenticate(headers)
 
 
 def test_with_keys_host_proxies_and_origin_do_not_matter() -> None:
     headers = [(b"host", b"voice.example.com"), (b"x-forwarded-for", b"1.2.3.4"), (b"origin", b"https://a.b")]
-    assert LOCKED.admit([*headers, bearer(b"vgw_desk")]) is DESK
+    assert LOCKED.authenticate([*headers, bearer(b"vgw_desk")]) is DESK
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_with_keys_host_proxies_and_origin_do_not_matter() -> None:
     ],
 )
 def test_without_keys_this_machine_and_listed_hosts_come_in(host: bytes) -> None:
-    assert OPEN.admit([(b"host", host)]) is ANONYMOUS
+    assert OPEN.authenticate([(b"host", host)]) is ANONYMOUS
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_without_keys_this_machine_and_listed_hosts_come_in(host: bytes) -> None
 )
 def test_without_keys_any_other_host_is_refused(host: bytes) -> None:
     with pytest.raises(Forbidden) as caught:
-        OPEN.admit([(b"host", host)])
+        OPEN.authenticate([(b"host", host)])
     assert caught.value.status == 403
     assert "Host" in caught.value.message
 
@@ -144,7 +144,7 @@ def test_without_keys_any_other_host_is_refused(host: bytes) -> None:
 @pytest.mark.parametrize("headers", [[], [LOCAL, LOCAL], [LOCAL, (b"host", b"evil.example.com")]])
 def test_without_keys_there_must_be_exactly_one_host(headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(Forbidden, match="Host"):
-        OPEN.admit(headers)
+        OPEN.authenticate(headers)
 
 
 @pytest.mark.parametrize(
@@ -162,11 +162,11 @@ def test_without_keys_there_must_be_exactly_one_host(headers: list[tuple[bytes, 
 )
 def test_without_keys_nothing_comes_in_through_a_proxy_or_tunnel(name: bytes) -> None:
     with pytest.raises(Forbidden, match="proxy or tunnel"):
-        OPEN.admit([LOCAL, (name, b"127.0.0.1")])
+        OPEN.authenticate([LOCAL, (name, b"127.0.0.1")])
 
 
 def test_without_keys_a_listed_web_page_comes_in() -> None:
-    assert OPEN.admit([LOCAL, (b"origin", b"https://app.example.com")]) is ANONYMOUS
+    assert OPEN.authenticate([LOCAL, (b"origin", b"https://app.example.com")]) is ANONYMOUS
 
 
 @pytest.mark.parametrize(
@@ -184,26 +184,30 @@ def test_without_keys_a_listed_web_page_comes_in() -> None:
 )
 def test_without_keys_any_other_web_page_is_refused(origin: bytes) -> None:
     with pytest.raises(Forbidden, match=r"server\.origins"):
-        OPEN.admit([LOCAL, (b"origin", origin)])
+        OPEN.authenticate([LOCAL, (b"origin", origin)])
 
 
 def test_without_keys_every_origin_must_be_listed() -> None:
     with pytest.raises(Forbidden, match=r"server\.origins"):
-        OPEN.admit([LOCAL, (b"origin", b"https://app.example.com"), (b"origin", b"https://evil.example.com")])
+        OPEN.authenticate(
+            [LOCAL, (b"origin", b"https://app.example.com"), (b"origin", b"https://evil.example.com")]
+        )
 
 
 def test_without_keys_a_key_is_neither_needed_nor_in_the_way() -> None:
-    assert OPEN.admit([LOCAL, bearer(b"anything")]) is ANONYMOUS
+    assert OPEN.authenticate([LOCAL, bearer(b"anything")]) is ANONYMOUS
 
 
 def test_a_star_lists_no_origin() -> None:
     with pytest.raises(Forbidden):
-        Door(Keys(), origins=["*"]).admit([LOCAL, (b"origin", b"https://evil.example.com")])
+        Authenticator(ApiKeys(), origins=["*"]).authenticate(
+            [LOCAL, (b"origin", b"https://evil.example.com")]
+        )
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"host", b"origin", b"authorization", b"via"]), st.binary())))
 def test_no_header_makes_the_door_fail_otherwise(headers: list[tuple[bytes, bytes]]) -> None:
     for door in (OPEN, LOCKED):
         with suppress(Forbidden, Unauthorized):
-            assert door.admit(headers) is ANONYMOUS
+            assert door.authenticate(headers) is ANONYMOUS
             assert door is OPEN

@@ -6,10 +6,10 @@ import re
 import pytest
 
 from voicegw.security import keys as guard
-from voicegw.security.keys import ANONYMOUS, Key, Keys, digest, new_key
+from voicegw.security.keys import ANONYMOUS, ApiKey, ApiKeys, digest, new_key
 
-DESK = Key("desk", digest("vgw_desk"), frozenset({"desk"}), "vapi", 10)
-BOSS = Key("boss", digest("vgw_boss"))
+DESK = ApiKey("desk", digest("vgw_desk"), frozenset({"desk"}), "vapi", 10)
+BOSS = ApiKey("boss", digest("vgw_boss"))
 
 
 def test_a_new_key_has_32_random_bytes_and_its_hash_is_that_of_the_secret() -> None:
@@ -29,15 +29,15 @@ def test_a_key_does_not_show_its_digest() -> None:
 
 
 def test_a_key_opens_the_agents_it_names_or_all() -> None:
-    assert (DESK.opens("desk"), DESK.opens("other"), BOSS.opens("other")) == (True, False, True)
-    assert ANONYMOUS.opens("desk")
+    assert (DESK.allows("desk"), DESK.allows("other"), BOSS.allows("other")) == (True, False, True)
+    assert ANONYMOUS.allows("desk")
 
 
 def test_keys_are_found_by_their_secret() -> None:
-    keys = Keys([DESK, BOSS])
+    keys = ApiKeys([DESK, BOSS])
     assert (keys.find("vgw_desk"), keys.find("vgw_boss")) == (DESK, BOSS)
     assert keys.find("vgw_des") is keys.find("") is keys.find("\ud800") is None
-    assert (len(keys), bool(keys), bool(Keys())) == (2, True, False)
+    assert (len(keys), bool(keys), bool(ApiKeys())) == (2, True, False)
 
 
 def test_every_key_is_compared_in_constant_time_even_after_a_match(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,5 +48,5 @@ def test_every_key_is_compared_in_constant_time_even_after_a_match(monkeypatch: 
         return hmac.compare_digest(known, sought)
 
     monkeypatch.setattr(guard, "hmac", type("Watched", (), {"compare_digest": staticmethod(compare)}))
-    assert Keys([DESK, BOSS]).find("vgw_desk") is DESK
+    assert ApiKeys([DESK, BOSS]).find("vgw_desk") is DESK
     assert compared == [DESK.digest, BOSS.digest]

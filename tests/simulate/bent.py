@@ -13,11 +13,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.simulate.stage import Flaw, sound, stage
 from tests.support.gateway import floor
 from tests.support.script import Script as Agent
-from voicegw.simulate.call_runner import Call
-from voicegw.simulate.checks import Check, verdicts
-from voicegw.simulate.platform import Caller
-from voicegw.simulate.recording import Tape
-from voicegw.simulate.script import Script
+from voicegw.simulate.call_runner import CallRunner
+from voicegw.simulate.checks import Check, evaluate_checks
+from voicegw.simulate.platform import SimulatedPlatform
+from voicegw.simulate.recording import Recording
+from voicegw.simulate.script import CallScript
 
 Frame: TypeAlias = dict[str, Any]
 
@@ -77,8 +77,8 @@ def through(frame: Frame) -> Iterable[Frame]:
 
 
 async def rehearse(
-    caller: Caller,
-    script: Script,
+    caller: SimulatedPlatform,
+    script: CallScript,
     url: str,
     agent: Agent,
     *,
@@ -86,16 +86,16 @@ async def rehearse(
     flaw: Flaw = sound,
     proof: bool = False,
     **how: Any,
-) -> Tape:
+) -> Recording:
     """Play a script against our gateway as far as it is not broken on purpose."""
     app, _ = floor(agent, **how)
-    return await Call(caller, script, url, stage(bent(app, bend), flaw), proof=proof).play()
+    return await CallRunner(caller, script, url, stage(bent(app, bend), flaw), try_forged=proof).run()
 
 
-def states(checks: Iterable[Check], tape: Tape, script: Script) -> dict[str, str]:
-    return {verdict.item: verdict.state for verdict in verdicts(checks, tape, script)}
+def states(checks: Iterable[Check], tape: Recording, script: CallScript) -> dict[str, str]:
+    return {verdict.item: verdict.state for verdict in evaluate_checks(checks, tape, script)}
 
 
-def broken(checks: Iterable[Check], tape: Tape, script: Script) -> dict[str, tuple[str, ...]]:
+def broken(checks: Iterable[Check], tape: Recording, script: CallScript) -> dict[str, tuple[str, ...]]:
     """What is broken, and how."""
-    return {verdict.item: verdict.breaches for verdict in verdicts(checks, tape, script) if verdict.breaches}
+    return {verdict.item: verdict.violations for verdict in evaluate_checks(checks, tape, script) if verdict.violations}

@@ -15,18 +15,18 @@ from tests.support.gateway import gateway
 from tests.support.script import Script as Agent
 from voicegw.events import Event, ToolCall, Turn
 from voicegw.security.keys import digest
-from voicegw.simulate.checks import verdicts
-from voicegw.simulate.http_checks import Exchanged
-from voicegw.simulate.http_platform import Request
-from voicegw.simulate.http_runner import Exchange
-from voicegw.simulate.platforms.elevenlabs import ElevenLabs
-from voicegw.simulate.platforms.vapi import Vapi
-from voicegw.simulate.script import Script
+from voicegw.simulate.checks import evaluate_checks
+from voicegw.simulate.http_checks import HttpRecording
+from voicegw.simulate.http_platform import PlatformRequest
+from voicegw.simulate.http_runner import HttpRunner
+from voicegw.simulate.platforms.elevenlabs import SimulatedElevenLabs
+from voicegw.simulate.platforms.vapi import SimulatedVapi
+from voicegw.simulate.script import CallScript
 
 KEY = "a-key-of-32-characters-or-not"
 URL = "http://127.0.0.1:8080/v1"
 KEYS = {"phone": {"hash": f"sha256:{digest(KEY).hex()}"}}
-EVERYTHING = Script.model_validate(
+EVERYTHING = CallScript.model_validate(
     {
         "greeting": "Good morning.",
         "tools": [{"name": "weather", "result": "Sunny."}],
@@ -58,7 +58,7 @@ class Desk(Agent):
             yield event
 
 
-Platform: TypeAlias = type[ElevenLabs] | type[Vapi]
+Platform: TypeAlias = type[SimulatedElevenLabs] | type[SimulatedVapi]
 
 
 @dataclass(frozen=True)
@@ -69,29 +69,29 @@ class Broken:
     also: frozenset[str] = frozenset()
     keys: Mapping[str, Any] = field(default_factory=lambda: KEYS)
 
-    async def play(self, platform: Platform) -> Exchanged:
+    async def play(self, platform: Platform) -> HttpRecording:
         app = gateway(Desk(), keys=self.keys)
         caller = platform(EVERYTHING, URL, secret=KEY)
-        return await Exchange(caller, EVERYTHING, poststage(app, self.flaw), proof=True).play()
+        return await HttpRunner(caller, EVERYTHING, poststage(app, self.flaw), try_wrong_key=True).run()
 
 
-def script(*turns: dict[str, Any], **tables: Any) -> Script:
-    return Script.model_validate({"turns": list(turns), **tables})
+def script(*turns: dict[str, Any], **tables: Any) -> CallScript:
+    return CallScript.model_validate({"turns": list(turns), **tables})
 
 
 async def play(
-    app: ASGIApp, played: Script, flaw: Flaw = sound, platform: Platform = ElevenLabs
-) -> tuple[Exchanged, list[Request]]:
-    posted: list[Request] = []
+    app: ASGIApp, played: CallScript, flaw: Flaw = sound, platform: Platform = SimulatedElevenLabs
+) -> tuple[HttpRecording, list[PlatformRequest]]:
+    posted: list[PlatformRequest] = []
     caller = platform(played, URL, secret=KEY)
-    return await Exchange(caller, played, poststage(app, flaw, posted)).play(), posted
+    return await HttpRunner(caller, played, poststage(app, flaw, posted)).run(), posted
 
 
-def states(platform: Platform, tape: Exchanged, script: Script = EVERYTHING) -> dict[str, str]:
-    return {found.item: found.state for found in verdicts(platform.checks, tape, script)}
+def states(platform: Platform, tape: HttpRecording, script: CallScript = EVERYTHING) -> dict[str, str]:
+    return {found.item: found.state for found in evaluate_checks(platform.checks, tape, script)}
 
 
-def broken(platform: Platform, tape: Exchanged) -> set[str]:
+def broken(platform: Platform, tape: HttpRecording) -> set[str]:
     return {item for item, state in states(platform, tape).items() if state == "broken"}
 
 
@@ -102,7 +102,7 @@ def replaced(old: bytes, new: bytes) -> Flaw:
 def headless(seconds: float) -> Flaw:
     """The head of every answer comes late."""
 
-    def flaw(request: Request, message: Message) -> Iterable[Message | float]:
+    def flaw(request: PlatformRequest, message: Message) -> Iterable[Message | float]:
         if message["type"] == "http.response.start":
             yield seconds
         yield message
@@ -110,10 +110,10 @@ def headless(seconds: float) -> Flaw:
     return flaw
 
 
-def refusing(which: Callable[[Request, dict[str, Any]], bool], status: int) -> Flaw:
+def refusing(which: Callable[[PlatformRequest, dict[str, Any]], bool], status: int) -> Flaw:
     """Some requests are refused."""
 
-    def flaw(request: Request, message: Message) -> Iterable[Message]:
+    def flaw(request: PlatformRequest, message: Message) -> Iterable[Message]:
         if not which(request, json.loads(request.body)):
             yield message
         elif message["type"] == "http.response.start":
@@ -127,11 +127,11 @@ def last(body: dict[str, Any]) -> Any:
     return body["messages"][-1].get("content")
 
 
-def nobody(request: Request, message: Message) -> Iterable[OSError]:
+def nobody(request: PlatformRequest, message: Message) -> Iterable[OSError]:
     yield ConnectionRefusedError("nobody is there")
 
 
-def dying(request: Request, message: Message) -> Iterable[Message | OSError]:
+def dying(request: PlatformRequest, message: Message) -> Iterable[Message | OSError]:
     """The connection breaks within the answer to a silent caller."""
     yield message
     if json.loads(request.body)["messages"][-1]["role"] == "assistant" and b"sunny" in message.get(
@@ -140,14 +140,14 @@ def dying(request: Request, message: Message) -> Iterable[Message | OSError]:
         yield ConnectionResetError("connection reset")
 
 
-def mute(request: Request, message: Message) -> Iterable[Message]:
+def mute(request: PlatformRequest, message: Message) -> Iterable[Message]:
     """No words come in the answer that would be cut off."""
     if last(json.loads(request.body)) == "Cut this off" and "body" in message:
         message = {**message, "body": re.sub(rb'"content":"[^"]*"', b'"content":""', message["body"])}
     yield message
 
 
-def lingering(request: Request, message: Message) -> Iterable[Message | float]:
+def lingering(request: PlatformRequest, message: Message) -> Iterable[Message | float]:
     """The body goes on after its last event."""
     if message.get("body", b"").endswith(b"[DONE]\n\n"):
         yield part(message["body"])
@@ -178,7 +178,7 @@ def _renamed(data: dict[str, Any]) -> None:
             call["function"]["name"] = "other"
 
 
-def _plain(request: Request, message: Message) -> Iterable[Message]:
+def _plain(request: PlatformRequest, message: Message) -> Iterable[Message]:
     """The content type is not that of a stream."""
     if message["type"] == "http.response.start" and message["status"] == 200:
         json_too = json.loads(request.body)["stream"]
@@ -189,7 +189,7 @@ def _plain(request: Request, message: Message) -> Iterable[Message]:
 
 def second(said: str) -> Flaw:
     """A request with these words is refused when it comes again."""
-    first: dict[bytes, Request] = {}
+    first: dict[bytes, PlatformRequest] = {}
     return refusing(
         lambda request, body: last(body) == said and first.setdefault(request.body, request) is not request,
         409,

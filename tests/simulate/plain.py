@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from voicegw.simulate.call_runner import Call
+from voicegw.simulate.call_runner import CallRunner
 from voicegw.simulate.checks import COMMON, Check
-from voicegw.simulate.connection import Dial, Gone, Refused, Socket
-from voicegw.simulate.platform import Frame, Ways
-from voicegw.simulate.recording import Acted, Done, Heard, HungUp, Ponged, Returned, Tape, Words, Wrong
-from voicegw.simulate.script import Script
+from voicegw.simulate.connection import OpenSocket, SocketClosed, HandshakeRejected, PlatformSocket
+from voicegw.simulate.platform import Frame, PlatformTraits
+from voicegw.simulate.recording import ActionSeen, AnswerEnded, Observation, HangUpSeen, PongSeen, FramesReturned, Recording, TextHeard, Violation
+from voicegw.simulate.script import CallScript
 
 
 class Plain:
@@ -19,27 +19,27 @@ class Plain:
 
     name = "plain"
     checks: Sequence[Check] = COMMON
-    ways = Ways(frozenset({"silent"}))
+    traits = PlatformTraits(frozenset({"silent"}))
 
     def __init__(self, every: float | None = None) -> None:
-        self.every = every
+        self.ping_interval = every
         self.turn: int | None = None
         self.asked: Sequence[Frame] = ()
 
-    def address(self, url: str) -> str:
+    def build_url(self, url: str) -> str:
         return url + "/call"
 
-    def headers(self, address: str, *, forged: bool = False) -> Mapping[str, str]:
-        return {"proof": "wrong" if forged else f"right for {address}"}
+    def build_headers(self, url: str, *, forged: bool = False) -> Mapping[str, str]:
+        return {"proof": "wrong" if forged else f"right for {url}"}
 
-    def open(self, *, again: bool) -> Sequence[Frame]:
-        return ("hello again", *self.asked) if again else ("hello",)
+    def start(self, *, reconnecting: bool) -> Sequence[Frame]:
+        return ("hello again", *self.asked) if reconnecting else ("hello",)
 
-    def partial(self, words: str) -> Sequence[Frame]:
-        return (f"perhaps {words}",)
+    def encode_partial(self, text: str) -> Sequence[Frame]:
+        return (f"perhaps {text}",)
 
-    def ask(self, said: str | None) -> Sequence[Frame]:
-        return () if said is None else self._question(f"ask {said}")
+    def ask(self, text: str | None) -> Sequence[Frame]:
+        return () if text is None else self._question(f"ask {text}")
 
     def press(self, digits: str) -> Sequence[Frame]:
         return self._question(f"press {digits}")
@@ -52,31 +52,31 @@ class Plain:
     def repeat(self) -> Sequence[Frame]:
         return self.asked
 
-    def interrupt(self, heard: str) -> Sequence[Frame]:
-        return (f"stop at {heard!r}",)
+    def interrupt(self, heard_text: str) -> Sequence[Frame]:
+        return (f"stop at {heard_text!r}",)
 
-    def nonsense(self) -> Sequence[Frame]:
+    def encode_malformed(self) -> Sequence[Frame]:
         return (b"\xff",)
 
     def ping(self) -> Sequence[Frame]:
-        return () if self.every is None else ("ping",)
+        return () if self.ping_interval is None else ("ping",)
 
-    def leave(self) -> Sequence[Frame]:
+    def hang_up(self) -> Sequence[Frame]:
         return ("bye",)
 
-    def hear(self, frame: Frame) -> Sequence[Heard]:
+    def receive(self, frame: Frame) -> Sequence[Observation]:
         kind, _, rest = str(frame).partition(" ")
-        found: dict[str, Heard] = {
-            "say": Words(self.turn, rest),
-            "done": Done(self.turn),
-            "act": Acted(self.turn, rest),
-            "end": HungUp(),
-            "pong": Ponged(rest != "wrong"),
-            "return": Returned((rest,)),
+        found: dict[str, Observation] = {
+            "say": TextHeard(self.turn, rest),
+            "done": AnswerEnded(self.turn),
+            "act": ActionSeen(self.turn, rest),
+            "end": HangUpSeen(),
+            "pong": PongSeen(rest != "wrong"),
+            "return": FramesReturned((rest,)),
         }
         if kind == "break":
             raise ZeroDivisionError(rest)
-        return (found.get(kind, Wrong("frames", rest)),)
+        return (found.get(kind, Violation("frames", rest)),)
 
 
 class Wire:
@@ -99,13 +99,13 @@ class Wire:
 
     async def send(self, frame: Frame) -> None:
         if self.closed is not None:
-            raise Gone(self.closed)
+            raise SocketClosed(self.closed)
         self.inbox.put_nowait(frame)
 
     async def receive(self) -> Frame:
         frame = await self.outbox.get()
         if isinstance(frame, int):
-            raise Gone(frame)
+            raise SocketClosed(frame)
         return frame
 
     async def close(self) -> None:
@@ -125,11 +125,11 @@ class Switch:
         self.dialled: list[tuple[str, Mapping[str, str]]] = []
         self.wires: list[Wire] = []
 
-    async def __call__(self, address: str, headers: Mapping[str, str]) -> Socket:
+    async def __call__(self, address: str, headers: Mapping[str, str]) -> PlatformSocket:
         self.dialled.append((address, headers))
         gateway = next(self.gateways)
         if isinstance(gateway, int):
-            raise Refused(gateway)
+            raise HandshakeRejected(gateway)
         if isinstance(gateway, OSError):
             raise gateway
         self.wires.append(Wire(gateway))
@@ -174,15 +174,15 @@ async def silent(wire: Wire) -> None:
     """A gateway that takes everything and says nothing."""
 
 
-def script(*turns: Mapping[str, Any], **tables: Any) -> Script:
-    return Script.model_validate({"turns": turns or [{"say": "Hello?"}], **tables})
+def script(*turns: Mapping[str, Any], **tables: Any) -> CallScript:
+    return CallScript.model_validate({"turns": turns or [{"say": "Hello?"}], **tables})
 
 
 async def play(
-    told: Script, dial: Dial, *, every: float | None = None, proof: bool = False, caller: Plain | None = None
-) -> Tape:
-    return await Call(caller or Plain(every), told, "ws://gateway", dial, proof=proof).play()
+    told: CallScript, dial: OpenSocket, *, every: float | None = None, proof: bool = False, caller: Plain | None = None
+) -> Recording:
+    return await CallRunner(caller or Plain(every), told, "ws://gateway", dial, try_forged=proof).run()
 
 
-def sent(tape: Tape) -> list[tuple[float, str]]:
+def sent(tape: Recording) -> list[tuple[float, str]]:
     return [(round(at, 9), text) for at, kind, text in tape.log if kind == ">"]

@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message
 
-from voicegw.simulate.http_exchange import Answer, Post
-from voicegw.simulate.http_platform import Request
+from voicegw.simulate.http_exchange import PlatformResponse, PostRequest
+from voicegw.simulate.http_platform import PlatformRequest
 
-Flaw: TypeAlias = Callable[[Request, Message], Iterable[Message | float | OSError]]
+Flaw: TypeAlias = Callable[[PlatformRequest, Message], Iterable[Message | float | OSError]]
 """What leaves instead of a message of the gateway's: messages, pauses, the death of the connection."""
 FAREWELL = 20
 """Turns of the loop that an application gets to notice that its client hung up."""
 
 
-def sound(request: Request, message: Message) -> Iterable[Message]:
+def sound(request: PlatformRequest, message: Message) -> Iterable[Message]:
     """No flaw."""
     yield message
 
@@ -28,7 +28,7 @@ def sound(request: Request, message: Message) -> Iterable[Message]:
 def events(change: Callable[[bytes], Iterable[bytes | float]]) -> Flaw:
     """A flaw in single events of streams; each is given without its blank line, and given back with it."""
 
-    def flaw(request: Request, message: Message) -> Iterable[Message | float]:
+    def flaw(request: PlatformRequest, message: Message) -> Iterable[Message | float]:
         body: bytes = message.get("body", b"")
         if not body.startswith((b"data: ", b": ")):
             yield message
@@ -99,7 +99,7 @@ class Staged:
                 self.pieces.put_nowait(None)
 
 
-def scope_of(request: Request) -> dict[str, Any]:
+def scope_of(request: PlatformRequest) -> dict[str, Any]:
     url = urlsplit(request.url)
     fields = {"host": url.netloc, **request.headers}
     return {
@@ -118,11 +118,11 @@ def scope_of(request: Request) -> dict[str, Any]:
     }
 
 
-def poststage(app: ASGIApp, flaw: Flaw = sound, posted: list[Request] | None = None) -> Post:
+def poststage(app: ASGIApp, flaw: Flaw = sound, posted: list[PlatformRequest] | None = None) -> PostRequest:
     """Requests into this application; `posted` is given each of them."""
 
     @asynccontextmanager
-    async def post(request: Request) -> AsyncIterator[Answer]:
+    async def post(request: PlatformRequest) -> AsyncIterator[PlatformResponse]:
         if posted is not None:
             posted.append(request)
         answer, gone = Staged(), asyncio.Event()

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message
 
-from voicegw.asgi.context import Visit
+from voicegw.asgi.context import RequestContext
 from voicegw.security.keys import ANONYMOUS
-from voicegw.simulate.call_runner import Dial, Gone, Refused, Socket
+from voicegw.simulate.call_runner import OpenSocket, SocketClosed, HandshakeRejected, PlatformSocket
 from voicegw.simulate.platform import Frame
 
 Flaw: TypeAlias = Callable[[dict[str, Any]], Iterable[Frame | dict[str, Any] | float]]
@@ -54,7 +54,7 @@ class Staged:
 
     async def send(self, frame: Frame) -> None:
         if self.closed is not None:
-            raise Gone(self.closed)
+            raise SocketClosed(self.closed)
         key = "text" if isinstance(frame, str) else "bytes"
         self.inbox.put_nowait({"type": "websocket.receive", key: frame})
 
@@ -64,7 +64,7 @@ class Staged:
             if not isinstance(frame, int):
                 return frame
             self.closed = frame
-        raise Gone(self.closed)
+        raise SocketClosed(self.closed)
 
     async def close(self) -> None:
         self.inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
@@ -74,10 +74,10 @@ class Staged:
         self.inbox.put_nowait({"type": "websocket.disconnect", "code": 1006})
 
 
-def stage(app: ASGIApp, flaw: Flaw = sound) -> Dial:
+def stage(app: ASGIApp, flaw: Flaw = sound) -> OpenSocket:
     """Sockets into this application."""
 
-    async def dial(address: str, headers: Mapping[str, str]) -> Socket:
+    async def dial(address: str, headers: Mapping[str, str]) -> PlatformSocket:
         url = urlsplit(address)
         fields = {"host": url.netloc, **headers}
         socket = Staged(
@@ -94,13 +94,13 @@ def stage(app: ASGIApp, flaw: Flaw = sound) -> Dial:
                 ],
                 "state": {},
                 "extensions": {"websocket.http.response": {}},
-                "voicegw": Visit(ANONYMOUS, "req_1", "127.0.0.1"),
+                "voicegw": RequestContext(ANONYMOUS, "req_1", "127.0.0.1"),
             },
             flaw,
         )
         if (status := await socket.status) != 101:
             await socket.side
-            raise Refused(status)
+            raise HandshakeRejected(status)
         return socket
 
     return dial

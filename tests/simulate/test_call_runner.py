@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from tests.simulate.plain import Plain, Switch, Wire, answers, play, script, sent, silent
-from voicegw.simulate.call_runner import Call
-from voicegw.simulate.checks import COMES_BACK, COMMON, verdicts
-from voicegw.simulate.platform import Ways
-from voicegw.simulate.recording import Tape
-from voicegw.simulate.script import Script
+from voicegw.simulate.call_runner import CallRunner
+from voicegw.simulate.checks import COMES_BACK, COMMON, evaluate_checks
+from voicegw.simulate.platform import PlatformTraits
+from voicegw.simulate.recording import Recording
+from voicegw.simulate.script import CallScript
 
 
 async def test_a_question_waits_until_the_one_before_is_answered() -> None:
@@ -25,12 +25,12 @@ async def test_a_question_waits_until_the_one_before_is_answered() -> None:
         (1.0, "press 12"),
         (1.3, "bye"),
     ]
-    assert [(turn.asked, turn.words, turn.ends) for turn in tape.turns] == [
+    assert [(turn.asked_at, turn.texts, turn.end_times) for turn in tape.turns] == [
         (0.0, [(0.25, "Hi.")], [0.5]),
         (1.0, [(1.0, "Yes.")], [1.0]),
         (1.0, [(1.0, "One two.")], [1.0]),
     ]
-    assert (tape.failure, tape.status, tape.opened, tape.closed, tape.forged) == ("", 101, 0.0, None, None)
+    assert (tape.failure, tape.status, tape.connected_at, tape.gateway_close, tape.forged_status) == ("", 101, 0.0, None, None)
 
 
 async def test_the_log_holds_everything_in_order_and_long_frames_shortly() -> None:
@@ -56,7 +56,7 @@ async def test_an_interruption_comes_after_the_first_words_and_tells_what_was_he
     assert (1.5, "stop at 'We are open'") in sent(tape)
     assert (2.05, "ask Wait.") in sent(tape)
     assert [turn.outcome for turn in tape.turns] == ["stopped", "answered"]
-    assert tape.turns[0].stopped == 1.5
+    assert tape.turns[0].stopped_at == 1.5
 
 
 async def test_whoever_interrupts_after_everything_was_played_heard_all_of_it() -> None:
@@ -76,14 +76,14 @@ async def test_words_after_the_interruption_are_late() -> None:
         wire.say("say open.")
 
     tape = await play(script({"say": "Hello?", "interrupt": 1}), Switch(gateway))
-    assert (tape.turns[0].text, tape.turns[0].late) == ("We are", [(1.0, "open.")])
+    assert (tape.turns[0].text, tape.turns[0].late_texts) == ("We are", [(1.0, "open.")])
 
 
 async def test_the_next_question_does_not_wait_and_stops_the_one_before() -> None:
     told = script({"say": "Open?", "next": 0.5}, {"say": "On Monday?"}, {"say": "And?"})
     tape = await play(told, Switch(answers([0.25, "say We", 9.0], ["say Yes.", "done"], ["done"])))
     assert sent(tape)[1:4] == [(0.0, "ask Open?"), (0.5, "ask On Monday?"), (0.8, "ask And?")]
-    assert [(turn.outcome, turn.stopped) for turn in tape.turns] == [
+    assert [(turn.outcome, turn.stopped_at) for turn in tape.turns] == [
         ("stopped", 0.5),
         ("answered", None),
         ("answered", None),
@@ -100,7 +100,7 @@ async def test_the_platform_asks_again_unless_it_was_answered_by_then() -> None:
     told = script({"say": "Open?", "again": 0.5})
     tape = await play(told, Switch(answers([1.0, "done"], [0.25, "done"])))
     assert sent(tape)[1:3] == [(0.0, "ask Open?"), (0.5, "ask Open?")]
-    assert tape.turns[0].ends == [0.75]
+    assert tape.turns[0].end_times == [0.75]
     tape = await play(told, Switch(answers([0.25, "done"])))
     assert [text for _, text in sent(tape)].count("ask Open?") == 1
 
@@ -110,7 +110,7 @@ async def test_a_second_answer_to_what_was_asked_again_is_waited_for() -> None:
         script({"say": "Open?", "again": 0}, {"say": "And?"}),
         Switch(answers(["done"], [0.2, "done"], ["done"])),
     )
-    assert tape.turns[0].ends == [0.0, 0.2]
+    assert tape.turns[0].end_times == [0.0, 0.2]
 
 
 async def test_a_lost_connection_comes_back_and_the_answer_counts_for_the_same_turn() -> None:
@@ -120,9 +120,9 @@ async def test_a_lost_connection_comes_back_and_the_answer_counts_for_the_same_t
     assert sent(tape)[2:] == [(0.7, "hello again"), (0.7, "ask Open?"), (1.55, "bye")]
     assert (0.5, "!", "the connection is lost") in tape.log
     [turn] = tape.turns
-    assert (turn.lost, turn.text, turn.ends, turn.outcome) == (0.5, "WeYes.", [0.95], "answered")
+    assert (turn.lost_at, turn.text, turn.end_times, turn.outcome) == (0.5, "WeYes.", [0.95], "answered")
     assert [wire.left for wire in dial.wires] == ["aborted", "closed"]
-    assert (tape.opened, tape.since) == (0.0, 0.7)
+    assert (tape.connected_at, tape.current_connection_at) == (0.0, 0.7)
 
 
 async def test_a_gateway_that_does_not_take_the_call_back_has_not_answered() -> None:
@@ -130,8 +130,8 @@ async def test_a_gateway_that_does_not_take_the_call_back_has_not_answered() -> 
     tape = await play(told, Switch(answers([]), 503))
     assert (tape.failure, tape.status) == ("the handshake was refused with status 503", 503)
     assert len(tape.turns) == 1
-    [back] = verdicts([COMES_BACK], tape, told)
-    assert back.breaches == ("turn 1: no answer: the handshake was refused with status 503",)
+    [back] = evaluate_checks([COMES_BACK], tape, told)
+    assert back.violations == ("turn 1: no answer: the handshake was refused with status 503",)
 
 
 async def test_the_caller_hangs_up_at_once_when_the_time_has_come() -> None:
@@ -146,7 +146,7 @@ async def test_once_the_agent_ended_the_call_nothing_more_is_asked(step: dict[st
     turns = [{"say": "Bye.", **step}] if "hang_up" in step else [{"say": "Bye.", **step}, {"say": "More?"}]
     tape = await play(script(*turns), Switch(answers(["say Bye.", "end", 0.2, "say Late."])))
     assert [text for _, text in sent(tape)] == ["hello", "ask Bye.", "bye"]
-    assert (tape.over, tape.failure, len(tape.turns)) == (True, "", 1)
+    assert (tape.agent_ended_call, tape.failure, len(tape.turns)) == (True, "", 1)
     assert (0.2, "<", "say Late.") in tape.log
 
 
@@ -156,7 +156,7 @@ async def test_a_gateway_may_hang_up_once_the_agent_ended_the_call() -> None:
         wire.hang_up(1000)
 
     tape = await play(script({"say": "Bye.", "wait": 1}), Switch(gateway))
-    assert (tape.over, tape.failure, tape.closed, tape.turns) == (True, "", (0.0, 1000), [])
+    assert (tape.agent_ended_call, tape.failure, tape.gateway_close, tape.turns) == (True, "", (0.0, 1000), [])
 
 
 async def test_a_gateway_that_hangs_up_ends_the_rehearsal() -> None:
@@ -167,8 +167,8 @@ async def test_a_gateway_that_hangs_up_ends_the_rehearsal() -> None:
     told = script({"say": "Hello?"}, {"say": "Still there?"})
     tape = await play(told, Switch(gateway))
     assert tape.failure == "the gateway closed the connection with code 1011"
-    assert (tape.closed, len(tape.turns)) == ((0.0, 1011), 1)
-    assert {verdict.item for verdict in verdicts(COMMON, tape, told) if verdict.breaches} == {
+    assert (tape.gateway_close, len(tape.turns)) == ((0.0, 1011), 1)
+    assert {verdict.item for verdict in evaluate_checks(COMMON, tape, told) if verdict.violations} == {
         "answers",
         "first-words",
     }
@@ -190,7 +190,7 @@ async def test_what_the_platform_does_not_know_is_passed_over_and_stops_nothing(
 async def test_a_false_proof_is_tried_first_if_that_is_wanted() -> None:
     dial = Switch(403, answers(["done"]))
     tape = await play(script(), dial, proof=True)
-    assert (tape.forged, tape.status) == (403, 101)
+    assert (tape.forged_status, tape.status) == (403, 101)
     assert dial.dialled == [
         ("ws://gateway/call", {"proof": "wrong"}),
         ("ws://gateway/call", {"proof": "right for ws://gateway/call"}),
@@ -200,17 +200,17 @@ async def test_a_false_proof_is_tried_first_if_that_is_wanted() -> None:
 async def test_who_takes_a_false_proof_is_hung_up_on_and_called_again() -> None:
     dial = Switch(silent, answers(["done"]))
     tape = await play(script(), dial, proof=True)
-    assert (tape.forged, tape.failure, dial.wires[0].left) == (101, "", "closed")
+    assert (tape.forged_status, tape.failure, dial.wires[0].left) == (101, "", "closed")
 
 
 async def test_a_caller_is_played_by_the_address_that_it_makes() -> None:
-    call = Call(Plain(), script(), "ws://elsewhere", dial := Switch(answers(["done"])))
-    assert isinstance(await call.play(), Tape)
+    call = CallRunner(Plain(), script(), "ws://elsewhere", dial := Switch(answers(["done"])))
+    assert isinstance(await call.run(), Recording)
     assert dial.dialled[0][0] == "ws://elsewhere/call"
 
 
-def broken(tape: Tape, told: Script) -> dict[str, tuple[str, ...]]:
-    return {found.item: found.breaches for found in verdicts(COMMON, tape, told) if found.breaches}
+def broken(tape: Recording, told: CallScript) -> dict[str, tuple[str, ...]]:
+    return {found.item: found.violations for found in evaluate_checks(COMMON, tape, told) if found.violations}
 
 
 async def test_a_gateway_that_hangs_up_on_nonsense_breaks_that_item_though_nothing_was_asked() -> None:
@@ -261,24 +261,24 @@ async def test_a_gateway_that_dies_before_it_is_interrupted_is_broken_and_says_h
 async def test_silence_counts_until_the_waiting_ends() -> None:
     told = script(patience={"answer": 30})
     silent_throughout = await play(told, Switch(answers([])))
-    assert silent_throughout.turns[0].gap == 30
+    assert silent_throughout.turns[0].longest_silence == 30
     tail = await play(told, Switch(answers([1.0, "say Well"])))
-    assert tail.turns[0].gap == 29
+    assert tail.turns[0].longest_silence == 29
     assert broken(tail, told)["silence"] == ("turn 1: silent for 29.00 s, more than 8 s",)
 
 
 async def test_steps_that_the_platform_does_not_know_keep_the_numbers_of_the_others() -> None:
     told = script({"say": "Hello?"}, {"silent": True, "nonsense": True}, {"say": "And?"})
     tape = await play(told, Switch(answers(["say Hi.", "done"], ["done"])))
-    assert [number for number, _ in tape.skipped] == [2]
-    assert [number for number, _ in tape.numbered] == [1, 3]
-    assert tape.nonsense == []
+    assert [number for number, _ in tape.skipped_steps] == [2]
+    assert [number for number, _ in tape.numbered_turns] == [1, 3]
+    assert tape.malformed_before == []
     assert broken(tape, told)["answers"] == ("turn 3: the answer was empty",)
 
 
 async def test_a_greeting_is_no_answer() -> None:
     class Greeted(Plain):
-        ways = Ways(opening=0.3)
+        ways = PlatformTraits(greeting_wait=0.3)
 
     async def gateway(wire: Wire) -> None:
         wire.say("say Good")
@@ -288,13 +288,13 @@ async def test_a_greeting_is_no_answer() -> None:
 
     tape = await play(script(), Switch(gateway), caller=Greeted())
     assert tape.greeting == [(0.0, "Good"), (0.25, "morning.")]
-    assert (tape.turns[0].asked, tape.turns[0].text) == (0.6, "Hi.")
+    assert (tape.turns[0].asked_at, tape.turns[0].text) == (0.6, "Hi.")
 
 
 async def test_late_words_do_no_harm_where_the_platform_stops_by_itself() -> None:
     class Mute(Plain):
-        ways = Ways(mutes=True)
+        ways = PlatformTraits(stops_playback=True)
 
     told = script({"say": "Hello?", "interrupt": 1})
     tape = await play(told, Switch(answers(["say Hi."])), caller=Mute())
-    assert (tape.turns[0].stopped, tape.turns[0].stop) == (1.0, None)
+    assert (tape.turns[0].stopped_at, tape.turns[0].stop_delay) == (1.0, None)

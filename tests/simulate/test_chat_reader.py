@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.api.chat_response import Chunks
+from voicegw.api.chat_response import ChunkEncoder
 from voicegw.events import ToolCall, Usage
-from voicegw.simulate.chat_reader import MOST_WRONGS, Reading
-from voicegw.simulate.recording import Acted, Done, Heard, Words, Wrong
+from voicegw.simulate.chat_reader import MAX_VIOLATIONS, ChatReader
+from voicegw.simulate.recording import ActionSeen, AnswerEnded, Observation, TextHeard, Violation
 
 HEAD = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "desk"}
 DONE = b"data: [DONE]\n\n"
@@ -35,50 +35,50 @@ STOP, CALLED = choice({}, "stop"), choice({}, "tool_calls")
 HELLO = choice({"role": "assistant", "content": "Hello."})
 
 
-def heard(*stream: bytes) -> list[Heard]:
-    reading = Reading({"look", "end"}, 3)
-    return [one for piece in stream for one in reading.feed(piece)] + reading.end()
+def heard(*stream: bytes) -> list[Observation]:
+    reading = ChatReader({"look", "end"}, 3)
+    return [one for piece in stream for one in reading.feed(piece)] + reading.flush()
 
 
 def wrongs(*stream: bytes) -> list[tuple[str, str]]:
-    return [(one.item, one.why) for one in heard(*stream) if isinstance(one, Wrong)]
+    return [(one.item, one.reason) for one in heard(*stream) if isinstance(one, Violation)]
 
 
 def test_our_own_answers_are_heard_word_for_word() -> None:
-    chunks = Chunks("chatcmpl-1", "desk", 1, usage=True)
+    chunks = ChunkEncoder("chatcmpl-1", "desk", 1, usage=True)
     stream = [
-        chunks.begin("One moment. "),
-        chunks.idle,
-        chunks.text("Good day."),
-        chunks.call(ToolCall("call_1", "look", '{"at":1}')),
-        chunks.call(ToolCall("call_2", "end")),
-        chunks.end("tool_calls", Usage(1, 2), "took 3 ms"),
+        chunks.start("One moment. "),
+        chunks.keepalive,
+        chunks.text_delta("Good day."),
+        chunks.tool_call(ToolCall("call_1", "look", '{"at":1}')),
+        chunks.tool_call(ToolCall("call_2", "end")),
+        chunks.finish("tool_calls", Usage(1, 2), "took 3 ms"),
     ]
     assert heard(*stream) == [
-        Words(3, "One moment. "),
-        Words(3, "Good day."),
-        Acted(3, "look", '{"at":1}', "call_1"),
-        Acted(3, "end", "{}", "call_2"),
-        Done(3),
+        TextHeard(3, "One moment. "),
+        TextHeard(3, "Good day."),
+        ActionSeen(3, "look", '{"at":1}', "call_1"),
+        ActionSeen(3, "end", "{}", "call_2"),
+        AnswerEnded(3),
     ]
 
 
 def test_a_tool_call_in_fragments_is_one() -> None:
     first = call(arguments="", type="function")
     more = [call(id=None, name=None, arguments=piece) for piece in ('{"a"', ":1}")]
-    assert heard(first, *more, CALLED, DONE) == [Acted(3, "look", '{"a":1}', "call_1"), Done(3)]
+    assert heard(first, *more, CALLED, DONE) == [ActionSeen(3, "look", '{"a":1}', "call_1"), AnswerEnded(3)]
 
 
 @pytest.mark.parametrize("stream", [(HELLO, STOP), (HELLO, STOP, b"\n")])
 def test_an_answer_with_a_finish_chunk_and_no_done_has_an_end(stream: tuple[bytes, ...]) -> None:
-    assert heard(*stream) == [Words(3, "Hello."), Wrong("done", "the body ended without [DONE]"), Done(3)]
+    assert heard(*stream) == [TextHeard(3, "Hello."), Violation("done", "the body ended without [DONE]"), AnswerEnded(3)]
 
 
 def test_an_answer_that_breaks_off_has_none() -> None:
     assert heard(HELLO) == [
-        Words(3, "Hello."),
-        Wrong("done", "the body ended without [DONE]"),
-        Wrong("finish", "no chunk has a finish_reason"),
+        TextHeard(3, "Hello."),
+        Violation("done", "the body ended without [DONE]"),
+        Violation("finish", "no chunk has a finish_reason"),
     ]
 
 
@@ -142,19 +142,19 @@ def test_what_is_wrong_is_told_under_its_entry(stream: tuple[bytes, ...], item: 
 def test_an_error_event_ends_the_answer_for_every_client() -> None:
     stream = (HELLO, b'data: {"error":{"message":"no"}}\n\n', STOP, DONE)
     assert wrongs(*stream) == [("chunks", "an error event, which ends the answer for every client")]
-    assert Done(3) not in heard(*stream)
+    assert AnswerEnded(3) not in heard(*stream)
 
 
 def test_the_same_wrong_is_told_once_and_many_different_ones_not_all() -> None:
     assert len(wrongs(*50 * [choice(None)], HELLO, STOP, DONE)) == 1
     many = [call(index, f"call_{index}", f"tool_{index}") for index in range(100)]
-    assert len(wrongs(*many, CALLED, DONE)) == MOST_WRONGS
+    assert len(wrongs(*many, CALLED, DONE)) == MAX_VIOLATIONS
 
 
 def test_a_chunk_without_choices_and_one_with_an_empty_delta_are_right() -> None:
     assert heard(event(choices=[]), choice({}), HELLO, STOP, event(choices=[], usage={}), DONE) == [
-        Words(3, "Hello."),
-        Done(3),
+        TextHeard(3, "Hello."),
+        AnswerEnded(3),
     ]
 
 

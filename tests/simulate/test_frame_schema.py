@@ -7,33 +7,33 @@ from typing import Any
 import pytest
 
 from voicegw.simulate.frame_schema import (
-    Fits,
-    count,
-    flag,
-    matching,
-    misfit,
-    needs,
-    number,
-    table,
-    takes,
-    text,
+    FieldPredicate,
+    is_count,
+    is_boolean,
+    matches,
+    find_mismatch,
+    required_fields,
+    is_integer,
+    is_object,
+    optional_fields,
+    is_text,
 )
 
-KINDS = {"text": needs(token=text) | takes(last=flag)}
+KINDS = {"text": required_fields(token=is_text) | optional_fields(last=is_boolean)}
 
 
 @pytest.mark.parametrize(
     ("fits", "good", "bad"),
     [
-        (text, ["", "a"], [None, 1, ["a"]]),
-        (flag, [True, False], [0, 1, None, "true"]),
-        (number, [0, -1, 10**30], [True, 1.0, "1", None]),
-        (count, [0, 1], [-1, False, 0.0]),
-        (table, [{}, {"a": 1}], [[], None, "{}"]),
-        (matching("[0-9]+"), ["12"], ["", "12\n", "a12", 12, None]),
+        (is_text, ["", "a"], [None, 1, ["a"]]),
+        (is_boolean, [True, False], [0, 1, None, "true"]),
+        (is_integer, [0, -1, 10**30], [True, 1.0, "1", None]),
+        (is_count, [0, 1], [-1, False, 0.0]),
+        (is_object, [{}, {"a": 1}], [[], None, "{}"]),
+        (matches("[0-9]+"), ["12"], ["", "12\n", "a12", 12, None]),
     ],
 )
-def test_what_fits_is_of_the_right_type(fits: Fits, good: list[Any], bad: list[Any]) -> None:
+def test_what_fits_is_of_the_right_type(fits: FieldPredicate, good: list[Any], bad: list[Any]) -> None:
     assert [fits(value) for value in (*good, *bad)] == [True] * len(good) + [False] * len(bad)
 
 
@@ -49,11 +49,11 @@ def test_what_fits_is_of_the_right_type(fits: Fits, good: list[Any], bad: list[A
     ],
 )
 def test_the_first_misfit_is_named(frame: dict[str, Any], why: str | None) -> None:
-    assert misfit(frame, "text", KINDS) == why
+    assert find_mismatch(frame, "text", KINDS) == why
 
 
 @pytest.mark.parametrize("kind", [None, 1, ["text"], {}, "texts", True])
 def test_an_unknown_kind_is_one_whatever_it_is(kind: Any) -> None:
-    why = misfit({"token": "a"}, kind, KINDS)
+    why = find_mismatch({"token": "a"}, kind, KINDS)
     assert why is not None
     assert why.startswith("a frame of unknown type: ")

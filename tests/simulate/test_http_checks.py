@@ -5,23 +5,23 @@ from __future__ import annotations
 import pytest
 
 from voicegw.simulate.checks import Check
-from voicegw.simulate.http_checks import CHAT, DONE, STATUS, Exchanged, Streamed, alone, begins_within
+from voicegw.simulate.http_checks import CHAT, DONE, STATUS, HttpRecording, RecordedStream, split_first_words, begins_within
 from voicegw.simulate.platforms.elevenlabs import JOINS
 from voicegw.simulate.platforms.vapi import CLAUSE, IN_TIME
-from voicegw.simulate.script import Script
+from voicegw.simulate.script import CallScript
 
-SCRIPT = Script.model_validate({"turns": [{"say": "Hello?"}]})
+SCRIPT = CallScript.model_validate({"turns": [{"say": "Hello?"}]})
 
 
-def spoken(*said: tuple[float, str]) -> Streamed:
+def spoken(*said: tuple[float, str]) -> RecordedStream:
     first = said[0][0] if said else None
-    return Streamed(
-        "turn 1", 0.0, 200, "text/event-stream", first, list(said), done=9.0, end=9.0, left=9.0, whole=True
+    return RecordedStream(
+        "turn 1", 0.0, 200, "text/event-stream", first, list(said), done_at=9.0, body_ended_at=9.0, left_at=9.0, was_read_to_end=True
     )
 
 
-def judged(check: Check, *streams: Streamed) -> list[str] | None:
-    return check.judge(Exchanged(streams=list(streams)), SCRIPT)
+def judged(check: Check, *streams: RecordedStream) -> list[str] | None:
+    return check.evaluate(HttpRecording(streams=list(streams)), SCRIPT)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def judged(check: Check, *streams: Streamed) -> list[str] | None:
     ],
 )
 def test_words_that_go_on_at_once_do_not_stand_alone(said: list[tuple[float, str]]) -> None:
-    assert alone(spoken(*said)) is None
+    assert split_first_words(spoken(*said)) is None
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_words_that_go_on_at_once_do_not_stand_alone(said: list[tuple[float, str
 def test_a_clause_and_what_a_pause_follows_stand_alone(
     said: list[tuple[float, str]], found: tuple[str, str, float]
 ) -> None:
-    assert alone(spoken(*said)) == found
+    assert split_first_words(spoken(*said)) == found
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_without_first_words_that_stand_alone_nothing_was_tried() -> None:
     assert judged(JOINS, spoken((0.0, "Hello"))) is None
     assert judged(CLAUSE, spoken((0.0, "Hello"))) is None
     assert judged(IN_TIME) is None
-    assert [check.judge(Exchanged(), SCRIPT) for check in (STATUS, DONE)] == [None, None]
+    assert [check.evaluate(HttpRecording(), SCRIPT) for check in (STATUS, DONE)] == [None, None]
 
 
 def test_a_wait_counts_to_the_first_words_or_to_the_end_without_any() -> None:
     judge = begins_within(2.0)
     streams = [spoken((2.0, "Hi")), spoken((2.5, "Hi")), spoken()]
-    assert judge(Exchanged(streams=streams), SCRIPT) == [
+    assert judge(HttpRecording(streams=streams), SCRIPT) == [
         "turn 1: nothing for 2.50 s; the platform waits 2 s",
         "turn 1: nothing for 9.00 s; the platform waits 2 s",
     ]
@@ -104,7 +104,7 @@ def test_a_wait_counts_to_the_first_words_or_to_the_end_without_any() -> None:
 def test_a_broken_connection_is_told_with_its_place() -> None:
     before, after, never = (spoken((0.0, "Hi")) for _ in range(3))
     before.failure = after.failure = "connection reset"
-    before.done = None
+    before.done_at = None
     never.status, never.failure = None, "nobody is there"
     assert judged(DONE, before, after) == [
         "turn 1: before [DONE]: connection reset",
@@ -116,5 +116,5 @@ def test_a_broken_connection_is_told_with_its_place() -> None:
 def test_every_entry_has_a_name_of_its_own_and_a_plain_sentence() -> None:
     assert len({check.item for check in CHAT}) == len(CHAT)
     for check in CHAT:
-        assert check.about[0] == check.about[0].lower() or check.about.startswith("[DONE]")
-        assert not check.about.endswith(".")
+        assert check.description[0] == check.description[0].lower() or check.description.startswith("[DONE]")
+        assert not check.description.endswith(".")

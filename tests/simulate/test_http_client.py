@@ -9,31 +9,31 @@ import pytest
 
 from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked, until
 from tests.simulate.desk import KEY, states
-from voicegw.api.chat_response import Chunks
+from voicegw.api.chat_response import ChunkEncoder
 from voicegw.errors import ConfigError
-from voicegw.simulate.http_checks import Exchanged
-from voicegw.simulate.http_client import Posting
-from voicegw.simulate.http_runner import Exchange
-from voicegw.simulate.platforms.elevenlabs import ElevenLabs
-from voicegw.simulate.script import Script
+from voicegw.simulate.http_checks import HttpRecording
+from voicegw.simulate.http_client import HttpSender
+from voicegw.simulate.http_runner import HttpRunner
+from voicegw.simulate.platforms.elevenlabs import SimulatedElevenLabs
+from voicegw.simulate.script import CallScript
 
 pytestmark = pytest.mark.wire
 
-CHUNKS = Chunks("chatcmpl-1", "desk", 1)
+CHUNKS = ChunkEncoder("chatcmpl-1", "desk", 1)
 HEAD = chunked("content-type: text/event-stream")
-HELLO, END = CHUNKS.begin("Good day. "), CHUNKS.end("stop", None)
+HELLO, END = CHUNKS.start("Good day. "), CHUNKS.finish("stop", None)
 WHOLE = (HEAD, chunk(HELLO), chunk(END) + chunk(b""))
 
 
-def script(*turns: dict[str, object], **patience: float) -> Script:
+def script(*turns: dict[str, object], **patience: float) -> CallScript:
     asked = list(turns) or [{"say": "One"}]
-    return Script.model_validate({"turns": asked, "patience": {"answer": 0.3, **patience}})
+    return CallScript.model_validate({"turns": asked, "patience": {"answer": 0.3, **patience}})
 
 
-async def play(played: Script, url: str) -> Exchanged:
-    posting = Posting(url)
+async def play(played: CallScript, url: str) -> HttpRecording:
+    posting = HttpSender(url)
     try:
-        return await Exchange(ElevenLabs(played, f"{url}/v1", secret=KEY), played, posting).play()
+        return await HttpRunner(SimulatedElevenLabs(played, f"{url}/v1", secret=KEY), played, posting).run()
     finally:
         await posting.aclose()
 
@@ -86,7 +86,7 @@ async def test_a_connection_that_breaks_half_way_ends_the_turn_alone(act: Act) -
         tape = await play(played, upstream.url)
     assert [turn.outcome for turn in tape.turns] == ["unanswered", "answered"]
     assert tape.failure == ""
-    found = {item for item, state in states(ElevenLabs, tape, played).items() if state == "broken"}
+    found = {item for item, state in states(SimulatedElevenLabs, tape, played).items() if state == "broken"}
     assert found == {"answers", "done"}
 
 
@@ -103,7 +103,7 @@ async def test_a_body_that_never_ends_is_left_soon_after_its_last_event() -> Non
         async with asyncio.timeout(2.0):
             tape = await play(played, upstream.url)
         await until(upstream.gone.is_set)
-    assert states(ElevenLabs, tape, played)["done"] == "broken"
+    assert states(SimulatedElevenLabs, tape, played)["done"] == "broken"
     assert tape.turns[0].outcome == "answered"
 
 
@@ -123,4 +123,4 @@ async def test_nobody_there_is_told() -> None:
 
 async def test_what_is_no_address_is_refused_at_once() -> None:
     with pytest.raises(ConfigError):
-        Posting("ws://127.0.0.1/v1")
+        HttpSender("ws://127.0.0.1/v1")

@@ -15,9 +15,9 @@ from tests.simulate.poststage import part, poststage
 from tests.support.clock import VirtualLoop
 from tests.support.gateway import gateway
 from tests.support.script import script as agent
-from voicegw.simulate.http_runner import Exchange
-from voicegw.simulate.platforms.elevenlabs import ElevenLabs
-from voicegw.simulate.platforms.vapi import Vapi
+from voicegw.simulate.http_runner import HttpRunner
+from voicegw.simulate.platforms.elevenlabs import SimulatedElevenLabs
+from voicegw.simulate.platforms.vapi import SimulatedVapi
 
 STREAM = [(b"content-type", b"text/event-stream")]
 
@@ -43,7 +43,7 @@ def serving(*pieces: bytes | float, status: int = 200, ends: bool = True) -> ASG
 async def test_nobody_there_ends_it() -> None:
     tape, posted = await play(gateway(agent("Good day.")), script({"say": "One"}, {"say": "Two"}), nobody)
     assert tape.failure == "no answer: nobody is there"
-    assert tape.opened is None
+    assert tape.connected_at is None
     assert len(posted) == 1
 
 
@@ -78,9 +78,9 @@ async def test_a_body_that_goes_on_after_its_end_is_left() -> None:
         b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
     )
     tape, _ = await play(serving(done, ends=False), script({"say": "One"}, {"say": "Two"}))
-    assert [stream.left for stream in tape.streams] == [0.25, 0.5]
-    assert [stream.end for stream in tape.streams] == [None, None]
-    assert [turn.ends for turn in tape.turns] == [[0.0], [0.25]]
+    assert [stream.left_at for stream in tape.streams] == [0.25, 0.5]
+    assert [stream.body_ended_at for stream in tape.streams] == [None, None]
+    assert [turn.end_times for turn in tape.turns] == [[0.0], [0.25]]
 
 
 async def test_a_flood_ends_the_rehearsal() -> None:
@@ -91,7 +91,7 @@ async def test_a_flood_ends_the_rehearsal() -> None:
 
 
 async def test_the_log_holds_no_key_and_little_of_everything() -> None:
-    tape, _ = await play(gateway(agent(10_000 * "word ")), script({"say": "Hello?"}), platform=Vapi)
+    tape, _ = await play(gateway(agent(10_000 * "word ")), script({"say": "Hello?"}), platform=SimulatedVapi)
     assert KEY not in repr(tape)
     assert max(len(text) for _, _, text in tape.log) <= 401
 
@@ -110,7 +110,7 @@ PIECES = st.lists(
     | st.binary(max_size=8),
     max_size=8,
 )
-PLATFORMS: st.SearchStrategy[Platform] = st.sampled_from((ElevenLabs, Vapi))
+PLATFORMS: st.SearchStrategy[Platform] = st.sampled_from((SimulatedElevenLabs, SimulatedVapi))
 EVERY_WAY = script(
     *({"say": "a", "partial": ["b"]}, {"silent": True}, {"say": "c", "nonsense": True}),
     *({"say": "d", "interrupt": 0.1}, {"say": "e", "next": 0.1}, {"say": "f", "again": 0.1}),
@@ -137,14 +137,14 @@ def test_no_server_makes_the_rehearsal_fail(
 async def test_a_probe_has_its_patience_too() -> None:
     played = script({"say": "One"}, patience={"answer": 2.0})
     post = poststage(serving(status=401, ends=False))
-    tape = await Exchange(ElevenLabs(played, URL, secret=KEY), played, post, proof=True).play()
-    assert tape.probed == {"wrong-key": "no answer within 2 s"}
-    assert tape.forged is None
+    tape = await HttpRunner(SimulatedElevenLabs(played, URL, secret=KEY), played, post, try_wrong_key=True).run()
+    assert tape.probe_results == {"wrong-key": "no answer within 2 s"}
+    assert tape.forged_status is None
     assert tape.failure == "turn 1 was not answered within 2 s"
 
 
 async def test_nobody_answers_a_probe() -> None:
     played = script({"say": "One"})
     post = poststage(gateway(agent("Hi")), nobody)
-    tape = await Exchange(ElevenLabs(played, URL), played, post, proof=True).play()
-    assert tape.probed == {"wrong-key": "no answer: nobody is there"}
+    tape = await HttpRunner(SimulatedElevenLabs(played, URL), played, post, try_wrong_key=True).run()
+    assert tape.probe_results == {"wrong-key": "no answer: nobody is there"}

@@ -11,15 +11,15 @@ from tests.support.gateway import gateway
 from tests.support.script import Script as Agent
 from tests.support.script import script as agent
 from voicegw.events import Event, ToolCall, Turn
-from voicegw.simulate.checks import verdicts
-from voicegw.simulate.http_platform import Request
-from voicegw.simulate.http_runner import ROUNDS
-from voicegw.simulate.platforms.elevenlabs import ElevenLabs
-from voicegw.simulate.platforms.vapi import Vapi
-from voicegw.simulate.recording import Wrong
+from voicegw.simulate.checks import evaluate_checks
+from voicegw.simulate.http_platform import PlatformRequest
+from voicegw.simulate.http_runner import MAX_TOOL_ROUNDS
+from voicegw.simulate.platforms.elevenlabs import SimulatedElevenLabs
+from voicegw.simulate.platforms.vapi import SimulatedVapi
+from voicegw.simulate.recording import Violation
 
 
-def history(request: Request) -> list[tuple[str, Any]]:
+def history(request: PlatformRequest) -> list[tuple[str, Any]]:
     found = json.loads(request.body)["messages"]
     return [(message["role"], message["content"]) for message in found[1:]]
 
@@ -32,11 +32,11 @@ async def test_words_that_may_change_are_posted_and_dropped_after_a_moment() -> 
         [("user", "Hello th")],
         [("user", "Hello there")],
     ]
-    assert [(stream.asked, stream.left, stream.whole) for stream in tape.streams] == [
+    assert [(stream.asked_at, stream.left_at, stream.was_read_to_end) for stream in tape.streams] == [
         *((0.0, 0.05, False), (0.05, 0.1, False), (0.1, 0.6, True))
     ]
     assert len(tape.turns) == 1
-    assert tape.turns[0].words == [(0.1, "One moment. "), (0.6, "Good day.")]
+    assert tape.turns[0].texts == [(0.1, "One moment. "), (0.6, "Good day.")]
     assert spy.closed == [0.05, 0.1, 0.6]
 
 
@@ -46,7 +46,7 @@ async def test_an_interruption_hangs_up_and_leaves_what_was_heard() -> None:
         gateway(spy, desk={"ack": {"after": "off"}}),
         script({"say": "A story", "interrupt": 1.0}, {"say": "Stop"}),
     )
-    assert tape.turns[0].stopped == 1.5
+    assert tape.turns[0].stopped_at == 1.5
     assert spy.closed[0] == 1.5
     assert history(posted[1]) == [("user", "A story"), ("assistant", "Once upon a"), ("user", "Stop")]
 
@@ -54,10 +54,10 @@ async def test_an_interruption_hangs_up_and_leaves_what_was_heard() -> None:
 async def test_a_newer_question_hangs_up_on_the_older_one() -> None:
     spy = agent(0.5, "Good day.", 2.0, " Bye.")
     tape, posted = await play(gateway(spy), script({"say": "One", "next": 0.2}, {"say": "Two"}))
-    assert tape.turns[0].stopped == 0.2
-    assert tape.turns[0].words == [(0.0, "One moment. ")]
+    assert tape.turns[0].stopped_at == 0.2
+    assert tape.turns[0].texts == [(0.0, "One moment. ")]
     assert history(posted[1]) == [("user", "One"), ("user", "Two")]
-    assert tape.turns[1].ends == [2.7]
+    assert tape.turns[1].end_times == [2.7]
 
 
 async def test_an_answer_that_is_there_before_the_next_question_stays() -> None:
@@ -66,7 +66,7 @@ async def test_an_answer_that_is_there_before_the_next_question_stays() -> None:
     )
     assert [turn.outcome for turn in tape.turns] == ["answered", "answered"]
     assert history(posted[1])[1] == ("assistant", "One moment. Good day.")
-    assert tape.turns[1].asked == 1.0
+    assert tape.turns[1].asked_at == 1.0
 
 
 async def test_the_same_request_again_is_posted_while_the_first_runs() -> None:
@@ -74,24 +74,24 @@ async def test_the_same_request_again_is_posted_while_the_first_runs() -> None:
     first, second = posted
     assert first.body == second.body
     assert [request.headers["x-stainless-retry-count"] for request in posted] == ["0", "1"]
-    assert [stream.asked for stream in tape.streams] == [0.0, 0.3]
+    assert [stream.asked_at for stream in tape.streams] == [0.0, 0.3]
     assert tape.turns[0].text == "One moment. Good day."
-    assert tape.turns[0].ends == [1.0]
-    [(one, other)] = tape.twins
-    assert one.well
-    assert other.well
+    assert tape.turns[0].end_times == [1.0]
+    [(one, other)] = tape.duplicate_streams
+    assert one.is_complete
+    assert other.is_complete
 
 
 async def test_nothing_is_posted_again_once_the_answer_is_there() -> None:
     tape, posted = await play(gateway(agent("Good day.")), script({"say": "Hello?", "again": 0.3}))
     assert len(posted) == 1
-    assert tape.twins == []
+    assert tape.duplicate_streams == []
 
 
 async def test_of_two_answers_the_whole_one_is_heard() -> None:
-    first: list[Request] = []
+    first: list[PlatformRequest] = []
 
-    def superseded(request: Request, message: Any) -> Any:
+    def superseded(request: PlatformRequest, message: Any) -> Any:
         first.append(request) if not first else None
         if request is first[0] and b"Good" in message.get("body", b""):
             yield ConnectionResetError("connection reset")
@@ -99,8 +99,8 @@ async def test_of_two_answers_the_whole_one_is_heard() -> None:
 
     played = script({"say": "Hello?", "again": 0.3}, {"say": "And?"})
     tape, posted = await play(gateway(agent(1.0, "Good day.")), played, superseded)
-    assert tape.turns[0].words == [(0.3, "One moment. "), (1.0, "Good day.")]
-    assert tape.turns[0].ends == [1.0]
+    assert tape.turns[0].texts == [(0.3, "One moment. "), (1.0, "Good day.")]
+    assert tape.turns[0].end_times == [1.0]
     assert history(posted[2])[1] == ("assistant", "One moment. Good day.")
 
 
@@ -108,15 +108,15 @@ async def test_a_lost_connection_comes_back_with_the_same_request() -> None:
     tape, posted = await play(gateway(agent(1.0, "Good day.")), script({"say": "Hello?", "drop": 0.4}))
     assert [request.headers["x-stainless-retry-count"] for request in posted] == ["0", "1"]
     assert posted[0].body == posted[1].body
-    assert tape.turns[0].lost == 0.4
-    assert [stream.asked for stream in tape.streams] == [0.0, 0.6]
-    assert tape.turns[0].ends == [1.6]
+    assert tape.turns[0].lost_at == 0.4
+    assert [stream.asked_at for stream in tape.streams] == [0.0, 0.6]
+    assert tape.turns[0].end_times == [1.6]
 
 
 async def test_a_connection_that_is_closed_already_cannot_be_lost() -> None:
     tape, posted = await play(gateway(agent("Good day.")), script({"say": "Hello?", "drop": 0.4}))
     assert len(posted) == 1
-    assert tape.turns[0].lost is None
+    assert tape.turns[0].lost_at is None
     assert tape.turns[0].outcome == "answered"
 
 
@@ -125,10 +125,10 @@ async def test_the_results_of_tools_belong_to_the_turn() -> None:
     tape, posted = await play(gateway(Desk()), played)
     assert [role for role, _ in history(posted[1])] == ["user", "assistant", "tool"]
     [turn] = tape.turns
-    assert [act.name for _, act in turn.acted] == ["weather"]
-    assert turn.words == [(0.6, "It is sunny,"), (0.8, " in Rome.")]
-    assert turn.ends == [0.8]
-    assert not tape.wrongs
+    assert [act.name for _, act in turn.actions] == ["weather"]
+    assert turn.texts == [(0.6, "It is sunny,"), (0.8, " in Rome.")]
+    assert turn.end_times == [0.8]
+    assert not tape.violations
 
 
 async def test_tools_without_an_end_come_to_one() -> None:
@@ -140,15 +140,15 @@ async def test_tools_without_an_end_come_to_one() -> None:
 
     played = script({"say": "Go"}, tools=[{"name": "weather", "result": "Sunny."}])
     tape, posted = await play(gateway(Eager()), played)
-    assert len(posted) == ROUNDS
-    assert tape.wrongs == [Wrong("tools", "tools are called 8 times, without an end")]
-    assert tape.turns[0].ends == []
+    assert len(posted) == MAX_TOOL_ROUNDS
+    assert tape.violations == [Violation("tools", "tools are called 8 times, without an end")]
+    assert tape.turns[0].end_times == []
 
 
 async def test_the_platform_hangs_up_after_a_farewell() -> None:
     played = script({"say": "Bye"}, {"say": "Still there?"}, tools=[{"name": "end_call"}])
     tape, posted = await play(gateway(agent("Bye. ", ToolCall("c", "end_call", '{"reason":"done"}'))), played)
-    assert tape.over
+    assert tape.agent_ended_call
     assert len(posted) == 1
     assert tape.failure == ""
 
@@ -171,32 +171,32 @@ async def test_one_failure_does_not_end_the_rehearsal() -> None:
     assert [turn.status for turn in tape.turns] == [500, 200]
     assert [turn.outcome for turn in tape.turns] == ["unanswered", "answered"]
     assert history(posted[1]) == [("user", "One"), ("user", "Two")]
-    assert (tape.failure, tape.opened) == ("", 0.0)
+    assert (tape.failure, tape.connected_at) == ("", 0.0)
 
 
 async def test_the_agent_may_end_the_call_while_the_caller_would_interrupt() -> None:
     played = script({"say": "Bye", "interrupt": 5.0}, {"say": "No"}, tools=[{"name": "end_call"}])
     ending = agent("Bye. ", 1.0, ToolCall("c", "end_call", '{"reason":"done"}'))
     tape, posted = await play(gateway(ending, desk={"ack": {"after": "off"}}), played)
-    assert (tape.over, tape.turns[0].outcome, len(posted)) == (True, "answered", 1)
+    assert (tape.agent_ended_call, tape.turns[0].outcome, len(posted)) == (True, "answered", 1)
 
 
 async def test_what_fails_before_an_interruption_is_none() -> None:
     flaw = refusing(lambda request, body: True, 500)
     tape, _ = await play(gateway(agent("Hi")), script({"say": "One", "interrupt": 0.2}), flaw)
     assert tape.turns[0].outcome == "unanswered"
-    assert tape.turns[0].stopped is None
+    assert tape.turns[0].stopped_at is None
 
 
 async def test_a_stream_without_its_end_is_said_to_have_ended() -> None:
-    def endless(request: Request, message: Any) -> Any:
+    def endless(request: PlatformRequest, message: Any) -> Any:
         body = message.get("body", b"")
         yield {**message, "body": b""} if b"[DONE]" in body or b'"finish_reason":"' in body else message
 
     played = script({"say": "Hello?", "interrupt": 5})
     tape, _ = await play(gateway(agent("Good day.", 0.2, " Bye.")), played, endless)
-    found = {verdict.item: verdict.breaches for verdict in verdicts(ElevenLabs.checks, tape, played)}
-    assert tape.turns[0].why == "the stream ended without an end of the answer"
+    found = {verdict.item: verdict.violations for verdict in evaluate_checks(SimulatedElevenLabs.checks, tape, played)}
+    assert tape.turns[0].failure == "the stream ended without an end of the answer"
     assert tape.turns[0].outcome == "unanswered"
     assert found["answers"] == ("turn 1: the stream ended without an end of the answer",)
     assert found["done"]
@@ -206,8 +206,8 @@ async def test_what_never_happened_was_not_tried() -> None:
     played = script({"say": "Hello?"})
     flaw = refusing(lambda request, body: True, 401)
     tape, _ = await play(gateway(agent("Hi")), played, flaw)
-    for platform in (ElevenLabs, Vapi):
+    for platform in (SimulatedElevenLabs, SimulatedVapi):
         found = states(platform, tape, played)
         items = {"silence", "in-time", "before-cascade", "lines", "chunks", "finish", "tools"} & found.keys()
         assert {found[item] for item in items} == {"not tried"}
-    assert "No." in tape.body
+    assert "No." in tape.refusal_body

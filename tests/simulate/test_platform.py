@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from voicegw.simulate.platform import opened, shown, written
+from voicegw.simulate.platform import decode_frame, abbreviate, encode_frame
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from voicegw.simulate.platform import opened, shown, written
     ],
 )
 def test_a_frame_holds_an_object_or_it_is_said_why_not(frame: str | bytes, found: Any) -> None:
-    assert opened(frame) == found
+    assert decode_frame(frame) == found
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_a_frame_holds_an_object_or_it_is_said_why_not(frame: str | bytes, found
     ],
 )
 def test_a_value_is_shown_shortly(value: Any, words: str) -> None:
-    assert shown(value) == words
+    assert abbreviate(value) == words
 
 
 def test_a_written_frame_keeps_every_letter() -> None:
-    assert written(type="prompt", voicePrompt="Grüße") == '{"type": "prompt", "voicePrompt": "Grüße"}'
+    assert encode_frame(type="prompt", voicePrompt="Grüße") == '{"type": "prompt", "voicePrompt": "Grüße"}'

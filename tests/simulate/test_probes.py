@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.api.chat_response import Chunks, whole
+from voicegw.api.chat_response import ChunkEncoder, encode_completion
 from voicegw.errors import Unauthorized
-from voicegw.simulate.probes import complete, refused, streamed
-from voicegw.wire.openai import error
+from voicegw.simulate.probes import check_completion, check_refusal, check_stream
+from voicegw.wire.openai import error_body
 
 JSON = "application/json"
-GOOD = json.loads(whole("chatcmpl-1", "desk", 1, "Good day.", [], "stop", None))
+GOOD = json.loads(encode_completion("chatcmpl-1", "desk", 1, "Good day.", [], "stop", None))
 
 
 def test_our_own_refusal_is_right() -> None:
-    assert refused(401, JSON, error(Unauthorized("No."))) == ""
+    assert check_refusal(401, JSON, error_body(Unauthorized("No."))) == ""
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,11 @@ def test_our_own_refusal_is_right() -> None:
     ],
 )
 def test_a_refusal_needs_the_status_and_an_error_object(status: int, body: bytes, why: str) -> None:
-    assert refused(status, JSON, body) == why
+    assert check_refusal(status, JSON, body) == why
 
 
 def test_our_own_answer_in_one_piece_is_right() -> None:
-    assert complete(200, JSON, json.dumps(GOOD).encode()) == ""
+    assert check_completion(200, JSON, json.dumps(GOOD).encode()) == ""
 
 
 @pytest.mark.parametrize(
@@ -55,21 +55,21 @@ def test_our_own_answer_in_one_piece_is_right() -> None:
     ],
 )
 def test_an_answer_in_one_piece_needs_its_fields(change: dict[str, object], why: str) -> None:
-    assert complete(200, JSON, json.dumps({**GOOD, **change}).encode()) == why
+    assert check_completion(200, JSON, json.dumps({**GOOD, **change}).encode()) == why
 
 
 def test_a_stream_is_no_answer_in_one_piece() -> None:
-    assert complete(200, "text/event-stream", b"data: {}\n\n").startswith("stream: false was answered")
+    assert check_completion(200, "text/event-stream", b"data: {}\n\n").startswith("stream: false was answered")
 
 
 def test_a_stream_with_words_is_one() -> None:
-    chunks = Chunks("chatcmpl-1", "desk", 1)
-    assert streamed(200, "", chunks.begin("Hi") + chunks.end("stop", None)) == ""
-    assert streamed(200, "", chunks.end("stop", None)) == "neither words nor a tool call"
-    assert streamed(404, "", b"") == "status 404"
+    chunks = ChunkEncoder("chatcmpl-1", "desk", 1)
+    assert check_stream(200, "", chunks.start("Hi") + chunks.finish("stop", None)) == ""
+    assert check_stream(200, "", chunks.finish("stop", None)) == "neither words nor a tool call"
+    assert check_stream(404, "", b"") == "status 404"
 
 
 @given(st.sampled_from([200, 401]), st.binary() | st.just(json.dumps(GOOD).encode()))
 def test_no_body_makes_a_look_fail(status: int, body: bytes) -> None:
-    for look in (refused, complete, streamed):
+    for look in (check_refusal, check_completion, check_stream):
         assert isinstance(look(status, JSON, body), str)

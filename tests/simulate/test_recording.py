@@ -4,71 +4,71 @@ from __future__ import annotations
 
 import pytest
 
-from voicegw.simulate.recording import Acted, Done, Heard, HungUp, Ponged, Returned, Tape, Taped, Words, Wrong
-from voicegw.simulate.script import Step
+from voicegw.simulate.recording import ActionSeen, AnswerEnded, Observation, HangUpSeen, PongSeen, FramesReturned, Recording, RecordedTurn, TextHeard, Violation
+from voicegw.simulate.script import CallStep
 
-STEP = Step(say="Hello?")
+STEP = CallStep(say="Hello?")
 
 
-def taped(*words: tuple[float, str], asked: float = 1.0, ends: tuple[float, ...] = ()) -> Taped:
-    return Taped(STEP, asked, words=[*words], ends=[*ends])
+def taped(*words: tuple[float, str], asked: float = 1.0, ends: tuple[float, ...] = ()) -> RecordedTurn:
+    return RecordedTurn(STEP, asked, texts=[*words], end_times=[*ends])
 
 
 def test_what_comes_is_noted_where_it_belongs() -> None:
-    tape = Tape(turns=[taped(), taped()])
-    act = Acted(1, "end_call", "{}", "c1")
-    came: list[Heard] = [
-        Words(None, "Hi."),
-        Words(0, "Yes."),
-        Done(0),
-        Words(1, "Bye."),
+    tape = Recording(turns=[taped(), taped()])
+    act = ActionSeen(1, "end_call", "{}", "c1")
+    came: list[Observation] = [
+        TextHeard(None, "Hi."),
+        TextHeard(0, "Yes."),
+        AnswerEnded(0),
+        TextHeard(1, "Bye."),
         act,
-        Done(1),
-        Wrong("x", "y"),
-        HungUp(),
+        AnswerEnded(1),
+        Violation("x", "y"),
+        HangUpSeen(),
     ]
     for now, heard in enumerate(came):
-        tape.hear(heard, float(now))
+        tape.record(heard, float(now))
     first, second = tape.turns
     assert tape.greeting == [(0.0, "Hi.")]
-    assert (first.words, first.ends) == ([(1.0, "Yes.")], [2.0])
-    assert (second.words, second.acted, second.ends) == ([(3.0, "Bye.")], [(4.0, act)], [5.0])
-    assert tape.wrongs == [Wrong("x", "y")]
-    assert tape.over
+    assert (first.texts, first.end_times) == ([(1.0, "Yes.")], [2.0])
+    assert (second.texts, second.actions, second.end_times) == ([(3.0, "Bye.")], [(4.0, act)], [5.0])
+    assert tape.violations == [Violation("x", "y")]
+    assert tape.agent_ended_call
 
 
 def test_what_belongs_to_no_turn_leaves_no_trace_but_words() -> None:
-    tape = Tape()
-    for heard in (Done(None), Acted(None, "play"), Returned(("x",))):
-        tape.hear(heard, 1.0)
-    assert tape == Tape()
+    tape = Recording()
+    for heard in (AnswerEnded(None), ActionSeen(None, "play"), FramesReturned(("x",))):
+        tape.record(heard, 1.0)
+    assert tape == Recording()
 
 
 def test_words_after_the_stop_are_late_and_not_heard() -> None:
-    tape = Tape(turns=[taped((1.1, "We are"))])
+    tape = Recording(turns=[taped((1.1, "We are"))])
     [turn] = tape.turns
-    turn.stopped = 2.0
-    tape.hear(Words(0, " open"), 2.125)
-    tape.hear(Words(0, " now"), 2.25)
-    tape.hear(Words(0, ""), 2.5)
-    assert (turn.text, turn.late) == ("We are", [(2.125, " open"), (2.25, " now"), (2.5, "")])
-    assert turn.stop == 0.25
+    turn.stopped_at = 2.0
+    tape.record(TextHeard(0, " open"), 2.125)
+    tape.record(TextHeard(0, " now"), 2.25)
+    tape.record(TextHeard(0, ""), 2.5)
+    assert (turn.text, turn.late_texts) == ("We are", [(2.125, " open"), (2.25, " now"), (2.5, "")])
+    assert turn.stop_delay == 0.25
 
 
 def test_pongs_answer_pings_in_order_and_a_wrong_one_answers_none() -> None:
-    tape = Tape(pings=[(1.0, None), (2.0, None)])
-    tape.hear(Ponged(), 2.125)
-    tape.hear(Ponged(False), 2.25)
+    tape = Recording(pings=[(1.0, None), (2.0, None)])
+    tape.record(PongSeen(), 2.125)
+    tape.record(PongSeen(False), 2.25)
     assert tape.pings == [(1.0, 2.125), (2.0, None)]
-    tape.hear(Ponged(), 2.5)
-    tape.hear(Ponged(), 2.625)
+    tape.record(PongSeen(), 2.5)
+    tape.record(PongSeen(), 2.625)
     assert tape.pings == [(1.0, 2.125), (2.0, 2.5)]
-    assert tape.wrongs == [Wrong("pong", "a pong that nobody asked for")]
+    assert tape.violations == [Violation("pong", "a pong that nobody asked for")]
 
 
 def test_a_ping_of_a_lost_connection_is_answered_by_no_pong_of_the_next() -> None:
-    tape = Tape(pings=[(1.0, None), (3.0, None)], since=2.0)
-    tape.hear(Ponged(), 3.125)
+    tape = Recording(pings=[(1.0, None), (3.0, None)], current_connection_at=2.0)
+    tape.record(PongSeen(), 3.125)
     assert tape.pings == [(1.0, None), (3.0, 3.125)]
 
 
@@ -77,12 +77,12 @@ def test_a_ping_of_a_lost_connection_is_answered_by_no_pong_of_the_next() -> Non
     [
         (taped(ends=(2.0,)), "answered"),
         (taped(), "unanswered"),
-        (Taped(STEP, 1.0, ends=[2.0], stopped=3.0), "stopped"),
-        (Taped(STEP, 1.0, lost=2.0), "lost"),
-        (Taped(STEP, 1.0, lost=2.0, ends=[3.0]), "answered"),
+        (RecordedTurn(STEP, 1.0, end_times=[2.0], stopped_at=3.0), "stopped"),
+        (RecordedTurn(STEP, 1.0, lost_at=2.0), "lost"),
+        (RecordedTurn(STEP, 1.0, lost_at=2.0, end_times=[3.0]), "answered"),
     ],
 )
-def test_how_a_turn_went_is_one_word(turn: Taped, outcome: str) -> None:
+def test_how_a_turn_went_is_one_word(turn: RecordedTurn, outcome: str) -> None:
     assert turn.outcome == outcome
 
 
@@ -102,16 +102,16 @@ def test_times_to_words_are_from_the_question_and_blanks_are_none(
     words: list[tuple[float, str]], first: float | None, ack: float | None, answer: float | None, gap: float
 ) -> None:
     turn = taped(*words)
-    assert (turn.first, turn.ack, turn.answer, turn.gap) == (first, ack, answer, gap)
+    assert (turn.first_text_delay, turn.ack_delay, turn.answer_delay, turn.longest_silence) == (first, ack, answer, gap)
 
 
 def test_an_answer_without_words_was_silent_to_its_end() -> None:
-    assert taped(ends=(4.0,)).gap == 3.0
+    assert taped(ends=(4.0,)).longest_silence == 3.0
 
 
 def test_without_an_interruption_nothing_stopped_and_without_late_words_it_stopped_at_once() -> None:
-    assert taped().stop is None
-    assert Taped(STEP, 1.0, stopped=2.0).stop == 0.0
+    assert taped().stop_delay is None
+    assert RecordedTurn(STEP, 1.0, stopped_at=2.0).stop_delay == 0.0
 
 
 @pytest.mark.parametrize(
@@ -128,19 +128,19 @@ def test_a_second_acknowledgement_is_not_the_answer(
     words: list[tuple[float, str]], anew: float | None, answer: float
 ) -> None:
     turn = taped(*words)
-    turn.anew = anew
-    assert (turn.ack, turn.answer) == (0.0, answer)
+    turn.repeated_at = anew
+    assert (turn.ack_delay, turn.answer_delay) == (0.0, answer)
 
 
 def test_who_hangs_up_is_said_so_and_leaves_an_acknowledgement_as_one() -> None:
     turn = taped((1.0, "One moment. "))
-    turn.hung_up = True
-    assert (turn.outcome, turn.ack, turn.answer) == ("hung up", 0.0, None)
+    turn.caller_hung_up = True
+    assert (turn.outcome, turn.ack_delay, turn.answer_delay) == ("hung up", 0.0, None)
 
 
 def test_what_is_wrong_names_the_turn_in_which_it_came() -> None:
-    tape = Tape()
-    tape.hear(Wrong("x", "early"), 0.0)
-    tape.turns.append(Taped(STEP, 1.0, 3))
-    tape.hear(Wrong("x", "late"), 1.0)
-    assert [wrong.where for wrong in tape.wrongs] == ["", "turn 3"]
+    tape = Recording()
+    tape.record(Violation("x", "early"), 0.0)
+    tape.turns.append(RecordedTurn(STEP, 1.0, 3))
+    tape.record(Violation("x", "late"), 1.0)
+    assert [wrong.location for wrong in tape.violations] == ["", "turn 3"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from voicegw.errors import ConfigError
-from voicegw.simulate.script import Patience, Script, read
+from voicegw.simulate.script import ScriptTimeouts, CallScript, load_script
 
 WHOLE = """
 language = "de-DE"
@@ -47,9 +47,9 @@ def written(tmp_path: Path, text: str | bytes) -> Path:
 
 
 def test_a_script_is_read_with_everything_in_it(tmp_path: Path) -> None:
-    script = read(written(tmp_path, WHOLE))
+    script = load_script(written(tmp_path, WHOLE))
     assert (script.language, script.caller, script.called) == ("de-DE", "+4930123456", "+4930654321")
-    assert script.patience == Patience(first_words=2.0)
+    assert script.patience == ScriptTimeouts(first_words=2.0)
     assert [(tool.name, tool.result) for tool in script.tools] == [("weather", "rain")]
     hello, keys, silence = script.turns
     assert (hello.say, hello.partial, hello.nonsense, hello.again) == ("Hallo?", ("Hal",), True, 0.1)
@@ -58,10 +58,10 @@ def test_a_script_is_read_with_everything_in_it(tmp_path: Path) -> None:
 
 
 def test_what_is_not_said_has_sensible_values() -> None:
-    script = Script.model_validate({"turns": [{"say": "Hello?"}]})
+    script = CallScript.model_validate({"turns": [{"say": "Hello?"}]})
     [step] = script.turns
     assert (step.interrupt, step.next, step.drop, step.hang_up, step.again) == (None,) * 5
-    assert script.patience == Patience(connect=5, first_words=1, silence=8, answer=60, stop=0.25, pong=0.25)
+    assert script.patience == ScriptTimeouts(connect=5, first_words=1, silence=8, answer=60, stop=0.25, pong=0.25)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_makes_no_sense_is_named_with_its_key(tmp_path: Path, turns: list[A
     )
     path = written(tmp_path, f"turns = [{', '.join(entries)}]")
     with pytest.raises(ConfigError) as caught:
-        read(path)
+        load_script(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert said in str(caught.value)
 
@@ -101,7 +101,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         '[[turns]]\nsay = "Hi"\n[[turns]]\nsay = "a"\nwait = "1"\nsays = "b"\n',
     )
     with pytest.raises(ConfigError) as caught:
-        read(path)
+        load_script(path)
     assert sorted(str(caught.value).replace(f"{path}: ", "").splitlines()) == [
         'langage: unknown key; did you mean "language"?',
         'patience.answers: unknown key; did you mean "answer"?',
@@ -114,7 +114,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 def test_a_turn_that_is_wrong_is_not_called_missing_too(tmp_path: Path) -> None:
     path = written(tmp_path, '[[turns]]\nsya = "Hi"\n')
     with pytest.raises(ConfigError) as caught:
-        read(path)
+        load_script(path)
     assert str(caught.value) == f'{path}: turn 1: sya: unknown key; did you mean "say"?'
 
 
@@ -125,9 +125,9 @@ def _toml(value: Any) -> str:
 @pytest.mark.parametrize("text", ["turns = [", b"\xff\xfe", "turns = 3 4"])
 def test_what_is_no_toml_is_said_to_be_none(tmp_path: Path, text: str | bytes) -> None:
     with pytest.raises(ConfigError, match="this is no TOML"):
-        read(written(tmp_path, text))
+        load_script(written(tmp_path, text))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml: No such file or directory"):
-        read(tmp_path / "none.toml")
+        load_script(tmp_path / "none.toml")

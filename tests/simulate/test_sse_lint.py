@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.simulate.recording import Wrong
-from voicegw.simulate.sse_lint import LONGEST, Lint
+from voicegw.simulate.recording import Violation
+from voicegw.simulate.sse_lint import MAX_LINE_SIZE, SseLint
 
 
 def found(*pieces: bytes) -> list[bytes | str]:
-    lint = Lint()
-    taken = [one for piece in pieces for one in lint.feed(piece)] + lint.end()
-    return [one.why if isinstance(one, Wrong) else one for one in taken]
+    lint = SseLint()
+    taken = [one for piece in pieces for one in lint.feed(piece)] + lint.flush()
+    return [one.reason if isinstance(one, Violation) else one for one in taken]
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_what_every_client_reads_is_right(stream: bytes) -> None:
         (b"data: a\n\ndata:\n\n", "an event with empty data"),
         (b"data: a\n\ndata: half", "the last event has no blank line after it"),
         (b"data: a\n\ndata: half\n", "the last event has no blank line after it"),
-        (b"data: " + LONGEST * b"x" + b"\n\ndata: a\n\n", f"a line of more than {LONGEST} bytes"),
-        (b": " + LONGEST * b"x" + b"\n\ndata: a\n\n", f"a line of more than {LONGEST} bytes"),
+        (b"data: " + MAX_LINE_SIZE * b"x" + b"\n\ndata: a\n\n", f"a line of more than {MAX_LINE_SIZE} bytes"),
+        (b": " + MAX_LINE_SIZE * b"x" + b"\n\ndata: a\n\n", f"a line of more than {MAX_LINE_SIZE} bytes"),
     ],
 )
 def test_everything_else_is_told_and_the_event_still_read(stream: bytes, why: str) -> None:
@@ -63,8 +63,8 @@ def test_nothing_comes_after_the_end_but_blank_lines() -> None:
 
 
 def test_a_line_without_an_end_is_not_kept() -> None:
-    endless = 40 * [LONGEST // 10 * b"x"]
-    told = [f"a line of more than {LONGEST} bytes", b"a"]
+    endless = 40 * [MAX_LINE_SIZE // 10 * b"x"]
+    told = [f"a line of more than {MAX_LINE_SIZE} bytes", b"a"]
     assert found(b"data: ", *endless, b"\n", b"data: a\n\n") == told
     assert found(b"".join([b"data: ", *endless, b"\n", b"data: a\n\n"])) == told
 

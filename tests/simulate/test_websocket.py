@@ -12,10 +12,10 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from tests.simulate.plain import Plain, script
-from voicegw.simulate.call_runner import Call
-from voicegw.simulate.connection import Gone, Refused
-from voicegw.simulate.recording import Tape
-from voicegw.simulate.websocket import LARGEST, dial
+from voicegw.simulate.call_runner import CallRunner
+from voicegw.simulate.connection import SocketClosed, HandshakeRejected
+from voicegw.simulate.recording import Recording
+from voicegw.simulate.websocket import MAX_FRAME_SIZE, open_socket
 
 pytestmark = pytest.mark.wire
 
@@ -60,9 +60,9 @@ async def idle(connection: ServerConnection) -> None:
     await connection.wait_closed()
 
 
-async def play(address: str, *, connect: float = 5.0, turns: int = 1) -> Tape:
+async def play(address: str, *, connect: float = 5.0, turns: int = 1) -> Recording:
     told = script(*[{"say": "Hello?"}] * turns, patience={"connect": connect, "answer": 5})
-    return await Call(Plain(), told, address, dial).play()
+    return await CallRunner(Plain(), told, address, open_socket).run()
 
 
 async def test_a_call_is_played_on_a_real_websocket() -> None:
@@ -84,14 +84,14 @@ async def test_a_call_is_played_on_a_real_websocket() -> None:
         ("/call", f"right for {address}/call", "voicegw simulate"),
         *("hello", "ask Hello?", "ask Hello?", "bye"),
     ]
-    assert (tape.failure, tape.closed, [turn.text for turn in tape.turns]) == ("", None, ["Hi.", "Hi."])
+    assert (tape.failure, tape.gateway_close, [turn.text for turn in tape.turns]) == ("", None, ["Hi.", "Hi."])
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 503])
 async def test_a_refusal_is_one_with_its_status(status: int) -> None:
     async with served(idle, status) as address:
-        with pytest.raises(Refused) as caught:
-            await dial(address, {})
+        with pytest.raises(HandshakeRejected) as caught:
+            await open_socket(address, {})
     assert caught.value.status == status
 
 
@@ -100,8 +100,8 @@ async def test_no_redirect_is_followed() -> None:
         served(idle) as elsewhere,
         served(idle, 302, Location=elsewhere) as address,
     ):
-        with pytest.raises(Refused) as caught:
-            await dial(address, {})
+        with pytest.raises(HandshakeRejected) as caught:
+            await open_socket(address, {})
     assert caught.value.status == 302
 
 
@@ -112,7 +112,7 @@ async def test_a_server_that_speaks_something_else_is_no_websocket() -> None:
 
     async with plugged(greet) as address:
         with pytest.raises(OSError, match="this is no websocket"):
-            await dial(address, {})
+            await open_socket(address, {})
 
 
 async def test_an_ordinary_web_page_is_a_refusal() -> None:
@@ -122,8 +122,8 @@ async def test_an_ordinary_web_page_is_a_refusal() -> None:
         await writer.drain()
 
     async with plugged(page) as address:
-        with pytest.raises(Refused) as caught:
-            await dial(address, {})
+        with pytest.raises(HandshakeRejected) as caught:
+            await open_socket(address, {})
     assert caught.value.status == 200
 
 
@@ -134,7 +134,7 @@ async def test_a_server_that_hangs_up_during_the_handshake_is_no_websocket() -> 
     async with plugged(rude) as address:
         tape = await play(address)
     assert tape.failure.startswith("no connection: ")
-    assert tape.opened is None
+    assert tape.connected_at is None
 
 
 async def test_a_handshake_that_nobody_answers_ends_with_patience() -> None:
@@ -167,7 +167,7 @@ async def test_nobody_there_is_no_connection() -> None:
 )
 async def test_an_address_that_makes_no_sense_is_no_connection(address: str) -> None:
     with pytest.raises(OSError):  # noqa: PT011
-        await dial(address, {})
+        await open_socket(address, {})
 
 
 async def test_a_server_that_closes_is_gone_with_its_code() -> None:
@@ -175,11 +175,11 @@ async def test_a_server_that_closes_is_gone_with_its_code() -> None:
         await connection.close(4001, "no more")
 
     async with served(serving) as address:
-        socket = await dial(address, {})
-        with pytest.raises(Gone) as caught:
+        socket = await open_socket(address, {})
+        with pytest.raises(SocketClosed) as caught:
             await socket.receive()
         assert caught.value.code == 4001
-        with pytest.raises(Gone) as caught:
+        with pytest.raises(SocketClosed) as caught:
             await socket.send("Hello?")
         assert caught.value.code == 4001
         await socket.close()
@@ -192,8 +192,8 @@ async def test_a_connection_that_breaks_is_gone_with_1006() -> None:
     async with served(serving) as address:
         tape = await play(address)
     assert tape.failure == "the gateway closed the connection with code 1006"
-    assert tape.closed is not None
-    assert tape.closed[1] == 1006
+    assert tape.gateway_close is not None
+    assert tape.gateway_close[1] == 1006
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ async def test_a_connection_that_breaks_is_gone_with_1006() -> None:
         (b"\x81\x02\xff\xff", 1007, "what the gateway sends cannot be read: invalid start byte"),
         (b"\xf1\x01x", 1002, "what the gateway sends cannot be read: reserved bits must be 0"),
         (
-            b"\x81\x7f" + (LARGEST + 1).to_bytes(8, "big"),
+            b"\x81\x7f" + (MAX_FRAME_SIZE + 1).to_bytes(8, "big"),
             1009,
             "what the gateway sends cannot be read: frame",
         ),
@@ -216,8 +216,8 @@ async def test_what_is_against_the_rules_of_websockets_is_said_so(data: bytes, c
     async with served(serving) as address:
         tape = await play(address)
     assert tape.failure.startswith(why)
-    assert tape.closed is not None
-    assert tape.closed[1] == code
+    assert tape.gateway_close is not None
+    assert tape.gateway_close[1] == code
 
 
 async def test_a_lost_connection_is_lost_without_a_farewell() -> None:
@@ -228,9 +228,9 @@ async def test_a_lost_connection_is_lost_without_a_farewell() -> None:
         codes.put_nowait(connection.close_code)
 
     async with served(serving) as address:
-        socket = await dial(address, {})
+        socket = await open_socket(address, {})
         socket.abort()
         assert await codes.get() == 1006
-        socket = await dial(address, {})
+        socket = await open_socket(address, {})
         await socket.close()
         assert await codes.get() == 1000

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from voicegw.speech.filter import Speakable
-from voicegw.speech.options import Style
+from voicegw.speech.filter import SpeechFilter
+from voicegw.speech.options import SpeechOptions
 
 FILES = sorted((Path(__file__).parent / "corpus").glob("*.toml"))
 CASES = [(file.stem, case) for file in FILES for case in tomllib.loads(file.read_text("utf-8"))["case"]]
@@ -24,15 +24,15 @@ def named(cases: list[tuple[str, Case]]) -> list[Any]:
     return [pytest.param(case, id=f"{theme}: {case['name']}") for theme, case in cases]
 
 
-def style(case: Case) -> Style:
+def style(case: Case) -> SpeechOptions:
     options = dict(case.get("style", {}))
     options |= {name: frozenset(options[name]) for name in FROZEN if name in options}
-    return Style(**options)
+    return SpeechOptions(**options)
 
 
 def said(case: Case, size: int) -> str:
     """What is spoken of the text if it comes in pieces of `size` characters."""
-    speakable, text = Speakable(style(case)), case["text"]
+    speakable, text = SpeechFilter(style(case)), case["text"]
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     return "".join([speakable.feed(piece) for piece in pieces] + [speakable.flush()])
 
@@ -51,11 +51,11 @@ def test_a_text_is_spoken_as_the_corpus_says_however_it_was_cut(case: Case, size
 
 @pytest.mark.parametrize("case", named([(theme, case) for theme, case in CASES if theme == "plain"]))
 def test_plain_text_leaves_unchanged_and_nearly_all_of_it_at_once(case: Case) -> None:
-    speakable = Speakable()
+    speakable = SpeechFilter()
     at_once = speakable.feed(case["text"])
     rest = speakable.flush()
     assert at_once + rest == case["text"] == case["speech"]
-    assert len(rest) <= Style().hold
+    assert len(rest) <= SpeechOptions().max_held_chars
 
 
 def test_the_corpus_is_large_and_its_names_are_unique() -> None:

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from voicegw.speech.filter import Speakable
-from voicegw.speech.options import Style
+from voicegw.speech.filter import SpeechFilter
+from voicegw.speech.options import SpeechOptions
 
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-STYLE = Style(tables="cells", code="", nothing="")
+STYLE = SpeechOptions(tables="cells", code="", nothing="")
 
 # What the parser shows
 
@@ -59,7 +59,7 @@ def words(text: str) -> list[str]:
 
 
 def assert_same_words(text: str) -> None:
-    machine = Speakable(STYLE)
+    machine = SpeechFilter(STYLE)
     assert words(machine.feed(text) + machine.flush()) == words(blocks(text))
 
 

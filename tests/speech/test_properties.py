@@ -12,19 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.speech.texts import CUTS, REPLACED, STYLES, TEXTS, cut, spoken
-from voicegw.speech.filter import Speakable
-from voicegw.speech.options import Style
+from voicegw.speech.filter import SpeechFilter
+from voicegw.speech.options import SpeechOptions
 
 
 @settings(max_examples=600)
 @given(TEXTS, CUTS, STYLES)
-def test_what_comes_out_does_not_depend_on_the_cuts(text: str, cuts: list[int], style: Style) -> None:
+def test_what_comes_out_does_not_depend_on_the_cuts(text: str, cuts: list[int], style: SpeechOptions) -> None:
     assert spoken(cut(text, cuts), style) == spoken([text], style)
 
 
 @settings(max_examples=400)
 @given(TEXTS, STYLES)
-def test_a_text_may_come_character_by_character(text: str, style: Style) -> None:
+def test_a_text_may_come_character_by_character(text: str, style: SpeechOptions) -> None:
     assert spoken(text, style) == spoken([text], style)
 
 
@@ -38,7 +38,7 @@ TOKENS = [
 
 @settings(max_examples=400)
 @given(st.lists(st.sampled_from(TOKENS), max_size=10), STYLES)
-def test_a_text_may_come_token_by_token(tokens: list[str], style: Style) -> None:
+def test_a_text_may_come_token_by_token(tokens: list[str], style: SpeechOptions) -> None:
     """As models send them: blanks before words or after them, and markup in pieces."""
     assert spoken(tokens, style) == spoken(["".join(tokens)], style)
 
@@ -106,7 +106,7 @@ def assert_speakable(speech: str) -> None:
 @settings(max_examples=400)
 @given(TEXTS | st.text() | st.text(st.characters()), CUTS)
 def test_whatever_comes_in_what_comes_out_can_be_spoken(text: str, cuts: list[int]) -> None:
-    machine = Speakable(Style())
+    machine = SpeechFilter(SpeechOptions())
     speech = ""
     for piece in cut(text, cuts):
         speech += machine.feed(piece)
@@ -115,7 +115,7 @@ def test_whatever_comes_in_what_comes_out_can_be_spoken(text: str, cuts: list[in
 
 
 @given(TEXTS, STYLES)
-def test_no_setting_makes_speech_unspeakable(text: str, style: Style) -> None:
+def test_no_setting_makes_speech_unspeakable(text: str, style: SpeechOptions) -> None:
     """Save what a kept tag holds: that is for the platform."""
     if not style.keep_tags:
         assert_speakable(spoken([text], style))
@@ -123,11 +123,11 @@ def test_no_setting_makes_speech_unspeakable(text: str, style: Style) -> None:
 
 @settings(max_examples=300)
 @given(TEXTS, STYLES)
-def test_no_more_is_undecided_than_may_be_held(text: str, style: Style) -> None:
-    machine = Speakable(style)
+def test_no_more_is_undecided_than_may_be_held(text: str, style: SpeechOptions) -> None:
+    machine = SpeechFilter(style)
     for character in text:
         machine.feed(character)
-        assert len(machine.pending) <= style.hold
+        assert len(machine.pending) <= style.max_held_chars
 
 
 UNITS = [
@@ -138,21 +138,21 @@ UNITS = [
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_no_run_of_one_mark_is_held_without_end(unit: str) -> None:
-    machine = Speakable(Style())
+    machine = SpeechFilter(SpeechOptions())
     for _ in range(300):
         machine.feed(unit)
-        assert len(machine.pending) <= Style().hold
+        assert len(machine.pending) <= SpeechOptions().max_held_chars
 
 
 @pytest.mark.parametrize("unit", [*UNITS, "> - ", "```md\n", "<b>", "<note>", "|a", "|a|\n|-|\n", "a\n\n"])
 def test_what_is_remembered_of_a_long_text_does_not_grow(unit: str) -> None:
-    machine = Speakable(Style(silent_tags=frozenset({"note"}), words=REPLACED))
+    machine = SpeechFilter(SpeechOptions(silent_tags=frozenset({"note"}), words=REPLACED))
     sizes = []
     for _ in range(2):
         for _ in range(2000):
             machine.feed(unit)
         sizes.append(len(pickle.dumps(machine)))
-    assert sizes[1] <= sizes[0] + 8 * Style().hold
+    assert sizes[1] <= sizes[0] + 8 * SpeechOptions().max_held_chars
 
 
 LETTERS = "abcdefgijklmnopqrstuvxyzABCXYZäéßñçøαβγΩдежяאבגابتثअआकखกขค你好世界ひらカナ한국"
@@ -167,7 +167,7 @@ PROSE = st.lists(st.tuples(WORD, st.sampled_from(["", "", "", *".,;:!?"])), max_
 @given(PROSE, CUTS)
 def test_plain_prose_leaves_in_the_call_that_brought_it(text: str, cuts: list[int]) -> None:
     """Only the blank after a word comes with what is next."""
-    machine = Speakable(Style())
+    machine = SpeechFilter(SpeechOptions())
     come, gone = "", ""
     for piece in cut(text, cuts):
         come += piece
@@ -185,14 +185,14 @@ def test_plain_prose_leaves_in_the_call_that_brought_it(text: str, cuts: list[in
 )
 def test_whole_words_with_their_blank_never_wait(words: list[str]) -> None:
     """As most models send them: the blank comes before the word; an address would not end here."""
-    machine = Speakable(Style())
+    machine = SpeechFilter(SpeechOptions())
     for word in words:
         assert machine.feed(word + " ").endswith(word)
 
 
 @given(PROSE, CUTS)
 def test_after_prose_there_is_only_a_blank_to_release(text: str, cuts: list[int]) -> None:
-    machine = Speakable(Style())
+    machine = SpeechFilter(SpeechOptions())
     speech = ""
     for piece in cut(text, cuts):
         speech += machine.feed(piece)
@@ -205,9 +205,11 @@ def test_after_prose_there_is_only_a_blank_to_release(text: str, cuts: list[int]
 
 @settings(max_examples=300)
 @given(TEXTS, CUTS, st.sets(st.integers(0, 12)), STYLES)
-def test_a_stall_is_survived_anywhere(text: str, cuts: list[int], stalls: set[int], style: Style) -> None:
+def test_a_stall_is_survived_anywhere(
+    text: str, cuts: list[int], stalls: set[int], style: SpeechOptions
+) -> None:
     """What is held is decided, and what follows can still be spoken."""
-    machine = Speakable(style)
+    machine = SpeechFilter(style)
     speech = ""
     for place, piece in enumerate(cut(text, cuts)):
         speech += machine.feed(piece)
@@ -222,8 +224,10 @@ def test_a_stall_is_survived_anywhere(text: str, cuts: list[int], stalls: set[in
 
 @settings(max_examples=300)
 @given(TEXTS, CUTS, STYLES)
-def test_a_stall_while_nothing_is_held_changes_nothing(text: str, cuts: list[int], style: Style) -> None:
-    machine = Speakable(style)
+def test_a_stall_while_nothing_is_held_changes_nothing(
+    text: str, cuts: list[int], style: SpeechOptions
+) -> None:
+    machine = SpeechFilter(style)
     speech = ""
     for piece in cut(text, cuts):
         speech += machine.feed(piece)
@@ -233,8 +237,8 @@ def test_a_stall_while_nothing_is_held_changes_nothing(text: str, cuts: list[int
 
 
 @given(TEXTS, STYLES)
-def test_after_the_end_nothing_is_left(text: str, style: Style) -> None:
-    machine = Speakable(style)
+def test_after_the_end_nothing_is_left(text: str, style: SpeechOptions) -> None:
+    machine = SpeechFilter(style)
     machine.feed(text)
     machine.flush()
     assert (machine.pending, machine.held) == ("", False)

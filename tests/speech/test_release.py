@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from voicegw.speech.filter import Speakable
-from voicegw.speech.options import Style
+from voicegw.speech.filter import SpeechFilter
+from voicegw.speech.options import SpeechOptions
 
 PAUSE = "¦"
 
 
-def speak(text: str, style: Style | None = None) -> str:
+def speak(text: str, style: SpeechOptions | None = None) -> str:
     """The text is cut at its pauses, and after each piece the agent pauses."""
-    machine = Speakable(style or Style(code="CODE."))
+    machine = SpeechFilter(style or SpeechOptions(code="CODE."))
     *pieces, rest = text.split(PAUSE)
     said = "".join(machine.feed(piece) + machine.release() for piece in pieces)
     return said + machine.feed(rest) + machine.flush()
@@ -77,7 +77,7 @@ def test_a_pause_within_a_mark_changes_nothing(text: str) -> None:
     ],
 )
 def test_words_that_wait_are_let_go(before: str, said: str, after: str, rest: str) -> None:
-    machine = Speakable()
+    machine = SpeechFilter()
     assert machine.feed(before) + machine.release() == said
     assert not machine.held
     assert machine.release() == ""
@@ -92,13 +92,13 @@ def test_only_what_would_be_let_go_counts_as_held() -> None:
         ("[a word or two", True),
         ("# Hi\n", True),
     ]:
-        machine = Speakable()
+        machine = SpeechFilter()
         machine.feed(text)
         assert machine.held is held, text
 
 
 def test_a_word_that_may_be_replaced_is_let_go() -> None:
-    machine = Speakable(Style(words={"New York": "the city"}))
+    machine = SpeechFilter(SpeechOptions(words={"New York": "the city"}))
     assert machine.feed("I like New") == "I like "
     assert machine.held
     assert machine.release() == "New"
@@ -106,7 +106,7 @@ def test_a_word_that_may_be_replaced_is_let_go() -> None:
 
 
 def test_what_follows_the_end_of_a_text_is_a_text_of_its_own() -> None:
-    machine = Speakable()
+    machine = SpeechFilter()
     assert machine.feed("- Let me check") + machine.flush() == "Let me check."
     assert machine.feed("It is *so*") + machine.flush() == " It is so"
     assert machine.flush() == ""
@@ -114,7 +114,7 @@ def test_what_follows_the_end_of_a_text_is_a_text_of_its_own() -> None:
 
 @pytest.mark.parametrize("text", ["👍", "---", "[1]", "![](https://a.com/b.png)", "https://a.com"])
 def test_of_an_answer_that_is_all_signs_something_is_said(text: str) -> None:
-    assert speak(text, Style(urls="drop", nothing="Okay.")) == "Okay."
+    assert speak(text, SpeechOptions(urls="drop", nothing="Okay.")) == "Okay."
 
 
 @pytest.mark.parametrize("text", ["", " \n", "<think>Hm.</think>", "<b></b>"])

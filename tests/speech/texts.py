@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from voicegw.speech.filter import Speakable
-from voicegw.speech.options import Style
+from voicegw.speech.filter import SpeechFilter
+from voicegw.speech.options import SpeechOptions
 
 MARKS = [
     "**", "*", "_", "__", "***", "`", "``", "```", "~~", "~~~", "==", "[", "](", "]", ")", "(", "![", "][",
@@ -37,7 +37,7 @@ TEXTS = st.lists(st.sampled_from(MARKS + LINES + SIGNS + WORDS) | st.sampled_fro
 NAMES = st.frozensets(st.sampled_from(["note", "b", "break"]), max_size=2)
 REPLACED = {"api": "A P I", "Ada": "Aida", "C#": "C sharp", "a": "ay"}
 STYLES = st.builds(
-    Style,
+    SpeechOptions,
     hold=st.integers(8, 64) | st.just(8),
     tables=st.sampled_from(["headers", "cells"]),
     urls=st.sampled_from(["domain", "drop"]),
@@ -49,9 +49,9 @@ STYLES = st.builds(
 CUTS = st.lists(st.integers(0, 200), max_size=12)
 
 
-def spoken(pieces: Iterable[str], style: Style | None = None) -> str:
+def spoken(pieces: Iterable[str], style: SpeechOptions | None = None) -> str:
     """What is heard of a text that comes in these pieces."""
-    machine = Speakable(style or Style())
+    machine = SpeechFilter(style or SpeechOptions())
     return "".join([*map(machine.feed, pieces), machine.flush()])
 
 

@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator, Callable
 from math import inf
 
 from tests.support.asgi import chunks, content
-from voicegw.api.chat_response import Chunks
+from voicegw.api.chat_response import ChunkEncoder
 from voicegw.events import Event, Turn
-from voicegw.turns.acknowledgement import Ack
+from voicegw.turns.acknowledgement import AckSchedule
 from voicegw.turns.run import Run
-from voicegw.turns.stream import Listener
-from voicegw.turns.timings import Stamps
+from voicegw.turns.stream import ResponseStream
+from voicegw.turns.timings import TurnTimings
 
 
 class Part:
@@ -56,7 +56,7 @@ class Actor:
             await part.close()
 
     async def warm(self, call: str | None = None) -> None: ...
-    async def leave(self, call: str) -> None: ...
+    async def call_ended(self, call: str) -> None: ...
     async def aclose(self) -> None: ...
 
 
@@ -66,21 +66,21 @@ class Ear:
     def __init__(self, run: Run, *, paused: bool) -> None:
         self.run = run
         self.paused = paused
-        self.listener = Listener(
-            run.record,
-            Chunks(run.turn.id, "desk", 0),
-            Ack("", None),
-            Stamps(run.now()),
+        self.listener = ResponseStream(
+            run.event_log,
+            ChunkEncoder(run.turn.id, "desk", 0),
+            AckSchedule("", None),
+            TurnTimings(run.now()),
             lambda failure: "Sorry.",
         )
-        self.body = self.listener.begin(run.now())
-        run.followers.append(self)
+        self.body = self.listener.start(run.now())
+        run.subscribers.append(self)
 
     def wake(self) -> None:
         more = not self.paused and not self.listener.done
         while more:
-            self.body += self.listener.take(self.run.now())
-            more = self.listener.behind
+            self.body += self.listener.read(self.run.now())
+            more = self.listener.has_more
 
     @property
     def text(self) -> str:

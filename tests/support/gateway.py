@@ -12,25 +12,25 @@ from tests.support.asgi import Answer, drive
 from tests.support.script import Script
 from voicegw.app import create as house
 from voicegw.calls.codec import CallCodec
-from voicegw.calls.endpoint import Desk
-from voicegw.calls.profile import Route
-from voicegw.calls.server import Floor
+from voicegw.calls.endpoint import CallEndpoint
+from voicegw.calls.profile import CallProfile
+from voicegw.calls.server import CallServer
 from voicegw.config.load import Config
 from voicegw.conversations.agent_registry import AgentRegistry
-from voicegw.conversations.dispatcher import Switchboard
-from voicegw.conversations.engine import House
+from voicegw.conversations.dispatcher import Dispatcher
+from voicegw.conversations.engine import TurnEngine
 from voicegw.errors import Forbidden
-from voicegw.platforms.conversation_relay.codec import Relay
-from voicegw.platforms.retell.codec import Retell
-from voicegw.security.keys import Key
-from voicegw.security.rate_limits import Limits
-from voicegw.speech.options import Style
-from voicegw.telemetry.turn_log import Journal
+from voicegw.platforms.conversation_relay.codec import RelayCodec
+from voicegw.platforms.retell.codec import RetellCodec
+from voicegw.security.keys import ApiKey
+from voicegw.security.rate_limits import RateLimiter
+from voicegw.speech.options import SpeechOptions
+from voicegw.telemetry.turn_log import TurnLog
 from voicegw.turns.acknowledgement import AckPolicy
 from voicegw.turns.dialects import DIALECTS
-from voicegw.turns.served_agent import Line
-from voicegw.turns.speech_buffer import Diction
-from voicegw.turns.timeouts import Patience
+from voicegw.turns.served_agent import ServedAgent
+from voicegw.turns.speech_buffer import SpeechFilters
+from voicegw.turns.timeouts import Timeouts
 
 ASK: dict[str, Any] = {"stream": True, "messages": [{"role": "user", "content": "Hello?"}]}
 
@@ -57,30 +57,30 @@ async def ask(app: ASGIApp, body: dict[str, Any] | None = None, **how: Any) -> A
 
 def floor(
     agent: Script, *, turns: int = 100, most: int = 500, calls: int | None = None, **how: Any
-) -> tuple[Floor, Switchboard]:
+) -> tuple[CallServer, Dispatcher]:
     """The floor of a gateway that takes calls of Twilio's and of Retell's; `how` goes to their routes."""
-    line = Line(
+    line = ServedAgent(
         "desk",
         agent,
         DIALECTS["voice"],
         how.pop("ack", AckPolicy(0.0)),
-        patience=Patience(5.0),
-        diction=Diction(Style(), {}),
+        timeouts=Timeouts(5.0),
+        speech_filters=SpeechFilters(SpeechOptions(), {}),
     )
-    board = Switchboard(AgentRegistry({"desk": line}), now=now)
-    house = House(board, Limits(turns), Journal())
+    board = Dispatcher(AgentRegistry({"desk": line}), now=now)
+    house = TurnEngine(board, RateLimiter(turns), TurnLog())
 
-    def desk(name: str, named: bool, codec: Callable[[str | None, Route], CallCodec]) -> Desk:
+    def desk(name: str, named: bool, codec: Callable[[str | None, CallProfile], CallCodec]) -> CallEndpoint:
         def admit(scope: Scope) -> str | None:
             if "wrong" in scope["path"]:
                 raise Forbidden("No.")
             return scope["path"].rpartition("/")[2] if named else None
 
         believe = lambda opened: opened.call != "CAfalse"  # noqa: E731
-        return Desk(name, Route(Key(name, b""), line, **how), admit, codec, believe, calls)
+        return CallEndpoint(name, CallProfile(ApiKey(name, b""), line, **how), admit, codec, believe, calls)
 
     desks = {
-        "twilio": desk("twilio", False, lambda call, route: Relay("twilio")),
-        "retell": desk("retell", True, lambda call, route: Retell(call or "")),
+        "twilio": desk("twilio", False, lambda call, route: RelayCodec("twilio")),
+        "retell": desk("retell", True, lambda call, route: RetellCodec(call or "")),
     }
-    return Floor(house, desks, most=most), board
+    return CallServer(house, desks, max_calls=most), board

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from voicegw.asgi.context import Visit
+from voicegw.asgi.context import RequestContext
 from voicegw.security.keys import ANONYMOUS
 
 
@@ -87,7 +87,7 @@ async def dial(
         "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()],
         "state": {},
         "extensions": {"websocket.http.response": {}},
-        "voicegw": Visit(ANONYMOUS, "req_1", "127.0.0.1"),
+        "voicegw": RequestContext(ANONYMOUS, "req_1", "127.0.0.1"),
     }
     side = asyncio.ensure_future(app(scope, phone.inbox.get, phone.send))
     await asyncio.sleep(0)

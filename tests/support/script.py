@@ -1,4 +1,4 @@
-"""Agents that follow a script: `script("Hi", 0.4, Doing("bash"), error)`; numbers are silences."""
+"""Agents that follow a script: `script("Hi", 0.4, Activity("bash"), error)`; numbers are silences."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Script:
     async def warm(self, call: str | None = None) -> None:
         self.warmed += 1
 
-    async def leave(self, call: str) -> None:
+    async def call_ended(self, call: str) -> None:
         self.left.append(call)
 
     async def aclose(self) -> None:

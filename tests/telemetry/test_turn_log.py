@@ -113,7 +113,7 @@ async def test_the_silence_in_which_the_caller_left_is_a_gap_too(lines: Any) -> 
 
 
 async def test_a_turn_whose_agent_does_not_close_is_written_down_after_the_wait_for_it(lines: Any) -> None:
-    app = gateway(script(60.0, closing=9.0), turns={"stop_within": 0.5})
+    app = gateway(script(60.0, closing=9.0), turns={"stop_timeout": 0.5})
     await ask(app, hang_up=1.0)
     await asyncio.sleep(0.4)
     assert lines() == []

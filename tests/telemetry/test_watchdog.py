@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.clock import VirtualLoop
-from voicegw.telemetry.watchdog import EVERY, LATE, Lookout, Pulse, place
+from voicegw.telemetry.watchdog import EVERY, LATE, LoopWatchdog, StackSampler, place
 
 
 def block(seconds: float) -> None:
@@ -29,7 +29,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
 
 
 async def test_a_loop_that_turns_is_not_worth_a_word(caplog: pytest.LogCaptureFixture) -> None:
-    pulse = Pulse()
+    pulse = LoopWatchdog()
     await asyncio.sleep(600)
     pulse.stop()
     assert told(caplog) == []
@@ -38,7 +38,7 @@ async def test_a_loop_that_turns_is_not_worth_a_word(caplog: pytest.LogCaptureFi
 async def test_a_loop_that_was_blocked_is_told_of_once_with_its_seconds(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    pulse = Pulse()
+    pulse = LoopWatchdog()
     await asyncio.sleep(EVERY / 2)
     block(3.0)
     await asyncio.sleep(60)
@@ -49,7 +49,7 @@ async def test_a_loop_that_was_blocked_is_told_of_once_with_its_seconds(
 
 
 async def test_every_time_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    pulse = Pulse()
+    pulse = LoopWatchdog()
     for seconds in (2.0, 1.0):
         block(seconds)
         await asyncio.sleep(10)
@@ -61,7 +61,7 @@ async def test_every_time_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
 async def test_what_nobody_hears_is_not_told(
     seconds: float, times: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pulse = Pulse()
+    pulse = LoopWatchdog()
     block(seconds)
     await asyncio.sleep(10)
     pulse.stop()
@@ -70,7 +70,7 @@ async def test_what_nobody_hears_is_not_told(
 
 @pytest.mark.parametrize("beaten", [False, True])
 async def test_after_the_stop_no_timer_is_left(beaten: bool, caplog: pytest.LogCaptureFixture) -> None:
-    pulse = Pulse()
+    pulse = LoopWatchdog()
     if beaten:
         await asyncio.sleep(1)
     pulse.stop()
@@ -124,7 +124,7 @@ def test_without_an_agent_the_place_is_where_the_thread_is() -> None:
 
 @pytest.mark.wire
 async def test_a_lookout_tells_where_the_loop_does_not_turn(caplog: pytest.LogCaptureFixture) -> None:
-    pulse = Pulse(Lookout())
+    pulse = LoopWatchdog(StackSampler())
     time.sleep(EVERY + LATE + 0.05)  # noqa: ASYNC251 (that is what it is to see)
     line = sys._getframe().f_lineno - 1
     for _ in range(3):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from voicegw.events import Doing, Finish, Message, Tool, ToolCall, Turn, Usage
-from voicegw.turns.acknowledgement import Ack, AckPolicy, choose, wait
+from voicegw.events import Activity, Finish, Message, Tool, ToolCall, Turn, Usage
+from voicegw.turns.acknowledgement import AckPolicy, AckSchedule, ack_delay, pick_phrase
 
 USER = Message("user", "Hello?")
 PHRASES = ("One moment", "Let me see", "Just a second")
@@ -36,14 +36,14 @@ def turn(*tools: str, last: Message = USER, **fields: object) -> Turn:
 def test_the_wait_is_decided_by_the_request_alone(
     policy: AckPolicy, asked: Turn, waits: float | None
 ) -> None:
-    assert wait(policy, asked) == waits
+    assert ack_delay(policy, asked) == waits
 
 
 def test_phrases_come_in_turn() -> None:
     history: list[Message] = []
     said = []
     for _ in range(4):
-        said.append(choose(PHRASES, history))
+        said.append(pick_phrase(PHRASES, history))
         history += [USER, Message("assistant", f"{said[-1]}... Fine.")]
     assert said == ["One moment", "Let me see", "Just a second", "One moment"]
 
@@ -52,23 +52,23 @@ def test_phrases_come_in_turn() -> None:
 def test_the_phrase_that_the_caller_heard_last_is_not_said_again(last: str) -> None:
     for others in range(4):
         history = [*[Message("assistant", "Hi.")] * others, Message("assistant", f"{last}... Well.")]
-        assert choose(PHRASES, history) != last
+        assert pick_phrase(PHRASES, history) != last
 
 
 def test_a_single_phrase_is_better_than_silence() -> None:
-    assert choose(("One moment",), [Message("assistant", "One moment. Yes.")]) == "One moment"
+    assert pick_phrase(("One moment",), [Message("assistant", "One moment. Yes.")]) == "One moment"
 
 
 def test_words_for_the_first_chunk_are_said_once() -> None:
-    ack = Ack("One moment. ", 0)
-    assert ack.begin(5.0) == "One moment. "
+    ack = AckSchedule("One moment. ", 0)
+    assert ack.start(5.0) == "One moment. "
     assert ack.deadline is None
     assert ack.due(99.0) == ""
 
 
 def test_words_wait_until_their_deadline() -> None:
-    ack = Ack("One moment. ", 0.5)
-    assert ack.begin(5.0) == ""
+    ack = AckSchedule("One moment. ", 0.5)
+    assert ack.start(5.0) == ""
     assert ack.deadline == 5.5
     assert ack.due(5.4) == ""
     assert ack.due(5.5) == "One moment. "
@@ -78,24 +78,24 @@ def test_words_wait_until_their_deadline() -> None:
 
 @pytest.mark.parametrize("event", ["Hi", " Hi", ToolCall("c", "f")])
 def test_an_agent_that_speaks_needs_no_words(event: str | ToolCall) -> None:
-    ack = Ack("One moment. ", 0.5)
-    ack.begin(0.0)
-    ack.heard(event, 0.1)
+    ack = AckSchedule("One moment. ", 0.5)
+    ack.start(0.0)
+    ack.observe(event, 0.1)
     assert ack.deadline is None
     assert ack.due(1.0) == ""
 
 
-@pytest.mark.parametrize("event", ["", "  \n", Doing("bash"), Usage(), Finish()])
-def test_work_and_white_space_are_no_speech(event: str | Doing | Usage | Finish) -> None:
-    ack = Ack("One moment. ", 0.5)
-    ack.begin(0.0)
-    ack.heard(event, 0.1)
+@pytest.mark.parametrize("event", ["", "  \n", Activity("bash"), Usage(), Finish()])
+def test_work_and_white_space_are_no_speech(event: str | Activity | Usage | Finish) -> None:
+    ack = AckSchedule("One moment. ", 0.5)
+    ack.start(0.0)
+    ack.observe(event, 0.1)
     assert ack.due(1.0) == "One moment. "
 
 
 @pytest.mark.parametrize(("words", "after"), [("", 0), ("", 0.5), ("One moment. ", None)])
 def test_no_words_are_never_due(words: str, after: float | None) -> None:
-    ack = Ack(words, after)
-    assert ack.begin(0.0) == ""
+    ack = AckSchedule(words, after)
+    assert ack.start(0.0) == ""
     assert ack.deadline is None
     assert ack.due(99.0) == ""

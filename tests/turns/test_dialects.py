@@ -22,13 +22,13 @@ from voicegw.turns.dialects import DIALECTS
     ],
 )
 def test_a_phrase_ends_so_that_speech_joins_well(dialect: str, phrase: str, ended: str) -> None:
-    assert DIALECTS[dialect].close(phrase) == ended
+    assert DIALECTS[dialect].punctuate(phrase) == ended
 
 
 def test_a_phrase_ends_with_its_own_language_s_full_stop() -> None:
-    assert DIALECTS["vapi"].close("请稍等", "。") == "请稍等。 "
+    assert DIALECTS["vapi"].punctuate("请稍等", "。") == "请稍等。 "
 
 
 def test_chat_clients_read_and_hear_no_words() -> None:
-    assert [dialect.name for dialect in DIALECTS.values() if not dialect.words] == ["chat"]
+    assert [dialect.name for dialect in DIALECTS.values() if not dialect.acknowledges] == ["chat"]
     assert [dialect.name for dialect in DIALECTS.values() if not dialect.speech] == ["chat"]

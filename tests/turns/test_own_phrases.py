@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from tests.support.gateway import ask, gateway
 from tests.support.script import script
-from voicegw.events import Doing, Message, ToolCall
-from voicegw.turns.own_phrases import Unsaid
-from voicegw.turns.phrases import TABLE
+from voicegw.events import Activity, Message, ToolCall
+from voicegw.turns.own_phrases import OwnPhraseFilter
+from voicegw.turns.phrases import PHRASES
 
-ACKS = TABLE["en"].ack
-SORRY = TABLE["en"].failed
-OURS = Unsaid(ACKS)
-ALL = Unsaid(ACKS, [SORRY, "Still working on it. "])
+ACKS = PHRASES["en"].ack
+SORRY = PHRASES["en"].failed
+OURS = OwnPhraseFilter(ACKS)
+ALL = OwnPhraseFilter(ACKS, [SORRY, "Still working on it. "])
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ async def test_the_agent_never_sees_what_we_said_and_we_still_vary_it() -> None:
 
 
 async def test_in_a_call_progress_and_apologies_are_remembered_and_removed() -> None:
-    agent = script("Let me look.", Doing("bash"), 9.0, " Found", ValueError("x"))
+    agent = script("Let me look.", Activity("bash"), 9.0, " Found", ValueError("x"))
     app = gateway(agent, desk={"ack": {"every": 8.0}})
     call = {"x-voicegw-call": "c1"}
     heard = (await ask(app, headers=call)).text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voicegw.turns.phrases import TABLE, Phrases, phrases
+from voicegw.turns.phrases import PHRASES, Phrases, phrases_for
 
 
 @pytest.mark.parametrize(
@@ -12,27 +12,27 @@ from voicegw.turns.phrases import TABLE, Phrases, phrases
     [("de", "de"), ("DE", "de"), ("pt-BR", "pt"), ("zh_CN", "zh"), ("en-GB", "en"), ("xx", "en"), ("", "en")],
 )
 def test_a_language_falls_back_to_its_family_and_then_to_english(asked: str, found: str) -> None:
-    assert phrases(asked) == TABLE[found]
+    assert phrases_for(asked) == PHRASES[found]
 
 
 def test_configured_acknowledgements_replace_ours_for_their_language_only() -> None:
     own = {"en": ("Hold on",), "de-AT": ("Moment bitte",)}
-    assert phrases("en", own).ack == ("Hold on",)
-    assert phrases("en", own).failed == TABLE["en"].failed
-    assert phrases("de-at", own).ack == ("Moment bitte",)
-    assert phrases("de", own).ack == TABLE["de"].ack
-    assert phrases("xx", own).ack == ("Hold on",)
+    assert phrases_for("en", own).ack == ("Hold on",)
+    assert phrases_for("en", own).failed == PHRASES["en"].failed
+    assert phrases_for("de-at", own).ack == ("Moment bitte",)
+    assert phrases_for("de", own).ack == PHRASES["de"].ack
+    assert phrases_for("xx", own).ack == ("Hold on",)
 
 
 def test_configured_notes_for_code_replace_ours_for_their_language_only_even_by_silence() -> None:
     own = {"en": "", "de-AT": "Hier steht Code."}
-    assert [phrases(tag, code=own).code for tag in ("en", "en-GB", "xx")] == ["", "", ""]
-    assert phrases("de_AT", code=own).code == "Hier steht Code."
-    assert phrases("de", code=own) == TABLE["de"]
-    assert phrases("en", code=own).ack == TABLE["en"].ack
+    assert [phrases_for(tag, code=own).code for tag in ("en", "en-GB", "xx")] == ["", "", ""]
+    assert phrases_for("de_AT", code=own).code == "Hier steht Code."
+    assert phrases_for("de", code=own) == PHRASES["de"]
+    assert phrases_for("en", code=own).ack == PHRASES["en"].ack
 
 
-@pytest.mark.parametrize(("language", "words"), TABLE.items())
+@pytest.mark.parametrize(("language", "words"), PHRASES.items())
 def test_every_language_has_speakable_words(language: str, words: Phrases) -> None:
     assert len(words.ack) >= 3
     assert len(set(words.ack)) == len(words.ack)

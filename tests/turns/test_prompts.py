@@ -6,9 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.session_prompt import BEFORE, UNHEARD, before, joined, news, note, system, told
+from voicegw.agents.session_prompt import (
+    BEFORE,
+    UNHEARD,
+    history_summary,
+    interruption_note,
+    joined,
+    new_messages,
+    system,
+    user_message_count,
+)
 from voicegw.events import Message, Turn
-from voicegw.turns.prompts import NUDGE, OPENING
+from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 
 RULES = Message("system", "Be kind.")
 HELLO, HI = Message("user", "Hello?"), Message("assistant", "Hi!")
@@ -40,7 +49,7 @@ def test_the_instructions_are_all_of_them_in_order() -> None:
 def test_what_the_caller_said_since_is_new(
     said: tuple[Message, ...], known: int, new: tuple[Message, ...]
 ) -> None:
-    assert news(said, known) == new
+    assert new_messages(said, known) == new
 
 
 @pytest.mark.parametrize(
@@ -54,22 +63,22 @@ def test_what_the_caller_said_since_is_new(
     ],
 )
 def test_words_that_were_not_answered_count_again(said: tuple[Message, ...]) -> None:
-    assert news(said, told(said)) == (WHEN,)
-    assert news(said, 99) == (WHEN,)
+    assert new_messages(said, user_message_count(said)) == (WHEN,)
+    assert new_messages(said, 99) == (WHEN,)
 
 
 @pytest.mark.parametrize("said", [(HELLO, HI), (HELLO, HI, RULES), (HELLO, HI, BLANK)])
 def test_a_caller_who_is_silent_after_an_answer_is_brought_back(said: tuple[Message, ...]) -> None:
-    assert news(said, 1) == (Message("user", NUDGE),)
+    assert new_messages(said, 1) == (Message("user", SILENCE_PROMPT),)
 
 
 @pytest.mark.parametrize("said", [(), (RULES,), (HI,), (BLANK,), (RULES, HI, BLANK)])
 def test_a_call_in_which_the_caller_said_nothing_has_just_begun(said: tuple[Message, ...]) -> None:
-    assert news(said, 0) == (Message("user", OPENING),)
+    assert new_messages(said, 0) == (Message("user", CALL_START_PROMPT),)
 
 
 def test_blank_words_were_never_said() -> None:
-    assert told((RULES, HELLO, HI, BLANK, PICTURE, WHEN)) == 3
+    assert user_message_count((RULES, HELLO, HI, BLANK, PICTURE, WHEN)) == 3
 
 
 @pytest.mark.parametrize(
@@ -85,7 +94,7 @@ def test_blank_words_were_never_said() -> None:
     ],
 )
 def test_what_was_heard_of_an_answer_is_noted_if_it_was_not_all(heard: str | None, words: str) -> None:
-    assert note(heard) == words
+    assert interruption_note(heard) == words
 
 
 @pytest.mark.parametrize(
@@ -103,12 +112,12 @@ def test_what_was_heard_of_an_answer_is_noted_if_it_was_not_all(heard: str | Non
 def test_the_conversation_before_has_a_line_for_everything_but_what_is_new(
     said: tuple[Message, ...], lines: str
 ) -> None:
-    assert before(said) == f"(The conversation so far, which you do not need to answer:\n{lines}\n)"
+    assert history_summary(said) == f"(The conversation so far, which you do not need to answer:\n{lines}\n)"
 
 
 @pytest.mark.parametrize("said", [(), (RULES,), (HELLO,), (RULES, HELLO, BLANK), (PICTURE, WHEN)])
 def test_a_conversation_without_anything_before_has_no_before(said: tuple[Message, ...]) -> None:
-    assert before(said) == ""
+    assert history_summary(said) == ""
 
 
 def test_texts_are_joined_as_paragraphs_without_blank_ones() -> None:
@@ -118,7 +127,7 @@ def test_texts_are_joined_as_paragraphs_without_blank_ones() -> None:
 
 @given(messages, st.integers(0, 9))
 def test_there_is_always_something_new_that_is_not_blank(said: list[Message], known: int) -> None:
-    new = news(said, known)
+    new = new_messages(said, known)
     assert new
     assert all(message.role == "user" and message.text.strip() for message in new)
 
@@ -127,10 +136,10 @@ def test_there_is_always_something_new_that_is_not_blank(said: list[Message], kn
 def test_an_agent_that_was_told_everything_hears_of_everything_else(
     said: list[Message], more: list[Message]
 ) -> None:
-    added = told(more)
-    assert told(said + more) == told(said) + added
+    added = user_message_count(more)
+    assert user_message_count(said + more) == user_message_count(said) + added
     if added:
-        assert news(said + more, told(said)) == tuple(
+        assert new_messages(said + more, user_message_count(said)) == tuple(
             message for message in more if message.role == "user" and message.text.strip()
         )
 
@@ -138,13 +147,17 @@ def test_an_agent_that_was_told_everything_hears_of_everything_else(
 @given(messages)
 def test_each_message_is_told_once_before_or_as_new(said: list[Message]) -> None:
     spoken = [m for m in said if m.role in ("user", "assistant") and m.text.strip()]
-    new = [m for m in news(said, told(said)) if m.text not in (NUDGE, OPENING)]
-    _, *lines, _ = (before(said) or "\n").split("\n")
+    new = [
+        m
+        for m in new_messages(said, user_message_count(said))
+        if m.text not in (SILENCE_PROMPT, CALL_START_PROMPT)
+    ]
+    _, *lines, _ = (history_summary(said) or "\n").split("\n")
     assert len(lines) + len(new) == len(spoken)
-    assert before(said) == (BEFORE.format(lines="\n".join(lines)) if lines else "")
+    assert history_summary(said) == (BEFORE.format(lines="\n".join(lines)) if lines else "")
 
 
 @given(st.none() | texts)
 def test_a_note_is_one_line(heard: str | None) -> None:
-    assert "\n" not in note(heard)
-    assert bool(note(heard)) == (heard is not None)
+    assert "\n" not in interruption_note(heard)
+    assert bool(interruption_note(heard)) == (heard is not None)

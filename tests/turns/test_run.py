@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from tests.support.script import Script, script
-from voicegw.errors import AgentError, AgentGarbled, AgentTimeout
-from voicegw.events import Doing, Event, Finish, Message, Tool, ToolCall, Turn, Usage
-from voicegw.speech.filter import Speakable
-from voicegw.turns.run import MOST_TEXT, Run
-from voicegw.turns.timeouts import Patience
+from voicegw.errors import AgentError, AgentProtocolError, AgentTimeout
+from voicegw.events import Activity, Event, Finish, Message, Tool, ToolCall, Turn, Usage
+from voicegw.speech.filter import SpeechFilter
+from voicegw.turns.run import MAX_TEXT, Run
+from voicegw.turns.timeouts import Timeouts
 
 TURN = Turn("t1", (Message("user", "Hello?"),), tools=(Tool("f"),))
 
@@ -26,10 +26,10 @@ class Ears:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.heard: list[tuple[float, int, bool]] = []
-        run.followers.append(self)
+        run.subscribers.append(self)
 
     def wake(self) -> None:
-        self.heard.append((self.run.now(), len(self.run.record.events), self.run.record.over))
+        self.heard.append((self.run.now(), len(self.run.event_log.events), self.run.event_log.ended))
 
 
 def start(agent: Script, **options: Any) -> tuple[Run, list[Run]]:
@@ -43,24 +43,24 @@ async def test_the_first_words_are_told_at_once_and_then_what_came_together_toge
     run, closed = start(script(0.3, "Hi", " there", ",", 0.2, Usage(1, 2), Finish("length")))
     ears = Ears(run)
     await asyncio.sleep(1)
-    assert run.record.events == ["Hi", " there", ",", Usage(1, 2), Finish("length")]
+    assert run.event_log.events == ["Hi", " there", ",", Usage(1, 2), Finish("length")]
     assert ears.heard == [(0.3, 1, False), (0.3, 3, False), (0.5, 5, True)]
-    assert (run.asked, run.first, run.cancelled, run.stopped) == (0.0, 0.3, None, 0.5)
-    assert (run.record.failure, closed) == (None, [run])
+    assert (run.asked_at, run.first_token_at, run.cancelled_at, run.closed_at) == (0.0, 0.3, None, 0.5)
+    assert (run.event_log.failure, closed) == (None, [run])
 
 
-@pytest.mark.parametrize("steps", [(), ("",), (" ", "\n"), (Doing("bash"),), (Usage(1, 0), Finish())])
+@pytest.mark.parametrize("steps", [(), ("",), (" ", "\n"), (Activity("bash"),), (Usage(1, 0), Finish())])
 async def test_an_agent_that_says_nothing_has_failed(steps: tuple[Event, ...]) -> None:
     run, _ = start(script(*steps))
     await asyncio.sleep(1)
-    assert isinstance(run.record.failure, AgentGarbled)
-    assert (run.spoke, run.first) == (False, None)
+    assert isinstance(run.event_log.failure, AgentProtocolError)
+    assert (run.has_spoken, run.first_token_at) == (False, None)
 
 
 async def test_a_tool_call_alone_is_an_answer() -> None:
     run, _ = start(script(ToolCall("c", "f")))
     await asyncio.sleep(1)
-    assert (run.spoke, run.record.failure) == (True, None)
+    assert (run.has_spoken, run.event_log.failure) == (True, None)
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ async def test_a_failure_ends_the_record_and_is_one_of_ours(
 ) -> None:
     run, closed = start(script("Well", 0.1, raised))
     await asyncio.sleep(1)
-    assert run.record.events == ["Well"]
-    assert type(run.record.failure) is kind
-    assert (run.record.over, closed) == (True, [run])
-    assert isinstance(run.record.failure, AgentError)
-    assert run.record.failure.quote in ("", "oops", "async generator raised StopIteration")
+    assert run.event_log.events == ["Well"]
+    assert type(run.event_log.failure) is kind
+    assert (run.event_log.ended, closed) == (True, [run])
+    assert isinstance(run.event_log.failure, AgentError)
+    assert run.event_log.failure.quote in ("", "oops", "async generator raised StopIteration")
 
 
 async def test_an_agent_that_is_no_generator_has_failed() -> None:
@@ -90,7 +90,7 @@ async def test_an_agent_that_is_no_generator_has_failed() -> None:
     run = Run(Broken(), TURN, lambda run: None, now=asyncio.get_running_loop().time)
     run.start()
     await asyncio.sleep(1)
-    assert type(run.record.failure) is AgentError
+    assert type(run.event_log.failure) is AgentError
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ async def test_an_agent_that_is_no_generator_has_failed() -> None:
 async def test_an_agent_that_ends_in_an_odd_way_has_failed_and_nothing_more(raised: BaseException) -> None:
     run, closed = start(script("Well", 0.1, raised))
     await asyncio.sleep(1)
-    assert type(run.record.failure) is AgentError
-    assert (run.record.over, closed) == (True, [run])
+    assert type(run.event_log.failure) is AgentError
+    assert (run.event_log.ended, closed) == (True, [run])
 
 
 @pytest.mark.parametrize("spoilt", [1, 2])
@@ -115,14 +115,14 @@ async def test_what_goes_wrong_while_a_follower_is_told_leaves_no_agent_behind(s
     run, closed = start(agent)
     Deaf(run)
     await asyncio.sleep(2)
-    assert type(run.record.failure) is AgentError
+    assert type(run.event_log.failure) is AgentError
     assert (agent.closed, closed) == ([0.5 if spoilt == 1 else 0.6], [run])
 
 
 async def test_the_record_has_a_bound_in_characters_too() -> None:
-    run, _ = start(script(*["a" * (MOST_TEXT // 4)] * 9))
+    run, _ = start(script(*["a" * (MAX_TEXT // 4)] * 9))
     await asyncio.sleep(1)
-    assert run.record.events[4:] == [Finish("length")]
+    assert run.event_log.events[4:] == [Finish("length")]
 
 
 async def test_a_run_that_ended_cannot_start_again() -> None:
@@ -150,7 +150,7 @@ async def test_cancelling_closes_the_agent_and_its_own_clean_up_completes(
     assert agent.closed == []
     await asyncio.sleep(1)
     assert agent.closed == [1.2], "asking again does not cut the clean-up short"
-    assert (run.cancelled, run.stopped, closed) == (1.0, 1.2, [run])
+    assert (run.cancelled_at, run.closed_at, closed) == (1.0, 1.2, [run])
 
 
 async def test_a_run_cancelled_in_its_first_moment_still_ends() -> None:
@@ -158,7 +158,7 @@ async def test_a_run_cancelled_in_its_first_moment_still_ends() -> None:
     run, closed = start(agent)
     run.cancel()
     await asyncio.sleep(1)
-    assert (run.record.over, run.record.events, agent.started, closed) == (True, [], [], [run])
+    assert (run.event_log.ended, run.event_log.events, agent.started, closed) == (True, [], [], [run])
 
 
 async def test_a_run_that_never_started_ends_at_once_and_cannot_start() -> None:
@@ -168,8 +168,8 @@ async def test_a_run_that_never_started_ends_at_once_and_cannot_start() -> None:
     run.cancel()
     run.start()
     await asyncio.sleep(1)
-    assert (run.record.over, agent.started, closed) == (True, [], [run])
-    assert run.cancelled == run.stopped == 0.0
+    assert (run.event_log.ended, agent.started, closed) == (True, [], [run])
+    assert run.cancelled_at == run.closed_at == 0.0
 
 
 async def test_starting_twice_asks_once() -> None:
@@ -195,17 +195,17 @@ async def test_an_agent_that_ignores_being_told_is_not_heard_any_more() -> None:
     run.cancel()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert run.record.events == []
+    assert run.event_log.events == []
     await asyncio.sleep(5)
-    assert (run.record.events, closed) == ([], [run])
+    assert (run.event_log.events, closed) == ([], [run])
 
 
 async def test_the_record_has_a_bound_and_then_the_agent_is_stopped() -> None:
     agent = script(*["a"] * 10, closing=0.5)
-    run, _ = start(agent, most_events=3)
+    run, _ = start(agent, max_events=3)
     ears = Ears(run)
     await asyncio.sleep(1)
-    assert run.record.events == ["a", "a", "a", Finish("length")]
+    assert run.event_log.events == ["a", "a", "a", Finish("length")]
     assert ears.heard[-1] == (0.0, 4, True), "nobody waits for the agent to close"
     assert agent.closed == [0.5]
 
@@ -217,18 +217,18 @@ async def test_a_failure_of_ours_ends_the_record_once() -> None:
     run.fail(first)
     run.fail(AgentTimeout("second"))
     await asyncio.sleep(0.1)
-    assert run.record.failure is first
-    assert run.stopped == 1.0
+    assert run.event_log.failure is first
+    assert run.closed_at == 1.0
 
 
 async def test_a_report_waits_for_the_agent_to_close_but_not_for_ever() -> None:
     told: list[tuple[str, float]] = []
     run, _ = start(script("Hi", closing=2.0))
     slow, _ = start(script("Hi", 1.0, closing=3.0))
-    run.when_closed(lambda: told.append(("run", run.now())), 10.0)
-    slow.when_closed(lambda: told.append(("slow", run.now())), 1.5)
+    run.on_closed(lambda: told.append(("run", run.now())), 10.0)
+    slow.on_closed(lambda: told.append(("slow", run.now())), 1.5)
     await asyncio.sleep(9)
-    run.when_closed(lambda: told.append(("late", run.now())), 1.0)
+    run.on_closed(lambda: told.append(("late", run.now())), 1.0)
     assert told == [("slow", 1.5), ("run", 2.0), ("late", 9.0)]
 
 
@@ -236,13 +236,13 @@ async def test_a_report_waits_for_the_agent_to_close_but_not_for_ever() -> None:
 async def test_a_run_that_never_gets_to_its_agent_still_supersedes(started: bool) -> None:
     older, newer = script("Hi", 60.0), script("Ho")
     old, _ = start(older)
-    run = Run(newer, TURN, lambda run: None, now=asyncio.get_running_loop().time, before=(old,))
+    run = Run(newer, TURN, lambda run: None, now=asyncio.get_running_loop().time, earlier_closing=(old,))
     await asyncio.sleep(1)
     if started:
         run.start()
     run.cancel()
     await asyncio.sleep(0.1)
-    assert (older.closed, newer.started, run.before, run.closed) == ([1.0], [], (), True)
+    assert (older.closed, newer.started, run.earlier_closing, run.closed) == ([1.0], [], (), True)
 
 
 CALL = ToolCall("c", "f")
@@ -252,10 +252,10 @@ CALL = ToolCall("c", "f")
     ("steps", "recorded"),
     [
         (("Hi ", "there."), ["Hi", " there."]),
-        (("Hi ", Doing("bash"), "**you** "), ["Hi", Doing("bash"), " you"]),
+        (("Hi ", Activity("bash"), "**you** "), ["Hi", Activity("bash"), " you"]),
         (("Hi ", CALL), ["Hi", CALL]),
         (("- Hi", CALL, "you"), ["Hi", ".", CALL, " you"]),
-        (("Hi ", ToolCall("c", "unknown")), ["Hi", Doing("unknown")]),
+        (("Hi ", ToolCall("c", "unknown")), ["Hi", Activity("unknown")]),
         (("Hi ", Usage(1, 2), Finish()), ["Hi", Usage(1, 2), Finish()]),
         (("# Hi", Finish(), Usage(1, 2)), ["Hi", ".", Finish(), Usage(1, 2)]),
         (("# Hi",), ["Hi", "."]),
@@ -267,76 +267,76 @@ CALL = ToolCall("c", "f")
 async def test_text_is_recorded_as_it_is_spoken_and_in_its_place(
     steps: tuple[Any, ...], recorded: list[Event]
 ) -> None:
-    run, _ = start(script(*steps), speech=Speakable())
+    run, _ = start(script(*steps), speech=SpeechFilter())
     await asyncio.sleep(3)
-    assert run.record.events == recorded
+    assert run.event_log.events == recorded
 
 
 async def test_without_speech_text_is_recorded_untouched() -> None:
     deltas = ["", " ", "**Hi** ", "<think>", "\n"]
     run, _ = start(script(*deltas))
     await asyncio.sleep(1)
-    assert run.record.events == deltas
+    assert run.event_log.events == deltas
 
 
 async def test_when_the_agent_pauses_what_was_held_is_told_once() -> None:
-    run, _ = start(script(0.1, "Hi", 0.2, " you\n\n", 2.0, "all."), speech=Speakable(), hold_for=0.5)
+    run, _ = start(script(0.1, "Hi", 0.2, " you\n\n", 2.0, "all."), speech=SpeechFilter(), max_hold_seconds=0.5)
     ears = Ears(run)
     await asyncio.sleep(3)
-    assert run.record.events == ["Hi", " you", ". ", "all."]
+    assert run.event_log.events == ["Hi", " you", ". ", "all."]
     assert ears.heard == [(0.1, 1, False), (0.3, 2, False), (0.8, 3, False), (2.3, 4, True)]
 
 
 async def test_a_first_word_that_was_held_counts_from_when_it_was_said() -> None:
-    run, _ = start(script(0.1, "[or so ", 1.0), speech=Speakable(), hold_for=0.5)
+    run, _ = start(script(0.1, "[or so ", 1.0), speech=SpeechFilter(), max_hold_seconds=0.5)
     await asyncio.sleep(3)
-    assert (run.record.events, run.spoke, run.first) == (["or so"], True, 0.6)
+    assert (run.event_log.events, run.has_spoken, run.first_token_at) == (["or so"], True, 0.6)
 
 
 @pytest.mark.parametrize(
     "steps", [("<think>Hm.",), (" ", "\n"), ("<think>", Usage(1, 2), "</think>", Finish())]
 )
 async def test_an_agent_that_only_reasons_has_said_nothing(steps: tuple[Event, ...]) -> None:
-    run, _ = start(script(*steps), speech=Speakable())
+    run, _ = start(script(*steps), speech=SpeechFilter())
     await asyncio.sleep(1)
-    assert isinstance(run.record.failure, AgentGarbled)
-    assert (run.spoke, run.useful, run.first) == (False, False, None)
+    assert isinstance(run.event_log.failure, AgentProtocolError)
+    assert (run.has_spoken, run.has_output, run.first_token_at) == (False, False, None)
 
 
 async def test_a_run_that_is_cancelled_says_nothing_more() -> None:
     agent = script("Hi [", 60.0, closing=1.0)
-    run, _ = start(agent, speech=Speakable())
+    run, _ = start(agent, speech=SpeechFilter())
     await asyncio.sleep(0.1)
     run.cancel()
     await asyncio.sleep(3)
-    assert run.record.events == ["Hi"]
+    assert run.event_log.events == ["Hi"]
     assert agent.closed == [1.1]
 
 
 async def test_a_failure_of_ours_says_nothing_more_but_lost_patience_does() -> None:
-    ours, _ = start(script("Hi [", 60.0), speech=Speakable())
-    late, _ = start(script("Hi [", 60.0), speech=Speakable(), patience=Patience(idle=0.1))
+    ours, _ = start(script("Hi [", 60.0), speech=SpeechFilter())
+    late, _ = start(script("Hi [", 60.0), speech=SpeechFilter(), timeouts=Timeouts(idle=0.1))
     await asyncio.sleep(0.1)
     ours.fail(AgentTimeout("late"))
     await asyncio.sleep(3)
-    assert (ours.record.events, late.record.events) == (["Hi"], ["Hi", " ["])
+    assert (ours.event_log.events, late.event_log.events) == (["Hi"], ["Hi", " ["])
 
 
 @pytest.mark.parametrize("text", ["", "<think>", "\u200b"])
 async def test_what_is_never_spoken_counts_for_the_bound_in_events(text: str) -> None:
     agent = script("Hi ", *[text] * 99)
-    run, _ = start(agent, speech=Speakable(), most_events=9)
+    run, _ = start(agent, speech=SpeechFilter(), max_events=9)
     await asyncio.sleep(1)
-    assert run.record.events == ["Hi", Finish("length")]
+    assert run.event_log.events == ["Hi", Finish("length")]
 
 
 async def test_what_is_never_spoken_counts_for_the_bound_in_characters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("voicegw.turns.run.MOST_TEXT", 20)
-    run, _ = start(script("# Hi\n", "<think>", "a" * 8, "</think>", "Ho"), speech=Speakable())
+    monkeypatch.setattr("voicegw.turns.run.MAX_TEXT", 20)
+    run, _ = start(script("# Hi\n", "<think>", "a" * 8, "</think>", "Ho"), speech=SpeechFilter())
     await asyncio.sleep(1)
-    assert run.record.events == ["Hi", ".", Finish("length")]
+    assert run.event_log.events == ["Hi", ".", Finish("length")]
 
 
 @pytest.mark.parametrize("held", ["Hi ", "Hi"])
@@ -344,7 +344,7 @@ async def test_a_run_that_is_over_does_not_wait_for_the_collector(held: str) -> 
     gc.collect()
     gc.disable()
     try:
-        run, closed = start(script(held, 1.0), speech=Speakable())
+        run, closed = start(script(held, 1.0), speech=SpeechFilter())
         await asyncio.sleep(3)
         gone = weakref.ref(run)
         closed.clear()

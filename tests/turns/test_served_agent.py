@@ -19,8 +19,8 @@ from voicegw.turns.dialects import DIALECTS
         ({}, TURN, "elevenlabs", False, "One moment... ", 0.0),
         ({}, TURN, "chat", False, "", None),
         ({}, TURN, "voice", True, "", None),
-        ({"ack": AckPolicy(None)}, TURN, "voice", False, "", None),
-        ({"ack": AckPolicy(0.5)}, TURN, "voice", False, "One moment. ", 0.5),
+        ({"ack_policy": AckPolicy(None)}, TURN, "voice", False, "", None),
+        ({"ack_policy": AckPolicy(0.5)}, TURN, "voice", False, "One moment. ", 0.5),
         ({}, Turn("t", TURN.messages, language="ja"), "vapi", False, "少々お待ちください。 ", 0.0),
         ({"phrases": {"en": ("Right",)}}, TURN, "voice", False, "Right. ", 0.0),
         ({}, Turn("t", TURN.messages, tools=(Tool("f"),)), "voice", False, "One moment. ", 0.7),
@@ -29,16 +29,16 @@ from voicegw.turns.dialects import DIALECTS
 async def test_the_acknowledgement_follows_line_dialect_language_and_request(
     fields: dict[str, Any], turn: Turn, dialect: str, quiet: bool, words: str, after: float | None
 ) -> None:
-    ack = line(**fields).acknowledgement(turn, DIALECTS[dialect], turn.messages, quiet=quiet)
+    ack = line(**fields).ack_schedule(turn, DIALECTS[dialect], turn.messages, quiet=quiet)
     assert (ack.words, ack.after) == (words, after)
 
 
 async def test_words_that_are_never_said_are_the_agent_s_own() -> None:
     history = (Message("assistant", "One moment. We are open."), Message("assistant", "Let me"))
-    loud, silent = line(ack=AckPolicy(0.5)), line(ack=AckPolicy(None))
-    assert [message.text for message in loud.cleaned(history, "en", frozenset())] == ["We are open."]
-    assert silent.cleaned(history, "en", frozenset()) == history
-    assert [message.text for message in silent.cleaned(history, "en", frozenset({"One moment."}))] == [
+    loud, silent = line(ack_policy=AckPolicy(0.5)), line(ack_policy=AckPolicy(None))
+    assert [message.text for message in loud.clean_history(history, "en", frozenset())] == ["We are open."]
+    assert silent.clean_history(history, "en", frozenset()) == history
+    assert [message.text for message in silent.clean_history(history, "en", frozenset({"One moment."}))] == [
         "We are open.",
         "Let me",
     ]

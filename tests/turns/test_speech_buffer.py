@@ -12,16 +12,16 @@ from tests.support.asgi import Answer, drive
 from tests.support.chat_lint import lint
 from tests.support.gateway import ask, gateway
 from tests.support.script import Step, script
-from voicegw.errors import AgentBusy, AgentGarbled
-from voicegw.events import Doing, Finish, ToolCall, Usage
+from voicegw.errors import AgentBusy, AgentProtocolError
+from voicegw.events import Activity, Finish, ToolCall, Usage
 from voicegw.security.keys import digest
-from voicegw.speech.filter import Speakable
-from voicegw.speech.options import Style
-from voicegw.turns.phrases import TABLE
-from voicegw.turns.speech_buffer import Diction, Speaking
+from voicegw.speech.filter import SpeechFilter
+from voicegw.speech.options import SpeechOptions
+from voicegw.turns.phrases import PHRASES
+from voicegw.turns.speech_buffer import SpeechBuffer, SpeechFilters
 
 OFF: dict[str, Any] = {"ack": {"after": "off"}}
-SORRY = TABLE["en"].failed
+SORRY = PHRASES["en"].failed
 MARKED = "**Yes**, see [the page](https://example.com/a) 🙂"
 BARE = "Yes, see the page"
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
@@ -70,12 +70,12 @@ def whole(answer: Answer, path: str) -> str:
         ((0.3, "# Hours"), [(0.3, "Hours.")]),
         ((0.3, "# Hours", 0.1, Usage(1, 2), Finish("length")), [(0.3, "Hours"), (0.4, ".")]),
         ((0.3, "<think>Hm", 0.5, " so</think>", 0.5, "Yes."), [(1.3, "Yes.")]),
-        ((0.3, "Wait ", Doing("bash"), 0.5, "**Done.**"), [(0.3, "Wait"), (0.8, " Done.")]),
+        ((0.3, "Wait ", Activity("bash"), 0.5, "**Done.**"), [(0.3, "Wait"), (0.8, " Done.")]),
         ((0.3, "- Half", 0.1, ValueError("x")), [(0.3, "Half"), (0.4, ". " + SORRY)]),
         ((0.3, "Half [", 0.1, ValueError("x")), [(0.3, "Half"), (0.4, " [ " + SORRY)]),
-        ((0.3, "<think>Hm", 0.1, AgentBusy("full")), [(0.4, TABLE["en"].busy)]),
+        ((0.3, "<think>Hm", 0.1, AgentBusy("full")), [(0.4, PHRASES["en"].busy)]),
         ((0.3, "<think>Hm"), [(0.3, SORRY)]),
-        ((0.3, CODE), [(0.3, f"Try this: {TABLE['en'].code} Done.")]),
+        ((0.3, CODE), [(0.3, f"Try this: {PHRASES['en'].code} Done.")]),
     ],
 )  # fmt: skip
 async def test_a_caller_hears(path: str, steps: tuple[Step, ...], words: list[tuple[float, str]]) -> None:
@@ -163,7 +163,7 @@ async def test_reasoning_keeps_an_agent_alive_but_is_of_no_use(
 
 LADDER: dict[str, Any] = {
     "agents": {
-        "desk": {"kind": "scripted", "repeatable": True, "fallback": ["spare"], "first_token": 2.0, **OFF},
+        "desk": {"kind": "scripted", "idempotent": True, "fallback": ["spare"], "first_token": 2.0, **OFF},
         "spare": {"kind": "scripted"},
     }
 }
@@ -172,10 +172,10 @@ LADDER: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("first", "said"),
     [
-        ((" ", AgentGarbled("cut")), "Fine."),
+        ((" ", AgentProtocolError("cut")), "Fine."),
         (("\n", 9.0, "<think>"), "Fine."),
-        (("<think>Hm", AgentGarbled("cut")), "Fine."),
-        (("<think>Hm", 0.1, AgentGarbled("cut")), SORRY),
+        (("<think>Hm", AgentProtocolError("cut")), "Fine."),
+        (("<think>Hm", 0.1, AgentProtocolError("cut")), SORRY),
         (("<think>Hm</think>", 9.0, "Yes."), "Yes."),
     ],
 )
@@ -199,7 +199,7 @@ async def test_a_failed_try_leaves_nothing_that_swallows_the_next_agent_s_answer
 @pytest.mark.parametrize(
     ("language", "own", "note"),
     [
-        ("de", {}, f"{TABLE['de'].code} "),
+        ("de", {}, f"{PHRASES['de'].code} "),
         ("de-AT", {"de": "Hier steht Code."}, "Hier steht Code. "),
         ("de", {"de": ""}, ""),
         ("xx", {"en": "Code."}, "Code. "),
@@ -221,8 +221,8 @@ async def test_a_block_of_code_is_told_of_in_the_caller_s_language(
         ({"tables": "cells"}, ("|a|b|\n|---|---|\n|1|2|",), [(0.0, "a, b. 1, 2.")]),
         ({"keep_tags": ("break",)}, ("One <break/> two.",), [(0.0, "One <break/> two.")]),
         ({"silent_tags": ("plan",)}, ("<plan>First</plan>Yes.",), [(0.0, "Yes.")]),
-        ({"hold_for": 1.0}, ("Hi\n\n", 2.0, "you."), [(0.0, "Hi"), (1.0, ". "), (2.0, "you.")]),
-        ({"hold": 32}, (f"Hi [{32 * 'a'}", 0.1, "ij](/k)."), [(0.0, f"Hi {32 * 'a'}"), (0.1, "ij.")]),
+        ({"max_hold_seconds": 1.0}, ("Hi\n\n", 2.0, "you."), [(0.0, "Hi"), (1.0, ". "), (2.0, "you.")]),
+        ({"max_held_chars": 32}, (f"Hi [{32 * 'a'}", 0.1, "ij](/k)."), [(0.0, f"Hi {32 * 'a'}"), (0.1, "ij.")]),
     ],
 )
 async def test_the_table_of_the_configuration_is_obeyed(
@@ -241,19 +241,19 @@ async def test_what_was_spoken_is_what_a_later_request_goes_on_from() -> None:
 
 
 def test_there_is_one_style_for_each_sentence_whatever_languages_callers_name() -> None:
-    diction = Diction(Style(hold=9), {"de": ""})
-    spoken = [diction.speakable(tag) for tag in ("en", "en-GB", "xx", "yy", "de", "de-AT")]
+    diction = SpeechFilters(SpeechOptions(max_held_chars=9), {"de": ""})
+    spoken = [diction.filter_for(tag) for tag in ("en", "en-GB", "xx", "yy", "de", "de-AT")]
     assert len({id(machine) for machine in spoken}) == 6
-    assert len({id(machine.style) for machine in spoken}) == 2
-    assert [machine.style.code for machine in spoken] == [TABLE["en"].code] * 4 + [""] * 2
-    assert {machine.style.hold for machine in spoken} == {9}
+    assert len({id(machine.options) for machine in spoken}) == 2
+    assert [machine.options.code for machine in spoken] == [PHRASES["en"].code] * 4 + [""] * 2
+    assert {machine.options.max_held_chars for machine in spoken} == {9}
 
 
 async def test_there_is_one_timer_however_many_deltas_come() -> None:
     loop = asyncio.get_running_loop()
     said: list[tuple[float, str]] = []
-    speaking = Speaking(
-        Speakable(), 0.25, lambda text: said.append((loop.time(), text)), lambda: None, loop.time
+    speaking = SpeechBuffer(
+        SpeechFilter(), 0.25, lambda text: said.append((loop.time(), text)), lambda: None, loop.time
     )
     made: list[float] = []
     call_at = loop.call_at
@@ -265,21 +265,21 @@ async def test_there_is_one_timer_however_many_deltas_come() -> None:
 
     loop.call_at = counting  # type: ignore[method-assign]
     for _ in range(10):
-        speaking.hear("so\n\n", loop.time())
+        speaking.feed("so\n\n", loop.time())
         await asyncio.sleep(0.1)
     await asyncio.sleep(2)
     assert made == [0.25, 0.45, 0.65, 0.85, 1.05, 1.15]
     assert said[-1] == (pytest.approx(1.15, abs=1e-9), ". ")
-    speaking.hear("on.", loop.time())
+    speaking.feed("on.", loop.time())
     assert len(made) == 6, "nothing is held, nothing is waited for"
 
 
 async def test_a_pause_that_holds_nothing_any_more_is_not_told_of() -> None:
     told: list[str] = []
     now = asyncio.get_running_loop().time
-    speaking = Speaking(Speakable(), 0.25, told.append, lambda: told.append("told"), now)
-    speaking.hear("Hi\n\n", now())
-    speaking.hear("you.", now())
+    speaking = SpeechBuffer(SpeechFilter(), 0.25, told.append, lambda: told.append("told"), now)
+    speaking.feed("Hi\n\n", now())
+    speaking.feed("you.", now())
     await asyncio.sleep(1)
     assert told == ["Hi", ". you."]
 

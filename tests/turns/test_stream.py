@@ -5,49 +5,49 @@ from __future__ import annotations
 import pytest
 
 from voicegw.errors import AgentTimeout, VoicegwError
-from voicegw.events import Doing, Event, Finish, ToolCall, Usage
-from voicegw.turns.acknowledgement import Ack
-from voicegw.turns.stream import KEEP, Listener, Record
-from voicegw.turns.timings import Stamps
+from voicegw.events import Activity, Event, Finish, ToolCall, Usage
+from voicegw.turns.acknowledgement import AckSchedule
+from voicegw.turns.stream import KEEP, EventLog, ResponseStream
+from voicegw.turns.timings import TurnTimings
 
 
 class Plain:
     """A codec whose bytes can be read."""
 
-    idle = b"~"
+    keepalive = b"~"
 
-    def begin(self, words: str) -> bytes:
+    def start(self, words: str) -> bytes:
         return f"<{words}>".encode()
 
-    def text(self, delta: str) -> bytes:
+    def text_delta(self, delta: str) -> bytes:
         return f"[{delta}]".encode()
 
-    def call(self, call: ToolCall) -> bytes:
+    def tool_call(self, call: ToolCall) -> bytes:
         return f"({call.name})".encode()
 
-    def end(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
+    def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
         tokens = "" if usage is None else f",{usage.completion}"
         return f"#{reason}{tokens}{',' if note else ''}{note}".encode()
 
 
-def listen(after: float | None = 0, *, note: bool = False) -> tuple[Record, Listener]:
-    record = Record()
-    ack = Ack("Wait. ", after)
-    return record, Listener(record, Plain(), ack, Stamps(0.0), lambda failure: "Sorry.", note=note)
+def listen(after: float | None = 0, *, note: bool = False) -> tuple[EventLog, ResponseStream]:
+    record = EventLog()
+    ack = AckSchedule("Wait. ", after)
+    return record, ResponseStream(record, Plain(), ack, TurnTimings(0.0), lambda failure: "Sorry.", note=note)
 
 
 def play(after: float | None, *steps: tuple[float, Event | VoicegwError | None]) -> list[tuple[float, str]]:
     """What leaves when events come at these times; None only asks what is due. The run ends with the last."""
     record, listener = listen(after)
-    out = [(0.0, listener.begin(0.0).decode())]
+    out = [(0.0, listener.start(0.0).decode())]
     for when, step in steps:
         if isinstance(step, VoicegwError):
-            record.failure, record.over = step, True
+            record.failure, record.ended = step, True
         elif step is not None:
             record.events.append(step)
-        out.append((when, listener.take(when).decode()))
-    record.over = True
-    out.append((steps[-1][0], listener.take(steps[-1][0]).decode()))
+        out.append((when, listener.read(when).decode()))
+    record.ended = True
+    out.append((steps[-1][0], listener.read(steps[-1][0]).decode()))
     return [(when, data) for when, data in out if data]
 
 
@@ -59,7 +59,7 @@ def play(after: float | None, *steps: tuple[float, Event | VoicegwError | None])
         (0.5, [(0.5, None), (0.9, "Hi")], [(0.0, "<>"), (0.5, "[Wait. ]"), (0.9, "[Hi]"), (0.9, "#stop")]),
         (0.5, [(0.5, "Hi")], [(0.0, "<>"), (0.5, "[Hi]"), (0.5, "#stop")]),
         (None, [(3.0, None), (3.5, "Hi")], [(0.0, "<>"), (3.5, "[Hi]"), (3.5, "#stop")]),
-        (0.5, [(0.2, Doing("bash")), (0.5, None)], [(0.0, "<>"), (0.5, "[Wait. ]"), (0.5, "#stop")]),
+        (0.5, [(0.2, Activity("bash")), (0.5, None)], [(0.0, "<>"), (0.5, "[Wait. ]"), (0.5, "#stop")]),
         (0.5, [(0.2, ToolCall("c", "f")), (0.6, None)], [(0.0, "<>"), (0.2, "(f)"), (0.6, "#tool_calls")]),
         (
             0,
@@ -97,60 +97,66 @@ def test_words_and_events_leave_in_the_order_in_which_a_caller_should_hear_them(
 )
 def test_a_failure_after_the_first_byte_is_a_sentence(said: list[Event], end: str) -> None:
     record, listener = listen(0)
-    listener.begin(0.0)
+    listener.start(0.0)
     record.events += said
-    listener.take(0.1)
-    record.failure, record.over = AgentTimeout("late"), True
-    assert listener.take(0.2).decode() == end
+    listener.read(0.1)
+    record.failure, record.ended = AgentTimeout("late"), True
+    assert listener.read(0.2).decode() == end
     assert listener.done
 
 
 def test_a_failure_joins_words_that_have_no_space_at_their_end() -> None:
     record, listener = listen(None)
-    listener.begin(0.0)
-    record.failure, record.over = AgentTimeout("late"), True
-    assert listener.take(0.2) == b"[Sorry.]#stop"
+    listener.start(0.0)
+    record.failure, record.ended = AgentTimeout("late"), True
+    assert listener.read(0.2) == b"[Sorry.]#stop"
 
 
 def test_silence_on_the_wire_never_lasts_longer_than_the_strictest_client_waits() -> None:
     record, listener = listen(0)
-    listener.begin(0.0)
+    listener.start(0.0)
     assert listener.deadline == KEEP
-    assert listener.take(KEEP - 0.001) == b""
-    assert listener.take(KEEP) == b"~"
+    assert listener.read(KEEP - 0.001) == b""
+    assert listener.read(KEEP) == b"~"
     assert listener.deadline == 2 * KEEP
     record.events.append("Hi")
-    listener.take(5.0)
+    listener.read(5.0)
     assert listener.deadline == 5.0 + KEEP
-    record.events.append(Doing("bash"))
-    assert listener.take(6.0) == b""
+    record.events.append(Activity("bash"))
+    assert listener.read(6.0) == b""
     assert listener.deadline == 5.0 + KEEP, "work is not heard on the wire"
 
 
 def test_the_deadline_is_that_of_the_words_while_they_wait() -> None:
     _, listener = listen(0.5)
-    listener.begin(0.0)
+    listener.start(0.0)
     assert listener.deadline == 0.5
 
 
 def test_what_came_together_leaves_together_and_nothing_leaves_twice() -> None:
     record, listener = listen(0)
-    listener.begin(0.0)
+    listener.start(0.0)
     record.events += ["a", "b", "c"]
-    assert listener.take(0.1) == b"[a][b][c]"
-    assert listener.take(0.2) == b""
-    record.over = True
-    assert listener.take(0.3) == b"#stop"
-    assert listener.take(99.0) == b"~", "whoever asks after the end gets nothing but a sign of life"
+    assert listener.read(0.1) == b"[a][b][c]"
+    assert listener.read(0.2) == b""
+    record.ended = True
+    assert listener.read(0.3) == b"#stop"
+    assert listener.read(99.0) == b"~", "whoever asks after the end gets nothing but a sign of life"
 
 
 def test_the_stamps_tell_our_words_from_the_agent_s() -> None:
     record, listener = listen(0.5, note=True)
-    listener.begin(0.0)
-    listener.take(0.5)
+    listener.start(0.0)
+    listener.read(0.5)
     record.events += ["  ", "Hi"]
-    listener.take(2.0)
-    record.over = True
-    assert listener.take(2.5).endswith(b"ack=500.0ms answer=2000.0ms gap=1500.0ms")
-    stamps = listener.stamps
-    assert (stamps.first, stamps.ack, stamps.answer, stamps.ended, stamps.deltas) == (0.0, 0.5, 2.0, 2.5, 1)
+    listener.read(2.0)
+    record.ended = True
+    assert listener.read(2.5).endswith(b"ack=500.0ms answer=2000.0ms gap=1500.0ms")
+    stamps = listener.timings
+    assert (stamps.first_chunk, stamps.first_ack, stamps.first_token, stamps.ended, stamps.deltas) == (
+        0.0,
+        0.5,
+        2.0,
+        2.5,
+        1,
+    )

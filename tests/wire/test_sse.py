@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.errors import AgentGarbled
-from voicegw.wire.sse import BOM, Splitter, Sse
+from voicegw.errors import AgentProtocolError
+from voicegw.wire.sse import BOM, ServerSentEvent, SseParser
 
 
-def split(*pieces: bytes, limit: int = 4096) -> list[Sse]:
-    splitter = Splitter(limit)
+def split(*pieces: bytes, limit: int = 4096) -> list[ServerSentEvent]:
+    splitter = SseParser(limit)
     return [event for piece in pieces for event in splitter.feed(piece)]
 
 
@@ -70,12 +70,12 @@ def test_an_event_at_the_limit_passes_and_one_byte_more_is_refused_at_every_cut(
             if block is fits:
                 assert split(*pieces, limit=16) == [("", b"x" * 10)]
             else:
-                with pytest.raises(AgentGarbled, match="more than 16 bytes"):
+                with pytest.raises(AgentProtocolError, match="more than 16 bytes"):
                     split(*pieces, limit=16)
 
 
 def test_an_event_that_never_ends_is_refused_before_it_fills_the_memory() -> None:
-    with pytest.raises(AgentGarbled):
+    with pytest.raises(AgentProtocolError):
         split(*[b"x" * 100] * 11, limit=1000)
 
 

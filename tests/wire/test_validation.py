@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from voicegw.errors import BadRequest
-from voicegw.wire.validation import NULL, NUMBER, atmost, each, field, printable, read
+from voicegw.wire.validation import NULL, NUMBER, check_length, field, map_objects, parse_object, printable
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b'{"a":[[1]]}'])
 def test_a_body_is_an_object_that_is_not_too_deep(body: bytes) -> None:
     with pytest.raises(BadRequest):
-        read(body, 2)
-    assert read(b'{"a":[1]}', 2) == {"a": [1]}
+        parse_object(body, 2)
+    assert parse_object(b'{"a":[1]}', 2) == {"a": [1]}
 
 
 @pytest.mark.parametrize(
@@ -39,16 +39,19 @@ def test_a_field_that_may_be_null_may_be_missing() -> None:
 
 
 def test_each_object_of_an_array_is_read_under_its_path() -> None:
-    assert each([{"a": 1}, {}], "x", lambda data, path: (data, path)) == [({"a": 1}, "x[0]."), ({}, "x[1].")]
+    assert map_objects([{"a": 1}, {}], "x", lambda data, path: (data, path)) == [
+        ({"a": 1}, "x[0]."),
+        ({}, "x[1]."),
+    ]
     with pytest.raises(BadRequest) as refused:
-        each([{}, 1], "x", lambda data, path: data)
+        map_objects([{}, 1], "x", lambda data, path: data)
     assert refused.value.param == "x[1]"
 
 
 def test_lengths_and_names_are_bounded() -> None:
-    assert atmost([1, 2], "x", 2) == [1, 2]
+    assert check_length([1, 2], "x", 2) == [1, 2]
     with pytest.raises(BadRequest, match="at most 1 are allowed"):
-        atmost([1, 2], "x", 1)
+        check_length([1, 2], "x", 1)
     assert printable("", "x", 3) == ""
     for name in ("abcd", "a\n"):
         with pytest.raises(BadRequest, match="at most 3 printable"):

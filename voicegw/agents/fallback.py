@@ -12,13 +12,13 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from voicegw.errors import AgentUnavailable, VoicegwError
-from voicegw.events import Agent, Event, Turn, models_of
-from voicegw.turns.run import CAP, Run
-from voicegw.turns.timeouts import Patience
+from voicegw.events import Agent, Event, Turn, extra_models
+from voicegw.turns.run import SUPERSEDE_WAIT, Run
+from voicegw.turns.timeouts import Timeouts
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FallbackStep:
     """One agent of a chain, and how patient we are with it.
 
     `repeatable`: asking twice does no harm. Such an agent is asked up to `tries` times, and another one
@@ -26,22 +26,22 @@ class Step:
     """
 
     agent: Agent
-    patience: Patience = field(default_factory=Patience)
-    repeatable: bool = False
-    tries: int = 1
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    idempotent: bool = False
+    max_attempts: int = 1
 
 
-class Chain:
+class FallbackAgent:
     """Asks its steps in turn until one is of use; from then on the turn is that one's alone."""
 
-    def __init__(self, steps: Sequence[Step], *, now: Callable[[], float] = time.monotonic) -> None:
-        self.plan = [step for step in steps for _ in range(step.tries if step.repeatable else 1)]
+    def __init__(self, steps: Sequence[FallbackStep], *, now: Callable[[], float] = time.monotonic) -> None:
+        self.plan = [step for step in steps for _ in range(step.max_attempts if step.idempotent else 1)]
         self.now = now
         self.attempts: set[Run] = set()
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         for place, step in enumerate(self.plan, 1):
-            attempt = Attempt(self._run(step, turn))
+            attempt = FallbackAttempt(self._run(step, turn))
             try:
                 await attempt.settle()
                 failure = attempt.failure
@@ -55,40 +55,40 @@ class Chain:
             finally:
                 await attempt.leave()
 
-    def _run(self, step: Step, turn: Turn) -> Run:
-        run = Run(step.agent, turn, self.attempts.discard, now=self.now, patience=step.patience)
+    def _run(self, step: FallbackStep, turn: Turn) -> Run:
+        run = Run(step.agent, turn, self.attempts.discard, now=self.now, timeouts=step.timeouts)
         self.attempts.add(run)
         return run
 
     @property
     def models(self) -> Sequence[str]:
         """Those of the first agent."""
-        return models_of(self.plan[0].agent)
+        return extra_models(self.plan[0].agent)
 
     async def warm(self, call: str | None = None) -> None:
         """Let the first agent get ready for a call; at the start of the gateway its owner does that."""
         if call is not None:
             await self.plan[0].agent.warm(call)
 
-    async def leave(self, call: str) -> None:
+    async def call_ended(self, call: str) -> None:
         """Every agent has its own owner, who tells it."""
 
     async def aclose(self) -> None:
         """The same."""
 
 
-def may_go_on(step: Step, failure: VoicegwError) -> bool:
-    return step.repeatable or isinstance(failure, AgentUnavailable)
+def may_go_on(step: FallbackStep, failure: VoicegwError) -> bool:
+    return step.idempotent or isinstance(failure, AgentUnavailable)
 
 
-class Attempt:
+class FallbackAttempt:
     """A run, followed: `next` gives what it records."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.place = 0
         self._news = asyncio.Event()
-        run.followers.append(self)
+        run.subscribers.append(self)
         run.start()
 
     def wake(self) -> None:
@@ -96,18 +96,18 @@ class Attempt:
 
     @property
     def failure(self) -> VoicegwError | None:
-        return self.run.record.failure
+        return self.run.event_log.failure
 
     async def settle(self) -> None:
         """Wait for the first useful event, or for the end."""
-        while not self.run.useful and not self.run.record.over:
+        while not self.run.has_output and not self.run.event_log.ended:
             await self._more()
 
     async def next(self) -> Event | None:
         """The next event, None at the end."""
-        record = self.run.record
+        record = self.run.event_log
         while self.place == len(record.events):
-            if record.over:
+            if record.ended:
                 return None
             await self._more()
         self.place += 1
@@ -120,7 +120,7 @@ class Attempt:
     async def leave(self) -> None:
         """Stop the agent if it is still at it, and give it a moment; what is left stays owned."""
         task = self.run.task
-        if not self.run.record.over:
+        if not self.run.event_log.ended:
             self.run.cancel()
             if task is not None:
-                await asyncio.wait((task,), timeout=CAP)
+                await asyncio.wait((task,), timeout=SUPERSEDE_WAIT)

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from itertools import takewhile
 
-from voicegw.events import Agent, Event, Message, Turn, models_of
+from voicegw.events import Agent, Event, Message, Turn, extra_models
 
 log = logging.getLogger("voicegw.error")
 
@@ -26,7 +26,7 @@ LIMITS = ("max_tokens", "max_completion_tokens")
 """What the most tokens of an answer are called; which one it is depends on the server."""
 
 
-class Primed:
+class CacheWarmedAgent:
     """`agent` with `instructions` for turns that bring none; with `warm`, it is asked ahead for one token.
 
     What is read ahead is what the last turn began with, its instructions and tools; before the first turn it
@@ -67,7 +67,7 @@ class Primed:
         """The next turns begin as this one; it has that read itself."""
         if self._for in (None, turn.call):
             self._stop()
-        if not turn.aside:
+        if not turn.background:
             self._read = self._now()
             self._begins = beginning(turn)
 
@@ -117,10 +117,10 @@ class Primed:
 
     @property
     def models(self) -> Sequence[str]:
-        return models_of(self.agent)
+        return extra_models(self.agent)
 
-    async def leave(self, call: str) -> None:
-        await self.agent.leave(call)
+    async def call_ended(self, call: str) -> None:
+        await self.agent.call_ended(call)
 
     async def aclose(self) -> None:
         await self.agent.aclose()

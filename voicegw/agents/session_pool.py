@@ -22,7 +22,7 @@ S = TypeVar("S")
 
 
 @dataclass(slots=True, eq=False)
-class Room(Generic[S]):
+class SessionSlot(Generic[S]):
     """The place of one call: its session once it is open, and how many are in it or wait for it.
 
     `before` are the rooms that the call had and left, `over` tells that it left this one, and `gone` that
@@ -30,7 +30,7 @@ class Room(Generic[S]):
     """
 
     call: str
-    before: tuple[Room[S], ...] = ()
+    before: tuple[SessionSlot[S], ...] = ()
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     session: S | None = None
     inside: int = 0
@@ -38,7 +38,7 @@ class Room(Generic[S]):
     gone: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Sessions(Generic[S]):
+class SessionPool(Generic[S]):
     """One session per call. `open` makes one, for a call or, with None, for a turn of nobody's.
 
     `good` tells whether an open one can still be used, `close` lets go of it: for good if the second argument
@@ -51,24 +51,24 @@ class Sessions(Generic[S]):
         close: Callable[[S, bool], Awaitable[None]],
         *,
         good: Callable[[S], bool] = lambda session: True,
-        most: int = 1000,
+        max_sessions: int = 1000,
     ) -> None:
         self._open = open
         self._close = close
         self._good = good
-        self._most = most
-        self._rooms: dict[str, Room[S]] = {}
-        self._leaving: dict[str, list[Room[S]]] = {}
+        self._most = max_sessions
+        self._rooms: dict[str, SessionSlot[S]] = {}
+        self._leaving: dict[str, list[SessionSlot[S]]] = {}
         self._anonymous = 0
 
     @asynccontextmanager
-    async def use(self, turn: Turn) -> AsyncIterator[S]:
+    async def acquire(self, turn: Turn) -> AsyncIterator[S]:
         """The session of a turn, for this turn alone; one of its own for a turn that belongs to no call.
 
         A turn aside gets one of its own too, unless that of the call is free. Raises what `open` raises.
         """
         room = None if turn.call is None else self._rooms.get(turn.call)
-        if turn.call is None or (turn.aside and room is not None and room.lock.locked()):
+        if turn.call is None or (turn.background and room is not None and room.lock.locked()):
             async with self._own() as session:
                 yield session
             return
@@ -87,7 +87,7 @@ class Sessions(Generic[S]):
         except TimeoutError:
             raise AgentTimeout(f"no session was ready within {AHEAD:g} s") from None
 
-    async def leave(self, call: str) -> None:
+    async def call_ended(self, call: str) -> None:
         """The call is over: close its session for good, after the turn that uses it."""
         room = self._rooms.pop(call, None)
         if room is None:
@@ -105,11 +105,11 @@ class Sessions(Generic[S]):
             if error is not None:
                 raise error
 
-    def _room(self, call: str) -> Room[S]:
+    def _room(self, call: str) -> SessionSlot[S]:
         room = self._rooms.get(call)
         if room is None:
             self._count()
-            room = self._rooms[call] = Room(call, tuple(self._leaving.get(call, ())))
+            room = self._rooms[call] = SessionSlot(call, tuple(self._leaving.get(call, ())))
         return room
 
     def _count(self) -> None:
@@ -117,7 +117,7 @@ class Sessions(Generic[S]):
             raise AgentBusy(f"{self._most} sessions are open, the most allowed")
 
     @asynccontextmanager
-    async def _in(self, room: Room[S]) -> AsyncIterator[None]:
+    async def _in(self, room: SessionSlot[S]) -> AsyncIterator[None]:
         """Alone in a room. The last one out of a room that is no longer kept lets go of its session."""
         room.inside += 1
         try:
@@ -132,14 +132,14 @@ class Sessions(Generic[S]):
                 if room.over and not room.inside:
                     self._gone(room)
 
-    def _gone(self, room: Room[S]) -> None:
+    def _gone(self, room: SessionSlot[S]) -> None:
         room.gone.set()
         leaving = self._leaving[room.call]
         leaving.remove(room)
         if not leaving:
             del self._leaving[room.call]
 
-    async def _session(self, room: Room[S]) -> S:
+    async def _session(self, room: SessionSlot[S]) -> S:
         if room.session is not None and not self._good(room.session):
             await self._shut(room)
         if room.session is None:
@@ -163,7 +163,7 @@ class Sessions(Generic[S]):
         finally:
             self._anonymous -= 1
 
-    async def _shut(self, room: Room[S], over: bool = False) -> None:
+    async def _shut(self, room: SessionSlot[S], over: bool = False) -> None:
         session, room.session = room.session, None
         if session is not None:
             with suppress(AgentError):

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from voicegw.events import Message, Turn
-from voicegw.turns.prompts import NUDGE, OPENING
+from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 
 INSTRUCTIONS = "(Instructions for this call, which you do not need to answer:\n{text}\n)"
 
 
-def words(turn: Turn, known: int) -> str:
+def new_text(turn: Turn, known: int) -> str:
     """What is new for an agent that was told `known` words of the caller: what it missed, what was heard
     of its last answer, and the last words. Never empty."""
-    *missed, last = (message.text for message in news(turn.messages, known))
-    return joined(*missed, note(turn.heard), last) or NUDGE
+    *missed, last = (message.text for message in new_messages(turn.messages, known))
+    return joined(*missed, interruption_note(turn.heard), last) or SILENCE_PROMPT
 
 
-def prompt(turn: Turn, known: int | None, *, fresh: bool) -> str:
+def session_prompt(turn: Turn, known: int | None, *, fresh: bool) -> str:
     """What is said in a session.
 
     `known` counts the words of the caller that it was told, None if we never spoke to it. Then it is
@@ -26,29 +26,29 @@ def prompt(turn: Turn, known: int | None, *, fresh: bool) -> str:
     know all but the last words.
     """
     if known is not None:
-        return words(turn, known)
+        return new_text(turn, known)
     if not fresh:
-        return words(turn, seen(turn))
+        return new_text(turn, seen(turn))
     answered = any(message.role == "assistant" for message in turn.messages)
-    now = words(
+    now = new_text(
         turn if answered else replace(turn, heard=None), seen(turn)
     )  # a greeting was no answer of its
     said = system(turn)
-    return joined(INSTRUCTIONS.format(text=said) if said else "", before(turn.messages), now)
+    return joined(INSTRUCTIONS.format(text=said) if said else "", history_summary(turn.messages), now)
 
 
 def seen(turn: Turn) -> int:
     """How many words of the caller came before the last ones."""
-    return told(_earlier(turn))
+    return user_message_count(_earlier(turn))
 
 
-def caught_up(turn: Turn, known: int, *, whole: bool) -> Turn:
+def with_missed_context(turn: Turn, known: int, *, whole: bool) -> Turn:
     """The turn, its last words saying also what a server missed that keeps the conversation.
 
     With `whole` the history goes along, for a server that might have forgotten it.
     """
     kept = (message for message in _earlier(turn) if whole or message.role in ("system", "developer"))
-    return replace(turn, messages=(*kept, Message("user", words(turn, known))))
+    return replace(turn, messages=(*kept, Message("user", new_text(turn, known))))
 
 
 def _earlier(turn: Turn) -> tuple[Message, ...]:
@@ -74,7 +74,7 @@ def system(turn: Turn) -> str:
     return joined(*(message.text for message in turn.messages if message.role in ("system", "developer")))
 
 
-def news(messages: Sequence[Message], known: int) -> tuple[Message, ...]:
+def new_messages(messages: Sequence[Message], known: int) -> tuple[Message, ...]:
     """The words of the caller that the agent was not told yet: it knows the first `known` of them.
 
     Where nothing new was said, the last words count again, unless they were answered: then the caller is
@@ -86,15 +86,15 @@ def news(messages: Sequence[Message], known: int) -> tuple[Message, ...]:
         return words[known:]
     if said and said[-1].role == "user":
         return words[-1:]
-    return (Message("user", NUDGE if words else OPENING),)
+    return (Message("user", SILENCE_PROMPT if words else CALL_START_PROMPT),)
 
 
-def told(messages: Sequence[Message]) -> int:
+def user_message_count(messages: Sequence[Message]) -> int:
     """How many words of the caller an agent knows that was told of these messages."""
     return sum(message.role == "user" for message in _said(messages))
 
 
-def note(heard: str | None) -> str:
+def interruption_note(heard: str | None) -> str:
     """What the agent should know of its last answer, "" if all of it was heard."""
     if heard is None:
         return ""
@@ -102,7 +102,7 @@ def note(heard: str | None) -> str:
     return CUT.format(heard=words) if words else UNHEARD
 
 
-def before(messages: Sequence[Message]) -> str:
+def history_summary(messages: Sequence[Message]) -> str:
     """The conversation up to what is new, for an agent that did not see it; "" if there was none."""
     said = _said(messages)
     if said and said[-1].role == "user":

@@ -10,7 +10,7 @@ from typing import Any
 
 from voicegw.events import ToolCall, Usage
 from voicegw.wire.json import dumps
-from voicegw.wire.openai import IDLE
+from voicegw.wire.openai import KEEPALIVE
 
 DONE = b"data: [DONE]\n\n"
 SLOT = "\x00"
@@ -30,10 +30,10 @@ def call_json(call: ToolCall) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-class Chunks:
+class ChunkEncoder:
     """Encodes one streamed answer. Source of the shape: OpenAI's chat.completion.chunk."""
 
-    idle = IDLE
+    keepalive = KEEPALIVE
 
     def __init__(self, id: str, model: str, created: int, *, usage: bool = False) -> None:
         self.envelope = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model}
@@ -45,19 +45,19 @@ class Chunks:
         choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
         return b"data: " + dumps({**self.envelope, "choices": [choice]}) + b"\n\n"
 
-    def begin(self, words: str) -> bytes:
+    def start(self, words: str) -> bytes:
         """The first chunk: the role, and our own words if there are any."""
         return self.head.replace(b'{"content":', b'{"role":"assistant","content":') + dumps(words) + self.tail
 
-    def text(self, delta: str) -> bytes:
+    def text_delta(self, delta: str) -> bytes:
         return self.head + dumps(delta) + self.tail
 
-    def call(self, call: ToolCall) -> bytes:
+    def tool_call(self, call: ToolCall) -> bytes:
         """A tool call, whole, in one chunk; indexes count from 0."""
         index, self.calls = self.calls, self.calls + 1
         return self._chunk({"tool_calls": [{"index": index, **call_json(call)}]})
 
-    def end(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
+    def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
         """The finish chunk, the usage chunk if it was asked for, a comment if there is a note, `[DONE]`."""
         parts = [self._chunk({}, reason)]
         if self.wants_usage:
@@ -69,7 +69,7 @@ class Chunks:
         return b"".join(parts)
 
 
-def whole(
+def encode_completion(
     id: str, model: str, created: int, text: str, calls: Sequence[ToolCall], reason: str, usage: Usage | None
 ) -> bytes:
     """The answer to a request that did not ask for a stream."""

@@ -8,52 +8,58 @@ from voicegw.api import chat_request as ask
 from voicegw.api import chat_response as chat
 from voicegw.api import responses_request as items
 from voicegw.api import responses_response as responses
-from voicegw.api.chat_request import Ask
-from voicegw.turns.completion import Answer
-from voicegw.turns.stream import Codec
+from voicegw.api.chat_request import ApiRequest
+from voicegw.turns.completion import Completion
+from voicegw.turns.stream import StreamEncoder
 
 
-class Form(Protocol):
+class ApiFormat(Protocol):
     """How a request is read and its answer written. `created` is in seconds since 1970."""
 
-    def parse(self, body: bytes, *, messages: int, depth: int) -> Ask: ...
-    def name(self, id: str) -> str:
+    def parse(self, body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest: ...
+    def response_id(self, id: str) -> str:
         """What the answer to a turn is called."""
         ...
 
-    def codec(self, id: str, model: str, created: int, asked: Ask) -> Codec: ...
-    def whole(self, id: str, model: str, created: int, asked: Ask, answer: Answer) -> bytes: ...
+    def encoder(self, id: str, model: str, created: int, asked: ApiRequest) -> StreamEncoder: ...
+    def encode_completion(
+        self, id: str, model: str, created: int, asked: ApiRequest, answer: Completion
+    ) -> bytes: ...
 
 
-class Completions:
+class ChatFormat:
     """`POST /v1/chat/completions`."""
 
-    def parse(self, body: bytes, *, messages: int, depth: int) -> Ask:
-        return ask.parse(body, messages=messages, depth=depth)
+    def parse(self, body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
+        return ask.parse(body, max_messages=max_messages, max_depth=max_depth)
 
-    def name(self, id: str) -> str:
+    def response_id(self, id: str) -> str:
         return f"chatcmpl-{id}"
 
-    def codec(self, id: str, model: str, created: int, asked: Ask) -> Codec:
-        return chat.Chunks(self.name(id), model, created, usage=asked.wants_usage)
+    def encoder(self, id: str, model: str, created: int, asked: ApiRequest) -> StreamEncoder:
+        return chat.ChunkEncoder(self.response_id(id), model, created, usage=asked.wants_usage)
 
-    def whole(self, id: str, model: str, created: int, asked: Ask, answer: Answer) -> bytes:
-        return chat.whole(
-            self.name(id), model, created, answer.text, answer.calls, answer.reason, answer.usage
+    def encode_completion(
+        self, id: str, model: str, created: int, asked: ApiRequest, answer: Completion
+    ) -> bytes:
+        return chat.encode_completion(
+            self.response_id(id), model, created, answer.text, answer.calls, answer.reason, answer.usage
         )
 
 
-class Responses:
+class ResponsesFormat:
     """`POST /v1/responses`."""
 
-    def parse(self, body: bytes, *, messages: int, depth: int) -> Ask:
-        return items.parse(body, messages=messages, depth=depth)
+    def parse(self, body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
+        return items.parse(body, max_messages=max_messages, max_depth=max_depth)
 
-    def name(self, id: str) -> str:
-        return responses.name(id)
+    def response_id(self, id: str) -> str:
+        return responses.response_id(id)
 
-    def codec(self, id: str, model: str, created: int, asked: Ask) -> Codec:
-        return responses.Events(id, model, created, asked.echo)
+    def encoder(self, id: str, model: str, created: int, asked: ApiRequest) -> StreamEncoder:
+        return responses.ResponseEventEncoder(id, model, created, asked.echoed_fields)
 
-    def whole(self, id: str, model: str, created: int, asked: Ask, answer: Answer) -> bytes:
-        return responses.whole(id, model, created, asked.echo, answer)
+    def encode_completion(
+        self, id: str, model: str, created: int, asked: ApiRequest, answer: Completion
+    ) -> bytes:
+        return responses.encode_response(id, model, created, asked.echoed_fields, answer)

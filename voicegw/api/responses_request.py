@@ -1,4 +1,4 @@
-"""A request of the Responses API as it arrives: bytes in, the same `Ask` out as for chat completions.
+"""A request of the Responses API as it arrives: bytes in, the same `ApiRequest` out as for chat completions.
 
 What agents are told has one form, that of chat completions: items become messages, flat tools and the
 nested `text` and `reasoning` become tools and options under their names there.
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from voicegw.api.chat_request import Ask
+from voicegw.api.chat_request import ApiRequest
 from voicegw.errors import BadRequest
 from voicegw.events import Message, Role, Tool, ToolCall
 from voicegw.wire import openai
-from voicegw.wire.openai import SAMPLING, TEXTS, joined
-from voicegw.wire.validation import NULL, atmost, each, field, printable, read
+from voicegw.wire.openai import SAMPLING, TEXTS, merge_assistant
+from voicegw.wire.validation import NULL, check_length, field, map_objects, parse_object, printable
 
 ROLES = frozenset({"assistant", "developer", "system", "user"})
 OURS = frozenset(
@@ -48,33 +48,33 @@ ECHOED = (
     "top_p",
 )
 """What a response says again of the request that it answers."""
-LONGEST_ID = 256
+MAX_ID_LENGTH = 256
 
 Choice = str | Mapping[str, Any] | None
 
 
-def parse(body: bytes, *, messages: int, depth: int) -> Ask:
+def parse(body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
     """Read a request body with at most so many items, nested at most so deep."""
-    data = read(body, depth)
+    data = parse_object(body, max_depth)
     instructions = field(data, "instructions", str, NULL)
     opening = (Message("system", instructions),) if instructions else ()
     previous = printable(
-        field(data, "previous_response_id", str, NULL) or "", "previous_response_id", LONGEST_ID
+        field(data, "previous_response_id", str, NULL) or "", "previous_response_id", MAX_ID_LENGTH
     )
-    tools, choice = _choose(field(data, "tool_choice", str, dict, NULL), openai.tools(data, _tool))
-    return Ask(
+    tools, choice = _choose(field(data, "tool_choice", str, dict, NULL), openai.parse_tools(data, _tool))
+    return ApiRequest(
         model=printable(field(data, "model", str, NULL) or "", "model", 256),
-        messages=(*opening, *_input(data, messages, needed=not previous)),
+        messages=(*opening, *_input(data, max_messages, needed=not previous)),
         stream=bool(field(data, "stream", bool, NULL)),
         wants_usage=True,
         tools=tools,
         tool_choice=choice,
         options=_options(data),
         extra={key: value for key, value in data.items() if key not in OURS and key not in SAMPLING},
-        opening=len(opening),
-        previous=previous or None,
+        instruction_count=len(opening),
+        previous_response_id=previous or None,
         store=field(data, "store", bool, NULL) is not False,
-        echo={key: data[key] for key in ECHOED if data.get(key) is not None},
+        echoed_fields={key: data[key] for key in ECHOED if data.get(key) is not None},
     )
 
 
@@ -90,7 +90,7 @@ def _options(data: Mapping[str, Any]) -> dict[str, Any]:
         "response_format": _format(field(text, "format", dict, NULL, path="text.")),
         "verbosity": field(text, "verbosity", str, NULL, path="text."),
     }
-    return openai.options(data) | {name: value for name, value in found.items() if value is not None}
+    return openai.parse_options(data) | {name: value for name, value in found.items() if value is not None}
 
 
 def _format(data: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -104,7 +104,7 @@ def _format(data: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _tool(data: dict[str, Any], path: str) -> Tool | None:
-    return openai.tool(data, path) if field(data, "type", str, path=path) == "function" else None
+    return openai.parse_tool(data, path) if field(data, "type", str, path=path) == "function" else None
 
 
 def _choose(choice: Choice, tools: tuple[Tool, ...]) -> tuple[tuple[Tool, ...], Choice]:
@@ -117,7 +117,9 @@ def _choose(choice: Choice, tools: tuple[Tool, ...]) -> tuple[tuple[Tool, ...], 
         return tools, {"type": kind, "function": {"name": field(choice, "name", str, path=path)}}
     if kind != "allowed_tools":
         return tools, None
-    allowed = each(field(choice, "tools", list, path=path), f"{path}tools", lambda tool, _: tool.get("name"))
+    allowed = map_objects(
+        field(choice, "tools", list, path=path), f"{path}tools", lambda tool, _: tool.get("name")
+    )
     return tuple(tool for tool in tools if tool.name in allowed), field(choice, "mode", str, path=path)
 
 
@@ -125,7 +127,7 @@ def _input(data: Mapping[str, Any], most: int, *, needed: bool) -> list[Message]
     given = field(data, "input", str, list, *(() if needed else (NULL,)))
     if isinstance(given, str):
         return [Message("user", given)]
-    found = joined(each(atmost(given or [], "input", most), "input", _item))
+    found = merge_assistant(map_objects(check_length(given or [], "input", most), "input", _item))
     if needed and not found:
         raise BadRequest("'input' must hold at least one message.", param="input")
     return found
@@ -158,8 +160,8 @@ def _message(data: dict[str, Any], path: str) -> Message:
 def _content(data: dict[str, Any], key: str, path: str) -> tuple[str, tuple[dict[str, Any], ...]]:
     given = field(data, key, str, list, path=path)
     if isinstance(given, list):
-        given = each(given, f"{path}{key}", _part)
-    return openai.content(given, path)
+        given = map_objects(given, f"{path}{key}", _part)
+    return openai.parse_content(given, path)
 
 
 def _part(data: dict[str, Any], path: str) -> dict[str, Any]:

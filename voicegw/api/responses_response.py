@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from voicegw.events import ToolCall, Usage
-from voicegw.turns.completion import Answer
+from voicegw.turns.completion import Completion
 from voicegw.wire.json import dumps, loads
-from voicegw.wire.openai import IDLE
+from voicegw.wire.openai import KEEPALIVE
 
 SHAPE: Mapping[str, Any] = {
     "background": False,
@@ -39,7 +39,7 @@ EVENT = b'event: %b\ndata: {"type":"%b","sequence_number":%d,%b\n\n'
 DELTA = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",%b,"sequence_number":'
 
 
-def name(id: str) -> str:
+def response_id(id: str) -> str:
     """What the response to a turn is called."""
     return f"resp_{id}"
 
@@ -58,19 +58,19 @@ def part_json(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-class Events:
+class ResponseEventEncoder:
     """Encodes one streamed response. `id` is that of the turn, from which all others are made.
 
     A message is open while there are words; a tool call or the end closes it. Its pieces are kept as the
     JSON that was sent, so that the deltas and the whole text are the same down to the last byte.
     """
 
-    idle = IDLE
+    keepalive = KEEPALIVE
 
     def __init__(self, id: str, model: str, created: int, echo: Mapping[str, Any]) -> None:
         self.id = id
         self.response = {
-            "id": name(id),
+            "id": response_id(id),
             "object": "response",
             "created_at": created,
             "model": model,
@@ -83,13 +83,13 @@ class Events:
         self.head = b""
         self.pieces: list[bytes] = []
 
-    def begin(self, words: str) -> bytes:
+    def start(self, words: str) -> bytes:
         """The response itself, and our own words if there are any."""
         body = dumps({"response": {**self.response, "status": "in_progress", "output": []}})
         created = self._event(b"response.created", body) + self._event(b"response.in_progress", body)
-        return created + self.text(words)
+        return created + self.text_delta(words)
 
-    def text(self, delta: str) -> bytes:
+    def text_delta(self, delta: str) -> bytes:
         if not delta:
             return b""
         opening = b"" if self.head else self._open()
@@ -98,7 +98,7 @@ class Events:
         self.pieces.append(piece[1:-1])
         return b'%b%b%d,"delta":%b}\n\n' % (opening, self.head, number, piece)
 
-    def call(self, call: ToolCall) -> bytes:
+    def tool_call(self, call: ToolCall) -> bytes:
         """A tool call is an item of its own; its arguments come whole, in one delta."""
         closing = self._close("completed")
         index, id = len(self.output), f"fc_{self.id}_{len(self.output)}"
@@ -118,14 +118,14 @@ class Events:
             )
         )
 
-    def end(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
+    def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
         """The end of what is open, a comment if there is a note, and last the response as it became."""
-        closing = self.finish(reason)
+        closing = self.close_items(reason)
         comment = f": {note}\n\n".encode() if note else b""
         response = self.result(reason, usage)
         return closing + comment + self._say(f"response.{response['status']}".encode(), response=response)
 
-    def finish(self, reason: str) -> bytes:
+    def close_items(self, reason: str) -> bytes:
         """The end of the last item. An answer without a word is one empty message: clients look for one."""
         opening = b"" if self.head or self.output else self._open()
         return opening + self._close(_status(reason))
@@ -179,12 +179,12 @@ class Events:
         return EVENT % (kind, kind, number, body[1:])
 
 
-def whole(id: str, model: str, created: int, echo: Mapping[str, Any], answer: Answer) -> bytes:
+def encode_response(id: str, model: str, created: int, echo: Mapping[str, Any], answer: Completion) -> bytes:
     """The answer to a request that did not ask for a stream: what the stream's last event would hold."""
-    events = Events(id, model, created, echo)
+    events = ResponseEventEncoder(id, model, created, echo)
     for said in answer.said:
-        events.text(said) if isinstance(said, str) else events.call(said)
-    events.finish(answer.reason)
+        events.text_delta(said) if isinstance(said, str) else events.tool_call(said)
+    events.close_items(answer.reason)
     return dumps(events.result(answer.reason, answer.usage))
 
 

@@ -10,9 +10,9 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from voicegw.api.openapi import CHAT_OPERATION, RESPONSES_OPERATION
-from voicegw.asgi.context import Visit
-from voicegw.conversations.dispatcher import Switchboard
-from voicegw.errors import Draining, UnknownModel
+from voicegw.asgi.context import RequestContext
+from voicegw.conversations.dispatcher import Dispatcher
+from voicegw.errors import ModelNotFound, ServiceUnavailable
 from voicegw.telemetry.metrics import Metrics
 from voicegw.wire.json import dumps
 
@@ -29,7 +29,7 @@ CHAT_PATHS = _paths("/chat/completions")
 RESPONSES_PATHS = _paths("/responses")
 
 
-def add_routes(app: FastAPI, switchboard: Switchboard, metrics: Metrics) -> None:
+def add_routes(app: FastAPI, switchboard: Dispatcher, metrics: Metrics) -> None:
     """All routes but the two where agents are asked, which the entrance takes itself."""
     for prefix in ("/v1", ""):
         _add_models(app, prefix, switchboard)
@@ -37,29 +37,29 @@ def add_routes(app: FastAPI, switchboard: Switchboard, metrics: Metrics) -> None
     _document(app)
 
 
-def _add_models(app: FastAPI, prefix: str, switchboard: Switchboard) -> None:
+def _add_models(app: FastAPI, prefix: str, switchboard: Dispatcher) -> None:
     shown = bool(prefix)
 
     @app.head(f"{prefix}/models", include_in_schema=False)
     @app.get(f"{prefix}/models", include_in_schema=shown)
     async def list_models(request: Request) -> Response:
         """The agents that the key may use, as models."""
-        visit: Visit = request.scope["voicegw"]
+        visit: RequestContext = request.scope["voicegw"]
         return _json(models_json(switchboard.agents.names_for(visit.key)), visit)
 
     @app.head(f"{prefix}/models/{{id:path}}", include_in_schema=False)
     @app.get(f"{prefix}/models/{{id:path}}", include_in_schema=shown)
     async def get_model(id: str, request: Request) -> Response:
         """One agent as a model."""
-        visit: Visit = request.scope["voicegw"]
+        visit: RequestContext = request.scope["voicegw"]
         if id not in switchboard.agents.names_for(visit.key):
-            raise UnknownModel(
+            raise ModelNotFound(
                 f"The model '{id}' does not exist or you do not have access to it.", param="model"
             )
         return _json(model_json(id), visit)
 
 
-def _add_health(app: FastAPI, switchboard: Switchboard, metrics: Metrics) -> None:
+def _add_health(app: FastAPI, switchboard: Dispatcher, metrics: Metrics) -> None:
     @app.get("/", include_in_schema=False)
     async def about(request: Request) -> Response:
         """What this is, for whoever looks with a browser."""
@@ -80,7 +80,7 @@ def _add_health(app: FastAPI, switchboard: Switchboard, metrics: Metrics) -> Non
     async def ready(request: Request) -> Response:
         """The gateway takes turns; 503 while it shuts down."""
         if switchboard.draining:
-            raise Draining("The gateway is shutting down.", after=1.0)
+            raise ServiceUnavailable("The gateway is shutting down.", retry_after=1.0)
         return _json({"status": "ready"}, request.scope["voicegw"])
 
     @app.get("/metrics")
@@ -90,7 +90,7 @@ def _add_health(app: FastAPI, switchboard: Switchboard, metrics: Metrics) -> Non
         return Response(body, media_type=media_type)
 
 
-def _json(value: dict[str, Any], visit: Visit) -> Response:
+def _json(value: dict[str, Any], visit: RequestContext) -> Response:
     return Response(dumps(value), headers={"x-request-id": visit.id}, media_type="application/json")
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from starlette.types import Receive
 
-from voicegw.conversations.dispatcher import Switchboard
+from voicegw.conversations.dispatcher import Dispatcher
 from voicegw.turns.run import Run
 
 
-class Watch:
+class RunWaiter:
     """A follower that waits for one thing to be true of a run, or for the client to hang up."""
 
     def __init__(self, run: Run, enough: Callable[[], bool]) -> None:
@@ -32,10 +32,12 @@ class Watch:
         self.stop()
 
 
-async def until(run: Run, enough: Callable[[], bool], switchboard: Switchboard, receive: Receive) -> None:
+async def wait_for_run(
+    run: Run, enough: Callable[[], bool], switchboard: Dispatcher, receive: Receive
+) -> None:
     """Start a run and wait until there is enough of it; a client that hangs up before cancels it."""
-    watch = Watch(run, enough)
-    run.followers.append(watch)
+    watch = RunWaiter(run, enough)
+    run.subscribers.append(watch)
     ear = run.loop.create_task(watch.listen(receive))
     run.start()
     watch.wake()  # a run that is replayed tells nothing new
@@ -44,6 +46,6 @@ async def until(run: Run, enough: Callable[[], bool], switchboard: Switchboard, 
     finally:
         ear.cancel()
         if enough():
-            run.followers.remove(watch)
+            run.subscribers.remove(watch)
         else:
-            switchboard.leave(run, watch)
+            switchboard.unsubscribe(run, watch)

@@ -15,9 +15,9 @@ from contextlib import nullcontext
 from sse_starlette import EventSourceResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from voicegw.asgi.http_protocol import SEND_SECONDS, Wire
+from voicegw.asgi.http_protocol import SEND_SECONDS, ChunkWriter
 from voicegw.turns.run import Run
-from voicegw.turns.stream import Listener
+from voicegw.turns.stream import ResponseStream
 
 STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -28,7 +28,7 @@ STREAM_HEADERS = {
 RAW_HEADERS = tuple((name.encode(), value.encode()) for name, value in STREAM_HEADERS.items())
 
 
-class Stream(EventSourceResponse):
+class SseResponse(EventSourceResponse):
     """Streams `listener` while `run` goes on; `on_end` is called once when the client has all or is gone.
 
     A client that takes nothing for `send_timeout` seconds (in the scope's state; 0 for as long as it likes)
@@ -36,7 +36,11 @@ class Stream(EventSourceResponse):
     """
 
     def __init__(
-        self, run: Run, listener: Listener, on_end: Callable[[Stream], None], headers: dict[str, str]
+        self,
+        run: Run,
+        listener: ResponseStream,
+        on_end: Callable[[SseResponse], None],
+        headers: dict[str, str],
     ) -> None:
         # The parent's constructor prepares what only its own __call__ needs, for a tenth of the whole turn.
         self.status_code = 200
@@ -50,15 +54,15 @@ class Stream(EventSourceResponse):
         self.on_end = on_end
         self.loop = run.loop
         self.gone = False
-        self.wire: Wire | None = None
+        self.wire: ChunkWriter | None = None
         self._nap: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rings = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         run = self.run
-        run.followers.append(self)
-        wire: Wire | None = scope.get("extensions", {}).get("voicegw.wire")
+        run.subscribers.append(self)
+        wire: ChunkWriter | None = scope.get("extensions", {}).get("voicegw.wire")
         ear: asyncio.Task[None] | None = None
         within: float = scope.get("state", {}).get("send_timeout", SEND_SECONDS)
         if wire is None and within:
@@ -66,7 +70,7 @@ class Stream(EventSourceResponse):
         try:
             with nullcontext() if wire is None else wire.held():
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                await self._send(send, self.listener.begin(run.now()))
+                await self._send(send, self.listener.start(run.now()))
             if wire is not None and wire.open:
                 self.wire = wire
                 wire.join(self)
@@ -89,7 +93,7 @@ class Stream(EventSourceResponse):
         """Send what the listener has, and sleep until there is more, up to its end or the client's."""
         listener = self.listener
         while not self.gone:
-            data = listener.take(self.run.now())
+            data = listener.read(self.run.now())
             if data:
                 await self._send(send, data)
             if listener.done:
@@ -109,20 +113,20 @@ class Stream(EventSourceResponse):
         While the request task is awake it writes itself, in order.
         """
         wire = self.wire
-        if wire is None or self.listener.record.over:
+        if wire is None or self.listener.event_log.ended:
             self._rouse()  # head and end belong to the server
         elif self._nap is not None and not self._nap.done() and not wire.paused:
             self._write(wire)
             if self._timer is None or self.listener.ack.deadline is not None:
                 self._arm()
 
-    def _write(self, wire: Wire) -> None:
+    def _write(self, wire: ChunkWriter) -> None:
         """As much as is due and the client takes; while it does not, the rest stays in the record."""
         listener = self.listener
         while True:
-            if data := listener.take(self.run.now()):
+            if data := listener.read(self.run.now()):
                 wire.write(data)
-            if not listener.behind or wire.paused:
+            if not listener.has_more or wire.paused:
                 return
 
     def hang_up(self) -> None:

@@ -8,26 +8,26 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from voicegw.agents.anthropic import settings as models
-from voicegw.agents.anthropic.agent import Anthropic
+from voicegw.agents.anthropic.agent import AnthropicAgent
 from voicegw.agents.bedrock import settings as bedrock_settings
-from voicegw.agents.bedrock.agent import Bedrock
+from voicegw.agents.bedrock.agent import BedrockAgent
 from voicegw.agents.bedrock.sigv4 import Credentials
 from voicegw.agents.docker import settings as docker_settings
-from voicegw.agents.docker.agent import DockerApi
+from voicegw.agents.docker.agent import DockerApiAgent
 from voicegw.agents.hermes import settings as hermes_settings
-from voicegw.agents.hermes.agent import Hermes
+from voicegw.agents.hermes.agent import HermesAgent
 from voicegw.agents.openai import settings as openai_settings
-from voicegw.agents.openai.agent import OpenAI
+from voicegw.agents.openai.agent import OpenAIAgent
 from voicegw.agents.openai.presets import docker_chat, zeroclaw_chat
 from voicegw.agents.openhands import settings as openhands_settings
-from voicegw.agents.openhands.agent import OpenHands
-from voicegw.agents.prompt_cache import LIMITS, Primed
+from voicegw.agents.openhands.agent import OpenHandsAgent
+from voicegw.agents.prompt_cache import LIMITS, CacheWarmedAgent
 from voicegw.agents.python import agent as python
 from voicegw.agents.python import settings as python_settings
 from voicegw.agents.scripted import agent as scripted
 from voicegw.agents.scripted import settings as scripted_settings
 from voicegw.agents.zeroclaw import settings as zeroclaw_settings
-from voicegw.agents.zeroclaw.agent import ZeroClaw
+from voicegw.agents.zeroclaw.agent import ZeroClawAgent
 from voicegw.config.agent_kinds import AnyAgent
 from voicegw.config.load import Config
 from voicegw.events import Agent
@@ -38,37 +38,37 @@ from voicegw.settings import agent as tables
 def make_agent(table: AnyAgent, settings: Config) -> Agent:
     """The agent that a table of the configuration describes."""
     match table:
-        case scripted_settings.Scripted():
+        case scripted_settings.ScriptedSettings():
             return scripted.scripted(table.script, **table.options)
-        case python_settings.Python():
+        case python_settings.PythonSettings():
             return python.load(table.target, table.options)
-        case openai_settings.OpenAI():
+        case openai_settings.OpenAISettings():
             return _primed(_openai(table, settings), table, _limit(table.url))
-        case models.Anthropic():
+        case models.AnthropicSettings():
             return _primed(_anthropic(table, settings), table)
-        case bedrock_settings.Bedrock():
+        case bedrock_settings.BedrockSettings():
             return _primed(_bedrock(table, settings), table)
-        case openhands_settings.OpenHands():
+        case openhands_settings.OpenHandsSettings():
             return _openhands(table, settings)
-        case hermes_settings.Hermes():
-            return Hermes(
+        case hermes_settings.HermesSettings():
+            return HermesAgent(
                 **_reached(table, settings),
                 mode=table.mode,
                 model=table.model,
                 warm=table.warm,
-                most_sessions=table.most_sessions,
+                max_sessions=table.max_sessions,
             )
-        case zeroclaw_settings.ZeroClaw():
+        case zeroclaw_settings.ZeroClawSettings():
             return _zeroclaw(table, settings)
-        case docker_settings.DockerAgent():
+        case docker_settings.DockerAgentSettings():
             return _docker(table, settings)
 
 
-def _primed(agent: Agent, table: tables.Model, limit: str = LIMITS[0]) -> Agent:
+def _primed(agent: Agent, table: tables.ModelSettings, limit: str = LIMITS[0]) -> Agent:
     """The model with what its table wants of all turns."""
     if table.instructions is None and not table.warm:
         return agent
-    return Primed(agent, instructions=table.instructions, warm=table.warm, limit=limit)
+    return CacheWarmedAgent(agent, instructions=table.instructions, warm=table.warm, limit=limit)
 
 
 def _limit(url: str) -> str:
@@ -77,8 +77,8 @@ def _limit(url: str) -> str:
     return LIMITS[host.endswith((".openai.com", ".azure.com"))]
 
 
-def _openai(table: openai_settings.OpenAI, settings: Config) -> Agent:
-    return OpenAI(
+def _openai(table: openai_settings.OpenAISettings, settings: Config) -> Agent:
+    return OpenAIAgent(
         **_reached(table, settings),
         model=table.model,
         fields=None if table.fields is None else frozenset(table.fields),
@@ -88,8 +88,8 @@ def _openai(table: openai_settings.OpenAI, settings: Config) -> Agent:
     )
 
 
-def _anthropic(table: models.Anthropic, settings: Config) -> Agent:
-    return Anthropic(
+def _anthropic(table: models.AnthropicSettings, settings: Config) -> Agent:
+    return AnthropicAgent(
         **_reached(table, settings),
         model=table.model,
         max_tokens=table.max_tokens,
@@ -101,13 +101,13 @@ def _anthropic(table: models.Anthropic, settings: Config) -> Agent:
     )
 
 
-def _bedrock(table: bedrock_settings.Bedrock, settings: Config) -> Agent:
+def _bedrock(table: bedrock_settings.BedrockSettings, settings: Config) -> Agent:
     token = settings.secret(table.session_token_env) if table.session_token_env else None
     credentials = None
     if table.access_key_env and table.secret_key_env:
         access, secret = settings.secret(table.access_key_env), settings.secret(table.secret_key_env)
         credentials = Credentials(access, secret, token)
-    return Bedrock(
+    return BedrockAgent(
         table.region,
         table.model,
         key=settings.secret(table.key_env) if table.key_env else None,
@@ -121,36 +121,37 @@ def _bedrock(table: bedrock_settings.Bedrock, settings: Config) -> Agent:
     )
 
 
-def _openhands(table: openhands_settings.OpenHands, settings: Config) -> Agent:
-    return OpenHands(
+def _openhands(table: openhands_settings.OpenHandsSettings, settings: Config) -> Agent:
+    return OpenHandsAgent(
         **_reached(table, settings),
         profile=table.profile,
         tools=table.tools,
         workspace=table.workspace,
         confirm=table.confirm,
         keep=table.conversations == "keep",
-        most_sessions=table.most_sessions,
+        max_sessions=table.max_sessions,
     )
 
 
-def _zeroclaw(table: zeroclaw_settings.ZeroClaw, settings: Config) -> Agent:
+def _zeroclaw(table: zeroclaw_settings.ZeroClawSettings, settings: Config) -> Agent:
     reached = _reached(table, settings)
     if table.mode == "chat":
         return zeroclaw_chat(**reached, agent=table.agent)
-    return ZeroClaw(
-        **reached, agent=table.agent, approvals=table.approvals, most_sessions=table.most_sessions
+    return ZeroClawAgent(
+        **reached, agent=table.agent, approvals=table.approvals, max_sessions=table.max_sessions
     )
 
 
-def _docker(table: docker_settings.DockerAgent, settings: Config) -> Agent:
+def _docker(table: docker_settings.DockerAgentSettings, settings: Config) -> Agent:
     reached = _reached(table, settings)
     if table.mode == "chat":
         return docker_chat(**reached, agent=table.agent, conversations=table.conversations)
-    return DockerApi(**reached, team=table.team, agent=table.agent, most_sessions=table.most_sessions)
+    return DockerApiAgent(**reached, team=table.team, agent=table.agent, max_sessions=table.max_sessions)
 
 
 def _reached(
-    table: openai_settings.OpenAI | models.Anthropic | settings_agent.Session, settings: Config
+    table: openai_settings.OpenAISettings | models.AnthropicSettings | settings_agent.SessionSettings,
+    settings: Config,
 ) -> dict[str, Any]:
     """Where a server is, the key to it, and whom to trust."""
     return {

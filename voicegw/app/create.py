@@ -16,29 +16,29 @@ from starlette.types import ASGIApp
 
 from voicegw import __version__
 from voicegw.api import routes as api
-from voicegw.api.endpoint import Endpoint, Rules
-from voicegw.api.formats import Completions, Responses
+from voicegw.api.endpoint import CompletionEndpoint, EndpointOptions
+from voicegw.api.formats import ChatFormat, ResponsesFormat
 from voicegw.app.agents import make_agent
 from voicegw.app.lifespan import lifespan
-from voicegw.app.platforms import make_counter, make_desks, make_hooks, platform_context
-from voicegw.app.serving import Maker, make_agents, make_lines
-from voicegw.asgi.context import Visit
-from voicegw.asgi.error_response import refusal
-from voicegw.asgi.middleware import Entrance
-from voicegw.calls.server import Floor
+from voicegw.app.platforms import call_endpoints, platform_context, realtime_call_endpoint, webhooks
+from voicegw.app.serving import AgentFactory, make_agents, serve_agents
+from voicegw.asgi.context import RequestContext
+from voicegw.asgi.error_response import error_response
+from voicegw.asgi.middleware import GatewayMiddleware
+from voicegw.calls.server import CallServer
 from voicegw.config.load import Config
 from voicegw.conversations.agent_registry import AgentRegistry
-from voicegw.conversations.call_store import Calls
-from voicegw.conversations.dispatcher import Switchboard
-from voicegw.conversations.engine import House
-from voicegw.conversations.response_store import Answers
-from voicegw.errors import NotFound, Refused, VoicegwError, WrongMethod
+from voicegw.conversations.call_store import CallStore
+from voicegw.conversations.dispatcher import Dispatcher
+from voicegw.conversations.engine import TurnEngine
+from voicegw.conversations.response_store import ResponseStore
+from voicegw.errors import MethodNotAllowed, NotFound, RequestError, VoicegwError
 from voicegw.events import Agent
-from voicegw.security.authenticator import Door
-from voicegw.security.keys import Keys
-from voicegw.security.rate_limits import Limits
+from voicegw.security.authenticator import Authenticator
+from voicegw.security.keys import ApiKeys
+from voicegw.security.rate_limits import RateLimiter
 from voicegw.telemetry.metrics import Metrics
-from voicegw.telemetry.turn_log import Journal
+from voicegw.telemetry.turn_log import TurnLog
 
 log = logging.getLogger("voicegw.error")
 
@@ -49,7 +49,7 @@ def create_app(
     shared_metrics: bool = False,
     tune: bool = False,
     now: Callable[[], float] = time.monotonic,
-    agents: Maker | None = None,
+    agents: AgentFactory | None = None,
     at_end: Callable[[], None] = lambda: None,
 ) -> ASGIApp:
     """The gateway as an ASGI application.
@@ -62,17 +62,17 @@ def create_app(
     server = settings.server
     made = make_agents(settings, agents or make_agent)
     switchboard = _switchboard(settings, made, now)
-    journal = Journal(
+    journal = TurnLog(
         Metrics(shared=shared_metrics), log_turns=settings.trace.log, log_errors=settings.trace.errors
     )
     limits = _limits(settings)
-    door = Door(Keys(settings.door_keys()), hosts=server.hosts, origins=server.origins)
+    door = Authenticator(ApiKeys(settings.api_keys()), hosts=server.hosts, origins=server.origins)
     platforms = platform_context(settings, switchboard.agents.agents)
-    floor = Floor(
-        House(switchboard, limits, journal),
-        make_desks(settings, platforms)
-        | {"realtime": make_counter(settings, switchboard.agents, door, platforms)},
-        most=max(1, settings.limits.concurrent_calls // server.workers),
+    floor = CallServer(
+        TurnEngine(switchboard, limits, journal),
+        call_endpoints(settings, platforms)
+        | {"realtime": realtime_call_endpoint(settings, switchboard.agents, door, platforms)},
+        max_calls=max(1, settings.limits.concurrent_calls // server.workers),
     )
     app = FastAPI(
         title="voicegw",
@@ -82,10 +82,10 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False},  # the journal is ours
         lifespan=lifespan(switchboard, floor, made, settings, tune, at_end),
     )
-    answers = Answers(idle=settings.calls.idle, most=settings.calls.most)
+    answers = ResponseStore(idle=settings.calls.idle, max_responses=settings.calls.max_calls)
     chat, responses = (
-        Endpoint(form, switchboard, limits, journal, _rules(settings), answers)
-        for form in (Completions(), Responses())
+        CompletionEndpoint(form, switchboard, limits, journal, _rules(settings), answers)
+        for form in (ChatFormat(), ResponsesFormat())
     )
     _watch(journal.metrics, switchboard)
     api.add_routes(app, switchboard, journal.metrics)
@@ -93,29 +93,31 @@ def create_app(
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(Exception, _refuse)
     hot = dict.fromkeys(api.CHAT_PATHS, chat) | dict.fromkeys(api.RESPONSES_PATHS, responses)
-    proven = make_hooks(settings, platforms, floor, journal)
-    return _open_to(server.origins, Entrance(app, door, journal, server.trusted_proxies, hot, proven, floor))
+    proven = webhooks(settings, platforms, floor, journal)
+    return _open_to(
+        server.origins, GatewayMiddleware(app, door, journal, server.trusted_proxies, hot, proven, floor)
+    )
 
 
-def _switchboard(settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> Switchboard:
+def _switchboard(settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> Dispatcher:
     turns, calls = settings.turns, settings.calls
-    return Switchboard(
-        AgentRegistry(make_lines(settings, agents, now), strict=turns.unknown_model == "reject"),
-        stop_within=turns.stop_within,
-        grace=turns.grace,
-        reuse=turns.reuse,
-        calls=Calls(idle=calls.idle, most=calls.most),
-        most=max(2, 2 * settings.limits.concurrent_turns // settings.server.workers),
+    return Dispatcher(
+        AgentRegistry(serve_agents(settings, agents, now), strict=turns.unknown_model == "reject"),
+        stop_timeout=turns.stop_timeout,
+        disconnect_grace=turns.disconnect_grace,
+        replay_window=turns.replay_window,
+        calls=CallStore(idle=calls.idle, max_calls=calls.max_calls),
+        max_runs=max(2, 2 * settings.limits.concurrent_turns // settings.server.workers),
         now=now,
     )
 
 
-def _limits(settings: Config) -> Limits:
+def _limits(settings: Config) -> RateLimiter:
     limits = settings.limits
-    return Limits(limits.concurrent_turns, limits.requests_per_minute, workers=settings.server.workers)
+    return RateLimiter(limits.concurrent_turns, limits.requests_per_minute, workers=settings.server.workers)
 
 
-def _watch(metrics: Metrics, switchboard: Switchboard) -> None:
+def _watch(metrics: Metrics, switchboard: Dispatcher) -> None:
     """What is held, for whoever looks for leaks."""
     metrics.watch("voicegw_tasks", "Tasks of the event loop now.", lambda: len(asyncio.all_tasks()))
     metrics.watch("voicegw_runs", "Runs whose agent is not closed yet.", lambda: len(switchboard.runs))
@@ -135,15 +137,15 @@ def _open_to(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
     )
 
 
-def _rules(settings: Config) -> Rules:
+def _rules(settings: Config) -> EndpointOptions:
     limits = settings.limits
-    return Rules(
-        body_bytes=limits.body_bytes,
-        messages=limits.messages,
-        depth=limits.depth,
+    return EndpointOptions(
+        max_body_bytes=limits.max_body_bytes,
+        max_messages=limits.max_messages,
+        max_json_depth=limits.max_json_depth,
         speak_busy=limits.busy == "speak",
         hold=settings.turns.on_failure == "status",
-        note=settings.trace.comment,
+        timing_comment=settings.trace.comment,
         call_headers=tuple(name.lower() for name in settings.calls.headers),
         call_keys=settings.calls.keys,
     )
@@ -151,9 +153,9 @@ def _rules(settings: Config) -> Rules:
 
 async def _refuse(request: Request, failure: Exception) -> Response:
     """Whatever was raised outside the chat endpoint, in the one envelope that clients know."""
-    visit: Visit | None = request.scope.get("voicegw")
+    visit: RequestContext | None = request.scope.get("voicegw")
     known = failure if isinstance(failure, VoicegwError) else _translate(request, failure)
-    return refusal(known, visit.id if visit else "")
+    return error_response(known, visit.id if visit else "")
 
 
 def _translate(request: Request, failure: Exception) -> VoicegwError:
@@ -162,5 +164,5 @@ def _translate(request: Request, failure: Exception) -> VoicegwError:
     if failure.status_code == 404:
         return NotFound(f"There is no {request.method} {request.url.path} here.")
     if failure.status_code == 405:
-        return WrongMethod(f"{request.method} is not for this path.")
-    return Refused(str(failure.detail))
+        return MethodNotAllowed(f"{request.method} is not for this path.")
+    return RequestError(str(failure.detail))

@@ -13,11 +13,11 @@ from typing import Any
 from fastapi import FastAPI
 
 from voicegw.app.serving import close, warm
-from voicegw.calls.server import Floor
+from voicegw.calls.server import CallServer
 from voicegw.config.load import Config
-from voicegw.conversations.dispatcher import Switchboard
+from voicegw.conversations.dispatcher import Dispatcher
 from voicegw.events import Agent
-from voicegw.telemetry.watchdog import Lookout, Pulse
+from voicegw.telemetry.watchdog import LoopWatchdog, StackSampler
 
 log = logging.getLogger("voicegw.error")
 
@@ -25,18 +25,18 @@ CLOSE_WITHIN = 2.0
 """Seconds that agents get to let go of their connections at the end."""
 
 
-MOST_THREADS = 256
+MAX_THREADS = 256
 """For what agents push out of the loop, and for frameworks' tools that block; two cores would have six."""
 
 
-COLLECTOR = (5_000, 5, 1_000)
+GC_THRESHOLDS = (5_000, 5, 1_000)
 """Thresholds of the garbage collector, whose pauses are the tail of our latency: the defaults look at all
 there is too often, a large first one at all that many calls have left, at once."""
 
 
 def lifespan(
-    switchboard: Switchboard,
-    floor: Floor,
+    switchboard: Dispatcher,
+    floor: CallServer,
     agents: Mapping[str, Agent],
     settings: Config,
     tune: bool,
@@ -51,15 +51,15 @@ def lifespan(
         if tune:
             gc.collect()
             gc.freeze()
-            gc.set_threshold(*COLLECTOR)
-            threads = ThreadPoolExecutor(MOST_THREADS, "voicegw-worker")
+            gc.set_threshold(*GC_THRESHOLDS)
+            threads = ThreadPoolExecutor(MAX_THREADS, "voicegw-worker")
             asyncio.get_running_loop().set_default_executor(threads)
-        pulse = Pulse(Lookout()) if tune else None
-        leave = Leave(switchboard, floor, settings.server.drain)
+        pulse = LoopWatchdog(StackSampler()) if tune else None
+        leave = GracefulShutdown(switchboard, floor, settings.server.shutdown_grace)
         limits = settings.limits
         yield {
             "drain": leave.drain,
-            "header_bytes": limits.header_bytes,
+            "header_bytes": limits.max_header_bytes,
             "send_timeout": limits.send_timeout,
         }
         leave.cancel()
@@ -76,14 +76,14 @@ def lifespan(
     return run
 
 
-class Leave:
+class GracefulShutdown:
     """The gateway's farewell: running turns get `within` seconds, then a sentence and a proper end.
 
     New calls are refused at once. Those that are open get the same time, also if nobody speaks just now:
     what was said may still be playing. Whatever is open then is closed so that the platform comes back.
     """
 
-    def __init__(self, switchboard: Switchboard, floor: Floor, within: float) -> None:
+    def __init__(self, switchboard: Dispatcher, floor: CallServer, within: float) -> None:
         self.switchboard = switchboard
         self.floor = floor
         self.within = within
@@ -93,7 +93,7 @@ class Leave:
         """Called at shutdown, by every connection that is open."""
         self.switchboard.drain()
         if self.timer is None:
-            turns, calls = len(self.switchboard.runs), sum(map(len, self.floor.open.values()))
+            turns, calls = len(self.switchboard.runs), sum(map(len, self.floor.sessions.values()))
             if turns or calls:
                 going = f"{turns} turns and {calls} calls may go on for {self.within:g} seconds"
                 log.warning("shutting down: %s; stop again to cut them off", going)
@@ -101,8 +101,8 @@ class Leave:
 
     def hang_up(self) -> None:
         """The time is over."""
-        self.switchboard.hang_up()
-        self.floor.hang_up()
+        self.switchboard.stop_all()
+        self.floor.close_all()
 
     def cancel(self) -> None:
         if self.timer is not None:

@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp
 
-from voicegw.calls.endpoint import Desk
-from voicegw.calls.server import Floor
+from voicegw.calls.endpoint import CallEndpoint
+from voicegw.calls.server import CallServer
 from voicegw.config.root import Config
 from voicegw.conversations.agent_registry import AgentRegistry
 from voicegw.platforms.context import PlatformContext
 from voicegw.platforms.realtime.endpoint import realtime_endpoint
 from voicegw.platforms.registry import PLATFORMS
-from voicegw.security.authenticator import Door
-from voicegw.telemetry.turn_log import Journal
-from voicegw.turns.served_agent import Line
+from voicegw.security.authenticator import Authenticator
+from voicegw.telemetry.turn_log import TurnLog
+from voicegw.turns.served_agent import ServedAgent
 
 log = logging.getLogger("voicegw.error")
 
@@ -26,7 +26,7 @@ UNSIGNED = "%s is not configured: web hooks of [%s] are taken from this machine 
 
 
 def platform_context(
-    settings: Config, lines: Mapping[str, Line], now: Callable[[], float] = time.time
+    settings: Config, lines: Mapping[str, ServedAgent], now: Callable[[], float] = time.time
 ) -> PlatformContext:
     """Return what the platforms' endpoints and webhooks are built from.
 
@@ -42,7 +42,7 @@ def platform_context(
     )
 
 
-def make_desks(settings: Config, context: PlatformContext) -> dict[str, Desk]:
+def call_endpoints(settings: Config, context: PlatformContext) -> dict[str, CallEndpoint]:
     """Return the call endpoint of each platform in the file, by name."""
     for name, platform in settings.platforms.items():
         if not (platform.proven or settings.is_demo):
@@ -50,7 +50,9 @@ def make_desks(settings: Config, context: PlatformContext) -> dict[str, Desk]:
     return {name: PLATFORMS[name].endpoint(table, context) for name, table in settings.platforms.items()}
 
 
-def make_counter(settings: Config, agents: AgentRegistry, door: Door, context: PlatformContext) -> Desk:
+def realtime_call_endpoint(
+    settings: Config, agents: AgentRegistry, door: Authenticator, context: PlatformContext
+) -> CallEndpoint:
     """Return the endpoint for programs that hold an API key."""
     calls = settings.realtime.concurrent_calls or max(1, settings.limits.concurrent_calls // 2)
     return realtime_endpoint(
@@ -59,12 +61,12 @@ def make_counter(settings: Config, agents: AgentRegistry, door: Door, context: P
         agents.resolve,
         door,
         names=[name.lower() for name in settings.calls.headers],
-        most=context.most(calls),
+        most=context.share(calls),
     )
 
 
-def make_hooks(
-    settings: Config, context: PlatformContext, floor: Floor, journal: Journal
+def webhooks(
+    settings: Config, context: PlatformContext, floor: CallServer, journal: TurnLog
 ) -> dict[str, ASGIApp]:
     """Return the webhooks of the platforms in the file, by path."""
     hooks: dict[str, ASGIApp] = {}

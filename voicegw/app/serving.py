@@ -6,25 +6,25 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from voicegw.agents.fallback import Chain, Step
+from voicegw.agents.fallback import FallbackAgent, FallbackStep
 from voicegw.config.agent_kinds import AnyAgent
 from voicegw.config.load import Config
 from voicegw.errors import ConfigError
 from voicegw.events import Agent
-from voicegw.speech.options import Style
+from voicegw.speech.options import SpeechOptions
 from voicegw.turns.acknowledgement import AckPolicy
 from voicegw.turns.dialects import DIALECTS
-from voicegw.turns.served_agent import Line
-from voicegw.turns.speech_buffer import Diction
-from voicegw.turns.timeouts import Patience
+from voicegw.turns.served_agent import ServedAgent
+from voicegw.turns.speech_buffer import SpeechFilters
+from voicegw.turns.timeouts import Timeouts
 
 log = logging.getLogger("voicegw.error")
 
-Maker: TypeAlias = Callable[[AnyAgent, Config], Agent]
+AgentFactory: TypeAlias = Callable[[AnyAgent, Config], Agent]
 """Makes an agent from its table: `voicegw.app.agents.make_agent`, or what a program has of its own."""
 
 
-def make_agents(settings: Config, make: Maker) -> dict[str, Agent]:
+def make_agents(settings: Config, make: AgentFactory) -> dict[str, Agent]:
     """Every agent by name, or a `ConfigError` with a line for each that cannot be made."""
     made: dict[str, Agent] = {}
     problems: list[str] = []
@@ -39,35 +39,37 @@ def make_agents(settings: Config, make: Maker) -> dict[str, Agent]:
     return made
 
 
-def make_lines(settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> dict[str, Line]:
+def serve_agents(
+    settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]
+) -> dict[str, ServedAgent]:
     """Every agent as it is served; with a fallback, or if it may be tried again, as a chain."""
-    diction = make_diction(settings)
+    diction = make_speech_filters(settings)
     return {name: _line(name, settings, agents, now, diction) for name in settings.agents}
 
 
-def make_diction(settings: Config) -> Diction:
+def make_speech_filters(settings: Config) -> SpeechFilters:
     """How all agents speak that do."""
     table = settings.speech
-    style = Style(
-        hold=table.hold,
+    style = SpeechOptions(
+        max_held_chars=table.max_held_chars,
         tables=table.tables,
         urls=table.urls,
         keep_tags=frozenset(table.keep_tags),
         silent_tags=frozenset(table.silent_tags),
         words=table.words,
     )
-    return Diction(style, table.code)
+    return SpeechFilters(style, table.code)
 
 
 def _line(
-    name: str, settings: Config, agents: Mapping[str, Agent], now: Callable[[], float], diction: Diction
-) -> Line:
+    name: str, settings: Config, agents: Mapping[str, Agent], now: Callable[[], float], diction: SpeechFilters
+) -> ServedAgent:
     table = settings.agents[name]
-    agent, patience = agents[name], patience_of(table)
-    if table.fallback or table.tries > 1:
+    agent, patience = agents[name], timeouts_of(table)
+    if table.fallback or table.max_attempts > 1:
         steps = [_step(other, settings, agents) for other in (name, *(table.fallback or ()))]
-        agent, patience = Chain(steps, now=now), Patience(total=table.total)
-    return Line(
+        agent, patience = FallbackAgent(steps, now=now), Timeouts(total=table.total)
+    return ServedAgent(
         name,
         agent,
         DIALECTS[table.dialect],
@@ -77,17 +79,17 @@ def _line(
         table.ack.progress,
         patience,
         diction if table.speech == "on" else None,
-        settings.speech.hold_for,
+        settings.speech.max_hold_seconds,
     )
 
 
-def _step(name: str, settings: Config, agents: Mapping[str, Agent]) -> Step:
+def _step(name: str, settings: Config, agents: Mapping[str, Agent]) -> FallbackStep:
     table = settings.agents[name]
-    return Step(agents[name], patience_of(table), table.repeatable, table.tries)
+    return FallbackStep(agents[name], timeouts_of(table), table.idempotent, table.max_attempts)
 
 
-def patience_of(table: AnyAgent) -> Patience:
-    return Patience(table.first_token, table.idle, table.total)
+def timeouts_of(table: AnyAgent) -> Timeouts:
+    return Timeouts(table.first_token, table.idle, table.total)
 
 
 async def warm(name: str, agent: Agent) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from voicegw.security.keys import Key
+from voicegw.security.keys import ApiKey
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class RequestContext:
     """Who is at the door: the key that was shown, the id of the request, the client's address."""
 
-    key: Key
+    key: ApiKey
     id: str
     client: str

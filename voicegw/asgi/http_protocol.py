@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with a limit on headers, one on not reading, a word at shutdown, and a `Wire`.
+"""uvicorn's HTTP protocol with a limit on headers, one on not reading, a word at shutdown, and a `ChunkWriter`.
 
 The wire lets a stream write its chunks straight to the transport, and hear at once that the client is
 gone or reads again, instead of through a task and two awaits per chunk. Head and end of every response
@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from voicegw.errors import BadRequest, HeadersTooLarge, Refused
-from voicegw.wire.openai import error
+from voicegw.errors import BadRequest, HeadersTooLarge, RequestError
+from voicegw.wire.openai import error_body
 
 HEADER_BYTES = 65_536
 """The most bytes a request's head may have, unless the application's state says otherwise."""
@@ -29,17 +29,17 @@ SEND_SECONDS = 30.0
 UPGRADE = re.compile(rb"\r\nupgrade:(?=[ \t]*h2c)", re.IGNORECASE)
 
 
-class Reader(Protocol):
+class ChunkSource(Protocol):
     """The stream at the other end of a wire: told that it may write on, or that nobody listens."""
 
     def wake(self) -> None: ...
     def hang_up(self) -> None: ...
 
 
-class Held(asyncio.Transport):
+class CorkedTransport(asyncio.Transport):
     """For a `with`: stands in for the transport of a response, and writes what it got at the end, at once."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: ChunkWriter) -> None:
         self.wire = wire
         self.parts: list[bytes] = []
         self.write = self.parts.append  # type: ignore[assignment]
@@ -53,12 +53,12 @@ class Held(asyncio.Transport):
             transport.write(b"".join(self.parts))
 
 
-class Wire:
+class ChunkWriter:
     """The way to one client, for one response."""
 
     __slots__ = ("cycle", "line")
 
-    def __init__(self, line: VoiceProtocol, cycle: RequestResponseCycle) -> None:
+    def __init__(self, line: GatewayHttpProtocol, cycle: RequestResponseCycle) -> None:
         self.line = line
         self.cycle = cycle
 
@@ -72,21 +72,21 @@ class Wire:
         """Does the client read slower than we write? `wake` follows when it caught up."""
         return self.line.flow.write_paused
 
-    def join(self, reader: Reader | None) -> None:
+    def join(self, reader: ChunkSource | None) -> None:
         """From now on, or with None no more, the reader hears of this client."""
         self.line.reader = reader
         self.line.flow.resume_reading()  # paused after a large body, it would not notice a hang-up
 
-    def held(self) -> Held:
+    def held(self) -> CorkedTransport:
         """What the server writes for this response meanwhile leaves at the end, in one write."""
-        return Held(self)
+        return CorkedTransport(self)
 
     def write(self, data: bytes) -> None:
         """One chunk, in one write, now."""
         self.line.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
-class Unread:
+class SendTimeoutMixin:
     """For protocols: hangs up on whoever takes nothing of what waits, `send_timeout` seconds long."""
 
     loop: asyncio.AbstractEventLoop
@@ -113,12 +113,12 @@ class Unread:
             self.stuck = None
 
 
-class VoiceProtocol(Unread, HttpToolsProtocol):
+class GatewayHttpProtocol(SendTimeoutMixin, HttpToolsProtocol):
     """One connection of a client."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.reader: Reader | None = None
+        self.reader: ChunkSource | None = None
         self.header_bytes: int = self.app_state.get("header_bytes", HEADER_BYTES)
         self.send_timeout: float = self.app_state.get("send_timeout", SEND_SECONDS)
         self.in_head = True
@@ -161,7 +161,7 @@ class VoiceProtocol(Unread, HttpToolsProtocol):
         self.scope["extensions"] = extensions = {}
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:
-            extensions["voicegw.wire"] = Wire(self, self.cycle)
+            extensions["voicegw.wire"] = ChunkWriter(self, self.cycle)
         if len(self.pipeline) == 1:
             self.flow.resume_reading()  # paused for a second request, it would not notice a hang-up
 
@@ -225,12 +225,12 @@ class VoiceProtocol(Unread, HttpToolsProtocol):
     def _refuse_head(self) -> None:
         self._refuse(HeadersTooLarge(f"The request's headers are larger than {self.header_bytes} bytes."))
 
-    def _refuse(self, refusal: Refused) -> None:
+    def _refuse(self, refusal: RequestError) -> None:
         """Answer what never became a request, and hang up; in the middle of an answer only hang up."""
         if self.transport.is_closing():
             return
         if self.running is None or self.running.response_complete:
-            body = error(refusal)
+            body = error_body(refusal)
             head = STATUS_LINE[refusal.status] + b"content-type: application/json\r\nconnection: close\r\n"
             head += b"x-should-retry: false\r\ncontent-length: %d\r\n\r\n" % len(body)
             self.transport.write(head + body)

@@ -12,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from voicegw.asgi.http_protocol import SEND_SECONDS, Unread
+from voicegw.asgi.http_protocol import SEND_SECONDS, SendTimeoutMixin
 
 CLOSE_SECONDS = 3.0
 """How long a platform has to answer when we close."""
@@ -28,7 +28,7 @@ log.setLevel(logging.WARNING)  # below, uvicorn writes down paths, and paths hol
 log.addFilter(is_a_mistake)
 
 
-class SocketProtocol(Unread, WebSocketsSansIOProtocol):
+class GatewayWebSocketProtocol(SendTimeoutMixin, WebSocketsSansIOProtocol):
     """One call's connection."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

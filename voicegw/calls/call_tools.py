@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from voicegw.events import Tool
 
 
-def offered(names: Iterable[str]) -> tuple[Tool, ...]:
+def call_tools(names: Iterable[str]) -> tuple[Tool, ...]:
     """The actions of these names as tools for the agent."""
     return tuple(TOOLS[name] for name in names)
 

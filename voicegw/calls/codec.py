@@ -15,19 +15,19 @@ from voicegw.events import Message, Tool, ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class CallStarted:
     """The platform told which call this is. `facts` are what it knows of it, as it came.
 
     `ticket` is what our webhook gave the call to show here, "" if it shows none.
     """
 
     call: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     ticket: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TurnRequested:
     """The caller wants an answer.
 
     `said` is what they said, "" where the platform only nudges (`kind` "reminder"). `history` is the whole
@@ -37,7 +37,7 @@ class Asked:
     the agent, in the form that a `voicegw.events.Turn` has.
     """
 
-    said: str = ""
+    user_text: str = ""
     kind: str = "said"
     final: bool = True
     language: str | None = None
@@ -55,48 +55,57 @@ class Interrupted:
     `frames` go back once the turn has stopped.
     """
 
-    heard: str | None = None
+    heard_text: str | None = None
     frames: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class CallEnded:
     """The call is over, by the platform's word."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pressed:
+class DtmfPressed:
     """A key of the caller's keypad."""
 
     digit: str
 
 
 @dataclass(frozen=True, slots=True)
-class Transcribed:
+class TranscriptUpdated:
     """The platform's own account of the conversation so far; nothing is wanted."""
 
     history: tuple[Message, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ProtocolReply:
     """Nothing for us to decide: this frame goes back at once."""
 
     frame: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Odd:
+class UnexpectedFrame:
     """A frame that means nothing to us, and why, without its content: worth a line in the log."""
 
     why: str
 
 
-Happening: TypeAlias = Opened | Asked | Interrupted | Ended | Pressed | Transcribed | Answered | Odd
+CallEvent: TypeAlias = (
+    CallStarted
+    | TurnRequested
+    | Interrupted
+    | CallEnded
+    | DtmfPressed
+    | TranscriptUpdated
+    | ProtocolReply
+    | UnexpectedFrame
+)
 
 
-class TurnCodec(Protocol):
-    """One turn on the wire: a `voicegw.turns.stream.Codec` that gathers text until it is asked for it.
+class TurnEncoder(Protocol):
+    """One turn on the wire: a `voicegw.turns.stream.StreamEncoder` that gathers text until it is asked for it.
 
     `begin` and `text` take words; `drain` gives what was gathered as one frame, b"" if nothing was. Whatever
     else gives frames gives the gathered words first. `stop` ends a turn that was cut short, so that the
@@ -104,26 +113,26 @@ class TurnCodec(Protocol):
     """
 
     @property
-    def idle(self) -> bytes: ...
-    def begin(self, words: str) -> bytes: ...
-    def text(self, delta: str) -> bytes: ...
-    def call(self, call: ToolCall) -> bytes: ...
-    def end(self, reason: str, usage: Usage | None, note: str = "") -> bytes: ...
+    def keepalive(self) -> bytes: ...
+    def start(self, words: str) -> bytes: ...
+    def text_delta(self, delta: str) -> bytes: ...
+    def tool_call(self, call: ToolCall) -> bytes: ...
+    def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes: ...
     def drain(self) -> bytes: ...
     def stop(self) -> bytes: ...
 
-    done: list[ToolCall]
+    executed: list[ToolCall]
     """The actions that made sense, and so were or will be done."""
-    known: set[tuple[str, str]]
+    already_executed: set[tuple[str, str]]
     """Names and arguments of what was done already in answer to the same words: it is not done again."""
 
     @property
-    def spoken(self) -> str:
+    def spoken_text(self) -> str:
         """Everything that was put into frames so far: what the platform may have played."""
         ...
 
     @property
-    def last(self) -> bool:
+    def ends_call(self) -> bool:
         """Did the agent end the call with this turn? Then the platform hangs up by itself, soon."""
         ...
 
@@ -144,11 +153,11 @@ class CallCodec(Protocol):
         """
         ...
 
-    def receive(self, frame: str | bytes) -> Happening | None:
+    def receive(self, frame: str | bytes) -> CallEvent | None:
         """What a frame tells; None if nothing that matters. Never raises, whatever came."""
         ...
 
-    def turn(self, asked: Asked) -> TurnCodec:
+    def turn(self, asked: TurnRequested) -> TurnEncoder:
         """The codec of the answer to this."""
         ...
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 PAUSE = 1.5
 """Seconds without a further digit after which they are taken together; "#" ends them at once."""
-MOST = 64
+MAX_DIGITS = 64
 
 
-class Keypad:
+class DtmfCollector:
     """Gathers digits and gives them to `dialled`."""
 
     def __init__(self, dialled: Callable[[str], None]) -> None:
@@ -22,7 +22,7 @@ class Keypad:
         """One key."""
         self.stop()
         self.digits += digit
-        if digit == "#" or len(self.digits) == MOST:
+        if digit == "#" or len(self.digits) == MAX_DIGITS:
             self._tell()
         else:
             self._timer = asyncio.get_running_loop().call_later(PAUSE, self._tell)

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from starlette.types import Message, Scope
 
-from voicegw.calls.codec import CallCodec, Opened
-from voicegw.calls.profile import Route
+from voicegw.calls.codec import CallCodec, CallStarted
+from voicegw.calls.profile import CallProfile
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class CallEndpoint:
     """Where one platform's calls arrive.
 
-    `admit` is asked before the upgrade and raises `Refused`; it gives the platform's id of the call where the
+    `admit` is asked before the upgrade and raises `RequestError`; it gives the platform's id of the call where the
     path tells it. `codec` makes the codec of one socket. `believe` judges what a call says of itself when
     it opens. `most` bounds the calls of this platform, None for the floor's bound alone. `choose` gives the
     route of one socket where that is not `route`, and raises as `admit` does. `paths` are the first parts of
@@ -24,21 +24,21 @@ class Desk:
     """
 
     name: str
-    route: Route
-    admit: Callable[[Scope], str | None]
-    codec: Callable[[str | None, Route], CallCodec]
-    believe: Callable[[Opened], bool] = lambda opened: True
-    most: int | None = None
-    choose: Callable[[Scope], Route] | None = None
+    profile: CallProfile
+    authenticate: Callable[[Scope], str | None]
+    codec: Callable[[str | None, CallProfile], CallCodec]
+    accepts: Callable[[CallStarted], bool] = lambda opened: True
+    max_calls: int | None = None
+    choose_profile: Callable[[Scope], CallProfile] | None = None
     paths: tuple[str, ...] = ()
-    protocol: str | None = None
-    strict: bool = False
+    subprotocol: str | None = None
+    refuses_before_upgrade: bool = False
 
-    def routed(self, scope: Scope) -> Route:
+    def profile_for(self, scope: Scope) -> CallProfile:
         """The route of one socket."""
-        return self.route if self.choose is None else self.choose(scope)
+        return self.profile if self.choose_profile is None else self.choose_profile(scope)
 
-    def accepted(self, scope: Scope) -> Message:
+    def accept_message(self, scope: Scope) -> Message:
         """What accepts the upgrade."""
-        asked = self.protocol is not None and self.protocol in scope.get("subprotocols", ())
-        return {"type": "websocket.accept", **({"subprotocol": self.protocol} if asked else {})}
+        asked = self.subprotocol is not None and self.subprotocol in scope.get("subprotocols", ())
+        return {"type": "websocket.accept", **({"subprotocol": self.subprotocol} if asked else {})}

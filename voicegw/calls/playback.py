@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from voicegw.calls.codec import TurnCodec
+from voicegw.calls.codec import TurnEncoder
 from voicegw.events import ToolCall
 from voicegw.turns.run import Run
-from voicegw.turns.stream import Listener
+from voicegw.turns.stream import ResponseStream
 
 TOGETHER = 0.025
 """Seconds for which words are gathered into one frame, after the first frame of a turn."""
 
 
-class Talk:
+class TurnPlayback:
     """Follows one run for one call. `wake` is called whenever there may be something to send."""
 
-    def __init__(self, run: Run, listener: Listener, codec: TurnCodec, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, run: Run, listener: ResponseStream, codec: TurnEncoder, wake: Callable[[], None]
+    ) -> None:
         self.run = run
         self.listener = listener
         self.codec = codec
@@ -37,23 +39,23 @@ class Talk:
     @property
     def behind(self) -> bool:
         """Are there words that wait for company?"""
-        return self.listener.behind or (self.listener.record.over and not self.done)
+        return self.listener.has_more or (self.listener.event_log.ended and not self.done)
 
     @property
     def actions(self) -> tuple[ToolCall, ...]:
         """What the agent did on the call in this turn."""
-        return tuple(event for event in self.run.record.events if type(event) is ToolCall)
+        return tuple(event for event in self.run.event_log.events if type(event) is ToolCall)
 
     def begin(self, now: float) -> bytes:
         """The first frames, which leave before the agent is asked."""
-        head = self.listener.begin(now)
+        head = self.listener.start(now)
         return head + self._sent(self.codec.drain(), now)  # what follows no words waits for none
 
     def take(self, now: float) -> bytes:
         """The frames that are due by now; words that follow others closely are gathered."""
-        if now < self._next and not self.listener.record.over:
+        if now < self._next and not self.listener.event_log.ended:
             return b""
-        data = self.listener.take(now)
+        data = self.listener.read(now)
         return self._sent(data + self.codec.drain(), now)
 
     def _sent(self, data: bytes, now: float) -> bytes:

@@ -14,7 +14,7 @@ FULL = 256 * 1024
 OVERRUN = 1013
 
 
-class Outbox:
+class SendQueue:
     """The frames of one socket. `send` sends one; it may wait for a platform that reads slowly."""
 
     def __init__(self, send: Callable[[str], Awaitable[None]]) -> None:
@@ -33,7 +33,7 @@ class Outbox:
         self._pieces.append(frames)
         self._size += len(frames)
         if self._size > MOST:
-            self.hang_up(OVERRUN)
+            self.close(OVERRUN)
         self.wake()
 
     async def room(self) -> None:
@@ -47,7 +47,7 @@ class Outbox:
         if self._nap is not None and not self._nap.done():
             self._nap.set_result(None)
 
-    def hang_up(self, code: int) -> None:
+    def close(self, code: int) -> None:
         """Close, once everything was sent; the first code counts."""
         if self.closing is None:
             self.closing = code

@@ -21,7 +21,7 @@ and `voicegw serve --config voicegw.toml`; `voicegw doctor voicegw.toml` tries i
 import asyncio
 from collections.abc import AsyncGenerator
 
-from voicegw.events import Doing, Event, Turn
+from voicegw.events import Activity, Event, Turn
 
 
 async def reply(turn: Turn) -> AsyncGenerator[Event, None]:
@@ -34,7 +34,7 @@ async def reply(turn: Turn) -> AsyncGenerator[Event, None]:
     """
     try:
         if "weather" in turn.said.lower():
-            yield Doing("looking at the sky")  # never spoken; tells that you are at work
+            yield Activity("looking at the sky")  # never spoken; tells that you are at work
             await asyncio.sleep(1.0)  # a tool, a database, a model
             yield "It is sunny, "
         yield f"and you said: {{turn.said}}"
@@ -45,7 +45,7 @@ async def reply(turn: Turn) -> AsyncGenerator[Event, None]:
 # What may follow, if you need it. An object or a class with these methods does as well:
 #
 #   async def warm(self, call): ...    a call began, or, with None, the gateway started
-#   async def leave(self, call): ...   the call is over
+#   async def call_ended(self, call): ...   the call is over
 #   async def aclose(self): ...        the gateway stops
 #
 # A tool that the platform offers (`turn.tools`) is called by
@@ -53,7 +53,7 @@ async def reply(turn: Turn) -> AsyncGenerator[Event, None]:
 '''
 
 
-def write(path: Path) -> str:
+def write_agent(path: Path) -> str:
     """Write the starting point to a new file; gives what to do next. Raises `ConfigError`."""
     name = path.stem
     if path.suffix != ".py" or not name.isidentifier() or iskeyword(name):

@@ -5,29 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from voicegw.agents.anthropic.settings import Anthropic
-from voicegw.agents.bedrock.settings import Bedrock
-from voicegw.agents.docker.settings import DockerAgent
-from voicegw.agents.hermes.settings import Hermes
-from voicegw.agents.openai.settings import OpenAI
-from voicegw.agents.openhands.settings import OpenHands
-from voicegw.agents.python.settings import Python
-from voicegw.agents.scripted.settings import Scripted
-from voicegw.agents.zeroclaw.settings import ZeroClaw
-from voicegw.settings.agent import Agent
+from voicegw.agents.anthropic.settings import AnthropicSettings
+from voicegw.agents.bedrock.settings import BedrockSettings
+from voicegw.agents.docker.settings import DockerAgentSettings
+from voicegw.agents.hermes.settings import HermesSettings
+from voicegw.agents.openai.settings import OpenAISettings
+from voicegw.agents.openhands.settings import OpenHandsSettings
+from voicegw.agents.python.settings import PythonSettings
+from voicegw.agents.scripted.settings import ScriptedSettings
+from voicegw.agents.zeroclaw.settings import ZeroClawSettings
+from voicegw.settings.agent import AgentSettings
 
 AnyAgent: TypeAlias = (
-    Scripted | OpenAI | Anthropic | Bedrock | OpenHands | Hermes | ZeroClaw | DockerAgent | Python
+    ScriptedSettings
+    | OpenAISettings
+    | AnthropicSettings
+    | BedrockSettings
+    | OpenHandsSettings
+    | HermesSettings
+    | ZeroClawSettings
+    | DockerAgentSettings
+    | PythonSettings
 )
 
-KINDS: Mapping[str, type[Agent]] = {
-    "scripted": Scripted,
-    "openai": OpenAI,
-    "anthropic": Anthropic,
-    "bedrock": Bedrock,
-    "openhands": OpenHands,
-    "hermes": Hermes,
-    "zeroclaw": ZeroClaw,
-    "docker-agent": DockerAgent,
-    "python": Python,
+AGENT_SETTINGS: Mapping[str, type[AgentSettings]] = {
+    "scripted": ScriptedSettings,
+    "openai": OpenAISettings,
+    "anthropic": AnthropicSettings,
+    "bedrock": BedrockSettings,
+    "openhands": OpenHandsSettings,
+    "hermes": HermesSettings,
+    "zeroclaw": ZeroClawSettings,
+    "docker-agent": DockerAgentSettings,
+    "python": PythonSettings,
 }

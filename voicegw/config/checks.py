@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 
 from voicegw.config.root import Config
-from voicegw.config.sections import Server
+from voicegw.config.sections import ServerSettings
 from voicegw.security import addresses
 from voicegw.settings.fields import (
     VISIBLE,
 )
-from voicegw.settings.problems import Loc, Problem, nearest
+from voicegw.settings.problems import Loc, Problem, suggestion
 
 SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,}")
 
@@ -31,7 +31,7 @@ EARLY = (
 )
 
 
-def _variables(config: Config) -> Iterator[tuple[Loc, str]]:
+def named_variables(config: Config) -> Iterator[tuple[Loc, str]]:
     """The environment variables that the file names, and where it does."""
     for name, key in config.keys.items():
         if key.env:
@@ -44,10 +44,10 @@ def _variables(config: Config) -> Iterator[tuple[Loc, str]]:
             yield (name, entry), variable
 
 
-def _unset(config: Config) -> Iterator[Problem]:
+def unset_variables(config: Config) -> Iterator[Problem]:
     """Variables without a value that a header can carry."""
     paths = {(name, key) for name, table in config.platforms.items() for key in table.path_secrets}
-    for loc, variable in _variables(config):
+    for loc, variable in named_variables(config):
         value = config._secrets.get(variable)
         if value is None:
             yield loc, f"the environment variable {variable} is not set"
@@ -57,7 +57,7 @@ def _unset(config: Config) -> Iterator[Problem]:
             yield loc, f"the environment variable {variable} {SECRET_PART}"
 
 
-def _twice(config: Config) -> Iterator[Problem]:
+def duplicate_keys(config: Config) -> Iterator[Problem]:
     """Two names for one secret: nobody could tell who calls."""
     first: dict[bytes, str] = {}
     for name, key in config.keys.items():
@@ -66,16 +66,19 @@ def _twice(config: Config) -> Iterator[Problem]:
             yield ("keys", name), f"has the same secret as keys.{first[known]}"
 
 
-def _at_odds(config: Config) -> Iterator[Problem]:
+def conflicts(config: Config) -> Iterator[Problem]:
     """Keys that are fine alone and wrong together."""
     if not config.agents:
         yield ("agents",), 'there is no agent: add a table such as [agents.desk] with kind = "scripted"'
     if not config.keys:
-        yield from _open_doors(config.server)
+        yield from _reachable_without_keys(config.server)
     for name, key in config.keys.items():
         for model in key.models or ():
             if model not in config.agents:
-                yield ("keys", name, "models"), f'there is no agent "{model}"{nearest(model, config.agents)}'
+                yield (
+                    ("keys", name, "models"),
+                    f'there is no agent "{model}"{suggestion(model, config.agents)}',
+                )
     for name, agent in config.agents.items():
         for other in agent.fallback or ():
             if other == name:
@@ -83,33 +86,33 @@ def _at_odds(config: Config) -> Iterator[Problem]:
             elif other not in config.agents:
                 yield (
                     ("agents", name, "fallback"),
-                    f'there is no agent "{other}"{nearest(other, config.agents)}',
+                    f'there is no agent "{other}"{suggestion(other, config.agents)}',
                 )
-        if agent.tries > 1 and not agent.repeatable:
-            yield ("agents", name, "tries"), "needs repeatable = true: else nothing may be asked twice"
+        if agent.max_attempts > 1 and not agent.idempotent:
+            yield ("agents", name, "max_attempts"), "needs idempotent = true: else nothing may be asked twice"
     if config.turns.on_failure == "status":
         for name, agent in config.agents.items():
             if agent.ack.after == 0:
                 yield ("agents", name, "ack", "after"), EARLY
-    yield from _calls_at_odds(config)
+    yield from _platform_conflicts(config)
 
 
-def _calls_at_odds(config: Config) -> Iterator[Problem]:
+def _platform_conflicts(config: Config) -> Iterator[Problem]:
     """The same for the platforms' calls."""
     server = config.server
     for name, platform in config.platforms.items():
         agent = platform.agent
         if agent is not None and agent not in config.agents:
-            yield (name, "agent"), f'there is no agent "{agent}"{nearest(agent, config.agents)}'
-        if not platform.proven and not addresses.loopback(server.host):
+            yield (name, "agent"), f'there is no agent "{agent}"{suggestion(agent, config.agents)}'
+        if not platform.proven and not addresses.is_loopback(server.host):
             yield (name, platform.proof[0]), f"is missing, and {server.host} can be reached by others; {POSE}"
         if platform.needs_public_url and platform.proven and server.public_url is None:
             yield ("server", "public_url"), f"is missing; calls of [{name}] come to it and are signed for it"
 
 
-def _open_doors(server: Server) -> Iterator[Problem]:
+def _reachable_without_keys(server: ServerSettings) -> Iterator[Problem]:
     """Without keys, strangers must stay outside."""
-    if not addresses.loopback(server.host):
+    if not addresses.is_loopback(server.host):
         yield ("server", "host"), f"{server.host} can be reached by others; {MAKE_KEY}"
     if "*" in server.origins:
         yield ("server", "origins"), f'"*" lets every web page in; list the origins, or {MAKE_KEY}'

@@ -16,13 +16,13 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from voicegw.config.agent_kinds import KINDS
-from voicegw.config.checks import _at_odds, _twice, _unset, _variables
+from voicegw.config.agent_kinds import AGENT_SETTINGS
+from voicegw.config.checks import conflicts, duplicate_keys, named_variables, unset_variables
 from voicegw.config.root import DEMO, SECTIONS, Config
-from voicegw.config.sections import Key
+from voicegw.config.sections import KeySettings
 from voicegw.errors import ConfigError
 from voicegw.settings import problems
-from voicegw.settings.agent import Ack
+from voicegw.settings.agent import AckSettings
 from voicegw.settings.fields import (
     ATTRIBUTE,
     HASH,
@@ -36,8 +36,8 @@ from voicegw.settings.fields import (
     TARGET,
     VARIABLE,
 )
-from voicegw.settings.problems import Loc, Problem, dotted, listed, told
-from voicegw.settings.section import Table
+from voicegw.settings.problems import Loc, Problem, describe, key_path, quoted
+from voicegw.settings.section import Section
 
 __all__ = ["Config", "ConfigError", "load", "schema"]
 
@@ -81,8 +81,8 @@ def load(
     config._folder = folder
     config._source = source
     config._demo = path is None
-    config._secrets = {name: environ[name] for _, name in _variables(config) if name in environ}
-    found = [*_at_odds(config), *_unset(config), *_twice(config)]
+    config._secrets = {name: environ[name] for _, name in named_variables(config) if name in environ}
+    found = [*conflicts(config), *unset_variables(config), *duplicate_keys(config)]
     if found:
         raise _refusal(source, found)
     return config
@@ -105,7 +105,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _refusal(source: str, found: list[Problem]) -> ConfigError:
-    return ConfigError("\n".join(f"{source}: {dotted(loc)}: {what}" for loc, what in found))
+    return ConfigError("\n".join(f"{source}: {key_path(loc)}: {what}" for loc, what in found))
 
 
 def _problem(details: ErrorDetails) -> Problem:
@@ -115,24 +115,24 @@ def _problem(details: ErrorDetails) -> Problem:
     loc = (*raw[:2], *raw[3:]) if in_agent else raw
     match details["type"]:
         case "extra_forbidden":
-            return loc, told(details, _table(raw[:-1]).model_fields)
+            return loc, describe(details, _table(raw[:-1]).model_fields)
         case "union_tag_not_found":
-            return (*loc, "kind"), f"is missing; it must be one of {listed(KINDS)}"
+            return (*loc, "kind"), f"is missing; it must be one of {quoted(AGENT_SETTINGS)}"
         case "union_tag_invalid":
-            return (*loc, "kind"), f"must be one of {listed(KINDS)}"
+            return (*loc, "kind"), f"must be one of {quoted(AGENT_SETTINGS)}"
         case _:
-            return loc, told(details, must=MUST)
+            return loc, describe(details, must=MUST)
 
 
-def _table(loc: Loc) -> type[Table]:
+def _table(loc: Loc) -> type[Section]:
     """The table at a place where pydantic met an unknown key."""
     match loc:
         case ("agents", _, kind):
-            return KINDS[str(kind)]
+            return AGENT_SETTINGS[str(kind)]
         case ("agents", _, _, "ack"):
-            return Ack
+            return AckSettings
         case ("keys", _):
-            return Key
+            return KeySettings
         case (section,):
             return SECTIONS[str(section)]
         case _:

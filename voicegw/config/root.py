@@ -9,16 +9,24 @@ from typing import TYPE_CHECKING, Annotated, get_args, get_origin
 from pydantic import Field, PrivateAttr, create_model
 
 from voicegw.config.agent_kinds import AnyAgent
-from voicegw.config.sections import Calls, Key, Limits, Server, Speech, Trace, Turns
-from voicegw.platforms.realtime.settings import Realtime
+from voicegw.config.sections import (
+    CallSettings,
+    KeySettings,
+    LimitSettings,
+    ServerSettings,
+    SpeechSettings,
+    TraceSettings,
+    TurnSettings,
+)
+from voicegw.platforms.realtime.settings import RealtimeSettings
 from voicegw.platforms.registry import PLATFORMS
 from voicegw.security import keys as guard
 from voicegw.settings.fields import (
     Name,
     optional,
 )
-from voicegw.settings.platform import Platform
-from voicegw.settings.section import Table
+from voicegw.settings.platform import PlatformSettings
+from voicegw.settings.section import Section
 
 DEMO: Mapping[str, Mapping[str, object]] = {
     "agents": {"receptionist": {"kind": "scripted"}},
@@ -27,11 +35,11 @@ DEMO: Mapping[str, Mapping[str, object]] = {
 """What runs without a file."""
 
 if TYPE_CHECKING:
-    PlatformSections = Table
+    PlatformSections = Section
 else:
     PlatformSections = create_model(
         "PlatformSections",
-        __base__=Table,
+        __base__=Section,
         **{name: (kind.settings | None, optional(kind.description)) for name, kind in PLATFORMS.items()},
     )
 
@@ -39,19 +47,25 @@ else:
 class Config(PlatformSections):
     """The whole file. The first agent is the default one."""
 
-    server: Server = Field(default_factory=Server, description="Where the gateway listens.")
-    limits: Limits = Field(default_factory=Limits, description="What is too much.")
-    keys: dict[Name, Key] = Field(
+    server: ServerSettings = Field(default_factory=ServerSettings, description="Where the gateway listens.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What is too much.")
+    keys: dict[Name, KeySettings] = Field(
         default={}, description="Keys by name. Without any, only this machine may call."
     )
-    turns: Turns = Field(default_factory=Turns, description="How a turn goes.")
-    calls: Calls = Field(default_factory=Calls, description="Which requests belong to one call.")
+    turns: TurnSettings = Field(default_factory=TurnSettings, description="How a turn goes.")
+    calls: CallSettings = Field(
+        default_factory=CallSettings, description="Which requests belong to one call."
+    )
     agents: dict[Name, Annotated[AnyAgent, Field(discriminator="kind")]] = Field(
         default={}, description="Agents by name, the model names of clients. The first is the default."
     )
-    speech: Speech = Field(default_factory=Speech, description="How the agents' text is made speakable.")
-    trace: Trace = Field(default_factory=Trace, description="What is told about each turn.")
-    realtime: Realtime = Field(default_factory=Realtime, description="Calls by OpenAI's Realtime protocol.")
+    speech: SpeechSettings = Field(
+        default_factory=SpeechSettings, description="How the agents' text is made speakable."
+    )
+    trace: TraceSettings = Field(default_factory=TraceSettings, description="What is told about each turn.")
+    realtime: RealtimeSettings = Field(
+        default_factory=RealtimeSettings, description="Calls by OpenAI's Realtime protocol."
+    )
 
     _secrets: dict[str, str] = PrivateAttr(default_factory=dict)
     _folder: Path = PrivateAttr(default_factory=Path)
@@ -76,7 +90,7 @@ class Config(PlatformSections):
         return next(iter(self.agents))
 
     @property
-    def platforms(self) -> dict[str, Platform]:
+    def platforms(self) -> dict[str, PlatformSettings]:
         """The platforms whose calls are taken on websockets, by the names of their tables."""
         sections = ((name, getattr(self, name)) for name in PLATFORMS)
         return {name: section for name, section in sections if section is not None}
@@ -95,10 +109,10 @@ class Config(PlatformSections):
         """The value of an environment variable that the file names, as it was when the file was loaded."""
         return self._secrets[variable]
 
-    def door_keys(self) -> tuple[guard.Key, ...]:
+    def api_keys(self) -> tuple[guard.ApiKey, ...]:
         """The keys as the guard wants them."""
         return tuple(
-            guard.Key(
+            guard.ApiKey(
                 name,
                 self.digest(key) or b"",
                 None if key.models is None else frozenset(key.models),
@@ -108,7 +122,7 @@ class Config(PlatformSections):
             for name, key in self.keys.items()
         )
 
-    def digest(self, key: Key) -> bytes | None:
+    def digest(self, key: KeySettings) -> bytes | None:
         """The digest of a key's secret, None when its variable is not set."""
         if key.hash is not None:
             return bytes.fromhex(key.hash.removeprefix("sha256:"))
@@ -116,15 +130,15 @@ class Config(PlatformSections):
         return None if secret is None else guard.digest(secret)
 
 
-def _sections() -> dict[str, type[Table]]:
-    found: dict[str, type[Table]] = {}
+def _sections() -> dict[str, type[Section]]:
+    found: dict[str, type[Section]] = {}
     for name, field in Config.model_fields.items():
         kinds = () if get_origin(field.annotation) is dict else get_args(field.annotation)
         for kind in kinds or (field.annotation,):
-            if isinstance(kind, type) and issubclass(kind, Table):
+            if isinstance(kind, type) and issubclass(kind, Section):
                 found[name] = kind
     return found
 
 
-SECTIONS: Mapping[str, type[Table]] = _sections()
+SECTIONS: Mapping[str, type[Section]] = _sections()
 """The class of every section that is one table, by its name in the file."""

@@ -29,14 +29,14 @@ from voicegw.settings.fields import (
     Tags,
     Variable,
     Word,
+    not_empty,
     optional,
-    some,
 )
-from voicegw.settings.section import Table
-from voicegw.speech.options import HOLD, HOLD_FOR
+from voicegw.settings.section import Section
+from voicegw.speech.options import MAX_HELD_CHARS, MAX_HOLD_SECONDS
 
 
-class Server(Table):
+class ServerSettings(Section):
     """Where the gateway listens, and whom it believes."""
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
@@ -57,22 +57,22 @@ class Server(Table):
     hosts: Annotated[tuple[Annotated[str, Field(pattern=HOST)], ...], Strict(False)] = Field(
         default=(), description="Host names accepted without keys, besides those of this machine."
     )
-    drain: float = Field(default=20.0, ge=0, description="Seconds that running turns get at shutdown.")
+    shutdown_grace: float = Field(default=20.0, ge=0, description="Seconds that running turns get at shutdown.")
 
     @model_validator(mode="after")
-    def _paired(self) -> Server:
+    def _paired(self) -> ServerSettings:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key belong together; one of them is missing")
         return self
 
 
-class Limits(Table):
+class LimitSettings(Section):
     """What is too much."""
 
-    body_bytes: int = Field(default=1_048_576, ge=1, description="Largest request body, in bytes.")
-    header_bytes: int = Field(default=65_536, ge=1024, description="Largest head of a request, in bytes.")
-    messages: int = Field(default=2000, ge=1, description="Most messages in one request.")
-    depth: int = Field(default=100, ge=8, description="Deepest nesting of a request's JSON.")
+    max_body_bytes: int = Field(default=1_048_576, ge=1, description="Largest request body, in bytes.")
+    max_header_bytes: int = Field(default=65_536, ge=1024, description="Largest head of a request, in bytes.")
+    max_messages: int = Field(default=2000, ge=1, description="Most messages in one request.")
+    max_json_depth: int = Field(default=100, ge=8, description="Deepest nesting of a request's JSON.")
     concurrent_turns: int = Field(
         default=1000, ge=1, description="Most turns at the same time, all workers together."
     )
@@ -94,14 +94,14 @@ class Limits(Table):
     )
 
 
-class Key(Table):
+class KeySettings(Section):
     """A key that opens the gateway."""
 
     hash: Annotated[str, Field(pattern=HASH)] | None = optional(
         "SHA-256 of the key, as `voicegw keys new NAME` prints it. Either this or `env`."
     )
     env: Variable | None = optional("Environment variable that holds the key itself.")
-    models: Annotated[Names, AfterValidator(some)] | None = optional(
+    models: Annotated[Names, AfterValidator(not_empty)] | None = optional(
         "Names of the agents that the key may use; all if left out."
     )
     dialect: Dialect | None = optional("How this key's clients are spoken to, whatever the agent.")
@@ -110,13 +110,13 @@ class Key(Table):
     )
 
     @model_validator(mode="after")
-    def _either(self) -> Key:
+    def _either(self) -> KeySettings:
         if (self.hash is None) == (self.env is None):
             raise ValueError("needs exactly one of hash and env")
         return self
 
 
-class Turns(Table):
+class TurnSettings(Section):
     """How a turn goes."""
 
     unknown_model: Literal["default", "reject"] = Field(
@@ -128,20 +128,20 @@ class Turns(Table):
         description="An agent that fails before its first word: a spoken apology, or an HTTP status; "
         "then not a byte leaves before the agent's first word, also none of ours.",
     )
-    grace: float = Field(
+    disconnect_grace: float = Field(
         default=0.0,
         ge=0,
         description="Seconds that a turn goes on without a listener; another may join it.",
     )
-    reuse: float = Field(
+    replay_window: float = Field(
         default=10.0,
         ge=0,
         description="Seconds in which a turn that nobody heard to its end is replayed if asked again.",
     )
-    stop_within: float = Field(default=0.25, ge=0, description="Seconds that closing an agent is waited for.")
+    stop_timeout: float = Field(default=0.25, ge=0, description="Seconds that closing an agent is waited for.")
 
 
-class Calls(Table):
+class CallSettings(Section):
     """Which requests belong to one call, and how long a call is remembered."""
 
     headers: Annotated[tuple[Header, ...], Strict(False)] = Field(
@@ -154,17 +154,20 @@ class Calls(Table):
     idle: float = Field(
         default=1800.0, gt=0, description="Seconds without a turn after which a call is forgotten."
     )
-    most: int = Field(default=10_000, ge=1, description="Most calls that are remembered, in each worker.")
+    max_calls: int = Field(default=10_000, ge=1, description="Most calls that are remembered, in each worker.")
 
 
-class Speech(Table):
+class SpeechSettings(Section):
     """How an agent's text is made speakable."""
 
-    hold: int = Field(
-        default=HOLD, ge=32, le=1000, description="Most characters that are held back while undecided."
+    max_held_chars: int = Field(
+        default=MAX_HELD_CHARS,
+        ge=32,
+        le=1000,
+        description="Most characters that are held back while undecided.",
     )
-    hold_for: float = Field(
-        default=HOLD_FOR,
+    max_hold_seconds: float = Field(
+        default=MAX_HOLD_SECONDS,
         gt=0,
         description="Seconds of the agent's silence after which what is held back is spoken.",
     )
@@ -191,13 +194,13 @@ class Speech(Table):
     )
 
     @model_validator(mode="after")
-    def _apart(self) -> Speech:
+    def _apart(self) -> SpeechSettings:
         if both := sorted({*self.keep_tags} & {*self.silent_tags}):
             raise ValueError(f'keep_tags and silent_tags both name "{both[0]}"')
         return self
 
 
-class Trace(Table):
+class TraceSettings(Section):
     """What is told about each turn."""
 
     log: bool = Field(default=True, description="One log line per turn, without a word of what was said.")

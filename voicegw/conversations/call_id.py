@@ -26,14 +26,14 @@ ALIASES = (
 KEYS = ("call_id", "conversation_id", "session_id", "chat_id")
 PLACES = ("elevenlabs_extra_body", "extra_metadata", "metadata")
 """Where platforms put what the operator mapped, and under which names we look there."""
-LONGEST = 512
+MAX_ID_LENGTH = 512
 ISSUED = re.compile(r"call_([0-9a-f]{32})")
-ROOM = UUID("6f0f2e8c-6a5e-5d0e-9d3c-3d1c7b0a9e11")
+NAMESPACE = UUID("6f0f2e8c-6a5e-5d0e-9d3c-3d1c7b0a9e11")
 """The namespace of all our ids; any constant would do, as long as it stays."""
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class CallIdentity:
     """`name` is what the client may send back to reach the same call again; `echo` repeats its own header.
 
     `explicit` is false for a request that named no call: `name` is a fresh one for it.
@@ -45,30 +45,30 @@ class Identity:
 
     def call(self, tenant: str, agent: str) -> str:
         """The call itself: no key reaches another key's calls, and no agent another's."""
-        return str(uuid5(ROOM, f"{tenant}\n{agent}\n{self.name}"))
+        return str(uuid5(NAMESPACE, f"{tenant}\n{agent}\n{self.name}"))
 
 
-def identify(
+def resolve_call_id(
     headers: Iterable[tuple[bytes, bytes]],
     extra: Mapping[str, Any],
     *,
     names: Sequence[str] = (),
     keys: Sequence[str] = KEYS,
-) -> Identity:
+) -> CallIdentity:
     """The call that a request names, first of: our header, the configured ones (`names`), the aliases,
     Vapi's `call.id`, a scalar under one of `keys` in the body's extras.
 
     Raises `BadRequest` for an id that nobody means: too long, or with control characters.
     """
     for source, id, echo in (*_named(headers, (OURS, *names, *ALIASES)), *_mapped(extra, keys)):
-        if len(id) > LONGEST or not id.isprintable():
+        if len(id) > MAX_ID_LENGTH or not id.isprintable():
             raise BadRequest(
-                f"The call id in '{source}' must be 1 to {LONGEST} printable characters.", param=source
+                f"The call id in '{source}' must be 1 to {MAX_ID_LENGTH} printable characters.", param=source
             )
         issued = ISSUED.fullmatch(id)
-        name = id if issued else "call_" + uuid5(ROOM, f"{source}\n{id}").hex
-        return Identity(name, True, {echo: id} if echo and id.isascii() else {})
-    return Identity(f"call_{token_hex(16)}", False, {})
+        name = id if issued else "call_" + uuid5(NAMESPACE, f"{source}\n{id}").hex
+        return CallIdentity(name, True, {echo: id} if echo and id.isascii() else {})
+    return CallIdentity(f"call_{token_hex(16)}", False, {})
 
 
 def _named(headers: Iterable[tuple[bytes, bytes]], names: Sequence[str]) -> Iterator[tuple[str, str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from voicegw.conversations.history import last_reply, part_heard
-from voicegw.conversations.transcript import Ledger
+from voicegw.conversations.transcript import Transcript
 from voicegw.events import Message
 from voicegw.turns.run import Run
 
@@ -19,7 +19,7 @@ MOST_LOOKS = 100
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class CallRecord:
     """One call. `run` is that of its newest turn; `closing` are older ones, not closed yet.
 
     `asides` are the runs of side requests: the latest, and those not closed yet. `said` are the phrases
@@ -32,50 +32,54 @@ class Call:
     used: float
     run: Run | None = None
     closing: list[Run] = field(default_factory=list)
-    asides: list[Run] = field(default_factory=list)
+    background_runs: list[Run] = field(default_factory=list)
     said: set[str] = field(default_factory=set)
-    ledger: Ledger = field(default_factory=Ledger)
-    open: int = 0
-    give_up: Callable[[], None] | None = None
+    transcript: Transcript = field(default_factory=Transcript)
+    open_sockets: int = 0
+    on_takeover: Callable[[], None] | None = None
     counted: int = 0
 
     def weight(self) -> int:
         """The characters that are kept of it, about."""
         messages = () if self.run is None else self.run.turn.messages
-        return self.ledger.size + sum(map(_weight, messages))
+        return self.transcript.size + sum(map(_weight, messages))
 
     @property
     def busy(self) -> bool:
         """Is its socket open, or a turn of it, or a side request, not closed yet?"""
-        runs = (self.run, *self.asides, *self.closing)
-        return self.open > 0 or any(run is not None and not run.closed for run in runs)
+        runs = (self.run, *self.background_runs, *self.closing)
+        return self.open_sockets > 0 or any(run is not None and not run.closed for run in runs)
 
-    def take(self, run: Run) -> None:
+    def start_run(self, run: Run) -> None:
         """A newer turn: the run of the one before it is to be closed, and waited for."""
         if self.run is not None:
             self.closing.append(self.run)
         self.closing = [old for old in self.closing if not old.closed]
         self.run = run
 
-    def put_aside(self, run: Run) -> None:
+    def add_background(self, run: Run) -> None:
         """A side request: it is found again by its like, and is no turn of the call."""
-        self.asides = [*(old for old in self.asides if not old.closed), run]
+        self.background_runs = [*(old for old in self.background_runs if not old.closed), run]
 
 
-class Calls:
+class CallStore:
     """The calls that are remembered: those used within `idle` seconds, or busy; at most the `most` latest.
 
     `gone` is told of each that is forgotten.
     """
 
     def __init__(
-        self, *, idle: float = 1800.0, most: int = 10_000, gone: Callable[[str], None] = lambda id: None
+        self,
+        *,
+        idle: float = 1800.0,
+        max_calls: int = 10_000,
+        on_call_ended: Callable[[str], None] = lambda id: None,
     ) -> None:
         self.idle = idle
-        self.most = most
-        self.gone = gone
+        self.max_calls = max_calls
+        self.on_call_ended = on_call_ended
         self._weight = 0
-        self._calls: OrderedDict[str, Call] = OrderedDict()
+        self._calls: OrderedDict[str, CallRecord] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -84,17 +88,17 @@ class Calls:
         """Is a call of that id remembered?"""
         return id in self._calls
 
-    def open(self, id: str) -> bool:
+    def is_open(self, id: str) -> bool:
         """Does a socket serve this call now?"""
-        return id in self._calls and self._calls[id].open > 0
+        return id in self._calls and self._calls[id].open_sockets > 0
 
-    def get(self, id: str, now: float) -> Call:
+    def get(self, id: str, now: float) -> CallRecord:
         """The call of that id, a new one if it is not known (any more)."""
         call = self._calls.get(id)
         if call is not None and call.used + self.idle <= now and not call.busy:
             self._drop(call)
             call = None
-        call = Call(id, now) if call is None else call
+        call = CallRecord(id, now) if call is None else call
         call.used = now
         self._calls[id] = call
         self._calls.move_to_end(id)
@@ -115,7 +119,7 @@ class Calls:
         since = messages[len(before) :]
         if not since or tuple(messages[: len(before)]) != before:
             return None  # another account of the call, or the same turn again
-        said = "".join(event for event in call.run.record.events if type(event) is str)
+        said = "".join(event for event in call.run.event_log.events if type(event) is str)
         return part_heard(said, last_reply(since) or "")
 
     def remember(self, id: str | None, words: str) -> None:
@@ -129,11 +133,11 @@ class Calls:
         call = self._calls.get(id)
         if call is None:
             return
-        if call.run is not None and not call.run.record.over:
+        if call.run is not None and not call.run.event_log.ended:
             call.run.cancel()
         self._drop(call)
 
-    def weigh(self, call: Call) -> None:
+    def weigh(self, call: CallRecord) -> None:
         """A turn of this call began: count what is kept of it, and drop what is too much."""
         weight = call.weight()
         self._weight += weight - call.counted
@@ -144,7 +148,7 @@ class Calls:
         """Drop the oldest that were not used for long, or are too many or too much, but none that is busy."""
         for _ in range(MOST_LOOKS):
             call = next(iter(self._calls.values()))
-            too_much = len(self._calls) > self.most or self._weight > MOST_WEIGHT
+            too_much = len(self._calls) > self.max_calls or self._weight > MOST_WEIGHT
             if call.id == keep or not (too_much or call.used + self.idle <= now):
                 return
             if call.busy:
@@ -153,11 +157,11 @@ class Calls:
             else:
                 self._drop(call)
 
-    def _drop(self, call: Call) -> None:
+    def _drop(self, call: CallRecord) -> None:
         """Forget a call, and tell whoever wants to know."""
         del self._calls[call.id]
         self._weight -= call.counted
-        self.gone(call.id)
+        self.on_call_ended(call.id)
 
 
 def _weight(message: Message) -> int:

@@ -15,26 +15,26 @@ from dataclasses import replace
 from typing import Any
 
 from voicegw.conversations.agent_registry import AgentRegistry
-from voicegw.conversations.call_store import Calls
-from voicegw.errors import Busy, Closing, Draining
+from voicegw.conversations.call_store import CallStore
+from voicegw.errors import ServiceUnavailable, ShuttingDown, TooManyRequests
 from voicegw.events import Turn
-from voicegw.turns.run import Follower, Run
-from voicegw.turns.served_agent import Line
+from voicegw.turns.run import Run, Subscriber
+from voicegw.turns.served_agent import ServedAgent
 
 log = logging.getLogger("voicegw.error")
 
 
-def same(one: Turn, other: Turn) -> bool:
+def is_same(one: Turn, other: Turn) -> bool:
     """Are these the same turn, asked twice?"""
     return one.kind == other.kind and one.messages == other.messages
 
 
-def older(one: Turn, other: Turn) -> bool:
+def is_earlier(one: Turn, other: Turn) -> bool:
     """Was `one` asked before `other`? Then what `other` says goes on where it ends."""
     return len(one.messages) < len(other.messages) and other.messages[: len(one.messages)] == one.messages
 
 
-class Switchboard:
+class Dispatcher:
     """The live runs of all agents. `now` is the clock of every stamp, in seconds.
 
     `most` bounds the runs that are owned, with those whose agents were told to stop and have not yet.
@@ -44,19 +44,19 @@ class Switchboard:
         self,
         agents: AgentRegistry,
         *,
-        stop_within: float = 0.25,
-        grace: float = 0.0,
-        reuse: float = 10.0,
-        calls: Calls | None = None,
-        most: int = 2000,
+        stop_timeout: float = 0.25,
+        disconnect_grace: float = 0.0,
+        replay_window: float = 10.0,
+        calls: CallStore | None = None,
+        max_runs: int = 2000,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.agents = agents
-        self.stop_within = stop_within
-        self.grace = grace
-        self.reuse = reuse
-        self.calls = Calls() if calls is None else calls  # an empty one is false
-        self.most = most
+        self.stop_timeout = stop_timeout
+        self.disconnect_grace = disconnect_grace
+        self.replay_window = replay_window
+        self.calls = CallStore() if calls is None else calls  # an empty one is false
+        self.max_runs = max_runs
         self.now = now
         self.runs: set[Run] = set()
         self.draining = False
@@ -64,21 +64,21 @@ class Switchboard:
         self._ids = secrets.token_hex(6)
         self._count = 0
         self._errands: set[asyncio.Future[None]] = set()
-        self.calls.gone = self._gone
+        self.calls.on_call_ended = self._gone
 
-    def id(self) -> str:
+    def new_turn_id(self) -> str:
         """A new id, unique among all workers: a random prefix and a counter."""
         self._count += 1
         return f"{self._ids}{self._count:06x}"
 
-    def begin(
+    def dispatch(
         self,
-        line: Line,
+        line: ServedAgent,
         turn: Turn,
         *,
         fingerprint: bytes = b"",
         retried: bool = False,
-        aside: bool = False,
+        background: bool = False,
         live: bool = False,
     ) -> Run:
         """The run for this turn: the one that is at it already, or a new one, owned from now on.
@@ -89,105 +89,112 @@ class Switchboard:
         `live` socket nothing comes late.
         """
         if self.draining:
-            raise Draining("The gateway is shutting down.", after=1.0)
-        if aside:
-            turn = replace(turn, aside=True)
+            raise ServiceUnavailable("The gateway is shutting down.", retry_after=1.0)
+        if background:
+            turn = replace(turn, background=True)
         if turn.call is None:
             return self._anonymous(line, turn, fingerprint, retried)
         call = self.calls.get(turn.call, self.now())
         newest = call.run
-        for like in [newest, *call.asides] if aside else [newest]:
-            if like is None or like.spoken != (line.diction is not None):
+        for like in [newest, *call.background_runs] if background else [newest]:
+            if like is None or like.is_speech != (line.speech_filters is not None):
                 continue  # what was made for ears is not for programs
-            if same(like.turn, turn) and self._reusable(like, retried):
+            if is_same(like.turn, turn) and self._reusable(like, retried):
                 return like
-        if newest is not None and not (aside or live) and older(turn, newest.turn) and self._fresh(newest):
+        if (
+            newest is not None
+            and not (background or live)
+            and is_earlier(turn, newest.turn)
+            and self._fresh(newest)
+        ):
             return self._ended(line, turn)
         run = self._new(line, turn)
-        if aside:
-            call.put_aside(run)
+        if background:
+            call.add_background(run)
         else:
-            call.take(run)
+            call.start_run(run)
             self.calls.weigh(call)
-            run.before = tuple(call.closing)
+            run.earlier_closing = tuple(call.closing)
         return run
 
-    def _new(self, line: Line, turn: Turn) -> Run:
-        if len(self.runs) >= self.most:
-            raise Busy("Too many agents have not stopped yet: try again in a second.", after=1.0)
+    def _new(self, line: ServedAgent, turn: Turn) -> Run:
+        if len(self.runs) >= self.max_runs:
+            raise TooManyRequests(
+                "Too many agents have not stopped yet: try again in a second.", retry_after=1.0
+            )
         run = Run(
             line.agent,
             turn,
             self._closed,
             now=self.now,
-            patience=line.patience,
-            speech=line.speakable(turn.language),
-            hold_for=line.hold_for,
+            timeouts=line.timeouts,
+            speech=line.speech_filter(turn.language),
+            max_hold_seconds=line.max_hold_seconds,
         )
         self.runs.add(run)
         return run
 
-    def _anonymous(self, line: Line, turn: Turn, fingerprint: bytes, retried: bool) -> Run:
+    def _anonymous(self, line: ServedAgent, turn: Turn, fingerprint: bytes, retried: bool) -> Run:
         """A run of its own, unless this is a retry of one that still runs."""
         tag = (turn.tenant, line.name, fingerprint)
         found = self._tagged.get(tag) if retried else None
-        if found is not None and not found.record.over:
+        if found is not None and not found.event_log.ended:
             return found
         run = self._new(line, turn)
         if fingerprint:
-            run.tag = tag
+            run.retry_key = tag
             self._tagged[tag] = run
         return run
 
     def _reusable(self, run: Run, retried: bool) -> bool:
         """May the same turn, asked again, be answered by this run? While it runs; soon after, if nobody
         heard it to its end; later the caller truly asks again, and so does who was told to try again."""
-        if not run.record.over:
+        if not run.event_log.ended:
             return True
-        failure = run.record.failure
-        if run.cancelled is not None or (failure is not None and failure.retry):
+        failure = run.event_log.failure
+        if run.cancelled_at is not None or (failure is not None and failure.retryable):
             return False
         return self._fresh(run) and (retried or not run.delivered)
 
     def _fresh(self, run: Run) -> bool:
         """Does it still run, or did it until a moment ago? Later, what looks like its retry is a new wish."""
-        return run.stopped is None or self.now() - run.stopped <= self.reuse
+        return run.closed_at is None or self.now() - run.closed_at <= self.replay_window
 
-    def _ended(self, line: Line, turn: Turn) -> Run:
+    def _ended(self, line: ServedAgent, turn: Turn) -> Run:
         """A run without any work, for a turn that is long past: its stream ends at once and well-formed."""
         run = self._new(line, turn)
         run.cancel()
         return run
 
-    def leave(self, run: Run, follower: Follower) -> None:
+    def unsubscribe(self, run: Run, follower: Subscriber) -> None:
         """A listener is gone; the last one takes the run with it, unless another comes within `grace`."""
-        run.followers.remove(follower)
-        if run.followers or run.record.over:
+        run.subscribers.remove(follower)
+        if run.subscribers or run.event_log.ended:
             return
-        if self.grace:
-            run.left = self.now()
-            run.loop.call_later(self.grace, self._expire, run, run.left)
+        if self.disconnect_grace:
+            run.left_at = self.now()
+            run.loop.call_later(self.disconnect_grace, self._expire, run, run.left_at)
         else:
             run.cancel()
 
     def _expire(self, run: Run, left: float) -> None:
         """The grace is over, unless somebody came, even if they left again later."""
-        if run.left == left and not run.followers and not run.record.over:
+        if run.left_at == left and not run.subscribers and not run.event_log.ended:
             run.cancel()
 
     def _closed(self, run: Run) -> None:
         self.runs.discard(run)
-        if self._tagged.get(run.tag) is run:
-            del self._tagged[run.tag]
+        if self._tagged.get(run.retry_key) is run:
+            del self._tagged[run.retry_key]
 
-    def warm(self, line: Line, call: str) -> None:
+    def warm_agent(self, line: ServedAgent, call: str) -> None:
         """A call opened: let its agent get ready, without waiting for it."""
         self._send(line.agent.warm(call))
 
     def _gone(self, call: str) -> None:
         """A call is over: whoever keeps something for it may let go."""
         for line in self.agents.agents.values():
-            self._send(line.agent.leave(call))
+            self._send(line.agent.call_ended(call))
 
     def _send(self, errand: Coroutine[Any, Any, None]) -> None:
         """Have something done that nobody waits for."""
@@ -204,19 +211,19 @@ class Switchboard:
         """No new turns from now on; running ones may finish."""
         self.draining = True
 
-    def hang_up(self) -> None:
+    def stop_all(self) -> None:
         """End every running turn with a spoken word of farewell."""
         for run in tuple(self.runs):
-            run.fail(Closing())
+            run.fail(ShuttingDown())
 
     async def aclose(self) -> None:
         """Cancel what still runs and wait for the agents to close, as long as `stop_within`."""
         self.drain()
-        self.hang_up()
+        self.stop_all()
         for errand in self._errands:
             errand.cancel()
         tasks = [run.task for run in self.runs if run.task is not None]
         if tasks:
-            await asyncio.wait(tasks, timeout=self.stop_within)
+            await asyncio.wait(tasks, timeout=self.stop_timeout)
         for run in self.runs:
             log.warning("turn %s: the agent did not close in time", run.turn.id)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from voicegw.conversations.dispatcher import Switchboard
-from voicegw.security.rate_limits import Limits
-from voicegw.telemetry.turn_log import Journal
+from voicegw.conversations.dispatcher import Dispatcher
+from voicegw.security.rate_limits import RateLimiter
+from voicegw.telemetry.turn_log import TurnLog
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class TurnEngine:
     """What all calls share."""
 
-    switchboard: Switchboard
-    limits: Limits
-    journal: Journal
+    dispatcher: Dispatcher
+    rate_limiter: RateLimiter
+    turn_log: TurnLog

@@ -11,14 +11,14 @@ from typing import Generic, TypeVar
 
 from starlette.types import ASGIApp
 
-from voicegw.calls.call_tools import offered
-from voicegw.calls.endpoint import Desk
-from voicegw.calls.profile import Route
-from voicegw.calls.server import Floor
-from voicegw.security.keys import Key
-from voicegw.settings.platform import Greeting, Platform
-from voicegw.telemetry.turn_log import Journal
-from voicegw.turns.served_agent import Line
+from voicegw.calls.call_tools import call_tools
+from voicegw.calls.endpoint import CallEndpoint
+from voicegw.calls.profile import CallProfile
+from voicegw.calls.server import CallServer
+from voicegw.security.keys import ApiKey
+from voicegw.settings.platform import GreetingPlatformSettings, PlatformSettings
+from voicegw.telemetry.turn_log import TurnLog
+from voicegw.turns.served_agent import ServedAgent
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,39 +30,39 @@ class PlatformContext:
     know it, "" if it is not configured. `now` is the time of day in seconds since 1970.
     """
 
-    lines: Mapping[str, Line]
+    agents: Mapping[str, ServedAgent]
     default_agent: str
     secret: Callable[[str | None], str]
     workers: int
     public_url: str
     now: Callable[[], float]
 
-    def line(self, table: Platform) -> Line:
+    def agent_for(self, table: PlatformSettings) -> ServedAgent:
         """Return the agent that answers the platform's calls."""
-        return self.lines[table.agent or self.default_agent]
+        return self.agents[table.agent or self.default_agent]
 
-    def route(
-        self, name: str, table: Greeting, actions: tuple[str, ...], *, speculate: bool = False
-    ) -> Route:
+    def profile(
+        self, name: str, table: GreetingPlatformSettings, actions: tuple[str, ...], *, speculate: bool = False
+    ) -> CallProfile:
         """Return how the platform's calls are served.
 
         The platform's own key opens its agent; no key of the file can have such a name.
         """
-        return Route(
-            Key(f"@{name}", b""),
-            self.line(table),
+        return CallProfile(
+            ApiKey(f"@{name}", b""),
+            self.agent_for(table),
             table.language,
             table.greeting,
-            offered(actions),
+            call_tools(actions),
             speculate,
         )
 
-    def most(self, calls: int | None) -> int | None:
+    def share(self, calls: int | None) -> int | None:
         """Return this worker's share of a platform's calls, at least 1; None stays None."""
         return None if calls is None else max(1, calls // self.workers)
 
 
-Settings = TypeVar("Settings", bound=Platform)
+Settings = TypeVar("Settings", bound=PlatformSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +76,5 @@ class PlatformKind(Generic[Settings]):
     name: str
     settings: type[Settings]
     description: str
-    endpoint: Callable[[Settings, PlatformContext], Desk]
-    webhooks: Callable[[Settings, PlatformContext, Floor, Journal], dict[str, ASGIApp]] | None = None
+    endpoint: Callable[[Settings, PlatformContext], CallEndpoint]
+    webhooks: Callable[[Settings, PlatformContext, CallServer, TurnLog], dict[str, ASGIApp]] | None = None

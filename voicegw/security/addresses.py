@@ -13,7 +13,7 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 Network: TypeAlias = IPv4Network | IPv6Network
 
 
-def address(text: str) -> IPv4Address | IPv6Address | None:
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """An IP address, an IPv4 one mapped into IPv6 as plain IPv4; None for anything else."""
     try:
         found = ip_address(text)
@@ -25,12 +25,12 @@ def address(text: str) -> IPv4Address | IPv6Address | None:
     return found
 
 
-def loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Does this name or address, without a port, always mean this machine?"""
     name = host.lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
-    found = address(name.removeprefix("[").removesuffix("]"))
+    found = parse_address(name.removeprefix("[").removesuffix("]"))
     return found is not None and found.is_loopback
 
 
@@ -40,12 +40,12 @@ def client_address(peer: str, headers: Headers, trusted: Collection[Network]) ->
     Then it is the right-most entry of X-Forwarded-For that is no trusted proxy itself. What stands
     further left was written by strangers; so was all that stands left of an entry we cannot read.
     """
-    last = address(peer) if trusted else None
+    last = parse_address(peer) if trusted else None
     if last is None or not _within(last, trusted):
         return peer
     lines = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
     for entry in reversed(",".join(lines).split(",")):
-        found = address(_without_port(entry.strip()))
+        found = parse_address(_without_port(entry.strip()))
         if found is None:
             break
         last = found

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from voicegw.errors import Forbidden, Unauthorized
-from voicegw.security.addresses import Headers, loopback
-from voicegw.security.keys import ANONYMOUS, Key, Keys
+from voicegw.security.addresses import Headers, is_loopback
+from voicegw.security.keys import ANONYMOUS, ApiKey, ApiKeys
 
 HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
 
@@ -16,7 +16,7 @@ HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
 PROXIED = frozenset({b"forwarded", b"x-real-ip", b"via", b"cf-connecting-ip"})
 
 
-class Door:
+class Authenticator:
     """Decides who may come in.
 
     With keys, everybody who shows one. Without, only programs on this machine: `hosts` are further
@@ -24,19 +24,19 @@ class Door:
     or a web page in somebody's browser would otherwise walk in through loopback.
     """
 
-    def __init__(self, keys: Keys, *, hosts: Collection[str] = (), origins: Collection[str] = ()) -> None:
+    def __init__(self, keys: ApiKeys, *, hosts: Collection[str] = (), origins: Collection[str] = ()) -> None:
         self._keys = keys
         self._hosts = frozenset(host.lower() for host in hosts)
         self._origins = frozenset(origin.lower() for origin in origins)
 
-    def admit(self, headers: Headers) -> Key:
+    def authenticate(self, headers: Headers) -> ApiKey:
         """The key that a request or a websocket handshake shows. Raises `Unauthorized` or `Forbidden`."""
         if self._keys:
             return self._unlock(headers)
         self._look(list(headers))
         return ANONYMOUS
 
-    def _unlock(self, headers: Headers) -> Key:
+    def _unlock(self, headers: Headers) -> ApiKey:
         shown = set(_shown(headers))
         if not shown:
             raise Unauthorized("No API key provided: send the header Authorization: Bearer YOUR_KEY.")
@@ -63,7 +63,7 @@ class Door:
         if match is None:
             return False
         name = match[1].decode("ascii").lower()
-        return name in self._hosts or loopback(name)
+        return name in self._hosts or is_loopback(name)
 
 
 def _shown(headers: Headers) -> Iterator[str]:
@@ -80,11 +80,11 @@ def _shown(headers: Headers) -> Iterator[str]:
             yield secret.decode("latin-1")
 
 
-def admit_local(scope: Mapping[str, Any]) -> None:
+def require_loopback(scope: Mapping[str, Any]) -> None:
     """Let in who may come without any secret: programs on this machine. Raises `Forbidden`.
 
     The house may have keys and listen everywhere; so, unlike at the door, the peer's address counts too.
     """
-    Door(Keys()).admit(scope["headers"])
-    if not loopback((scope.get("client") or ("",))[0]):
+    Authenticator(ApiKeys()).authenticate(scope["headers"])
+    if not is_loopback((scope.get("client") or ("",))[0]):
         raise Forbidden("Without a secret of the platform, only this machine may call.")

@@ -1,6 +1,6 @@
 """Who may come in, from where, and how often.
 
-Pure: headers and the time come as arguments. Every refusal is a `voicegw.errors.Refused` and is
+Pure: headers and the time come as arguments. Every refusal is a `voicegw.errors.RequestError` and is
 raised before a byte of the answer has left. No message ever repeats a key or a header's value.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ApiKey:
     """One key of the house. `digest` is that of its secret; the secret itself is not kept.
 
     `models` are the names of the agents it opens, None for all. `requests_per_minute` is its own
@@ -27,12 +27,12 @@ class Key:
     dialect: str | None = None
     requests_per_minute: int | None = None
 
-    def opens(self, agent: str) -> bool:
+    def allows(self, agent: str) -> bool:
         """May this key use the agent of that name?"""
         return self.models is None or agent in self.models
 
 
-ANONYMOUS = Key("", b"")
+ANONYMOUS = ApiKey("", b"")
 """Everybody, when there are no keys."""
 
 
@@ -52,16 +52,16 @@ def new_key() -> tuple[str, str]:
     return secret, f"sha256:{digest(secret).hex()}"
 
 
-class Keys:
+class ApiKeys:
     """All keys of the house; false when there are none."""
 
-    def __init__(self, keys: Iterable[Key] = ()) -> None:
+    def __init__(self, keys: Iterable[ApiKey] = ()) -> None:
         self._keys = tuple(keys)
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def find(self, secret: str) -> Key | None:
+    def find(self, secret: str) -> ApiKey | None:
         """The key with this secret. Compares with every key, so that the time taken tells nothing."""
         sought = digest(secret)
         found = None

@@ -34,7 +34,7 @@ PHRASE = r"\S"
 ATTRIBUTE = r"^[A-Za-z][A-Za-z0-9]*$"
 VISIBLE = re.compile(r"[!-~]+")
 TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]*")
-LONGEST_WORD = 60
+MAX_WORD_LENGTH = 60
 
 
 def _file(value: object, info: ValidationInfo) -> Path:
@@ -61,7 +61,7 @@ def _network(value: object) -> addresses.Network:
     raise ValueError('must be an address or a network such as "10.0.0.0/8"')
 
 
-def some(values: tuple[str, ...]) -> tuple[str, ...]:
+def not_empty(values: tuple[str, ...]) -> tuple[str, ...]:
     """At least one."""
     if not values:
         raise ValueError("must not be empty")
@@ -123,8 +123,8 @@ def _tag(name: str) -> str:
 def _word(word: str) -> str:
     if not word.strip():
         raise ValueError("must not be blank")
-    if len(word) > LONGEST_WORD:
-        raise ValueError(f"must be {LONGEST_WORD} characters or fewer")
+    if len(word) > MAX_WORD_LENGTH:
+        raise ValueError(f"must be {MAX_WORD_LENGTH} characters or fewer")
     return word
 
 
@@ -133,12 +133,12 @@ Variable: TypeAlias = Annotated[str, Field(pattern=VARIABLE)]
 File: TypeAlias = Annotated[Path, BeforeValidator(_file), WithJsonSchema({"type": "string"})]
 Proxy: TypeAlias = Annotated[addresses.Network, PlainValidator(_network), WithJsonSchema({"type": "string"})]
 Phrase: TypeAlias = Annotated[str, Field(pattern=PHRASE)]
-Phrases: TypeAlias = Annotated[tuple[Phrase, ...], Strict(False), AfterValidator(some)]
+Phrases: TypeAlias = Annotated[tuple[Phrase, ...], Strict(False), AfterValidator(not_empty)]
 Language: TypeAlias = Annotated[str, Field(pattern=LANGUAGE)]
 Tags: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(_tag)], ...], Strict(False)]
 Word: TypeAlias = Annotated[str, AfterValidator(_word)]
 Names: TypeAlias = Annotated[tuple[Name, ...], Strict(False)]
-Wait: TypeAlias = Annotated[
+SecondsOrOff: TypeAlias = Annotated[
     Annotated[float, Field(ge=0)] | None,
     BeforeValidator(_seconds_or_off),
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"const": "off"}]}),

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import Field
 
 from voicegw.settings.fields import Language, Name, optional
-from voicegw.settings.section import Table
+from voicegw.settings.section import Section
 
 Partial: TypeAlias = Literal["ignore", "speculate"]
 
@@ -18,7 +18,7 @@ PARTIAL = (
 )
 
 
-class Platform(Table):
+class PlatformSettings(Section):
     """What every platform has."""
 
     proof: ClassVar[tuple[str, ...]] = ()
@@ -49,7 +49,7 @@ class Platform(Table):
         return any(key in self.signature for key, _ in self.variables)
 
 
-class Greeting(Platform):
+class GreetingPlatformSettings(PlatformSettings):
     """A platform whose calls begin with words of ours."""
 
     greeting: str = Field(

@@ -25,12 +25,32 @@ MUST: Mapping[str, str] = {
 """What a value must be, by the type of pydantic's error."""
 
 
-def told(details: ErrorDetails, known: Iterable[str] = (), must: Mapping[str, str] = MUST) -> str:
+RENAMED: Mapping[str, str] = {
+    "body_bytes": "max_body_bytes",
+    "depth": "max_json_depth",
+    "drain": "shutdown_grace",
+    "grace": "disconnect_grace",
+    "header_bytes": "max_header_bytes",
+    "hold": "max_held_chars",
+    "hold_for": "max_hold_seconds",
+    "messages": "max_messages",
+    "most": "max_calls",
+    "most_sessions": "max_sessions",
+    "pace": "chars_per_second",
+    "repeatable": "idempotent",
+    "reuse": "replay_window",
+    "stop_within": "stop_timeout",
+    "tries": "max_attempts",
+}
+"""What keys were called before the first release, and are called now: the nearest key by meaning."""
+
+
+def describe(details: ErrorDetails, known: Iterable[str] = (), must: Mapping[str, str] = MUST) -> str:
     """What pydantic found, in words. `known` are the keys of the table, `must` adds patterns to `MUST`."""
     context = details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
-            return f"unknown key{nearest(str(details['loc'][-1]), known)}"
+            return f"unknown key{suggestion(str(details['loc'][-1]), known)}"
         case "literal_error":
             return f"must be {context['expected']}".replace("'", '"')
         case "value_error":
@@ -40,7 +60,7 @@ def told(details: ErrorDetails, known: Iterable[str] = (), must: Mapping[str, st
             return words or details["msg"].replace("Input should be", "must be")
 
 
-def dotted(loc: Loc) -> str:
+def key_path(loc: Loc) -> str:
     """A key as one would write it in the file: `agents."gpt-4.1".fields[0]`."""
     text = ""
     for part in loc:
@@ -51,11 +71,13 @@ def dotted(loc: Loc) -> str:
     return text.removeprefix(".")
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word that was meant, perhaps, or all of them."""
-    near = get_close_matches(word, known, n=1)
-    return f'; did you mean "{near[0]}"?' if near else f"; known are {listed(known)}"
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return a hint at the known word that was probably meant, or at all of them."""
+    known = tuple(known)
+    renamed = RENAMED.get(word)
+    near = [renamed] if renamed in known else get_close_matches(word, known, n=1)
+    return f'; did you mean "{near[0]}"?' if near else f"; known are {quoted(known)}"
 
 
-def listed(names: Iterable[str]) -> str:
+def quoted(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)

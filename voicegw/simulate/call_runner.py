@@ -1,4 +1,7 @@
-"""Plays a script on a websocket: does what a caller and the platform would, and when."""
+"""Runs a script on a websocket: does what a caller and the platform would do, at the same times.
+
+Scripts of platforms with HTTP requests are run by `voicegw.simulate.http_runner`.
+"""
 
 from __future__ import annotations
 
@@ -6,172 +9,197 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from voicegw.simulate.connection import Dial, Gone, Link, Over, Refused, Socket
-from voicegw.simulate.platform import Caller
-from voicegw.simulate.recording import Tape, Taped
-from voicegw.simulate.script import Script, Step
+from voicegw.simulate.connection import CallConnection, OpenSocket, SimulationStopped, SocketClosed
+from voicegw.simulate.platform import CHARS_PER_SECOND, SimulatedPlatform
+from voicegw.simulate.recording import RecordedTurn, Recording
+from voicegw.simulate.script import CallScript, CallStep
 
-__all__ = ["Call", "Dial", "Gone", "Over", "Refused", "Socket"]
-
-PARTIAL, BACK, SETTLE = 0.05, 0.2, 0.3
-"""Seconds between partial words, until a lost platform comes back, and to listen for what comes too late."""
-PACE = 15.0
-"""Characters of speech per second, to tell what a caller heard before speaking."""
-
-
-class Late(Over):
-    """The patience ended."""
+PARTIAL_INTERVAL = 0.05
+"""Seconds after each partial transcript."""
+RECONNECT_DELAY = 0.2
+"""Seconds after which the platform replaces a lost connection."""
+SETTLE_TIME = 0.3
+"""Seconds to listen for text that arrives too late."""
 
 
-class Call:
-    """One rehearsed call. `proof`: a false proof is tried first, which a gateway has to refuse."""
+class AnswerTimeout(SimulationStopped):
+    """The answer to a turn took too long."""
 
-    def __init__(self, caller: Caller, script: Script, url: str, dial: Dial, *, proof: bool = False) -> None:
-        self.caller = caller
+
+class CallRunner:
+    """One simulated call.
+
+    With `try_forged`, it first connects with a wrong proof, which a gateway has to refuse.
+    """
+
+    def __init__(
+        self,
+        platform: SimulatedPlatform,
+        script: CallScript,
+        url: str,
+        open_socket: OpenSocket,
+        *,
+        try_forged: bool = False,
+    ) -> None:
+        self.platform = platform
         self.script = script
-        self.proof = proof
-        self.tape = Tape()
-        self.link = Link(caller, script.patience, caller.address(url), dial, self.tape)
+        self.try_forged = try_forged
+        self.recording = Recording()
+        self.connection = CallConnection(
+            platform, script.patience, platform.build_url(url), open_socket, self.recording
+        )
 
-    async def play(self) -> Tape:
-        """Play the script to its end, or as far as the gateway lets it."""
+    async def run(self) -> Recording:
+        """Run the script to its end, or as far as the gateway lets it.
+
+        An early end is the recording's `failure`; only bugs of the simulation itself raise.
+        """
         try:
-            if self.proof:
-                await self.link.try_forged()
-            await self.link.connect(again=False)
-            await self._greeted()
-            await self._play()
-        except Over as over:
-            self.tape.failure = str(over)
-        except Gone as gone:
-            self.tape.failure = str(gone)
-            self.tape.closed = self.tape.closed or (self.link.now, gone.code)
+            if self.try_forged:
+                await self.connection.try_forged()
+            await self.connection.connect(reconnecting=False)
+            await self._wait_for_greeting()
+            await self._run_turns()
+        except SimulationStopped as stopped:
+            self.recording.failure = str(stopped)
+        except SocketClosed as closed:
+            self.recording.failure = str(closed)
+            self.recording.gateway_close = self.recording.gateway_close or (self.connection.now, closed.code)
         finally:
-            await self._leave()
-        return self.tape
+            await self._hang_up()
+        return self.recording
 
-    async def _play(self) -> None:
+    async def _run_turns(self) -> None:
         for number, step in enumerate(self.script.turns, 1):
-            await self._turn(number, step)
-            if self.tape.over:
+            await self._run_turn(number, step)
+            if self.recording.agent_ended_call:
                 break
             if step.hang_up is not None:
                 return
         await self._settle()
 
-    async def _greeted(self) -> None:
-        """What comes before the caller can speak is a greeting, for as long as more of it comes."""
-        heard, until = -1, self.link.now + self.script.patience.answer
-        while len(self.tape.greeting) > heard and self.link.now < until and not self.tape.over:
-            heard = len(self.tape.greeting)
-            await self._listen(self.caller.ways.opening)
+    async def _wait_for_greeting(self) -> None:
+        """Listen for a greeting, until no more text of it arrives within the platform's `greeting_wait`."""
+        count, deadline = -1, self.connection.now + self.script.patience.answer
+        while (
+            len(self.recording.greeting) > count
+            and self.connection.now < deadline
+            and not self.recording.agent_ended_call
+        ):
+            count = len(self.recording.greeting)
+            await self._listen(self.platform.traits.greeting_wait)
 
     async def _settle(self) -> None:
-        """Listen for what comes too late; once the agent ended the call, the gateway may hang up too."""
-        if not self.tape.over:
-            await self._listen(SETTLE)
+        """Listen for late text. If the agent ended the call, the gateway may close the connection too."""
+        if not self.recording.agent_ended_call:
+            await self._listen(SETTLE_TIME)
         else:
-            with suppress(Over):
-                await self.link.until(lambda: False, SETTLE)
+            with suppress(SimulationStopped):
+                await self.connection.wait_until(lambda: False, SETTLE_TIME)
 
-    async def _leave(self) -> None:
-        with suppress(Gone):
-            await self.link.send(self.caller.leave())
-        await self.link.hang_up(farewell=True)
+    async def _hang_up(self) -> None:
+        with suppress(SocketClosed):
+            await self.connection.send(self.platform.hang_up())
+        await self.connection.disconnect(graceful=True)
 
-    async def _turn(self, number: int, step: Step) -> None:
+    async def _run_turn(self, number: int, step: CallStep) -> None:
         await self._listen(step.wait)
-        if self.tape.over:
+        if self.recording.agent_ended_call:
             return
-        if step.kind in self.caller.ways.without:
-            self.tape.skipped.append((number, step))
+        if step.kind in self.platform.traits.unsupported_steps:
+            self.recording.skipped_steps.append((number, step))
             return
         if step.nonsense:
-            self.tape.nonsense.append(number)
-            await self.link.send(self.caller.nonsense())
-        for words in step.partial:
-            await self.link.send(self.caller.partial(words))
-            await self._listen(PARTIAL)
-        frames = self.caller.ask(step.say) if step.press is None else self.caller.press(step.press)
-        turn = self._begin(number, step)
+            self.recording.malformed_before.append(number)
+            await self.connection.send(self.platform.encode_malformed())
+        for text in step.partial:
+            await self.connection.send(self.platform.encode_partial(text))
+            await self._listen(PARTIAL_INTERVAL)
+        frames = self.platform.ask(step.say) if step.press is None else self.platform.press(step.press)
+        turn = self._begin_turn(number, step)
         try:
-            await self.link.send(frames)
-            await self.link.ping()
+            await self.connection.send(frames)
+            await self.connection.ping()
             await self._repeat(step, turn)
-            await self._go_on(step, turn)
-        except (Gone, Over) as lost:
-            if not isinstance(lost, Late):
-                turn.why = f"{lost}{' in mid-answer' if turn.words else ''}"
+            await self._run_answer(step, turn)
+        except (SocketClosed, SimulationStopped) as error:
+            if not isinstance(error, AnswerTimeout):
+                turn.failure = f"{error}{' in mid-answer' if turn.texts else ''}"
             raise
         finally:
-            turn.left = self.link.now
+            turn.wait_ended_at = self.connection.now
 
-    async def _repeat(self, step: Step, turn: Taped) -> None:
-        if step.again is not None and not await self._until(lambda: bool(turn.ends), step.again):
-            turn.anew = self.link.now if self.caller.ways.renews else None
-            await self.link.send(self.caller.repeat())
+    async def _repeat(self, step: CallStep, turn: RecordedTurn) -> None:
+        if step.again is not None and not await self._wait_until(lambda: bool(turn.end_times), step.again):
+            turn.repeated_at = self.connection.now if self.platform.traits.repeats_as_new_request else None
+            await self.connection.send(self.platform.repeat())
 
-    def _begin(self, number: int, step: Step) -> Taped:
-        now = self.link.now
-        for older in self.tape.turns[-1:]:
-            if not older.ends and older.stopped is None:
-                older.stopped = now
-        turn = Taped(step, now, number, mutes=self.caller.ways.mutes)
-        self.tape.turns.append(turn)
+    def _begin_turn(self, number: int, step: CallStep) -> RecordedTurn:
+        now = self.connection.now
+        for older in self.recording.turns[-1:]:
+            if not older.end_times and older.stopped_at is None:
+                older.stopped_at = now
+        turn = RecordedTurn(step, now, number, stops_playback=self.platform.traits.stops_playback)
+        self.recording.turns.append(turn)
         return turn
 
-    async def _go_on(self, step: Step, turn: Taped) -> None:
-        """What happens while the agent answers."""
+    async def _run_answer(self, step: CallStep, turn: RecordedTurn) -> None:
+        """Do what the step wants while the agent answers."""
         if step.interrupt is not None:
             await self._interrupt(step.interrupt, turn)
         elif step.next is not None:
-            await self._listen(turn.asked + step.next - self.link.now)
+            await self._listen(turn.asked_at + step.next - self.connection.now)
         elif step.hang_up is not None:
-            await self._listen(turn.asked + step.hang_up - self.link.now)
-            turn.hung_up = not self.tape.over
+            await self._listen(turn.asked_at + step.hang_up - self.connection.now)
+            turn.caller_hung_up = not self.recording.agent_ended_call
         else:
             if step.drop is not None:
                 await self._drop(step.drop, turn)
-            await self._answered(lambda: bool(turn.ends))
-            if self._ambiguous(step):
-                await self._listen(SETTLE)  # for a second answer
+            await self._wait_for_answer(lambda: bool(turn.end_times))
+            if self._may_be_answered_twice(step):
+                await self._listen(SETTLE_TIME)
 
-    def _ambiguous(self, step: Step) -> bool:
-        """Might a gateway answer this turn twice?"""
-        superseding = any(turn.step.next is not None for turn in self.tape.turns[-2:-1])
-        return superseding or step.drop is not None or step.again is not None
+    def _may_be_answered_twice(self, step: CallStep) -> bool:
+        """Could a gateway answer this turn twice?"""
+        supersedes = any(turn.step.next is not None for turn in self.recording.turns[-2:-1])
+        return supersedes or step.drop is not None or step.again is not None
 
-    async def _interrupt(self, after: float, turn: Taped) -> None:
-        await self._answered(lambda: turn.first is not None or bool(turn.ends))
-        await self._listen(after)
-        if self.tape.over:
+    async def _interrupt(self, delay: float, turn: RecordedTurn) -> None:
+        await self._wait_for_answer(lambda: turn.first_text_delay is not None or bool(turn.end_times))
+        await self._listen(delay)
+        if self.recording.agent_ended_call:
             return
-        heard = turn.text[: int(PACE * (self.link.now - turn.asked - (turn.first or 0.0)))]
-        heard = turn.text if len(heard) == len(turn.text) else heard.rpartition(" ")[0]
-        turn.stopped = self.link.now
-        await self.link.send(self.caller.interrupt(heard))
-        await self._listen(self.script.patience.stop + SETTLE)
+        speech_time = self.connection.now - turn.asked_at - (turn.first_text_delay or 0.0)
+        heard_text = turn.text[: int(CHARS_PER_SECOND * speech_time)]
+        heard_text = turn.text if len(heard_text) == len(turn.text) else heard_text.rpartition(" ")[0]
+        turn.stopped_at = self.connection.now
+        await self.connection.send(self.platform.interrupt(heard_text))
+        await self._listen(self.script.patience.stop + SETTLE_TIME)
 
-    async def _drop(self, after: float, turn: Taped) -> None:
-        await self._listen(turn.asked + after - self.link.now)
-        if self.tape.over:
+    async def _drop(self, delay: float, turn: RecordedTurn) -> None:
+        await self._listen(turn.asked_at + delay - self.connection.now)
+        if self.recording.agent_ended_call:
             return
-        self.link.note("!", "the connection is lost")
-        turn.lost = self.link.now
-        await self.link.hang_up(farewell=False)
-        await asyncio.sleep(BACK)
-        await self.link.connect(again=True)
-        turn.anew = self.link.now
+        self.connection.log("!", "the connection is lost")
+        turn.lost_at = self.connection.now
+        await self.connection.disconnect(graceful=False)
+        await asyncio.sleep(RECONNECT_DELAY)
+        await self.connection.connect(reconnecting=True)
+        turn.repeated_at = self.connection.now
 
-    async def _answered(self, found: Callable[[], bool]) -> None:
-        within = self.script.patience.answer
-        if not await self._until(found, within):
-            raise Late(f"turn {self.tape.turns[-1].number} was not answered within {within:g} s")
+    async def _wait_for_answer(self, condition: Callable[[], bool]) -> None:
+        timeout = self.script.patience.answer
+        if not await self._wait_until(condition, timeout):
+            raise AnswerTimeout(
+                f"turn {self.recording.turns[-1].number} was not answered within {timeout:g} s"
+            )
 
-    async def _until(self, found: Callable[[], bool], within: float) -> bool:
-        """Listen until something is found or the agent ended the call, at most so many seconds."""
-        return await self.link.until(lambda: found() or self.tape.over, within)
+    async def _wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Wait until the condition holds or the agent ends the call, `timeout` seconds at most."""
+        return await self.connection.wait_until(
+            lambda: condition() or self.recording.agent_ended_call, timeout
+        )
 
     async def _listen(self, seconds: float) -> None:
         if seconds > 0:
-            await self._until(lambda: False, seconds)
+            await self._wait_until(lambda: False, seconds)

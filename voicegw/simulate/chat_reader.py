@@ -1,4 +1,7 @@
-"""Reads one streamed chat completion, byte for byte, as the strictest client of a platform would. Pure."""
+"""Reads one streamed chat completion, byte for byte, as the strictest client of a platform does. Pure.
+
+It reports flaws as violations and continues; `voicegw.wire.sse` is the lenient parser of the gateway itself.
+"""
 
 from __future__ import annotations
 
@@ -6,223 +9,225 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from voicegw.simulate.recording import Acted, Done, Heard, Words, Wrong
-from voicegw.simulate.sse_lint import END, Found, Lint
+from voicegw.simulate.recording import ActionSeen, AnswerEnded, Observation, TextHeard, Violation
+from voicegw.simulate.sse_lint import DONE_MARKER, LintResult, SseLint
 from voicegw.wire.json import loads
 
-MOST_WRONGS = 50
-"""Different things that are told of one stream."""
-REASONS = frozenset({"stop", "length", "tool_calls", "content_filter"})
-CUT = frozenset({"tool_calls", "length", "content_filter"})
+MAX_VIOLATIONS = 50
+"""Different violations that are reported of one stream; further ones are dropped."""
+FINISH_REASONS = frozenset({"stop", "length", "tool_calls", "content_filter"})
+TOOL_CALL_FINISH_REASONS = frozenset({"tool_calls", "length", "content_filter"})
 """Reasons that an answer with tool calls may have."""
 
 
 @dataclass(slots=True)
-class Fragments:
-    """One tool call as far as it came."""
+class ToolCallFragments:
+    """One tool call as far as it has arrived."""
 
     id: str = ""
     name: str = ""
     arguments: str = ""
 
 
-class Reading:
-    """One stream. It is fed with bytes, wherever the network cut them, and told when the body ended.
+class ChatReader:
+    """Parser of one stream. Feed it the bytes of the body, then call `flush` when the body ends.
 
-    `offered` are the tools that the request named, `turn` the number of the turn that the words belong to.
-    `began` tells that words or a tool call came, `over` that `[DONE]` did. Nothing it is fed makes it raise.
+    `offered_tools` are the names of the tools in the request, `turn` is the index of the turn that the text
+    belongs to. `has_output` is True after text or a tool call, `is_done` after `[DONE]`. It never raises.
     """
 
-    def __init__(self, offered: Collection[str] = (), turn: int | None = None) -> None:
+    def __init__(self, offered_tools: Collection[str] = (), turn: int | None = None) -> None:
         self.turn = turn
-        self.offered = offered
-        self.began = False
-        self.reason: str | None = None
-        self._lint = Lint()
-        self._failed = False
+        self.offered_tools = offered_tools
+        self.has_output = False
+        self.finish_reason: str | None = None
+        self._lint = SseLint()
+        self._has_failed = False
         self._envelope: dict[str, Any] = {}
-        self._calls: list[Fragments] = []
-        self._acted = False
-        self._told: set[Wrong] = set()
-        self._out: list[Heard] = []
+        self._tool_calls: list[ToolCallFragments] = []
+        self._tool_calls_reported = False
+        self._reported: set[Violation] = set()
+        self._observations: list[Observation] = []
 
     @property
-    def over(self) -> bool:
-        return self._lint.over
+    def is_done(self) -> bool:
+        return self._lint.is_done
 
-    def feed(self, data: bytes) -> list[Heard]:
-        """What these bytes mean, together with those before."""
-        self._take(self._lint.feed(data))
-        return self._taken()
+    def feed(self, data: bytes) -> list[Observation]:
+        """Return the observations that these bytes complete; the network may split the stream anywhere."""
+        self._read(self._lint.feed(data))
+        return self._take_observations()
 
-    def end(self) -> list[Heard]:
-        """The body ended, properly."""
-        self._take(self._lint.end())
-        if not self.over:
-            self._wrong("done", "the body ended without [DONE]")
-            self._finish(said=self.reason is not None)
-        return self._taken()
+    def flush(self) -> list[Observation]:
+        """Return the observations that the proper end of the body brings."""
+        self._read(self._lint.flush())
+        if not self.is_done:
+            self._report("done", "the body ended without [DONE]")
+            self._finish(is_end_known=self.finish_reason is not None)
+        return self._take_observations()
 
-    def _take(self, found: list[Found]) -> None:
-        for event in found:
-            if isinstance(event, Wrong):
-                self._wrong(event.item, event.why)
-            elif event == END:
-                self._finish(said=True)
+    def _read(self, results: list[LintResult]) -> None:
+        for result in results:
+            if isinstance(result, Violation):
+                self._report(result.item, result.reason)
+            elif result == DONE_MARKER:
+                self._finish(is_end_known=True)
             else:
-                self._chunk(event)
+                self._read_chunk(result)
 
-    def _taken(self) -> list[Heard]:
-        out, self._out = self._out, []
-        return out
+    def _take_observations(self) -> list[Observation]:
+        observations, self._observations = self._observations, []
+        return observations
 
-    def _wrong(self, item: str, why: str) -> None:
-        wrong = Wrong(item, why)
-        if wrong not in self._told and len(self._told) < MOST_WRONGS:
-            self._told.add(wrong)
-            self._out.append(wrong)
+    def _report(self, item: str, reason: str) -> None:
+        violation = Violation(item, reason)
+        if violation not in self._reported and len(self._reported) < MAX_VIOLATIONS:
+            self._reported.add(violation)
+            self._observations.append(violation)
 
-    def _finish(self, *, said: bool) -> None:
-        """There are no more chunks; `said`: was that made known?"""
-        self._complete()
-        if self.reason is None:
-            self._wrong("finish", "no chunk has a finish_reason")
-        elif self._calls and self.reason not in CUT:
-            self._wrong("finish", f"finish_reason {self.reason!r} though tools are called")
-        elif not self._calls and self.reason == "tool_calls":
-            self._wrong("finish", "finish_reason 'tool_calls' though no tool is called")
-        if said and not self._failed:
-            self._out.append(Done(self.turn))
+    def _finish(self, *, is_end_known: bool) -> None:
+        """End the answer; `is_end_known`: the stream marked its end, by `[DONE]` or a finish_reason."""
+        self._report_tool_calls()
+        if self.finish_reason is None:
+            self._report("finish", "no chunk has a finish_reason")
+        elif self._tool_calls and self.finish_reason not in TOOL_CALL_FINISH_REASONS:
+            self._report("finish", f"finish_reason {self.finish_reason!r} though tools are called")
+        elif not self._tool_calls and self.finish_reason == "tool_calls":
+            self._report("finish", "finish_reason 'tool_calls' though no tool is called")
+        if is_end_known and not self._has_failed:
+            self._observations.append(AnswerEnded(self.turn))
 
     # Chunks
 
-    def _chunk(self, event: bytes) -> None:
+    def _read_chunk(self, event: bytes) -> None:
         try:
             chunk = loads(event)
         except ValueError:
-            return self._wrong("chunks", "an event that is no JSON")
+            return self._report("chunks", "an event that is no JSON")
         if not isinstance(chunk, dict):
-            return self._wrong("chunks", "an event that is no JSON object")
+            return self._report("chunks", "an event that is no JSON object")
         if chunk.get("error"):
-            self._failed = True
-            return self._wrong("chunks", "an error event, which ends the answer for every client")
-        self._judge_envelope(chunk)
+            self._has_failed = True
+            return self._report("chunks", "an error event, which ends the answer for every client")
+        self._check_envelope(chunk)
         choices = chunk.get("choices")
         if not isinstance(choices, list):
-            return self._wrong("chunks", "choices is no array")
+            return self._report("chunks", "choices is no array")
         for choice in choices:
-            self._choice(choice)
+            self._read_choice(choice)
 
-    def _judge_envelope(self, chunk: dict[str, Any]) -> None:
-        right = {
-            "id": _filled(chunk.get("id")),
+    def _check_envelope(self, chunk: dict[str, Any]) -> None:
+        valid = {
+            "id": _is_nonempty_text(chunk.get("id")),
             "object": chunk.get("object") == "chat.completion.chunk",
-            "created": _whole(chunk.get("created")),
-            "model": _filled(chunk.get("model")),
+            "created": _is_integer(chunk.get("created")),
+            "model": _is_nonempty_text(chunk.get("model")),
         }
-        for key, fine in right.items():
-            if not fine:
-                self._wrong("chunks", f"{key} is missing or not what it must be")
+        for key, is_valid in valid.items():
+            if not is_valid:
+                self._report("chunks", f"{key} is missing or not what it must be")
             elif self._envelope.setdefault(key, chunk[key]) != chunk[key]:
-                self._wrong("chunks", f"{key} changes within the answer")
+                self._report("chunks", f"{key} changes within the answer")
 
-    def _choice(self, choice: Any) -> None:
+    def _read_choice(self, choice: Any) -> None:
         if not isinstance(choice, dict):
-            return self._wrong("chunks", "choices[] is no object")
-        if not _whole(choice.get("index")) or choice["index"] != 0:
-            self._wrong("chunks", "choices[].index is not 0")
+            return self._report("chunks", "choices[] is no object")
+        if not _is_integer(choice.get("index")) or choice["index"] != 0:
+            self._report("chunks", "choices[].index is not 0")
         delta = choice.get("delta")
         if isinstance(delta, dict):
-            self._delta(delta)
+            self._read_delta(delta)
         else:
-            self._wrong("chunks", "choices[].delta is no object")
+            self._report("chunks", "choices[].delta is no object")
         if (reason := choice.get("finish_reason")) is not None:
-            self._end_with(reason)
+            self._read_finish_reason(reason)
 
-    def _delta(self, delta: dict[str, Any]) -> None:
-        content, calls = delta.get("content"), delta.get("tool_calls")
+    def _read_delta(self, delta: dict[str, Any]) -> None:
+        content, tool_calls = delta.get("content"), delta.get("tool_calls")
         if delta.get("role") not in (None, "assistant"):
-            self._wrong("chunks", "delta.role is not 'assistant'")
+            self._report("chunks", "delta.role is not 'assistant'")
         if isinstance(content, str):
-            self._words(content)
+            self._read_text(content)
         elif content is not None:
-            self._wrong("chunks", "delta.content is neither text nor null")
+            self._report("chunks", "delta.content is neither text nor null")
         if delta.get("function_call"):
-            self._wrong("tools", "delta.function_call, which platforms do not read; use tool_calls")
-        if isinstance(calls, list):
-            for call in calls:
-                self._fragment(call)
-        elif calls is not None:
-            self._wrong("tools", "delta.tool_calls is no array")
+            self._report("tools", "delta.function_call, which platforms do not read; use tool_calls")
+        if isinstance(tool_calls, list):
+            for fragment in tool_calls:
+                self._read_tool_call(fragment)
+        elif tool_calls is not None:
+            self._report("tools", "delta.tool_calls is no array")
 
-    def _words(self, text: str) -> None:
+    def _read_text(self, text: str) -> None:
         if not text:
             return
-        if self.reason is not None:
-            self._wrong("finish", "words after the chunk with the finish_reason")
-        self.began = self.began or not text.isspace()
-        self._out.append(Words(self.turn, text))
+        if self.finish_reason is not None:
+            self._report("finish", "words after the chunk with the finish_reason")
+        self.has_output = self.has_output or not text.isspace()
+        self._observations.append(TextHeard(self.turn, text))
 
-    def _end_with(self, reason: Any) -> None:
-        if not isinstance(reason, str) or reason not in REASONS:
-            self._wrong("finish", "a finish_reason that nobody knows")
-        elif self.reason is not None:
-            self._wrong("finish", "more than one chunk with a finish_reason")
-        self.reason = reason if isinstance(reason, str) else "stop"
-        self._complete()
+    def _read_finish_reason(self, reason: Any) -> None:
+        if not isinstance(reason, str) or reason not in FINISH_REASONS:
+            self._report("finish", "an unknown finish_reason")
+        elif self.finish_reason is not None:
+            self._report("finish", "more than one chunk with a finish_reason")
+        self.finish_reason = reason if isinstance(reason, str) else "stop"
+        self._report_tool_calls()
 
     # Tool calls
 
-    def _fragment(self, call: Any) -> None:
-        if not isinstance(call, dict):
-            return self._wrong("tools", "delta.tool_calls[] is no object")
-        self.began = True
-        if self.reason is not None:
-            self._wrong("finish", "a tool call after the chunk with the finish_reason")
-        index = call.get("index")
-        if not isinstance(index, int) or not _whole(index) or not 0 <= index <= len(self._calls):
-            return self._wrong("tools", "tool_calls[].index does not count from 0 without gaps")
-        if index == len(self._calls):
-            self._calls.append(Fragments())
-        if call.get("type") not in (None, "function"):
-            self._wrong("tools", "tool_calls[].type is not 'function'")
-        function = call.get("function")
-        self._gather(self._calls[index], call.get("id"), function if isinstance(function, dict) else {})
+    def _read_tool_call(self, fragment: Any) -> None:
+        if not isinstance(fragment, dict):
+            return self._report("tools", "delta.tool_calls[] is no object")
+        self.has_output = True
+        if self.finish_reason is not None:
+            self._report("finish", "a tool call after the chunk with the finish_reason")
+        index = fragment.get("index")
+        if not isinstance(index, int) or not _is_integer(index) or not 0 <= index <= len(self._tool_calls):
+            return self._report("tools", "tool_calls[].index does not count from 0 without gaps")
+        if index == len(self._tool_calls):
+            self._tool_calls.append(ToolCallFragments())
+        if fragment.get("type") not in (None, "function"):
+            self._report("tools", "tool_calls[].type is not 'function'")
+        function = fragment.get("function")
+        self._append_fragment(
+            self._tool_calls[index], fragment.get("id"), function if isinstance(function, dict) else {}
+        )
 
-    def _gather(self, known: Fragments, id: Any, function: dict[str, Any]) -> None:
+    def _append_fragment(self, call: ToolCallFragments, id: Any, function: dict[str, Any]) -> None:
         name, arguments = function.get("name"), function.get("arguments")
-        if any(piece is not None and not isinstance(piece, str) for piece in (id, name, arguments)):
-            return self._wrong("tools", "id, name and arguments of a tool call must be text")
-        if (id and known.id) or (name and known.name):
-            self._wrong("tools", "id or name of a tool call comes more than once; clients join them")
-        known.id, known.name = known.id or id or "", known.name or name or ""
-        known.arguments += arguments or ""
+        if any(value is not None and not isinstance(value, str) for value in (id, name, arguments)):
+            return self._report("tools", "id, name and arguments of a tool call must be text")
+        if (id and call.id) or (name and call.name):
+            self._report("tools", "id or name of a tool call comes more than once; clients join them")
+        call.id, call.name = call.id or id or "", call.name or name or ""
+        call.arguments += arguments or ""
 
-    def _complete(self) -> None:
-        """The tool calls are whole."""
-        if self._acted:
+    def _report_tool_calls(self) -> None:
+        """Report the tool calls, which are complete now. Only the first call of this method does so."""
+        if self._tool_calls_reported:
             return
-        self._acted = True
-        ids = [call.id for call in self._calls]
+        self._tool_calls_reported = True
+        ids = [call.id for call in self._tool_calls]
         if "" in ids or len(set(ids)) < len(ids):
-            self._wrong("tools", "tool calls need an id of their own")
-        for call in self._calls:
-            if call.name not in self.offered:
-                self._wrong("tools", f"the request offers no tool {call.name[:40]!r}")
-            if not _object(call.arguments):
-                self._wrong("tools", "the arguments of a tool call are no JSON object; none are {}")
-            self._out.append(Acted(self.turn, call.name, call.arguments, call.id))
+            self._report("tools", "each tool call needs its own id")
+        for call in self._tool_calls:
+            if call.name not in self.offered_tools:
+                self._report("tools", f"the request offers no tool {call.name[:40]!r}")
+            if not _is_json_object(call.arguments):
+                self._report("tools", "the arguments of a tool call are no JSON object; none are {}")
+            self._observations.append(ActionSeen(self.turn, call.name, call.arguments, call.id))
 
 
-def _filled(value: Any) -> bool:
+def _is_nonempty_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
 
 
-def _whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _object(text: str) -> bool:
+def _is_json_object(text: str) -> bool:
     try:
         return isinstance(loads(text.encode("utf-8", "replace")), dict)
     except ValueError:

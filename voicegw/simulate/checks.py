@@ -1,6 +1,7 @@
-"""Checklists: what every platform needs, judged from the tape of a call. Pure.
+"""Checklists: the requirements that all platforms share, evaluated on the recording of a call. Pure.
 
-An entry that the script gave no occasion for was not tried, which is neither good nor bad.
+Requirements of one platform are in `voicegw.simulate.platforms`. A check that the script did not exercise is
+"not tried", which is neither good nor bad.
 """
 
 from __future__ import annotations
@@ -10,194 +11,225 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from voicegw.simulate.recording import Tape, Taped
-from voicegw.simulate.script import Script
+from voicegw.simulate.recording import Recording, RecordedTurn
+from voicegw.simulate.script import CallScript
 
-Judge: TypeAlias = Callable[[Tape, Script], list[str] | None]
-"""What is broken, in sentences; [] if nothing is; None if there was no occasion."""
+CheckFunction: TypeAlias = Callable[[Recording, CallScript], list[str] | None]
+"""Returns a sentence for each violation; [] without any; None if the script did not exercise the check."""
 
-SYMBOLS = re.compile(r"\*\*|__|```|`|<think|</?[a-z]+>|\]\(|^\s{0,3}#{1,6}\s|^\s*\|.*\|", re.M)
+MARKUP = re.compile(r"\*\*|__|```|`|<think|</?[a-z]+>|\]\(|^\s{0,3}#{1,6}\s|^\s*\|.*\|", re.M)
 """Markup that a voice would read aloud."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One entry of a checklist. `item` is its name, `about` says what the platform needs."""
+    """One entry of a checklist: its name, the platform's requirement, and the function that checks it."""
 
     item: str
-    about: str
-    judge: Judge
+    description: str
+    evaluate: CheckFunction
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """How an entry went: "held", "broken" (and how), or "not tried"."""
+class CheckResult:
+    """The result of one check: `violations` in sentences, or not even `was_tried`."""
 
     item: str
-    about: str
-    breaches: tuple[str, ...] = ()
-    tried: bool = True
+    description: str
+    violations: tuple[str, ...] = ()
+    was_tried: bool = True
 
     @property
     def state(self) -> str:
-        return "not tried" if not self.tried else "broken" if self.breaches else "held"
+        """One of "held", "broken" and "not tried"."""
+        return "not tried" if not self.was_tried else "broken" if self.violations else "held"
 
 
-def verdicts(checks: Iterable[Check], tape: Tape, script: Script) -> list[Verdict]:
-    """Every entry's verdict. What was found wrong while reading counts for the entry that it names."""
-    found = []
+def evaluate_checks(checks: Iterable[Check], recording: Recording, script: CallScript) -> list[CheckResult]:
+    """Return the result of each check.
+
+    The violations in the recording, which were found while frames were read, count for the check that they
+    name.
+    """
+    results = []
     for check in checks:
-        judged = check.judge(tape, script)
-        first = dict.fromkeys(wrong for wrong in tape.wrongs if wrong.item == check.item)
-        wrong = [f"{found.where}: {found.why}" if found.where else found.why for found in first]
-        tried = judged is not None or bool(wrong)
-        found.append(Verdict(check.item, check.about, (*(judged or ()), *wrong), tried))
-    return found
+        evaluated = check.evaluate(recording, script)
+        recorded = dict.fromkeys(found for found in recording.violations if found.item == check.item)
+        violations = [
+            f"{found.location}: {found.reason}" if found.location else found.reason for found in recorded
+        ]
+        was_tried = evaluated is not None or bool(violations)
+        results.append(
+            CheckResult(check.item, check.description, (*(evaluated or ()), *violations), was_tried)
+        )
+    return results
 
 
-def each(
-    judge: Callable[[Taped, Script], str | None], which: Callable[[Taped], bool] = lambda turn: True
-) -> Judge:
-    """A judge of turns: one sentence for each that is broken; no occasion if there is no such turn."""
+def check_turns(
+    find_flaw: Callable[[RecordedTurn, CallScript], str | None],
+    applies: Callable[[RecordedTurn], bool] = lambda turn: True,
+) -> CheckFunction:
+    """Return a check of each turn that `applies` accepts; without such a turn it is not tried."""
 
-    def judged(tape: Tape, script: Script) -> list[str] | None:
-        turns = [(number, turn) for number, turn in tape.numbered if which(turn)]
+    def evaluate(recording: Recording, script: CallScript) -> list[str] | None:
+        turns = [(number, turn) for number, turn in recording.numbered_turns if applies(turn)]
         if not turns:
             return None
-        said = ((number, judge(turn, script)) for number, turn in turns)
-        return [f"turn {number}: {why}" for number, why in said if why]
+        flaws = ((number, find_flaw(turn, script)) for number, turn in turns)
+        return [f"turn {number}: {flaw}" for number, flaw in flaws if flaw]
 
-    return judged
-
-
-def reading(tape: Tape, script: Script) -> list[str] | None:
-    """For entries that are judged while frames are read."""
-    return [] if any(kind == "<" for _, kind, _ in tape.log) else None
+    return evaluate
 
 
-def occasion(found: Callable[[Tape], bool]) -> Judge:
-    """For entries that are judged while frames are read, where there is an occasion."""
-    return lambda tape, script: [] if found(tape) else None
+def from_violations(recording: Recording, script: CallScript) -> list[str] | None:
+    """Check only the violations that were found while frames were read; not tried without a frame."""
+    return [] if any(kind == "<" for _, kind, _ in recording.log) else None
 
 
-def whole(turn: Taped) -> bool:
-    """Was it left to its end?"""
+def from_violations_if(is_exercised: Callable[[Recording], bool]) -> CheckFunction:
+    """Return a check of only the violations that were found while frames were read."""
+    return lambda recording, script: [] if is_exercised(recording) else None
+
+
+def is_uninterrupted(turn: RecordedTurn) -> bool:
+    """Does the caller wait for the end of the answer?"""
     step = turn.step
-    cut = (step.interrupt, step.next, step.hang_up)
-    return turn.stopped is None and all(way is None for way in cut)
+    cuts = (step.interrupt, step.next, step.hang_up)
+    return turn.stopped_at is None and all(cut is None for cut in cuts)
 
 
-def due(turn: Taped) -> bool:
-    """Does the platform wait for its end? Also where the caller would have cut it short, but nothing came."""
-    return whole(turn) or not (turn.cut or turn.ends)
+def is_answer_expected(turn: RecordedTurn) -> bool:
+    """Does the platform wait for the end of the answer?
+
+    It does so too if the caller wanted to cut the answer short, but no answer arrived.
+    """
+    return is_uninterrupted(turn) or not (turn.is_cut_short or turn.end_times)
 
 
-def came(turn: Taped) -> bool:
-    """Did anything of an answer come?"""
-    return bool(turn.text.strip() or turn.acted or turn.ends)
+def has_output(turn: RecordedTurn) -> bool:
+    """Did any part of an answer arrive?"""
+    return bool(turn.text.strip() or turn.actions or turn.end_times)
 
 
-def dropped(turn: Taped) -> bool:
+def is_connection_dropped(turn: RecordedTurn) -> bool:
+    """Does its step lose the connection?"""
     return turn.step.drop is not None
 
 
-def _connected(tape: Tape, script: Script) -> list[str]:
-    if tape.opened is None:
-        return [tape.failure or f"refused with status {tape.status}"]
+def _check_connected(recording: Recording, script: CallScript) -> list[str]:
+    if recording.connected_at is None:
+        return [recording.failure or f"refused with status {recording.status}"]
     return []
 
 
-def _refuses(tape: Tape, script: Script) -> list[str] | None:
-    if tape.forged is None:
+def _check_refusal(recording: Recording, script: CallScript) -> list[str] | None:
+    if recording.forged_status is None:
         return None
-    refused = tape.forged in (401, 403)
-    return [] if refused else [f"a wrong proof was answered with status {tape.forged}"]
+    is_refused = recording.forged_status in (401, 403)
+    return [] if is_refused else [f"a wrong proof was answered with status {recording.forged_status}"]
 
 
-def _answered(turn: Taped, script: Script) -> str | None:
-    if turn.ends and (turn.text.strip() or turn.acted):
+def _find_missing_answer(turn: RecordedTurn, script: CallScript) -> str | None:
+    if turn.end_times and (turn.text.strip() or turn.actions):
         return None
-    if turn.ends:
+    if turn.end_times:
         return "the answer was empty"
-    if not turn.words:
-        return f"no answer: {turn.why}" if turn.why else "no answer"
-    return turn.why or f"no end of the answer within {script.patience.answer:g} s"
+    if not turn.texts:
+        return f"no answer: {turn.failure}" if turn.failure else "no answer"
+    return turn.failure or f"no end of the answer within {script.patience.answer:g} s"
 
 
-def _first_words(tape: Tape, script: Script) -> list[str] | None:
-    """After a key one may well wait for the next; and who was cut short in time owes no words."""
-    most, found = script.patience.first_words, []
-    for number, turn in tape.numbered:
-        ended = not turn.cut or any(end < (turn.stopped or 0.0) for end in turn.ends)
-        if turn.step.press is None and (turn.first is not None or turn.acted or ended or turn.gap > most):
-            late = turn.first is not None and turn.first > most
-            why = f"the first words came after {turn.first:.2f} s, not within {most:g} s" if late else ""
-            why = "no words" if turn.first is None and not turn.acted else why
-            found.append(f"turn {number}: {why}" if why else "")
-    return [*filter(None, found)] if found else None
+def _check_first_words(recording: Recording, script: CallScript) -> list[str] | None:
+    """Check the delay of the first words.
+
+    Turns with pressed keys are left out: a gateway may wait for the next key. A turn that was cut short in
+    time needs no words.
+    """
+    limit = script.patience.first_words
+    flaws: list[tuple[int, str]] = []
+    for number, turn in recording.numbered_turns:
+        delay = turn.first_text_delay
+        has_ended = not turn.is_cut_short or any(end < (turn.stopped_at or 0.0) for end in turn.end_times)
+        is_exercised = delay is not None or turn.actions or has_ended or turn.longest_silence > limit
+        if turn.step.press is not None or not is_exercised:
+            continue
+        if delay is None:
+            flaws.append((number, "" if turn.actions else "no words"))
+        elif delay > limit:
+            flaws.append((number, f"the first words came after {delay:.2f} s, not within {limit:g} s"))
+        else:
+            flaws.append((number, ""))
+    return [f"turn {number}: {flaw}" for number, flaw in flaws if flaw] if flaws else None
 
 
-def _silence(tape: Tape, script: Script) -> list[str] | None:
-    most = script.patience.silence
+def _check_silence(recording: Recording, script: CallScript) -> list[str] | None:
+    limit = script.patience.silence
     turns = [
-        (number, turn) for number, turn in tape.numbered if due(turn) and (came(turn) or turn.gap > most)
+        (number, turn.longest_silence)
+        for number, turn in recording.numbered_turns
+        if is_answer_expected(turn) and (has_output(turn) or turn.longest_silence > limit)
     ]
-    said = [
-        f"turn {number}: silent for {turn.gap:.2f} s, more than {most:g} s"
-        for number, turn in turns
-        if turn.gap > most
+    flaws = [
+        f"turn {number}: silent for {silence:.2f} s, more than {limit:g} s"
+        for number, silence in turns
+        if silence > limit
     ]
-    return said if turns else None
+    return flaws if turns else None
 
 
-def _nonsense(tape: Tape, script: Script) -> list[str] | None:
-    """Was every turn answered, or reached its interruption, before which nonsense was sent?"""
-    asked = [number for number, _ in tape.numbered]
-    unasked = [number for number in tape.nonsense if number not in asked and tape.failure]
-    said = each(_answered, lambda turn: turn.step.nonsense and due(turn))(tape, script)
-    lost = [f"turn {number}: the call ended before it was asked: {tape.failure}" for number in unasked]
-    return [*(said or ()), *lost] if lost or said is not None else None
+def _check_malformed(recording: Recording, script: CallScript) -> list[str] | None:
+    """Check that each turn after malformed frames is answered, or lives until its interruption."""
+    asked = [number for number, _ in recording.numbered_turns]
+    unasked = [
+        number for number in recording.malformed_before if number not in asked and recording.failure
+    ]
+    check = check_turns(_find_missing_answer, lambda turn: turn.step.nonsense and is_answer_expected(turn))
+    flaws = check(recording, script)
+    ended = [f"turn {number}: the call ended before it was asked: {recording.failure}" for number in unasked]
+    return [*(flaws or ()), *ended] if ended or flaws is not None else None
 
 
-def _stops(turn: Taped, script: Script) -> str | None:
-    most = script.patience.stop
-    late = turn.stop is not None and turn.stop > most
-    return f"words still came {turn.stop:.2f} s after it, later than {most:g} s" if late else None
+def _find_late_text(turn: RecordedTurn, script: CallScript) -> str | None:
+    limit = script.patience.stop
+    if turn.stop_delay is None or turn.stop_delay <= limit:
+        return None
+    return f"words still came {turn.stop_delay:.2f} s after it, later than {limit:g} s"
 
 
-def _symbols(turn: Taped, script: Script) -> str | None:
-    found = SYMBOLS.search(turn.text)
+def _find_markup(turn: RecordedTurn, script: CallScript) -> str | None:
+    found = MARKUP.search(turn.text)
     return f"{found[0].strip()!r} would be read aloud" if found else None
 
 
-def _pong(tape: Tape, script: Script) -> list[str] | None:
-    if not tape.pings:
+def _check_pongs(recording: Recording, script: CallScript) -> list[str] | None:
+    if not recording.pings:
         return None
-    most = script.patience.pong
-    waits = [most + 1 if answered is None else answered - sent for sent, answered in tape.pings]
-    slow = sum(wait > most for wait in waits)
-    return [f"{slow} of {len(waits)} pings had no answer within {most:g} s"] if slow else []
+    limit = script.patience.pong
+    late = sum(answered is None or answered - sent > limit for sent, answered in recording.pings)
+    return [f"{late} of {len(recording.pings)} pings had no answer within {limit:g} s"] if late else []
 
 
-CONNECTS = Check("connects", "the gateway takes the call", _connected)
-REFUSES = Check("refuses", "who cannot prove to be the platform is refused with 401 or 403", _refuses)
+CONNECTS = Check("connects", "the gateway accepts the call", _check_connected)
+REFUSES = Check("refuses", "a caller without a valid proof is refused with 401 or 403", _check_refusal)
 ANSWERS = Check(
-    "answers", "every question gets an answer with words or an action, and its end", each(_answered, due)
+    "answers",
+    "every question gets an answer with words or an action, and an end of the answer",
+    check_turns(_find_missing_answer, is_answer_expected),
 )
-FIRST_WORDS = Check("first-words", "the first words come in time", _first_words)
-SILENCE = Check("silence", "nobody waits in silence for too long", _silence)
+FIRST_WORDS = Check("first-words", "the first words come in time", _check_first_words)
+SILENCE = Check("silence", "no silence within an answer is too long", _check_silence)
 STOPS = Check(
     "stops",
-    "nothing is said any more once the caller interrupted or asked something newer",
-    each(_stops, lambda turn: turn.stopped is not None),
+    "no words come after the caller interrupts or asks something newer",
+    check_turns(_find_late_text, lambda turn: turn.stopped_at is not None),
 )
-SPEAKABLE = Check("speakable", "no markup is spoken", each(_symbols, lambda turn: bool(turn.text)))
-PONG = Check("pong", "pings are answered at once, also while an answer is streaming", _pong)
-NONSENSE = Check("nonsense", "what makes no sense is passed over, and the call goes on", _nonsense)
+SPEAKABLE = Check("speakable", "no markup is spoken", check_turns(_find_markup, lambda turn: bool(turn.text)))
+PONG = Check("pong", "pings are answered at once, also during an answer", _check_pongs)
+NONSENSE = Check("nonsense", "malformed frames are ignored, and the call goes on", _check_malformed)
 COMES_BACK = Check(
     "comes-back",
     "after a lost connection the question is answered on the new one",
-    each(_answered, lambda turn: dropped(turn)),
+    check_turns(_find_missing_answer, is_connection_dropped),
 )
 COMMON = (CONNECTS, REFUSES, ANSWERS, FIRST_WORDS, SILENCE, STOPS, SPEAKABLE, NONSENSE)
-"""What every platform needs."""
+"""The checks that all platforms with a websocket share."""

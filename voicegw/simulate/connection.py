@@ -1,4 +1,7 @@
-"""The connection of a rehearsed call, through all its losses: everything that goes over it is taped."""
+"""The connection of a simulated call, across all its losses. It records everything that it carries.
+
+It decides nothing about the script: that is `voicegw.simulate.call_runner`.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol, TypeAlias
 
-from voicegw.simulate.platform import Caller, Frame
-from voicegw.simulate.recording import Returned, Tape
-from voicegw.simulate.script import Patience
+from voicegw.simulate.platform import Frame, SimulatedPlatform
+from voicegw.simulate.recording import FramesReturned, Recording
+from voicegw.simulate.script import ScriptTimeouts
 
-SHOWN = 400
-"""Characters of a frame that are kept for the log."""
-MOST, MOST_TEXT = 20_000, 8 * 1024 * 1024
-"""Frames of a call, and what they hold together; more are no call's."""
-ABNORMAL = 1006
+MAX_LOGGED_CHARS = 400
+"""Characters of a frame that the log keeps."""
+MAX_FRAMES, MAX_TOTAL_SIZE = 20_000, 8 * 1024 * 1024
+"""Frames of a call, and their characters or bytes in total. No call needs more: the simulation stops."""
+ABNORMAL_CLOSURE = 1006
+"""The close code without a close frame (RFC 6455, section 7.4.1)."""
 
 
-class Refused(Exception):
-    """The handshake was answered with another status than 101, and with this body."""
+class HandshakeRejected(Exception):
+    """The gateway answered the handshake with `status`, not 101. `body` is the beginning of its answer."""
 
     def __init__(self, status: int, body: str = "") -> None:
         refused = f"the handshake was refused with status {status}"
@@ -29,180 +33,219 @@ class Refused(Exception):
         self.body = body
 
 
-class Gone(Exception):
-    """The socket is closed, with this code."""
+class SocketClosed(Exception):
+    """The socket is closed, with the close code `code`."""
 
-    def __init__(self, code: int, why: str = "") -> None:
-        super().__init__(why or f"the gateway closed the connection with code {code}")
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(reason or f"the gateway closed the connection with code {code}")
         self.code = code
 
 
-class Over(Exception):
-    """The rehearsal cannot go on."""
+class SimulationStopped(Exception):
+    """The simulation cannot go on. The message says why."""
 
 
-class Socket(Protocol):
-    """One websocket. Everything but `abort` raises `Gone` once it is closed."""
+class PlatformSocket(Protocol):
+    """One websocket. All methods but `abort` raise `SocketClosed` once it is closed."""
 
-    async def send(self, frame: Frame) -> None: ...
-    async def receive(self) -> Frame: ...
-    async def close(self) -> None: ...
+    async def send(self, frame: Frame) -> None:
+        """Send one frame."""
+        ...
+
+    async def receive(self) -> Frame:
+        """Wait for the next frame."""
+        ...
+
+    async def close(self) -> None:
+        """Close the socket with a close frame."""
+        ...
+
     def abort(self) -> None:
-        """Lose the connection, without a farewell."""
+        """Lose the connection, without a close frame."""
         ...
 
 
-Dial: TypeAlias = Callable[[str, Mapping[str, str]], Awaitable[Socket]]
-"""Opens a socket to an address, with these headers. Raises `Refused` or OSError."""
+OpenSocket: TypeAlias = Callable[[str, Mapping[str, str]], Awaitable[PlatformSocket]]
+"""Opens a socket to a URL, with these headers. Raises `HandshakeRejected` or OSError."""
 
 
-class Link:
-    """Connects a caller to the gateway at `address`, sends its frames, and tapes what comes."""
+class CallConnection:
+    """Connects a platform to the gateway at `address`, carries its frames, and records both directions."""
 
-    def __init__(self, caller: Caller, patience: Patience, address: str, dial: Dial, tape: Tape) -> None:
-        self.caller = caller
-        self.patience = patience
+    def __init__(
+        self,
+        platform: SimulatedPlatform,
+        timeouts: ScriptTimeouts,
+        address: str,
+        open_socket: OpenSocket,
+        recording: Recording,
+    ) -> None:
+        self.platform = platform
+        self.timeouts = timeouts
         self.address = address
-        self.dial = dial
-        self.tape = tape
-        self.news = asyncio.Event()
+        self.open_socket = open_socket
+        self.recording = recording
+        self.activity = asyncio.Event()  # set with each frame, and when the connection is lost
         self.loop = asyncio.get_running_loop()
-        self.began = self.loop.time()
-        self.lost = ""  # why there is no connection any more
-        self._socket: Socket | None = None
+        self.started_at = self.loop.time()
+        self.lost_reason = ""  # why there is no connection; "" while there is one
+        self._socket: PlatformSocket | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._frames = self._text = 0
+        self._frame_count = self._total_size = 0
 
     @property
     def now(self) -> float:
-        """Seconds since the rehearsal began."""
-        return self.loop.time() - self.began
+        """Seconds since the simulation began."""
+        return self.loop.time() - self.started_at
 
     async def try_forged(self) -> None:
-        """Dial with a false proof. Raises `Over` if nobody is there."""
+        """Connect once with a wrong proof, and record the status.
+
+        Raises `SimulationStopped` if no server answers.
+        """
         try:
             socket = await self._open(forged=True)
-        except Refused as refusal:
-            self.tape.forged = refusal.status
+        except HandshakeRejected as rejection:
+            self.recording.forged_status = rejection.status
         else:
-            self.tape.forged = 101
+            self.recording.forged_status = 101
             await self._close(socket)
 
-    async def connect(self, *, again: bool) -> None:
-        """Dial, and send what the platform sends first. Raises `Over` if that did not work."""
+    async def connect(self, *, reconnecting: bool) -> None:
+        """Connect, start the reader and the pings, and send the platform's first frames.
+
+        Raises `SimulationStopped` if the gateway rejects the handshake or no server answers, and
+        `SocketClosed` if the connection ends while the first frames are sent.
+        """
         try:
             self._socket = await self._open(forged=False)
-        except Refused as refusal:
-            self.tape.status, self.tape.body = refusal.status, refusal.body
-            raise Over(str(refusal)) from None
-        self.tape.status, self.tape.since = 101, self.now
-        self.tape.opened = self.now if self.tape.opened is None else self.tape.opened
-        self.tape.closed, self.lost = None, ""
+        except HandshakeRejected as rejection:
+            self.recording.status, self.recording.refusal_body = rejection.status, rejection.body
+            raise SimulationStopped(str(rejection)) from None
+        self.recording.status, self.recording.current_connection_at = 101, self.now
+        if self.recording.connected_at is None:
+            self.recording.connected_at = self.now
+        self.recording.gateway_close, self.lost_reason = None, ""
         self._tasks = [asyncio.ensure_future(self._read(self._socket))]
-        if self.caller.every is not None:
-            self._tasks.append(asyncio.ensure_future(self._keep_pinging(self.caller.every)))
-        await self.send(self.caller.open(again=again))
+        if self.platform.ping_interval is not None:
+            self._tasks.append(asyncio.ensure_future(self._keep_pinging(self.platform.ping_interval)))
+        await self.send(self.platform.start(reconnecting=reconnecting))
 
     async def send(self, frames: Sequence[Frame]) -> None:
-        """Send these frames. Raises `Gone`, also if the gateway does not take them in time."""
+        """Send these frames.
+
+        Raises `SocketClosed` if the socket is closed, or if the gateway does not take a frame within the
+        connect timeout.
+        """
         for frame in frames:
-            self.note(">", frame)
+            self.log(">", frame)
             if self._socket is not None:
                 try:
-                    async with asyncio.timeout(self.patience.connect):
+                    async with asyncio.timeout(self.timeouts.connect):
                         await self._socket.send(frame)
                 except TimeoutError:
-                    raise Gone(ABNORMAL, "the gateway reads nothing any more") from None
+                    raise SocketClosed(
+                        ABNORMAL_CLOSURE, "the gateway no longer reads from the connection"
+                    ) from None
 
     async def ping(self) -> None:
-        """Ping now, where the platform does."""
-        if frames := self.caller.ping():
-            self.tape.pings.append((self.now, None))
+        """Send a ping now, if the platform sends any. Raises `SocketClosed` as `send` does."""
+        if frames := self.platform.ping():
+            self.recording.pings.append((self.now, None))
             await self.send(frames)
 
-    async def until(self, found: Callable[[], bool], within: float) -> bool:
-        """Listen until something is found, at most so many seconds. Raises `Over` without a connection."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(within, 0.0)):
-                while not found():
-                    if self.lost:
-                        raise Over(self.lost)
-                    self.news.clear()
-                    await self.news.wait()
-        return found()
+    async def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Wait until the condition holds, `timeout` seconds at most. Returns whether it holds.
 
-    async def hang_up(self, *, farewell: bool) -> None:
-        """Leave this connection, or lose it without `farewell`. Raises what went wrong while reading."""
+        Raises `SimulationStopped` if the connection is lost.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(timeout, 0.0)):
+                while not condition():
+                    if self.lost_reason:
+                        raise SimulationStopped(self.lost_reason)
+                    self.activity.clear()
+                    await self.activity.wait()
+        return condition()
+
+    async def disconnect(self, *, graceful: bool) -> None:
+        """End this connection, with a close frame if `graceful`. Raises the errors of the reader."""
         socket, self._socket = self._socket, None
         for task in self._tasks:
             task.cancel()
-        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._forget_pings()
-        if socket is not None and farewell:
+        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._drop_recent_pings()
+        if socket is not None and graceful:
             await self._close(socket)
         elif socket is not None:
             socket.abort()
-        for mistake in ended:
-            if isinstance(mistake, Exception):
-                raise mistake
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
 
-    def note(self, kind: str, frame: Frame) -> None:
-        """Write this into the log."""
+    def log(self, kind: str, frame: Frame) -> None:
+        """Add an entry to the recording's log; `kind` is ">", "<" or "!"."""
         text = frame if isinstance(frame, str) else repr(frame)
-        self.tape.log.append((self.now, kind, text if len(text) <= SHOWN else f"{text[:SHOWN]}…"))
+        shortened = text if len(text) <= MAX_LOGGED_CHARS else f"{text[:MAX_LOGGED_CHARS]}…"
+        self.recording.log.append((self.now, kind, shortened))
 
-    async def _open(self, *, forged: bool) -> Socket:
-        within = self.patience.connect
+    async def _open(self, *, forged: bool) -> PlatformSocket:
+        timeout = self.timeouts.connect
         try:
-            async with asyncio.timeout(within):
-                return await self.dial(self.address, self.caller.headers(self.address, forged=forged))
+            async with asyncio.timeout(timeout):
+                headers = self.platform.build_headers(self.address, forged=forged)
+                return await self.open_socket(self.address, headers)
         except TimeoutError:
-            raise Over(f"no connection within {within:g} s") from None
+            raise SimulationStopped(f"no connection within {timeout:g} s") from None
         except OSError as error:
-            raise Over(f"no connection: {error}") from None
+            raise SimulationStopped(f"no connection: {error}") from None
 
-    async def _close(self, socket: Socket) -> None:
-        with suppress(Gone, TimeoutError):
-            async with asyncio.timeout(self.patience.connect):
+    async def _close(self, socket: PlatformSocket) -> None:
+        with suppress(SocketClosed, TimeoutError):
+            async with asyncio.timeout(self.timeouts.connect):
                 await socket.close()
 
-    async def _read(self, socket: Socket) -> None:
+    async def _read(self, socket: PlatformSocket) -> None:
         try:
             while True:
-                await self._take(await socket.receive())
-        except Gone as gone:
-            self.tape.closed = (self.now, gone.code)
-            self._lose(str(gone))
-        except Over as over:
-            self._lose(str(over))
+                await self._process_frame(await socket.receive())
+        except SocketClosed as closed:
+            self.recording.gateway_close = (self.now, closed.code)
+            self._mark_lost(str(closed))
+        except SimulationStopped as stopped:
+            self._mark_lost(str(stopped))
         except Exception:
-            self._lose("the rehearsal itself made a mistake")
+            self._mark_lost("voicegw simulate itself has a bug; please report it with the traceback")
             raise
 
-    async def _take(self, frame: Frame) -> None:
-        self.note("<", frame)
-        self._frames += 1
-        self._text += len(frame)
-        if self._frames > MOST or self._text > MOST_TEXT:
-            raise Over(f"the gateway sends more than {MOST} frames, or than {MOST_TEXT >> 20} MiB")
-        for heard in self.caller.hear(frame):
-            self.tape.hear(heard, self.now)
-            if isinstance(heard, Returned):
-                await self.send(heard.frames)
-        self.news.set()
+    async def _process_frame(self, frame: Frame) -> None:
+        self.log("<", frame)
+        self._frame_count += 1
+        self._total_size += len(frame)
+        if self._frame_count > MAX_FRAMES or self._total_size > MAX_TOTAL_SIZE:
+            raise SimulationStopped(
+                f"the gateway sends more than {MAX_FRAMES} frames, or than {MAX_TOTAL_SIZE >> 20} MiB"
+            )
+        for observation in self.platform.receive(frame):
+            self.recording.record(observation, self.now)
+            if isinstance(observation, FramesReturned):
+                await self.send(observation.frames)
+        self.activity.set()
 
-    def _lose(self, why: str) -> None:
-        self.note("!", why)
-        self.lost = why
-        self.news.set()
+    def _mark_lost(self, reason: str) -> None:
+        self.log("!", reason)
+        self.lost_reason = reason
+        self.activity.set()
 
-    async def _keep_pinging(self, every: float) -> None:
-        with suppress(Gone):
+    async def _keep_pinging(self, interval: float) -> None:
+        with suppress(SocketClosed):
             while True:
-                await asyncio.sleep(every)
+                await asyncio.sleep(interval)
                 await self.ping()
 
-    def _forget_pings(self) -> None:
-        """A ping that the gateway had no time to answer was none."""
-        last = self.now - self.patience.pong
-        self.tape.pings = [ping for ping in self.tape.pings if ping[1] is not None or ping[0] < last]
+    def _drop_recent_pings(self) -> None:
+        """Drop the unanswered pings that the gateway had no time to answer before the connection ended."""
+        deadline = self.now - self.timeouts.pong
+        self.recording.pings = [
+            ping for ping in self.recording.pings if ping[1] is not None or ping[0] < deadline
+        ]

@@ -1,4 +1,4 @@
-"""The shapes of frames: which fields a frame has, and what fits each. Pure."""
+"""Schemas of frames: the fields of each frame type, and a predicate for each value. Pure."""
 
 from __future__ import annotations
 
@@ -6,58 +6,60 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from voicegw.simulate.platform import shown
+from voicegw.simulate.platform import abbreviate
 
-Fits: TypeAlias = Callable[[Any], bool]
-Fields: TypeAlias = Mapping[str, tuple[Fits, bool]]
-"""Field to what fits it, and whether it has to be there. Further fields are not judged."""
+FieldPredicate: TypeAlias = Callable[[Any], bool]
+FrameFields: TypeAlias = Mapping[str, tuple[FieldPredicate, bool]]
+"""By field: the predicate for its value, and whether the field is required. Other fields are not checked."""
 
 
-def text(value: Any) -> bool:
+def is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def flag(value: Any) -> bool:
+def is_boolean(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def number(value: Any) -> bool:
-    """A whole one; a bool is an int to Python, but not to JSON."""
+def is_integer(value: Any) -> bool:
+    """Is it an integer? A bool is an int in Python, but not in JSON."""
     return type(value) is int
 
 
-def count(value: Any) -> bool:
-    """A whole number from 0."""
-    return number(value) and value >= 0
+def is_count(value: Any) -> bool:
+    """Is it an integer from 0?"""
+    return is_integer(value) and value >= 0
 
 
-def table(value: Any) -> bool:
+def is_object(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def matching(pattern: str) -> Fits:
-    """A text of this pattern, and nothing more."""
-    shape = re.compile(pattern)
-    return lambda value: isinstance(value, str) and shape.fullmatch(value) is not None
+def matches(pattern: str) -> FieldPredicate:
+    """Return a predicate for text that matches `pattern` as a whole."""
+    compiled = re.compile(pattern)
+    return lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None
 
 
-def needs(**fields: Fits) -> dict[str, tuple[Fits, bool]]:
-    """Fields that have to be there."""
+def required_fields(**fields: FieldPredicate) -> dict[str, tuple[FieldPredicate, bool]]:
+    """Return a schema in which each of these fields is required."""
     return {name: (fits, True) for name, fits in fields.items()}
 
 
-def takes(**fields: Fits) -> dict[str, tuple[Fits, bool]]:
-    """Fields that may be there."""
+def optional_fields(**fields: FieldPredicate) -> dict[str, tuple[FieldPredicate, bool]]:
+    """Return a schema in which each of these fields may be missing."""
     return {name: (fits, False) for name, fits in fields.items()}
 
 
-def misfit(frame: Mapping[str, Any], kind: Any, kinds: Mapping[str, Fields]) -> str | None:
-    """Why this is no frame of that kind; None if it is one."""
-    if not isinstance(kind, str) or kind not in kinds:
-        return f"a frame of unknown type: {shown(kind)}"
-    for name, (fits, needed) in kinds[kind].items():
-        if name not in frame and needed:
-            return f"{kind} without {name}"
+def find_mismatch(
+    frame: Mapping[str, Any], frame_type: Any, schemas: Mapping[str, FrameFields]
+) -> str | None:
+    """Return a sentence that says why `frame` is no valid frame of `frame_type`; None if it is one."""
+    if not isinstance(frame_type, str) or frame_type not in schemas:
+        return f"a frame of unknown type: {abbreviate(frame_type)}"
+    for name, (fits, is_required) in schemas[frame_type].items():
+        if name not in frame and is_required:
+            return f"{frame_type} without {name}"
         if name in frame and not fits(frame[name]):
-            return f"{kind}: {name} does not fit: {shown(frame[name])}"
+            return f"{frame_type}: {name} does not fit: {abbreviate(frame[name])}"
     return None

@@ -1,4 +1,7 @@
-"""The tape of a call that is a series of requests, and what every platform of that kind needs. Pure."""
+"""The recording of a call by HTTP requests, and the checks that all platforms of that kind share. Pure.
+
+Checks that platforms with a websocket share as well are in `voicegw.simulate.checks`.
+"""
 
 from __future__ import annotations
 
@@ -14,143 +17,155 @@ from voicegw.simulate.checks import (
     SILENCE,
     SPEAKABLE,
     Check,
-    Judge,
+    CheckFunction,
 )
-from voicegw.simulate.recording import ENDS, Acted, Tape
-from voicegw.simulate.script import Script
+from voicegw.simulate.recording import CLAUSE_ENDS, ActionSeen, Recording
+from voicegw.simulate.script import CallScript
 
-TAIL = 0.25
-"""Seconds within which a body ends after `[DONE]`, for its connection to be used again."""
-PAUSE = 0.5
-"""Seconds of silence after which the first words are on their own."""
-CLAUSE = 4
-"""Characters that a clause has at least; "U." is none."""
+MAX_BODY_TAIL = 0.25
+"""Seconds from `[DONE]` to the end of the body: clients wait this long to use the connection again."""
+MIN_PAUSE = 0.5
+"""Seconds of silence that separate the first words from the rest of the answer."""
+MIN_CLAUSE_CHARS = 4
+"""Characters of a clause; "U." is none."""
 
-NAMES = ("first", "second")
+DUPLICATE_NAMES = ("first", "second")
 
 
 @dataclass(slots=True)
-class Streamed:
-    """One request and its answer. `label` names it in verdicts: "turn 2", for example.
-
-    `done` is when the end was made known, `end` when the body ended, `left` when the platform had done
-    with it; `whole` if it was not the platform that hung up. `failure` tells what became of the connection,
-    `body` is the beginning of what came with a refusal.
-    """
+class RecordedStream:
+    """One request and its answer."""
 
     label: str
-    asked: float
+    """Its name in violations: "turn 2", for example."""
+    asked_at: float
     status: int | None = None
-    media: str = ""
-    first: float | None = None
-    said: list[tuple[float, str]] = field(default_factory=list)
-    acted: list[tuple[float, Acted]] = field(default_factory=list)
-    done: float | None = None
-    end: float | None = None
-    left: float | None = None
-    whole: bool = False
+    content_type: str = ""
+    first_output_at: float | None = None
+    """When the first text or tool call arrived."""
+    texts: list[tuple[float, str]] = field(default_factory=list)
+    """(time, text) of each piece of text."""
+    actions: list[tuple[float, ActionSeen]] = field(default_factory=list)
+    done_at: float | None = None
+    """When the stream marked its end, by `[DONE]` or a finish_reason."""
+    body_ended_at: float | None = None
+    left_at: float | None = None
+    """When the platform stopped reading it."""
+    was_read_to_end: bool = False
+    """False if the platform closed the connection before the end."""
     failure: str = ""
-    body: str = ""
+    """The error of the connection, "" without one."""
+    refusal_body: str = ""
+    """The beginning of the body of a refusal."""
 
     @property
-    def why(self) -> str:
-        """What became of it, if it did not come to its end."""
+    def failure_reason(self) -> str:
+        """The reason why it is not complete."""
         if self.failure:
-            return f"{self.failure}{' in mid-answer' if self.said else ''}"
+            return f"{self.failure}{' in mid-answer' if self.texts else ''}"
         if self.status != 200:
             return f"status {self.status}"
         return "the stream ended without an end of the answer"
 
     @property
-    def began(self) -> bool:
-        """Did an event of an answer come?"""
-        return bool(self.status == 200 and (self.said or self.acted or self.done is not None))
+    def has_started(self) -> bool:
+        """Did any event of an answer arrive?"""
+        return bool(self.status == 200 and (self.texts or self.actions or self.done_at is not None))
 
     @property
     def text(self) -> str:
-        return "".join(text for _, text in self.said)
+        """The whole text of the answer."""
+        return "".join(text for _, text in self.texts)
 
     @property
-    def calls(self) -> list[Acted]:
-        return [act for _, act in self.acted]
+    def tool_calls(self) -> list[ActionSeen]:
+        """The tool calls, in order."""
+        return [action for _, action in self.actions]
 
     @property
-    def well(self) -> bool:
-        """Did it come to its end?"""
-        return self.status == 200 and self.done is not None
+    def is_complete(self) -> bool:
+        """Did the answer come to its end?"""
+        return self.status == 200 and self.done_at is not None
 
 
 @dataclass(slots=True)
-class Exchanged(Tape):
-    """A whole call by requests.
+class HttpRecording(Recording):
+    """A whole call by HTTP requests."""
 
-    `streams` are all answers, `twins` pairs of those to identical requests; `probed` is what single requests
-    beside the call found wrong, by the entry of the checklist, "" if nothing.
-    """
+    streams: list[RecordedStream] = field(default_factory=list)
+    """All requests and their answers."""
+    duplicate_streams: list[tuple[RecordedStream, RecordedStream]] = field(default_factory=list)
+    """Pairs of answers to identical requests."""
+    probe_results: dict[str, str] = field(default_factory=dict)
+    """The flaw that each probe found, by the name of its check; "" for none."""
 
-    streams: list[Streamed] = field(default_factory=list)
-    twins: list[tuple[Streamed, Streamed]] = field(default_factory=list)
-    probed: dict[str, str] = field(default_factory=dict)
 
+def check_streams(
+    find_flaw: Callable[[RecordedStream], str | None], applies: Callable[[RecordedStream], bool]
+) -> CheckFunction:
+    """Return a check of each answer that `applies` accepts; without such an answer it is not tried."""
 
-def streams(judge: Callable[[Streamed], str | None], which: Callable[[Streamed], bool]) -> Judge:
-    """A judge of answers: one sentence for each that is broken; no occasion if there is no such answer."""
-
-    def judged(tape: Tape, script: Script) -> list[str] | None:
-        assert isinstance(tape, Exchanged)
-        found = [stream for stream in tape.streams if which(stream)]
-        if not found:
+    def evaluate(recording: Recording, script: CallScript) -> list[str] | None:
+        assert isinstance(recording, HttpRecording)
+        streams = [stream for stream in recording.streams if applies(stream)]
+        if not streams:
             return None
-        said = ((stream.label, judge(stream)) for stream in found)
-        return [f"{label}: {why}" for label, why in said if why]
+        flaws = ((stream.label, find_flaw(stream)) for stream in streams)
+        return [f"{label}: {flaw}" for label, flaw in flaws if flaw]
 
-    return judged
-
-
-def probe(item: str) -> Judge:
-    """A judge of what a request beside the call found."""
-
-    def judged(tape: Tape, script: Script) -> list[str] | None:
-        assert isinstance(tape, Exchanged)
-        why = tape.probed.get(item)
-        return None if why is None else [why] if why else []
-
-    return judged
+    return evaluate
 
 
-def begins_within(seconds: float) -> Judge:
-    """A judge of how long a platform waits for the first words or tool call of each answer."""
+def from_probe(item: str) -> CheckFunction:
+    """Return a check of the result of the probe `item`."""
 
-    def waited(stream: Streamed) -> float:
-        until = stream.left if stream.first is None else stream.first
-        return 0.0 if until is None else until - stream.asked
+    def evaluate(recording: Recording, script: CallScript) -> list[str] | None:
+        assert isinstance(recording, HttpRecording)
+        flaw = recording.probe_results.get(item)
+        return None if flaw is None else [flaw] if flaw else []
 
-    def slow(stream: Streamed) -> str | None:
-        wait = waited(stream)
-        return f"nothing for {wait:.2f} s; the platform waits {seconds:g} s" if wait > seconds else None
-
-    return streams(slow, lambda stream: stream.first is not None or waited(stream) > seconds)
+    return evaluate
 
 
-def answered(stream: Streamed) -> bool:
-    """Was it left to its end, and taken at first?"""
-    return stream.whole and stream.status == 200
+def begins_within(seconds: float) -> CheckFunction:
+    """Return a check of the delay of each answer's first text or tool call; the platform waits `seconds`."""
+
+    def delay(stream: RecordedStream) -> float:
+        end = stream.left_at if stream.first_output_at is None else stream.first_output_at
+        return 0.0 if end is None else end - stream.asked_at
+
+    def find_delay(stream: RecordedStream) -> str | None:
+        if delay(stream) <= seconds:
+            return None
+        return f"nothing for {delay(stream):.2f} s; the platform waits {seconds:g} s"
+
+    return check_streams(
+        find_delay, lambda stream: stream.first_output_at is not None or delay(stream) > seconds
+    )
 
 
-def alone(stream: Streamed) -> tuple[str, str, float] | None:
-    """First words that stood alone before more followed: they, what followed, and seconds between."""
-    spoken = list(_pieces(stream))
-    if len(spoken) < 2:
+def is_answered(stream: RecordedStream) -> bool:
+    """Was it accepted, and read to its end?"""
+    return stream.was_read_to_end and stream.status == 200
+
+
+def split_first_words(stream: RecordedStream) -> tuple[str, str, float] | None:
+    """Return first words that stood alone before more followed; None if they did not.
+
+    Returns the first words, the words after them, and the seconds between.
+    """
+    texts = list(_join_blank_texts(stream))
+    if len(texts) < 2:
         return None
-    (at, first), (then, more) = spoken[:2]
-    clause = first.rstrip().endswith(ENDS) and len(first.strip()) >= CLAUSE
-    return (first, more, then - at) if clause or then - at >= PAUSE else None
+    (at, first), (then, more) = texts[:2]
+    is_clause = first.rstrip().endswith(CLAUSE_ENDS) and len(first.strip()) >= MIN_CLAUSE_CHARS
+    return (first, more, then - at) if is_clause or then - at >= MIN_PAUSE else None
 
 
-def _pieces(stream: Streamed) -> Iterator[tuple[float, str]]:
-    """The words as they came, blank ones joined to their neighbours."""
+def _join_blank_texts(stream: RecordedStream) -> Iterator[tuple[float, str]]:
+    """Yield the texts as they arrived, with blank ones joined to their neighbours."""
     held: tuple[float, str] | None = None
-    for at, text in stream.said:
+    for at, text in stream.texts:
         if held is None or held[1].isspace():
             held = (at, text if held is None else held[1] + text)
         elif text.isspace():
@@ -162,72 +177,86 @@ def _pieces(stream: Streamed) -> Iterator[tuple[float, str]]:
         yield held
 
 
-def _status(stream: Streamed) -> str | None:
+def _find_wrong_status(stream: RecordedStream) -> str | None:
     if stream.status is None:
         return stream.failure or "no answer"
     if stream.status != 200:
         return f"status {stream.status}"
-    plain = stream.media.partition(";")[0].strip().lower()
-    return None if plain == "text/event-stream" else f"content-type {plain[:60]!r}"
+    media_type = stream.content_type.partition(";")[0].strip().lower()
+    return None if media_type == "text/event-stream" else f"content-type {media_type[:60]!r}"
 
 
-def _done(stream: Streamed) -> str | None:
+def _find_wrong_end(stream: RecordedStream) -> str | None:
     if stream.failure:
-        return f"{'after' if stream.done is not None else 'before'} [DONE]: {stream.failure}"
-    late = stream.done is not None and stream.end is None
-    return f"the body did not end within {TAIL:g} s after [DONE]" if late else None
+        return f"{'after' if stream.done_at is not None else 'before'} [DONE]: {stream.failure}"
+    is_late = stream.done_at is not None and stream.body_ended_at is None
+    return f"the body did not end within {MAX_BODY_TAIL:g} s after [DONE]" if is_late else None
 
 
-def _nothing(stream: Streamed) -> None:
-    """It was judged while it was read."""
+def _find_nothing(stream: RecordedStream) -> None:
+    """Find no flaw: the violations were found while the stream was read."""
 
 
-_events = streams(_nothing, lambda stream: stream.began)
-_ended = streams(_nothing, lambda stream: stream.began and stream.whole and not stream.failure)
-_acted = streams(_nothing, lambda stream: bool(stream.acted))
+_check_events = check_streams(_find_nothing, lambda stream: stream.has_started)
+_check_finish = check_streams(
+    _find_nothing, lambda stream: stream.has_started and stream.was_read_to_end and not stream.failure
+)
+_check_tools = check_streams(_find_nothing, lambda stream: bool(stream.actions))
 
 
-def _filled(stream: Streamed) -> str | None:
-    return "neither words nor a tool call" if stream.first is None and not stream.failure else None
+def _find_empty_answer(stream: RecordedStream) -> str | None:
+    is_empty = stream.first_output_at is None and not stream.failure
+    return "neither text nor a tool call" if is_empty else None
 
 
-def _twice(tape: Tape, script: Script) -> list[str] | None:
-    assert isinstance(tape, Exchanged)
-    if not tape.twins:
+def _check_duplicates(recording: Recording, script: CallScript) -> list[str] | None:
+    assert isinstance(recording, HttpRecording)
+    if not recording.duplicate_streams:
         return None
-    named = [(name, stream) for pair in tape.twins for name, stream in zip(NAMES, pair, strict=True)]
+    named = [
+        (name, stream)
+        for pair in recording.duplicate_streams
+        for name, stream in zip(DUPLICATE_NAMES, pair, strict=True)
+    ]
     return [
-        f"{stream.label}: the {name} of two identical requests got no whole answer"
+        f"{stream.label}: the {name} of two identical requests got no complete answer"
         for name, stream in named
-        if not (stream.well and stream.first is not None)
+        if not (stream.is_complete and stream.first_output_at is not None)
     ]
 
 
-def _comes_back(tape: Tape, script: Script) -> list[str] | None:
-    return COMES_BACK.judge(tape, script) if any(turn.lost is not None for turn in tape.turns) else None
+def _check_reconnects(recording: Recording, script: CallScript) -> list[str] | None:
+    has_lost = any(turn.lost_at is not None for turn in recording.turns)
+    return COMES_BACK.evaluate(recording, script) if has_lost else None
 
 
 STATUS = Check(
     "status",
     "every request is answered with status 200 and an event stream",
-    streams(_status, lambda stream: stream.status is not None or bool(stream.failure)),
+    check_streams(_find_wrong_status, lambda stream: stream.status is not None or bool(stream.failure)),
 )
-LINES = Check("lines", "an event is one data: line and a blank line, and all else a comment", _events)
-CHUNKS = Check("chunks", "every event is a chunk with all its fields, the same id throughout", _events)
-FINISH = Check("finish", "one last chunk has a finish_reason that is true", _ended)
-DONE = Check("done", "[DONE] comes last, and the body ends with it", streams(_done, answered))
-NOT_EMPTY = Check("not-empty", "no answer is empty, or it is asked for again", streams(_filled, answered))
-TOOLS = Check("tools", "only offered tools are called, each whole and with valid arguments", _acted)
+LINES = Check("lines", "an event is one data: line and a blank line; all other lines are comments", _check_events)
+CHUNKS = Check("chunks", "every event is a chunk with all its fields and the same id", _check_events)
+FINISH = Check("finish", "exactly one chunk has a finish_reason, and it is correct", _check_finish)
+DONE = Check(
+    "done", "[DONE] is the last event, and the body ends with it", check_streams(_find_wrong_end, is_answered)
+)
+NOT_EMPTY = Check(
+    "not-empty",
+    "every answer has text or a tool call, or the platform sends the request again",
+    check_streams(_find_empty_answer, is_answered),
+)
+TOOLS = Check("tools", "only offered tools are called, each complete and with valid arguments", _check_tools)
 WRONG_KEY = Check(
-    "wrong-key", "a wrong key is refused with status 401 and an error object", probe("wrong-key")
+    "wrong-key", "a wrong key is refused with status 401 and an error object", from_probe("wrong-key")
 )
 UNKNOWN_KEYS = Check(
-    "unknown-keys", "fields that nobody knows and odd forms of messages do no harm", NONSENSE.judge
+    "unknown-keys", "unknown fields and rare forms of messages do no harm", NONSENSE.evaluate
 )
-TWICE = Check("twice", "the same request, sent twice, gets two whole answers", _twice)
-BACK = Check("comes-back", "after a lost connection the same request is answered", _comes_back)
+TWICE = Check("twice", "two identical requests at once get two complete answers", _check_duplicates)
+HTTP_COMES_BACK = Check("comes-back", "after a lost connection the same request is answered", _check_reconnects)
 CHAT = (
     *(CONNECTS, WRONG_KEY, ANSWERS, FIRST_WORDS, SILENCE, SPEAKABLE, STATUS, LINES, CHUNKS, FINISH, DONE),
-    *(NOT_EMPTY, TOOLS, UNKNOWN_KEYS, TWICE, BACK),
+    *(NOT_EMPTY, TOOLS, UNKNOWN_KEYS, TWICE, HTTP_COMES_BACK),
 )
-"""What every platform needs that asks for chat completions."""
+"""The checks that all platforms with chat completions share."""

@@ -1,4 +1,4 @@
-"""Requests of a rehearsal, by way of the gateway's own HTTP client."""
+"""Sends the requests of a simulation with the gateway's own HTTP client."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from voicegw.agents.client.http import Client, Response
+from voicegw.agents.client.http import HttpClient, HttpResponse
 from voicegw.errors import AgentError
-from voicegw.simulate.http_exchange import Answer
-from voicegw.simulate.http_platform import Request
+from voicegw.simulate.http_exchange import PlatformResponse
+from voicegw.simulate.http_platform import PlatformRequest
 
 
-class Posted:
-    """One answer as it comes."""
+class HttpSenderResponse:
+    """A `PlatformResponse` on a response of the gateway's HTTP client."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: HttpResponse) -> None:
         self.response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
-    def __aiter__(self) -> Posted:
+    def __aiter__(self) -> HttpSenderResponse:
         return self
 
     async def __anext__(self) -> bytes:
@@ -30,25 +30,26 @@ class Posted:
             raise OSError(error.summary) from None
 
 
-class Posting:
-    """Posts to the origin of `url`; `connect` limits, in seconds, finding and reaching it.
+class HttpSender:
+    """A `PostRequest` to the origin of `url`.
 
-    Raises `voicegw.errors.ConfigError` for what is no address.
+    `connect_timeout` limits, in seconds, the name resolution and the connection together. The constructor
+    raises `voicegw.errors.ConfigError` if `url` is no address; a call raises OSError as `PostRequest` says.
     """
 
-    def __init__(self, url: str, *, connect: float = 5.0) -> None:
-        self.client = Client(url, connect=connect)
+    def __init__(self, url: str, *, connect_timeout: float = 5.0) -> None:
+        self.client = HttpClient(url, connect=connect_timeout)
 
     @asynccontextmanager
-    async def __call__(self, request: Request) -> AsyncIterator[Answer]:
+    async def __call__(self, request: PlatformRequest) -> AsyncIterator[PlatformResponse]:
         parts = urlsplit(request.url)
         path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
         try:
             async with self.client.post(path, request.headers, request.body) as response:
-                yield Posted(response)
+                yield HttpSenderResponse(response)
         except AgentError as error:
             raise OSError(error.summary) from None
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         await self.client.aclose()

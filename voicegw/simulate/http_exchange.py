@@ -1,4 +1,7 @@
-"""The requests of a rehearsed call: everything that goes over them is taped."""
+"""The HTTP requests of a simulated call. It records everything that they carry.
+
+It decides nothing about the script: that is `voicegw.simulate.http_runner`.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,21 @@ from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import replace
 from typing import Protocol, TypeAlias
 
-from voicegw.simulate.chat_reader import Reading
-from voicegw.simulate.connection import MOST, MOST_TEXT, SHOWN, Over
-from voicegw.simulate.http_checks import TAIL, Exchanged, Streamed
-from voicegw.simulate.http_platform import Probe, Request
-from voicegw.simulate.recording import Acted, Done, Heard, Words, Wrong
+from voicegw.simulate.chat_reader import ChatReader
+from voicegw.simulate.connection import MAX_FRAMES, MAX_LOGGED_CHARS, MAX_TOTAL_SIZE, SimulationStopped
+from voicegw.simulate.http_checks import MAX_BODY_TAIL, HttpRecording, RecordedStream
+from voicegw.simulate.http_platform import PlatformRequest, Probe
+from voicegw.simulate.recording import ActionSeen, AnswerEnded, Observation, TextHeard, Violation
 
-LARGEST = 1024 * 1024
-"""Bytes that are read of an answer in one piece."""
+MAX_BODY_SIZE = 1024 * 1024
+"""Bytes that are read of an answer without stream; the rest is ignored."""
 
 
-class Answer(Protocol):
-    """The head of an answer, and its body piece by piece. Header names are in lower case."""
+class PlatformResponse(Protocol):
+    """The head of a response, and an iterator over its body. Header names are in lower case.
+
+    The iterator raises OSError if the connection is lost.
+    """
 
     @property
     def status(self) -> int: ...
@@ -28,129 +34,147 @@ class Answer(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
 
-Post: TypeAlias = Callable[[Request], AbstractAsyncContextManager[Answer]]
-"""Sends a request and waits for the head of its answer; leaving early hangs up. Raises OSError."""
+PostRequest: TypeAlias = Callable[[PlatformRequest], AbstractAsyncContextManager[PlatformResponse]]
+"""Sends a request and waits for the head of its response. An early exit closes the connection.
+
+Raises OSError if the gateway cannot be reached or the connection is lost.
+"""
 
 
-class Asking:
-    """Posts requests, reads their answers onto the `tape`, and sets `news` with each piece.
+class HttpExchange:
+    """Sends requests, records their answers, and sets `activity` with each piece.
 
-    `offered` are the tools that the requests name. `stream` is the answer that the caller hears.
+    `offered_tools` are the tools in the requests. `audible_stream` is the answer that the caller hears.
     """
 
-    def __init__(self, post: Post, tape: Exchanged, offered: Collection[str]) -> None:
+    def __init__(self, post: PostRequest, recording: HttpRecording, offered_tools: Collection[str]) -> None:
         self.post = post
-        self.tape = tape
-        self.offered = offered
-        self.stream: Streamed | None = None
-        self.news = asyncio.Event()
+        self.recording = recording
+        self.offered_tools = offered_tools
+        self.audible_stream: RecordedStream | None = None
+        self.activity = asyncio.Event()
         self.loop = asyncio.get_running_loop()
-        self.began = self.loop.time()
-        self._pieces = self._size = 0
+        self.started_at = self.loop.time()
+        self._piece_count = self._total_size = 0
 
     @property
     def now(self) -> float:
-        """Seconds since the rehearsal began."""
-        return self.loop.time() - self.began
+        """Seconds since the simulation began."""
+        return self.loop.time() - self.started_at
 
-    async def ask(self, request: Request, label: str, number: int | None = None) -> Streamed:
-        """Post, and read the answer to its end. With its turn's `number`, the caller hears it."""
-        stream = Streamed(label, self.now)
-        self.tape.streams.append(stream)
-        if number is not None:
-            self.stream = stream
-        self.note(">", request.body)
+    async def send(
+        self, request: PlatformRequest, label: str, turn_index: int | None = None
+    ) -> RecordedStream:
+        """Send a request, and read the answer to its end. With a `turn_index`, the caller hears the answer.
+
+        A lost connection is the stream's `failure`. Raises `SimulationStopped` if the answer is too large.
+        """
+        stream = RecordedStream(label, self.now)
+        self.recording.streams.append(stream)
+        if turn_index is not None:
+            self.audible_stream = stream
+        self.log(">", request.body)
         try:
-            async with self.post(request) as answer:
-                self._head(answer, stream)
-                if answer.status == 200:
-                    await self._read(answer, stream, Reading(self.offered, number))
+            async with self.post(request) as response:
+                self._record_head(response, stream)
+                if response.status == 200:
+                    await self._read(response, stream, ChatReader(self.offered_tools, turn_index))
                 else:
-                    stream.body = (await _beginning(answer, SHOWN)).decode("utf-8", "replace")
-                    self.note("<", stream.body)
-            stream.whole = True
+                    body = await _read_beginning(response, MAX_LOGGED_CHARS)
+                    stream.refusal_body = body.decode("utf-8", "replace")
+                    self.log("<", stream.refusal_body)
+            stream.was_read_to_end = True
         except OSError as error:
-            stream.whole, stream.failure = True, str(error) or type(error).__name__
-            self.note("!", stream.failure)
+            stream.was_read_to_end, stream.failure = True, str(error) or type(error).__name__
+            self.log("!", stream.failure)
         finally:
-            stream.left = self.now
+            stream.left_at = self.now
         return stream
 
-    def _head(self, answer: Answer, stream: Streamed) -> None:
-        stream.status, stream.media = answer.status, answer.headers.get("content-type", "")
-        self.note("<", f"{stream.status} {stream.media}")
-        self.tape.status = stream.status
-        if stream.status == 200 and self.tape.opened is None:
-            self.tape.opened = self.now
+    def _record_head(self, response: PlatformResponse, stream: RecordedStream) -> None:
+        stream.status, stream.content_type = response.status, response.headers.get("content-type", "")
+        self.log("<", f"{stream.status} {stream.content_type}")
+        self.recording.status = stream.status
+        if stream.status == 200 and self.recording.connected_at is None:
+            self.recording.connected_at = self.now
 
-    async def _read(self, answer: Answer, stream: Streamed, reading: Reading) -> None:
-        """To the end of the body, or as long after `[DONE]` as a client waits for it."""
+    async def _read(self, response: PlatformResponse, stream: RecordedStream, reader: ChatReader) -> None:
+        """Read to the end of the body, or as long after `[DONE]` as a client waits for the end."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(None) as limit:
-                async for data in answer:
+            async with asyncio.timeout(None) as timeout:
+                async for data in response:
                     self._count(data)
-                    for heard in reading.feed(data):
-                        self._hear(heard, stream)
-                    if reading.began and stream.first is None:
-                        stream.first = self.now
-                    if reading.over and limit.when() is None:
-                        limit.reschedule(self.loop.time() + TAIL)
-                    self.news.set()
-            stream.end = self.now
-            for heard in reading.end():
-                self._hear(heard, stream)
+                    for observation in reader.feed(data):
+                        self._record(observation, stream)
+                    if reader.has_output and stream.first_output_at is None:
+                        stream.first_output_at = self.now
+                    if reader.is_done and timeout.when() is None:
+                        timeout.reschedule(self.loop.time() + MAX_BODY_TAIL)
+                    self.activity.set()
+            stream.body_ended_at = self.now
+            for observation in reader.flush():
+                self._record(observation, stream)
 
     def _count(self, data: bytes) -> None:
-        self.note("<", data)
-        self._pieces += 1
-        self._size += len(data)
-        if self._pieces > MOST or self._size > MOST_TEXT:
-            raise Over(f"the gateway sends more than {MOST} pieces, or than {MOST_TEXT >> 20} MiB")
+        self.log("<", data)
+        self._piece_count += 1
+        self._total_size += len(data)
+        if self._piece_count > MAX_FRAMES or self._total_size > MAX_TOTAL_SIZE:
+            raise SimulationStopped(
+                f"the gateway sends more than {MAX_FRAMES} pieces, or than {MAX_TOTAL_SIZE >> 20} MiB"
+            )
 
-    def _hear(self, heard: Heard, stream: Streamed) -> None:
+    def _record(self, observation: Observation, stream: RecordedStream) -> None:
         now = self.now
-        match heard:
-            case Wrong():
-                self.tape.wrongs.append(replace(heard, where=stream.label))
-            case Done():
-                stream.done = now
-            case Words(turn=turn, text=text):
-                stream.said.append((now, text))
+        match observation:
+            case Violation():
+                self.recording.violations.append(replace(observation, location=stream.label))
+            case AnswerEnded():
+                stream.done_at = now
+            case TextHeard(turn=turn, text=text):
+                stream.texts.append((now, text))
                 if turn is not None:
-                    self.tape.hear(heard, now)
-            case Acted(turn=turn):
-                stream.acted.append((now, heard))
+                    self.recording.record(observation, now)
+            case ActionSeen(turn=turn):
+                stream.actions.append((now, observation))
                 if turn is not None:
-                    self.tape.hear(heard, now)
+                    self.recording.record(observation, now)
 
-    def note(self, kind: str, data: bytes | str) -> None:
-        """Write this into the log."""
-        text = data if isinstance(data, str) else data[: 4 * SHOWN].decode("utf-8", "replace")
-        self.tape.log.append((self.now, kind, text if len(text) <= SHOWN else f"{text[:SHOWN]}…"))
+    def log(self, kind: str, data: bytes | str) -> None:
+        """Add an entry to the recording's log; `kind` is ">", "<" or "!"."""
+        text = data if isinstance(data, str) else data[: 4 * MAX_LOGGED_CHARS].decode("utf-8", "replace")
+        shortened = text if len(text) <= MAX_LOGGED_CHARS else f"{text[:MAX_LOGGED_CHARS]}…"
+        self.recording.log.append((self.now, kind, shortened))
 
-    async def look(self, probe: Probe, within: float) -> None:
-        """Ask beside the call, and look at the answer; `within` is the patience for it, in seconds."""
-        self.note("!", f"a request for {probe.item}")
+    async def send_probe(self, probe: Probe, timeout: float) -> None:
+        """Send a request outside of the call, and record the flaw of its answer.
+
+        An answer that takes more than `timeout` seconds, or a lost connection, is a flaw too.
+        """
+        self.log("!", f"a request for {probe.item}")
         try:
-            async with asyncio.timeout(within):
-                async with self.post(probe.request) as answer:
-                    status, media = answer.status, answer.headers.get("content-type", "")
-                    self.note("<", f"{status} {media}")
-                    body = b"" if probe.forged and status == 200 else await _beginning(answer, LARGEST)
-            self.note("<", body)
-            self.tape.probed[probe.item] = probe.look(status, media, body)
-            self.tape.forged = status if probe.forged else self.tape.forged
+            async with asyncio.timeout(timeout):
+                async with self.post(probe.request) as response:
+                    status, content_type = response.status, response.headers.get("content-type", "")
+                    self.log("<", f"{status} {content_type}")
+                    # A stream that a wrong key gets is not read: its status is the flaw.
+                    skips_body = probe.has_wrong_key and status == 200
+                    body = b"" if skips_body else await _read_beginning(response, MAX_BODY_SIZE)
+            self.log("<", body)
+            self.recording.probe_results[probe.item] = probe.evaluate(status, content_type, body)
+            if probe.has_wrong_key:
+                self.recording.forged_status = status
         except TimeoutError:
-            self.tape.probed[probe.item] = f"no answer within {within:g} s"
+            self.recording.probe_results[probe.item] = f"no answer within {timeout:g} s"
         except OSError as error:
-            self.tape.probed[probe.item] = f"no answer: {error}"
+            self.recording.probe_results[probe.item] = f"no answer: {error}"
 
 
-async def _beginning(answer: Answer, most: int) -> bytes:
-    """At most so many bytes of a body."""
+async def _read_beginning(response: PlatformResponse, max_size: int) -> bytes:
+    """Return the first `max_size` bytes of a body."""
     body = bytearray()
-    async for data in answer:
+    async for data in response:
         body += data
-        if len(body) >= most:
+        if len(body) >= max_size:
             break
-    return bytes(body[:most])
+    return bytes(body[:max_size])

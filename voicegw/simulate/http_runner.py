@@ -1,4 +1,7 @@
-"""Plays a script by HTTP requests: posts what the platform would, reads the answers, and tapes what comes."""
+"""Runs a script by HTTP requests: posts what the platform would post, and reads the answers.
+
+Scripts of platforms with a websocket are run by `voicegw.simulate.call_runner`.
+"""
 
 from __future__ import annotations
 
@@ -7,214 +10,241 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from voicegw.simulate.call_runner import BACK, PACE, PARTIAL
-from voicegw.simulate.connection import Over
-from voicegw.simulate.http_checks import Exchanged, Streamed
-from voicegw.simulate.http_exchange import Asking, Post
-from voicegw.simulate.http_platform import Poster, Request
-from voicegw.simulate.recording import Taped, Wrong
-from voicegw.simulate.script import Script, Step
+from voicegw.simulate.call_runner import PARTIAL_INTERVAL, RECONNECT_DELAY
+from voicegw.simulate.connection import SimulationStopped
+from voicegw.simulate.http_checks import HttpRecording, RecordedStream
+from voicegw.simulate.http_exchange import HttpExchange, PostRequest
+from voicegw.simulate.http_platform import PlatformRequest, SimulatedHttpPlatform
+from voicegw.simulate.platform import CHARS_PER_SECOND
+from voicegw.simulate.recording import RecordedTurn, Violation
+from voicegw.simulate.script import CallScript, CallStep
 
-ROUNDS = 8
-"""Requests of one turn: a question, and the results of tools."""
-SHUT = frozenset({401, 403, 404, 405})
-"""Statuses that no further request changes: the key or the address is wrong."""
+MAX_TOOL_ROUNDS = 8
+"""Requests of one turn: the question, and the results of tools. More are reported as a violation."""
+FATAL_STATUSES = frozenset({401, 403, 404, 405})
+"""Statuses that a further request cannot change: the key or the address is wrong."""
 
 
-class Exchange:
-    """One rehearsed call. `proof`: a wrong key is tried first, which a gateway has to refuse."""
+class HttpRunner:
+    """One simulated call.
 
-    def __init__(self, poster: Poster, script: Script, post: Post, *, proof: bool = False) -> None:
-        self.poster = poster
+    With `try_wrong_key`, it first sends a request with a wrong key, which a gateway has to refuse.
+    """
+
+    def __init__(
+        self,
+        platform: SimulatedHttpPlatform,
+        script: CallScript,
+        post: PostRequest,
+        *,
+        try_wrong_key: bool = False,
+    ) -> None:
+        self.platform = platform
         self.script = script
-        self.proof = proof
-        self.tape = Exchanged()
-        self.asking = Asking(post, self.tape, poster.offered)
+        self.try_wrong_key = try_wrong_key
+        self.recording = HttpRecording()
+        self.exchange = HttpExchange(post, self.recording, platform.offered_tools)
         self._tasks: list[asyncio.Task[Any]] = []
-        self._twin: asyncio.Task[Streamed] | None = None
+        self._duplicate: asyncio.Task[RecordedStream] | None = None  # the second of two identical requests
 
     @property
     def now(self) -> float:
-        """Seconds since the rehearsal began."""
-        return self.asking.now
+        """Seconds since the simulation began."""
+        return self.exchange.now
 
-    async def play(self) -> Exchanged:
-        """Play the script to its end, or as far as the gateway lets it; then try the rest of the list."""
+    async def run(self) -> HttpRecording:
+        """Run the script to its end, or as far as the gateway lets it; then send the probes.
+
+        An early end is the recording's `failure`; only bugs of the simulation itself raise.
+        """
         try:
-            if self.proof:
-                await self.asking.look(self.poster.forged(), self.script.patience.answer)
+            if self.try_wrong_key:
+                probe = self.platform.build_wrong_key_probe()
+                await self.exchange.send_probe(probe, self.script.patience.answer)
             for number, step in enumerate(self.script.turns, 1):
-                await self._turn(number, step)
-                if self.tape.over or step.hang_up is not None:
+                await self._run_turn(number, step)
+                if self.recording.agent_ended_call or step.hang_up is not None:
                     break
-            await self._hang_up()
-            for probe in self.poster.probes():
-                await self.asking.look(probe, self.script.patience.answer)
-        except Over as over:
-            self.tape.failure = str(over)
+            await self._close_requests()
+            for probe in self.platform.build_probes():
+                await self.exchange.send_probe(probe, self.script.patience.answer)
+        except SimulationStopped as stopped:
+            self.recording.failure = str(stopped)
         finally:
-            with suppress(Over):
-                await self._hang_up()
-        return self.tape
+            with suppress(SimulationStopped):
+                await self._close_requests()
+        return self.recording
 
-    # The tasks that ask
+    # The tasks that send requests
 
-    def _begin(self, asking: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.ensure_future(asking)
-        task.add_done_callback(lambda task: self.asking.news.set())
+    def _start_task(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(lambda task: self.exchange.activity.set())
         self._tasks.append(task)
         return task
 
-    async def _hang_up(self) -> None:
-        """Close the connections of what is still being answered. Raises what went wrong in there."""
-        tasks, self._tasks, self._twin = self._tasks, [], None
+    async def _close_requests(self) -> None:
+        """Close the connections of unfinished answers. Raises the errors of the tasks."""
+        tasks, self._tasks, self._duplicate = self._tasks, [], None
         for task in tasks:
             task.cancel()
-        for found in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(found, Exception):
-                raise found
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
 
     @property
-    def _quiet(self) -> bool:
+    def _is_idle(self) -> bool:
         return all(task.done() for task in self._tasks)
 
-    async def _answered(self, found: Callable[[], bool] = lambda: False) -> None:
-        """Until something is found, or all is answered."""
-        within = self.script.patience.answer
-        if not await self._until(lambda: found() or self._quiet, within):
-            raise Over(f"turn {self.tape.turns[-1].number} was not answered within {within:g} s")
-        if self._quiet:
-            await self._hang_up()
+    async def _wait_for_answer(self, condition: Callable[[], bool] = lambda: False) -> None:
+        """Wait until the condition holds or all requests are answered.
 
-    async def _until(self, found: Callable[[], bool], within: float) -> bool:
+        Raises `SimulationStopped` after the answer timeout.
+        """
+        timeout = self.script.patience.answer
+        if not await self._wait_until(lambda: condition() or self._is_idle, timeout):
+            raise SimulationStopped(
+                f"turn {self.recording.turns[-1].number} was not answered within {timeout:g} s"
+            )
+        if self._is_idle:
+            await self._close_requests()
+
+    async def _wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(within, 0.0)):
-                while not found():
-                    self.asking.news.clear()
-                    await self.asking.news.wait()
-        return found()
+            async with asyncio.timeout(max(timeout, 0.0)):
+                while not condition():
+                    self.exchange.activity.clear()
+                    await self.exchange.activity.wait()
+        return condition()
 
     async def _listen(self, seconds: float) -> None:
         if seconds > 0:
-            await self._until(lambda: self.tape.over, seconds)
+            await self._wait_until(lambda: self.recording.agent_ended_call, seconds)
 
     # Turns
 
-    async def _turn(self, number: int, step: Step) -> None:
+    async def _run_turn(self, number: int, step: CallStep) -> None:
         await self._listen(step.wait)
-        if self.tape.over:
+        if self.recording.agent_ended_call:
             return
-        if step.kind in self.poster.ways.without:
-            self.tape.skipped.append((number, step))
+        if step.kind in self.platform.traits.unsupported_steps:
+            self.recording.skipped_steps.append((number, step))
             return
-        await self._break_off()
-        for words in step.partial:
-            self._begin(self.asking.ask(self.poster.partial(words), "words that may still change"))
-            await self._listen(PARTIAL)
-            await self._hang_up()
-        place, self.asking.stream = len(self.tape.turns), None
-        turn = Taped(step, self.now, number, mutes=self.poster.ways.mutes)
-        self.tape.turns.append(turn)
+        await self._supersede()
+        await self._send_partials(step)
+        index, self.exchange.audible_stream = len(self.recording.turns), None
+        turn = RecordedTurn(step, self.now, number, stops_playback=self.platform.traits.stops_playback)
+        self.recording.turns.append(turn)
         try:
-            self._begin(self._answer(place, self.poster.ask(step.say, odd=step.nonsense)))
-            if step.again is not None and not await self._until(lambda: self._quiet, step.again):
-                twin = self.asking.ask(self.poster.again(lost=False), f"turn {number}, asked again")
-                self._twin = self._begin(twin)
-            await self._go_on(step, place)
+            self._start_task(self._run_requests(index, self.platform.ask(step.say, unusual=step.nonsense)))
+            if step.again is not None and not await self._wait_until(lambda: self._is_idle, step.again):
+                request = self.platform.repeat(after_loss=False)
+                self._duplicate = self._start_task(
+                    self.exchange.send(request, f"turn {number}, asked again")
+                )
+            await self._run_answer(step, index)
         finally:
-            turn.left = self.now
-        if self.tape.opened is None and self._quiet:
-            self._give_up()
+            turn.wait_ended_at = self.now
+        if self.recording.connected_at is None and self._is_idle:
+            self._stop_if_refused()
 
-    def _give_up(self) -> None:
-        """Nothing will come of further requests if the first one was not let in, or nobody was there."""
-        last = self.tape.streams[-1]
+    async def _send_partials(self, step: CallStep) -> None:
+        """Send a request for each partial transcript, and close it soon after."""
+        for text in step.partial:
+            request = self.platform.ask_partial(text)
+            self._start_task(self.exchange.send(request, "a partial transcript"))
+            await self._listen(PARTIAL_INTERVAL)
+            await self._close_requests()
+
+    def _stop_if_refused(self) -> None:
+        """Raise `SimulationStopped` if the first request failed in a way that further ones cannot change."""
+        last = self.recording.streams[-1]
         if last.failure:
-            raise Over(f"no answer: {last.failure}")
-        if last.status in SHUT:
-            self.tape.body = last.body
-            raise Over(f"the request was refused with status {last.status}")
+            raise SimulationStopped(f"no answer: {last.failure}")
+        if last.status in FATAL_STATUSES:
+            self.recording.refusal_body = last.refusal_body
+            raise SimulationStopped(f"the request was refused with status {last.status}")
 
-    async def _go_on(self, step: Step, number: int) -> None:
-        """What happens while the agent answers."""
-        turn = self.tape.turns[number]
+    async def _run_answer(self, step: CallStep, index: int) -> None:
+        """Do what the step wants while the agent answers."""
+        turn = self.recording.turns[index]
         if step.interrupt is not None:
-            await self._answered(lambda: turn.first is not None)
+            await self._wait_for_answer(lambda: turn.first_text_delay is not None)
             await self._listen(step.interrupt)
-            if not self.tape.over and turn.first is not None and not turn.why:
+            has_ended = self.recording.agent_ended_call or bool(turn.failure)
+            if turn.first_text_delay is not None and not has_ended:
                 await self._interrupt(turn)
         elif step.next is not None:
-            await self._listen(turn.asked + step.next - self.now)
+            await self._listen(turn.asked_at + step.next - self.now)
         elif step.hang_up is not None:
-            await self._listen(turn.asked + step.hang_up - self.now)
-            turn.hung_up = not self.tape.over
+            await self._listen(turn.asked_at + step.hang_up - self.now)
+            turn.caller_hung_up = not self.recording.agent_ended_call
         else:
             if step.drop is not None:
-                await self._drop(step.drop, number)
-            await self._answered()
+                await self._drop(step.drop, index)
+            await self._wait_for_answer()
 
-    async def _break_off(self) -> None:
-        """Something newer comes: what is not answered yet never will be."""
-        if not self._quiet:
-            await self._interrupt(self.tape.turns[-1])
+    async def _supersede(self) -> None:
+        """Interrupt the previous turn if it is still being answered: a newer one begins."""
+        if not self._is_idle:
+            await self._interrupt(self.recording.turns[-1])
         else:
-            await self._hang_up()
+            await self._close_requests()
 
-    async def _interrupt(self, turn: Taped) -> None:
-        heard = self._heard()
-        turn.stopped = self.now
-        await self._hang_up()
-        self.poster.heard(heard)
+    async def _interrupt(self, turn: RecordedTurn) -> None:
+        heard_text = self._heard_text()
+        turn.stopped_at = self.now
+        await self._close_requests()
+        self.platform.record_heard(heard_text)
 
-    def _heard(self) -> str:
-        """How much of the present answer was spoken by now."""
-        stream = self.asking.stream
-        if stream is None or not stream.said:
+    def _heard_text(self) -> str:
+        """Return the part of the current answer that is spoken by now."""
+        stream = self.exchange.audible_stream
+        if stream is None or not stream.texts:
             return ""
-        begun = next((at for at, text in stream.said if text.strip()), self.now)
-        part = stream.text[: int(PACE * (self.now - begun))]
-        return part if len(part) == len(stream.text) else part.rpartition(" ")[0]
+        started_at = next((at for at, text in stream.texts if text.strip()), self.now)
+        spoken = stream.text[: int(CHARS_PER_SECOND * (self.now - started_at))]
+        return spoken if len(spoken) == len(stream.text) else spoken.rpartition(" ")[0]
 
-    async def _drop(self, after: float, number: int) -> None:
-        turn = self.tape.turns[number]
-        await self._until(lambda: self._quiet, turn.asked + after - self.now)
-        if self._quiet:
-            return  # there is no connection any more
-        self.asking.note("!", "the connection is lost")
-        turn.lost = self.now
-        await self._hang_up()
-        await asyncio.sleep(BACK)
-        turn.anew = self.now
-        self._begin(self._answer(number, self.poster.again(lost=True)))
+    async def _drop(self, delay: float, index: int) -> None:
+        turn = self.recording.turns[index]
+        await self._wait_until(lambda: self._is_idle, turn.asked_at + delay - self.now)
+        if self._is_idle:
+            return  # the answer is complete: there is no connection to lose
+        self.exchange.log("!", "the connection is lost")
+        turn.lost_at = self.now
+        await self._close_requests()
+        await asyncio.sleep(RECONNECT_DELAY)
+        turn.repeated_at = self.now
+        self._start_task(self._run_requests(index, self.platform.repeat(after_loss=True)))
 
-    async def _answer(self, number: int, request: Request) -> None:
-        """Ask, and go on with the results of tools until there are none."""
-        turn = self.tape.turns[number]
-        for _ in range(ROUNDS):
-            first = await self.asking.ask(request, f"turn {turn.number}", number)
-            stream = await self._better(first, turn)
+    async def _run_requests(self, index: int, request: PlatformRequest) -> None:
+        """Send the request of a turn, then one with the results of tools, until no tool is called."""
+        turn = self.recording.turns[index]
+        for _ in range(MAX_TOOL_ROUNDS):
+            first = await self.exchange.send(request, f"turn {turn.number}", index)
+            stream = await self._choose_stream(first, turn)
             turn.status = stream.status
-            if not stream.well:
-                turn.why = stream.why
-                return self.poster.heard(stream.text)
-            following = self.poster.follow(stream.text, stream.calls)
+            if not stream.is_complete:
+                turn.failure = stream.failure_reason
+                return self.platform.record_heard(stream.text)
+            following = self.platform.follow_up(stream.text, stream.tool_calls)
             if following is None:
-                turn.ends.append(self.now if stream.done is None else stream.done)
-                self.tape.over = self.poster.ended(stream.calls)
+                turn.end_times.append(self.now if stream.done_at is None else stream.done_at)
+                self.recording.agent_ended_call = self.platform.is_hangup(stream.tool_calls)
                 return
             request = following
-        self.tape.wrongs.append(
-            Wrong("tools", f"tools are called {ROUNDS} times, without an end", f"turn {turn.number}")
-        )
+        reason = f"tools are called {MAX_TOOL_ROUNDS} times, without an end"
+        self.recording.violations.append(Violation("tools", reason, f"turn {turn.number}"))
 
-    async def _better(self, stream: Streamed, turn: Taped) -> Streamed:
-        """Of two answers to the same request, the one that the caller hears."""
-        twin, self._twin = self._twin, None
-        if twin is None:
+    async def _choose_stream(self, stream: RecordedStream, turn: RecordedTurn) -> RecordedStream:
+        """Return the one of two answers to identical requests that the caller hears: the longer one."""
+        duplicate, self._duplicate = self._duplicate, None
+        if duplicate is None:
             return stream
-        other = await twin
-        self.tape.twins.append((stream, other))
-        if other.well and (not stream.well or len(other.text) > len(stream.text)):
-            turn.words, turn.acted, self.asking.stream = other.said, other.acted, other
+        other = await duplicate
+        self.recording.duplicate_streams.append((stream, other))
+        if other.is_complete and (not stream.is_complete or len(other.text) > len(stream.text)):
+            turn.texts, turn.actions, self.exchange.audible_stream = other.texts, other.actions, other
             return other
         return stream

@@ -1,121 +1,165 @@
-"""A caller: the platform's side of a call on a websocket, without any I/O."""
+"""Platforms that call over a websocket: their side of a call, without any I/O.
+
+Platforms that send HTTP requests are in `voicegw.simulate.http_platform`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from voicegw.simulate.checks import Check
-from voicegw.simulate.recording import Heard
+from voicegw.simulate.recording import Observation
+from voicegw.simulate.script import CallScript
 from voicegw.wire.json import loads
 
 Frame: TypeAlias = str | bytes
 
+CHARS_PER_SECOND = 15.0
+"""Speed of speech: it tells how much of an answer the caller has heard after some seconds."""
+
 
 @dataclass(frozen=True, slots=True)
-class Ways:
-    """How a platform differs. `without` are the kinds of steps that it does not know: say, press, silent.
+class PlatformTraits:
+    """How a platform differs from the others.
 
-    `mutes`: it stops playing by itself, so that late words do no harm. `renews`: what it repeats is a request
-    of its own, and answered anew. `opening`: seconds before its caller speaks; what comes by then is a
-    greeting.
+    `unsupported_steps`: the kinds of steps ("say", "press", "silent") that it does not have.
+    `stops_playback`: it stops playing an interrupted answer by itself, so late text does no harm.
+    `repeats_as_new_request`: a question that it repeats is a new request, with an answer from the start.
+    `greeting_wait`: seconds before the caller speaks; text that arrives by then is a greeting.
     """
 
-    without: frozenset[str] = frozenset()
-    mutes: bool = False
-    renews: bool = False
-    opening: float = 0.0
+    unsupported_steps: frozenset[str] = frozenset()
+    stops_playback: bool = False
+    repeats_as_new_request: bool = False
+    greeting_wait: float = 0.0
 
 
-KEYLESS = frozenset({"press"})
+NO_DTMF = frozenset({"press"})
+"""The `unsupported_steps` of a platform that does not report pressed keys."""
 
 
-class Caller(Protocol):
-    """One platform's side of one call, over however many sockets.
+@dataclass(frozen=True, slots=True)
+class SimulationSetup:
+    """How an operator has set the platform up.
 
-    It writes the frames that the platform would send and reads those that it gets. It is made with the
-    `Script` and with the secret that proves that it is the platform, "" if there is none. Questions are
-    numbered from 0, in the order of `ask` and `press`.
+    `secret` proves to the gateway that the platform calls; "" for none. `model` is the agent that the platform
+    asks for; "" for its default. `public_url` is the address that Twilio signs; "" for the one that is called.
+    """
+
+    secret: str = field(default="", repr=False)
+    model: str = ""
+    public_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryEntry:
+    """One platform in `voicegw.simulate.platforms.registry`: how it is named, and where its secret stands.
+
+    `secret_in_url`: the platform has no other proof than a secret part of the URL's path.
+    `public_path_words`: parts of the path that are no secret, and stay readable in reports.
     """
 
     name: str
+    secret_in_url: bool = False
+    public_path_words: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketEntry(RegistryEntry):
+    """A platform that calls over a websocket. `make` gets the time of day in seconds since 1970."""
+
+    make: Callable[[CallScript, SimulationSetup, float], SimulatedPlatform]
+
+
+class SimulatedPlatform(Protocol):
+    """One platform's side of one call, over any number of sockets.
+
+    It encodes the frames that the platform sends, and decodes the frames that it receives. Turns are numbered
+    from 0, in the order of `ask` and `press`.
+    """
+
+    name: str
+    """The platform's name on the command line."""
     checks: Sequence[Check]
-    every: float | None
+    """The platform's checklist."""
+    ping_interval: float | None
     """Seconds between the platform's pings; None if it sends none."""
-    ways: Ways
+    traits: PlatformTraits
+    """How it differs from other platforms."""
 
-    def address(self, url: str) -> str:
-        """The whole address of the socket, where `url` is what an operator would enter at the platform."""
+    def build_url(self, url: str) -> str:
+        """Return the URL of the socket; `url` is the one that an operator enters at the platform."""
         ...
 
-    def headers(self, address: str, *, forged: bool = False) -> Mapping[str, str]:
-        """The headers of the handshake; where `forged`, with a false proof."""
+    def build_headers(self, url: str, *, forged: bool = False) -> Mapping[str, str]:
+        """Return the headers of the handshake at `url`; with `forged`, their proof is wrong."""
         ...
 
-    def open(self, *, again: bool) -> Sequence[Frame]:
-        """What the platform sends first on a new socket; `again` if the one before was lost.
+    def start(self, *, reconnecting: bool) -> Sequence[Frame]:
+        """Return the first frames on a new socket.
 
-        Then it also repeats what was not answered.
+        With `reconnecting`, the previous socket was lost: unanswered questions are sent again.
         """
         ...
 
-    def partial(self, words: str) -> Sequence[Frame]:
-        """Words that may still change; () if the platform tells of none."""
+    def encode_partial(self, text: str) -> Sequence[Frame]:
+        """Return a partial transcript, which may still change; () if the platform sends none."""
         ...
 
-    def ask(self, said: str | None) -> Sequence[Frame]:
-        """The caller said this, or, with None, nothing for a while: the next question."""
+    def ask(self, text: str | None) -> Sequence[Frame]:
+        """Return the next question: the caller said `text`, or, with None, was silent for a while."""
         ...
 
     def press(self, digits: str) -> Sequence[Frame]:
-        """The caller pressed these keys, as the next question; () if the platform tells of none."""
+        """Return the next question: the caller pressed these keys. () if the platform has no DTMF."""
         ...
 
     def repeat(self) -> Sequence[Frame]:
-        """The last question once more, as the platform does without being asked; () if it never does."""
+        """Return the last question once more; () if the platform never repeats one on the same socket."""
         ...
 
-    def interrupt(self, heard: str) -> Sequence[Frame]:
-        """The caller spoke over the agent after hearing this much of its answer."""
+    def interrupt(self, heard_text: str) -> Sequence[Frame]:
+        """Return the frames of a barge-in; `heard_text` is the part of the answer that the caller heard."""
         ...
 
-    def nonsense(self) -> Sequence[Frame]:
-        """Frames that make no sense, and that a gateway must survive."""
+    def encode_malformed(self) -> Sequence[Frame]:
+        """Return frames that make no sense, and that a gateway must survive."""
         ...
 
     def ping(self) -> Sequence[Frame]:
-        """A ping; () if the platform sends none."""
+        """Return a ping; () if the platform sends none."""
         ...
 
-    def leave(self) -> Sequence[Frame]:
-        """The last frames before the caller hangs up."""
+    def hang_up(self) -> Sequence[Frame]:
+        """Return the last frames before the caller hangs up."""
         ...
 
-    def hear(self, frame: Frame) -> Sequence[Heard]:
-        """What a frame of the gateway's means. Never raises."""
+    def receive(self, frame: Frame) -> Sequence[Observation]:
+        """Return the observations in a frame from the gateway. It never raises."""
         ...
 
 
-def opened(frame: Frame) -> dict[str, Any] | str:
-    """The JSON object in a text frame, or, in words, why there is none."""
+def decode_frame(frame: Frame) -> dict[str, Any] | str:
+    """Return the JSON object in a text frame, or a sentence that says why there is none."""
     if not isinstance(frame, str):
         return f"a binary frame of {len(frame)} bytes"
     try:
         data = loads(frame.encode())
     except ValueError:
-        return f"no JSON: {shown(frame)}"
-    return data if isinstance(data, dict) else f"JSON, but no object: {shown(frame)}"
+        return f"no JSON: {abbreviate(frame)}"
+    return data if isinstance(data, dict) else f"JSON, but no object: {abbreviate(frame)}"
 
 
-def written(**fields: Any) -> str:
-    """A text frame with this JSON object."""
+def encode_frame(**fields: Any) -> str:
+    """Return a text frame with a JSON object of these fields."""
     return json.dumps(fields, ensure_ascii=False)
 
 
-def shown(value: Any) -> str:
-    """A value of a gateway's, shortly."""
+def abbreviate(value: Any) -> str:
+    """Return a value from the gateway in about 40 characters, for a message."""
     if isinstance(value, str):
         return repr(value[:40])
     if isinstance(value, list | dict):

@@ -1,38 +1,38 @@
-"""What to look for in single answers: a refusal, an answer in one piece, a whole stream. Pure."""
+"""Checks of the answers to single requests: a refusal, a completion without stream, a stream. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from voicegw.simulate.chat_reader import Reading
+from voicegw.simulate.chat_reader import ChatReader
 from voicegw.wire.json import loads
 
-Look: TypeAlias = Callable[[int, str, bytes], str]
-"""What is wrong with an answer (status, content type, body), "" if nothing is."""
+ProbeFunction: TypeAlias = Callable[[int, str, bytes], str]
+"""Returns the flaw of an answer (status, content type, body) in a sentence; "" if it has none."""
 
 
-def refused(status: int, media: str, body: bytes) -> str:
-    """Is this how a wrong key is answered?"""
+def check_refusal(status: int, content_type: str, body: bytes) -> str:
+    """Check the answer to a wrong key: status 401, and an error object with `message` and `type`."""
     if status != 401:
         return f"a wrong key was answered with status {status}, not 401"
-    error = _object(body).get("error")
+    error = _decode_object(body).get("error")
     if not isinstance(error, dict):
         return "the body has no error object"
-    wrong = [key for key in ("message", "type") if not isinstance(error.get(key), str) or not error[key]]
-    return f"error.{wrong[0]} is missing" if wrong else ""
+    missing = [key for key in ("message", "type") if not isinstance(error.get(key), str) or not error[key]]
+    return f"error.{missing[0]} is missing" if missing else ""
 
 
-def complete(status: int, media: str, body: bytes) -> str:
-    """Is this an answer in one piece?"""
-    if status != 200 or "json" not in media.lower():
-        return f"stream: false was answered with status {status} and content-type {media[:60]!r}"
-    answer = _object(body)
-    choices = answer.get("choices")
+def check_completion(status: int, content_type: str, body: bytes) -> str:
+    """Check the answer to a request with `stream: false`: one `chat.completion` with a message."""
+    if status != 200 or "json" not in content_type.lower():
+        return f"stream: false was answered with status {status} and content-type {content_type[:60]!r}"
+    completion = _decode_object(body)
+    choices = completion.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
     if (
-        answer.get("object") != "chat.completion"
+        completion.get("object") != "chat.completion"
         or not isinstance(choice, dict)
         or not isinstance(message, dict)
     ):
@@ -43,18 +43,18 @@ def complete(status: int, media: str, body: bytes) -> str:
     return "" if isinstance(choice.get("finish_reason"), str) else "choices[0].finish_reason is missing"
 
 
-def streamed(status: int, media: str, body: bytes) -> str:
-    """Does anybody answer here? How well is judged elsewhere."""
+def check_stream(status: int, content_type: str, body: bytes) -> str:
+    """Check that an answer has text or a tool call. The quality of the stream is checked elsewhere."""
     if status != 200:
         return f"status {status}"
-    reading = Reading()
-    reading.feed(body)
-    return "" if reading.began else "neither words nor a tool call"
+    reader = ChatReader()
+    reader.feed(body)
+    return "" if reader.has_output else "neither text nor a tool call"
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def _decode_object(body: bytes) -> dict[str, Any]:
     try:
-        found = loads(body)
+        decoded = loads(body)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return decoded if isinstance(decoded, dict) else {}

@@ -1,4 +1,7 @@
-"""The tape of a rehearsed call: what happened, and when. Pure; times are seconds since the call began."""
+"""The recording of a simulated call: what happened, and when. Pure; times are seconds since the call began.
+
+It holds facts only; `voicegw.simulate.checks` judges them.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,30 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TypeAlias
 
-from voicegw.simulate.script import Step
+from voicegw.simulate.script import CallStep
 
-ENDS = (".", "!", "?", "…", "。", "！", "？", ",", ":", ";", "،", "؟", "，", "、")
-"""How words end that are a clause of their own, as acknowledgements are."""
+CLAUSE_ENDS = (".", "!", "?", "…", "。", "！", "？", ",", ":", ";", "،", "؟", "，", "、")
+"""Text that ends with one of these is a clause, as acknowledgements are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """Words for the caller's ear. `turn` is the number of the turn that they belong to, None for no turn."""
+class TextHeard:
+    """Text that the caller hears. `turn` is the index of its turn; None for text outside of turns."""
 
     turn: int | None
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class AnswerEnded:
     """The answer to a turn is complete."""
 
     turn: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Acted:
-    """The agent did something, or called a tool. `id` is the call's, `arguments` a JSON object as text."""
+class ActionSeen:
+    """The agent acted or called a tool. `id` is the tool call's, `arguments` a JSON object as text."""
 
     turn: int | None
     name: str
@@ -38,211 +41,232 @@ class Acted:
 
 
 @dataclass(frozen=True, slots=True)
-class Ponged:
-    """The answer to a ping; `right` if it is the one that was to come."""
+class PongSeen:
+    """The answer to a ping; `is_expected` is False for a pong that answers another ping."""
 
-    right: bool = True
+    is_expected: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
-    """Something that the platform does not take. `item` is the checklist's entry, `where` the turn."""
+class Violation:
+    """Something that the platform does not accept.
+
+    `item` names the entry of the checklist, `location` the turn or the request ("turn 2").
+    """
 
     item: str
-    why: str
-    where: str = field(default="", compare=False)
+    reason: str
+    location: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
-    """The platform sends these frames in return, at once: the result of a tool, for example."""
+class FramesReturned:
+    """Frames that the platform sends at once in return: the result of a tool, for example."""
 
     frames: tuple[str | bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class HungUp:
+class HangUpSeen:
     """The agent ended the call: the platform hangs up."""
 
 
-Heard: TypeAlias = Words | Done | Acted | Ponged | Wrong | Returned | HungUp
+Observation: TypeAlias = (
+    TextHeard | AnswerEnded | ActionSeen | PongSeen | Violation | FramesReturned | HangUpSeen
+)
 
 
 @dataclass(slots=True)
-class Taped:
-    """One turn as it went.
+class RecordedTurn:
+    """One turn as it went."""
 
-    `number` is that of its step in the script, from 1; 0 if it is only counted. `ends` are the times at which
-    its end came. `stopped` is when the caller interrupted it or asked for something newer: nothing of it may
-    come later, unless the platform `mutes` it by itself. `lost` is when its connection died, `anew` when it
-    was asked once more as something new; `left` is when the platform waited no longer, `hung_up` if that was
-    because the caller hung up, and `why` what cut it short instead. `status` is that of its HTTP answer.
-    """
-
-    step: Step
-    asked: float
+    step: CallStep
+    asked_at: float
     number: int = 0
-    words: list[tuple[float, str]] = field(default_factory=list)
-    acted: list[tuple[float, Acted]] = field(default_factory=list)
-    ends: list[float] = field(default_factory=list)
-    stopped: float | None = None
-    mutes: bool = False
-    lost: float | None = None
-    anew: float | None = None
-    left: float | None = None
-    hung_up: bool = False
-    why: str = ""
+    """The number of its step in the script, from 1; 0 if the turns are only counted."""
+    texts: list[tuple[float, str]] = field(default_factory=list)
+    """(time, text) of everything that the caller heard."""
+    actions: list[tuple[float, ActionSeen]] = field(default_factory=list)
+    end_times: list[float] = field(default_factory=list)
+    """When its end arrived; more than one time is a fault of the gateway."""
+    stopped_at: float | None = None
+    """When the caller interrupted it or asked something newer: no text may arrive later."""
+    stops_playback: bool = False
+    """Does the platform stop playing by itself, so that late text does no harm?"""
+    lost_at: float | None = None
+    """When its connection was lost."""
+    repeated_at: float | None = None
+    """When the question was sent once more as a new request."""
+    wait_ended_at: float | None = None
+    """When the platform stopped waiting for more."""
+    caller_hung_up: bool = False
+    """Did the wait end because the caller hung up?"""
+    failure: str = ""
+    """The error that ended it, "" if there was none."""
     status: int | None = None
-    late: list[tuple[float, str]] = field(default_factory=list)
+    """The status of its HTTP response."""
+    late_texts: list[tuple[float, str]] = field(default_factory=list)
+    """(time, text) of everything that arrived after `stopped_at`."""
 
     @property
     def text(self) -> str:
         """Everything that the caller heard of it."""
-        return "".join(text for _, text in self.words)
+        return "".join(text for _, text in self.texts)
 
     @property
     def outcome(self) -> str:
-        if self.stopped is not None:
+        """One of "stopped", "lost", "answered", "hung up" and "unanswered"."""
+        if self.stopped_at is not None:
             return "stopped"
-        if self.lost is not None and not self.ends:
+        if self.lost_at is not None and not self.end_times:
             return "lost"
-        if self.ends:
+        if self.end_times:
             return "answered"
-        return "hung up" if self.hung_up else "unanswered"
+        return "hung up" if self.caller_hung_up else "unanswered"
 
     @property
-    def cut(self) -> bool:
+    def is_cut_short(self) -> bool:
         """Did the caller cut it short?"""
-        return self.stopped is not None or (self.hung_up and not self.ends)
+        return self.stopped_at is not None or (self.caller_hung_up and not self.end_times)
 
     @property
-    def first(self) -> float | None:
-        """Seconds to the first words."""
-        return self.spoken[0][0] - self.asked if self.spoken else None
+    def first_text_delay(self) -> float | None:
+        """Seconds from the question to the first text that is not blank."""
+        return self.nonblank_texts[0][0] - self.asked_at if self.nonblank_texts else None
 
     @property
-    def ack(self) -> float | None:
-        """Seconds to the acknowledgement: first words that are a clause of their own, and not all there are.
+    def ack_delay(self) -> float | None:
+        """Seconds to the acknowledgement: a first text that is a clause, and is not the whole answer.
 
-        Of a turn that was cut short, nobody knows what else there would have been.
+        In a turn that was cut short it may be the only text: the rest of the answer is not known.
         """
-        spoken = self.spoken
-        if not spoken or (len(spoken) == 1 and not self.cut) or not _clause(spoken[0][1]):
+        texts = self.nonblank_texts
+        if not texts or (len(texts) == 1 and not self.is_cut_short) or not _is_clause(texts[0][1]):
             return None
-        return spoken[0][0] - self.asked
+        return texts[0][0] - self.asked_at
 
     @property
-    def spoken(self) -> list[tuple[float, str]]:
-        """The words that are not blank."""
-        return [(at, text) for at, text in self.words if text.strip()]
+    def nonblank_texts(self) -> list[tuple[float, str]]:
+        """The texts that are not blank."""
+        return [(at, text) for at, text in self.texts if text.strip()]
 
     @property
-    def own(self) -> list[tuple[float, str]]:
-        """The agent's own words, as far as one can tell from outside: without acknowledgements.
+    def answer_texts(self) -> list[tuple[float, str]]:
+        """The agent's own texts, without acknowledgements, as far as this is visible from outside.
 
-        One that comes again is none of them either, nor what begins the answer to the question asked anew.
+        A repeated acknowledgement is left out too. So is a clause that begins the answer to the question
+        that was sent once more.
         """
-        if self.ack is None:
-            return self.spoken
-        (_, ack), *rest = self.spoken
+        if self.ack_delay is None:
+            return self.nonblank_texts
+        (_, ack), *rest = self.nonblank_texts
         rest = [(at, text) for at, text in rest if text.strip() != ack.strip()]
-        again = self.anew is not None and rest and rest[0][0] >= self.anew and _clause(rest[0][1])
-        return rest[1:] if again and (len(rest) > 1 or self.cut) else rest
+        is_second_ack = (
+            self.repeated_at is not None
+            and rest
+            and rest[0][0] >= self.repeated_at
+            and _is_clause(rest[0][1])
+        )
+        return rest[1:] if is_second_ack and (len(rest) > 1 or self.is_cut_short) else rest
 
     @property
-    def answer(self) -> float | None:
-        """Seconds to the agent's own words, as far as one can tell from outside."""
-        return self.own[0][0] - self.asked if self.own else None
+    def answer_delay(self) -> float | None:
+        """Seconds to the agent's own text, as far as this is visible from outside."""
+        return self.answer_texts[0][0] - self.asked_at if self.answer_texts else None
 
     @property
-    def gap(self) -> float:
-        """The longest silence within it, in seconds: before the first words, between any two, or after
-        the last for as long as the platform waited for more.
+    def longest_silence(self) -> float:
+        """The longest silence in the turn, in seconds.
+
+        It is before the first text, between two texts, or after the last one for as long as the platform
+        waited for more.
         """
-        times = [self.asked, *(at for at, _ in self.spoken)]
-        until = self.left if self.stopped is None else self.stopped
-        if self.ends:
-            times += self.ends[:1] if len(times) == 1 else []
-        elif until is not None:
-            times.append(until)
+        times = [self.asked_at, *(at for at, _ in self.nonblank_texts)]
+        wait_end = self.wait_ended_at if self.stopped_at is None else self.stopped_at
+        if self.end_times:
+            times += self.end_times[:1] if len(times) == 1 else []
+        elif wait_end is not None:
+            times.append(wait_end)
         return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
 
     @property
-    def stop(self) -> float | None:
-        """Seconds from the interruption to the last late word, or 0; None where none does any harm."""
-        if self.stopped is None or self.mutes:
+    def stop_delay(self) -> float | None:
+        """Seconds from the interruption to the last late text, or 0; None if late text does no harm."""
+        if self.stopped_at is None or self.stops_playback:
             return None
-        return max((at - self.stopped for at, text in self.late if text.strip()), default=0.0)
+        return max((at - self.stopped_at for at, text in self.late_texts if text.strip()), default=0.0)
 
 
 @dataclass(slots=True)
-class Tape:
-    """A whole call.
+class Recording:
+    """A whole call."""
 
-    `log` is everything that went over the wire: (time, ">" sent or "<" received or "!" happened, text).
-    `status` is that of the handshake, 101 if it was taken, and `body` the beginning of what came with a
-    refusal; `forged` is what a false proof got, None if none was tried. `opened` is when the first connection
-    was there, `since` the present one. `pings` are (sent, answered or None); `closed` is when and with which
-    code the gateway hung up. `nonsense` are the numbers of the turns before which nonsense was sent,
-    `skipped` the steps that the platform does not know.
-    """
-
-    turns: list[Taped] = field(default_factory=list)
+    turns: list[RecordedTurn] = field(default_factory=list)
     greeting: list[tuple[float, str]] = field(default_factory=list)
-    wrongs: list[Wrong] = field(default_factory=list)
+    """(time, text) of everything that the caller heard outside of turns."""
+    violations: list[Violation] = field(default_factory=list)
     pings: list[tuple[float, float | None]] = field(default_factory=list)
+    """(sent, answered) of each ping; `answered` is None without a pong."""
     log: list[tuple[float, str, str]] = field(default_factory=list)
+    """(time, kind, text) of everything on the wire; kind is ">" sent, "<" received, or "!" an event."""
     status: int | None = None
-    forged: int | None = None
-    body: str = ""
-    nonsense: list[int] = field(default_factory=list)
-    skipped: list[tuple[int, Step]] = field(default_factory=list)
-    opened: float | None = None
-    since: float = 0.0
-    closed: tuple[float, int] | None = None
-    over: bool = False
-    """Did the agent end the call?"""
+    """The status of the handshake, 101 if it was accepted, or that of the last HTTP response."""
+    forged_status: int | None = None
+    """The status that a false proof got; None if none was tried."""
+    refusal_body: str = ""
+    """The beginning of the body of a refusal."""
+    malformed_before: list[int] = field(default_factory=list)
+    """The numbers of the turns before which malformed frames were sent."""
+    skipped_steps: list[tuple[int, CallStep]] = field(default_factory=list)
+    """(number, step) of the steps that the platform does not have."""
+    connected_at: float | None = None
+    """When the first connection was open."""
+    current_connection_at: float = 0.0
+    """When the current connection was open."""
+    gateway_close: tuple[float, int] | None = None
+    """(time, code) of the close from the gateway."""
+    agent_ended_call: bool = False
     failure: str = ""
-    """Why the rehearsal could not go on, "" if it came to its end."""
+    """The reason why the simulation stopped early, "" if it came to its end."""
 
     @property
-    def numbered(self) -> list[tuple[int, Taped]]:
+    def numbered_turns(self) -> list[tuple[int, RecordedTurn]]:
         """The turns, each with its number in the script."""
         return [(turn.number or place, turn) for place, turn in enumerate(self.turns, 1)]
 
-    def hear(self, heard: Heard, now: float) -> None:
-        """Note one thing that came."""
-        match heard:
-            case Wrong():
-                where = f"turn {self.numbered[-1][0]}" if self.turns else ""
-                self.wrongs.append(replace(heard, where=heard.where or where))
-            case HungUp():
-                self.over = True
-            case Ponged(right=right):
-                self._pong(now, right)
-            case Words(turn=None):
-                self.greeting.append((now, heard.text))
-            case Words(turn=int(turn)):
-                self._words(self.turns[turn], heard.text, now)
-            case Done(turn=int(turn)):
-                self.turns[turn].ends.append(now)
-            case Acted(turn=int(turn)):
-                self.turns[turn].acted.append((now, heard))
+    def record(self, observation: Observation, now: float) -> None:
+        """Add one observation; `now` is its time."""
+        match observation:
+            case Violation():
+                newest = f"turn {self.numbered_turns[-1][0]}" if self.turns else ""
+                self.violations.append(replace(observation, location=observation.location or newest))
+            case HangUpSeen():
+                self.agent_ended_call = True
+            case PongSeen(is_expected=is_expected):
+                self._record_pong(now, is_expected)
+            case TextHeard(turn=None):
+                self.greeting.append((now, observation.text))
+            case TextHeard(turn=int(turn)):
+                self._record_text(self.turns[turn], observation.text, now)
+            case AnswerEnded(turn=int(turn)):
+                self.turns[turn].end_times.append(now)
+            case ActionSeen(turn=int(turn)):
+                self.turns[turn].actions.append((now, observation))
 
-    def _words(self, turn: Taped, text: str, now: float) -> None:
-        if turn.stopped is None:
-            turn.words.append((now, text))
+    def _record_text(self, turn: RecordedTurn, text: str, now: float) -> None:
+        if turn.stopped_at is None:
+            turn.texts.append((now, text))
         else:
-            turn.late.append((now, text))
+            turn.late_texts.append((now, text))
 
-    def _pong(self, now: float, right: bool) -> None:
+    def _record_pong(self, now: float, is_expected: bool) -> None:
         for place, (sent, answered) in enumerate(self.pings):
-            if answered is None and sent >= self.since:
-                if right:
+            if answered is None and sent >= self.current_connection_at:
+                if is_expected:
                     self.pings[place] = (sent, now)
                 return
-        self.wrongs.append(Wrong("pong", "a pong that nobody asked for"))
+        self.violations.append(Violation("pong", "a pong without a ping"))
 
 
-def _clause(text: str) -> bool:
-    return text.rstrip().endswith(ENDS)
+def _is_clause(text: str) -> bool:
+    return text.rstrip().endswith(CLAUSE_ENDS)

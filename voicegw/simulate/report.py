@@ -1,159 +1,174 @@
-"""What a rehearsal found: a waterfall for people, and the same as JSON. Pure."""
+"""The report of a simulation: a waterfall for people, and the same as JSON (docs/simulate.md). Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from voicegw.simulate.checks import Verdict
-from voicegw.simulate.recording import Tape, Taped
-from voicegw.simulate.script import Step
+from voicegw.simulate.checks import CheckResult
+from voicegw.simulate.recording import RecordedTurn, Recording
+from voicegw.simulate.script import CallStep
 
-WIDTH = 40
+MAX_BAR_WIDTH = 40
 """Characters of the longest bar."""
-SIGNS = {"held": "ok", "broken": "BROKEN", "not tried": "not tried"}
-LAST = 8
-"""Entries of the log that are shown where something is wrong."""
-KINDS = {">": "sent", "<": "received", "!": "happened"}
-SHOWN = 60
-"""Characters of what was said that are shown."""
+STATE_LABELS = {"held": "ok", "broken": "BROKEN", "not tried": "not tried"}
+MAX_LOG_ENTRIES = 8
+"""Entries of the log that a report shows, newest last, if a check failed."""
+LOG_KINDS = {">": "sent", "<": "received", "!": "happened"}
+MAX_TEXT_CHARS = 60
+"""Characters of a text that a report shows."""
 
 
-def as_json(platform: str, address: str, tape: Tape, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Everything as one JSON object. Times are in milliseconds."""
+def as_json(
+    platform: str, address: str, recording: Recording, results: Sequence[CheckResult]
+) -> dict[str, Any]:
+    """Return the whole report as one JSON object. Times are in milliseconds."""
+    log = [] if has_passed(recording, results) else recording.log[-MAX_LOG_ENTRIES:]
     return {
         "platform": platform,
         "url": address,
-        "good": good(tape, verdicts),
-        "failure": tape.failure or None,
-        "status": tape.status,
-        "body": tape.body or None,
-        "closed": None if tape.closed is None else tape.closed[1],
-        "turns": [_turn(number, turn) for number, turn in tape.numbered],
-        "left_out": [{"turn": number, "said": _said(step)} for number, step in tape.skipped],
+        "good": has_passed(recording, results),
+        "failure": recording.failure or None,
+        "status": recording.status,
+        "body": recording.refusal_body or None,
+        "closed": None if recording.gateway_close is None else recording.gateway_close[1],
+        "turns": [_turn_as_json(number, turn) for number, turn in recording.numbered_turns],
+        "left_out": [
+            {"turn": number, "said": _describe_step(step)} for number, step in recording.skipped_steps
+        ],
         "checks": [
-            {"item": found.item, "about": found.about, "state": found.state, "breaches": list(found.breaches)}
-            for found in verdicts
+            {
+                "item": result.item,
+                "about": result.description,
+                "state": result.state,
+                "breaches": list(result.violations),
+            }
+            for result in results
         ],
-        "log": [
-            {"at_ms": _ms(at), "kind": KINDS[kind], "text": text}
-            for at, kind, text in ([] if good(tape, verdicts) else tape.log[-LAST:])
-        ],
+        "log": [{"at_ms": _to_ms(at), "kind": LOG_KINDS[kind], "text": text} for at, kind, text in log],
     }
 
 
-def good(tape: Tape, verdicts: Sequence[Verdict]) -> bool:
-    """Did the rehearsal come to its end, with nothing broken?"""
-    return not tape.failure and all(found.state != "broken" for found in verdicts)
+def has_passed(recording: Recording, results: Sequence[CheckResult]) -> bool:
+    """Did the simulation come to its end, without a broken check?"""
+    return not recording.failure and all(result.state != "broken" for result in results)
 
 
-def as_text(platform: str, address: str, tape: Tape, verdicts: Sequence[Verdict]) -> str:
-    """The waterfall of every turn, then the checklist; what broke first is told last."""
-    longest = max((end for turn in tape.turns for _, _, end, _ in _rows(turn)), default=1.0)
+def as_text(platform: str, address: str, recording: Recording, results: Sequence[CheckResult]) -> str:
+    """Return the waterfall of each turn, then the checklist with the broken checks last."""
+    longest = max((end for turn in recording.turns for _, _, end, _ in _bars(turn)), default=1.0)
     lines = [f"{platform} calls {address}", ""]
-    shown = {number: _waterfall(number, turn, longest) for number, turn in tape.numbered}
-    shown |= {
-        number: [f"{number:>3}  {_short(_said(step))}  [left out]", ""] for number, step in tape.skipped
+    paragraphs = {number: _format_turn(number, turn, longest) for number, turn in recording.numbered_turns}
+    paragraphs |= {
+        number: [f"{number:>3}  {_shorten(_describe_step(step))}  [left out]", ""]
+        for number, step in recording.skipped_steps
     }
-    for number in sorted(shown):
-        lines += shown[number]
-    lines += _checklist(verdicts)
-    if tape.failure:
-        lines += ["", f"The call could not go on: {tape.failure}.", *_refusal(tape), *_last(tape)]
-    return "\n".join(_printable(line) for line in lines)
+    for number in sorted(paragraphs):
+        lines += paragraphs[number]
+    lines += _format_checklist(results)
+    if recording.failure:
+        lines += ["", f"The call could not go on: {recording.failure}."]
+        lines += [*_explain_refusal(recording), *_format_log(recording)]
+    return "\n".join(_to_printable(line) for line in lines)
 
 
-def _turn(number: int, turn: Taped) -> dict[str, Any]:
+def _turn_as_json(number: int, turn: RecordedTurn) -> dict[str, Any]:
     return {
         "turn": number,
-        "said": _said(turn.step),
+        "said": _describe_step(turn.step),
         "outcome": turn.outcome,
-        "first_ms": _ms(turn.first),
-        "ack_ms": _ms(turn.ack),
-        "answer_ms": _ms(turn.answer),
-        "gap_ms": _ms(turn.gap),
-        "end_ms": _ms(turn.ends[0] - turn.asked if turn.ends else None),
-        "stop_ms": _ms(turn.stop),
+        "first_ms": _to_ms(turn.first_text_delay),
+        "ack_ms": _to_ms(turn.ack_delay),
+        "answer_ms": _to_ms(turn.answer_delay),
+        "gap_ms": _to_ms(turn.longest_silence),
+        "end_ms": _to_ms(turn.end_times[0] - turn.asked_at if turn.end_times else None),
+        "stop_ms": _to_ms(turn.stop_delay),
         "words": turn.text,
-        "actions": [{"name": acted.name, "arguments": acted.arguments} for _, acted in turn.acted],
+        "actions": [{"name": action.name, "arguments": action.arguments} for _, action in turn.actions],
     }
 
 
-def _ms(seconds: float | None) -> float | None:
+def _to_ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 1)
 
 
-def _said(step: Step) -> str:
+def _describe_step(step: CallStep) -> str:
     if step.press is not None:
         return f"(presses {step.press})"
     return "(says nothing)" if step.say is None else step.say
 
 
-def _rows(turn: Taped) -> Iterator[tuple[str, float, float, str]]:
-    """Name, begin and end in seconds since the question, and what was said: one row for each bar."""
-    if turn.ack is not None:
-        yield "ack", 0.0, turn.ack, turn.spoken[0][1]
-    if turn.answer is not None:
-        yield "answer", turn.ack or 0.0, turn.answer, "".join(text for _, text in turn.own)
-    if turn.ends:
-        yield "end", turn.answer or 0.0, turn.ends[0] - turn.asked, ""
-    if turn.stopped is not None:
-        stopped = turn.stopped - turn.asked
-        late = (
-            "the platform stops by itself" if turn.stop is None else f"last word after {_ms(turn.stop):g} ms"
-        )
-        yield "stop", stopped, stopped + (turn.stop or 0.0), late
+def _bars(turn: RecordedTurn) -> Iterator[tuple[str, float, float, str]]:
+    """Yield the name, begin, end and text of each bar; times are in seconds since the question."""
+    if turn.ack_delay is not None:
+        yield "ack", 0.0, turn.ack_delay, turn.nonblank_texts[0][1]
+    if turn.answer_delay is not None:
+        text = "".join(text for _, text in turn.answer_texts)
+        yield "answer", turn.ack_delay or 0.0, turn.answer_delay, text
+    if turn.end_times:
+        yield "end", turn.answer_delay or 0.0, turn.end_times[0] - turn.asked_at, ""
+    if turn.stopped_at is not None:
+        begin = turn.stopped_at - turn.asked_at
+        if turn.stop_delay is None:
+            text = "the platform stops by itself"
+        else:
+            text = f"last word after {_to_ms(turn.stop_delay):g} ms"
+        yield "stop", begin, begin + (turn.stop_delay or 0.0), text
 
 
-def _waterfall(number: int, turn: Taped, longest: float) -> list[str]:
-    heading = f"{number:>3}  {_short(_said(turn.step))}"
-    lines = [f"{heading}  [{turn.outcome}, longest silence {_ms(turn.gap):g} ms]"]
-    for name, begin, end, text in _rows(turn):
-        lines.append(
-            f"     {name:<7}{_ms(end):>9.1f} ms |{_bar(begin, end, longest)}| {_short(text)}".rstrip()
-        )
-    lines += [f"     {'action':<7}{_ms(at - turn.asked):>9.1f} ms  {acted.name}" for at, acted in turn.acted]
+def _format_turn(number: int, turn: RecordedTurn, longest: float) -> list[str]:
+    heading = f"{number:>3}  {_shorten(_describe_step(turn.step))}"
+    lines = [f"{heading}  [{turn.outcome}, longest silence {_to_ms(turn.longest_silence):g} ms]"]
+    for name, begin, end, text in _bars(turn):
+        bar = _draw_bar(begin, end, longest)
+        lines.append(f"     {name:<7}{_to_ms(end):>9.1f} ms |{bar}| {_shorten(text)}".rstrip())
+    lines += [
+        f"     {'action':<7}{_to_ms(at - turn.asked_at):>9.1f} ms  {action.name}"
+        for at, action in turn.actions
+    ]
     return [*lines, ""]
 
 
-def _bar(begin: float, end: float, longest: float) -> str:
-    before = round(WIDTH * begin / longest) if longest else 0
-    upto = max(before + 1, round(WIDTH * end / longest)) if longest else 1
-    return f"{' ' * min(before, WIDTH - 1)}{'#' * (upto - before)}"[:WIDTH].ljust(WIDTH)
+def _draw_bar(begin: float, end: float, longest: float) -> str:
+    start = round(MAX_BAR_WIDTH * begin / longest) if longest else 0
+    stop = max(start + 1, round(MAX_BAR_WIDTH * end / longest)) if longest else 1
+    bar = f"{' ' * min(start, MAX_BAR_WIDTH - 1)}{'#' * (stop - start)}"
+    return bar[:MAX_BAR_WIDTH].ljust(MAX_BAR_WIDTH)
 
 
-def _checklist(verdicts: Sequence[Verdict]) -> list[str]:
+def _format_checklist(results: Sequence[CheckResult]) -> list[str]:
     lines = []
     for state in ("held", "not tried", "broken"):
-        for found in verdicts:
-            if found.state == state:
-                lines.append(f"{SIGNS[state]:>9}  {found.item}: {found.about}")
-                lines += [f"           - {breach}" for breach in found.breaches]
+        for result in results:
+            if result.state == state:
+                lines.append(f"{STATE_LABELS[state]:>9}  {result.item}: {result.description}")
+                lines += [f"           - {violation}" for violation in result.violations]
     return lines
 
 
-def _refusal(tape: Tape) -> list[str]:
-    """What came with a refusal, and what may help."""
-    body = [f"It said: {_short(tape.body)}"] if tape.body.strip() else []
-    hint = ["Does it want a key? --key-env VARIABLE names the environment variable that holds it."]
-    return [*body, *(hint if tape.status == 401 else [])]
+def _explain_refusal(recording: Recording) -> list[str]:
+    """Return the gateway's words in a refusal, and a hint."""
+    body = recording.refusal_body
+    lines = [f"It said: {_shorten(body)}"] if body.strip() else []
+    if recording.status == 401:
+        lines.append("Does it want a key? --key-env VARIABLE names the environment variable that holds it.")
+    return lines
 
 
-def _last(tape: Tape) -> list[str]:
-    """The last things that went over the wire, so that one sees what came."""
-    if not tape.log:
+def _format_log(recording: Recording) -> list[str]:
+    if not recording.log:
         return []
     return [
-        "The last that went over the wire:",
-        *(f"  {at:8.3f} {kind} {text}" for at, kind, text in tape.log[-LAST:]),
+        "The last entries of the log (> sent, < received, ! happened):",
+        *(f"  {at:8.3f} {kind} {text}" for at, kind, text in recording.log[-MAX_LOG_ENTRIES:]),
     ]
 
 
-def _printable(text: str) -> str:
-    """Nothing that a gateway sent may command the terminal."""
+def _to_printable(text: str) -> str:
+    """Replace control characters, so that text from a gateway cannot control the terminal."""
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _short(text: str) -> str:
-    text = " ".join(_printable(text).split())
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+def _shorten(text: str) -> str:
+    text = " ".join(_to_printable(text).split())
+    return text if len(text) <= MAX_TEXT_CHARS else f"{text[: MAX_TEXT_CHARS - 1]}…"

@@ -1,180 +1,155 @@
-"""A whole rehearsal: the platform, its caller, the call, and what is to be told of it."""
+"""One whole simulation: it chooses the platform, runs the call, and evaluates the checks.
+
+The command line is in `voicegw.cli`; the platforms are in `voicegw.simulate.platforms.registry`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 from urllib.parse import urlsplit
 
 from voicegw.errors import ConfigError
-from voicegw.security.addresses import loopback
+from voicegw.security.addresses import is_loopback
 from voicegw.simulate import report
-from voicegw.simulate.call_runner import Call
-from voicegw.simulate.checks import Check, Verdict, verdicts
-from voicegw.simulate.http_client import Posting
-from voicegw.simulate.http_platform import Poster
-from voicegw.simulate.http_runner import Exchange
-from voicegw.simulate.platform import Caller, Ways
-from voicegw.simulate.platforms.conversation_relay import Relay
-from voicegw.simulate.platforms.elevenlabs import ElevenLabs
-from voicegw.simulate.platforms.realtime.caller import Realtime
-from voicegw.simulate.platforms.retell import Retell
-from voicegw.simulate.platforms.speech_engine import SpeechEngine
-from voicegw.simulate.platforms.vapi import Vapi
-from voicegw.simulate.recording import Tape
-from voicegw.simulate.script import Script
-from voicegw.simulate.websocket import dial
+from voicegw.simulate.call_runner import CallRunner
+from voicegw.simulate.checks import CheckResult, evaluate_checks
+from voicegw.simulate.http_client import HttpSender
+from voicegw.simulate.http_platform import SimulatedHttpPlatform
+from voicegw.simulate.http_runner import HttpRunner
+from voicegw.simulate.platform import SimulatedPlatform, SimulationSetup, WebSocketEntry
+from voicegw.simulate.platforms.registry import PLATFORMS
+from voicegw.simulate.recording import Recording
+from voicegw.simulate.script import CallScript
+from voicegw.simulate.websocket import open_socket
+
+DEFAULT_SETUP = SimulationSetup()
+PUBLIC_PATH_WORDS = frozenset({"", "ws", "websocket", "api", "v1", "call", "calls", "voice"})
+"""Parts of a URL's path that are no secret on any platform."""
+MIN_SECRET_CHARS = 4
+"""Characters of a secret; a shorter one would hide ordinary words of the report."""
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """How the platform is set up. `secret` proves that it is the platform, `model` is the agent that it asks
-    for, `public` the address that it signs where that is not the one which is called.
+class SimulationResult:
+    """The result of a simulation.
+
+    A gateway may send the platform's `secrets` back; no report contains them.
     """
-
-    secret: str = field(default="", repr=False)
-    model: str = ""
-    public: str = ""
-
-
-SIMPLE = Setting()
-MakeCaller: TypeAlias = Callable[[Script, Setting], Caller]
-MakePoster: TypeAlias = Callable[[Script, str, Setting], Poster]
-AGENT = "agent"
-"""The model that is asked for where none is named."""
-
-CALLERS: Mapping[str, MakeCaller] = {
-    "twilio": lambda script, how: Relay(script, how.secret, public=how.public, now=time.time()),
-    "telnyx": lambda script, how: Relay(script, how.secret, flavour="telnyx", now=time.time()),
-    "retell": lambda script, how: Retell(script, how.secret, now=time.time()),
-    "speech-engine": lambda script, how: SpeechEngine(script, how.secret, now=time.time()),
-    "realtime": lambda script, how: Realtime(script, how.secret, model=how.model),
-}
-POSTERS: Mapping[str, MakePoster] = {
-    "elevenlabs": lambda script, url, how: ElevenLabs(
-        script, url, secret=how.secret, model=how.model or AGENT
-    ),
-    "vapi": lambda script, url, how: Vapi(script, url, secret=how.secret, model=how.model or AGENT),
-}
-PLATFORMS = (*CALLERS, *POSTERS)
-WAYS: Mapping[str, Ways] = {
-    "twilio": Relay.ways,
-    "telnyx": Relay.ways,
-    "retell": Retell.ways,
-    "speech-engine": SpeechEngine.ways,
-    "realtime": Realtime.ways,
-    "elevenlabs": ElevenLabs.ways,
-    "vapi": Vapi.ways,
-}
-USUAL = frozenset(
-    {
-        "",
-        "telnyx",
-        "retell",
-        "relay",
-        "ws",
-        "websocket",
-        "llm-websocket",
-        "api",
-        "v1",
-        "call",
-        "calls",
-        "voice",
-    }
-)
-"""Parts of a path that are nobody's secret."""
-PROVING = ("twilio", "speech-engine", "realtime", *POSTERS)
-"""Those whose secret is not a part of the address."""
-
-
-SECRET = 4
-"""Characters from which on something counts as a secret."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rehearsed:
-    """What came of a rehearsal. What a gateway sent may hold our `secrets`; they are never told."""
 
     platform: str
     address: str
-    tape: Tape
-    verdicts: tuple[Verdict, ...]
+    recording: Recording
+    check_results: tuple[CheckResult, ...]
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
-    def good(self) -> bool:
-        return report.good(self.tape, self.verdicts)
+    def has_passed(self) -> bool:
+        """Did the simulation come to its end, without a broken check?"""
+        return report.has_passed(self.recording, self.check_results)
 
     def as_json(self) -> dict[str, Any]:
-        found = report.as_json(self.platform, self.address, self.tape, self.verdicts)
-        return dict(hidden(found, self.secrets))
+        """Return the report as a JSON object, without the secrets."""
+        found = report.as_json(self.platform, self.address, self.recording, self.check_results)
+        return dict(redact(found, self.secrets))
 
     def as_text(self) -> str:
-        found = report.as_text(self.platform, self.address, self.tape, self.verdicts)
-        return str(hidden(found, self.secrets))
+        """Return the report for people, without the secrets."""
+        found = report.as_text(self.platform, self.address, self.recording, self.check_results)
+        return str(redact(found, self.secrets))
 
 
-def rehearse(
-    platform: str, url: str, script: Script, how: Setting = SIMPLE, *, anywhere: bool = False
-) -> Rehearsed:
-    """Play a script as this platform against the gateway at `url`, and judge what comes.
+def simulate(
+    platform: str,
+    url: str,
+    script: CallScript,
+    setup: SimulationSetup = DEFAULT_SETUP,
+    *,
+    allow_remote: bool = False,
+) -> SimulationResult:
+    """Run a script as `platform` against the gateway at `url`, and evaluate the platform's checks.
 
-    Raises `ConfigError` for an address that makes no sense, or that is not on this machine unless `anywhere`,
-    for a secret where it is a part of the address, and for a script of which nothing exists on the platform.
+    `url` is the one that an operator enters at the platform; it must be on this machine unless
+    `allow_remote`.
+
+    Raises `ConfigError` for a URL that is invalid or not allowed, for a `setup.secret` on a platform that has
+    its secret in the URL, and for a script without any step that the platform has.
     """
-    shown = checked(url, sockets=platform in CALLERS, anywhere=anywhere)
-    if platform not in PROVING:
-        if how.secret:
+    entry = PLATFORMS[platform]
+    shown_url = check_url(url, is_websocket=isinstance(entry, WebSocketEntry), allow_remote=allow_remote)
+    secrets = {setup.secret}
+    if entry.secret_in_url:
+        if setup.secret:
             raise ConfigError(f"--key-env: on {platform} the secret is a part of the address; put it there")
-        shown = masked(shown)
-    without = WAYS[platform].without
-    if all(step.kind in without for step in script.turns):
+        shown_url = mask_path(shown_url, entry.public_path_words)
+        secrets |= set(url.split("/")) - set(shown_url.split("/"))
+    simulated: SimulatedPlatform | SimulatedHttpPlatform
+    if isinstance(entry, WebSocketEntry):
+        simulated = entry.make(script, setup, time.time())
+    else:
+        simulated = entry.make(script, url, setup)
+    if all(step.kind in simulated.traits.unsupported_steps for step in script.turns):
         raise ConfigError(f"no step of this script exists on {platform}")
-    checks, tape = asyncio.run(_play(platform, url, script, how))
-    private = {how.secret, *(set(url.split("/")) - set(shown.split("/")) if platform not in PROVING else ())}
-    secrets = tuple(secret for secret in private if len(secret) >= SECRET)
-    return Rehearsed(platform, shown, tape, tuple(verdicts(checks, tape, script)), secrets)
+    try_forged = bool(setup.secret)
+    if isinstance(simulated, SimulatedHttpPlatform):
+        recording = asyncio.run(_run_http(simulated, url, script, try_forged))
+    else:
+        recording = asyncio.run(_run_websocket(simulated, url, script, try_forged))
+    results = tuple(evaluate_checks(simulated.checks, recording, script))
+    long_secrets = tuple(secret for secret in secrets if len(secret) >= MIN_SECRET_CHARS)
+    return SimulationResult(platform, shown_url, recording, results, long_secrets)
 
 
-async def _play(platform: str, url: str, script: Script, how: Setting) -> tuple[tuple[Check, ...], Tape]:
-    proof = bool(how.secret) and platform in PROVING
-    if platform in CALLERS:
-        caller = CALLERS[platform](script, how)
-        socket = re.sub("^http", "ws", url)
-        return tuple(caller.checks), await Call(caller, script, socket, dial, proof=proof).play()
-    asking = POSTERS[platform](script, url, how)
-    post = Posting(url, connect=script.patience.connect)
+async def _run_websocket(
+    platform: SimulatedPlatform, url: str, script: CallScript, try_forged: bool
+) -> Recording:
+    socket_url = re.sub("^http", "ws", url)
+    return await CallRunner(platform, script, socket_url, open_socket, try_forged=try_forged).run()
+
+
+async def _run_http(
+    platform: SimulatedHttpPlatform, url: str, script: CallScript, try_wrong_key: bool
+) -> Recording:
+    sender = HttpSender(url, connect_timeout=script.patience.connect)
     try:
-        return tuple(asking.checks), await Exchange(asking, script, post, proof=proof).play()
+        return await HttpRunner(platform, script, sender, try_wrong_key=try_wrong_key).run()
     finally:
-        await post.aclose()
+        await sender.aclose()
 
 
-def hidden(value: Any, secrets: Collection[str]) -> Any:
-    """The same, without these secrets in any of its texts."""
+def redact(value: Any, secrets: Collection[str]) -> Any:
+    """Return the same JSON value, with each of these secrets replaced by "…" in all its texts."""
     if isinstance(value, str):
         for secret in secrets:
             value = value.replace(secret, "…")
     elif isinstance(value, dict):
-        return {key: hidden(inner, secrets) for key, inner in value.items()}
+        return {key: redact(inner, secrets) for key, inner in value.items()}
     elif isinstance(value, list):
-        return [hidden(inner, secrets) for inner in value]
+        return [redact(inner, secrets) for inner in value]
     return value
 
 
-def masked(address: str) -> str:
-    """The address with what may be the secret in its path hidden: every part that is no usual word."""
-    head, path = address.split("/")[:3], address.split("/")[3:]
-    return "/".join((*head, *(part if part in USUAL else "…" for part in path)))
+def mask_path(url: str, public_words: Collection[str] = ()) -> str:
+    """Return the URL with "…" for each part of its path that may be a secret.
+
+    Only `PUBLIC_PATH_WORDS` and `public_words` stay.
+    """
+    origin, path = url.split("/")[:3], url.split("/")[3:]
+    return "/".join(
+        (*origin, *(part if part in PUBLIC_PATH_WORDS or part in public_words else "…" for part in path))
+    )
 
 
-def checked(url: str, *, sockets: bool, anywhere: bool) -> str:
-    """The address without what may be a secret in it. Raises `ConfigError`."""
-    schemes = ("ws", "wss", "http", "https") if sockets else ("http", "https")
+def check_url(url: str, *, is_websocket: bool, allow_remote: bool) -> str:
+    """Return the URL without its query, which may hold a secret.
+
+    Raises `ConfigError` if the URL is invalid, or on another machine without `allow_remote`.
+    """
+    schemes = ("ws", "wss", "http", "https") if is_websocket else ("http", "https")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -182,7 +157,7 @@ def checked(url: str, *, sockets: bool, anywhere: bool) -> str:
         raise ConfigError(f"this is no address: {error}") from None
     if parts.scheme not in schemes or not host:
         raise ConfigError(f"an address begins with one of {', '.join(f'{name}://' for name in schemes)}")
-    if not (anywhere or loopback(host)):
+    if not (allow_remote or is_loopback(host)):
         raise ConfigError(f"{host} is another machine: say --anywhere if you mean it")
     if "@" in parts.netloc or parts.fragment:
         raise ConfigError("an address has no user, password or fragment here")

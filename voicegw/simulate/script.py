@@ -1,4 +1,7 @@
-"""What a scripted caller does: a small TOML file of turns."""
+"""The script of a simulated call: a small TOML file of the caller's turns (docs/simulate.md).
+
+It says what the caller does and when; `voicegw.simulate.call_runner` and `http_runner` carry it out.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,15 @@ from pydantic_core import ErrorDetails
 from voicegw.errors import ConfigError
 from voicegw.settings import problems
 from voicegw.settings.fields import optional
-from voicegw.settings.problems import dotted, told
-from voicegw.settings.section import Table
+from voicegw.settings.problems import describe, key_path
+from voicegw.settings.section import Section
 
 Seconds = Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)]
-KEYS = r"^[0-9*#]{1,32}$"
-Digits = Annotated[str, Field(pattern=KEYS)]
-MUST: Mapping[str, str] = {
+DTMF_PATTERN = r"^[0-9*#]{1,32}$"
+Digits = Annotated[str, Field(pattern=DTMF_PATTERN)]
+REQUIREMENTS: Mapping[str, str] = {
     **problems.MUST,
-    KEYS: "must be 1 to 32 keys: digits, * and #",
+    DTMF_PATTERN: "must be 1 to 32 keys: digits, * and #",
     "string_type": "must be text in quotes",
     "string_too_short": "must not be empty",
     "too_short": "there is none: add a table [[turns]], with say for example",
@@ -30,75 +33,74 @@ MUST: Mapping[str, str] = {
     "less_than_equal": "must be 600 seconds at most",
     "finite_number": "must be a number of seconds",
 }
-"""What a value must be, by the pattern that it did not match or the type of pydantic's error."""
+"""The requirement of a value, by the pattern that it does not match or the type of pydantic's error."""
+NonEmptyText = Annotated[str, Field(min_length=1)]
 
 
-Words = Annotated[str, Field(min_length=1)]
+class CallStep(Section):
+    """One turn of the caller. Times are in seconds."""
 
-
-class Step(Table):
-    """One turn of the caller's. Times are in seconds."""
-
-    say: Words | None = optional("What the caller says.")
-    press: Digits | None = optional("Keys that the caller presses instead, where the platform tells of keys.")
+    say: NonEmptyText | None = optional("The words of the caller.")
+    press: Digits | None = optional("Keys that the caller presses instead, where the platform reports DTMF.")
     silent: bool = Field(
-        default=False, description="The caller says nothing, and the platform asks for a nudge."
+        default=False, description="The caller says nothing, and the platform asks for a reminder."
     )
-    wait: Seconds = Field(default=0.0, description="Pause before it.")
+    wait: Seconds = Field(default=0.0, description="Pause before the turn.")
     partial: tuple[str, ...] = Field(
         default=(),
         strict=False,
-        description="Words that the platform hears first, and that may still change.",
+        description="Partial transcripts that the platform sends before the final one.",
     )
-    nonsense: bool = Field(default=False, description="Before it come frames or fields that make no sense.")
-    again: Seconds | None = optional("The platform asks the same once more, so long after the first time.")
-    interrupt: Seconds | None = optional("The caller speaks over the agent, so long after its first words.")
-    next: Seconds | None = optional("The next turn comes so long after this one, answered or not.")
+    nonsense: bool = Field(default=False, description="Send malformed frames or unknown fields before it.")
+    again: Seconds | None = optional("The platform sends the same question again, this long after it.")
+    interrupt: Seconds | None = optional("The caller interrupts the agent, this long after its first words.")
+    next: Seconds | None = optional("The next turn begins this long after this one, answered or not.")
     drop: Seconds | None = optional(
-        "The connection dies so long after the question, and the platform comes back."
+        "The connection is lost this long after the question, and the platform reconnects."
     )
-    hang_up: Seconds | None = optional("The caller hangs up so long after the question; the last step.")
+    hang_up: Seconds | None = optional("The caller hangs up this long after the question; last turn only.")
 
     @property
     def kind(self) -> str:
-        """Which of say, press and silent it is."""
+        """One of "say", "press" and "silent"."""
         return "press" if self.press is not None else "silent" if self.silent else "say"
 
     @model_validator(mode="after")
-    def _one_thing(self) -> Step:
+    def _check_exclusive_keys(self) -> CallStep:
         if sum((self.say is not None, self.press is not None, self.silent)) != 1:
             raise ValueError("needs one of say, press and silent")
-        if sum(way is not None for way in (self.interrupt, self.next, self.drop, self.hang_up)) > 1:
+        endings = (self.interrupt, self.next, self.drop, self.hang_up)
+        if sum(ending is not None for ending in endings) > 1:
             raise ValueError("interrupt, next, drop and hang_up exclude each other")
         return self
 
 
-class ToolTable(Table):
-    """A tool that the platform offers with each request, and what it gives when it is called."""
+class ScriptTool(Section):
+    """A tool that the platform offers with each request, and its result."""
 
-    name: str = Field(description="Its name.")
-    description: str = Field(default="", description="What it does.")
+    name: str = Field(description="Name of the tool.")
+    description: str = Field(default="", description="Purpose of the tool, for the agent.")
     parameters: dict[str, Any] = Field(
-        default={"type": "object", "properties": {}}, description="A JSON schema."
+        default={"type": "object", "properties": {}}, description="JSON schema of the arguments."
     )
-    result: str | None = optional("What it gives; without one, nothing follows the call.")
+    result: str | None = optional("Result of the tool; without one, no request follows the call.")
 
 
-class Patience(Table):
+class ScriptTimeouts(Section):
     """Seconds after which something has taken too long."""
 
-    connect: Seconds = Field(default=5.0, description="Until the connection is there.")
+    connect: Seconds = Field(default=5.0, description="Until the connection is open.")
     first_words: Seconds = Field(default=1.0, description="From the question to the first words.")
     silence: Seconds = Field(default=8.0, description="Longest silence within an answer.")
     answer: Seconds = Field(default=60.0, description="From the question to the end of the answer.")
     stop: Seconds = Field(
         default=0.25, description="From an interruption to the last word of the interrupted turn."
     )
-    pong: Seconds = Field(default=0.25, description="From a ping to its answer.")
+    pong: Seconds = Field(default=0.25, description="From a ping to its pong.")
 
 
-class Script(Table):
-    """A call: what the caller does, turn by turn, and how patient the platform is."""
+class CallScript(Section):
+    """A call: the caller's turns, and the timeouts of the platform."""
 
     language: str = Field(default="en-US", description="Language of the caller.")
     caller: str = Field(default="+15550100", description="The caller's number.")
@@ -108,16 +110,18 @@ class Script(Table):
         description="System prompt, where the platform sends one.",
     )
     greeting: str = Field(
-        default="", description="What the platform itself says first, where it keeps the history."
+        default="", description="First words of the platform itself, where it keeps the history."
     )
-    patience: Patience = Field(default=Patience(), description="Seconds after which it has taken too long.")
-    tools: tuple[ToolTable, ...] = Field(
+    patience: ScriptTimeouts = Field(
+        default=ScriptTimeouts(), description="Seconds after which something has taken too long."
+    )
+    tools: tuple[ScriptTool, ...] = Field(
         default=(), strict=False, description="Tools that the platform runs."
     )
-    turns: tuple[Step, ...] = Field(min_length=1, strict=False, description="What the caller does.")
+    turns: tuple[CallStep, ...] = Field(min_length=1, strict=False, description="The caller's turns.")
 
     @model_validator(mode="after")
-    def _end(self) -> Script:
+    def _check_last_turn(self) -> CallScript:
         if any(step.hang_up is not None for step in self.turns[:-1]):
             raise ValueError("turns: only the last one can have hang_up")
         if self.turns[-1].next is not None:
@@ -125,8 +129,12 @@ class Script(Table):
         return self
 
 
-def read(path: Path) -> Script:
-    """The script in a file. Raises `ConfigError`: a line for each problem, with file, place and key."""
+def load_script(path: Path) -> CallScript:
+    """Read the script in a TOML file.
+
+    Raises `ConfigError` if the file cannot be read or is wrong: one line for each problem, with file, place
+    and key.
+    """
     try:
         data = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -134,37 +142,40 @@ def read(path: Path) -> Script:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: this is no TOML: {error}") from None
     try:
-        return Script.model_validate(data)
+        return CallScript.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {what}" for what in _problems(error))) from None
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in _describe_all(error))) from None
 
 
-def _problems(error: ValidationError) -> list[str]:
-    """Turns that are wrong are missing to pydantic, too; that is told only where there are none."""
+def _describe_all(error: ValidationError) -> list[str]:
+    """Describe each problem.
+
+    pydantic drops invalid turns, and then also reports that there are too few: that is left out.
+    """
     found = error.errors()
-    wrong = any(details["loc"][:1] == ("turns",) and len(details["loc"]) > 1 for details in found)
-    return [_problem(details) for details in found if not (wrong and details["type"] == "too_short")]
+    has_wrong_turn = any(details["loc"][:1] == ("turns",) and len(details["loc"]) > 1 for details in found)
+    return [_describe(details) for details in found if not (has_wrong_turn and details["type"] == "too_short")]
 
 
-def _problem(details: ErrorDetails) -> str:
-    """One problem; turns and tools are counted from 1."""
-    known: type[Table]
+def _describe(details: ErrorDetails) -> str:
+    """Describe one problem; turns and tools are counted from 1."""
+    section: type[Section]
     match details["loc"]:
         case ("turns" | "tools" as table, int(place), *rest):
-            known = Step if table == "turns" else ToolTable
-            where = [f"{table.removesuffix('s')} {place + 1}", dotted(tuple(rest))]
+            section = CallStep if table == "turns" else ScriptTool
+            where = [f"{table.removesuffix('s')} {place + 1}", key_path(tuple(rest))]
         case ("patience", *rest):
-            known, where = Patience, [dotted(("patience", *rest))]
+            section, where = ScriptTimeouts, [key_path(("patience", *rest))]
         case loc:
-            known, where = Script, [dotted(loc)]
-    return ": ".join(filter(None, (*where, told(details, known.model_fields, MUST))))
+            section, where = CallScript, [key_path(loc)]
+    return ": ".join(filter(None, (*where, describe(details, section.model_fields, REQUIREMENTS))))
 
 
-SHORT = Script(
+DEFAULT_SCRIPT = CallScript(
     turns=(
-        Step(say="Hello! When are you open?"),
-        Step(say="Tell me more about what you do.", interrupt=0.8),
-        Step(say="Never mind. Thank you, bye!"),
+        CallStep(say="Hello! When are you open?"),
+        CallStep(say="Tell me more about what you do.", interrupt=0.8),
+        CallStep(say="Never mind. Thank you, bye!"),
     )
 )
-"""What is played where no file is given."""
+"""The script of a simulation without `--script`."""

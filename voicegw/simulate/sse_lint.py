@@ -1,97 +1,101 @@
-"""Cuts a stream of bytes into events, and tells of every line over which some client stumbles. Pure."""
+"""Splits a stream of bytes into events, and reports every line that some client cannot read. Pure.
+
+It reads lines only; `voicegw.simulate.chat_reader` reads the JSON in the events.
+"""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
-from voicegw.simulate.recording import Wrong
+from voicegw.simulate.recording import Violation
 from voicegw.wire.json import BOM
 
-LONGEST = 1024 * 1024
-"""Bytes of a line; more is no chunk of speech."""
-END = b"[DONE]"
+MAX_LINE_SIZE = 1024 * 1024
+"""Bytes of a line; no chunk of speech needs more. A longer line is skipped and reported."""
+DONE_MARKER = b"[DONE]"
 
-Found: TypeAlias = bytes | Wrong
-"""The data of an event, or something that is wrong with the lines."""
+LintResult: TypeAlias = bytes | Violation
+"""The data of an event, or a flaw of the lines."""
 
 
-class Lint:
-    """Fed with bytes, wherever the network cut them. `over` tells that `[DONE]` came.
+class SseLint:
+    """Parser and linter of one stream. `is_done` is True after `[DONE]`.
 
-    What every tested client reads is right: CRLF, a byte order mark, comments, blank lines more than needed.
+    All forms that every tested client reads are right: CRLF, a byte order mark, comments, extra blank lines.
     """
 
     def __init__(self) -> None:
-        self.over = False
-        self._first = True
-        self._skips = False
+        self.is_done = False
+        self._is_first_line = True
+        self._skips_line = False
         self._rest = bytearray()
         self._data: list[bytes] = []
-        self._out: list[Found] = []
+        self._results: list[LintResult] = []
 
-    def feed(self, data: bytes) -> list[Found]:
-        """What these bytes complete."""
+    def feed(self, data: bytes) -> list[LintResult]:
+        """Return the results that these bytes complete; the network may split the stream anywhere."""
         self._rest += data
         if b"\n" in data:
             *lines, rest = bytes(self._rest).split(b"\n")
             self._rest = bytearray(rest)
             for line in lines:
-                self._line(line)
-        if len(self._rest) > LONGEST:
+                self._parse_line(line)
+        if len(self._rest) > MAX_LINE_SIZE:
             self._rest.clear()
-            self._long()
-        return self._taken()
+            self._skip_line()
+        return self._take_results()
 
-    def end(self) -> list[Found]:
-        """The body ended."""
+    def flush(self) -> list[LintResult]:
+        """Return the results that the end of the body brings."""
         if self._rest or self._data:
-            self._wrong("lines", "the last event has no blank line after it")
-        return self._taken()
+            self._report("lines", "the last event has no blank line after it")
+        return self._take_results()
 
-    def _taken(self) -> list[Found]:
-        out, self._out = self._out, []
-        return out
+    def _take_results(self) -> list[LintResult]:
+        results, self._results = self._results, []
+        return results
 
-    def _wrong(self, item: str, why: str) -> None:
-        self._out.append(Wrong(item, why))
+    def _report(self, item: str, reason: str) -> None:
+        self._results.append(Violation(item, reason))
 
-    def _long(self) -> None:
-        """A line is too long; what is still to come of it is skipped."""
-        if not self._skips:
-            self._wrong("lines", f"a line of more than {LONGEST} bytes")
-        self._skips = True
+    def _skip_line(self) -> None:
+        """Report a line that is too long, and skip the rest of it."""
+        if not self._skips_line:
+            self._report("lines", f"a line of more than {MAX_LINE_SIZE} bytes")
+        self._skips_line = True
 
-    def _line(self, line: bytes) -> None:
-        if len(line) > LONGEST:
-            self._long()
-        if self._skips:
-            self._skips = self._first = False
+    def _parse_line(self, line: bytes) -> None:
+        if len(line) > MAX_LINE_SIZE:
+            self._skip_line()
+        if self._skips_line:
+            self._skips_line = self._is_first_line = False
             return
         line = line.removesuffix(b"\r")
-        if self._first:
-            self._first = False
+        if self._is_first_line:
+            self._is_first_line = False
             line = line.removeprefix(BOM)
         if not line:
             return self._dispatch()
-        if self.over:
-            return self._wrong("done", "something came after [DONE]")
+        if self.is_done:
+            return self._report("done", "something came after [DONE]")
         name, _, value = line.partition(b":")
         if name == b"data":
             self._data.append(value.removeprefix(b" "))
         elif name in (b"id", b"retry", b"event"):
-            self._wrong("lines", f"a line with {name.decode()}:, over which clients stumble")
+            self._report("lines", f"a line with {name.decode()}:, which some clients cannot read")
         elif name:
-            self._wrong("lines", "a line that is neither data: nor a comment")
+            self._report("lines", "a line that is neither data: nor a comment")
 
     def _dispatch(self) -> None:
+        """Add the event that a blank line completes."""
         lines, self._data = self._data, []
         if not lines:
             return
         if len(lines) > 1:
-            self._wrong("lines", "an event of more than one data: line")
+            self._report("lines", "an event of more than one data: line")
         event = b"\n".join(lines).strip()
-        self.over = event == END
+        self.is_done = event == DONE_MARKER
         if event:
-            self._out.append(event)
+            self._results.append(event)
         else:
-            self._wrong("lines", "an event with empty data")
+            self._report("lines", "an event with empty data")

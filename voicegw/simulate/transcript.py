@@ -1,43 +1,46 @@
-"""What was said on a call, as a platform that sends the whole conversation keeps it. Pure."""
+"""The transcript of a call, as a platform that sends the whole conversation keeps it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TypeAlias
 
-Entry: TypeAlias = dict[str, str]
+TranscriptEntry: TypeAlias = dict[str, str]
 
 
-class Transcript:
-    """Utterances of "user" and "agent", in order. `reply` is what the agent says now, None if nothing."""
+class PlatformTranscript:
+    """Utterances of "user" and "agent", in order.
+
+    `reply` is the entry of the answer that the agent is giving; None before its first text.
+    """
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.reply: Entry | None = None
+        self.entries: list[TranscriptEntry] = []
+        self.reply: TranscriptEntry | None = None
 
-    def asked(self, said: str) -> None:
-        """The caller said this."""
-        self.entries.append({"role": "user", "content": said})
+    def add_user(self, text: str) -> None:
+        """Add an utterance of the caller."""
+        self.entries.append({"role": "user", "content": text})
 
-    def perhaps(self, said: str) -> Sequence[Entry]:
-        """How it would be if the caller said this, which may still change."""
-        return [*self.entries, {"role": "user", "content": said}]
+    def with_partial(self, text: str) -> Sequence[TranscriptEntry]:
+        """Return the entries and a partial utterance of the caller; the transcript itself stays as it is."""
+        return [*self.entries, {"role": "user", "content": text}]
 
-    def answered(self, words: str) -> None:
-        """The agent says this, after what it said before in the same answer."""
-        if self.reply is None and words:
+    def append_reply(self, text: str) -> None:
+        """Append text to the agent's current answer; the first text begins one."""
+        if self.reply is None and text:
             self.reply = {"role": "agent", "content": ""}
             self.entries.append(self.reply)
         if self.reply is not None:
-            self.reply["content"] += words
+            self.reply["content"] += text
 
-    def cut(self, heard: str) -> None:
-        """Of the present answer the caller heard only this."""
+    def truncate_reply(self, heard_text: str) -> None:
+        """End the current answer, and keep only the part that the caller heard; "" removes the entry."""
         if self.reply is not None:
-            self.reply["content"] = heard
-            self.entries = [entry for entry in self.entries if entry is not self.reply or heard]
+            self.reply["content"] = heard_text
+            self.entries = [entry for entry in self.entries if entry is not self.reply or heard_text]
         self.reply = None
 
-    def closed(self) -> None:
-        """The present answer is over."""
+    def end_reply(self) -> None:
+        """End the current answer."""
         self.reply = None

@@ -1,4 +1,4 @@
-"""Sockets of a rehearsal, by way of `websockets`."""
+"""Opens the sockets of a simulation with the `websockets` library."""
 
 from __future__ import annotations
 
@@ -7,72 +7,85 @@ from collections.abc import Mapping
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 
-from voicegw.simulate.connection import ABNORMAL, SHOWN, Gone, Refused, Socket
+from voicegw.simulate.connection import (
+    ABNORMAL_CLOSURE,
+    MAX_LOGGED_CHARS,
+    HandshakeRejected,
+    PlatformSocket,
+    SocketClosed,
+)
 from voicegw.simulate.platform import Frame
 
-LARGEST = 1024 * 1024
-"""Bytes of a frame from the gateway."""
+MAX_FRAME_SIZE = 1024 * 1024
+"""Bytes of a frame from the gateway. A larger one closes the connection."""
 
 
-class Direct(connect):
-    """Follows no redirect, as no platform does."""
+class NonRedirectingConnect(connect):
+    """A `connect` that follows no redirect: platforms follow none either."""
 
     def process_redirect(self, exc: Exception) -> Exception:
         return exc
 
 
-class Dialled:
-    """One websocket of a rehearsal."""
+class ClientSocket:
+    """A `PlatformSocket` on a connection of `websockets`."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
 
     async def send(self, frame: Frame) -> None:
+        """Send one frame. Raises `SocketClosed`."""
         try:
             await self.connection.send(frame)
         except ConnectionClosed as closed:
-            raise _gone(closed) from None
+            raise _socket_closed(closed) from None
 
     async def receive(self) -> Frame:
+        """Wait for the next frame. Raises `SocketClosed`."""
         try:
             return await self.connection.recv()
         except ConnectionClosed as closed:
-            raise _gone(closed) from None
+            raise _socket_closed(closed) from None
 
     async def close(self) -> None:
+        """Close the socket with a close frame."""
         await self.connection.close()
 
     def abort(self) -> None:
+        """Lose the connection, without a close frame."""
         self.connection.transport.abort()
 
 
-async def dial(address: str, headers: Mapping[str, str]) -> Socket:
-    """Open a websocket. Raises `Refused`, or OSError for whatever else went wrong."""
+async def open_socket(url: str, headers: Mapping[str, str]) -> PlatformSocket:
+    """Open a websocket to `url`.
+
+    Raises `HandshakeRejected` if the status is not 101, and OSError for all other errors.
+    """
     try:
-        connection = await Direct(
-            address,
+        connection = await NonRedirectingConnect(
+            url,
             additional_headers=dict(headers),
             user_agent_header="voicegw simulate",
             compression=None,
             ping_interval=None,
-            max_size=LARGEST,
-            open_timeout=None,  # the call has its own patience
+            max_size=MAX_FRAME_SIZE,
+            open_timeout=None,  # the script has its own timeouts
             close_timeout=1.0,
             proxy=None,
         )
-    except InvalidStatus as refusal:
-        body = (refusal.response.body or b"")[:SHOWN].decode("utf-8", "replace")
-        raise Refused(refusal.response.status_code, body) from None
+    except InvalidStatus as rejection:
+        body = (rejection.response.body or b"")[:MAX_LOGGED_CHARS].decode("utf-8", "replace")
+        raise HandshakeRejected(rejection.response.status_code, body) from None
     except InvalidURI:
         raise OSError("this is no address of a websocket") from None
     except (WebSocketException, ValueError) as error:
         raise OSError(f"this is no websocket: {error}") from None
-    return Dialled(connection)
+    return ClientSocket(connection)
 
 
-def _gone(closed: ConnectionClosed) -> Gone:
+def _socket_closed(closed: ConnectionClosed) -> SocketClosed:
     if closed.rcvd is not None:
-        return Gone(closed.rcvd.code)
-    if closed.sent is not None:  # a frame that is against the rules of websockets, or too large
-        return Gone(closed.sent.code, f"what the gateway sends cannot be read: {closed.sent.reason}")
-    return Gone(ABNORMAL)
+        return SocketClosed(closed.rcvd.code)
+    if closed.sent is not None:  # our side closes after a protocol error, or a frame that is too large
+        return SocketClosed(closed.sent.code, f"frames of the gateway cannot be read: {closed.sent.reason}")
+    return SocketClosed(ABNORMAL_CLOSURE)

@@ -10,7 +10,7 @@ from voicegw.speech.fences import code, fence
 from voicegw.speech.line_start import empty, marker, prose
 from voicegw.speech.links import definition
 from voicegw.speech.prose import REST, SOFT
-from voicegw.speech.state import NESTED, QUOTED, WAIT, Rule, State
+from voicegw.speech.state import NESTED, QUOTED, WAIT, FilterState, Rule
 
 BLANKS = re.compile(r"[ \t]+")
 HEADING = re.compile(r"#{1,6}(?=[ \t\r\n])")
@@ -33,7 +33,7 @@ CODE = 4
 UNSEEN = re.compile(f"[{INVISIBLE}{JOINERS}]+")
 
 
-def line(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def line(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """The start of a line: consume its marks one by one, then leave the rest to `inline`."""
     char = text[at]
     if char in " \t":
@@ -63,7 +63,7 @@ def line(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return prose(s, at)
 
 
-def heading(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def heading(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     found = HEADING.match(text, at, end)
     if found:
         marker(s)
@@ -75,7 +75,7 @@ def heading(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return prose(s, at)
 
 
-def quote(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def quote(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     if not s.quoted:
         s.quoted = NESTED if s.indent > 1 else QUOTED
         if not s.was_quoted:
@@ -86,7 +86,7 @@ def quote(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def ruler(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def ruler(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A rule, the line under a heading, the line under a table's header, an item, or none of them."""
     if text[at] in ":-":
         under = tables.under_header(s, text, at, end, sure)
@@ -113,13 +113,13 @@ def ruler(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return item(s, text, at, end, sure)
 
 
-def bullet(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def bullet(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A bullet that is nothing else, whatever follows."""
     marker(s, item=True)
     return at + 1
 
 
-def numbered(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def numbered(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """Items such as (1) or ①, and a number on a key: they keep their number."""
     if NUMBERED.match(text, at, end):
         marker(s, item=True)
@@ -127,7 +127,7 @@ def numbered(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return WAIT if NUMBERED_PART.match(text, at, end) and not sure else prose(s, at)
 
 
-def bold(s: State, at: int) -> int:
+def bold(s: FilterState, at: int) -> int:
     """A line that begins bold begins something new; one that is bold to its end is a heading."""
     if s.prose.gap == SOFT:
         s.prose.rest()
@@ -135,7 +135,7 @@ def bold(s: State, at: int) -> int:
     return prose(s, at)
 
 
-def item(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def item(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     found = BULLET.match(text, at, end)
     if found:
         marker(s, item=True)
@@ -145,7 +145,7 @@ def item(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return prose(s, at)
 
 
-def ordered(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def ordered(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A number at the start of a line is an item's, but in the middle of a paragraph only if it is 1."""
     found = ORDERED.match(text, at, end)
     if found and (s.prose.gap == REST or s.listed or found[1] == "1" or not s.speech.tail):
@@ -158,7 +158,7 @@ def ordered(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return numbered(s, text, at, end, sure)
 
 
-def bracket(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def bracket(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """The box of a task, or the definition of a link or a footnote."""
     if s.item:
         if TASK.match(text, at, end):
@@ -169,7 +169,7 @@ def bracket(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return prose(s, at) if found is None else found
 
 
-def tag(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def tag(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """Tags at the start of a line are no prose yet: a heading may follow them."""
     found = tags.classify(s, text, at, end, sure)
     return prose(s, at) if found is None else found

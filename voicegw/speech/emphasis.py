@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from voicegw.speech.state import WAIT, State
+from voicegw.speech.state import WAIT, FilterState
 
 RUNS = {char: re.compile(re.escape(char) + "+") for char in "*_~="}
 WORD_END = re.compile(r"[^\s*]+\*")
 WORD_PART = re.compile(r"[^\s*]*\Z")
 
 
-def marks(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def marks(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A run of `*`, `_`, `~` or `=`: silent where it opens or closes emphasis."""
     char = text[at]
     found = RUNS[char].match(text, at, end)
@@ -37,7 +37,7 @@ def within(before: str, after: str) -> bool:
     return before.isalnum() and before.isascii() and after.isalnum() and after.isascii()
 
 
-def stars(s: State, size: int, before: str, after: str) -> bool:
+def stars(s: FilterState, size: int, before: str, after: str) -> bool:
     """Is a run of `*` between these two characters to be spoken?"""
     opens, closes = bool(after) and not after.isspace(), not before.isspace()
     if not opens and not closes:
@@ -53,7 +53,7 @@ def stars(s: State, size: int, before: str, after: str) -> bool:
     return False
 
 
-def underscores(s: State, size: int, before: str, after: str) -> bool:
+def underscores(s: FilterState, size: int, before: str, after: str) -> bool:
     """The same for `_`, which never opens or closes within a word."""
     if size > 2:
         return before.isalnum() and after.isalnum()
@@ -69,10 +69,10 @@ def underscores(s: State, size: int, before: str, after: str) -> bool:
     return opens == closes
 
 
-def doubled(char: str) -> Callable[[State, int, str, str], bool]:
+def doubled(char: str) -> Callable[[FilterState, int, str, str], bool]:
     """The same for marks that come in twos."""
 
-    def spoken(s: State, size: int, before: str, after: str) -> bool:
+    def spoken(s: FilterState, size: int, before: str, after: str) -> bool:
         opens = after.isalnum() or (after != "" and after in "*_`[(\"'")
         closes = not before.isspace()
         if size == 1 or not (opens or closes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from voicegw.speech.line_start import marker, prose
-from voicegw.speech.state import WAIT, State
+from voicegw.speech.state import WAIT, FilterState
 
 FENCE = re.compile(r"(`{3,}(?=[^`\n]*(?:\n|\Z))|~{3,})[ \t]*([^\s`]*)")
 FENCE_PART = re.compile(r"(?:`{1,2}|`{3,}[^`\n]*|~{1,2}|~{3,}[^\n]*)\Z")
@@ -20,7 +20,7 @@ RUN = re.compile(r"`+|~+")
 INDENT = re.compile(r"(?: {0,3}> ?)*([ \t]*)")
 
 
-def fence(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def fence(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A block of code; or prose in a wrapper, whose fences alone are silent."""
     found = FENCE.match(text, at, end)
     if not sure and "\n" not in text[at:end] and FENCE_PART.match(text, at, end):
@@ -41,7 +41,7 @@ def fence(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at
 
 
-def code(s: State, at: int) -> int:
+def code(s: FilterState, at: int) -> int:
     """A block of indented code."""
     marker(s)
     note(s)
@@ -50,16 +50,16 @@ def code(s: State, at: int) -> int:
     return at
 
 
-def note(s: State) -> None:
+def note(s: FilterState) -> None:
     """Tell once that there is a block of code."""
     s.shown = True
-    if s.style.code:
-        s.prose.say(s.style.code)
+    if s.options.code:
+        s.prose.say(s.options.code)
         s.prose.rest()
         s.prose.due = True
 
 
-def within(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def within(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A line of fenced code, or the fence that ends it."""
     found = FENCE_END.match(text, at, end)
     part = None if found else FENCE_END_PART.match(text, at, end)
@@ -73,7 +73,7 @@ def within(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return found.end() if found else end
 
 
-def fenced(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def fenced(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """The rest of a line of fenced code; some models end the block with the line's last characters."""
     char = text[at]
     if char == "\n":
@@ -92,7 +92,7 @@ def fenced(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return run.end()
 
 
-def indented(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def indented(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A line of indented code, or the line that ends it."""
     found = INDENT.match(text, at, end)
     assert found

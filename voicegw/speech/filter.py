@@ -7,10 +7,10 @@ import re
 from voicegw.speech import blocks, fences, formula, inline, tags
 from voicegw.speech import skipped as skips
 from voicegw.speech.characters import SPECIAL, SURROGATE, joined
-from voicegw.speech.options import Style
-from voicegw.speech.pronunciation import Words
+from voicegw.speech.options import SpeechOptions
+from voicegw.speech.pronunciation import PronunciationList
 from voicegw.speech.prose import BLANK, NONE, REST, TAIL
-from voicegw.speech.state import WAIT, Rule, State
+from voicegw.speech.state import WAIT, FilterState, Rule
 
 MODES: dict[str, Rule] = {
     "line": blocks.line,
@@ -30,12 +30,12 @@ MODES: dict[str, Rule] = {
 }
 
 
-STYLE = Style()
+STYLE = SpeechOptions()
 WORDS = re.compile(r"[\[$][^\[$\\]*[^\W\d_]{2}\s")
 """A mark that may be decided early, and words behind it."""
 
 
-class Speakable:
+class SpeechFilter:
     """Makes one answer speakable while it streams.
 
     The concatenation of what `feed` and the final `flush` return is the same for every cut of the text into
@@ -43,13 +43,13 @@ class Speakable:
     they are undecided, at most `Style.hold`.
     """
 
-    def __init__(self, style: Style = STYLE) -> None:
-        self.style = style
+    def __init__(self, options: SpeechOptions = STYLE) -> None:
+        self.options = options
         self.pending = ""
         self._half = ""
-        self._state = State(style)
+        self._state = FilterState(options)
         self._prose = self._state.speech
-        self._words = Words(style.words) if style.words else None
+        self._words = PronunciationList(options.words) if options.words else None
         self._plain = False
 
     @property
@@ -135,8 +135,8 @@ class Speakable:
         self._state.end()
         said, shown, tail = self._last(), self._state.shown, self._prose.tail
         if shown and not tail:
-            said = tail = self.style.nothing
-        self._state = State(self.style)
+            said = tail = self.options.nothing
+        self._state = FilterState(self.options)
         self._prose = self._state.speech
         self._prose.tail, self._prose.gap = tail, BLANK if tail else NONE
         self._plain = False
@@ -158,7 +158,7 @@ class Speakable:
         return self._take()
 
     def _decide(self, text: str, *, final: bool = False) -> None:
-        state, hold, at, size = self._state, self.style.hold, 0, len(text)
+        state, hold, at, size = self._state, self.options.max_held_chars, 0, len(text)
         while at < size:
             end = min(size, at + hold)
             place = MODES[state.mode](state, text, at, end, final or end - at == hold)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from voicegw.speech.characters import UNHEARD_SET, names
-from voicegw.speech.state import WAIT, State
+from voicegw.speech.state import WAIT, FilterState
 
 PRICE = re.compile(r"\$\d[\d.,]*(?:\s?[\\^_{=+]|[A-Za-z]{0,2}\$)")
 PRICE_PART = re.compile(r"\$(?:\d[\d.,]*(?:\s|[A-Za-z]{1,2})?)?\Z")
@@ -52,7 +52,7 @@ FRACTIONS = frozenset({"frac", "dfrac", "tfrac", "cfrac"})
 MOST_GROUPS = 32
 
 
-def dollar(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def dollar(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A `$`: a formula's, if it looks like one; otherwise money."""
     if text.startswith("$$", at):
         return double(s, text, at, end, sure)
@@ -70,7 +70,7 @@ def dollar(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return sign(s, at)
 
 
-def double(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def double(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """Two dollars begin a displayed formula if something is glued to them or a line ends there."""
     if at + 2 == end:
         if not sure:
@@ -88,12 +88,12 @@ def double(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 2
 
 
-def sign(s: State, at: int) -> int:
+def sign(s: FilterState, at: int) -> int:
     s.prose.say("$")
     return at + 1
 
 
-def begin(s: State, closer: str, after: int) -> int:
+def begin(s: FilterState, closer: str, after: int) -> int:
     s.enter("formula")
     s.closer = closer
     s.groups.clear()
@@ -101,7 +101,7 @@ def begin(s: State, closer: str, after: int) -> int:
     return after
 
 
-def formula(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def formula(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """Within a formula, up to its delimiter or the end of the paragraph."""
     char = text[at]
     if char in "\\$":
@@ -129,12 +129,12 @@ def formula(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return s.run(text, at, found.end())
 
 
-def finish(s: State, after: int) -> int:
+def finish(s: FilterState, after: int) -> int:
     s.leave()
     return after
 
 
-def newline(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def newline(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A line break is a blank; an empty line or the next block is the end, closed or not."""
     if BLOCK.match(text, at, end) or s.row or s.heading:
         return finish(s, at)
@@ -144,7 +144,7 @@ def newline(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def command(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def command(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     found = WORD.match(text, at, end)
     if (found is None or (found[1] and found.end() == end)) and not sure:
         return WAIT
@@ -169,7 +169,7 @@ def command(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return found.end()
 
 
-def fraction(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def fraction(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A fraction: what is over, a slash, what is under; a number before it stays a number of its own."""
     short = DIGITS.match(text, at, end)
     if short is None and DIGITS_PART.match(text, at, end) and not sure:
@@ -183,7 +183,7 @@ def fraction(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at
 
 
-def power(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def power(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A power, raised where Unicode can: voices read x² well."""
     found = POWER.match(text, at, end)
     if found:
@@ -197,7 +197,7 @@ def power(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def brace(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def brace(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """Groups are silent, but for the sums of a fraction."""
     char = text[at]
     if char == "{" and s.group in ("over", "under") and GROUP_PART.match(text, at, end) and not sure:

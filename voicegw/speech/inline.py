@@ -7,7 +7,7 @@ import re
 
 from voicegw.speech import emphasis, formula, links, tables, tags
 from voicegw.speech.characters import ARROWS, EMOJI, INVISIBLE, SPECIAL, UNHEARD_SET
-from voicegw.speech.state import WAIT, Rule, State
+from voicegw.speech.state import WAIT, FilterState, Rule
 
 SHORT = 50
 """Characters, without blanks, of a line that was broken on purpose."""
@@ -25,7 +25,7 @@ CITED_PART = re.compile("\ue200[^\ue201\n]*\\Z")
 PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
 
-def inline(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def inline(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """Say what is plain; hand every other character to its rule."""
     found = SPECIAL.search(text, at)
     place = found.start() if found else len(text)
@@ -34,13 +34,13 @@ def inline(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return RULES.get(text[at], silent)(s, text, at, end, sure)
 
 
-def blank(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def blank(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     s.spaces = s.spaces + 1 if s.prev in " \t" else 1
     s.prose.blank()
     return at + 1
 
 
-def newline(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def newline(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """The end of a line: of a row or a heading for good, of a paragraph's line perhaps."""
     if s.row:
         tables.end_row(s)
@@ -59,11 +59,11 @@ def newline(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def nothing(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def nothing(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def silent(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def silent(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A character that nobody can say."""
     found = SILENT.match(text, at)
     if found is None:
@@ -75,21 +75,21 @@ def silent(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return found.end()
 
 
-def arrow(s: State, text: str, at: int) -> int:
+def arrow(s: FilterState, text: str, at: int) -> int:
     """An arrow is a comma between what it joins."""
     found = POINTING.match(text, at)
     s.prose.pause()
     return found.end() if found else at + 1
 
 
-def joiner(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def joiner(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """Joiners shape letters in some scripts; everywhere else they are noise."""
     if "\u0600" <= s.prev < "\u2000":
         s.prose.say(text[at])
     return at + 1
 
 
-def private(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def private(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A citation wrapped in characters of private use."""
     found = CITED.match(text, at, end)
     if found:
@@ -101,7 +101,7 @@ def private(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def sharp(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def sharp(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A `#`: the closing marks of a heading, or just that."""
     if s.heading and s.prev in " \t":
         if CLOSING_MARKS.match(text, at, end):
@@ -114,7 +114,7 @@ def sharp(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def entity(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def entity(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A character by its name or number."""
     found = ENTITY.match(text, at, end)
     meant = html.unescape(found[0]) if found else ""
@@ -132,7 +132,7 @@ def entity(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def escape(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def escape(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A backslash: it keeps a mark from being one, breaks a line, begins a formula, or is just that."""
     if at + 1 == end:
         if not sure:
@@ -149,7 +149,7 @@ def escape(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def pipe(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def pipe(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A pipe parts cells; in prose it is a pause if it stands alone."""
     if s.row:
         tables.next_cell(s)
@@ -164,7 +164,7 @@ def pipe(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def ticks(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def ticks(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A code span begins."""
     found = TICKS.match(text, at, end)
     assert found
@@ -178,7 +178,7 @@ def ticks(s: State, text: str, at: int, end: int, sure: bool) -> int:
 CODE = re.compile(rf"[^`\s{UNHEARD_SET}]+")
 
 
-def code(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def code(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """Within a code span nothing is a mark but the ticks that end it."""
     found = CODE.match(text, at)
     if found:
@@ -204,7 +204,7 @@ def code(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def span_line(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def span_line(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A code span goes on in the next line only if it is seen to end there."""
     rest, over, _ = text[at:end].partition("\n\n")
     if "`" * s.ticks in rest:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from voicegw.speech import tables
-from voicegw.speech.state import State
+from voicegw.speech.state import FilterState
 
 
-def empty(s: State, at: int) -> int:
+def empty(s: FilterState, at: int) -> int:
     """An empty line ends the paragraph, the row, the table."""
     s.begin_block()
     tables.over(s)
@@ -14,7 +14,7 @@ def empty(s: State, at: int) -> int:
     return at + 1
 
 
-def prose(s: State, at: int) -> int:
+def prose(s: FilterState, at: int) -> int:
     """No mark, or no further one: the rest of the line is prose."""
     if s.blank and not (s.item or s.indented):
         s.listed = False
@@ -28,7 +28,7 @@ def prose(s: State, at: int) -> int:
     return at
 
 
-def marker(s: State, *, item: bool = False) -> None:
+def marker(s: FilterState, *, item: bool = False) -> None:
     """A mark that begins a block of its own was consumed."""
     tables.over(s)
     s.begin_block()

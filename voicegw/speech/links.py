@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from voicegw.speech.state import WAIT, State
+from voicegw.speech.state import WAIT, FilterState
 
 CITATION = re.compile(
     r"\[(?:[1-9]\d{0,2}(?:\s?[,;–-]\s?[1-9]\d{0,2})*|\^[^\[\]\s]{1,40}|\d+(?::\d+)?†[^\[\]\n]*|doc\d{1,2})\]"
@@ -28,7 +28,7 @@ DEFINITION_PART = re.compile(r"\[(?:[^\[\]\n]+(?:\](?::[ \t]*)?)?)?\Z")
 ADDRESS = re.compile(r"<?(?:https?://|www\.|mailto:|\.{0,2}/)", re.IGNORECASE)
 
 
-def definition(s: State, text: str, at: int, end: int, sure: bool) -> int | None:
+def definition(s: FilterState, text: str, at: int, end: int, sure: bool) -> int | None:
     """At the start of a line: what a link's mark stands for is silent, a footnote loses its mark."""
     found = DEFINITION.match(text, at, end)
     if not found:
@@ -46,7 +46,7 @@ def definition(s: State, text: str, at: int, end: int, sure: bool) -> int | None
     return at
 
 
-def opening(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def opening(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A `[`: the start of a link, a mark to be left out, or a bracket."""
     thought = THOUGHT.match(text, at, end)
     if thought:
@@ -67,7 +67,7 @@ def opening(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def cited(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def cited(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A citation is silent, and what parts it from the next one too."""
     more = MORE.match(text, at, end)
     if more is None and MORE_PART.match(text, at, end) and not sure:
@@ -79,9 +79,9 @@ def cited(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return more.end() if more else at
 
 
-def classify(s: State, text: str, at: int, end: int, sure: bool) -> tuple[str, int]:
+def classify(s: FilterState, text: str, at: int, end: int, sure: bool) -> tuple[str, int]:
     """What a `[` is: "cited", "link", "plain", "maybe" (its end is too far away to know), or "wait"."""
-    far = "maybe" if end - at >= s.style.hold - 1 else "plain"
+    far = "maybe" if end - at >= s.options.max_held_chars - 1 else "plain"
     found = CITATION.match(text, at, end)
     if found:
         return ("wait", at) if found.end() == end and not sure else ("cited", found.end())
@@ -111,7 +111,7 @@ def after(text: str, at: int, end: int, sure: bool) -> str:
     return "plain"
 
 
-def closing(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def closing(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A `]`: as its partner was, so is it."""
     kind = s.brackets.pop() if s.brackets else "plain"
     if kind == "plain":
@@ -132,7 +132,7 @@ def closing(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return reference.end() if reference else at + 1
 
 
-def image(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def image(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A `!`: nearly always just that."""
     if s.prev.isalnum() or s.prev in "!?.)\"'":
         s.prose.say("!")
@@ -151,7 +151,7 @@ def image(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def lenticular(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def lenticular(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A 【, which is a bracket like others unless it holds a citation."""
     found = LENTICULAR.match(text, at, end)
     if found:
@@ -163,7 +163,7 @@ def lenticular(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def think(s: State, bracket: str, ends: bool, place: int) -> int:
+def think(s: FilterState, bracket: str, ends: bool, place: int) -> int:
     """Reasoning in brackets of another kind than tags."""
     s.prose.drop()
     if not ends:
@@ -178,7 +178,7 @@ AUTHORITY = re.compile(r"[^\s/?#<>\"\u2e80-\uffff]*")
 HOST = re.compile(r"[A-Za-z0-9\u00c0-\u1fff][A-Za-z0-9.\u00c0-\u1fff-]*|\[[0-9A-Fa-f:.]+\]")
 
 
-def address(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def address(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A word that begins like an address: of an address only the domain is spoken, or nothing."""
     if s.prev.isascii() and (s.prev.isalnum() or s.prev == "_"):
         return s.run(text, at, at + 1)
@@ -196,7 +196,7 @@ def address(s: State, text: str, at: int, end: int, sure: bool) -> int:
     if host is None:
         return s.run(text, at, at + 1)
     name = host[0].rstrip(".-")
-    if s.style.urls == "domain":
+    if s.options.urls == "domain":
         s.prose.say(name[4:] if name.lower().startswith("www.") and len(name) > 4 else name)
     else:
         s.prose.drop()

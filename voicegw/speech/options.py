@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-HOLD = 64
+MAX_HELD_CHARS = 64
 """Most characters that are held back while they are undecided."""
 
-HOLD_FOR = 0.25
+MAX_HOLD_SECONDS = 0.25
 """Seconds of an agent's silence after which held characters are let go."""
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
+class SpeechOptions:
     """How to speak what cannot be read out as it is written; `docs/speech.md` has the whole table.
 
     `hold` bounds what is held back, in characters. `tables` are read as "header: cell" or as joined
@@ -25,7 +25,7 @@ class Style:
     `yes` and `no` stand for ✅ and ❌ in a table, `nothing` for an answer of which nothing can be said.
     """
 
-    hold: int = HOLD
+    max_held_chars: int = MAX_HELD_CHARS
     tables: Literal["headers", "cells"] = "headers"
     urls: Literal["domain", "drop"] = "domain"
     code: str = "I'll leave out the code here."

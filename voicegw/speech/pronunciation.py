@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from voicegw.speech.characters import wide
 
 
-class Words:
+class PronunciationList:
     """Replaces whole words in a stream of speech, the longest match first.
 
     A key in lower case matches in any case, another one exactly. What might yet become a match waits in

@@ -12,7 +12,7 @@ TAIL = 16
 """Characters said last that are remembered: enough to know their script."""
 
 
-class Prose:
+class SentenceBuilder:
     """Pieces of speech and the gap that is due before the next one. What is ready is in `out`.
 
     `tail` are the last characters said, "" before the first. `lead` is said before the next piece,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from voicegw.speech.state import WAIT, State
+from voicegw.speech.state import WAIT, FilterState
 
 
-def skip(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def skip(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """The rest of this line, with its end."""
     found = text.find("\n", at)
     if found < 0:
@@ -20,7 +20,7 @@ def skip(s: State, text: str, at: int, end: int, sure: bool) -> int:
 RULER = re.compile(r"[-*_= \t]+")
 
 
-def ruler(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def ruler(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A rule as long as it likes; what follows it on its line is prose."""
     found = RULER.match(text, at)
     if found:
@@ -29,7 +29,7 @@ def ruler(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at
 
 
-def comment(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def comment(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """Up to and with `s.closer`."""
     found = text.find(s.closer, at)
     if found >= 0:
@@ -42,7 +42,7 @@ def comment(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return len(text)
 
 
-def target(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def target(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """The address of a link, in balanced parentheses; it never reaches beyond its paragraph."""
     for place in range(at, len(text)):
         char = text[place]
@@ -63,7 +63,7 @@ URL = re.compile(r"[A-Za-z0-9\-/@#$&+=%{}\\^\u00c0-\u024f]+")
 URL_POINTS = re.compile(r"[.,;:!?'_~*]+")
 
 
-def url(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def url(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """The rest of a bare address. Punctuation at its end is the sentence's."""
     found = URL.match(text, at)
     if found:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from voicegw.speech.options import Style
-from voicegw.speech.prose import Prose
+from voicegw.speech.options import SpeechOptions
+from voicegw.speech.prose import SentenceBuilder
 
 WAIT = -1
 """A rule's answer when what it sees is not enough to decide."""
@@ -20,7 +20,7 @@ MOST_BRACKETS = 32
 MOST_HEADER = 400
 """Characters of a table's header that are kept to be said with the cells; longer ones are spoken at once."""
 
-Rule: TypeAlias = "Callable[[State, str, int, int, bool], int]"
+Rule: TypeAlias = "Callable[[FilterState, str, int, int, bool], int]"
 """`rule(state, text, at, end, sure)` decides what becomes of `text[at]`, looking no further than `end`.
 
 It gives the place up to which the text is dealt with; or `WAIT`, but not if it is `sure`: then nothing more
@@ -29,12 +29,12 @@ is spoken. Places where it looks further are those where every character decides
 
 
 @dataclass(slots=True, eq=False)
-class State:
+class FilterState:
     """Everything the rules share. `mode` names the rule that is in charge, `back` the one after it."""
 
-    style: Style
-    speech: Prose = field(default_factory=Prose)
-    prose: Prose = field(init=False)
+    options: SpeechOptions
+    speech: SentenceBuilder = field(default_factory=SentenceBuilder)
+    prose: SentenceBuilder = field(init=False)
     """Where it is said: aloud, or into the cell of what may be a table's header."""
     mode: str = "line"
     back: str = "line"
@@ -81,7 +81,7 @@ class State:
     mark: str = ""
     begun: int = 0
     headers: list[str] = field(default_factory=list)
-    cells: list[Prose] = field(default_factory=list)
+    cells: list[SentenceBuilder] = field(default_factory=list)
     room: int = 0
 
     def __post_init__(self) -> None:

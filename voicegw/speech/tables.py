@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from voicegw.speech.characters import wide
-from voicegw.speech.prose import Prose
-from voicegw.speech.state import MOST_HEADER, WAIT, State
+from voicegw.speech.prose import SentenceBuilder
+from voicegw.speech.state import MOST_HEADER, WAIT, FilterState
 
 DASHES = re.compile(r"[|: \t]*-[-|: \t]*\r?\n")
 DASHES_PART = re.compile(r"[-|: \t]+\r?\Z")
@@ -18,7 +18,7 @@ MOST_COLUMNS = 64
 YES, NO = frozenset("✅✔✓☑"), frozenset("❌✗✘✖☒")
 
 
-def pipe(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def pipe(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A line that begins with a pipe is a row, or the dashes under the first one."""
     if s.table == "header":
         found = under_header(s, text, at, end, sure)
@@ -29,7 +29,7 @@ def pipe(s: State, text: str, at: int, end: int, sure: bool) -> int:
         s.begin_block()
         s.table, s.headers = "header", []
         begin_row(s)
-        if s.style.tables == "headers":
+        if s.options.tables == "headers":
             s.room = MOST_HEADER
             keep_cell(s)
     else:
@@ -40,7 +40,7 @@ def pipe(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def under_header(s: State, text: str, at: int, end: int, sure: bool) -> int | None:
+def under_header(s: FilterState, text: str, at: int, end: int, sure: bool) -> int | None:
     """The row of dashes that makes the row above it a header; None if this line is none."""
     found = DASHES.match(text, at, end)
     if not found and DASHES_PART.match(text, at, end):
@@ -61,37 +61,37 @@ def under_header(s: State, text: str, at: int, end: int, sure: bool) -> int | No
     return at
 
 
-def no_header(s: State) -> None:
+def no_header(s: FilterState) -> None:
     """No dashes came under the first row: what was kept of it is spoken."""
     s.row = False
     s.speak_cells()
 
 
-def over(s: State) -> None:
+def over(s: FilterState) -> None:
     """The table is over."""
     if s.cells:
         no_header(s)
     s.table, s.row = "", False
 
 
-def begin_row(s: State) -> None:
+def begin_row(s: FilterState) -> None:
     s.begin_block()
     s.row, s.column = True, 0
     begin_cell(s)
 
 
-def mark(s: State, signs: str) -> None:
+def mark(s: FilterState, signs: str) -> None:
     """A mark that is the whole cell is its answer."""
-    s.mark = s.style.yes if set(signs) & YES else s.style.no if set(signs) & NO else s.mark
+    s.mark = s.options.yes if set(signs) & YES else s.options.no if set(signs) & NO else s.mark
 
 
-def end_cell(s: State) -> None:
+def end_cell(s: FilterState) -> None:
     if s.mark and s.prose.said == s.begun:
         s.prose.say(s.mark)
     s.mark = ""
 
 
-def begin_cell(s: State) -> None:
+def begin_cell(s: FilterState) -> None:
     """The cells of a row are joined by commas; a cell's header is said only if the cell is not empty."""
     s.begun = s.prose.said
     if s.column:
@@ -100,14 +100,14 @@ def begin_cell(s: State) -> None:
     s.prose.lead = header and (f"{header}：" if wide(header[-1]) else f"{header}: ")
 
 
-def keep_cell(s: State) -> None:
+def keep_cell(s: FilterState) -> None:
     """Keep the next cell of what may be a header, instead of saying it."""
-    s.prose = Prose()
+    s.prose = SentenceBuilder()
     s.begun = 0
     s.cells.append(s.prose)
 
 
-def next_cell(s: State) -> None:
+def next_cell(s: FilterState) -> None:
     """A pipe within a row."""
     end_cell(s)
     s.column += 1
@@ -121,7 +121,7 @@ def next_cell(s: State) -> None:
         begin_cell(s)
 
 
-def end_row(s: State) -> None:
+def end_row(s: FilterState) -> None:
     """The end of a row's line."""
     end_cell(s)
     s.row = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from voicegw.speech.characters import names
-from voicegw.speech.state import WAIT, State
+from voicegw.speech.state import WAIT, FilterState
 
 VALUE = r"\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+)"
 FLAG = "open|disabled|checked|selected|hidden|controls|loop|muted|autoplay|async|defer|required|readonly"
@@ -61,7 +61,7 @@ def name_of(written: str) -> str:
     return written.lower().rpartition(":")[2]
 
 
-def tag(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def tag(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """A `<` within prose."""
     found = classify(s, text, at, end, sure)
     if found is not None:
@@ -70,11 +70,11 @@ def tag(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return at + 1
 
 
-def classify(s: State, text: str, at: int, end: int, sure: bool) -> int | None:
+def classify(s: FilterState, text: str, at: int, end: int, sure: bool) -> int | None:
     """Deal with what a `<` begins, as far as that is silent; None if the sign itself is meant."""
     found = TAG.match(text, at, end)
     if found:
-        if name_of(found[2]) in s.style.keep_tags:
+        if name_of(found[2]) in s.options.keep_tags:
             return keep(s, found)
         name = name_of(found[2])
         if name in UNSPOKEN and s.prev in SPOKEN_OF and found.end() == end and not sure:
@@ -101,7 +101,7 @@ def classify(s: State, text: str, at: int, end: int, sure: bool) -> int | None:
     return long_tag(s, text, at, end) if sure else WAIT
 
 
-def declared(s: State, text: str, at: int) -> int:
+def declared(s: FilterState, text: str, at: int) -> int:
     """A comment, or a declaration that no text should have."""
     s.prose.drop()
     if text.startswith(COMMENT, at):
@@ -112,7 +112,7 @@ def declared(s: State, text: str, at: int) -> int:
     return at + 2
 
 
-def harmony(s: State, text: str, token: re.Match[str], end: int, sure: bool) -> int:
+def harmony(s: FilterState, text: str, token: re.Match[str], end: int, sure: bool) -> int:
     """A token of the model's own; some of them begin what is only thought."""
     at = token.start()
     if CHANNEL.match(text, at, end):
@@ -127,24 +127,24 @@ def harmony(s: State, text: str, token: re.Match[str], end: int, sure: bool) -> 
     return head.end() if head else token.end()
 
 
-def spoken_of(s: State, text: str, found: re.Match[str], end: int) -> bool:
+def spoken_of(s: FilterState, text: str, found: re.Match[str], end: int) -> bool:
     """Is a tag only mentioned, in the middle of a sentence?"""
     after = text[found.end()] if found.end() < end else ""
     return not found[1] and s.prev in SPOKEN_OF and after in SPOKEN_OF + ".,;:!?)"
 
 
-def keep(s: State, found: re.Match[str]) -> int:
+def keep(s: FilterState, found: re.Match[str]) -> int:
     """A tag that the platform understands."""
     s.mode = "inline"
     s.prose.say(" ".join(found[0].split()))
     return found.end()
 
 
-def long_tag(s: State, text: str, at: int, end: int) -> int | None:
+def long_tag(s: FilterState, text: str, at: int, end: int) -> int | None:
     """A tag that does not fit into what may be held: its name decides."""
     begun = LONG.match(text, at, end)
     name = name_of(begun[2]) if begun else ""
-    if end - at < s.style.hold or not (name in HTML or name in s.style.silent_tags):
+    if end - at < s.options.max_held_chars or not (name in HTML or name in s.options.silent_tags):
         return None
     place(s, name, bool(begun and begun[1]), False, end)
     s.closer_after = s.mode
@@ -152,7 +152,7 @@ def long_tag(s: State, text: str, at: int, end: int) -> int | None:
     return end
 
 
-def place(s: State, name: str, ends: bool, empty: bool, after: int) -> int:
+def place(s: FilterState, name: str, ends: bool, empty: bool, after: int) -> int:
     """What a whole tag does to the speech."""
     if name in RESTS:
         s.begin_block()
@@ -167,14 +167,14 @@ def place(s: State, name: str, ends: bool, empty: bool, after: int) -> int:
     return after
 
 
-def silenced(s: State, name: str) -> frozenset[str]:
+def silenced(s: FilterState, name: str) -> frozenset[str]:
     """The names whose end tags end the silence that this one begins; none if it begins none."""
     if name in REASONING:
         return REASONING
-    return frozenset({name}) if name in UNSPOKEN or name in s.style.silent_tags else frozenset()
+    return frozenset({name}) if name in UNSPOKEN or name in s.options.silent_tags else frozenset()
 
 
-def silent(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def silent(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """What nobody hears, up to the end tag. Reasoning may hold more of its kind."""
     if text[at] != "<":
         begun = text.find("<", at)
@@ -191,7 +191,7 @@ def silent(s: State, text: str, at: int, end: int, sure: bool) -> int:
     return found.end()
 
 
-def long(s: State, text: str, at: int, end: int, sure: bool) -> int:
+def long(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
     """The rest of a tag that was too long to be held; it ends with its line, if nothing else ends it."""
     found = LONG_END.search(text, at)
     if found is None:

@@ -11,41 +11,43 @@ from collections.abc import Callable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition, multiprocess
 
 from voicegw.turns.run import Run
-from voicegw.turns.timings import Stamps
+from voicegw.turns.timings import TurnTimings
 
 BUCKETS = (
     *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0),
 )
 """Seconds. Fine below 10 ms, where our own share lies."""
-SPANS: Mapping[str, tuple[str, Callable[[Run, Stamps], float | None]]] = {
+SPANS: Mapping[str, tuple[str, Callable[[Run, TurnTimings], float | None]]] = {
     "voicegw_first_chunk": (
         "Request complete to first chunk.",
-        lambda run, stamps: stamps.after(stamps.first),
+        lambda run, stamps: stamps.seconds_until(stamps.first_chunk),
     ),
     "voicegw_ack": (
         "Request complete to the first words of an acknowledgement.",
-        lambda run, stamps: stamps.after(stamps.ack),
+        lambda run, stamps: stamps.seconds_until(stamps.first_ack),
     ),
     "gen_ai_server_time_to_first_token": (
         "Request complete to the agent's own first token, sent.",
-        lambda run, stamps: stamps.after(stamps.answer),
+        lambda run, stamps: stamps.seconds_until(stamps.first_token),
     ),
     "gen_ai_client_operation_time_to_first_chunk": (
         "Agent asked to its first token, received.",
-        lambda run, stamps: None if run.first is None or run.asked is None else run.first - run.asked,
+        lambda run, stamps: (
+            None if run.first_token_at is None or run.asked_at is None else run.first_token_at - run.asked_at
+        ),
     ),
     "gen_ai_server_request_duration": (
         "Request complete to end of stream.",
-        lambda run, stamps: stamps.after(stamps.ended),
+        lambda run, stamps: stamps.seconds_until(stamps.ended),
     ),
     "voicegw_longest_gap": (
         "The longest silence of a turn.",
-        lambda run, stamps: stamps.gap,
+        lambda run, stamps: stamps.longest_gap,
     ),
     "voicegw_stop": (
         "Cancellation to the agent's generator closed.",
-        lambda run, stamps: stamps.stop,
+        lambda run, stamps: stamps.stop_seconds,
     ),
 }
 """The histograms of each agent, in seconds: what they mean, and where the time is read."""
@@ -74,9 +76,9 @@ class Metrics:
             for name, (text, read) in SPANS.items()
         ]
         self._counters: dict[tuple[str, str], Counter] = {}
-        self._by_agent: dict[str, list[tuple[Histogram, Callable[[Run, Stamps], float | None]]]] = {}
+        self._by_agent: dict[str, list[tuple[Histogram, Callable[[Run, TurnTimings], float | None]]]] = {}
 
-    def turn(self, run: Run, stamps: Stamps, agent: str, outcome: str) -> None:
+    def turn(self, run: Run, stamps: TurnTimings, agent: str, outcome: str) -> None:
         """Count a turn that has ended, and observe its latencies."""
         counter = self._counters.get((agent, outcome))
         if counter is None:
@@ -87,7 +89,7 @@ class Metrics:
             if seconds is not None:
                 histogram.observe(seconds)
 
-    def _of(self, agent: str) -> list[tuple[Histogram, Callable[[Run, Stamps], float | None]]]:
+    def _of(self, agent: str) -> list[tuple[Histogram, Callable[[Run, TurnTimings], float | None]]]:
         """Return an agent's own histograms, looked up once: agents are few and come from the configuration."""
         found = self._by_agent.get(agent)
         if found is None:

@@ -19,18 +19,18 @@ import voicegw
 EVERY = 0.25
 LATE = 0.5
 """Seconds. A beat comes every `EVERY`; one that is `LATE` is told."""
-HOUSE = tuple(str(Path(file).parent) for file in (voicegw.__file__, asyncio.__file__))
+OWN_FOLDERS = tuple(str(Path(file).parent) for file in (voicegw.__file__, asyncio.__file__))
 """Where those are at home who call agents."""
 
 log = logging.getLogger("voicegw.error")
 
 
-class Pulse:
+class LoopWatchdog:
     """Beats on the running loop until it is stopped. A `lookout` sees where it is when a beat is late."""
 
-    def __init__(self, lookout: Lookout | None = None) -> None:
+    def __init__(self, sampler: StackSampler | None = None) -> None:
         self.loop = asyncio.get_running_loop()
-        self.lookout = lookout
+        self.sampler = sampler
         self._arm()
 
     def _arm(self) -> None:
@@ -39,7 +39,7 @@ class Pulse:
 
     def _beat(self) -> None:
         late = self.loop.time() - self.due
-        seen = self.lookout.beat() if self.lookout else ""
+        seen = self.sampler.beat() if self.sampler else ""
         if late >= LATE:
             told = {"event": "blocked", "seconds": round(late, 3), "where": seen or None}
             log.warning(orjson.dumps({**told, "hint": "an agent works without await"}).decode())
@@ -47,11 +47,11 @@ class Pulse:
 
     def stop(self) -> None:
         self.timer.cancel()
-        if self.lookout:
-            self.lookout.over.set()
+        if self.sampler:
+            self.sampler.over.set()
 
 
-class Lookout:
+class StackSampler:
     """A thread that looks where the one that made it is, whenever no beat came for `LATE` seconds."""
 
     def __init__(self) -> None:
@@ -80,7 +80,9 @@ def place(frame: FrameType | None, below: Collection[CodeType] = ()) -> str:
     `below` is what runs the loop.
     """
     frames = [*outwards(frame)]
-    theirs = takewhile(lambda f: f.f_code not in below and not f.f_code.co_filename.startswith(HOUSE), frames)
+    theirs = takewhile(
+        lambda f: f.f_code not in below and not f.f_code.co_filename.startswith(OWN_FOLDERS), frames
+    )
     found = [*theirs][-1:] or frames[:1]
     return f"{found[0].f_code.co_filename}:{found[0].f_lineno}" if found else ""
 

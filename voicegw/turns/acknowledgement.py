@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from voicegw.events import Doing, Event, Message, ToolCall, Turn
+from voicegw.events import Activity, Event, Message, ToolCall, Turn
 
 SYSTEM_TOOLS = frozenset(
     {
@@ -43,7 +43,7 @@ class AckPolicy:
     every: float | None = None
 
 
-def wait(policy: AckPolicy, turn: Turn) -> float | None:
+def ack_delay(policy: AckPolicy, turn: Turn) -> float | None:
     """How long this turn's words wait, in seconds; None for no words. Decided from the request alone."""
     if policy.after is None or (turn.messages and turn.messages[-1].role in ("tool", "function")):
         return None
@@ -52,7 +52,7 @@ def wait(policy: AckPolicy, turn: Turn) -> float | None:
     return policy.after
 
 
-def choose(phrases: Sequence[str], messages: Sequence[Message]) -> str:
+def pick_phrase(phrases: Sequence[str], messages: Sequence[Message]) -> str:
     """The phrase for this turn: in turn, and never the one the caller heard last.
 
     Stateless: the history that the platform sends back tells both how far we are and what we said.
@@ -66,7 +66,7 @@ def choose(phrases: Sequence[str], messages: Sequence[Message]) -> str:
     return phrases[0]
 
 
-class Ack:
+class AckSchedule:
     """The words of one listener's turn. `deadline` is when `due` wants to be asked, None for never.
 
     `words` are said once, after `after` seconds of silence; lines of `progress` in turn, whenever the
@@ -86,7 +86,7 @@ class Ack:
         self.working = False
         self.said = 0
 
-    def begin(self, now: float) -> str:
+    def start(self, now: float) -> str:
         """The turn began: the words of the first chunk, "" if they wait or never come."""
         if self.after == 0:
             return self.words
@@ -105,9 +105,9 @@ class Ack:
         self.deadline = now + self.every if self.every is not None and self.working else None
         return words
 
-    def heard(self, event: Event, now: float) -> None:
+    def observe(self, event: Event, now: float) -> None:
         """What the agent did: visible text settles the matter, a tool call for good; work is silence."""
-        if type(event) is Doing:
+        if type(event) is Activity:
             self.working = True
             if self.deadline is None and self.every is not None:
                 self.deadline = now + self.every

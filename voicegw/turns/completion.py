@@ -9,7 +9,7 @@ from voicegw.events import Event, Finish, Message, ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Completion:
     """`said` are words and tool calls in their order, `reason` is why the agent stopped."""
 
     said: tuple[str | ToolCall, ...]
@@ -30,7 +30,7 @@ class Answer:
         return (Message("assistant", self.text, tool_calls=tuple(self.calls)),) if self.said else ()
 
 
-def gather(events: Iterable[Event]) -> Answer:
+def collect(events: Iterable[Event]) -> Completion:
     """The answer that these events make."""
     said: list[str | ToolCall] = []
     words: list[str] = []
@@ -47,7 +47,7 @@ def gather(events: Iterable[Event]) -> Answer:
             usage = event
     said += _together(words)
     called = reason == "stop" and any(isinstance(part, ToolCall) for part in said)
-    return Answer(tuple(said), "tool_calls" if called else reason, usage)
+    return Completion(tuple(said), "tool_calls" if called else reason, usage)
 
 
 def _together(words: list[str]) -> list[str]:

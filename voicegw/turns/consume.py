@@ -10,7 +10,7 @@ from voicegw.events import Event
 
 
 @types.coroutine
-def overhear(
+def consume(
     events: AsyncIterator[Event], take: Callable[[Event], bool], quiet: Callable[[], None]
 ) -> Generator[Any, Any, None]:
     """Await every event and give it to `take`, until that says False.

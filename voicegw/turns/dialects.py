@@ -17,11 +17,11 @@ class Dialect:
     """
 
     name: str
-    words: bool = True
+    acknowledges: bool = True
     trail: str | None = None
     speech: bool = True
 
-    def close(self, phrase: str, stop: str = ".") -> str:
+    def punctuate(self, phrase: str, stop: str = ".") -> str:
         """End a phrase so that the speech that follows joins well, for example "One moment. "."""
         bare = phrase.strip().rstrip(SPENT)
         if not bare:
@@ -39,6 +39,6 @@ DIALECTS: Mapping[str, Dialect] = {
         Dialect("voice"),
         Dialect("elevenlabs", trail="... "),
         Dialect("vapi"),
-        Dialect("chat", words=False, speech=False),
+        Dialect("chat", acknowledges=False, speech=False),
     )
 }

@@ -23,12 +23,12 @@ LEAST = 4
 
 
 @lru_cache(maxsize=256)
-def unsaid(opening: tuple[str, ...], anywhere: frozenset[str]) -> Unsaid:
-    """An `Unsaid` for these phrases; there are few sets of them, and many turns."""
-    return Unsaid(opening, anywhere)
+def own_phrase_filter(opening: tuple[str, ...], anywhere: frozenset[str]) -> OwnPhraseFilter:
+    """An `OwnPhraseFilter` for these phrases; there are few sets of them, and many turns."""
+    return OwnPhraseFilter(opening, anywhere)
 
 
-class Unsaid:
+class OwnPhraseFilter:
     """Removes phrases of ours from assistant messages.
 
     `opening` are recognised at the start of a message only, `anywhere` also further in. A message that

@@ -33,7 +33,7 @@ class Phrases:
     stop: str = "."
 
 
-TABLE: Mapping[str, Phrases] = {
+PHRASES: Mapping[str, Phrases] = {
     "en": Phrases(
         ("One moment", "Let me see", "Just a second", "Let me check"),
         ("Still working on it", "Just a little longer", "Nearly there"),
@@ -183,7 +183,7 @@ TABLE: Mapping[str, Phrases] = {
 }
 
 
-def phrases(
+def phrases_for(
     language: str,
     acks: Mapping[str, Sequence[str]] | None = None,
     progress: Mapping[str, Sequence[str]] | None = None,
@@ -196,10 +196,10 @@ def phrases(
     """
     tag = language.lower().replace("_", "-")
     primary = tag.split("-", 1)[0]
-    found = TABLE.get(tag) or TABLE.get(primary) or TABLE["en"]
+    found = PHRASES.get(tag) or PHRASES.get(primary) or PHRASES["en"]
     if not acks and not progress and not code:
         return found
-    tags = (tag, primary, "en") if found is TABLE["en"] else (tag, primary)
+    tags = (tag, primary, "en") if found is PHRASES["en"] else (tag, primary)
     return replace(
         found,
         ack=tuple(_own(acks or {}, tags, ())) or found.ack,

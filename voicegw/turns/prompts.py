@@ -6,5 +6,5 @@ that never saw the beginning of a conversation has to be told that first.
 
 from __future__ import annotations
 
-NUDGE = "(The caller has been silent for a while. Say something short to bring them back.)"
-OPENING = "(The call has begun, and nobody has spoken yet.)"
+SILENCE_PROMPT = "(The caller has been silent for a while. Say something short to bring them back.)"
+CALL_START_PROMPT = "(The call has begun, and nobody has spoken yet.)"

@@ -15,26 +15,26 @@ from contextlib import aclosing
 from math import inf
 from typing import Protocol
 
-from voicegw.errors import AgentError, AgentGarbled, AgentTimeout, VoicegwError
-from voicegw.events import Agent, Doing, Event, Finish, ToolCall, Turn
-from voicegw.speech.filter import Speakable
-from voicegw.speech.options import HOLD_FOR
-from voicegw.turns.consume import overhear
-from voicegw.turns.speech_buffer import Speaking
-from voicegw.turns.stream import Record
-from voicegw.turns.timeouts import ENDLESS, Patience
+from voicegw.errors import AgentError, AgentProtocolError, AgentTimeout, VoicegwError
+from voicegw.events import Activity, Agent, Event, Finish, ToolCall, Turn
+from voicegw.speech.filter import SpeechFilter
+from voicegw.speech.options import MAX_HOLD_SECONDS
+from voicegw.turns.consume import consume
+from voicegw.turns.speech_buffer import SpeechBuffer
+from voicegw.turns.stream import EventLog
+from voicegw.turns.timeouts import NO_TIMEOUTS, Timeouts
 
-MOST_EVENTS = 100_000
-MOST_TEXT = 4_000_000
+MAX_EVENTS = 100_000
+MAX_TEXT = 4_000_000
 """The bounds of what an agent says, in events and characters: hours. There a run ends with "length"."""
 
-CAP = 0.15
+SUPERSEDE_WAIT = 0.15
 """Seconds that a new turn waits for the one it supersedes to close."""
 
 log = logging.getLogger("voicegw.error")
 
 
-class Follower(Protocol):
+class Subscriber(Protocol):
     """Whoever wants to know that a record grew or ended. `wake` is quick, and neither raises nor leaves."""
 
     def wake(self) -> None: ...
@@ -44,7 +44,7 @@ class Run:
     """One agent answering one turn. `on_over` is called once, when the agent's generator is closed.
 
     `before` are older runs of the same call: they are cancelled when this one starts, or is cancelled
-    itself, and waited for inside its task, at most `CAP` seconds. `delivered` tells that a listener had all
+    itself, and waited for inside its task, at most `SUPERSEDE_WAIT` seconds. `delivered` tells that a listener had all
     of it, `left` when the last one went away.
 
     `speech` makes the agent's text speakable and lets go what it holds back when the agent pauses for
@@ -58,79 +58,81 @@ class Run:
         self,
         agent: Agent,
         turn: Turn,
-        on_over: Callable[[Run], None],
+        on_end: Callable[[Run], None],
         *,
         now: Callable[[], float],
-        before: Sequence[Run] = (),
-        patience: Patience = ENDLESS,
-        speech: Speakable | None = None,
-        hold_for: float = HOLD_FOR,
-        most_events: int = MOST_EVENTS,
+        earlier_closing: Sequence[Run] = (),
+        timeouts: Timeouts = NO_TIMEOUTS,
+        speech: SpeechFilter | None = None,
+        max_hold_seconds: float = MAX_HOLD_SECONDS,
+        max_events: int = MAX_EVENTS,
     ) -> None:
         self.agent = agent
-        self.before = before
-        self.patience = patience
+        self.earlier_closing = earlier_closing
+        self.timeouts = timeouts
         self.turn = turn
-        self.on_over = on_over
+        self.on_end = on_end
         self.now = now
-        self.most_events = most_events
-        self.record = Record()
-        self.followers: list[Follower] = []
+        self.max_events = max_events
+        self.event_log = EventLog()
+        self.subscribers: list[Subscriber] = []
         self.loop = asyncio.get_running_loop()
         self.task: asyncio.Task[None] | None = None
         self.offered = frozenset(tool.name for tool in turn.tools)
         self.begun = False
-        self.tag: tuple[str, str, bytes] = ("", "", b"")
+        self.retry_key: tuple[str, str, bytes] = ("", "", b"")
         self.delivered = False
-        self.left: float | None = None
-        self.spoken = speech is not None
-        self.speaking = None if speech is None else Speaking(speech, hold_for, self._append, self._tell, now)
+        self.left_at: float | None = None
+        self.is_speech = speech is not None
+        self.speech_buffer = (
+            None if speech is None else SpeechBuffer(speech, max_hold_seconds, self._append, self._tell, now)
+        )
         self.count = 0
         self.size = 0
-        self.spoke = False
-        self.useful = False
+        self.has_spoken = False
+        self.has_output = False
         self.last = 0.0
         self._news = False
         self._timer: asyncio.TimerHandle | None = None
-        self.asked: float | None = None
-        self.first: float | None = None
-        self.cancelled: float | None = None
-        self.stopped: float | None = None
+        self.asked_at: float | None = None
+        self.first_token_at: float | None = None
+        self.cancelled_at: float | None = None
+        self.closed_at: float | None = None
         self._reports: dict[Callable[[], None], asyncio.TimerHandle] = {}
 
     @property
     def closed(self) -> bool:
         """Is the agent's generator closed, for good?"""
-        return self.stopped is not None
+        return self.closed_at is not None
 
     def start(self) -> None:
         """Ask the agent. A run that was cancelled before never starts."""
-        if not self.begun and self.cancelled is None:
+        if not self.begun and self.cancelled_at is None:
             self.begun = True
             self.task = self.loop.create_task(self._drive(self._supersede()))
             self.task.add_done_callback(self._stopped)
 
     def cancel(self) -> None:
         """End the record now and close the agent's generator, once."""
-        if self.cancelled is None and self.stopped is None:
-            self.cancelled = self.now()
+        if self.cancelled_at is None and self.closed_at is None:
+            self.cancelled_at = self.now()
             if self.task is None:
                 self._supersede()
-                self.stopped = self.cancelled
-                self.on_over(self)
+                self.closed_at = self.cancelled_at
+                self.on_end(self)
             else:
                 self.task.cancel()
         self._over()
 
     def fail(self, failure: VoicegwError) -> None:
         """End the record with a failure of ours, and stop the agent."""
-        if not self.record.over:
-            self.record.failure = failure
+        if not self.event_log.ended:
+            self.event_log.failure = failure
         self.cancel()
 
-    def when_closed(self, report: Callable[[], None], within: float) -> None:
+    def on_closed(self, report: Callable[[], None], within: float) -> None:
         """Call `report` once the agent's generator is closed, or after `within` seconds if it is not."""
-        if self.stopped is not None or self.task is None:
+        if self.closed_at is not None or self.task is None:
             return report()
 
         def give_up() -> None:
@@ -141,7 +143,7 @@ class Run:
 
     def _supersede(self) -> list[asyncio.Task[None]]:
         """Stop what this call did before, also if this run never asks its agent; gives what then closes."""
-        older, self.before = self.before, ()
+        older, self.earlier_closing = self.earlier_closing, ()
         for run in older:
             run.cancel()
         return [run.task for run in older if run.task is not None]
@@ -150,18 +152,18 @@ class Run:
         failure: VoicegwError | None = None
         try:
             if closing:  # what takes longer than the cap stays owned, unwaited for
-                await asyncio.wait(closing, timeout=CAP)
+                await asyncio.wait(closing, timeout=SUPERSEDE_WAIT)
                 closing.clear()
-            self.asked = self.last = self.now()
+            self.asked_at = self.last = self.now()
             self._arm()
             async with aclosing(self.agent.reply(self.turn)) as events:
                 await self._listen(events)
-            if not self.spoke:
-                raise AgentGarbled("the agent said nothing")
+            if not self.has_spoken:
+                raise AgentProtocolError("the agent said nothing")
         except VoicegwError as error:
             failure = error
         except BaseException as error:  # whatever it is, it ends this turn and not the gateway
-            if self.cancelled is not None and isinstance(error, asyncio.CancelledError):
+            if self.cancelled_at is not None and isinstance(error, asyncio.CancelledError):
                 raise
             failure = AgentError(f"the agent raised {type(error).__name__}", str(error))
             failure.__cause__ = error
@@ -170,58 +172,60 @@ class Run:
     async def _listen(self, events: AsyncIterator[Event]) -> None:
         """Record the events, and tell the followers whenever the next one lets us wait."""
         try:
-            await overhear(events, self._add, self._quiet)
+            await consume(events, self._add, self._quiet)
         finally:
             self._let_go()
 
     def _add(self, event: Event) -> bool:
         """Take one event of the agent's; False when the record takes no more."""
-        if self.record.over:
+        if self.event_log.ended:
             return False
         self.last = self.now()
         self.count += 1
         if type(event) is str:
             self.size += len(event)
         elif type(event) is ToolCall and event.name not in self.offered:
-            event = Doing(event.name)  # the backend's own business, or a mistake; nobody else can run it
-        if self.count > self.most_events or self.size > MOST_TEXT:
+            event = Activity(event.name)  # the backend's own business, or a mistake; nobody else can run it
+        if self.count > self.max_events or self.size > MAX_TEXT:
             self._let_go()
             self._append(Finish("length"))
             self._over()
             return False
-        if type(event) is str and self.speaking is not None:
-            self.speaking.hear(event, self.last)
+        if type(event) is str and self.speech_buffer is not None:
+            self.speech_buffer.feed(event, self.last)
             return True
-        if type(event) in (ToolCall, Doing, Finish):  # speech comes first
-            self._let_go(over=type(event) is not Doing)
+        if type(event) in (ToolCall, Activity, Finish):  # speech comes first
+            self._let_go(over=type(event) is not Activity)
         self._append(event)
         return True
 
     def _let_go(self, *, over: bool = True) -> None:
         """Say what was held back, because something else follows, or nothing does."""
-        if self.speaking is not None:
-            self.speaking.let_go(over=over)
+        if self.speech_buffer is not None:
+            self.speech_buffer.release(over=over)
 
     def _append(self, event: Event) -> None:
-        self.record.events.append(event)
+        self.event_log.events.append(event)
         self._news = True
-        if not self.spoke:
+        if not self.has_spoken:
             self._notice(event)
 
     def _notice(self, event: Event) -> None:
         """The first events of use, and the first that the caller hears."""
         if (type(event) is str and event.strip()) or type(event) is ToolCall:
-            self.spoke = True
-            self.first = self.now()
+            self.has_spoken = True
+            self.first_token_at = self.now()
             self._tell()  # the first words do not wait for those that came with them
-        if not self.useful and (self.spoke or type(event) is Doing):
-            self.useful = True
+        if not self.has_output and (self.has_spoken or type(event) is Activity):
+            self.has_output = True
             self._arm()  # from now on another patience counts
 
     @property
     def deadline(self) -> float:
         """When our patience ends, if nothing more happens."""
-        return self.patience.until(self.last if self.asked is None else self.asked, self.useful, self.last)
+        return self.timeouts.deadline(
+            self.last if self.asked_at is None else self.asked_at, self.has_output, self.last
+        )
 
     def _arm(self) -> None:
         """One timer at a time; a deadline that moved on is noticed when the old one rings."""
@@ -231,12 +235,12 @@ class Run:
             self._timer = self.loop.call_at(self.deadline, self._ring)
 
     def _ring(self) -> None:
-        if self.record.over:
+        if self.event_log.ended:
             return
         if self.now() < self.deadline:
             return self._arm()
         self._let_go()
-        when = "in the middle of its answer" if self.useful else "before it was of any use"
+        when = "in the middle of its answer" if self.has_output else "before it was of any use"
         self.fail(AgentTimeout(f"the agent took too long {when}"))
 
     def _quiet(self) -> None:
@@ -246,27 +250,27 @@ class Run:
 
     def _tell(self) -> None:
         self._news = False
-        for follower in self.followers:
+        for follower in self.subscribers:
             follower.wake()
 
     def _over(self, failure: VoicegwError | None = None) -> None:
         """Close the record, once, and tell everybody."""
-        if self.record.over:
+        if self.event_log.ended:
             return
-        self.record.failure = self.record.failure or failure
-        self.record.over = True
+        self.event_log.failure = self.event_log.failure or failure
+        self.event_log.ended = True
         if self._timer is not None:
             self._timer.cancel()
-        if self.speaking is not None:
-            self.speaking.stop()
-            self.speaking = None  # nothing more is spoken; and it refers to us
+        if self.speech_buffer is not None:
+            self.speech_buffer.stop()
+            self.speech_buffer = None  # nothing more is spoken; and it refers to us
         self._tell()
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
-        self.stopped = self.now()
+        self.closed_at = self.now()
         self.task = None  # a cancelled task refers to us; whole histories would wait for the collector
         self._over()  # a task cancelled before its first step never reached its own end
-        self.on_over(self)
+        self.on_end(self)
         reports, self._reports = self._reports, {}
         for report, timer in reports.items():
             timer.cancel()

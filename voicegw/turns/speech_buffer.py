@@ -6,34 +6,34 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from voicegw.speech.filter import Speakable
-from voicegw.speech.options import Style
-from voicegw.turns.phrases import phrases
+from voicegw.speech.filter import SpeechFilter
+from voicegw.speech.options import SpeechOptions
+from voicegw.turns.phrases import phrases_for
 
 
-class Diction:
+class SpeechFilters:
     """How answers are spoken, in every language: one style for each set of our own words.
 
     `code` are configured sentences by language; they replace ours, "" with silence.
     """
 
-    def __init__(self, style: Style, code: Mapping[str, str]) -> None:
-        self.style = style
+    def __init__(self, options: SpeechOptions, code: Mapping[str, str]) -> None:
+        self.options = options
         self.code = code
-        self._styles: dict[tuple[str, str], Style] = {}  # by sentences: callers may name any language
+        self._styles: dict[tuple[str, str], SpeechOptions] = {}  # by sentences: callers may name any language
 
-    def speakable(self, language: str) -> Speakable:
+    def filter_for(self, language: str) -> SpeechFilter:
         """A new machine, for one answer."""
-        words = phrases(language, code=self.code)
+        words = phrases_for(language, code=self.code)
         own = (words.code, words.nothing)
         style = self._styles.get(own)
         if style is None:
-            style = replace(self.style, code=words.code, yes=words.yes, no=words.no, nothing=words.nothing)
+            style = replace(self.options, code=words.code, yes=words.yes, no=words.no, nothing=words.nothing)
             self._styles[own] = style
-        return Speakable(style)
+        return SpeechFilter(style)
 
 
-class Speaking:
+class SpeechBuffer:
     """The text of one run, which goes to `append` once it can be spoken.
 
     What is still held back when the agent pauses for `hold_for` seconds is let go, and then `tell` is
@@ -42,14 +42,14 @@ class Speaking:
 
     def __init__(
         self,
-        speech: Speakable,
-        hold_for: float,
+        speech: SpeechFilter,
+        max_hold_seconds: float,
         append: Callable[[str], None],
         tell: Callable[[], None],
         now: Callable[[], float],
     ) -> None:
         self.speech = speech
-        self.hold_for = hold_for
+        self.max_hold_seconds = max_hold_seconds
         self.append = append
         self.tell = tell
         self.now = now
@@ -58,7 +58,7 @@ class Speaking:
         self.open = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def hear(self, text: str, now: float) -> None:
+    def feed(self, text: str, now: float) -> None:
         """The agent goes on."""
         speech = self.speech
         self.open = True
@@ -69,7 +69,7 @@ class Speaking:
             if self._timer is None:
                 self._arm()
 
-    def let_go(self, *, over: bool) -> None:
+    def release(self, *, over: bool) -> None:
         """Hold nothing back: what comes next is no text, or, if the text is `over`, nothing at all."""
         if not self.open:
             return
@@ -83,13 +83,13 @@ class Speaking:
             self._timer.cancel()
 
     def _arm(self) -> None:
-        self._timer = self.loop.call_at(self.last + self.hold_for, self._ring)
+        self._timer = self.loop.call_at(self.last + self.max_hold_seconds, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
         if not self.speech.held:
             return
-        if self.now() < self.last + self.hold_for:
+        if self.now() < self.last + self.max_hold_seconds:
             return self._arm()
-        self.let_go(over=False)
+        self.release(over=False)
         self.tell()

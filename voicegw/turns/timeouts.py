@@ -7,7 +7,7 @@ from math import inf
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long an agent may be silent, in seconds; None for as long as it takes.
 
     `first_token` runs until the first useful event (visible text, a tool call, work that is told of),
@@ -18,11 +18,11 @@ class Patience:
     idle: float | None = None
     total: float | None = None
 
-    def until(self, asked: float, useful: bool, last: float) -> float:
+    def deadline(self, asked: float, useful: bool, last: float) -> float:
         """When it ends for an agent that was asked then, was of use or not, and gave its last event then."""
         wait, since = (self.idle, last) if useful else (self.first_token, asked)
         total = inf if self.total is None else asked + self.total
         return min(total, inf if wait is None else since + wait)
 
 
-ENDLESS = Patience()
+NO_TIMEOUTS = Timeouts()

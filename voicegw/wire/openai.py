@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from voicegw.errors import BadRequest, Refused, VoicegwError
+from voicegw.errors import BadRequest, RequestError, VoicegwError
 from voicegw.events import Message, Tool, ToolCall
 from voicegw.wire.json import dumps
-from voicegw.wire.validation import NULL, NUMBER, atmost, each, field, printable
+from voicegw.wire.validation import NULL, NUMBER, check_length, field, map_objects, printable
 
 SAMPLING: Mapping[str, tuple[type, ...]] = {
     "frequency_penalty": NUMBER,
@@ -37,14 +37,14 @@ whoever runs the model. Both are in `extra`.
 """
 
 
-MOST_TOOLS = 512
+MAX_TOOLS = 512
 
 
 TEXTS = frozenset({"text", "input_text", "output_text"})
 """The kinds of content parts that are text, in either of OpenAI's protocols."""
 
 
-def options(data: Mapping[str, Any]) -> dict[str, Any]:
+def parse_options(data: Mapping[str, Any]) -> dict[str, Any]:
     """The sampling fields of a request."""
     found = {
         key: field(data, key, *SAMPLING[key])
@@ -57,12 +57,12 @@ def options(data: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def content(given: str | list[Any] | None, path: str) -> tuple[str, tuple[dict[str, Any], ...]]:
+def parse_content(given: str | list[Any] | None, path: str) -> tuple[str, tuple[dict[str, Any], ...]]:
     """A message's text, and its parts if they are more than text."""
     if given is None or isinstance(given, str):
         return given or "", ()
     parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in given]
-    texts = [text for text in each(parts, f"{path}content", _part) if text is not None]
+    texts = [text for text in map_objects(parts, f"{path}content", _part) if text is not None]
     return "\n".join(texts), () if len(texts) == len(parts) else tuple(parts)
 
 
@@ -73,14 +73,16 @@ def _part(data: dict[str, Any], path: str) -> str | None:
     return str(field(data, "text", str, path=path))
 
 
-def tools(data: Mapping[str, Any], read: Callable[[dict[str, Any], str], Tool | None]) -> tuple[Tool, ...]:
+def parse_tools(
+    data: Mapping[str, Any], read: Callable[[dict[str, Any], str], Tool | None]
+) -> tuple[Tool, ...]:
     """The function tools that a request offers; the other kinds only OpenAI itself could run."""
-    if not (given := atmost(field(data, "tools", list, NULL) or [], "tools", MOST_TOOLS)):
+    if not (given := check_length(field(data, "tools", list, NULL) or [], "tools", MAX_TOOLS)):
         return ()
-    return tuple(tool for tool in each(given, "tools", read) if tool is not None)
+    return tuple(tool for tool in map_objects(given, "tools", read) if tool is not None)
 
 
-def tool(function: dict[str, Any], path: str) -> Tool:
+def parse_tool(function: dict[str, Any], path: str) -> Tool:
     """One function tool."""
     return Tool(
         name=printable(field(function, "name", str, path=path), f"{path}name", 128),
@@ -90,18 +92,18 @@ def tool(function: dict[str, Any], path: str) -> Tool:
     )
 
 
-IDLE = b": keep-alive\n\n"
+KEEPALIVE = b": keep-alive\n\n"
 
 
-def error(failure: VoicegwError) -> bytes:
+def error_body(failure: VoicegwError) -> bytes:
     """OpenAI's error envelope."""
-    param = failure.param if isinstance(failure, Refused) else None
+    param = failure.param if isinstance(failure, RequestError) else None
     return dumps(
         {"error": {"message": failure.message, "type": failure.type, "param": param, "code": failure.code}}
     )
 
 
-def joined(items: Iterable[Message | ToolCall | None]) -> list[Message]:
+def merge_assistant(items: Iterable[Message | ToolCall | None]) -> list[Message]:
     """Calls and words of one answer are one message: many servers want a call's result right behind it."""
     found: list[Message] = []
     for item in items:

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from voicegw.errors import AgentGarbled
+from voicegw.errors import AgentProtocolError
 
-LIMIT = 4 * 1024 * 1024
+MAX_EVENT_BYTES = 4 * 1024 * 1024
 BOM = b"\xef\xbb\xbf"
 
 
-class Sse(NamedTuple):
+class ServerSentEvent(NamedTuple):
     """One event: its `event:` name ("" when it has none) and its `data:` lines joined by a line feed."""
 
     event: str
     data: bytes
 
 
-class Splitter:
+class SseParser:
     """Fed with bytes as they come, gives the events that are complete.
 
     The events do not depend on the cuts. Comments, `id:` and `retry:` are skipped, CR, LF and CRLF all end
     a line, and an event without its blank line at the end of the stream never happened. An event of more
-    than `limit` bytes raises `AgentGarbled`.
+    than `limit` bytes raises `AgentProtocolError`.
     """
 
     __slots__ = ("_after_cr", "_first", "_held", "_limit", "_size")
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
         self._limit = limit
         self._held: list[bytes] = []
         self._size = 0
@@ -39,7 +39,7 @@ class Splitter:
         """Has an event begun that did not end?"""
         return bool(self._held)
 
-    def feed(self, data: bytes) -> list[Sse]:
+    def feed(self, data: bytes) -> list[ServerSentEvent]:
         """The events that `data` completes, mostly one."""
         size = len(data)
         if (
@@ -50,10 +50,10 @@ class Splitter:
             and not (self._held or self._after_cr or size > self._limit)
         ):  # by far the most common: one event, alone in its read
             self._first = False
-            return [Sse("", data[6:-2])]
+            return [ServerSentEvent("", data[6:-2])]
         return self._cut(data)
 
-    def _cut(self, data: bytes) -> list[Sse]:
+    def _cut(self, data: bytes) -> list[ServerSentEvent]:
         if b"\r" in data or self._after_cr:
             data = self._line_feeds(data)
         if not self._completes(data):
@@ -91,13 +91,13 @@ class Splitter:
         self._held.append(data)
         self._size += len(data)
         if self._size > self._limit + 1:  # one byte of the blank line may be among them
-            raise AgentGarbled(f"a server-sent event of more than {self._limit} bytes")
+            raise AgentProtocolError(f"a server-sent event of more than {self._limit} bytes")
 
-    def _event(self, block: bytes) -> Sse | None:
+    def _event(self, block: bytes) -> ServerSentEvent | None:
         if len(block) > self._limit:
-            raise AgentGarbled(f"a server-sent event of more than {self._limit} bytes")
+            raise AgentProtocolError(f"a server-sent event of more than {self._limit} bytes")
         if block[:6] == b"data: " and b"\n" not in block:  # nearly all of them
-            return Sse("", block[6:])
+            return ServerSentEvent("", block[6:])
         name, lines = "", []
         for line in block.split(b"\n"):
             field, _, value = line.partition(b":")
@@ -105,4 +105,4 @@ class Splitter:
                 lines.append(value.removeprefix(b" "))
             elif field == b"event":
                 name = value.removeprefix(b" ").decode("utf-8", "replace")
-        return Sse(name, b"\n".join(lines)) if lines else None
+        return ServerSentEvent(name, b"\n".join(lines)) if lines else None

@@ -22,7 +22,7 @@ JSON_NAMES: Mapping[type, str] = {
 }
 
 
-def read(body: bytes, depth: int) -> dict[str, Any]:
+def parse_object(body: bytes, depth: int) -> dict[str, Any]:
     """The object that a body holds, nested at most so deep."""
     try:
         data = loads(body)
@@ -45,7 +45,7 @@ def field(data: Mapping[str, Any], key: str, *kinds: type, path: str = "") -> An
     raise BadRequest(f"'{path}{key}' must be {' or '.join(names)}; it is {got}.", param=path + key)
 
 
-def each(values: list[Any], path: str, read: Callable[[dict[str, Any], str], T]) -> list[T]:
+def map_objects(values: list[Any], path: str, read: Callable[[dict[str, Any], str], T]) -> list[T]:
     """What `read` makes of every object in an array; it is told the path of each."""
     for index, value in enumerate(values):
         if not isinstance(value, dict):
@@ -53,7 +53,7 @@ def each(values: list[Any], path: str, read: Callable[[dict[str, Any], str], T])
     return [read(value, f"{path}[{index}].") for index, value in enumerate(values)]
 
 
-def atmost(values: list[Any], path: str, most: int) -> list[Any]:
+def check_length(values: list[Any], path: str, most: int) -> list[Any]:
     """An array of at most so many values."""
     if len(values) > most:
         raise BadRequest(f"'{path}' holds {len(values)} entries; at most {most} are allowed.", param=path)

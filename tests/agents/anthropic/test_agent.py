@@ -12,9 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.agents.upstream import Act, Upstream, answer, chunk, chunked
-from voicegw.agents.anthropic.agent import Anthropic
+from voicegw.agents.anthropic.agent import AnthropicAgent
 from voicegw.agents.anthropic.decoder import FAILURES, REASONS
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout, AgentUnavailable
+from voicegw.errors import (
+    AgentBusy,
+    AgentError,
+    AgentProtocolError,
+    AgentRejected,
+    AgentTimeout,
+    AgentUnavailable,
+)
 from voicegw.events import Event, Finish, Message, Tool, ToolCall, Turn, Usage
 
 pytestmark = pytest.mark.wire
@@ -75,14 +82,14 @@ SAID = (
 EVENTS: list[Event] = ["Hé", "llo", ToolCall("a", "f", '{"x": 1}'), Usage(25, 7, 20), Finish("tool_calls")]
 
 
-async def events(agent: Anthropic, turn: Turn = TURN) -> list[Event]:
+async def events(agent: AnthropicAgent, turn: Turn = TURN) -> list[Event]:
     async with aclosing(agent.reply(turn)) as reply:
         return [event async for event in reply]
 
 
 async def once(*reply: bytes | float | Act, **options: Any) -> list[Event]:
     async with Upstream(reply) as upstream:
-        agent = Anthropic(upstream.url, model="own", **options)
+        agent = AnthropicAgent(upstream.url, model="own", **options)
         try:
             return await events(agent)
         finally:
@@ -96,7 +103,7 @@ def asked(request: bytes) -> tuple[list[str], dict[str, Any]]:
 
 async def test_a_turn_becomes_a_request() -> None:
     async with Upstream((STREAM + chunk(SAID) + chunk(b""),)) as upstream:
-        agent = Anthropic(upstream.url, key=KEY, model="own", headers={"X-Mine": "1"})
+        agent = AnthropicAgent(upstream.url, key=KEY, model="own", headers={"X-Mine": "1"})
         assert await events(agent) == EVENTS
         await agent.aclose()
     lines, body = asked(upstream.requests[0])
@@ -136,7 +143,7 @@ async def test_a_turn_becomes_a_request() -> None:
 )
 async def test_what_is_configured_is_sent(options: Any, version: str, sent: dict[str, Any]) -> None:
     async with Upstream((STREAM + chunk(SAID) + chunk(b""),)) as upstream:
-        agent = Anthropic(upstream.url, model="own", **options)
+        agent = AnthropicAgent(upstream.url, model="own", **options)
         await events(agent)
         await agent.aclose()
     lines, body = asked(upstream.requests[0])
@@ -157,7 +164,7 @@ async def test_what_is_configured_is_sent(options: Any, version: str, sent: dict
 )
 async def test_the_address_may_be_the_base_or_the_full_one(path: str, wanted: str) -> None:
     async with Upstream((answer(b"", status="500 No"),)) as upstream:
-        agent = Anthropic(upstream.url + path, model="own")
+        agent = AnthropicAgent(upstream.url + path, model="own")
         with pytest.raises(AgentUnavailable, match=f"{wanted} answered 500$"):
             await events(agent)
         await agent.aclose()
@@ -183,7 +190,7 @@ def test_any_cut_on_the_wire_gives_the_same_events(cuts: list[int], framed: bool
 
 async def test_closing_the_reply_hangs_up_at_once() -> None:
     async with Upstream((STREAM + chunk(STARTED + text("a")), Act.HANG)) as upstream:
-        agent = Anthropic(upstream.url, model="own")
+        agent = AnthropicAgent(upstream.url, model="own")
         reply = agent.reply(TURN)
         assert await anext(reply) == "a"
         started = asyncio.get_running_loop().time()
@@ -196,7 +203,7 @@ async def test_closing_the_reply_hangs_up_at_once() -> None:
 async def test_turns_share_a_connection_even_if_the_body_ends_after_the_message() -> None:
     slow = (STREAM + chunk(SAID), 0.01, chunk(b""))
     async with Upstream(slow, slow, slow) as upstream:
-        agent = Anthropic(upstream.url, model="own")
+        agent = AnthropicAgent(upstream.url, model="own")
         await agent.warm()
         for _ in range(3):
             assert await events(agent) == EVENTS
@@ -207,7 +214,7 @@ async def test_turns_share_a_connection_even_if_the_body_ends_after_the_message(
 
 async def test_nothing_waits_for_a_body_that_goes_on_after_the_message() -> None:
     async with Upstream((STREAM + chunk(SAID), Act.HANG)) as upstream:
-        agent = Anthropic(upstream.url, model="own")
+        agent = AnthropicAgent(upstream.url, model="own")
         assert await events(agent) == EVENTS
         assert not upstream.gone.is_set()
         await agent.aclose()
@@ -215,22 +222,22 @@ async def test_nothing_waits_for_a_body_that_goes_on_after_the_message() -> None
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html; charset=utf-8"])
 async def test_an_answer_that_is_no_stream_is_garbled(kind: str) -> None:
-    with pytest.raises(AgentGarbled, match=f"/v1/messages answered with '{kind.partition(';')[0]}'"):
+    with pytest.raises(AgentProtocolError, match=f"/v1/messages answered with '{kind.partition(';')[0]}'"):
         await once(answer(b"{}", f"content-type: {kind}"))
 
 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (204, AgentGarbled),
+        (204, AgentProtocolError),
         (302, AgentUnavailable),
-        (400, AgentGarbled),
-        (401, AgentRefused),
-        (402, AgentRefused),
-        (403, AgentRefused),
-        (404, AgentRefused),
+        (400, AgentProtocolError),
+        (401, AgentRejected),
+        (402, AgentRejected),
+        (403, AgentRejected),
+        (404, AgentRejected),
         (408, AgentTimeout),
-        (413, AgentGarbled),
+        (413, AgentProtocolError),
         (429, AgentBusy),
         (500, AgentUnavailable),
         (503, AgentBusy),
@@ -249,7 +256,7 @@ async def test_a_refusal_says_the_servers_words_but_never_the_key(status: int) -
     error = {"type": "authentication_error", "message": f"wrong {KEY} or token-123"}
     body = orjson.dumps({"type": "error", "error": error, "request_id": "req_1"})
     async with Upstream((answer(body, status=f"{status} No"),)) as upstream:
-        agent = Anthropic(upstream.url, model="own", key=KEY, headers={"x-token": "token-123"})
+        agent = AnthropicAgent(upstream.url, model="own", key=KEY, headers={"x-token": "token-123"})
         with pytest.raises(AgentError) as raised:
             await events(agent)
         await agent.aclose()
@@ -260,7 +267,7 @@ async def test_a_refusal_says_the_servers_words_but_never_the_key(status: int) -
 async def test_an_error_in_the_stream_comes_after_what_was_said_and_never_says_the_key() -> None:
     error = data("error", error={"type": "overloaded_error", "message": f"busy {KEY}"})
     async with Upstream((STREAM + chunk(STARTED + text("a") + error) + chunk(b""),)) as upstream:
-        agent = Anthropic(upstream.url, model="own", key=KEY)
+        agent = AnthropicAgent(upstream.url, model="own", key=KEY)
         async with aclosing(agent.reply(TURN)) as reply:
             assert await anext(reply) == "a"
             with pytest.raises(AgentBusy, match=r"the server reported an error: busy \*\*\*$"):
@@ -274,10 +281,10 @@ async def test_an_error_in_the_stream_comes_after_what_was_said_and_never_says_t
 )
 async def test_a_cut_in_the_middle_is_garbled_after_what_was_said(end: tuple[bytes | Act, ...]) -> None:
     async with Upstream((STREAM + chunk(STARTED + text("a")), 0.01, *end)) as upstream:
-        agent = Anthropic(upstream.url, model="own")
+        agent = AnthropicAgent(upstream.url, model="own")
         async with aclosing(agent.reply(TURN)) as reply:
             assert await anext(reply) == "a"
-            with pytest.raises(AgentGarbled):
+            with pytest.raises(AgentProtocolError):
                 await anext(reply)
         await agent.aclose()
 
@@ -290,29 +297,29 @@ async def test_a_cut_after_the_reason_to_stop_takes_nothing_away(end: bytes | Ac
 
 
 async def test_an_event_without_end_is_garbled() -> None:
-    with pytest.raises(AgentGarbled, match="a server-sent event of more than"):
+    with pytest.raises(AgentProtocolError, match="a server-sent event of more than"):
         await once(STREAM + chunk(b"data: " + b"x" * (10 * 1024 * 1024)) + chunk(b""))
 
 
 async def test_a_compressed_answer_is_garbled() -> None:
-    with pytest.raises(AgentGarbled, match="compressed its answer"):
+    with pytest.raises(AgentProtocolError, match="compressed its answer"):
         await once(STREAM.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n") + chunk(b"x"))
 
 
 async def test_a_head_without_end_is_garbled() -> None:
-    with pytest.raises(AgentGarbled):
+    with pytest.raises(AgentProtocolError):
         await once(b"HTTP/1.1 200 OK\r\n", *(b"x: " + b"y" * 9000 + b"\r\n" for _ in range(12)))
 
 
 async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
     async with Upstream() as upstream:
         pass
-    agent = Anthropic(upstream.url, model="own")
+    agent = AnthropicAgent(upstream.url, model="own")
     with pytest.raises(AgentUnavailable):
         await events(agent)
     with pytest.raises(AgentUnavailable):
         await agent.warm("call")
-    await agent.leave("call")
+    await agent.call_ended("call")
     await agent.aclose()
 
 
@@ -323,7 +330,7 @@ async def test_the_makers_library_asks_the_same_way_and_hears_the_same() -> None
     sdk = pytest.importorskip("anthropic")
     reply = (STREAM + chunk(SAID) + chunk(b""),)
     async with Upstream(reply, reply) as upstream:
-        agent = Anthropic(upstream.url, model="own", key=KEY)
+        agent = AnthropicAgent(upstream.url, model="own", key=KEY)
         heard = await events(agent)
         await agent.aclose()
         lines, body = asked(upstream.requests[0])
@@ -353,14 +360,14 @@ async def test_the_makers_library_asks_the_same_way_and_hears_the_same() -> None
 @pytest.mark.parametrize(
     ("kind", "error"),
     [
-        ("authentication_error", AgentRefused),
-        ("permission_error", AgentRefused),
-        ("billing_error", AgentRefused),
-        ("not_found_error", AgentRefused),
+        ("authentication_error", AgentRejected),
+        ("permission_error", AgentRejected),
+        ("billing_error", AgentRejected),
+        ("not_found_error", AgentRejected),
         ("rate_limit_error", AgentBusy),
         ("overloaded_error", AgentBusy),
         ("timeout_error", AgentTimeout),
-        ("invalid_request_error", AgentGarbled),
+        ("invalid_request_error", AgentProtocolError),
         ("api_error", AgentError),
     ],
 )
@@ -368,7 +375,7 @@ async def test_the_makers_library_knows_the_errors_that_we_know(kind: str, error
     sdk = pytest.importorskip("anthropic")
     reply = (STREAM + chunk(data("error", error={"type": kind, "message": "why"})) + chunk(b""),)
     async with Upstream(reply, reply) as upstream:
-        agent = Anthropic(upstream.url, model="own")
+        agent = AnthropicAgent(upstream.url, model="own")
         with pytest.raises(AgentError) as ours:
             await events(agent)
         await agent.aclose()

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.anthropic.decoder import Decoder
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout
+from voicegw.agents.anthropic.decoder import MessagesDecoder
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentTimeout
 from voicegw.events import Event, Finish, ToolCall, Usage
-from voicegw.wire.sse import Sse
+from voicegw.wire.sse import ServerSentEvent
 
 
 def event(kind: str, **more: Any) -> dict[str, Any]:
@@ -51,24 +51,26 @@ def over(reason: str | None, **usage: Any) -> dict[str, Any]:
 END = event("message_stop")
 
 
-def sse(event: dict[str, Any] | Sse) -> Sse:
-    return event if isinstance(event, Sse) else Sse(event["type"], orjson.dumps(event))
+def sse(event: dict[str, Any] | ServerSentEvent) -> ServerSentEvent:
+    return (
+        event if isinstance(event, ServerSentEvent) else ServerSentEvent(event["type"], orjson.dumps(event))
+    )
 
 
-def decode(*events: dict[str, Any] | Sse) -> list[Event]:
-    decoder = Decoder("t1")
+def decode(*events: dict[str, Any] | ServerSentEvent) -> list[Event]:
+    decoder = MessagesDecoder("t1")
     found = [ours for event in events for ours in decoder.feed(sse(event))]
     return found + decoder.end()
 
 
 def test_an_answer() -> None:
-    decoder = Decoder()
+    decoder = MessagesDecoder()
     told = [
         decoder.feed(sse(event))
         for event in (
             start(input_tokens=5, cache_read_input_tokens=20, cache_creation_input_tokens=3, output_tokens=1),
             block("text", text=""),
-            Sse("ping", b'{"type":"ping"}'),
+            ServerSentEvent("ping", b'{"type":"ping"}'),
             text("Hé"),
             text(""),
             text("llo"),
@@ -103,7 +105,7 @@ def test_what_it_thinks_is_dropped() -> None:
 
 
 def test_calls_are_told_whole_and_at_once() -> None:
-    decoder = Decoder()
+    decoder = MessagesDecoder()
     for part in (
         block("tool_use", 1, id="toolu_1", name="f", input={}),
         piece("", 1),
@@ -202,23 +204,23 @@ def test_counts_are_totals(usages: list[dict[str, Any]], found: list[Event]) -> 
         delta("video_delta", video="x"),
         event("message_start", message={}),
         event("message_delta", delta={}),
-        Sse("ping", b""),
-        Sse("", b"{}"),
+        ServerSentEvent("ping", b""),
+        ServerSentEvent("", b"{}"),
     ],
 )
-def test_what_is_new_or_missing_does_no_harm(harmless: dict[str, Any] | Sse) -> None:
+def test_what_is_new_or_missing_does_no_harm(harmless: dict[str, Any] | ServerSentEvent) -> None:
     assert decode(text("a"), harmless, text("b")) == ["a", "b"]
 
 
 def test_the_name_of_an_event_may_be_told_by_either() -> None:
     said = {"index": 0, "delta": {"type": "text_delta", "text": "a"}}
-    assert decode(Sse("", orjson.dumps(said | {"type": "content_block_delta"}))) == ["a"]
-    assert decode(Sse("content_block_delta", orjson.dumps(said))) == ["a"]
+    assert decode(ServerSentEvent("", orjson.dumps(said | {"type": "content_block_delta"}))) == ["a"]
+    assert decode(ServerSentEvent("content_block_delta", orjson.dumps(said))) == ["a"]
 
 
 def test_half_an_emoji_is_mended() -> None:
     half = b'{"type":"content_block_delta","delta":{"type":"text_delta","text":"\\ud83d!"}}'
-    assert decode(Sse("", half)) == ["�!"]
+    assert decode(ServerSentEvent("", half)) == ["�!"]
 
 
 @pytest.mark.parametrize(
@@ -226,11 +228,11 @@ def test_half_an_emoji_is_mended() -> None:
     [
         ({"type": "overloaded_error", "message": "Over\nloaded"}, AgentBusy, "Over loaded"),
         ({"type": "rate_limit_error", "message": "slow"}, AgentBusy, "slow"),
-        ({"type": "authentication_error", "message": "no"}, AgentRefused, "no"),
-        ({"type": "permission_error", "message": "no"}, AgentRefused, "no"),
-        ({"type": "billing_error", "message": "no"}, AgentRefused, "no"),
-        ({"type": "not_found_error", "message": "model: x"}, AgentRefused, "model: x"),
-        ({"type": "invalid_request_error", "message": "bad"}, AgentGarbled, "bad"),
+        ({"type": "authentication_error", "message": "no"}, AgentRejected, "no"),
+        ({"type": "permission_error", "message": "no"}, AgentRejected, "no"),
+        ({"type": "billing_error", "message": "no"}, AgentRejected, "no"),
+        ({"type": "not_found_error", "message": "model: x"}, AgentRejected, "model: x"),
+        ({"type": "invalid_request_error", "message": "bad"}, AgentProtocolError, "bad"),
         ({"type": "timeout_error", "message": "late"}, AgentTimeout, "late"),
         ({"type": "api_error", "message": "x" * 999}, AgentError, "x" * 300),
         ({"type": "new_error"}, AgentError, "new_error"),
@@ -249,9 +251,9 @@ def test_what_an_error_means(error: Any, kind: type[AgentError], words: str) -> 
 @pytest.mark.parametrize(
     "wrong",
     [
-        Sse("message_stop", b"{"),
-        Sse("message_stop", b"[]"),
-        Sse("", b"\xff"),
+        ServerSentEvent("message_stop", b"{"),
+        ServerSentEvent("message_stop", b"[]"),
+        ServerSentEvent("", b"\xff"),
         {"type": "content_block_delta"},
         {"type": "content_block_delta", "delta": None},
         {"type": "content_block_delta", "delta": {}},
@@ -265,28 +267,28 @@ def test_what_an_error_means(error: Any, kind: type[AgentError], words: str) -> 
         block("text", text=["a"]),
     ],
 )
-def test_an_unknown_shape_is_garbled(wrong: dict[str, Any] | Sse) -> None:
-    with pytest.raises(AgentGarbled, match="an event of an unknown shape"):
+def test_an_unknown_shape_is_garbled(wrong: dict[str, Any] | ServerSentEvent) -> None:
+    with pytest.raises(AgentProtocolError, match="an event of an unknown shape"):
         decode(wrong)
 
 
 @pytest.mark.parametrize("pieces", [['{"x"'], ["[1]"], [7], ["{}", "{}"]])
 def test_arguments_that_make_no_sense_are_garbled(pieces: list[Any]) -> None:
     begun = (block("tool_use", id="a", name="f"), *map(piece, pieces))
-    with pytest.raises(AgentGarbled, match="the arguments of tool 'f' are no whole object"):
+    with pytest.raises(AgentProtocolError, match="the arguments of tool 'f' are no whole object"):
         decode(*begun, stop())
 
 
 def test_a_call_without_a_name_is_garbled() -> None:
-    with pytest.raises(AgentGarbled, match="a tool call without a name"):
+    with pytest.raises(AgentProtocolError, match="a tool call without a name"):
         decode(block("tool_use", id="a"), stop())
 
 
 def test_an_input_that_nothing_can_write_is_garbled() -> None:
     deep = b'{"a":' * 1000 + b"{}" + b"}" * 1000
     begun = b'{"type":"content_block_start","content_block":{"type":"tool_use","name":"f","input":%b}}' % deep
-    with pytest.raises(AgentGarbled):
-        decode(Sse("", begun))
+    with pytest.raises(AgentProtocolError):
+        decode(ServerSentEvent("", begun))
 
 
 VALUES = st.recursive(
@@ -336,9 +338,11 @@ EVENTS = st.fixed_dictionaries(
 )
 
 
-@given(st.lists(st.builds(sse, EVENTS) | st.builds(Sse, KINDS, st.binary(max_size=9)), max_size=8))
-def test_nothing_but_our_events_and_errors_comes_of_anything(events: list[Sse]) -> None:
-    decoder = Decoder()
+@given(
+    st.lists(st.builds(sse, EVENTS) | st.builds(ServerSentEvent, KINDS, st.binary(max_size=9)), max_size=8)
+)
+def test_nothing_but_our_events_and_errors_comes_of_anything(events: list[ServerSentEvent]) -> None:
+    decoder = MessagesDecoder()
     with suppress(AgentError):
         for given in events:
             assert all(isinstance(ours, (str, ToolCall)) for ours in decoder.feed(given))

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from voicegw.agents.anthropic.request import request
+from voicegw.agents.anthropic.request import encode_request
 from voicegw.events import Message, Tool, ToolCall, Turn
-from voicegw.turns.prompts import NUDGE, OPENING
+from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 from voicegw.wire.json import dumps
 
 HI = Message("user", "Hi")
@@ -25,7 +25,7 @@ def turn(*messages: Message, **more: Any) -> Turn:
 
 
 def body(*messages: Message, **more: Any) -> dict[str, Any]:
-    return request(turn(*messages, **more), model="m", most=10)
+    return encode_request(turn(*messages, **more), model="m", most=10)
 
 
 def said(*messages: Message) -> list[tuple[str, list[Any]]]:
@@ -66,12 +66,12 @@ def test_a_plain_turn() -> None:
 
 def test_instructions_are_apart_and_joined() -> None:
     asked = turn(Message("system", "Be kind"), HI, Message("developer", "Be brief"), Message("system", " "))
-    assert request(asked, model="m", most=1)["system"] == "Be kind\n\nBe brief"
-    assert request(asked, model="m", most=1, cache=True)["system"] == [
+    assert encode_request(asked, model="m", most=1)["system"] == "Be kind\n\nBe brief"
+    assert encode_request(asked, model="m", most=1, cache=True)["system"] == [
         {"type": "text", "text": "Be kind\n\nBe brief", "cache_control": {"type": "ephemeral"}}
     ]
-    assert [message["role"] for message in request(asked, model="m", most=1)["messages"]] == ["user"]
-    assert "system" not in request(turn(), model="m", most=1, cache=True)
+    assert [message["role"] for message in encode_request(asked, model="m", most=1)["messages"]] == ["user"]
+    assert "system" not in encode_request(turn(), model="m", most=1, cache=True)
 
 
 def test_the_two_speak_by_turns() -> None:
@@ -84,12 +84,12 @@ def test_the_two_speak_by_turns() -> None:
 
 def test_the_caller_speaks_first_and_last() -> None:
     assert said(Message("assistant", "Hello!"), HI) == [
-        ("user", [OPENING]),
+        ("user", [CALL_START_PROMPT]),
         ("assistant", ["Hello!"]),
         ("user", ["Hi"]),
     ]
-    assert said(HI, Message("assistant", "Hello!"))[-1] == ("user", [NUDGE])
-    assert said(Message("system", "Greet")) == [("user", [OPENING])]
+    assert said(HI, Message("assistant", "Hello!"))[-1] == ("user", [SILENCE_PROMPT])
+    assert said(Message("system", "Greet")) == [("user", [CALL_START_PROMPT])]
 
 
 def test_what_is_blank_is_left_out() -> None:
@@ -114,7 +114,7 @@ def test_results_that_came_late_follow_their_calls_too() -> None:
         ("assistant", [use("call_1")]),
         ("user", [result("call_1"), "Well?"]),
         ("assistant", ["Wait"]),
-        ("user", [NUDGE]),
+        ("user", [SILENCE_PROMPT]),
     ]
 
 
@@ -144,7 +144,7 @@ def test_a_call_without_a_name_is_left_out() -> None:
         ("assistant", ["So"]),
         ("user", ["Hi"]),
     ]
-    assert "tools" not in request(Turn("7", (HI, nameless)), model="m", most=1)
+    assert "tools" not in encode_request(Turn("7", (HI, nameless)), model="m", most=1)
 
 
 def test_an_old_function_call_is_a_tool_call() -> None:
@@ -269,13 +269,15 @@ def test_where_an_answer_stops(stop: Any, stops: list[str] | None) -> None:
 )
 def test_sampling_is_only_sent_where_it_is_taken(options: dict[str, Any], sent: dict[str, Any]) -> None:
     asked = turn(options=options)
-    assert request(asked, model="m", most=10, sampling=True) == body() | sent
-    assert request(asked, model="m", most=10) == body()
+    assert encode_request(asked, model="m", most=10, sampling=True) == body() | sent
+    assert encode_request(asked, model="m", most=10) == body()
 
 
 def test_further_fields_never_replace_ours() -> None:
     more = {"thinking": {"type": "disabled"}, "model": "x", "stream": False}
-    assert request(turn(), model="m", most=10, more=more) == body() | {"thinking": {"type": "disabled"}}
+    assert encode_request(turn(), model="m", most=10, more=more) == body() | {
+        "thinking": {"type": "disabled"}
+    }
 
 
 TEXTS = st.sampled_from(["", " ", "Hi", "\ud800"])
@@ -305,7 +307,7 @@ TURNS = st.builds(
 
 @given(TURNS)
 def test_every_conversation_keeps_the_rules_of_the_protocol(asked: Turn) -> None:
-    talk = orjson.loads(dumps(request(asked, model="m", most=10)))["messages"]
+    talk = orjson.loads(dumps(encode_request(asked, model="m", most=10)))["messages"]
     assert [message["role"] for message in talk] == [("user", "assistant")[n % 2] for n in range(len(talk))]
     assert len(talk) % 2 == 1
     ids: list[str] = []
@@ -342,7 +344,7 @@ def looked_at(value: Any) -> Any:
 
 @given(TURNS, st.booleans())
 def test_the_makers_own_types_take_every_request(asked: Turn, cache: bool) -> None:
-    written = orjson.loads(dumps(request(asked, model="m", most=10, cache=cache)))
+    written = orjson.loads(dumps(encode_request(asked, model="m", most=10, cache=cache)))
     assert looked_at(makers_own().validate_python(written, extra="forbid")) == written
 
 

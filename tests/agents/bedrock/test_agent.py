@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from tests.agents.bedrock.frames import HI, SLOW, delta, event, failed, metadata, over, stop, use
 from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked, until
 from voicegw.agents.bedrock import agent as bedrock
-from voicegw.agents.bedrock.agent import Bedrock, endpoint
+from voicegw.agents.bedrock.agent import BedrockAgent, endpoint
 from voicegw.agents.bedrock.sigv4 import Credentials, Signer
 from voicegw.errors import (
     AgentBusy,
     AgentError,
-    AgentGarbled,
-    AgentRefused,
+    AgentProtocolError,
+    AgentRejected,
     AgentTimeout,
     AgentUnavailable,
     ConfigError,
@@ -57,18 +57,20 @@ WHOLE: Reply = (STREAM, chunk(SAID), chunk(b""))
 
 
 @asynccontextmanager
-async def served(*replies: Reply, path: str = "", **options: Any) -> AsyncIterator[tuple[Bedrock, Upstream]]:
+async def served(
+    *replies: Reply, path: str = "", **options: Any
+) -> AsyncIterator[tuple[BedrockAgent, Upstream]]:
     if "credentials" not in options:
         options["key"] = KEY
     async with Upstream(*replies) as upstream:
-        agent = Bedrock("us-east-1", options.pop("model", MODEL), url=upstream.url + path, **options)
+        agent = BedrockAgent("us-east-1", options.pop("model", MODEL), url=upstream.url + path, **options)
         try:
             yield agent, upstream
         finally:
             await agent.aclose()
 
 
-async def events(agent: Bedrock, turn: Turn = TURN) -> list[Event]:
+async def events(agent: BedrockAgent, turn: Turn = TURN) -> list[Event]:
     async with aclosing(agent.reply(turn)) as reply:
         return [event async for event in reply]
 
@@ -164,7 +166,7 @@ async def test_the_model_is_part_of_the_address(path: str, model: str, asked: st
 )
 async def test_a_region_has_an_endpoint(region: str, address: str) -> None:
     assert endpoint(region) == address
-    agent = Bedrock(region, MODEL, key=KEY)
+    agent = BedrockAgent(region, MODEL, key=KEY)
     assert agent._where == f"{address}{PATH}"
     await agent.aclose()
 
@@ -185,7 +187,7 @@ def test_botocore_knows_the_same_endpoints() -> None:
 @pytest.mark.parametrize("known", [{}, {"key": KEY, "credentials": ACCESS}])
 async def test_there_is_one_way_to_be_known(known: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="either a key of its own or an access key"):
-        Bedrock("us-east-1", MODEL, **known)
+        BedrockAgent("us-east-1", MODEL, **known)
 
 
 async def test_every_cut_on_the_wire_gives_the_same_events() -> None:
@@ -228,7 +230,7 @@ async def test_turns_share_a_connection_that_was_opened_before() -> None:
         for _ in range(3):
             assert await events(agent) == EVENTS
             await asyncio.sleep(0.03)
-        await agent.leave("c1")
+        await agent.call_ended("c1")
         assert upstream.connections == 1
 
 
@@ -284,23 +286,23 @@ async def failure(*reply: Piece | Act, **options: Any) -> AgentError:
 @pytest.mark.parametrize(
     ("status", "name", "kind"),
     [
-        (400, "ValidationException", AgentRefused),
-        (400, "ValidationException:http://internal.amazon.com/coral/com.amazon.bedrock/", AgentRefused),
+        (400, "ValidationException", AgentRejected),
+        (400, "ValidationException:http://internal.amazon.com/coral/com.amazon.bedrock/", AgentRejected),
         (400, "ServiceQuotaExceededException", AgentBusy),
         (400, "ThrottlingException", AgentBusy),
-        (400, "", AgentGarbled),
-        (401, "", AgentRefused),
-        (403, "AccessDeniedException", AgentRefused),
-        (403, "UnrecognizedClientException", AgentRefused),
-        (403, "InvalidSignatureException", AgentRefused),
-        (404, "ResourceNotFoundException", AgentRefused),
+        (400, "", AgentProtocolError),
+        (401, "", AgentRejected),
+        (403, "AccessDeniedException", AgentRejected),
+        (403, "UnrecognizedClientException", AgentRejected),
+        (403, "InvalidSignatureException", AgentRejected),
+        (404, "ResourceNotFoundException", AgentRejected),
         (408, "ModelTimeoutException", AgentTimeout),
         (424, "ModelErrorException", AgentUnavailable),
         (429, "ThrottlingException", AgentBusy),
         (429, "ModelNotReadyException", AgentBusy),
         (500, "InternalServerException", AgentUnavailable),
         (503, "ServiceUnavailableException", AgentBusy),
-        (204, "", AgentGarbled),
+        (204, "", AgentProtocolError),
         (302, "", AgentUnavailable),
     ],
 )
@@ -339,11 +341,11 @@ async def test_a_wrong_clock_does_not_matter_to_a_key() -> None:
     ("data", "kind"),
     [
         (SLOW, AgentBusy),
-        (failed("validationException", "no"), AgentRefused),
+        (failed("validationException", "no"), AgentRejected),
         (failed("internalServerException", "no"), AgentError),
-        (HI[:-1] + b"x", AgentGarbled),
-        (b"data: {}\n\n" * 10, AgentGarbled),
-        (b"\x7f\xff\xff\xff" * 10, AgentGarbled),
+        (HI[:-1] + b"x", AgentProtocolError),
+        (b"data: {}\n\n" * 10, AgentProtocolError),
+        (b"\x7f\xff\xff\xff" * 10, AgentProtocolError),
     ],
 )
 async def test_what_breaks_in_the_stream_comes_after_what_was_said(
@@ -370,29 +372,31 @@ async def test_what_breaks_in_the_stream_comes_after_what_was_said(
     ],
 )
 async def test_an_answer_that_is_cut_is_garbled(end: Reply) -> None:
-    assert type(await failure(STREAM, chunk(HI), *end)) is AgentGarbled
+    assert type(await failure(STREAM, chunk(HI), *end)) is AgentProtocolError
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html; charset=utf-8"])
 async def test_another_type_is_garbled(kind: str) -> None:
     raised = await failure(answer(b"{}", f"content-type: {kind}"))
-    assert type(raised) is AgentGarbled
+    assert type(raised) is AgentProtocolError
     assert raised.summary.endswith(f"answered with {kind.partition(';')[0]!r}")
 
 
 async def test_compressed_answers_are_garbled() -> None:
     head = chunked("content-type: application/vnd.amazon.eventstream", "content-encoding: gzip")
-    assert type(await failure(head, chunk(b"\x1f\x8b"), chunk(b""))) is AgentGarbled
+    assert type(await failure(head, chunk(b"\x1f\x8b"), chunk(b""))) is AgentProtocolError
 
 
 async def test_a_head_without_an_end_is_garbled() -> None:
-    assert type(await failure(b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 20_000, Act.HANG)) is AgentGarbled
+    assert (
+        type(await failure(b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 20_000, Act.HANG)) is AgentProtocolError
+    )
 
 
 async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
     async with Upstream() as upstream:
         pass
-    agent = Bedrock("us-east-1", MODEL, key=KEY, url=upstream.url)
+    agent = BedrockAgent("us-east-1", MODEL, key=KEY, url=upstream.url)
     with pytest.raises(AgentUnavailable):
         await events(agent)
     with pytest.raises(AgentUnavailable):

@@ -11,24 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.agents.bedrock.frames import HI, SLOW, delta, event, failed, metadata, over, stop, told, use
-from voicegw.agents.bedrock.decoder import Decoder, meaning, named
-from voicegw.agents.bedrock.eventstream import Frame, Frames
+from voicegw.agents.bedrock.decoder import ConverseDecoder, meaning, named
+from voicegw.agents.bedrock.eventstream import EventStreamMessage, EventStreamParser
 from voicegw.errors import (
     AgentBusy,
     AgentError,
-    AgentGarbled,
-    AgentRefused,
+    AgentProtocolError,
+    AgentRejected,
     AgentTimeout,
     AgentUnavailable,
 )
-from voicegw.events import Doing, Event, Finish, ToolCall, Usage
+from voicegw.events import Activity, Event, Finish, ToolCall, Usage
 
 START = event("messageStart", role="assistant")
 
 
 def read(*data: bytes) -> list[Event]:
-    decoder = Decoder("t1")
-    events = [said for frame in Frames().feed(b"".join(data)) for said in decoder.feed(frame)]
+    decoder = ConverseDecoder("t1")
+    events = [said for frame in EventStreamParser().feed(b"".join(data)) for said in decoder.feed(frame)]
     return [*events, *decoder.end()]
 
 
@@ -41,12 +41,14 @@ def test_an_answer_becomes_events() -> None:
 
 
 def test_text_leaves_with_its_frame() -> None:
-    assert Decoder().feed(next(Frames().feed(HI))) == ["Hi"]
+    assert ConverseDecoder().feed(next(EventStreamParser().feed(HI))) == ["Hi"]
 
 
 def test_tool_calls_leave_when_they_are_whole() -> None:
-    decoder = Decoder("t1")
-    told = [decoder.feed(frame) for frame in Frames().feed(use(1, "weather", '{"city":', '"Rome"}'))]
+    decoder = ConverseDecoder("t1")
+    told = [
+        decoder.feed(frame) for frame in EventStreamParser().feed(use(1, "weather", '{"city":', '"Rome"}'))
+    ]
     assert told == [[], [], [], [ToolCall("tooluse_1", "weather", '{"city":"Rome"}')]]
 
 
@@ -62,8 +64,11 @@ def test_tool_calls_beside_text_and_each_other() -> None:
 
 
 def test_pieces_of_calls_may_be_mixed() -> None:
-    whole = [Frames().feed(use(index, name, '{"a":', "1}", id=name)) for index, name in ((0, "x"), (1, "y"))]
-    decoder = Decoder()
+    whole = [
+        EventStreamParser().feed(use(index, name, '{"a":', "1}", id=name))
+        for index, name in ((0, "x"), (1, "y"))
+    ]
+    decoder = ConverseDecoder()
     mixed = [frame for pair in zip(*whole, strict=True) for frame in pair]
     assert [event for frame in mixed for event in decoder.feed(frame)] == [
         ToolCall("x", "x", '{"a":1}'),
@@ -86,7 +91,7 @@ def test_a_tool_that_bedrock_runs_is_its_doing() -> None:
         delta(1, toolResult=[{"text": "found"}]),
         stop(1),
     )
-    assert read(*data, over()) == [Doing("search")]
+    assert read(*data, over()) == [Activity("search")]
 
 
 def test_reasoning_and_what_is_unknown_are_dropped() -> None:
@@ -127,13 +132,13 @@ def test_why_it_stopped(reason: str, end: list[Event]) -> None:
 
 @pytest.mark.parametrize("reason", ["malformed_tool_use", "malformed_model_output"])
 def test_a_model_that_says_nothing_that_makes_sense_is_garbled(reason: str) -> None:
-    with pytest.raises(AgentGarbled, match=f"broke off with '{reason}'"):
+    with pytest.raises(AgentProtocolError, match=f"broke off with '{reason}'"):
         read(HI, over(reason))
 
 
 def test_the_count_of_tokens_comes_after_the_end_and_is_the_last_to_come() -> None:
-    decoder, seen = Decoder(), []
-    for frame in Frames().feed(HI + over() + metadata(1, 2)):
+    decoder, seen = ConverseDecoder(), []
+    for frame in EventStreamParser().feed(HI + over() + metadata(1, 2)):
         decoder.feed(frame)
         seen.append((decoder.complete, decoder.done))
     assert seen == [(False, False), (True, False), (True, True)]
@@ -144,8 +149,8 @@ def test_nothing_is_said_after_the_end() -> None:
 
 
 def test_the_count_of_tokens_may_come_first() -> None:
-    decoder, seen = Decoder(), []
-    for frame in Frames().feed(metadata(1, 2) + over()):
+    decoder, seen = ConverseDecoder(), []
+    for frame in EventStreamParser().feed(metadata(1, 2) + over()):
         decoder.feed(frame)
         seen.append((decoder.complete, decoder.done))
     assert seen == [(False, False), (True, True)]
@@ -153,7 +158,7 @@ def test_the_count_of_tokens_may_come_first() -> None:
 
 @pytest.mark.parametrize("data", [b"", HI, START + HI + stop()])
 def test_a_stream_that_ends_before_the_answer_does_is_garbled(data: bytes) -> None:
-    with pytest.raises(AgentGarbled, match="ended in the middle of an answer"):
+    with pytest.raises(AgentProtocolError, match="ended in the middle of an answer"):
         read(data)
 
 
@@ -163,7 +168,7 @@ def test_a_stream_that_ends_before_the_answer_does_is_garbled(data: bytes) -> No
         (SLOW, AgentBusy, "the server reported an error (throttlingException)", "slow down"),
         (
             failed("validationException", "bad  model"),
-            AgentRefused,
+            AgentRejected,
             "the server reported an error (validationException)",
             "bad model",
         ),
@@ -211,8 +216,8 @@ def test_a_stream_that_ends_before_the_answer_does_is_garbled(data: bytes) -> No
             "x " * 150,
         ),
         (told({":message-type": "error"}), AgentError, "the server reported an error", ""),
-        (told({":message-type": "other"}), AgentGarbled, "a frame of the unknown type 'other'", ""),
-        (told({":event-type": "messageStop"}), AgentGarbled, "a frame of the unknown type None", ""),
+        (told({":message-type": "other"}), AgentProtocolError, "a frame of the unknown type 'other'", ""),
+        (told({":event-type": "messageStop"}), AgentProtocolError, "a frame of the unknown type None", ""),
     ],
 )
 def test_failures_in_the_stream_are_told_apart(
@@ -250,7 +255,7 @@ def spoilt(kind: str, payload: bytes) -> bytes:
     ],
 )
 def test_what_makes_no_sense_is_garbled(data: bytes, complaint: str) -> None:
-    with pytest.raises(AgentGarbled, match=complaint):
+    with pytest.raises(AgentProtocolError, match=complaint):
         read(data)
 
 
@@ -283,14 +288,14 @@ def test_a_failure_is_called_by_its_plain_name(name: str, found: str) -> None:
         ("ServiceQuotaExceededException", AgentBusy),
         ("ModelErrorException", AgentUnavailable),
         ("ModelTimeoutException", AgentTimeout),
-        ("AccessDeniedException", AgentRefused),
-        ("IncompleteSignature", AgentRefused),
-        ("ConflictException", AgentGarbled),
-        ("", AgentGarbled),
+        ("AccessDeniedException", AgentRejected),
+        ("IncompleteSignature", AgentRejected),
+        ("ConflictException", AgentProtocolError),
+        ("", AgentProtocolError),
     ],
 )
 def test_what_a_failure_means(name: str, kind: type[AgentError]) -> None:
-    assert meaning(name, AgentGarbled) is kind
+    assert meaning(name, AgentProtocolError) is kind
 
 
 WORDS = [
@@ -323,11 +328,11 @@ heads = st.fixed_dictionaries(
 
 @given(st.lists(st.tuples(heads, st.binary(max_size=20) | json.map(orjson.dumps)), max_size=8))
 def test_no_frame_raises_anything_but_our_errors(frames: list[tuple[dict[str, Any], bytes]]) -> None:
-    decoder = Decoder()
+    decoder = ConverseDecoder()
     with suppress(AgentError):
         for headers, payload in frames:
-            for said in decoder.feed(Frame(headers, payload)):
-                assert isinstance(said, str | ToolCall | Doing)
+            for said in decoder.feed(EventStreamMessage(headers, payload)):
+                assert isinstance(said, str | ToolCall | Activity)
         for said in decoder.end():
             assert isinstance(said, Usage | Finish)
 
@@ -337,6 +342,6 @@ def test_no_frame_raises_anything_but_our_errors(frames: list[tuple[dict[str, An
 def test_what_is_nested_very_deep_raises_nothing_else(kind: str, field: str) -> None:
     deep = b'{"%b": %b1%b}' % (field.encode(), b'{"a":' * 1000, b"}" * 1000)
     with suppress(AgentError):
-        Decoder().feed(Frame({":message-type": "event", ":event-type": kind}, deep))
+        ConverseDecoder().feed(EventStreamMessage({":message-type": "event", ":event-type": kind}, deep))
     with suppress(AgentError):
-        Decoder().feed(Frame({":message-type": "exception"}, deep))
+        ConverseDecoder().feed(EventStreamMessage({":message-type": "exception"}, deep))

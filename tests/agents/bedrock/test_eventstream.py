@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.agents.bedrock.frames import HI, SLOW, event, frame, header, text, told
-from voicegw.agents.bedrock.eventstream import LIMIT, Frame, Frames
-from voicegw.errors import AgentGarbled
+from voicegw.agents.bedrock.eventstream import LIMIT, EventStreamMessage, EventStreamParser
+from voicegw.errors import AgentProtocolError
 
-HEARD = Frame(
+HEARD = EventStreamMessage(
     {":event-type": "contentBlockDelta", ":content-type": "application/json", ":message-type": "event"},
     b'{"contentBlockIndex":0,"delta":{"text":"Hi"},"p":"abcd"}',
 )
-ASKED = Frame(
+ASKED = EventStreamMessage(
     {
         ":exception-type": "throttlingException",
         ":content-type": "application/json",
@@ -41,8 +41,8 @@ EVERY_KIND = (
 )
 
 
-def read(*pieces: bytes) -> list[Frame]:
-    frames = Frames()
+def read(*pieces: bytes) -> list[EventStreamMessage]:
+    frames = EventStreamParser()
     return [found for piece in pieces for found in frames.feed(piece)]
 
 
@@ -59,7 +59,7 @@ def test_any_pieces_give_the_same_frames(size: int) -> None:
 
 def test_every_kind_of_header_is_read() -> None:
     assert read(frame(EVERY_KIND, b"{}")) == [
-        Frame(
+        EventStreamMessage(
             {
                 "yes": True,
                 "no": False,
@@ -78,7 +78,7 @@ def test_every_kind_of_header_is_read() -> None:
 
 
 def test_a_frame_may_be_empty() -> None:
-    assert read(frame(b"")) == [Frame({}, b"")]
+    assert read(frame(b"")) == [EventStreamMessage({}, b"")]
 
 
 def test_headers_that_change_are_read_anew() -> None:
@@ -87,7 +87,7 @@ def test_headers_that_change_are_read_anew() -> None:
 
 
 def test_what_is_held_is_an_unfinished_frame() -> None:
-    frames = Frames()
+    frames = EventStreamParser()
     assert not frames.held
     assert [*frames.feed(b"")] == []
     assert not frames.held
@@ -129,38 +129,38 @@ def begins(total: int, headers: int) -> bytes:
     ],
 )
 def test_what_is_no_frame_is_garbled(data: bytes, complaint: str) -> None:
-    with pytest.raises(AgentGarbled, match=complaint):
+    with pytest.raises(AgentProtocolError, match=complaint):
         read(data)
 
 
 def test_frames_before_a_broken_one_are_given_first() -> None:
-    frames = Frames().feed(HI + SLOW + HI[:-1] + b"x")
+    frames = EventStreamParser().feed(HI + SLOW + HI[:-1] + b"x")
     assert [next(frames), next(frames)] == [HEARD, ASKED]
-    with pytest.raises(AgentGarbled, match="fails its checksum"):
+    with pytest.raises(AgentProtocolError, match="fails its checksum"):
         next(frames)
 
 
 def test_a_frame_that_is_too_long_is_refused_from_its_beginning() -> None:
-    with pytest.raises(AgentGarbled, match="more than 100 bytes"):
-        next(Frames(100).feed(HI[:12]))
+    with pytest.raises(AgentProtocolError, match="more than 100 bytes"):
+        next(EventStreamParser(100).feed(HI[:12]))
 
 
 def test_a_long_frame_in_small_pieces_is_put_together_once() -> None:
     """Else reading it takes time that grows with the square of its length."""
     whole = told({"a": "1"}, bytes(LIMIT - 100))
     [found] = read(*(whole[at : at + 100] for at in range(0, len(whole), 100)))
-    assert found == Frame({"a": "1"}, bytes(LIMIT - 100))
+    assert found == EventStreamMessage({"a": "1"}, bytes(LIMIT - 100))
 
 
 @given(st.binary(max_size=400), st.integers(1, 50))
 def test_noise_never_raises_anything_else(data: bytes, size: int) -> None:
-    with suppress(AgentGarbled):
+    with suppress(AgentProtocolError):
         read(*(data[at : at + size] for at in range(0, len(data), size)))
 
 
 @given(st.binary(max_size=60), st.binary(max_size=20))
 def test_headers_of_noise_never_raise_anything_else(headers: bytes, payload: bytes) -> None:
-    with suppress(AgentGarbled):
+    with suppress(AgentProtocolError):
         assert read(frame(headers, payload))[0].payload == payload
 
 
@@ -168,17 +168,17 @@ def test_headers_of_noise_never_raise_anything_else(headers: bytes, payload: byt
 def test_no_bit_can_be_flipped_unnoticed(bit: int) -> None:
     broken = bytearray(HI)
     broken[bit // 8] ^= 1 << bit % 8
-    with pytest.raises(AgentGarbled):
+    with pytest.raises(AgentProtocolError):
         read(bytes(broken))
 
 
 # Judged by botocore
 
 
-def by_botocore(data: bytes) -> list[Frame]:
+def by_botocore(data: bytes) -> list[EventStreamMessage]:
     buffer: Any = pytest.importorskip("botocore.eventstream").EventStreamBuffer()
     buffer.add_data(data)
-    return [Frame(message.headers, message.payload) for message in buffer]
+    return [EventStreamMessage(message.headers, message.payload) for message in buffer]
 
 
 def test_botocore_reads_the_same() -> None:

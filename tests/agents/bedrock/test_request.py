@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.bedrock.request import CACHE, NOTHING, request
+from voicegw.agents.bedrock.request import CACHE, NOTHING, encode_request
 from voicegw.events import Message, Tool, ToolCall, Turn
-from voicegw.turns.prompts import NUDGE, OPENING
+from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 from voicegw.wire.json import dumps
 
 WEATHER = Tool("weather", "Tells the weather", {"type": "object", "required": ["city"]}, strict=True)
@@ -23,7 +23,7 @@ PIXEL = b64encode(b"pixel").decode()
 
 def said(*messages: Message, tools: tuple[Tool, ...] = ()) -> list[tuple[str, list[Any]]]:
     """The messages of the request, texts and uses of tools in short."""
-    body = request(Turn("t1", messages, tools=tools))
+    body = encode_request(Turn("t1", messages, tools=tools))
     return [(message["role"], [short(block) for block in message["content"]]) for message in body["messages"]]
 
 
@@ -41,7 +41,7 @@ def result(id: str, text: str) -> dict[str, Any]:
 
 def test_a_turn_becomes_a_request_with_nothing_that_is_not_needed() -> None:
     turn = Turn("t1", (Message("user", "Hi"),), model="asked", options={"seed": 1, "temperature": None})
-    assert request(turn) == {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
+    assert encode_request(turn) == {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
 
 
 def test_all_of_it_together() -> None:
@@ -53,7 +53,9 @@ def test_all_of_it_together() -> None:
         tool_choice="required",
         options={"max_tokens": 99, "temperature": 0.5, "top_p": 0.9, "stop": "END", "user": "u", "seed": 4},
     )
-    asked = request(turn, latency="optimized", tier="priority", cache=("system", "tools"), sampling=True)
+    asked = encode_request(
+        turn, latency="optimized", tier="priority", cache=("system", "tools"), sampling=True
+    )
     assert asked == {
         "messages": [{"role": "user", "content": [{"text": "Hi"}]}],
         "system": [{"text": "Be kind."}, {"text": "Be brief."}, CACHE],
@@ -84,7 +86,7 @@ def test_all_of_it_together() -> None:
 
 def test_there_is_no_cache_point_after_nothing() -> None:
     turn = Turn("t1", (Message("system", " "), Message("user", "Hi")))
-    assert request(turn, cache=("system", "tools")).keys() == {"messages"}
+    assert encode_request(turn, cache=("system", "tools")).keys() == {"messages"}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_there_is_no_cache_point_after_nothing() -> None:
     ],
 )
 def test_options_are_said_in_bedrocks_words(options: dict[str, Any], written: dict[str, Any] | None) -> None:
-    body = request(Turn("t1", (Message("user", "Hi"),), options=options))
+    body = encode_request(Turn("t1", (Message("user", "Hi"),), options=options))
     assert body.get("inferenceConfig") == written
 
 
@@ -115,7 +117,7 @@ def test_sampling_is_passed_on_where_it_is_taken_and_never_both_ways(
     options: dict[str, Any], written: dict[str, Any] | None
 ) -> None:
     turn = Turn("t1", (Message("user", "Hi"),), options=options)
-    assert request(turn, sampling=True).get("inferenceConfig") == written
+    assert encode_request(turn, sampling=True).get("inferenceConfig") == written
 
 
 @pytest.mark.parametrize(
@@ -132,12 +134,12 @@ def test_sampling_is_passed_on_where_it_is_taken_and_never_both_ways(
 )
 def test_a_forced_tool_is_forced(choice: Any, written: Any) -> None:
     turn = Turn("t1", (Message("user", "Hi"),), tools=(WEATHER,), tool_choice=choice)
-    assert request(turn)["toolConfig"].get("toolChoice") == written
+    assert encode_request(turn)["toolConfig"].get("toolChoice") == written
 
 
 def test_tools_that_may_not_be_called_are_not_offered() -> None:
     turn = Turn("t1", (Message("user", "Hi"),), tools=(WEATHER,), tool_choice="none")
-    assert "toolConfig" not in request(turn)
+    assert "toolConfig" not in encode_request(turn)
 
 
 USER, BOT = Message("user", "Hi"), Message("assistant", "Hello")
@@ -146,15 +148,15 @@ USER, BOT = Message("user", "Hi"), Message("assistant", "Hello")
 @pytest.mark.parametrize(
     ("messages", "written"),
     [
-        ((), [("user", [OPENING])]),
-        ((Message("user", " "), Message("assistant", "")), [("user", [OPENING])]),
+        ((), [("user", [CALL_START_PROMPT])]),
+        ((Message("user", " "), Message("assistant", "")), [("user", [CALL_START_PROMPT])]),
         ((USER, BOT, USER), [("user", ["Hi"]), ("assistant", ["Hello"]), ("user", ["Hi"])]),
         ((USER, USER), [("user", ["Hi", "Hi"])]),
         ((USER, BOT, BOT, USER), [("user", ["Hi"]), ("assistant", ["Hello", "Hello"]), ("user", ["Hi"])]),
         ((USER, Message("assistant"), USER), [("user", ["Hi", "Hi"])]),
-        ((BOT, USER), [("user", [OPENING]), ("assistant", ["Hello"]), ("user", ["Hi"])]),
-        ((USER, BOT), [("user", ["Hi"]), ("assistant", ["Hello"]), ("user", [NUDGE])]),
-        ((BOT,), [("user", [OPENING]), ("assistant", ["Hello"]), ("user", [NUDGE])]),
+        ((BOT, USER), [("user", [CALL_START_PROMPT]), ("assistant", ["Hello"]), ("user", ["Hi"])]),
+        ((USER, BOT), [("user", ["Hi"]), ("assistant", ["Hello"]), ("user", [SILENCE_PROMPT])]),
+        ((BOT,), [("user", [CALL_START_PROMPT]), ("assistant", ["Hello"]), ("user", [SILENCE_PROMPT])]),
     ],
 )
 def test_the_two_take_turns_and_the_caller_begins_and_ends(
@@ -190,7 +192,7 @@ def test_a_result_that_came_late_or_never_or_is_blank_stands_behind_its_use() ->
         Message("tool", "Sunny", tool_call_id="tooluse_1"),
     )
     assert said(*messages, tools=(WEATHER,)) == [
-        ("user", [OPENING]),
+        ("user", [CALL_START_PROMPT]),
         ("assistant", [used("call_0_0", "weather", {"city": "Rome"})]),
         ("user", [result("call_0_0", "Sunny"), "Hurry"]),
         ("assistant", ["Yes", used("call_2_0", "end_call", {}), used("call_2_1", "end_call", {})]),
@@ -281,7 +283,7 @@ def test_other_pictures_stay_away(url: Any) -> None:
 
 def test_parts_of_other_kinds_stay_away() -> None:
     parts = ({"type": "file", "file": {}}, {"type": "text", "text": " "})
-    assert said(Message("user", "", parts=parts)) == [("user", [OPENING])]
+    assert said(Message("user", "", parts=parts)) == [("user", [CALL_START_PROMPT])]
 
 
 # What Bedrock demands of any conversation, and botocore's opinion
@@ -320,7 +322,7 @@ turns = st.builds(
 
 @given(turns)
 def test_any_conversation_becomes_one_that_bedrock_takes(turn: Turn) -> None:
-    body = request(turn, cache=("system", "tools"))
+    body = encode_request(turn, cache=("system", "tools"))
     roles = [message["role"] for message in body["messages"]]
     assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
     open_uses: list[str] = []
@@ -356,4 +358,4 @@ def validate() -> Any:
 
 @given(turn=turns)
 def test_botocore_would_send_the_same(validate: Any, turn: Turn) -> None:
-    validate(request(turn, latency="standard", tier="flex", cache=("system", "tools"), sampling=True))
+    validate(encode_request(turn, latency="standard", tier="flex", cache=("system", "tools"), sampling=True))

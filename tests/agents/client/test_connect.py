@@ -11,7 +11,7 @@ import uvloop
 
 from tests.agents.upstream import Upstream, until
 from voicegw.agents.client import connect as dial
-from voicegw.agents.client.connect import reach
+from voicegw.agents.client.connect import connect
 from voicegw.agents.client.connection import Connection
 
 pytestmark = pytest.mark.wire
@@ -60,7 +60,7 @@ async def test_a_refusing_address_costs_no_time(resolved: list[str]) -> None:
     crowd: set[Connection] = set()
     async with Upstream() as upstream:
         async with asyncio.timeout(dial.HEAD_START / 2):
-            connection = await reach("name", upstream.port, None, crowd)
+            connection = await connect("name", upstream.port, None, crowd)
         assert crowd == {connection}
         connection.abort()
         await connection.gone
@@ -73,7 +73,7 @@ async def test_a_silent_address_loses_to_the_next_one(
     resolved += ["127.0.0.2", "127.0.0.1"]
     crowd: set[Connection] = set()
     with socket.create_server(("127.0.0.1", silent)):
-        connection = await reach("name", silent, None, crowd)
+        connection = await connect("name", silent, None, crowd)
         assert connection.alive
         assert crowd == {connection}
         connection.abort()
@@ -85,7 +85,7 @@ async def test_when_all_refuse_the_first_reason_is_told(resolved: list[str]) -> 
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(OSError, match=r"127\.0\.0\.1"):
-        await reach("name", port, None, set())
+        await connect("name", port, None, set())
 
 
 async def test_giving_up_leaves_no_connection(resolved: list[str], silent: int) -> None:
@@ -93,7 +93,7 @@ async def test_giving_up_leaves_no_connection(resolved: list[str], silent: int) 
     crowd: set[Connection] = set()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await reach("name", silent, None, crowd)
+            await connect("name", silent, None, crowd)
     assert crowd == set()
 
 
@@ -113,7 +113,7 @@ async def test_of_two_that_answer_together_one_is_hung_up_on(
     monkeypatch.setattr(dial, "HEAD_START", 0.01)
     crowd: set[Connection] = set()
     async with Upstream() as upstream:
-        connection = await reach("name", upstream.port, None, crowd)
+        connection = await connect("name", upstream.port, None, crowd)
         await until(lambda: crowd == {connection})
         assert upstream.connections == 2
         connection.abort()
@@ -131,7 +131,7 @@ def test_whoever_is_called_off_at_any_step_leaves_no_connection_behind(
 
     async def called_off(port: int, *, twice: bool) -> None:
         crowd: set[Connection] = set()
-        task = asyncio.create_task(reach("name", port, None, crowd))
+        task = asyncio.create_task(connect("name", port, None, crowd))
         for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.agents.upstream import answer, chunk, chunked
 from voicegw.agents.client.connection import BODY, Connection
-from voicegw.errors import AgentGarbled
+from voicegw.errors import AgentProtocolError
 
 
 class Wire(asyncio.Transport):
@@ -53,14 +53,14 @@ def connected() -> tuple[Connection, Wire]:
 
 
 async def asked(connection: Connection) -> asyncio.Task[bool]:
-    task = asyncio.create_task(connection.ask(b"?"))
+    task = asyncio.create_task(connection.send_request(b"?"))
     await asyncio.sleep(0)
     return task
 
 
 async def body(connection: Connection) -> bytes:
     pieces = []
-    while piece := await connection.take():
+    while piece := await connection.read_chunk():
         pieces.append(piece)
     return b"".join(pieces)
 
@@ -94,7 +94,7 @@ async def test_one_wake_up_brings_all_that_one_read_brought() -> None:
     connection.data_received(chunked() + chunk(b"a"))
     assert await task
     connection.data_received(chunk(b"b") + chunk(b"c"))
-    assert await connection.take() == b"abc"
+    assert await connection.read_chunk() == b"abc"
 
 
 async def test_the_reader_is_woken_in_the_turn_of_the_loop_after_the_read() -> None:
@@ -102,7 +102,7 @@ async def test_the_reader_is_woken_in_the_turn_of_the_loop_after_the_read() -> N
     task = await asked(connection)
     connection.data_received(chunked())
     assert await task
-    taking = asyncio.create_task(connection.take())
+    taking = asyncio.create_task(connection.read_chunk())
     await asyncio.sleep(0)
     connection.data_received(chunk(b"a"))
     await asyncio.sleep(0)
@@ -119,7 +119,7 @@ async def test_the_transport_pauses_above_the_limit_and_resumes_when_it_is_taken
     connection.data_received(chunk(b"x"))
     assert not wire.reading
     connection.data_received(chunk(b"x"))
-    assert len(await connection.take()) == BODY + 2
+    assert len(await connection.read_chunk()) == BODY + 2
     assert wire.reading
 
 
@@ -136,7 +136,7 @@ async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
     connection, wire = connected()
     connection.data_received(b"HTTP/1.1 408 Timeout\r\n\r\n")
     assert wire.closed
-    assert not await connection.ask(b"?")
+    assert not await connection.send_request(b"?")
     assert wire.written == []
 
 
@@ -146,9 +146,9 @@ async def test_a_reset_is_no_end_of_a_body_without_length() -> None:
     connection.data_received(b"HTTP/1.1 200 OK\r\n\r\nabc")
     assert await task
     connection.connection_lost(ConnectionResetError())
-    assert await connection.take() == b"abc"
-    with pytest.raises(AgentGarbled, match="connection reset"):
-        await connection.take()
+    assert await connection.read_chunk() == b"abc"
+    with pytest.raises(AgentProtocolError, match="connection reset"):
+        await connection.read_chunk()
 
 
 async def test_a_next_answer_shows_nothing_of_the_last_one() -> None:
@@ -170,7 +170,7 @@ async def test_lingering_ends_with_the_body_or_with_its_time() -> None:
         task = await asked(connection)
         connection.data_received(chunked() + chunk(b"a"))
         assert await task
-        connection.linger(0.1, rested.append)
+        connection.drain(0.1, rested.append)
         connection.data_received(last)
         assert len(rested) == ready
         await asyncio.sleep(0.1)

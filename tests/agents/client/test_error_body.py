@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.client.error_body import failure, quoted, reported
+from voicegw.agents.client.error_body import error_from_body, error_from_object, quoted
 from voicegw.errors import AgentBusy, AgentError
 
 LIST = b"[" * 900 + b"]" * 900
@@ -23,26 +23,26 @@ LIST = b"[" * 900 + b"]" * 900
     ],
 )
 def test_an_error_body_of_any_kind_has_words(body: bytes, words: str) -> None:
-    assert failure(body).quote == words
+    assert error_from_body(body).quote == words
 
 
 def test_what_is_nested_absurdly_is_an_error_without_words() -> None:
     for body in (LIST, b'{"error":' * 900 + b"1" + b"}" * 900):
-        assert str(failure(body)) == "the server reported an error"
-    assert failure(b'{"error": {"type": ' + LIST + b', "message": "no"}}').quote == "no"
+        assert str(error_from_body(body)) == "the server reported an error"
+    assert error_from_body(b'{"error": {"type": ' + LIST + b', "message": "no"}}').quote == "no"
 
 
 def test_what_is_no_text_is_quoted_as_json() -> None:
     assert quoted("a") == "a"
     assert quoted({"a": [1]}) == '{"a":[1]}'
-    assert reported({"code": 429, "message": ["wait"]}).quote == '["wait"]'
+    assert error_from_object({"code": 429, "message": ["wait"]}).quote == '["wait"]'
 
 
 def test_a_kind_counts_wherever_it_stands() -> None:
     for error in ({"type": "rate_limit_error"}, {"code": 503}, {"status": "429"}):
-        assert type(reported(error)) is AgentBusy
+        assert type(error_from_object(error)) is AgentBusy
 
 
 @given(st.binary(max_size=20) | st.text('[]{}:,"e1 ', max_size=40).map(str.encode))
 def test_no_body_is_anything_but_an_agent_error(body: bytes) -> None:
-    assert isinstance(failure(body), AgentError)
+    assert isinstance(error_from_body(body), AgentError)

@@ -12,22 +12,22 @@ from pathlib import Path
 import pytest
 
 from tests.agents.upstream import Act, Upstream, answer, chunk, chunked, until
-from voicegw.agents.client.http import Client
-from voicegw.errors import AgentBusy, AgentGarbled, AgentUnavailable, ConfigError
+from voicegw.agents.client.http import HttpClient
+from voicegw.errors import AgentBusy, AgentProtocolError, AgentUnavailable, ConfigError
 
 pytestmark = pytest.mark.wire
 
 OK = answer(b"ok")
 
 
-async def ask(client: Client, *, again: bool = True) -> bytes:
-    async with client.post("/x", {"a": "b"}, b"{}", again=again) as response:
+async def ask(client: HttpClient, *, again: bool = True) -> bytes:
+    async with client.post("/x", {"a": "b"}, b"{}", retry=again) as response:
         return await response.read(1000)
 
 
 async def test_a_request_is_one_head_and_body() -> None:
     async with Upstream((answer(b"ok", "X-A: 1", "x-a: 2"),)) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         async with client.post("/p?q=1", {"a": "b"}, b"body") as response:
             assert (response.status, response.headers["x-a"]) == (200, "1, 2")
             assert await response.read(2) == b"ok"
@@ -40,7 +40,7 @@ async def test_a_request_is_one_head_and_body() -> None:
 
 async def test_a_request_without_a_body_has_no_length() -> None:
     async with Upstream((OK,)) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         async with client.request("GET", "/", {}) as response:
             assert await response.read(2) == b"ok"
         assert b"content-length" not in upstream.requests[0]
@@ -59,7 +59,7 @@ async def test_a_request_without_a_body_has_no_length() -> None:
 )
 async def test_a_body_read_to_its_end_gives_the_connection_back(reply: tuple[bytes, ...]) -> None:
     async with Upstream(*[reply] * 3) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         assert [await ask(client) for _ in range(3)] == [b"ok"] * 3
         assert upstream.connections == 1
         await client.aclose()
@@ -77,7 +77,7 @@ async def test_a_body_read_to_its_end_gives_the_connection_back(reply: tuple[byt
 )
 async def test_a_connection_that_must_not_be_reused_is_closed(reply: tuple[bytes | Act, ...]) -> None:
     async with Upstream(reply, reply) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         assert [await ask(client) for _ in range(2)] == [b"ok"] * 2
         assert upstream.connections == 2
         await client.aclose()
@@ -85,7 +85,7 @@ async def test_a_connection_that_must_not_be_reused_is_closed(reply: tuple[bytes
 
 async def test_leaving_before_the_end_hangs_up() -> None:
     async with Upstream((chunked() + chunk(b"a"), Act.HANG)) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
             assert await anext(response) == b"a"
         await asyncio.wait_for(upstream.gone.wait(), 2)
@@ -95,7 +95,7 @@ async def test_leaving_before_the_end_hangs_up() -> None:
 @pytest.mark.parametrize("reply", [(Act.HANG,), (chunked() + chunk(b"a"), Act.HANG)])
 async def test_cancelling_hangs_up(reply: tuple[bytes | Act, ...]) -> None:
     async with Upstream(reply) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         task = asyncio.create_task(ask(client))
         await until(lambda: upstream.requests)
         await asyncio.sleep(0.01)
@@ -109,10 +109,10 @@ async def test_cancelling_hangs_up(reply: tuple[bytes | Act, ...]) -> None:
 async def test_a_body_that_is_over_ends_by_itself_and_its_connection_is_kept() -> None:
     slow = (chunked() + chunk(b"[DONE]"), 0.02, chunk(b"more"), chunk(b""))
     async with Upstream(slow, (OK,)) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
             assert await anext(response) == b"[DONE]"
-            response.over()
+            response.discard_rest()
         await asyncio.sleep(0.06)
         assert await ask(client) == b"ok"
         assert upstream.connections == 1
@@ -121,10 +121,10 @@ async def test_a_body_that_is_over_ends_by_itself_and_its_connection_is_kept() -
 
 async def test_a_body_that_is_over_but_goes_on_is_hung_up_on() -> None:
     async with Upstream((chunked() + chunk(b"[DONE]"), Act.HANG)) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
             await anext(response)
-            response.over()
+            response.discard_rest()
         assert not upstream.gone.is_set()
         await asyncio.wait_for(upstream.gone.wait(), 2)
         await client.aclose()
@@ -133,7 +133,7 @@ async def test_a_body_that_is_over_but_goes_on_is_hung_up_on() -> None:
 @pytest.mark.parametrize("end", [Act.CLOSE, Act.RESET])
 async def test_a_kept_connection_that_died_is_replaced_once(end: Act) -> None:
     async with Upstream((OK,), (end,), (OK,)) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         assert await ask(client) == b"ok"
         assert await ask(client) == b"ok"
         assert (upstream.connections, len(upstream.requests)) == (2, 3)
@@ -142,9 +142,9 @@ async def test_a_kept_connection_that_died_is_replaced_once(end: Act) -> None:
 
 async def test_what_must_not_be_asked_twice_is_not() -> None:
     async with Upstream((OK,), (Act.CLOSE,), (OK,)) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         await ask(client)
-        with pytest.raises(AgentGarbled, match="/x: connection closed before any answer"):
+        with pytest.raises(AgentProtocolError, match="/x: connection closed before any answer"):
             await ask(client, again=False)
         assert len(upstream.requests) == 2
         await client.aclose()
@@ -152,7 +152,7 @@ async def test_what_must_not_be_asked_twice_is_not() -> None:
 
 async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used() -> None:
     async with Upstream((OK, Act.CLOSE), (OK,)) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         await ask(client)
         await until(lambda: upstream.ended)
         await asyncio.sleep(0.01)
@@ -182,8 +182,8 @@ async def test_an_answer_that_breaks_is_garbled_and_says_how(
     reply: tuple[bytes | Act, ...], words: str
 ) -> None:
     async with Upstream(reply) as upstream:
-        client = Client(upstream.url)
-        with pytest.raises(AgentGarbled, match=words) as raised:
+        client = HttpClient(upstream.url)
+        with pytest.raises(AgentProtocolError, match=words) as raised:
             await ask(client)
         assert str(raised.value).count(upstream.url) == 1
         await client.aclose()
@@ -191,11 +191,11 @@ async def test_an_answer_that_breaks_is_garbled_and_says_how(
 
 async def test_an_error_of_whoever_reads_names_the_address_once() -> None:
     async with Upstream((OK,), (OK,)) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         for summary in ("no sense", f"{upstream.url}/x?secret=1: no sense"):
-            with pytest.raises(AgentGarbled) as raised:
+            with pytest.raises(AgentProtocolError) as raised:
                 async with client.post("/x?secret=1", {}, b""):
-                    raise AgentGarbled(summary, "because")
+                    raise AgentProtocolError(summary, "because")
             assert str(raised.value).count(upstream.url) == 1
             assert str(raised.value).endswith(": no sense: because")
         await client.aclose()
@@ -203,7 +203,7 @@ async def test_an_error_of_whoever_reads_names_the_address_once() -> None:
 
 async def test_a_refusal_counts_although_it_is_compressed() -> None:
     async with Upstream((answer(b"ok", "content-encoding: gzip", status="401 No"),)) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         async with client.post("/x", {}, b"") as response:
             assert (response.status, response.compressed) == (401, True)
         await client.aclose()
@@ -211,11 +211,11 @@ async def test_a_refusal_counts_although_it_is_compressed() -> None:
 
 async def test_what_arrived_before_the_cut_is_read_first() -> None:
     async with Upstream((chunked() + chunk(b"ab"), Act.CLOSE)) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
             await asyncio.sleep(0.02)
             assert await anext(response) == b"ab"
-            with pytest.raises(AgentGarbled):
+            with pytest.raises(AgentProtocolError):
                 await anext(response)
         await client.aclose()
 
@@ -223,7 +223,7 @@ async def test_what_arrived_before_the_cut_is_read_first() -> None:
 async def test_a_redirect_is_the_operators_business() -> None:
     moved = answer(b"", "location: https://b.example/", status="301 Moved")
     async with Upstream((moved,)) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         with pytest.raises(AgentUnavailable, match=r"redirects to https://b\.example/"):
             await ask(client)
         await client.aclose()
@@ -234,18 +234,18 @@ async def test_nobody_listening_is_unavailable() -> None:
         port = server.getsockname()[1]
     for host in ("127.0.0.1", "localhost"):
         with pytest.raises(AgentUnavailable, match=f"http://{host}:{port}: .*refused|Multiple|failed"):
-            await ask(Client(f"http://{host}:{port}"))
+            await ask(HttpClient(f"http://{host}:{port}"))
 
 
 async def test_no_name_is_unavailable() -> None:
     with pytest.raises(AgentUnavailable, match=r"http://nowhere\.invalid: "):
-        await ask(Client("http://nowhere.invalid"))
+        await ask(HttpClient("http://nowhere.invalid"))
 
 
 async def test_a_connection_that_takes_too_long_is_unavailable() -> None:
     tls = ssl.create_default_context()
     async with Upstream((Act.HANG,)) as upstream:  # speaks no TLS and never answers the greeting
-        client = Client(f"https://127.0.0.1:{upstream.port}", connect=0.05, ssl=tls)
+        client = HttpClient(f"https://127.0.0.1:{upstream.port}", connect=0.05, ssl=tls)
         with pytest.raises(AgentUnavailable, match=r"no connection within 0.05 s"):
             await ask(client)
         await client.aclose()
@@ -253,7 +253,7 @@ async def test_a_connection_that_takes_too_long_is_unavailable() -> None:
 
 async def test_more_connections_than_allowed_are_refused_at_once() -> None:
     async with Upstream((chunked(), Act.HANG), (OK,)) as upstream:
-        client = Client(upstream.url, most=1)
+        client = HttpClient(upstream.url, most=1)
         async with client.post("/", {}, b""):
             with pytest.raises(AgentBusy, match="1 connections are open"):
                 await ask(client)
@@ -264,7 +264,7 @@ async def test_more_connections_than_allowed_are_refused_at_once() -> None:
 
 async def test_prewarmed_connections_are_used() -> None:
     async with Upstream((OK,), (OK,)) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         await client.prewarm(2)
         await client.prewarm(2)
         assert sorted(await asyncio.gather(ask(client), ask(client))) == [b"ok", b"ok"]
@@ -276,12 +276,12 @@ async def test_prewarming_nobody_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(AgentUnavailable):
-        await Client(f"http://127.0.0.1:{port}").prewarm(2)
+        await HttpClient(f"http://127.0.0.1:{port}").prewarm(2)
 
 
 async def test_connections_that_rest_too_long_are_closed() -> None:
     async with Upstream() as upstream:
-        client = Client(upstream.url, idle=0.05)
+        client = HttpClient(upstream.url, idle=0.05)
         await client.prewarm(2)
         await until(lambda: upstream.ended == 2)
         await client.aclose()
@@ -305,7 +305,7 @@ async def test_a_slow_reader_holds_the_upstream_back() -> None:
         await writer.wait_closed()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    client = Client(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    client = HttpClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     async with client.post("/", {}, b"") as response:
         before = -1
         while sent > before:
@@ -319,11 +319,11 @@ async def test_a_slow_reader_holds_the_upstream_back() -> None:
 
 async def test_closing_the_client_ends_what_runs() -> None:
     async with Upstream((b"HTTP/1.1 200 OK\r\n\r\nendless", Act.HANG)) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
             assert await anext(response) == b"endless"
             await client.aclose()
-            with pytest.raises(AgentGarbled, match="hung up"):
+            with pytest.raises(AgentProtocolError, match="hung up"):
                 await anext(response)
 
 
@@ -332,7 +332,7 @@ async def test_closing_the_client_ends_what_runs() -> None:
     [("/a\r\nx: 1", {}), ("/", {"a": "b\nc: d"}), ("/", {"a\r": "b"}), ("/", {"a": "\r\n"})],
 )
 async def test_line_breaks_in_a_head_are_refused(path: str, headers: dict[str, str]) -> None:
-    client = Client("http://127.0.0.1:1")
+    client = HttpClient("http://127.0.0.1:1")
     with pytest.raises(ValueError, match="line break"):
         async with client.post(path, headers, b""):
             pass
@@ -344,7 +344,7 @@ async def test_line_breaks_in_a_head_are_refused(path: str, headers: dict[str, s
 )
 async def test_an_address_that_is_none_is_a_configuration_error(url: str) -> None:
     with pytest.raises(ConfigError):
-        Client(url)
+        HttpClient(url)
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ async def test_an_address_that_is_none_is_a_configuration_error(url: str) -> Non
     ],
 )
 async def test_the_origin_is_what_the_host_header_says(url: str, origin: str) -> None:
-    assert Client(url).origin == origin
+    assert HttpClient(url).origin == origin
 
 
 @pytest.fixture(scope="module")
@@ -380,7 +380,7 @@ async def test_tls_with_a_known_certificate(certificate: Path) -> None:
     serving.load_cert_chain(certificate)
     knowing = ssl.create_default_context(cafile=certificate)
     async with Upstream((OK,), (chunked() + chunk(b"a"), Act.HANG), tls=serving) as upstream:
-        client = Client(upstream.url, ssl=knowing)
+        client = HttpClient(upstream.url, ssl=knowing)
         assert await ask(client) == b"ok"
         async with client.post("/", {}, b"") as response:
             assert await anext(response) == b"a"
@@ -394,7 +394,7 @@ async def test_tls_with_an_unknown_certificate_is_unavailable(certificate: Path)
     serving.load_cert_chain(certificate)
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # the server's side of the refusal
     async with Upstream((OK,), tls=serving) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         with pytest.raises(AgentUnavailable, match=r"(?i)certificate verify failed"):
             await ask(client)
         await client.aclose()

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked
 from voicegw.agents.client import http_errors as complaints
-from voicegw.agents.client.http import Client
-from voicegw.agents.client.http_errors import complaint, hush, kind, secrets, words
+from voicegw.agents.client.http import HttpClient
+from voicegw.agents.client.http_errors import error_class, error_from_response, redact, secrets, words
 from voicegw.errors import (
     AgentBusy,
     AgentError,
-    AgentGarbled,
-    AgentRefused,
+    AgentProtocolError,
+    AgentRejected,
     AgentTimeout,
     AgentUnavailable,
 )
@@ -27,15 +27,15 @@ KEY = "k3y-of-the-house"
 @pytest.mark.parametrize(
     ("statuses", "error"),
     [
-        ((401, 403, 404), AgentRefused),
+        ((401, 403, 404), AgentRejected),
         ((429, 503), AgentBusy),
         ((408, 504), AgentTimeout),
         ((500, 502, 529), AgentUnavailable),
-        ((200, 400, 409, 422, 426), AgentGarbled),
+        ((200, 400, 409, 422, 426), AgentProtocolError),
     ],
 )
 def test_a_status_has_a_meaning(statuses: tuple[int, ...], error: type[AgentError]) -> None:
-    assert {kind(status) for status in statuses} == {error}
+    assert {error_class(status) for status in statuses} == {error}
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_a_secret_is_what_is_long_enough_and_what_follows_its_scheme() -> None:
 
 
 def told(summary: str, quote: str, *hidden: str | None) -> str:
-    error = AgentRefused(summary, quote)
-    hush(error, secrets(hidden))
+    error = AgentRejected(summary, quote)
+    redact(error, secrets(hidden))
     assert (error.summary, error.quote) == (str(error).partition(": ")[0], str(error).partition(": ")[2])
     return str(error)
 
@@ -108,25 +108,25 @@ def test_a_secret_within_another_leaves_nothing_of_it() -> None:
 
 
 def test_values_that_are_no_secret_hide_nothing() -> None:
-    error = AgentRefused("It said", "abc")
-    hush(error, ["", "abc"])
+    error = AgentRejected("It said", "abc")
+    redact(error, ["", "abc"])
     assert str(error) == "It said: abc"
 
 
 @given(st.text("ab ", min_size=6, max_size=9), st.text("ab ", max_size=30), st.integers(0, 30))
 def test_no_secret_is_left_wherever_words_are_cut(secret: str, said: str, cut: int) -> None:
     error = AgentError("x", f"{said}{secret}{said}"[:cut])
-    hush(error, [secret])
+    redact(error, [secret])
     assert secret not in error.quote
     assert str(error) == (f"x: {error.quote}" if error.quote else "x")
 
 
 async def refused(*reply: Piece | Act) -> AgentError:
     async with Upstream(reply) as upstream:
-        client = Client(upstream.url)
+        client = HttpClient(upstream.url)
         try:
             async with client.request("GET", "/", {}) as response:
-                return await complaint(response, "It")
+                return await error_from_response(response, "It")
         finally:
             await client.aclose()
 
@@ -134,20 +134,20 @@ async def refused(*reply: Piece | Act) -> AgentError:
 @pytest.mark.wire
 async def test_an_answer_becomes_an_error_with_its_words() -> None:
     error = await refused(answer(b'{"error": "wrong key"}', status="401 No"))
-    assert (type(error), str(error)) == (AgentRefused, "It answered 401: wrong key")
+    assert (type(error), str(error)) == (AgentRejected, "It answered 401: wrong key")
 
 
 @pytest.mark.wire
 async def test_of_a_compressed_refusal_the_status_is_told() -> None:
     error = await refused(answer(gzip.compress(b"no"), "content-encoding: gzip", status="401 No"))
-    assert (type(error), str(error)) == (AgentRefused, "It answered 401")
+    assert (type(error), str(error)) == (AgentRejected, "It answered 401")
 
 
 @pytest.mark.wire
 @pytest.mark.parametrize("end", [Act.CLOSE, Act.RESET])
 async def test_a_status_counts_although_its_body_is_cut(end: Act) -> None:
     error = await refused(answer(b"no such", status="404 No")[:-2], 0.05, end)
-    assert (type(error), str(error)) == (AgentRefused, "It answered 404: no su")
+    assert (type(error), str(error)) == (AgentRejected, "It answered 404: no su")
 
 
 @pytest.mark.wire

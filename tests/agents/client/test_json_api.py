@@ -11,12 +11,12 @@ import pytest
 
 from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked
 from voicegw.agents.client import json_api as module
-from voicegw.agents.client.json_api import Api
+from voicegw.agents.client.json_api import JsonApi
 from voicegw.errors import (
     AgentBusy,
     AgentError,
-    AgentGarbled,
-    AgentRefused,
+    AgentProtocolError,
+    AgentRejected,
     AgentTimeout,
     AgentUnavailable,
 )
@@ -29,7 +29,7 @@ BEARER = {"Authorization": f"Bearer {KEY}"}
 
 async def call(*reply: Piece | Act, **more: Any) -> Any:
     async with Upstream(reply) as upstream:
-        api = Api(f"{upstream.url}/base/", BEARER)
+        api = JsonApi(f"{upstream.url}/base/", BEARER)
         try:
             return await api.call("POST", "/x", {}, **more)
         finally:
@@ -44,7 +44,7 @@ async def failure(*reply: Piece | Act, **more: Any) -> AgentError:
 
 async def test_a_call_is_json_both_ways() -> None:
     async with Upstream((answer(b'{"b": [1, "\xc3\xa4"]}'),)) as upstream:
-        api = Api(f"{upstream.url}/base/?ignored", BEARER)
+        api = JsonApi(f"{upstream.url}/base/?ignored", BEARER)
         assert await api.call("PUT", "/x?y=z", {"a": "ü"}) == {"b": [1, "ä"]}
         head, body = upstream.requests[0].split(b"\r\n\r\n")
         assert head.split(b"\r\n") == [
@@ -61,7 +61,7 @@ async def test_a_call_is_json_both_ways() -> None:
 
 async def test_a_request_may_have_headers_of_its_own() -> None:
     async with Upstream((answer(b"ok"),)) as upstream:
-        api = Api(upstream.url, {"X-Name": "ours"})
+        api = JsonApi(upstream.url, {"X-Name": "ours"})
         async with api.request("GET", "/", Accept="text/event-stream", x_name="mine") as response:
             assert (response.status, await response.read(9)) == (200, b"ok")
         assert b"\r\nx-name: mine\r\naccept: text/event-stream\r\n\r\n" in upstream.requests[0]
@@ -84,14 +84,14 @@ async def test_an_empty_answer_is_nothing(reply: tuple[bytes, ...]) -> None:
 
 async def test_a_status_may_be_fine() -> None:
     refusal = answer(b"no JSON", status="404 Not Found")
-    assert await call(refusal, fine=(404, 409)) is None
-    assert type(await failure(refusal, fine=(409,))) is AgentRefused
+    assert await call(refusal, allow_status=(404, 409)) is None
+    assert type(await failure(refusal, allow_status=(409,))) is AgentRejected
 
 
 async def test_with_a_status_that_is_fine_the_answer_can_be_read() -> None:
     async with Upstream((answer(b"taken", status="409 Conflict"),)) as upstream:
-        api = Api(upstream.url, {})
-        async with api.request("POST", "/", fine=(409,)) as response:
+        api = JsonApi(upstream.url, {})
+        async with api.request("POST", "/", allow_status=(409,)) as response:
             assert (response.status, await response.read(9)) == (409, b"taken")
         await api.client.aclose()
 
@@ -99,11 +99,11 @@ async def test_with_a_status_that_is_fine_the_answer_can_be_read() -> None:
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        ("400 Bad Request", AgentGarbled),
-        ("401 Unauthorized", AgentRefused),
-        ("403 Forbidden", AgentRefused),
-        ("404 Not Found", AgentRefused),
-        ("422 Unprocessable", AgentGarbled),
+        ("400 Bad Request", AgentProtocolError),
+        ("401 Unauthorized", AgentRejected),
+        ("403 Forbidden", AgentRejected),
+        ("404 Not Found", AgentRejected),
+        ("422 Unprocessable", AgentProtocolError),
         ("429 Too Many", AgentBusy),
         ("500 Oops", AgentUnavailable),
         ("503 Later", AgentBusy),
@@ -132,16 +132,16 @@ async def test_a_refusal_is_an_error_with_the_servers_words(status: str, kind: t
 )
 async def test_an_answer_that_makes_no_sense_is_garbled(reply: tuple[bytes | Act, ...], words: str) -> None:
     error = await failure(*reply)
-    assert type(error) is AgentGarbled
+    assert type(error) is AgentProtocolError
     assert words in str(error)
 
 
 async def test_a_body_that_is_too_large_is_garbled_and_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LARGEST", 100_000)
+    monkeypatch.setattr(module, "MAX_ANSWER_BYTES", 100_000)
     assert await call(answer(b'"' + b"x" * 99_998 + b'"')) == "x" * 99_998
     async with Upstream((chunked() + chunk(b"x" * 100_001), Act.HANG)) as upstream:
-        api = Api(upstream.url, {})
-        with pytest.raises(AgentGarbled, match=r"/x: a body of more than 100000 bytes$"):
+        api = JsonApi(upstream.url, {})
+        with pytest.raises(AgentProtocolError, match=r"/x: a body of more than 100000 bytes$"):
             await api.call("GET", "/x")
         await asyncio.wait_for(upstream.gone.wait(), 2)
         await api.client.aclose()
@@ -157,7 +157,7 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(AgentUnavailable, match=f"http://127.0.0.1:{port}: "):
-        await Api(f"http://127.0.0.1:{port}", {}).call("GET", "/")
+        await JsonApi(f"http://127.0.0.1:{port}", {}).call("GET", "/")
 
 
 @pytest.mark.parametrize(
@@ -171,16 +171,16 @@ async def test_our_secrets_are_not_repeated(said: str) -> None:
 
 async def test_an_error_of_whoever_reads_is_reported_without_our_secrets_too() -> None:
     async with Upstream((answer(b"ok"),)) as upstream:
-        api = Api(upstream.url, BEARER)
-        with pytest.raises(AgentRefused, match=r"/: It said: no key \*\*\*$"):
+        api = JsonApi(upstream.url, BEARER)
+        with pytest.raises(AgentRejected, match=r"/: It said: no key \*\*\*$"):
             async with api.request("GET", "/"):
-                raise AgentRefused("It said", f"no key {KEY}")
+                raise AgentRejected("It said", f"no key {KEY}")
         await api.client.aclose()
 
 
 async def test_leaving_early_hangs_up() -> None:
     async with Upstream((chunked() + chunk(b"a"), Act.HANG)) as upstream:
-        api = Api(upstream.url, {})
+        api = JsonApi(upstream.url, {})
         async with api.request("POST", "/", {}) as response:
             assert await anext(response) == b"a"
         await asyncio.wait_for(upstream.gone.wait(), 2)
@@ -190,7 +190,7 @@ async def test_leaving_early_hangs_up() -> None:
 @pytest.mark.parametrize("reply", [(Act.HANG,), (answer(b"{}")[:-1], Act.HANG)])
 async def test_a_call_that_is_cancelled_hangs_up(reply: tuple[bytes | Act, ...]) -> None:
     async with Upstream(reply) as upstream:
-        api = Api(upstream.url, {})
+        api = JsonApi(upstream.url, {})
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await api.call("GET", "/")
@@ -201,9 +201,9 @@ async def test_a_call_that_is_cancelled_hangs_up(reply: tuple[bytes | Act, ...])
 async def test_what_was_read_to_its_end_keeps_the_connection() -> None:
     refusal = answer(b'{"detail": "no"}', status="404 No")
     async with Upstream((answer(b"{}"),), (answer(b"no JSON"),), (refusal,), (answer(b"1"),)) as upstream:
-        api = Api(upstream.url, {})
+        api = JsonApi(upstream.url, {})
         assert await api.call("GET", "/") == {}
-        for kind in (AgentGarbled, AgentRefused):
+        for kind in (AgentProtocolError, AgentRejected):
             with pytest.raises(kind):
                 await api.call("GET", "/")
         assert await api.call("GET", "/") == 1
@@ -214,13 +214,13 @@ async def test_what_was_read_to_its_end_keeps_the_connection() -> None:
 @pytest.mark.parametrize("again", [True, False])
 async def test_a_dead_connection_is_replaced_unless_nothing_may_be_asked_twice(again: bool) -> None:
     async with Upstream((answer(b"1"),), (Act.CLOSE,), (answer(b"2"),)) as upstream:
-        api = Api(upstream.url, {})
+        api = JsonApi(upstream.url, {})
         assert await api.call("POST", "/", {}) == 1
         if again:
             assert await api.call("POST", "/", {}) == 2
         else:
-            with pytest.raises(AgentGarbled, match="connection closed before any answer"):
-                await api.call("POST", "/", {}, again=False)
+            with pytest.raises(AgentProtocolError, match="connection closed before any answer"):
+                await api.call("POST", "/", {}, retry=False)
         assert len(upstream.requests) == (3 if again else 2)
         await api.client.aclose()
 
@@ -228,7 +228,7 @@ async def test_a_dead_connection_is_replaced_unless_nothing_may_be_asked_twice(a
 @pytest.mark.parametrize(("path", "more"), [("/a\r\nx: 1", {}), ("/", {"x_name": "a\r\nb: c"})])
 async def test_a_line_break_in_the_head_is_never_sent(path: str, more: dict[str, str]) -> None:
     async with Upstream() as upstream:
-        api = Api(upstream.url, {})
+        api = JsonApi(upstream.url, {})
         with pytest.raises(ValueError, match="line break"):
             async with api.request("GET", path, **more):
                 pass
@@ -236,4 +236,4 @@ async def test_a_line_break_in_the_head_is_never_sent(path: str, more: dict[str,
 
 
 async def test_an_address_in_messages_has_no_query() -> None:
-    assert Api("http://h/v1/", {}).where("/x?token=1") == "http://h/v1/x"
+    assert JsonApi("http://h/v1/", {}).where("/x?token=1") == "http://h/v1/x"

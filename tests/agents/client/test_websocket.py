@@ -20,12 +20,12 @@ from websockets.exceptions import ConnectionClosed
 from tests.agents.client import test_http
 from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked, until
 from voicegw.agents.client import websocket as module
-from voicegw.agents.client.websocket import LARGEST, Closed, Socket, open_socket
+from voicegw.agents.client.websocket import MAX_MESSAGE_BYTES, AgentWebSocket, WebSocketClosed, open_socket
 from voicegw.errors import (
     AgentBusy,
     AgentError,
-    AgentGarbled,
-    AgentRefused,
+    AgentProtocolError,
+    AgentRejected,
     AgentTimeout,
     AgentUnavailable,
 )
@@ -50,7 +50,7 @@ async def playing(play: Play, **more: Any) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def opened(play: Play, **more: Any) -> AsyncIterator[Socket]:
+async def opened(play: Play, **more: Any) -> AsyncIterator[AgentWebSocket]:
     """A socket to a server that does `play`."""
     async with playing(play) as url:
         talk = await open_socket(url, {}, **more)
@@ -133,13 +133,13 @@ async def test_a_server_that_takes_none_of_the_offers_is_fine() -> None:
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        ("200 OK", AgentGarbled),
-        ("400 Bad Request", AgentGarbled),
-        ("401 Unauthorized", AgentRefused),
-        ("403 Forbidden", AgentRefused),
-        ("404 Not Found", AgentRefused),
+        ("200 OK", AgentProtocolError),
+        ("400 Bad Request", AgentProtocolError),
+        ("401 Unauthorized", AgentRejected),
+        ("403 Forbidden", AgentRejected),
+        ("404 Not Found", AgentRejected),
         ("408 Slow", AgentTimeout),
-        ("426 Upgrade Required", AgentGarbled),
+        ("426 Upgrade Required", AgentProtocolError),
         ("429 Too Many", AgentBusy),
         ("500 Oops", AgentUnavailable),
         ("503 Later", AgentBusy),
@@ -165,7 +165,7 @@ async def test_a_refused_handshake_is_an_error_with_the_servers_words(
 )
 async def test_a_refusal_may_have_any_body(reply: tuple[bytes | Act, ...], quote: str) -> None:
     error = await refused(*reply)
-    assert (type(error), error.quote) == (AgentRefused, quote)
+    assert (type(error), error.quote) == (AgentRejected, quote)
 
 
 @pytest.mark.parametrize("hidden", [{"secrets": [KEY]}, {"headers": {"authorization": f"Bearer {KEY}"}}])
@@ -297,22 +297,24 @@ async def test_frames_are_objects_both_ways() -> None:
 @pytest.mark.parametrize("frame", ["", "no", "[]", "1", "null", '{"a": ', b"\xff\xfe", "[" * 5000])
 async def test_a_frame_that_is_no_object_is_garbled_and_the_next_one_is_not(frame: str | bytes) -> None:
     async with opened(saying(frame, "{}")) as talk:
-        with pytest.raises(AgentGarbled, match=r"/ws sent a frame that is no JSON object$"):
+        with pytest.raises(AgentProtocolError, match=r"/ws sent a frame that is no JSON object$"):
             await talk.receive()
         assert await talk.receive() == {}
 
 
 async def test_a_frame_that_is_too_large_is_garbled() -> None:
-    large = orjson.dumps({"a": "x" * (LARGEST - 8)})
-    assert len(large) == LARGEST
+    large = orjson.dumps({"a": "x" * (MAX_MESSAGE_BYTES - 8)})
+    assert len(large) == MAX_MESSAGE_BYTES
     async with opened(saying(large, large + b" ")) as talk:
-        assert len((await talk.receive())["a"]) == LARGEST - 8
-        with pytest.raises(AgentGarbled, match=r"/ws broke the protocol of websockets: .*16777217 bytes"):
+        assert len((await talk.receive())["a"]) == MAX_MESSAGE_BYTES - 8
+        with pytest.raises(
+            AgentProtocolError, match=r"/ws broke the protocol of websockets: .*16777217 bytes"
+        ):
             await talk.receive()
         assert not talk.alive
 
 
-async def raw(*pieces: Piece | Act) -> tuple[asyncio.Server, Socket]:
+async def raw(*pieces: Piece | Act) -> tuple[asyncio.Server, AgentWebSocket]:
     """A socket to a server that shakes hands, sends these bytes and stays."""
 
     async def serve_raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -338,11 +340,11 @@ async def raw(*pieces: Piece | Act) -> tuple[asyncio.Server, Socket]:
 @pytest.mark.parametrize(
     ("frame", "kind", "words"),
     [
-        (b"\x83\x00", AgentGarbled, "broke the protocol of websockets: invalid opcode"),
-        (b"\x81\x80aaaa", AgentGarbled, "broke the protocol of websockets: incorrect masking"),
-        (b"\x88\x02\x03\xe9", Closed, "closed the connection with code 1001"),
-        (b"\x88\x00", Closed, "closed the connection with code 1005"),
-        (Act.RESET, Closed, "closed the connection with code 1006"),
+        (b"\x83\x00", AgentProtocolError, "broke the protocol of websockets: invalid opcode"),
+        (b"\x81\x80aaaa", AgentProtocolError, "broke the protocol of websockets: incorrect masking"),
+        (b"\x88\x02\x03\xe9", WebSocketClosed, "closed the connection with code 1001"),
+        (b"\x88\x00", WebSocketClosed, "closed the connection with code 1005"),
+        (Act.RESET, WebSocketClosed, "closed the connection with code 1006"),
     ],
 )
 async def test_a_server_that_ends_it_and_stays_is_hung_up_on(
@@ -361,7 +363,7 @@ async def test_a_server_that_ends_it_and_stays_is_hung_up_on(
 async def test_a_socket_that_was_closed_says_so_with_its_code(code: int, reason: str) -> None:
     async with opened(closing(code, reason)) as talk:
         for step in (talk.receive(), talk.receive(), talk.send({})):
-            with pytest.raises(Closed) as raised:
+            with pytest.raises(WebSocketClosed) as raised:
                 await step
             assert (raised.value.number, raised.value.quote) == (code, reason)
             assert raised.value.summary == f"{talk.where} closed the connection with code {code}"
@@ -376,7 +378,7 @@ async def test_what_arrived_before_the_end_is_read_first() -> None:
     async with opened(play) as talk:
         await until(lambda: not talk.alive)
         assert await talk.receive() == {"a": 1}
-        with pytest.raises(Closed, match="4000"):
+        with pytest.raises(WebSocketClosed, match="4000"):
             await talk.receive()
 
 
@@ -387,7 +389,7 @@ async def test_a_connection_that_broke_is_closed_abnormally() -> None:
 
     async with opened(play) as talk:
         await talk.send({})
-        with pytest.raises(Closed, match=r"code 1006$") as raised:
+        with pytest.raises(WebSocketClosed, match=r"code 1006$") as raised:
             await talk.receive()
         assert raised.value.number == 1006
 
@@ -395,7 +397,7 @@ async def test_a_connection_that_broke_is_closed_abnormally() -> None:
 @pytest.mark.parametrize("said", [f"no key {KEY}", f"{'x' * 110}{KEY[:13]}"], ids=["whole", "cut"])
 async def test_a_reason_does_not_repeat_our_secrets(said: str) -> None:
     async with opened(closing(4003, said), secrets=["", KEY]) as talk:
-        with pytest.raises(Closed, match=r"\*\*\*$") as raised:
+        with pytest.raises(WebSocketClosed, match=r"\*\*\*$") as raised:
             await talk.receive()
         assert KEY[:6] not in str(raised.value)
 
@@ -499,7 +501,7 @@ async def test_closing_is_a_goodbye_that_may_be_said_twice() -> None:
         assert not talk.alive
         await until(lambda: heard)
         assert heard == [1000]
-        with pytest.raises(Closed, match=r"code 1000$"):
+        with pytest.raises(WebSocketClosed, match=r"code 1000$"):
             await talk.receive()
 
 
@@ -525,13 +527,13 @@ async def test_a_server_that_does_not_read_is_hung_up_on(monkeypatch: pytest.Mon
 
     async with opened(play) as talk:
         try:
-            sending = asyncio.create_task(talk.send({"x": "y" * (LARGEST - 100)}))
+            sending = asyncio.create_task(talk.send({"x": "y" * (MAX_MESSAGE_BYTES - 100)}))
             await asyncio.sleep(0.1)
             assert not sending.done()
             async with asyncio.timeout(2):
                 await talk.close()
                 await sending
-                with pytest.raises(Closed, match="1006"):
+                with pytest.raises(WebSocketClosed, match="1006"):
                     await talk.receive()
         finally:
             over.set()
@@ -552,5 +554,5 @@ async def test_hanging_up_is_at_once() -> None:
         receiving = asyncio.create_task(talk.receive())
         await asyncio.sleep(0)
         talk.abort()
-        with pytest.raises(Closed, match=r"code 1006$"):
+        with pytest.raises(WebSocketClosed, match=r"code 1006$"):
             await receiving

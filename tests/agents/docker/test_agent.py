@@ -12,9 +12,9 @@ import pytest
 
 from tests.agents.upstream import Act, Upstream, answer, chunk, chunked, until
 from voicegw.agents.docker import agent as docker_api
-from voicegw.agents.docker.agent import DockerApi
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentUnavailable
-from voicegw.events import Doing, Event, Message, Turn, Usage
+from voicegw.agents.docker.agent import DockerApiAgent
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentUnavailable
+from voicegw.events import Activity, Event, Message, Turn, Usage
 
 pytestmark = pytest.mark.wire
 
@@ -137,7 +137,7 @@ def turn(*messages: Message, call: str | None = "c1", **more: Any) -> Turn:
     return Turn("t", messages or (HI,), call=call, **more)
 
 
-async def events(agent: DockerApi, asked: Turn) -> list[Event]:
+async def events(agent: DockerApiAgent, asked: Turn) -> list[Event]:
     async with aclosing(agent.reply(asked)) as reply:
         return [event async for event in reply]
 
@@ -152,8 +152,8 @@ async def test_a_turn_is_a_run_and_its_events_are_ours() -> None:
         STOPPED,
     )
     async with Docker([run]) as docker:
-        agent = DockerApi(docker.url, key=KEY, agent="front desk")
-        assert await events(agent, turn()) == [Doing("shell"), "a", Usage(5, 2)]
+        agent = DockerApiAgent(docker.url, key=KEY, agent="front desk")
+        assert await events(agent, turn()) == [Activity("shell"), "a", Usage(5, 2)]
         assert docker.requests == [
             ("POST /api/sessions", {"title": "Call"}),
             ("GET /api/agents", None),
@@ -168,13 +168,13 @@ async def test_a_turn_is_a_run_and_its_events_are_ours() -> None:
 
 async def test_a_call_has_a_session_from_its_beginning_to_its_end() -> None:
     async with Docker([(says("a"),), (says("b"), STOPPED)]) as docker:
-        agent = DockerApi(docker.url, team="my team")
+        agent = DockerApiAgent(docker.url, team="my team")
         await agent.warm()
         await agent.warm("c1")
         assert await events(agent, turn()) == ["a"]
         again = turn(HI, Message("assistant", "a"), Message("user", "More"), heard="")
         assert await events(agent, again) == ["b"]
-        await agent.leave("c1")
+        await agent.call_ended("c1")
         await agent.aclose()
     run = "POST /api/sessions/s1/agent/my%20team"
     assert docker.lines == ["POST /api/sessions", run, run, "DELETE /api/sessions/s1"]
@@ -184,7 +184,7 @@ async def test_a_call_has_a_session_from_its_beginning_to_its_end() -> None:
 
 async def test_the_team_is_found_out_at_start() -> None:
     async with Docker([]) as docker:
-        agent = DockerApi(docker.url)
+        agent = DockerApiAgent(docker.url)
         await agent.warm()
         await agent.warm()
         await agent.aclose()
@@ -203,7 +203,7 @@ async def test_whatever_wants_a_yes_gets_a_no_while_the_run_goes_on(
     wants: bytes, place: str, answer: str
 ) -> None:
     async with Docker([(wants + says("ok"), 0.01, says("then"), STOPPED)]) as docker:
-        agent = DockerApi(docker.url, team="t")
+        agent = DockerApiAgent(docker.url, team="t")
         assert await events(agent, turn()) == ["ok", "then"]
         line, body = docker.requests[-1]
         assert line == f"POST /api/sessions/s1/{place}"
@@ -216,7 +216,7 @@ async def test_whatever_wants_a_yes_gets_a_no_while_the_run_goes_on(
 
 async def test_an_interrupted_run_is_hung_up_on_and_the_next_waits_until_its_session_is_free() -> None:
     async with Docker([(says("a"), 60.0), (says("b"), STOPPED)], lingers=0.05) as docker:
-        agent = DockerApi(docker.url, team="t")
+        agent = DockerApiAgent(docker.url, team="t")
         reply = agent.reply(turn())
         assert await anext(reply) == "a"
         await reply.aclose()
@@ -231,7 +231,7 @@ async def test_an_interrupted_run_is_hung_up_on_and_the_next_waits_until_its_ses
 
 async def test_a_cancelled_task_hangs_up_too() -> None:
     async with Docker([(says("a"), 60.0), (says("b"), STOPPED)]) as docker:
-        agent = DockerApi(docker.url, team="t")
+        agent = DockerApiAgent(docker.url, team="t")
         task = asyncio.create_task(events(agent, turn()))
         await until(lambda: docker.busy)
         task.cancel()
@@ -245,7 +245,7 @@ async def test_a_cancelled_task_hangs_up_too() -> None:
 
 async def test_a_session_that_stays_busy_is_replaced_by_one_that_is_told_everything() -> None:
     async with Docker([(says("a"), 60.0), (says("b"), STOPPED)], lingers=60.0) as docker:
-        agent = DockerApi(docker.url, team="t")
+        agent = DockerApiAgent(docker.url, team="t")
         reply = agent.reply(turn())
         assert await anext(reply) == "a"
         await reply.aclose()
@@ -260,7 +260,7 @@ async def test_a_session_that_stays_busy_is_replaced_by_one_that_is_told_everyth
 
 async def test_a_new_session_that_is_busy_at_once_is_busy() -> None:
     async with Docker([], refusals={"/agent/": (409, b'{"message":"in use"}')}) as docker:
-        agent = DockerApi(docker.url, team="t")
+        agent = DockerApiAgent(docker.url, team="t")
         with pytest.raises(AgentBusy, match="busy even in a new session"):
             await events(agent, turn())
         await agent.aclose()
@@ -274,7 +274,7 @@ async def test_a_stream_that_goes_on_after_its_run_stopped_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(docker_api, "END", 0.02)
     async with Docker([(says("a") + STOPPED, 60.0), (says("b") + STOPPED, None)]) as docker:
-        agent = DockerApi(docker.url, team="t")
+        agent = DockerApiAgent(docker.url, team="t")
         assert await events(agent, turn()) == ["a"]
         assert await events(agent, turn()) == ["b"]
         await agent.aclose()
@@ -290,8 +290,8 @@ async def test_a_stream_that_goes_on_after_its_run_stopped_is_not_waited_for(
 )
 async def test_a_run_that_breaks_is_garbled(run: tuple[Step, ...], words: str) -> None:
     async with Docker([run, (says("b"), STOPPED)]) as docker:
-        agent = DockerApi(docker.url, team="t")
-        with pytest.raises(AgentGarbled, match=words):
+        agent = DockerApiAgent(docker.url, team="t")
+        with pytest.raises(AgentProtocolError, match=words):
             await events(agent, turn())
         assert await events(agent, turn()) == ["b"]
         await agent.aclose()
@@ -300,17 +300,17 @@ async def test_a_run_that_breaks_is_garbled(run: tuple[Step, ...], words: str) -
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        ((answer(b"x", "content-encoding: gzip"),), AgentGarbled),
+        ((answer(b"x", "content-encoding: gzip"),), AgentProtocolError),
         ((answer(b"", "location: http://127.0.0.1:9/", status="302 Found"),), AgentUnavailable),
-        ((chunked() + chunk(b"data: " + b"x" * 5_000_000), Act.HANG), AgentGarbled),
-        ((b"HTTP/1.1 200 OK\r\n" + b"x-more: y\r\n" * 50_000, Act.HANG), AgentGarbled),
-        ((b"nonsense\r\n\r\n",), AgentGarbled),
+        ((chunked() + chunk(b"data: " + b"x" * 5_000_000), Act.HANG), AgentProtocolError),
+        ((b"HTTP/1.1 200 OK\r\n" + b"x-more: y\r\n" * 50_000, Act.HANG), AgentProtocolError),
+        ((b"nonsense\r\n\r\n",), AgentProtocolError),
     ],
 )
 async def test_an_answer_that_is_no_stream(reply: tuple[Any, ...], kind: type[AgentError]) -> None:
     session = answer(b'{"id":"s1"}')
     async with Upstream((session,), reply, (answer(b"null"),)) as upstream:
-        agent = DockerApi(upstream.url, team="t")
+        agent = DockerApiAgent(upstream.url, team="t")
         with pytest.raises(kind):
             await events(agent, turn())
         await agent.aclose()
@@ -318,7 +318,7 @@ async def test_an_answer_that_is_no_stream(reply: tuple[Any, ...], kind: type[Ag
 
 async def test_an_error_of_the_run_never_says_the_key() -> None:
     async with Docker([(says("a"), event("error", error=f"not with {KEY}"), STOPPED)]) as docker:
-        agent = DockerApi(docker.url, key=KEY, team="t")
+        agent = DockerApiAgent(docker.url, key=KEY, team="t")
         with pytest.raises(AgentError) as raised:
             await events(agent, turn())
         assert str(raised.value) == f"{docker.url}/api reported an error: not with ***"
@@ -329,12 +329,13 @@ async def test_an_error_of_the_run_never_says_the_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(401, AgentRefused), (404, AgentRefused), (429, AgentBusy), (500, AgentUnavailable)]
+    ("status", "kind"),
+    [(401, AgentRejected), (404, AgentRejected), (429, AgentBusy), (500, AgentUnavailable)],
 )
 @pytest.mark.parametrize("part", ["/api/agents", "POST /api/sessions", "/agent/"])
 async def test_what_a_status_means(part: str, status: int, kind: type[AgentError]) -> None:
     async with Docker([], refusals={part: (status, b'{"message":"no"}')}) as docker:
-        agent = DockerApi(docker.url)
+        agent = DockerApiAgent(docker.url)
         with pytest.raises(AgentError, match=f"answered {status}: no$") as raised:
             await events(agent, turn())
         assert type(raised.value) is kind
@@ -343,7 +344,7 @@ async def test_what_a_status_means(part: str, status: int, kind: type[AgentError
 
 async def test_a_session_that_the_server_forgot_is_replaced_by_one_that_is_told_everything() -> None:
     async with Docker([(says("a"), STOPPED), (says("b"), STOPPED)]) as docker:
-        agent = DockerApi(docker.url, team="t")
+        agent = DockerApiAgent(docker.url, team="t")
         await events(agent, turn())
         docker.refusals["/s1/agent/"] = (500, b"session not found")
         later = turn(HI, Message("assistant", "a"), Message("user", "More"))
@@ -358,18 +359,18 @@ async def test_a_session_that_the_server_forgot_is_replaced_by_one_that_is_told_
 @pytest.mark.parametrize("teams", [b"[]", b"{}", b"no"])
 async def test_a_server_without_a_team_is_garbled(teams: bytes) -> None:
     async with Docker([], teams=teams) as docker:
-        agent = DockerApi(docker.url)
-        with pytest.raises(AgentGarbled):
+        agent = DockerApiAgent(docker.url)
+        with pytest.raises(AgentProtocolError):
             await agent.warm()
         await agent.aclose()
 
 
 async def test_turns_of_nobodys_and_aside_leave_no_trace() -> None:
     async with Docker([(says(text), STOPPED) for text in "abc"]) as docker:
-        agent = DockerApi(docker.url, team="t")
+        agent = DockerApiAgent(docker.url, team="t")
         assert await events(agent, turn(call=None)) == ["a"]
         assert docker.lines[-1] == "DELETE /api/sessions/s1"
-        assert await events(agent, turn(aside=True)) == ["b"]
+        assert await events(agent, turn(background=True)) == ["b"]
         assert await events(agent, turn()) == ["c"]
         assert docker.said == ["Hi", "Hi", "Hi"]
         await agent.aclose()
@@ -379,15 +380,15 @@ async def test_turns_of_nobodys_and_aside_leave_no_trace() -> None:
 async def test_an_answer_that_is_no_stream_says_what_it_is(kind: str) -> None:
     run = answer(b"{}", f"content-type: {kind}")
     async with Upstream((answer(b'{"id": "s1"}'),), (run,), (answer(b"null"),)) as upstream:
-        agent = DockerApi(upstream.url, team="t")
-        with pytest.raises(AgentGarbled, match=f"/api answered with '{kind}'$"):
+        agent = DockerApiAgent(upstream.url, team="t")
+        with pytest.raises(AgentProtocolError, match=f"/api answered with '{kind}'$"):
             await events(agent, turn())
         await agent.aclose()
 
 
 async def test_a_session_that_comes_too_late_is_deleted() -> None:
     async with Upstream((0.05, answer(b'{"id": "s1"}')), (answer(b"null"),)) as upstream:
-        agent = DockerApi(upstream.url, team="t")
+        agent = DockerApiAgent(upstream.url, team="t")
         task = asyncio.create_task(events(agent, turn()))
         await until(lambda: upstream.requests)
         task.cancel()
@@ -400,17 +401,17 @@ async def test_a_session_that_comes_too_late_is_deleted() -> None:
 async def test_deleting_a_session_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker_api, "CLOSE", 0.02)
     async with Docker([(says("a"), STOPPED)]) as docker:
-        agent = DockerApi(docker.url, team="t")
+        agent = DockerApiAgent(docker.url, team="t")
         await events(agent, turn())
         monkeypatch.setattr(docker, "_answer", lambda *_: asyncio.sleep(60))
-        await agent.leave("c1")
+        await agent.call_ended("c1")
         await agent.aclose()
 
 
 async def test_nobody_there_is_unavailable() -> None:
     async with Docker([]) as docker:
         pass
-    agent = DockerApi(docker.url)
+    agent = DockerApiAgent(docker.url)
     for attempt in (agent.warm(), agent.warm("c1"), events(agent, turn())):
         with pytest.raises(AgentUnavailable):
             await attempt

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.docker.protocol import Decoder, ask, created, served
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled
-from voicegw.events import Doing, Event, Usage
-from voicegw.wire.sse import Sse
+from voicegw.agents.docker.protocol import DockerEventDecoder, ask, created, served
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
+from voicegw.events import Activity, Event, Usage
+from voicegw.wire.sse import ServerSentEvent
 
 WHERE = "http://docker/api"
 
@@ -26,12 +26,12 @@ def says(text: Any, **more: Any) -> dict[str, Any]:
     return event("agent_choice", content=text, **more)
 
 
-def feed(decoder: Decoder, value: Any) -> list[Event]:
-    return decoder.feed(Sse("", value if isinstance(value, bytes) else orjson.dumps(value)))
+def feed(decoder: DockerEventDecoder, value: Any) -> list[Event]:
+    return decoder.feed(ServerSentEvent("", value if isinstance(value, bytes) else orjson.dumps(value)))
 
 
 def decode(*values: Any) -> list[Event]:
-    decoder = Decoder("s1", WHERE)
+    decoder = DockerEventDecoder("s1", WHERE)
     return [found for value in values for found in feed(decoder, value)] + decoder.end()
 
 
@@ -54,8 +54,8 @@ def test_what_is_sent() -> None:
         ((says("to the other", session_id="s2"),), []),
         ((event("agent_choice_reasoning", content="hm"), event("team_info"), {"x": 1}, b""), []),
         ((event("stream_started", session_id="s1", agent_name="root"),), []),
-        ((event("stream_started", session_id="s2", agent_name="clerk"),), [Doing("clerk")]),
-        ((event("stream_started", session_id="s2"),), [Doing("agent")]),
+        ((event("stream_started", session_id="s2", agent_name="clerk"),), [Activity("clerk")]),
+        ((event("stream_started", session_id="s2"),), [Activity("agent")]),
         (
             (
                 calls("", type="partial_tool_call"),
@@ -63,9 +63,9 @@ def test_what_is_sent() -> None:
                 calls("f"),
                 calls("g", "2"),
             ),
-            [Doing("f"), Doing("g")],
+            [Activity("f"), Activity("g")],
         ),
-        ((calls("f", ""), event("tool_call")), [Doing("f")]),
+        ((calls("f", ""), event("tool_call")), [Activity("f")]),
         (
             (
                 used(input_tokens=5, output_tokens=2, cached_input_tokens=3),
@@ -108,7 +108,7 @@ def test_events_are_ours(values: tuple[Any, ...], events: list[Event]) -> None:
     ],
 )
 def test_whatever_wants_a_yes_gets_a_no(value: Any, place: str, answer: dict[str, Any]) -> None:
-    decoder = Decoder("s1", WHERE)
+    decoder = DockerEventDecoder("s1", WHERE)
     assert feed(decoder, value) == []
     assert decoder.answer is not None
     assert decoder.answer[0] == place
@@ -118,7 +118,7 @@ def test_whatever_wants_a_yes_gets_a_no(value: Any, place: str, answer: dict[str
 
 
 def test_a_run_is_over_when_its_own_stream_stops() -> None:
-    decoder = Decoder("s1", WHERE)
+    decoder = DockerEventDecoder("s1", WHERE)
     feed(decoder, event("stream_stopped", session_id="s2"))
     assert not decoder.over
     feed(decoder, event("stream_stopped", session_id="s1"))
@@ -143,7 +143,7 @@ def test_an_error_is_raised_at_the_end(value: Any, kind: type[AgentError], words
     "value", [b"{", [], "x", says(5), calls("f") | {"tool_call": 5}, event("token_usage", usage=[1])]
 )
 def test_what_makes_no_sense_is_garbled(value: Any) -> None:
-    with pytest.raises(AgentGarbled, match="an event of an unknown shape"):
+    with pytest.raises(AgentProtocolError, match="an event of an unknown shape"):
         decode(value)
 
 
@@ -151,7 +151,7 @@ def test_the_id_of_a_session() -> None:
     assert created({"id": "s1", "title": "Call"}, WHERE) == "s1"
     values: list[Any] = [None, [], {}, {"id": ""}, {"id": 5}]
     for value in values:
-        with pytest.raises(AgentGarbled, match="a session without an id"):
+        with pytest.raises(AgentProtocolError, match="a session without an id"):
             created(value, WHERE)
 
 
@@ -159,7 +159,7 @@ def test_the_first_team_is_the_one_that_is_served() -> None:
     assert served([{"name": ""}, 5, {"name": "desk", "multi": True}, {"name": "other"}], WHERE) == "desk"
     values: list[Any] = [None, {}, [], [{"name": 5}]]
     for value in values:
-        with pytest.raises(AgentGarbled, match="named no agent"):
+        with pytest.raises(AgentProtocolError, match="named no agent"):
             served(value, WHERE)
 
 
@@ -179,10 +179,10 @@ VALUES = JSON | st.builds(
 
 @given(st.lists(VALUES, max_size=6))
 def test_no_event_raises_anything_but_an_agent_error(values: list[Any]) -> None:
-    decoder = Decoder("s1", WHERE)
+    decoder = DockerEventDecoder("s1", WHERE)
     with suppress(AgentError):
         for value in values:
-            assert all(type(found) in (str, Doing) for found in feed(decoder, value))
+            assert all(type(found) in (str, Activity) for found in feed(decoder, value))
         decoder.end()
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from voicegw.events import Doing, Event, Usage
+from voicegw.events import Activity, Event, Usage
 
 FOLDER = Path(__file__).parent / "fixtures"
 WORDS = ["Let ", "me ", "check. ", *(f"word{i} " for i in range(20))]
 WORDS[3] = "\n\n" + WORDS[3]
-EVENTS: list[Event] = [*WORDS[:3], Doing("sleep 1 + 1 command"), *WORDS[3:], Usage(22, 14)]
+EVENTS: list[Event] = [*WORDS[:3], Activity("sleep 1 + 1 command"), *WORDS[3:], Usage(22, 14)]
 """What both recordings say: some words, a tool, more words, and what it took."""
 
 

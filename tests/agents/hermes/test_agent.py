@@ -14,16 +14,16 @@ import pytest
 from tests.agents.hermes.recorded import EVENTS, recorded
 from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked, until
 from voicegw.agents.hermes import agent as hermes
-from voicegw.agents.hermes.agent import Hermes
+from voicegw.agents.hermes.agent import HermesAgent
 from voicegw.errors import (
     AgentBusy,
     AgentError,
-    AgentGarbled,
-    AgentRefused,
+    AgentProtocolError,
+    AgentRejected,
     AgentTimeout,
     AgentUnavailable,
 )
-from voicegw.events import Doing, Event, Finish, Message, Turn, Usage
+from voicegw.events import Activity, Event, Finish, Message, Turn, Usage
 
 pytestmark = pytest.mark.wire
 
@@ -55,21 +55,21 @@ CHAT = (STREAM, chunk(said("Well") + said("", "stop") + b"data: [DONE]\n\n"), ch
 
 
 @asynccontextmanager
-async def served(*replies: Reply, **options: Any) -> AsyncIterator[tuple[Hermes, Upstream]]:
+async def served(*replies: Reply, **options: Any) -> AsyncIterator[tuple[HermesAgent, Upstream]]:
     async with Upstream(*replies) as upstream:
-        agent = Hermes(upstream.url, **options)
+        agent = HermesAgent(upstream.url, **options)
         try:
             yield agent, upstream
         finally:
             await agent.aclose()
 
 
-async def events(agent: Hermes, turn: Turn = TURN) -> list[Event]:
+async def events(agent: HermesAgent, turn: Turn = TURN) -> list[Event]:
     async with aclosing(agent.reply(turn)) as reply:
         return [event async for event in reply]
 
 
-async def first(agent: Hermes, turn: Turn = TURN) -> Event:
+async def first(agent: HermesAgent, turn: Turn = TURN) -> Event:
     """The first event of a reply that is closed then."""
     async with aclosing(agent.reply(turn)) as reply:
         return await anext(reply)
@@ -112,7 +112,7 @@ async def test_turns_of_a_call_share_a_session_and_a_connection_and_others_none(
 )
 async def test_the_address_may_have_a_path(path: str, asked: str) -> None:
     async with Upstream((BEGUN,), RUN) as upstream:
-        agent = Hermes(upstream.url + path)
+        agent = HermesAgent(upstream.url + path)
         assert await events(agent) == ["Well", Usage(1, 2)]
         await agent.aclose()
     assert lines(upstream) == [f"POST {asked}/v1/runs", f"GET {asked}/v1/runs/run_1/events"]
@@ -121,7 +121,7 @@ async def test_the_address_may_have_a_path(path: str, asked: str) -> None:
 async def test_every_cut_on_the_wire_gives_the_same_events() -> None:
     whole = STREAM + chunk(told("tool.started", tool="clock") + WORD + END) + chunk(b"")
     async with served((BEGUN,), tuple(bytes([byte]) for byte in whole)) as (agent, _):
-        assert await events(agent) == [Doing("clock"), "Well", Usage(1, 2)]
+        assert await events(agent) == [Activity("clock"), "Well", Usage(1, 2)]
 
 
 async def test_a_connection_is_kept_whose_body_ends_a_moment_after_the_run() -> None:
@@ -142,7 +142,7 @@ async def test_text_leaves_before_the_next_is_said_and_closing_stops_the_run() -
     assert body(upstream, 4)["session_id"] == "c1"
 
 
-async def cancelled(agent: Hermes, upstream: Upstream, requests: int) -> None:
+async def cancelled(agent: HermesAgent, upstream: Upstream, requests: int) -> None:
     """Cancel a turn once the server has got so many requests."""
     turn = asyncio.create_task(events(agent))
     await until(lambda: len(upstream.requests) == requests)
@@ -193,16 +193,16 @@ async def test_a_side_turn_has_no_part_in_a_session_that_is_in_use() -> None:
     replies: tuple[Reply, ...] = ((BEGUN,), TALKS, (BEGUN,), RUN, (GONE,))
     async with served(*replies) as (agent, upstream), aclosing(agent.reply(TURN)) as reply:
         assert await anext(reply) == "Well"
-        assert await events(agent, replace(NEXT, aside=True)) == ["Well", Usage(1, 2)]
+        assert await events(agent, replace(NEXT, background=True)) == ["Well", Usage(1, 2)]
     assert "session_id" not in body(upstream, 2)
 
 
 async def test_there_is_a_most_of_sessions_and_a_call_that_is_over_has_none() -> None:
-    async with served((BEGUN,), RUN, (BEGUN,), RUN, most_sessions=1) as (agent, upstream):
+    async with served((BEGUN,), RUN, (BEGUN,), RUN, max_sessions=1) as (agent, upstream):
         await events(agent)
         with pytest.raises(AgentBusy):
             await events(agent, replace(TURN, call="c2"))
-        await agent.leave("c1")
+        await agent.call_ended("c1")
         assert await events(agent, replace(TURN, call="c2")) == ["Well", Usage(1, 2)]
     assert lines(upstream) == [BEGIN, FOLLOW] * 2
 
@@ -221,7 +221,9 @@ async def test_a_run_that_takes_no_no_is_stopped() -> None:
     follow = (STREAM, chunk(told("approval.request")), Act.HANG)
     refused = answer(b'{"error": {"message": "No such choice"}}', status="400 Bad Request")
     async with served((BEGUN,), follow, (refused,), (GONE,)) as (agent, upstream):
-        with pytest.raises(AgentGarbled, match=r"/v1/runs/run_1/approval answered 400: No such choice$"):
+        with pytest.raises(
+            AgentProtocolError, match=r"/v1/runs/run_1/approval answered 400: No such choice$"
+        ):
             await events(agent)
     assert lines(upstream) == [BEGIN, FOLLOW, DENY, STOP]
 
@@ -247,19 +249,23 @@ async def test_a_run_that_somebody_else_stopped_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("reply", "kind", "why"),
     [
-        ((answer(b"{}", status="400 No"),), AgentGarbled, "/v1/runs answered 400"),
-        ((answer(b"{}", status="401 No"),), AgentRefused, "/v1/runs answered 401"),
+        ((answer(b"{}", status="400 No"),), AgentProtocolError, "/v1/runs answered 400"),
+        ((answer(b"{}", status="401 No"),), AgentRejected, "/v1/runs answered 401"),
         ((answer(b"{}", "retry-after: 1", status="429 No"),), AgentBusy, "/v1/runs answered 429"),
         ((answer(b"{}", "retry-after: 1", status="503 No"),), AgentBusy, "/v1/runs answered 503"),
         ((answer(b"{}", status="500 No"),), AgentUnavailable, "/v1/runs answered 500"),
         ((answer(b"", "location: /x", status="302 No"),), AgentUnavailable, "redirects to /x"),
-        ((answer(b"{", status="202 OK"),), AgentGarbled, "no JSON"),
-        ((answer(b'{"run_id": "/"}', status="202 OK"),), AgentGarbled, "without an id"),
-        ((answer(b"", status="204 OK"),), AgentGarbled, "without an id"),
-        ((answer(b"x", "content-encoding: gzip"),), AgentGarbled, "compressed"),
-        ((b"HTTP/1.1 202 OK\r\ncontent-length: 99\r\n\r\n{", Act.CLOSE), AgentGarbled, "in the middle"),
-        ((b"HTTP/1.1 202 OK\r\n", *(b"x: y\r\n" * 1000,) * 20, Act.HANG), AgentGarbled, "a head of more"),
-        ((b"SSH-2.0-x\r\n", Act.HANG), AgentGarbled, "no HTTP"),
+        ((answer(b"{", status="202 OK"),), AgentProtocolError, "no JSON"),
+        ((answer(b'{"run_id": "/"}', status="202 OK"),), AgentProtocolError, "without an id"),
+        ((answer(b"", status="204 OK"),), AgentProtocolError, "without an id"),
+        ((answer(b"x", "content-encoding: gzip"),), AgentProtocolError, "compressed"),
+        ((b"HTTP/1.1 202 OK\r\ncontent-length: 99\r\n\r\n{", Act.CLOSE), AgentProtocolError, "in the middle"),
+        (
+            (b"HTTP/1.1 202 OK\r\n", *(b"x: y\r\n" * 1000,) * 20, Act.HANG),
+            AgentProtocolError,
+            "a head of more",
+        ),
+        ((b"SSH-2.0-x\r\n", Act.HANG), AgentProtocolError, "no HTTP"),
     ],
 )
 async def test_a_run_that_does_not_begin(reply: Reply, kind: type[AgentError], why: str) -> None:
@@ -273,27 +279,27 @@ async def test_a_run_that_does_not_begin(reply: Reply, kind: type[AgentError], w
 @pytest.mark.parametrize(
     ("reply", "kind", "why"),
     [
-        ((answer(b"{}", status="404 No"),), AgentRefused, "/v1/runs/run_1/events answered 404"),
+        ((answer(b"{}", status="404 No"),), AgentRejected, "/v1/runs/run_1/events answered 404"),
         (
             (
                 STREAM,
                 chunk(b""),
             ),
-            AgentGarbled,
+            AgentProtocolError,
             "/v1/runs/run_1/events ended in the middle",
         ),
-        ((STREAM, chunk(b": stream closed\n\n"), chunk(b"")), AgentGarbled, "ended in the middle"),
-        ((STREAM, chunk(END[:-2]), chunk(b"")), AgentGarbled, "ended in the middle"),
-        ((STREAM, chunk(END[:20]), Act.CLOSE), AgentGarbled, "in the middle"),
-        ((STREAM, Act.RESET), AgentGarbled, "in the middle"),
-        ((STREAM, chunk(b"data: {\n\n"), Act.HANG), AgentGarbled, "no JSON"),
+        ((STREAM, chunk(b": stream closed\n\n"), chunk(b"")), AgentProtocolError, "ended in the middle"),
+        ((STREAM, chunk(END[:-2]), chunk(b"")), AgentProtocolError, "ended in the middle"),
+        ((STREAM, chunk(END[:20]), Act.CLOSE), AgentProtocolError, "in the middle"),
+        ((STREAM, Act.RESET), AgentProtocolError, "in the middle"),
+        ((STREAM, chunk(b"data: {\n\n"), Act.HANG), AgentProtocolError, "no JSON"),
         (
             (STREAM, *(chunk(b"data: " + b"x" * 1024**2),) * 10, Act.HANG),
-            AgentGarbled,
+            AgentProtocolError,
             "event of more",
         ),
-        ((answer(b"x", "content-encoding: gzip"),), AgentGarbled, "compressed"),
-        ((answer(b"<html>", "content-type: text/html"),), AgentGarbled, "answered with 'text/html'"),
+        ((answer(b"x", "content-encoding: gzip"),), AgentProtocolError, "compressed"),
+        ((answer(b"<html>", "content-type: text/html"),), AgentProtocolError, "answered with 'text/html'"),
     ],
 )
 async def test_a_run_that_cannot_be_followed_is_stopped(
@@ -310,7 +316,7 @@ async def test_a_run_that_cannot_be_followed_is_stopped(
 async def test_a_turn_is_never_asked_twice(mode: Literal["runs", "chat"], before: tuple[Reply, ...]) -> None:
     async with served(*before, (Act.RESET,), *before, mode=mode) as (agent, upstream):
         await events(agent)
-        with pytest.raises(AgentGarbled, match=r"connection (closed|reset) before any answer"):
+        with pytest.raises(AgentProtocolError, match=r"connection (closed|reset) before any answer"):
             await events(agent, NEXT)
         assert len(upstream.requests) == len(before) + 1
 
@@ -334,7 +340,7 @@ async def test_a_server_in_trouble_is_told_again_to_stop(monkeypatch: pytest.Mon
 async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
     async with Upstream() as upstream:
         pass
-    agent = Hermes(upstream.url)
+    agent = HermesAgent(upstream.url)
     for call in (None, "c1"):
         with pytest.raises(AgentUnavailable):
             await agent.warm(call)
@@ -364,7 +370,7 @@ async def test_getting_ready_includes_a_turn_that_is_stopped_at_its_first_word()
 
 async def test_a_server_that_refuses_us_is_not_ready() -> None:
     async with served((answer(b"{}", status="401 No"),)) as (agent, _):
-        with pytest.raises(AgentRefused, match="/v1/models answered 401"):
+        with pytest.raises(AgentRejected, match="/v1/models answered 401"):
             await agent.warm(None)
 
 
@@ -437,16 +443,20 @@ async def test_nothing_is_missing_of_a_chat_after_its_finish() -> None:
 @pytest.mark.parametrize(
     ("reply", "kind", "why"),
     [
-        ((answer(b"{}", status="401 No"),), AgentRefused, "/v1/chat/completions answered 401"),
+        ((answer(b"{}", status="401 No"),), AgentRejected, "/v1/chat/completions answered 401"),
         ((answer(b"{}", status="429 No"),), AgentBusy, "answered 429"),
         ((STREAM, chunk(said("", "error", error={"message": KEY})), chunk(b"")), AgentError, r": \*\*\*$"),
         ((STREAM, chunk(said("", "error")), chunk(b"")), AgentError, r"completions: Hermes failed$"),
-        ((STREAM, chunk(b"data: [1]\n\n"), Act.HANG), AgentGarbled, "no object"),
-        ((STREAM, chunk(b": keepalive\n\n"), chunk(b"")), AgentGarbled, "completions ended in the middle"),
-        ((STREAM, chunk(said("")), Act.CLOSE), AgentGarbled, "in the middle"),
+        ((STREAM, chunk(b"data: [1]\n\n"), Act.HANG), AgentProtocolError, "no object"),
+        (
+            (STREAM, chunk(b": keepalive\n\n"), chunk(b"")),
+            AgentProtocolError,
+            "completions ended in the middle",
+        ),
+        ((STREAM, chunk(said("")), Act.CLOSE), AgentProtocolError, "in the middle"),
         (
             (answer(b"{}", "content-type: application/json"),),
-            AgentGarbled,
+            AgentProtocolError,
             "answered with 'application/json'",
         ),
     ],

@@ -11,11 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.agents.hermes.recorded import EVENTS, recorded
-from voicegw.agents.hermes.protocol import Approval, ChatEvents, RunEvents, begun, chat, routes, run
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled
-from voicegw.events import Doing, Event, Finish, Message, ToolCall, Turn, Usage
-from voicegw.turns.prompts import NUDGE, OPENING
-from voicegw.wire.sse import Splitter, Sse
+from voicegw.agents.hermes.protocol import (
+    ApprovalRequest,
+    HermesChatDecoder,
+    HermesRunDecoder,
+    begun,
+    chat,
+    routes,
+    run,
+)
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
+from voicegw.events import Activity, Event, Finish, Message, ToolCall, Turn, Usage
+from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
+from voicegw.wire.sse import ServerSentEvent, SseParser
 
 SYSTEM, HI, HELLO = Message("system", "Be kind."), Message("user", "Hi"), Message("assistant", "Hello?")
 TOOL = ToolCall("1", "look")
@@ -25,20 +33,22 @@ def turn(*messages: Message) -> Turn:
     return Turn("t1", messages, model="desk", call="c1", options={"temperature": 1})
 
 
-def sse(**event: Any) -> Sse:
-    return Sse("", orjson.dumps(event))
+def sse(**event: Any) -> ServerSentEvent:
+    return ServerSentEvent("", orjson.dumps(event))
 
 
-def fed(decoder: RunEvents | ChatEvents, *events: Sse) -> list[Event | Approval]:
+def fed(
+    decoder: HermesRunDecoder | HermesChatDecoder, *events: ServerSentEvent
+) -> list[Event | ApprovalRequest]:
     return [told for event in events for told in decoder.feed(event)]
 
 
-def delta(text: str) -> Sse:
+def delta(text: str) -> ServerSentEvent:
     return sse(event="message.delta", delta=text)
 
 
-def progress(**tool: Any) -> Sse:
-    return Sse("hermes.tool.progress", orjson.dumps(tool))
+def progress(**tool: Any) -> ServerSentEvent:
+    return ServerSentEvent("hermes.tool.progress", orjson.dumps(tool))
 
 
 STARTED = sse(event="tool.started", tool="terminal", preview="ls")
@@ -65,10 +75,10 @@ def test_a_first_question_is_all_that_a_run_needs() -> None:
 @pytest.mark.parametrize(
     ("messages", "asked"),
     [
-        ((), [OPENING]),
-        ((HELLO,), ["Hello?", OPENING]),
-        ((HI, HELLO), ["Hi", "Hello?", NUDGE]),
-        ((HI, HELLO, Message("user", " ")), ["Hi", "Hello?", NUDGE]),
+        ((), [CALL_START_PROMPT]),
+        ((HELLO,), ["Hello?", CALL_START_PROMPT]),
+        ((HI, HELLO), ["Hi", "Hello?", SILENCE_PROMPT]),
+        ((HI, HELLO, Message("user", " ")), ["Hi", "Hello?", SILENCE_PROMPT]),
         ((HI, Message("user", "Anybody?")), ["Hi", "Anybody?"]),
         ((HI, Message("assistant", "", tool_calls=(TOOL,)), Message("tool", "5")), ["Hi"]),
     ],
@@ -111,7 +121,7 @@ def test_a_run_that_began_has_an_id() -> None:
     ],
 )
 def test_an_id_that_is_no_part_of_an_address_is_garbled(answer: Any) -> None:
-    with pytest.raises(AgentGarbled, match=r"^Hermes began a run without an id$"):
+    with pytest.raises(AgentProtocolError, match=r"^Hermes began a run without an id$"):
         begun(answer, "Hermes")
 
 
@@ -124,13 +134,13 @@ def test_models_to_ask_for_are_those_that_stand_for_another() -> None:
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"data": {}}, {"data": None}])
 def test_no_list_of_models_is_garbled(answer: Any) -> None:
-    with pytest.raises(AgentGarbled, match="list of models"):
+    with pytest.raises(AgentProtocolError, match="list of models"):
         routes(answer, "Hermes")
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 def test_a_recorded_run_is_understood(size: int) -> None:
-    decoder, splitter, body = RunEvents(), Splitter(), recorded("run")
+    decoder, splitter, body = HermesRunDecoder(), SseParser(), recorded("run")
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     assert fed(decoder, *(event for piece in pieces for event in splitter.feed(piece))) == EVENTS
     assert decoder.over
@@ -138,7 +148,7 @@ def test_a_recorded_run_is_understood(size: int) -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 def test_a_recorded_chat_is_understood(size: int) -> None:
-    decoder, splitter, body = ChatEvents(), Splitter(), recorded("chat")
+    decoder, splitter, body = HermesChatDecoder(), SseParser(), recorded("chat")
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     told = fed(decoder, *(event for piece in pieces for event in splitter.feed(piece)))
     assert decoder.over
@@ -146,7 +156,7 @@ def test_a_recorded_chat_is_understood(size: int) -> None:
 
 
 def test_what_a_run_is_doing_is_told_in_short() -> None:
-    decoder = RunEvents()
+    decoder = HermesRunDecoder()
     assert fed(
         decoder,
         sse(event="tool.started", tool="terminal", preview="echo \n 'a  b'"),
@@ -159,12 +169,20 @@ def test_what_a_run_is_doing_is_told_in_short() -> None:
         sse(event="approval.responded", choice="deny"),
         sse(event="something.new"),
         sse(),
-    ) == [Doing("echo 'a b'"), Doing("memory"), Doing("memory"), Doing("x" * 78 + " y"), Doing("a tool")]
+    ) == [
+        Activity("echo 'a b'"),
+        Activity("memory"),
+        Activity("memory"),
+        Activity("x" * 78 + " y"),
+        Activity("a tool"),
+    ]
     assert not decoder.over
 
 
 def test_a_run_that_wants_approval_says_so() -> None:
-    assert fed(RunEvents(), sse(event="approval.request", choices=["once", "deny"])) == [Approval()]
+    assert fed(HermesRunDecoder(), sse(event="approval.request", choices=["once", "deny"])) == [
+        ApprovalRequest()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -184,8 +202,10 @@ def test_a_run_that_wants_approval_says_so() -> None:
         ([], 5, []),
     ],
 )
-def test_words_that_came_only_at_the_end_are_said(before: list[Sse], output: Any, said: list[str]) -> None:
-    decoder = RunEvents()
+def test_words_that_came_only_at_the_end_are_said(
+    before: list[ServerSentEvent], output: Any, said: list[str]
+) -> None:
+    decoder = HermesRunDecoder()
     fed(decoder, *before)
     assert fed(decoder, sse(event="run.completed", output=output)) == said
     assert decoder.over
@@ -202,7 +222,7 @@ def test_words_that_came_only_at_the_end_are_said(before: list[Sse], output: Any
     ],
 )
 def test_what_a_run_used(usage: Any, told: list[Event]) -> None:
-    assert fed(RunEvents(), sse(event="run.completed", output="", usage=usage)) == told
+    assert fed(HermesRunDecoder(), sse(event="run.completed", output="", usage=usage)) == told
 
 
 @pytest.mark.parametrize(
@@ -216,7 +236,7 @@ def test_what_a_run_used(usage: Any, told: list[Event]) -> None:
     ],
 )
 def test_a_run_that_did_not_end_well_is_an_error_and_needs_no_stop(event: Any, said: str) -> None:
-    decoder = RunEvents()
+    decoder = HermesRunDecoder()
     with pytest.raises(AgentError) as raised:
         decoder.feed(sse(**event))
     assert (type(raised.value), str(raised.value)) == (AgentError, said)
@@ -224,34 +244,34 @@ def test_a_run_that_did_not_end_well_is_an_error_and_needs_no_stop(event: Any, s
 
 
 def test_nothing_counts_after_the_end() -> None:
-    assert fed(RunEvents(), sse(event="run.completed"), delta("Hi"), Sse("", b"{")) == []
+    assert fed(HermesRunDecoder(), sse(event="run.completed"), delta("Hi"), ServerSentEvent("", b"{")) == []
 
 
 @pytest.mark.parametrize("text", [None, 5, ["Hi"], {}])
 def test_a_delta_without_text_is_garbled(text: Any) -> None:
-    with pytest.raises(AgentGarbled, match="delta without text"):
-        RunEvents().feed(sse(event="message.delta", delta=text))
+    with pytest.raises(AgentProtocolError, match="delta without text"):
+        HermesRunDecoder().feed(sse(event="message.delta", delta=text))
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"5", b"null", b'"x"', b"\xff", b"[" * 5000])
 def test_an_event_that_is_no_object_is_garbled(data: bytes) -> None:
-    with pytest.raises(AgentGarbled, match="of Hermes"):
-        RunEvents().feed(Sse("", data))
-    with pytest.raises(AgentGarbled, match="of Hermes"):
-        ChatEvents().feed(Sse("hermes.tool.progress", data))
+    with pytest.raises(AgentProtocolError, match="of Hermes"):
+        HermesRunDecoder().feed(ServerSentEvent("", data))
+    with pytest.raises(AgentProtocolError, match="of Hermes"):
+        HermesChatDecoder().feed(ServerSentEvent("hermes.tool.progress", data))
 
 
 def test_what_a_chat_is_doing_is_told_when_it_begins() -> None:
     assert fed(
-        ChatEvents(),
+        HermesChatDecoder(),
         progress(tool="terminal", label="ls", status="running"),
         progress(tool="terminal", status="completed"),
         progress(tool="memory", label=5),
-        Sse("hermes.other", b"{}"),
-    ) == [Doing("ls"), Doing("memory")]
+        ServerSentEvent("hermes.other", b"{}"),
+    ) == [Activity("ls"), Activity("memory")]
 
 
-def chunk(reason: str | None = None, text: str | None = None, **more: Any) -> Sse:
+def chunk(reason: str | None = None, text: str | None = None, **more: Any) -> ServerSentEvent:
     said = {} if text is None else {"content": text}
     return sse(choices=[{"index": 0, "delta": said, "finish_reason": reason}], **more)
 
@@ -266,20 +286,22 @@ def chunk(reason: str | None = None, text: str | None = None, **more: Any) -> Ss
         (chunk("length", error={"message": "truncated"}), AgentError, ": truncated"),
     ],
 )
-def test_a_chat_that_did_not_end_well_is_an_error(event: Sse, kind: type[AgentError], said: str) -> None:
+def test_a_chat_that_did_not_end_well_is_an_error(
+    event: ServerSentEvent, kind: type[AgentError], said: str
+) -> None:
     with pytest.raises(AgentError, match=said) as raised:
-        ChatEvents().feed(event)
+        HermesChatDecoder().feed(event)
     assert type(raised.value) is kind
 
 
 def test_a_chat_that_speaks_of_errors_is_none() -> None:
-    decoder = ChatEvents()
+    decoder = HermesChatDecoder()
     told = fed(decoder, chunk(text='He said "error".'), chunk("stop", error=None, hermes={"error": "x"}))
     assert (told, decoder.over) == (['He said "error".'], True)
 
 
 def test_a_chat_may_end_at_its_length() -> None:
-    decoder = ChatEvents()
+    decoder = HermesChatDecoder()
     assert fed(decoder, chunk("length", usage={"prompt_tokens": 1, "completion_tokens": 2})) == []
     assert decoder.end() == [Usage(1, 2), Finish("length")]
 
@@ -300,12 +322,12 @@ DATA = (HAPPENING | CHUNK | JSON).map(lambda value: json.dumps(value).encode()) 
 
 @given(st.lists(st.tuples(st.sampled_from(["", "hermes.tool.progress", "error", "x"]), DATA)))
 def test_nonsense_is_an_agent_error_or_nothing(events: list[tuple[str, bytes]]) -> None:
-    for decoder in (RunEvents(), ChatEvents()):
+    for decoder in (HermesRunDecoder(), HermesChatDecoder()):
         try:
-            told = fed(decoder, *(Sse(name, data) for name, data in events))
+            told = fed(decoder, *(ServerSentEvent(name, data) for name, data in events))
         except AgentError:
             continue
-        assert all(isinstance(event, (str, Doing, Usage, Approval, ToolCall)) for event in told)
+        assert all(isinstance(event, (str, Activity, Usage, ApprovalRequest, ToolCall)) for event in told)
 
 
 @given(JSON)
@@ -313,5 +335,5 @@ def test_nonsense_for_an_answer_is_garbled_or_fine(answer: Any) -> None:
     for read in (begun, routes):
         try:
             assert isinstance(read(answer, "Hermes"), (str, list))
-        except AgentGarbled:
+        except AgentProtocolError:
             continue

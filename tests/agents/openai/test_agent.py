@@ -14,9 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.agents.upstream import Act, Upstream, answer, chunk, chunked
-from voicegw.agents.openai.agent import OpenAI
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout, AgentUnavailable
-from voicegw.events import Doing, Event, Finish, Message, ToolCall, Turn, Usage
+from voicegw.agents.openai.agent import OpenAIAgent
+from voicegw.errors import (
+    AgentBusy,
+    AgentError,
+    AgentProtocolError,
+    AgentRejected,
+    AgentTimeout,
+    AgentUnavailable,
+)
+from voicegw.events import Activity, Event, Finish, Message, ToolCall, Turn, Usage
 
 pytestmark = pytest.mark.wire
 
@@ -43,14 +50,14 @@ SAID = (
 EVENTS: list[Event] = ["Hé", ToolCall("a", "f", '{"x":1}'), Usage(5, 7), Finish("tool_calls")]
 
 
-async def events(agent: OpenAI, turn: Turn = TURN) -> list[Event]:
+async def events(agent: OpenAIAgent, turn: Turn = TURN) -> list[Event]:
     async with aclosing(agent.reply(turn)) as reply:
         return [event async for event in reply]
 
 
 async def once(*reply: bytes | float | Act, **options: Any) -> list[Event]:
     async with Upstream(reply) as upstream:
-        agent = OpenAI(f"{upstream.url}/v1", **options)
+        agent = OpenAIAgent(f"{upstream.url}/v1", **options)
         try:
             return await events(agent)
         finally:
@@ -59,7 +66,7 @@ async def once(*reply: bytes | float | Act, **options: Any) -> list[Event]:
 
 async def test_a_turn_becomes_a_request() -> None:
     async with Upstream((STREAM + chunk(SAID) + chunk(b""),)) as upstream:
-        agent = OpenAI(f"{upstream.url}/v1/", key=KEY, model="own", headers={"X-Mine": "1"})
+        agent = OpenAIAgent(f"{upstream.url}/v1/", key=KEY, model="own", headers={"X-Mine": "1"})
         assert await events(agent) == EVENTS
         await agent.aclose()
     head, _, body = upstream.requests[0].partition(b"\r\n\r\n")
@@ -88,7 +95,7 @@ async def test_a_turn_becomes_a_request() -> None:
 )
 async def test_the_address_may_be_the_base_or_the_full_one(path: str, asked: str) -> None:
     async with Upstream((answer(b"", status="500 No"),)) as upstream:
-        agent = OpenAI(upstream.url + path, fields=frozenset())
+        agent = OpenAIAgent(upstream.url + path, fields=frozenset())
         with pytest.raises(AgentUnavailable):
             await events(agent)
         await agent.aclose()
@@ -117,7 +124,7 @@ def test_any_cut_on_the_wire_gives_the_same_events(cuts: list[int], framed: bool
 
 async def test_text_leaves_before_the_next_is_said() -> None:
     async with Upstream((STREAM + chunk(data({"content": "a"})), Act.HANG)) as upstream:
-        agent = OpenAI(upstream.url)
+        agent = OpenAIAgent(upstream.url)
         async with aclosing(agent.reply(TURN)) as reply:
             assert await anext(reply) == "a"
         await agent.aclose()
@@ -125,7 +132,7 @@ async def test_text_leaves_before_the_next_is_said() -> None:
 
 async def test_closing_the_reply_hangs_up_at_once() -> None:
     async with Upstream((STREAM + chunk(data({"content": "a"})), Act.HANG)) as upstream:
-        agent = OpenAI(upstream.url)
+        agent = OpenAIAgent(upstream.url)
         reply = agent.reply(TURN)
         assert await anext(reply) == "a"
         started = asyncio.get_running_loop().time()
@@ -138,7 +145,7 @@ async def test_closing_the_reply_hangs_up_at_once() -> None:
 async def test_turns_share_a_connection_even_if_the_body_ends_after_done() -> None:
     slow = (STREAM + chunk(SAID), 0.01, chunk(b""))
     async with Upstream(slow, slow, slow) as upstream:
-        agent = OpenAI(upstream.url)
+        agent = OpenAIAgent(upstream.url)
         await agent.warm()
         for _ in range(3):
             assert await events(agent) == EVENTS
@@ -149,7 +156,7 @@ async def test_turns_share_a_connection_even_if_the_body_ends_after_done() -> No
 
 async def test_nothing_waits_for_a_body_that_goes_on_after_done() -> None:
     async with Upstream((STREAM + chunk(SAID), Act.HANG)) as upstream:
-        agent = OpenAI(upstream.url)
+        agent = OpenAIAgent(upstream.url)
         assert await events(agent) == EVENTS
         assert not upstream.gone.is_set()
         await agent.aclose()
@@ -174,26 +181,26 @@ async def test_an_answer_without_a_type_is_what_was_asked() -> None:
 
 
 async def test_another_type_is_garbled() -> None:
-    with pytest.raises(AgentGarbled, match="answered with 'text/html'"):
+    with pytest.raises(AgentProtocolError, match="answered with 'text/html'"):
         await once(answer(b"<html>", "content-type: text/html"))
 
 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, AgentGarbled),
-        (401, AgentRefused),
-        (403, AgentRefused),
-        (404, AgentRefused),
+        (400, AgentProtocolError),
+        (401, AgentRejected),
+        (403, AgentRejected),
+        (404, AgentRejected),
         (408, AgentTimeout),
-        (413, AgentGarbled),
-        (422, AgentGarbled),
+        (413, AgentProtocolError),
+        (422, AgentProtocolError),
         (429, AgentBusy),
         (500, AgentUnavailable),
         (502, AgentUnavailable),
         (503, AgentBusy),
         (504, AgentTimeout),
-        (204, AgentGarbled),
+        (204, AgentProtocolError),
         (302, AgentUnavailable),
     ],
 )
@@ -206,8 +213,8 @@ async def test_what_a_status_means(status: int, kind: type[AgentError]) -> None:
 async def test_a_refusal_says_the_servers_words_but_never_the_key() -> None:
     body = orjson.dumps({"error": {"message": f"wrong key {KEY} or token-123"}})
     async with Upstream((answer(body, status="401 No"),)) as upstream:
-        agent = OpenAI(f"{upstream.url}/v1?code=hidden", key=KEY, headers={"x-token": "token-123"})
-        with pytest.raises(AgentRefused) as raised:
+        agent = OpenAIAgent(f"{upstream.url}/v1?code=hidden", key=KEY, headers={"x-token": "token-123"})
+        with pytest.raises(AgentRejected) as raised:
             await events(agent)
         await agent.aclose()
     assert raised.value.summary == f"{upstream.url}/v1/chat/completions answered 401"
@@ -222,7 +229,7 @@ async def test_an_error_in_the_stream_never_says_the_key() -> None:
 
 
 async def test_an_endless_refusal_is_not_read_to_its_end() -> None:
-    with pytest.raises(AgentGarbled, match=r"400: x+$"):
+    with pytest.raises(AgentProtocolError, match=r"400: x+$"):
         await once(chunked(status="400 No") + chunk(b"x" * 20_000), Act.HANG)
 
 
@@ -235,10 +242,10 @@ async def test_a_cut_after_the_end_of_the_answer_takes_nothing_away(end: bytes, 
 
 async def test_a_cut_in_the_middle_is_garbled_after_what_was_said() -> None:
     async with Upstream((STREAM + chunk(data({"content": "a"})), Act.CLOSE)) as upstream:
-        agent = OpenAI(upstream.url)
+        agent = OpenAIAgent(upstream.url)
         async with aclosing(agent.reply(TURN)) as reply:
             assert await anext(reply) == "a"
-            with pytest.raises(AgentGarbled, match="in the middle of an answer"):
+            with pytest.raises(AgentProtocolError, match="in the middle of an answer"):
                 await anext(reply)
         await agent.aclose()
 
@@ -250,7 +257,7 @@ async def test_a_body_that_just_ends_is_an_end() -> None:
 async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
     async with Upstream() as upstream:
         pass
-    agent = OpenAI(upstream.url)
+    agent = OpenAIAgent(upstream.url)
     with pytest.raises(AgentUnavailable):
         await events(agent)
     with pytest.raises(AgentUnavailable):
@@ -267,7 +274,7 @@ def used(prompt: int, completion: int) -> bytes:
 async def test_a_server_that_counts_the_conversation_is_asked_for_the_difference() -> None:
     replies = tuple((used(*tokens),) for tokens in ((10, 5), (25, 9), (7, 2)))
     async with Upstream(*replies) as upstream:
-        agent = OpenAI(upstream.url, totals=True)
+        agent = OpenAIAgent(upstream.url, totals=True)
         turns = [replace(TURN, call="c1"), replace(TURN, call="c1"), TURN]
         told = [[e for e in await events(agent, turn) if isinstance(e, Usage)] for turn in turns]
         await agent.aclose()
@@ -276,19 +283,19 @@ async def test_a_server_that_counts_the_conversation_is_asked_for_the_difference
 
 async def test_totals_are_forgotten_with_their_call() -> None:
     async with Upstream(*((used(10, 5),) for _ in range(2))) as upstream:
-        agent = OpenAI(upstream.url, totals=True)
+        agent = OpenAIAgent(upstream.url, totals=True)
         turn = replace(TURN, call="c1")
         await events(agent, turn)
-        await agent.leave("c1")
-        await agent.leave("c2")
+        await agent.call_ended("c1")
+        await agent.call_ended("c2")
         assert Usage(10, 5) in await events(agent, turn)
         await agent.aclose()
 
 
 async def test_totals_are_remembered_for_so_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voicegw.agents.openai.agent.MOST_CALLS", 1)
+    monkeypatch.setattr("voicegw.agents.openai.agent.MAX_REMEMBERED_CALLS", 1)
     async with Upstream(*((used(10, 5),) for _ in range(3))) as upstream:
-        agent = OpenAI(upstream.url, totals=True)
+        agent = OpenAIAgent(upstream.url, totals=True)
         told = [(await events(agent, replace(TURN, call=call)))[-2:] for call in ("a", "b", "a")]
         await agent.aclose()
     assert all(Usage(10, 5) in events for events in told)
@@ -313,12 +320,12 @@ def asked(upstream: Upstream) -> list[list[str]]:
 async def test_tools_of_the_servers_own_are_its_doing() -> None:
     assert await once(STREAM + chunk(SAID) + chunk(b""), calls="doing") == [
         "Hé",
-        Doing("f"),
+        Activity("f"),
         Usage(5, 7),
         Finish(),
     ]
     body = {"choices": [{"message": {"tool_calls": [{"function": {"name": "f"}}]}}]}
-    assert await once(answer(orjson.dumps(body)), stream=False, calls="doing") == [Doing("f")]
+    assert await once(answer(orjson.dumps(body)), stream=False, calls="doing") == [Activity("f")]
 
 
 CALL = replace(TURN, call="c1")
@@ -339,10 +346,10 @@ LATER = replace(
 )
 async def test_a_server_that_keeps_the_conversation_is_told_the_call(history: Any, words: list[str]) -> None:
     async with Upstream(streamed("a"), streamed("b"), streamed("c"), streamed("d")) as upstream:
-        agent = OpenAI(upstream.url, keeps="x-conversation-id", history=history)
+        agent = OpenAIAgent(upstream.url, keeps="x-conversation-id", history=history)
         assert await events(agent, CALL) == ["a", Finish()]
         assert await events(agent, LATER) == ["b", Finish()]
-        await events(agent, replace(LATER, aside=True))
+        await events(agent, replace(LATER, background=True))
         await events(agent, replace(LATER, call=None))
         await agent.aclose()
     named = [b"x-conversation-id: c1\r\n" in request for request in upstream.requests]
@@ -354,7 +361,7 @@ async def test_a_server_that_keeps_the_conversation_is_told_the_call(history: An
 async def test_a_server_that_forgot_an_interrupted_turn_hears_of_it_in_the_next() -> None:
     cut = (STREAM + chunk(data({"content": "It is"})), Act.HANG)
     async with Upstream(streamed("a"), cut, streamed("b")) as upstream:
-        agent = OpenAI(upstream.url, keeps="x-conversation-id", history="last")
+        agent = OpenAIAgent(upstream.url, keeps="x-conversation-id", history="last")
         await events(agent, CALL)
         reply = agent.reply(LATER)
         assert await anext(reply) == "It is"
@@ -368,9 +375,9 @@ async def test_a_server_that_forgot_an_interrupted_turn_hears_of_it_in_the_next(
 
 async def test_a_call_that_is_over_is_told_everything_when_it_comes_back() -> None:
     async with Upstream(streamed("a"), streamed("b")) as upstream:
-        agent = OpenAI(upstream.url, keeps="x-conversation-id", history="last")
+        agent = OpenAIAgent(upstream.url, keeps="x-conversation-id", history="last")
         await events(agent, CALL)
-        await agent.leave("c1")
+        await agent.call_ended("c1")
         await events(agent, LATER)
         await agent.aclose()
     assert asked(upstream)[1] == ["Be kind", "Hi", "a", "When?"]
@@ -378,7 +385,7 @@ async def test_a_call_that_is_over_is_told_everything_when_it_comes_back() -> No
 
 async def test_a_conversation_that_is_not_free_yet_is_asked_again() -> None:
     async with Upstream(BUSY, BUSY, BUSY, BUSY, streamed("a")) as upstream:
-        agent = OpenAI(upstream.url, keeps="x-conversation-id")
+        agent = OpenAIAgent(upstream.url, keeps="x-conversation-id")
         assert await events(agent, CALL) == ["a", Finish()]
         assert len(upstream.requests) == 5
         assert upstream.connections == 1
@@ -387,7 +394,7 @@ async def test_a_conversation_that_is_not_free_yet_is_asked_again() -> None:
 
 async def test_a_conversation_that_does_not_become_free_is_busy() -> None:
     async with Upstream(*([BUSY] * 5)) as upstream:
-        agent = OpenAI(upstream.url, keeps="x-conversation-id")
+        agent = OpenAIAgent(upstream.url, keeps="x-conversation-id")
         with pytest.raises(AgentBusy, match="answered 409: in flight"):
             await events(agent, CALL)
         assert len(upstream.requests) == 5
@@ -396,7 +403,7 @@ async def test_a_conversation_that_does_not_become_free_is_busy() -> None:
 
 async def test_without_a_conversation_a_conflict_is_final() -> None:
     async with Upstream(BUSY) as upstream:
-        agent = OpenAI(upstream.url, keeps="x-conversation-id")
+        agent = OpenAIAgent(upstream.url, keeps="x-conversation-id")
         with pytest.raises(AgentBusy):
             await events(agent)
         await agent.aclose()
@@ -404,7 +411,7 @@ async def test_without_a_conversation_a_conflict_is_final() -> None:
 
 async def test_models_are_asked_for_once_and_turns_may_name_them() -> None:
     async with Upstream((LIST,), streamed("a"), streamed("b")) as upstream:
-        agent = OpenAI(f"{upstream.url}/v1?v=1", key=KEY, model="own", listing=True)
+        agent = OpenAIAgent(f"{upstream.url}/v1?v=1", key=KEY, model="own", listing=True)
         await agent.warm()
         await agent.warm("c1")
         assert agent.models == ("root", "clerk")
@@ -419,11 +426,11 @@ async def test_models_are_asked_for_once_and_turns_may_name_them() -> None:
 
 @pytest.mark.parametrize(
     ("reply", "kind"),
-    [(answer(b"", status="401 No"), AgentRefused), (answer(b"[]"), AgentGarbled)],
+    [(answer(b"", status="401 No"), AgentRejected), (answer(b"[]"), AgentProtocolError)],
 )
 async def test_a_list_of_models_that_does_not_come(reply: bytes, kind: type[AgentError]) -> None:
     async with Upstream((reply,)) as upstream:
-        agent = OpenAI(upstream.url, listing=True)
+        agent = OpenAIAgent(upstream.url, listing=True)
         with pytest.raises(kind):
             await agent.warm()
         assert agent.models == ()

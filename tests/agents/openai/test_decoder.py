@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.openai.decoder import Decoder, listed, whole
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentTimeout
-from voicegw.events import Doing, Event, Finish, ToolCall, Usage
-from voicegw.wire.sse import Splitter, Sse
+from voicegw.agents.openai.decoder import ChatChunkDecoder, decode_completion, decode_models
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentTimeout
+from voicegw.events import Activity, Event, Finish, ToolCall, Usage
+from voicegw.wire.sse import ServerSentEvent, SseParser
 
-DONE = Sse("", b"[DONE]")
+DONE = ServerSentEvent("", b"[DONE]")
 
 
 def delta(finish: Any = None, **fields: Any) -> dict[str, Any]:
@@ -30,11 +30,13 @@ def tool(
     return {**piece, **({} if index is None else {"index": index}), **({} if id is None else {"id": id})}
 
 
-def decode(*chunks: dict[str, Any] | Sse) -> list[Event]:
-    decoder = Decoder("t1")
+def decode(*chunks: dict[str, Any] | ServerSentEvent) -> list[Event]:
+    decoder = ChatChunkDecoder("t1")
     events = []
     for chunk in chunks:
-        events += decoder.feed(chunk if isinstance(chunk, Sse) else Sse("", orjson.dumps(chunk)))
+        events += decoder.feed(
+            chunk if isinstance(chunk, ServerSentEvent) else ServerSentEvent("", orjson.dumps(chunk))
+        )
     return events + decoder.end()
 
 
@@ -77,8 +79,15 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
             [Usage(5, 7, 3, 2)],
         ),
         ([{"usage": {"prompt_tokens_details": None, "prompt_tokens": None}}], [Usage()]),
-        ([Sse("ping", b"{}"), Sse("message", orjson.dumps(delta(content="a"))), Sse("x", b"[DONE]")], ["a"]),
-        ([Sse("", b""), delta(content="a")], ["a"]),
+        (
+            [
+                ServerSentEvent("ping", b"{}"),
+                ServerSentEvent("message", orjson.dumps(delta(content="a"))),
+                ServerSentEvent("x", b"[DONE]"),
+            ],
+            ["a"],
+        ),
+        ([ServerSentEvent("", b""), delta(content="a")], ["a"]),
         ([delta(content="a"), DONE, delta(content="late")], ["a"]),
     ],
 )
@@ -117,10 +126,10 @@ TEXTS = st.one_of(
 def test_a_chunk_means_the_same_whatever_came_before_it(
     said: list[tuple[Callable[[str], dict[str, Any]], str]], only: Callable[[str], dict[str, Any]] | None
 ) -> None:
-    decoder = Decoder("t1")
+    decoder = ChatChunkDecoder("t1")
     for accent, text in said:
-        sse = Sse("", orjson.dumps((only or accent)(text)))
-        fresh = Decoder("t1")
+        sse = ServerSentEvent("", orjson.dumps((only or accent)(text)))
+        fresh = ChatChunkDecoder("t1")
         assert [e for e in decoder.feed(sse) if type(e) is str] == [
             e for e in fresh.feed(sse) if type(e) is str
         ]
@@ -143,21 +152,23 @@ def test_a_chunk_means_the_same_whatever_came_before_it(
 def test_what_only_looks_like_another_text_is_read_for_what_it_is(
     odd: bytes, events: list[Event] | None
 ) -> None:
-    decoder = Decoder()
+    decoder = ChatChunkDecoder()
     for text in ("Hi", " there", "you"):
-        assert decoder.feed(Sse("", b'{"choices":[{"delta":{"content":%b}}]}' % orjson.dumps(text))) == [text]
+        assert decoder.feed(
+            ServerSentEvent("", b'{"choices":[{"delta":{"content":%b}}]}' % orjson.dumps(text))
+        ) == [text]
     if events is None:
-        with pytest.raises(AgentGarbled):
-            decoder.feed(Sse("", odd))
+        with pytest.raises(AgentProtocolError):
+            decoder.feed(ServerSentEvent("", odd))
     else:
-        assert decoder.feed(Sse("", odd)) == events
+        assert decoder.feed(ServerSentEvent("", odd)) == events
 
 
 def test_a_server_that_tells_the_time_in_every_chunk_is_soon_understood_quickly_again() -> None:
-    decoder = Decoder()
+    decoder = ChatChunkDecoder()
     for created in range(3):
         for at in range(40):
-            sse = Sse("", orjson.dumps({"created": created, **delta(content=f"word {at}")}))
+            sse = ServerSentEvent("", orjson.dumps({"created": created, **delta(content=f"word {at}")}))
             assert decoder.feed(sse) == [f"word {at}"]
         assert decoder._mould[0].startswith(b'{"created":%d,' % created)
 
@@ -171,12 +182,12 @@ def test_pieces_of_a_tool_call_beside_each_text_are_all_read() -> None:
 
 def test_a_text_after_the_end_or_of_another_event_is_none() -> None:
     chunk = orjson.dumps(delta(content="Hi"))
-    decoder = Decoder()
+    decoder = ChatChunkDecoder()
     for _ in range(4):
-        assert decoder.feed(Sse("", chunk)) == ["Hi"]
-    assert decoder.feed(Sse("ping", chunk)) == []
-    assert decoder.feed(Sse("", b"[DONE]")) == []
-    assert decoder.feed(Sse("", chunk)) == []
+        assert decoder.feed(ServerSentEvent("", chunk)) == ["Hi"]
+    assert decoder.feed(ServerSentEvent("ping", chunk)) == []
+    assert decoder.feed(ServerSentEvent("", b"[DONE]")) == []
+    assert decoder.feed(ServerSentEvent("", chunk)) == []
 
 
 @pytest.mark.parametrize(
@@ -226,12 +237,12 @@ def test_tool_calls_come_whole(chunks: list[Any], events: list[Event]) -> None:
 
 
 def test_a_tool_call_leaves_as_soon_as_the_next_begins_or_the_answer_ends() -> None:
-    decoder = Decoder()
+    decoder = ChatChunkDecoder()
     first = orjson.dumps(delta(tool_calls=[tool(0, "a", "f", "{}")]))
-    assert decoder.feed(Sse("", first)) == []
+    assert decoder.feed(ServerSentEvent("", first)) == []
     second = orjson.dumps(delta(tool_calls=[tool(1, "b", "g", "{}")]))
-    assert decoder.feed(Sse("", second)) == [ToolCall("a", "f")]
-    assert decoder.feed(Sse("", orjson.dumps(delta("tool_calls")))) == [ToolCall("b", "g")]
+    assert decoder.feed(ServerSentEvent("", second)) == [ToolCall("a", "f")]
+    assert decoder.feed(ServerSentEvent("", orjson.dumps(delta("tool_calls")))) == [ToolCall("b", "g")]
 
 
 @pytest.mark.parametrize(
@@ -239,18 +250,18 @@ def test_a_tool_call_leaves_as_soon_as_the_next_begins_or_the_answer_ends() -> N
     [(delta(content="a"), False, False), (delta("stop"), False, True), (DONE, True, True)],
 )
 def test_done_and_complete(last: Any, done: bool, complete: bool) -> None:
-    decoder = Decoder()
-    decoder.feed(last if isinstance(last, Sse) else Sse("", orjson.dumps(last)))
+    decoder = ChatChunkDecoder()
+    decoder.feed(last if isinstance(last, ServerSentEvent) else ServerSentEvent("", orjson.dumps(last)))
     assert (decoder.done, decoder.complete) == (done, complete)
 
 
 @pytest.mark.parametrize(
     "chunk",
     [
-        Sse("", b"{"),
-        Sse("", b"[]"),
-        Sse("", b'"text"'),
-        Sse("", b'{"choices":[{"delta":{"content":"\xff"}}]}'),
+        ServerSentEvent("", b"{"),
+        ServerSentEvent("", b"[]"),
+        ServerSentEvent("", b'"text"'),
+        ServerSentEvent("", b'{"choices":[{"delta":{"content":"\xff"}}]}'),
         {"choices": {}, "usage": 1},
         {"choices": 1},
         {"choices": ["x"]},
@@ -267,7 +278,7 @@ def test_done_and_complete(last: Any, done: bool, complete: bool) -> None:
     ],
 )
 def test_what_makes_no_sense_is_garbled(chunk: Any) -> None:
-    with pytest.raises(AgentGarbled):
+    with pytest.raises(AgentProtocolError):
         decode(chunk)
 
 
@@ -285,7 +296,10 @@ def test_what_makes_no_sense_is_garbled(chunk: Any) -> None:
     ],
 )
 def test_an_error_says_the_servers_own_words(error: Any, kind: type[AgentError], words: str) -> None:
-    for sse in (Sse("", orjson.dumps({"error": error})), Sse("error", orjson.dumps({"error": error}))):
+    for sse in (
+        ServerSentEvent("", orjson.dumps({"error": error})),
+        ServerSentEvent("error", orjson.dumps({"error": error})),
+    ):
         with pytest.raises(AgentError) as raised:
             decode(sse)
         assert (type(raised.value), raised.value.quote) == (kind, words)
@@ -314,7 +328,7 @@ def test_no_chunk_raises_anything_but_an_agent_error(chunks: list[dict[str, Any]
 @given(st.binary(max_size=20) | JSON.map(orjson.dumps))
 def test_no_body_raises_anything_but_an_agent_error(body: bytes) -> None:
     with suppress(AgentError):
-        assert all(isinstance(event, Event) for event in whole(body))
+        assert all(isinstance(event, Event) for event in decode_completion(body))
 
 
 # An answer as one body
@@ -327,7 +341,7 @@ def test_a_whole_answer() -> None:
         "tool_calls": [tool(None, "a", "f", "{}"), tool(name="f")],
     }
     answer = {"choices": [{"message": message, "finish_reason": "tool_calls"}], "usage": USAGE}
-    assert whole(orjson.dumps(answer), "t1") == [
+    assert decode_completion(orjson.dumps(answer), "t1") == [
         "Hi",
         ToolCall("a", "f"),
         ToolCall("t1_2", "f"),
@@ -339,7 +353,7 @@ def test_a_whole_answer() -> None:
 def test_a_whole_answer_of_the_old_kind() -> None:
     message = {"content": None, "function_call": {"name": "f", "arguments": ""}}
     answer = {"choices": [{"message": message, "finish_reason": "function_call"}]}
-    assert whole(orjson.dumps(answer), "t1") == [ToolCall("t1_1", "f"), Finish("tool_calls")]
+    assert decode_completion(orjson.dumps(answer), "t1") == [ToolCall("t1_1", "f"), Finish("tool_calls")]
 
 
 @pytest.mark.parametrize(
@@ -347,28 +361,31 @@ def test_a_whole_answer_of_the_old_kind() -> None:
     [b"", b"<html>", b"{}", b"[]", b'{"choices":[]}', b'{"choices":[{}]}', b'{"choices":[{"message":1}]}'],
 )
 def test_a_whole_answer_that_is_none_is_garbled(body: bytes) -> None:
-    with pytest.raises(AgentGarbled):
-        whole(body)
+    with pytest.raises(AgentProtocolError):
+        decode_completion(body)
 
 
 @pytest.mark.parametrize("error", ["full", {"message": "full"}])
 def test_an_error_with_status_200_is_an_error(error: Any) -> None:
     with pytest.raises(AgentError, match="full"):
-        whole(orjson.dumps({"error": error}))
+        decode_completion(orjson.dumps({"error": error}))
 
 
 DEEP = b'{"error":' * 900 + b"1" + b"}" * 900
 
 
 def test_an_error_that_is_nested_absurdly_is_an_error_without_words() -> None:
-    for raises in (lambda: whole(DEEP), lambda: Decoder().feed(Sse("", DEEP))):
+    for raises in (
+        lambda: decode_completion(DEEP),
+        lambda: ChatChunkDecoder().feed(ServerSentEvent("", DEEP)),
+    ):
         with pytest.raises(AgentError, match=r"^the server reported an error$"):
             raises()
 
 
 def test_half_an_emoji_does_not_spoil_an_answer() -> None:
-    chunk = Sse("", rb'{"choices":[{"delta":{"content":"Hi \ud83d"}}]}')
-    assert Decoder().feed(chunk) == ["Hi \N{REPLACEMENT CHARACTER}"]
+    chunk = ServerSentEvent("", rb'{"choices":[{"delta":{"content":"Hi \ud83d"}}]}')
+    assert ChatChunkDecoder().feed(chunk) == ["Hi \N{REPLACEMENT CHARACTER}"]
 
 
 # Both together
@@ -386,7 +403,7 @@ def test_every_cut_of_a_stream_gives_the_same_events() -> None:
     )
     expected = ["Hé", ToolCall("a", "f", '{"x":1}'), Usage(5, 7), Finish("tool_calls")]
     for cut in range(len(stream)):
-        splitter, decoder = Splitter(), Decoder()
+        splitter, decoder = SseParser(), ChatChunkDecoder()
         events = [
             e for part in (stream[:cut], stream[cut:]) for s in splitter.feed(part) for e in decoder.feed(s)
         ]
@@ -398,8 +415,10 @@ def test_every_cut_of_a_stream_gives_the_same_events() -> None:
 
 
 def working(*chunks: dict[str, Any]) -> list[Event]:
-    decoder = Decoder("t1", doing=True)
-    return [event for chunk in chunks for event in decoder.feed(Sse("", orjson.dumps(chunk)))] + decoder.end()
+    decoder = ChatChunkDecoder("t1", doing=True)
+    return [
+        event for chunk in chunks for event in decoder.feed(ServerSentEvent("", orjson.dumps(chunk)))
+    ] + decoder.end()
 
 
 def test_tools_that_the_server_runs_itself_are_its_own_doing() -> None:
@@ -411,13 +430,13 @@ def test_tools_that_the_server_runs_itself_are_its_own_doing() -> None:
         delta(content="b"),
         delta("tool_calls"),
     )
-    assert events == ["a", Doing("f"), Doing("g"), "b", Finish()]
+    assert events == ["a", Activity("f"), Activity("g"), "b", Finish()]
 
 
 def test_a_whole_answer_tells_of_its_own_doing_too() -> None:
     message = {"content": "a", "tool_calls": [tool(None, "1", "f", "{}")]}
     body = orjson.dumps({"choices": [{"message": message, "finish_reason": "stop"}]})
-    assert whole(body, doing=True) == ["a", Doing("f"), Finish()]
+    assert decode_completion(body, doing=True) == ["a", Activity("f"), Finish()]
 
 
 def test_an_answer_that_ends_in_an_error_is_one() -> None:
@@ -430,7 +449,7 @@ def test_an_answer_may_end_without_a_reason() -> None:
 
 
 def test_a_list_of_models() -> None:
-    assert listed(b'{"object":"list","data":[{"id":"root"},{"id":"clerk"}]}') == ("root", "clerk")
+    assert decode_models(b'{"object":"list","data":[{"id":"root"},{"id":"clerk"}]}') == ("root", "clerk")
     for body in (b"[]", b"{}", b'{"data":5}', b'{"data":[5]}', b'{"data":[{}]}', b"no"):
-        with pytest.raises(AgentGarbled):
-            listed(body)
+        with pytest.raises(AgentProtocolError):
+            decode_models(body)

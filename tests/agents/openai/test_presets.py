@@ -9,10 +9,10 @@ import orjson
 import pytest
 
 from tests.agents.upstream import Upstream, answer, chunk, chunked
-from voicegw.agents.openai.agent import OpenAI
+from voicegw.agents.openai.agent import OpenAIAgent
 from voicegw.agents.openai.presets import docker_chat, zeroclaw_chat
 from voicegw.errors import AgentError
-from voicegw.events import Doing, Event, Finish, Message, Tool, Turn, Usage
+from voicegw.events import Activity, Event, Finish, Message, Tool, Turn, Usage
 
 pytestmark = pytest.mark.wire
 
@@ -49,7 +49,7 @@ def delta(finish: str | None = "", **fields: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
 
 
-async def events(agent: OpenAI, turn: Turn = TURN) -> list[Event]:
+async def events(agent: OpenAIAgent, turn: Turn = TURN) -> list[Event]:
     async with aclosing(agent.reply(turn)) as reply:
         return [event async for event in reply]
 
@@ -73,7 +73,7 @@ async def test_docker_serves_chat() -> None:
         agent = docker_chat(upstream.url, key="docker-key")
         await agent.warm()
         assert agent.models == ("root",)
-        assert await events(agent) == ["a", Doing("shell"), "b", Usage(5, 2), Finish()]
+        assert await events(agent) == ["a", Activity("shell"), "b", Usage(5, 2), Finish()]
         await agent.aclose()
     assert upstream.requests[0].startswith(b"GET /v1/models ")
     assert upstream.requests[1].startswith(b"POST /v1/chat/completions ")

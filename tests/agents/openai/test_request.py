@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from voicegw.agents.openai.request import request
+from voicegw.agents.openai.request import encode_request
 from voicegw.events import Message, Tool, ToolCall, Turn
 
 
@@ -15,7 +15,7 @@ def turn(*messages: Message, **more: Any) -> Turn:
 
 
 def test_a_plain_turn() -> None:
-    assert request(turn(model="m")) == {
+    assert encode_request(turn(model="m")) == {
         "model": "m",
         "messages": [{"role": "user", "content": "Hi"}],
         "stream": True,
@@ -24,7 +24,7 @@ def test_a_plain_turn() -> None:
 
 
 def test_a_whole_answer_needs_no_stream_options() -> None:
-    assert request(turn(), model="own", stream=False) == {
+    assert encode_request(turn(), model="own", stream=False) == {
         "model": "own",
         "messages": [{"role": "user", "content": "Hi"}],
         "stream": False,
@@ -35,7 +35,7 @@ def test_messages_keep_all_they_have() -> None:
     parts = ({"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": "x"}})
     call = ToolCall("c1", "look", '{"a":1}')
     written = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"a":1}'}}
-    body = request(
+    body = encode_request(
         turn(
             Message("developer", "Be kind"),
             Message("user", "see", parts=parts, name="Ann"),
@@ -55,7 +55,7 @@ def test_messages_keep_all_they_have() -> None:
 
 def test_tools_and_their_choice() -> None:
     bare, full = Tool("a"), Tool("b", "B", {"type": "object"}, strict=True)
-    body = request(turn(tools=(bare, full), tool_choice="auto"))
+    body = encode_request(turn(tools=(bare, full), tool_choice="auto"))
     assert body["tool_choice"] == "auto"
     assert body["tools"] == [
         {"type": "function", "function": {"name": "a", "parameters": {}}},
@@ -67,44 +67,44 @@ def test_tools_and_their_choice() -> None:
 
 
 def test_a_choice_without_tools_is_not_sent() -> None:
-    assert "tool_choice" not in request(turn(tool_choice="none"))
-    filtered = request(turn(tools=(Tool("a"),), tool_choice="auto"), fields=frozenset({"tool_choice"}))
+    assert "tool_choice" not in encode_request(turn(tool_choice="none"))
+    filtered = encode_request(turn(tools=(Tool("a"),), tool_choice="auto"), fields=frozenset({"tool_choice"}))
     assert "tool_choice" not in filtered
 
 
 def test_options_pass_under_their_own_names() -> None:
     options = {"max_tokens": 5, "temperature": 0.5, "seed": None}
-    assert options.items() <= request(turn(options=options)).items()
-    assert request(turn(options={"max_completion_tokens": 5}))["max_completion_tokens"] == 5
+    assert options.items() <= encode_request(turn(options=options)).items()
+    assert encode_request(turn(options={"max_completion_tokens": 5}))["max_completion_tokens"] == 5
 
 
 def test_options_do_not_touch_what_is_ours() -> None:
-    body = request(
+    body = encode_request(
         turn(options={"n": 3, "stream": False, "stream_options": None, "messages": [], "model": "x"})
     )
-    assert body == request(turn())
+    assert body == encode_request(turn())
 
 
 def test_only_listed_fields_are_sent() -> None:
     asked = turn(tools=(Tool("a"),), tool_choice="auto", options={"temperature": 1, "seed": 2})
-    assert request(asked, fields=frozenset()).keys() == {"model", "messages", "stream"}
-    assert request(asked, fields=frozenset({"seed", "tools"})).keys() == {
+    assert encode_request(asked, fields=frozenset()).keys() == {"model", "messages", "stream"}
+    assert encode_request(asked, fields=frozenset({"seed", "tools"})).keys() == {
         "model",
         "messages",
         "stream",
         "seed",
         "tools",
     }
-    assert "stream_options" in request(asked, fields=frozenset({"stream_options"}))
+    assert "stream_options" in encode_request(asked, fields=frozenset({"stream_options"}))
 
 
 def test_a_request_is_json() -> None:
     asked = turn(Message("user", "é", parts=({"a": 1},)), tools=(Tool("a", parameters={"type": "object"}),))
-    assert orjson.loads(orjson.dumps(request(asked)))["messages"][0]["content"] == [{"a": 1}]
+    assert orjson.loads(orjson.dumps(encode_request(asked)))["messages"][0]["content"] == [{"a": 1}]
 
 
 def test_a_plain_request_has_texts_of_three_roles() -> None:
-    body = request(
+    body = encode_request(
         turn(
             Message("developer", "Be kind"),
             Message("user", "see", parts=({"type": "image_url", "image_url": {"url": "x"}},), name="Ann"),

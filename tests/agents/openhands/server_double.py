@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from tests.agents.zeroclaw.server import _pipe
-from voicegw.agents.openhands.agent import OpenHands
+from voicegw.agents.openhands.agent import OpenHandsAgent
 from voicegw.events import Event, Message, Turn
 
 KEY = "very-secret-key"
@@ -313,15 +313,17 @@ def turn(*texts: str, call: str | None = CALL, system: str = "", **more: Any) ->
     return Turn("t", said(*(texts or ("Hi",)), system=system), call=call, **more)
 
 
-async def events(agent: OpenHands, asked: Turn) -> list[Event]:
+async def events(agent: OpenHandsAgent, asked: Turn) -> list[Event]:
     async with aclosing(agent.reply(asked)) as reply:
         return [event async for event in reply]
 
 
 @asynccontextmanager
-async def desk(*turns: list[Step], old: bool = False, **how: Any) -> AsyncIterator[tuple[Hands, OpenHands]]:
+async def desk(
+    *turns: list[Step], old: bool = False, **how: Any
+) -> AsyncIterator[tuple[Hands, OpenHandsAgent]]:
     async with Hands(*turns, old=old) as hands:
-        agent = OpenHands(hands.url, **({"tools": ("terminal",)} | how))
+        agent = OpenHandsAgent(hands.url, **({"tools": ("terminal",)} | how))
         try:
             yield hands, agent
         finally:

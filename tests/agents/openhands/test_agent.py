@@ -20,20 +20,20 @@ from tests.agents.openhands.server_double import (
     turn,
     words,
 )
-from voicegw.agents.openhands.agent import OpenHands
+from voicegw.agents.openhands.agent import OpenHandsAgent
 from voicegw.errors import AgentBusy, AgentError, AgentUnavailable
-from voicegw.events import Doing, Event, Message, Turn, Usage
+from voicegw.events import Activity, Event, Message, Turn, Usage
 
 pytestmark = pytest.mark.wire
 
 REPLY = f"POST {PATH}/events/respond_to_confirmation"
 RISKY: list[Step] = [action("Delete the file", "Hm."), "waiting_for_confirmation"]
-ASKED: list[Event] = ["Hm.", Doing("Delete the file"), "\n\nDelete the file: Shall I go ahead?"]
+ASKED: list[Event] = ["Hm.", Activity("Delete the file"), "\n\nDelete the file: Shall I go ahead?"]
 
 
 async def test_a_call_has_a_conversation_of_its_name_with_a_lean_agent() -> None:
     async with Hands(words("It ", "is."), key=KEY) as hands:
-        agent = OpenHands(f"{hands.url}/", key=KEY, tools=("terminal",), workspace="/w", profile="good")
+        agent = OpenHandsAgent(f"{hands.url}/", key=KEY, tools=("terminal",), workspace="/w", profile="good")
         assert await events(agent, turn(system="Be brief.")) == ["It ", "is."]
         assert hands.said == ["Hi"]
         assert hands.auth == [{"type": "auth", "session_api_key": KEY}]
@@ -53,7 +53,7 @@ async def test_a_call_has_a_conversation_of_its_name_with_a_lean_agent() -> None
         assert "\r\nx-expose-secrets: encrypted\r\n" in head
         assert f"\r\nx-session-api-key: {KEY}\r\n" in head
         assert hands.opened == [f"/sockets/session/{CALL}"]
-        await agent.leave(CALL)
+        await agent.call_ended(CALL)
         assert hands.requests[-1] == f"DELETE {PATH}"
         await agent.aclose()
 
@@ -97,7 +97,7 @@ async def test_tools_are_told_of_and_what_was_used_is_counted_by_turn() -> None:
     one: list[Step] = [*first, *words("Nine.")]
     two: list[Step] = [stats(30, 10), *words("Ten.")]
     async with desk(one, two) as (_, agent):
-        said = ["Let me see.", Doing("Look it up"), "\n\nNine.", Usage(11, 7)]
+        said = ["Let me see.", Activity("Look it up"), "\n\nNine.", Usage(11, 7)]
         assert await events(agent, turn()) == said
         assert await events(agent, turn("Hi", "Nine.", "And?")) == ["Ten.", Usage(19, 3)]
 
@@ -166,7 +166,7 @@ async def test_a_yes_for_which_there_is_no_room_can_be_said_again() -> None:
 async def test_nobody_is_asked_where_it_is_denied() -> None:
     async with desk(RISKY, words("I may not."), confirm="deny") as (hands, agent):
         said = await events(agent, turn())
-        assert said == ["Hm.", Doing("Delete the file"), "\n\nI may not."]
+        assert said == ["Hm.", Activity("Delete the file"), "\n\nI may not."]
         (denied,) = hands.asked(REPLY)
         assert denied["accept"] is False
         assert hands.asked(f"{PATH}/run") == [{}]
@@ -225,7 +225,7 @@ async def test_a_side_question_of_a_busy_call_has_its_own_conversation() -> None
     async with desk([*open_words("One "), 60.0], words("aside"), words("b")) as (hands, agent):
         reply = agent.reply(turn())
         await begun(reply, "One ")
-        assert await events(agent, turn("Hi", "One", "Title?", aside=True)) == ["aside"]
+        assert await events(agent, turn("Hi", "One", "Title?", background=True)) == ["aside"]
         assert list(hands.talks) == [CALL]
         await reply.aclose()
         assert await events(agent, turn("Hi", "One", "Go on")) == ["b"]
@@ -234,13 +234,13 @@ async def test_a_side_question_of_a_busy_call_has_its_own_conversation() -> None
 async def test_a_side_question_is_no_part_of_what_the_caller_said() -> None:
     async with desk(words("a"), words("aside"), words("b")) as (hands, agent):
         await events(agent, turn())
-        await events(agent, turn("Hi", "a", "Title?", aside=True))
+        await events(agent, turn("Hi", "a", "Title?", background=True))
         await events(agent, turn("Hi", "a", "Go on"))
         assert hands.said == ["Hi", "Title?", "Go on"]
 
 
 async def test_too_many_calls_are_refused() -> None:
-    async with desk(words("a"), most_sessions=1) as (_, agent):
+    async with desk(words("a"), max_sessions=1) as (_, agent):
         await events(agent, turn())
         with pytest.raises(AgentBusy):
             await events(agent, turn(call=None))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.openhands.confirmation import DOUBT, PLAIN, QUESTIONS, agreed, question
+from voicegw.agents.openhands.confirmation import DOUBT, PLAIN, QUESTIONS, confirmation_question, is_yes
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ from voicegw.agents.openhands.confirmation import DOUBT, PLAIN, QUESTIONS, agree
     ],
 )
 def test_a_clear_yes(said: str) -> None:
-    assert agreed(said)
+    assert is_yes(said)
 
 
 @pytest.mark.parametrize(
@@ -75,21 +75,21 @@ def test_a_clear_yes(said: str) -> None:
     ],
 )
 def test_anything_else_is_a_no(said: str) -> None:
-    assert not agreed(said)
+    assert not is_yes(said)
 
 
 @given(st.sampled_from(sorted(PLAIN)), st.sampled_from(sorted(DOUBT)), st.booleans())
 def test_no_yes_survives_a_doubt(yes: str, doubt: str, first: bool) -> None:
-    assert not agreed(f"{doubt} {yes}" if first else f"{yes}, {doubt}")
+    assert not is_yes(f"{doubt} {yes}" if first else f"{yes}, {doubt}")
 
 
 @given(st.text())
 def test_whatever_is_said_is_a_yes_or_not(said: str) -> None:
-    assert agreed(said) in (True, False)
+    assert is_yes(said) in (True, False)
 
 
 def test_the_question_names_what_is_to_be_done() -> None:
-    assert question(["Delete the file"], "en") == "Delete the file: Shall I go ahead?"
-    assert question(["Eins", "Zwei"], "de-AT") == "Eins, Zwei: Soll ich das tun?"
-    assert question([], "xx") == "…: Shall I go ahead?"
+    assert confirmation_question(["Delete the file"], "en") == "Delete the file: Shall I go ahead?"
+    assert confirmation_question(["Eins", "Zwei"], "de-AT") == "Eins, Zwei: Soll ich das tun?"
+    assert confirmation_question([], "xx") == "…: Shall I go ahead?"
     assert all(text.format(what="x").endswith("?") for text in QUESTIONS.values())

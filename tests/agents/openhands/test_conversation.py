@@ -25,7 +25,7 @@ from tests.agents.openhands.server_double import (
 )
 from tests.agents.upstream import until
 from voicegw.agents.openhands import conversation as openhands_conversation
-from voicegw.errors import AgentError, AgentGarbled, AgentTimeout, AgentUnavailable
+from voicegw.errors import AgentError, AgentProtocolError, AgentTimeout, AgentUnavailable
 from voicegw.turns.run import Run
 
 pytestmark = pytest.mark.wire
@@ -48,7 +48,7 @@ async def slowly(hands: Hands) -> AsyncIterator[asyncio.Event]:
 async def test_conversations_of_calls_can_be_kept() -> None:
     async with desk(words("a"), words("b"), keep=True) as (hands, agent):
         await events(agent, turn())
-        await agent.leave(CALL)
+        await agent.call_ended(CALL)
         assert list(hands.talks) == [CALL]
         assert await events(agent, turn("Hi", "a", "And?")) == ["b"]
         assert hands.said == ["Hi", "And?"]
@@ -174,7 +174,7 @@ async def test_a_conversation_that_never_begins_is_given_up(monkeypatch: pytest.
         await until(lambda: "GET /api/profiles/fast" in hands.requests)
         task.cancel()
         await asyncio.wait((task,))
-        await agent.leave(CALL)
+        await agent.call_ended(CALL)
 
 
 async def test_a_failure_has_the_reason_that_follows_it() -> None:
@@ -214,7 +214,7 @@ async def test_a_socket_that_breaks_is_replaced_and_nothing_is_said_twice() -> N
 
 async def test_a_socket_that_breaks_again_ends_the_turn_and_nobody_else_is_asked() -> None:
     async with desk([*open_words("It "), None, 0.05, None, 60.0]) as (hands, agent):
-        with pytest.raises(AgentGarbled, match="closed the connection"):
+        with pytest.raises(AgentProtocolError, match="closed the connection"):
             await events(agent, turn())
         assert hands.said == ["Hi"]
         assert hands.talks[CALL].run is None
@@ -236,7 +236,7 @@ async def test_words_that_a_breaking_socket_may_have_lost_are_not_said_again(
     async with desk(words("a"), words("b")) as (hands, agent):
         await events(agent, turn())
         hands.talks[CALL].sockets.pop().transport.abort()
-        with pytest.raises(AgentGarbled, match="hung up before it took what was said"):
+        with pytest.raises(AgentProtocolError, match="hung up before it took what was said"):
             await events(agent, turn("Hi", "a", "And?"))
         assert hands.said == ["Hi"]
         assert await events(agent, turn("Hi", "a", "And?", "Sorry.", "Hello?")) == ["b"]
@@ -255,7 +255,7 @@ async def test_a_conversation_that_the_server_forgot_is_begun_again_and_told_eve
 @pytest.mark.parametrize("frame", [b"nonsense", b"[1]", b'{"type": "delta"}', b'{"type": "durable"}'])
 async def test_frames_that_are_none_are_garbled_and_the_agent_is_stopped(frame: bytes) -> None:
     async with desk([frame, 60.0], words("a")) as (hands, agent):
-        with pytest.raises(AgentGarbled):
+        with pytest.raises(AgentProtocolError):
             await events(agent, turn())
         assert hands.talks[CALL].run is None
         assert await events(agent, turn("Hi", "Sorry.", "And?")) == ["a"]

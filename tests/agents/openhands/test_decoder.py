@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.openhands.decoder import Answer, legacy
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout
-from voicegw.events import Doing, Event, Usage
+from voicegw.agents.openhands.decoder import OpenHandsTurnDecoder, legacy
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentTimeout
+from voicegw.events import Activity, Event, Usage
 
 FIXTURES = Path(__file__).parent / "fixtures"
 FILLER = ["Let ", "me ", "check. "]
@@ -25,7 +25,7 @@ def recorded(name: str) -> list[Frame]:
     return [orjson.loads(line) for line in lines]
 
 
-def heard(answer: Answer, frames: list[Frame]) -> list[Event]:
+def heard(answer: OpenHandsTurnDecoder, frames: list[Frame]) -> list[Event]:
     """The events of an answer to its end."""
     events: list[Event] = []
     for frame in frames:
@@ -74,8 +74,8 @@ def delta(text: str, order: int = 0, item: str = "i", **more: Any) -> Frame:
     ("name", "said", "events", "used"),
     [
         ("text", "hello", WORDS, Usage(11, 7)),
-        ("tool", "USETOOL", [*FILLER, Doing("say hi"), *WORDS], Usage(22, 14)),
-        ("legacy", "USETOOL", [*FILLER, Doing("say hi"), *WORDS], Usage(22, 14)),
+        ("tool", "USETOOL", [*FILLER, Activity("say hi"), *WORDS], Usage(22, 14)),
+        ("legacy", "USETOOL", [*FILLER, Activity("say hi"), *WORDS], Usage(22, 14)),
         ("finish", "USEFINISH", [*FILLER, "".join(f"word{i}  " for i in range(20))[:-1]], Usage()),
         ("queued", "one [first=0.3 words=10]", WORDS[:10], Usage()),
         ("think", "[think] [words=3]", WORDS[:3], Usage()),
@@ -83,15 +83,15 @@ def delta(text: str, order: int = 0, item: str = "i", **more: Any) -> Frame:
 )
 def test_a_recorded_turn(name: str, said: str, events: list[Event], used: Usage) -> None:
     frames = recorded(name)
-    answer = Answer(said)
+    answer = OpenHandsTurnDecoder(said)
     told = heard(answer, [legacy(frame) for frame in frames] if name == "legacy" else frames)
     assert (told, answer.status, answer.used) == (events, "finished", used)
     answer.check()
 
 
 def test_a_recorded_turn_that_waits() -> None:
-    answer = Answer("do [risk HIGH] [run echo hi]")
-    assert heard(answer, recorded("asked")) == [*FILLER, Doing("Run a command")]
+    answer = OpenHandsTurnDecoder("do [risk HIGH] [run echo hi]")
+    assert heard(answer, recorded("asked")) == [*FILLER, Activity("Run a command")]
     assert (answer.status, answer.wanted, answer.seq, answer.kept) == (
         "waiting_for_confirmation",
         ["Run a command"],
@@ -105,22 +105,22 @@ def test_a_recorded_turn_that_waits() -> None:
 
 
 def test_a_recorded_turn_that_was_stopped_by_somebody() -> None:
-    answer = Answer("hello")
+    answer = OpenHandsTurnDecoder("hello")
     assert heard(answer, recorded("interrupt")) == WORDS[:8]
     assert (answer.status, answer.kept) == ("paused", False)
     with pytest.raises(AgentError, match="X was told to stop by somebody else"):
-        Answer.check(_ended("paused"))
+        OpenHandsTurnDecoder.check(_ended("paused"))
 
 
-def _ended(value: str) -> Answer:
-    answer = Answer(None, where="X")
+def _ended(value: str) -> OpenHandsTurnDecoder:
+    answer = OpenHandsTurnDecoder(None, where="X")
     answer.feed(status(value))
     return answer
 
 
 def test_a_recorded_failure_gives_its_reason_after_its_status() -> None:
     *frames, reason, _ = recorded("error")
-    answer = Answer("oh [fail 400]", where="X")
+    answer = OpenHandsTurnDecoder("oh [fail 400]", where="X")
     heard(answer, frames)
     assert (answer.status, answer.whole) == ("error", False)
     assert heard(answer, [reason]) == []
@@ -132,7 +132,7 @@ def test_a_recorded_failure_gives_its_reason_after_its_status() -> None:
 
 
 def test_words_that_are_kept_and_not_answered_mean_busy() -> None:
-    answer = Answer("more", where="X")
+    answer = OpenHandsTurnDecoder("more", where="X")
     with pytest.raises(AgentBusy, match="X works on as many conversations as it may"):
         heard(answer, recorded("full"))
     assert (answer.full, answer.kept, answer.begun) == (True, True, True)
@@ -144,7 +144,7 @@ def test_words_that_are_kept_and_not_answered_mean_busy() -> None:
         ("LLMRateLimitError", AgentBusy),
         ("LLMServiceUnavailableError", AgentBusy),
         ("LLMTimeoutError", AgentTimeout),
-        ("LLMAuthenticationError", AgentRefused),
+        ("LLMAuthenticationError", AgentRejected),
         ("MaxIterationsReached", AgentError),
         (None, AgentError),
     ],
@@ -166,7 +166,7 @@ def test_an_end_without_a_reason_is_a_failure_all_the_same() -> None:
 
 
 def test_nothing_counts_before_our_words_came_back() -> None:
-    answer = Answer("Hi \ud83d")  # half an emoji arrives as another character
+    answer = OpenHandsTurnDecoder("Hi \ud83d")  # half an emoji arrives as another character
     early = [*begun(), delta("old"), status("finished"), message("i", "old"), user("Hello")]
     assert heard(answer, early) == []
     assert (answer.begun, answer.status) == (False, "")
@@ -174,7 +174,7 @@ def test_nothing_counts_before_our_words_came_back() -> None:
 
 
 def test_a_turn_without_words_has_begun() -> None:
-    assert heard(Answer(None), [message("i", "Well.")]) == ["Well."]
+    assert heard(OpenHandsTurnDecoder(None), [message("i", "Well.")]) == ["Well."]
 
 
 def test_a_status_that_is_no_end_takes_the_end_back() -> None:
@@ -184,20 +184,24 @@ def test_a_status_that_is_no_end_takes_the_end_back() -> None:
 
 
 def test_what_an_item_said_after_a_reconnection_is_completed() -> None:
-    answer = Answer(None)
+    answer = OpenHandsTurnDecoder(None)
     frames = [*begun(), delta("It "), {"type": "sync", "through_seq": 3}, delta("nine.", 5)]
     assert heard(answer, [*frames, message("i", "It opens at nine.")]) == ["It ", "opens at nine."]
 
 
 def test_a_new_stretch_is_a_paragraph_unless_the_last_one_ended_with_a_blank() -> None:
     frames = [*begun("a"), delta("Wait.", item="a"), action("a", "Wait.", tool_name="shell")]
-    assert heard(Answer(None), [*frames, message("b", "Done.")]) == ["Wait.", Doing("shell"), "\n\nDone."]
+    assert heard(OpenHandsTurnDecoder(None), [*frames, message("b", "Done.")]) == [
+        "Wait.",
+        Activity("shell"),
+        "\n\nDone.",
+    ]
 
 
 def test_text_that_was_cut_off_by_the_agent_is_followed_by_a_pause() -> None:
     cut = [*begun("a"), delta("It is", item="a"), {"type": "item_aborted", "item_id": "a"}]
     frames = [*cut, *begun("b"), delta("Sorry. ", item="b")]
-    assert heard(Answer(None), frames) == ["It is", "\n\nSorry. "]
+    assert heard(OpenHandsTurnDecoder(None), frames) == ["It is", "\n\nSorry. "]
 
 
 def test_other_choices_and_thoughts_and_unknown_frames_are_not_said() -> None:
@@ -211,41 +215,41 @@ def test_other_choices_and_thoughts_and_unknown_frames_are_not_said() -> None:
         kept(kind="SystemPromptEvent"),
         kept(kind="CondensationEvent"),
     ]
-    assert heard(Answer(None), frames) == ["yes"]
+    assert heard(OpenHandsTurnDecoder(None), frames) == ["yes"]
 
 
 def test_the_message_of_the_finish_tool_is_said_unless_it_was() -> None:
     finish = {"action": {"kind": "FinishAction", "message": "All  done."}, "tool_name": "finish"}
-    assert heard(Answer(None), [action("a", "Well.", **finish)]) == ["Well.", "\n\nAll  done."]
-    assert heard(Answer(None), [action("a", "So: All done.", **finish)]) == ["So: All done."]
-    assert heard(Answer(None), [action("a", action={"kind": "FinishAction"})]) == []
+    assert heard(OpenHandsTurnDecoder(None), [action("a", "Well.", **finish)]) == ["Well.", "\n\nAll  done."]
+    assert heard(OpenHandsTurnDecoder(None), [action("a", "So: All done.", **finish)]) == ["So: All done."]
+    assert heard(OpenHandsTurnDecoder(None), [action("a", action={"kind": "FinishAction"})]) == []
 
 
 def test_what_is_wanted_is_what_has_not_been_done() -> None:
-    answer = Answer(None)
+    answer = OpenHandsTurnDecoder(None)
     shown = heard(answer, [action("a", summary="Delete  it."), action("b", tool_name="x"), action("c")])
-    assert shown == [Doing("Delete it"), Doing("x"), Doing("a tool")]
+    assert shown == [Activity("Delete it"), Activity("x"), Activity("a tool")]
     assert answer.wanted == ["Delete it", "x", "a tool"]
     answer.feed(kept(kind="ObservationEvent", tool_call_id="call_b"))
     answer.feed(kept(kind="UserRejectObservation", tool_call_id="call_z"))
     assert answer.wanted == ["Delete it", "a tool"]
-    assert heard(answer, [action("d", summary="x" * 99)]) == [Doing("x" * 80)]
+    assert heard(answer, [action("d", summary="x" * 99)]) == [Activity("x" * 80)]
 
 
 def test_usage_is_what_was_added_since_we_knew() -> None:
-    first = Answer("Hi")
+    first = OpenHandsTurnDecoder("Hi")
     heard(first, [stats(5), user("Hi"), stats(12, completion_tokens=2, cache_read_tokens=3)])
     assert first.used == Usage(7, 2, 3)
     late = {"usage_to_metrics": {"a": {"accumulated_token_usage": {"prompt_tokens": 20}}}}
     full = {"kind": "ConversationStateUpdateEvent", "key": "full_state", "value": {"stats": late}}
-    second = Answer("Yo", first.totals)
+    second = OpenHandsTurnDecoder("Yo", first.totals)
     heard(second, [{"type": "transient", "event": full}, user("Yo"), stats(21, reasoning_tokens=1)])
     assert second.used == Usage(9, 0, 0, 1)
     assert second.totals == Usage(21, 0, 0, 1)
 
 
 def test_statistics_that_are_none_change_nothing() -> None:
-    answer = Answer(None, Usage(3))
+    answer = OpenHandsTurnDecoder(None, Usage(3))
     values: list[Any] = ["<elided>", {}, {"stats": {}}, None]
     for value in values:
         answer.feed(kept(kind="ConversationStateUpdateEvent", key="full_state", value=value))
@@ -254,7 +258,7 @@ def test_statistics_that_are_none_change_nothing() -> None:
 
 
 def test_the_place_in_the_conversation_is_known() -> None:
-    answer = Answer(None)
+    answer = OpenHandsTurnDecoder(None)
     answer.feed({"type": "sync"})
     assert answer.seq is None
     answer.feed({"type": "sync", "through_seq": 4})
@@ -267,7 +271,9 @@ def test_the_place_in_the_conversation_is_known() -> None:
 
 def test_a_frame_that_the_server_did_not_like_is_reported() -> None:
     with pytest.raises(AgentError, match="OpenHands refused a frame: ValidationError: Input should be") as no:
-        Answer("Hi").feed({"type": "error", "code": "ValidationError", "detail": "Input should be"})
+        OpenHandsTurnDecoder("Hi").feed(
+            {"type": "error", "code": "ValidationError", "detail": "Input should be"}
+        )
     assert type(no.value) is AgentError
 
 
@@ -290,16 +296,16 @@ def test_a_frame_that_the_server_did_not_like_is_reported() -> None:
     ],
 )
 def test_frames_of_another_shape_are_garbled(frame: Frame) -> None:
-    answer = Answer(None)
+    answer = OpenHandsTurnDecoder(None)
     heard(answer, begun())
-    with pytest.raises(AgentGarbled, match="OpenHands sent a frame of an unknown shape"):
+    with pytest.raises(AgentProtocolError, match="OpenHands sent a frame of an unknown shape"):
         answer.feed(frame)
 
 
 def test_contents_may_be_plain_text() -> None:
     plain = kept(kind="MessageEvent", source="agent", id="i", llm_message={"content": "Hi"})
     odd = kept(kind="MessageEvent", source="agent", id="j", llm_message={"content": [{"text": 5}]})
-    assert heard(Answer(None), [plain, odd]) == ["Hi"]
+    assert heard(OpenHandsTurnDecoder(None), [plain, odd]) == ["Hi"]
 
 
 def test_older_servers_send_bare_events() -> None:
@@ -307,8 +313,10 @@ def test_older_servers_send_bare_events() -> None:
     assert legacy(state) == {"type": "transient", "event": state}
     assert legacy({"kind": "X"}) == {"type": "durable", "event": {"kind": "X"}}
     gone = legacy({"kind": "StreamingDeltaEvent", "reasoning_content": "hm"})
-    assert heard(Answer(None), [gone, legacy({"kind": "StreamingDeltaEvent", "content": "a"})]) == ["a"]
-    assert heard(Answer("Hi"), [legacy({"kind": "StreamingDeltaEvent", "content": "a"})]) == []
+    assert heard(
+        OpenHandsTurnDecoder(None), [gone, legacy({"kind": "StreamingDeltaEvent", "content": "a"})]
+    ) == ["a"]
+    assert heard(OpenHandsTurnDecoder("Hi"), [legacy({"kind": "StreamingDeltaEvent", "content": "a"})]) == []
 
 
 EVENT = "event kind source id key value thought action summary code detail llm_message tool_call_id stats"
@@ -328,12 +336,12 @@ JSON = st.recursive(
     st.lists(st.dictionaries(NAMES, JSON, max_size=6) | st.sampled_from([*begun(), delta("x")]), max_size=6)
 )
 def test_no_frame_raises_anything_but_an_error_of_ours(frames: list[Frame]) -> None:
-    answer = Answer(None)
+    answer = OpenHandsTurnDecoder(None)
     for frame in frames:
         try:
             events = answer.feed(frame)
             answer.feed(legacy(frame))
         except AgentError:
             continue
-        assert all(isinstance(event, (str, Doing)) and event != "" for event in events)
+        assert all(isinstance(event, (str, Activity)) and event != "" for event in events)
         assert answer.used.prompt >= 0

@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.openhands.requests import Profiles, message, order, profiles, settings, within
-from voicegw.errors import AgentError, AgentGarbled, AgentRefused
+from voicegw.agents.openhands.requests import (
+    LlmProfiles,
+    conversation_request,
+    message,
+    profiles,
+    settings,
+    within,
+)
+from voicegw.errors import AgentError, AgentProtocolError, AgentRejected
 from voicegw.events import Message
 
 LISTED = {"profiles": [{"name": "fast", "model": "m"}, {"name": "good"}], "active_profile": "good"}
@@ -17,7 +24,7 @@ AGENTS = {
     "profiles": [{"id": "x", "name": "other"}, {"id": "a", "name": "default", "llm_profile_ref": "fast"}],
     "active_agent_profile_id": "a",
 }
-KNOWN = Profiles(("fast", "good"), "good", "a", "fast")
+KNOWN = LlmProfiles(("fast", "good"), "good", "a", "fast")
 LLM = {"model": "m", "stream": True}
 PLACE = {"kind": "LocalWorkspace", "working_dir": "workspace/project"}
 RISKY = {"kind": "ConfirmRisky", "threshold": "HIGH", "confirm_unknown": True}
@@ -35,17 +42,17 @@ def test_the_profiles_of_a_server() -> None:
     ("known", "usual"),
     [
         (KNOWN, "good"),
-        (Profiles(("fast", "good"), None, "a", "good"), "good"),
-        (Profiles(("fast", "good"), "gone", "a", "default"), "fast"),
-        (Profiles(), None),
+        (LlmProfiles(("fast", "good"), None, "a", "good"), "good"),
+        (LlmProfiles(("fast", "good"), "gone", "a", "default"), "fast"),
+        (LlmProfiles(), None),
     ],
 )
-def test_who_speaks_if_nobody_says_who(known: Profiles, usual: str | None) -> None:
+def test_who_speaks_if_nobody_says_who(known: LlmProfiles, usual: str | None) -> None:
     assert known.usual() == usual
 
 
 def test_older_servers_have_no_lists() -> None:
-    assert profiles(None, None, "OpenHands") == Profiles()
+    assert profiles(None, None, "OpenHands") == LlmProfiles()
     assert profiles({"profiles": None}, {"active_agent_profile_id": "a"}, "OpenHands").agent == "a"
 
 
@@ -53,17 +60,19 @@ def test_an_agent_profile_may_bring_its_own_model() -> None:
     agents = {"profiles": [{"id": "a", "agent_kind": "acp"}], "active_agent_profile_id": "a"}
     known = profiles(LISTED, agents, "OpenHands")
     assert known.foreign
-    assert "agent_launch_additions" not in order("c", known, llm=None, profile="fast", tools=None)
+    assert "agent_launch_additions" not in conversation_request(
+        "c", known, llm=None, profile="fast", tools=None
+    )
 
 
 @pytest.mark.parametrize("listed", [5, {"profiles": [5]}, {"profiles": [{}]}, {"profiles": 5}])
 def test_lists_of_another_shape_are_garbled(listed: Any) -> None:
-    with pytest.raises(AgentGarbled, match="unknown shape"):
+    with pytest.raises(AgentProtocolError, match="unknown shape"):
         profiles(listed, None, "OpenHands")
 
 
 def test_a_lean_agent_ends_with_words() -> None:
-    asked = order(
+    asked = conversation_request(
         "c", KNOWN, llm=LLM, profile="fast", tools=("terminal",), suffix="Be brief.", workspace="/w"
     )
     assert asked == {
@@ -84,11 +93,13 @@ def test_a_lean_agent_ends_with_words() -> None:
 
 
 def test_without_instructions_there_is_no_suffix() -> None:
-    assert "agent_context" not in order("c", KNOWN, llm=LLM, profile="fast", tools=())["agent"]
+    assert "agent_context" not in conversation_request("c", KNOWN, llm=LLM, profile="fast", tools=())["agent"]
 
 
 def test_the_agent_profile_of_the_server_has_its_own_tools() -> None:
-    asked = order("c", KNOWN, llm=LLM, profile="fast", tools=None, suffix="Be brief.", confirm="never")
+    asked = conversation_request(
+        "c", KNOWN, llm=LLM, profile="fast", tools=None, suffix="Be brief.", confirm="never"
+    )
     assert asked == {
         "conversation_id": "c",
         "workspace": PLACE,
@@ -101,17 +112,20 @@ def test_the_agent_profile_of_the_server_has_its_own_tools() -> None:
 
 @pytest.mark.parametrize("llm", [None, LLM | {"provider_connection_id": "p"}])
 def test_a_model_whose_key_cannot_be_had_speaks_by_the_agent_profile(llm: Any) -> None:
-    assert order("c", KNOWN, llm=llm, profile="fast", tools=("terminal",))["agent_profile_id"] == "a"
+    assert (
+        conversation_request("c", KNOWN, llm=llm, profile="fast", tools=("terminal",))["agent_profile_id"]
+        == "a"
+    )
 
 
 def test_a_server_without_agent_profiles_gets_a_lean_agent() -> None:
-    asked = order("c", Profiles(("fast",)), llm=LLM, profile="fast", tools=None)
+    asked = conversation_request("c", LlmProfiles(("fast",)), llm=LLM, profile="fast", tools=None)
     assert asked["agent"]["tools"] == []
 
 
 def test_a_server_without_any_profile_is_the_operators_mistake() -> None:
-    with pytest.raises(AgentRefused, match="save an LLM profile"):
-        order("c", Profiles(), llm=None, profile=None, tools=("terminal",))
+    with pytest.raises(AgentRejected, match="save an LLM profile"):
+        conversation_request("c", LlmProfiles(), llm=None, profile=None, tools=("terminal",))
 
 
 def test_a_model_is_asked_in_a_stream_and_does_not_wait_long_before_it_tries_again() -> None:

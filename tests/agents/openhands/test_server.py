@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.agents.openhands.server_double import CALL, KEY, Hands, Step, desk, events, open_words, turn, words
-from voicegw.agents.openhands.agent import OpenHands
-from voicegw.errors import AgentGarbled, AgentRefused, AgentTimeout, AgentUnavailable
+from voicegw.agents.openhands.agent import OpenHandsAgent
+from voicegw.errors import AgentProtocolError, AgentRejected, AgentTimeout, AgentUnavailable
 from voicegw.events import Finish
 
 pytestmark = pytest.mark.wire
@@ -54,7 +54,7 @@ async def test_profiles_that_are_new_are_found(monkeypatch: pytest.MonkeyPatch) 
 async def test_older_servers_have_other_sockets() -> None:
     work: list[Step] = [*open_words("It "), {"type": "transient", "event": {}}, *words("It ", "is.")[2:]]
     async with Hands(work, words("b"), old=True) as hands:
-        agent = OpenHands(hands.url, key=KEY, tools=())
+        agent = OpenHandsAgent(hands.url, key=KEY, tools=())
         assert await events(agent, turn()) == ["It ", "is."]
         hands.talks[CALL].sockets.pop().transport.abort()
         await asyncio.sleep(0.05)
@@ -65,7 +65,7 @@ async def test_older_servers_have_other_sockets() -> None:
 
 async def test_a_socket_of_an_older_server_that_breaks_ends_the_turn() -> None:
     async with desk([*open_words("It "), None, 60.0], old=True) as (_, agent):
-        with pytest.raises(AgentGarbled, match="closed the connection"):
+        with pytest.raises(AgentProtocolError, match="closed the connection"):
             await events(agent, turn())
 
 
@@ -83,13 +83,13 @@ async def test_a_server_without_the_native_api_is_asked_by_its_openai_interface(
         assert agent.models == ["openhands_fast", "openhands_good"]
         assert [[m["content"] for m in body["messages"]] for body in asked] == [["Hi"], ["And?"]]
         assert hands.asked("POST /api/conversations") == []
-        await agent.leave(CALL)
+        await agent.call_ended(CALL)
 
 
 async def test_a_wrong_key_is_refused_and_never_repeated() -> None:
     async with Hands(key="another") as hands:
-        agent = OpenHands(hands.url, key=KEY, tools=())
-        with pytest.raises(AgentRefused, match="closed the connection with code 4001") as refused:
+        agent = OpenHandsAgent(hands.url, key=KEY, tools=())
+        with pytest.raises(AgentRejected, match="closed the connection with code 4001") as refused:
             await events(agent, turn())
         assert KEY not in str(refused.value)
         await agent.aclose()
@@ -98,21 +98,21 @@ async def test_a_wrong_key_is_refused_and_never_repeated() -> None:
 async def test_refusals_are_what_their_status_means() -> None:
     async with desk() as (hands, agent):
         hands.answers["GET /api/profiles"] = 401, {"detail": "Unauthorized"}
-        with pytest.raises(AgentRefused, match="/api/profiles answered 401: Unauthorized"):
+        with pytest.raises(AgentRejected, match="/api/profiles answered 401: Unauthorized"):
             await agent.warm()
         del hands.answers["GET /api/profiles"]
         hands.answers["POST /api/conversations"] = 422, {"detail": "bad"}
-        with pytest.raises(AgentGarbled, match="/api/conversations answered 422: bad"):
+        with pytest.raises(AgentProtocolError, match="/api/conversations answered 422: bad"):
             await events(agent, turn())
         hands.answers["POST /api/conversations"] = 404, {"detail": "Profile 'x' not found"}
-        with pytest.raises(AgentRefused, match="Profile 'x' not found"):
+        with pytest.raises(AgentRejected, match="Profile 'x' not found"):
             await events(agent, turn())
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
     async with Hands() as hands:
         url = hands.url
-    agent = OpenHands(url)
+    agent = OpenHandsAgent(url)
     with pytest.raises(AgentUnavailable):
         await agent.warm()
     with pytest.raises(AgentUnavailable):
@@ -135,5 +135,5 @@ async def test_a_socket_whose_first_frame_is_none_is_garbled(monkeypatch: pytest
             await connection.send("nonsense")
 
         monkeypatch.setattr(hands, "_replay", odd)
-        with pytest.raises(AgentGarbled):
+        with pytest.raises(AgentProtocolError):
             await events(agent, turn())

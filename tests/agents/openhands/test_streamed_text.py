@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.openhands.streamed_text import PAUSE, Stretch
+from voicegw.agents.openhands.streamed_text import PAUSE, StreamedText
 
 TEXT = st.text("ab. \n", max_size=12)
 ONE = "It is open. You can come at nine."
 
 
-def streamed(*attempts: str) -> tuple[Stretch, str]:
+def streamed(*attempts: str) -> tuple[StreamedText, str]:
     """A stretch after these attempts, character by character, and what was said."""
-    stretch = Stretch()
+    stretch = StreamedText()
     said = [
         stretch.delta(attempt, order, text)
         for attempt, whole in enumerate(attempts, 1)
@@ -24,7 +24,7 @@ def streamed(*attempts: str) -> tuple[Stretch, str]:
 
 
 def test_deltas_are_said_as_they_come_and_nothing_is_left() -> None:
-    stretch = Stretch()
+    stretch = StreamedText()
     assert [stretch.delta(1, order, text) for order, text in enumerate(["It ", "is", " open. "])] == [
         "It ",
         "is",
@@ -35,13 +35,13 @@ def test_deltas_are_said_as_they_come_and_nothing_is_left() -> None:
 
 
 def test_older_servers_do_not_number_deltas() -> None:
-    stretch = Stretch()
+    stretch = StreamedText()
     assert [stretch.delta(1, None, text) for text in "ab"] == ["a", "b"]
 
 
 def test_what_never_streamed_is_said_when_it_is_whole() -> None:
-    assert Stretch().rest(" \nAll of it.") == "All of it."
-    assert Stretch().rest(" ") == ""
+    assert StreamedText().rest(" \nAll of it.") == "All of it."
+    assert StreamedText().rest(" ") == ""
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def test_a_third_attempt_goes_on_from_the_first_if_the_second_did_not_come_that_
 
 
 def test_an_attempt_that_is_over_says_nothing() -> None:
-    stretch = Stretch()
+    stretch = StreamedText()
     assert [stretch.delta(2, 0, "new"), stretch.delta(1, 0, "old")] == ["new", ""]
 
 
 def test_after_a_gap_the_whole_text_brings_the_rest() -> None:
-    stretch = Stretch()
+    stretch = StreamedText()
     assert [stretch.delta(1, order, text) for order, text in ((0, "It "), (2, "at "), (3, "nine."))] == [
         "It ",
         "",
@@ -80,7 +80,7 @@ def test_after_a_gap_the_whole_text_brings_the_rest() -> None:
 
 
 def test_a_gap_ends_with_its_attempt() -> None:
-    stretch = Stretch()
+    stretch = StreamedText()
     assert [stretch.delta(1, 0, "a "), stretch.delta(1, 5, "x"), stretch.delta(2, 0, "a b")] == [
         "a ",
         "",
@@ -94,7 +94,7 @@ def test_what_was_changed_after_it_was_said_is_not_said_again() -> None:
 
 
 def test_what_was_changed_before_it_was_said_is() -> None:
-    stretch = Stretch()
+    stretch = StreamedText()
     stretch.delta(1, 0, "It opens. The key")
     stretch.delta(1, 2, "x")
     assert stretch.rest("It opens. No key.") == f"{PAUSE}No key."
@@ -116,6 +116,6 @@ def test_after_two_attempts_the_end_of_the_second_was_said(one: str, two: str) -
 
 @given(st.text(max_size=20), st.lists(st.integers(0, 30), max_size=5))
 def test_whatever_deltas_are_lost_the_text_is_said_once(text: str, lost: list[int]) -> None:
-    stretch = Stretch()
+    stretch = StreamedText()
     said = "".join(stretch.delta(1, i, c) for i, c in enumerate(text) if i not in lost)
     assert (said + stretch.rest(text)).strip() == text.strip()

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from voicegw.agents.python.agent import load
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, ConfigError
-from voicegw.events import Agent, Doing, Event, Finish, Message, ToolCall, Turn, Usage
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, ConfigError
+from voicegw.events import Activity, Agent, Event, Finish, Message, ToolCall, Turn, Usage
 
 HERE = __name__
 SAID = Turn("7", (Message("user", "Hi"),))
-EVENTS: list[Event] = ["Hello", ToolCall("1", "look"), Doing("bash"), Usage(1, 2), Finish("stop")]
+EVENTS: list[Event] = ["Hello", ToolCall("1", "look"), Activity("bash"), Usage(1, 2), Finish("stop")]
 log: list[str] = []
 
 
@@ -121,7 +121,7 @@ class Whole(Parrot):
     async def aclose(self) -> None:
         log.append("aclose")
 
-    async def leave(self, call: str) -> None:
+    async def call_ended(self, call: str) -> None:
         log.append(f"leave {call}")
 
 
@@ -192,7 +192,7 @@ async def test_whatever_an_object_wants_to_be_told_reaches_it() -> None:
     agent = load(f"{HERE}:Whole")
     await agent.warm()
     await agent.warm("call")
-    await agent.leave("call")
+    await agent.call_ended("call")
     await agent.aclose()
     assert log == ["warm None", "warm call", "leave call", "aclose"]
 
@@ -201,7 +201,7 @@ INSTALLED = "is it installed, or its folder on PYTHONPATH?"
 MISSING = "missing a required argument:"
 ONE_TURN = "it must take the turn, and nothing else without a default"
 CONTENT = "its constructor must be content with the options"
-HOOKS = "expected are warm(call), aclose() and leave(call)"
+HOOKS = "expected are warm(call), aclose() and call_ended(call)"
 NEEDS = "expected is `async def reply(turn)` with a `yield` in it, or an object or a class that has one"
 
 
@@ -277,9 +277,9 @@ def test_a_module_that_cannot_be_imported_says_why(
 
 
 async def test_an_event_of_a_wrong_type_is_garbled() -> None:
-    with pytest.raises(AgentGarbled) as raised:
+    with pytest.raises(AgentProtocolError) as raised:
         await heard(load(f"{HERE}:nothing_spoken"))
-    wrong = f"{HERE}:nothing_spoken yielded NoneType; expected are str, ToolCall, Doing, Usage, Finish"
+    wrong = f"{HERE}:nothing_spoken yielded NoneType; expected are str, ToolCall, Activity, Usage, Finish"
     assert str(raised.value) == wrong
 
 

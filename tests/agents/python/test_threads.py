@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from voicegw.agents.python.agent import load
-from voicegw.agents.python.threads import unblocked
-from voicegw.errors import AgentError, AgentGarbled
-from voicegw.events import Doing, Event, Message, Turn
+from voicegw.agents.python.threads import run_in_thread
+from voicegw.errors import AgentError, AgentProtocolError
+from voicegw.events import Activity, Event, Message, Turn
 
 HERE = __name__
 SAID = Turn("7", (Message("user", "Hi"),))
@@ -42,7 +42,7 @@ def returning(turn: Turn, tone: str = "plain") -> str:
 
 def yielding(turn: Turn) -> Iterator[Event]:
     yield "One"
-    yield Doing("look")
+    yield Activity("look")
     yield "Two"
 
 
@@ -81,7 +81,7 @@ async def test_what_a_function_returns_is_said() -> None:
 
 @pytest.mark.wire
 async def test_what_a_generator_yields_comes_in_order() -> None:
-    assert await heard("yielding") == ["One", Doing("look"), "Two"]
+    assert await heard("yielding") == ["One", Activity("look"), "Two"]
 
 
 @pytest.mark.wire
@@ -92,7 +92,7 @@ async def test_a_method_that_blocks_has_a_thread_of_its_own() -> None:
 @pytest.mark.wire
 async def test_the_context_of_the_turn_reaches_the_thread() -> None:
     caller.set("Ann")
-    async with aclosing(unblocked(lambda turn: caller.get())(SAID)) as words:
+    async with aclosing(run_in_thread(lambda turn: caller.get())(SAID)) as words:
         assert [word async for word in words] == ["Ann"]
 
 
@@ -114,7 +114,7 @@ async def test_what_it_raises_is_an_agent_error(target: str, cause: type[Excepti
 
 @pytest.mark.wire
 async def test_a_function_that_returns_nothing_is_garbled() -> None:
-    with pytest.raises(AgentGarbled, match="yielded NoneType"):
+    with pytest.raises(AgentProtocolError, match="yielded NoneType"):
         await heard("silent")
 
 
@@ -123,7 +123,7 @@ async def interrupted(function: Callable[[Turn], Any], gate: Gate) -> list[str]:
     said: list[str] = []
 
     async def listen() -> None:
-        async with aclosing(unblocked(function)(SAID)) as words:
+        async with aclosing(run_in_thread(function)(SAID)) as words:
             async for word in words:
                 said.append(word)  # noqa: PERF401 (an interruption must find what came before)
 
@@ -179,7 +179,7 @@ async def test_closing_between_two_words_closes_the_generator() -> None:
         finally:
             log.append("closed")
 
-    words = unblocked(counting)(SAID)
+    words = run_in_thread(counting)(SAID)
     assert await anext(words) == "One"
     await words.aclose()
     assert log == ["closed"]
@@ -187,7 +187,7 @@ async def test_closing_between_two_words_closes_the_generator() -> None:
 
 @pytest.mark.wire
 async def test_a_thread_ends_with_its_turn() -> None:
-    async with aclosing(unblocked(lambda turn: threading.current_thread())(SAID)) as words:
+    async with aclosing(run_in_thread(lambda turn: threading.current_thread())(SAID)) as words:
         [thread] = [word async for word in words]
     thread.join(10)
     assert not thread.is_alive()

@@ -10,8 +10,8 @@ import pytest
 
 from voicegw.agents.scripted import receptionist
 from voicegw.agents.scripted.agent import SCRIPTS, count, echo, flood, in_words, pieces, scripted
-from voicegw.errors import AgentError, AgentGarbled, AgentUnavailable, ConfigError
-from voicegw.events import Agent, Doing, Event, Finish, Message, Tool, ToolCall, Turn, Usage
+from voicegw.errors import AgentError, AgentProtocolError, AgentUnavailable, ConfigError
+from voicegw.events import Activity, Agent, Event, Finish, Message, Tool, ToolCall, Turn, Usage
 
 SAID = Turn("7", (Message("user", "Hi you"),))
 TOOL = Tool("look", "", {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]})
@@ -46,7 +46,7 @@ SCRIPT = [
     ("stall", {"say": "I look"}, [(0, "I"), (0, " look"), (3600, "end")]),
     ("role_only", {}, [(3600, "end")]),
     ("role_only", {"quiet": 9}, [(9, "end")]),
-    ("work", {"say": "So."}, [(0, Doing("search")), (5, "So."), (5, "end")]),
+    ("work", {"say": "So."}, [(0, Activity("search")), (5, "So."), (5, "end")]),
     ("dribble", {"say": "a b"}, [(0, "a"), (0.2, " "), (0.4, "b"), (0.4, "end")]),
     ("empty", {}, [(0, "end")]),
     ("think", {"thought": "Hm.", "say": "Yes."}, [(0, "<think>Hm.</think>Yes."), (0, "end")]),
@@ -56,7 +56,7 @@ SCRIPT = [
         [(0, "<think>The caller wants a short answer.</think>Here it is."), (0, "end")],
     ),
     ("error_before", {"after": 2}, [(2, "AgentUnavailable")]),
-    ("error_midway", {"say": "It is", "after": 2}, [(0, "It"), (0, " is"), (2, "AgentGarbled")]),
+    ("error_midway", {"say": "It is", "after": 2}, [(0, "It"), (0, " is"), (2, "AgentProtocolError")]),
     ("flood", {"deltas": 3, "size": 2, "burst": 2}, [(0, "a "), (0, "a "), (0, "a "), (0, "end")]),
     ("tool", {}, [(0, "I"), (0, " was"), (0, " given"), (0, " no"), (0, " tool."), (0, "end")]),
 ]
@@ -210,5 +210,5 @@ def test_the_receptionist_is_the_first_of_the_names() -> None:
 async def test_errors_say_that_they_were_scripted() -> None:
     with pytest.raises(AgentUnavailable, match="the script says"):
         await anext(scripted("error_before").reply(SAID))
-    with pytest.raises(AgentGarbled, match="the script says"):
+    with pytest.raises(AgentProtocolError, match="the script says"):
         await anext(scripted("error_midway", say="").reply(SAID))

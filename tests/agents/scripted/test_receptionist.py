@@ -14,7 +14,7 @@ from voicegw.agents.scripted.receptionist import FAREWELL, GREETING, SILENCE, TO
 from voicegw.agents.scripted.tool_arguments import value
 from voicegw.calls.session import PRESSED
 from voicegw.events import Message, Tool, Turn
-from voicegw.turns.prompts import NUDGE, OPENING
+from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 
 
 def turn(*said: str, **fields: Any) -> Turn:
@@ -293,6 +293,6 @@ def test_a_very_long_call_costs_no_more_than_its_end() -> None:
 
 
 def test_what_the_gateway_writes_for_the_caller_is_not_read_back() -> None:
-    assert answer(turn(OPENING)) == (GREETING, None)
-    assert answer(turn("Hello", NUDGE)) == (SILENCE, None)
+    assert answer(turn(CALL_START_PROMPT)) == (GREETING, None)
+    assert answer(turn("Hello", SILENCE_PROMPT)) == (SILENCE, None)
     assert answer(turn(PRESSED.format(digits="47#"))) == ("You pressed 4 7 #. What can I do for you?", None)

@@ -11,9 +11,9 @@ import pytest
 from tests.agents.upstream import until
 from tests.agents.zeroclaw.server import Claw, Step
 from voicegw.agents.zeroclaw import agent as zeroclaw
-from voicegw.agents.zeroclaw.agent import ZeroClaw
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentUnavailable
-from voicegw.events import Doing, Event, Message, Turn, Usage
+from voicegw.agents.zeroclaw.agent import ZeroClawAgent
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentUnavailable
+from voicegw.events import Activity, Event, Message, Turn, Usage
 from voicegw.turns.run import Run
 
 pytestmark = pytest.mark.wire
@@ -31,14 +31,14 @@ def turn(*messages: Message, call: str | None = "c1", **more: Any) -> Turn:
     return Turn("t", messages or (HI,), call=call, **more)
 
 
-async def events(agent: ZeroClaw, asked: Turn) -> list[Event]:
+async def events(agent: ZeroClawAgent, asked: Turn) -> list[Event]:
     async with aclosing(agent.reply(asked)) as reply:
         return [event async for event in reply]
 
 
 async def once(*steps: Step, **how: Any) -> list[Event]:
     async with Claw(steps) as claw:
-        agent = ZeroClaw(claw.url, **how)
+        agent = ZeroClawAgent(claw.url, **how)
         try:
             return await events(agent, turn())
         finally:
@@ -56,10 +56,10 @@ async def test_a_turn_is_a_message_and_its_frames_are_events() -> None:
         DONE,
     )
     async with Claw(work) as claw:
-        agent = ZeroClaw(claw.url, key=KEY, agent="desk one")
+        agent = ZeroClawAgent(claw.url, key=KEY, agent="desk one")
         said = await events(agent, turn())
         await agent.aclose()
-        assert said == ["Let me see.", Doing("shell"), " It is", " open.", Usage(7, 2)]
+        assert said == ["Let me see.", Activity("shell"), " It is", " open.", Usage(7, 2)]
         assert claw.frames == [{"type": "connect"}, {"type": "message", "content": "Hi"}]
         assert claw.opened == [{"agent": "desk one", "session_id": "c1"}]
         assert claw.keys == [f"Bearer {KEY}"]
@@ -67,13 +67,13 @@ async def test_a_turn_is_a_message_and_its_frames_are_events() -> None:
 
 async def test_a_call_that_opens_has_its_socket_before_anybody_speaks() -> None:
     async with Claw((chunk("a"), DONE)) as claw:
-        agent = ZeroClaw(claw.url)
+        agent = ZeroClawAgent(claw.url)
         await agent.warm()
         await agent.warm("c1")
         await until(lambda: claw.frames == [{"type": "connect"}])
         assert await events(agent, turn()) == ["a", Usage(7, 2)]
         assert len(claw.opened) == 1
-        await agent.leave("c1")
+        await agent.call_ended("c1")
         await until(lambda: claw.closed == 1)
         assert claw.requests == []
         await agent.aclose()
@@ -83,8 +83,8 @@ async def test_a_call_that_opens_has_its_socket_before_anybody_speaks() -> None:
 async def test_what_wants_to_be_approved_is_answered_by_policy(policy: Any) -> None:
     wants = {"type": "approval_request", "request_id": "r1", "tool": "shell", "timeout_secs": 120}
     async with Claw((wants, 0.01, chunk("ok"), DONE)) as claw:
-        agent = ZeroClaw(claw.url, approvals=policy)
-        assert await events(agent, turn()) == [Doing("shell"), "ok", Usage(7, 2)]
+        agent = ZeroClawAgent(claw.url, approvals=policy)
+        assert await events(agent, turn()) == [Activity("shell"), "ok", Usage(7, 2)]
         await until(lambda: len(claw.frames) == 3)
         assert claw.frames[-1] == {"type": "approval_response", "request_id": "r1", "decision": policy}
         await agent.aclose()
@@ -92,7 +92,7 @@ async def test_what_wants_to_be_approved_is_answered_by_policy(policy: Any) -> N
 
 async def test_the_next_turn_says_only_what_is_new_and_what_was_heard() -> None:
     async with Claw((chunk("One two"), DONE), (chunk("b"), DONE)) as claw:
-        agent = ZeroClaw(claw.url)
+        agent = ZeroClawAgent(claw.url)
         await events(agent, turn())
         later = turn(HI, Message("assistant", "One"), Message("user", "Wait"), heard="One")
         assert await events(agent, later) == ["b", Usage(7, 2)]
@@ -108,7 +108,7 @@ async def test_the_next_turn_says_only_what_is_new_and_what_was_heard() -> None:
 async def test_a_session_that_is_new_is_told_what_was_before(resumed: bool) -> None:
     history = (Message("system", "Be kind."), HI, Message("assistant", "Hello"), Message("user", "When?"))
     async with Claw((chunk("a"), DONE), resumed=resumed) as claw:
-        agent = ZeroClaw(claw.url)
+        agent = ZeroClawAgent(claw.url)
         await events(agent, turn(*history))
         await agent.aclose()
     if resumed:
@@ -126,7 +126,7 @@ async def test_a_session_that_is_new_is_told_what_was_before(resumed: bool) -> N
 async def test_an_interrupted_turn_is_aborted_and_nothing_of_it_is_left_for_the_next() -> None:
     endless = (chunk("a"), *(step for i in range(500) for step in (0.001, chunk(f"old {i}"))))
     async with Claw(endless, (chunk("new"), DONE)) as claw:
-        agent = ZeroClaw(claw.url, key=KEY)
+        agent = ZeroClawAgent(claw.url, key=KEY)
         reply = agent.reply(turn())
         assert await anext(reply) == "a"
         await asyncio.sleep(0.01)
@@ -141,7 +141,7 @@ async def test_an_interrupted_turn_is_aborted_and_nothing_of_it_is_left_for_the_
 async def test_a_cancelled_task_aborts_its_turn_too() -> None:
     async with Claw((), (chunk("b"), DONE)) as claw:
         claw.turns[0] = (60.0,)
-        agent = ZeroClaw(claw.url)
+        agent = ZeroClawAgent(claw.url)
         task = asyncio.create_task(events(agent, turn()))
         await until(lambda: claw.running)
         task.cancel()
@@ -156,15 +156,17 @@ async def test_a_cancelled_task_aborts_its_turn_too() -> None:
 async def test_a_run_that_supersedes_another_uses_its_socket() -> None:
     endless = (chunk("a"), *(step for _ in range(500) for step in (0.001, chunk("old"))))
     async with Claw(endless, (chunk("new"), DONE)) as claw:
-        agent, now = ZeroClaw(claw.url), asyncio.get_running_loop().time
+        agent, now = ZeroClawAgent(claw.url), asyncio.get_running_loop().time
         first = Run(agent, turn(), lambda run: None, now=now)
         first.start()
-        await until(lambda: first.record.events)
-        second = Run(agent, turn(HI, Message("user", "No")), lambda run: None, now=now, before=(first,))
+        await until(lambda: first.event_log.events)
+        second = Run(
+            agent, turn(HI, Message("user", "No")), lambda run: None, now=now, earlier_closing=(first,)
+        )
         second.start()
-        await until(lambda: second.record.over)
-        assert second.record.events == ["new", Usage(7, 2)]
-        assert second.record.failure is None
+        await until(lambda: second.event_log.ended)
+        assert second.event_log.events == ["new", Usage(7, 2)]
+        assert second.event_log.failure is None
         assert claw.said == ["Hi", "No"]
         assert len(claw.opened) == 1
         await agent.aclose()
@@ -172,7 +174,7 @@ async def test_a_run_that_supersedes_another_uses_its_socket() -> None:
 
 async def test_a_turn_that_ended_by_itself_meanwhile_is_read_to_its_end() -> None:
     async with Claw((chunk("a"), chunk("b"), DONE), (chunk("c"), DONE)) as claw:
-        agent = ZeroClaw(claw.url)
+        agent = ZeroClawAgent(claw.url)
         reply = agent.reply(turn())
         assert await anext(reply) == "a"
         await until(lambda: not claw.running)
@@ -185,7 +187,7 @@ async def test_a_turn_that_ended_by_itself_meanwhile_is_read_to_its_end() -> Non
 async def test_a_turn_that_failed_meanwhile_is_over_as_well() -> None:
     failed = {"type": "error", "code": "AGENT_ERROR", "message": "x"}
     async with Claw((chunk("a"), failed), (chunk("c"), DONE)) as claw:
-        agent = ZeroClaw(claw.url)
+        agent = ZeroClawAgent(claw.url)
         reply = agent.reply(turn())
         assert await anext(reply) == "a"
         await until(lambda: not claw.running)
@@ -203,7 +205,7 @@ async def test_a_turn_that_was_not_there_yet_is_aborted_again() -> None:
             return next(early, None) or await claw.stop(session)
 
         claw.abort = abort
-        agent = ZeroClaw(claw.url)
+        agent = ZeroClawAgent(claw.url)
         reply = agent.reply(turn())
         await anext(reply)
         await reply.aclose()
@@ -225,7 +227,7 @@ async def test_a_turn_that_does_not_stop_loses_its_socket(
             return {"status": "aborted"}
 
         claw.abort = abort
-        agent = ZeroClaw(claw.url)
+        agent = ZeroClawAgent(claw.url)
         reply = agent.reply(turn())
         await anext(reply)
         await reply.aclose()
@@ -242,7 +244,7 @@ async def test_a_refused_abort_loses_its_socket_too() -> None:
             raise ConnectionError
 
         claw.abort = abort
-        agent = ZeroClaw(claw.url)
+        agent = ZeroClawAgent(claw.url)
         reply = agent.reply(turn())
         await anext(reply)
         await reply.aclose()
@@ -259,7 +261,7 @@ async def test_nonsense_while_stopping_loses_the_socket() -> None:
             return {"status": "aborted"}
 
         claw.abort = abort
-        agent = ZeroClaw(claw.url)
+        agent = ZeroClawAgent(claw.url)
         reply = agent.reply(turn())
         await anext(reply)
         await reply.aclose()
@@ -270,7 +272,7 @@ async def test_nonsense_while_stopping_loses_the_socket() -> None:
 
 async def test_a_turn_that_somebody_else_stops_failed() -> None:
     async with Claw((chunk("a"), {"type": "aborted"}), (chunk("b"), DONE)) as claw:
-        agent = ZeroClaw(claw.url)
+        agent = ZeroClawAgent(claw.url)
         with pytest.raises(AgentError, match="was told to stop by somebody else"):
             await events(agent, turn())
         assert await events(agent, turn()) == ["b", Usage(7, 2)]
@@ -283,7 +285,7 @@ async def test_a_turn_that_somebody_else_stops_failed() -> None:
 
 async def test_a_turn_of_no_call_has_a_session_that_is_deleted_after() -> None:
     async with Claw((chunk("a"), DONE), (chunk("b"), DONE)) as claw:
-        agent = ZeroClaw(claw.url)
+        agent = ZeroClawAgent(claw.url)
         for text in "ab":
             assert await events(agent, turn(call=None)) == [text, Usage(7, 2)]
         first, second = (opened["session_id"] for opened in claw.opened)
@@ -294,7 +296,7 @@ async def test_a_turn_of_no_call_has_a_session_that_is_deleted_after() -> None:
 
 async def test_a_turn_of_no_call_that_is_interrupted_just_hangs_up() -> None:
     async with Claw((chunk("a"), 60.0)) as claw:
-        agent = ZeroClaw(claw.url)
+        agent = ZeroClawAgent(claw.url)
         reply = agent.reply(turn(call=None))
         await anext(reply)
         await reply.aclose()
@@ -305,8 +307,8 @@ async def test_a_turn_of_no_call_that_is_interrupted_just_hangs_up() -> None:
 
 async def test_a_turn_aside_does_not_count_as_told() -> None:
     async with Claw((chunk("a"), DONE), (chunk("b"), DONE)) as claw:
-        agent = ZeroClaw(claw.url)
-        await events(agent, turn(HI, aside=True))
+        agent = ZeroClawAgent(claw.url)
+        await events(agent, turn(HI, background=True))
         await events(agent, turn(HI))
         await agent.aclose()
     assert claw.said == ["Hi", "Hi"]
@@ -318,13 +320,13 @@ async def test_a_turn_aside_does_not_count_as_told() -> None:
 @pytest.mark.parametrize(
     ("code", "kind", "sockets"),
     [
-        ("AUTH_ERROR", AgentRefused, 1),
+        ("AUTH_ERROR", AgentRejected, 1),
         ("PROVIDER_ERROR", AgentError, 1),
         ("AGENT_ERROR", AgentError, 1),
         ("SESSION_QUEUE_FULL", AgentBusy, 1),
-        ("NEEDS_ONBOARDING", AgentRefused, 2),
+        ("NEEDS_ONBOARDING", AgentRejected, 2),
         ("AGENT_INIT_FAILED", AgentUnavailable, 2),
-        ("UNKNOWN_MESSAGE_TYPE", AgentGarbled, 2),
+        ("UNKNOWN_MESSAGE_TYPE", AgentProtocolError, 2),
         ("SOMETHING_NEW", AgentError, 2),
     ],
 )
@@ -333,7 +335,7 @@ async def test_what_an_error_means_and_whether_its_socket_is_used_again(
 ) -> None:
     failed = {"type": "error", "code": code, "message": f"not with {KEY}"}
     async with Claw((chunk("a"), failed), (chunk("b"), DONE)) as claw:
-        agent = ZeroClaw(claw.url, key=KEY)
+        agent = ZeroClawAgent(claw.url, key=KEY)
         with pytest.raises(AgentError) as raised:
             await events(agent, turn())
         assert type(raised.value) is kind
@@ -349,8 +351,8 @@ async def test_a_socket_that_breaks_in_the_middle_is_garbled_since_the_turn_was_
     steps: tuple[Step, ...],
 ) -> None:
     async with Claw((chunk("a"), *steps), (chunk("b"), DONE)) as claw:
-        agent = ZeroClaw(claw.url)
-        with pytest.raises(AgentGarbled):
+        agent = ZeroClawAgent(claw.url)
+        with pytest.raises(AgentProtocolError):
             await events(agent, turn())
         assert await events(agent, turn()) == ["b", Usage(7, 2)]
         await agent.aclose()
@@ -358,7 +360,7 @@ async def test_a_socket_that_breaks_in_the_middle_is_garbled_since_the_turn_was_
 
 async def test_a_socket_that_died_meanwhile_is_opened_again() -> None:
     async with Claw((chunk("a"), DONE, None), (chunk("b"), DONE)) as claw:
-        agent = ZeroClaw(claw.url)
+        agent = ZeroClawAgent(claw.url)
         assert await events(agent, turn()) == ["a", Usage(7, 2)]
         await until(lambda: claw.closed == 1)
         await asyncio.sleep(0.02)
@@ -366,10 +368,10 @@ async def test_a_socket_that_died_meanwhile_is_opened_again() -> None:
         await agent.aclose()
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, AgentRefused), (400, AgentRefused), (503, AgentBusy)])
+@pytest.mark.parametrize(("status", "kind"), [(401, AgentRejected), (400, AgentRejected), (503, AgentBusy)])
 async def test_a_refused_socket(status: int, kind: type[AgentError]) -> None:
     async with Claw(status=status) as claw:
-        agent = ZeroClaw(claw.url, key=KEY)
+        agent = ZeroClawAgent(claw.url, key=KEY)
         for attempt in (agent.warm("c1"), events(agent, turn())):
             with pytest.raises(AgentError) as raised:
                 await attempt
@@ -384,7 +386,7 @@ async def test_a_refused_socket(status: int, kind: type[AgentError]) -> None:
         ((), AgentUnavailable, r"opened no session in 0\.05 s"),
         ((None,), AgentUnavailable, "closed the connection"),
         (({"type": "error", "code": "SESSION_RESTORE_UNAVAILABLE"},), AgentUnavailable, "RESTORE"),
-        ((b"?",), AgentGarbled, "no JSON object"),
+        ((b"?",), AgentProtocolError, "no JSON object"),
     ],
 )
 async def test_a_socket_without_a_session(
@@ -392,7 +394,7 @@ async def test_a_socket_without_a_session(
 ) -> None:
     async with Claw() as claw:
         claw.opening = opening
-        agent = ZeroClaw(claw.url, connect=0.05)
+        agent = ZeroClawAgent(claw.url, connect=0.05)
         with pytest.raises(kind, match=words):
             await events(agent, turn())
         await until(lambda: claw.closed == 1)
@@ -402,7 +404,7 @@ async def test_a_socket_without_a_session(
 async def test_nobody_there_is_unavailable() -> None:
     async with Claw() as claw:
         pass
-    agent = ZeroClaw(claw.url)
+    agent = ZeroClawAgent(claw.url)
     for attempt in (agent.warm(), agent.warm("c1"), events(agent, turn())):
         with pytest.raises(AgentUnavailable):
             await attempt

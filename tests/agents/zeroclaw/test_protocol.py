@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.zeroclaw.protocol import Frames, decision, message, resumed
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentUnavailable
-from voicegw.events import Doing, Event, Usage
+from voicegw.agents.zeroclaw.protocol import ZeroClawTurnDecoder, decision, message, resumed
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentUnavailable
+from voicegw.events import Activity, Event, Usage
 
 WHERE = "http://claw/ws/chat"
 
 
 def read(*frames: dict[str, Any]) -> list[Event]:
-    reader = Frames(WHERE)
+    reader = ZeroClawTurnDecoder(WHERE)
     return [event for frame in frames for event in reader.read(frame)]
 
 
@@ -42,9 +42,12 @@ def test_what_is_sent() -> None:
     [
         ((chunk("a"), chunk(""), chunk("b"), done("ab")), ["a", "b"]),
         ((chunk(None), done("ab")), ["ab"]),
-        ((TOOL, {"type": "tool_call"}), [Doing("shell"), Doing("tool")]),
-        ((chunk("Let me see."), TOOL, done("It is five.")), ["Let me see.", Doing("shell"), "It is five."]),
-        ((chunk("It is five."), TOOL, done(" five.\n")), ["It is five.", Doing("shell")]),
+        ((TOOL, {"type": "tool_call"}), [Activity("shell"), Activity("tool")]),
+        (
+            (chunk("Let me see."), TOOL, done("It is five.")),
+            ["Let me see.", Activity("shell"), "It is five."],
+        ),
+        ((chunk("It is five."), TOOL, done(" five.\n")), ["It is five.", Activity("shell")]),
         ((chunk(" "), done("Yes")), [" ", "Yes"]),
         ((chunk("Yes"), done("Yes, and more")), ["Yes"]),
         (({"type": "thinking", "content": "hm"}, {"type": "plan"}, {"type": "cron_result"}, {}), []),
@@ -63,19 +66,19 @@ def test_frames_are_events(frames: tuple[dict[str, Any], ...], events: list[Even
 
 
 def test_a_turn_is_over_when_it_is_done_or_aborted() -> None:
-    reader = Frames(WHERE)
+    reader = ZeroClawTurnDecoder(WHERE)
     reader.read(chunk("a"))
     assert (reader.over, reader.aborted) == (False, False)
     reader.read(done())
     assert (reader.over, reader.aborted) == (True, False)
-    stopped = Frames(WHERE)
+    stopped = ZeroClawTurnDecoder(WHERE)
     stopped.read({"type": "aborted"})
     assert (stopped.over, stopped.aborted) == (True, True)
 
 
 def test_only_the_last_frame_wants_something_approved() -> None:
-    reader = Frames(WHERE)
-    assert reader.read({"type": "approval_request", "request_id": "r", "tool": "rm"}) == [Doing("rm")]
+    reader = ZeroClawTurnDecoder(WHERE)
+    assert reader.read({"type": "approval_request", "request_id": "r", "tool": "rm"}) == [Activity("rm")]
     assert reader.asked == "r"
     reader.read(chunk("a"))
     assert reader.asked is None
@@ -98,14 +101,14 @@ def test_only_the_last_frame_wants_something_approved() -> None:
 def test_an_error_says_whether_the_turn_is_over(
     frame: dict[str, Any], kind: type[AgentError], over: bool, words: str
 ) -> None:
-    reader = Frames(WHERE)
+    reader = ZeroClawTurnDecoder(WHERE)
     with pytest.raises(AgentError) as raised:
         reader.read({"type": "error", **frame})
     assert (type(raised.value), str(raised.value), reader.over) == (kind, words, over)
 
 
 def test_text_that_is_none_is_garbled() -> None:
-    with pytest.raises(AgentGarbled, match="content is no text"):
+    with pytest.raises(AgentProtocolError, match="content is no text"):
         read(chunk(5))
 
 
@@ -143,9 +146,9 @@ FRAMES = st.builds(
 
 @given(st.lists(FRAMES, max_size=6))
 def test_no_frame_raises_anything_but_an_agent_error(frames: list[dict[str, Any]]) -> None:
-    reader = Frames(WHERE)
+    reader = ZeroClawTurnDecoder(WHERE)
     for frame in frames:
         with suppress(AgentError):
-            assert all(type(event) in (str, Doing, Usage) for event in reader.read(frame))
+            assert all(type(event) in (str, Activity, Usage) for event in reader.read(frame))
         with suppress(AgentError):
             resumed(frame, WHERE)

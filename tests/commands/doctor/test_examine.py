@@ -20,20 +20,20 @@ from tests.agents.upstream import Act, Upstream
 from tests.support.gateway import now, settings
 from tests.support.script import Script, script
 from voicegw import cli
-from voicegw.agents.openai.agent import OpenAI
+from voicegw.agents.openai.agent import OpenAIAgent
 from voicegw.cli import FAILED, INTERRUPTED, MISUSED, OK, main
 from voicegw.commands.doctor import examine as doctor
 from voicegw.commands.doctor.examine import LONG, QUESTION, diagnosis, examine
-from voicegw.commands.doctor.report import Checkup
-from voicegw.errors import AgentRefused, AgentUnavailable, ConfigError
-from voicegw.events import Doing, Event, Turn
+from voicegw.commands.doctor.report import AgentReport
+from voicegw.errors import AgentRejected, AgentUnavailable, ConfigError
+from voicegw.events import Activity, Event, Turn
 
 certificate = test_http.certificate
 
 
-async def examined(agent: Script, within: float = 60.0) -> tuple[Checkup, list[str]]:
+async def examined(agent: Script, within: float = 60.0) -> tuple[AgentReport, list[str]]:
     told: list[str] = []
-    found: list[Checkup] = []
+    found: list[AgentReport] = []
     await examine(
         settings(),
         ["desk"],
@@ -69,21 +69,21 @@ async def test_a_well_agent_is_asked_once_and_interrupted_once() -> None:
 
 
 async def test_silent_work_is_seen() -> None:
-    found, _ = await examined(script(0.2, Doing("searching"), 3.0, "One two three four five."))
+    found, _ = await examined(script(0.2, Activity("searching"), 3.0, "One two three four five."))
     assert found.answer is not None
     assert found.answer.work == [(0.2, "searching")]
 
 
 class Unready(Script):
     async def warm(self, call: str | None = None) -> None:
-        raise AgentRefused("http://127.0.0.1/v1 answered 401", "bad key")
+        raise AgentRejected("http://127.0.0.1/v1 answered 401", "bad key")
 
 
 class Closed(Script):
     async def warm(self, call: str | None = None) -> None:
         await asyncio.sleep(0.02)
         if call is not None:
-            raise AgentRefused("http://127.0.0.1/profiles answered 404", "no such profile")
+            raise AgentRejected("http://127.0.0.1/profiles answered 404", "no such profile")
 
 
 class Stubborn(Script):
@@ -133,7 +133,7 @@ async def test_an_agent_that_cannot_be_made_is_told_of() -> None:
     def make(table: Any, config: Any) -> Script:
         raise ConfigError("there is no such file")
 
-    kept: list[Checkup] = []
+    kept: list[AgentReport] = []
     await examine(settings(), ["desk"], lambda text: None, kept.append, make=make)
     [found] = kept
     assert (found.step, found.failure) == ("make", "there is no such file")
@@ -192,14 +192,14 @@ async def test_a_server_is_tried_as_it_is(
 ) -> None:
     async with Upstream(*replies) as upstream:
         config = settings(agents={"model": {"kind": "openai", "url": f"{upstream.url}/v1"}})
-        kept: list[Checkup] = []
+        kept: list[AgentReport] = []
         await examine(
             config,
             ["model"],
             lambda text: None,
             kept.append,
             within=0.5,
-            make=lambda table, _: OpenAI(table.url),  # type: ignore[union-attr]
+            make=lambda table, _: OpenAIAgent(table.url),  # type: ignore[union-attr]
         )
     [found] = kept
     assert found.connected is not None
@@ -250,8 +250,8 @@ async def test_a_connection_that_never_comes_blames_the_address(monkeypatch: pyt
     async def reach(*_: object) -> Any:
         await asyncio.sleep(100)
 
-    monkeypatch.setattr(doctor, "reach", reach)
-    found: list[Checkup] = []
+    monkeypatch.setattr(doctor, "connect", reach)
+    found: list[AgentReport] = []
     config = settings(agents={"model": {"kind": "openai", "url": "http://127.0.0.1:1/v1"}})
     await examine(config, ["model"], lambda text: None, found.append, within=5.0)
     assert (found[0].step, found[0].failure) == ("connect", "nothing within 5 s")
@@ -266,7 +266,7 @@ async def test_a_certificate_is_looked_at(certificate: Path) -> None:
     async with Upstream(*[(answer("One", " two", " three", " four"),)] * 5, tls=serving) as upstream:
         model = {"kind": "openai", "url": f"{upstream.url}/v1"}
         config = settings(agents={"stranger": model, "known": model | {"ca_file": str(certificate)}})
-        found: list[Checkup] = []
+        found: list[AgentReport] = []
         await examine(config, ["stranger", "known"], lambda text: None, found.append)
     stranger, known = found
     assert (stranger.step, stranger.secured) == ("TLS", None)
@@ -292,7 +292,7 @@ def test_what_was_found_before_ctrl_c_is_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def examine(_: Any, names: Any, tell: Any, keep: Any, **how: Any) -> None:
-        keep(Checkup(names[0], "openai", failure="nobody listens there", step="connect"))
+        keep(AgentReport(names[0], "openai", failure="nobody listens there", step="connect"))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "examine", examine)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from tests.support.gateway import settings
-from voicegw.commands.doctor.hints import EXPIRED, HOSTS, remedy, unreachable, untrusted
+from voicegw.commands.doctor.hints import EXPIRED, HOSTS, hint, unreachable, untrusted
 from voicegw.errors import (
     AgentBusy,
     AgentError,
-    AgentGarbled,
-    AgentRefused,
+    AgentProtocolError,
+    AgentRejected,
     AgentTimeout,
     AgentUnavailable,
     ConfigError,
@@ -41,33 +41,33 @@ def answered(kind: type[AgentError], status: int, path: str = "/v1") -> AgentErr
     ("error", "agent", "said"),
     [
         (
-            answered(AgentRefused, 401),
+            answered(AgentRejected, 401),
             table("hermes", key_env="HERMES_KEY"),
             "It does not take the key in HERMES_KEY: compare it with the one that it knows.",
         ),
         (
-            answered(AgentRefused, 403),
+            answered(AgentRejected, 403),
             table(**BEDROCK),
             "It does not take the key in WHO and WHAT: compare it with the one that it knows.",
         ),
         (
-            answered(AgentRefused, 401),
+            answered(AgentRejected, 401),
             table("openai"),
             "It wants a key: let `key_env` name the environment variable that holds it.",
         ),
         (
-            answered(AgentRefused, 404),
+            answered(AgentRejected, 404),
             table("openai", model="m"),
             "Its server knows no such thing: correct `url` or `model`.",
         ),
-        (answered(AgentRefused, 404), table("hermes"), "Its server knows no such thing: correct `url`."),
+        (answered(AgentRejected, 404), table("hermes"), "Its server knows no such thing: correct `url`."),
         (
-            answered(AgentRefused, 400),
+            answered(AgentRejected, 400),
             table("zeroclaw"),
             "Its server knows no such thing: correct `url` or `agent`.",
         ),
         (
-            answered(AgentRefused, 404, "/api/profiles/voice"),
+            answered(AgentRejected, 404, "/api/profiles/voice"),
             table("openhands", profile="voice"),
             "Save that LLM profile on its server, as docs/agents.md shows, or correct `profile`.",
         ),
@@ -83,24 +83,24 @@ def answered(kind: type[AgentError], status: int, path: str = "/v1") -> AgentErr
             "It had no room for one more: try later, or let its server do more at a time.",
         ),
         (
-            answered(AgentGarbled, 400),
+            answered(AgentProtocolError, 400),
             table("openai"),
             "It does not take what it is asked: correct what its answer names, or pass on fewer options "
             "(`fields`).",
         ),
         (
-            answered(AgentGarbled, 422),
+            answered(AgentProtocolError, 422),
             table("hermes"),
             "It does not take what it is asked: correct what its answer names.",
         ),
         (
-            AgentGarbled("no HTTP"),
+            AgentProtocolError("no HTTP"),
             table("openai"),
             "Its server may be one of another kind: correct `url` or `kind`, or begin `url` with https:// "
             "if it speaks TLS.",
         ),
         (
-            AgentGarbled("no HTTP"),
+            AgentProtocolError("no HTTP"),
             table("hermes", url="https://127.0.0.1:8000"),
             "Its server may be one of another kind: correct `url` or `kind`.",
         ),
@@ -115,7 +115,7 @@ def answered(kind: type[AgentError], status: int, path: str = "/v1") -> AgentErr
     ],
 )
 def test_every_failure_has_its_remedy(error: Exception, agent: object, said: str) -> None:
-    assert remedy(error, agent) == said
+    assert hint(error, agent) == said
 
 
 @pytest.mark.parametrize(

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from voicegw.commands.doctor.report import Answer, Checkup, advice, table
+from voicegw.commands.doctor.report import AgentReport, ObservedReply, advice, table
 
 WORDS = "one two three four five"
 
 
 def checkup(
     *deltas: float, over: float | None = None, stop: float | None = 0.01, text: str = WORDS, **more: object
-) -> Checkup:
-    answer = Answer(list(deltas), text=text, over=deltas[-1] + 0.01 if over is None else over)
-    return Checkup(
-        "desk", "openai", 0.001, None, 0.002, answer=answer, cut=Answer([0.1], stopped=stop), **more
+) -> AgentReport:
+    answer = ObservedReply(list(deltas), text=text, over=deltas[-1] + 0.01 if over is None else over)
+    return AgentReport(
+        "desk", "openai", 0.001, None, 0.002, answer=answer, cut=ObservedReply([0.1], stopped=stop), **more
     )  # type: ignore[arg-type]
 
 
 STREAMED = (0.2, 0.25, 0.3, 0.35, 0.4)
 
 
-SILENT = Answer([5.0, 5.1, 5.2, 5.3], [(0.5, "a tool")], text=WORDS, over=6.0)
+SILENT = ObservedReply([5.0, 5.1, 5.2, 5.3], [(0.5, "a tool")], text=WORDS, over=6.0)
 
 
 @pytest.mark.parametrize(
@@ -44,17 +44,20 @@ SILENT = Answer([5.0, 5.1, 5.2, 5.3], [(0.5, "a tool")], text=WORDS, over=6.0)
         (checkup(2.5, 2.5, 2.5, 2.5, over=2.6, ack=0.0), ["make it stream if it can."]),
         (checkup(*STREAMED, stop=0.3), ["took 0.3 s to stop"]),
         (checkup(*STREAMED, stop=None), []),
-        (Checkup("desk", "openai", failure="refused", step="connect"), []),
-        (Checkup("desk", "openai", failure="refused", step="connect", remedy="Start it."), ["Start it."]),
+        (AgentReport("desk", "openai", failure="refused", step="connect"), []),
+        (AgentReport("desk", "openai", failure="refused", step="connect", remedy="Start it."), ["Start it."]),
         (
-            Checkup("desk", "openai", answer=SILENT, ack=0.0),
+            AgentReport("desk", "openai", answer=SILENT, ack=0.0),
             ["worked for 5.0 s without a word: a lower ack.every"],
         ),
-        (Checkup("desk", "openai", answer=SILENT, ack=0.0, every=None), ["worked for 5.0 s without a word"]),
-        (Checkup("desk", "openai", answer=SILENT, ack=0.0, every=4.0), []),
+        (
+            AgentReport("desk", "openai", answer=SILENT, ack=0.0, every=None),
+            ["worked for 5.0 s without a word"],
+        ),
+        (AgentReport("desk", "openai", answer=SILENT, ack=0.0, every=4.0), []),
     ],
 )
-def test_advice_follows_from_what_was_seen_and_is_not_taken_yet(found: Checkup, words: list[str]) -> None:
+def test_advice_follows_from_what_was_seen_and_is_not_taken_yet(found: AgentReport, words: list[str]) -> None:
     given = list(advice(found))
     assert len(given) == len(words)
     assert all(word in sentence for word, sentence in zip(words, given, strict=True)), given
@@ -65,7 +68,7 @@ def test_advice_follows_from_what_was_seen_and_is_not_taken_yet(found: Checkup, 
     [([], 0.0), ([0.1], 0.5), ([0.6], 1.5), ([0.1, 1.9], 1.5), ([2.0], 0.25), ([2.25], 0.0)],
 )
 def test_silence_counts_where_it_worked(work: list[float], silence: float) -> None:
-    assert Answer([0.5, 2.0, 2.25], [(at, "a tool") for at in work]).silence == silence
+    assert ObservedReply([0.5, 2.0, 2.25], [(at, "a tool") for at in work]).silence == silence
 
 
 @pytest.mark.parametrize(
@@ -83,16 +86,16 @@ def test_silence_counts_where_it_worked(work: list[float], silence: float) -> No
 def test_a_replay_comes_at_the_end_and_all_at_once(
     deltas: tuple[float, ...], over: float | None, replayed: bool
 ) -> None:
-    assert Answer([*deltas], text=WORDS, over=over).replayed is replayed
+    assert ObservedReply([*deltas], text=WORDS, over=over).replayed is replayed
 
 
 def test_cadence_needs_some_pieces_and_is_the_usual_one() -> None:
-    assert Answer([0.1, 0.2, 0.3]).cadence is None
-    assert Answer([0.1, 0.2, 0.3, 1.3]).cadence == pytest.approx(0.1)
+    assert ObservedReply([0.1, 0.2, 0.3]).cadence is None
+    assert ObservedReply([0.1, 0.2, 0.3, 1.3]).cadence == pytest.approx(0.1)
 
 
 def test_the_table_has_a_row_for_each_and_what_to_do_below() -> None:
-    ill = Checkup("shop", "hermes", 0.003, 0.02, failure="answered 401", step="ready")
+    ill = AgentReport("shop", "hermes", 0.003, 0.02, failure="answered 401", step="ready")
     lines = table([checkup(*STREAMED, stop=0.3), ill]).splitlines()
     assert [line.split() for line in lines[:3]] == [
         ["agent", "kind", "connect", "TLS", "ready", "open", "first", "token", "cadence", "stream", "stop"],
@@ -114,5 +117,5 @@ def test_json_has_all_of_it() -> None:
         "stop_ms": 10.0,
     }
     assert len(found["advice"]) == 1
-    ill = Checkup("shop", "hermes", failure="answered 401", step="ready").as_json()
+    ill = AgentReport("shop", "hermes", failure="answered 401", step="ready").as_json()
     assert (ill["well"], ill["failed_at"], ill["first_token_ms"]) == (False, "ready", None)

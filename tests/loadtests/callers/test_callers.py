@@ -14,27 +14,27 @@ from urllib.parse import urlsplit
 import pytest
 
 from loadtests.callers import options
-from loadtests.callers import recorder as book
-from loadtests.callers.recorder import Book
-from loadtests.callers.scenarios import SCENARIOS, wish
-from loadtests.callers.sockets import ELSEWHERE, MOST, Phone, Wire, addresses, bounded
-from loadtests.callers.turn import Failed, Turn
-from loadtests.servers.fault_agent import WISH
-from loadtests.servers.upstream import Plan
+from loadtests.callers import recorder
+from loadtests.callers.recorder import TurnRecorder
+from loadtests.callers.scenarios import SCENARIOS, text_with_model
+from loadtests.callers.sockets import NOT_THIS_MACHINE, MAX_BYTES, WebSocket, HttpSocket, resolve_addresses, check_size
+from loadtests.callers.turn import TurnFailed, MeasuredTurn
+from loadtests.servers.fault_agent import MODEL_IN_TEXT
+from loadtests.servers.upstream import ResponsePlan
 
 TOKENS = "first=0.3,every=0.02,tokens=3"
 FIRST = "tok0 aaaacjjaaa"
 
 
-def heard(*pieces: tuple[float, str], end: float | None = None) -> Turn:
+def heard(*pieces: tuple[float, str], end: float | None = None) -> MeasuredTurn:
     """A turn that was asked at 10 s and of which these words came."""
-    turn = Turn(10.0)
+    turn = MeasuredTurn(10.0)
     for now, text in pieces:
-        turn.event(now)
-        turn.words(now, text)
+        turn.add_event(now)
+        turn.add_text(now, text)
     if end is not None:
-        turn.event(end)
-        turn.end(end)
+        turn.add_event(end)
+        turn.finish(end)
     return turn
 
 
@@ -49,15 +49,15 @@ def test_every_metric_of_a_turn_is_counted_from_its_question() -> None:
         ("inter-delta gap", 0.5),
         ("turn", 1.5),
     ]
-    assert turn.row()["waited"] == 0.299
+    assert turn.times()["waited"] == 0.299
 
 
 def test_what_the_gateway_says_itself_is_no_answer() -> None:
     turn = heard((10.25, "One moment. "), (12.0, "Still on it. "), (14.0, "Sorry, I cannot."), end=14.0)
-    assert not turn.answered
+    assert not turn.has_answer
     assert "answer-TTFT" not in dict(turn.metrics())
-    assert math.isnan(turn.row()["waited"])
-    assert turn.before == 3
+    assert math.isnan(turn.times()["waited"])
+    assert turn.early_pieces == 3
 
 
 def test_an_answer_that_was_cut_in_the_middle_of_its_mark_is_found() -> None:
@@ -71,10 +71,10 @@ def test_words_of_no_length_are_no_first_words() -> None:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_agents_that_callers_wish_for_are_known_to_the_upstream(name: str) -> None:
     model = SCENARIOS[name].model
-    said = WISH.search(wish(model, 1))
+    said = MODEL_IN_TEXT.search(text_with_model(model, 1))
     assert said is not None
     assert said[1] == model
-    assert model == "dead" or Plan.named(model.removeprefix("tool:"))
+    assert model == "dead" or ResponsePlan.from_model_name(model.removeprefix("tool:"))
 
 
 WHOLE = ((10.3, "One moment. "), (10.5, f"{FIRST} tok1 tok2"))
@@ -91,25 +91,25 @@ WRONG = {
 @pytest.mark.parametrize("why", WRONG)
 def test_a_turn_that_went_wrong_says_how(why: str) -> None:
     name, turn = WRONG[why]
-    with pytest.raises(Failed, match=why):
-        SCENARIOS[name].judge(turn, TOKENS)
+    with pytest.raises(TurnFailed, match=why):
+        SCENARIOS[name].check(turn, TOKENS)
 
 
 def test_a_turn_as_it_must_be_is_no_failure() -> None:
-    SCENARIOS["short"].judge(heard(*WHOLE, end=11.0), TOKENS)
-    SCENARIOS["long"].judge(heard((10.1, "Wait. "), *WHOLE, end=11.0), f"tool:{TOKENS}")
-    SCENARIOS["dead"].judge(heard((10.1, "I am sorry."), end=11.0), "dead")
-    SCENARIOS["bargein"].judge(heard(*WHOLE), TOKENS)
+    SCENARIOS["short"].check(heard(*WHOLE, end=11.0), TOKENS)
+    SCENARIOS["long"].check(heard((10.1, "Wait. "), *WHOLE, end=11.0), f"tool:{TOKENS}")
+    SCENARIOS["dead"].check(heard((10.1, "I am sorry."), end=11.0), "dead")
+    SCENARIOS["bargein"].check(heard(*WHOLE), TOKENS)
 
 
 def test_a_book_gathers_what_all_workers_report() -> None:
-    master = Book()
+    master = TurnRecorder()
     for worker in ("one", "two"):
-        own = Book()
-        own.page("chat short").add(book.known({"answer": 0.5, "stop": math.nan}))
-        own.page("chat short").failed["cut"] += 1
-        master.take(own.report(worker, 1.0, 4.0))
-        assert own.report(worker, 1.0, 4.0)["pages"] == {}
+        own = TurnRecorder()
+        own.sample("chat short").add(recorder.known_times({"answer": 0.5, "stop": math.nan}))
+        own.sample("chat short").failed["cut"] += 1
+        master.add_report(own.take_report(worker, 1.0, 4.0))
+        assert own.take_report(worker, 1.0, 4.0)["pages"] == {}
     (run,) = master.runs("voicegw", 8)
     assert (run.target, run.scenario, run.loop, run.offered, run.seconds) == (
         "voicegw",
@@ -126,58 +126,58 @@ def test_a_book_gathers_what_all_workers_report() -> None:
 
 
 def test_a_generator_that_was_busy_itself_makes_its_runs_void() -> None:
-    master, own = Book(), Book()
-    own.page("chat short").add({"answer": 0.5})
-    master.take(own.report("one", 3.9, 4.0))
+    master, own = TurnRecorder(), TurnRecorder()
+    own.sample("chat short").add({"answer": 0.5})
+    master.add_report(own.take_report("one", 3.9, 4.0))
     assert master.runs("voicegw", 1)[0].void == "a generator used 98% of its core"
 
 
 def test_a_book_is_bounded_and_says_what_it_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(book, "MOST", 4)
-    written = Book()
+    monkeypatch.setattr(recorder, "MOST", 4)
+    written = TurnRecorder()
     for number in range(100):
-        written.page("chat short").add({"at": float(number)})
-    assert len(written.pages["chat short"].rows) == 4
+        written.sample("chat short").add({"at": float(number)})
+    assert len(written.samples["chat short"].rows) == 4
     assert written.notes()[1] == "chat short: a sample of 4 of 100 turns"
 
 
 def test_no_secret_is_written_into_the_results() -> None:
-    shown = options.command(["locust", "--key", "abc", "--twilio-token=def", "--turns", "2"])
+    shown = options.redact_command(["locust", "--key", "abc", "--twilio-token=def", "--turns", "2"])
     assert shown == ["locust", "--key", "***", "--twilio-token=***", "--turns", "2"]
 
 
 def test_tags_that_no_call_has_are_told_among_them_names_of_callers() -> None:
     asked = Namespace(tags=["short", "mixed", "ChatCaller"], exclude_tags=["ded"])
-    assert options.unknown(asked) == ["ChatCaller", "ded"]
-    assert options.unknown(Namespace(tags=None, exclude_tags=None)) == []
+    assert options.unknown_tags(asked) == ["ChatCaller", "ded"]
+    assert options.unknown_tags(Namespace(tags=None, exclude_tags=None)) == []
 
 
 def test_an_address_without_http_is_none() -> None:
     with pytest.raises(ValueError, match="must be http"):
-        options.line(Namespace(), "chat", "127.0.0.1:8080")
+        options.caller_options(Namespace(), "chat", "127.0.0.1:8080")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:80", "http://[::1]:80", "wss://127.9.9.9"])
 def test_this_machine_may_be_called(url: str) -> None:
-    assert addresses(urlsplit(url), anywhere=False)
+    assert resolve_addresses(urlsplit(url), anywhere=False)
 
 
 def test_another_machine_may_be_called_only_if_that_is_said() -> None:
     url = urlsplit("https://192.0.2.1")
-    with pytest.raises(Failed, match=ELSEWHERE):
-        addresses(url, anywhere=False)
-    assert addresses(url, anywhere=True) == [("192.0.2.1", 443)]
+    with pytest.raises(TurnFailed, match=NOT_THIS_MACHINE):
+        resolve_addresses(url, anywhere=False)
+    assert resolve_addresses(url, anywhere=True) == [("192.0.2.1", 443)]
 
 
 def test_an_address_without_a_host_is_none() -> None:
-    with pytest.raises(Failed, match="the target has no name"):
-        addresses(urlsplit("http://"), anywhere=False)
+    with pytest.raises(TurnFailed, match="the target has no name"):
+        resolve_addresses(urlsplit("http://"), anywhere=False)
 
 
 def test_an_answer_without_end_is_given_up() -> None:
-    assert bounded(MOST) == MOST
-    with pytest.raises(Failed, match="more than 4 MB came"):
-        bounded(MOST + 1)
+    assert check_size(MAX_BYTES) == MAX_BYTES
+    with pytest.raises(TurnFailed, match="more than 4 MB came"):
+        check_size(MAX_BYTES + 1)
 
 
 @pytest.mark.parametrize(
@@ -192,17 +192,17 @@ def test_who_floods_a_caller_is_hung_up_on(scheme: str, head: bytes) -> None:
     """A socket that always has more would leave nobody else a turn, so no clock would end the run."""
     with flood(head) as port:
         address = f"{scheme}://127.0.0.1:{port}/"
-        with pytest.raises(Failed, match=r"more than 4 MB came|was not taken"):
+        with pytest.raises(TurnFailed, match=r"more than 4 MB came|was not taken"):
             rung(address)
 
 
 def rung(address: str) -> None:
     """Ask there, or open a call, and hear all that comes."""
     if address.startswith("ws"):
-        Phone(address, {}, anywhere=False).hang_up()
+        WebSocket(address, {}, anywhere=False).close()
         return
-    with closing(Wire(urlsplit(address), anywhere=False)) as wire:
-        deque(wire.ask(b"POST / HTTP/1.1\r\n\r\n"), maxlen=0)
+    with closing(HttpSocket(urlsplit(address), anywhere=False)) as wire:
+        deque(wire.request(b"POST / HTTP/1.1\r\n\r\n"), maxlen=0)
 
 
 @contextmanager

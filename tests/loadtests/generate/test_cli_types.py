@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from loadtests import load
-from loadtests.callers.options import command
-from loadtests.generate import open_loop as openloop
-from loadtests.generate.cli_types import RATE, count, hidden, writable
+from loadtests.callers.options import redact_command
+from loadtests.generate import open_loop
+from loadtests.generate.cli_types import RATE, count, redact_secrets, writable
 
 
 @pytest.mark.parametrize("wrong", ["nan", "inf", "-inf", "0", "-1", "1e9", "many", ""])
@@ -45,7 +45,7 @@ def test_a_file_that_cannot_be_written_is_refused_and_one_that_can_is_left_as_it
 )
 def test_an_open_loop_that_would_never_end_does_not_begin(wrong: str) -> None:
     with pytest.raises(SystemExit) as refused:
-        openloop.main(["--target", "http://127.0.0.1:1", *wrong.split()])
+        open_loop.main(["--target", "http://127.0.0.1:1", *wrong.split()])
     assert refused.value.code == 2
 
 
@@ -58,9 +58,9 @@ def test_a_load_of_no_length_or_on_no_process_does_not_begin(wrong: str) -> None
 
 
 def test_a_command_line_is_written_without_its_secrets() -> None:
-    assert hidden(["load", "--key", "s3cret", "--key=s3cret"], "s3cret", "none", "") == [
+    assert redact_secrets(["load", "--key", "s3cret", "--key=s3cret"], "s3cret", "none", "") == [
         *("load", "--key", "***", "--key=***")
     ]
-    assert command(["-u", "2", "--twilio-t", "a", "--ke=b", "--turns", "3"]) == [
+    assert redact_command(["-u", "2", "--twilio-t", "a", "--ke=b", "--turns", "3"]) == [
         *("-u", "2", "--twilio-t", "***", "--ke=***", "--turns", "3")
     ]

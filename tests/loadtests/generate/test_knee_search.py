@@ -7,19 +7,19 @@ from statistics import mean, pstdev
 
 import pytest
 
-from loadtests.generate.knee_search import FINE, Knee, arrivals
+from loadtests.generate.knee_search import RESOLUTION, KneeSearch, arrival_times
 
 
 def test_steady_arrivals_are_evenly_spaced() -> None:
-    assert arrivals(4, 1.0, steady=True) == [0.0, 0.25, 0.5, 0.75]
+    assert arrival_times(4, 1.0, steady=True) == [0.0, 0.25, 0.5, 0.75]
 
 
 def test_independent_arrivals_repeat_with_their_seed_and_are_no_others() -> None:
-    assert arrivals(50, 2.0, 3) == arrivals(50, 2.0, 3) != arrivals(50, 2.0, 4)
+    assert arrival_times(50, 2.0, 3) == arrival_times(50, 2.0, 3) != arrival_times(50, 2.0, 4)
 
 
 def test_gaps_between_independent_arrivals_vary_as_much_as_they_last() -> None:
-    moments = arrivals(100, 100.0, 1)
+    moments = arrival_times(100, 100.0, 1)
     gaps = [after - before for before, after in pairwise(moments)]
     assert mean(gaps) == pytest.approx(0.01, rel=0.05)
     assert pstdev(gaps) == pytest.approx(0.01, rel=0.05)
@@ -27,28 +27,28 @@ def test_gaps_between_independent_arrivals_vary_as_much_as_they_last() -> None:
 
 
 def test_there_is_always_one_arrival() -> None:
-    assert arrivals(0.001, 0.1, 1) == arrivals(0.001, 0.1, steady=True) == [0.0]
+    assert arrival_times(0.001, 0.1, 1) == arrival_times(0.001, 0.1, steady=True) == [0.0]
 
 
 def search(first: float, steps: int, limit: float) -> tuple[list[float], float]:
     """The rates that were tried on something that holds up to `limit`, and what was found."""
-    knee, tried = Knee(first, steps), list[float]()
-    while (rate := knee.trying) is not None:
+    knee, tried = KneeSearch(first, steps), list[float]()
+    while (rate := knee.next_rate) is not None:
         tried.append(rate)
-        knee.tell(rate, rate <= limit)
-    return tried, knee.held
+        knee.record(rate, rate <= limit)
+    return tried, knee.max_held
 
 
 def test_the_knee_is_bracketed_and_then_closed_in_upon() -> None:
     tried, held = search(100, 8, 330.0)
     assert tried[:4] == [100, 200, 400, pytest.approx(282.8, abs=0.1)]
-    assert held <= 330 < held * FINE
+    assert held <= 330 < held * RESOLUTION
 
 
 def test_a_knee_below_the_first_rate_is_found_downwards() -> None:
     tried, held = search(100, 9, 30.0)
     assert tried[:3] == [100, 50, 25]
-    assert held <= 30 < held * FINE
+    assert held <= 30 < held * RESOLUTION
 
 
 def test_the_search_ends_after_its_steps_whatever_it_found() -> None:

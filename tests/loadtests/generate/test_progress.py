@@ -14,8 +14,8 @@ PHASES = {"S1": 1000.0, "S2": 3000.0}
 
 def test_nothing_is_shown_where_nobody_looks(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress(PHASES) as progress:
-        progress.phase("S1")
-        progress.tick()
+        progress.start_phase("S1")
+        progress.refresh()
     assert capfd.readouterr() == ("", "")
 
 
@@ -23,8 +23,8 @@ def test_nothing_is_shown_where_nobody_looks(capfd: pytest.CaptureFixture[str]) 
 def test_a_terminal_shows_the_phase_and_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with Progress(PHASES) as progress:
-        progress.phase("S1")
-        progress.phase("S2")
+        progress.start_phase("S1")
+        progress.start_phase("S2")
         shown = str(progress.bar)
         progress.phases = {}
     assert "S2" in shown

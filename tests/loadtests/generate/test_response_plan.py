@@ -7,19 +7,19 @@ from statistics import mean, median
 
 import pytest
 
-from loadtests.generate.response_plan import FAULTS, PARAMETERS, PLANS, SLOW, Draw, Plan
+from loadtests.generate.response_plan import FAULTS, PARAMETER_COUNTS, PRESETS, SLOW_FACTOR, Distribution, ResponsePlan
 from loadtests.report.results import ROOT
 
 
 def waits(model: str, number: int, count: int) -> list[float]:
-    first, others = Plan.named(model).waits(number)
+    first, others = ResponsePlan.from_model_name(model).waits(number)
     return [first, *islice(others, count)]
 
 
 def test_a_model_name_sets_the_timing() -> None:
-    assert Plan.named("voice") == Plan.named("first=0.3,every=0.02,tokens=40")
-    assert Plan.named("tokens=10,apart=1") == PLANS["burst"]
-    assert Plan.named("voice").seconds == pytest.approx(1.08)
+    assert ResponsePlan.from_model_name("voice") == ResponsePlan.from_model_name("first=0.3,every=0.02,tokens=40")
+    assert ResponsePlan.from_model_name("tokens=10,apart=1") == PRESETS["burst"]
+    assert ResponsePlan.from_model_name("voice").seconds == pytest.approx(1.08)
     assert waits("voice", 5, 2) == [0.3, 0.02, 0.02]
 
 
@@ -42,7 +42,7 @@ def test_a_model_name_sets_the_timing() -> None:
 )
 def test_a_model_name_without_a_timing_is_refused(model: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        Plan.named(model)
+        ResponsePlan.from_model_name(model)
 
 
 def test_streams_of_one_seed_wait_alike_and_others_do_not() -> None:
@@ -62,13 +62,13 @@ def test_what_is_drawn_follows_its_distribution() -> None:
 
 def test_a_slow_stream_waits_longer_and_says_the_same() -> None:
     for model in ("first=0.1,every=0.2,tokens=3", "first=uniform:1:2,every=exponential:1,tokens=3"):
-        expected = [SLOW * wait for wait in waits(model, 3, 2)]
+        expected = [SLOW_FACTOR * wait for wait in waits(model, 3, 2)]
         assert waits(f"{model},fault=slow", 3, 2) == pytest.approx(expected)
-    assert Plan.named("first=0.1,fault=slow").seconds == pytest.approx(1.0)
-    assert Draw("uniform", (1.0, 3.0)).typical == 2.0
+    assert ResponsePlan.from_model_name("first=0.1,fault=slow").seconds == pytest.approx(1.0)
+    assert Distribution("uniform", (1.0, 3.0)).typical == 2.0
 
 
 def test_the_page_names_every_plan_fault_and_distribution() -> None:
     page = (ROOT / "docs" / "load-testing.md").read_text("utf-8")
-    assert [name for name in [*PLANS, *FAULTS] if name and f"`{name}`" not in page] == []
-    assert [name for name in PARAMETERS if f"`={name}:" not in page] == []
+    assert [name for name in [*PRESETS, *FAULTS] if name and f"`{name}`" not in page] == []
+    assert [name for name in PARAMETER_COUNTS if f"`={name}:" not in page] == []

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.generate import open_loop as openloop
+from loadtests.generate import open_loop
 from loadtests.report.results import ROOT, Results
-from loadtests.servers import launch as targets
-from loadtests.servers.launch import started
-from tests.loadtests.upstreams import agent
+from loadtests.servers import launch
+from loadtests.servers.launch import run_server
+from tests.loadtests.upstreams import run_upstream
 
 pytestmark = pytest.mark.wire
 
@@ -67,7 +67,7 @@ def test_a_second_ctrl_c_while_a_server_is_stopped_leaves_no_server(
         "import signal, socket, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "s = socket.create_server(('127.0.0.1', {})); time.sleep(60)"
     )
-    port, waits = targets.free_port(), []
+    port, waits = launch.free_port(), []
 
     def interrupted(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
         waits.append(timeout)
@@ -78,23 +78,23 @@ def test_a_second_ctrl_c_while_a_server_is_stopped_leaves_no_server(
     wait = subprocess.Popen.wait
     monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
     argv = [sys.executable, "-c", stubborn.format(port)]
-    server = started(argv, port, os.sched_getaffinity(0), tmp_path / "log", os.environ)
+    server = run_server(argv, port, os.sched_getaffinity(0), tmp_path / "log", os.environ)
     with pytest.raises(KeyboardInterrupt), server as pid:
         pass
-    assert waits == [targets.STOP, None]
+    assert waits == [launch.STOP_TIMEOUT, None]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
 
 async def test_an_agent_that_cannot_be_counted_any_more_voids_the_run() -> None:
-    async with agent() as (door, stats):
-        asked = openloop.Offer("S", ("quick",), 100, 0.05, 5)
-        run = openloop.opened(door, asked)
+    async with run_upstream() as (door, stats):
+        asked = open_loop.Workload("S", ("quick",), 100, 0.05, 5)
+        run = open_loop.new_run(door, asked)
 
         def gone(at: float, streams: int) -> None:
             stats.left = "many"  # type: ignore[assignment]
 
         with pytest.raises(ConnectionError, match=r"no loadtests\.upstream"):
-            await openloop.drive(door, asked, run, door, gone)
+            await open_loop.run_workload(door, asked, run, door, gone)
     assert run.void.startswith("the agent's count is not known")
     await asyncio.sleep(0)

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from loadtests.generate.target import Door
+from loadtests.generate.target import Target
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://127.0.0.1:8080/v1/chat/completions"])
 def test_a_base_url_and_a_full_one_are_the_same_door(url: str) -> None:
-    assert Door.at(url) == Door.at("http://127.0.0.1:8080/v1/") == Door("target", 8080)
+    assert Target.from_url(url) == Target.from_url("http://127.0.0.1:8080/v1/") == Target("target", 8080)
 
 
 def test_another_machine_must_be_meant() -> None:
@@ -24,27 +24,27 @@ def test_another_machine_must_be_meant() -> None:
         "[::]",
     ):
         with pytest.raises(ValueError, match="is not this machine"):
-            Door.at(f"http://{host}/v1")
-    assert Door.at("https://example.org/api", anywhere=True) == Door(
+            Target.from_url(f"http://{host}/v1")
+    assert Target.from_url("https://example.org/api", anywhere=True) == Target(
         "target", 443, "example.org", "/api/chat/completions", tls=True
     )
-    assert [Door.at(f"http://{host}/").port for host in ("localhost", "[::1]", "127.9.9.9")] == [80, 80, 80]
+    assert [Target.from_url(f"http://{host}/").port for host in ("localhost", "[::1]", "127.9.9.9")] == [80, 80, 80]
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://127.0.0.1", "http://", ""])
 def test_what_is_no_url_of_a_server_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="no URL of a server"):
-        Door.at(url)
+        Target.from_url(url)
 
 
 def test_an_address_with_colons_stands_in_brackets() -> None:
-    assert b"\r\nhost: [::1]:80\r\n" in Door.at("http://[::1]/").request("voice")
+    assert b"\r\nhost: [::1]:80\r\n" in Target.from_url("http://[::1]/").encode_request("voice")
 
 
 def test_a_request_names_its_call_and_is_as_long_as_it_says() -> None:
-    head, _, body = Door("", 1, key="k").request("voice", "call-7", "Hi").partition(b"\r\n\r\n")
+    head, _, body = Target("", 1, key="k").encode_request("voice", "call-7", "Hi").partition(b"\r\n\r\n")
     assert b"\r\nx-voicegw-call: call-7\r\n" in head
     assert b"\r\nauthorization: Bearer k\r\n" in head
     assert f"content-length: {len(body)}".encode() in head
     assert json.loads(body)["messages"][-1] == {"role": "user", "content": "Hi"}
-    assert b"x-voicegw-call" not in Door("", 1).request("voice")
+    assert b"x-voicegw-call" not in Target("", 1).encode_request("voice")

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import orjson
 import pytest
 
-from loadtests.micro.prefix import Model, beginning
+from loadtests.micro.prefix import PrefixModel, prompt_prefix
 from tests.agents.upstream import until
 
 pytestmark = pytest.mark.wire
@@ -18,7 +18,7 @@ BODY = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user"
 
 
 @asynccontextmanager
-async def asking(model: Model) -> AsyncIterator[asyncio.StreamReader]:
+async def asking(model: PrefixModel) -> AsyncIterator[asyncio.StreamReader]:
     """The answer to one request; leaving hangs up."""
     server = await asyncio.start_server(model.answer, "127.0.0.1", 0)
     async with server:
@@ -33,20 +33,20 @@ async def asking(model: Model) -> AsyncIterator[asyncio.StreamReader]:
 
 
 async def test_a_beginning_is_read_once_and_answered_with_a_word() -> None:
-    model = Model(0.0)
+    model = PrefixModel(0.0)
     async with asking(model) as reader:
         assert b'"content":"Hello."' in await reader.read()
-    assert (model.read, model.asked) == ({beginning(BODY)}, 1)
+    assert (model.known_prefixes, model.request_count) == ({prompt_prefix(BODY)}, 1)
 
 
 async def test_what_was_broken_off_was_not_read() -> None:
-    model = Model(60.0)
+    model = PrefixModel(60.0)
     async with asking(model):
-        await until(lambda: model.asked)
-    assert model.read == set()
+        await until(lambda: model.request_count)
+    assert model.known_prefixes == set()
 
 
 def test_only_instructions_and_tools_are_the_beginning() -> None:
     tools = BODY | {"tools": [{"type": "function"}]}
-    assert beginning(BODY) == b'[null,[{"role":"system","content":"Be brief."}]]'
-    assert beginning(tools) != beginning(BODY)
+    assert prompt_prefix(BODY) == b'[null,[{"role":"system","content":"Be brief."}]]'
+    assert prompt_prefix(tools) != prompt_prefix(BODY)

@@ -8,14 +8,14 @@ from random import Random
 import pytest
 
 from loadtests.generate.closed_loop import Stream
-from loadtests.generate.response_plan import Plan
-from loadtests.generate.workload import Turn
-from loadtests.report.overhead import Pair, differences, interval, overheads, paired
+from loadtests.generate.response_plan import ResponsePlan
+from loadtests.generate.workload import PlannedTurn
+from loadtests.report.overhead import Pair, quantile_differences, confidence_interval, estimate_overheads, pair_turns
 from loadtests.report.results import quantile
 
 
-def turn(answer: float, failed: str = "") -> Turn:
-    return Turn(0.0, b"", Plan(), stream=Stream(answer=answer, waited=0.0, tokens=1, failed=failed))
+def turn(answer: float, failed: str = "") -> PlannedTurn:
+    return PlannedTurn(0.0, b"", ResponsePlan(), stream=Stream(answer=answer, waited=0.0, tokens=1, failure=failed))
 
 
 def measured(seed: int, rounds: int = 4, each: int = 100) -> list[list[Pair]]:
@@ -32,7 +32,7 @@ def measured(seed: int, rounds: int = 4, each: int = 100) -> list[list[Pair]]:
 def test_a_pair_needs_both_of_its_turns() -> None:
     direct = [turn(0.1), turn(0.2), turn(0.3, "cut"), turn(nan)]
     through = [turn(0.4), turn(0.5, "cut"), turn(0.6), turn(0.7)]
-    assert paired(direct, through) == [(0.1, 0.4)]
+    assert pair_turns(direct, through) == [(0.1, 0.4)]
 
 
 def test_a_difference_is_one_of_quantiles_as_everywhere_else() -> None:
@@ -41,11 +41,11 @@ def test_a_difference_is_one_of_quantiles_as_everywhere_else() -> None:
         quantile([pair[1] for pair in pairs], q) - quantile([pair[0] for pair in pairs], q)
         for q in (0.5, 0.99)
     ]
-    assert differences(pairs, (0.5, 0.99)) == expected
+    assert quantile_differences(pairs, (0.5, 0.99)) == expected
 
 
 def test_a_known_overhead_is_estimated_and_lies_in_its_interval() -> None:
-    for found in overheads(measured(2), "voicegw", "S1", seed=1, resamples=200):
+    for found in estimate_overheads(measured(2), "voicegw", "S1", seed=1, resamples=200):
         assert (found.target, found.scenario) == ("voicegw", "S1")
         assert found.estimate == pytest.approx(0.001, abs=5e-5)
         assert found.low <= found.estimate <= found.high
@@ -53,23 +53,23 @@ def test_a_known_overhead_is_estimated_and_lies_in_its_interval() -> None:
 
 
 def test_the_interval_of_the_median_holds_the_truth_about_as_often_as_it_says() -> None:
-    intervals = [overheads(measured(seed, each=40), "t", "s", 1, resamples=100)[0] for seed in range(60)]
+    intervals = [estimate_overheads(measured(seed, each=40), "t", "s", 1, resamples=100)[0] for seed in range(60)]
     assert sum(found.low <= 0.001 <= found.high for found in intervals) >= 51
 
 
 def test_the_same_seed_draws_the_same_interval() -> None:
     rounds = measured(3, each=30)
-    once, again, other = (overheads(rounds, "t", "s", seed, resamples=50) for seed in (1, 1, 2))
+    once, again, other = (estimate_overheads(rounds, "t", "s", seed, resamples=50) for seed in (1, 1, 2))
     assert once == again != other
 
 
 def test_a_quantile_beyond_which_nothing_was_measured_is_left_out() -> None:
     quantiles = {
-        n: [o.quantile for o in overheads([[(0.1, 0.2)] * n], "t", "s", 1, 10)] for n in (1, 2, 99, 1000)
+        n: [o.quantile for o in estimate_overheads([[(0.1, 0.2)] * n], "t", "s", 1, 10)] for n in (1, 2, 99, 1000)
     }
     assert quantiles == {1: [], 2: [0.5], 99: [0.5, 0.95], 1000: [0.5, 0.95, 0.99, 0.999]}
-    assert overheads([[], []], "t", "s", 1) == []
+    assert estimate_overheads([[], []], "t", "s", 1) == []
 
 
 def test_an_interval_leaves_out_as_much_on_either_side() -> None:
-    assert interval([float(n) for n in range(1000)]) == (25.0, 974.0)
+    assert confidence_interval([float(n) for n in range(1000)]) == (25.0, 974.0)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from loadtests.report import page, plots, tables, timelines
-from loadtests.report.grouping import Step, abreast, knee, merged, steps
+from loadtests.report.grouping import LoadStep, comparable_steps, count_held_steps, merge, group_runs
 from loadtests.report.markup import Markup, row, tag
-from loadtests.report.results import Check, Overhead, Results, Run, Sample, environment
-from loadtests.report.svg import Pen
+from loadtests.report.results import Check, Overhead, Results, Run, Sample, describe_environment
+from loadtests.report.svg import SeriesStyle
 
 ROOT = Path(__file__).parents[3]
 EVIL = '<script>alert("1 & 2")</script>'
@@ -89,7 +89,7 @@ def sampled(made: Run, streams: int = 2) -> Run:
 
 
 def of(*runs: Run, overheads: tuple[Overhead, ...] = ()) -> Page:
-    return Page(page.document(Results(environment(7, ["bench"]), list(runs), list(overheads))))
+    return Page(page.render(Results(describe_environment(7, ["bench"]), list(runs), list(overheads))))
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_targets_at_the_same_load_stand_under_each_other_at_every_quantile(full:
         *[tail] * 3,
     ]
     heads = [line[0] for line in full.rows if line[0].startswith(("p50:", "p95:", "p99:", "p99.9:"))]
-    assert heads == [*tables.WORDS.values()] * 2, "once for the drawn load, once for the other one"
+    assert heads == [*tables.QUANTILE_TITLES.values()] * 2, "once for the drawn load, once for the other one"
 
 
 def test_the_overhead_stands_there_with_its_interval(full: Page) -> None:
@@ -170,7 +170,7 @@ def test_headings_nest_tables_have_captions_and_ids_are_unique(full: Page) -> No
 
 
 def test_nothing_is_fetched_and_no_colour_is_fixed_in_a_drawing() -> None:
-    source = page.document(Results({}, [sampled(run())], [OVERHEAD]))
+    source = page.render(Results({}, [sampled(run())], [OVERHEAD]))
     assert not re.findall(r"https?:|//\w|@import|url\((?!#)|<script|<link|\bsrc=", source)
     assert not re.findall(r"#[0-9a-f]{6}\b", source.split("</style>")[1])
     assert "currentColor" in source
@@ -184,7 +184,7 @@ def test_names_are_text_wherever_they_stand() -> None:
     made.checks.append(Check(EVIL, False, EVIL, EVIL))
     lost = run(EVIL, void=EVIL)
     notes, known = [EVIL], {"revision": EVIL, EVIL: {EVIL: EVIL}}
-    found = Page(page.document(Results(known, [made, lost], [Overhead(EVIL, EVIL, 0.5, 1, 1, 1)], notes)))
+    found = Page(page.render(Results(known, [made, lost], [Overhead(EVIL, EVIL, 0.5, 1, 1, 1)], notes)))
     assert not found.every("script")
     assert found.whole.count(EVIL) > 20
 
@@ -192,7 +192,7 @@ def test_names_are_text_wherever_they_stand() -> None:
 @pytest.mark.parametrize("name", ["_hidden", "$x^2$", "a" * 200, "", "電話"])
 def test_no_name_of_a_target_breaks_a_drawing(name: str) -> None:
     """Matplotlib leaves out what begins with an underscore, and sets what is between dollars as a formula."""
-    drawn = plots.added("s0", steps([run(name)]), {name: Pen(0)})
+    drawn = plots.plot_added("s0", group_runs([run(name)]), {name: SeriesStyle(0)})
     assert (name if len(name) < 15 else f"{name[:13]}…") in Page(drawn.figure()).whole
 
 
@@ -233,14 +233,14 @@ def test_overheads_alone_are_drawn() -> None:
 
 
 def test_a_long_run_is_drawn_with_few_points_and_keeps_its_extremes() -> None:
-    x, y = plots.thinned([float(i) for i in range(10_000, 0, -1)])
+    x, y = plots.thin_ecdf([float(i) for i in range(10_000, 0, -1)])
     assert (len(x), x[0], x[-1], y[0], y[-1]) == (300, 1.0, 10_000.0, 0.0001, 1.0)
     pairs = [(i / 100, 9.0 if i == 777 else 1.0) for i in range(10_000)]
-    tops = timelines.slots(pairs)
-    assert len(tops) == timelines.SLOTS
+    tops = timelines.max_per_slot(pairs)
+    assert len(tops) == timelines.MAX_SLOTS
     assert max(tops, key=lambda pair: pair[1]) == (7.77, 9.0)
     many = Run("t", "s", "closed", 1, 1, samples=[Sample(i, i, 1, 1, 1) for i in range(10_000)])
-    assert len(timelines.memory(many)) <= timelines.SLOTS
+    assert len(timelines.memory_per_stream(many)) <= timelines.MAX_SLOTS
 
 
 def test_a_page_does_not_grow_with_its_turns() -> None:
@@ -254,26 +254,26 @@ def test_a_page_does_not_grow_with_its_turns() -> None:
         long.samples += [Sample(i, i * (0.5 + i % 7 / 10), 10**8 + i % 5 * 10**6, 9, 90) for i in range(1800)]
         runs.append(long)
     overheads = [Overhead(target, "voice", q, 0.1, 0.05, 0.2) for target in "abcd" for q in (0.5, 0.99)]
-    assert len(page.document(Results({}, runs, overheads))) < 2_000_000 / 8
+    assert len(page.render(Results({}, runs, overheads))) < 2_000_000 / 8
 
 
 def test_cpu_and_memory_are_shared_out_among_the_open_streams() -> None:
     """A tenth of a core for two streams is 50 ms a second each; when less than half is open counts not."""
     made = sampled(run())
     made.samples.append(Sample(4.0, 0.9, 60_000_000, 20, 0))
-    assert [(at, round(cost, 6)) for at, cost in timelines.cpu(made)] == [(1, 50), (2, 50), (3, 50)]
-    assert timelines.memory(made) == [(float(at), 30.0) for at in range(4)]
+    assert [(at, round(cost, 6)) for at, cost in timelines.cpu_per_stream(made)] == [(1, 50), (2, 50), (3, 50)]
+    assert timelines.memory_per_stream(made) == [(float(at), 30.0) for at in range(4)]
 
 
 def test_drawings_compare_the_highest_load_that_all_targets_had() -> None:
     runs = [run("direct", 2), run("direct", 4), run("direct", 8), run("voicegw", 4), run("voicegw", 2)]
     runs.append(run("voicegw", 8, void="lost"))
-    assert [(step.target, step.offered) for step in abreast(steps(runs))] == [("direct", 4), ("voicegw", 4)]
+    assert [(step.target, step.offered) for step in comparable_steps(group_runs(runs))] == [("direct", 4), ("voicegw", 4)]
     apart = [run("direct", 2), run("voicegw", 4)]
-    assert [step.offered for step in abreast(steps(apart))] == [2, 4]
+    assert [step.offered for step in comparable_steps(group_runs(apart))] == [2, 4]
 
 
-def climb(*tails: float, failed: int = 0) -> list[Step]:
+def climb(*tails: float, failed: int = 0) -> list[LoadStep]:
     """Steps whose slowest turn had so many seconds added."""
     made = []
     for offered, tail in enumerate(tails, 1):
@@ -281,20 +281,20 @@ def climb(*tails: float, failed: int = 0) -> list[Step]:
         one.add(at=0.0, answer=tail)
         made.append(one)
     made[-1].failed["gone"] = failed
-    return steps(made)
+    return group_runs(made)
 
 
 def test_the_knee_is_where_the_tail_grows_threefold_and_by_more_than_noise() -> None:
-    assert knee(climb(0.001, 0.010, 0.003)) == 3, "ten times as much, but not 10 ms more"
-    assert knee(climb(0.010, 0.030, 0.031, 0.010)) == 2, "what comes down again is past the knee"
-    assert knee(climb(0.010, 0.010, failed=1)) == 1
-    assert knee(climb(0.010, failed=1)) == 0
+    assert count_held_steps(climb(0.001, 0.010, 0.003)) == 3, "ten times as much, but not 10 ms more"
+    assert count_held_steps(climb(0.010, 0.030, 0.031, 0.010)) == 2, "what comes down again is past the knee"
+    assert count_held_steps(climb(0.010, 0.010, failed=1)) == 1
+    assert count_held_steps(climb(0.010, failed=1)) == 0
 
 
 def test_rounds_of_a_step_are_pooled_turn_by_turn() -> None:
-    [step] = steps([run(turns=2), run(turns=3), run(void="lost")])
-    assert (step.turns, len(step.runs), len(step.sound)) == (5, 3, 2)
-    assert step.known("answer") == [0.31, 0.32, 0.31, 0.32, 0.33]
+    [step] = group_runs([run(turns=2), run(turns=3), run(void="lost")])
+    assert (step.turns, len(step.runs), len(step.valid_runs)) == (5, 3, 2)
+    assert step.values("answer") == [0.31, 0.32, 0.31, 0.32, 0.33]
     assert step.pairs("gap") == [(0, 0.02), (1, 0.02), (0, 0.02), (1, 0.02), (2, 0.02)]
 
 
@@ -303,10 +303,10 @@ def test_merged_targets_are_told_apart_only_where_what_was_measured_differs() ->
         return Results({"when": "now", "revision": revision}, [run(target) for target in targets])
 
     one, two, three = results("a", "direct", "voicegw"), results("b", "voicegw"), results("a", "naive")
-    together = merged([(Path("old.json"), one), (Path("new.json"), two), (Path("more.json"), three)])
+    together = merge([(Path("old.json"), one), (Path("new.json"), two), (Path("more.json"), three)])
     assert [run.target for run in together.runs] == ["direct", "voicegw (old)", "voicegw (new)", "naive"]
     assert list(together.environment) == ["old.json", "new.json", "more.json"]
-    found = Page(page.document(together))
+    found = Page(page.render(together))
     assert [title for title in found.titles("h3") if title.endswith(".json")] == list(together.environment)
 
 
@@ -326,8 +326,8 @@ def test_the_pictures_of_the_docs_are_there_and_small() -> None:
 @pytest.mark.wire
 def test_the_command_makes_one_page_of_several_files_and_says_what_it_cannot_read(tmp_path: Path) -> None:
     first, second, out = tmp_path / "a.json", tmp_path / "b.json", tmp_path / "made" / "page.html"
-    Results(environment(1), [run("direct", turns=0)]).write(first)
-    Results(environment(1), [run("voicegw", turns=0)]).write(second)
+    Results(describe_environment(1), [run("direct", turns=0)]).write(first)
+    Results(describe_environment(1), [run("voicegw", turns=0)]).write(second)
     made = command(first, second, "-o", out)
     assert (made.returncode, made.stdout, made.stderr) == (0, f"{out}\n", "")
     assert [line[0] for line in Page(out.read_text("utf-8")).rows[-2:]] == [

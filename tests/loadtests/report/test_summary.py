@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadtests.report.results import Check, Overhead, Results, Run
-from loadtests.report.summary import checks, overheads, runs, summary
+from loadtests.report.summary import format_checks, format_overheads, format_runs, format_summary
 
 
 def run(answer: float, void: str = "", **how: float) -> Run:
@@ -17,7 +17,7 @@ def cells(line: str) -> list[str]:
 
 
 def test_the_runs_of_a_load_are_one_line_and_void_ones_in_no_figure() -> None:
-    line = runs([run(0.301), run(9.0, "too late"), run(0.302)]).splitlines()[1]
+    line = format_runs([run(0.301), run(9.0, "too late"), run(0.302)]).splitlines()[1]
     assert cells(line) == [
         *("S1", "voicegw", "100", "4", "0", "2"),
         *("0.000/0.000", "1.00/1.00", "302/302", "2.00/2.00", "-", "-", "1 of 3 void: too late"),
@@ -25,19 +25,19 @@ def test_the_runs_of_a_load_are_one_line_and_void_ones_in_no_figure() -> None:
 
 
 def test_a_run_that_is_void_alone_says_so() -> None:
-    assert runs([run(9.0, "too late")]).splitlines()[1].endswith("void: too late")
+    assert format_runs([run(9.0, "too late")]).splitlines()[1].endswith("void: too late")
 
 
 def test_turns_that_failed_are_counted_with_their_reason() -> None:
     failing = run(0.3)
     failing.failed = {"cut": 3}
-    assert runs([failing, run(0.3)]).splitlines()[-1] == "3 x cut"
+    assert format_runs([failing, run(0.3)]).splitlines()[-1] == "3 x cut"
 
 
 def test_overheads_and_checks_have_tables_where_there_are_any() -> None:
     made = Results({}, [run(0.3)], [Overhead("voicegw", "S1", 0.999, 0.0012, 0.001, 0.002)], ["a note"])
     made.runs[0].checks += [Check("files", True, "3", "at most 4"), Check("runs", False, "1", "0")]
-    assert cells(overheads(made).splitlines()[1])[2:] == ["p99.9", "1.20", "1.00 to 2.00"]
-    assert [line.endswith("FAILED") for line in checks(made).splitlines()] == [False, False, True]
-    assert summary(made).endswith("\n\na note")
-    assert overheads(Results({})) == checks(Results({})) == ""
+    assert cells(format_overheads(made).splitlines()[1])[2:] == ["p99.9", "1.20", "1.00 to 2.00"]
+    assert [line.endswith("FAILED") for line in format_checks(made).splitlines()] == [False, False, True]
+    assert format_summary(made).endswith("\n\na note")
+    assert format_overheads(Results({})) == format_checks(Results({})) == ""

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.bench import compare, start
-from loadtests.generate import closed_loop as voice
-from loadtests.generate.scenarios import SCENARIOS, opened
-from loadtests.generate.streams import Load, Stream, record
-from loadtests.generate.target import Door
+from loadtests.bench import add_ratios, start_targets
+from loadtests.generate import closed_loop
+from loadtests.generate.scenarios import SCENARIOS, count_open
+from loadtests.generate.streams import Load, Stream, record_streams
+from loadtests.generate.target import Target
 from loadtests.report.results import Run
 from loadtests.servers import peers
-from loadtests.servers.launch import NAMES, USUAL, Server, Used, family, files, launch, used
+from loadtests.servers.launch import TARGET_NAMES, DEFAULT_TARGETS, Server, ResourceUsage, process_tree, count_open_files, prepare_launch, process_usage
 from loadtests.servers.peers import NotReady
 
 
@@ -30,17 +30,17 @@ from loadtests.servers.peers import NotReady
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in which both peers lie as their installers leave them."""
     monkeypatch.setattr(peers, "FOLDER", tmp_path)
-    (tmp_path / f"litellm/lib/python3.11/site-packages/litellm-{peers.LITELLM}.dist-info").mkdir(parents=True)
+    (tmp_path / f"litellm/lib/python3.11/site-packages/litellm-{peers.LITELLM_VERSION}.dist-info").mkdir(parents=True)
     package = tmp_path / "portkey/node_modules/@portkey-ai/gateway/package.json"
     package.parent.mkdir(parents=True)
-    package.write_text(json.dumps({"version": peers.PORTKEY}))
+    package.write_text(json.dumps({"version": peers.PORTKEY_VERSION}))
     return tmp_path
 
 
 def test_litellm_has_one_worker_a_key_and_the_upstream_for_every_model(
     installed: Path, tmp_path: Path
 ) -> None:
-    how = launch("litellm", 4000, 9001, tmp_path)
+    how = prepare_launch("litellm", 4000, 9001, tmp_path)
     assert how.argv == [
         str(installed / "litellm/bin/litellm"), "--config", str(tmp_path / "litellm.yaml"),
         "--host", "127.0.0.1", "--port", "4000", "--num_workers", "1",
@@ -50,16 +50,16 @@ def test_litellm_has_one_worker_a_key_and_the_upstream_for_every_model(
     config = (tmp_path / "litellm.yaml").read_text()
     assert "api_base: http://127.0.0.1:9001/v1\n" in config
     assert how.key not in config
-    assert (how.headers, how.version) == ({}, peers.LITELLM)
+    assert (how.headers, how.version) == ({}, peers.LITELLM_VERSION)
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_portkey_is_told_by_headers_where_requests_go(installed: Path, tmp_path: Path) -> None:
-    how = launch("portkey", 8787, 9001, tmp_path)
+    how = prepare_launch("portkey", 8787, 9001, tmp_path)
     program = installed / "portkey/node_modules/@portkey-ai/gateway/build/start-server.js"
     assert how.argv[1:] == [str(program), "--port=8787", "--headless"]
-    door = Door("", 8787, key=how.key, headers=how.headers)
-    head, _, body = door.request("quick").partition(b"\r\n\r\n")
+    door = Target("", 8787, key=how.key, headers=how.headers)
+    head, _, body = door.encode_request("quick").partition(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     assert {"x-portkey-provider: openai", "x-portkey-custom-host: http://127.0.0.1:9001/v1"} < set(lines)
     assert f"content-length: {len(body)}" in lines
@@ -69,13 +69,13 @@ def test_a_peer_that_is_not_there_is_named_and_the_rest_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(peers, "FOLDER", tmp_path)
-    assert set(NAMES) - set(USUAL) == {"litellm", "portkey"}
+    assert set(TARGET_NAMES) - set(DEFAULT_TARGETS) == {"litellm", "portkey"}
     with contextlib.ExitStack() as stack:
-        servers, missing = start(["litellm", "portkey"], Server("direct", 1, 1), stack, tmp_path)
+        servers, missing = start_targets(["litellm", "portkey"], Server("direct", 1, 1), stack, tmp_path)
     assert servers == []
     assert missing == {
-        "litellm": f"LiteLLM {peers.LITELLM} is not installed; make compare sets it up",
-        "portkey": f"Portkey {peers.PORTKEY} is not installed; make compare sets it up",
+        "litellm": f"LiteLLM {peers.LITELLM_VERSION} is not installed; make compare sets it up",
+        "portkey": f"Portkey {peers.PORTKEY_VERSION} is not installed; make compare sets it up",
     }
 
 
@@ -84,27 +84,27 @@ def test_another_version_than_the_pinned_one_does_not_count(installed: Path, tmp
     package.write_text('{"version": "0.1.0"}')
     assert peers.portkey_version() == "0.1.0"
     with pytest.raises(NotReady, match="is not installed"):
-        launch("portkey", 8787, 9001, tmp_path)
+        prepare_launch("portkey", 8787, 9001, tmp_path)
 
 
 def test_what_is_there_in_its_version_is_left_alone(installed: Path) -> None:
-    assert peers.set_up("litellm") == f"litellm {peers.LITELLM} is there already"
-    assert peers.set_up("portkey") == f"portkey {peers.PORTKEY} is there already"
+    assert peers.install("litellm") == f"litellm {peers.LITELLM_VERSION} is there already"
+    assert peers.install("portkey") == f"portkey {peers.PORTKEY_VERSION} is there already"
 
 
 @pytest.mark.wire
 def test_an_installer_that_fails_says_why(tmp_path: Path) -> None:
     log = tmp_path / "peer.log"
     with pytest.raises(NotReady, match=r"^ERROR: no such package \(see "):
-        peers.run([sys.executable, "-c", "import sys; sys.exit('ERROR: no such package')"], log)
+        peers.run_step([sys.executable, "-c", "import sys; sys.exit('ERROR: no such package')"], log)
     with pytest.raises(NotReady, match="No such file or directory"):
-        peers.run([tmp_path / "nowhere"], log)
+        peers.run_step([tmp_path / "nowhere"], log)
 
 
 def test_ratios_are_formed_to_every_target_that_is_there() -> None:
     names = {"nginx": 1.0, "voicegw": 2.0, "litellm": 30.0, "portkey": 5.0}
     rows = [{"target": n, "overhead_p50": 0.5, "overhead_p99": 1.0, "cpu": cpu} for n, cpu in names.items()]
-    compare(rows)
+    add_ratios(rows)
     ratios = {key: value for key, value in rows[1].items() if key.startswith("cpu_per_")}
     assert ratios == {"cpu_per_nginx": 2.0, "cpu_per_litellm": 2 / 30, "cpu_per_portkey": 0.4}
 
@@ -112,25 +112,25 @@ def test_ratios_are_formed_to_every_target_that_is_there() -> None:
 @pytest.mark.parametrize("callers", SCENARIOS["open"].steps)
 def test_idle_streams_are_all_open_when_memory_is_read(callers: int) -> None:
     """The last begins before the opening ends, the first says its words after that."""
-    model, seconds = SCENARIOS["open"].load(callers, 3.0)
+    model, seconds = SCENARIOS["open"].model_and_seconds(callers, 3.0)
     assert callers / seconds < 400
-    assert voice.Plan.named(model).seconds > seconds
-    assert SCENARIOS["S2"].load(callers, 3.0) == ("voice", 3.0)
+    assert closed_loop.ResponsePlan.from_model_name(model).seconds > seconds
+    assert SCENARIOS["S2"].model_and_seconds(callers, 3.0) == ("voice", 3.0)
 
 
 def test_an_open_stream_has_begun_and_not_ended() -> None:
     ended = Stream(at=0.0, first_chunk=0.1, answer=0.2, done=0.9)
     on = Stream(at=0.5, first_chunk=0.1, answer=1.0, done=2.0)
     late = Stream(at=0.5, first_chunk=0.6, answer=1.0, done=2.0)
-    cut = Stream(at=0.0, first_chunk=0.3, failed="did not end in time")
-    never = Stream(at=0.0, failed="did not end in time")
-    assert opened(Load([ended, on, late, cut, never]), 1.0) == 2
+    cut = Stream(at=0.0, first_chunk=0.3, failure="did not end in time")
+    never = Stream(at=0.0, failure="did not end in time")
+    assert count_open(Load([ended, on, late, cut, never]), 1.0) == 2
 
 
 def test_every_stream_is_a_row_or_a_named_failure() -> None:
     run = Run("litellm", "S2 x2", "closed", 2, 3.0)
     good = Stream(0.5, 0.01, 0.02, 0.33, 0.3, 0.04, 1.2, 43, 40)
-    record(run, Load([good, Stream(failed="did not end in time"), Stream(failed="did not end in time")]))
+    record_streams(run, Load([good, Stream(failure="did not end in time"), Stream(failure="did not end in time")]))
     assert run.failed == {"did not end in time": 2}
     assert {name: column[0] for name, column in run.times.items()} == {
         "at": 0.5, "late": None, "first_chunk": 0.01, "ack": 0.02, "answer": 0.33, "waited": 0.3,
@@ -141,7 +141,7 @@ def test_every_stream_is_a_row_or_a_named_failure() -> None:
 
 def test_a_run_without_a_good_stream_proves_nothing() -> None:
     run = Run("litellm", "S2 x2", "closed", 2, 3.0)
-    record(run, Load([Stream(failed="HTTP/1.1 500 Internal Server Error")]))
+    record_streams(run, Load([Stream(failure="HTTP/1.1 500 Internal Server Error")]))
     assert run.void == "no stream came through"
 
 
@@ -151,13 +151,13 @@ def test_what_a_thread_used_is_not_forgotten_when_it_ends() -> None:
         while time.thread_time() < 0.1:
             pass
 
-    before = used(os.getpid()).cpu
+    before = process_usage(os.getpid()).cpu
     thread = threading.Thread(target=burn)
     thread.start()
     thread.join()
     while Path(f"/proc/self/task/{thread.native_id}").exists():
         pass  # the system is still taking leave of it
-    assert used(os.getpid()).cpu - before >= 0.08, "two ticks of the system may be missing"
+    assert process_usage(os.getpid()).cpu - before >= 0.08, "two ticks of the system may be missing"
 
 
 @pytest.mark.wire
@@ -170,10 +170,10 @@ def test_what_children_use_is_added() -> None:
     assert parent.stdin
     with parent:
         assert parent.stdout.readline() == "ready\n"
-        both = list(family(parent.pid))
+        both = list(process_tree(parent.pid))
         assert both[0] == parent.pid
         assert len(both) == 2
-        assert files(parent.pid) == files(both[1]) + len(os.listdir(f"/proc/{parent.pid}/fd"))
-        assert used(parent.pid).rss > used(both[1]).rss > 0
+        assert count_open_files(parent.pid) == count_open_files(both[1]) + len(os.listdir(f"/proc/{parent.pid}/fd"))
+        assert process_usage(parent.pid).rss > process_usage(both[1]).rss > 0
         parent.stdin.write("end\n")
-    assert (list(family(parent.pid)), used(parent.pid), files(parent.pid)) == ([], Used(0.0, 0), 0)
+    assert (list(process_tree(parent.pid)), process_usage(parent.pid), count_open_files(parent.pid)) == ([], ResourceUsage(0.0, 0), 0)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.generate.target import Door
-from loadtests.servers.server_stats import Rest, files, gauge, get, look, sample, stats
-from loadtests.servers.upstream import Stats, answer
-from tests.loadtests.upstreams import agent
+from loadtests.generate.target import Target
+from loadtests.servers.server_stats import ServerState, files, parse_gauge, get, read_state, take_sample, fetch_stats
+from loadtests.servers.upstream import UpstreamStats, json_response
+from tests.loadtests.upstreams import run_upstream
 
 METRICS = b"""\
 # TYPE voicegw_turns_running gauge
@@ -41,30 +41,30 @@ def metrics(text: bytes) -> bytes:
 
 def test_gauges_are_summed_and_one_without_samples_is_zero() -> None:
     said = METRICS.decode()
-    assert gauge(said, "voicegw_turns_running") == 3
-    assert gauge(said, "voicegw_calls_open") == 3
-    assert gauge(said, "voicegw_refusals") == 0
-    assert gauge(said, "voicegw_turns") is None
+    assert parse_gauge(said, "voicegw_turns_running") == 3
+    assert parse_gauge(said, "voicegw_calls_open") == 3
+    assert parse_gauge(said, "voicegw_refusals") == 0
+    assert parse_gauge(said, "voicegw_turns") is None
 
 
 @pytest.mark.wire
 async def test_the_one_who_asks_is_no_connection_of_the_gateways() -> None:
-    async with agent() as (door, _):
+    async with run_upstream() as (door, _):
         assert await get(door, "/elsewhere") == b""
-        assert (await stats(door)).connections == 0
-        assert await look(door, door, None) == Rest(active=0, connections=0)
+        assert (await fetch_stats(door)).connections == 0
+        assert await read_state(door, door, None) == ServerState(active=0, connections=0)
 
 
 @pytest.mark.wire
 async def test_an_answer_that_is_cut_is_an_error() -> None:
-    async with await serve(answer("200 OK", Stats.__slots__)[:-1]) as server:
+    async with await serve(json_response("200 OK", UpstreamStats.__slots__)[:-1]) as server:
         with pytest.raises(ConnectionResetError):
-            await get(Door("", server.sockets[0].getsockname()[1]), "/stats")
+            await get(Target("", server.sockets[0].getsockname()[1]), "/stats")
 
 
 def test_a_process_that_is_gone_holds_nothing(tmp_path: Path) -> None:
     gone = 2**22 + 1
-    assert (files(gone), sample(gone, 1.0, 2).rss) == (0, 0)
+    assert (files(gone), take_sample(gone, 1.0, 2).rss) == (0, 0)
     before = files(os.getpid())
     with (tmp_path / "one").open("w"):
         assert files(os.getpid()) == before + 1

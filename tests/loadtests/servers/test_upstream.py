@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from loadtests.generate import closed_loop as voice
-from loadtests.servers.upstream import Stats, Upstream
+from loadtests.generate import closed_loop
+from loadtests.servers.upstream import UpstreamStats, Upstream
 
 
 class Pipe(asyncio.Transport):
@@ -35,12 +35,12 @@ class Pipe(asyncio.Transport):
         return b"".join(data for _, data in self.written)
 
 
-async def streamed(model: str, seconds: float = 3600.0) -> tuple[Pipe, Stats, Upstream]:
+async def streamed(model: str, seconds: float = 3600.0) -> tuple[Pipe, UpstreamStats, Upstream]:
     """What an upstream with one connection makes of one request in so many (virtual) seconds."""
-    stats, pipe = Stats(), Pipe()
+    stats, pipe = UpstreamStats(), Pipe()
     upstream = Upstream(stats)
     upstream.connection_made(pipe)
-    upstream.data_received(voice.ask(0, model, ""))
+    upstream.data_received(closed_loop.encode_request(0, model, ""))
     await asyncio.sleep(seconds)
     return pipe, stats, upstream
 
@@ -48,7 +48,7 @@ async def streamed(model: str, seconds: float = 3600.0) -> tuple[Pipe, Stats, Up
 async def test_tokens_leave_when_the_plan_says() -> None:
     pipe, stats, _ = await streamed("first=0.3,every=0.02,tokens=3")
     assert [at for at, _ in pipe.written] == pytest.approx([0.0, 0.3, 0.32, 0.34])
-    assert stats == Stats(begun=1, ended=1)
+    assert stats == UpstreamStats(begun=1, ended=1)
 
 
 async def test_drawn_waits_are_kept_and_repeat_with_their_seed() -> None:
@@ -60,12 +60,12 @@ async def test_drawn_waits_are_kept_and_repeat_with_their_seed() -> None:
 
 
 FAULTS = {
-    "refuse": (0, Stats(begun=1, failed=1)),
-    "silent": (0, Stats(begun=1, active=1)),
-    "slow": (10, Stats(begun=1, ended=1)),
-    "stall": (6, Stats(begun=1, active=1)),
-    "garble": (10, Stats(begun=1, ended=1)),
-    "cut": (6, Stats(begun=1, failed=1)),
+    "refuse": (0, UpstreamStats(begun=1, failed=1)),
+    "silent": (0, UpstreamStats(begun=1, active=1)),
+    "slow": (10, UpstreamStats(begun=1, ended=1)),
+    "stall": (6, UpstreamStats(begun=1, active=1)),
+    "garble": (10, UpstreamStats(begun=1, ended=1)),
+    "cut": (6, UpstreamStats(begun=1, failed=1)),
 }
 
 
@@ -86,5 +86,5 @@ async def test_a_fault_says_what_it_promises_and_is_counted(fault: str, every: s
 
 async def test_after_a_refusal_the_connection_takes_the_next_stream() -> None:
     pipe, stats, upstream = await streamed("fault=refuse")
-    upstream.data_received(voice.ask(0, "quick", ""))
-    assert (pipe.tokens, stats) == (20, Stats(begun=2, ended=1, failed=1))
+    upstream.data_received(closed_loop.encode_request(0, "quick", ""))
+    assert (pipe.tokens, stats) == (20, UpstreamStats(begun=2, ended=1, failed=1))

@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 
 from voicegw.calls.codec import (
     ACTIONS,
-    Asked,
     CallCodec,
-    Happening,
+    CallEvent,
+    CallStarted,
+    DtmfPressed,
     Interrupted,
-    Odd,
-    Opened,
-    Pressed,
-    TurnCodec,
+    TurnEncoder,
+    TurnRequested,
+    UnexpectedFrame,
 )
 from voicegw.events import ToolCall
-from voicegw.platforms.conversation_relay.codec import Flavour, Relay
+from voicegw.platforms.conversation_relay.codec import Flavour, RelayCodec
 
 GOLDEN = Path(__file__).parent
 FLAVOURS: tuple[Flavour, ...] = ("twilio", "telnyx")
@@ -94,46 +94,51 @@ def acted(name: str, arguments: Any) -> ToolCall:
     return ToolCall("call_1", name, json.dumps(arguments))
 
 
-def perform(turn: TurnCodec, step: list[Any]) -> bytes:
+def perform(turn: TurnEncoder, step: list[Any]) -> bytes:
     match step:
         case ["begin", words]:
-            return turn.begin(words)
+            return turn.start(words)
         case ["text", delta]:
-            return turn.text(delta)
+            return turn.text_delta(delta)
         case ["call", name, arguments]:
-            return turn.call(acted(name, arguments))
+            return turn.tool_call(acted(name, arguments))
         case ["drain"]:
             return turn.drain()
         case ["stop"]:
             return turn.stop()
         case ["end"]:
-            return turn.end("stop", None, "a note")
+            return turn.finish("stop", None, "a note")
     raise AssertionError(step)
 
 
-def turn(flavour: Flavour = "twilio") -> TurnCodec:
-    return Relay(flavour).turn(Asked("Hello?"))
+def turn(flavour: Flavour = "twilio") -> TurnEncoder:
+    return RelayCodec(flavour).turn(TurnRequested("Hello?"))
 
 
-def tell(frame: Any, flavour: Flavour = "twilio") -> Happening | None:
-    return Relay(flavour).receive(json.dumps(frame))
+def tell(frame: Any, flavour: Flavour = "twilio") -> CallEvent | None:
+    return RelayCodec(flavour).receive(json.dumps(frame))
 
 
-def told(step: dict[str, Any]) -> Happening | None:
+def told(step: dict[str, Any]) -> CallEvent | None:
     if step["tells"] is None:
         return None
     kind, fields = step["tells"]
-    if kind == "Opened":
-        return Opened(fields["call"], step["comes"])
-    kinds: dict[str, Any] = {"Asked": Asked, "Interrupted": Interrupted, "Pressed": Pressed, "Odd": Odd}
-    happening: Happening = kinds[kind](**fields)
+    if kind == "CallStarted":
+        return CallStarted(fields["call"], step["comes"])
+    kinds: dict[str, Any] = {
+        "TurnRequested": TurnRequested,
+        "Interrupted": Interrupted,
+        "DtmfPressed": DtmfPressed,
+        "UnexpectedFrame": UnexpectedFrame,
+    }
+    happening: CallEvent = kinds[kind](**fields)
     return happening
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("escaped", [True, False])
 def test_a_whole_call_goes_as_the_transcript_says(flavour: Flavour, escaped: bool) -> None:
-    call: CallCodec = Relay(flavour)
+    call: CallCodec = RelayCodec(flavour)
     assert (call.name, call.close_code, call.open("Hello.")) == (flavour, 1012, b"")
     assert call.open("Hello.", again=True) == b""
     current = turn()
@@ -141,7 +146,7 @@ def test_a_whole_call_goes_as_the_transcript_says(flavour: Flavour, escaped: boo
         if "comes" in step:
             happening = call.receive(json.dumps(step["comes"], ensure_ascii=escaped))
             assert happening == told(step)
-            if isinstance(happening, Asked) and happening.final:
+            if isinstance(happening, TurnRequested) and happening.final:
                 current = call.turn(happening)
         else:
             assert frames(perform(current, step["do"])) == step["goes"]
@@ -158,37 +163,39 @@ def test_a_whole_call_goes_as_the_transcript_says(flavour: Flavour, escaped: boo
 )
 def test_a_call_has_the_best_name_that_came(flavour: Flavour, names: dict[str, Any], call: str) -> None:
     setup = {"type": "setup", **names}
-    assert tell(setup, flavour) == Opened(call, setup)
+    assert tell(setup, flavour) == CallStarted(call, setup)
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS)
 @pytest.mark.parametrize("name", [None, "", " ", 7, True, ["c"], {}])
 def test_a_setup_without_a_name_is_odd(flavour: Flavour, name: Any) -> None:
     keys = ("callSid", "callControlId", "callSessionId", "sessionId")
-    assert tell({"type": "setup", **dict.fromkeys(keys, name)}, flavour) == Odd("a setup that names no call")
-    assert tell({"type": "setup"}, flavour) == Odd("a setup that names no call")
+    assert tell({"type": "setup", **dict.fromkeys(keys, name)}, flavour) == UnexpectedFrame(
+        "a setup that names no call"
+    )
+    assert tell({"type": "setup"}, flavour) == UnexpectedFrame("a setup that names no call")
 
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"voicePrompt": "Hi"}, Asked("Hi")),
-        ({"voicePrompt": " Hi ", "last": None, "lang": None}, Asked(" Hi ")),
-        ({"voicePrompt": "Hi", "lang": ""}, Asked("Hi")),
-        ({"voicePrompt": "Hi", "lang": 7, "turnState": "eager"}, Asked("Hi")),
-        ({"voicePrompt": "Hi", "last": False}, Asked("Hi", final=False)),
+        ({"voicePrompt": "Hi"}, TurnRequested("Hi")),
+        ({"voicePrompt": " Hi ", "last": None, "lang": None}, TurnRequested(" Hi ")),
+        ({"voicePrompt": "Hi", "lang": ""}, TurnRequested("Hi")),
+        ({"voicePrompt": "Hi", "lang": 7, "turnState": "eager"}, TurnRequested("Hi")),
+        ({"voicePrompt": "Hi", "last": False}, TurnRequested("Hi", final=False)),
         ({"voicePrompt": " ", "last": False}, None),
-        ({"voicePrompt": " ", "last": True}, Odd("a prompt without words")),
-        ({"voicePrompt": ""}, Odd("a prompt without words")),
-        ({"voicePrompt": None}, Odd("a prompt of wrong types")),
-        ({"voicePrompt": ["Hi"]}, Odd("a prompt of wrong types")),
-        ({"voicePrompt": "Hi", "last": "false"}, Odd("a prompt of wrong types")),
-        ({"voicePrompt": "Hi", "last": 0}, Odd("a prompt of wrong types")),
-        ({}, Odd("a prompt of wrong types")),
+        ({"voicePrompt": " ", "last": True}, UnexpectedFrame("a prompt without words")),
+        ({"voicePrompt": ""}, UnexpectedFrame("a prompt without words")),
+        ({"voicePrompt": None}, UnexpectedFrame("a prompt of wrong types")),
+        ({"voicePrompt": ["Hi"]}, UnexpectedFrame("a prompt of wrong types")),
+        ({"voicePrompt": "Hi", "last": "false"}, UnexpectedFrame("a prompt of wrong types")),
+        ({"voicePrompt": "Hi", "last": 0}, UnexpectedFrame("a prompt of wrong types")),
+        ({}, UnexpectedFrame("a prompt of wrong types")),
     ],
 )
 def test_a_prompt_is_final_words_unless_it_says_otherwise(
-    fields: dict[str, Any], expected: Happening | None
+    fields: dict[str, Any], expected: CallEvent | None
 ) -> None:
     assert tell({"type": "prompt", **fields}) == expected
 
@@ -205,12 +212,12 @@ def test_an_interruption_tells_what_was_heard_however_long_it_took(
 
 @pytest.mark.parametrize("digit", "0123456789*#ABCD")
 def test_a_key_is_pressed(digit: str) -> None:
-    assert tell({"type": "dtmf", "digit": digit}) == Pressed(digit)
+    assert tell({"type": "dtmf", "digit": digit}) == DtmfPressed(digit)
 
 
 @pytest.mark.parametrize("digit", ["", "12", "w", "E", "a", "١", "1\n", 1, None, ["1"]])
 def test_what_is_no_key_is_odd(digit: Any) -> None:
-    assert tell({"type": "dtmf", "digit": digit}) == Odd("a key that no keypad has")
+    assert tell({"type": "dtmf", "digit": digit}) == UnexpectedFrame("a key that no keypad has")
 
 
 @pytest.mark.parametrize(
@@ -230,11 +237,13 @@ def test_what_is_no_key_is_odd(digit: Any) -> None:
     ],
 )
 def test_a_frame_that_means_nothing_is_odd(frame: str | bytes, why: str) -> None:
-    assert Relay("twilio").receive(frame) == Odd(why)
+    assert RelayCodec("twilio").receive(frame) == UnexpectedFrame(why)
 
 
 def test_half_an_emoji_does_not_cost_the_prompt() -> None:
-    assert Relay("twilio").receive('{"type":"prompt","voicePrompt":"Hi \\ud83d"}') == Asked("Hi \ufffd")
+    assert RelayCodec("twilio").receive('{"type":"prompt","voicePrompt":"Hi \\ud83d"}') == TurnRequested(
+        "Hi \ufffd"
+    )
 
 
 anything = st.recursive(
@@ -257,22 +266,22 @@ def mutated(draw: st.DrawFn) -> str:
     return text[: draw(st.integers(0, len(text)))] if draw(st.integers(0, 3)) == 0 else text
 
 
-def sane(happening: Happening | None) -> None:
+def sane(happening: CallEvent | None) -> None:
     match happening:
-        case Opened(call, facts):
+        case CallStarted(call, facts):
             assert isinstance(call, str)
             assert call.strip()
             assert isinstance(facts, dict)
-        case Asked(said, "said", final, language, None, 0):
+        case TurnRequested(said, "said", final, language, None, 0):
             assert isinstance(said, str)
             assert said.strip()
             assert type(final) is bool
             assert language is None or (isinstance(language, str) and language)
         case Interrupted(heard):
             assert heard is None or isinstance(heard, str)
-        case Pressed(digit):
+        case DtmfPressed(digit):
             assert digit in list("0123456789*#ABCD")
-        case Odd(why):
+        case UnexpectedFrame(why):
             assert why in REASONS, "nothing of what came"
         case other:
             assert other is None
@@ -280,21 +289,21 @@ def sane(happening: Happening | None) -> None:
 
 @given(st.sampled_from(FLAVOURS), mutated() | st.text() | st.binary() | anything.map(json.dumps))
 def test_whatever_comes_is_read_without_a_fuss(flavour: Flavour, frame: str | bytes) -> None:
-    sane(Relay(flavour).receive(frame))
+    sane(RelayCodec(flavour).receive(frame))
 
 
 def test_words_travel_unescaped_and_with_their_spaces() -> None:
     talk = turn()
-    talk.text(" Größe “M” 🙂\n")
+    talk.text_delta(" Größe “M” 🙂\n")
     assert talk.drain() == '{"type":"text","token":" Größe “M” 🙂\\n","last":false}\n'.encode()
-    assert talk.spoken == " Größe “M” 🙂\n"
+    assert talk.spoken_text == " Größe “M” 🙂\n"
 
 
 def test_an_emoji_that_came_in_halves_is_whole_again() -> None:
     talk = turn()
-    talk.text("\ud83d")
-    talk.text("\ude42")
-    assert frames(talk.end("stop", None)) == [{"type": "text", "token": "🙂", "last": True}]
+    talk.text_delta("\ud83d")
+    talk.text_delta("\ude42")
+    assert frames(talk.finish("stop", None)) == [{"type": "text", "token": "🙂", "last": True}]
 
 
 @pytest.mark.parametrize(
@@ -309,57 +318,57 @@ def test_an_emoji_that_came_in_halves_is_whole_again() -> None:
 def test_every_token_says_what_may_cut_it_if_that_is_configured(
     options: dict[str, bool | None], fields: dict[str, bool]
 ) -> None:
-    talk = Relay("twilio", **options).turn(Asked("Hello?"))
-    talk.text("Hi")
+    talk = RelayCodec("twilio", **options).turn(TurnRequested("Hello?"))
+    talk.text_delta("Hi")
     assert frames(talk.drain()) == [{"type": "text", "token": "Hi", "last": False, **fields}]
     assert frames(talk.stop()) == [{**FINAL, **fields}]
 
 
 def test_a_turn_of_no_words_still_ends_its_cycle() -> None:
-    assert frames(turn().end("stop", None)) == [FINAL]
+    assert frames(turn().finish("stop", None)) == [FINAL]
 
 
 def test_a_turn_of_nonsense_only_still_ends_its_cycle() -> None:
     talk = turn()
-    assert talk.call(acted("send_digits", {"digits": "one"})) == b""
-    assert frames(talk.end("tool_calls", None)) == [FINAL]
+    assert talk.tool_call(acted("send_digits", {"digits": "one"})) == b""
+    assert frames(talk.finish("tool_calls", None)) == [FINAL]
 
 
 def test_a_turn_stopped_before_its_first_token_leaves_no_trace() -> None:
     talk = turn()
-    assert talk.begin("One moment. ") == b""
+    assert talk.start("One moment. ") == b""
     assert talk.stop() == b""
-    assert talk.spoken == ""
+    assert talk.spoken_text == ""
 
 
 def test_a_silent_socket_needs_no_keep_alive() -> None:
-    assert turn().idle == b""
+    assert turn().keepalive == b""
 
 
 def test_a_turn_that_was_cut_short_does_not_end_the_call() -> None:
     talk = turn()
-    talk.text("Bye")
+    talk.text_delta("Bye")
     talk.drain()
-    talk.call(acted("end_call", {}))
-    assert talk.last
+    talk.tool_call(acted("end_call", {}))
+    assert talk.ends_call
     assert frames(talk.stop()) == [FINAL]
-    assert not talk.last
+    assert not talk.ends_call
 
 
 def test_the_call_ends_after_the_farewell_and_once() -> None:
     talk = turn()
-    assert talk.call(acted("end_call", {"reason": None})) == b""
-    assert talk.call(acted("transfer_call", {"number": "+15550199"})) == b""
-    talk.text("Goodbye.")
-    assert frames(talk.end("stop", None)) == [{"type": "text", "token": "Goodbye.", "last": True}, ENDED]
-    assert talk.last
-    assert talk.spoken == "Goodbye."
+    assert talk.tool_call(acted("end_call", {"reason": None})) == b""
+    assert talk.tool_call(acted("transfer_call", {"number": "+15550199"})) == b""
+    talk.text_delta("Goodbye.")
+    assert frames(talk.finish("stop", None)) == [{"type": "text", "token": "Goodbye.", "last": True}, ENDED]
+    assert talk.ends_call
+    assert talk.spoken_text == "Goodbye."
 
 
 @pytest.mark.parametrize("close", ["end", "stop"])
 def test_nothing_comes_after_the_turn(close: str) -> None:
     talk = turn()
-    talk.text("Hi")
+    talk.text_delta("Hi")
     talk.drain()
     perform(talk, [close])
     after: list[list[Any]] = [
@@ -369,7 +378,7 @@ def test_nothing_comes_after_the_turn(close: str) -> None:
         ["call", "send_digits", {"digits": "1"}],
     ]
     assert [perform(talk, step) for step in [*after, ["drain"], ["stop"], ["end"]]] == [b""] * 7
-    assert (talk.spoken, talk.last) == ("Hi", False)
+    assert (talk.spoken_text, talk.ends_call) == ("Hi", False)
 
 
 LONG = "0w9#*" * 12 + "1234"
@@ -398,8 +407,8 @@ SENSE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 @pytest.mark.parametrize(("name", "arguments", "frame"), SENSE)
 def test_an_action_is_one_frame(name: str, arguments: dict[str, Any], frame: dict[str, Any]) -> None:
     talk = turn()
-    assert frames(talk.call(acted(name, arguments))) == [frame]
-    assert (talk.end("tool_calls", None), talk.last) == (b"", False)
+    assert frames(talk.tool_call(acted(name, arguments))) == [frame]
+    assert (talk.finish("tool_calls", None), talk.ends_call) == (b"", False)
 
 
 @pytest.mark.parametrize(
@@ -423,8 +432,8 @@ def test_what_goes_on_with_the_call_is_json_in_a_text(
     name: str, arguments: dict[str, Any], data: dict[str, str]
 ) -> None:
     talk = turn()
-    assert talk.call(acted(name, arguments)) == b""
-    [end] = frames(talk.end("tool_calls", None))
+    assert talk.tool_call(acted(name, arguments)) == b""
+    [end] = frames(talk.finish("tool_calls", None))
     assert json.loads(end["handoffData"]) == data
 
 
@@ -472,17 +481,17 @@ NONSENSE: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("name", "arguments"), NONSENSE)
 def test_an_action_that_makes_no_sense_does_nothing(name: str, arguments: Any) -> None:
     talk = turn()
-    talk.text("Hi")
-    assert talk.call(acted(name, arguments)) == b""
-    assert not talk.last
-    assert frames(talk.end("stop", None)) == [{"type": "text", "token": "Hi", "last": True}]
+    talk.text_delta("Hi")
+    assert talk.tool_call(acted(name, arguments)) == b""
+    assert not talk.ends_call
+    assert frames(talk.finish("stop", None)) == [{"type": "text", "token": "Hi", "last": True}]
 
 
 @pytest.mark.parametrize("arguments", ["", "{", '{"reason":"\ud83d"}'])
 def test_arguments_that_are_no_json_do_nothing(arguments: str) -> None:
     talk = turn()
-    assert talk.call(ToolCall("call_1", "end_call", arguments)) == b""
-    assert not talk.last
+    assert talk.tool_call(ToolCall("call_1", "end_call", arguments)) == b""
+    assert not talk.ends_call
 
 
 words = st.text(max_size=8).map(lambda text: text.encode("utf-8", "replace").decode())
@@ -508,16 +517,16 @@ def test_whatever_an_agent_does_the_platform_gets_one_well_formed_cycle(
 ) -> None:
     talk = turn(flavour)
     running = [frame for step in before for frame in frames(perform(talk, step))]
-    ending = talk.last
+    ending = talk.ends_call
     closing = frames(perform(talk, [close]))
     assert all(perform(talk, step) == b"" for step in [*after, ["drain"], ["end"], ["stop"]])
     check_cycle(running, closing, ending and close == "end")
     tokens = "".join(frame["token"] for frame in running + closing if frame["type"] == "text")
     said = "".join(step[1] for step in before if step[0] in ("begin", "text"))
-    assert talk.spoken == tokens
+    assert talk.spoken_text == tokens
     assert said.startswith(tokens)
     assert tokens == said or close == "stop"
-    assert talk.last == (ending and close == "end")
+    assert talk.ends_call == (ending and close == "end")
 
 
 def check_cycle(running: list[dict[str, Any]], closing: list[dict[str, Any]], ended: bool) -> None:
@@ -548,15 +557,22 @@ class TestTwilioItself:
         for frame in self.coming("setup"):
             theirs = voice.SetupMessage.model_validate(frame)
             ours = tell(frame)
-            assert isinstance(ours, Opened)
-            assert (theirs.call_sid, theirs.custom_parameters) == (ours.call, ours.facts["customParameters"])
+            assert isinstance(ours, CallStarted)
+            assert (theirs.call_sid, theirs.custom_parameters) == (
+                ours.call,
+                ours.metadata["customParameters"],
+            )
 
     def test_prompts(self, voice: Any) -> None:
         for frame in self.coming("prompt"):
             theirs = voice.PromptMessage.model_validate(frame)
-            if isinstance(ours := tell(frame), Asked):
+            if isinstance(ours := tell(frame), TurnRequested):
                 final = theirs.last is not False
-                assert (theirs.voice_prompt, theirs.lang, final) == (ours.said, ours.language, ours.final)
+                assert (theirs.voice_prompt, theirs.lang, final) == (
+                    ours.user_text,
+                    ours.language,
+                    ours.final,
+                )
 
     def test_interruptions(self, voice: Any) -> None:
         for frame in self.coming("interrupt"):
@@ -585,6 +601,8 @@ class TestTwilioItself:
 )
 def test_an_agent_sees_no_ticket(facts: dict[str, Any], ticket: str, rest: dict[str, Any]) -> None:
     setup = {"type": "setup", "callSid": "CA1"}
-    opened = Relay("twilio", ticket_parameter="voicegw").receive(json.dumps({**setup, **facts}))
-    assert opened == Opened("CA1", {**setup, **rest}, ticket)
-    assert Relay("twilio").receive(json.dumps({**setup, **facts})) == Opened("CA1", {**setup, **facts})
+    opened = RelayCodec("twilio", ticket_parameter="voicegw").receive(json.dumps({**setup, **facts}))
+    assert opened == CallStarted("CA1", {**setup, **rest}, ticket)
+    assert RelayCodec("twilio").receive(json.dumps({**setup, **facts})) == CallStarted(
+        "CA1", {**setup, **facts}
+    )

@@ -16,7 +16,7 @@ from tests.platforms.elevenlabs.test_token import claiming
 from tests.support.phone import Phone, dial
 from tests.support.script import Script, script
 from voicegw.errors import AgentUnavailable
-from voicegw.turns.phrases import TABLE
+from voicegw.turns.phrases import PHRASES
 
 PATH = "/elevenlabs/speech-engine"
 FILE = """
@@ -142,7 +142,7 @@ async def test_a_failing_agent_is_a_sentence_and_the_one_end(call: Any) -> None:
         phone.says(INIT)
         phone.says(transcript(1))
         await asyncio.sleep(1)
-    assert said(phone)[1:] == [(0.1, 1, TABLE["en"].failed, False), (0.1, 1, "", True)]
+    assert said(phone)[1:] == [(0.1, 1, PHRASES["en"].failed, False), (0.1, 1, "", True)]
 
 
 async def test_the_platform_s_farewell_stops_the_agent_and_ends_the_call(call: Any) -> None:

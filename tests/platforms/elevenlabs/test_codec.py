@@ -10,21 +10,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.calls.codec import Answered, Asked, CallCodec, Ended, Happening, Odd, Opened, TurnCodec
+from voicegw.calls.codec import (
+    CallCodec,
+    CallEnded,
+    CallEvent,
+    CallStarted,
+    ProtocolReply,
+    TurnEncoder,
+    TurnRequested,
+    UnexpectedFrame,
+)
 from voicegw.events import Message, ToolCall, Usage
-from voicegw.platforms.elevenlabs.codec import Reply, SpeechEngine
-from voicegw.turns.stream import Codec
+from voicegw.platforms.elevenlabs.codec import SpeechEngineCodec, SpeechEngineTurn
+from voicegw.turns.stream import StreamEncoder
 
 GOLDEN = Path(__file__).parent / "speech_engine.jsonl"
 STEPS: list[dict[str, Any]] = [json.loads(line) for line in GOLDEN.read_text("utf-8").splitlines()]
 KEYS = ["type", "content", "event_id", "is_final"]
 TALK = [{"role": "agent", "content": "Hello."}, {"role": "user", "content": "Are you open?"}]
 HISTORY = (Message("assistant", "Hello."), Message("user", "Are you open?"))
-NO_OBJECT = Odd("a frame that is no JSON object")
-NO_TYPE = Odd("a frame of an unknown type")
-NO_NAME = Odd("a beginning that names no conversation")
-NO_NUMBER = Odd("a transcript whose number is none")
-TROUBLE = Odd("the platform reports an error")
+NO_OBJECT = UnexpectedFrame("a frame that is no JSON object")
+NO_TYPE = UnexpectedFrame("a frame of an unknown type")
+NO_NAME = UnexpectedFrame("a beginning that names no conversation")
+NO_NUMBER = UnexpectedFrame("a transcript whose number is none")
+TROUBLE = UnexpectedFrame("the platform reports an error")
 END = ToolCall("c1", "end_call", "{}")
 
 
@@ -46,62 +55,62 @@ def response(id: int | None, content: str) -> dict[str, Any]:
     return {"type": "agent_response", "content": content, "event_id": id, "is_final": not content}
 
 
-def tell(frame: Any) -> Happening | None:
-    return SpeechEngine().receive(json.dumps(frame))
+def tell(frame: Any) -> CallEvent | None:
+    return SpeechEngineCodec().receive(json.dumps(frame))
 
 
-def ask(codec: SpeechEngine, id: Any = None, entries: Any = TALK) -> Any:
+def ask(codec: SpeechEngineCodec, id: Any = None, entries: Any = TALK) -> Any:
     return codec.receive(json.dumps({"type": "user_transcript", "user_transcript": entries, "event_id": id}))
 
 
-def told(step: dict[str, Any]) -> Happening | None:
+def told(step: dict[str, Any]) -> CallEvent | None:
     if step["tells"] is None:
         return None
     kind, fields = step["tells"]
     match kind:
-        case "Asked":
+        case "TurnRequested":
             history = tuple(Message(role, text) for role, text in fields["history"])
-            return Asked(**{**fields, "history": history})
-        case "Answered":
-            return Answered(json.dumps(fields["frame"], separators=(",", ":")).encode() + b"\n")
-    happening: Happening = {"Opened": Opened, "Odd": Odd, "Ended": Ended}[kind](**fields)
+            return TurnRequested(**{**fields, "history": history})
+        case "ProtocolReply":
+            return ProtocolReply(json.dumps(fields["frame"], separators=(",", ":")).encode() + b"\n")
+    happening: CallEvent = {"CallStarted": CallStarted, "UnexpectedFrame": UnexpectedFrame, "CallEnded": CallEnded}[kind](**fields)
     return happening
 
 
-def perform(turn: TurnCodec, step: list[Any]) -> bytes:
+def perform(turn: TurnEncoder, step: list[Any]) -> bytes:
     match step:
         case ["begin", words]:
-            return turn.begin(words)
+            return turn.start(words)
         case ["text", delta]:
-            return turn.text(delta)
+            return turn.text_delta(delta)
         case ["call", name, arguments]:
-            return turn.call(ToolCall("call_1", name, json.dumps(arguments)))
+            return turn.tool_call(ToolCall("call_1", name, json.dumps(arguments)))
         case ["drain"]:
             return turn.drain()
         case ["stop"]:
             return turn.stop()
         case ["end"]:
-            return turn.end("stop", Usage(1, 2), "a note")
+            return turn.finish("stop", Usage(1, 2), "a note")
     raise AssertionError(step)
 
 
 def test_it_is_a_codec_of_calls_and_its_answers_are_those_of_a_listener() -> None:
-    codec: CallCodec = SpeechEngine()
-    turn: TurnCodec = codec.turn(Asked(history=()))
-    listened: Codec = turn
-    assert (codec.name, codec.close_code, codec.ends, listened.idle) == ("elevenlabs", 1012, False, b"")
+    codec: CallCodec = SpeechEngineCodec()
+    turn: TurnEncoder = codec.turn(TurnRequested(history=()))
+    listened: StreamEncoder = turn
+    assert (codec.name, codec.close_code, codec.ends, listened.keepalive) == ("elevenlabs", 1012, False, b"")
 
 
 @pytest.mark.parametrize("form", ["escaped", "plain", "bytes"])
 def test_a_whole_call_goes_as_the_transcript_says(form: str) -> None:
-    call: CallCodec = SpeechEngine()
-    current = call.turn(Asked())
+    call: CallCodec = SpeechEngineCodec()
+    current = call.turn(TurnRequested())
     for step in STEPS:
         if "comes" in step:
             text = json.dumps(step["comes"], ensure_ascii=form == "escaped")
             happening = call.receive(text.encode() if form == "bytes" else text)
             assert happening == told(step)
-            if isinstance(happening, Asked):
+            if isinstance(happening, TurnRequested):
                 current = call.turn(happening)
         else:
             assert frames(perform(current, step["do"])) == step["goes"]
@@ -109,17 +118,17 @@ def test_a_whole_call_goes_as_the_transcript_says(form: str) -> None:
 
 @pytest.mark.parametrize("again", [True, False])
 def test_nothing_is_said_unasked(again: bool) -> None:
-    assert SpeechEngine().open("Hello.", again=again) == b""
+    assert SpeechEngineCodec().open("Hello.", again=again) == b""
 
 
 def test_what_a_beginning_tells_besides_the_name_are_facts() -> None:
     frame = {"type": "init", "conversation_id": "c", "agent_id": "a", "x": [1]}
-    assert tell(frame) == Opened("c", {"conversation_id": "c", "agent_id": "a", "x": [1]})
+    assert tell(frame) == CallStarted("c", {"conversation_id": "c", "agent_id": "a", "x": [1]})
 
 
 @pytest.mark.parametrize("name", ["c", "conv_01k3-X", "0" * 128])
 def test_a_conversation_has_a_plain_name(name: str) -> None:
-    assert tell({"type": "init", "conversation_id": name}) == Opened(name, {"conversation_id": name})
+    assert tell({"type": "init", "conversation_id": name}) == CallStarted(name, {"conversation_id": name})
 
 
 @pytest.mark.parametrize(
@@ -148,40 +157,40 @@ def test_a_beginning_without_a_plain_name_is_odd(name: Any) -> None:
         ('{"type":null}', NO_TYPE),
         ('{"type":["ping"]}', NO_TYPE),
         ('{"type":{}}', NO_TYPE),
-        (b'{"type":"ping"}', Answered(b'{"type":"pong"}\n')),
-        ('{"type":"ping","more":1}', Answered(b'{"type":"pong"}\n')),
+        (b'{"type":"ping"}', ProtocolReply(b'{"type":"pong"}\n')),
+        ('{"type":"ping","more":1}', ProtocolReply(b'{"type":"pong"}\n')),
         ('{"type":"error"}', TROUBLE),
         ('{"type":"error","message":"secret words"}', TROUBLE),
-        ('{"type":"close","reason":"done"}', Ended()),
+        ('{"type":"close","reason":"done"}', CallEnded()),
     ],
 )
-def test_every_frame_has_its_meaning(frame: str | bytes, expected: Happening) -> None:
-    assert SpeechEngine().receive(frame) == expected
+def test_every_frame_has_its_meaning(frame: str | bytes, expected: CallEvent) -> None:
+    assert SpeechEngineCodec().receive(frame) == expected
 
 
 @pytest.mark.parametrize(
     ("id", "echoed"), [(0, 0), (7, 7), (-3, -3), (2**63 - 1, 2**63 - 1), (2**64 - 1, 2**64 - 1), (None, None)]
 )
 def test_an_answer_carries_the_number_of_its_transcript(id: int | None, echoed: int | None) -> None:
-    codec = SpeechEngine()
+    codec = SpeechEngineCodec()
     asked = ask(codec, id)
-    assert asked == Asked("Are you open?", history=HISTORY, id=id or 0)
-    assert frames(codec.turn(asked).end("stop", None)) == [response(echoed, "")]
+    assert asked == TurnRequested("Are you open?", history=HISTORY, id=id or 0)
+    assert frames(codec.turn(asked).finish("stop", None)) == [response(echoed, "")]
 
 
 @pytest.mark.parametrize("id", [True, False, "1", 1.0, [1], {}, 2**64])
 def test_a_number_that_is_none_is_odd_and_changes_nothing(id: Any) -> None:
-    codec = SpeechEngine()
+    codec = SpeechEngineCodec()
     turn = codec.turn(ask(codec, 1))
     assert ask(codec, id) == NO_NUMBER
     assert ask(codec, 1) is None
-    assert frames(turn.end("stop", None)) == [response(1, "")]
+    assert frames(turn.finish("stop", None)) == [response(1, "")]
 
 
 @pytest.mark.parametrize("entries", [None, [], {}, "", "Hello", 7, True, {"role": "user", "content": "Hi"}])
 def test_who_spoke_is_answered_even_if_the_transcript_is_lost(entries: Any) -> None:
-    assert ask(SpeechEngine(), 3, entries) == Asked("", history=(), id=3)
-    assert tell({"type": "user_transcript", "event_id": 3}) == Asked("", history=(), id=3)
+    assert ask(SpeechEngineCodec(), 3, entries) == TurnRequested("", history=(), id=3)
+    assert tell({"type": "user_transcript", "event_id": 3}) == TurnRequested("", history=(), id=3)
 
 
 @pytest.mark.parametrize(
@@ -204,107 +213,109 @@ def test_who_spoke_is_answered_even_if_the_transcript_is_lost(entries: Any) -> N
     ],
 )
 def test_entries_that_make_no_sense_are_left_out(entry: Any) -> None:
-    wanted = Asked("Are you open?", history=HISTORY, id=1)
-    assert ask(SpeechEngine(), 1, [TALK[0], entry, TALK[1], entry]) == wanted
-    assert ask(SpeechEngine(), 1, [entry]) == Asked("", history=(), id=1)
+    wanted = TurnRequested("Are you open?", history=HISTORY, id=1)
+    assert ask(SpeechEngineCodec(), 1, [TALK[0], entry, TALK[1], entry]) == wanted
+    assert ask(SpeechEngineCodec(), 1, [entry]) == TurnRequested("", history=(), id=1)
 
 
 def test_what_was_said_is_the_caller_s_last_word() -> None:
     more = [{"role": "user", "content": "Hm?", "when": 3}, TALK[0]]
-    asked = ask(SpeechEngine(), 1, [*TALK, *more])
-    assert asked == Asked("Hm?", history=(*HISTORY, Message("user", "Hm?"), HISTORY[0]), id=1)
-    assert ask(SpeechEngine(), 1, TALK[:1]) == Asked("", history=HISTORY[:1], id=1)
+    asked = ask(SpeechEngineCodec(), 1, [*TALK, *more])
+    assert asked == TurnRequested("Hm?", history=(*HISTORY, Message("user", "Hm?"), HISTORY[0]), id=1)
+    assert ask(SpeechEngineCodec(), 1, TALK[:1]) == TurnRequested("", history=HISTORY[:1], id=1)
 
 
 @pytest.mark.parametrize("close", ["end", "stop"])
 def test_a_transcript_is_answered_once_at_a_time_and_again_when_it_comes_after_that(close: str) -> None:
-    codec = SpeechEngine()
+    codec = SpeechEngineCodec()
     turn = codec.turn(ask(codec, 5))
     assert ask(codec, 5) is None
-    turn.text("Yes")
+    turn.text_delta("Yes")
     turn.drain()
     assert ask(codec, 5, []) is None
     perform(turn, [close])
-    assert ask(codec, 5) == Asked("Are you open?", history=HISTORY, id=5)
+    assert ask(codec, 5) == TurnRequested("Are you open?", history=HISTORY, id=5)
 
 
 def test_the_first_transcript_may_have_the_number_nought_and_counts_as_any_other() -> None:
-    codec = SpeechEngine()
+    codec = SpeechEngineCodec()
     codec.turn(ask(codec, 0))
     assert ask(codec, 0) is None
 
 
 def test_a_transcript_that_nobody_answers_is_asked_again() -> None:
-    codec = SpeechEngine()
+    codec = SpeechEngineCodec()
     codec.turn(ask(codec, 5))
     assert ask(codec, 6) == ask(codec, 6)
 
 
 @pytest.mark.parametrize("id", [4, 6, None])
 def test_another_number_supersedes_be_it_higher_or_lower(id: int | None) -> None:
-    codec = SpeechEngine()
+    codec = SpeechEngineCodec()
     old = codec.turn(ask(codec, 5))
-    assert ask(codec, id) == Asked("Are you open?", history=HISTORY, id=id or 0)
+    assert ask(codec, id) == TurnRequested("Are you open?", history=HISTORY, id=id or 0)
     assert old.stop() == b""
-    assert ask(codec, 5) == Asked("Are you open?", history=HISTORY, id=5)
+    assert ask(codec, 5) == TurnRequested("Are you open?", history=HISTORY, id=5)
 
 
 def test_without_a_number_nothing_is_known_to_be_the_same() -> None:
-    codec = SpeechEngine()
+    codec = SpeechEngineCodec()
     codec.turn(ask(codec))
-    assert ask(codec) == Asked("Are you open?", history=HISTORY)
+    assert ask(codec) == TurnRequested("Are you open?", history=HISTORY)
 
 
 def test_nothing_is_said_but_in_reply_to_a_transcript() -> None:
-    codec = SpeechEngine()
+    codec = SpeechEngineCodec()
     answering = codec.turn(ask(codec, 1))
-    mute = codec.turn(Asked("Hello?"))
-    assert mute.begin("We are full.") + mute.call(END) + mute.drain() + mute.end("stop", None) == b""
-    assert (mute.spoken, mute.last, mute.done) == ("", False, [])
+    mute = codec.turn(TurnRequested("Hello?"))
+    assert mute.start("We are full.") + mute.tool_call(END) + mute.drain() + mute.finish("stop", None) == b""
+    assert (mute.spoken_text, mute.ends_call, mute.executed) == ("", False, [])
     assert ask(codec, 1) is None
-    assert frames(answering.end("stop", None)) == [response(1, "")]
+    assert frames(answering.finish("stop", None)) == [response(1, "")]
 
 
 def test_words_gather_until_they_are_asked_for() -> None:
-    turn = Reply(9)
-    assert turn.begin("One ") + turn.text("two ") + turn.text("") + turn.text("three ") == b""
-    assert turn.spoken == ""
+    turn = SpeechEngineTurn(9)
+    assert (
+        turn.start("One ") + turn.text_delta("two ") + turn.text_delta("") + turn.text_delta("three ") == b""
+    )
+    assert turn.spoken_text == ""
     assert turn.drain() == (
         b'{"type":"agent_response","content":"One two three ","event_id":9,"is_final":false}\n'
     )
-    assert (turn.spoken, turn.drain()) == ("One two three ", b"")
-    assert turn.end("stop", None) == (
+    assert (turn.spoken_text, turn.drain()) == ("One two three ", b"")
+    assert turn.finish("stop", None) == (
         b'{"type":"agent_response","content":"","event_id":9,"is_final":true}\n'
     )
 
 
 def test_words_travel_unescaped_and_with_their_spaces() -> None:
-    turn = Reply(1)
-    turn.text(" Größe “M” 🙂\n")
+    turn = SpeechEngineTurn(1)
+    turn.text_delta(" Größe “M” 🙂\n")
     assert turn.drain() == (
         '{"type":"agent_response","content":" Größe “M” 🙂\\n","event_id":1,"is_final":false}\n'.encode()
     )
 
 
 def test_an_emoji_that_came_in_halves_is_whole_again() -> None:
-    turn = Reply(1)
-    turn.text("\ud83d")
-    turn.text("\ude42")
+    turn = SpeechEngineTurn(1)
+    turn.text_delta("\ud83d")
+    turn.text_delta("\ude42")
     assert frames(turn.drain()) == [response(1, "🙂")]
-    turn.text("\ud83d!")
+    turn.text_delta("\ud83d!")
     assert frames(turn.drain()) == [response(1, "\ufffd!")]
 
 
 def test_half_an_emoji_does_not_cost_the_transcript() -> None:
     entries = [{"role": "user", "content": "Hi \ud83d"}]
-    assert ask(SpeechEngine(), 1, entries).said == "Hi \ufffd"
+    assert ask(SpeechEngineCodec(), 1, entries).user_text == "Hi \ufffd"
 
 
 def test_this_wire_carries_no_action() -> None:
-    turn = Reply(1)
-    assert turn.call(END) == b""
-    assert (turn.done, turn.last) == ([], False)
-    assert frames(turn.end("tool_calls", None)) == [response(1, "")]
+    turn = SpeechEngineTurn(1)
+    assert turn.tool_call(END) == b""
+    assert (turn.executed, turn.ends_call) == ([], False)
+    assert frames(turn.finish("tool_calls", None)) == [response(1, "")]
 
 
 JSON = st.recursive(
@@ -328,12 +339,12 @@ FRAME = st.fixed_dictionaries(
 
 @given(st.text(st.characters(exclude_categories=[])) | st.binary())
 def test_any_frame_at_all_can_come(frame: str | bytes) -> None:
-    assert SpeechEngine().receive(frame) in (NO_OBJECT, NO_TYPE)
+    assert SpeechEngineCodec().receive(frame) in (NO_OBJECT, NO_TYPE)
 
 
 @given(st.lists(FRAME | JSON, max_size=8), st.data())
 def test_whatever_comes_is_read_without_a_fuss(sent: list[Any], data: st.DataObject) -> None:
-    codec, open_turn = SpeechEngine(), None
+    codec, open_turn = SpeechEngineCodec(), None
     for frame in sent:
         text = json.dumps(frame)
         cut = data.draw(st.none() | st.integers(0, len(text)))
@@ -341,18 +352,18 @@ def test_whatever_comes_is_read_without_a_fuss(sent: list[Any], data: st.DataObj
             case None:
                 assert open_turn is not None
                 assert open_turn.id == frame["event_id"]
-            case Opened(call, facts):
+            case CallStarted(call, facts):
                 assert facts == {key: value for key, value in frame.items() if key != "type"}
                 assert call == facts["conversation_id"]
-            case Answered(pong):
+            case ProtocolReply(pong):
                 assert frames(pong) == [{"type": "pong"}]
-            case Asked(said, "said", True, None, tuple() as history) as asked:
+            case TurnRequested(said, "said", True, None, tuple() as history) as asked:
                 assert all(message.role in ("user", "assistant") for message in history)
                 assert said == ([""] + [m.text for m in history if m.role == "user"])[-1]
                 codec.turn(asked)
                 open_turn = asked
             case other:
-                assert other in (Ended(), NO_OBJECT, NO_TYPE, NO_NAME, NO_NUMBER, TROUBLE)
+                assert other in (CallEnded(), NO_OBJECT, NO_TYPE, NO_NAME, NO_NUMBER, TROUBLE)
 
 
 CALLS: st.SearchStrategy[list[Any]] = st.lists(
@@ -367,7 +378,7 @@ CALLS: st.SearchStrategy[list[Any]] = st.lists(
 def test_every_answer_is_ended_once_or_never_if_it_is_stopped(
     id: int | None, before: list[Any], how: str, after: list[Any]
 ) -> None:
-    turn, words, drained, sent = Reply(id), "", "", b""
+    turn, words, drained, sent = SpeechEngineTurn(id), "", "", b""
     for step in before:
         frame = perform(turn, list(step))
         assert not frame or step == ("drain",)
@@ -380,7 +391,7 @@ def test_every_answer_is_ended_once_or_never_if_it_is_stopped(
     finals = [frame["is_final"] for frame in found]
     assert finals == ([False] * (len(found) - 1) + [True] if how == "end" else [False] * len(found))
     said = words if how == "end" else drained
-    assert turn.spoken == "".join(frame["content"] for frame in found) == said
+    assert turn.spoken_text == "".join(frame["content"] for frame in found) == said
     for step in [*after, ("drain",), ("end",), ("stop",), ("end",)]:
         assert perform(turn, list(step)) == b""
-    assert (turn.spoken, turn.done, turn.last) == (said, [], False)
+    assert (turn.spoken_text, turn.executed, turn.ends_call) == (said, [], False)

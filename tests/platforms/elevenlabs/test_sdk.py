@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.clock import VirtualLoop
-from voicegw.calls.codec import Answered, Asked, Ended
-from voicegw.platforms.elevenlabs.codec import Reply, SpeechEngine
+from voicegw.calls.codec import CallEnded, ProtocolReply, TurnRequested
+from voicegw.platforms.elevenlabs.codec import SpeechEngineCodec, SpeechEngineTurn
 
 official: Any = pytest.importorskip("elevenlabs.speech_engine", reason="elevenlabs is not installed")
 
@@ -79,23 +79,23 @@ async def theirs(script: Script) -> Sent:
 
 async def ours(script: Script) -> Sent:
     """What our codec sends: the least of a surface around it."""
-    wire, codec = Wire(script), SpeechEngine()
-    turn: Reply | None = None
+    wire, codec = Wire(script), SpeechEngineCodec()
+    turn: SpeechEngineTurn | None = None
     task: asyncio.Task[None] | None = None
 
     async def send(data: bytes) -> None:
         for line in data.splitlines():
             await wire.send(line.decode())
 
-    async def reply(turn: Reply, said: str) -> None:
+    async def reply(turn: SpeechEngineTurn, said: str) -> None:
         try:
             async with aclosing(answer(said)) as deltas:
                 async for delta in deltas:
-                    turn.text(delta)
+                    turn.text_delta(delta)
                     await send(turn.drain())
         except ValueError:
             pass
-        await send(turn.end("stop", None))
+        await send(turn.finish("stop", None))
 
     async def stop() -> None:
         if turn is not None and task is not None:
@@ -106,14 +106,14 @@ async def ours(script: Script) -> Sent:
     try:
         while True:
             match codec.receive(await wire.recv()):
-                case Answered(frame):
+                case ProtocolReply(frame):
                     await send(frame)
-                case Asked() as asked:
+                case TurnRequested() as asked:
                     await stop()
                     turn = codec.turn(asked)
-                    task = asyncio.create_task(reply(turn, asked.said))
+                    task = asyncio.create_task(reply(turn, asked.user_text))
                     await asyncio.sleep(0)
-                case Ended():
+                case CallEnded():
                     return wire.sent
     except ConnectionError:
         return wire.sent

@@ -10,8 +10,8 @@ from openai.types import realtime as sdk
 from openai.types.realtime.realtime_server_event import ConversationItemRetrieved
 from pydantic import BaseModel, TypeAdapter
 
-from voicegw.calls.codec import Answered, Happening, Interrupted
-from voicegw.platforms.realtime.codec import Realtime
+from voicegw.calls.codec import CallEvent, Interrupted, ProtocolReply
+from voicegw.platforms.realtime.codec import RealtimeCodec
 
 CLASSES: dict[str, type[BaseModel]] = {
     "error": sdk.RealtimeErrorEvent,
@@ -72,24 +72,24 @@ def kinds(data: bytes) -> list[str]:
     return [frame["type"] for frame in frames(data)]
 
 
-def session(**how: Any) -> Realtime:
-    return Realtime("call-1", "desk", prefix="p", **how)
+def session(**how: Any) -> RealtimeCodec:
+    return RealtimeCodec("call-1", "desk", prefix="p", **how)
 
 
-def tell(codec: Realtime, kind: str, **fields: Any) -> Happening | None:
+def tell(codec: RealtimeCodec, kind: str, **fields: Any) -> CallEvent | None:
     """The client sends one event."""
     return codec.receive(json.dumps({"type": kind, **fields}))
 
 
-def answers(happening: Happening | None) -> list[dict[str, Any]]:
+def answers(happening: CallEvent | None) -> list[dict[str, Any]]:
     """The events that go back for what was told."""
     if isinstance(happening, Interrupted):
         return frames(happening.frames)
-    assert isinstance(happening, Answered)
+    assert isinstance(happening, ProtocolReply)
     return frames(happening.frame)
 
 
-def fault(happening: Happening | None) -> tuple[str, str | None]:
+def fault(happening: CallEvent | None) -> tuple[str, str | None]:
     """The code of an error that was answered, and the field at fault."""
     [frame] = answers(happening)
     error = frame["error"]
@@ -104,7 +104,7 @@ def message(role: str, *texts: str, **fields: Any) -> dict[str, Any]:
     return {"type": "message", "role": role, "content": content, **fields}
 
 
-def say(codec: Realtime, text: str, role: str = "user", **fields: Any) -> None:
+def say(codec: RealtimeCodec, text: str, role: str = "user", **fields: Any) -> None:
     """The client adds a message to the conversation."""
     added, done = answers(tell(codec, "conversation.item.create", item=message(role, text, **fields)))
     assert (added["type"], done["type"]) == ("conversation.item.added", "conversation.item.done")

@@ -14,11 +14,11 @@ from tests.app.test_platforms import gateway
 from tests.support.phone import Phone, dial
 from tests.support.script import Script, script
 from voicegw.calls.playback import TOGETHER
-from voicegw.calls.session import MOST_TURNS
+from voicegw.calls.session import MAX_TURNS
 from voicegw.errors import AgentUnavailable
 from voicegw.events import ToolCall
-from voicegw.turns.phrases import TABLE
-from voicegw.turns.prompts import OPENING
+from voicegw.turns.phrases import PHRASES
+from voicegw.turns.prompts import CALL_START_PROMPT
 
 FILE = """
 [limits]
@@ -137,7 +137,7 @@ async def test_the_agent_may_speak_first_and_is_never_asked_nothing(tmp_path: Pa
     async with dial(house(tmp_path, agent), PATH) as phone:
         phone.says(CREATE)
         await asyncio.sleep(0.1)
-    assert [message.text for message in agent.turns[0].messages] == [OPENING]
+    assert [message.text for message in agent.turns[0].messages] == [CALL_START_PROMPT]
     assert deltas(phone) == [(0.0, "Good morning.")]
 
 
@@ -145,18 +145,18 @@ async def test_a_failing_agent_is_a_sentence(tmp_path: Path) -> None:
     async with dial(house(tmp_path, script(0.1, AgentUnavailable("gone"))), PATH) as phone:
         asks(phone, "Hello?")
         await asyncio.sleep(1)
-    assert (deltas(phone), ends(phone)) == ([(0.1, TABLE["en"].failed)], [(0.1, "completed")])
+    assert (deltas(phone), ends(phone)) == ([(0.1, PHRASES["en"].failed)], [(0.1, "completed")])
 
 
 async def test_every_request_of_a_flood_gets_its_end_and_few_the_agent(tmp_path: Path) -> None:
     agent = script("Hi.")
     async with dial(house(tmp_path, agent), PATH) as phone:
-        for number in range(3 * MOST_TURNS):
+        for number in range(3 * MAX_TURNS):
             asks(phone, f"Question {number}")
             await asyncio.sleep(0.01)
         await asyncio.sleep(1)
-    assert kinds(phone).count("response.created") == len(ends(phone)) == 3 * MOST_TURNS
-    assert len(agent.turns) == MOST_TURNS
+    assert kinds(phone).count("response.created") == len(ends(phone)) == 3 * MAX_TURNS
+    assert len(agent.turns) == MAX_TURNS
 
 
 async def test_a_call_too_many_is_refused_before_the_upgrade(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ async def test_a_mistake_before_the_upgrade_is_told_and_no_secret_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = house(tmp_path, script())
-    monkeypatch.setattr("voicegw.platforms.realtime.handshake.identify", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("voicegw.platforms.realtime.handshake.resolve_call_id", lambda *_, **__: 1 / 0)
     async with dial(app, PATH, query="model=s3cret") as phone:
         await asyncio.sleep(0)
     assert (phone.status, json.loads(phone.body)["error"]["type"]) == (500, "server_error")

@@ -23,10 +23,10 @@ from openai.types.realtime import (
 from pydantic import TypeAdapter
 
 from tests.platforms.realtime.client import answers, fault, frames, judge, kinds, message, say, session, tell
-from voicegw.calls.codec import Answered, Asked, CallCodec, Happening, Interrupted
+from voicegw.calls.codec import CallCodec, CallEvent, Interrupted, ProtocolReply, TurnRequested
 from voicegw.events import Message, Tool, ToolCall, Usage
-from voicegw.platforms.realtime.codec import Realtime
-from voicegw.platforms.realtime.response import Answer
+from voicegw.platforms.realtime.codec import RealtimeCodec
+from voicegw.platforms.realtime.response import RealtimeResponse
 
 GOLDEN = Path(__file__).parent / "realtime.jsonl"
 TRANSCRIPT = [json.loads(line) for line in GOLDEN.read_text("utf-8").splitlines()]
@@ -34,50 +34,50 @@ COMING = [step["comes"] for step in TRANSCRIPT if "comes" in step]
 CLIENT_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeClientEventParam)
 
 
-def told(step: dict[str, Any]) -> Asked:
+def told(step: dict[str, Any]) -> TurnRequested:
     """What a question in the transcript has to be read as."""
     fields = dict(step["tells"][1])
     fields["tools"] = tuple(Tool(**tool) for tool in fields.get("tools", ()))
     calls = [tuple(ToolCall(**call) for call in entry.get("tool_calls", ())) for entry in fields["history"]]
     history = zip(fields["history"], calls, strict=True)
     fields["history"] = tuple(Message(**entry | {"tool_calls": called}) for entry, called in history)
-    return Asked(**fields)
+    return TurnRequested(**fields)
 
 
-def perform(codec: Realtime, turn: Answer, step: list[Any]) -> bytes:
+def perform(codec: RealtimeCodec, turn: RealtimeResponse, step: list[Any]) -> bytes:
     match step:
         case ["open"]:
             return codec.open("Hi")
         case ["begin", words]:
-            return turn.begin(words)
+            return turn.start(words)
         case ["text", delta]:
-            return turn.text(delta)
+            return turn.text_delta(delta)
         case ["call", id, name, arguments]:
-            return turn.call(ToolCall(id, name, arguments))
+            return turn.tool_call(ToolCall(id, name, arguments))
         case ["drain"]:
             return turn.drain()
         case ["stop"]:
             return turn.stop()
         case ["end", reason, usage]:
-            return turn.end(reason, Usage(*usage) if usage else None, "a note")
+            return turn.finish(reason, Usage(*usage) if usage else None, "a note")
     raise AssertionError(step)
 
 
-def send(codec: Realtime, event: Any) -> Happening | None:
+def send(codec: RealtimeCodec, event: Any) -> CallEvent | None:
     return codec.receive(json.dumps(event))
 
 
 @pytest.mark.parametrize("escaped", [True, False])
 def test_a_whole_call_goes_as_the_transcript_says(escaped: bool) -> None:
     codec = session()
-    turn = Realtime("other", "desk", prefix="x").turn(Asked())
+    turn = RealtimeCodec("other", "desk", prefix="x").turn(TurnRequested())
     for step in TRANSCRIPT:
         if "do" in step:
             assert frames(perform(codec, turn, step["do"])) == step["goes"]
             continue
         happening = codec.receive(json.dumps(step["comes"], ensure_ascii=escaped))
         assert type(happening).__name__ == step["tells"][0]
-        if isinstance(happening, Asked):
+        if isinstance(happening, TurnRequested):
             assert happening == told(step)
             turn = codec.turn(happening)
         else:
@@ -204,7 +204,7 @@ def test_a_session_that_cannot_be_is_refused(given: Any, param: str) -> None:
     assert fault(tell(session(), "session.update", session=given)) == ("invalid_value", param)
 
 
-def ids(codec: Realtime) -> list[str]:
+def ids(codec: RealtimeCodec) -> list[str]:
     return list(codec.book.items)
 
 
@@ -269,27 +269,27 @@ def test_items_are_shown_and_deleted() -> None:
     assert fault(tell(codec, "conversation.item.delete")) == ("invalid_value", "item_id")
 
 
-def asked(codec: Realtime, **response: Any) -> Asked:
+def asked(codec: RealtimeCodec, **response: Any) -> TurnRequested:
     event: ResponseCreateEventParam = {"type": "response.create"}
     happening = send(codec, {**event, "response": response} if response else event)
-    assert isinstance(happening, Asked)
+    assert isinstance(happening, TurnRequested)
     return happening
 
 
-def started(codec: Realtime, words: str = "", **response: Any) -> Answer:
+def started(codec: RealtimeCodec, words: str = "", **response: Any) -> RealtimeResponse:
     """A response that is being made, of which these words were sent."""
     turn = codec.turn(asked(codec, **response))
-    turn.begin(words)
+    turn.start(words)
     turn.drain()
     return turn
 
 
 def test_a_response_is_asked_for_with_the_whole_conversation() -> None:
     codec = session()
-    assert asked(codec) == Asked(history=(), id=1)
+    assert asked(codec) == TurnRequested(history=(), id=1)
     say(codec, "Hello?")
     say(codec, "Hi.", "assistant")
-    assert asked(codec) == Asked(
+    assert asked(codec) == TurnRequested(
         "Hello?", history=(Message("user", "Hello?"), Message("assistant", "Hi.")), id=2
     )
 
@@ -306,11 +306,11 @@ def test_a_response_may_have_wishes_of_its_own() -> None:
         max_output_tokens="inf",
     )
     system, user = Message("system", "Be short."), Message("user", "Hello?")
-    assert own == Asked(
+    assert own == TurnRequested(
         "Hello?", history=(system, user), id=1, tools=(Tool("hours"),), tool_choice="required"
     )
     kind = Message("system", "Be kind.")
-    assert asked(codec) == Asked("Hello?", history=(kind, user), id=2, options={"max_tokens": 9})
+    assert asked(codec) == TurnRequested("Hello?", history=(kind, user), id=2, options={"max_tokens": 9})
     assert asked(codec, input=[]).history == (kind,)
 
 
@@ -326,17 +326,19 @@ def test_the_answer_is_to_what_was_asked_last() -> None:
     codec = session()
     old = asked(codec, metadata={"a": "old"})
     new = asked(codec, metadata={"a": "new"}, max_output_tokens=5)
-    [created] = frames(codec.turn(new).begin(""))
+    [created] = frames(codec.turn(new).start(""))
     assert created["response"]["metadata"] == {"a": "new"}
     assert created["response"]["max_output_tokens"] == 5
-    [late] = frames(codec.turn(old).begin(""))
+    [late] = frames(codec.turn(old).start(""))
     assert late["response"]["metadata"] is None
 
 
 def test_words_that_were_not_asked_for_are_a_response_too() -> None:
     codec = session()
-    turn = codec.turn(Asked())
-    told = frames(turn.begin("Goodbye.") + turn.call(ToolCall("", "end_call")) + turn.end("stop", None))
+    turn = codec.turn(TurnRequested())
+    told = frames(
+        turn.start("Goodbye.") + turn.tool_call(ToolCall("", "end_call")) + turn.finish("stop", None)
+    )
     assert [told[0]["type"], told[-1]["type"]] == ["response.created", "response.done"]
     [item] = told[-1]["response"]["output"]
     assert item["content"] == [{"type": "output_text", "text": "Goodbye."}]
@@ -352,8 +354,8 @@ def test_nothing_is_answered_twice() -> None:
         assert fault(tell(codec, "response.create", response=wanted)) == (busy, None)
     say(codec, "And?")
     assert fault(tell(codec, "response.create", response={"conversation": "none"})) == (busy, None)
-    turn.end("stop", None)
-    assert asked(codec, conversation="none").said == "And?"
+    turn.finish("stop", None)
+    assert asked(codec, conversation="none").user_text == "And?"
 
 
 def test_what_is_new_supersedes_what_is_being_said() -> None:
@@ -383,7 +385,7 @@ def test_a_response_is_cancelled() -> None:
     assert fault(send(codec, cancel)) == ("response_cancel_not_active", None)
 
 
-def truncate(codec: Realtime, id: str, **fields: Any) -> Happening | None:
+def truncate(codec: RealtimeCodec, id: str, **fields: Any) -> CallEvent | None:
     event: ConversationItemTruncateEventParam = {
         "type": "conversation.item.truncate",
         "item_id": id,
@@ -393,7 +395,7 @@ def truncate(codec: Realtime, id: str, **fields: Any) -> Happening | None:
     return send(codec, {**event, **fields})
 
 
-def text(codec: Realtime, id: str) -> str:
+def text(codec: RealtimeCodec, id: str) -> str:
     [shown] = answers(tell(codec, "conversation.item.retrieve", item_id=id))
     return "".join(part["text"] for part in shown["item"]["content"])
 
@@ -414,16 +416,16 @@ def text(codec: Realtime, id: str) -> str:
 def test_an_item_keeps_what_was_heard_of_it(
     fields: dict[str, Any], pace: float, kept: str, when: str
 ) -> None:
-    codec = session(pace=pace)
+    codec = session(chars_per_second=pace)
     turn = started(codec, "We open at eight.")
     id = turn.item
     if when == "over":
-        turn.end("stop", None)
+        turn.finish("stop", None)
     if when == "after its end":
         turn.stop()
     happening = truncate(codec, id, **fields)
     assert isinstance(happening, Interrupted)
-    assert happening.heard is None
+    assert happening.heard_text is None
     [truncated] = frames(happening.frames)
     assert truncated.items() >= {"item_id": id, "content_index": 0}.items()
     assert truncated["audio_end_ms"] == fields.get("audio_end_ms", 1000)
@@ -437,17 +439,17 @@ def test_what_was_heard_of_an_older_item_leaves_the_present_response_alone() -> 
     codec = session()
     say(codec, "We open at eight.", "assistant", id="old")
     turn = started(codec, "Yes.")
-    assert isinstance(truncate(codec, "old", heard="We open"), Answered)
+    assert isinstance(truncate(codec, "old", heard="We open"), ProtocolReply)
     assert text(codec, "old") == "We open"
-    assert kinds(turn.end("stop", None))[-1] == "response.done"
+    assert kinds(turn.finish("stop", None))[-1] == "response.done"
 
 
 def test_an_interruption_in_an_earlier_item_ends_the_response() -> None:
     codec = session()
     turn = started(codec, "Let me see.", tools=[{"type": "function", "name": "hours"}])
     id = turn.item
-    turn.call(ToolCall("c", "hours"))
-    turn.text("We open")
+    turn.tool_call(ToolCall("c", "hours"))
+    turn.text_delta("We open")
     turn.drain()
     assert isinstance(truncate(codec, id, heard="Let me"), Interrupted)
     turn.stop()
@@ -498,7 +500,7 @@ def test_errors_name_fields_and_repeat_no_content() -> None:
         {"type": "conversation.item.delete", "item_id": secret},
     ):
         happening = session().receive(json.dumps(event))
-        assert isinstance(happening, Answered)
+        assert isinstance(happening, ProtocolReply)
         assert secret not in happening.frame.decode()
     assert secret not in repr(session().receive(secret))
 
@@ -507,7 +509,7 @@ def test_half_an_emoji_does_not_cost_the_item() -> None:
     codec = session()
     item = '{"type":"message","role":"user","id":"a","content":[{"type":"input_text","text":"\\ud83d"}]}'
     codec.receive('{"type":"conversation.item.create","item":' + item + "}")
-    assert asked(codec).said == "\ufffd"
+    assert asked(codec).user_text == "\ufffd"
 
 
 JSON = st.recursive(
@@ -551,42 +553,42 @@ def mutated(draw: st.DrawFn) -> str:
 ANY = st.text(st.characters(exclude_categories=[])) | st.binary() | JSON.map(json.dumps)
 
 
-def advance(codec: Realtime, step: str, latest: Asked) -> bytes:
+def advance(codec: RealtimeCodec, step: str, latest: TurnRequested) -> bytes:
     """Go on with the response that is being made, or begin one."""
     turn = codec.answer
     match step, turn:
         case ("turn", _) | (_, None):
             stopped = turn.stop() if turn is not None else b""
-            return stopped + codec.turn(latest).begin("Hi ")
-        case "text", Answer():
-            return turn.text("there ")
-        case "call", Answer():
-            return turn.call(ToolCall("call_7", "hours"))
-        case "end", Answer():
-            return turn.end("stop", None)
-        case "begin", Answer():
-            return turn.begin("So ")
-        case "drain", Answer():
+            return stopped + codec.turn(latest).start("Hi ")
+        case "text", RealtimeResponse():
+            return turn.text_delta("there ")
+        case "call", RealtimeResponse():
+            return turn.tool_call(ToolCall("call_7", "hours"))
+        case "end", RealtimeResponse():
+            return turn.finish("stop", None)
+        case "begin", RealtimeResponse():
+            return turn.start("So ")
+        case "drain", RealtimeResponse():
             return turn.drain()
-        case "stop", Answer():
+        case "stop", RealtimeResponse():
             return turn.stop()
     return b""
 
 
 @given(st.lists(mutated() | ANY | st.sampled_from(STEPS), max_size=12))
 def test_whatever_comes_is_answered_in_events_with_ids_of_their_own(coming: list[str | bytes]) -> None:
-    codec, latest = session(), Asked()
+    codec, latest = session(), TurnRequested()
     sent = codec.open("")
     for frame in coming:
         if isinstance(frame, str) and frame in STEPS:
             sent += advance(codec, frame, latest)
             continue
         happening = codec.receive(frame)
-        assert isinstance(happening, Answered | Asked | Interrupted)
-        if isinstance(happening, Answered):
+        assert isinstance(happening, ProtocolReply | TurnRequested | Interrupted)
+        if isinstance(happening, ProtocolReply):
             assert happening.frame
             sent += happening.frame
-        elif isinstance(happening, Asked):
+        elif isinstance(happening, TurnRequested):
             latest = happening
             assert happening.history is not None
             assert all(said.text or said.tool_calls or said.role == "tool" for said in happening.history)

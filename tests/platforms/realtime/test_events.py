@@ -2,17 +2,17 @@ from __future__ import annotations
 
 from tests.platforms.realtime.client import frames
 from voicegw.errors import BadRequest
-from voicegw.platforms.realtime.events import Events, Fault
+from voicegw.platforms.realtime.events import EventWriter, RealtimeError
 
 
 def test_names_are_counted_behind_the_prefix_and_never_taken_ones() -> None:
-    events = Events("ab")
+    events = EventWriter("ab")
     assert [events.name("item"), events.name("resp")] == ["item_ab_1", "resp_ab_2"]
     assert events.name("item", {"item_ab_3", "item_ab_4"}) == "item_ab_5"
 
 
 def test_every_event_has_an_id_of_its_own() -> None:
-    events = Events("ab")
+    events = EventWriter("ab")
     first = events.say("conversation.item.deleted", item_id="é")
     second = events.write(b'"type":"conversation.item.deleted","item_id":', b'"x"')
     assert frames(first + second) == [
@@ -22,8 +22,8 @@ def test_every_event_has_an_id_of_its_own() -> None:
 
 
 def test_an_error_tells_what_was_wrong_with_which_event() -> None:
-    events = Events("ab")
-    assert frames(events.error(Fault("item_not_found", "It is gone.", "item_id"), "c1")) == [
+    events = EventWriter("ab")
+    assert frames(events.error(RealtimeError("item_not_found", "It is gone.", "item_id"), "c1")) == [
         {
             "event_id": "event_ab_1",
             "type": "error",

@@ -9,30 +9,36 @@ from starlette.types import Scope
 
 from tests.support.script import script
 from voicegw.conversations.agent_registry import AgentRegistry
-from voicegw.errors import BadRequest, Forbidden, NotFound, Refused, Unauthorized, UnknownModel
-from voicegw.platforms.realtime.handshake import Counter
-from voicegw.security.authenticator import Door
-from voicegw.security.keys import Key, Keys, digest
-from voicegw.speech.options import Style
+from voicegw.errors import BadRequest, Forbidden, ModelNotFound, NotFound, RequestError, Unauthorized
+from voicegw.platforms.realtime.handshake import RealtimeHandshake
+from voicegw.security.authenticator import Authenticator
+from voicegw.security.keys import ApiKey, ApiKeys, digest
+from voicegw.speech.options import SpeechOptions
 from voicegw.turns.dialects import DIALECTS
-from voicegw.turns.served_agent import Line
-from voicegw.turns.speech_buffer import Diction
+from voicegw.turns.served_agent import ServedAgent
+from voicegw.turns.speech_buffer import SpeechFilters
 
-ONE = Key("one", digest("s1"))
-SHOP = Key("shop", digest("s2"), frozenset({"shop"}), "elevenlabs")
-READER = Key("reader", digest("s3"), dialect="chat")
+ONE = ApiKey("one", digest("s1"))
+SHOP = ApiKey("shop", digest("s2"), frozenset({"shop"}), "elevenlabs")
+READER = ApiKey("reader", digest("s3"), dialect="chat")
 PATH = "/v1/realtime"
 
 
-def line(name: str, language: str) -> Line:
-    return Line(name, script("Hi."), DIALECTS["vapi"], language=language, diction=Diction(Style(), {}))
+def line(name: str, language: str) -> ServedAgent:
+    return ServedAgent(
+        name,
+        script("Hi."),
+        DIALECTS["vapi"],
+        language=language,
+        speech_filters=SpeechFilters(SpeechOptions(), {}),
+    )
 
 
 LINES = {"desk": line("desk", "de"), "shop": line("shop", "fr")}
 
 
-def counter(*keys: Key, strict: bool = True, **how: Any) -> Counter:
-    return Counter(Door(Keys(keys)), AgentRegistry(LINES, strict=strict).resolve, **how)
+def counter(*keys: ApiKey, strict: bool = True, **how: Any) -> RealtimeHandshake:
+    return RealtimeHandshake(Authenticator(ApiKeys(keys)), AgentRegistry(LINES, strict=strict).resolve, **how)
 
 
 def scope(
@@ -78,7 +84,9 @@ def test_there_are_two_addresses_and_no_others(path: str) -> None:
         ((ONE,), {"query": "&".join(["a=1"] * 101)}, BadRequest),
     ],
 )
-def test_who_is_not_let_in(keys: tuple[Key, ...], asked: dict[str, Any], failure: type[Refused]) -> None:
+def test_who_is_not_let_in(
+    keys: tuple[ApiKey, ...], asked: dict[str, Any], failure: type[RequestError]
+) -> None:
     with pytest.raises(failure):
         counter(*keys).admit(scope(**asked))
 
@@ -94,17 +102,17 @@ def test_a_key_opens_wherever_it_is_shown(asked: dict[str, Any]) -> None:
 
 
 def test_without_keys_programs_on_this_machine_may_call() -> None:
-    assert counter().route(scope(secret="")).line is LINES["desk"]
+    assert counter().route(scope(secret="")).agent is LINES["desk"]
 
 
 def test_the_model_names_the_agent_and_the_key_decides_which_there_are() -> None:
-    assert counter(ONE).route(scope(query="model=shop")).line.name == "shop"
-    assert counter(SHOP).route(scope(secret="s2")).line.name == "shop"
-    with pytest.raises(UnknownModel):
+    assert counter(ONE).route(scope(query="model=shop")).agent.name == "shop"
+    assert counter(SHOP).route(scope(secret="s2")).agent.name == "shop"
+    with pytest.raises(ModelNotFound):
         counter(SHOP).route(scope(secret="s2", query="model=desk"))
-    with pytest.raises(UnknownModel):
+    with pytest.raises(ModelNotFound):
         counter(ONE).route(scope(query="model=gpt-realtime"))
-    assert counter(ONE, strict=False).route(scope(query="model=gpt-realtime")).line.name == "desk"
+    assert counter(ONE, strict=False).route(scope(query="model=gpt-realtime")).agent.name == "desk"
 
 
 def test_the_key_s_dialect_counts_before_the_agent_s() -> None:
@@ -112,8 +120,8 @@ def test_the_key_s_dialect_counts_before_the_agent_s() -> None:
     assert house.route(scope()).dialect is DIALECTS["vapi"]
     assert house.route(scope(secret="s2")).dialect is DIALECTS["elevenlabs"]
     reader = house.route(scope(secret="s3"))
-    assert (reader.dialect, reader.line.diction) == (DIALECTS["chat"], None)
-    assert house.route(scope()).line.diction is not None
+    assert (reader.dialect, reader.agent.speech_filters) == (DIALECTS["chat"], None)
+    assert house.route(scope()).agent.speech_filters is not None
 
 
 def test_the_language_is_the_agent_s_unless_the_table_has_one() -> None:
@@ -140,4 +148,4 @@ def test_the_agent_learns_the_id_as_it_was_written() -> None:
         ({"query": "call_id=8"}, {"call_id": "8"}),
     ]
     for how, facts in asked:
-        assert house.route(scope(**how)).facts == facts
+        assert house.route(scope(**how)).metadata == facts

@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 from tests.platforms.realtime.client import message
 from voicegw.errors import BadRequest
 from voicegw.events import Message, ToolCall
-from voicegw.platforms.realtime.events import Events, Fault
+from voicegw.platforms.realtime.events import EventWriter, RealtimeError
 from voicegw.platforms.realtime.items import (
-    Conversation,
-    Item,
+    RealtimeConversation,
+    RealtimeItem,
     Said,
-    form,
-    heard_of,
+    heard_prefix,
     history,
-    named,
+    item_json,
     parse,
-    within,
+    parse_id,
+    words_within,
 )
 
 CALL = {"type": "function_call", "name": "hours", "arguments": "{}"}
@@ -42,7 +42,7 @@ def result(id: str, text: str = "8 to 18") -> Message:
 
 
 def read(data: dict[str, Any]) -> Said:
-    return parse(data, "item.", Events("p"))
+    return parse(data, "item.", EventWriter("p"))
 
 
 @pytest.mark.parametrize(
@@ -94,13 +94,13 @@ def test_an_item_that_is_none_is_refused_by_the_name_of_its_field(data: dict[str
 
 @pytest.mark.parametrize(("id", "expected"), [(None, None), ("a", "a"), ("é" * 64, "é" * 64)])
 def test_a_client_may_name_an_item(id: str | None, expected: str | None) -> None:
-    assert named({"id": id}, "item.") == expected
+    assert parse_id({"id": id}, "item.") == expected
 
 
 @pytest.mark.parametrize("id", ["", "a" * 65, "a\n", 7, True])
 def test_a_name_is_short_and_printable(id: Any) -> None:
     with pytest.raises(BadRequest) as refused:
-        named({"id": id}, "item.")
+        parse_id({"id": id}, "item.")
     assert refused.value.param == "item.id"
 
 
@@ -122,12 +122,14 @@ def shown(kind: str, **fields: Any) -> dict[str, Any]:
     ],
 )
 def test_an_item_is_shown(said: Said, expected: dict[str, Any]) -> None:
-    assert form(Item("x", said)) == expected
+    assert item_json(RealtimeItem("x", said)) == expected
 
 
 def test_a_message_has_no_content_before_its_first_word() -> None:
-    assert form(Item("x", we(""), "in_progress"))["content"] == []
-    assert form(Item("x", we("A"), "in_progress"))["content"] == [{"type": "output_text", "text": "A"}]
+    assert item_json(RealtimeItem("x", we(""), "in_progress"))["content"] == []
+    assert item_json(RealtimeItem("x", we("A"), "in_progress"))["content"] == [
+        {"type": "output_text", "text": "A"}
+    ]
 
 
 SYSTEM = Message("system", "Be kind.")
@@ -203,7 +205,7 @@ def test_whatever_the_items_every_call_has_its_result_and_no_message_is_empty(it
     ],
 )
 def test_what_was_heard_is_the_longest_common_beginning_in_words(text: str, heard: str, kept: str) -> None:
-    assert heard_of(text, heard) == kept
+    assert heard_prefix(text, heard) == kept
 
 
 @pytest.mark.parametrize(
@@ -211,17 +213,17 @@ def test_what_was_heard_is_the_longest_common_beginning_in_words(text: str, hear
     [(0, ""), (1.9, ""), (2, "We"), (6.9, "We"), (7.0, "We open"), (8, "We open"), (99, "We open at.")],
 )
 def test_a_time_keeps_whole_words(most: float, kept: str) -> None:
-    assert within("We open at. ", most) == kept
+    assert words_within("We open at. ", most) == kept
 
 
-def filled(*said: Said, **bounds: int) -> Conversation:
-    book = Conversation("conv", **bounds)
+def filled(*said: Said, **bounds: int) -> RealtimeConversation:
+    book = RealtimeConversation("conv", **bounds)
     for number, each in enumerate(said):
-        book.add(Item(str(number), each))
+        book.add(RealtimeItem(str(number), each))
     return book
 
 
-def ids(book: Conversation) -> str:
+def ids(book: RealtimeConversation) -> str:
     return "".join(book.items)
 
 
@@ -231,21 +233,21 @@ def ids(book: Conversation) -> str:
 )
 def test_an_item_goes_where_it_is_wanted(after: str | None, previous: str | None, order: str) -> None:
     book = filled(user("a"), user("b"), user("c"))
-    assert book.add(Item("x", user("d")), after) == previous
+    assert book.add(RealtimeItem("x", user("d")), after) == previous
     assert ids(book) == order
 
 
 @pytest.mark.parametrize("after", [None, "root"])
 def test_the_first_item_has_none_before_it(after: str | None) -> None:
     book = filled()
-    assert book.add(Item("x", user("d")), after) is None
+    assert book.add(RealtimeItem("x", user("d")), after) is None
     assert ids(book) == "x"
 
 
 def test_an_item_is_found_by_its_id() -> None:
     book = filled(user("a"))
-    assert book.find("0", "item_id") == Item("0", user("a"))
-    with pytest.raises(Fault) as fault:
+    assert book.find("0", "item_id") == RealtimeItem("0", user("a"))
+    with pytest.raises(RealtimeError) as fault:
         book.find("1", "item_id")
     assert (fault.value.tag, fault.value.param) == ("item_not_found", "item_id")
 
@@ -253,9 +255,9 @@ def test_an_item_is_found_by_its_id() -> None:
 def test_an_item_that_is_gone_does_not_come_back() -> None:
     book = filled(user("abc"), user("de"))
     book.drop("0")
-    book.put(Item("0", user("abcd")))
+    book.put(RealtimeItem("0", user("abcd")))
     assert (ids(book), book.size) == ("1", 2)
-    book.put(Item("1", user("abcd")))
+    book.put(RealtimeItem("1", user("abcd")))
     assert (book.history(), book.size) == ([user("abcd")], 4)
 
 

@@ -9,39 +9,45 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.platforms.realtime.client import frames, kinds
-from voicegw.calls.codec import TurnCodec
+from voicegw.calls.codec import TurnEncoder
 from voicegw.events import Message, ToolCall, Usage
-from voicegw.platforms.realtime.events import Events
-from voicegw.platforms.realtime.items import Conversation, Item
-from voicegw.platforms.realtime.response import Answer
-from voicegw.platforms.realtime.session_config import Order, Wishes
+from voicegw.platforms.realtime.events import EventWriter
+from voicegw.platforms.realtime.items import RealtimeConversation, RealtimeItem
+from voicegw.platforms.realtime.response import RealtimeResponse
+from voicegw.platforms.realtime.session_config import ResponseConfig, SessionConfig
 
 CALL = ToolCall("call_1", "hours", '{"day":1}')
 
 
-def book() -> Conversation:
+def book() -> RealtimeConversation:
     """A conversation in which something was said."""
-    conversation = Conversation("conv_p")
-    conversation.add(Item("said", Message("user", "Hello?")))
+    conversation = RealtimeConversation("conv_p")
+    conversation.add(RealtimeItem("said", Message("user", "Hello?")))
     return conversation
 
 
-def answer(to: Conversation | None = None, *, tools: bool = True, **how: Any) -> Answer:
-    return Answer(Events("p"), to or book(), Order(**how), tools=tools)
+def answer(to: RealtimeConversation | None = None, *, tools: bool = True, **how: Any) -> RealtimeResponse:
+    return RealtimeResponse(EventWriter("p"), to or book(), ResponseConfig(**how), tools=tools)
 
 
-def said(conversation: Conversation) -> list[str]:
+def said(conversation: RealtimeConversation) -> list[str]:
     return [item.said.text for item in conversation.items.values() if isinstance(item.said, Message)]
 
 
 def test_it_does_what_every_turn_does() -> None:
-    turn: TurnCodec = answer()
-    assert (turn.idle, turn.last, turn.done, turn.known, turn.spoken) == (b"", False, [], set(), "")
+    turn: TurnEncoder = answer()
+    assert (turn.keepalive, turn.ends_call, turn.executed, turn.already_executed, turn.spoken_text) == (
+        b"",
+        False,
+        [],
+        set(),
+        "",
+    )
 
 
 def test_a_response_is_there_at_once_and_words_wait_to_be_gathered() -> None:
-    turn = answer(metadata={"a": "b"}, wishes=Wishes(most=7))
-    [created] = frames(turn.begin("One "))
+    turn = answer(metadata={"a": "b"}, wishes=SessionConfig(most=7))
+    [created] = frames(turn.start("One "))
     assert created == {
         "event_id": "event_p_1",
         "type": "response.created",
@@ -58,8 +64,8 @@ def test_a_response_is_there_at_once_and_words_wait_to_be_gathered() -> None:
             "usage": None,
         },
     }
-    assert turn.text("moment.") == b""
-    assert turn.spoken == ""
+    assert turn.text_delta("moment.") == b""
+    assert turn.spoken_text == ""
     told = frames(turn.drain())
     assert [event["type"] for event in told] == [
         "response.output_item.added",
@@ -69,12 +75,12 @@ def test_a_response_is_there_at_once_and_words_wait_to_be_gathered() -> None:
     ]
     assert [event["event_id"] for event in told] == [f"event_p_{number}" for number in range(2, 6)]
     assert told[1]["previous_item_id"] == "said"
-    assert told[-1]["delta"] == turn.spoken == "One moment."
+    assert told[-1]["delta"] == turn.spoken_text == "One moment."
     assert turn.drain() == b""
-    turn.text(" Yes")
+    turn.text_delta(" Yes")
     [more] = frames(turn.drain())
     assert more["delta"] == " Yes"
-    assert turn.spoken == "One moment. Yes"
+    assert turn.spoken_text == "One moment. Yes"
 
 
 ENDING = [
@@ -98,9 +104,9 @@ ENDING = [
 def test_an_end_tells_why(reason: str, status: str, details: Any, item: str) -> None:
     conversation = book()
     turn = answer(conversation)
-    turn.begin("Hi")
+    turn.start("Hi")
     turn.drain()
-    told = frames(turn.end(reason, None, "a note"))
+    told = frames(turn.finish(reason, None, "a note"))
     assert [event["type"] for event in told] == ENDING
     response = told[-1]["response"]
     assert (response["status"], response["status_details"], response["usage"]) == (status, details, None)
@@ -111,7 +117,7 @@ def test_an_end_tells_why(reason: str, status: str, details: Any, item: str) -> 
 
 def test_the_usage_is_told_in_detail() -> None:
     turn = answer()
-    [_, done] = frames(turn.end("stop", Usage(30, 4, 20, 1)))
+    [_, done] = frames(turn.finish("stop", Usage(30, 4, 20, 1)))
     assert done["response"]["usage"] == {
         "total_tokens": 34,
         "input_tokens": 30,
@@ -129,7 +135,7 @@ def test_the_usage_is_told_in_detail() -> None:
 
 def test_a_response_without_a_word_has_no_item() -> None:
     turn = answer()
-    told = frames(turn.begin("") + turn.drain() + turn.end("stop", None))
+    told = frames(turn.start("") + turn.drain() + turn.finish("stop", None))
     assert [event["type"] for event in told] == ["response.created", "response.done"]
     assert told[-1]["response"]["output"] == []
 
@@ -137,8 +143,8 @@ def test_a_response_without_a_word_has_no_item() -> None:
 def test_a_call_is_an_item_behind_the_words_before_it() -> None:
     conversation = book()
     turn = answer(conversation)
-    turn.begin("Let me see.")
-    told = frames(turn.call(CALL))
+    turn.start("Let me see.")
+    told = frames(turn.tool_call(CALL))
     assert [event["type"] for event in told[4:]] == [
         *ENDING[:-1],
         "response.output_item.added",
@@ -154,24 +160,24 @@ def test_a_call_is_an_item_behind_the_words_before_it() -> None:
     assert (whole["call_id"], whole["name"]) == ("call_1", "hours")
     assert told[10]["delta"] == told[11]["arguments"] == CALL.arguments
     assert told[9]["previous_item_id"] == told[3]["item_id"]
-    assert list(conversation.items.values())[-1] == Item(whole["id"], CALL)
-    assert turn.done == []
-    turn.text("So:")
+    assert list(conversation.items.values())[-1] == RealtimeItem(whole["id"], CALL)
+    assert turn.executed == []
+    turn.text_delta("So:")
     more = frames(turn.drain())
     assert (more[0]["output_index"], more[1]["previous_item_id"]) == (2, whole["id"])
-    assert turn.spoken == "Let me see.So:"
-    [*_, done] = frames(turn.end("tool_calls", None))
+    assert turn.spoken_text == "Let me see.So:"
+    [*_, done] = frames(turn.finish("tool_calls", None))
     assert [item["type"] for item in done["response"]["output"]] == ["message", "function_call", "message"]
 
 
 def test_a_call_without_an_id_gets_one() -> None:
-    [event] = [event for event in frames(answer().call(ToolCall("", "hours"))) if "arguments" in event]
+    [event] = [event for event in frames(answer().tool_call(ToolCall("", "hours"))) if "arguments" in event]
     assert event["call_id"] == "call_p_2"
 
 
 def test_a_client_without_tools_gets_no_calls() -> None:
     turn = answer(tools=False)
-    assert kinds(turn.begin("Bye.") + turn.call(CALL) + turn.end("tool_calls", None)) == [
+    assert kinds(turn.start("Bye.") + turn.tool_call(CALL) + turn.finish("tool_calls", None)) == [
         "response.created",
         "response.output_item.added",
         "conversation.item.added",
@@ -186,12 +192,12 @@ def test_a_stop_ends_what_is_open_and_drops_what_was_not_sent(reason: str) -> No
     conversation = book()
     turn = answer(conversation)
     turn.reason = reason
-    turn.begin("One ")
+    turn.start("One ")
     turn.drain()
-    turn.text("two")
+    turn.text_delta("two")
     told = frames(turn.stop())
     assert [event["type"] for event in told] == ENDING
-    assert told[0]["text"] == turn.spoken == "One "
+    assert told[0]["text"] == turn.spoken_text == "One "
     assert told[2]["item"]["status"] == "incomplete"
     response = told[-1]["response"]
     assert (response["status"], response["usage"]) == ("cancelled", None)
@@ -201,8 +207,8 @@ def test_a_stop_ends_what_is_open_and_drops_what_was_not_sent(reason: str) -> No
 
 def test_a_stop_before_anything_was_told_says_nothing() -> None:
     turn = answer()
-    turn.text("One")
-    assert turn.stop() + turn.begin("Two") + turn.end("stop", None) + turn.drain() == b""
+    turn.text_delta("One")
+    assert turn.stop() + turn.start("Two") + turn.finish("stop", None) + turn.drain() == b""
 
 
 def test_the_conversation_knows_what_was_said_so_far() -> None:
@@ -210,9 +216,9 @@ def test_the_conversation_knows_what_was_said_so_far() -> None:
     turn = answer(conversation)
     turn.settle()
     assert said(conversation) == ["Hello?"]
-    turn.begin("One ")
+    turn.start("One ")
     turn.drain()
-    turn.text("two")
+    turn.text_delta("two")
     turn.settle()
     assert said(conversation) == ["Hello?", "One "]
     assert list(conversation.items.values())[-1].status == "in_progress"
@@ -222,21 +228,21 @@ def test_the_conversation_knows_what_was_said_so_far() -> None:
 def test_a_cut_message_stays_cut_whatever_follows(how: str) -> None:
     conversation = book()
     turn = answer(conversation)
-    turn.begin("One two")
+    turn.start("One two")
     turn.drain()
     turn.cut("One")
     assert said(conversation) == ["Hello?", "One"]
-    turn.text(" three")
+    turn.text_delta(" three")
     turn.drain()
     turn.settle()
     endings: dict[str, Callable[[], bytes]] = {
         "stop": turn.stop,
-        "end": partial(turn.end, "stop", None),
-        "call": partial(turn.call, CALL),
+        "end": partial(turn.finish, "stop", None),
+        "call": partial(turn.tool_call, CALL),
     }
     assert frames(endings[how]())[0]["text"] == "One two three"
     assert said(conversation) == ["Hello?", "One"]
-    turn.text("Four")
+    turn.text_delta("Four")
     turn.drain()
     turn.settle()
     assert said(conversation) == ["Hello?", "One", *(["Four"] if how == "call" else [])]
@@ -244,9 +250,9 @@ def test_a_cut_message_stays_cut_whatever_follows(how: str) -> None:
 
 def test_its_items_are_its_own() -> None:
     turn = answer()
-    turn.begin("One")
-    turn.call(CALL)
-    turn.text("Two")
+    turn.start("One")
+    turn.tool_call(CALL)
+    turn.text_delta("Two")
     turn.drain()
     assert [turn.owns(f"item_p_{number}") for number in range(1, 6)] == [False, True, True, True, False]
     assert not turn.owns("said")
@@ -255,10 +261,10 @@ def test_its_items_are_its_own() -> None:
 def test_a_response_apart_leaves_the_conversation_alone() -> None:
     conversation = book()
     turn = answer(conversation, apart=True)
-    sent = turn.begin("One") + turn.drain()
+    sent = turn.start("One") + turn.drain()
     turn.settle()
     turn.cut("")
-    sent += turn.call(CALL) + turn.end("stop", None)
+    sent += turn.tool_call(CALL) + turn.finish("stop", None)
     told = frames(sent)
     assert not [event for event in told if event["type"].startswith("conversation.")]
     assert [told[0]["response"][key] for key in ("conversation_id", "output")] == [None, []]
@@ -269,49 +275,49 @@ def test_a_response_apart_leaves_the_conversation_alone() -> None:
 def test_an_item_that_the_client_deleted_does_not_come_back() -> None:
     conversation = book()
     turn = answer(conversation)
-    turn.begin("One")
+    turn.start("One")
     turn.drain()
     conversation.drop(turn.item)
     turn.settle()
-    assert kinds(turn.end("stop", None)) == ENDING
+    assert kinds(turn.finish("stop", None)) == ENDING
     assert said(conversation) == ["Hello?"]
 
 
 def test_its_items_take_no_name_that_the_client_took() -> None:
     conversation = book()
-    conversation.add(Item("item_p_2", Message("user", "Mine")))
+    conversation.add(RealtimeItem("item_p_2", Message("user", "Mine")))
     turn = answer(conversation)
-    turn.begin("One")
+    turn.start("One")
     turn.drain()
     assert turn.item == "item_p_3"
 
 
 def test_half_an_emoji_is_the_same_in_deltas_and_in_the_whole() -> None:
     turn = answer()
-    turn.text("a\ud83d")
+    turn.text_delta("a\ud83d")
     first = turn.drain()
-    turn.text("\ude00")
-    told = frames(first + turn.drain() + turn.end("stop", None))
+    turn.text_delta("\ude00")
+    told = frames(first + turn.drain() + turn.finish("stop", None))
     deltas = [event["delta"] for event in told if "delta" in event]
     [whole] = [event["text"] for event in told if "text" in event]
-    assert (deltas, whole, turn.spoken) == (["a\ufffd", "\ufffd"], "a\ufffd\ufffd", "a\ufffd\ufffd")
+    assert (deltas, whole, turn.spoken_text) == (["a\ufffd", "\ufffd"], "a\ufffd\ufffd", "a\ufffd\ufffd")
 
 
 WORDS = st.text(max_size=4)
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["begin", "text"]), WORDS)
-    | st.tuples(st.just("call"), st.builds(ToolCall, st.sampled_from(["", "c"]), st.just("hours"), WORDS))
+    st.tuples(st.sampled_from(["start", "text_delta"]), WORDS)
+    | st.tuples(st.just("tool_call"), st.builds(ToolCall, st.sampled_from(["", "c"]), st.just("hours"), WORDS))
     | st.tuples(st.just("cut"), WORDS)
     | st.tuples(st.sampled_from(["drain", "settle"]), st.none()),
     max_size=12,
 )
 
 
-def play(turn: Answer, steps: list[tuple[str, Any]]) -> bytes:
+def play(turn: RealtimeResponse, steps: list[tuple[str, Any]]) -> bytes:
     sent = b""
     for step, value in steps:
         frame = getattr(turn, step)() if value is None else getattr(turn, step)(value)
-        assert step not in ("text", "settle", "cut") or not frame
+        assert step not in ("text_delta", "settle", "cut") or not frame
         sent += frame or b""
     return sent
 
@@ -324,7 +330,7 @@ def test_every_response_is_well_formed(
     conversation = book()
     turn = answer(conversation, apart=apart, tools=tools)
     sent = play(turn, before)
-    sent += turn.end("stop", None) if how == "end" else turn.stop()
+    sent += turn.finish("stop", None) if how == "end" else turn.stop()
     told = frames(sent)
     assert [event["event_id"] for event in told] == [f"event_p_{number + 1}" for number in range(len(told))]
     if not told:
@@ -338,12 +344,12 @@ def test_every_response_is_well_formed(
         of_item(told, index, item, apart)
     assert len({item["id"] for item in items}) == len(items)
     texts = [item["content"][0]["text"] for item in items if item["type"] == "message"]
-    assert turn.spoken == "".join(texts)
+    assert turn.spoken_text == "".join(texts)
     assert said(conversation)[1:] == ([] if apart else texts)
     if how == "end":
-        assert turn.spoken == "".join(value for step, value in before if step in ("begin", "text"))
-    assert play(turn, after) + turn.drain() + turn.end("stop", None) + turn.stop() == b""
-    assert turn.spoken == "".join(texts)
+        assert turn.spoken_text == "".join(value for step, value in before if step in ("start", "text_delta"))
+    assert play(turn, after) + turn.drain() + turn.finish("stop", None) + turn.stop() == b""
+    assert turn.spoken_text == "".join(texts)
 
 
 def of_item(told: list[dict[str, Any]], index: int, item: dict[str, Any], apart: bool) -> None:

@@ -7,14 +7,14 @@ import pytest
 from tests.platforms.realtime.client import message
 from voicegw.errors import BadRequest
 from voicegw.events import Message, Tool
-from voicegw.platforms.realtime.events import Events
-from voicegw.platforms.realtime.items import Conversation, Item
-from voicegw.platforms.realtime.session_config import Order, Wishes, order
+from voicegw.platforms.realtime.events import EventWriter
+from voicegw.platforms.realtime.items import RealtimeConversation, RealtimeItem
+from voicegw.platforms.realtime.session_config import ResponseConfig, SessionConfig, parse_response_config
 
 HOURS = {"type": "function", "name": "hours", "description": "When?", "parameters": {"type": "object"}}
 TOOL = Tool("hours", "When?", {"type": "object"})
 FUNCTION = {"type": "function", "name": "hours"}
-GIVEN = Wishes("Be kind.", (TOOL,), "required", 9)
+GIVEN = SessionConfig("Be kind.", (TOOL,), "required", 9)
 
 
 @pytest.mark.parametrize(
@@ -22,14 +22,14 @@ GIVEN = Wishes("Be kind.", (TOOL,), "required", 9)
     [
         ({}, GIVEN),
         ({"instructions": None, "tools": None, "tool_choice": None, "max_output_tokens": None}, GIVEN),
-        ({"instructions": ""}, Wishes("", (TOOL,), "required", 9)),
-        ({"tools": []}, Wishes("Be kind.", (), "required", 9)),
-        ({"tools": [{"name": "x"}]}, Wishes("Be kind.", (Tool("x"),), "required", 9)),
+        ({"instructions": ""}, SessionConfig("", (TOOL,), "required", 9)),
+        ({"tools": []}, SessionConfig("Be kind.", (), "required", 9)),
+        ({"tools": [{"name": "x"}]}, SessionConfig("Be kind.", (Tool("x"),), "required", 9)),
         ({"tools": [HOURS]}, GIVEN),
-        ({"tool_choice": "none"}, Wishes("Be kind.", (TOOL,), "none", 9)),
-        ({"tool_choice": {**FUNCTION, "more": 1}}, Wishes("Be kind.", (TOOL,), FUNCTION, 9)),
-        ({"max_output_tokens": "inf"}, Wishes("Be kind.", (TOOL,), "required", "inf")),
-        ({"max_output_tokens": 1}, Wishes("Be kind.", (TOOL,), "required", 1)),
+        ({"tool_choice": "none"}, SessionConfig("Be kind.", (TOOL,), "none", 9)),
+        ({"tool_choice": {**FUNCTION, "more": 1}}, SessionConfig("Be kind.", (TOOL,), FUNCTION, 9)),
+        ({"max_output_tokens": "inf"}, SessionConfig("Be kind.", (TOOL,), "required", "inf")),
+        ({"max_output_tokens": 1}, SessionConfig("Be kind.", (TOOL,), "required", 1)),
         (
             {"output_modalities": ["text"], "audio": {"output": {"voice": "x"}}, "tracing": "auto", "x": 1},
             GIVEN,
@@ -37,7 +37,7 @@ GIVEN = Wishes("Be kind.", (TOOL,), "required", 9)
         ({"output_modalities": None, "temperature": 2}, GIVEN),
     ],
 )
-def test_what_is_said_replaces_what_held_before(data: dict[str, Any], expected: Wishes) -> None:
+def test_what_is_said_replaces_what_held_before(data: dict[str, Any], expected: SessionConfig) -> None:
     assert GIVEN.merged(data, "session.") == expected
 
 
@@ -83,22 +83,26 @@ def test_a_session_shows_what_holds() -> None:
 @pytest.mark.parametrize(
     ("wishes", "choice", "options"),
     [
-        (Wishes(), None, {}),
-        (Wishes(choice="required", most=1), None, {"max_tokens": 1}),
-        (Wishes(tools=(TOOL,)), "auto", {}),
-        (Wishes(tools=(TOOL,), choice=FUNCTION), {"type": "function", "function": {"name": "hours"}}, {}),
+        (SessionConfig(), None, {}),
+        (SessionConfig(choice="required", most=1), None, {"max_tokens": 1}),
+        (SessionConfig(tools=(TOOL,)), "auto", {}),
+        (
+            SessionConfig(tools=(TOOL,), choice=FUNCTION),
+            {"type": "function", "function": {"name": "hours"}},
+            {},
+        ),
     ],
 )
 def test_agents_are_told_in_the_form_of_chat_completions(
-    wishes: Wishes, choice: Any, options: dict[str, Any]
+    wishes: SessionConfig, choice: Any, options: dict[str, Any]
 ) -> None:
     assert (wishes.tool_choice, wishes.options) == (choice, options)
 
 
-def ordered(**data: Any) -> Order:
-    book = Conversation("conv")
-    book.add(Item("said", Message("user", "Hi")))
-    return order(data, "response.", GIVEN, book, Events("p"))
+def ordered(**data: Any) -> ResponseConfig:
+    book = RealtimeConversation("conv")
+    book.add(RealtimeItem("said", Message("user", "Hi")))
+    return parse_response_config(data, "response.", GIVEN, book, EventWriter("p"))
 
 
 FULL = {"k" * 64: "v" * 512, **{str(number): "" for number in range(15)}}
@@ -107,19 +111,19 @@ FULL = {"k" * 64: "v" * 512, **{str(number): "" for number in range(15)}}
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        ({}, Order(GIVEN)),
-        ({"conversation": "auto", "metadata": None, "input": None}, Order(GIVEN)),
-        ({"conversation": "none"}, Order(GIVEN, apart=True)),
-        ({"metadata": FULL}, Order(GIVEN, metadata=FULL)),
-        ({"instructions": "Greet."}, Order(Wishes("Greet.", (TOOL,), "required", 9))),
-        ({"input": []}, Order(GIVEN, messages=())),
+        ({}, ResponseConfig(GIVEN)),
+        ({"conversation": "auto", "metadata": None, "input": None}, ResponseConfig(GIVEN)),
+        ({"conversation": "none"}, ResponseConfig(GIVEN, apart=True)),
+        ({"metadata": FULL}, ResponseConfig(GIVEN, metadata=FULL)),
+        ({"instructions": "Greet."}, ResponseConfig(SessionConfig("Greet.", (TOOL,), "required", 9))),
+        ({"input": []}, ResponseConfig(GIVEN, messages=())),
         (
             {"input": [{"type": "item_reference", "id": "said"}, message("user", "Yes", id="said")]},
-            Order(GIVEN, messages=(Message("user", "Hi"), Message("user", "Yes"))),
+            ResponseConfig(GIVEN, messages=(Message("user", "Hi"), Message("user", "Yes"))),
         ),
     ],
 )
-def test_a_response_may_be_wanted_otherwise(data: dict[str, Any], expected: Order) -> None:
+def test_a_response_may_be_wanted_otherwise(data: dict[str, Any], expected: ResponseConfig) -> None:
     assert ordered(**data) == expected
 
 

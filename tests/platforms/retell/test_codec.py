@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 
 from voicegw.calls.codec import (
     ACTIONS,
-    Answered,
-    Asked,
     CallCodec,
-    Happening,
-    Odd,
-    Opened,
-    Transcribed,
-    TurnCodec,
+    CallEvent,
+    CallStarted,
+    ProtocolReply,
+    TranscriptUpdated,
+    TurnEncoder,
+    TurnRequested,
+    UnexpectedFrame,
 )
 from voicegw.events import Message, ToolCall, Usage
-from voicegw.platforms.retell.codec import Response, Retell
-from voicegw.turns.stream import Codec
+from voicegw.platforms.retell.codec import RetellCodec, RetellTurn
+from voicegw.turns.stream import StreamEncoder
 
 CALL = "call_a1b2"
 CONFIG = (
@@ -79,12 +79,12 @@ def checked(frame: dict[str, Any]) -> dict[str, Any]:
     return frame
 
 
-def received(codec: Retell | None = None, **frame: Any) -> Happening | None:
-    return (codec or Retell(CALL)).receive(json.dumps(frame))
+def received(codec: RetellCodec | None = None, **frame: Any) -> CallEvent | None:
+    return (codec or RetellCodec(CALL)).receive(json.dumps(frame))
 
 
 def asked(
-    codec: Retell, id: Any, transcript: Any = TALK, kind: str = "response_required", **more: Any
+    codec: RetellCodec, id: Any, transcript: Any = TALK, kind: str = "response_required", **more: Any
 ) -> Any:
     return received(codec, interaction_type=kind, response_id=id, transcript=transcript, **more)
 
@@ -92,7 +92,7 @@ def asked(
 def heard(entries: list[Any]) -> tuple[Message, ...]:
     """The history that a transcript with tools becomes."""
     told = received(interaction_type="update_only", transcript=[], transcript_with_tool_calls=entries)
-    assert isinstance(told, Transcribed)
+    assert isinstance(told, TranscriptUpdated)
     return told.history
 
 
@@ -108,119 +108,121 @@ def response(id: int, content: str, complete: bool, **action: Any) -> dict[str, 
 
 def done(*calls: ToolCall, words: str = "Bye.") -> dict[str, Any]:
     """The completing frame of an answer with these actions."""
-    turn = Response(1)
-    turn.text(words)
-    assert b"".join(map(turn.call, calls)) == b""
-    [frame] = frames(turn.end("tool_calls", None))
+    turn = RetellTurn(1)
+    turn.text_delta(words)
+    assert b"".join(map(turn.tool_call, calls)) == b""
+    [frame] = frames(turn.finish("tool_calls", None))
     return frame
 
 
 def test_it_is_a_codec_of_calls_and_its_answers_are_those_of_a_listener() -> None:
-    codec: CallCodec = Retell(CALL)
-    turn: TurnCodec = codec.turn(Asked(id=3))
-    listened: Codec = turn
-    assert (codec.name, codec.close_code, listened.idle) == ("retell", 1012, b"")
+    codec: CallCodec = RetellCodec(CALL)
+    turn: TurnEncoder = codec.turn(TurnRequested(id=3))
+    listened: StreamEncoder = turn
+    assert (codec.name, codec.close_code, listened.keepalive) == ("retell", 1012, b"")
 
 
 def test_a_whole_call_both_ways() -> None:
-    codec = Retell(CALL)
+    codec = RetellCodec(CALL)
     assert codec.open("Hello.") == CONFIG + (
         b'{"response_type":"response","response_id":0,"content":"Hello.","content_complete":true}\n'
     )
     details = {"call_id": CALL, "from_number": "+12137771234", "metadata": {}}
-    assert received(codec, interaction_type="call_details", call=details) == Opened(CALL, details)
-    assert received(codec, interaction_type="ping_pong", timestamp=1703302407333) == Answered(
+    assert received(codec, interaction_type="call_details", call=details) == CallStarted(CALL, details)
+    assert received(codec, interaction_type="ping_pong", timestamp=1703302407333) == ProtocolReply(
         b'{"response_type":"ping_pong","timestamp":1703302407333}\n'
     )
     update = received(codec, interaction_type="update_only", transcript=TALK, turntaking="agent_turn")
-    assert update == Transcribed(HISTORY)
+    assert update == TranscriptUpdated(HISTORY)
     question = asked(codec, 1)
-    assert question == Asked("Are you open?", history=HISTORY, id=1)
+    assert question == TurnRequested("Are you open?", history=HISTORY, id=1)
     turn = codec.turn(question)
-    assert turn.begin("One moment... ") == b""
+    assert turn.start("One moment... ") == b""
     assert turn.drain() == (
         b'{"response_type":"response","response_id":1,"content":"One moment... ","content_complete":false}\n'
     )
-    assert turn.text("Ja, ") + turn.text("schön") + turn.call(END) == b""
+    assert turn.text_delta("Ja, ") + turn.text_delta("schön") + turn.tool_call(END) == b""
     assert (
-        turn.end("tool_calls", Usage(1, 2), "ack=0ms")
+        turn.finish("tool_calls", Usage(1, 2), "ack=0ms")
         == (
             '{"response_type":"response","response_id":1,"content":"Ja, schön","content_complete":true,'
             '"no_interruption_allowed":true,"end_call":true}\n'
         ).encode()
     )
-    assert (turn.spoken, turn.last) == ("One moment... Ja, schön", True)
+    assert (turn.spoken_text, turn.ends_call) == ("One moment... Ja, schön", True)
     nudge = asked(codec, 2, kind="reminder_required")
-    assert nudge == Asked("", "reminder", history=HISTORY, id=2)
-    assert frames(codec.turn(nudge).end("stop", None)) == [response(2, "", True)]
+    assert nudge == TurnRequested("", "reminder", history=HISTORY, id=2)
+    assert frames(codec.turn(nudge).finish("stop", None)) == [response(2, "", True)]
 
 
 @pytest.mark.parametrize("greeting", ["", "Hello.", 'Grüße "an" dich\n'])
 def test_configuration_comes_first_then_what_the_agent_begins_with(greeting: str) -> None:
-    config, begin = frames(Retell(CALL).open(greeting))
+    config, begin = frames(RetellCodec(CALL).open(greeting))
     assert config["response_type"] == "config"
     assert begin == response(0, greeting, True)
 
 
 def test_a_socket_that_replaces_a_lost_one_is_configured_and_not_greeted() -> None:
-    assert Retell(CALL).open("Hello.", again=True) == CONFIG
+    assert RetellCodec(CALL).open("Hello.", again=True) == CONFIG
 
 
 @pytest.mark.parametrize("option", ["auto_reconnect", "call_details", "transcript_with_tool_calls"])
 def test_every_option_can_be_declined(option: str) -> None:
-    [config] = frames(Retell(CALL, **{option: False}).open("", again=True))
+    [config] = frames(RetellCodec(CALL, **{option: False}).open("", again=True))
     assert [name for name, wanted in config["config"].items() if not wanted] == [option]
 
 
 def test_the_call_is_the_path_s_whatever_the_details_say() -> None:
     told = received(interaction_type="call_details", call={"call_id": "another"})
-    assert told == Opened(CALL, {"call_id": "another"})
+    assert told == CallStarted(CALL, {"call_id": "another"})
 
 
 def test_a_ping_is_echoed_while_an_answer_is_open() -> None:
-    codec = Retell(CALL)
+    codec = RetellCodec(CALL)
     turn = codec.turn(asked(codec, 1))
-    turn.text("One ")
+    turn.text_delta("One ")
     turn.drain()
     pong = received(codec, interaction_type="ping_pong", timestamp=7)
-    assert pong == Answered(b'{"response_type":"ping_pong","timestamp":7}\n')
-    turn.text("two")
-    assert frames(turn.end("stop", None)) == [response(1, "two", True)]
+    assert pong == ProtocolReply(b'{"response_type":"ping_pong","timestamp":7}\n')
+    turn.text_delta("two")
+    assert frames(turn.finish("stop", None)) == [response(1, "two", True)]
 
 
 def test_an_update_changes_nothing_about_the_open_answer() -> None:
-    codec = Retell(CALL)
+    codec = RetellCodec(CALL)
     turn = codec.turn(asked(codec, 4))
-    turn.text("Yes.")
-    assert received(codec, interaction_type="update_only", transcript=[]) == Transcribed(())
-    assert asked(codec, 4) == Asked("Are you open?", history=HISTORY, id=4)
-    assert frames(turn.end("stop", None)) == [response(4, "Yes.", True)]
+    turn.text_delta("Yes.")
+    assert received(codec, interaction_type="update_only", transcript=[]) == TranscriptUpdated(())
+    assert asked(codec, 4) == TurnRequested("Are you open?", history=HISTORY, id=4)
+    assert frames(turn.finish("stop", None)) == [response(4, "Yes.", True)]
 
 
 def test_an_older_question_than_the_newest_is_odd() -> None:
-    codec = Retell(CALL)
+    codec = RetellCodec(CALL)
     assert asked(codec, 5).id == 5
-    assert asked(codec, 4) == Odd("a question older than the newest")
-    assert asked(codec, 4, kind="reminder_required") == Odd("a question older than the newest")
+    assert asked(codec, 4) == UnexpectedFrame("a question older than the newest")
+    assert asked(codec, 4, kind="reminder_required") == UnexpectedFrame("a question older than the newest")
     assert asked(codec, 6).id == 6
-    assert asked(Retell(CALL), -1) == Odd("a question older than the newest")
+    assert asked(RetellCodec(CALL), -1) == UnexpectedFrame("a question older than the newest")
 
 
 def test_a_question_that_cannot_be_read_is_the_newest_all_the_same() -> None:
-    codec = Retell(CALL)
-    assert asked(codec, 5, transcript="x") == Odd("a question without a transcript")
-    assert isinstance(asked(codec, 4), Odd)
+    codec = RetellCodec(CALL)
+    assert asked(codec, 5, transcript="x") == UnexpectedFrame("a question without a transcript")
+    assert isinstance(asked(codec, 4), UnexpectedFrame)
 
 
 @pytest.mark.parametrize("id", [None, True, False, "1", 1.0, [1], 2**64])
 @pytest.mark.parametrize("kind", ["response_required", "reminder_required"])
 def test_a_question_needs_a_whole_number(kind: str, id: Any) -> None:
-    assert asked(Retell(CALL), id, kind=kind) == Odd("a question without a number")
+    assert asked(RetellCodec(CALL), id, kind=kind) == UnexpectedFrame("a question without a number")
 
 
 @pytest.mark.parametrize("timestamp", [None, True, "7", 7.5, {}])
 def test_a_ping_needs_a_time(timestamp: Any) -> None:
-    assert received(interaction_type="ping_pong", timestamp=timestamp) == Odd("a ping without a time")
+    assert received(interaction_type="ping_pong", timestamp=timestamp) == UnexpectedFrame(
+        "a ping without a time"
+    )
 
 
 @pytest.mark.parametrize(
@@ -243,31 +245,31 @@ def test_a_ping_needs_a_time(timestamp: Any) -> None:
     ],
 )
 def test_what_makes_no_sense_is_odd_and_its_content_is_not_told(frame: str | bytes, why: str) -> None:
-    assert Retell(CALL).receive(frame) == Odd(why)
+    assert RetellCodec(CALL).receive(frame) == UnexpectedFrame(why)
 
 
 def test_the_conversation_may_be_empty_or_hold_no_word_of_the_caller() -> None:
-    assert asked(Retell(CALL), 1, []) == Asked("", history=(), id=1)
-    alone = asked(Retell(CALL), 1, TALK[:1])
-    assert (alone.said, alone.history) == ("", HISTORY[:1])
+    assert asked(RetellCodec(CALL), 1, []) == TurnRequested("", history=(), id=1)
+    alone = asked(RetellCodec(CALL), 1, TALK[:1])
+    assert (alone.user_text, alone.history) == ("", HISTORY[:1])
 
 
 def test_speech_that_nobody_understood_stays_as_it_came() -> None:
-    question = asked(Retell(CALL), 1, [{"role": "user", "content": "(unintelligible audio)"}])
-    assert question.said == "(unintelligible audio)"
+    question = asked(RetellCodec(CALL), 1, [{"role": "user", "content": "(unintelligible audio)"}])
+    assert question.user_text == "(unintelligible audio)"
 
 
 def test_what_was_said_is_the_caller_s_last_word() -> None:
     more = [{"role": "user", "content": "Hm?"}, {"role": "system", "content": "Be brief."}, TALK[0]]
-    question = asked(Retell(CALL), 1, [*TALK, *more])
-    assert question.said == "Hm?"
+    question = asked(RetellCodec(CALL), 1, [*TALK, *more])
+    assert question.user_text == "Hm?"
     assert question.history == (*HISTORY, Message("user", "Hm?"), Message("system", "Be brief."), HISTORY[0])
 
 
 def test_the_transcript_with_tools_is_preferred() -> None:
-    question = asked(Retell(CALL), 1, TALK, transcript_with_tool_calls=[*TALK, USED, RESULT])
-    assert question == Asked("Are you open?", history=(*HISTORY, CALLED, TOLD), id=1)
-    assert asked(Retell(CALL), 1, TALK, transcript_with_tool_calls=None).history == HISTORY
+    question = asked(RetellCodec(CALL), 1, TALK, transcript_with_tool_calls=[*TALK, USED, RESULT])
+    assert question == TurnRequested("Are you open?", history=(*HISTORY, CALLED, TOLD), id=1)
+    assert asked(RetellCodec(CALL), 1, TALK, transcript_with_tool_calls=None).history == HISTORY
 
 
 def test_results_count_once_and_only_after_their_call() -> None:
@@ -303,48 +305,59 @@ def test_entries_that_make_no_sense_are_left_out_with_their_results(entry: Any) 
 
 
 def test_words_gather_until_they_are_asked_for() -> None:
-    turn = Response(9)
-    assert turn.begin("One ") + turn.text("two ") + turn.text("") + turn.text("three ") == b""
-    assert turn.spoken == ""
+    turn = RetellTurn(9)
+    assert (
+        turn.start("One ") + turn.text_delta("two ") + turn.text_delta("") + turn.text_delta("three ") == b""
+    )
+    assert turn.spoken_text == ""
     assert frames(turn.drain()) == [response(9, "One two three ", False)]
-    assert (turn.spoken, turn.drain()) == ("One two three ", b"")
-    assert frames(turn.end("stop", None)) == [response(9, "", True)]
+    assert (turn.spoken_text, turn.drain()) == ("One two three ", b"")
+    assert frames(turn.finish("stop", None)) == [response(9, "", True)]
 
 
 def test_an_answer_without_a_word_is_completed_all_the_same() -> None:
-    turn = Response(9)
-    assert turn.begin("") + turn.drain() == b""
-    assert frames(turn.end("length", None)) == [response(9, "", True)]
-    assert (turn.spoken, turn.last) == ("", False)
+    turn = RetellTurn(9)
+    assert turn.start("") + turn.drain() == b""
+    assert frames(turn.finish("length", None)) == [response(9, "", True)]
+    assert (turn.spoken_text, turn.ends_call) == ("", False)
 
 
 def test_after_a_stop_nothing_more_is_said_or_done() -> None:
-    turn = Response(9)
-    turn.text("Bye.")
-    turn.call(END)
-    assert turn.stop() + turn.call(TRANSFER) + turn.drain() + turn.end("stop", None) + turn.stop() == b""
-    assert (turn.spoken, turn.last) == ("", False)
+    turn = RetellTurn(9)
+    turn.text_delta("Bye.")
+    turn.tool_call(END)
+    assert (
+        turn.stop() + turn.tool_call(TRANSFER) + turn.drain() + turn.finish("stop", None) + turn.stop() == b""
+    )
+    assert (turn.spoken_text, turn.ends_call) == ("", False)
 
 
 def test_a_stop_after_the_end_takes_nothing_back() -> None:
-    turn = Response(9)
-    turn.text("Bye.")
-    turn.call(END)
-    turn.end("stop", None)
-    assert turn.stop() + turn.text("More") + turn.call(PRESS) + turn.drain() + turn.end("stop", None) == b""
-    assert (turn.spoken, turn.last) == ("Bye.", True)
+    turn = RetellTurn(9)
+    turn.text_delta("Bye.")
+    turn.tool_call(END)
+    turn.finish("stop", None)
+    assert (
+        turn.stop()
+        + turn.text_delta("More")
+        + turn.tool_call(PRESS)
+        + turn.drain()
+        + turn.finish("stop", None)
+        == b""
+    )
+    assert (turn.spoken_text, turn.ends_call) == ("Bye.", True)
 
 
 @pytest.mark.parametrize(("call", "last"), [(END, True), (TRANSFER, True), (PRESS, False)])
 def test_an_action_goes_with_the_completing_frame(call: ToolCall, last: bool) -> None:
-    turn = Response(2)
-    turn.text("One moment. ")
-    turn.call(call)
-    assert turn.last is last
+    turn = RetellTurn(2)
+    turn.text_delta("One moment. ")
+    turn.tool_call(call)
+    assert turn.ends_call is last
     assert frames(turn.drain()) == [response(2, "One moment. ", False)]
-    turn.text("Bye.")
-    assert frames(turn.end("tool_calls", None)) == [response(2, "Bye.", True, **DONE[call.name])]
-    assert turn.last is last
+    turn.text_delta("Bye.")
+    assert frames(turn.finish("tool_calls", None)) == [response(2, "Bye.", True, **DONE[call.name])]
+    assert turn.ends_call is last
 
 
 @pytest.mark.parametrize(
@@ -398,12 +411,12 @@ def test_numbers_have_the_international_form(number: str) -> None:
 
 def test_half_an_emoji_does_not_cost_the_frame() -> None:
     assert done(words="\ud83d!") == response(1, "\ufffd!", True)
-    question = Retell(CALL).receive(
+    question = RetellCodec(CALL).receive(
         r'{"interaction_type":"response_required","response_id":1,'
         r'"transcript":[{"role":"user","content":"\ud83d"}]}'
     )
-    assert isinstance(question, Asked)
-    assert question.said == "\ufffd"
+    assert isinstance(question, TurnRequested)
+    assert question.user_text == "\ufffd"
 
 
 JSON = st.recursive(
@@ -439,24 +452,26 @@ FRAME = st.fixed_dictionaries(
 
 @given(st.text(st.characters(exclude_categories=[])) | st.binary())
 def test_any_frame_at_all_can_come(frame: str | bytes) -> None:
-    assert isinstance(Retell(CALL).receive(frame), Odd)
+    assert isinstance(RetellCodec(CALL).receive(frame), UnexpectedFrame)
 
 
 @given(st.lists(FRAME | JSON, max_size=8), st.data())
 def test_whatever_comes_is_read_or_odd(sent: list[Any], data: st.DataObject) -> None:
-    codec, newest = Retell(CALL), 0
+    codec, newest = RetellCodec(CALL), 0
     for frame in sent:
         text = json.dumps(frame)
         cut = data.draw(st.none() | st.integers(0, len(text)))
         told = codec.receive(text[:cut])
-        assert isinstance(told, Opened | Asked | Transcribed | Answered | Odd)
-        if isinstance(told, Answered):
+        assert isinstance(
+            told, CallStarted | TurnRequested | TranscriptUpdated | ProtocolReply | UnexpectedFrame
+        )
+        if isinstance(told, ProtocolReply):
             assert frames(told.frame) == [{"response_type": "ping_pong", "timestamp": frame["timestamp"]}]
-        if isinstance(told, Asked):
+        if isinstance(told, TurnRequested):
             assert told.id == frame["response_id"] >= newest
             assert told.kind == ("said" if frame["interaction_type"] == "response_required" else "reminder")
             newest = told.id
-        if isinstance(told, Asked | Transcribed):
+        if isinstance(told, TurnRequested | TranscriptUpdated):
             assert told.history is not None
             open_calls: set[str] = set()
             for message in told.history:
@@ -473,8 +488,8 @@ CALLS = st.builds(
     st.sampled_from([END.arguments, TRANSFER.arguments, PRESS.arguments, "{}", "", "[]"]),
 )
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["begin", "text"]), WORDS)
-    | st.tuples(st.just("call"), CALLS)
+    st.tuples(st.sampled_from(["start", "text_delta"]), WORDS)
+    | st.tuples(st.just("tool_call"), CALLS)
     | st.tuples(st.just("drain"), st.none()),
     max_size=12,
 )
@@ -484,28 +499,28 @@ STEPS = st.lists(
 def test_every_answer_obeys_the_table(
     id: int, before: list[tuple[str, Any]], how: str, after: list[tuple[str, Any]]
 ) -> None:
-    turn, words, drained, sent = Response(id), "", "", b""
+    turn, words, drained, sent = RetellTurn(id), "", "", b""
     wanted: dict[str, ToolCall] = {}
     for step, value in before:
         frame = turn.drain() if step == "drain" else getattr(turn, step)(value)
         assert not frame or step == "drain"
         sent += frame
-        words += value if step in ("begin", "text") else ""
+        words += value if step in ("start", "text_delta") else ""
         drained = words if step == "drain" else drained
-        if step == "call" and done(value).keys() - response(1, "", True).keys():
+        if step == "tool_call" and done(value).keys() - response(1, "", True).keys():
             wanted.setdefault(value.name, value)
-    sent += turn.end("stop", None) if how == "end" else turn.stop()
+    sent += turn.finish("stop", None) if how == "end" else turn.stop()
     ended = how == "end"
     told = frames(sent)
     assert {frame["response_id"] for frame in told} <= {id}
     assert [frame["content_complete"] for frame in told] == [False] * (len(told) - ended) + [True] * ended
     assert all(frame["content"] for frame in told if not frame["content_complete"])
-    assert turn.spoken == "".join(frame["content"] for frame in told) == (words if ended else drained)
+    assert turn.spoken_text == "".join(frame["content"] for frame in told) == (words if ended else drained)
     strongest = next((name for name in ("end_call", "transfer_call", "send_digits") if name in wanted), None)
-    assert turn.last is (ended and strongest in ("end_call", "transfer_call"))
+    assert turn.ends_call is (ended and strongest in ("end_call", "transfer_call"))
     if ended:
         assert told[-1] == response(id, told[-1]["content"], True, **DONE.get(strongest or "", {}))
     for step, value in [*after, ("drain", None)]:
         assert (turn.drain() if step == "drain" else getattr(turn, step)(value)) == b""
-    assert turn.end("stop", None) + turn.stop() == b""
-    assert turn.spoken == (words if ended else drained)
+    assert turn.finish("stop", None) + turn.stop() == b""
+    assert turn.spoken_text == (words if ended else drained)

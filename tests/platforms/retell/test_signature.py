@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.platforms.retell.signature import retell_signed
+from voicegw.platforms.retell.signature import verify_retell_signature
 
 KEY, NOW = "key_0123456789", 1_763_640_000_000
 BODY = b'{"event":"call_ended","call":{"call_id":"call_a1b2"}}'
@@ -19,17 +19,17 @@ MINUTES = 60_000
 
 
 def test_a_retell_signature_fits_its_body_its_key_and_its_time() -> None:
-    assert retell_signed(SEALED, BODY, KEY, NOW)
-    assert not retell_signed(SEALED, BODY + b" ", KEY, NOW)
-    assert not retell_signed(SEALED, BODY, KEY + "x", NOW)
-    assert not retell_signed(SEALED.replace(f"{NOW}", f"{NOW + 1}"), BODY, KEY, NOW)
-    assert not retell_signed(SEALED[:-1] + "6", BODY, KEY, NOW)
+    assert verify_retell_signature(SEALED, BODY, KEY, NOW)
+    assert not verify_retell_signature(SEALED, BODY + b" ", KEY, NOW)
+    assert not verify_retell_signature(SEALED, BODY, KEY + "x", NOW)
+    assert not verify_retell_signature(SEALED.replace(f"{NOW}", f"{NOW + 1}"), BODY, KEY, NOW)
+    assert not verify_retell_signature(SEALED[:-1] + "6", BODY, KEY, NOW)
 
 
 def test_a_key_and_a_body_may_hold_any_character() -> None:
     digest = "2934fc50a871dbe0c841d22e49660087bcbbf20f9b17fedcade2d543e8fe3815"
-    assert retell_signed(f"v={NOW},d={digest}", '{"name":"Zoë"}'.encode(), "schlüssel", NOW)
-    assert not retell_signed(SEALED, b"\xff", "\udcff", NOW)
+    assert verify_retell_signature(f"v={NOW},d={digest}", '{"name":"Zoë"}'.encode(), "schlüssel", NOW)
+    assert not verify_retell_signature(SEALED, b"\xff", "\udcff", NOW)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_key_and_a_body_may_hold_any_character() -> None:
     ],
 )
 def test_a_retell_signature_is_good_for_five_minutes_either_way(late: int, good: bool) -> None:
-    assert retell_signed(SEALED, BODY, KEY, NOW + late) is good
+    assert verify_retell_signature(SEALED, BODY, KEY, NOW + late) is good
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_retell_signature_is_good_for_five_minutes_either_way(late: int, good:
     ],
 )
 def test_a_header_of_another_form_is_no_signature(header: str) -> None:
-    assert not retell_signed(header, BODY, KEY, NOW)
+    assert not verify_retell_signature(header, BODY, KEY, NOW)
 
 
 @given(
@@ -76,5 +76,5 @@ def test_retell_s_own_library_agrees(body: str, key: str, stamp: int, late: int)
     auth = pytest.importorskip("retell.lib.webhook_auth", reason="retell-sdk is not installed").symmetric
     header = auth["sign"](body, key, stamp)
     judged = auth["verify"](body, key, header, {"timestamp": stamp + late})
-    assert retell_signed(header, body.encode(), key, stamp + late) is judged
-    assert not retell_signed(header, body.encode() + b"x", key, stamp)
+    assert verify_retell_signature(header, body.encode(), key, stamp + late) is judged
+    assert not verify_retell_signature(header, body.encode() + b"x", key, stamp)

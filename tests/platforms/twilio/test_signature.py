@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator, get_signature_algorithm
 
 from tests.platforms.retell.test_signature import BODY, NOW
-from voicegw.platforms.retell.signature import retell_signed
-from voicegw.platforms.twilio.signature import algorithm, handshake_urls, twilio_signed
+from voicegw.platforms.retell.signature import verify_retell_signature
+from voicegw.platforms.twilio.signature import algorithm, signed_url_candidates, verify_twilio_signature
 
 TOKEN = "12345"
 HOST, PATH = "voice.example.com", b"/twilio/relay"
@@ -40,14 +40,14 @@ def shakes(
     token: str = TOKEN,
 ) -> bool:
     """Would this handshake be let in?"""
-    urls = handshake_urls(scheme, host, path, query, websocket=True)
-    return any(twilio_signed(signature, settings, [url], params, token) for url, params in urls)
+    urls = signed_url_candidates(scheme, host, path, query, websocket=True)
+    return any(verify_twilio_signature(signature, settings, [url], params, token) for url, params in urls)
 
 
 def test_without_a_secret_nothing_is_genuine() -> None:
     digest = hmac.digest(b"", BODY + str(NOW).encode(), "sha256").hex()
-    assert not retell_signed(f"v={NOW},d={digest}", BODY, "", NOW)
-    assert not twilio_signed(RequestValidator("").compute_signature(URL, {}), None, [URL], {}, "")
+    assert not verify_retell_signature(f"v={NOW},d={digest}", BODY, "", NOW)
+    assert not verify_twilio_signature(RequestValidator("").compute_signature(URL, {}), None, [URL], {}, "")
 
 
 def test_signatures_as_twilio_s_library_wrote_them_down() -> None:
@@ -55,7 +55,7 @@ def test_signatures_as_twilio_s_library_wrote_them_down() -> None:
     assert shakes("tuO4iK/O15Lz0asCOWC2nLYehAo7UfqhyxAkhH4J1JE=", SHA256)
     form = {"CallSid": ["CA1"], "From": ["+14158675310"]}
     voice = "https://voice.example.com/twilio/voice"
-    assert twilio_signed("sIDbMMd8IzxwAKalPmmTYpOFXG4=", None, [voice], form, TOKEN)
+    assert verify_twilio_signature("sIDbMMd8IzxwAKalPmmTYpOFXG4=", None, [voice], form, TOKEN)
 
 
 @pytest.mark.parametrize("settings", [None, SHA256])
@@ -115,8 +115,8 @@ def test_an_unknown_algorithm_proves_nothing() -> None:
 
 
 def test_one_address_of_several_is_enough_and_none_is_too_few() -> None:
-    assert twilio_signed(official(URL), None, ["wss://a/", URL], (), TOKEN)
-    assert not twilio_signed(official(URL), None, [], (), TOKEN)
+    assert verify_twilio_signature(official(URL), None, ["wss://a/", URL], (), TOKEN)
+    assert not verify_twilio_signature(official(URL), None, [], (), TOKEN)
 
 
 def test_a_path_is_signed_as_it_came() -> None:
@@ -136,12 +136,12 @@ def test_a_field_that_comes_several_times_counts_with_each_of_its_values() -> No
     signature = official(URL, form)
     pairs = [(name, value) for name, values in form.items() for value in values]
     for params in (form, pairs, reversed(pairs)):
-        assert twilio_signed(signature, None, [URL], params, TOKEN)
-    assert not twilio_signed(signature, None, [URL], {**form, "A": "y"}, TOKEN)
+        assert verify_twilio_signature(signature, None, [URL], params, TOKEN)
+    assert not verify_twilio_signature(signature, None, [URL], {**form, "A": "y"}, TOKEN)
 
 
 def test_a_single_value_need_not_be_in_a_list() -> None:
-    assert twilio_signed(official(URL, {"a": "long"}), None, [URL], {"a": "long"}, TOKEN)
+    assert verify_twilio_signature(official(URL, {"a": "long"}), None, [URL], {"a": "long"}, TOKEN)
 
 
 @pytest.mark.parametrize(
@@ -157,12 +157,12 @@ def test_a_single_value_need_not_be_in_a_list() -> None:
     ],
 )
 def test_addresses_differ_in_their_ports(scheme: str, host: str, websocket: bool, urls: list[str]) -> None:
-    found = handshake_urls(scheme, host, b"/p", b"", websocket=websocket)
+    found = signed_url_candidates(scheme, host, b"/p", b"", websocket=websocket)
     assert found == [(url, ()) for url in urls]
 
 
 def test_a_query_belongs_to_the_address_or_to_the_fields() -> None:
-    found = handshake_urls("http", "h", b"/p", b"a=b+c&d=", websocket=False)
+    found = signed_url_candidates("http", "h", b"/p", b"a=b+c&d=", websocket=False)
     pairs = (("a", "b c"), ("d", ""))
     assert found == [
         ("http://h/p?a=b+c&d=", ()),
@@ -177,7 +177,7 @@ def test_a_query_belongs_to_the_address_or_to_the_fields() -> None:
     [("ftp", "h"), ("", "h"), ("https", ""), ("https", "h/x"), ("https", "u@h"), ("https", "h:80:80")],
 )
 def test_a_scheme_or_host_that_makes_no_sense_has_no_address(scheme: str, host: str) -> None:
-    assert handshake_urls(scheme, host, b"/", b"", websocket=True) == []
+    assert signed_url_candidates(scheme, host, b"/", b"", websocket=True) == []
 
 
 NAME = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)
@@ -201,8 +201,8 @@ def test_what_twilio_s_library_takes_for_genuine_is_genuine_to_us(
     params: Mapping[str, str] = fields if apart else {}
     signature = official(f"{scheme}://h{signed_port}{raw}{tail}", params, settings)
     ours = any(
-        twilio_signed(signature, settings, [url], also, TOKEN)
-        for url, also in handshake_urls(
+        verify_twilio_signature(signature, settings, [url], also, TOKEN)
+        for url, also in signed_url_candidates(
             "https", f"h{port}", raw.encode(), query.encode(), websocket=websocket
         )
     )
@@ -217,7 +217,7 @@ def test_what_twilio_s_library_takes_for_genuine_is_genuine_to_us(
 def test_nothing_that_comes_can_raise_or_pass(
     signature: str, settings: str | None, host: str, path: bytes, query: bytes, token: str
 ) -> None:
-    assert not retell_signed(signature, query, token, NOW)
-    for url, params in handshake_urls("https", host, path, query, websocket=True):
-        assert not twilio_signed(signature, settings, [url], params, token)
-    assert not twilio_signed(signature, settings, [host], parse_qsl(host), token)
+    assert not verify_retell_signature(signature, query, token, NOW)
+    for url, params in signed_url_candidates("https", host, path, query, websocket=True):
+        assert not verify_twilio_signature(signature, settings, [url], params, token)
+    assert not verify_twilio_signature(signature, settings, [host], parse_qsl(host), token)

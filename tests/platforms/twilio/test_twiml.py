@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twilio.twiml import voice_response
 
 from voicegw.platforms.twilio import twiml
-from voicegw.platforms.twilio.settings import Twilio
+from voicegw.platforms.twilio.settings import TwilioSettings
 
 URL, ACTION = "wss://voice.example.com/twilio/relay", "https://voice.example.com/twilio/action?a=1&b=2"
 TEXTS = st.text(st.characters(exclude_categories=("Cs",), min_codepoint=32), max_size=20)
@@ -56,7 +56,7 @@ def test_a_call_is_connected_as_twilio_s_library_would() -> None:
 
 
 def test_the_table_s_attributes_are_those_of_twilio_s_library() -> None:
-    table = Twilio(greeting="Hi", voice="v", tts_provider="Google", transcription_provider="Deepgram")
+    table = TwilioSettings(greeting="Hi", voice="v", tts_provider="Google", transcription_provider="Deepgram")
     connect = voice_response.Connect()
     connect.conversation_relay(
         url=URL,
@@ -94,7 +94,7 @@ def test_a_caller_for_whom_there_is_no_time_is_told_so(language: str) -> None:
 
 def test_a_call_is_put_through_or_left_alone() -> None:
     theirs = voice_response.VoiceResponse()
-    assert same(twiml.nothing(), theirs)
+    assert same(twiml.empty_response(), theirs)
     theirs.dial("+4930123456")
     assert same(twiml.dial("+4930123456"), theirs)
 

@@ -12,22 +12,22 @@ from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
 
 from voicegw.platforms.twilio import ticket
-from voicegw.simulate.platform import Caller, opened
-from voicegw.simulate.platforms.conversation_relay import NONSENSE, Relay
-from voicegw.simulate.recording import Acted, Done, HungUp, Words, Wrong
-from voicegw.simulate.script import Script
+from voicegw.simulate.platform import SimulatedPlatform, decode_frame
+from voicegw.simulate.platforms.conversation_relay import MALFORMED_FRAMES, SimulatedConversationRelay
+from voicegw.simulate.recording import ActionSeen, AnswerEnded, HangUpSeen, TextHeard, Violation
+from voicegw.simulate.script import CallScript
 
 URL = "wss://voice.example.com/twilio/relay"
 ID = "ab" * 16
 HELLO = {"say": "Hello?"}
 
 
-def told(*turns: dict[str, Any], **tables: Any) -> Script:
-    return Script.model_validate({"turns": turns or [HELLO], **tables})
+def told(*turns: dict[str, Any], **tables: Any) -> CallScript:
+    return CallScript.model_validate({"turns": turns or [HELLO], **tables})
 
 
-def relay(script: Script | None = None, secret: str = "", **how: Any) -> Relay:
-    return Relay(script or told(), secret, hex=lambda size: "ab" * size, **how)
+def relay(script: CallScript | None = None, secret: str = "", **how: Any) -> SimulatedConversationRelay:
+    return SimulatedConversationRelay(script or told(), secret, random_hex=lambda size: "ab" * size, **how)
 
 
 def frames(sent: Iterable[str | bytes]) -> list[Any]:
@@ -38,24 +38,24 @@ def text(token: str, last: bool = False, **more: Any) -> str:
     return json.dumps({"type": "text", "token": token, "last": last, **more})
 
 
-def asked(caller: Relay | None = None) -> Relay:
+def asked(caller: SimulatedConversationRelay | None = None) -> SimulatedConversationRelay:
     """A caller whose question was asked."""
     caller = caller or relay()
-    caller.open(again=False)
+    caller.start(reconnecting=False)
     caller.ask("Hello?")
     return caller
 
 
 def test_it_is_a_caller() -> None:
-    caller: Caller = relay()
-    assert (caller.name, caller.every, caller.ping(), caller.leave(), caller.repeat()) == (
+    caller: SimulatedPlatform = relay()
+    assert (caller.name, caller.ping_interval, caller.ping(), caller.hang_up(), caller.repeat()) == (
         *("twilio", None),
         *((), (), ()),
     )
 
 
 def test_the_setup_is_twilio_s() -> None:
-    assert frames(relay(parameters={"table": "7"}).open(again=False)) == [
+    assert frames(relay(parameters={"table": "7"}).start(reconnecting=False)) == [
         {
             "type": "setup",
             "sessionId": f"VX{ID}",
@@ -75,7 +75,7 @@ def test_the_setup_is_twilio_s() -> None:
 
 
 def test_telnyx_names_its_calls_otherwise() -> None:
-    [setup] = frames(relay(flavour="telnyx").open(again=False))
+    [setup] = frames(relay(flavour="telnyx").start(reconnecting=False))
     named = {key: setup[key] for key in ("callControlId", "callSessionId", "callLegId", "callStatus")}
     assert named == {
         "callControlId": f"v3:{ID}",
@@ -88,8 +88,8 @@ def test_telnyx_names_its_calls_otherwise() -> None:
 
 def test_what_the_caller_does_is_said_in_the_platform_s_words() -> None:
     caller = relay(told(language="de-DE"))
-    caller.open(again=False)
-    spoken = [*caller.partial("Hal"), *caller.ask("Hallo, hören Sie?"), *caller.press("1#")]
+    caller.start(reconnecting=False)
+    spoken = [*caller.encode_partial("Hal"), *caller.ask("Hallo, hören Sie?"), *caller.press("1#")]
     assert frames([*spoken, *caller.interrupt("Guten Tag, hier")]) == [
         {"type": "prompt", "voicePrompt": "Hal", "lang": "de-DE", "last": False},
         {"type": "prompt", "voicePrompt": "Hallo, hören Sie?", "lang": "de-DE", "last": True},
@@ -102,84 +102,84 @@ def test_what_the_caller_does_is_said_in_the_platform_s_words() -> None:
 
 def test_a_call_that_comes_back_is_the_same_and_replays_its_last_question() -> None:
     caller = relay()
-    setup = caller.open(again=False)
-    assert caller.open(again=True) == setup
+    setup = caller.start(reconnecting=False)
+    assert caller.start(reconnecting=True) == setup
     caller.ask("Hello?")
     question = caller.press("12")
-    assert caller.open(again=True) == (*setup, *question)
+    assert caller.start(reconnecting=True) == (*setup, *question)
 
 
 def test_the_handshake_is_signed_as_twilio_does_it() -> None:
-    headers = relay(secret="tok").headers(URL)
+    headers = relay(secret="tok").build_headers(URL)
     assert headers == {"X-Twilio-Signature": str(RequestValidator("tok").compute_signature(URL, {}))}
-    assert relay(secret="tok").address(URL) == URL
+    assert relay(secret="tok").build_url(URL) == URL
 
 
 def test_behind_a_proxy_the_public_address_is_signed() -> None:
     caller = relay(secret="tok", public=URL)
-    assert caller.headers("ws://127.0.0.1:8080/twilio/relay") == relay(secret="tok").headers(URL)
+    assert caller.build_headers("ws://127.0.0.1:8080/twilio/relay") == relay(secret="tok").build_headers(URL)
 
 
 def test_a_forged_handshake_bears_another_signature() -> None:
     for caller in (relay(secret="tok"), relay()):
-        forged = caller.headers(URL, forged=True)
+        forged = caller.build_headers(URL, forged=True)
         assert forged.keys() == {"X-Twilio-Signature"}
-        assert forged != caller.headers(URL)
+        assert forged != caller.build_headers(URL)
 
 
 def test_without_a_secret_and_at_telnyx_nothing_is_proven() -> None:
-    assert relay().headers(URL) == {}
+    assert relay().build_headers(URL) == {}
     telnyx = relay(secret="tok", flavour="telnyx")
-    assert (telnyx.headers(URL), telnyx.headers(URL, forged=True), telnyx.parameters) == ({}, {}, {})
+    assert (telnyx.build_headers(URL), telnyx.build_headers(URL, forged=True), telnyx.parameters) == ({}, {}, {})
 
 
 def test_a_call_with_a_secret_shows_a_ticket_of_its_own() -> None:
     caller = relay(secret="tok", now=1e9, parameters={"table": "7"})
-    [setup] = frames(caller.open(again=False))
+    [setup] = frames(caller.start(reconnecting=False))
     shown = setup["customParameters"]
     assert shown.keys() == {"voicegw", "table"}
-    assert ticket.valid("tok", shown["voicegw"], f"CA{ID}", 1e9 + 60)
-    assert not ticket.valid("tok", shown["voicegw"], "CA2", 1e9 + 60)
+    assert ticket.verify("tok", shown["voicegw"], f"CA{ID}", 1e9 + 60)
+    assert not ticket.verify("tok", shown["voicegw"], "CA2", 1e9 + 60)
 
 
 def test_calls_have_names_of_their_own() -> None:
-    assert Relay(told()).ids != Relay(told()).ids
+    assert SimulatedConversationRelay(told()).call_ids != SimulatedConversationRelay(told()).call_ids
 
 
 def test_words_belong_to_the_newest_question_and_those_before_it_greet() -> None:
     caller = relay()
-    caller.open(again=False)
-    assert caller.hear(text("Hi!", True)) == (Words(None, "Hi!"), Done(None))
+    caller.start(reconnecting=False)
+    assert caller.receive(text("Hi!", True)) == (TextHeard(None, "Hi!"), AnswerEnded(None))
     caller.ask("Hello?")
-    assert caller.hear(text("One")) == (Words(0, "One"),)
-    assert caller.hear(text(" two.", True)) == (Words(0, " two."), Done(0))
+    assert caller.receive(text("One")) == (TextHeard(0, "One"),)
+    assert caller.receive(text(" two.", True)) == (TextHeard(0, " two."), AnswerEnded(0))
     caller.ask("And?")
-    assert caller.hear(text("Three.", True)) == (Words(1, "Three."), Done(1))
+    assert caller.receive(text("Three.", True)) == (TextHeard(1, "Three."), AnswerEnded(1))
 
 
 def test_an_empty_token_may_close_the_cycle_of_the_question_before() -> None:
     caller = asked()
-    caller.hear(text("We are"))
+    caller.receive(text("We are"))
     caller.ask("When?")
-    assert caller.hear(text("", True)) == ()
-    assert caller.hear(text("At nine.")) == (Words(1, "At nine."),)
-    assert caller.hear(text("", True)) == (Words(1, ""), Done(1))
+    assert caller.receive(text("", True)) == ()
+    assert caller.receive(text("At nine.")) == (TextHeard(1, "At nine."),)
+    assert caller.receive(text("", True)) == (TextHeard(1, ""), AnswerEnded(1))
 
 
 def test_whoever_does_not_close_the_cycle_before_is_understood_too() -> None:
     caller = asked()
-    caller.hear(text("We are"))
+    caller.receive(text("We are"))
     caller.ask("When?")
-    assert caller.hear(text("At nine.")) == (Words(1, "At nine."),)
-    assert caller.hear(text("", True)) == (Words(1, ""), Done(1))
+    assert caller.receive(text("At nine.")) == (TextHeard(1, "At nine."),)
+    assert caller.receive(text("", True)) == (TextHeard(1, ""), AnswerEnded(1))
 
 
 def test_after_an_interruption_the_cycle_may_be_closed_and_words_are_late() -> None:
     caller = asked()
-    caller.hear(text("We are"))
+    caller.receive(text("We are"))
     caller.interrupt("We")
-    assert caller.hear(text("", True)) == (Words(0, ""), Done(0))
-    assert caller.hear(text(" open.")) == (Words(0, " open."),)
+    assert caller.receive(text("", True)) == (TextHeard(0, ""), AnswerEnded(0))
+    assert caller.receive(text(" open.")) == (TextHeard(0, " open."),)
 
 
 def test_actions_are_noted_and_the_end_hangs_up() -> None:
@@ -190,14 +190,14 @@ def test_actions_are_noted_and_the_end_hangs_up() -> None:
         {"type": "language", "ttsLanguage": "de-DE"},
         {"type": "config", "whatever": {}},
     ):
-        assert caller.hear(json.dumps(frame)) == (Acted(0, str(frame["type"]), json.dumps(frame)),)
-    caller.hear(text("Bye.", True))
+        assert caller.receive(json.dumps(frame)) == (ActionSeen(0, str(frame["type"]), json.dumps(frame)),)
+    caller.receive(text("Bye.", True))
     end = '{"type":"end","handoffData":"{}"}'
-    assert caller.hear(end) == (Acted(0, "end", end), HungUp())
+    assert caller.receive(end) == (ActionSeen(0, "end", end), HangUpSeen())
 
 
 def test_a_call_may_end_without_a_word() -> None:
-    assert asked().hear('{"type":"end"}') == (Acted(0, "end", '{"type":"end"}'), Done(0), HungUp())
+    assert asked().receive('{"type":"end"}') == (ActionSeen(0, "end", '{"type":"end"}'), AnswerEnded(0), HangUpSeen())
 
 
 @pytest.mark.parametrize(
@@ -223,12 +223,12 @@ def test_a_call_may_end_without_a_word() -> None:
     ],
 )
 def test_what_twilio_does_not_take_is_wrong_and_said_how(frame: str | bytes, why: str) -> None:
-    assert asked().hear(frame) == (Wrong("frames", why),)
+    assert asked().receive(frame) == (Violation("frames", why),)
 
 
 def test_telnyx_does_not_know_twilio_s_newer_frames() -> None:
     caller = asked(relay(flavour="telnyx"))
-    assert caller.hear('{"type":"hints"}') == (Wrong("frames", "a frame of unknown type: 'hints'"),)
+    assert caller.receive('{"type":"hints"}') == (Violation("frames", "a frame of unknown type: 'hints'"),)
 
 
 # Whatever comes
@@ -255,30 +255,30 @@ def test_nothing_that_comes_is_too_much_for_it(steps: list[str | bytes]) -> None
     caller = relay()
     items = {check.item for check in caller.checks}
     turns = -1
-    caller.open(again=False)
+    caller.start(reconnecting=False)
     for step in steps:
         if step in ("ask", "press"):
             turns += 1
         heard = _do(caller, step)
-        assert all(found.item in items for found in heard if isinstance(found, Wrong))
-        numbers = {found.turn for found in heard if isinstance(found, Words | Done | Acted)}
+        assert all(found.item in items for found in heard if isinstance(found, Violation))
+        numbers = {found.turn for found in heard if isinstance(found, TextHeard | AnswerEnded | ActionSeen)}
         assert numbers <= {turns if turns >= 0 else None}
 
 
-def _do(caller: Relay, step: str | bytes) -> Iterable[Any]:
+def _do(caller: SimulatedConversationRelay, step: str | bytes) -> Iterable[Any]:
     match step:
         case "ask":
             caller.ask("Hello?")
         case "partial":
-            caller.partial("Hel")
+            caller.encode_partial("Hel")
         case "interrupt":
             caller.interrupt("He")
         case "press":
             caller.press("1")
         case "again":
-            caller.open(again=True)
+            caller.start(reconnecting=True)
         case _:
-            return caller.hear(step)
+            return caller.receive(step)
     return ()
 
 
@@ -286,13 +286,13 @@ def _do(caller: Relay, step: str | bytes) -> Iterable[Any]:
     "frame", ['{"type":' + "[" * 900 + "]" * 900 + "}", "[" * 100_000, "1" * 5000, '"\\ud800"']
 )
 def test_deep_and_long_frames_are_no_more_than_wrong(frame: str) -> None:
-    [wrong] = asked().hear(frame)
-    assert isinstance(wrong, Wrong)
-    assert len(wrong.why) < 120
+    [wrong] = asked().receive(frame)
+    assert isinstance(wrong, Violation)
+    assert len(wrong.reason) < 120
 
 
 def test_its_nonsense_asks_for_nothing() -> None:
-    found = [opened(frame) for frame in NONSENSE]
+    found = [decode_frame(frame) for frame in MALFORMED_FRAMES]
     kinds = {str(frame.get("type")) for frame in found if isinstance(frame, dict)}
     assert not kinds & {"setup", "prompt", "interrupt", "dtmf"}
     assert {"weather", "info"} <= kinds

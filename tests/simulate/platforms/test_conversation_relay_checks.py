@@ -16,12 +16,12 @@ from tests.simulate.platforms.test_conversation_relay import HELLO, URL, relay, 
 from tests.simulate.stage import Flaw, sound, stage
 from tests.support.script import Script as Agent
 from tests.support.script import script as agent
-from voicegw.calls.call_tools import offered
+from voicegw.calls.call_tools import call_tools
 from voicegw.events import ToolCall
-from voicegw.simulate.call_runner import Call
+from voicegw.simulate.call_runner import CallRunner
 
 END = ToolCall("c1", "end_call", '{"reason":"done"}')
-ACTIONS = offered(("end_call",))
+ACTIONS = call_tools(("end_call",))
 EVERYTHING: list[dict[str, Any]] = [
     {"say": "Hello?", "nonsense": True},
     {"say": "Are you open?", "partial": ["Are", "Are you"], "wait": 0.5},
@@ -45,11 +45,11 @@ async def test_our_gateway_holds_everything_in_a_call_with_everything() -> None:
     caller = relay(script)
     mind = open_hours()
     tape = await rehearse(caller, script, "ws://gateway/twilio/relay", mind)
-    assert (tape.failure, tape.wrongs) == ("", [])
+    assert (tape.failure, tape.violations) == ("", [])
     found = states(caller.checks, tape, script)
     untried = {"refuses", "ends-last"}
     assert found == {item: "not tried" if item in untried else "held" for item in found}
-    seconds = [(turn.asked, turn.first, turn.answer, turn.ends, turn.outcome) for turn in tape.turns]
+    seconds = [(turn.asked_at, turn.first_text_delay, turn.answer_delay, turn.end_times, turn.outcome) for turn in tape.turns]
     assert [tuple(map(_rounded, row)) for row in seconds] == [
         (0.3, 0.0, 0.2, [0.7], "answered"),
         (1.3, 0.0, 0.2, [1.7], "answered"),
@@ -87,9 +87,9 @@ async def test_a_call_that_the_agent_ends_holds_too() -> None:
     script = told({"say": "Bye."}, {"say": "Never asked."})
     caller = relay(script)
     tape = await rehearse(caller, script, "ws://gateway/twilio/relay", agent("Bye.", END), actions=ACTIONS)
-    assert (tape.over, len(tape.turns), broken(caller.checks, tape, script)) == (True, 1, {})
+    assert (tape.agent_ended_call, len(tape.turns), broken(caller.checks, tape, script)) == (True, 1, {})
     assert states(caller.checks, tape, script)["ends-last"] == "held"
-    assert [act.name for _, act in tape.turns[0].acted] == ["end"]
+    assert [act.name for _, act in tape.turns[0].actions] == ["end"]
 
 
 async def test_the_whole_gateway_takes_a_signed_call_with_a_ticket_and_refuses_a_forged_one(
@@ -98,21 +98,21 @@ async def test_the_whole_gateway_takes_a_signed_call_with_a_ticket_and_refuses_a
     script = told()
     caller = relay(script, secret=TOKEN, now=time.time())
     app = gateway(tmp_path, agent("Guten Tag."))
-    tape = await Call(caller, script, URL, stage(app), proof=True).play()
-    assert (tape.forged, tape.status, tape.failure) == (403, 101, "")
+    tape = await CallRunner(caller, script, URL, stage(app), try_forged=True).run()
+    assert (tape.forged_status, tape.status, tape.failure) == (403, 101, "")
     assert broken(caller.checks, tape, script) == {}
     assert tape.turns[0].text == "Guten Tag."
     shown = "\n".join(text for _, _, text in tape.log)
     assert TOKEN not in shown
-    assert caller.headers(URL)["X-Twilio-Signature"] not in shown
+    assert caller.build_headers(URL)["X-Twilio-Signature"] not in shown
 
 
 async def test_the_whole_gateway_holds_a_call_of_telnyx_s_with_everything(tmp_path: Path) -> None:
     script = told(*EVERYTHING)
     caller = relay(script, flavour="telnyx")
     app = gateway(tmp_path, open_hours())
-    tape = await Call(caller, script, f"wss://voice.example.com/telnyx/{SECRET}/relay", stage(app)).play()
-    assert (tape.failure, tape.wrongs) == ("", [])
+    tape = await CallRunner(caller, script, f"wss://voice.example.com/telnyx/{SECRET}/relay", stage(app)).run()
+    assert (tape.failure, tape.violations) == ("", [])
     found = states(caller.checks, tape, script)
     assert found == {item: "not tried" if item == "ends-last" else "held" for item in found}
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.simulate.platform import Caller, opened
-from voicegw.simulate.platforms.retell import NONSENSE, Retell
-from voicegw.simulate.recording import Acted, Done, Heard, HungUp, Ponged, Returned, Words, Wrong
-from voicegw.simulate.script import Script
+from voicegw.simulate.platform import SimulatedPlatform, decode_frame
+from voicegw.simulate.platforms.retell import MALFORMED_FRAMES, SimulatedRetell
+from voicegw.simulate.recording import ActionSeen, AnswerEnded, Observation, HangUpSeen, PongSeen, FramesReturned, TextHeard, Violation
+from voicegw.simulate.script import CallScript
 
 CALL = "call_" + "ab" * 14
 HELLO = {"say": "Hello?"}
@@ -21,12 +21,12 @@ USER = {"role": "user", "content": "Hello?"}
 CONFIG = {"auto_reconnect": True, "call_details": True, "transcript_with_tool_calls": False}
 
 
-def told(*turns: dict[str, Any], **tables: Any) -> Script:
-    return Script.model_validate({"turns": turns or [HELLO], **tables})
+def told(*turns: dict[str, Any], **tables: Any) -> CallScript:
+    return CallScript.model_validate({"turns": turns or [HELLO], **tables})
 
 
-def retell(script: Script | None = None, **how: Any) -> Retell:
-    return Retell(script or told(), hex=lambda size: "ab" * size, **how)
+def retell(script: CallScript | None = None, **how: Any) -> SimulatedRetell:
+    return SimulatedRetell(script or told(), random_hex=lambda size: "ab" * size, **how)
 
 
 def config(**more: bool) -> str:
@@ -46,25 +46,25 @@ def frames(sent: Iterable[str | bytes]) -> list[Any]:
     return [json.loads(frame) for frame in sent]
 
 
-def greeted() -> Retell:
+def greeted() -> SimulatedRetell:
     """A caller who was greeted."""
     caller = retell()
-    caller.open(again=False)
-    caller.hear(config())
-    caller.hear(response(0, "Hi!", True))
+    caller.start(reconnecting=False)
+    caller.receive(config())
+    caller.receive(response(0, "Hi!", True))
     return caller
 
 
-def asked() -> Retell:
+def asked() -> SimulatedRetell:
     caller = greeted()
     caller.ask("Hello?")
     return caller
 
 
 def test_it_is_a_caller() -> None:
-    caller: Caller = retell()
-    assert (caller.name, caller.every, caller.headers("ws://h", forged=True)) == ("retell", 2.0, {})
-    assert (caller.open(again=False), caller.press("1"), caller.leave()) == ((), (), ())
+    caller: SimulatedPlatform = retell()
+    assert (caller.name, caller.ping_interval, caller.build_headers("ws://h", forged=True)) == ("retell", 2.0, {})
+    assert (caller.start(reconnecting=False), caller.press("1"), caller.hang_up()) == ((), (), ())
 
 
 @pytest.mark.parametrize(
@@ -78,11 +78,11 @@ def test_it_is_a_caller() -> None:
     ],
 )
 def test_the_call_has_an_address_below_the_one_that_was_entered(url: str, address: str) -> None:
-    assert retell().address(url) == address
+    assert retell().build_url(url) == address
 
 
 def test_calls_have_names_of_their_own() -> None:
-    assert Retell(told()).call != Retell(told()).call
+    assert SimulatedRetell(told()).call_id != SimulatedRetell(told()).call_id
 
 
 def test_the_transcript_goes_with_every_request_and_holds_what_was_said() -> None:
@@ -93,15 +93,15 @@ def test_the_transcript_goes_with_every_request_and_holds_what_was_said() -> Non
         "response_id": 1,
         "transcript": [said("Hi!"), USER],
     }
-    caller.hear(response(1, "We are "))
-    caller.hear(response(1, "open.", True))
+    caller.receive(response(1, "We are "))
+    caller.receive(response(1, "open.", True))
     [nudge] = frames(caller.ask(None))
     assert nudge == {
         "interaction_type": "reminder_required",
         "response_id": 2,
         "transcript": [said("Hi!"), USER, said("We are open.")],
     }
-    caller.hear(response(2, "Still there?", True))
+    caller.receive(response(2, "Still there?", True))
     [second] = frames(caller.ask("Yes."))
     assert second["transcript"][2:] == [
         said("We are open."),
@@ -112,7 +112,7 @@ def test_the_transcript_goes_with_every_request_and_holds_what_was_said() -> Non
 
 def test_words_that_may_still_change_are_an_update_and_leave_no_trace() -> None:
     caller = greeted()
-    assert frames(caller.partial("Hel")) == [
+    assert frames(caller.encode_partial("Hel")) == [
         {
             "interaction_type": "update_only",
             "turntaking": "user_turn",
@@ -126,55 +126,55 @@ def test_words_that_may_still_change_are_an_update_and_leave_no_trace() -> None:
 @pytest.mark.parametrize(("heard", "kept"), [("We are", [said("We are")]), ("", [])])
 def test_an_interruption_is_an_update_with_what_was_heard(heard: str, kept: list[Any]) -> None:
     caller = asked()
-    caller.hear(response(1, "We are open."))
+    caller.receive(response(1, "We are open."))
     [update] = frames(caller.interrupt(heard))
     assert (update["interaction_type"], update["transcript"]) == ("update_only", [said("Hi!"), USER, *kept])
-    assert caller.hear(response(1, " From nine.")) == ()
+    assert caller.receive(response(1, " From nine.")) == ()
     [question] = frames(caller.ask("When?"))
     assert (question["response_id"], question["transcript"][2:-1]) == (2, kept)
 
 
 def test_the_same_is_asked_once_more_under_a_new_number() -> None:
     caller = asked()
-    caller.hear(response(1, "We are"))
+    caller.receive(response(1, "We are"))
     [again] = frames(caller.repeat())
     assert (again["interaction_type"], again["response_id"]) == ("response_required", 2)
     assert again["transcript"] == [said("Hi!"), USER]
-    assert caller.hear(response(1, " open.")) == ()
-    assert caller.hear(response(2, "Yes.", True)) == (Words(0, "Yes."), Done(0))
+    assert caller.receive(response(1, " open.")) == ()
+    assert caller.receive(response(2, "Yes.", True)) == (TextHeard(0, "Yes."), AnswerEnded(0))
 
 
 def test_a_call_that_comes_back_asks_again_what_was_not_answered() -> None:
     caller = asked()
-    [again] = frames(caller.open(again=True))
+    [again] = frames(caller.start(reconnecting=True))
     assert (again["response_id"], again["transcript"]) == (2, [said("Hi!"), USER])
     assert caller.ping() == ()
-    caller.hear(response(2, "Yes.", True))
-    assert caller.open(again=True) == ()
+    caller.receive(response(2, "Yes.", True))
+    assert caller.start(reconnecting=True) == ()
 
 
 def test_a_reminder_is_repeated_as_one() -> None:
     caller = greeted()
     caller.ask(None)
-    [again] = frames(caller.open(again=True))
+    [again] = frames(caller.start(reconnecting=True))
     assert again["interaction_type"] == "reminder_required"
 
 
 def test_call_details_come_only_if_they_are_wanted() -> None:
     caller = retell(told(caller="+15550123"))
-    [returned] = caller.hear(config())
-    assert isinstance(returned, Returned)
+    [returned] = caller.receive(config())
+    assert isinstance(returned, FramesReturned)
     [details] = frames(returned.frames)
     assert details["interaction_type"] == "call_details"
     assert {"call_id": CALL, "from_number": "+15550123", "to_number": "+15550199"}.items() <= details[
         "call"
     ].items()
-    assert retell().hear(config(call_details=False)) == ()
+    assert retell().receive(config(call_details=False)) == ()
 
 
 def test_the_transcript_comes_twice_if_the_one_with_tools_is_wanted() -> None:
     caller = retell()
-    caller.hear(config(transcript_with_tool_calls=True))
+    caller.receive(config(transcript_with_tool_calls=True))
     [question] = frames(caller.ask("Hello?"))
     assert question["transcript_with_tool_calls"] == question["transcript"] == [USER]
 
@@ -182,41 +182,41 @@ def test_the_transcript_comes_twice_if_the_one_with_tools_is_wanted() -> None:
 def test_pings_come_only_if_they_are_wanted_and_each_has_a_time_of_its_own() -> None:
     caller = retell(now=1_700_000_000.5)
     assert caller.ping() == ()
-    caller.hear(config())
+    caller.receive(config())
     assert frames([*caller.ping(), *caller.ping()]) == [
         {"interaction_type": "ping_pong", "timestamp": 1_700_000_000_501},
         {"interaction_type": "ping_pong", "timestamp": 1_700_000_000_502},
     ]
-    assert caller.hear('{"response_type":"ping_pong","timestamp":1700000000501}') == (Ponged(),)
-    assert caller.hear('{"response_type":"ping_pong","timestamp":7}') == (
-        Wrong("echo", "timestamp 7, not 1700000000502"),
-        Ponged(),
+    assert caller.receive('{"response_type":"ping_pong","timestamp":1700000000501}') == (PongSeen(),)
+    assert caller.receive('{"response_type":"ping_pong","timestamp":7}') == (
+        Violation("echo", "timestamp 7, not 1700000000502"),
+        PongSeen(),
     )
-    caller.hear(config(auto_reconnect=False))
+    caller.receive(config(auto_reconnect=False))
     assert caller.ping() == ()
 
 
 def test_words_belong_to_the_question_of_their_number() -> None:
     caller = retell()
-    caller.hear(config())
-    assert caller.hear(response(0, "Hi!", True)) == (Words(None, "Hi!"), Done(None))
+    caller.receive(config())
+    assert caller.receive(response(0, "Hi!", True)) == (TextHeard(None, "Hi!"), AnswerEnded(None))
     caller.ask("Hello?")
-    assert caller.hear(response(1, "One")) == (Words(0, "One"),)
+    assert caller.receive(response(1, "One")) == (TextHeard(0, "One"),)
     caller.ask("And?")
-    assert caller.hear(response(1, " two.")) == (Words(0, " two."),)
-    assert caller.hear(response(2, "Three.", True)) == (Words(1, "Three."), Done(1))
+    assert caller.receive(response(1, " two.")) == (TextHeard(0, " two."),)
+    assert caller.receive(response(2, "Three.", True)) == (TextHeard(1, "Three."), AnswerEnded(1))
     unnamed = json.dumps({"response_id": 2, "content": "!", "content_complete": False})
-    assert caller.hear(unnamed) == (
-        Wrong("one-complete", "response_id 2 goes on after its content_complete"),
+    assert caller.receive(unnamed) == (
+        Violation("one-complete", "response_id 2 goes on after its content_complete"),
     )
 
 
 def test_a_begin_message_may_cross_the_first_question() -> None:
     caller = retell()
     caller.ask("Hello?")
-    caller.hear(config())
-    assert caller.hear(response(0, "Hi!", True)) == (Words(None, "Hi!"), Done(None))
-    assert caller.talk.entries == [USER]
+    caller.receive(config())
+    assert caller.receive(response(0, "Hi!", True)) == (TextHeard(None, "Hi!"), AnswerEnded(None))
+    assert caller.transcript.entries == [USER]
 
 
 def test_what_is_said_unasked_is_heard() -> None:
@@ -226,37 +226,37 @@ def test_what_is_said_unasked_is_heard() -> None:
         "content": "Fire!",
         "content_complete": True,
     }
-    assert asked().hear(json.dumps(frame)) == (Words(0, "Fire!"),)
+    assert asked().receive(json.dumps(frame)) == (TextHeard(0, "Fire!"),)
 
 
 def test_tools_are_noted_and_their_results_have_to_be_of_one() -> None:
     caller = asked()
     call = {"response_type": "tool_call_invocation", "tool_call_id": "t1", "name": "hours", "arguments": "{}"}
-    assert caller.hear(json.dumps(call)) == (Acted(0, "hours", "{}", "t1"),)
+    assert caller.receive(json.dumps(call)) == (ActionSeen(0, "hours", "{}", "t1"),)
     result = {"response_type": "tool_call_result", "tool_call_id": "t1", "content": "9 to 5"}
-    assert caller.hear(json.dumps(result)) == ()
-    assert caller.hear(json.dumps({**result, "tool_call_id": "t2"})) == (
-        Wrong("types", "tool_call_result of no tool call: 't2'"),
+    assert caller.receive(json.dumps(result)) == ()
+    assert caller.receive(json.dumps({**result, "tool_call_id": "t2"})) == (
+        Violation("types", "tool_call_result of no tool call: 't2'"),
     )
 
 
 @pytest.mark.parametrize(
     ("action", "heard"),
     [
-        ({"end_call": True}, (Acted(0, "end_call", '{"end_call": true}'), HungUp())),
+        ({"end_call": True}, (ActionSeen(0, "end_call", '{"end_call": true}'), HangUpSeen())),
         (
             {"transfer_number": "+15550123"},
-            (Acted(0, "transfer_number", '{"transfer_number": "+15550123"}'), HungUp()),
+            (ActionSeen(0, "transfer_number", '{"transfer_number": "+15550123"}'), HangUpSeen()),
         ),
-        ({"digit_to_press": "1"}, (Acted(0, "digit_to_press", '{"digit_to_press": "1"}'),)),
+        ({"digit_to_press": "1"}, (ActionSeen(0, "digit_to_press", '{"digit_to_press": "1"}'),)),
         ({"end_call": False}, ()),
     ],
 )
 def test_actions_come_with_the_last_frame_and_two_of_them_hang_up(
-    action: dict[str, Any], heard: tuple[Heard, ...]
+    action: dict[str, Any], heard: tuple[Observation, ...]
 ) -> None:
     frame = response(1, "Bye.", True, no_interruption_allowed=True, **action)
-    assert asked().hear(frame) == (Words(0, "Bye."), Done(0), *heard)
+    assert asked().receive(frame) == (TextHeard(0, "Bye."), AnswerEnded(0), *heard)
 
 
 @pytest.mark.parametrize(
@@ -271,12 +271,12 @@ def test_actions_come_with_the_last_frame_and_two_of_them_hang_up(
     ],
 )
 def test_actions_that_retell_would_not_do_are_wrong(frame: str, why: str) -> None:
-    assert Wrong("actions", why) in asked().hear(frame)
+    assert Violation("actions", why) in asked().receive(frame)
 
 
 def test_without_words_there_is_nothing_to_interrupt() -> None:
-    heard = asked().hear(response(1, "", True, end_call=True))
-    assert heard == (Words(0, ""), Done(0), Acted(0, "end_call", '{"end_call": true}'), HungUp())
+    heard = asked().receive(response(1, "", True, end_call=True))
+    assert heard == (TextHeard(0, ""), AnswerEnded(0), ActionSeen(0, "end_call", '{"end_call": true}'), HangUpSeen())
 
 
 @pytest.mark.parametrize(
@@ -301,49 +301,49 @@ def test_without_words_there_is_nothing_to_interrupt() -> None:
     ],
 )
 def test_what_retell_drops_is_wrong_and_said_how(frame: str | bytes, why: str) -> None:
-    assert asked().hear(frame) == (Wrong("types", why),)
+    assert asked().receive(frame) == (Violation("types", why),)
 
 
 def test_the_configuration_comes_first_and_once() -> None:
     caller = retell()
-    early, *_ = caller.hear(response(0, "Hi!", True))
-    assert early == Wrong("config-first", "response came before config")
-    assert Wrong("config-first", "config came twice, or too late") in caller.hear(config())
-    assert asked().hear(config(call_details=False)) == (
-        Wrong("config-first", "config came twice, or too late"),
+    early, *_ = caller.receive(response(0, "Hi!", True))
+    assert early == Violation("config-first", "response came before config")
+    assert Violation("config-first", "config came twice, or too late") in caller.receive(config())
+    assert asked().receive(config(call_details=False)) == (
+        Violation("config-first", "config came twice, or too late"),
     )
 
 
 def test_numbers_that_were_never_asked_for_and_answers_that_are_complete_take_nothing_more() -> None:
     caller = asked()
-    assert caller.hear(response(7)) == (
-        Wrong("old-ids", "response_id 7 was never asked for, the newest is 1"),
+    assert caller.receive(response(7)) == (
+        Violation("old-ids", "response_id 7 was never asked for, the newest is 1"),
     )
-    caller.hear(response(1, "Yes.", True))
-    assert caller.hear(response(1)) == (
-        Wrong("one-complete", "response_id 1 goes on after its content_complete"),
+    caller.receive(response(1, "Yes.", True))
+    assert caller.receive(response(1)) == (
+        Violation("one-complete", "response_id 1 goes on after its content_complete"),
     )
 
 
 @pytest.mark.parametrize("id", [0, 1, 2])
 def test_an_answer_to_an_update_is_wrong_whatever_its_number(id: int) -> None:
     caller = asked()
-    caller.hear(response(1, "Yes.", True))
-    caller.partial("And")
-    assert caller.hear(response(id)) == (
-        Wrong("updates", f"a response with response_id {id} came after update_only"),
+    caller.receive(response(1, "Yes.", True))
+    caller.encode_partial("And")
+    assert caller.receive(response(id)) == (
+        Violation("updates", f"a response with response_id {id} came after update_only"),
     )
     caller.ask("And?")
-    assert caller.hear(response(2)) == (Words(1, "Yes."),)
+    assert caller.receive(response(2)) == (TextHeard(1, "Yes."),)
 
 
 def test_only_silence_greets_a_call_that_came_back() -> None:
     caller = asked()
-    caller.open(again=True)
-    caller.hear(config())
-    assert caller.hear(response(0, "", True)) == ()
-    assert caller.hear(response(0, "Hi!", True)) == (
-        Wrong("no-second-greeting", "3 characters for response_id 0 on a new connection"),
+    caller.start(reconnecting=True)
+    caller.receive(config())
+    assert caller.receive(response(0, "", True)) == ()
+    assert caller.receive(response(0, "Hi!", True)) == (
+        Violation("no-second-greeting", "3 characters for response_id 0 on a new connection"),
     )
 
 
@@ -392,31 +392,31 @@ def test_nothing_that_comes_is_too_much_for_it(steps: list[str | bytes]) -> None
     caller = retell()
     items = {check.item for check in caller.checks} | {"pong"}
     turns = -1
-    caller.open(again=False)
+    caller.start(reconnecting=False)
     for step in steps:
         turns += step in ("ask", "silent")
         heard = _do(caller, step)
-        assert all(found.item in items for found in heard if isinstance(found, Wrong))
-        numbers = {found.turn for found in heard if isinstance(found, Words | Done | Acted)}
+        assert all(found.item in items for found in heard if isinstance(found, Violation))
+        numbers = {found.turn for found in heard if isinstance(found, TextHeard | AnswerEnded | ActionSeen)}
         assert all(number is None or 0 <= number <= turns for number in numbers)
 
 
-def _do(caller: Retell, step: str | bytes) -> Iterable[Any]:
+def _do(caller: SimulatedRetell, step: str | bytes) -> Iterable[Any]:
     if step in ("repeat", "interrupt") and caller.turn is None:
         return ()
     does: dict[str | bytes, Any] = {
         "ask": lambda: caller.ask("Hello?"),
         "silent": lambda: caller.ask(None),
-        "partial": lambda: caller.partial("Hel"),
+        "partial": lambda: caller.encode_partial("Hel"),
         "interrupt": lambda: caller.interrupt("He"),
         "repeat": caller.repeat,
-        "again": lambda: caller.open(again=True),
+        "again": lambda: caller.start(reconnecting=True),
         "ping": caller.ping,
     }
     if step in does:
         frames(does[step]())
         return ()
-    return caller.hear(step)
+    return caller.receive(step)
 
 
 @pytest.mark.parametrize(
@@ -429,11 +429,11 @@ def _do(caller: Retell, step: str | bytes) -> Iterable[Any]:
     ],
 )
 def test_deep_and_long_frames_are_no_more_than_wrong(frame: str) -> None:
-    heard = asked().hear(frame)
-    assert all(isinstance(found, Wrong) and len(found.why) < 120 for found in heard)
+    heard = asked().receive(frame)
+    assert all(isinstance(found, Violation) and len(found.reason) < 120 for found in heard)
 
 
 def test_its_nonsense_asks_for_nothing() -> None:
-    found = [opened(frame) for frame in NONSENSE]
+    found = [decode_frame(frame) for frame in MALFORMED_FRAMES]
     kinds = {frame.get("interaction_type") for frame in found if isinstance(frame, dict)}
     assert kinds == {"weather", "update_only", None}

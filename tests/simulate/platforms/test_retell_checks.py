@@ -13,12 +13,12 @@ from tests.simulate.platforms.test_retell import HELLO, retell, told
 from tests.simulate.stage import Flaw, sound
 from tests.support.script import Script as Agent
 from tests.support.script import script as agent
-from voicegw.calls.call_tools import offered
+from voicegw.calls.call_tools import call_tools
 from voicegw.events import ToolCall
 
 END = ToolCall("c1", "end_call", '{"reason":"done"}')
 URL = "ws://gateway/retell"
-ACTIONS = offered(("end_call",))
+ACTIONS = call_tools(("end_call",))
 EVERYTHING: list[dict[str, Any]] = [
     {"say": "Hello?", "nonsense": True, "wait": 0.1},
     {"say": "Are you open?", "partial": ["Are", "Are you"], "wait": 0.5},
@@ -42,10 +42,10 @@ async def test_our_gateway_holds_everything_in_a_call_with_everything() -> None:
     caller = retell(script)
     mind = open_hours()
     tape = await rehearse(caller, script, URL, mind, greeting="Good morning.")
-    assert (tape.failure, tape.wrongs, tape.greeting) == ("", [], [(0.0, "Good morning.")])
+    assert (tape.failure, tape.violations, tape.greeting) == ("", [], [(0.0, "Good morning.")])
     found = states(caller.checks, tape, script)
     assert found == {item: "not tried" if item == "actions" else "held" for item in found}
-    seconds = [(turn.asked, turn.first, turn.answer, turn.ends, turn.outcome) for turn in tape.turns]
+    seconds = [(turn.asked_at, turn.first_text_delay, turn.answer_delay, turn.end_times, turn.outcome) for turn in tape.turns]
     assert [tuple(map(_rounded, row)) for row in seconds] == [
         (0.1, 0.0, 0.2, [0.5], "answered"),
         (1.1, 0.0, 0.2, [1.5], "answered"),
@@ -73,7 +73,7 @@ async def test_the_agent_learns_what_was_heard_of_its_interrupted_answer() -> No
     script = told({"say": "Where?", "interrupt": 1.2}, {"say": "When?"})
     mind = open_hours()
     tape = await rehearse(retell(script), script, URL, mind)
-    assert (tape.turns[0].stopped, tape.turns[0].text) == (1.2, "One moment. We are open from nine to five.")
+    assert (tape.turns[0].stopped_at, tape.turns[0].text) == (1.2, "One moment. We are open from nine to five.")
     assert (mind.turns[1].heard, [message.text for message in mind.turns[1].messages]) == (
         "We",
         ["Where?", "We", "When?"],
@@ -84,7 +84,7 @@ async def test_a_call_that_the_agent_ends_holds_too() -> None:
     script = told({"say": "Bye."}, {"say": "Never asked."})
     caller = retell(script)
     tape = await rehearse(caller, script, URL, agent("Bye.", END), actions=ACTIONS)
-    assert (tape.over, len(tape.turns), broken(caller.checks, tape, script)) == (True, 1, {})
+    assert (tape.agent_ended_call, len(tape.turns), broken(caller.checks, tape, script)) == (True, 1, {})
     assert states(caller.checks, tape, script)["actions"] == "held"
 
 

@@ -19,15 +19,15 @@ from tests.app import test_platforms as test_desks
 from tests.simulate.stage import Flaw, sound, stage
 from tests.support.gateway import gateway
 from tests.support.script import script
-from voicegw.platforms.elevenlabs.token import speech_engine_signed
-from voicegw.simulate.call_runner import Call
-from voicegw.simulate.checks import Verdict, verdicts
-from voicegw.simulate.platforms.speech_engine import HEADER, NONSENSE, SpeechEngine, token
-from voicegw.simulate.recording import Done, Ponged, Tape, Words, Wrong
-from voicegw.simulate.script import Script
+from voicegw.platforms.elevenlabs.token import verify_token
+from voicegw.simulate.call_runner import CallRunner
+from voicegw.simulate.checks import CheckResult, evaluate_checks
+from voicegw.simulate.platforms.speech_engine import TOKEN_HEADER, MALFORMED_FRAMES, SimulatedSpeechEngine, issue_token
+from voicegw.simulate.recording import AnswerEnded, PongSeen, Recording, TextHeard, Violation
+from voicegw.simulate.script import CallScript
 
 URL = "ws://127.0.0.1:8080/elevenlabs/speech-engine"
-EVERYTHING = Script.model_validate(
+EVERYTHING = CallScript.model_validate(
     {
         "greeting": "Good morning.",
         "turns": [
@@ -50,8 +50,8 @@ STEPS = (0.3, "We are open", 0.5, " from nine to five.")
 KEY, NOW = "sk_0123456789abcdef", 1_763_640_000
 
 
-def caller(told: Script = EVERYTHING, secret: str = "") -> SpeechEngine:
-    return SpeechEngine(told, secret, hex=lambda count: "0" * 2 * count)
+def caller(told: CallScript = EVERYTHING, secret: str = "") -> SimulatedSpeechEngine:
+    return SimulatedSpeechEngine(told, secret, random_hex=lambda count: "0" * 2 * count)
 
 
 def ours(*steps: Any, after: float | str = 0) -> ASGIApp:
@@ -63,15 +63,15 @@ async def rehearsed(
     app: ASGIApp,
     flaw: Flaw = sound,
     *,
-    told: Script = EVERYTHING,
+    told: CallScript = EVERYTHING,
     url: str = URL,
     secret: str = "",
     proof: bool = False,
-) -> tuple[Tape, list[Verdict]]:
+) -> tuple[Recording, list[CheckResult]]:
     """What became of a call into this application."""
-    engine = SpeechEngine(told, secret, now=time.time())
-    tape = await Call(engine, told, url, stage(app, flaw), proof=proof).play()
-    return tape, verdicts(engine.checks, tape, told)
+    engine = SimulatedSpeechEngine(told, secret, now=time.time())
+    tape = await CallRunner(engine, told, url, stage(app, flaw), try_forged=proof).run()
+    return tape, evaluate_checks(engine.checks, tape, told)
 
 
 def plain(frames: Any) -> list[Any]:
@@ -85,71 +85,71 @@ def response(content: str = "Yes.", id: Any = 1, final: Any = False, **fields: A
 
 def test_every_transcript_is_the_whole_conversation_under_the_next_number() -> None:
     engine = caller()
-    assert engine.address(URL) == URL
-    assert plain(engine.open(again=False)) == [{"type": "init", "conversation_id": "conv_" + "0" * 26}]
+    assert engine.build_url(URL) == URL
+    assert plain(engine.start(reconnecting=False)) == [{"type": "init", "conversation_id": "conv_" + "0" * 26}]
     entries = [{"role": "agent", "content": "Good morning."}, {"role": "user", "content": "Hello?"}]
 
     def asked(id: int) -> list[Any]:
         return [{"type": "user_transcript", "user_transcript": entries, "event_id": id}]
 
     assert plain(engine.ask("Hello?")) == asked(1)
-    engine.hear(response("We are "))
-    engine.hear(response("open."))
-    engine.hear(response("", final=True))
+    engine.receive(response("We are "))
+    engine.receive(response("open."))
+    engine.receive(response("", final=True))
     entries += [{"role": "agent", "content": "We are open."}, {"role": "user", "content": "When?"}]
     assert plain(engine.ask("When?")) == asked(2) == plain(engine.repeat())
-    engine.hear(response("From nine to five.", 2))
+    engine.receive(response("From nine to five.", 2))
     assert engine.interrupt("From nine") == ()
-    engine.hear(response(" Or ten.", 2))
+    engine.receive(response(" Or ten.", 2))
     entries += [{"role": "agent", "content": "From nine"}]
     assert plain(engine.ask(None)) == asked(3)
 
 
 def test_what_the_platform_does_not_have_is_not_played() -> None:
     engine = caller()
-    assert (engine.partial("Hel"), engine.press("1")) == ((), ())
-    assert plain([*engine.ping(), *engine.leave()]) == [{"type": "ping"}, {"type": "close"}]
-    assert engine.every == 2.0
-    assert engine.nonsense() == NONSENSE
+    assert (engine.encode_partial("Hel"), engine.press("1")) == ((), ())
+    assert plain([*engine.ping(), *engine.hang_up()]) == [{"type": "ping"}, {"type": "close"}]
+    assert engine.ping_interval == 2.0
+    assert engine.encode_malformed() == MALFORMED_FRAMES
 
 
 def test_a_conversation_that_comes_back_asks_again_what_was_not_answered() -> None:
     engine = caller()
-    [begin] = engine.open(again=False)
+    [begin] = engine.start(reconnecting=False)
     [question] = engine.ask("Hello?")
-    engine.hear(response("Well"))
-    assert engine.open(again=True) == (begin, question)
-    engine.hear(response("", final=True))
-    assert engine.open(again=True) == (begin,)
+    engine.receive(response("Well"))
+    assert engine.start(reconnecting=True) == (begin, question)
+    engine.receive(response("", final=True))
+    assert engine.start(reconnecting=True) == (begin,)
 
 
 @pytest.mark.parametrize("key", [KEY, f" {KEY}_residency_eu\n"])
 def test_the_token_is_one_that_elevenlabs_own_library_takes(key: str) -> None:
     resource = pytest.importorskip("elevenlabs.speech_engine.resource")
-    [(name, value)] = SpeechEngine(EVERYTHING, key, now=time.time()).headers(URL).items()
-    assert name == HEADER == "X-Elevenlabs-Speech-Engine-Authorization"
+    [(name, value)] = SimulatedSpeechEngine(EVERYTHING, key, now=time.time()).build_headers(URL).items()
+    assert name == TOKEN_HEADER == "X-Elevenlabs-Speech-Engine-Authorization"
     assert resource.verify_speech_engine_jwt(value, KEY)["exp"] > time.time()
 
 
 def test_a_forged_token_is_of_another_key_and_without_one_nothing_is_shown() -> None:
-    assert speech_engine_signed(token(KEY, NOW), KEY, NOW)
-    engine = SpeechEngine(EVERYTHING, KEY, now=NOW)
-    assert not speech_engine_signed(engine.headers(URL, forged=True)[HEADER], KEY, NOW)
-    assert caller().headers(URL) == {}
-    assert not speech_engine_signed(caller().headers(URL, forged=True)[HEADER], KEY, NOW)
+    assert verify_token(issue_token(KEY, NOW), KEY, NOW)
+    engine = SimulatedSpeechEngine(EVERYTHING, KEY, now=NOW)
+    assert not verify_token(engine.build_headers(URL, forged=True)[TOKEN_HEADER], KEY, NOW)
+    assert caller().build_headers(URL) == {}
+    assert not verify_token(caller().build_headers(URL, forged=True)[TOKEN_HEADER], KEY, NOW)
 
 
 def test_each_message_is_read_for_what_it_means() -> None:
     engine = caller()
     engine.ask("Hello?")
-    assert engine.hear('{"type":"pong"}') == (Ponged(),)
-    assert engine.hear(response("Well")) == (Words(0, "Well"),)
+    assert engine.receive('{"type":"pong"}') == (PongSeen(),)
+    assert engine.receive(response("Well")) == (TextHeard(0, "Well"),)
     engine.ask("Wait.")
-    assert engine.hear(response(", yes")) == (Words(0, ", yes"),), "of an older answer"
-    assert engine.hear(response("What?", 2)) == (Words(1, "What?"),)
+    assert engine.receive(response(", yes")) == (TextHeard(0, ", yes"),), "of an older answer"
+    assert engine.receive(response("What?", 2)) == (TextHeard(1, "What?"),)
     engine.interrupt("")
-    assert engine.hear(response(" When?", 2)) == (), "nobody hears it"
-    assert engine.hear(response("", 2, True)) == (Done(1),)
+    assert engine.receive(response(" When?", 2)) == (), "nobody hears it"
+    assert engine.receive(response("", 2, True)) == (AnswerEnded(1),)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_each_message_is_read_for_what_it_means() -> None:
 def test_what_elevenlabs_does_not_take_is_named(frame: str | bytes, why: str) -> None:
     engine = caller()
     engine.ask("Hello?")
-    assert engine.hear(frame) == (Wrong("frames", why),)
+    assert engine.receive(frame) == (Violation("frames", why),)
 
 
 async def test_our_gateway_holds_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,19 +183,19 @@ async def test_our_gateway_holds_everything(tmp_path: Path, monkeypatch: pytest.
     tape, found = await rehearsed(app, secret=KEY, proof=True)
     assert tape.failure == ""
     assert {verdict.item: verdict.state for verdict in found} == dict.fromkeys(
-        (check.item for check in SpeechEngine.checks), "held"
+        (check.item for check in SimulatedSpeechEngine.checks), "held"
     )
-    assert (tape.forged, tape.closed, len(tape.turns)) == (401, None, 10)
+    assert (tape.forged_status, tape.gateway_close, len(tape.turns)) == (401, None, 10)
     assert [turn.outcome for turn in tape.turns] == [
         *("answered", "stopped", "answered", "stopped"),
         *["answered"] * 5,
         "hung up",
     ]
     first = tape.turns[0]
-    assert [round(at - first.asked, 9) for at in (*(at for at, _ in first.words), *first.ends)] == [
+    assert [round(at - first.asked_at, 9) for at in (*(at for at, _ in first.texts), *first.end_times)] == [
         *(0.0, 0.3, 0.8, 0.8)
     ]
-    assert [turn.stop for turn in tape.turns if turn.stopped is not None] == [None, None]
+    assert [turn.stop_delay for turn in tape.turns if turn.stopped_at is not None] == [None, None]
     assert all(answered == sent for sent, answered in tape.pings)
     assert [message.text for message in agent.turns[3].messages][-3:] == [
         *("What?", "We are open from nine to five.", "How")
@@ -223,7 +223,7 @@ async def test_elevenlabs_own_library_holds_everything_but_the_check_of_its_toke
 
     tape, found = await rehearsed(theirs)
     assert tape.failure == ""
-    assert [(verdict.item, verdict.breaches) for verdict in found if verdict.state == "broken"] == []
+    assert [(verdict.item, verdict.violations) for verdict in found if verdict.state == "broken"] == []
     assert [verdict.item for verdict in found if verdict.state == "not tried"] == ["refuses"]
 
 
@@ -242,7 +242,7 @@ FRAMES = st.fixed_dictionaries(
     },
 )
 ACTS = st.sampled_from(["ask", "silent", "repeat", "interrupt", "again"])
-ITEMS = {check.item for check in SpeechEngine.checks}
+ITEMS = {check.item for check in SimulatedSpeechEngine.checks}
 
 
 @given(
@@ -257,14 +257,14 @@ def test_whatever_comes_is_read_without_an_error_and_belongs_to_a_turn_and_an_it
         "silent": lambda: engine.ask(None),
         "repeat": engine.repeat,
         "interrupt": lambda: engine.interrupt("We"),
-        "again": lambda: engine.open(again=True),
+        "again": lambda: engine.start(reconnecting=True),
     }
     for step in steps:
         if step in acts:
             acts[step]()
             continue
-        for heard in engine.hear(step):
-            if isinstance(heard, Wrong):
+        for heard in engine.receive(step):
+            if isinstance(heard, Violation):
                 assert heard.item in ITEMS
-            elif isinstance(heard, Words | Done):
-                assert heard.turn in range(engine.newest)
+            elif isinstance(heard, TextHeard | AnswerEnded):
+                assert heard.turn in range(engine.newest_id)

@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.simulate.platforms.test_speech_engine import URL, ours, rehearsed, response
 from tests.simulate.stage import Flaw, sound
-from voicegw.simulate.platforms.speech_engine import SpeechEngine
-from voicegw.simulate.script import Script
+from voicegw.simulate.platforms.speech_engine import SimulatedSpeechEngine
+from voicegw.simulate.script import CallScript
 
 Frame = dict[str, Any]
 
@@ -169,7 +169,7 @@ FLAWS: dict[str, Any] = {
 
 
 def test_every_entry_has_a_gateway_that_breaks_it() -> None:
-    items = [check.item for check in SpeechEngine.checks]
+    items = [check.item for check in SimulatedSpeechEngine.checks]
     assert {name.split(",")[0].split(" ")[0] for name in FLAWS} == set(items)
     assert len(set(items)) == len(items)
 
@@ -179,7 +179,7 @@ async def test_a_flaw_breaks_its_entry_and_no_other(name: str) -> None:
     flaw, app, also, how = FLAWS[name]
     failure = how.pop("failure", "")
     tape, found = await rehearsed(app(), flaw, **how)
-    broken = {verdict.item: verdict.breaches for verdict in found if verdict.state == "broken"}
+    broken = {verdict.item: verdict.violations for verdict in found if verdict.state == "broken"}
     assert broken.keys() == {name.split(",")[0].split(" ")[0], *also}
     assert failure in tape.failure
 
@@ -187,7 +187,7 @@ async def test_a_flaw_breaks_its_entry_and_no_other(name: str) -> None:
 async def test_a_flaw_is_told_in_numbers() -> None:
     async def breaches(flaw: Flaw, item: str) -> list[str]:
         _, found = await rehearsed(ours(), flaw)
-        return [breach for verdict in found if verdict.item == item for breach in verdict.breaches]
+        return [breach for verdict in found if verdict.item == item for breach in verdict.violations]
 
     assert await breaches(tail, "old-events") == [
         "turn 4: words still came 0.30 s after the next transcript, later than 0.25 s"
@@ -204,7 +204,7 @@ async def test_a_flaw_is_told_in_numbers() -> None:
 
 async def test_words_of_an_interrupted_answer_and_words_in_flight_are_no_breach() -> None:
     """Until the next transcript comes they are only not played; after it they may be under way."""
-    told = Script.model_validate({"turns": [{"say": "Hello?", "interrupt": 0.1}, {"say": "Stop."}]})
+    told = CallScript.model_validate({"turns": [{"say": "Hello?", "interrupt": 0.1}, {"say": "Stop."}]})
     ended = ours("We are open.", after="off")
     tape, found = await rehearsed(ended, first_of(2, response("late", 1)), told=told)
     assert [verdict.item for verdict in found if verdict.state == "broken"] == ["one-final"]
@@ -212,11 +212,11 @@ async def test_words_of_an_interrupted_answer_and_words_in_flight_are_no_breach(
         ours("Well", 0.2, " then", 0.5, " yes."), first_of(2, response("late", 1)), told=told
     )
     assert [verdict.item for verdict in found if verdict.state == "broken"] == []
-    assert [text for _, text in tape.turns[0].late] == ["late"]
+    assert [text for _, text in tape.turns[0].late_texts] == ["late"]
 
 
 async def test_what_the_script_gave_no_occasion_for_was_not_tried() -> None:
-    told = Script.model_validate({"turns": [{"say": "Hello?"}]})
+    told = CallScript.model_validate({"turns": [{"say": "Hello?"}]})
     _, found = await rehearsed(ours(), told=told)
     assert [verdict.item for verdict in found if verdict.state == "not tried"] == [
         *("refuses", "nonsense", "comes-back", "no-final-superseded", "old-events", "not-twice")

@@ -13,10 +13,10 @@ from tests.simulate.desk import CHAT_FLAWS, KEY, URL, Broken, broken, headless, 
 from tests.simulate.poststage import events, poststage
 from tests.support.gateway import gateway
 from tests.support.script import script as agent
-from voicegw.simulate.http_platform import Request
-from voicegw.simulate.http_runner import Exchange
-from voicegw.simulate.platforms.vapi import METADATA, Metadata, Vapi
-from voicegw.simulate.script import Script
+from voicegw.simulate.http_platform import PlatformRequest
+from voicegw.simulate.http_runner import HttpRunner
+from voicegw.simulate.platforms.vapi import EXAMPLE_METADATA, MetadataPlacement, SimulatedVapi
+from voicegw.simulate.script import CallScript
 
 
 def _hesitating(event: bytes) -> Iterable[bytes | float]:
@@ -25,7 +25,7 @@ def _hesitating(event: bytes) -> Iterable[bytes | float]:
     yield event.replace(b"sunny,", b"sunny") + b"\n\n"
 
 
-def _always_streaming(request: Request, message: Message) -> Iterable[Message]:
+def _always_streaming(request: PlatformRequest, message: Message) -> Iterable[Message]:
     if not json.loads(request.body)["stream"] and message["type"] == "http.response.start":
         message = {**message, "headers": [(b"content-type", b"text/event-stream")]}
     yield message
@@ -40,39 +40,39 @@ FLAWS = {
 }
 
 
-def caller(metadata: Metadata = "variable", **tables: Any) -> Vapi:
-    script = Script.model_validate({"turns": [{"say": "Hello?"}], **tables})
-    return Vapi(script, URL, secret=KEY, call="8f0c1c1e-0000-4000-8000-000000000001", metadata=metadata)
+def caller(metadata: MetadataPlacement = "variable", **tables: Any) -> SimulatedVapi:
+    script = CallScript.model_validate({"turns": [{"say": "Hello?"}], **tables})
+    return SimulatedVapi(script, URL, secret=KEY, call_id="8f0c1c1e-0000-4000-8000-000000000001", metadata=metadata)
 
 
-def body(request: Request) -> dict[str, Any]:
+def body(request: PlatformRequest) -> dict[str, Any]:
     found = json.loads(request.body)
     assert isinstance(found, dict)
     return found
 
 
-@pytest.mark.parametrize("item", [check.item for check in Vapi.checks])
+@pytest.mark.parametrize("item", [check.item for check in SimulatedVapi.checks])
 async def test_a_flaw_breaks_its_entry_of_the_checklist_and_no_other(item: str) -> None:
     flawed = FLAWS[item]
-    assert broken(Vapi, await flawed.play(Vapi)) == {item} | flawed.also
+    assert broken(SimulatedVapi, await flawed.play(SimulatedVapi)) == {item} | flawed.also
 
 
 def test_there_is_no_flaw_without_an_entry() -> None:
-    assert FLAWS.keys() == {check.item for check in Vapi.checks}
+    assert FLAWS.keys() == {check.item for check in SimulatedVapi.checks}
 
 
 async def test_our_gateway_holds_the_whole_checklist() -> None:
-    tape = await Broken().play(Vapi)
+    tape = await Broken().play(SimulatedVapi)
     assert tape.failure == ""
-    assert set(states(Vapi, tape).values()) == {"held"}
+    assert set(states(SimulatedVapi, tape).values()) == {"held"}
 
 
 async def test_the_times_of_an_acknowledged_answer_are_exact() -> None:
-    script = Script.model_validate({"turns": [{"say": "Hello?"}]})
+    script = CallScript.model_validate({"turns": [{"say": "Hello?"}]})
     app = gateway(agent(2.0, "Good day."), desk={"dialect": "vapi"})
-    tape = await Exchange(Vapi(script, URL), script, poststage(app)).play()
-    assert tape.turns[0].words == [(0.0, "One moment. "), (2.0, "Good day.")]
-    assert states(Vapi, tape, script)["clause"] == "held"
+    tape = await HttpRunner(SimulatedVapi(script, URL), script, poststage(app)).run()
+    assert tape.turns[0].texts == [(0.0, "One moment. "), (2.0, "Good day.")]
+    assert states(SimulatedVapi, tape, script)["clause"] == "held"
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ async def test_the_times_of_an_acknowledged_answer_are_exact() -> None:
     ],
 )
 def test_the_path_is_always_added(entered: str, address: str) -> None:
-    platform = Vapi(caller().script, entered)
+    platform = SimulatedVapi(caller().script, entered)
     assert platform.url == address
-    assert platform.probes()[1].request.url == "https://gw.example/v1/chat/completions/chat/completions"
+    assert platform.build_probes()[1].request.url == "https://gw.example/v1/chat/completions/chat/completions"
 
 
 def test_a_question_tells_of_the_call() -> None:
@@ -100,7 +100,7 @@ def test_a_question_tells_of_the_call() -> None:
     assert asked["call"]["id"] == "8f0c1c1e-0000-4000-8000-000000000001"
     assert asked["customer"] == {"number": "+15550100"}
     assert asked["phoneNumber"]["number"] == "+15550199"
-    assert asked["metadata"] == METADATA
+    assert asked["metadata"] == EXAMPLE_METADATA
     assert (asked["temperature"], asked["max_tokens"]) == (0.5, 250)
 
 
@@ -109,17 +109,17 @@ def test_metadata_goes_where_the_operator_wants_it() -> None:
         *("model", "messages", "stream", "temperature", "max_tokens")
     }
     spread = body(caller("destructured").ask("Hello?"))
-    assert METADATA.items() <= spread.items()
+    assert EXAMPLE_METADATA.items() <= spread.items()
     assert "metadata" not in spread
-    assert METADATA.items() <= body(caller("off").ask("Hello?", odd=True)).items()
+    assert EXAMPLE_METADATA.items() <= body(caller("off").ask("Hello?", unusual=True)).items()
 
 
 @pytest.mark.parametrize("metadata", ["off", "variable", "destructured"])
-async def test_our_gateway_takes_every_kind_of_metadata(metadata: Metadata) -> None:
-    script = Script.model_validate({"turns": [{"say": "Hello?"}, {"say": "Odd", "nonsense": True}]})
+async def test_our_gateway_takes_every_kind_of_metadata(metadata: MetadataPlacement) -> None:
+    script = CallScript.model_validate({"turns": [{"say": "Hello?"}, {"say": "Odd", "nonsense": True}]})
     app = gateway(agent("Good day."))
-    tape = await Exchange(Vapi(script, URL, metadata=metadata), script, poststage(app)).play()
-    assert "broken" not in states(Vapi, tape, script).values()
+    tape = await HttpRunner(SimulatedVapi(script, URL, metadata=metadata), script, poststage(app)).run()
+    assert "broken" not in states(SimulatedVapi, tape, script).values()
 
 
 def test_its_own_tools_are_offered_with_their_own_schemas_where_the_script_lists_them() -> None:
@@ -131,5 +131,5 @@ def test_its_own_tools_are_offered_with_their_own_schemas_where_the_script_lists
 def test_only_a_request_whose_connection_died_counts_as_a_retry() -> None:
     platform = caller()
     first = platform.ask("Hello?")
-    assert platform.again(lost=False) == first
-    assert platform.again(lost=True).headers == {**first.headers, "x-stainless-retry-count": "1"}
+    assert platform.repeat(after_loss=False) == first
+    assert platform.repeat(after_loss=True).headers == {**first.headers, "x-stainless-retry-count": "1"}

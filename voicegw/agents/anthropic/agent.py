@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Any
 
-from voicegw.agents.anthropic.decoder import Decoder
-from voicegw.agents.anthropic.request import request
-from voicegw.agents.client.http import Response
-from voicegw.agents.client.http_errors import complaint
-from voicegw.agents.client.json_api import Api
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused
+from voicegw.agents.anthropic.decoder import MessagesDecoder
+from voicegw.agents.anthropic.request import encode_request
+from voicegw.agents.client.http import HttpResponse
+from voicegw.agents.client.http_errors import error_from_response
+from voicegw.agents.client.json_api import JsonApi
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected
 from voicegw.events import Event, Turn
-from voicegw.wire.sse import Splitter
+from voicegw.wire.sse import SseParser
 
 URL = "https://api.anthropic.com"
 PATH = "/v1/messages"
@@ -23,11 +23,11 @@ VERSION = "2026-10-21"
 """Of the protocol. Requests of this version have neither temperature nor `top_p`."""
 SAMPLING_VERSION = "2023-06-01"
 """The last one in which older models take them."""
-MEANT: Mapping[int, type[AgentError]] = {402: AgentRefused, 529: AgentBusy}
+MEANT: Mapping[int, type[AgentError]] = {402: AgentRejected, 529: AgentBusy}
 """What statuses mean that only this protocol has: the bill is not paid, everybody is asking."""
 
 
-class Anthropic:
+class AnthropicAgent:
     """An agent behind `POST .../v1/messages`; closing a reply closes its connection.
 
     `url` is the base address, with or without its `/v1`, or the full one. An answer has at most `max_tokens`
@@ -54,7 +54,7 @@ class Anthropic:
     ) -> None:
         base = url.rstrip("/").removesuffix("/messages").removesuffix("/v1")
         secret = {**({"x-api-key": key} if key else {}), **(headers or {})}
-        self._api = Api(base, secret, ssl=ssl, connect=connect)
+        self._api = JsonApi(base, secret, ssl=ssl, connect=connect)
         self._version = version or (SAMPLING_VERSION if sampling else VERSION)
         self._model = model
         self._most = max_tokens
@@ -64,7 +64,7 @@ class Anthropic:
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Ask for an answer and give its events as they come."""
-        splitter, decoder = Splitter(), Decoder(turn.id)
+        splitter, decoder = SseParser(), MessagesDecoder(turn.id)
         try:
             async with self._asked(self._request(turn)) as response:
                 async for data in response:
@@ -72,13 +72,13 @@ class Anthropic:
                         for event in decoder.feed(sse):
                             yield event
                     if decoder.done:
-                        response.over()
+                        response.discard_rest()
                         break
         except AgentError:
             if not decoder.complete:  # after its reason to stop a broken connection takes nothing away
                 raise
         if not decoder.complete:
-            raise AgentGarbled(f"{self._where} ended in the middle of an answer")
+            raise AgentProtocolError(f"{self._where} ended in the middle of an answer")
         for event in decoder.end():
             yield event
 
@@ -86,14 +86,14 @@ class Anthropic:
         """Have a connection ready. Raises `AgentUnavailable` when the server cannot be reached."""
         await self._api.client.prewarm(1)
 
-    async def leave(self, call: str) -> None:
+    async def call_ended(self, call: str) -> None:
         """Nothing is kept for a call."""
 
     async def aclose(self) -> None:
         await self._api.client.aclose()
 
     def _request(self, turn: Turn) -> dict[str, Any]:
-        return request(
+        return encode_request(
             turn,
             model=self._model,
             most=self._most,
@@ -103,17 +103,17 @@ class Anthropic:
         )
 
     @asynccontextmanager
-    async def _asked(self, body: Mapping[str, Any]) -> AsyncIterator[Response]:
+    async def _asked(self, body: Mapping[str, Any]) -> AsyncIterator[HttpResponse]:
         """The answer to a request, which is a stream."""
         async with self._api.request(
-            "POST", PATH, body, fine=MEANT, accept=STREAM, anthropic_version=self._version
+            "POST", PATH, body, allow_status=MEANT, accept=STREAM, anthropic_version=self._version
         ) as response:
             if response.status in MEANT:
-                error = await complaint(response, self._where)
+                error = await error_from_response(response, self._where)
                 raise MEANT[response.status](error.summary, error.quote)
             told = response.headers.get("content-type", STREAM).partition(";")[0].strip().lower()
             if told != STREAM:
-                raise AgentGarbled(f"{self._where} answered with {told!r}")
+                raise AgentProtocolError(f"{self._where} answered with {told!r}")
             yield response
 
     @property

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from voicegw.agents.client.error_body import REPORTED, WORDS
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentTimeout
 from voicegw.events import Event, Finish, Reason, ToolCall, Usage
 from voicegw.wire.json import dumps, loads
-from voicegw.wire.sse import Sse
+from voicegw.wire.sse import ServerSentEvent
 
 REASONS: Mapping[str, Reason] = {
     "max_tokens": "length",
@@ -23,12 +23,12 @@ REASONS: Mapping[str, Reason] = {
 }
 """Why an answer is over, where it did not simply end."""
 FAILURES: Mapping[str, type[AgentError]] = {
-    "authentication_error": AgentRefused,
-    "billing_error": AgentRefused,
-    "invalid_request_error": AgentGarbled,
-    "not_found_error": AgentRefused,
+    "authentication_error": AgentRejected,
+    "billing_error": AgentRejected,
+    "invalid_request_error": AgentProtocolError,
+    "not_found_error": AgentRejected,
     "overloaded_error": AgentBusy,
-    "permission_error": AgentRefused,
+    "permission_error": AgentRejected,
     "rate_limit_error": AgentBusy,
     "timeout_error": AgentTimeout,
 }
@@ -36,12 +36,12 @@ UNKNOWN = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeErr
 """What reading something of an unknown shape raises."""
 
 
-class Decoder:
+class MessagesDecoder:
     """Turns the events of one streamed answer into ours.
 
     `done` says that the stream is over, `complete` that nothing is missing even if the connection breaks
     now. `ids` begins the ids of tool calls that came without one. Anything that cannot be understood raises
-    `AgentGarbled`, an error that the server reports the `AgentError` that it means.
+    `AgentProtocolError`, an error that the server reports the `AgentError` that it means.
     """
 
     __slots__ = ("_called", "_calls", "_counts", "_ids", "_reason", "done")
@@ -58,14 +58,14 @@ class Decoder:
     def complete(self) -> bool:
         return self.done or bool(self._reason)
 
-    def feed(self, sse: Sse) -> list[Event]:
+    def feed(self, sse: ServerSentEvent) -> list[Event]:
         """What one server-sent event says: text at once, a tool call when whole, the rest at the end."""
         if self.done or not sse.data:
             return []
         try:
             return self._read(loads(sse.data), sse.event)
         except UNKNOWN as error:
-            raise AgentGarbled(f"an event of an unknown shape: {error!r}") from error
+            raise AgentProtocolError(f"an event of an unknown shape: {error!r}") from error
 
     def end(self) -> list[Event]:
         """What is left when the stream is over: calls, the usage, and why it stopped unless it just ended."""
@@ -137,14 +137,14 @@ class _Call:
 
     def whole(self, id: str) -> ToolCall:
         if not self.name:
-            raise AgentGarbled("a tool call without a name")
+            raise AgentProtocolError("a tool call without a name")
         try:
             arguments = "".join(self.pieces).strip() or dumps(self.input).decode()
             whole = isinstance(loads(arguments.encode()), dict)
         except UNKNOWN:
             whole = False
         if not whole:
-            raise AgentGarbled(f"the arguments of tool {self.name!r} are no whole object")
+            raise AgentProtocolError(f"the arguments of tool {self.name!r} are no whole object")
         return ToolCall(self.id or id, self.name, arguments)
 
 

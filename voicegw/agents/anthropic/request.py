@@ -14,7 +14,7 @@ from typing import Any
 
 from voicegw.agents.session_prompt import system
 from voicegw.events import Message, Tool, ToolCall, Turn
-from voicegw.turns.prompts import NUDGE, OPENING
+from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 from voicegw.wire.json import loads
 from voicegw.wire.openai import TEXTS
 
@@ -28,7 +28,7 @@ BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 Block = dict[str, Any]
 
 
-def request(
+def encode_request(
     turn: Turn,
     *,
     model: str,
@@ -126,9 +126,9 @@ def _conversation(messages: Sequence[Message]) -> list[dict[str, Any]]:
             _say(talk, "assistant", [*_text(message.text), *(_use(id, call) for id, call, _ in called)])
             _say(talk, "user", [_result(id, answer) for id, _, answer in called])
     if not talk or talk[0]["role"] != "user":
-        talk.insert(0, {"role": "user", "content": _text(OPENING)})
+        talk.insert(0, {"role": "user", "content": _text(CALL_START_PROMPT)})
     if talk[-1]["role"] != "user":
-        _say(talk, "user", _text(NUDGE))
+        _say(talk, "user", _text(SILENCE_PROMPT))
     return talk
 
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from voicegw.settings.agent import Model
+from voicegw.settings.agent import ModelSettings
 from voicegw.settings.fields import LINE, File, Header, Url, Variable, optional
 
 
-class Anthropic(Model):
+class AnthropicSettings(ModelSettings):
     """Any server that speaks Anthropic's Messages."""
 
     kind: Literal["anthropic"] = Field(description="Any server that speaks Anthropic's Messages.")

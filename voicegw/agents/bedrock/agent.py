@@ -11,13 +11,13 @@ from ssl import SSLContext
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, urlsplit
 
-from voicegw.agents.bedrock.decoder import Decoder, meaning, named
-from voicegw.agents.bedrock.eventstream import Frames
-from voicegw.agents.bedrock.request import request
+from voicegw.agents.bedrock.decoder import ConverseDecoder, meaning, named
+from voicegw.agents.bedrock.eventstream import EventStreamParser
+from voicegw.agents.bedrock.request import encode_request
 from voicegw.agents.bedrock.sigv4 import Credentials, Signer
-from voicegw.agents.client.http import Client, Response
-from voicegw.agents.client.http_errors import complaint, hush, secrets
-from voicegw.errors import AgentError, AgentGarbled, ConfigError
+from voicegw.agents.client.http import HttpClient, HttpResponse
+from voicegw.agents.client.http_errors import error_from_response, redact, secrets
+from voicegw.errors import AgentError, AgentProtocolError, ConfigError
 from voicegw.events import Event, Turn
 from voicegw.wire.json import dumps
 
@@ -42,7 +42,7 @@ Latency: TypeAlias = Literal["standard", "optimized"]
 Tier: TypeAlias = Literal["default", "priority", "flex", "reserved"]
 
 
-class Bedrock:
+class BedrockAgent:
     """The `model` in a region; closing a reply closes its connection, which ends it.
 
     `model` is an id, an inference profile or an ARN. We are known by `credentials`, with which each request
@@ -71,7 +71,7 @@ class Bedrock:
         if (key is None) == (credentials is None):
             raise ConfigError("Bedrock needs either a key of its own or an access key with its secret")
         address = url or endpoint(region)
-        self._client = Client(address, ssl=ssl, connect=connect)
+        self._client = HttpClient(address, ssl=ssl, connect=connect)
         self._host = urlsplit(self._client.origin).netloc
         self._path = f"{urlsplit(address).path.rstrip('/')}/model/{quote(model, safe='')}/converse-stream"
         self._signer = None if credentials is None else Signer(credentials, region, SERVICE)
@@ -91,7 +91,7 @@ class Bedrock:
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Ask for an answer and give its events as they come."""
-        frames, decoder = Frames(), Decoder(turn.id)
+        frames, decoder = EventStreamParser(), ConverseDecoder(turn.id)
         body = dumps(self._request(turn))
         try:
             async with self._client.post(self._path, self._signed(body), body) as response:
@@ -105,32 +105,34 @@ class Bedrock:
                         break
         except AgentError as error:
             if not decoder.complete:  # what goes wrong after the end of the answer takes nothing away
-                hush(error, self._secrets)
+                redact(error, self._secrets)
                 raise
         for event in decoder.end():
             yield event
 
-    async def _count(self, response: Response, frames: Frames, decoder: Decoder) -> None:
+    async def _count(
+        self, response: HttpResponse, frames: EventStreamParser, decoder: ConverseDecoder
+    ) -> None:
         """Give the count of tokens, which follows the answer, time to arrive."""
         with suppress(TimeoutError):
             async with asyncio.timeout(TAIL):
                 while not decoder.done and (data := await anext(response, b"")):
                     for frame in frames.feed(data):
                         decoder.feed(frame)
-        response.over()
+        response.discard_rest()
 
     async def warm(self, call: str | None = None) -> None:
         """Have a connection ready. Raises `AgentUnavailable` when the endpoint cannot be reached."""
         await self._client.prewarm(1)
 
-    async def leave(self, call: str) -> None:
+    async def call_ended(self, call: str) -> None:
         """Nothing is kept for a call."""
 
     async def aclose(self) -> None:
         await self._client.aclose()
 
     def _request(self, turn: Turn) -> dict[str, Any]:
-        return request(
+        return encode_request(
             turn, latency=self._latency, tier=self._tier, cache=self._cache, sampling=self._sampling
         )
 
@@ -142,18 +144,18 @@ class Bedrock:
         signed = {"host": self._host, "content-type": self._headers["content-type"]}
         return self._headers | self._signer.sign(stamp, "POST", self._path, signed, body)
 
-    async def _check(self, response: Response) -> None:
+    async def _check(self, response: HttpResponse) -> None:
         """Raise what another answer than a stream means, with Bedrock's own words."""
         if response.status != 200:
-            error = await complaint(response, self._where)
+            error = await error_from_response(response, self._where)
             name = named(response.headers.get("x-amzn-errortype", ""))
             summary = f"{error.summary} ({name})" if name else error.summary
             raise meaning(name, type(error))(summary + self._skew(response), error.quote)
         kind = response.headers.get("content-type", STREAM).partition(";")[0].strip().lower()
         if kind != STREAM:
-            raise AgentGarbled(f"{self._where} answered with {kind!r}")
+            raise AgentProtocolError(f"{self._where} answered with {kind!r}")
 
-    def _skew(self, response: Response) -> str:
+    def _skew(self, response: HttpResponse) -> str:
         """What to say if we are refused and our clock is wrong: a signature is good for minutes only."""
         if self._signer is None or response.status not in (400, 403):
             return ""

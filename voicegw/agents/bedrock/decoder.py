@@ -6,10 +6,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from voicegw.agents.bedrock.eventstream import Frame
+from voicegw.agents.bedrock.eventstream import EventStreamMessage
 from voicegw.agents.client.error_body import REPORTED, WORDS
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout, AgentUnavailable
-from voicegw.events import Doing, Event, Finish, Reason, ToolCall, Usage
+from voicegw.errors import (
+    AgentBusy,
+    AgentError,
+    AgentProtocolError,
+    AgentRejected,
+    AgentTimeout,
+    AgentUnavailable,
+)
+from voicegw.events import Activity, Event, Finish, Reason, ToolCall, Usage
 from voicegw.wire.json import loads
 
 REASONS: Mapping[str, Reason] = {
@@ -21,26 +28,26 @@ REASONS: Mapping[str, Reason] = {
 KNOWN = ("contentBlockDelta", "contentBlockStart", "contentBlockStop", "messageStop", "metadata")
 """The events that say something to us; what is in the others does not matter, if anything is."""
 FAILURES: Mapping[str, type[AgentError]] = {
-    "accessdenied": AgentRefused,
-    "expiredtoken": AgentRefused,
-    "incompletesignature": AgentRefused,
+    "accessdenied": AgentRejected,
+    "expiredtoken": AgentRejected,
+    "incompletesignature": AgentRejected,
     "modelerror": AgentUnavailable,
     "modelnotready": AgentBusy,
     "modeltimeout": AgentTimeout,
     "servicequotaexceeded": AgentBusy,
     "serviceunavailable": AgentBusy,
     "throttling": AgentBusy,
-    "validation": AgentRefused,
+    "validation": AgentRejected,
 }
 """What the names of failures mean, as far as the status does not say the same."""
 
 
-class Decoder:
+class ConverseDecoder:
     """Turns the frames of one answer into events.
 
     `complete` says that nothing is missing even if the connection breaks now, `done` that nothing more will
     come: how many tokens were used is told after the end. `ids` begins the ids of tool calls without one.
-    Raises `AgentGarbled` for what cannot be understood, an `AgentError` for what Bedrock reports.
+    Raises `AgentProtocolError` for what cannot be understood, an `AgentError` for what Bedrock reports.
     """
 
     __slots__ = ("_called", "_calls", "_ids", "_reason", "_usage", "complete", "done")
@@ -53,7 +60,7 @@ class Decoder:
         self._usage: Usage | None = None
         self.complete = self.done = False
 
-    def feed(self, frame: Frame) -> list[Event]:
+    def feed(self, frame: EventStreamMessage) -> list[Event]:
         """What one frame says: text at once, a tool call when whole, the rest at the end."""
         headers, payload = frame
         if headers.get(":message-type") != "event":
@@ -65,12 +72,12 @@ class Decoder:
         try:
             return self._read(kind, told)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise AgentGarbled(f"an event of an unknown shape: {error!r}") from error
+            raise AgentProtocolError(f"an event of an unknown shape: {error!r}") from error
 
     def end(self) -> list[Event]:
         """What is left when the stream is over: the usage, and why it stopped unless that is as usual."""
         if not self.complete:
-            raise AgentGarbled("the stream ended in the middle of an answer")
+            raise AgentProtocolError("the stream ended in the middle of an answer")
         finish = [] if self._reason == "stop" else [Finish(self._reason)]
         return [*finish] if self._usage is None else [self._usage, *finish]
 
@@ -100,7 +107,7 @@ class Decoder:
             return []
         name = _string(use["name"])
         if use.get("type") == "server_tool_use":  # Bedrock runs it
-            return [Doing(name)]
+            return [Activity(name)]
         self._calls[told["contentBlockIndex"]] = (_string(use.get("toolUseId") or ""), name, [])
         return []
 
@@ -115,7 +122,7 @@ class Decoder:
     def _over(self, reason: object) -> list[Event]:
         why = _string(reason)
         if why.startswith("malformed"):  # a tool that was announced is never called: nobody may wait for it
-            raise AgentGarbled(f"the model broke off with {why!r}")
+            raise AgentProtocolError(f"the model broke off with {why!r}")
         events = [event for index in [*self._calls] for event in self._stop(index)]
         self._reason = REASONS.get(why, "tool_calls" if self._called else "stop")
         self.complete, self.done = True, self._usage is not None
@@ -131,7 +138,7 @@ def _arguments(name: str, text: str) -> str:
     except ValueError:
         fine = False
     if not fine:
-        raise AgentGarbled(f"the arguments of tool {name!r} are no JSON object")
+        raise AgentProtocolError(f"the arguments of tool {name!r} are no JSON object")
     return text
 
 
@@ -151,13 +158,13 @@ def _object(payload: bytes) -> dict[str, Any]:
     try:
         told = loads(payload)
     except ValueError as error:
-        raise AgentGarbled(f"no JSON where an event should be: {error}") from None
+        raise AgentProtocolError(f"no JSON where an event should be: {error}") from None
     if type(told) is not dict:
-        raise AgentGarbled(f"an event that is no object but {type(told).__name__}")
+        raise AgentProtocolError(f"an event that is no object but {type(told).__name__}")
     return told
 
 
-def _reported(frame: Frame) -> AgentError:
+def _reported(frame: EventStreamMessage) -> AgentError:
     """A failure in the stream: of the model or service, or one of the stream itself."""
     headers, payload = frame
     kind = headers.get(":message-type")
@@ -166,7 +173,7 @@ def _reported(frame: Frame) -> AgentError:
     elif kind == "error":
         name, said = headers.get(":error-code"), _short(str(headers.get(":error-message") or ""))
     else:
-        return AgentGarbled(f"a frame of the unknown type {kind!r}")
+        return AgentProtocolError(f"a frame of the unknown type {kind!r}")
     called = named(str(name or ""))
     return meaning(called, AgentError)(f"{REPORTED} ({called})" if called else REPORTED, said)
 
@@ -175,7 +182,7 @@ def _words(payload: bytes) -> str:
     """The service's own words about a failure."""
     try:
         said = _object(payload).get("message")
-    except AgentGarbled:
+    except AgentProtocolError:
         said = None
     return _short(said) if isinstance(said, str) else ""
 

@@ -12,7 +12,7 @@ from struct import Struct, error
 from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
-from voicegw.errors import AgentGarbled
+from voicegw.errors import AgentProtocolError
 
 Value: TypeAlias = str | bytes | bool | int
 """What a header may be. A moment is its milliseconds since 1970, a UUID its 16 bytes."""
@@ -27,15 +27,15 @@ NUMBERS = {2: Struct(">b"), 3: Struct(">h"), 4: Struct(">i"), 5: Struct(">q"), 8
 BYTES, TEXT, UUID = 6, 7, 9
 
 
-class Frame(NamedTuple):
+class EventStreamMessage(NamedTuple):
     """One message of the stream."""
 
     headers: Mapping[str, Value]
     payload: bytes
 
 
-class Frames:
-    """Cuts a stream into frames. Raises `AgentGarbled` for what is none, and is of no use after that."""
+class EventStreamParser:
+    """Cuts a stream into frames. Raises `AgentProtocolError` for what is none, and is of no use after that."""
 
     __slots__ = ("_headers", "_held", "_known", "_limit", "_need", "_size")
 
@@ -52,7 +52,7 @@ class Frames:
         """Whether a frame has begun that is not whole."""
         return self._size > 0
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> Iterator[EventStreamMessage]:
         """The frames that `data` completes, mostly one; read them all. Those before a broken one are given.
 
         A long one is put together once, however it came.
@@ -77,21 +77,21 @@ class Frames:
         """The lengths of the frame at `at` and of its headers."""
         total, headers, proof = PRELUDE.unpack_from(data, at)
         if crc32(data[at : at + 8]) != proof:
-            raise AgentGarbled("a frame whose beginning fails its checksum")
+            raise AgentProtocolError("a frame whose beginning fails its checksum")
         if total > self._limit:
-            raise AgentGarbled(f"a frame of more than {self._limit} bytes")
+            raise AgentProtocolError(f"a frame of more than {self._limit} bytes")
         if headers > total - LEAST:
-            raise AgentGarbled("a frame that is shorter than its parts")
+            raise AgentProtocolError("a frame that is shorter than its parts")
         return total, headers
 
-    def _frame(self, data: bytes, headers: int) -> Frame:
+    def _frame(self, data: bytes, headers: int) -> EventStreamMessage:
         if crc32(data[: -CHECKSUM.size]) != CHECKSUM.unpack_from(data, len(data) - CHECKSUM.size)[0]:
-            raise AgentGarbled("a frame that fails its checksum")
+            raise AgentProtocolError("a frame that fails its checksum")
         start = PRELUDE.size + headers
         written = data[PRELUDE.size : start]
         if written != self._known:  # those of one delta are those of the next
             self._headers, self._known = _headers(written), written
-        return Frame(self._headers, data[start : -CHECKSUM.size])
+        return EventStreamMessage(self._headers, data[start : -CHECKSUM.size])
 
 
 def _headers(data: bytes) -> dict[str, Value]:
@@ -99,10 +99,10 @@ def _headers(data: bytes) -> dict[str, Value]:
     try:
         for name, value in _fields(data):
             if name in found:
-                raise AgentGarbled(f"a frame with two headers {name!r}")
+                raise AgentProtocolError(f"a frame with two headers {name!r}")
             found[name] = value
     except (error, IndexError, UnicodeDecodeError) as broken:
-        raise AgentGarbled(f"a frame with a broken header: {broken}") from None
+        raise AgentProtocolError(f"a frame with a broken header: {broken}") from None
     return found
 
 
@@ -123,7 +123,7 @@ def _fields(data: bytes) -> Iterator[tuple[str, Value]]:
             value, at = _cut(data, at + SIZE.size, SIZE.unpack_from(data, at)[0])
             value = value.decode() if kind == TEXT else value
         else:
-            raise AgentGarbled(f"a frame with a header of the unknown type {kind}")
+            raise AgentProtocolError(f"a frame with a header of the unknown type {kind}")
         yield name.decode(), value
 
 

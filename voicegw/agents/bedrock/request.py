@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from voicegw.events import Message, Tool, ToolCall, Turn
-from voicegw.turns.prompts import NUDGE, OPENING
+from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 from voicegw.wire.json import loads
 
 Block = dict[str, Any]
@@ -26,7 +26,7 @@ HOTTEST = 1.0
 """The highest temperature that is taken; OpenAI's go up to 2."""
 
 
-def request(
+def encode_request(
     turn: Turn,
     *,
     latency: str | None = None,
@@ -116,7 +116,7 @@ def _messages(messages: Sequence[Message], tools: bool) -> list[Block]:
         elif place in results.left and message.text.strip():
             _add(said, "user", _text(TOLD.format(text=message.text)))
     if not said or said[-1]["role"] == "assistant":
-        _add(said, "user", _text(NUDGE if said else OPENING))
+        _add(said, "user", _text(SILENCE_PROMPT if said else CALL_START_PROMPT))
     return said
 
 
@@ -125,7 +125,7 @@ def _add(said: list[Block], role: str, content: list[Block]) -> None:
     if not content:
         return
     if not said and role == "assistant":
-        _add(said, "user", _text(OPENING))
+        _add(said, "user", _text(CALL_START_PROMPT))
     if said and said[-1]["role"] == role:
         said[-1]["content"] += content
     else:

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from voicegw.settings.agent import Model
+from voicegw.settings.agent import ModelSettings
 from voicegw.settings.fields import File, Url, Variable, optional
 
 REGION = r"^[a-z]{2,8}(-[a-z0-9]+)+$"
 
 
-class Bedrock(Model):
+class BedrockSettings(ModelSettings):
     """A model on Amazon Bedrock."""
 
     kind: Literal["bedrock"] = Field(description="A model on Amazon Bedrock.")
@@ -44,7 +44,7 @@ class Bedrock(Model):
     ca_file: File | None = optional("Certificates to trust instead of the system's, a PEM file.")
 
     @model_validator(mode="after")
-    def _known(self) -> Bedrock:
+    def _known(self) -> BedrockSettings:
         if (self.access_key_env is None) != (self.secret_key_env is None):
             raise ValueError("access_key_env and secret_key_env belong together; one of them is missing")
         if (self.key_env is None) == (self.access_key_env is None):

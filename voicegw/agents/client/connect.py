@@ -16,7 +16,7 @@ HEAD_START = 0.25
 """Seconds that one address of a host gets before the next one is tried beside it."""
 
 
-async def reach(host: str, port: int, tls: ssl.SSLContext | None, crowd: set[Connection]) -> Connection:
+async def connect(host: str, port: int, tls: ssl.SSLContext | None, crowd: set[Connection]) -> Connection:
     """Connect to the first address of `host` that answers. Raises OSError when none does.
 
     The address families take turns. Each address gets a head start over the next, a refused one none.
@@ -85,7 +85,7 @@ async def _addresses(host: str, port: int) -> list[str]:
     return [address for address in chain(*zip_longest(first, others)) if address]
 
 
-def origin(url: str) -> tuple[bool, str, int, str]:
+def parse_origin(url: str) -> tuple[bool, str, int, str]:
     """Whether it is secure, the host, the port, and both as the `host` header names them."""
     try:
         parts = urlsplit(url)

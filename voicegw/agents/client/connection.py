@@ -8,7 +8,7 @@ from typing import cast
 
 import httptools
 
-from voicegw.errors import AgentGarbled
+from voicegw.errors import AgentProtocolError
 
 HEAD = 64 * 1024
 """Bytes that the head of an answer, with everything before it, may have."""
@@ -24,11 +24,11 @@ class Connection(asyncio.Protocol):
     an answer will never arrive whole, `over` that its reader needs no more of it.
     """
 
-    def __init__(self, crowd: set[Connection]) -> None:
+    def __init__(self, open_connections: set[Connection]) -> None:
         self.loop = asyncio.get_running_loop()
         self.gone: asyncio.Future[None] = self.loop.create_future()
         self.since = 0.0
-        self._crowd = crowd
+        self._crowd = open_connections
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
         idle = self.done and self._keep and transport is not None and not transport.is_closing()
         return idle and cast(asyncio.Transport, transport).get_write_buffer_size() == 0
 
-    async def ask(self, request: bytes) -> bool:
+    async def send_request(self, request: bytes) -> bool:
         """Send a request, wait for the head of its answer. False: the connection died before a byte of it."""
         self._resume()
         self._begin()
@@ -77,8 +77,8 @@ class Connection(asyncio.Protocol):
             raise
         return True
 
-    async def take(self) -> bytes:
-        """What arrived of the body, b"" at its end. Raises `AgentGarbled` when it broke off."""
+    async def read_chunk(self) -> bytes:
+        """What arrived of the body, b"" at its end. Raises `AgentProtocolError` when it broke off."""
         while not self._parts:
             if self.done:
                 return b""
@@ -87,7 +87,7 @@ class Connection(asyncio.Protocol):
         self._resume()
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def linger(self, seconds: float, rest: Callable[[Connection], None]) -> None:
+    def drain(self, seconds: float, rest: Callable[[Connection], None]) -> None:
         """Let the body end by itself within `seconds`, then be ready for `rest`; else hang up."""
         self._rest = rest
         self._deadline = self.loop.call_later(seconds, self.abort)
@@ -101,9 +101,9 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _news(self) -> asyncio.Future[None]:
-        """To be awaited for something to happen. Raises `AgentGarbled` when nothing more will."""
+        """To be awaited for something to happen. Raises `AgentProtocolError` when nothing more will."""
         if self.broken:
-            raise AgentGarbled(f"{self.broken} in the middle of an answer")
+            raise AgentProtocolError(f"{self.broken} in the middle of an answer")
         self._waiter = self.loop.create_future()
         return self._waiter
 

@@ -14,16 +14,16 @@ WORDS = 300
 """Characters of a server's own words that are kept."""
 
 
-def failure(body: bytes) -> AgentError:
+def error_from_body(body: bytes) -> AgentError:
     """The error that a server reports, as ours, with the server's own words (`WORDS` characters of them)."""
     try:
         said = loads(body)
     except ValueError:
         said = body.decode("utf-8", "replace")
-    return reported(said.get("error", said) if isinstance(said, dict) else said)
+    return error_from_object(said.get("error", said) if isinstance(said, dict) else said)
 
 
-def reported(error: Any) -> AgentError:
+def error_from_object(error: Any) -> AgentError:
     """The same of an error that was parsed already."""
     kinds: tuple[Any, ...] = ()
     words = error

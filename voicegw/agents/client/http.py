@@ -1,6 +1,6 @@
 """The one HTTP client towards agents: streams, keeps connections warm, and hangs up at once.
 
-A `Client` talks to one origin over HTTP/1.1. A request has a connection of its own for as long as the
+A `HttpClient` talks to one origin over HTTP/1.1. A request has a connection of its own for as long as the
 `async with` lasts: leaving it before the end of the body closes the connection, which is how a turn
 is cancelled; a body read to its end gives the connection back.
 
@@ -18,29 +18,29 @@ import asyncio
 import ssl as tls
 from collections.abc import Mapping
 
-from voicegw.agents.client.connect import origin, reach, system_tls
+from voicegw.agents.client.connect import connect, parse_origin, system_tls
 from voicegw.agents.client.connection import Connection
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentUnavailable
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentUnavailable
 
 LINGER = 0.1
 """Seconds that a body whose rest means nothing gets to end, so that its connection can be kept."""
 
 
-class Response:
+class HttpResponse:
     """The head of an answer, and its body as it comes.
 
     `take` awaits what one read brought, b"" at the end; `async for` gives the same, a hop dearer.
     """
 
-    __slots__ = ("_connection", "headers", "status", "take")
+    __slots__ = ("_connection", "headers", "status", "read_chunk")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.take = connection.take
+        self.read_chunk = connection.read_chunk
         self.status = connection.status
         self.headers: Mapping[str, str] = connection.headers
 
-    def __aiter__(self) -> Response:
+    def __aiter__(self) -> HttpResponse:
         return self
 
     @property
@@ -49,46 +49,46 @@ class Response:
         return self.headers.get("content-encoding", "identity") != "identity"
 
     async def __anext__(self) -> bytes:
-        data = await self._connection.take()
+        data = await self._connection.read_chunk()
         if not data:
             raise StopAsyncIteration
         return data
 
     async def read(self, limit: int) -> bytes:
-        """The whole body. Raises `AgentGarbled` when it is cut or longer than `limit` bytes."""
-        body = await self.beginning(limit + 1)
+        """The whole body. Raises `AgentProtocolError` when it is cut or longer than `limit` bytes."""
+        body = await self.read_start(limit + 1)
         if len(body) > limit:
-            raise AgentGarbled(f"a body of more than {limit} bytes")
+            raise AgentProtocolError(f"a body of more than {limit} bytes")
         return body
 
-    async def beginning(self, size: int) -> bytes:
+    async def read_start(self, size: int) -> bytes:
         """The first `size` bytes of the body, or all of it where it is shorter."""
         body = bytearray()
-        while len(body) < size and (data := await self._connection.take()):
+        while len(body) < size and (data := await self._connection.read_chunk()):
             body += data
         return bytes(body[:size])
 
-    def over(self) -> None:
+    def discard_rest(self) -> None:
         """The rest of the body means nothing: the connection is kept if it ends by itself right away."""
         self._connection.over = True
 
 
-class Exchange:
+class PendingResponse:
     """A request and its answer, for an `async with`. Its failures name the address that was asked."""
 
     __slots__ = ("_again", "_client", "_connection", "_path", "_request")
 
-    def __init__(self, client: Client, path: str, request: bytes, again: bool) -> None:
+    def __init__(self, client: HttpClient, path: str, request: bytes, again: bool) -> None:
         self._client = client
         self._path = path
         self._request = request
         self._again = again
         self._connection: Connection | None = None
 
-    async def __aenter__(self) -> Response:
+    async def __aenter__(self) -> HttpResponse:
         try:
             self._connection = await self._client._answered(self._request, self._again)
-            response = Response(self._connection)
+            response = HttpResponse(self._connection)
             self._client._check(response)
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
@@ -100,10 +100,10 @@ class Exchange:
             self._client._let_go(self._connection)
         if isinstance(error, AgentError) and self._client.origin not in error.summary:
             where = f"{self._client.origin}{self._path.partition('?')[0]}"
-            error.reword(f"{where}: {error.summary}", error.quote)
+            error.redact(f"{where}: {error.summary}", error.quote)
 
 
-class Client:
+class HttpClient:
     """A pool of connections to the origin of `url` (`http` or `https`; a path in it is ignored).
 
     `connect` limits, in seconds, finding, reaching and greeting the upstream; `most` is the number of
@@ -112,7 +112,7 @@ class Client:
     `ssl` replaces the system's certificate authorities.
 
     A request raises `AgentUnavailable` when the upstream cannot be reached or redirects, and
-    `AgentGarbled` when the answer breaks off or is no HTTP.
+    `AgentProtocolError` when the answer breaks off or is no HTTP.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Client:
         most: int = 4096,
         idle: float = 50.0,
     ) -> None:
-        secure, self._host, self._port, name = origin(url)
+        secure, self._host, self._port, name = parse_origin(url)
         self.origin = f"{'https' if secure else 'http'}://{name}"
         self._host_line = f"host: {name}"
         self._ssl = (ssl or system_tls()) if secure else None
@@ -136,32 +136,34 @@ class Client:
         self._dialling = 0
         self._sweep: asyncio.TimerHandle | None = None
 
-    def post(self, path: str, headers: Mapping[str, str], body: bytes, *, again: bool = True) -> Exchange:
+    def post(
+        self, path: str, headers: Mapping[str, str], body: bytes, *, retry: bool = True
+    ) -> PendingResponse:
         """Send `body` to `path`; see `request`."""
-        return self.request("POST", path, headers, body, again=again)
+        return self.request("POST", path, headers, body, retry=retry)
 
     def request(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", *, again: bool = True
-    ) -> Exchange:
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", *, retry: bool = True
+    ) -> PendingResponse:
         """Send a request, wait for the head of the answer.
 
         A kept connection may turn out to be dead. Then the request goes out once more on a fresh one,
         unless `again` is False because the agent must not be asked twice: a server that closed while the
         request was on its way looks the same as one that began to work on it and fell over.
         """
-        return Exchange(self, path, self._written(method, path, headers, body), again)
+        return PendingResponse(self, path, self._written(method, path, headers, body), retry)
 
     async def _answered(self, request: bytes, again: bool) -> Connection:
         """A connection on which the head of the answer arrived."""
         connection = self._rested()
         if connection is not None:
-            if await connection.ask(request):
+            if await connection.send_request(request):
                 return connection
             if not again:
-                raise AgentGarbled(f"{connection.broken} before any answer")
+                raise AgentProtocolError(f"{connection.broken} before any answer")
         connection = await self._dial()
-        if not await connection.ask(request):
-            raise AgentGarbled(f"{connection.broken} before any answer")
+        if not await connection.send_request(request):
+            raise AgentProtocolError(f"{connection.broken} before any answer")
         return connection
 
     async def prewarm(self, count: int) -> None:
@@ -194,12 +196,12 @@ class Client:
             raise ValueError("a path or header with a line break in it")
         return head.encode("latin-1") + b"\r\n\r\n" + body
 
-    def _check(self, response: Response) -> None:
+    def _check(self, response: HttpResponse) -> None:
         if 300 <= response.status < 400:
             target = response.headers.get("location", "another address")
             raise AgentUnavailable(f"{self.origin} redirects to {target}: configure the final address")
         if response.compressed and response.status < 300:
-            raise AgentGarbled(f"{self.origin} compressed its answer although it was told not to")
+            raise AgentProtocolError(f"{self.origin} compressed its answer although it was told not to")
 
     def _rested(self) -> Connection | None:
         """The connection that was used last, of those that wait for work and live."""
@@ -212,7 +214,7 @@ class Client:
         if connection.reusable:
             self._rest(connection)
         elif connection.over and not connection.done:
-            connection.linger(LINGER, self._rest)
+            connection.drain(LINGER, self._rest)
         else:
             connection.abort()
 
@@ -244,7 +246,7 @@ class Client:
         self._dialling += 1
         try:
             async with asyncio.timeout(self._connect):
-                return await reach(self._host, self._port, self._ssl, self._open)
+                return await connect(self._host, self._port, self._ssl, self._open)
         except TimeoutError as error:
             raise AgentUnavailable(f"{self.origin}: no connection within {self._connect:g} s") from error
         except OSError as error:

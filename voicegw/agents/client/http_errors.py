@@ -7,9 +7,16 @@ from collections.abc import Iterable
 from contextlib import suppress
 from urllib.parse import quote
 
-from voicegw.agents.client.error_body import failure
-from voicegw.agents.client.http import Response
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout, AgentUnavailable
+from voicegw.agents.client.error_body import error_from_body
+from voicegw.agents.client.http import HttpResponse
+from voicegw.errors import (
+    AgentBusy,
+    AgentError,
+    AgentProtocolError,
+    AgentRejected,
+    AgentTimeout,
+    AgentUnavailable,
+)
 
 COMPLAINT = 16 * 1024
 """Bytes of an error body that are looked at for the server's own words."""
@@ -19,23 +26,23 @@ SECRET = 6
 """Characters from which on a value counts as a secret in error messages."""
 
 
-def kind(status: int) -> type[AgentError]:
+def error_class(status: int) -> type[AgentError]:
     """401, 403 and 404 are the operator's mistake: asking again cannot help."""
     if status in (401, 403, 404):
-        return AgentRefused
+        return AgentRejected
     if status in (429, 503):
         return AgentBusy
     if status in (408, 504):
         return AgentTimeout
-    return AgentUnavailable if status >= 500 else AgentGarbled
+    return AgentUnavailable if status >= 500 else AgentProtocolError
 
 
-def refusal(where: str, status: int, said: str) -> AgentError:
+def error_from_status(where: str, status: int, said: str) -> AgentError:
     """What a status means, in words that name the agent, and with what it said."""
-    return kind(status)(f"{where} answered {status}", said)
+    return error_class(status)(f"{where} answered {status}", said)
 
 
-async def complaint(response: Response, where: str) -> AgentError:
+async def error_from_response(response: HttpResponse, where: str) -> AgentError:
     """What an answer means that is not the one that was wanted: its status counts, whatever its body does."""
     body = bytearray()
     with suppress(AgentError, TimeoutError):
@@ -45,12 +52,12 @@ async def complaint(response: Response, where: str) -> AgentError:
                 if len(body) >= COMPLAINT:
                     break
     said = "" if response.compressed else words(bytes(body))
-    return refusal(where, response.status, said)
+    return error_from_status(where, response.status, said)
 
 
 def words(body: bytes) -> str:
     """The server's own words in an error body, as far as they are looked at."""
-    return failure(body[:COMPLAINT]).quote
+    return error_from_body(body[:COMPLAINT]).quote
 
 
 def secrets(values: Iterable[str | None]) -> list[str]:
@@ -60,13 +67,13 @@ def secrets(values: Iterable[str | None]) -> list[str]:
     return [value for value in found if len(value) >= SECRET]
 
 
-def hush(error: AgentError, secrets: Iterable[str]) -> None:
+def redact(error: AgentError, secrets: Iterable[str]) -> None:
     """Keep our secrets out of what a server says back to us, also where it was cut in the middle of one."""
     for secret in sorted((secret for secret in secrets if len(secret) >= SECRET), key=len, reverse=True):
         least = max(SECRET, secret.find(" ") + 2)  # a word such as "Bearer" alone is none
         for form in (secret, quote(secret, safe="")):
             said = _uncut(error.quote.replace(form, "***"), form, least)
-            error.reword(error.summary.replace(form, "***"), said)
+            error.redact(error.summary.replace(form, "***"), said)
 
 
 def _uncut(text: str, secret: str, least: int) -> str:

@@ -8,17 +8,17 @@ from ssl import SSLContext
 from typing import Any
 from urllib.parse import urlsplit
 
-from voicegw.agents.client.http import Client, Response
-from voicegw.agents.client.http_errors import complaint, hush, secrets
-from voicegw.errors import AgentError, AgentGarbled
+from voicegw.agents.client.http import HttpClient, HttpResponse
+from voicegw.agents.client.http_errors import error_from_response, redact, secrets
+from voicegw.errors import AgentError, AgentProtocolError
 from voicegw.wire.json import dumps, loads
 
-LARGEST = 16 * 1024 * 1024
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Bytes of a JSON answer."""
 STREAM = "text/event-stream"
 
 
-class Api:
+class JsonApi:
     """The interface below `url`. `headers` go with every request; what they hold counts as secret.
 
     Raises `AgentError`: what a status that was not wanted means, with the server's own words.
@@ -33,7 +33,7 @@ class Api:
         connect: float = 5.0,
     ) -> None:
         self.base = urlsplit(url).path.rstrip("/")
-        self.client = Client(url, ssl=ssl, connect=connect)
+        self.client = HttpClient(url, ssl=ssl, connect=connect)
         self.secrets = secrets(headers.values())
         self._headers = {
             "accept-encoding": "identity",
@@ -48,10 +48,10 @@ class Api:
         path: str,
         value: Any = None,
         *,
-        fine: Container[int] = (),
-        again: bool = True,
+        allow_status: Container[int] = (),
+        retry: bool = True,
         **headers: str,
-    ) -> AsyncIterator[Response]:
+    ) -> AsyncIterator[HttpResponse]:
         """Send `value` as JSON and give the answer, which has a status of 2xx or one that is `fine`.
 
         Leaving before the end of the body hangs up. What breaks inside is reported without our secrets too.
@@ -60,32 +60,40 @@ class Api:
         body = b"" if value is None else dumps(value)
         more = self._headers | {name.replace("_", "-").lower(): text for name, text in headers.items()}
         try:
-            async with self.client.request(method, self.base + path, more, body, again=again) as response:
-                if not 200 <= response.status < 300 and response.status not in fine:
-                    raise await complaint(response, self.where(path))
+            async with self.client.request(method, self.base + path, more, body, retry=retry) as response:
+                if not 200 <= response.status < 300 and response.status not in allow_status:
+                    raise await error_from_response(response, self.where(path))
                 yield response
         except AgentError as error:
-            hush(error, self.secrets)
+            redact(error, self.secrets)
             raise
 
     async def call(
-        self, method: str, path: str, value: Any = None, *, fine: Container[int] = (), again: bool = True
+        self,
+        method: str,
+        path: str,
+        value: Any = None,
+        *,
+        allow_status: Container[int] = (),
+        retry: bool = True,
     ) -> Any:
         """Send `value` and give the JSON that comes back; None if nothing does, or the status was `fine`."""
-        async with self.request(method, path, value, fine=fine, again=again) as response:
-            body = await response.read(LARGEST)
+        async with self.request(method, path, value, allow_status=allow_status, retry=retry) as response:
+            body = await response.read(MAX_ANSWER_BYTES)
             if not body.strip() or not 200 <= response.status < 300:
                 return None
             try:
                 return loads(body)
             except ValueError:
-                raise AgentGarbled(f"{self.where(path)} answered with something that is no JSON") from None
+                raise AgentProtocolError(
+                    f"{self.where(path)} answered with something that is no JSON"
+                ) from None
 
-    def stream(self, response: Response, path: str) -> None:
-        """Raise `AgentGarbled` if an answer is something else than a stream of events, and says so."""
+    def stream(self, response: HttpResponse, path: str) -> None:
+        """Raise `AgentProtocolError` if an answer is something else than a stream of events, and says so."""
         kind = response.headers.get("content-type", STREAM).partition(";")[0].strip().lower()
         if kind != STREAM:
-            raise AgentGarbled(f"{self.where(path)} answered with {kind!r}")
+            raise AgentProtocolError(f"{self.where(path)} answered with {kind!r}")
 
     def where(self, path: str) -> str:
         """The address of something, for messages."""

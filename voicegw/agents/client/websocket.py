@@ -19,15 +19,15 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 
 from voicegw.agents.client import http_errors as complaints
-from voicegw.agents.client.http_errors import hush
-from voicegw.errors import AgentError, AgentGarbled, AgentUnavailable
+from voicegw.agents.client.http_errors import redact
+from voicegw.errors import AgentError, AgentProtocolError, AgentUnavailable
 from voicegw.wire.json import dumps, loads
 
-LARGEST = 16 * 1024 * 1024
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Bytes of a frame."""
 WAITING = 4096
 """Frames that may wait to be read,"""
-HELD = 2 * LARGEST
+HELD = 2 * MAX_MESSAGE_BYTES
 """and bytes in them. Beyond that the agent is held back."""
 GOODBYE = 1.0
 """Seconds that a closing connection gets."""
@@ -36,7 +36,7 @@ GARBLED = (1002, 1007, 1009)
 """Codes with which we close on frames that are wrong or too large."""
 
 
-class Closed(AgentUnavailable):
+class WebSocketClosed(AgentUnavailable):
     """The agent closed the socket, with this code."""
 
     def __init__(self, where: str, code: int, reason: str = "") -> None:
@@ -44,7 +44,7 @@ class Closed(AgentUnavailable):
         self.number = code
 
 
-class Socket:
+class AgentWebSocket:
     """One open websocket. `where` names the agent in messages, `secrets` never appear in them."""
 
     def __init__(self, connection: ClientConnection, where: str, secrets: Sequence[str] = ()) -> None:
@@ -57,14 +57,14 @@ class Socket:
         return self.connection.state is State.OPEN
 
     async def send(self, value: Mapping[str, Any]) -> None:
-        """Send a frame. Raises `Closed`."""
+        """Send a frame. Raises `WebSocketClosed`."""
         try:
             await self.connection.send(dumps(value).decode())
         except ConnectionClosed as closed:
             raise self._closed(closed) from None
 
     async def receive(self) -> dict[str, Any]:
-        """The next frame. Raises `Closed`, or `AgentGarbled` for what is no JSON object or too large."""
+        """The next frame. Raises `WebSocketClosed`, or `AgentProtocolError` for what is no JSON object or too large."""
         try:
             frame = await self.connection.recv(decode=False)
         except ConnectionClosed as closed:
@@ -74,7 +74,7 @@ class Socket:
         except ValueError:
             value = None
         if type(value) is not dict:
-            raise AgentGarbled(f"{self.where} sent a frame that is no JSON object")
+            raise AgentProtocolError(f"{self.where} sent a frame that is no JSON object")
         return value
 
     async def close(self) -> None:
@@ -90,27 +90,27 @@ class Socket:
         """Hang up, now."""
         self.connection.transport.abort()
 
-    def _closed(self, closed: ConnectionClosed) -> Closed:
+    def _closed(self, closed: ConnectionClosed) -> WebSocketClosed:
         code, reason = (ABNORMAL, "") if closed.rcvd is None else (closed.rcvd.code, closed.rcvd.reason)
-        error = Closed(self.where, code, reason)
-        hush(error, self.secrets)
+        error = WebSocketClosed(self.where, code, reason)
+        redact(error, self.secrets)
         return error
 
-    def _garbled(self, closed: ConnectionClosed) -> AgentGarbled | None:
+    def _garbled(self, closed: ConnectionClosed) -> AgentProtocolError | None:
         """What was wrong with a frame, if it was us who closed because of it."""
         if closed.rcvd_then_sent or closed.sent is None or closed.sent.code not in GARBLED:
             return None
-        return AgentGarbled(f"{self.where} broke the protocol of websockets", closed.sent.reason)
+        return AgentProtocolError(f"{self.where} broke the protocol of websockets", closed.sent.reason)
 
 
-class Dial(connect):
+class NoRedirectConnect(connect):
     """Does not follow redirects, which would take our headers elsewhere."""
 
     def process_redirect(self, exc: Exception) -> Exception:
         return exc
 
 
-class Shelf(SimpleQueue[Frame]):
+class ByteBoundedQueue(SimpleQueue[Frame]):
     """Frames that wait to be read. The more bytes they have, the more of them it seems to hold."""
 
     size = 0
@@ -132,14 +132,14 @@ class Shelf(SimpleQueue[Frame]):
         super().put_back(items)
 
 
-class Line(ClientConnection):
+class BoundedClientConnection(ClientConnection):
     """Holds back a server that says more than is read, and hangs up on one that said goodbye and stays."""
 
     ending: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.recv_messages.frames = Shelf()
+        self.recv_messages.frames = ByteBoundedQueue()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -160,7 +160,7 @@ async def open_socket(
     ssl: tls.SSLContext | None = None,
     within: float = 5.0,
     secrets: Sequence[str] = (),
-) -> Socket:
+) -> AgentWebSocket:
     """Dial `url` (ws or wss). Raises `AgentUnavailable`, or what the status of a refused handshake means.
 
     What `headers` hold counts as secret, as `secrets` do.
@@ -169,7 +169,7 @@ async def open_socket(
     hidden = [*secrets, *complaints.secrets(headers.values())]
     offered = [Subprotocol(name) for name in subprotocols]
     try:
-        connection = await Dial(
+        connection = await NoRedirectConnect(
             url,
             additional_headers=dict(headers),
             user_agent_header=None,
@@ -177,8 +177,8 @@ async def open_socket(
             compression=None,  # small frames would only come later
             open_timeout=within,
             close_timeout=GOODBYE,
-            create_connection=Line,
-            max_size=LARGEST,
+            create_connection=BoundedClientConnection,
+            max_size=MAX_MESSAGE_BYTES,
             max_queue=WAITING,
             proxy=None,
             ssl=(ssl or True) if url.startswith("wss:") else None,
@@ -188,8 +188,8 @@ async def open_socket(
     except (OSError, WebSocketException, ValueError) as broken:
         error = AgentUnavailable(f"{where}: no websocket", str(broken) or type(broken).__name__)
     else:
-        return Socket(connection, where, hidden)
-    hush(error, hidden)
+        return AgentWebSocket(connection, where, hidden)
+    redact(error, hidden)
     raise error
 
 
@@ -200,4 +200,4 @@ def _refused(where: str, refusal: InvalidStatus) -> AgentError:
         return AgentUnavailable(f"{where} redirects to {target}: configure the final address")
     compressed = response.headers.get("content-encoding", "identity") != "identity"
     said = "" if compressed else complaints.words(bytes(response.body or b""))
-    return complaints.refusal(where, response.status_code, said)
+    return complaints.error_from_status(where, response.status_code, said)

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from ssl import SSLContext
 from urllib.parse import quote
 
-from voicegw.agents.client.http import Response
-from voicegw.agents.client.http_errors import hush, secrets
-from voicegw.agents.client.json_api import Api
-from voicegw.agents.docker.protocol import NEW, Decoder, ask, created, served
-from voicegw.agents.session_pool import Sessions
-from voicegw.agents.session_prompt import prompt, told
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled
+from voicegw.agents.client.http import HttpResponse
+from voicegw.agents.client.http_errors import redact, secrets
+from voicegw.agents.client.json_api import JsonApi
+from voicegw.agents.docker.protocol import NEW, DockerEventDecoder, ask, created, served
+from voicegw.agents.session_pool import SessionPool
+from voicegw.agents.session_prompt import session_prompt, user_message_count
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
 from voicegw.events import Event, Turn
-from voicegw.wire.sse import Splitter
+from voicegw.wire.sse import SseParser
 
 CONFLICT = 409
 PAUSES = (0.02, 0.04, 0.08, 0.16)
@@ -29,7 +29,7 @@ CLOSE = 2.0
 
 
 @dataclass(slots=True, eq=False)
-class Session:
+class DockerSession:
     """A session on the server. `known`: how many words of the caller were said in it. `good`: it works."""
 
     id: str
@@ -37,7 +37,7 @@ class Session:
     good: bool = True
 
 
-class DockerApi:
+class DockerApiAgent:
     """`docker agent serve api` at `url`. `team` is the configuration that it serves (its only one, or the
     first), `agent` one of that team (its default one). `connect` is in seconds.
 
@@ -59,24 +59,24 @@ class DockerApi:
         agent: str | None = None,
         ssl: SSLContext | None = None,
         connect: float = 5.0,
-        most_sessions: int = 1000,
+        max_sessions: int = 1000,
     ) -> None:
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._secrets = secrets((key,))
-        self._api = Api(url, headers, ssl=ssl, connect=connect)
+        self._api = JsonApi(url, headers, ssl=ssl, connect=connect)
         self._where = self._api.where("/api")
         self._team = team
         self._agent = agent
-        self._sessions = Sessions(
-            self._open, self._close, good=lambda session: session.good, most=most_sessions
+        self._sessions = SessionPool(
+            self._open, self._close, good=lambda session: session.good, max_sessions=max_sessions
         )
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Say what is new in the session of the call, and give what is answered."""
-        async with self._sessions.use(turn) as session:
+        async with self._sessions.acquire(turn) as session:
             try:
                 async with self._run(session, turn) as response:
-                    splitter, decoder = Splitter(), Decoder(session.id, self._where)
+                    splitter, decoder = SseParser(), DockerEventDecoder(session.id, self._where)
                     async for data in response:
                         for sse in splitter.feed(data):
                             for event in decoder.feed(sse):
@@ -87,15 +87,15 @@ class DockerApi:
                             await self._end(response)
                             break
                     if splitter.held and not decoder.over:
-                        raise AgentGarbled(f"{self._where} broke off in the middle of an event")
+                        raise AgentProtocolError(f"{self._where} broke off in the middle of an event")
                 for event in decoder.end():
                     yield event
             except AgentError as error:
-                hush(error, self._secrets)
+                redact(error, self._secrets)
                 raise
 
     @asynccontextmanager
-    async def _run(self, session: Session, turn: Turn) -> AsyncIterator[Response]:
+    async def _run(self, session: DockerSession, turn: Turn) -> AsyncIterator[HttpResponse]:
         """The events of a run. A busy session took nothing yet; one that stays busy is given up."""
         for pause in PAUSES:
             async with self._asked(session, turn) as response:
@@ -112,11 +112,11 @@ class DockerApi:
             yield response
 
     @asynccontextmanager
-    async def _asked(self, session: Session, turn: Turn) -> AsyncIterator[Response]:
-        body = ask(prompt(turn, session.known, fresh=True))
+    async def _asked(self, session: DockerSession, turn: Turn) -> AsyncIterator[HttpResponse]:
+        body = ask(session_prompt(turn, session.known, fresh=True))
         async with AsyncExitStack() as stack:
             request = self._api.request(
-                "POST", await self._path(session), body, fine=(CONFLICT,), again=False
+                "POST", await self._path(session), body, allow_status=(CONFLICT,), retry=False
             )
             try:
                 response = await stack.enter_async_context(request)
@@ -125,16 +125,16 @@ class DockerApi:
                 raise
             if response.status != CONFLICT:
                 self._api.stream(response, "/api")
-                session.known = session.known if turn.aside else told(turn.messages)
+                session.known = session.known if turn.background else user_message_count(turn.messages)
             yield response
 
-    async def _end(self, response: Response) -> None:
+    async def _end(self, response: HttpResponse) -> None:
         with suppress(TimeoutError, AgentError):
             async with asyncio.timeout(END):
                 async for _ in response:
                     pass
 
-    async def _answer(self, session: Session, place: str, value: dict[str, object]) -> None:
+    async def _answer(self, session: DockerSession, place: str, value: dict[str, object]) -> None:
         await self._api.call("POST", f"/api/sessions/{quote(session.id, safe='')}/{place}", value)
 
     async def warm(self, call: str | None = None) -> None:
@@ -144,9 +144,9 @@ class DockerApi:
         else:
             await self._sessions.warm(call)
 
-    async def leave(self, call: str) -> None:
+    async def call_ended(self, call: str) -> None:
         """Delete the session of a call."""
-        await self._sessions.leave(call)
+        await self._sessions.call_ended(call)
 
     async def aclose(self) -> None:
         await self._sessions.aclose()
@@ -157,25 +157,25 @@ class DockerApi:
             self._team = served(await self._api.call("GET", "/api/agents"), self._where)
         return self._team
 
-    async def _path(self, session: Session) -> str:
+    async def _path(self, session: DockerSession) -> str:
         parts = [session.id, "agent", await self._served(), *([self._agent] if self._agent else [])]
         return "/api/sessions/" + "/".join(quote(part, safe="") for part in parts)
 
-    async def _open(self, call: str | None) -> Session:
+    async def _open(self, call: str | None) -> DockerSession:
         """A session; one that comes when nobody waits for it any more is deleted again."""
         making = asyncio.create_task(self._create())
         try:
-            return Session(await asyncio.shield(making))
+            return DockerSession(await asyncio.shield(making))
         except asyncio.CancelledError:
             with suppress(AgentError, TimeoutError):
                 async with asyncio.timeout(CLOSE):
-                    await self._close(Session(await making), True)
+                    await self._close(DockerSession(await making), True)
             raise
 
     async def _create(self) -> str:
         return created(await self._api.call("POST", "/api/sessions", NEW), self._where)
 
-    async def _close(self, session: Session, gone: bool) -> None:
+    async def _close(self, session: DockerSession, gone: bool) -> None:
         if gone or not session.good:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE):

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from voicegw.agents.client.error_body import WORDS
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled
-from voicegw.events import Doing, Event, Usage
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
+from voicegw.events import Activity, Event, Usage
 from voicegw.wire.json import loads
-from voicegw.wire.sse import Sse
+from voicegw.wire.sse import ServerSentEvent
 
 NEW: Mapping[str, Any] = {"title": "Call"}
 """A session with a title: without one, the server asks a model for it, and the first turn waits for that."""
@@ -29,7 +29,7 @@ def created(value: object, where: str) -> str:
     """The id of a new session."""
     if type(value) is dict and type(value.get("id")) is str and value["id"]:
         return str(value["id"])
-    raise AgentGarbled(f"{where} made a session without an id")
+    raise AgentProtocolError(f"{where} made a session without an id")
 
 
 def served(value: object, where: str) -> str:
@@ -38,15 +38,15 @@ def served(value: object, where: str) -> str:
         for team in value:
             if type(team) is dict and type(team.get("name")) is str and team["name"]:
                 return str(team["name"])
-    raise AgentGarbled(f"{where} named no agent that it serves")
+    raise AgentProtocolError(f"{where} named no agent that it serves")
 
 
-class Decoder:
+class DockerEventDecoder:
     """Turns the events of one run into ours.
 
     `over`: the run stopped; nothing that matters follows. `answer` is what the last event wants to be
     answered with: where, and what. `where` names the agent in errors. What cannot be understood raises
-    `AgentGarbled`; `end` raises the error that the run reported, unless it went on talking after it.
+    `AgentProtocolError`; `end` raises the error that the run reported, unless it went on talking after it.
     """
 
     __slots__ = ("_calls", "_error", "_last", "_session", "_used", "_where", "answer", "over")
@@ -61,7 +61,7 @@ class Decoder:
         self._last: Mapping[str, Any] | None = None
         self._used: list[Mapping[str, Any]] = []
 
-    def feed(self, sse: Sse) -> list[Event]:
+    def feed(self, sse: ServerSentEvent) -> list[Event]:
         """What one server-sent event says."""
         self.answer = None
         if not sse.data:
@@ -70,7 +70,7 @@ class Decoder:
             event = loads(sse.data)
             return self._read(event)
         except (AttributeError, TypeError, ValueError) as error:
-            raise AgentGarbled(f"{self._where} sent an event of an unknown shape: {error!r}") from error
+            raise AgentProtocolError(f"{self._where} sent an event of an unknown shape: {error!r}") from error
 
     def end(self) -> list[Event]:
         """What the run used, once it is over."""
@@ -88,7 +88,7 @@ class Decoder:
             case "tool_call" | "partial_tool_call":
                 return self._call(event.get("tool_call") or {})
             case "stream_started":
-                return [] if ours else [Doing(_word(event.get("agent_name")) or "agent")]
+                return [] if ours else [Activity(_word(event.get("agent_name")) or "agent")]
             case "tool_call_confirmation" | "max_iterations_reached":
                 self.answer = ("resume", {"confirmation": "reject", "reason": NO})
             case "elicitation_request":
@@ -115,7 +115,7 @@ class Decoder:
             return []
         if id:
             self._calls.add(id)
-        return [Doing(name)]
+        return [Activity(name)]
 
     def _count(self, usage: dict[str, Any]) -> None:
         """Each event counts one request to a model; older servers do not say so apart from their totals."""

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from voicegw.settings.agent import Session
+from voicegw.settings.agent import SessionSettings
 from voicegw.settings.fields import optional
 
 
-class DockerAgent(Session):
+class DockerAgentSettings(SessionSettings):
     """Docker's agent, served by `docker agent serve`."""
 
     kind: Literal["docker-agent"] = Field(description="Docker's agent, served by `docker agent serve`.")

@@ -21,12 +21,12 @@ from ssl import SSLContext
 from typing import Any, Literal
 
 from voicegw.agents.client.http_errors import secrets
-from voicegw.agents.client.json_api import Api
+from voicegw.agents.client.json_api import JsonApi
 from voicegw.agents.hermes import protocol as wire
-from voicegw.agents.session_pool import Sessions
-from voicegw.errors import AgentError, AgentGarbled, AgentTimeout
+from voicegw.agents.session_pool import SessionPool
+from voicegw.errors import AgentError, AgentProtocolError, AgentTimeout
 from voicegw.events import Event, Finish, Message, Turn
-from voicegw.wire.sse import Splitter
+from voicegw.wire.sse import SseParser
 
 STOP = 2.0
 """Seconds for telling a run to stop."""
@@ -39,7 +39,7 @@ AT_ONCE = 2
 
 
 @dataclass(slots=True)
-class Session:
+class HermesSession:
     """What the turns of a call share on the server, by name; "" is nothing."""
 
     name: str
@@ -49,7 +49,7 @@ class Session:
         self.name = f"{turn.call}-{turn.id}"
 
 
-class Hermes:
+class HermesAgent:
     """An agent behind Hermes' API server at `url`; closing a reply stops it.
 
     `model` is the model or route to ask for unless the turn names one of `models`; None is the server's own.
@@ -67,20 +67,20 @@ class Hermes:
         warm: bool = True,
         ssl: SSLContext | None = None,
         connect: float = 5.0,
-        most_sessions: int = 1000,
+        max_sessions: int = 1000,
     ) -> None:
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._api = Api(url.rstrip("/").removesuffix("/v1"), headers, ssl=ssl, connect=connect)
+        self._api = JsonApi(url.rstrip("/").removesuffix("/v1"), headers, ssl=ssl, connect=connect)
         self._api.secrets += secrets((key,))
         self._ask = self._run if mode == "runs" else self._chat
         self._model = model
         self._trial = warm
-        self._sessions = Sessions(_named, _kept, most=most_sessions)
+        self._sessions = SessionPool(_named, _kept, max_sessions=max_sessions)
         self.models: list[str] = []
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Ask for an answer and give its events as they come."""
-        async with self._sessions.use(turn) as session, aclosing(self._ask(turn, session)) as events:
+        async with self._sessions.acquire(turn) as session, aclosing(self._ask(turn, session)) as events:
             async for event in events:
                 yield event
 
@@ -97,17 +97,17 @@ class Hermes:
                 await self._try()
         await self._api.client.prewarm(AT_ONCE)
 
-    async def leave(self, call: str) -> None:
+    async def call_ended(self, call: str) -> None:
         """Forget the call. The server keeps what it recorded."""
-        await self._sessions.leave(call)
+        await self._sessions.call_ended(call)
 
     async def aclose(self) -> None:
         await self._sessions.aclose()
         await self._api.client.aclose()
 
-    async def _run(self, turn: Turn, session: Session) -> AsyncGenerator[Event, None]:
+    async def _run(self, turn: Turn, session: HermesSession) -> AsyncGenerator[Event, None]:
         """A run and what happens in it. It is stopped whenever we leave before its end."""
-        decoder = wire.RunEvents()
+        decoder = wire.HermesRunDecoder()
         began = asyncio.create_task(self._begin(turn, session))  # so that no run begins that we do not know
         try:
             path = f"{await asyncio.shield(began)}/events"
@@ -118,10 +118,10 @@ class Hermes:
             if not decoder.over and not await self._stopped(began):
                 session.leave_to(turn)
 
-    async def _begin(self, turn: Turn, session: Session) -> str:
+    async def _begin(self, turn: Turn, session: HermesSession) -> str:
         """Begin a run and give its address."""
         body = wire.run(turn, session.name, self._wanted(turn))
-        answer = await self._api.call("POST", "/v1/runs", body, again=False)
+        answer = await self._api.call("POST", "/v1/runs", body, retry=False)
         return f"/v1/runs/{wire.begun(answer, self._api.where('/v1/runs'))}"
 
     async def _stopped(self, began: asyncio.Task[str]) -> bool:
@@ -131,14 +131,14 @@ class Hermes:
                 stop = f"{await began}/stop"
                 for _ in range(LOOKS):
                     with suppress(AgentError):  # a server in trouble may hear it the next time
-                        if await self._api.call("POST", stop, {}, fine=(404,)) is None:
+                        if await self._api.call("POST", stop, {}, allow_status=(404,)) is None:
                             return True
                     await asyncio.sleep(PAUSE)
         return False
 
-    async def _chat(self, turn: Turn, session: Session) -> AsyncGenerator[Event, None]:
+    async def _chat(self, turn: Turn, session: HermesSession) -> AsyncGenerator[Event, None]:
         """A chat completion. We hang up on it whenever we leave before its end."""
-        decoder = wire.ChatEvents()
+        decoder = wire.HermesChatDecoder()
         body = wire.chat(turn, session.name or turn.id, self._wanted(turn))
         try:
             async with aclosing(self._told("POST", "/v1/chat/completions", body, decoder)) as events:
@@ -152,27 +152,27 @@ class Hermes:
                 yield event
 
     async def _told(
-        self, method: str, path: str, body: Any, decoder: wire.RunEvents | wire.ChatEvents
+        self, method: str, path: str, body: Any, decoder: wire.HermesRunDecoder | wire.HermesChatDecoder
     ) -> AsyncGenerator[Event, None]:
         """Ask, but nothing twice that has an effect, and give what the server tells, to its end."""
-        splitter = Splitter()
-        async with self._api.request(method, path, body, again=method == "GET") as response:
+        splitter = SseParser()
+        async with self._api.request(method, path, body, retry=method == "GET") as response:
             self._api.stream(response, path)
             async for data in response:
                 for sse in splitter.feed(data):
                     for event in decoder.feed(sse):
-                        if isinstance(event, wire.Approval):
+                        if isinstance(event, wire.ApprovalRequest):
                             await self._deny(path.removesuffix("/events"))
                         else:
                             yield event
                 if decoder.over:
-                    response.over()
+                    response.discard_rest()
                     return
-            raise AgentGarbled(f"{self._api.where(path)} ended in the middle of an answer")
+            raise AgentProtocolError(f"{self._api.where(path)} ended in the middle of an answer")
 
     async def _deny(self, run: str) -> None:
         """Say no, unless somebody else was sooner."""
-        await self._api.call("POST", f"{run}/approval", {"choice": wire.DENY}, fine=(404, 409))
+        await self._api.call("POST", f"{run}/approval", {"choice": wire.DENY}, allow_status=(404, 409))
 
     async def _try(self) -> None:
         """A turn that is thrown away once it has a word."""
@@ -180,7 +180,7 @@ class Hermes:
         try:
             async with (
                 asyncio.timeout(TRIAL),
-                aclosing(self._ask(turn, Session("voicegw-warm-up"))) as events,
+                aclosing(self._ask(turn, HermesSession("voicegw-warm-up"))) as events,
             ):
                 async for event in events:
                     if type(event) is str:
@@ -193,9 +193,9 @@ class Hermes:
         return turn.model if turn.model in self.models else self._model
 
 
-async def _named(call: str | None) -> Session:
-    return Session(call or "")
+async def _named(call: str | None) -> HermesSession:
+    return HermesSession(call or "")
 
 
-async def _kept(session: Session, over: bool) -> None:
+async def _kept(session: HermesSession, over: bool) -> None:
     """The server keeps its sessions."""

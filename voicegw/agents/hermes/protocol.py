@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from voicegw.agents import session_prompt
-from voicegw.agents.client.error_body import WORDS, failure, quoted
-from voicegw.agents.openai.decoder import Decoder
-from voicegw.errors import AgentError, AgentGarbled
-from voicegw.events import Doing, Event, Message, Turn, Usage
+from voicegw.agents.client.error_body import WORDS, error_from_body, quoted
+from voicegw.agents.openai.decoder import ChatChunkDecoder
+from voicegw.errors import AgentError, AgentProtocolError
+from voicegw.events import Activity, Event, Message, Turn, Usage
 from voicegw.wire.json import loads
-from voicegw.wire.sse import Sse
+from voicegw.wire.sse import ServerSentEvent
 
 CALL = "(Call {session})"
 """The server tells chats apart by their instructions and first words alone: two callers who say "Hello?"
@@ -31,7 +31,7 @@ RUN = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
-class Approval:
+class ApprovalRequest:
     """A tool waits for somebody to allow it."""
 
 
@@ -59,7 +59,7 @@ def _conversation(turn: Turn) -> list[dict[str, str]]:
     """What was said, ending with what is to be answered."""
     said = [m for m in turn.messages if m.role in ("user", "assistant") and m.text.strip()]
     if not said or said[-1].role != "user":
-        said += session_prompt.news(said, session_prompt.told(said))
+        said += session_prompt.new_messages(said, session_prompt.user_message_count(said))
     return [_written(message) for message in said]
 
 
@@ -68,10 +68,10 @@ def _written(message: Message) -> dict[str, str]:
 
 
 def begun(answer: Any, where: str) -> str:
-    """The id of the run that began. Raises `AgentGarbled` for one that cannot be part of an address."""
+    """The id of the run that began. Raises `AgentProtocolError` for one that cannot be part of an address."""
     id = answer.get("run_id") if isinstance(answer, dict) else None
     if not isinstance(id, str) or not RUN.fullmatch(id):
-        raise AgentGarbled(f"{where} began a run without an id")
+        raise AgentProtocolError(f"{where} began a run without an id")
     return id
 
 
@@ -79,15 +79,15 @@ def routes(answer: Any, where: str) -> list[str]:
     """The models that can be asked for by name, from the list of all: those that stand for another."""
     models = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(models, list):
-        raise AgentGarbled(f"{where} has a list of models of an unknown shape")
+        raise AgentProtocolError(f"{where} has a list of models of an unknown shape")
     named = (model for model in models if isinstance(model, dict) and model.get("parent"))
     return [id for model in named if isinstance(id := model.get("id"), str) and id]
 
 
-class RunEvents:
+class HermesRunDecoder:
     """Turns what happens in a run into events. `over`: it ended, so there is nothing to stop.
 
-    Anything that cannot be understood raises `AgentGarbled`, a run that failed an `AgentError`.
+    Anything that cannot be understood raises `AgentProtocolError`, a run that failed an `AgentError`.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class RunEvents:
         self._said: list[str] = []
         self._silent = True
 
-    def feed(self, sse: Sse) -> list[Event | Approval]:
+    def feed(self, sse: ServerSentEvent) -> list[Event | ApprovalRequest]:
         """What one server-sent event says."""
         if self.over:
             return []
@@ -107,7 +107,7 @@ class RunEvents:
             self._silent = True
             return [_doing(event.get("preview"), event.get("tool"))]
         if kind == "approval.request":
-            return [Approval()]
+            return [ApprovalRequest()]
         if kind == "run.completed":
             return self._completed(event)
         if kind in ("run.failed", "run.cancelled"):
@@ -118,19 +118,19 @@ class RunEvents:
             )
         return []
 
-    def _delta(self, text: Any) -> list[Event | Approval]:
+    def _delta(self, text: Any) -> list[Event | ApprovalRequest]:
         if type(text) is not str:
-            raise AgentGarbled("Hermes sent a delta without text")
+            raise AgentProtocolError("Hermes sent a delta without text")
         if not text:
             return []
         self._said.append(text)
         self._silent = self._silent and text.isspace()
         return [text]
 
-    def _completed(self, event: dict[str, Any]) -> list[Event | Approval]:
+    def _completed(self, event: dict[str, Any]) -> list[Event | ApprovalRequest]:
         """What it used; and its words where they did not come as deltas, which not every model makes."""
         self.over = True
-        events: list[Event | Approval] = []
+        events: list[Event | ApprovalRequest] = []
         output = event.get("output")
         if self._silent and isinstance(output, str) and self._new(output):
             events.append(f"\n\n{output}" if self._said else output)
@@ -144,17 +144,17 @@ class RunEvents:
         return words not in ("", EMPTY) and words not in " ".join("".join(self._said).split())
 
 
-class ChatEvents:
+class HermesChatDecoder:
     """Turns a chat completion with its tools into events. `over`: nothing is missing any more."""
 
     def __init__(self) -> None:
-        self._decoder = Decoder()
+        self._decoder = ChatChunkDecoder()
 
     @property
     def over(self) -> bool:
         return self._decoder.complete
 
-    def feed(self, sse: Sse) -> list[Event]:
+    def feed(self, sse: ServerSentEvent) -> list[Event]:
         """What one server-sent event says. Raises as `RunEvents.feed` does."""
         if sse.event == PROGRESS:
             tool = _object(sse.data)
@@ -174,15 +174,15 @@ def _broken(data: bytes) -> AgentError | None:
         chunk = loads(data)
         if chunk["choices"][0]["finish_reason"] != "error":
             return None
-        return failure(data) if chunk.get("error") else AgentError("Hermes failed")
+        return error_from_body(data) if chunk.get("error") else AgentError("Hermes failed")
     except (AttributeError, LookupError, TypeError, ValueError):
         return None  # whatever it is, it is judged as any other chunk
 
 
-def _doing(*names: Any) -> Doing:
+def _doing(*names: Any) -> Activity:
     """The first of these names that is one, in short."""
     found = (" ".join(name.split())[:SHORT].rstrip() for name in names if isinstance(name, str))
-    return Doing(next(filter(None, found), "a tool"))
+    return Activity(next(filter(None, found), "a tool"))
 
 
 def _count(value: Any) -> int:
@@ -193,7 +193,7 @@ def _object(data: bytes) -> dict[str, Any]:
     try:
         event = loads(data)
     except ValueError as error:
-        raise AgentGarbled(f"no JSON where an event of Hermes should be: {error}") from None
+        raise AgentProtocolError(f"no JSON where an event of Hermes should be: {error}") from None
     if type(event) is not dict:
-        raise AgentGarbled(f"an event of Hermes that is no object but {type(event).__name__}")
+        raise AgentProtocolError(f"an event of Hermes that is no object but {type(event).__name__}")
     return event

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from voicegw.settings.agent import Session
+from voicegw.settings.agent import SessionSettings
 from voicegw.settings.fields import optional
 
 
-class Hermes(Session):
+class HermesSettings(SessionSettings):
     """The API server of Hermes Agent."""
 
     kind: Literal["hermes"] = Field(description="The API server of Hermes Agent.")

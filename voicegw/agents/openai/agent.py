@@ -12,16 +12,16 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from voicegw.agents.client.http import Client, Response
-from voicegw.agents.client.http_errors import COMPLAINT, complaint, hush, secrets
-from voicegw.agents.openai.decoder import Decoder, listed, whole
-from voicegw.agents.openai.request import request
-from voicegw.agents.session_prompt import caught_up, told
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled
+from voicegw.agents.client.http import HttpClient, HttpResponse
+from voicegw.agents.client.http_errors import COMPLAINT, error_from_response, redact, secrets
+from voicegw.agents.openai.decoder import ChatChunkDecoder, decode_completion, decode_models
+from voicegw.agents.openai.request import encode_request
+from voicegw.agents.session_prompt import user_message_count, with_missed_context
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
 from voicegw.events import Event, Turn, Usage
-from voicegw.wire.sse import LIMIT, Splitter
+from voicegw.wire.sse import MAX_EVENT_BYTES, SseParser
 
-MOST_CALLS = 10_000
+MAX_REMEMBERED_CALLS = 10_000
 """Calls whose totals are remembered, and what servers were told in them."""
 CONFLICT = 409
 PAUSES = (0.02, 0.04, 0.08, 0.16)
@@ -30,7 +30,7 @@ PAUSES = (0.02, 0.04, 0.08, 0.16)
 T = TypeVar("T")
 
 
-class OpenAI:
+class OpenAIAgent:
     """An agent behind `POST .../chat/completions`; closing a reply closes its connection.
 
     `url` is the base address (`http://host/v1`) or the full one. `model` replaces the model that the turn
@@ -71,7 +71,7 @@ class OpenAI:
         self._route = f"{base}/chat/completions"
         self._path = f"{self._route}{query}"
         self._list = f"{base}/models{query}" if listing else None
-        self._client = Client(url, ssl=ssl, connect=connect)
+        self._client = HttpClient(url, ssl=ssl, connect=connect)
         self._model = model
         self._fields = fields
         self._stream = stream
@@ -92,35 +92,35 @@ class OpenAI:
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Ask for an answer and give its events as they come."""
-        splitter, decoder = Splitter(), Decoder(turn.id, doing=self._doing)
+        splitter, decoder = SseParser(), ChatChunkDecoder(turn.id, doing=self._doing)
         try:
             async with self._asked(turn) as response:
                 await self._check(response)
                 if not self._streamed(response):
-                    body = await response.read(LIMIT)
-                    events = whole(body, turn.id, doing=self._doing)
+                    body = await response.read(MAX_EVENT_BYTES)
+                    events = decode_completion(body, turn.id, doing=self._doing)
                     self._learned(turn)
                     for event in events:
                         yield self._own(event, turn)
                     return
-                while data := await response.take():
+                while data := await response.read_chunk():
                     for sse in splitter.feed(data):
                         for event in decoder.feed(sse):
                             yield event if type(event) is str else self._own(event, turn)
                     if decoder.done:
-                        response.over()
+                        response.discard_rest()
                         break
                 if splitter.held and not decoder.done:
-                    raise AgentGarbled(f"{self._where} broke off in the middle of an event")
+                    raise AgentProtocolError(f"{self._where} broke off in the middle of an event")
         except AgentError as error:
             if not decoder.complete:  # after its finish_reason a broken connection takes nothing away
-                hush(error, self._secrets)
+                redact(error, self._secrets)
                 raise
         self._learned(turn)
         for event in decoder.end():
             yield self._own(event, turn)
 
-    def _asked(self, turn: Turn) -> AbstractAsyncContextManager[Response]:
+    def _asked(self, turn: Turn) -> AbstractAsyncContextManager[HttpResponse]:
         """The answer to a turn."""
         call = self._kept(turn)
         body = orjson.dumps(self._request(turn, call))
@@ -129,32 +129,32 @@ class OpenAI:
         return self._asked_again({**self._headers, self._keeps: call}, body)
 
     @asynccontextmanager
-    async def _asked_again(self, headers: Mapping[str, str], body: bytes) -> AsyncIterator[Response]:
+    async def _asked_again(self, headers: Mapping[str, str], body: bytes) -> AsyncIterator[HttpResponse]:
         """The answer, also of a server that was not done with the turn before: it took nothing."""
         for pause in PAUSES:
             async with self._client.post(self._path, headers, body) as response:
                 if response.status != CONFLICT:
                     yield response
                     return
-                await response.beginning(COMPLAINT)
+                await response.read_start(COMPLAINT)
             await asyncio.sleep(pause)
         async with self._client.post(self._path, headers, body) as response:
             yield response
 
     def _kept(self, turn: Turn) -> str | None:
         """The call whose conversation the server keeps; a turn aside is a conversation of its own."""
-        return None if self._keeps is None or turn.aside else turn.call
+        return None if self._keeps is None or turn.background else turn.call
 
     def _request(self, turn: Turn, call: str | None) -> dict[str, object]:
         known = None if call is None else self._known.get(call)
-        asked = turn if known is None else caught_up(turn, known, whole=self._whole)
+        asked = turn if known is None else with_missed_context(turn, known, whole=self._whole)
         model = turn.model if turn.model in self.models else self._model
-        return request(asked, model=model, fields=self._fields, stream=self._stream, plain=self._plain)
+        return encode_request(asked, model=model, fields=self._fields, stream=self._stream, plain=self._plain)
 
     def _learned(self, turn: Turn) -> None:
         """The server heard and answered all of this turn: it keeps that."""
         if (call := self._kept(turn)) is not None:
-            _remember(self._known, call, told(turn.messages))
+            _remember(self._known, call, user_message_count(turn.messages))
 
     def _own(self, event: Event, turn: Turn) -> Event:
         """The event; of a usage that is a total, what this turn of the call added to it."""
@@ -173,9 +173,9 @@ class OpenAI:
     async def _ask_for_models(self, path: str) -> None:
         async with self._client.request("GET", path, self._headers) as response:
             await self._check(response)
-            self.models = listed(await response.read(LIMIT))
+            self.models = decode_models(await response.read(MAX_EVENT_BYTES))
 
-    async def leave(self, call: str) -> None:
+    async def call_ended(self, call: str) -> None:
         """Forget what was counted for the call."""
         self._known.pop(call, None)
         if self._totals is not None:
@@ -184,19 +184,19 @@ class OpenAI:
     async def aclose(self) -> None:
         await self._client.aclose()
 
-    def _streamed(self, response: Response) -> bool:
+    def _streamed(self, response: HttpResponse) -> bool:
         """Whether the answer is a stream: its content type decides, whatever was asked for."""
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "text/event-stream" or (self._stream and not kind):
             return True
         if kind == "application/json" or not kind:
             return False
-        raise AgentGarbled(f"{self._where} answered with {kind!r}")
+        raise AgentProtocolError(f"{self._where} answered with {kind!r}")
 
-    async def _check(self, response: Response) -> None:
+    async def _check(self, response: HttpResponse) -> None:
         """Raise what a status other than 200 means, with the server's own words."""
         if response.status != 200:
-            error = await complaint(response, self._where)
+            error = await error_from_response(response, self._where)
             raise AgentBusy(error.summary, error.quote) if response.status == CONFLICT else error
 
     @property
@@ -208,5 +208,5 @@ def _remember(memory: dict[str, T], call: str, value: T) -> None:
     """Keep the calls that spoke last."""
     memory.pop(call, None)
     memory[call] = value
-    if len(memory) > MOST_CALLS:
+    if len(memory) > MAX_REMEMBERED_CALLS:
         del memory[next(iter(memory))]

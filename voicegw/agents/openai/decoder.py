@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
-from voicegw.agents.client.error_body import REPORTED, failure, reported
-from voicegw.errors import AgentError, AgentGarbled
-from voicegw.events import Doing, Event, Finish, Reason, ToolCall, Usage
+from voicegw.agents.client.error_body import REPORTED, error_from_body, error_from_object
+from voicegw.errors import AgentError, AgentProtocolError
+from voicegw.events import Activity, Event, Finish, Reason, ToolCall, Usage
 from voicegw.wire.json import loads
-from voicegw.wire.sse import Sse
+from voicegw.wire.sse import ServerSentEvent
 
 REASONS: Mapping[str, Reason] = {
     "length": "length",
@@ -32,12 +32,12 @@ PROBE = b'"\\u0000 probe"'
 """Any text that no server says."""
 
 
-class Decoder:
+class ChatChunkDecoder:
     """Turns the chunks of one streamed answer into events.
 
     `done` says that the stream is over (`[DONE]` came), `complete` that nothing is missing even if the
     connection breaks now. `ids` begins the ids of tool calls that came without one. `doing`: the server
-    runs the tools that it calls by itself. Anything that cannot be understood raises `AgentGarbled`, an
+    runs the tools that it calls by itself. Anything that cannot be understood raises `AgentProtocolError`, an
     error that the server reports an `AgentError`.
 
     The chunks of most streams differ in their text alone. What stands around it is the `_mould`: where it
@@ -61,7 +61,7 @@ class Decoder:
     def complete(self) -> bool:
         return self.done or self._reason is not None
 
-    def feed(self, sse: Sse) -> list[Event]:
+    def feed(self, sse: ServerSentEvent) -> list[Event]:
         """What one server-sent event says: text at once, a tool call when whole, the rest at the end."""
         name, data = sse
         before, after = self._mould
@@ -70,7 +70,7 @@ class Decoder:
             if text:
                 return [text]
         if name == "error":
-            raise failure(data)
+            raise error_from_body(data)
         if self.done or name not in ("", "message") or not data:
             return []
         if data == b"[DONE]":
@@ -86,7 +86,7 @@ class Decoder:
     def _cast(self, data: bytes, text: str) -> None:
         """Remember what stands around the text of a chunk, if any other text there would be just that."""
         before, _, after = data.partition(orjson.dumps(text))
-        trial = Decoder()
+        trial = ChatChunkDecoder()
         with suppress(AgentError):  # what looks like the text may be something else
             if trial._read(_json(before + PROBE + after)) == [orjson.loads(PROBE)]:
                 self._mould = (b"", b"") if trial.complete or trial._usage or trial._call else (before, after)
@@ -111,13 +111,13 @@ class Decoder:
         events: list[Event] = []
         try:
             if error := chunk.get("error"):
-                raise reported(error)
+                raise error_from_object(error)
             if choices := chunk.get("choices"):
                 self._choice(choices[0], events)
             if usage := chunk.get("usage"):
                 self._usage = _usage(usage)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise AgentGarbled(f"a chunk of an unknown shape: {error!r}") from error
+            raise AgentProtocolError(f"a chunk of an unknown shape: {error!r}") from error
         return events
 
     def _choice(self, choice: dict[str, Any], events: list[Event]) -> None:
@@ -146,7 +146,7 @@ class Decoder:
             self._close_call(events)
             self._call = _Call(index)
         if self._doing and name and not self._call.name:
-            events.append(Doing(name))
+            events.append(Activity(name))
         self._call.id = self._call.id or id
         self._call.name = self._call.name or name
         if arguments := function.get("arguments"):
@@ -182,46 +182,46 @@ class _Call:
     def whole(self, id: str) -> ToolCall:
         arguments = "".join(self.arguments).strip() or "{}"
         if not self.name:
-            raise AgentGarbled("a tool call without a name")
+            raise AgentProtocolError("a tool call without a name")
         try:
             if not isinstance(orjson.loads(arguments), dict):
-                raise AgentGarbled(f"the arguments of tool {self.name!r} are no object")
+                raise AgentProtocolError(f"the arguments of tool {self.name!r} are no object")
         except orjson.JSONDecodeError as error:
-            raise AgentGarbled(f"the arguments of tool {self.name!r} are no JSON: {error}") from error
+            raise AgentProtocolError(f"the arguments of tool {self.name!r} are no JSON: {error}") from error
         return ToolCall(self.id or id, self.name, arguments)
 
 
-def whole(body: bytes, ids: str = "call", *, doing: bool = False) -> list[Event]:
+def decode_completion(body: bytes, ids: str = "call", *, doing: bool = False) -> list[Event]:
     """The events of an answer that came as one JSON body instead of a stream."""
     answer = _json(body)
     if error := answer.get("error"):
-        raise reported(error)
-    decoder = Decoder(ids, doing=doing)
+        raise error_from_object(error)
+    decoder = ChatChunkDecoder(ids, doing=doing)
     try:
         choice = answer["choices"][0]
         calls = choice["message"].get("tool_calls") or ()
         calls = [{**call, "index": index} for index, call in enumerate(calls)]
         choice = {**choice, "delta": {**choice["message"], "tool_calls": calls}}
     except (AttributeError, LookupError, TypeError) as error:
-        raise AgentGarbled(f"an answer of an unknown shape: {error!r}") from error
+        raise AgentProtocolError(f"an answer of an unknown shape: {error!r}") from error
     return [*decoder._read({**answer, "choices": [choice]}), *decoder.end()]
 
 
-def listed(body: bytes) -> tuple[str, ...]:
+def decode_models(body: bytes) -> tuple[str, ...]:
     """The names in a list of models."""
     try:
         return tuple(str(model["id"]) for model in _json(body)["data"])
     except (LookupError, TypeError) as error:
-        raise AgentGarbled(f"a list of models of an unknown shape: {error!r}") from error
+        raise AgentProtocolError(f"a list of models of an unknown shape: {error!r}") from error
 
 
 def _json(data: bytes) -> dict[str, Any]:
     try:
         chunk = loads(data)
     except ValueError as error:
-        raise AgentGarbled(f"no JSON where a chunk should be: {error}") from error
+        raise AgentProtocolError(f"no JSON where a chunk should be: {error}") from error
     if type(chunk) is not dict:
-        raise AgentGarbled(f"a chunk that is no object but {type(chunk).__name__}")
+        raise AgentProtocolError(f"a chunk that is no object but {type(chunk).__name__}")
     return chunk
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ssl import SSLContext
 from urllib.parse import urlsplit, urlunsplit
 
-from voicegw.agents.openai.agent import OpenAI
+from voicegw.agents.openai.agent import OpenAIAgent
 
 CONVERSATION = "x-conversation-id"
 
@@ -18,14 +18,14 @@ def docker_chat(
     conversations: bool = False,
     ssl: SSLContext | None = None,
     connect: float = 5.0,
-) -> OpenAI:
+) -> OpenAIAgent:
     """`docker agent serve chat` at `url`. `agent` is one of its team; without, a turn may name one.
 
     By default every turn brings the whole conversation. `conversations` is for a server that runs with
     `--conversations-max`: it keeps those of calls, but forgets the turns that were interrupted. Its counts of
     tokens are those of the last time that it asked its model. Images stay behind.
     """
-    return OpenAI(
+    return OpenAIAgent(
         _v1(url),
         key=key,
         model=agent,
@@ -46,13 +46,13 @@ def zeroclaw_chat(
     agent: str = "default",
     ssl: SSLContext | None = None,
     connect: float = 5.0,
-) -> OpenAI:
+) -> OpenAIAgent:
     """The OpenAI-compatible surface that some builds of ZeroClaw have, at `url`.
 
     They refuse fields of a request that they do not know, so it gets the fewest, and every turn brings
     the whole conversation. Closing the connection stops the agent when it says the next thing.
     """
-    return OpenAI(
+    return OpenAIAgent(
         _v1(url),
         key=key,
         model=f"zeroclaw/{agent}",

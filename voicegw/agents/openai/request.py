@@ -14,7 +14,7 @@ PLAIN = {"system": "system", "developer": "system", "user": "user", "assistant":
 """The roles that every server knows, and what the others are for it."""
 
 
-def request(
+def encode_request(
     turn: Turn,
     *,
     model: str | None = None,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from voicegw.settings.agent import Model
+from voicegw.settings.agent import ModelSettings
 from voicegw.settings.fields import (
     LINE,
     File,
@@ -18,7 +18,7 @@ from voicegw.settings.fields import (
 )
 
 
-class OpenAI(Model):
+class OpenAISettings(ModelSettings):
     """Any server that speaks OpenAI's chat completions."""
 
     kind: Literal["openai"] = Field(description="Any server that speaks OpenAI's chat completions.")
@@ -38,7 +38,7 @@ class OpenAI(Model):
     ca_file: File | None = optional("Certificates to trust instead of the system's, a PEM file.")
 
     @model_validator(mode="after")
-    def _named(self) -> OpenAI:
+    def _named(self) -> OpenAISettings:
         if self.warm and self.model is None:
             raise ValueError("warm needs a model: before the first turn nobody names one")
         return self

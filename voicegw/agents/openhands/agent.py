@@ -11,16 +11,16 @@ from dataclasses import replace
 from ssl import SSLContext
 from uuid import uuid4
 
-from voicegw.agents.client.http_errors import hush
-from voicegw.agents.openai.agent import OpenAI
+from voicegw.agents.client.http_errors import redact
+from voicegw.agents.openai.agent import OpenAIAgent
 from voicegw.agents.openhands import requests as orders
-from voicegw.agents.openhands.confirmation import agreed, question
-from voicegw.agents.openhands.conversation import Conversation
-from voicegw.agents.openhands.decoder import WAITING, Answer
+from voicegw.agents.openhands.confirmation import confirmation_question, is_yes
+from voicegw.agents.openhands.conversation import OpenHandsConversation
+from voicegw.agents.openhands.decoder import WAITING, OpenHandsTurnDecoder
 from voicegw.agents.openhands.requests import Confirm
-from voicegw.agents.openhands.server import Gone, Server
-from voicegw.agents.session_pool import Sessions
-from voicegw.agents.session_prompt import news, prompt, system, told
+from voicegw.agents.openhands.server import ConversationNotFound, OpenHandsServer
+from voicegw.agents.session_pool import SessionPool
+from voicegw.agents.session_prompt import new_messages, session_prompt, system, user_message_count
 from voicegw.errors import AgentBusy, AgentError
 from voicegw.events import Event, Turn, Usage
 
@@ -29,7 +29,7 @@ DENIALS = 5
 DENIED = "Nobody may confirm this on the phone. Go on without it, or say what you would need."
 
 
-class OpenHands:
+class OpenHandsAgent:
     """The agent server at `url`, OpenHands 1.43 or newer; older ones by their OpenAI interface.
 
     `profile` is the LLM profile that speaks: a turn may name another of `models`, by default it is the active
@@ -57,21 +57,21 @@ class OpenHands:
         keep: bool = False,
         ssl: SSLContext | None = None,
         connect: float = 5.0,
-        most_sessions: int = 1000,
+        max_sessions: int = 1000,
     ) -> None:
-        self._server = Server(url, key, profile, ssl, connect)
+        self._server = OpenHandsServer(url, key, profile, ssl, connect)
         self._where = self._server.where
         self._tools = tools
         self._workspace = workspace
         self._confirm = confirm
         self._keep = keep
-        self._plain: OpenAI | None = None
-        self._sessions = Sessions(self._open, self._close, most=most_sessions)
+        self._plain: OpenAIAgent | None = None
+        self._sessions = SessionPool(self._open, self._close, max_sessions=max_sessions)
         self.models = self._server.models
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Say what is new in the conversation of the call, and give what is answered."""
-        async with self._sessions.use(turn) as talk:
+        async with self._sessions.acquire(turn) as talk:
             try:
                 plain = await self._ready(talk, system(turn), turn.model)
                 answer = self._answer(turn, talk) if plain is None else plain.reply(turn)
@@ -79,7 +79,7 @@ class OpenHands:
                     async for event in events:
                         yield event
             except AgentError as error:
-                hush(error, self._server.secrets)
+                redact(error, self._server.secrets)
                 raise
 
     async def warm(self, call: str | None = None) -> None:
@@ -92,11 +92,11 @@ class OpenHands:
         else:
             await self._sessions.warm(call, lambda talk: self._ready(talk, "", ""))
 
-    async def leave(self, call: str) -> None:
+    async def call_ended(self, call: str) -> None:
         """End the conversation of a call."""
-        await self._sessions.leave(call)
+        await self._sessions.call_ended(call)
         if self._plain is not None:
-            await self._plain.leave(call)
+            await self._plain.call_ended(call)
 
     async def aclose(self) -> None:
         await self._sessions.aclose()
@@ -104,12 +104,12 @@ class OpenHands:
         if self._plain is not None:
             await self._plain.aclose()
 
-    async def _answer(self, turn: Turn, talk: Conversation) -> AsyncGenerator[Event, None]:
+    async def _answer(self, turn: Turn, talk: OpenHandsConversation) -> AsyncGenerator[Event, None]:
         if talk.asking and not _spoke(turn, talk):
             yield talk.asking
             return
         said: list[str] = []
-        answer = Answer(await self._words(turn, talk), talk.totals, self._where)
+        answer = OpenHandsTurnDecoder(await self._words(turn, talk), talk.totals, self._where)
         try:
             await self._hand_over(turn, talk, answer)
             async with aclosing(self._settled(talk, answer)) as events:
@@ -118,7 +118,7 @@ class OpenHands:
                         said.append(event)
                     yield event
             if answer.status == WAITING:
-                talk.wanted, talk.asking = answer.wanted, question(answer.wanted, turn.language)
+                talk.wanted, talk.asking = answer.wanted, confirmation_question(answer.wanted, turn.language)
                 yield answer.say(talk.asking)
             answer.check()
             if (used := answer.used) != Usage():
@@ -126,12 +126,12 @@ class OpenHands:
         finally:
             if answer.handed and not answer.status and not answer.full:
                 await talk.stop(answer)
-            if answer.begun and not turn.aside:
+            if answer.begun and not turn.background:
                 talk.cut = None if answer.kept else "".join(said) or (None if answer.status else "")
             talk.saved = talk.saved or answer.full
             talk.totals, talk.seq = answer.totals, answer.seq
 
-    async def _words(self, turn: Turn, talk: Conversation) -> str | None:
+    async def _words(self, turn: Turn, talk: OpenHandsConversation) -> str | None:
         """What the conversation is told; None if it goes on by a yes, or has been told already.
 
         Any words would be taken for a yes, so where one is waited for and not given, it is told no first.
@@ -146,12 +146,12 @@ class OpenHands:
         heard = talk.cut if turn.heard is None else turn.heard
         kept = [message for message in turn.messages if message.role not in ("system", "developer")]
         asked = replace(turn, heard=heard, messages=tuple(kept) if talk.suffix else turn.messages)
-        return prompt(asked, talk.known, fresh=talk.fresh)
+        return session_prompt(asked, talk.known, fresh=talk.fresh)
 
-    async def _hand_over(self, turn: Turn, talk: Conversation, answer: Answer) -> None:
+    async def _hand_over(self, turn: Turn, talk: OpenHandsConversation, answer: OpenHandsTurnDecoder) -> None:
         """Say it. From here on nobody else may be asked the same."""
         answer.handed = True
-        words = news(turn.messages, talk.known or 0)
+        words = new_messages(turn.messages, talk.known or 0)
         if answer.said is not None:
             await talk.send(orders.message(answer.said, words))
         else:  # nothing marks where the answer begins, but a new socket
@@ -163,10 +163,12 @@ class OpenHands:
                 answer.full = True
                 raise
         talk.waiting, talk.asking, talk.saved, answer.seq = False, "", False, talk.seq
-        if not turn.aside:
-            talk.known = told(turn.messages)
+        if not turn.background:
+            talk.known = user_message_count(turn.messages)
 
-    async def _settled(self, talk: Conversation, answer: Answer) -> AsyncGenerator[Event, None]:
+    async def _settled(
+        self, talk: OpenHandsConversation, answer: OpenHandsTurnDecoder
+    ) -> AsyncGenerator[Event, None]:
         """What it tells until it ends, or waits for the caller; an agent that is denied something goes on."""
         for denied in range(DENIALS + 1):
             async with aclosing(talk.told(answer)) as events:
@@ -182,7 +184,7 @@ class OpenHands:
                 await talk.run()
         raise AgentError(f"{self._where} wants again and again what is denied")
 
-    async def _ready(self, talk: Conversation, instructions: str, model: str) -> OpenAI | None:
+    async def _ready(self, talk: OpenHandsConversation, instructions: str, model: str) -> OpenAIAgent | None:
         """Have the conversation, its socket and its model; gives what to ask where there is no such thing."""
         profile = await self._server.wanted(model)
         if not self._server.native:
@@ -190,7 +192,7 @@ class OpenHands:
             return self._plain
         try:
             await self._connected(talk, instructions, profile)
-        except Gone:
+        except ConversationNotFound:
             await self._connected(talk, instructions, profile)
         if talk.astray:
             await talk.interrupt()
@@ -199,12 +201,12 @@ class OpenHands:
             await talk.switch(profile, await self._server.settings(profile))
         return None
 
-    async def _connected(self, talk: Conversation, instructions: str, profile: str | None) -> None:
+    async def _connected(self, talk: OpenHandsConversation, instructions: str, profile: str | None) -> None:
         if not talk.begun:
             lean = self._tools is not None or self._server.known.agent is None
             talk.suffix = instructions if len(instructions) <= orders.SUFFIX else ""
             talk.profile = profile
-            order = orders.order(
+            order = orders.conversation_request(
                 talk.id,
                 self._server.known,
                 llm=await self._server.settings(profile) if lean and profile else None,
@@ -217,19 +219,19 @@ class OpenHands:
             await talk.begin(order)
         await talk.connect()
 
-    async def _open(self, call: str | None) -> Conversation:
-        return Conversation(self._server, call or str(uuid4()), own=call is None)
+    async def _open(self, call: str | None) -> OpenHandsConversation:
+        return OpenHandsConversation(self._server, call or str(uuid4()), own=call is None)
 
-    async def _close(self, talk: Conversation, gone: bool) -> None:
+    async def _close(self, talk: OpenHandsConversation, gone: bool) -> None:
         await talk.close(gone and (talk.own or not self._keep))
 
 
-def _spoke(turn: Turn, talk: Conversation) -> bool:
+def _spoke(turn: Turn, talk: OpenHandsConversation) -> bool:
     """Whether the caller said anything that the conversation was not told."""
-    return talk.known is None or told(turn.messages) > talk.known
+    return talk.known is None or user_message_count(turn.messages) > talk.known
 
 
-def _allowed(turn: Turn, talk: Conversation) -> bool:
+def _allowed(turn: Turn, talk: OpenHandsConversation) -> bool:
     """Whether the caller was asked, heard what it is about, and said yes."""
     heard = turn.heard is None or all(what in turn.heard for what in talk.wanted)
-    return bool(talk.asking) and heard and _spoke(turn, talk) and agreed(turn.said)
+    return bool(talk.asking) and heard and _spoke(turn, talk) and is_yes(turn.said)

@@ -59,13 +59,13 @@ SHORT = 6
 """Words of an answer that is as clear as that."""
 
 
-def question(whats: Sequence[str], language: str) -> str:
+def confirmation_question(whats: Sequence[str], language: str) -> str:
     """Whether all of this may be done, in one sentence that ends with a question mark."""
     text = QUESTIONS.get(language.partition("-")[0].lower(), QUESTIONS["en"])
     return text.format(what=", ".join(whats) or "…")
 
 
-def agreed(said: str) -> bool:
+def is_yes(said: str) -> bool:
     """Whether this is a clear yes. Anything else is a no: a doubt, a question, a change of mind, silence."""
     text = _plain(said)
     words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text)

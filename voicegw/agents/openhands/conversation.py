@@ -7,11 +7,11 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from voicegw.agents.client.json_api import LARGEST
-from voicegw.agents.client.websocket import Closed, Socket
-from voicegw.agents.openhands.decoder import Answer, legacy
-from voicegw.agents.openhands.server import Gone, Server
-from voicegw.errors import AgentError, AgentGarbled, AgentTimeout, AgentUnavailable
+from voicegw.agents.client.json_api import MAX_ANSWER_BYTES
+from voicegw.agents.client.websocket import AgentWebSocket, WebSocketClosed
+from voicegw.agents.openhands.decoder import OpenHandsTurnDecoder, legacy
+from voicegw.agents.openhands.server import ConversationNotFound, OpenHandsServer
+from voicegw.errors import AgentError, AgentProtocolError, AgentTimeout, AgentUnavailable
 from voicegw.events import Event, Usage
 
 BEGIN = 10.0
@@ -27,7 +27,7 @@ BACK = "The caller was away."
 CONFLICT = 409
 
 
-class Conversation:
+class OpenHandsConversation:
     """A conversation by its `id`, and what we know of it between turns. `own`: it is no call's.
 
     `known` are the words of the caller that it was told, None if we never spoke to it; `fresh` that it began
@@ -37,7 +37,7 @@ class Conversation:
     profile that speaks, `astray` that it may still be at what it was to stop.
     """
 
-    def __init__(self, server: Server, id: str, *, own: bool) -> None:
+    def __init__(self, server: OpenHandsServer, id: str, *, own: bool) -> None:
         self.server = server
         self.id = id
         self.own = own
@@ -48,7 +48,7 @@ class Conversation:
         self.begun = False
         self.astray = False
         self._making: asyncio.Task[None] | None = None
-        self._socket: Socket | None = None
+        self._socket: AgentWebSocket | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -82,7 +82,7 @@ class Conversation:
     async def _have(self, order: Mapping[str, Any]) -> None:
         async with self.server.api.request("POST", "/api/conversations", order) as response:
             self.fresh = self.own or response.status == 201
-            await response.read(LARGEST)
+            await response.read(MAX_ANSWER_BYTES)
         if not self.fresh:  # it went on while nobody listened, or waits for a yes that nobody remembers
             await self.interrupt()
             await self.reject(BACK)
@@ -90,11 +90,11 @@ class Conversation:
         self.begun = True
 
     async def connect(self, after: int | None = None) -> None:
-        """Listen to it. Raises `Gone` when the server forgot it."""
+        """Listen to it. Raises `ConversationNotFound` when the server forgot it."""
         if self._socket is None or not self._socket.alive:
             try:
                 self._socket, first = await self.server.dial(self.id, after)
-            except Gone:
+            except ConversationNotFound:
                 self.begun = False
                 raise
             if after is None and type(through := first.get("through_seq")) is int:
@@ -109,14 +109,14 @@ class Conversation:
         frame = await self._line.receive()
         return legacy(frame) if self.server.old else frame
 
-    async def told(self, answer: Answer) -> AsyncGenerator[Event, None]:
+    async def told(self, answer: OpenHandsTurnDecoder) -> AsyncGenerator[Event, None]:
         """What its socket tells until an end; one that breaks is replaced once, and repeats what was kept."""
         again = not self.server.old
         try:
             while not answer.status:
                 try:
                     events = answer.feed(await self.receive())
-                except Closed:
+                except WebSocketClosed:
                     if not again:
                         raise
                     again = False
@@ -124,13 +124,13 @@ class Conversation:
                 for event in events:
                     yield event
         except AgentUnavailable as error:  # it was told, and nobody else must be
-            raise AgentGarbled(error.summary, error.quote) from None
+            raise AgentProtocolError(error.summary, error.quote) from None
         with suppress(AgentError, TimeoutError):
             async with asyncio.timeout(DETAIL):
                 while not answer.whole:
                     answer.feed(await self.receive())
 
-    async def _resumed(self, answer: Answer) -> list[Event]:
+    async def _resumed(self, answer: OpenHandsTurnDecoder) -> list[Event]:
         """Listen to it again. Our words may have been lost: then they are not told once more."""
         await self.connect(-1 if answer.seq is None else answer.seq)
         events: list[Event] = []
@@ -143,7 +143,7 @@ class Conversation:
             raise AgentUnavailable(f"{self.server.where} hung up before it took what was said") from None
         return events
 
-    async def stop(self, answer: Answer) -> None:
+    async def stop(self, answer: OpenHandsTurnDecoder) -> None:
         """Interrupt it, once our words have arrived there: before that there is nothing to stop."""
         if self.own:
             return  # it is removed
@@ -156,13 +156,13 @@ class Conversation:
                 self.astray = False
 
     @property
-    def _line(self) -> Socket:
+    def _line(self) -> AgentWebSocket:
         assert self._socket is not None, "nobody listens to the conversation"
         return self._socket
 
     async def run(self) -> None:
         """Go on without new words."""
-        await self.server.api.call("POST", f"{self.path}/run", {}, fine=(CONFLICT,))
+        await self.server.api.call("POST", f"{self.path}/run", {}, allow_status=(CONFLICT,))
 
     async def accept(self) -> None:
         """Do what waits for a yes."""
@@ -203,6 +203,6 @@ class Conversation:
                 async with asyncio.timeout(CLOSE):
                     await asyncio.wait((self._making,))
                     if gone:
-                        await self.server.api.call("DELETE", self.path, fine=(404,))
+                        await self.server.api.call("DELETE", self.path, allow_status=(404,))
         finally:
             self._making.cancel()

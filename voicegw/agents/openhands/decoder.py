@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from voicegw.agents.client.error_body import WORDS
-from voicegw.agents.openhands.streamed_text import PAUSE, Stretch
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentTimeout
-from voicegw.events import Doing, Event, Usage
+from voicegw.agents.openhands.streamed_text import PAUSE, StreamedText
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentTimeout
+from voicegw.events import Activity, Event, Usage
 from voicegw.wire.json import dumps, loads
 
 OLD = ""
@@ -26,20 +26,20 @@ MEANINGS: tuple[tuple[str, type[AgentError]], ...] = (
     ("ratelimit", AgentBusy),
     ("unavailable", AgentBusy),
     ("timeout", AgentTimeout),
-    ("authentication", AgentRefused),
-    ("permission", AgentRefused),
-    ("notfound", AgentRefused),
+    ("authentication", AgentRejected),
+    ("permission", AgentRejected),
+    ("notfound", AgentRejected),
 )
 """What the codes of errors contain, and what that means."""
 
 
-class Answer:
+class OpenHandsTurnDecoder:
     """One turn: `said` are the words that it answers, None where it goes on without any.
 
     `handed`: it was asked. Nothing counts before our words came back (`begun`), but for `totals`: what the
     conversation used so far, None if we never saw it. `status` is how the turn ended, "" before; one that
     waits for somebody to confirm what it wants to do can go on. `full` tells that our words were taken, but
-    not answered since too many others are. What cannot be understood raises `AgentGarbled`, what the server
+    not answered since too many others are. What cannot be understood raises `AgentProtocolError`, what the server
     reports an `AgentError`.
     """
 
@@ -53,7 +53,7 @@ class Answer:
         self.totals = totals or Usage()
         self._base = totals
         self._where = where
-        self._stretches: dict[str, Stretch] = {}
+        self._stretches: dict[str, StreamedText] = {}
         self._wanted: dict[str, str] = {}
         self._failure: AgentError | None = None
         self._tail = ""
@@ -110,7 +110,7 @@ class Answer:
         try:
             return self._read(frame)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise AgentGarbled(f"{self._where} sent a frame of an unknown shape: {error!r}") from error
+            raise AgentProtocolError(f"{self._where} sent a frame of an unknown shape: {error!r}") from error
 
     def _read(self, frame: Mapping[str, Any]) -> list[Event]:
         match frame.get("type"):
@@ -124,7 +124,7 @@ class Answer:
             case "transient":
                 self._state(frame["event"])
             case "item_started" if self.begun:
-                self._stretches.setdefault(frame["item_id"], Stretch())
+                self._stretches.setdefault(frame["item_id"], StreamedText())
             case "item_aborted":
                 self._stretches.pop(frame["item_id"], None)
                 self._tail = self._tail and "over"
@@ -142,7 +142,7 @@ class Answer:
 
     def _delta(self, frame: Mapping[str, Any]) -> str:
         if self.begun and frame["item_id"] == OLD:
-            self._stretches.setdefault(OLD, Stretch())
+            self._stretches.setdefault(OLD, StreamedText())
         stretch = self._stretches.get(frame["item_id"])
         if stretch is None or frame.get("choice_index"):
             return ""
@@ -170,7 +170,7 @@ class Answer:
 
     def _over(self, id: str, text: str) -> list[Event]:
         """All of a stretch is known: what of it was not said yet."""
-        stretch = self._stretches.pop(id, None) or self._stretches.pop(OLD, None) or Stretch()
+        stretch = self._stretches.pop(id, None) or self._stretches.pop(OLD, None) or StreamedText()
         rest = self.say(stretch.rest(text))
         self._tail = self._tail and "over"
         return [rest] if rest else []
@@ -186,7 +186,7 @@ class Answer:
         what = " ".join(str(event.get("summary") or event.get("tool_name") or "").split())[:SHORT]
         what = what.strip(" .,:;!?") or "a tool"
         self._wanted[event["tool_call_id"]] = what
-        return [*said, Doing(what)]
+        return [*said, Activity(what)]
 
     def _state(self, event: Mapping[str, Any]) -> None:
         key, value = event.get("key"), event.get("value")

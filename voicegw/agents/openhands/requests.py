@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-from voicegw.errors import AgentGarbled, AgentRefused
+from voicegw.errors import AgentProtocolError, AgentRejected
 from voicegw.events import Message
 from voicegw.wire.json import loads
 
@@ -31,7 +31,7 @@ NEVER = {"confirmation_policy": {"kind": "NeverConfirm"}}
 
 
 @dataclass(frozen=True, slots=True)
-class Profiles:
+class LlmProfiles:
     """What the server has: LLM profiles by name, and the agent profile (by id) that is active.
 
     `refers` is the LLM profile that the agent profile names; None too where it brings a model of its own.
@@ -58,8 +58,8 @@ class Profiles:
         return next((name for name in wanted if name in self.names), None)
 
 
-def profiles(listed: Any, agents: Any, where: str) -> Profiles:
-    """What the server lists, None where it has no such list. Raises `AgentGarbled`."""
+def profiles(listed: Any, agents: Any, where: str) -> LlmProfiles:
+    """What the server lists, None where it has no such list. Raises `AgentProtocolError`."""
     try:
         listed, agents = listed or {}, agents or {}
         names = tuple(str(one["name"]) for one in listed.get("profiles") or ())
@@ -67,7 +67,7 @@ def profiles(listed: Any, agents: Any, where: str) -> Profiles:
         own: Mapping[str, Any] = next(
             (one for one in agents.get("profiles") or () if one.get("id") == agent), {}
         )
-        return Profiles(
+        return LlmProfiles(
             names,
             listed.get("active_profile"),
             None if agent is None else str(agent),
@@ -75,24 +75,24 @@ def profiles(listed: Any, agents: Any, where: str) -> Profiles:
             own.get("agent_kind", "openhands") != "openhands",
         )
     except (AttributeError, LookupError, TypeError) as error:
-        raise AgentGarbled(f"{where} lists profiles of an unknown shape: {error!r}") from error
+        raise AgentProtocolError(f"{where} lists profiles of an unknown shape: {error!r}") from error
 
 
 def settings(body: bytes, where: str) -> dict[str, Any]:
-    """How a model is asked on a call, from the profile that the server gave out. Raises `AgentGarbled`."""
+    """How a model is asked on a call, from the profile that the server gave out. Raises `AgentProtocolError`."""
     try:
         answer = loads(body)
     except ValueError:
         answer = None
     config = answer.get("config") if isinstance(answer, dict) else None
     if not isinstance(config, dict):
-        raise AgentGarbled(f"{where} gave out a profile of an unknown shape")
+        raise AgentProtocolError(f"{where} gave out a profile of an unknown shape")
     return {**config, **LIVE, "usage_id": "voice"}
 
 
-def order(
+def conversation_request(
     id: str,
-    known: Profiles,
+    known: LlmProfiles,
     *,
     llm: Mapping[str, Any] | None,
     profile: str | None,
@@ -105,7 +105,7 @@ def order(
 
     With `tools`, and `llm` to ask, it is a lean agent that ends with plain words, which stream. Else it is
     the agent profile of the server with its own tools, asking `profile`; its last words may come at once, as
-    the argument of a tool. Raises `AgentRefused` where the server has neither.
+    the argument of a tool. Raises `AgentRejected` where the server has neither.
     """
     body: dict[str, Any] = {
         "conversation_id": id,
@@ -116,7 +116,7 @@ def order(
     if llm is not None and (known.agent is None or (tools is not None and not llm.get(CONNECTION))):
         return body | _lean(llm, tools or (), suffix)
     if known.agent is None:
-        raise AgentRefused("OpenHands has no profile that could speak: save an LLM profile on the server")
+        raise AgentRejected("OpenHands has no profile that could speak: save an LLM profile on the server")
     ref = None if known.foreign else profile
     additions = {"llm_profile_ref": ref, "system_message_suffix_append": suffix or None}
     given = {name: value for name, value in additions.items() if value}

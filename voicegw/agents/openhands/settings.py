@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from voicegw.settings.agent import Session
+from voicegw.settings.agent import SessionSettings
 from voicegw.settings.fields import Names, optional
 
 
-class OpenHands(Session):
+class OpenHandsSettings(SessionSettings):
     """The agent server of OpenHands."""
 
     kind: Literal["openhands"] = Field(description="The agent server of OpenHands.")

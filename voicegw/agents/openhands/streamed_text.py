@@ -8,7 +8,7 @@ PAUSE = "\n\n"
 SENTENCE = re.compile(r"[.!?]\s+|\n")
 
 
-class Stretch:
+class StreamedText:
     """What was said of one event that streams.
 
     A model that fails half-way is asked again, and its text begins again as another attempt. As long as that

@@ -20,16 +20,16 @@ from functools import partial
 from itertools import count
 from typing import Any, get_args
 
-from voicegw.agents.python.frameworks.detect import framework
-from voicegw.agents.python.threads import unblocked
-from voicegw.errors import AgentError, AgentGarbled, ConfigError
-from voicegw.events import Agent, Doing, Event, Finish, Reason, ToolCall, Turn, Usage
+from voicegw.agents.python.frameworks.detect import detect_framework
+from voicegw.agents.python.threads import run_in_thread
+from voicegw.errors import AgentError, AgentProtocolError, ConfigError
+from voicegw.events import Activity, Agent, Event, Finish, Reason, ToolCall, Turn, Usage
 from voicegw.wire.json import loads
 
-EVENTS = (str, ToolCall, Doing, Usage, Finish)
+EVENTS = (str, ToolCall, Activity, Usage, Finish)
 TARGET = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 REASONS = get_args(Reason)
-HOOKS: Mapping[str, Sequence[object]] = {"warm": [None], "aclose": [], "leave": [""]}
+HOOKS: Mapping[str, Sequence[object]] = {"warm": [None], "aclose": [], "call_ended": [""]}
 BREATH = 256
 """Events after which the loop gets a turn, also from code that never waits: other calls wait for it."""
 EXPECTED = "expected is `async def reply(turn)` with a `yield` in it, or an object or a class that has one"
@@ -42,7 +42,7 @@ async def nothing(*_: object) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Python:
+class PythonAgent:
     """An agent made of somebody's code: what it yields is checked, what it raises is an `AgentError`."""
 
     target: str
@@ -69,15 +69,15 @@ class Python:
         if isinstance(event, str):
             return str.__str__(event)
         if not isinstance(event, EVENTS):
-            raise AgentGarbled(f"{self.target} yielded {kind(event)}; {speakable()}")
-        if flaw := odd(event):
-            raise AgentGarbled(f"{self.target} yielded {kind(event)} with {flaw}")
+            raise AgentProtocolError(f"{self.target} yielded {kind(event)}; {speakable()}")
+        if flaw := event_flaw(event):
+            raise AgentProtocolError(f"{self.target} yielded {kind(event)} with {flaw}")
         return event
 
     async def warm(self, call: str | None = None) -> None:
         await self.warming(call)
 
-    async def leave(self, call: str) -> None:
+    async def call_ended(self, call: str) -> None:
         await self.leaving(call)
 
     async def aclose(self) -> None:
@@ -92,20 +92,20 @@ def load(target: str, options: Mapping[str, Any] | None = None) -> Agent:
     """
     if not re.fullmatch(TARGET, target):
         raise ConfigError(f'target "{target}" is not of the form "package.module:name"')
-    found, options = find(target), dict(options or {})
+    found, options = import_target(target), dict(options or {})
     if inspect.isclass(found):
-        found, options = make(target, found, options), {}
+        found, options = instantiate(target, found, options), {}
     if not hasattr(found, "reply"):
-        if adapt := framework(target, found):
-            return Python(target, adapt(found, options))
-        return Python(target, generator(target, found, options))
+        if adapt := detect_framework(target, found):
+            return PythonAgent(target, adapt(found, options))
+        return PythonAgent(target, generator(target, found, options))
     if options:
         raise ConfigError(f"{target} is an object that is already made: it takes no options")
     hooks = [hook(target, found, name, *given) for name, given in HOOKS.items()]
-    return Python(target, generator(f"{target}.reply", found.reply, {}), *hooks)
+    return PythonAgent(target, generator(f"{target}.reply", found.reply, {}), *hooks)
 
 
-def find(target: str) -> Any:
+def import_target(target: str) -> Any:
     module, _, path = target.partition(":")
     found: Any = imported(module)
     for name in path.split("."):
@@ -143,11 +143,11 @@ def itself(module: str) -> str:
     return f'module "{module}" imports from "{module}" and finds itself; give the file another name'
 
 
-def make(target: str, cls: type[Any], options: Mapping[str, Any]) -> Any:
+def instantiate(target: str, cls: type[Any], options: Mapping[str, Any]) -> Any:
     if not hasattr(cls, "reply"):
         raise ConfigError(f"{target} is a class without `reply`; {EXPECTED}")
     check_options(target, cls, options)
-    fits(target, cls, (), options, "its constructor must be content with the options")
+    check_signature(target, cls, (), options, "its constructor must be content with the options")
     try:
         return cls(**options)
     except (Exception, SystemExit) as error:
@@ -161,19 +161,21 @@ def generator(
     if inspect.iscoroutinefunction(function) or not inspect.isroutine(function):
         raise ConfigError(f"{target} is {described(function)}; {EXPECTED}")
     check_options(target, function, options)
-    fits(target, function, (None,), options, "it must take the turn, and nothing else without a default")
+    check_signature(
+        target, function, (None,), options, "it must take the turn, and nothing else without a default"
+    )
     bound = partial(function, **options) if options else function
     if inspect.isasyncgenfunction(inspect.unwrap(function)) and not inspect.isgeneratorfunction(function):
         return bound  # also behind a decorator
     log.info("%s blocks: every turn of it runs in a thread of its own", target)
-    return unblocked(bound)
+    return run_in_thread(bound)
 
 
 def hook(target: str, agent: object, name: str, *given: object) -> Callable[..., Awaitable[None]]:
     found: Callable[..., Awaitable[None]] = getattr(agent, name, nothing)
     if not inspect.iscoroutinefunction(found):
         raise ConfigError(f"{target}.{name} is {described(found)}; expected is `async def {name}`")
-    fits(f"{target}.{name}", found, given, {}, "expected are warm(call), aclose() and leave(call)")
+    check_signature(f"{target}.{name}", found, given, {}, "expected are warm(call), aclose() and call_ended(call)")
     return found
 
 
@@ -189,7 +191,7 @@ def check_options(target: str, function: Callable[..., Any], options: Mapping[st
             )
 
 
-def fits(
+def check_signature(
     target: str, function: Any, given: tuple[object, ...], options: Mapping[str, Any], rule: str
 ) -> None:
     signature = inspect.signature(function)
@@ -209,12 +211,12 @@ def where(error: BaseException) -> str:
     return f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
-def odd(event: Event) -> str:
+def event_flaw(event: Event) -> str:
     """What is wrong inside an event, "" if nothing is."""
     match event:
         case ToolCall(str(), str(), str(arguments)):
             return "" if is_object(arguments) else "arguments that are no JSON object"
-        case Usage(int(), int(), int(), int()) | Doing(str()):
+        case Usage(int(), int(), int(), int()) | Activity(str()):
             return ""
         case Finish(str(reason)) if reason in REASONS:
             return ""

@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from voicegw.settings.agent import Agent
+from voicegw.settings.agent import AgentSettings
 from voicegw.settings.fields import (
     TARGET,
 )
 
 
-class Python(Agent):
+class PythonSettings(AgentSettings):
     """A Python function or object in this process."""
 
     kind: Literal["python"] = Field(description="A Python function or object in this process.")

@@ -21,12 +21,12 @@ from voicegw.events import Turn
 END = object()
 
 
-def unblocked(function: Callable[[Turn], Any]) -> Callable[[Turn], AsyncGenerator[Any, None]]:
+def run_in_thread(function: Callable[[Turn], Any]) -> Callable[[Turn], AsyncGenerator[Any, None]]:
     """The function as an async generator function: what it returns or yields, without blocking the loop."""
 
     async def reply(turn: Turn) -> AsyncGenerator[Any, None]:
         words = told(function, turn)
-        thread = Thread()
+        thread = WorkerThread()
         try:
             while (word := await asyncio.shield(thread.do(lambda: next(words, END)))) is not END:
                 yield word
@@ -46,7 +46,7 @@ def told(function: Callable[[Turn], Any], turn: Turn) -> Generator[Any, None, No
         yield result
 
 
-class Thread:
+class WorkerThread:
     """Does one job after the other. A daemon: a job that never ends does not keep the gateway alive."""
 
     def __init__(self) -> None:

@@ -18,8 +18,8 @@ from typing import TypeAlias
 
 from voicegw.agents.scripted import receptionist
 from voicegw.agents.scripted import tool_arguments as toolcalls
-from voicegw.errors import AgentGarbled, AgentUnavailable, ConfigError
-from voicegw.events import Agent, Doing, Event, Finish, Turn, Usage
+from voicegw.errors import AgentProtocolError, AgentUnavailable, ConfigError
+from voicegw.events import Activity, Agent, Event, Finish, Turn, Usage
 
 Steps: TypeAlias = Iterator[Event | float]
 Cut: TypeAlias = str | int
@@ -31,7 +31,7 @@ TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "nin
 
 
 @dataclass(frozen=True, slots=True)
-class Scripted:
+class ScriptedAgent:
     """An agent that plays a script: yields its events and sleeps through its silences."""
 
     script: Callable[[Turn], Steps]
@@ -46,7 +46,7 @@ class Scripted:
     async def warm(self, call: str | None = None) -> None:
         pass
 
-    async def leave(self, call: str) -> None:
+    async def call_ended(self, call: str) -> None:
         """Nothing is kept."""
 
     async def aclose(self) -> None:
@@ -67,7 +67,7 @@ def scripted(name: str, /, **options: object) -> Agent:
             raise ConfigError(f'script "{name}" has no option "{option}"{nearest(option, defaults)} {takes}')
         if (wanted := unlike(option, given, defaults[option])) is not None:
             raise ConfigError(f'script "{name}": {option} must be {wanted}, not {given!r}')
-    return Scripted(partial(script, **options))
+    return ScriptedAgent(partial(script, **options))
 
 
 def nearest(name: str, known: dict[str, object] | dict[str, Callable[..., Steps]]) -> str:
@@ -154,7 +154,7 @@ def role_only(turn: Turn, *, quiet: float = 3600.0) -> Steps:
 
 def work(turn: Turn, *, what: str = "search", quiet: float = 5.0, say: str = "I found it.") -> Steps:
     """Works with a tool of its own before it speaks."""
-    yield Doing(what)
+    yield Activity(what)
     yield from speak(pieces(say, "words"), quiet, 0)
 
 
@@ -193,7 +193,7 @@ def error_midway(turn: Turn, *, say: str = "The answer is", first: float = 0.0, 
     """Begins, then breaks."""
     yield from speak(pieces(say, "words"), first, 0)
     yield from speak([], after, 0)
-    raise AgentGarbled("the script says that the agent breaks here")
+    raise AgentProtocolError("the script says that the agent breaks here")
 
 
 def flood(turn: Turn, *, deltas: int = 10000, size: int = 4, burst: int = 100) -> Steps:

@@ -14,9 +14,9 @@ from functools import reduce
 
 import orjson
 
-from voicegw.agents.scripted.tool_arguments import LONGEST, after_name, call, mapping, reaches, result
+from voicegw.agents.scripted.tool_arguments import MAX_TEXT_LENGTH, after_name, call, mapping, reaches, result
 from voicegw.events import Tool, ToolCall, Turn
-from voicegw.turns.prompts import NUDGE, OPENING
+from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 
 MEMORY = 40
 """How many of the caller's messages are looked at: work is bounded."""
@@ -114,7 +114,7 @@ MIRROR = {
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class Booking:
     """What is known of the caller's appointment, and what the caller wishes to do about it."""
 
     wish: str = ""
@@ -136,7 +136,7 @@ def answer(turn: Turn) -> tuple[str, ToolCall | None]:
     """
     if (found := result(turn)) is not None:
         return found, None
-    topic = topic_of(turn.said.strip()[-LONGEST:])
+    topic = topic_of(turn.said.strip()[-MAX_TEXT_LENGTH:])
     tool = chosen(turn, topic)
     if tool is None:
         return reply(turn, topic), None
@@ -153,18 +153,18 @@ def topic_of(said: str) -> str:
 
 def reply(turn: Turn, topic: str) -> str:
     """The words of a turn without a tool: about the topic, about the appointment, or about both."""
-    told = [m.text.strip()[-LONGEST:] for m in turn.messages if m.role == "user"][-MEMORY:]
+    told = [m.text.strip()[-MAX_TEXT_LENGTH:] for m in turn.messages if m.role == "user"][-MEMORY:]
     if not told:
         return GREETING
-    if told[-1] == OPENING:
+    if told[-1] == CALL_START_PROMPT:
         return GREETING
-    if turn.kind == "reminder" or told[-1] == NUDGE or not re.search(r"[^\W_]", told[-1]):
+    if turn.kind == "reminder" or told[-1] == SILENCE_PROMPT or not re.search(r"[^\W_]", told[-1]):
         return SILENCE
     if keys := re.fullmatch(r"\(.*\bpressed ([0-9*#]+) .*\)", told[-1]):
         return f"You pressed {' '.join(keys[1])}. What can I do for you?"
     if topic == "goodbye":
         return FAREWELL
-    before = reduce(listen, told[:-1], Visit())
+    before = reduce(listen, told[:-1], Booking())
     visit = listen(before, told[-1])
     if visit.missing:
         new, stuck = visit.wish != before.wish, visit.missing == before.missing
@@ -177,14 +177,14 @@ def reply(turn: Turn, topic: str) -> str:
     )
 
 
-def listen(visit: Visit, said: str) -> Visit:
+def listen(visit: Booking, said: str) -> Booking:
     """What is known once the caller has said this too. A wish that has all it needs is over."""
     asked = visit.missing
     day = (re.findall(DAY, said) or [""])[-1].capitalize()
     wish = next((wish for wish, words in WISHES.items() if re.search(words, said, re.I)), "")
     wish = wish or (visit.wish if asked else "book" if day and not visit.day else "")
     if wish != visit.wish or not asked:
-        visit = Visit(wish, name=visit.name) if wish else replace(visit, wish="")
+        visit = Booking(wish, name=visit.name) if wish else replace(visit, wish="")
     name = re.search(NAME, said) or (asked == "name" and not topic_of(said) and re.search(JUST_A_NAME, said))
     return replace(
         visit,
@@ -207,7 +207,7 @@ def time_in(said: str, asked: bool) -> str:
     return ""
 
 
-def done(visit: Visit) -> str:
+def done(visit: Booking) -> str:
     if visit.wish == "forget":
         return "No problem at all. What else can I do for you?"
     day = visit.day.lower() if visit.day.startswith("To") else visit.day
@@ -232,7 +232,7 @@ def chosen(turn: Turn, topic: str) -> Tool | None:
         return None
     if isinstance(choice, Mapping) and (name := mapping(choice.get("function", choice)).get("name")):
         return offered.get(name)
-    named = (tool for tool in turn.tools if after_name(tool, turn.said[-LONGEST:]) is not None)
+    named = (tool for tool in turn.tools if after_name(tool, turn.said[-MAX_TEXT_LENGTH:]) is not None)
     fits = (
         offered[name] for name in TOOLS.get(topic, ((),))[0] if name in offered and reaches(offered[name])
     )

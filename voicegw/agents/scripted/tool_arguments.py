@@ -11,7 +11,7 @@ import orjson
 
 from voicegw.events import Tool, ToolCall, Turn
 
-LONGEST = 500
+MAX_TEXT_LENGTH = 500
 """How many characters of one message are looked at: work is bounded."""
 
 
@@ -37,7 +37,7 @@ def call(turn: Turn, tool: Tool, **known: str) -> ToolCall:
 
     A schema that requires none gets all. What is `known` by name comes first, then what was said.
     """
-    said = turn.said.strip()[-LONGEST:]
+    said = turn.said.strip()[-MAX_TEXT_LENGTH:]
     properties = mapping(tool.parameters.get("properties"))
     names = [*(tool.parameters.get("required") or ()), *({"reason"} & known.keys() & properties.keys())]
     if number := re.search(r"\+\d{6,15}", written(tool)):
@@ -81,7 +81,7 @@ def mapping(found: Any) -> Mapping[str, Any]:
 def result(turn: Turn) -> str | None:
     """The results of tools that end the messages, in words; None when no tool has answered just now."""
     last = [*takewhile(lambda message: message.role in ("tool", "function"), reversed(turn.messages))]
-    return " ".join(in_words(message.text[:LONGEST]) for message in reversed(last)) if last else None
+    return " ".join(in_words(message.text[:MAX_TEXT_LENGTH]) for message in reversed(last)) if last else None
 
 
 def in_words(text: str) -> str:

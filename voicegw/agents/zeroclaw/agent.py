@@ -11,13 +11,20 @@ from typing import Literal
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
-from voicegw.agents.client.http_errors import hush, secrets
-from voicegw.agents.client.json_api import Api
-from voicegw.agents.client.websocket import Closed, Socket, open_socket
-from voicegw.agents.session_pool import Sessions
-from voicegw.agents.session_prompt import prompt, told
-from voicegw.agents.zeroclaw.protocol import CONNECT, PROTOCOL, Frames, decision, message, resumed
-from voicegw.errors import AgentError, AgentGarbled, AgentRefused, AgentUnavailable
+from voicegw.agents.client.http_errors import redact, secrets
+from voicegw.agents.client.json_api import JsonApi
+from voicegw.agents.client.websocket import AgentWebSocket, WebSocketClosed, open_socket
+from voicegw.agents.session_pool import SessionPool
+from voicegw.agents.session_prompt import session_prompt, user_message_count
+from voicegw.agents.zeroclaw.protocol import (
+    CONNECT,
+    PROTOCOL,
+    ZeroClawTurnDecoder,
+    decision,
+    message,
+    resumed,
+)
+from voicegw.errors import AgentError, AgentProtocolError, AgentRejected, AgentUnavailable
 from voicegw.events import Event, Turn
 
 STOP = 2.0
@@ -29,10 +36,10 @@ AGAIN = 0.1
 
 
 @dataclass(slots=True, eq=False)
-class Session:
+class ZeroClawSession:
     """An open socket. `known`: how many words of the caller were said in it. `own`: it is no call's."""
 
-    socket: Socket
+    socket: AgentWebSocket
     name: str
     own: bool
     fresh: bool
@@ -49,7 +56,7 @@ class Session:
         self.socket.abort()
 
 
-class ZeroClaw:
+class ZeroClawAgent:
     """The gateway of ZeroClaw at `url` (http or https), paired by `key`; `agent` is the alias that answers.
 
     A turn is one `message`, and never sent while another runs: ZeroClaw would take it for advice to that
@@ -69,29 +76,29 @@ class ZeroClaw:
         approvals: Literal["deny", "approve"] = "deny",
         ssl: SSLContext | None = None,
         connect: float = 5.0,
-        most_sessions: int = 1000,
+        max_sessions: int = 1000,
     ) -> None:
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
         self._secrets = secrets((key,))
-        self._api = Api(url, self._headers, ssl=ssl, connect=connect)
+        self._api = JsonApi(url, self._headers, ssl=ssl, connect=connect)
         self._where = self._api.where("/ws/chat")
         self._agent = agent
         self._approvals = approvals
         self._ssl = ssl
         self._connect = connect
-        self._sessions = Sessions(
-            self._open, self._close, good=lambda session: session.good, most=most_sessions
+        self._sessions = SessionPool(
+            self._open, self._close, good=lambda session: session.good, max_sessions=max_sessions
         )
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Say what is new in the session of the call, and give what is answered."""
-        async with self._sessions.use(turn) as session:
-            frames, handed = Frames(self._where), False
+        async with self._sessions.acquire(turn) as session:
+            frames, handed = ZeroClawTurnDecoder(self._where), False
             try:
-                await session.socket.send(message(prompt(turn, session.known, fresh=session.fresh)))
+                await session.socket.send(message(session_prompt(turn, session.known, fresh=session.fresh)))
                 handed = True
-                if not turn.aside:
-                    session.known = told(turn.messages)
+                if not turn.background:
+                    session.known = user_message_count(turn.messages)
                 while not frames.over:
                     for event in frames.read(await session.socket.receive()):
                         yield event
@@ -102,15 +109,15 @@ class ZeroClaw:
             except AgentError as error:
                 if not frames.over:
                     session.spoil()
-                hush(error, self._secrets)
-                if handed and isinstance(error, Closed):  # somebody else must not be asked the same
-                    raise AgentGarbled(error.summary, error.quote) from None
+                redact(error, self._secrets)
+                if handed and isinstance(error, WebSocketClosed):  # somebody else must not be asked the same
+                    raise AgentProtocolError(error.summary, error.quote) from None
                 raise
             finally:
                 if not frames.over and session.good:
                     await self._stop(session, frames, handed)
 
-    async def _stop(self, session: Session, frames: Frames, handed: bool) -> None:
+    async def _stop(self, session: ZeroClawSession, frames: ZeroClawTurnDecoder, handed: bool) -> None:
         """Stop a turn in the middle, and wait until it has: what it still says is not for the next one."""
         if session.own or not handed:
             return session.spoil()
@@ -126,13 +133,13 @@ class ZeroClaw:
             if not frames.over:
                 session.spoil()
 
-    async def _abort(self, session: Session) -> float | None:
+    async def _abort(self, session: ZeroClawSession) -> float | None:
         """Tell the running turn to stop; gives when to do that again, None if it was running."""
         async with asyncio.timeout(TELL):
             said = await self._api.call("POST", f"/api/sessions/{quote(session.name, safe='')}/abort")
         return None if isinstance(said, dict) and said.get("status") == "aborted" else AGAIN
 
-    async def _drain(self, session: Session, frames: Frames) -> None:
+    async def _drain(self, session: ZeroClawSession, frames: ZeroClawTurnDecoder) -> None:
         """Read on to the end of the turn, whatever it is."""
         while not frames.over:
             try:
@@ -148,15 +155,15 @@ class ZeroClaw:
         else:
             await self._sessions.warm(call)
 
-    async def leave(self, call: str) -> None:
+    async def call_ended(self, call: str) -> None:
         """Close the socket of a call."""
-        await self._sessions.leave(call)
+        await self._sessions.call_ended(call)
 
     async def aclose(self) -> None:
         await self._sessions.aclose()
         await self._api.client.aclose()
 
-    async def _open(self, call: str | None) -> Session:
+    async def _open(self, call: str | None) -> ZeroClawSession:
         name = call or str(uuid4())
         address = f"ws{self._where.removeprefix('http')}"
         try:
@@ -168,11 +175,11 @@ class ZeroClaw:
                 within=self._connect,
                 secrets=self._secrets,
             )
-        except AgentGarbled as error:  # it knows no agent of that name
-            raise AgentRefused(error.summary, error.quote) from None
-        return Session(socket, name, call is None, not await self._begin(socket))
+        except AgentProtocolError as error:  # it knows no agent of that name
+            raise AgentRejected(error.summary, error.quote) from None
+        return ZeroClawSession(socket, name, call is None, not await self._begin(socket))
 
-    async def _begin(self, socket: Socket) -> bool:
+    async def _begin(self, socket: AgentWebSocket) -> bool:
         """Wait for the session; gives whether it existed before."""
         try:
             async with asyncio.timeout(self._connect):
@@ -185,13 +192,13 @@ class ZeroClaw:
         except BaseException as error:
             socket.abort()
             if isinstance(error, AgentError):
-                hush(error, self._secrets)
+                redact(error, self._secrets)
             raise
         return known
 
-    async def _close(self, session: Session, gone: bool) -> None:
+    async def _close(self, session: ZeroClawSession, gone: bool) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(STOP):
                 await session.socket.close()
                 if session.own:
-                    await self._api.call("DELETE", f"/api/sessions/{session.name}", fine=(404,))
+                    await self._api.call("DELETE", f"/api/sessions/{session.name}", allow_status=(404,))

@@ -10,24 +10,24 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from voicegw.agents.client.error_body import WORDS
-from voicegw.errors import AgentBusy, AgentError, AgentGarbled, AgentRefused, AgentUnavailable
-from voicegw.events import Doing, Event, Usage
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentUnavailable
+from voicegw.events import Activity, Event, Usage
 
 PROTOCOL = "zeroclaw.v1"
 CONNECT: Mapping[str, Any] = {"type": "connect"}
 """Changes nothing, but the agent of a socket is only built when its first frame comes."""
 
 CODES: Mapping[str, type[AgentError]] = {
-    "AUTH_ERROR": AgentRefused,
-    "NEEDS_ONBOARDING": AgentRefused,
-    "INVALID_CWD": AgentRefused,
+    "AUTH_ERROR": AgentRejected,
+    "NEEDS_ONBOARDING": AgentRejected,
+    "INVALID_CWD": AgentRejected,
     "AGENT_INIT_FAILED": AgentUnavailable,
     "SESSION_RESTORE_UNAVAILABLE": AgentUnavailable,
     "SESSION_QUEUE_FULL": AgentBusy,
     "SESSION_QUEUE_TIMEOUT": AgentBusy,
-    "INVALID_JSON": AgentGarbled,
-    "EMPTY_CONTENT": AgentGarbled,
-    "UNKNOWN_MESSAGE_TYPE": AgentGarbled,
+    "INVALID_JSON": AgentProtocolError,
+    "EMPTY_CONTENT": AgentProtocolError,
+    "UNKNOWN_MESSAGE_TYPE": AgentProtocolError,
 }
 """What is an `AgentError` and nothing more is not here."""
 TURNS = frozenset(
@@ -53,11 +53,11 @@ def resumed(frame: Mapping[str, Any], where: str) -> bool | None:
     return frame.get("resumed") is True if frame.get("type") == "session_start" else None
 
 
-class Frames:
+class ZeroClawTurnDecoder:
     """Turns the frames of one turn into events; `where` names the agent in errors.
 
     `over`: the turn ended, `aborted`: because it was told to. `asked` is the id of the action that the last
-    frame wants to be approved. What cannot be understood raises `AgentGarbled`.
+    frame wants to be approved. What cannot be understood raises `AgentProtocolError`.
     """
 
     __slots__ = ("_said", "_since", "_where", "aborted", "asked", "over")
@@ -78,10 +78,10 @@ class Frames:
                 return self._speak(self._text(frame, "content"))
             case "tool_call":
                 self._since = False
-                return [Doing(self._text(frame, "name") or "tool")]
+                return [Activity(self._text(frame, "name") or "tool")]
             case "approval_request":
                 self.asked = self._text(frame, "request_id")
-                return [Doing(self._text(frame, "tool") or "approval")]
+                return [Activity(self._text(frame, "tool") or "approval")]
             case "done":
                 self.over = True
                 return [*self._unsaid(self._text(frame, "full_response")), *_usage(frame)]
@@ -113,7 +113,7 @@ class Frames:
     def _text(self, frame: Mapping[str, Any], name: str) -> str:
         text = frame.get(name)
         if text is not None and type(text) is not str:
-            raise AgentGarbled(f"{self._where} sent a frame of an unknown shape: {name} is no text")
+            raise AgentProtocolError(f"{self._where} sent a frame of an unknown shape: {name} is no text")
         return text or ""
 
 

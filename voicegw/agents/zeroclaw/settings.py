@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from voicegw.settings.agent import Session
+from voicegw.settings.agent import SessionSettings
 
 
-class ZeroClaw(Session):
+class ZeroClawSettings(SessionSettings):
     """The gateway of ZeroClaw."""
 
     kind: Literal["zeroclaw"] = Field(description="The gateway of ZeroClaw.")

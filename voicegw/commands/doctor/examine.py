@@ -11,15 +11,15 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from voicegw.agents.client.connect import reach
+from voicegw.agents.client.connect import connect
 from voicegw.app.agents import make_agent
-from voicegw.app.serving import Maker
-from voicegw.commands.doctor.hints import remedy, unreachable, untrusted
-from voicegw.commands.doctor.report import Answer, Checkup
+from voicegw.app.serving import AgentFactory
+from voicegw.commands.doctor.hints import hint, unreachable, untrusted
+from voicegw.commands.doctor.report import AgentReport, ObservedReply
 from voicegw.config.load import Config
 from voicegw.errors import AgentError, VoicegwError
-from voicegw.events import Agent, Doing, Event, Message, Turn, models_of
-from voicegw.settings.agent import Agent as Table
+from voicegw.events import Activity, Agent, Event, Message, Turn, extra_models
+from voicegw.settings.agent import AgentSettings as Table
 
 QUESTION = "This is a test of the line. Count from one to ten, in words."
 LONG = "This is a test of the line. Count from one to one hundred, in words."
@@ -29,8 +29,8 @@ GOODBYE = 5.0
 Tell = Callable[[str], None]
 
 
-class Sick(Exception):
-    """A step failed; `remedy` is what to do about it."""
+class StepFailed(Exception):
+    """A step failed; `hint` is what to do about it."""
 
     def __init__(self, step: str, why: str, remedy: str) -> None:
         super().__init__(why)
@@ -42,10 +42,10 @@ async def examine(
     settings: Config,
     names: Sequence[str],
     tell: Tell,
-    keep: Callable[[Checkup], None],
+    keep: Callable[[AgentReport], None],
     *,
     within: float = 60.0,
-    make: Maker = make_agent,
+    make: AgentFactory = make_agent,
     now: Callable[[], float] = time.monotonic,
 ) -> None:
     """Give each of these agents a checkup, one after the other, and `keep` what was found, one by one.
@@ -62,7 +62,7 @@ class Doctor:
     """Examines agents; see `examine`."""
 
     def __init__(
-        self, settings: Config, tell: Tell, within: float, make: Maker, now: Callable[[], float]
+        self, settings: Config, tell: Tell, within: float, make: AgentFactory, now: Callable[[], float]
     ) -> None:
         self.settings = settings
         self.tell = tell
@@ -70,17 +70,17 @@ class Doctor:
         self.make = make
         self.now = now
 
-    async def examine(self, name: str) -> Checkup:
+    async def examine(self, name: str) -> AgentReport:
         """Try one agent, step by step, until one fails."""
         table = self.settings.agents[name]
-        found = Checkup(name, table.kind, ack=table.ack.after, every=table.ack.every)
+        found = AgentReport(name, table.kind, ack=table.ack.after, every=table.ack.every)
         agent: Agent | None = None
         try:
             async with self._step("make", found, "making it"):
                 agent = self.make(table, self.settings)
             await self._reach(found, table)
             await self._try(found, agent, table.language)
-        except Sick as sick:
+        except StepFailed as sick:
             found.step, found.failure, found.remedy = sick.step, str(sick), sick.remedy
         finally:
             if agent is not None:
@@ -89,27 +89,27 @@ class Doctor:
                         await agent.aclose()
         return found
 
-    async def _try(self, found: Checkup, agent: Agent, language: str) -> None:
+    async def _try(self, found: AgentReport, agent: Agent, language: str) -> None:
         """Get it ready, open a call and ask, interrupt."""
         async with self._step("ready", found, "getting it ready"):
             began = self.now()
             await agent.warm(None)
             found.ready = self.now() - began
-        found.models = tuple(models_of(agent))
+        found.models = tuple(extra_models(agent))
         async with self._call(agent) as call:
             async with self._step("open", found, "opening a call"):
                 began = self.now()
                 await agent.warm(call)
                 found.opened = self.now() - began
             async with self._step("answer", found, "asking it to count to ten"):
-                found.answer = Answer()
+                found.answer = ObservedReply()
                 await self._ask(agent, _turn(call, QUESTION, language), found.answer)
         async with self._call(agent) as call, self._step("stop", found, "interrupting it"):
-            found.cut = Answer()
+            found.cut = ObservedReply()
             await self._ask(agent, _turn(call, LONG, language), found.cut, cut=True)
 
     @asynccontextmanager
-    async def _step(self, name: str, found: Checkup, what: str) -> AsyncIterator[None]:
+    async def _step(self, name: str, found: AgentReport, what: str) -> AsyncIterator[None]:
         """Tell of a step; whatever goes wrong in it is told in a sentence, with what to do about it."""
         self.tell(f"{found.name}: {what}")
         table = self.settings.agents[found.name]
@@ -117,10 +117,10 @@ class Doctor:
             async with asyncio.timeout(self.within):
                 yield
         except TimeoutError as error:
-            help = unreachable(table) if name in ("connect", "TLS") else remedy(error, table)
-            raise Sick(name, late(name, found, self.within), help) from None
+            help = unreachable(table) if name in ("connect", "TLS") else hint(error, table)
+            raise StepFailed(name, late(name, found, self.within), help) from None
         except Exception as error:
-            raise Sick(name, *diagnosis(error, table)) from None
+            raise StepFailed(name, *diagnosis(error, table)) from None
 
     @asynccontextmanager
     async def _call(self, agent: Agent) -> AsyncIterator[str]:
@@ -130,9 +130,9 @@ class Doctor:
             yield call
         finally:
             with suppress(AgentError):
-                await agent.leave(call)
+                await agent.call_ended(call)
 
-    async def _reach(self, found: Checkup, table: Table) -> None:
+    async def _reach(self, found: AgentReport, table: Table) -> None:
         """Connect to the agent's server, if it has one, and see whether its certificate is good."""
         url = getattr(table, "url", None)
         if url is None:
@@ -150,12 +150,12 @@ class Doctor:
     async def _dial(self, host: str, port: int, context: tls.SSLContext | None) -> float:
         """How long it took to connect."""
         began = self.now()
-        connection = await reach(host, port, context, set())
+        connection = await connect(host, port, context, set())
         took = self.now() - began
         connection.abort()
         return took
 
-    async def _ask(self, agent: Agent, turn: Turn, answer: Answer, *, cut: bool = False) -> None:
+    async def _ask(self, agent: Agent, turn: Turn, answer: ObservedReply, *, cut: bool = False) -> None:
         """Note what comes of one turn, which is `cut` off after its first word."""
         began = self.now()
         async with aclosing(agent.reply(turn)) as events:
@@ -176,16 +176,16 @@ def _turn(call: str, question: str, language: str) -> Turn:
     return Turn(f"doctor-{call}", (Message("user", question),), call=call, language=language)
 
 
-def note(answer: Answer, event: Event, at: float) -> None:
+def note(answer: ObservedReply, event: Event, at: float) -> None:
     """Note one event of an answer."""
-    if isinstance(event, Doing):
+    if isinstance(event, Activity):
         answer.work.append((at, event.what))
     elif isinstance(event, str) and event.strip():
         answer.deltas.append(at)
         answer.text += event
 
 
-def late(step: str, found: Checkup, within: float) -> str:
+def late(step: str, found: AgentReport, within: float) -> str:
     """What did not happen in time."""
     answer = found.cut if step == "stop" else found.answer
     if step in ("answer", "stop"):
@@ -211,5 +211,5 @@ def diagnosis(error: Exception, table: Table) -> tuple[str, str]:
         case OSError():
             return f"it cannot be reached: {error.strerror or error}", unreachable(table)
         case VoicegwError():
-            return str(error), remedy(error, table)
+            return str(error), hint(error, table)
     return f"{type(error).__name__}: {error}", ""

@@ -6,8 +6,8 @@ import re
 
 from voicegw.errors import (
     AgentBusy,
-    AgentGarbled,
-    AgentRefused,
+    AgentProtocolError,
+    AgentRejected,
     AgentTimeout,
     AgentUnavailable,
     ConfigError,
@@ -27,7 +27,7 @@ EXPIRED, HOSTS = 10, (62, 64)
 """OpenSSL's numbers for a certificate that is too old, and for one with other names."""
 
 
-def remedy(error: BaseException, table: object) -> str:
+def hint(error: BaseException, table: object) -> str:
     """What to do about an error of a checkup, as a sentence; "" where it says so itself.
 
     `table` is that of the agent in the configuration.
@@ -35,11 +35,11 @@ def remedy(error: BaseException, table: object) -> str:
     status = int(found[1]) if (found := ANSWERED.search(getattr(error, "summary", ""))) else 0
     if isinstance(error, ConfigError) or "redirects" in str(error):
         return ""
-    if isinstance(error, AgentRefused) and status:
+    if isinstance(error, AgentRejected) and status:
         return _wrong_key(table) if status in (401, 403) else _wrong_name(error.summary, table)
     if isinstance(error, AgentBusy):
         return _no_room(table)
-    if isinstance(error, AgentGarbled):
+    if isinstance(error, AgentProtocolError):
         return _not_understood(table, status)
     if isinstance(error, (AgentTimeout, TimeoutError)):
         return "See what it waits for; --within gives it longer."

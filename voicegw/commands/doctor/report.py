@@ -22,7 +22,7 @@ WORK = 4.0
 
 
 @dataclass(slots=True)
-class Answer:
+class ObservedReply:
     """One answer as it came. `deltas` are the times of its pieces since the question, `work` what it did.
 
     `over` is when it ended, None if it was cut short; `stopped` how long it took to stop then.
@@ -63,7 +63,7 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Checkup:
+class AgentReport:
     """Everything about one agent. Steps that were not reached are None; `failure` is what ended it.
 
     `ack` and `every` are its `ack.after` and `ack.every`, in seconds; None is off.
@@ -76,8 +76,8 @@ class Checkup:
     ready: float | None = None
     opened: float | None = None
     models: Sequence[str] = ()
-    answer: Answer | None = None
-    cut: Answer | None = None
+    answer: ObservedReply | None = None
+    cut: ObservedReply | None = None
     failure: str = ""
     step: str = ""
     """The step that failed."""
@@ -92,7 +92,7 @@ class Checkup:
 
     def as_json(self) -> dict[str, Any]:
         """All of it, with times in milliseconds."""
-        answer, cut = self.answer or Answer(), self.cut or Answer()
+        answer, cut = self.answer or ObservedReply(), self.cut or ObservedReply()
         return {
             "agent": self.name,
             "kind": self.kind,
@@ -118,7 +118,7 @@ def ms(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds * 1000, 1)
 
 
-def advice(found: Checkup) -> Iterator[str]:
+def advice(found: AgentReport) -> Iterator[str]:
     """What the operator may want to do, in sentences."""
     if found.remedy:
         yield found.remedy
@@ -137,7 +137,7 @@ def advice(found: Checkup) -> Iterator[str]:
         )
 
 
-def _bridging(found: Checkup, answer: Answer) -> Iterator[str]:
+def _bridging(found: AgentReport, answer: ObservedReply) -> Iterator[str]:
     """What to say until it speaks, unless that is said already."""
     wait, ack = answer.first or 0.0, found.ack
     bridge = ""
@@ -152,7 +152,7 @@ def _bridging(found: Checkup, answer: Answer) -> Iterator[str]:
         yield f"Its first word takes {wait:.1f} s: {bridge}."
 
 
-def table(found: Sequence[Checkup]) -> str:
+def table(found: Sequence[AgentReport]) -> str:
     """The checkups as a table, with what failed and what is advised below it."""
     heads = ("agent", "kind", "connect", "TLS", "ready", "open", "first token", "cadence", "stream", "stop")
     rows = [heads, *(_row(checkup) for checkup in found)]
@@ -166,8 +166,8 @@ def table(found: Sequence[Checkup]) -> str:
     return "\n".join(lines)
 
 
-def _row(found: Checkup) -> tuple[str, ...]:
-    answer, cut = found.answer or Answer(), found.cut or Answer()
+def _row(found: AgentReport) -> tuple[str, ...]:
+    answer, cut = found.answer or ObservedReply(), found.cut or ObservedReply()
     stream = "-" if answer.over is None else "replayed" if answer.replayed else "real"
     times = (found.connected, found.secured, found.ready, found.opened, answer.first, answer.cadence)
     return (found.name, found.kind, *map(_ms, times), stream, _ms(cut.stopped))

@@ -10,7 +10,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
-from voicegw.calls.codec import Asked, Happening, Interrupted, Odd, Opened, Pressed
+from voicegw.calls.codec import (
+    CallEvent,
+    CallStarted,
+    DtmfPressed,
+    Interrupted,
+    TurnRequested,
+    UnexpectedFrame,
+)
 from voicegw.events import ToolCall, Usage
 from voicegw.wire.json import dumps, loads
 
@@ -31,7 +38,7 @@ LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,4}")
 AUDIO = re.compile(r"https://[A-Za-z0-9\[][A-Za-z0-9.:\-\]]*(?:[/?#][!-~]{0,2000})?")
 
 
-class Relay:
+class RelayCodec:
     """One ConversationRelay call.
 
     `preemptible` (the next cycle may cut a turn) and `interruptible` (the caller may) are said with every
@@ -61,21 +68,21 @@ class Relay:
         """Nothing: the platform speaks the greeting itself while the socket is set up."""
         return b""
 
-    def receive(self, frame: str | bytes) -> Happening | None:
+    def receive(self, frame: str | bytes) -> CallEvent | None:
         """What a frame tells; None if nothing that matters. Never raises, whatever came."""
         if not isinstance(frame, str):
-            return Odd("a binary frame")
+            return UnexpectedFrame("a binary frame")
         try:
             data = loads(frame.encode())
         except ValueError:
-            return Odd("not valid JSON")
-        return self._read(data) if isinstance(data, dict) else Odd("not a JSON object")
+            return UnexpectedFrame("not valid JSON")
+        return self._read(data) if isinstance(data, dict) else UnexpectedFrame("not a JSON object")
 
-    def turn(self, asked: Asked) -> Cycle:
+    def turn(self, asked: TurnRequested) -> RelayTurn:
         """The codec of the answer to this."""
-        return Cycle(self.more, self.final)
+        return RelayTurn(self.more, self.final)
 
-    def _read(self, data: Object) -> Happening | None:
+    def _read(self, data: Object) -> CallEvent | None:
         match data.get("type"):
             case "prompt":
                 return _asked(data)
@@ -84,22 +91,22 @@ class Relay:
                 return Interrupted(heard if isinstance(heard, str) else None)
             case "dtmf":
                 digit = _matched(KEY, data.get("digit"))
-                return Pressed(digit) if digit else Odd("a key that no keypad has")
+                return DtmfPressed(digit) if digit else UnexpectedFrame("a key that no keypad has")
             case "setup":
                 return self._opened(data)
             case "info" | "configUpdated":
                 return None
             case "error":
-                return Odd("the platform reports an error")
-        return Odd("a frame of unknown type")
+                return UnexpectedFrame("the platform reports an error")
+        return UnexpectedFrame("a frame of unknown type")
 
-    def _opened(self, data: Object) -> Happening:
+    def _opened(self, data: Object) -> CallEvent:
         named = (data.get(key) for key in self.ids)
         call = next((id for id in named if isinstance(id, str) and id.strip()), None)
         if call is None:
-            return Odd("a setup that names no call")
+            return UnexpectedFrame("a setup that names no call")
         ticket, facts = _without_ticket(data, self.ticket_parameter)
-        return Opened(call, facts, ticket)
+        return CallStarted(call, facts, ticket)
 
 
 def _without_ticket(setup: Object, parameter: str) -> tuple[str, Object]:
@@ -112,45 +119,47 @@ def _without_ticket(setup: Object, parameter: str) -> tuple[str, Object]:
     return "", setup
 
 
-def _asked(data: Object) -> Happening | None:
+def _asked(data: Object) -> CallEvent | None:
     said, final, language = data.get("voicePrompt"), data.get("last"), data.get("lang")
     if not isinstance(said, str) or not isinstance(final, bool | None):
-        return Odd("a prompt of wrong types")
+        return UnexpectedFrame("a prompt of wrong types")
     final = final is not False
     if not said.strip():
-        return Odd("a prompt without words") if final else None
-    return Asked(said, final=final, language=language if isinstance(language, str) and language else None)
+        return UnexpectedFrame("a prompt without words") if final else None
+    return TurnRequested(
+        said, final=final, language=language if isinstance(language, str) and language else None
+    )
 
 
-class Cycle:
+class RelayTurn:
     """One turn: tokens, actions among them, and one final token; ending the call comes after that.
 
     `more` and `final` are what follows the token in a text frame.
     """
 
-    idle = b""
+    keepalive = b""
 
     def __init__(self, more: bytes, final: bytes) -> None:
         self.more = more
         self.final = final
         self.words: list[str] = []
-        self.spoken = ""
+        self.spoken_text = ""
         self.begun = False
         self.acted = False
         self.over = False
         self.hangup = b""
-        self.done: list[ToolCall] = []
-        self.known: set[tuple[str, str]] = set()
+        self.executed: list[ToolCall] = []
+        self.already_executed: set[tuple[str, str]] = set()
 
     @property
-    def last(self) -> bool:
+    def ends_call(self) -> bool:
         """Did the agent end the call with this turn? Not if the turn was cut short before it did."""
         return bool(self.hangup)
 
-    def begin(self, words: str) -> bytes:
-        return self.text(words)
+    def start(self, words: str) -> bytes:
+        return self.text_delta(words)
 
-    def text(self, delta: str) -> bytes:
+    def text_delta(self, delta: str) -> bytes:
         if not self.over:
             self.words.append(delta)
         return b""
@@ -163,22 +172,22 @@ class Cycle:
         self.begun = True
         return self._token(words, self.more)
 
-    def call(self, call: ToolCall) -> bytes:
+    def tool_call(self, call: ToolCall) -> bytes:
         """An action, after the words before it; ending the call waits for `end`, and the first one counts."""
         action = None if self.over else _action(call)
         if action is None:
             return b""
         self.acted = True
-        if (call.name, call.arguments) in self.known:
+        if (call.name, call.arguments) in self.already_executed:
             return b""  # done already, in answer to the same words
-        self.done.append(call)
+        self.executed.append(call)
         frame = dumps(action) + b"\n"
         if action["type"] != "end":
             return self.drain() + frame
         self.hangup = self.hangup or frame
         return b""
 
-    def end(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
+    def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
         """The remaining words as the final token, then the end of the call if there is one.
 
         A turn that only acted opened no talk cycle, and closes none.
@@ -205,7 +214,7 @@ class Cycle:
         return words
 
     def _token(self, words: str, tail: bytes) -> bytes:
-        self.spoken += words
+        self.spoken_text += words
         return b'{"type":"text","token":' + dumps(words) + tail
 
 

@@ -11,7 +11,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from voicegw.calls.codec import Answered, Asked, Ended, Happening, Odd, Opened
+from voicegw.calls.codec import (
+    CallEnded,
+    CallEvent,
+    CallStarted,
+    ProtocolReply,
+    TurnRequested,
+    UnexpectedFrame,
+)
 from voicegw.events import Message, Role, ToolCall, Usage
 from voicegw.wire.json import dumps, loads
 
@@ -21,7 +28,7 @@ HEAD = b'{"type":"agent_response","content":'
 PONG = b'{"type":"pong"}\n'
 
 
-class SpeechEngine:
+class SpeechEngineCodec:
     """One conversation, named by its first message."""
 
     name = "elevenlabs"
@@ -30,13 +37,13 @@ class SpeechEngine:
 
     def __init__(self) -> None:
         self.newest: int | None = None
-        self.reply: Reply | None = None  # to the newest transcript
+        self.reply: SpeechEngineTurn | None = None  # to the newest transcript
 
     def open(self, greeting: str, *, again: bool = False) -> bytes:
         """Nothing: ElevenLabs speaks the greeting itself."""
         return b""
 
-    def receive(self, frame: str | bytes) -> Happening | None:
+    def receive(self, frame: str | bytes) -> CallEvent | None:
         """What a frame tells; None for a transcript that is being answered. Never raises, whatever came.
 
         What makes no sense in a transcript is left out, or counts as an empty one: somebody said something,
@@ -44,74 +51,74 @@ class SpeechEngine:
         """
         data = _object(frame)
         if data is None:
-            return Odd("a frame that is no JSON object")
+            return UnexpectedFrame("a frame that is no JSON object")
         match data.get("type"):
             case "user_transcript":
                 return self._asked(data)
             case "ping":
-                return Answered(PONG)
+                return ProtocolReply(PONG)
             case "init":
                 return _opened(data)
             case "close":
-                return Ended()
+                return CallEnded()
             case "error":
-                return Odd("the platform reports an error")
-        return Odd("a frame of an unknown type")
+                return UnexpectedFrame("the platform reports an error")
+        return UnexpectedFrame("a frame of an unknown type")
 
-    def turn(self, asked: Asked) -> Reply:
+    def turn(self, asked: TurnRequested) -> SpeechEngineTurn:
         """The codec of the answer to the newest transcript; a mute one if no transcript asked."""
-        reply = Reply(self.newest)
+        reply = SpeechEngineTurn(self.newest)
         if asked.history is None:
             reply.stop()
         else:
             self.reply = reply
         return reply
 
-    def _asked(self, data: dict[str, Any]) -> Asked | Odd | None:
+    def _asked(self, data: dict[str, Any]) -> TurnRequested | UnexpectedFrame | None:
         id, entries = data.get("event_id"), data.get("user_transcript")
         if id is not None and type(id) is not int:
-            return Odd("a transcript whose number is none")
+            return UnexpectedFrame("a transcript whose number is none")
         if id is not None and id == self.newest and self.reply is not None and not self.reply.over:
             return None
         self.newest, self.reply = id, None
         history = tuple(_messages(entries)) if isinstance(entries, list) else ()
         said = next((message.text for message in reversed(history) if message.role == "user"), "")
-        return Asked(said, history=history, id=id or 0)
+        return TurnRequested(said, history=history, id=id or 0)
 
 
-class Reply:
+class SpeechEngineTurn:
     """One answer: a message for whatever was gathered, and an empty final one.
 
     `id` is the number of its transcript, None where that had none.
     """
 
-    idle = b""
-    last = False
+    keepalive = b""
+    ends_call = False
 
     def __init__(self, id: int | None) -> None:
         self.words: list[str] = []
         self.framed: list[str] = []
         self.over = False
-        self.done: list[ToolCall] = []
-        self.known: set[tuple[str, str]] = set()
+        self.executed: list[ToolCall] = []
+        self.already_executed: set[tuple[str, str]] = set()
         numbered = b',"event_id":' + dumps(id)
         self.more = numbered + b',"is_final":false}\n'
         self.final = HEAD + b'""' + numbered + b',"is_final":true}\n'
 
     @property
-    def spoken(self) -> str:
+    def spoken_text(self) -> str:
         """Everything that was put into frames so far."""
         return "".join(self.framed)
 
-    def begin(self, words: str) -> bytes:
-        return self.text(words)
+    def start(self, words: str) -> bytes:
+        return self.text_delta(words)
 
-    def text(self, delta: str) -> bytes:
+    def text_delta(self, delta: str) -> bytes:
         if delta and not self.over:
             self.words.append(delta)
         return b""
 
-    def call(self, call: ToolCall) -> bytes:
+    def tool_call(self, call: ToolCall) -> bytes:
         """Nothing: this wire carries no actions."""
         return b""
 
@@ -123,7 +130,7 @@ class Reply:
         self.framed.append(content)
         return HEAD + dumps(content) + self.more
 
-    def end(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
+    def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
         """What was gathered, and the final message, without which ElevenLabs would wait."""
         if self.over:
             return b""
@@ -146,11 +153,11 @@ def _object(frame: str | bytes) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def _opened(data: dict[str, Any]) -> Opened | Odd:
+def _opened(data: dict[str, Any]) -> CallStarted | UnexpectedFrame:
     call = data.get("conversation_id")
     if not isinstance(call, str) or not NAME.fullmatch(call):
-        return Odd("a beginning that names no conversation")
-    return Opened(call, {name: value for name, value in data.items() if name != "type"})
+        return UnexpectedFrame("a beginning that names no conversation")
+    return CallStarted(call, {name: value for name, value in data.items() if name != "type"})
 
 
 def _messages(entries: Iterable[Any]) -> Iterator[Message]:

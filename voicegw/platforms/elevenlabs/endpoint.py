@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from voicegw.calls.endpoint import Desk
-from voicegw.calls.profile import Route
+from voicegw.calls.endpoint import CallEndpoint
+from voicegw.calls.profile import CallProfile
 from voicegw.platforms.context import PlatformContext, PlatformKind
-from voicegw.platforms.elevenlabs.codec import SpeechEngine
-from voicegw.platforms.elevenlabs.handshake import TokenGate
-from voicegw.platforms.elevenlabs.settings import ElevenLabs
-from voicegw.security.keys import Key
+from voicegw.platforms.elevenlabs.codec import SpeechEngineCodec
+from voicegw.platforms.elevenlabs.handshake import ElevenLabsTokenAuth
+from voicegw.platforms.elevenlabs.settings import ElevenLabsSettings
+from voicegw.security.keys import ApiKey
 from voicegw.turns.dialects import DIALECTS
 
 
-def _endpoint(table: ElevenLabs, context: PlatformContext) -> Desk:
-    return Desk(
+def _endpoint(table: ElevenLabsSettings, context: PlatformContext) -> CallEndpoint:
+    return CallEndpoint(
         "elevenlabs",
-        Route(Key("@elevenlabs", b""), context.line(table), table.language, dialect=DIALECTS["elevenlabs"]),
-        TokenGate(context.secret(table.api_key_env), context.now),
-        lambda call, route: SpeechEngine(),
-        most=context.most(table.concurrent_calls),
+        CallProfile(
+            ApiKey("@elevenlabs", b""),
+            context.agent_for(table),
+            table.language,
+            dialect=DIALECTS["elevenlabs"],
+        ),
+        ElevenLabsTokenAuth(context.secret(table.api_key_env), context.now),
+        lambda call, route: SpeechEngineCodec(),
+        max_calls=context.share(table.concurrent_calls),
     )
 
 
 ELEVENLABS = PlatformKind(
-    "elevenlabs", ElevenLabs, "Calls by ElevenLabs' Speech Engine; none if left out.", _endpoint
+    "elevenlabs", ElevenLabsSettings, "Calls by ElevenLabs' Speech Engine; none if left out.", _endpoint
 )

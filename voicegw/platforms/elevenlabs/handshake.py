@@ -10,14 +10,14 @@ from starlette.types import Scope
 
 from voicegw.calls.path_secret import NOWHERE
 from voicegw.errors import NotFound, Unauthorized
-from voicegw.platforms.elevenlabs.token import speech_engine_signed
-from voicegw.security.authenticator import admit_local
+from voicegw.platforms.elevenlabs.token import verify_token
+from voicegw.security.authenticator import require_loopback
 
 TOKEN = b"x-elevenlabs-speech-engine-authorization"
 
 
 @dataclass(frozen=True, slots=True)
-class TokenGate:
+class ElevenLabsTokenAuth:
     """ElevenLabs': it shows a token that it signed with the account's API key.
 
     `now` is the time of day in seconds since 1970. Without a key, only this machine may call.
@@ -30,10 +30,10 @@ class TokenGate:
         if scope["path"] != "/elevenlabs/speech-engine":
             raise NotFound(NOWHERE)
         if not self.api_key:
-            return admit_local(scope)
+            return require_loopback(scope)
         shown = [value for name, value in scope["headers"] if name == TOKEN]
         if not shown:
             raise Unauthorized("The token is missing.")
-        if len(shown) > 1 or not speech_engine_signed(shown[0].decode("latin-1"), self.api_key, self.now()):
+        if len(shown) > 1 or not verify_token(shown[0].decode("latin-1"), self.api_key, self.now()):
             raise Unauthorized("The token is wrong.")
         return None

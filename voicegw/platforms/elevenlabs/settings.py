@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from voicegw.settings.fields import Variable, optional
-from voicegw.settings.platform import Platform
+from voicegw.settings.platform import PlatformSettings
 
 
-class ElevenLabs(Platform):
+class ElevenLabsSettings(PlatformSettings):
     """ElevenLabs' Speech Engine."""
 
     proof: ClassVar[tuple[str, ...]] = ("api_key_env",)

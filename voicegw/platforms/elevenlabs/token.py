@@ -21,7 +21,7 @@ REGION = re.compile(r"_residency_[a-z0-9]+\Z")
 BEARER = "bearer "
 
 
-def speech_engine_signed(value: str, api_key: str, now: float) -> bool:
+def verify_token(value: str, api_key: str, now: float) -> bool:
     """Is `X-Elevenlabs-Speech-Engine-Authorization` a token signed with this API key, good at this time?
 
     `now` is in seconds of Unix time. The token's own header is not read: only one algorithm is possible.

@@ -6,43 +6,43 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from voicegw.calls.codec import CallCodec
-from voicegw.calls.endpoint import Desk
-from voicegw.calls.profile import Route
-from voicegw.platforms.realtime.codec import Realtime as RealtimeCodec
-from voicegw.platforms.realtime.handshake import PATHS, PROTOCOL, Counter
-from voicegw.platforms.realtime.settings import Realtime
-from voicegw.security.authenticator import Door
-from voicegw.security.keys import ANONYMOUS, Key
-from voicegw.turns.served_agent import Line
+from voicegw.calls.endpoint import CallEndpoint
+from voicegw.calls.profile import CallProfile
+from voicegw.platforms.realtime.codec import RealtimeCodec as RealtimeCodec
+from voicegw.platforms.realtime.handshake import PATHS, PROTOCOL, RealtimeHandshake
+from voicegw.platforms.realtime.settings import RealtimeSettings
+from voicegw.security.authenticator import Authenticator
+from voicegw.security.keys import ANONYMOUS, ApiKey
+from voicegw.turns.served_agent import ServedAgent
 
 
 def realtime_endpoint(
-    table: Realtime,
-    default: Line,
-    find: Callable[[str, Key], Line],
-    door: Door,
+    table: RealtimeSettings,
+    default: ServedAgent,
+    find: Callable[[str, ApiKey], ServedAgent],
+    door: Authenticator,
     *,
     names: Sequence[str],
     most: int | None,
-) -> Desk:
+) -> CallEndpoint:
     """Return the endpoint for programs with an API key.
 
     `find` gives the agent for a model's name and a key, `default` is the one of a model that no agent has.
     `names` are further headers that name a call, in lower case. `most` bounds its calls in this process.
     """
-    counter = Counter(door, find, table.language, names)
+    counter = RealtimeHandshake(door, find, table.language, names)
 
-    def codec(call: str | None, route: Route) -> CallCodec:
-        return RealtimeCodec(call or "", route.line.name, prefix=secrets.token_hex(8), pace=table.pace)
+    def codec(call: str | None, route: CallProfile) -> CallCodec:
+        return RealtimeCodec(call or "", route.agent.name, prefix=secrets.token_hex(8), chars_per_second=table.chars_per_second)
 
-    return Desk(
+    return CallEndpoint(
         "realtime",
-        Route(ANONYMOUS, default),
+        CallProfile(ANONYMOUS, default),
         counter.admit,
         codec,
-        most=most,
-        choose=counter.route,
+        max_calls=most,
+        choose_profile=counter.route,
         paths=tuple({path.split("/")[1] for path in PATHS}),
-        protocol=PROTOCOL,
-        strict=True,
+        subprotocol=PROTOCOL,
+        refuses_before_upgrade=True,
     )

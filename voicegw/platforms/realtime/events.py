@@ -9,7 +9,7 @@ from voicegw.errors import BadRequest
 from voicegw.wire.json import dumps
 
 
-class Fault(BadRequest):
+class RealtimeError(BadRequest):
     """What is wrong with an event that came. `tag` is the code by which clients tell faults apart."""
 
     def __init__(self, tag: str, message: str, param: str | None = None) -> None:
@@ -17,7 +17,7 @@ class Fault(BadRequest):
         self.tag = tag
 
 
-class Events:
+class EventWriter:
     """Writes the events of one session. Ids are counted behind `prefix`, so they are as unique as that is."""
 
     def __init__(self, prefix: str) -> None:
@@ -44,6 +44,6 @@ class Events:
 
     def error(self, wrong: BadRequest, cause: str | None) -> bytes:
         """What was wrong with the event that the client calls `cause`."""
-        tag = wrong.tag if isinstance(wrong, Fault) else "invalid_value"
+        tag = wrong.tag if isinstance(wrong, RealtimeError) else "invalid_value"
         about = {"code": tag, "message": wrong.message, "param": wrong.param, "event_id": cause}
         return self.say("error", error={"type": wrong.type, **about})

@@ -8,13 +8,13 @@ from urllib.parse import parse_qs
 
 from starlette.types import Scope
 
-from voicegw.calls.profile import Route
-from voicegw.conversations.call_id import ALIASES, OURS, identify
+from voicegw.calls.profile import CallProfile
+from voicegw.conversations.call_id import ALIASES, OURS, resolve_call_id
 from voicegw.errors import BadRequest, NotFound
-from voicegw.security.authenticator import Door
-from voicegw.security.keys import Key
+from voicegw.security.authenticator import Authenticator
+from voicegw.security.keys import ApiKey
 from voicegw.turns.dialects import DIALECTS
-from voicegw.turns.served_agent import Line
+from voicegw.turns.served_agent import ServedAgent
 
 PATHS = frozenset({"/v1/realtime", "/realtime"})
 PROTOCOL = "realtime"
@@ -23,26 +23,26 @@ KEY = "openai-insecure-api-key."
 
 
 @dataclass(frozen=True, slots=True)
-class Counter:
+class RealtimeHandshake:
     """Lets in whoever shows a key, and connects them with the agent that they ask for.
 
-    `find` gives the line for a model's name and a key, and raises `UnknownModel`; `names` are further headers
+    `find` gives the line for a model's name and a key, and raises `ModelNotFound`; `names` are further headers
     that name a call, `language` is that of the call where the agent's table has none.
     """
 
-    door: Door
-    find: Callable[[str, Key], Line]
+    door: Authenticator
+    find: Callable[[str, ApiKey], ServedAgent]
     language: str | None = None
     names: Sequence[str] = ()
 
     def admit(self, scope: Scope) -> str:
-        """The call that the client names, or a fresh one. Raises `Refused`."""
+        """The call that the client names, or a fresh one. Raises `RequestError`."""
         if scope["path"] not in PATHS:
             raise NotFound("No calls are taken here.")
         self._key(scope)
         asked = _asked(scope, "call_id")
         named = ((OURS.encode(), asked.encode()),) if asked else ()
-        return identify([*named, *scope["headers"]], {}, names=self.names).name
+        return resolve_call_id([*named, *scope["headers"]], {}, names=self.names).name
 
     def _facts(self, scope: Scope) -> dict[str, str]:
         """The call's id as the client wrote it."""
@@ -51,18 +51,18 @@ class Counter:
         written = next(filter(None, names), b"").decode("latin-1") or _asked(scope, "call_id")
         return {"call_id": written} if written else {}
 
-    def route(self, scope: Scope) -> Route:
-        """How this client is served. Raises `Refused`."""
+    def route(self, scope: Scope) -> CallProfile:
+        """How this client is served. Raises `RequestError`."""
         key = self._key(scope)
         line = self.find(_asked(scope, "model"), key)
         dialect = line.dialect if key.dialect is None else DIALECTS[key.dialect]
-        spoken = line if dialect.speech else line.written
+        spoken = line if dialect.speech else line.for_reading
         language = self.language or line.language
         facts = self._facts(scope)
-        return Route(key, spoken, language, dialect=dialect, facts=facts, kept=bool(facts))
+        return CallProfile(key, spoken, language, dialect=dialect, metadata=facts, is_named=bool(facts))
 
-    def _key(self, scope: Scope) -> Key:
-        return self.door.admit([*scope["headers"], *_shown(scope)])
+    def _key(self, scope: Scope) -> ApiKey:
+        return self.door.authenticate([*scope["headers"], *_shown(scope)])
 
 
 def _asked(scope: Scope, name: str) -> str:

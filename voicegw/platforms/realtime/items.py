@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from voicegw.conversations.history import bare
-from voicegw.conversations.transcript import MOST_MESSAGES, MOST_TEXT
+from voicegw.conversations.transcript import MAX_MESSAGES, MAX_TEXT
 from voicegw.errors import BadRequest
 from voicegw.events import Message, Role, ToolCall
-from voicegw.platforms.realtime.events import Events, Fault
+from voicegw.platforms.realtime.events import EventWriter, RealtimeError
 from voicegw.wire import openai
-from voicegw.wire.openai import TEXTS, joined
-from voicegw.wire.validation import NULL, each, field, printable
+from voicegw.wire.openai import TEXTS, merge_assistant
+from voicegw.wire.validation import NULL, field, map_objects, printable
 
 Said: TypeAlias = Message | ToolCall
 
 ROLES = ("system", "user", "assistant")
 KINDS = ("message", "function_call", "function_call_output")
-LONGEST_ID = 64
+MAX_ID_LENGTH = 64
 ROOT = "root"
 """What an item is put behind to become the first one."""
 WORD = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class RealtimeItem:
     """One item. `said` is what it means to an agent; a call's result is a message of a tool."""
 
     id: str
@@ -35,29 +35,29 @@ class Item:
     status: str = "completed"
 
 
-class Conversation:
+class RealtimeConversation:
     """Items in their order, at most `most` of them with so much `text` together: the oldest go first.
 
     `told` counts the items that the client added.
     """
 
-    def __init__(self, id: str, *, most: int = MOST_MESSAGES, text: int = MOST_TEXT) -> None:
+    def __init__(self, id: str, *, most: int = MAX_MESSAGES, text: int = MAX_TEXT) -> None:
         self.id = id
         self.most, self.text = most, text
-        self.items: dict[str, Item] = {}
+        self.items: dict[str, RealtimeItem] = {}
         self.size = 0
         self.told = 0
 
-    def find(self, id: str, param: str) -> Item:
+    def find(self, id: str, param: str) -> RealtimeItem:
         """The item of that name, which the client told in the field `param`."""
         if id not in self.items:
-            raise Fault("item_not_found", f"'{param}' names no item of this conversation.", param)
+            raise RealtimeError("item_not_found", f"'{param}' names no item of this conversation.", param)
         return self.items[id]
 
-    def add(self, item: Item, after: str | None = None) -> str | None:
+    def add(self, item: RealtimeItem, after: str | None = None) -> str | None:
         """Put a new item behind another one, or last; gives the id of the item before it, if there is one."""
         previous = next(reversed(self.items), None)
-        later: dict[str, Item] = {}
+        later: dict[str, RealtimeItem] = {}
         if after is not None and after != previous:
             ids = list(self.items)
             place = 0 if after == ROOT else ids.index(after) + 1
@@ -69,7 +69,7 @@ class Conversation:
         self._shorten()
         return previous
 
-    def put(self, item: Item) -> None:
+    def put(self, item: RealtimeItem) -> None:
         """An item became another one; nothing happens if it is gone by now."""
         if old := self.items.get(item.id):
             self.size += _size(item.said) - _size(old.said)
@@ -92,7 +92,7 @@ class Conversation:
                     self.drop(id)
 
 
-def parse(data: dict[str, Any], path: str, events: Events) -> Said:
+def parse(data: dict[str, Any], path: str, events: EventWriter) -> Said:
     """What an item says; `path` leads to it, and ends with a dot."""
     kind = field(data, "type", str, path=path)
     if kind == "function_call":
@@ -107,8 +107,8 @@ def parse(data: dict[str, Any], path: str, events: Events) -> Said:
     role = field(data, "role", str, path=path)
     if role not in ROLES:
         raise BadRequest(f"'{path}role' must be one of {', '.join(ROLES)}.", param=f"{path}role")
-    parts = each(field(data, "content", list, path=path), f"{path}content", _part)
-    return Message(cast(Role, role), openai.content(parts, path)[0])
+    parts = map_objects(field(data, "content", list, path=path), f"{path}content", _part)
+    return Message(cast(Role, role), openai.parse_content(parts, path)[0])
 
 
 def _part(data: dict[str, Any], path: str) -> dict[str, Any]:
@@ -119,15 +119,15 @@ def _part(data: dict[str, Any], path: str) -> dict[str, Any]:
     return {"type": "text", "text": field(data, "text", str, path=path)}
 
 
-def named(data: dict[str, Any], path: str) -> str | None:
+def parse_id(data: dict[str, Any], path: str) -> str | None:
     """The id that a client gives an item, None if it gives none."""
     id = field(data, "id", str, NULL, path=path)
     if id == "":
         raise BadRequest(f"'{path}id' must not be empty.", param=f"{path}id")
-    return None if id is None else printable(id, f"{path}id", LONGEST_ID)
+    return None if id is None else printable(id, f"{path}id", MAX_ID_LENGTH)
 
 
-def form(item: Item) -> dict[str, Any]:
+def item_json(item: RealtimeItem) -> dict[str, Any]:
     """An item as it is shown. A message of ours that has no words yet has no content either."""
     said = item.said
     shape = {"id": item.id, "object": "realtime.item", "status": item.status}
@@ -159,7 +159,7 @@ def history(items: Sequence[Said]) -> list[Message]:
             owed.clear()
         if said.role != "tool" and said.text:
             found.append(said)
-    return joined([*found, *owed])
+    return merge_assistant([*found, *owed])
 
 
 def _results(items: Sequence[Said]) -> dict[int, Message]:
@@ -174,7 +174,7 @@ def _results(items: Sequence[Said]) -> dict[int, Message]:
     return found
 
 
-def heard_of(text: str, heard: str) -> str:
+def heard_prefix(text: str, heard: str) -> str:
     """The longest beginning of a text, in whole words, that was heard."""
     end = 0
     for word, other in zip(WORD.finditer(text), heard.split(), strict=False):
@@ -184,7 +184,7 @@ def heard_of(text: str, heard: str) -> str:
     return text[:end]
 
 
-def within(text: str, most: float) -> str:
+def words_within(text: str, most: float) -> str:
     """The whole words that a text has within so many characters."""
     end = int(min(most, len(text)))
     part = text[:end]

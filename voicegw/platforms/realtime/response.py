@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from voicegw.events import Message, ToolCall, Usage
-from voicegw.platforms.realtime.events import Events
-from voicegw.platforms.realtime.items import Conversation, Item, form
-from voicegw.platforms.realtime.session_config import Order
+from voicegw.platforms.realtime.events import EventWriter
+from voicegw.platforms.realtime.items import RealtimeConversation, RealtimeItem, item_json
+from voicegw.platforms.realtime.session_config import ResponseConfig
 from voicegw.wire.json import dumps, loads
 
 INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -15,7 +15,7 @@ INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 DELTA = b'"type":"response.output_text.delta",%b,"delta":'
 
 
-def usage_form(usage: Usage) -> dict[str, Any]:
+def usage_json(usage: Usage) -> dict[str, Any]:
     cached = {"text_tokens": usage.cached, "audio_tokens": 0, "image_tokens": 0}
     return {
         "total_tokens": usage.prompt + usage.completion,
@@ -32,7 +32,7 @@ def usage_form(usage: Usage) -> dict[str, Any]:
     }
 
 
-class Answer:
+class RealtimeResponse:
     """One response. Its items are part of the conversation from their first word on, unless it is `apart`.
 
     Words are gathered into a message, which a call or the end closes. What was sent of it is kept as JSON, so
@@ -40,10 +40,12 @@ class Answer:
     the client could not answer them. `reason` is why it would be cancelled.
     """
 
-    idle = b""
-    last = False
+    keepalive = b""
+    ends_call = False
 
-    def __init__(self, events: Events, book: Conversation, order: Order, *, tools: bool) -> None:
+    def __init__(
+        self, events: EventWriter, book: RealtimeConversation, order: ResponseConfig, *, tools: bool
+    ) -> None:
         self.events = events
         self.book = None if order.apart else book
         self.taken = book.items
@@ -69,23 +71,23 @@ class Answer:
         self.previous: str | None = None
         self.head = b""
         self.place: dict[str, Any] = {}
-        self.done: list[ToolCall] = []
-        self.known: set[tuple[str, str]] = set()
+        self.executed: list[ToolCall] = []
+        self.already_executed: set[tuple[str, str]] = set()
 
     @property
-    def spoken(self) -> str:
+    def spoken_text(self) -> str:
         """Everything that was put into frames so far."""
         return "".join(self.said) + self._text()
 
-    def begin(self, words: str) -> bytes:
+    def start(self, words: str) -> bytes:
         """The response itself; the words wait to be gathered."""
-        self.text(words)
+        self.text_delta(words)
         if self.begun or self.over:
             return b""
         self.begun = True
         return self._response("response.created", "in_progress", None, None)
 
-    def text(self, delta: str) -> bytes:
+    def text_delta(self, delta: str) -> bytes:
         if delta and not self.over:
             self.words.append(delta)
         return b""
@@ -100,14 +102,14 @@ class Answer:
         self.pieces.append(piece[1:-1])
         return opening + self.events.write(self.head, piece)
 
-    def call(self, call: ToolCall) -> bytes:
+    def tool_call(self, call: ToolCall) -> bytes:
         """A call is an item of its own; its arguments come whole, in one delta."""
         if self.over or not self.tools:
             return b""
         say, arguments = self.events.say, call.arguments
         id = call.id or self.events.name("call")
-        before = self.begin("") + self.drain() + self._close("completed")
-        begun = Item(self._name(), ToolCall(id, call.name, ""), "in_progress")
+        before = self.start("") + self.drain() + self._close("completed")
+        begun = RealtimeItem(self._name(), ToolCall(id, call.name, ""), "in_progress")
         place = {
             "response_id": self.id,
             "item_id": begun.id,
@@ -120,16 +122,16 @@ class Answer:
                 self._added(begun),
                 say("response.function_call_arguments.delta", **place, delta=arguments),
                 say("response.function_call_arguments.done", **place, name=call.name, arguments=arguments),
-                self._finished(Item(begun.id, ToolCall(id, call.name, arguments))),
+                self._finished(RealtimeItem(begun.id, ToolCall(id, call.name, arguments))),
             )
         )
 
-    def end(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
+    def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
         """The end of what is open, and last the response as it became."""
         if self.over:
             return b""
         why = INCOMPLETE.get(reason)
-        return self.begin("") + self.drain() + self._end("incomplete" if why else "completed", why, usage)
+        return self.start("") + self.drain() + self._end("incomplete" if why else "completed", why, usage)
 
     def stop(self) -> bytes:
         """What is open ends as it is; gathered words are dropped."""
@@ -143,7 +145,7 @@ class Answer:
         """Let the conversation know what was said of the open message so far."""
         if self.item and self.book is not None:
             text = self._text() if self.kept is None else self.kept
-            self.book.put(Item(self.item, Message("assistant", text), "in_progress"))
+            self.book.put(RealtimeItem(self.item, Message("assistant", text), "in_progress"))
 
     def cut(self, kept: str) -> None:
         """Of the open message only this stays in the conversation, whatever else is still said."""
@@ -163,8 +165,8 @@ class Answer:
 
     def _open(self) -> bytes:
         """A new message, of which nothing is known yet."""
-        created = self.begin("")
-        item = Item(self._name(), Message("assistant"), "in_progress")
+        created = self.start("")
+        item = RealtimeItem(self._name(), Message("assistant"), "in_progress")
         self.item = item.id
         self.place = {
             "response_id": self.id,
@@ -181,7 +183,7 @@ class Answer:
         if not self.item:
             return b""
         text = self._text()
-        say, item = self.events.say, Item(self.item, Message("assistant", text), status)
+        say, item = self.events.say, RealtimeItem(self.item, Message("assistant", text), status)
         frames = b"".join(
             (
                 say("response.output_text.done", **self.place, text=text),
@@ -190,15 +192,15 @@ class Answer:
             )
         )
         if self.kept is not None and self.book is not None:
-            self.book.put(Item(item.id, Message("assistant", self.kept), status))
+            self.book.put(RealtimeItem(item.id, Message("assistant", self.kept), status))
         self.said.append(text)
         self.pieces.clear()
         self.item, self.kept = "", None
         return frames
 
-    def _added(self, item: Item) -> bytes:
+    def _added(self, item: RealtimeItem) -> bytes:
         """An item begins, in the response and in the conversation."""
-        shown, index = form(item), len(self.output)
+        shown, index = item_json(item), len(self.output)
         frames = self.events.say(
             "response.output_item.added", response_id=self.id, output_index=index, item=shown
         )
@@ -207,9 +209,9 @@ class Answer:
         self.previous = self.book.add(item)
         return frames + self.events.say("conversation.item.added", previous_item_id=self.previous, item=shown)
 
-    def _finished(self, item: Item) -> bytes:
+    def _finished(self, item: RealtimeItem) -> bytes:
         """An item is what it is to be."""
-        shown, index = form(item), len(self.output)
+        shown, index = item_json(item), len(self.output)
         self.output.append(shown)
         frames = self.events.say(
             "response.output_item.done", response_id=self.id, output_index=index, item=shown
@@ -230,6 +232,6 @@ class Answer:
             "status": status,
             "status_details": {"type": status, "reason": why} if why else None,
             "output": self.output,
-            "usage": usage and usage_form(usage),
+            "usage": usage and usage_json(usage),
         }
         return self.events.say(kind, response=response)

@@ -6,33 +6,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from voicegw.conversations.transcript import MOST_MESSAGES
+from voicegw.conversations.transcript import MAX_MESSAGES
 from voicegw.errors import BadRequest
 from voicegw.events import Message, Tool
-from voicegw.platforms.realtime.events import Events
-from voicegw.platforms.realtime.items import Conversation, Said, history, parse
+from voicegw.platforms.realtime.events import EventWriter
+from voicegw.platforms.realtime.items import RealtimeConversation, Said, history, parse
 from voicegw.wire import openai
 from voicegw.wire import validation as body
-from voicegw.wire.openai import MOST_TOOLS
-from voicegw.wire.validation import NULL, atmost, each
+from voicegw.wire.openai import MAX_TOOLS
+from voicegw.wire.validation import NULL, check_length, map_objects
 
 Choice: TypeAlias = str | Mapping[str, Any]
 
 CHOICES = ("auto", "none", "required")
-MOST_METADATA, LONGEST_KEY, LONGEST_VALUE = 16, 64, 512
-LIMITLESS = "inf"
+MAX_METADATA_KEYS, MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH = 16, 64, 512
+UNLIMITED = "inf"
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What holds for every answer unless its response says otherwise. `most` is in tokens, or `LIMITLESS`."""
+class SessionConfig:
+    """What holds for every answer unless its response says otherwise. `most` is in tokens, or `UNLIMITED`."""
 
     instructions: str = ""
     tools: tuple[Tool, ...] = ()
     choice: Choice = "auto"
-    most: int | str = LIMITLESS
+    most: int | str = UNLIMITED
 
-    def merged(self, data: Mapping[str, Any], path: str) -> Wishes:
+    def merged(self, data: Mapping[str, Any], path: str) -> SessionConfig:
         """These wishes with those fields replaced that a client sent. `path` leads to them, and ends with a
         dot. What has to do with audio is ignored, except the wish to hear some.
         """
@@ -67,34 +67,36 @@ class Wishes:
     @property
     def options(self) -> dict[str, Any]:
         """Sampling options as agents are told of them."""
-        return {} if self.most == LIMITLESS else {"max_tokens": self.most}
+        return {} if self.most == UNLIMITED else {"max_tokens": self.most}
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ResponseConfig:
     """One response that the client wants. `apart`: it is none of the conversation's.
 
     `messages` are what it answers, None for the conversation.
     """
 
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: SessionConfig = field(default_factory=SessionConfig)
     metadata: Mapping[str, str] | None = None
     apart: bool = False
     messages: tuple[Message, ...] | None = None
 
 
-def order(data: Mapping[str, Any], path: str, wishes: Wishes, book: Conversation, events: Events) -> Order:
+def parse_response_config(
+    data: Mapping[str, Any], path: str, wishes: SessionConfig, book: RealtimeConversation, events: EventWriter
+) -> ResponseConfig:
     """Read what is wanted of one response; `wishes` hold for what it leaves open."""
     where = body.field(data, "conversation", str, NULL, path=path)
     if where not in (None, "auto", "none"):
         raise BadRequest(f"'{path}conversation' must be auto or none.", param=f"{path}conversation")
-    return Order(
+    return ResponseConfig(
         wishes.merged(data, path), _metadata(data, path), where == "none", _input(data, path, book, events)
     )
 
 
 def _input(
-    data: Mapping[str, Any], path: str, book: Conversation, events: Events
+    data: Mapping[str, Any], path: str, book: RealtimeConversation, events: EventWriter
 ) -> tuple[Message, ...] | None:
     given = body.field(data, "input", list, NULL, path=path)
     if given is None:
@@ -106,7 +108,7 @@ def _input(
         return book.find(body.field(item, "id", str, path=path), f"{path}id").said
 
     path += "input"
-    return tuple(history(each(atmost(given, path, MOST_MESSAGES), path, said)))
+    return tuple(history(map_objects(check_length(given, path, MAX_MESSAGES), path, said)))
 
 
 def _metadata(data: Mapping[str, Any], path: str) -> Mapping[str, str] | None:
@@ -114,12 +116,15 @@ def _metadata(data: Mapping[str, Any], path: str) -> Mapping[str, str] | None:
     if given is None:
         return None
     short = all(
-        len(key) <= LONGEST_KEY and isinstance(value, str) and len(value) <= LONGEST_VALUE
+        len(key) <= MAX_METADATA_KEY_LENGTH
+        and isinstance(value, str)
+        and len(value) <= MAX_METADATA_VALUE_LENGTH
         for key, value in given.items()
     )
-    if len(given) > MOST_METADATA or not short:
+    if len(given) > MAX_METADATA_KEYS or not short:
         raise BadRequest(
-            f"'{path}metadata' must be at most {MOST_METADATA} short texts by name.", param=f"{path}metadata"
+            f"'{path}metadata' must be at most {MAX_METADATA_KEYS} short texts by name.",
+            param=f"{path}metadata",
         )
     return given
 
@@ -133,13 +138,13 @@ def _text_only(data: Mapping[str, Any], path: str) -> None:
 def _tools(data: Mapping[str, Any], path: str) -> tuple[Tool, ...] | None:
     given = body.field(data, "tools", list, NULL, path=path)
     path += "tools"
-    return None if given is None else tuple(each(atmost(given, path, MOST_TOOLS), path, _tool))
+    return None if given is None else tuple(map_objects(check_length(given, path, MAX_TOOLS), path, _tool))
 
 
 def _tool(data: dict[str, Any], path: str) -> Tool:
     if body.field(data, "type", str, NULL, path=path) not in (None, "function"):
         raise BadRequest(f"'{path}type' must be function: nothing else can be run.", param=f"{path}type")
-    return openai.tool(data, path)
+    return openai.parse_tool(data, path)
 
 
 def _shown(tool: Tool) -> dict[str, Any]:
@@ -159,7 +164,7 @@ def _choice(data: Mapping[str, Any], path: str) -> Choice | None:
 
 def _most(data: Mapping[str, Any], path: str) -> int | str | None:
     given: int | str | None = body.field(data, "max_output_tokens", int, str, NULL, path=path)
-    if given is None or given == LIMITLESS or (isinstance(given, int) and given >= 1):
+    if given is None or given == UNLIMITED or (isinstance(given, int) and given >= 1):
         return given
     path += "max_output_tokens"
-    raise BadRequest(f"'{path}' must be a number from 1 on, or \"{LIMITLESS}\".", param=path)
+    raise BadRequest(f"'{path}' must be a number from 1 on, or \"{UNLIMITED}\".", param=path)

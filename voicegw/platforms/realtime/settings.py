@@ -7,17 +7,17 @@ from typing import Annotated
 from pydantic import Field
 
 from voicegw.settings.fields import Language, optional
-from voicegw.settings.section import Table
+from voicegw.settings.section import Section
 
 
-class Realtime(Table):
+class RealtimeSettings(Section):
     """OpenAI's Realtime protocol, for programs with a key; always there."""
 
     language: Language | None = optional("Language of the calls; that of the agent if left out.")
     concurrent_calls: Annotated[int, Field(ge=1)] | None = optional(
         "Most of these calls at the same time, all workers together; half of those of `[limits]` if left out."
     )
-    pace: float = Field(
+    chars_per_second: float = Field(
         default=15.0,
         ge=1,
         le=100,

@@ -11,7 +11,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from voicegw.calls.codec import Answered, Asked, Happening, Odd, Opened, Transcribed
+from voicegw.calls.codec import (
+    CallEvent,
+    CallStarted,
+    ProtocolReply,
+    TranscriptUpdated,
+    TurnRequested,
+    UnexpectedFrame,
+)
 from voicegw.events import Message, Role, ToolCall, Usage
 from voicegw.wire.json import dumps, loads
 
@@ -23,7 +30,7 @@ NUMBER = re.compile(r"\+[1-9][0-9]{3,14}")
 DIGITS = re.compile(r"[0-9*#]{1,64}")
 
 
-class Retell:
+class RetellCodec:
     """One call, named by the last part of the path that Retell dialled."""
 
     name = "retell"
@@ -54,19 +61,23 @@ class Retell:
         config = _frame({"response_type": "config", "config": self.config})
         if again:
             return config
-        begin = Response(0)
-        begin.begin(greeting)
-        return config + begin.end("stop", None)
+        begin = RetellTurn(0)
+        begin.start(greeting)
+        return config + begin.finish("stop", None)
 
-    def receive(self, frame: str | bytes) -> Happening | None:
+    def receive(self, frame: str | bytes) -> CallEvent | None:
         """What a frame tells. Never raises."""
         data = _object(frame) if isinstance(frame, str) else None
         if data is None:
-            return Odd("a frame that is no JSON object")
+            return UnexpectedFrame("a frame that is no JSON object")
         match data.get("interaction_type"):
             case "update_only":
                 history = _history(data)
-                return Odd("an update without a transcript") if history is None else Transcribed(history)
+                return (
+                    UnexpectedFrame("an update without a transcript")
+                    if history is None
+                    else TranscriptUpdated(history)
+                )
             case "response_required" | "reminder_required" as kind:
                 return self._asked(data, ASKING[kind])
             case "ping_pong":
@@ -74,70 +85,72 @@ class Retell:
             case "call_details":
                 facts = data.get("call")
                 return (
-                    Opened(self.call, facts) if isinstance(facts, dict) else Odd("call details without any")
+                    CallStarted(self.call, facts)
+                    if isinstance(facts, dict)
+                    else UnexpectedFrame("call details without any")
                 )
-        return Odd("a frame of an unknown type")
+        return UnexpectedFrame("a frame of an unknown type")
 
-    def turn(self, asked: Asked) -> Response:
+    def turn(self, asked: TurnRequested) -> RetellTurn:
         """The codec of the answer to this."""
-        return Response(asked.id)
+        return RetellTurn(asked.id)
 
-    def _asked(self, data: dict[str, Any], kind: str) -> Asked | Odd:
+    def _asked(self, data: dict[str, Any], kind: str) -> TurnRequested | UnexpectedFrame:
         id, history = data.get("response_id"), _history(data)
         if type(id) is not int:
-            return Odd("a question without a number")
+            return UnexpectedFrame("a question without a number")
         if id < self.newest:
-            return Odd("a question older than the newest")
+            return UnexpectedFrame("a question older than the newest")
         self.newest = id
         if history is None:
-            return Odd("a question without a transcript")
+            return UnexpectedFrame("a question without a transcript")
         last = next((message.text for message in reversed(history) if message.role == "user"), "")
-        return Asked(last if kind == "said" else "", kind, history=history, id=id)
+        return TurnRequested(last if kind == "said" else "", kind, history=history, id=id)
 
 
-class Response:
+class RetellTurn:
     """One answer. What the agent wants done goes with its last frame, for after its words are spoken."""
 
-    idle = b""
+    keepalive = b""
 
     def __init__(self, id: int) -> None:
         self.words: list[str] = []
         self.framed: list[str] = []
         self.actions: dict[str, dict[str, Any]] = {}
         self.over = False
-        self.done: list[ToolCall] = []
-        self.known: set[tuple[str, str]] = set()
+        self.executed: list[ToolCall] = []
+        self.already_executed: set[tuple[str, str]] = set()
         self.head = dumps({"response_type": "response", "response_id": id})[:-1] + b',"content":'
 
     @property
-    def spoken(self) -> str:
+    def spoken_text(self) -> str:
         """Everything that was put into frames so far."""
         return "".join(self.framed)
 
     @property
-    def last(self) -> bool:
+    def ends_call(self) -> bool:
         """Does the call end with this answer, or go to somebody else?"""
         return bool(self.actions.keys() & {"end_call", "transfer_call"})
 
-    def begin(self, words: str) -> bytes:
-        return self.text(words)
+    def start(self, words: str) -> bytes:
+        return self.text_delta(words)
 
-    def text(self, delta: str) -> bytes:
+    def text_delta(self, delta: str) -> bytes:
         if delta and not self.over:
             self.words.append(delta)
         return b""
 
-    def call(self, call: ToolCall) -> bytes:
+    def tool_call(self, call: ToolCall) -> bytes:
         """Note what is to be done at the end; of two of a kind the first."""
         if not self.over and (fields := _action(call)):
             self.actions.setdefault(call.name, fields)
-            self.done.append(call)
+            self.executed.append(call)
         return b""
 
     def drain(self) -> bytes:
         return self._content(b',"content_complete":false}\n') if self.words else b""
 
-    def end(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
+    def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
         """The frame that completes the answer: without it the agent would stay mute."""
         if self.over:
             return b""
@@ -173,10 +186,10 @@ def _object(text: str) -> dict[str, Any] | None:
     return data if isinstance(data, dict) else None
 
 
-def _pong(timestamp: Any) -> Answered | Odd:
+def _pong(timestamp: Any) -> ProtocolReply | UnexpectedFrame:
     if type(timestamp) is not int:
-        return Odd("a ping without a time")
-    return Answered(_frame({"response_type": "ping_pong", "timestamp": timestamp}))
+        return UnexpectedFrame("a ping without a time")
+    return ProtocolReply(_frame({"response_type": "ping_pong", "timestamp": timestamp}))
 
 
 def _action(call: ToolCall) -> dict[str, Any]:

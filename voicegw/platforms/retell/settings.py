@@ -7,12 +7,12 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import Field, Strict
 
 from voicegw.settings.fields import Variable, optional
-from voicegw.settings.platform import ACTIONS, Greeting
+from voicegw.settings.platform import ACTIONS, GreetingPlatformSettings
 
 RetellAction: TypeAlias = Literal["end_call", "transfer_call", "send_digits"]
 
 
-class Retell(Greeting):
+class RetellSettings(GreetingPlatformSettings):
     """Retell's custom LLM."""
 
     proof: ClassVar[tuple[str, ...]] = ("secret_env",)

@@ -14,7 +14,7 @@ FRESH = 5 * 60 * 1000
 """Milliseconds for which Retell's signature is good, before and after its time."""
 
 
-def retell_signed(header: str, body: bytes, key: str, now_ms: int) -> bool:
+def verify_retell_signature(header: str, body: bytes, key: str, now_ms: int) -> bool:
     """Does `X-Retell-Signature` fit this raw body, and is it fresh? `key` is the API key."""
     found = RETELL.fullmatch(header)
     if found is None or not key or abs(now_ms - int(found[1])) > FRESH:

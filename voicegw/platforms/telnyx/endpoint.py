@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from voicegw.calls.endpoint import Desk
-from voicegw.calls.path_secret import SecretGate
+from voicegw.calls.endpoint import CallEndpoint
+from voicegw.calls.path_secret import PathSecretAuth
 from voicegw.platforms.context import PlatformContext, PlatformKind
-from voicegw.platforms.conversation_relay.codec import Relay
-from voicegw.platforms.telnyx.settings import Telnyx
+from voicegw.platforms.conversation_relay.codec import RelayCodec
+from voicegw.platforms.telnyx.settings import TelnyxSettings
 
 
-def _endpoint(table: Telnyx, context: PlatformContext) -> Desk:
-    return Desk(
+def _endpoint(table: TelnyxSettings, context: PlatformContext) -> CallEndpoint:
+    return CallEndpoint(
         "telnyx",
-        context.route("telnyx", table, table.actions, speculate=table.partial == "speculate"),
-        SecretGate(False, context.secret(table.token_env)),
-        lambda call, route: Relay("telnyx"),
-        most=context.most(table.concurrent_calls),
+        context.profile("telnyx", table, table.actions, speculate=table.partial == "speculate"),
+        PathSecretAuth(False, context.secret(table.token_env)),
+        lambda call, route: RelayCodec("telnyx"),
+        max_calls=context.share(table.concurrent_calls),
     )
 
 
-TELNYX = PlatformKind("telnyx", Telnyx, "Calls by Telnyx's ConversationRelay; none if left out.", _endpoint)
+TELNYX = PlatformKind(
+    "telnyx", TelnyxSettings, "Calls by Telnyx's ConversationRelay; none if left out.", _endpoint
+)

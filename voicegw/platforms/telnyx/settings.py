@@ -7,12 +7,12 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import Field, Strict
 
 from voicegw.settings.fields import Variable, optional
-from voicegw.settings.platform import ACTIONS, PARTIAL, Greeting, Partial
+from voicegw.settings.platform import ACTIONS, PARTIAL, GreetingPlatformSettings, Partial
 
 RelayAction: TypeAlias = Literal["end_call", "send_digits", "switch_language", "play_audio"]
 
 
-class Telnyx(Greeting):
+class TelnyxSettings(GreetingPlatformSettings):
     """Telnyx's ConversationRelay, started by the operator's own TeXML."""
 
     proof: ClassVar[tuple[str, ...]] = ("token_env",)

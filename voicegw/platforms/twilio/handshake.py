@@ -8,12 +8,12 @@ from starlette.types import Scope
 
 from voicegw.calls.path_secret import NOWHERE
 from voicegw.errors import Forbidden, NotFound
-from voicegw.platforms.twilio.signature import algorithm, handshake_urls, twilio_signed
-from voicegw.security.authenticator import admit_local
+from voicegw.platforms.twilio.signature import algorithm, signed_url_candidates, verify_twilio_signature
+from voicegw.security.authenticator import require_loopback
 
 
 @dataclass(frozen=True, slots=True)
-class SignedGate:
+class TwilioSignatureAuth:
     """Twilio's: it signs the address that it calls.
 
     `public_url` is our address as Twilio knows it, that of the handshake if empty. `token` and
@@ -28,7 +28,7 @@ class SignedGate:
         if scope["path"] != "/twilio/relay":
             raise NotFound(NOWHERE)
         if not (self.token or self.signing_key):
-            return admit_local(scope)
+            return require_loopback(scope)
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         signature = headers.get(b"x-twilio-signature")
         if signature is None:
@@ -41,5 +41,7 @@ class SignedGate:
         secret = self.token if algorithm(settings) == "HMAC_SHA1" else self.signing_key
         called = self.public_url or f"{scope['scheme']}://{headers.get(b'host', '')}"
         scheme, _, host = called.partition("://")
-        found = handshake_urls(scheme, host, scope["raw_path"], scope["query_string"], websocket=True)
-        return any(twilio_signed(signature, settings, [url], fields, secret) for url, fields in found)
+        found = signed_url_candidates(scheme, host, scope["raw_path"], scope["query_string"], websocket=True)
+        return any(
+            verify_twilio_signature(signature, settings, [url], fields, secret) for url, fields in found
+        )

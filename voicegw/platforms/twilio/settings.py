@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, Strict, model_validator
 
 from voicegw.platforms.twilio.ticket import PARAMETER
 from voicegw.settings.fields import ATTRIBUTE, Language, Name, Variable, optional
-from voicegw.settings.platform import ACTIONS, PARTIAL, Greeting, Partial
+from voicegw.settings.platform import ACTIONS, PARTIAL, GreetingPlatformSettings, Partial
 
 Interruption: TypeAlias = Literal["any", "speech", "dtmf", "none"]
 
@@ -46,7 +46,7 @@ def _free(parameter: str) -> str:
     return parameter
 
 
-class Twilio(Greeting):
+class TwilioSettings(GreetingPlatformSettings):
     """Twilio's ConversationRelay."""
 
     proof: ClassVar[tuple[str, ...]] = ("auth_token_env", "signing_key_env")
@@ -91,7 +91,7 @@ class Twilio(Greeting):
     )
 
     @model_validator(mode="after")
-    def _declared(self) -> Twilio:
+    def _declared(self) -> TwilioSettings:
         if "switch_language" in self.actions and not self.languages:
             raise ValueError("the action switch_language needs languages: Twilio takes no others")
         return self

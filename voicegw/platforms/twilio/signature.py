@@ -35,7 +35,7 @@ def algorithm(settings: str | None) -> str:
     return "HMAC_SHA1"
 
 
-def twilio_signed(
+def verify_twilio_signature(
     signature: str, settings: str | None, urls: Sequence[str], params: Params, token: str
 ) -> bool:
     """Does `X-Twilio-Signature` fit one of these addresses with these fields?
@@ -54,7 +54,7 @@ def twilio_signed(
     return any(hmac.compare_digest(seal, given) for seal in seals)
 
 
-def handshake_urls(
+def signed_url_candidates(
     scheme: str, host: str, raw_path: bytes, query: bytes, *, websocket: bool
 ) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
     """The addresses that Twilio may have signed, each with the fields to sign after it.

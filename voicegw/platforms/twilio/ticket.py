@@ -19,13 +19,13 @@ GOOD_FOR = 4 * 3600.0
 TICKET = re.compile(r"([0-9]{1,15})\.([0-9a-f]{64})")
 
 
-def sign(secret: str, call: str, now: float, ttl: float = GOOD_FOR) -> str:
+def issue(secret: str, call: str, now: float, ttl: float = GOOD_FOR) -> str:
     """A ticket for this call, good for `ttl` seconds from now."""
     until = int((now + ttl) * 1000)
     return f"{until}.{_seal(secret, call, until)}"
 
 
-def valid(secret: str, ticket: str, call: str, now: float) -> bool:
+def verify(secret: str, ticket: str, call: str, now: float) -> bool:
     """Is it ours, for this call and still good? Never raises; without a secret no ticket is ours."""
     found = TICKET.fullmatch(ticket)
     if found is None or not secret:

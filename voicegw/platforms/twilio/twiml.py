@@ -51,7 +51,7 @@ def dial(number: str) -> bytes:
     return _document(response)
 
 
-def nothing() -> bytes:
+def empty_response() -> bytes:
     """Nothing more: a call that has nothing left to do ends."""
     return _document(Element("Response"))
 

@@ -7,16 +7,16 @@ from secrets import token_hex
 from typing import Any
 
 from voicegw.simulate.checks import Check
-from voicegw.simulate.http_checks import CHAT, Streamed, alone, begins_within, streams
-from voicegw.simulate.http_platform import Poster, completions
-from voicegw.simulate.recording import ENDS
-from voicegw.simulate.script import Script, ToolTable
+from voicegw.simulate.http_checks import CHAT, RecordedStream, split_first_words, begins_within, check_streams
+from voicegw.simulate.http_platform import SimulatedHttpPlatform, completions_url
+from voicegw.simulate.recording import CLAUSE_ENDS
+from voicegw.simulate.script import CallScript, ScriptTool
 
-CASCADE = 2.0
+CASCADE_TIMEOUT = 2.0
 """Seconds: the least that an operator can set before the same request is sent again."""
-HEADER = "X-Voicegw-Call"
+CALL_HEADER = "X-Voicegw-Call"
 """The header into which the operator mapped system__conversation_id."""
-DOTS = ("...", "…")
+ELLIPSES = ("...", "…")
 
 
 def _text(about: str) -> dict[str, str]:
@@ -28,7 +28,7 @@ def _schema(*required: str, **properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": own, "required": list(required)}
 
 
-SYSTEM: Mapping[str, tuple[str, dict[str, Any]]] = {
+SYSTEM_TOOLS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "end_call": ("End the call.", _schema("reason", message=_text("Last words to the caller."))),
     "language_detection": (
         "Change the language of the conversation.",
@@ -57,63 +57,63 @@ SYSTEM: Mapping[str, tuple[str, dict[str, Any]]] = {
 """The platform's own tools, offered where the script lists them."""
 
 
-class ElevenLabs(Poster):
+class SimulatedElevenLabs(SimulatedHttpPlatform):
     """ElevenLabs' side of a call. `header` is where the conversation's id is mapped to, "" for nowhere."""
 
     name = "elevenlabs"
-    farewells = frozenset({"end_call", "transfer_to_agent", "transfer_to_number", "voicemail_detection"})
-    marks_twins = True
+    hangup_tools = frozenset({"end_call", "transfer_to_agent", "transfer_to_number", "voicemail_detection"})
+    marks_duplicates_as_retries = True
 
     def __init__(
         self,
-        script: Script,
+        script: CallScript,
         url: str,
         *,
         secret: str = "",
         model: str = "agent",
-        call: str = "",
-        header: str = HEADER,
+        call_id: str = "",
+        call_header: str = CALL_HEADER,
     ) -> None:
-        self.header = header
-        super().__init__(script, url, call=call or f"conv_{token_hex(14)}", secret=secret, model=model)
+        self.call_header = call_header
+        super().__init__(script, url, call_id=call_id or f"conv_{token_hex(14)}", secret=secret, model=model)
 
-    def address(self, url: str) -> str:
-        return completions(url)
+    def build_url(self, url: str) -> str:
+        return completions_url(url)
 
-    def headers(self, call: str, tries: int) -> dict[str, str]:
+    def build_headers(self, call_id: str, retry_count: int) -> dict[str, str]:
         return {
             "user-agent": "voicegw-simulate/elevenlabs",
             "x-stainless-lang": "python",
             "x-stainless-async": "async:asyncio",
             "x-stainless-read-timeout": "600",
-            "x-stainless-retry-count": str(tries),
-            **({self.header: call} if self.header else {}),
+            "x-stainless-retry-count": str(retry_count),
+            **({self.call_header: call_id} if self.call_header else {}),
         }
 
-    def fields(self, call: str, *, odd: bool) -> dict[str, Any]:
+    def build_fields(self, call_id: str, *, unusual: bool) -> dict[str, Any]:
         extra = {"caller_id": self.script.caller, "channel": "phone"}
-        sampling = {"temperature": None} if odd else {"temperature": 0, "max_tokens": 1024}
+        sampling = {"temperature": None} if unusual else {"temperature": 0, "max_tokens": 1024}
         return {**sampling, "user_id": "caller-1", "elevenlabs_extra_body": extra}
 
-    def tool(self, tool: ToolTable) -> dict[str, Any]:
-        offered = super().tool(tool)
-        if tool.name in SYSTEM:
-            about, parameters = SYSTEM[tool.name]
+    def encode_tool(self, tool: ScriptTool) -> dict[str, Any]:
+        offered = super().encode_tool(tool)
+        if tool.name in SYSTEM_TOOLS:
+            about, parameters = SYSTEM_TOOLS[tool.name]
             offered["function"] |= {"description": tool.description or about, "parameters": parameters}
         return offered
 
 
-def _glued(stream: Streamed) -> str | None:
-    found = alone(stream)
+def _glued(stream: RecordedStream) -> str | None:
+    found = split_first_words(stream)
     if found is None:
         return None
     first, more, pause = found
     bare = first.rstrip()
-    if first != bare or (more[0].isspace() and not bare.endswith(DOTS)):
+    if first != bare or (more[0].isspace() and not bare.endswith(ELLIPSES)):
         return None
-    if bare.endswith(DOTS):
+    if bare.endswith(ELLIPSES):
         return f"{bare[-40:]!r} has no space after the dots"
-    if bare.endswith(ENDS):
+    if bare.endswith(CLAUSE_ENDS):
         clash = bare[-1].isascii() and more[0].isalnum()
         return f"{bare[-40:]!r} has no space after it, and {more[:20]!r} follows" if clash else None
     clash = bare[-1].isalnum() and more[0].isupper()
@@ -123,11 +123,11 @@ def _glued(stream: Streamed) -> str | None:
 JOINS = Check(
     "joins",
     "first words end in dots or a full stop and a space, so that what follows joins well",
-    streams(_glued, lambda stream: alone(stream) is not None),
+    check_streams(_glued, lambda stream: split_first_words(stream) is not None),
 )
 BEFORE_CASCADE = Check(
     "before-cascade",
-    f"something comes within {CASCADE:g} s, before the platform asks again",
-    begins_within(CASCADE),
+    f"something comes within {CASCADE_TIMEOUT:g} s, before the platform asks again",
+    begins_within(CASCADE_TIMEOUT),
 )
-ElevenLabs.checks = (*CHAT, JOINS, BEFORE_CASCADE)
+SimulatedElevenLabs.checks = (*CHAT, JOINS, BEFORE_CASCADE)

@@ -13,60 +13,60 @@ from voicegw.simulate.checks import (
     REFUSES,
     STOPS,
     Check,
-    dropped,
-    occasion,
-    reading,
+    is_connection_dropped,
+    from_violations_if,
+    from_violations,
 )
-from voicegw.simulate.frame_schema import Fields, flag, misfit, needs, number, table, takes, text
-from voicegw.simulate.recording import Tape
-from voicegw.simulate.script import Script
+from voicegw.simulate.frame_schema import FrameFields, is_boolean, find_mismatch, required_fields, is_integer, is_object, optional_fields, is_text
+from voicegw.simulate.recording import Recording
+from voicegw.simulate.script import CallScript
 
 ACTIONS = ("end_call", "transfer_number", "digit_to_press")
 """What a response may ask for, the strongest first."""
-SAID = needs(content=text, content_complete=flag) | takes(
-    no_interruption_allowed=flag,
-    end_call=flag,
-    transfer_number=text,
-    show_transferee_as_caller=flag,
-    digit_to_press=text,
+RESPONSE_FIELDS = required_fields(content=is_text, content_complete=is_boolean) | optional_fields(
+    no_interruption_allowed=is_boolean,
+    end_call=is_boolean,
+    transfer_number=is_text,
+    show_transferee_as_caller=is_boolean,
+    digit_to_press=is_text,
 )
-CONFIG = takes(auto_reconnect=flag, call_details=flag, transcript_with_tool_calls=flag)
-KINDS: Mapping[str, Fields] = {
-    "config": needs(config=table),
-    "response": needs(response_id=number) | SAID,
-    "ping_pong": needs(timestamp=number),
-    "agent_interrupt": needs(interrupt_id=number) | SAID,
-    "tool_call_invocation": needs(tool_call_id=text, name=text, arguments=text),
-    "tool_call_result": needs(tool_call_id=text, content=text) | takes(successful=flag),
-    "metadata": needs(metadata=lambda value: True),
-    "update_agent": needs(agent_config=table),
+CONFIG_FIELDS = optional_fields(auto_reconnect=is_boolean, call_details=is_boolean, transcript_with_tool_calls=is_boolean)
+FRAME_TYPES: Mapping[str, FrameFields] = {
+    "config": required_fields(config=is_object),
+    "response": required_fields(response_id=is_integer) | RESPONSE_FIELDS,
+    "ping_pong": required_fields(timestamp=is_integer),
+    "agent_interrupt": required_fields(interrupt_id=is_integer) | RESPONSE_FIELDS,
+    "tool_call_invocation": required_fields(tool_call_id=is_text, name=is_text, arguments=is_text),
+    "tool_call_result": required_fields(tool_call_id=is_text, content=is_text) | optional_fields(successful=is_boolean),
+    "metadata": required_fields(metadata=lambda value: True),
+    "update_agent": required_fields(agent_config=is_object),
 }
 """What a gateway may send."""
 
 
-def odd(frame: Mapping[str, Any], kind: Any) -> str | None:
+def find_frame_flaw(frame: Mapping[str, Any], kind: Any) -> str | None:
     """Why Retell drops this frame; None if it takes it."""
-    why = misfit(frame, kind, KINDS)
-    return misfit(frame["config"], kind, {"config": CONFIG}) if kind == "config" and why is None else why
+    why = find_mismatch(frame, kind, FRAME_TYPES)
+    return find_mismatch(frame["config"], kind, {"config": CONFIG_FIELDS}) if kind == "config" and why is None else why
 
 
-def _begins(tape: Tape, script: Script) -> list[str] | None:
+def _begins(tape: Recording, script: CallScript) -> list[str] | None:
     """Did the agent begin in time?"""
-    if tape.opened is None:
+    if tape.connected_at is None:
         return None
     most = script.patience.first_words
-    after = min((at - tape.opened for at, _ in tape.greeting), default=None)
+    after = min((at - tape.connected_at for at, _ in tape.greeting), default=None)
     if after is None:
         return ["no begin message (response_id 0)"]
     return [f"the begin message came after {after:.2f} s, not within {most:g} s"] if after > most else []
 
 
-def _old(tape: Tape, script: Script) -> list[str] | None:
+def _old(tape: Recording, script: CallScript) -> list[str] | None:
     """How long did anything come with a number older than the newest?"""
-    pairs = [pair for pair in pairwise(tape.numbered) if pair[0][1].stopped is not None]
+    pairs = [pair for pair in pairwise(tape.numbered_turns) if pair[0][1].stopped_at is not None]
     most = script.patience.stop
     late = [
-        (number, max((at - newer.asked for at, _ in older.late), default=0.0))
+        (number, max((at - newer.asked_at for at, _ in older.late_texts), default=0.0))
         for (number, older), (_, newer) in pairs
     ]
     said = [
@@ -77,19 +77,19 @@ def _old(tape: Tape, script: Script) -> list[str] | None:
     return said if pairs else None
 
 
-def _stays(tape: Tape, script: Script) -> list[str] | None:
-    if tape.opened is None:
+def _stays(tape: Recording, script: CallScript) -> list[str] | None:
+    if tape.connected_at is None:
         return None
-    hung_up = tape.closed is not None and tape.closed[1] == 1000 and not tape.over
+    hung_up = tape.gateway_close is not None and tape.gateway_close[1] == 1000 and not tape.agent_ended_call
     why = "it closed with 1000, which hangs up, though the agent did not end the call"
-    return [why] if hung_up else reading(tape, script)
+    return [why] if hung_up else from_violations(tape, script)
 
 
-def _answered(tape: Tape) -> bool:
-    return any(turn.ends for turn in tape.turns)
+def _answered(tape: Recording) -> bool:
+    return any(turn.end_times for turn in tape.turns)
 
 
-def _updated(tape: Tape) -> bool:
+def _updated(tape: Recording) -> bool:
     return any(turn.step.partial or turn.step.interrupt is not None for turn in tape.turns)
 
 
@@ -98,20 +98,20 @@ CHECKS = (
     PONG,
     Check("config-first", "the configuration comes first, and the begin message at once", _begins),
     Check("echo", "a ping comes back with the same time", lambda tape, script: [] if tape.pings else None),
-    Check("types", "every frame is a JSON text of a known type, its fields of the right types", reading),
-    Check("one-complete", "a response is complete exactly once, and then over", occasion(_answered)),
+    Check("types", "every frame is a JSON text of a known type, its fields of the right types", from_violations),
+    Check("one-complete", "a response is complete exactly once, and then over", from_violations_if(_answered)),
     Check("old-ids", "nothing is said for any but the newest request", _old),
-    Check("updates", "an update is not answered", occasion(_updated)),
+    Check("updates", "an update is not answered", from_violations_if(_updated)),
     COMES_BACK,
     Check(
         "no-second-greeting",
         "nobody is greeted again after a lost connection",
-        occasion(lambda tape: any(map(dropped, tape.turns))),
+        from_violations_if(lambda tape: any(map(is_connection_dropped, tape.turns))),
     ),
     Check("not-1000", "the connection is not closed with 1000 unless the agent ended the call", _stays),
     Check(
         "actions",
         "one thing to do comes with the completing frame, and last words may not be interrupted",
-        occasion(lambda tape: any(turn.acted for turn in tape.turns)),
+        from_violations_if(lambda tape: any(turn.actions for turn in tape.turns)),
     ),
 )

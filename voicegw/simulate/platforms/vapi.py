@@ -8,19 +8,19 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from voicegw.simulate.checks import Check
-from voicegw.simulate.http_checks import CHAT, PAUSE, Streamed, alone, begins_within, probe, streams
-from voicegw.simulate.http_platform import PATH, Poster, Probe, completions
-from voicegw.simulate.probes import complete, streamed
-from voicegw.simulate.recording import ENDS
-from voicegw.simulate.script import Script, ToolTable
+from voicegw.simulate.http_checks import CHAT, MIN_PAUSE, RecordedStream, split_first_words, begins_within, from_probe, check_streams
+from voicegw.simulate.http_platform import COMPLETIONS_PATH, SimulatedHttpPlatform, Probe, completions_url
+from voicegw.simulate.probes import check_completion, check_stream
+from voicegw.simulate.recording import CLAUSE_ENDS
+from voicegw.simulate.script import CallScript, ScriptTool
 
-TIMEOUT = 20.0
+FIRST_TOKEN_TIMEOUT = 20.0
 """Seconds: timeoutSeconds as it is if nobody changed it, to the first token."""
-Metadata: TypeAlias = Literal["off", "variable", "destructured"]
+MetadataPlacement: TypeAlias = Literal["off", "variable", "destructured"]
 """Where the operator's metadata goes: nowhere, under its name, or among the fields of the request."""
-MADE = "2026-01-05T09:30:00.000Z"
-METADATA: Mapping[str, Any] = {"plan": "gold", "visits": 3, "tags": ["returning"], "branch": {"id": None}}
-SYSTEM: Mapping[str, tuple[str, dict[str, Any]]] = {
+CREATED_AT = "2026-01-05T09:30:00.000Z"
+EXAMPLE_METADATA: Mapping[str, Any] = {"plan": "gold", "visits": 3, "tags": ["returning"], "branch": {"id": None}}
+SYSTEM_TOOLS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "endCall": ("End the call.", {"type": "object", "properties": {}}),
     "transferCall": (
         "Transfer the call.",
@@ -34,42 +34,42 @@ SYSTEM: Mapping[str, tuple[str, dict[str, Any]]] = {
 """The platform's own tools, offered where the script lists them."""
 
 
-class Vapi(Poster):
+class SimulatedVapi(SimulatedHttpPlatform):
     """Vapi's side of a call."""
 
     name = "vapi"
-    farewells = frozenset({"endCall", "transferCall"})
+    hangup_tools = frozenset({"endCall", "transferCall"})
 
     def __init__(
         self,
-        script: Script,
+        script: CallScript,
         url: str,
         *,
         secret: str = "",
         model: str = "agent",
-        call: str = "",
-        metadata: Metadata = "variable",
+        call_id: str = "",
+        metadata: MetadataPlacement = "variable",
     ) -> None:
         self.metadata = metadata
-        super().__init__(script, url, call=call or str(uuid4()), secret=secret, model=model)
+        super().__init__(script, url, call_id=call_id or str(uuid4()), secret=secret, model=model)
 
-    def address(self, url: str) -> str:
-        return completions(url, always=True)
+    def build_url(self, url: str) -> str:
+        return completions_url(url, always_append=True)
 
-    def headers(self, call: str, tries: int) -> dict[str, str]:
+    def build_headers(self, call_id: str, retry_count: int) -> dict[str, str]:
         return {
             "user-agent": "voicegw-simulate/vapi",
             "x-stainless-lang": "js",
             "x-stainless-runtime": "node",
-            "x-stainless-retry-count": str(tries),
+            "x-stainless-retry-count": str(retry_count),
         }
 
-    def fields(self, call: str, *, odd: bool) -> dict[str, Any]:
+    def build_fields(self, call_id: str, *, unusual: bool) -> dict[str, Any]:
         sampling = {"temperature": 0.5, "max_tokens": 250}
-        known = sampling | self._call(call) if odd or self.metadata != "off" else sampling
-        if odd or self.metadata == "destructured":
-            return {**METADATA, **known}
-        return known if self.metadata == "off" else {**known, "metadata": dict(METADATA)}
+        known = sampling | self._call(call_id) if unusual or self.metadata != "off" else sampling
+        if unusual or self.metadata == "destructured":
+            return {**EXAMPLE_METADATA, **known}
+        return known if self.metadata == "off" else {**known, "metadata": dict(EXAMPLE_METADATA)}
 
     def _call(self, id: str) -> dict[str, Any]:
         customer = {"number": self.script.caller}
@@ -86,7 +86,7 @@ class Vapi(Poster):
             "type": "inboundPhoneCall",
             "status": "in-progress",
             "assistantId": "4b8c7d1e-2a63-4f6c-9f0b-8f9e4a2d7c12",
-            "createdAt": MADE,
+            "createdAt": CREATED_AT,
             "customer": customer,
             "phoneNumberId": called["id"],
             "phoneCallProvider": "twilio",
@@ -94,44 +94,44 @@ class Vapi(Poster):
         }
         return {"call": call, "phoneNumber": called, "customer": customer}
 
-    def tool(self, tool: ToolTable) -> dict[str, Any]:
-        offered = super().tool(tool)
-        if tool.name in SYSTEM:
-            about, parameters = SYSTEM[tool.name]
+    def encode_tool(self, tool: ScriptTool) -> dict[str, Any]:
+        offered = super().encode_tool(tool)
+        if tool.name in SYSTEM_TOOLS:
+            about, parameters = SYSTEM_TOOLS[tool.name]
             offered["function"] |= {"description": tool.description or about, "parameters": parameters}
         return offered
 
-    def probes(self) -> Sequence[Probe]:
+    def build_probes(self) -> Sequence[Probe]:
         return (
-            self.beside("whole", complete, stream=False),
-            self.beside("doubled-path", streamed, url=doubled(self.url)),
+            self.build_probe("whole", check_completion, stream=False),
+            self.build_probe("doubled-path", check_stream, url=double_path(self.url)),
         )
 
 
-def doubled(url: str) -> str:
+def double_path(url: str) -> str:
     """The same address with the endpoint's path exactly twice."""
     parts = urlsplit(url)
     path = parts.path
-    while path.endswith(PATH):
-        path = path.removesuffix(PATH)
-    return parts._replace(path=path + PATH + PATH).geturl()
+    while path.endswith(COMPLETIONS_PATH):
+        path = path.removesuffix(COMPLETIONS_PATH)
+    return parts._replace(path=path + COMPLETIONS_PATH + COMPLETIONS_PATH).geturl()
 
 
-def _unfinished(stream: Streamed) -> str | None:
-    found = alone(stream)
+def _unfinished(stream: RecordedStream) -> str | None:
+    found = split_first_words(stream)
     if found is None:
         return None
     first, _, pause = found
-    held = pause >= PAUSE and not first.rstrip().endswith(ENDS)
+    held = pause >= MIN_PAUSE and not first.rstrip().endswith(CLAUSE_ENDS)
     return f"{first.strip()[-40:]!r} is no clause and waits {pause:.2f} s for its end" if held else None
 
 
 CLAUSE = Check(
     "clause",
     "first words that stand alone are a whole clause, or they wait for its end",
-    streams(_unfinished, lambda stream: alone(stream) is not None),
+    check_streams(_unfinished, lambda stream: split_first_words(stream) is not None),
 )
-IN_TIME = Check("in-time", f"something comes within {TIMEOUT:g} s, or the call fails", begins_within(TIMEOUT))
-WHOLE = Check("whole", "a request without stream is answered in one piece of JSON", probe("whole"))
-DOUBLED = Check("doubled-path", f"the address answers with {PATH} twice, too", probe("doubled-path"))
-Vapi.checks = (*CHAT, CLAUSE, IN_TIME, WHOLE, DOUBLED)
+IN_TIME = Check("in-time", f"something comes within {FIRST_TOKEN_TIMEOUT:g} s, or the call fails", begins_within(FIRST_TOKEN_TIMEOUT))
+WHOLE = Check("whole", "a request without stream is answered in one piece of JSON", from_probe("whole"))
+DOUBLED = Check("doubled-path", f"the address answers with {COMPLETIONS_PATH} twice, too", from_probe("doubled-path"))
+SimulatedVapi.checks = (*CHAT, CLAUSE, IN_TIME, WHOLE, DOUBLED)

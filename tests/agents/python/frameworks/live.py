@@ -13,7 +13,7 @@ from tests.e2e.server import LAST, PATIENCE, asking
 from tests.support.asgi import chunks, content, running
 from tests.support.gateway import settings
 from voicegw.app.create import create_app
-from voicegw.asgi.http_protocol import VoiceProtocol
+from voicegw.asgi.http_protocol import GatewayHttpProtocol
 from voicegw.server import _uvicorn
 
 
@@ -84,7 +84,9 @@ async def served(target: str, options: dict[str, Any], **ack: Any) -> AsyncItera
     how, server, loop = _uvicorn(config, app), ServerState(), asyncio.get_running_loop()
     how.load()
     async with running(app) as state:
-        listener = await loop.create_server(lambda: VoiceProtocol(how, server, state, loop), "127.0.0.1", 0)
+        listener = await loop.create_server(
+            lambda: GatewayHttpProtocol(how, server, state, loop), "127.0.0.1", 0
+        )
         try:
             async with asyncio.timeout(PATIENCE):
                 yield Gateway(listener.sockets[0].getsockname()[1])

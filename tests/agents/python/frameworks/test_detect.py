@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from voicegw.agents.python.frameworks import detect as known
-from voicegw.agents.python.frameworks.detect import framework, only
+from voicegw.agents.python.frameworks.detect import detect_framework, only
 from voicegw.errors import ConfigError
 
 
@@ -20,7 +20,7 @@ def made_like(module: str, name: str) -> Any:
     "found", [4, "text", object(), made_like("mine", "Agent"), made_like("agents.desk", "Agent")]
 )
 def test_what_no_framework_made_is_left_to_others(found: object) -> None:
-    assert framework("here:it", found) is None
+    assert detect_framework("here:it", found) is None
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,14 @@ def test_a_part_of_a_framework_that_is_missing_is_said(
 
     monkeypatch.setattr(known.importlib, "import_module", absent)
     with pytest.raises(ConfigError) as refused:
-        framework("here:it", made_like(module, name))
+        detect_framework("here:it", made_like(module, name))
     missing = f"No module named 'part'; pip install 'voicegw[{extra}]' brings what is needed"
     assert str(refused.value) == f"here:it is {what}, but {missing}"
 
 
 def test_a_graph_that_is_not_compiled_is_refused() -> None:
     with pytest.raises(ConfigError, match="here:it is a graph that is not compiled; name what"):
-        framework("here:it", made_like("langgraph.graph.state", "StateGraph"))
+        detect_framework("here:it", made_like("langgraph.graph.state", "StateGraph"))
 
 
 def test_an_option_that_an_adapter_does_not_know_is_refused() -> None:

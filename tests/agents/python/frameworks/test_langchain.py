@@ -18,8 +18,8 @@ from tests.agents.python.frameworks.asking import FIRST, SECOND, interrupt, text
 from tests.agents.python.frameworks.chatting import Chatting, calling
 from voicegw.agents.python.agent import load
 from voicegw.agents.python.frameworks.langchain import adapt
-from voicegw.errors import AgentGarbled, ConfigError
-from voicegw.events import Doing, Message, Tool, ToolCall, Usage
+from voicegw.errors import AgentProtocolError, ConfigError
+from voicegw.events import Activity, Message, Tool, ToolCall, Usage
 
 HERE = __name__
 WEATHER = Tool("weather")
@@ -76,7 +76,10 @@ async def test_a_call_with_broken_arguments_does_not_cost_the_turns_after_it(arg
 
 
 async def test_a_tool_of_its_own_is_work() -> None:
-    assert await told(adapt(Chatting(lines=[calling("door")]), {}), turn()) == [Doing("door"), Usage(5, 2, 3)]
+    assert await told(adapt(Chatting(lines=[calling("door")]), {}), turn()) == [
+        Activity("door"),
+        Usage(5, 2, 3),
+    ]
 
 
 @pytest.mark.wire
@@ -96,7 +99,7 @@ async def test_a_prompt_gets_what_it_asks_for() -> None:
 
 @pytest.mark.wire
 async def test_an_output_that_is_no_text_is_garbled() -> None:
-    with pytest.raises(AgentGarbled, match="yielded int"):
+    with pytest.raises(AgentProtocolError, match="yielded int"):
         await told(load(f"{HERE}:counting").reply, turn())
 
 

@@ -20,7 +20,7 @@ from tests.agents.python.frameworks.chatting import Chatting, calling
 from voicegw.agents.python.agent import load
 from voicegw.agents.python.frameworks.langgraph import adapt
 from voicegw.errors import ConfigError
-from voicegw.events import Doing, Message, Usage
+from voicegw.events import Activity, Message, Usage
 
 pytestmark = pytest.mark.wire  # LangGraph asks a plain function where to go on in a thread
 
@@ -73,7 +73,7 @@ async def test_a_graph_is_recognised_and_what_a_node_answers_is_said() -> None:
 async def test_a_tool_of_the_graph_is_work_and_text_comes_as_it_is_made() -> None:
     model = Chatting(lines=[calling("door"), ["It is ", "open"]])
     events = await told(adapt(graph(model), {}), turn())
-    assert events == [Doing("door"), "It is ", "open", Usage(5, 2, 3)]
+    assert events == [Activity("door"), "It is ", "open", Usage(5, 2, 3)]
     assert model.asked[1] == [("human", "Hi"), ("ai", ""), ("tool", "open")]
 
 
@@ -126,7 +126,7 @@ async def test_a_tool_that_was_interrupted_leaves_nothing_half_done() -> None:
     replying = adapt(graph(model, InMemorySaver()), {})
     gates.append(asyncio.Event())
     try:
-        assert await interrupt(replying, gates[0]) == [Doing("door")]
+        assert await interrupt(replying, gates[0]) == [Activity("door")]
     finally:
         gates.clear()
     assert (await told(replying, turn(Message("user", "Hi"), Message("user", "Wait"), call="c")))[0] == "Yes?"

@@ -27,8 +27,8 @@ from pydantic import BaseModel
 from tests.agents.python.frameworks.asking import FIRST, SECOND, interrupt, told, turn
 from voicegw.agents.python.agent import load
 from voicegw.agents.python.frameworks.openai_agents import adapt
-from voicegw.errors import AgentGarbled, ConfigError
-from voicegw.events import Doing, Message, ToolCall, Turn, Usage
+from voicegw.errors import AgentProtocolError, ConfigError
+from voicegw.events import Activity, Message, ToolCall, Turn, Usage
 
 HERE = __name__
 QUIET = {"tracing": False}
@@ -126,7 +126,7 @@ async def test_an_agent_is_recognised_and_its_text_comes_as_it_is_made() -> None
 async def test_a_tool_of_the_agent_is_work_and_gets_the_turn() -> None:
     model = Chatting(calling("door"), ["It is open"])
     events = await told(adapt(Agent("desk", model=model, tools=[door]), QUIET), turn())
-    assert events == [Doing("door"), "It is open", Usage(10, 4, 6, 2)]
+    assert events == [Activity("door"), "It is open", Usage(10, 4, 6, 2)]
     assert model.asked[1][-1]["output"] == "open in 7"
 
 
@@ -134,7 +134,7 @@ async def test_another_agent_may_take_over() -> None:
     second = Agent("second", model=Chatting(["Second here"]))
     first = Agent("first", model=Chatting(calling("transfer_to_second")), handoffs=[second])
     events = await told(adapt(first, QUIET), turn())
-    assert events[:-1] == [Doing("handoff"), "Second here"]
+    assert events[:-1] == [Activity("handoff"), "Second here"]
 
 
 async def test_a_barge_in_stops_the_model_and_waits_for_its_end() -> None:
@@ -178,7 +178,7 @@ async def test_calls_of_tools_in_the_history_reach_the_model() -> None:
 
 
 async def test_an_output_that_is_no_text_is_garbled() -> None:
-    with pytest.raises(AgentGarbled, match="yielded Order"):
+    with pytest.raises(AgentProtocolError, match="yielded Order"):
         await told(load(f"{HERE}:clerk", QUIET).reply, turn())
 
 

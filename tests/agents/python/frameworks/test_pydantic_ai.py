@@ -19,9 +19,9 @@ from pydantic_ai.models.test import TestModel
 from tests.agents.python.frameworks.asking import FIRST, SECOND, interrupt, text, told, turn
 from voicegw.agents.python.agent import load
 from voicegw.agents.python.frameworks.pydantic_ai import adapt
-from voicegw.errors import AgentGarbled, ConfigError
-from voicegw.events import Doing, Message, Tool, ToolCall, Turn, Usage
-from voicegw.turns.prompts import NUDGE, OPENING
+from voicegw.errors import AgentProtocolError, ConfigError
+from voicegw.events import Activity, Message, Tool, ToolCall, Turn, Usage
+from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 
 HERE = __name__
 WEATHER = Tool("weather", "Looks out of the window.", {"type": "object", "properties": {}})
@@ -69,7 +69,7 @@ async def test_an_agent_is_recognised_and_its_text_comes_as_it_is_made() -> None
 async def test_a_tool_of_the_agent_is_work() -> None:
     agent = Agent(TestModel(custom_output_text="It is open"), tools=[door])
     events = await told(adapt(agent, {}), turn())
-    assert events[0] == Doing("door")
+    assert events[0] == Activity("door")
     assert text(events) == "It is open"
 
 
@@ -105,7 +105,10 @@ async def test_an_agent_that_had_the_last_word_is_asked_to_go_on() -> None:
     hello = Message("assistant", "Hello?")
     assert text(await told(replying, turn(hello))) == "Goodbye"
     assert text(await told(replying, turn(Message("system", "Be brief.")))) == "Goodbye"
-    assert model.asked == [[("text", "Hello?"), ("user-prompt", NUDGE)], [("user-prompt", OPENING)]]
+    assert model.asked == [
+        [("text", "Hello?"), ("user-prompt", SILENCE_PROMPT)],
+        [("user-prompt", CALL_START_PROMPT)],
+    ]
 
 
 async def test_a_tool_of_the_platform_is_called_and_its_result_read() -> None:
@@ -148,7 +151,7 @@ async def test_an_agent_that_depends_on_the_turn_gets_it() -> None:
 
 
 async def test_an_output_that_is_no_text_is_garbled() -> None:
-    with pytest.raises(AgentGarbled, match="yielded Order"):
+    with pytest.raises(AgentProtocolError, match="yielded Order"):
         await told(load(f"{HERE}:clerk").reply, turn())
 
 

@@ -20,15 +20,15 @@ from tests.simulate.stage import Flaw, sound, stage
 from tests.support.gateway import gateway
 from tests.support.script import Script as Agent
 from voicegw.events import Event, ToolCall, Turn
-from voicegw.simulate.call_runner import Call
-from voicegw.simulate.checks import Verdict, verdicts
-from voicegw.simulate.platforms.realtime.caller import Realtime
-from voicegw.simulate.platforms.realtime.response import Object
-from voicegw.simulate.recording import Acted, Done, Returned, Tape, Words, Wrong
-from voicegw.simulate.script import Script
+from voicegw.simulate.call_runner import CallRunner
+from voicegw.simulate.checks import CheckResult, evaluate_checks
+from voicegw.simulate.platforms.realtime.caller import SimulatedRealtimeClient
+from voicegw.simulate.platforms.realtime.response import JsonObject
+from voicegw.simulate.recording import ActionSeen, AnswerEnded, FramesReturned, Recording, TextHeard, Violation
+from voicegw.simulate.script import CallScript
 
 URL = "http://127.0.0.1:8080/v1"
-EVERYTHING = Script.model_validate(
+EVERYTHING = CallScript.model_validate(
     {
         "tools": [{"name": "look_up", "description": "Looks it up.", "result": "Nine to five."}],
         "turns": [
@@ -63,8 +63,8 @@ class Clerk(Agent):
             yield ToolCall("call_1", "look_up", '{"day": "today"}')
 
 
-def caller(told: Script = EVERYTHING, secret: str = "", **how: Any) -> Realtime:
-    return Realtime(told, secret, hex=lambda count: "0" * 2 * count, **how)
+def caller(told: CallScript = EVERYTHING, secret: str = "", **how: Any) -> SimulatedRealtimeClient:
+    return SimulatedRealtimeClient(told, secret, random_hex=lambda count: "0" * 2 * count, **how)
 
 
 def ours(*steps: Any) -> ASGIApp:
@@ -76,18 +76,18 @@ async def rehearsed(
     app: ASGIApp,
     flaw: Flaw = sound,
     *,
-    told: Script = EVERYTHING,
+    told: CallScript = EVERYTHING,
     url: str = URL,
     secret: str = "",
     proof: bool = False,
-) -> tuple[Tape, list[Verdict]]:
+) -> tuple[Recording, list[CheckResult]]:
     """What became of a call into this application."""
-    bridge = Realtime(told, secret)
-    tape = await Call(bridge, told, url, stage(app, flaw), proof=proof).play()
-    return tape, verdicts(bridge.checks, tape, told)
+    bridge = SimulatedRealtimeClient(told, secret)
+    tape = await CallRunner(bridge, told, url, stage(app, flaw), try_forged=proof).run()
+    return tape, evaluate_checks(bridge.checks, tape, told)
 
 
-def plain(frames: Any) -> list[Object]:
+def plain(frames: Any) -> list[JsonObject]:
     """Events without their ids, each of them one that OpenAI's own library knows."""
     found = [json.loads(frame) for frame in frames]
     for frame in found:
@@ -96,24 +96,24 @@ def plain(frames: Any) -> list[Object]:
     return found
 
 
-def asks(said: str) -> Object:
+def asks(said: str) -> JsonObject:
     item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": said}]}
     return {"type": "conversation.item.create", "item": item}
 
 
-CREATE: Object = {"type": "response.create"}
+CREATE: JsonObject = {"type": "response.create"}
 
 
 class Gateway:
     """Tells a caller what a gateway says."""
 
-    def __init__(self, bridge: Realtime) -> None:
+    def __init__(self, bridge: SimulatedRealtimeClient) -> None:
         self.bridge = bridge
         self.count = 0
 
     def __call__(self, kind: str, **fields: Any) -> tuple[Any, ...]:
         self.count += 1
-        return tuple(self.bridge.hear(json.dumps({"type": kind, "event_id": f"e{self.count}", **fields})))
+        return tuple(self.bridge.receive(json.dumps({"type": kind, "event_id": f"e{self.count}", **fields})))
 
     def opens(self) -> None:
         assert self("session.created", session={}) == ()
@@ -133,14 +133,14 @@ class Gateway:
         place = {"response_id": response, "output_index": index, "item_id": id, "content_index": 0}
         return self("response.output_text.delta", **place, delta=delta)
 
-    def ends(self, id: str, *items: Object, status: str = "completed") -> tuple[Any, ...]:
+    def ends(self, id: str, *items: JsonObject, status: str = "completed") -> tuple[Any, ...]:
         return self("response.done", response={"id": id, "status": status, "output": [*items]})
 
 
-def opened(told: Script = EVERYTHING) -> tuple[Realtime, Gateway]:
+def opened(told: CallScript = EVERYTHING) -> tuple[SimulatedRealtimeClient, Gateway]:
     bridge = caller(told)
     gateway = Gateway(bridge)
-    bridge.open(again=False)
+    bridge.start(reconnecting=False)
     gateway.opens()
     return bridge, gateway
 
@@ -158,13 +158,13 @@ def opened(told: Script = EVERYTHING) -> tuple[Realtime, Gateway]:
     ],
 )
 def test_the_address_is_that_of_openai_s_clients(url: str, model: str, address: str) -> None:
-    assert caller(model=model).address(url) == address
+    assert caller(model=model).build_url(url) == address
 
 
 def test_the_key_opens_and_a_forged_one_is_another() -> None:
-    assert caller(secret="sk-1").headers("") == {"Authorization": "Bearer sk-1"}
-    assert caller(secret="sk-1").headers("", forged=True) == {"Authorization": "Bearer sk-1-forged"}
-    assert caller().headers("") == {}
+    assert caller(secret="sk-1").build_headers("") == {"Authorization": "Bearer sk-1"}
+    assert caller(secret="sk-1").build_headers("", forged=True) == {"Authorization": "Bearer sk-1-forged"}
+    assert caller().build_headers("") == {}
 
 
 def test_the_session_is_told_the_prompt_and_the_tools() -> None:
@@ -179,14 +179,14 @@ def test_the_session_is_told_the_prompt_and_the_tools() -> None:
         "output_modalities": ["text"],
         "tools": [{"type": "function", **tool}],
     }
-    assert plain(caller().open(again=False)) == [{"type": "session.update", "session": session}]
+    assert plain(caller().start(reconnecting=False)) == [{"type": "session.update", "session": session}]
 
 
 def test_a_question_is_an_item_and_wants_a_response() -> None:
     bridge, _ = opened()
     assert plain(bridge.ask("Hello?")) == [asks("Hello?"), CREATE]
     assert plain(bridge.repeat()) == [CREATE]
-    assert (bridge.partial("B"), bridge.press("1"), bridge.ping(), bridge.leave()) == ((), (), (), ())
+    assert (bridge.encode_partial("B"), bridge.press("1"), bridge.ping(), bridge.hang_up()) == ((), (), (), ())
 
 
 def test_silence_only_wants_a_response_and_a_newer_question_cancels_the_older_one() -> None:
@@ -194,7 +194,7 @@ def test_silence_only_wants_a_response_and_a_newer_question_cancels_the_older_on
     assert plain(bridge.ask(None)) == [CREATE]
     assert plain(bridge.ask("Hello?")) == [{"type": "response.cancel"}, asks("Hello?"), CREATE]
     gateway.begins("r1")
-    assert gateway.ends("r1", status="cancelled") == (Done(0),)
+    assert gateway.ends("r1", status="cancelled") == (AnswerEnded(0),)
     gateway.begins("r2")
     cancel = {"type": "response.cancel", "response_id": "r2"}
     assert plain(bridge.ask("Hello?")) == [cancel, asks("Hello?"), CREATE]
@@ -209,18 +209,18 @@ def test_an_interruption_cancels_and_cuts_every_message_to_what_was_heard() -> N
     gateway.item("r1", "i2", 1)
     gateway.says("r1", "i2", "We are open.", 1)
 
-    def cut(id: str, ends: int, heard: str) -> Object:
+    def cut(id: str, ends: int, heard: str) -> JsonObject:
         place = {"item_id": id, "content_index": 0, "audio_end_ms": ends, "heard": heard}
         return {"type": "conversation.item.truncate", **place}
 
     cancel = {"type": "response.cancel", "response_id": "r1"}
     assert plain(bridge.interrupt("Well. We")) == [cancel, cut("i1", 400, "Well. "), cut("i2", 133, "We")]
-    assert bridge.book.owed("truncates") == ["conversation.item.truncate was not answered"]
+    assert bridge.pending_events.missing_answers("truncates") == ["conversation.item.truncate was not answered"]
     for id, ends in (("i2", 133), ("i1", 400)):
         assert gateway("conversation.item.truncated", item_id=id, content_index=0, audio_end_ms=ends) == ()
-    assert bridge.book.owed("truncates") == []
+    assert bridge.pending_events.missing_answers("truncates") == []
     gateway.ends("r1", status="cancelled")
-    _, *told = plain(bridge.open(again=True))
+    _, *told = plain(bridge.start(reconnecting=True))
     assert [event["item"]["content"][0]["text"] for event in told] == ["Hello?", "Well. ", "We"]
 
 
@@ -230,16 +230,16 @@ def test_a_call_that_comes_back_tells_what_was_said_and_asks_again_what_was_not_
     gateway.begins("r1")
     gateway.item("r1", "i1")
     gateway.says("r1", "i1", "We are")
-    _, *told = plain(bridge.open(again=True))
+    _, *told = plain(bridge.start(reconnecting=True))
     assert told == [asks("Hello?"), CREATE], "what the gateway had begun to say is lost"
-    bridge.open(again=True)
+    bridge.start(reconnecting=True)
     gateway = Gateway(bridge)
     gateway.opens()
     gateway.begins("r1")
     gateway.item("r1", "i1")
     gateway.says("r1", "i1", "Yes.")
     gateway.ends("r1")
-    _, *told = plain(bridge.open(again=True))
+    _, *told = plain(bridge.start(reconnecting=True))
     said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Yes."}]}
     assert told == [asks("Hello?"), {"type": "conversation.item.create", "item": said}]
 
@@ -252,27 +252,27 @@ async def test_our_gateway_holds_everything(tmp_path: Path) -> None:
     assert {verdict.item: verdict.state for verdict in found} == dict.fromkeys(
         (check.item for check in caller().checks), "held"
     )
-    assert (tape.forged, tape.closed, len(tape.turns)) == (401, None, 10)
+    assert (tape.forged_status, tape.gateway_close, len(tape.turns)) == (401, None, 10)
     assert [turn.outcome for turn in tape.turns] == [
         *("answered", "stopped", "answered", "stopped"),
         *["answered"] * 5,
         "hung up",
     ]
     first, tool = tape.turns[0], tape.turns[6]
-    assert [round(at - first.asked, 9) for at in (*(at for at, _ in first.words), *first.ends)] == [
+    assert [round(at - first.asked_at, 9) for at in (*(at for at, _ in first.texts), *first.end_times)] == [
         *(0.3, 0.8, 0.8)
     ]
-    assert [act for _, act in tool.acted] == [Acted(6, "look_up", '{"day": "today"}', "call_1")]
-    assert (tool.text, round(tool.ends[0] - tool.asked, 9)) == ("We are open from nine to five.", 0.8)
-    assert [turn.stop for turn in tape.turns if turn.stopped is not None] == [0.0, 0.0]
+    assert [act for _, act in tool.actions] == [ActionSeen(6, "look_up", '{"day": "today"}', "call_1")]
+    assert (tool.text, round(tool.end_times[0] - tool.asked_at, 9)) == ("We are open from nine to five.", 0.8)
+    assert [turn.stop_delay for turn in tape.turns if turn.stopped_at is not None] == [0.0, 0.0]
     assert [message.text for message in agent.turns[2].messages[-3:]] == ["When?", "We", "What?"]
     assert agent.turns[7].messages[-1].text == "Nine to five."
 
 
 async def test_a_tool_that_gives_nothing_ends_the_turn() -> None:
-    told = Script.model_validate({"tools": [{"name": "look_up"}], "turns": [{"say": "Look it up."}]})
+    told = CallScript.model_validate({"tools": [{"name": "look_up"}], "turns": [{"say": "Look it up."}]})
     tape, found = await rehearsed(ours(), told=told)
-    assert (tape.turns[0].outcome, len(tape.turns[0].acted)) == ("answered", 1)
+    assert (tape.turns[0].outcome, len(tape.turns[0].actions)) == ("answered", 1)
     assert [verdict.item for verdict in found if verdict.state == "broken"] == []
 
 
@@ -283,7 +283,7 @@ def test_a_response_that_ended_before_it_was_cancelled_is_no_breach() -> None:
     [cancel] = bridge.interrupt("")
     assert gateway.ends("r1") == ()
     error = {"type": "x", "message": "", "code": "response_cancel_not_active"}
-    assert gateway("error", error={**error, "event_id": json.loads(cancel)["event_id"]}) == (Done(0),)
+    assert gateway("error", error={**error, "event_id": json.loads(cancel)["event_id"]}) == (AnswerEnded(0),)
 
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
@@ -335,7 +335,7 @@ EVENTS = st.fixed_dictionaries(
         ),
     },
 )
-WHOLE: list[Object] = [
+WHOLE: list[JsonObject] = [
     {"type": "response.created", "response": {"id": "r1", "status": "in_progress"}},
     {
         "type": "response.output_item.added",
@@ -359,18 +359,18 @@ def test_whatever_comes_is_read_without_an_error_and_belongs_to_a_turn_and_an_it
         "silent": lambda: bridge.ask(None),
         "repeat": bridge.repeat,
         "interrupt": lambda: bridge.interrupt("We"),
-        "again": lambda: bridge.open(again=True),
-        "nonsense": bridge.nonsense,
+        "again": lambda: bridge.start(reconnecting=True),
+        "nonsense": bridge.encode_malformed,
     }
     for step in steps:
         if step in acts:
             acts[step]()
             continue
-        for heard in bridge.hear(step):
-            if isinstance(heard, Wrong):
+        for heard in bridge.receive(step):
+            if isinstance(heard, Violation):
                 assert heard.item in items
-            elif isinstance(heard, Words | Done | Acted):
+            elif isinstance(heard, TextHeard | AnswerEnded | ActionSeen):
                 assert heard.turn is None or heard.turn in range((bridge.turn or 0) + 1)
             else:
-                assert isinstance(heard, Returned)
-    assert verdicts(bridge.checks, Tape(), EVERYTHING)
+                assert isinstance(heard, FramesReturned)
+    assert evaluate_checks(bridge.checks, Recording(), EVERYTHING)

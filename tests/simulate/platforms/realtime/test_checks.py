@@ -12,20 +12,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.simulate.platforms.realtime.test_caller import caller, ours, rehearsed
 from tests.simulate.stage import Flaw, sound
-from voicegw.simulate.platforms.realtime.response import Object
-from voicegw.simulate.script import Script
+from voicegw.simulate.platforms.realtime.response import JsonObject
+from voicegw.simulate.script import CallScript
 
-Piece: TypeAlias = Object | str | float | Callable[[Object], Object]
+Piece: TypeAlias = JsonObject | str | float | Callable[[JsonObject], JsonObject]
 
 
-def same(frame: Object) -> Object:
+def same(frame: JsonObject) -> JsonObject:
     return frame
 
 
-def but(**fields: Any) -> Callable[[Object], Object]:
+def but(**fields: Any) -> Callable[[JsonObject], JsonObject]:
     """The frame with other fields; a table is changed where it has the same."""
 
-    def changed(frame: Object) -> Object:
+    def changed(frame: JsonObject) -> JsonObject:
         inner = {
             name: {**frame[name], **value} if isinstance(value, dict) and name in frame else value
             for name, value in fields.items()
@@ -35,19 +35,19 @@ def but(**fields: Any) -> Callable[[Object], Object]:
     return changed
 
 
-def without(name: str) -> Callable[[Object], Object]:
+def without(name: str) -> Callable[[JsonObject], JsonObject]:
     return lambda frame: {key: value for key, value in frame.items() if key != name}
 
 
 def at(
-    kind: str, *pieces: Piece, nth: int = 0, which: Callable[[Object], bool] = lambda frame: True
+    kind: str, *pieces: Piece, nth: int = 0, which: Callable[[JsonObject], bool] = lambda frame: True
 ) -> Callable[[], Flaw]:
     """Instead of the `nth` event of this kind come these."""
 
     def made() -> Flaw:
         left = nth
 
-        def flaw(frame: Object) -> Iterator[Any]:
+        def flaw(frame: JsonObject) -> Iterator[Any]:
             nonlocal left
             found = frame["type"] == kind and which(frame)
             left -= found
@@ -62,11 +62,11 @@ def at(
     return made
 
 
-def starred(frame: Object) -> Iterator[Any]:
+def starred(frame: JsonObject) -> Iterator[Any]:
     yield json.dumps(frame).replace("open", "**open**")
 
 
-def wordless(frame: Object) -> Iterator[Any]:
+def wordless(frame: JsonObject) -> Iterator[Any]:
     if frame["type"] != "response.output_text.delta":
         yield json.dumps(frame).replace("We are open from nine to five.", "").replace("We are open", "")
 
@@ -75,19 +75,19 @@ def none() -> Flaw:
     return sound
 
 
-def cancelled(frame: Object) -> bool:
+def cancelled(frame: JsonObject) -> bool:
     return bool(frame["response"]["status"] == "cancelled")
 
 
-def active(frame: Object) -> bool:
+def active(frame: JsonObject) -> bool:
     return bool(frame["error"]["code"] == "conversation_already_has_active_response")
 
 
-def garbled(frame: Object) -> bool:
+def garbled(frame: JsonObject) -> bool:
     return bool(frame["error"]["code"] == "invalid_event")
 
 
-def called(frame: Object) -> bool:
+def called(frame: JsonObject) -> bool:
     return bool(frame["item"]["type"] == "function_call")
 
 
@@ -133,7 +133,7 @@ def case(
     return flaw, app, {*also.split()}, failure, how
 
 
-def id(**fields: Any) -> Object:
+def id(**fields: Any) -> JsonObject:
     """An event that nothing of ours is behind."""
     return {"event_id": "event_x", **fields}
 
@@ -225,7 +225,7 @@ def test_every_entry_has_a_gateway_that_breaks_it() -> None:
 async def test_a_flaw_breaks_its_entry_and_no_other(name: str) -> None:
     flaw, app, also, failure, how = FLAWS[name]
     tape, found = await rehearsed(app(), flaw(), **how)
-    broken = {verdict.item: verdict.breaches for verdict in found if verdict.state == "broken"}
+    broken = {verdict.item: verdict.violations for verdict in found if verdict.state == "broken"}
     assert broken.keys() == {name.split(",")[0], *also}, broken
     assert failure in tape.failure
 
@@ -250,11 +250,11 @@ async def test_a_flaw_breaks_its_entry_and_no_other(name: str) -> None:
 async def test_a_flaw_is_told_by_field_and_value(name: str, breach: str) -> None:
     flaw, app, _, _, how = FLAWS[name]
     _, found = await rehearsed(app(), flaw(), **how)
-    assert breach in " | ".join(breach for verdict in found for breach in verdict.breaches)
+    assert breach in " | ".join(breach for verdict in found for breach in verdict.violations)
 
 
 async def test_what_the_script_gave_no_occasion_for_was_not_tried() -> None:
-    told = Script.model_validate({"turns": [{"say": "Hello?"}]})
+    told = CallScript.model_validate({"turns": [{"say": "Hello?"}]})
     _, found = await rehearsed(ours(), told=told)
     assert [verdict.item for verdict in found if verdict.state == "not tried"] == [
         *("refuses", "stops", "nonsense", "comes-back", "cancels", "truncates", "errors", "tools"),

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.simulate.platforms.realtime.test_caller import Gateway, caller, opened, plain
-from voicegw.simulate.recording import Acted, Done, Returned, Words, Wrong
-from voicegw.simulate.script import Script
+from voicegw.simulate.recording import ActionSeen, AnswerEnded, FramesReturned, TextHeard, Violation
+from voicegw.simulate.script import CallScript
 
-TOOLS = Script.model_validate(
+TOOLS = CallScript.model_validate(
     {"tools": [{"name": "look_up", "result": "Nine."}, {"name": "note"}], "turns": [{"say": "Hello?"}]}
 )
 CREATED: Any = {"id": "r1", "status": "in_progress"}
@@ -36,9 +36,9 @@ def test_responses_belong_to_the_questions_in_their_order() -> None:
     gateway.begins("r2")
     gateway.item("r2", "i2")
     gateway.item("r1", "i1")
-    assert gateway.says("r2", "i2", "Now.") == (Words(1, "Now."),)
-    assert gateway.says("r1", "i1", "Hi.") == (Words(0, "Hi."),)
-    assert gateway.ends("r1", status="cancelled") == (Done(0),)
+    assert gateway.says("r2", "i2", "Now.") == (TextHeard(1, "Now."),)
+    assert gateway.says("r1", "i1", "Hi.") == (TextHeard(0, "Hi."),)
+    assert gateway.ends("r1", status="cancelled") == (AnswerEnded(0),)
 
 
 def test_a_tool_s_result_goes_back_at_once_and_the_answer_goes_on_in_the_same_turn() -> None:
@@ -46,9 +46,9 @@ def test_a_tool_s_result_goes_back_at_once_and_the_answer_goes_on_in_the_same_tu
     bridge.ask("Hello?")
     gateway.begins("r1")
     call = {"name": "look_up", "arguments": '{"day":1}', "call_id": "c1"}
-    assert calls(gateway, "r1", 0, **call) == (Acted(0, "look_up", '{"day":1}', "c1"),)
+    assert calls(gateway, "r1", 0, **call) == (ActionSeen(0, "look_up", '{"day":1}', "c1"),)
     [returned] = gateway.ends("r1", {"id": "i0", "type": "function_call", **call})
-    assert isinstance(returned, Returned)
+    assert isinstance(returned, FramesReturned)
     item = {"type": "function_call_output", "call_id": "c1", "output": "Nine."}
     assert plain(returned.frames) == [
         {"type": "conversation.item.create", "item": item},
@@ -56,8 +56,8 @@ def test_a_tool_s_result_goes_back_at_once_and_the_answer_goes_on_in_the_same_tu
     ]
     gateway.begins("r2")
     gateway.item("r2", "i1")
-    assert gateway.says("r2", "i1", "At nine.") == (Words(0, "At nine."),)
-    _, _, *told, _ = plain(bridge.open(again=True))
+    assert gateway.says("r2", "i1", "At nine.") == (TextHeard(0, "At nine."),)
+    _, _, *told, _ = plain(bridge.start(reconnecting=True))
     assert [event["item"] for event in told] == [{"type": "function_call", **call}, item]
 
 
@@ -67,7 +67,7 @@ def test_after_an_interruption_no_result_goes_back() -> None:
     gateway.begins("r1")
     calls(gateway, "r1", 0, name="look_up", arguments="{}", call_id="c1")
     bridge.interrupt("")
-    assert gateway.ends("r1", status="cancelled") == (Done(0),)
+    assert gateway.ends("r1", status="cancelled") == (AnswerEnded(0),)
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_a_call_that_makes_no_sense_is_named(call: dict[str, str], wrong: list[s
     bridge.ask("Hello?")
     gateway.begins("r1")
     acted, *found = calls(gateway, "r1", 0, **call)
-    assert isinstance(acted, Acted)
-    assert found == [Wrong("tools", why) for why in wrong]
+    assert isinstance(acted, ActionSeen)
+    assert found == [Violation("tools", why) for why in wrong]
 
 
 def test_two_calls_have_two_ids() -> None:
@@ -94,18 +94,18 @@ def test_two_calls_have_two_ids() -> None:
     gateway.begins("r1")
     call = {"name": "note", "arguments": "{}", "call_id": "c1"}
     assert len(calls(gateway, "r1", 0, **call)) == 1
-    assert calls(gateway, "r1", 1, **call)[1:] == (Wrong("tools", "'note' has no call_id of its own: 'c1'"),)
+    assert calls(gateway, "r1", 1, **call)[1:] == (Violation("tools", "'note' has no call_id of its own: 'c1'"),)
 
 
 def test_the_session_comes_first() -> None:
     bridge = caller()
     gateway = Gateway(bridge)
-    bridge.open(again=False)
+    bridge.start(reconnecting=False)
     bridge.ask("Hello?")
     first, second = gateway("response.created", response=CREATED)
-    assert first == Wrong("session-first", "'response.created' came first")
-    assert second == Wrong("session-first", "response.created came before session.updated")
-    assert bridge.book.owed("session-first") == [
+    assert first == Violation("session-first", "'response.created' came first")
+    assert second == Violation("session-first", "response.created came before session.updated")
+    assert bridge.pending_events.missing_answers("session-first") == [
         "session.created was not answered",
         "session.update was not answered",
     ]
@@ -129,7 +129,7 @@ def test_the_session_comes_first() -> None:
 )
 def test_nothing_is_made_that_was_not_asked_for(kind: str, fields: Any, wrong: str) -> None:
     _, gateway = opened()
-    assert gateway(kind, **fields) == (Wrong("created-done", wrong),)
+    assert gateway(kind, **fields) == (Violation("created-done", wrong),)
 
 
 def test_nothing_comes_after_the_end_of_a_response() -> None:
@@ -140,8 +140,8 @@ def test_nothing_comes_after_the_end_of_a_response() -> None:
     bridge.ask("When?")
     gateway.ends("r1", {"id": "i1"}, status="cancelled")
     assert gateway.says("r1", "i1", "Hi.") == (
-        Wrong("created-done", "response.output_text.delta after response.done"),
-        Words(0, "Hi."),
+        Violation("created-done", "response.output_text.delta after response.done"),
+        TextHeard(0, "Hi."),
     )
 
 
@@ -150,12 +150,12 @@ def test_an_error_is_about_one_event_of_ours() -> None:
     create = json.loads(bridge.ask("Hello?")[-1])["event_id"]
     error = {"type": "x", "message": "No.", "code": "busy"}
     assert gateway("error", error={**error, "event_id": create}) == (
-        Wrong("created-done", "response.create was refused with code 'busy'"),
+        Violation("created-done", "response.create was refused with code 'busy'"),
     )
     assert gateway("error", error={**error, "event_id": create}) == (
-        Wrong("errors", f"an error event that names none of ours: '{create}', code 'busy'"),
+        Violation("errors", f"an error event that names none of ours: '{create}', code 'busy'"),
     )
     item = json.loads(bridge.ask("Hello?")[0])["event_id"]
     assert gateway("error", error={**error, "event_id": item}) == (
-        Wrong("errors", "conversation.item.create was refused with code 'busy'"),
+        Violation("errors", "conversation.item.create was refused with code 'busy'"),
     )

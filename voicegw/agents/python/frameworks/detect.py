@@ -26,7 +26,7 @@ Many a project has a package `agents` of its own: there the module counts too.
 """
 
 
-def framework(target: str, found: object) -> Adapt | None:
+def detect_framework(target: str, found: object) -> Adapt | None:
     """What makes an agent of `found`, None if it is of no framework that we know.
 
     Raises `ConfigError` when it is, but cannot be used.

@@ -26,7 +26,7 @@ from langchain_core.runnables import RunnableSequence
 
 from voicegw.agents.python.frameworks.detect import only
 from voicegw.errors import ConfigError
-from voicegw.events import Doing, Message, Tool, ToolCall, Turn, Usage
+from voicegw.events import Activity, Message, Tool, ToolCall, Turn, Usage
 from voicegw.wire.json import dumps, loads
 
 
@@ -43,7 +43,7 @@ def adapt(found: Any, options: Mapping[str, Any]) -> Callable[[Turn], AsyncGener
     async def reply(turn: Turn) -> AsyncGenerator[Any, None]:
         able = turn.tools and isinstance(found, BaseChatModel) and can_bind(found)
         asking = found.bind_tools([offered(tool) for tool in turn.tools], **choice(turn)) if able else found
-        answer = Answer(frozenset(tool.name for tool in turn.tools) if able else frozenset())
+        answer = GraphStream(frozenset(tool.name for tool in turn.tools) if able else frozenset())
         async with aclosing(asking.astream(asked(turn))) as pieces:
             async for piece in pieces:
                 for told in answer.hear(piece) if isinstance(piece, AIMessage) else (piece,):
@@ -131,7 +131,7 @@ def choice(turn: Turn) -> dict[str, Any]:
     return {} if turn.tool_choice is None else {"tool_choice": turn.tool_choice}
 
 
-class Answer:
+class GraphStream:
     """Adds up what the models of one turn say."""
 
     def __init__(self, offered: frozenset[str] = frozenset()) -> None:
@@ -154,7 +154,7 @@ class Answer:
         calls = message.tool_call_chunks if isinstance(message, AIMessageChunk) else message.tool_calls
         for call in calls:
             if call["name"] and call["name"] not in self.offered:
-                yield Doing(call["name"])
+                yield Activity(call["name"])
         if told := message.usage_metadata:
             self.count(told)
 

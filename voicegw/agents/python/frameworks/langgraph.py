@@ -14,7 +14,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
 
 from voicegw.agents.python.frameworks.detect import only
-from voicegw.agents.python.frameworks.langchain import Answer, converted
+from voicegw.agents.python.frameworks.langchain import GraphStream, converted
 from voicegw.errors import ConfigError
 from voicegw.events import Turn
 
@@ -31,7 +31,7 @@ def adapt(found: Any, options: Mapping[str, Any]) -> Callable[[Turn], AsyncGener
 
     async def reply(turn: Turn) -> AsyncGenerator[Any, None]:
         config = {"configurable": {"thread_id": turn.call or turn.id}}
-        answer = Answer()
+        answer = GraphStream()
         async with remembering(found, turn):
             given = {"messages": await news(found, config, turn)}
             async with aclosing(found.astream(given, config, stream_mode="messages")) as pieces:

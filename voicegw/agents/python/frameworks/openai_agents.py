@@ -13,7 +13,7 @@ from typing import Any
 from agents import RunConfig, Runner, RunResultStreaming, StreamEvent
 
 from voicegw.agents.python.frameworks.detect import only
-from voicegw.events import Doing, Message, Turn, Usage
+from voicegw.events import Activity, Message, Turn, Usage
 
 
 def adapt(found: Any, options: Mapping[str, Any]) -> Callable[[Turn], AsyncGenerator[Any, None]]:
@@ -71,9 +71,9 @@ def heard(event: StreamEvent) -> Iterator[Any]:
         if event.data.type == "response.output_text.delta" and event.data.delta:
             yield event.data.delta
     elif event.type == "run_item_stream_event" and event.name == "tool_called":
-        yield Doing(event.item.tool_name or "tool")
+        yield Activity(event.item.tool_name or "tool")
     elif event.type == "run_item_stream_event" and event.name == "handoff_requested":
-        yield Doing("handoff")
+        yield Activity("handoff")
 
 
 def used(run: RunResultStreaming) -> Usage:

@@ -28,8 +28,8 @@ from pydantic_ai.run import AgentRunResultEvent
 from pydantic_ai.tools import ToolDefinition
 
 from voicegw.agents.python.frameworks.detect import only
-from voicegw.events import Doing, Message, Tool, ToolCall, Turn, Usage
-from voicegw.turns.prompts import NUDGE, OPENING
+from voicegw.events import Activity, Message, Tool, ToolCall, Turn, Usage
+from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 
 SYSTEM = ("system", "developer")
 
@@ -89,7 +89,7 @@ def history(messages: Sequence[Message]) -> list[ModelMessage]:
             case "user":
                 told.append(ModelRequest([UserPromptPart(message.text)]))
     if not told or isinstance(told[-1], ModelResponse):  # a model that has the last word says nothing
-        told.append(ModelRequest([UserPromptPart(NUDGE if told else OPENING)]))
+        told.append(ModelRequest([UserPromptPart(SILENCE_PROMPT if told else CALL_START_PROMPT)]))
     return told
 
 
@@ -103,7 +103,7 @@ def heard(event: object, offered: frozenset[str]) -> Iterator[Any]:
             if text:
                 yield text
         case FunctionToolCallEvent(part=call) if call.tool_name not in offered:
-            yield Doing(call.tool_name)
+            yield Activity(call.tool_name)
         case AgentRunResultEvent(result=result):
             yield from ended(result.output, result.usage)
 

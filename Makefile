@@ -1,7 +1,6 @@
-# Two commands are enough: `make serve` and `make test`. Both set up .venv from the locked, hashed
-# dependencies first, and `make test` a second one with the frameworks that agents may be made of: the gateway
-# needs none of them, and some need older versions of what it uses. PYTHON picks another interpreter (3.11 or
-# newer).
+# `make serve` and `make test` set up .venv from the locked, hashed dependencies first. `make test` also sets up
+# an environment with the frameworks that agents may use: the gateway needs none of them, and some need older
+# versions of its dependencies. PYTHON picks another interpreter (3.11 or newer).
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +10,7 @@ PIP := python -m pip --disable-pip-version-check --quiet
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-agents test-frameworks lint types pytest bench load compare lock clean
+.PHONY: help serve test ci-full test-agents test-frameworks lint types pytest bench load compare lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,6 +19,8 @@ serve: $(VENV)/serve.stamp  ## Serve the demo agent on 127.0.0.1:8080
 	@$(BIN)/voicegw serve $(ARGS)
 
 test: lint types pytest test-frameworks  ## Run every check
+
+ci-full: test test-agents  ## Run every check, the slow ones too (real agents; takes an hour)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
@@ -36,17 +37,17 @@ pytest: $(VENV)/dev.stamp
 test-frameworks: $(FRAMEWORKS)/stamp  ## Run agents of Python frameworks
 	$(FRAMEWORKS)/bin/python -m pytest tests/agents/python/frameworks tests/docs/test_python_agents.py
 
-test-agents: $(VENV)/dev.stamp  ## Run real agents behind the gateway (sets them up first, once; takes minutes)
+test-agents: $(VENV)/dev.stamp  ## Run real agents behind the gateway (the set-up takes minutes, once)
 	$(BIN)/python -m tests.real.setup
 	$(BIN)/python -m pytest tests/real
 
 bench: $(VENV)/dev.stamp  ## Measure latency against the naive baseline
 	$(BIN)/python -m loadtests.bench $(ARGS)
 
-load: $(VENV)/dev.stamp  ## Put two minutes of load on the gateway, and check what it leaves behind
+load: $(VENV)/dev.stamp  ## Put two minutes of load on the gateway, and check for leaks
 	@$(BIN)/python -m loadtests.load $(ARGS)
 
-compare: $(VENV)/dev.stamp  ## Measure voicegw beside other gateways (sets them up first, once; 15 minutes)
+compare: $(VENV)/dev.stamp  ## Measure voicegw beside other gateways (set-up, then 15 minutes)
 	-$(BIN)/python -m loadtests.servers.peers
 	$(BIN)/python -m loadtests.bench --targets direct,nginx,naive,voicegw,litellm,portkey --seconds 3 \
 	  --out loadtests/out/compare-$(shell date +%Y%m%d-%H%M%S) $(ARGS)
@@ -73,7 +74,7 @@ $(VENV)/dev.stamp: $(BIN)/python requirements-dev.lock pyproject.toml
 	@$(BIN)/$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/serve.stamp
 
-# A framework that is not there would only skip its tests: here it has to be.
+# Without a framework its tests are skipped, so a missing one is an error here.
 $(FRAMEWORKS)/stamp: $(FRAMEWORKS)/bin/python requirements-frameworks.lock pyproject.toml
 	@$(FRAMEWORKS)/bin/$(PIP) install --require-hashes -r requirements-frameworks.lock
 	@$(FRAMEWORKS)/bin/$(PIP) install --no-deps --no-build-isolation -e .

@@ -1,4 +1,4 @@
-"""An agent in ten lines: it tells the time. A `str` that is yielded is spoken."""
+"""An agent in ten lines that tells the time. The gateway speaks every `str` that it yields."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from voicegw.events import Event, Turn
 
 
 async def reply(turn: Turn, polite: bool = False) -> AsyncGenerator[Event, None]:
+    """Answer one turn. `polite` comes from `options` in the configuration."""
     if polite:
         yield "Thank you for asking. "
     if "time" in turn.said:

@@ -1,11 +1,12 @@
-"""Two minutes of load on the gateway, on this machine, and what came of it.
+"""The load test of a gateway, about two minutes long, on this machine.
 
     python -m loadtests.load [--quick] [--seconds 120]
     python -m loadtests.load --target http://127.0.0.1:8080/v1 --key KEY --upstream http://127.0.0.1:9001
 
-Starts the gateway and an upstream itself, or takes those that it is given. What it adds to the same turns,
-how many turns per second it holds, whether agents stop when callers do, what is heard of agents that break,
-and whether everything is given back afterwards: see docs/load-testing.md. Ctrl-C keeps what was measured.
+It starts the gateway and an upstream, or uses given ones. It measures the time that the gateway adds to the
+same turns, and the turns per second that it holds. It checks that agents stop when callers do, that callers
+hear words when agents break, and that everything is released at the end. See docs/load-testing.md. Ctrl-C
+keeps what was measured.
 """
 
 from __future__ import annotations
@@ -23,28 +24,36 @@ from pathlib import Path
 
 import uvloop
 
-from loadtests.generate.cli_types import SEED, count, redact_secrets, number, writable
+from loadtests.generate.cli_types import SEED, count, number, redact_secrets, writable
 from loadtests.generate.open_loop import STOPPED_EARLY, raise_file_limit
-from loadtests.generate.phases import PhaseLengths, LoadTest
+from loadtests.generate.phases import LoadTest, PhaseLengths
 from loadtests.generate.signals import interrupt_on_termination, print_lines
 from loadtests.generate.target import Target
 from loadtests.report import page
 from loadtests.report.results import ROOT, Results, describe_environment
 from loadtests.report.summary import format_summary
-from loadtests.servers.launch import split_cores, free_port, pin_to_cores, run_server, run_upstream, process_usage
+from loadtests.servers.launch import (
+    free_port,
+    pin_to_cores,
+    process_usage,
+    run_server,
+    run_upstream,
+    split_cores,
+)
 from loadtests.servers.peers import NotReady
 
 OUTPUT_FOLDER = ROOT / "loadtests" / "out"
+"""The folder of the results that have no other path."""
 QUICK_SECONDS = 6.0
-"""Seconds of new turns, more or less, that show that everything works; as figures they are worth little."""
-# Each turn is a call of its own, and 10000 remembered ones would hide a leak.
+"""Seconds of new turns with --quick: enough to see that everything works, too few for figures."""
+# Each turn is a new call; 10000 remembered calls, the default, would hide a leak.
 CONFIG = """\
 [server]
 port = {port}
 [limits]
 concurrent_turns = 5000
 [calls]
-most = 1000
+max_calls = 1000
 [keys.load]
 env = "VOICEGW_LOAD_KEY"
 [agents.upstream]
@@ -59,72 +68,96 @@ after = 0
 
 @contextmanager
 def run_own_servers(folder: Path) -> Iterator[tuple[Target, Target, int]]:
-    """An upstream, the gateway before it on a core of its own, and the gateway's process."""
+    """Run an upstream, and the gateway in front of it on a separate core.
+
+    Yields both targets and the gateway's pid. Raises NotReady when a server does not start.
+    """
     with run_upstream(folder) as agent:
         port, key = free_port(), secrets.token_urlsafe(32)
         config = folder / "voicegw.toml"
         config.write_text(CONFIG.format(port=port, upstream=agent.port))
         argv = [sys.executable, "-m", "voicegw", "serve", "--config", str(config)]
         env = {**os.environ, "VOICEGW_LOAD_KEY": key}
-        with run_server(argv, port, split_cores()[0], folder / "voicegw.log", env) as pid, pin_to_cores(split_cores()[1]):
+        with (
+            run_server(argv, port, split_cores()[0], folder / "voicegw.log", env) as pid,
+            pin_to_cores(split_cores()[1]),
+        ):
             yield Target("direct", agent.port), Target("voicegw", port, key=key), pid
 
 
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("loadtests.load", description="Put load on the gateway.")
-    parser.add_argument(
-        "--seconds", type=number(1, 3600), default=120.0, help="about how long (default: 120)"
+    parser = argparse.ArgumentParser(
+        "loadtests.load", description="Put load on a gateway, and check that it cleans up."
     )
-    parser.add_argument("--quick", action="store_true", help="some seconds: does everything work?")
-    parser.add_argument("--seed", type=SEED, default=1, help="of arrivals and of what is drawn (default: 1)")
-    parser.add_argument("--target", metavar="URL", help="measure this server instead of one of our own")
-    parser.add_argument("--key", default="none", help="the target's key")
-    parser.add_argument("--pid", type=count(1, 2**22), help="the target's process, to see what it uses")
-    parser.add_argument("--upstream", metavar="URL", help="the loadtests.upstream that is the target's agent")
-    parser.add_argument("--anywhere", action="store_true", help="the target may be another machine")
-    parser.add_argument("--settle", type=number(0, 3600), metavar="S", help="wait so long for rest, at most")
     parser.add_argument(
-        "--out", type=writable, help="write the results to this file (default: in loadtests/out)"
+        "--seconds", type=number(1, 3600), default=120.0, help="length of the test, about (default: 120)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="run for some seconds, only to see that everything works"
+    )
+    parser.add_argument(
+        "--seed", type=SEED, default=1, help="seed of the arrivals and of random waits (default: 1)"
+    )
+    parser.add_argument(
+        "--target", metavar="URL", help="base URL of a server to measure, instead of a new gateway"
+    )
+    parser.add_argument("--key", default="none", help="API key of the target")
+    parser.add_argument(
+        "--pid", type=count(1, 2**22), help="process of the target, to measure its memory and CPU"
+    )
+    parser.add_argument(
+        "--upstream",
+        metavar="URL",
+        help="URL of the loadtests.servers.upstream that is the agent of the target",
+    )
+    parser.add_argument("--anywhere", action="store_true", help="allow a target on another machine")
+    parser.add_argument(
+        "--settle", type=number(0, 3600), metavar="S", help="seconds to wait for rest at the end"
+    )
+    parser.add_argument(
+        "--out", type=writable, help="write the results to this file (default: a new file in loadtests/out)"
     )
     args = parser.parse_args(arguments)
     if bool(args.target) != bool(args.upstream):
-        parser.error("--target and --upstream go together")
+        parser.error("--target and --upstream need each other: give both")
     try:
-        args.doors = args.target and tuple(
+        args.targets = args.target and tuple(
             Target.from_url(url, key, name, anywhere=args.anywhere)
             for url, key, name in ((args.upstream, "none", "direct"), (args.target, args.key, "target"))
         )
         if args.pid and not process_usage(args.pid).rss:
-            raise ValueError(f"there is no process {args.pid}")
-        args.out = args.out or writable(str(OUTPUT_FOLDER / time.strftime(f"load-%Y%m%d-%H%M%S-{os.getpid()}.json")))
+            raise ValueError(f"--pid: there is no process {args.pid}")
+        args.out = args.out or writable(
+            str(OUTPUT_FOLDER / time.strftime(f"load-%Y%m%d-%H%M%S-{os.getpid()}.json"))
+        )
     except (ValueError, argparse.ArgumentTypeError) as error:
         parser.error(str(error))
     return args
 
 
 def measure(args: argparse.Namespace, results: Results) -> None:
-    """All of it, into the results. Raises NotReady, or KeyboardInterrupt at Ctrl-C."""
-    pace = PhaseLengths.for_duration(QUICK_SECONDS if args.quick else args.seconds)
+    """Run the load test into the results. Raises NotReady, OSError, or KeyboardInterrupt at Ctrl-C."""
+    lengths = PhaseLengths.for_duration(QUICK_SECONDS if args.quick else args.seconds)
     if args.settle is not None:
-        pace = replace(pace, wait=args.settle)
+        lengths = replace(lengths, settle_seconds=args.settle)
     with ExitStack() as stack:
-        if args.doors:
-            (direct, door), pid = args.doors, args.pid
+        if args.targets:
+            (direct, target), pid = args.targets, args.pid
         else:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="voicegw-load-"))
-            direct, door, pid = stack.enter_context(run_own_servers(Path(folder)))
-        uvloop.run(LoadTest(direct, door, pid, pace, args.seed, results).run())
+            direct, target, pid = stack.enter_context(run_own_servers(Path(folder)))
+        uvloop.run(LoadTest(direct, target, pid, lengths, args.seed, results).run())
 
 
 def is_passed(results: Results) -> bool:
-    """Whether every check was passed, and every phase has a run that is not void. A knee needs none."""
-    sound = {run.scenario for run in results.runs if not run.void}
+    """Whether every check was passed and every phase has a run that is not void. The knee needs none."""
+    valid = {run.scenario for run in results.runs if not run.void}
     wanted = {run.scenario for run in results.runs} - {"knee"}
-    return bool(sound) and wanted <= sound and all(check.ok for run in results.runs for check in run.checks)
+    return bool(valid) and wanted <= valid and all(check.ok for run in results.runs for check in run.checks)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when everything is as it should be, 1 when something is not, 130 at Ctrl-C."""
+    """Return 0 when all checks were passed and no phase is void, 1 if not, 130 after Ctrl-C."""
     args = parse_options(arguments)
     interrupt_on_termination()
     raise_file_limit()
@@ -137,25 +170,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results.notes.append(STOPPED_EARLY)
     except (NotReady, OSError) as error:
         code = 1
-        results.notes.append(f"not measured to the end: {error or type(error).__name__}")
+        results.notes.append(f"the measurement broke off: {error or type(error).__name__}")
         print(results.notes[-1], file=sys.stderr)
         if not results.runs:
             return code
-    places = write_results(results, args.out)
-    print_lines(format_summary(results), *places)
-    return code or int(not (places and is_passed(results)))
+    paths = write_results(results, args.out)
+    print_lines(format_summary(results), *paths)
+    return code or int(not (paths and is_passed(results)))
 
 
 def write_results(results: Results, path: Path) -> list[str]:
-    """Write results and report, and tell where they are; nothing if that failed."""
-    place = path.with_suffix(".html")
+    """Write results and report, and return lines with their paths; none, after a message, if that failed."""
+    report = path.with_suffix(".html")
     try:
         results.write(path)
-        page.write_page(results, place)
+        page.write_page(results, report)
     except OSError as error:
-        print(f"{error.filename or path} could not be written: {error.strerror}", file=sys.stderr)
+        print(f"{error.filename or path} cannot be written: {error.strerror}", file=sys.stderr)
         return []
-    return [f"\nresults {path}", f"report  {place}"]
+    return [f"\nresults {path}", f"report  {report}"]
 
 
 if __name__ == "__main__":

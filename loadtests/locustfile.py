@@ -1,9 +1,10 @@
-"""Callers for locust, who make call after call: by chat completions, and on three platforms' websockets.
+"""Users for locust that make call after call: by chat completions, and on the websockets of three platforms.
 
     locust -f loadtests/locustfile.py --headless -u 20 -r 10 -t 1m --host http://127.0.0.1:8080 ChatCaller
 
-Each scenario is a tag: `--tags bargein`; without one, or with `--tags mixed`, they come in the shares of
-`loadtests.callers.scenarios`. Naming user classes leaves out the others. See docs/load-testing.md.
+Each scenario is a tag: `--tags bargein`. Without a tag, or with `--tags mixed`, all scenarios run in the
+shares of `loadtests.callers.scenarios`. Naming user classes leaves out the others. See
+docs/load-testing.md.
 """
 
 from __future__ import annotations
@@ -26,28 +27,28 @@ from loadtests.callers.users import HOOKS, VoiceUser, scenario_tasks
 
 
 class ChatCaller(VoiceUser):
-    """By chat completions, as ElevenLabs and Vapi ask."""
+    """Calls by chat completions, as ElevenLabs and Vapi do."""
 
     platform = "chat"
     tasks = scenario_tasks()
 
 
 class RelayCaller(VoiceUser):
-    """On Twilio's ConversationRelay."""
+    """Calls on Twilio's ConversationRelay."""
 
     platform = "relay"
     tasks = scenario_tasks()
 
 
 class RetellCaller(VoiceUser):
-    """On Retell's custom LLM."""
+    """Calls on Retell's custom LLM."""
 
     platform = "retell"
     tasks = scenario_tasks()
 
 
 class SpeechEngineCaller(VoiceUser):
-    """On ElevenLabs' Speech Engine."""
+    """Calls on ElevenLabs' Speech Engine."""
 
     platform = "speech-engine"
     tasks = scenario_tasks()
@@ -60,16 +61,18 @@ def _add_options(parser: LocustArgumentParser) -> None:
 
 @events.init.add_listener
 def _check_options(environment: Environment, **_: Any) -> None:
-    """Refuse what cannot be meant, and a target elsewhere, before anybody calls; callers look again, since a
-    web page may change it."""
-    desk = HOOKS[environment] = LocustHooks(environment)
+    """Refuse unknown tags, and a target on another machine, before any call.
+
+    Callers check the target again, since the web page can change it.
+    """
+    hooks = HOOKS[environment] = LocustHooks(environment)
     if isinstance(environment.runner, WorkerRunner):
         return  # its target and tags come from the master
-    if wrong := options.unknown_tags(desk.options):
+    if wrong := options.unknown_tags(hooks.options):
         known = ", ".join((*SCENARIOS, "mixed"))
-        sys.exit(f"{wrong[0]} is no tag ({known}); names of callers stand before --tags")
+        sys.exit(f"{wrong[0]} is not a tag; use {known}. Names of user classes stand before --tags")
     try:
-        where = options.caller_options(desk.options, "chat", environment.host or "")
-        resolve_addresses(urlsplit(where.url), where.anywhere)
+        caller = options.caller_options(hooks.options, "chat", environment.host or "")
+        resolve_addresses(urlsplit(caller.url), caller.anywhere)
     except (ValueError, TurnFailed) as error:
         sys.exit(f"{environment.host}: {error}")

@@ -60,7 +60,10 @@ NARROW: Mapping[tuple[str, str], frozenset[str]] = {
 
 SHARED: Mapping[str, frozenset[str]] = {
     "agents": frozenset(
-        {"client", "fallback", "openai", "prompt_cache", "session_pool", "session_prompt", "scripted"}
+        {
+            *("client", "fallback", "openai", "prompt_cache", "scripted", "session_pool", "session_prompt"),
+            "tool_calls",
+        }
     ),
     "platforms": frozenset({"context", "conversation_relay"}),
 }
@@ -83,7 +86,9 @@ PURE_PATTERNS = (
     "api/responses_request.py",
     "api/responses_response.py",
     "agents/session_prompt.py",
+    "agents/tool_calls.py",
     "agents/client/error_body.py",
+    "agents/client/json_values.py",
     "agents/*/decoder.py",
     "agents/*/request.py",
     "agents/*/requests.py",

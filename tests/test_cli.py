@@ -17,7 +17,7 @@ from voicegw import __version__
 from voicegw.cli import FAILED, MISUSED, OK, main
 from voicegw.config.load import load
 from voicegw.config.root import SECTIONS
-from voicegw.security.keys import digest
+from voicegw.security.keys import hash_secret
 
 GOOD = '[agents.desk]\nkind = "scripted"\n\n[agents."gpt-4.1"]\nkind = "scripted"\nscript = "echo"\n'
 
@@ -107,7 +107,7 @@ def test_a_good_file_is_called_good_and_its_agents_are_named(
     path = file(tmp_path, GOOD)
     assert status("check", path) == OK
     told = capsys.readouterr()
-    assert told.out == f"{path}: good. Agents: desk, gpt-4.1 (the first is the default one).\n"
+    assert told.out == f"{path}: valid. Agents: desk, gpt-4.1 (the first is the default).\n"
     assert told.err == ""
 
 
@@ -180,7 +180,7 @@ def test_a_new_key_is_lines_for_the_file_on_stdout_and_a_secret_for_the_client_o
     [secret] = [line.strip() for line in told.err.splitlines() if line.strip().startswith("vgw_")]
     assert secret not in told.out
     [key] = load(file(tmp_path, told.out + GOOD)).api_keys()
-    assert (key.name, key.digest) == ("shop", digest(secret))
+    assert (key.name, key.digest) == ("shop", hash_secret(secret))
 
 
 def test_two_new_keys_are_two(capsys: pytest.CaptureFixture[str]) -> None:

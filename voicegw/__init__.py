@@ -1,10 +1,7 @@
-"""voicegw puts any agent on the phone, with nobody waiting in silence.
-
-What an in-process agent needs is here: a `Turn` comes in, events go out.
-"""
+"""The public API of agents in Python: an agent receives a `Turn` and yields events (`voicegw.events`)."""
 
 from voicegw.events import Activity, Agent, Event, Finish, Message, Tool, ToolCall, Turn, Usage
 
 __version__ = "0.1.0"
 
-__all__ = ["Agent", "Activity", "Event", "Finish", "Message", "Tool", "ToolCall", "Turn", "Usage"]
+__all__ = ["Activity", "Agent", "Event", "Finish", "Message", "Tool", "ToolCall", "Turn", "Usage"]

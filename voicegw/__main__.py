@@ -1,4 +1,4 @@
-"""`python -m voicegw`."""
+"""Run the commands of `voicegw.cli` as `python -m voicegw`."""
 
 from voicegw.cli import main
 

@@ -1,4 +1,7 @@
-"""The command line: serve, check, schema, keys, new-agent, doctor, simulate."""
+"""The command line: parses arguments and runs one command.
+
+The work of a command is in `voicegw.server`, `voicegw.config`, `voicegw.commands` and `voicegw.simulate`.
+"""
 
 from __future__ import annotations
 
@@ -15,29 +18,31 @@ from typing import Any
 
 from voicegw import __version__
 from voicegw.app.create import create_app
-from voicegw.commands import new_agent as starter
+from voicegw.commands import new_agent as new_agent_command
 from voicegw.commands.doctor.examine import examine
-from voicegw.commands.doctor.report import AgentReport, table
+from voicegw.commands.doctor.report import AgentReport, format_table
 from voicegw.config.load import load, schema
 from voicegw.errors import ConfigError
-from voicegw.security.keys import new_key
+from voicegw.security.keys import generate_key
 from voicegw.server import import_from, serve, try_certificate
 from voicegw.settings.fields import VISIBLE
-from voicegw.simulate import script
-from voicegw.simulate.run import PLATFORMS, SimulationResult, SimulationSetup, simulate
+from voicegw.simulate.platform import SimulationSetup
+from voicegw.simulate.platforms.registry import PLATFORMS
+from voicegw.simulate.run import SimulationResult, simulate
+from voicegw.simulate.script import DEFAULT_SCRIPT, load_script
 
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 ABOUT = "Put any agent on the phone, with nobody waiting in silence."
 EXAMPLES = """examples:
   voicegw serve                                 the demo agent on 127.0.0.1:8080, no set-up
   voicegw serve --config voicegw.toml           your agents
-  voicegw new-agent my_agent.py                 begin an agent in Python
-  voicegw check voicegw.toml                    say what is wrong with a file, start nothing
-  voicegw doctor voicegw.toml                   try every agent: does it answer, how soon, does it stop
-  voicegw keys new elevenlabs                   make a key for one platform
-  voicegw simulate vapi http://127.0.0.1:8080   be the platform: call, interrupt, and judge what comes back
+  voicegw new-agent my_agent.py                 write a Python agent to start from
+  voicegw check voicegw.toml                    report the problems of a file, start nothing
+  voicegw doctor voicegw.toml                   try every agent: answer, latency, stop
+  voicegw keys new elevenlabs                   make an API key for one platform
+  voicegw simulate vapi http://127.0.0.1:8080   play the platform: call, interrupt, check
 
-exit status: 0 done, 1 failed or something is wrong with the file, 2 wrong use"""
+exit status: 0 done, 1 failed, or the file has problems, 2 wrong use"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # what was said may not fit the terminal's encoding
+            stream.reconfigure(errors="replace")  # the terminal's encoding may lack a character
     try:
         return int(options.run(options))
     except ConfigError as error:
@@ -53,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return OK if options.run is _serve else INTERRUPTED
-    except BrokenPipeError:  # whoever read our output had enough
-        _unplug()
+    except BrokenPipeError:  # the reader of a pipe has closed it
+        _discard_output()
         return OK
 
 
@@ -88,9 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         run=_schema
     )
 
-    keys = commands.add_parser("keys", help="make keys", description="Make keys for clients.")
-    make = keys.add_subparsers(metavar="COMMAND", required=True).add_parser("new", help="make a key")
-    make.add_argument("name", metavar="NAME", type=_name, help="whose key it is, such as the platform's name")
+    keys = commands.add_parser("keys", help="make API keys", description="Make API keys for clients.")
+    make = keys.add_subparsers(metavar="COMMAND", required=True).add_parser("new", help="make an API key")
+    make.add_argument("name", metavar="NAME", type=_name, help="name of the key, such as the platform's")
     make.set_defaults(run=_new_key)
     _add_new_agent(commands)
     _add_doctor(commands)
@@ -99,23 +104,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_new_agent(commands: Any) -> None:
-    about = "Write a commented agent in Python to start from."
-    command = commands.add_parser("new-agent", help="begin an agent in Python", description=about)
+    about = "Write a commented Python agent to start from."
+    command = commands.add_parser("new-agent", help="write a Python agent to start from", description=about)
     command.add_argument("file", metavar="FILE", type=Path, help="a new file, such as my_agent.py")
     command.set_defaults(run=_new_agent)
 
 
 def _new_agent(options: argparse.Namespace) -> int:
-    print(starter.write_agent(options.file))
+    print(new_agent_command.write_agent(options.file))
     return OK
 
 
 def _add_doctor(commands: Any) -> None:
-    about = "Try every agent as a caller would meet it: connect, ask, interrupt; measure, and say what to do."
-    ends = "exit status: 0 all are well, 1 one is not, or the file is wrong, 2 wrong use, 130 Ctrl-C"
+    about = "Try every agent as a call does: connect, ask, interrupt; measure each step and advise."
+    ends = "exit status: 0 all agents work, 1 one does not, or the file has problems, 2 wrong use, 130 Ctrl-C"
     command = commands.add_parser("doctor", help="try the agents", description=about, epilog=ends)
     command.add_argument("file", metavar="FILE", nargs="?", help="a TOML file; without one, the demo agent")
-    command.add_argument("--agent", metavar="NAME", action="append", help="this one only; may be repeated")
+    command.add_argument("--agent", metavar="NAME", action="append", help="this agent only; may be repeated")
     command.add_argument(
         "--within", metavar="S", type=_seconds, default=60.0, help="seconds for each step (60)"
     )
@@ -131,28 +136,28 @@ def _doctor(options: argparse.Namespace) -> int:
         raise ConfigError(f"there is no agent {unknown[0]!r}; known are {', '.join(settings.agents)}")
     found: list[AgentReport] = []
     try:
-        asyncio.run(examine(settings, names, _progress, found.append, within=options.within))
-    finally:  # also what was found before Ctrl-C
+        asyncio.run(examine(settings, names, _progress, found.append, step_timeout=options.within))
+    finally:  # after Ctrl-C too: the reports so far
         if found:
-            _tell(json.dumps([one.as_json() for one in found], indent=2) if options.json else table(found))
-    return OK if all(checkup.well for checkup in found) else FAILED
+            _print(json.dumps([one.as_json() for one in found], indent=2) if options.json else format_table(found))
+    return OK if all(checkup.is_well for checkup in found) else FAILED
 
 
-def _tell(text: str) -> None:
-    """Print; the exit status counts also for those who had enough of it."""
+def _print(text: str) -> None:
+    """Print the text. A closed pipe does not change the exit status."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        _unplug()
+        _discard_output()
 
 
-def _unplug() -> None:
-    """Nobody reads our output any more."""
+def _discard_output() -> None:
+    """Drop further output: the pipe is closed, and flushing it at exit would fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _progress(text: str) -> None:
-    """For who watches; in a pipe or a file it would only be in the way."""
+    """Print a line of progress if the error output is a terminal."""
     if sys.stderr.isatty():
         print(text, file=sys.stderr, flush=True)
 
@@ -168,21 +173,24 @@ def _seconds(text: str) -> float:
 
 
 def _add_simulate(commands: Any) -> None:
-    about = "Play a voice platform against a gateway, show where the time goes, and check what comes back."
-    command = commands.add_parser("simulate", help="rehearse a call", description=about)
+    about = "Play a voice platform against a gateway, show the latencies, and check every frame."
+    command = commands.add_parser("simulate", help="play a voice platform", description=about)
     command.add_argument("platform", metavar="PLATFORM", choices=PLATFORMS, help=", ".join(PLATFORMS))
-    command.add_argument("url", metavar="URL", help="the address that you would enter at the platform")
+    command.add_argument("url", metavar="URL", help="the address that you enter at the platform")
     command.add_argument(
-        "--script", metavar="FILE", help="what the caller does, a TOML file (default: a short call)"
+        "--script", metavar="FILE", help="the caller's side of the call, a TOML file (default: a short call)"
     )
     command.add_argument(
         "--key-env", metavar="VARIABLE", help="environment variable with the platform's secret or key"
     )
     command.add_argument(
-        "--model", metavar="NAME", default="", help="agent to ask for, where platforms name one"
+        "--model", metavar="NAME", default="", help="agent to ask for, on platforms that name one"
     )
     command.add_argument(
-        "--public-url", metavar="URL", default="", help="what Twilio would call and sign, if not URL"
+        "--public-url",
+        metavar="URL",
+        default="",
+        help="the URL that Twilio calls and signs, if it is another one",
     )
     command.add_argument("--json", action="store_true", help="print everything as one JSON object")
     command.add_argument("--anywhere", action="store_true", help="call another machine than this one")
@@ -191,25 +199,27 @@ def _add_simulate(commands: Any) -> None:
 
 def _simulate(options: argparse.Namespace) -> int:
     try:
-        found = _rehearsed(options)
-    except ConfigError as error:  # it is the gateway that can fail, not its caller
+        found = _run_simulation(options)
+    except ConfigError as error:  # status 1 means that the gateway failed
         print(error, file=sys.stderr)
         return MISUSED
-    _tell(json.dumps(found.as_json(), indent=2) if options.json else found.as_text())
+    _print(json.dumps(found.as_json(), indent=2) if options.json else found.as_text())
     return OK if found.has_passed else FAILED
 
 
-def _rehearsed(options: argparse.Namespace) -> SimulationResult:
+def _run_simulation(options: argparse.Namespace) -> SimulationResult:
     secret = os.environ.get(options.key_env or "")
     if options.key_env and not secret:
         raise ConfigError(f"the environment variable {options.key_env} is not set")
     if secret and not VISIBLE.fullmatch(secret):
-        raise ConfigError(f"the environment variable {options.key_env} holds spaces or other odd characters")
-    played = script.DEFAULT_SCRIPT if options.script is None else script.load_script(Path(options.script))
+        raise ConfigError(
+            f"the environment variable {options.key_env} holds a character that no header can carry"
+        )
+    script = DEFAULT_SCRIPT if options.script is None else load_script(Path(options.script))
     return simulate(
         options.platform,
         options.url,
-        played,
+        script,
         SimulationSetup(secret or "", options.model, options.public_url),
         allow_remote=options.anywhere,
     )
@@ -217,7 +227,9 @@ def _rehearsed(options: argparse.Namespace) -> SimulationResult:
 
 def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text):
-        raise argparse.ArgumentTypeError("a name is letters, digits, '-' and '_', and begins with no sign")
+        raise argparse.ArgumentTypeError(
+            "must be letters, digits, '-' and '_', and begin with a letter or digit"
+        )
     return text
 
 
@@ -227,7 +239,7 @@ def _check(options: argparse.Namespace) -> int:
     try_certificate(settings)
     create_app(settings)
     agents = ", ".join(settings.agents)
-    print(f"{options.file}: good. Agents: {agents} (the first is the default one).")
+    print(f"{options.file}: valid. Agents: {agents} (the first is the default).")
     return OK
 
 
@@ -237,8 +249,8 @@ def _schema(options: argparse.Namespace) -> int:
 
 
 def _new_key(options: argparse.Namespace) -> int:
-    secret, fingerprint = new_key()
-    print(f"Give this to the client; it is shown once and kept nowhere:\n\n  {secret}\n", file=sys.stderr)
+    secret, fingerprint = generate_key()
+    print(f"Give this key to the client; it is shown once and not stored:\n\n  {secret}\n", file=sys.stderr)
     print(f'[keys.{options.name}]\nhash = "{fingerprint}"')
     return OK
 

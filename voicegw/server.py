@@ -1,4 +1,4 @@
-"""Serving: the port, the processes that share it, and how uvicorn runs in them."""
+"""Runs the gateway under uvicorn: the port, the worker processes, logging and the event loop."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from voicegw.errors import ConfigError
 FILE = "VOICEGW_CONFIG"
 SERVER = "VOICEGW_SERVER"
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
-"""How a worker process learns what the command line of its parent said."""
+"""Environment variables by which the supervisor passes the command line's options to its workers."""
 
-FRAME = 1_048_576
-"""Bytes that a message on a websocket may have at least: transcripts of long calls come in one."""
-LAST = 3.0
-"""Seconds that what will not end gets after everything else has ended."""
+MIN_FRAME_BYTES = 1_048_576
+"""Lower bound of the websocket message limit: the transcript of a long call comes in one message."""
+EXIT_TIMEOUT = 3.0
+"""Seconds after shutdown until threads and agents that do not stop are ended with the process."""
 
 T = TypeVar("T")
 
@@ -45,17 +45,18 @@ log = logging.getLogger("voicegw.error")
 
 
 def serve(file: str | None, given: dict[str, Any]) -> bool:
-    """Serve until told to stop; was the start a success? `given` wins over the file's [server].
+    """Serve until a signal stops the process, and return whether the start succeeded.
 
-    Raises `ConfigError`.
+    `file` is the configuration file, None for the demo; `given` overrides its `[server]`. Raises
+    `ConfigError`.
     """
     settings = load(file, server=given)
     import_from(settings)
     _log_to_stderr()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a proper way to end, with status 0
-    _take_files()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # an orderly end, with status 0
+    _raise_file_limit()
     try_certificate(settings)
-    app = create_app(settings, tune=True, at_end=_end_for_sure)
+    app = create_app(settings, tune=True, at_end=_force_exit_later)
     if settings.server.workers > 1:
         return _serve_many(settings, file, given)
     config = _uvicorn(settings, app)
@@ -63,15 +64,15 @@ def serve(file: str | None, given: dict[str, Any]) -> bool:
     return True
 
 
-def _take_files() -> None:
-    """A call takes two sockets: open as many as the system allows, in the workers too."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    with suppress(OSError, ValueError):  # some systems say "as many as you like" and mean it not
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system does, in the workers too: a call takes two sockets."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(OSError, ValueError):  # some systems report "unlimited" and refuse it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
 
 def _serve_many(settings: Config, file: str | None, given: dict[str, Any]) -> bool:
-    """Several workers: each loads the configuration itself; metrics meet in a folder."""
+    """Serve with several workers: each loads the configuration, and their metrics meet in a folder."""
     with tempfile.TemporaryDirectory(prefix="voicegw-") as folder:
         os.environ |= {SERVER: json.dumps(given), METRICS: folder, **({FILE: file} if file else {})}
         workers = WorkerSupervisor(_uvicorn(settings, "voicegw.server:worker"), sockets=[_listen(settings)])
@@ -80,10 +81,10 @@ def _serve_many(settings: Config, file: str | None, given: dict[str, Any]) -> bo
 
 
 class WorkerSupervisor(Multiprocess):
-    """uvicorn's supervisor, with two things it leaves undone."""
+    """uvicorn's supervisor, which also drops dead workers' gauges and closes the port at shutdown."""
 
     def keep_subprocess_alive(self) -> None:
-        """What a worker that died had running counts no more."""
+        """Replace dead workers, and stop counting what they had running."""
         before = list(self.processes)
         super().keep_subprocess_alive()
         for process in before:
@@ -91,14 +92,14 @@ class WorkerSupervisor(Multiprocess):
                 mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
 
     def terminate_all(self) -> None:
-        """Let go of the port too, or new callers would wait in its queue."""
+        """Stop the workers and close the port: new connections would wait in its queue."""
         super().terminate_all()
         for listener in self.sockets:
             listener.close()
 
 
 def _listen(settings: Config) -> socket.socket:
-    """Take the port, and tell the operator. Raises `ConfigError` when it cannot be had."""
+    """Bind the port and print the banner. Raises `ConfigError` if the port cannot be bound."""
     host, port = settings.server.host, settings.server.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -106,29 +107,29 @@ def _listen(settings: Config) -> socket.socket:
     except OSError as error:
         reason = str(error.strerror).partition(" (")[0]
         raise ConfigError(f"cannot listen on {host} port {port}: {reason}") from None
-    print(_greeting(settings, listener.getsockname()[1]), file=sys.stderr, flush=True)
+    print(_banner(settings, listener.getsockname()[1]), file=sys.stderr, flush=True)
     return listener
 
 
 def worker() -> ASGIApp:
-    """The application of one of several workers."""
+    """Return the application of one of several workers; uvicorn calls this in each of them."""
     settings = load(os.environ.get(FILE), server=json.loads(os.environ[SERVER]))
     import_from(settings)
     _log_to_stderr()
-    return create_app(settings, shared_metrics=True, tune=True, at_end=_end_for_sure)
+    return create_app(settings, shared_metrics=True, tune=True, at_end=_force_exit_later)
 
 
-def _end_for_sure() -> None:
-    """Nobody can make a thread end, or an agent that ignores being told; the process ends all the same."""
-    timer = threading.Timer(LAST, os._exit, (0,))
+def _force_exit_later() -> None:
+    """End the process soon: threads, and agents that ignore cancellation, cannot be stopped."""
+    timer = threading.Timer(EXIT_TIMEOUT, os._exit, (0,))
     timer.daemon = True
     timer.start()
 
 
 class ExitProofLoop(uvloop.Loop):
-    """Goes on after a task that an agent, or a tool of its, began and that ends the program.
+    """An event loop that goes on after `SystemExit` in a task that an agent, or one of its tools, started.
 
-    Nobody can catch that where it happens: a loop stops when any of its tasks raises `SystemExit`.
+    The exception cannot be caught where it is raised: a loop stops when any of its tasks raises `SystemExit`.
     """
 
     def run_until_complete(self, future: Awaitable[T]) -> T:  # type: ignore[override]  # no bare generators
@@ -138,8 +139,8 @@ class ExitProofLoop(uvloop.Loop):
                 return super().run_until_complete(main)
             except SystemExit as error:
                 if main.done():
-                    return main.result()  # or what it raised, that very exit too
-                log.error("a task of an agent's wanted to end the gateway: %r", error)
+                    return main.result()  # or raises, `SystemExit` too
+                log.error("a task of an agent tried to end the gateway: %r", error)
 
 
 def _uvicorn(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
@@ -153,10 +154,10 @@ def _uvicorn(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
         loop="voicegw.server:ExitProofLoop",
         http="voicegw.asgi.http_protocol:GatewayHttpProtocol",
         ws="voicegw.asgi.websocket_protocol:GatewayWebSocketProtocol",
-        ws_max_size=max(settings.limits.max_body_bytes, FRAME),
-        ws_per_message_deflate=False,  # small frames would only come later
+        ws_max_size=max(settings.limits.max_body_bytes, MIN_FRAME_BYTES),
+        ws_per_message_deflate=False,  # compression only delays small frames
         lifespan="on",
-        access_log=False,  # paths may hold secrets; turns are logged by the journal
+        access_log=False,  # paths may hold secrets; `voicegw.telemetry.turn_log` logs turns
         log_config=None,
         proxy_headers=False,
         server_header=False,
@@ -168,7 +169,7 @@ def _uvicorn(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
 
 
 def try_certificate(settings: Config) -> None:
-    """Can the certificate be used? Raises `ConfigError`."""
+    """Load the configured certificate. Raises `ConfigError` if it cannot be used."""
     server = settings.server
     if server.tls_cert is None:
         return
@@ -179,9 +180,9 @@ def try_certificate(settings: Config) -> None:
 
 
 def _log_to_stderr() -> None:
-    """Bare lines; what a record says of thread, process, task and caller costs more than the line."""
+    """Log bare lines to the error output: a record's thread, process and caller cost more than the line."""
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # as logging's own documentation advises
+    logging._srcfile = None  # logging's documentation advises this
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -189,14 +190,14 @@ def _log_to_stderr() -> None:
 
 
 def import_from(settings: Config) -> None:
-    """Agents of kind "python" are found beside the configuration file, and in the working directory."""
+    """Let modules of Python agents be imported from the file's folder and from the working directory."""
     for folder in (os.getcwd(), str(settings.folder.resolve())):
         if folder not in sys.path:
             sys.path.insert(0, folder)
 
 
-def _greeting(settings: Config, port: int) -> str:
-    """What the operator should know at start, and one line to try."""
+def _banner(settings: Config, port: int) -> str:
+    """Return what the operator needs at start, with a command to try."""
     server = settings.server
     scheme = "http" if server.tls_cert is None else "https"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)

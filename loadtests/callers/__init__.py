@@ -1,1 +1,1 @@
-"""Callers that locust drives: calls of every platform, what goes wrong in them, and what was heard when."""
+"""The callers that locust runs: calls on every platform, with the times and the failures of their turns."""

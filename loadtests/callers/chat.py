@@ -7,36 +7,25 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import gevent
 
+from loadtests.callers.options import CallerOptions
 from loadtests.callers.scenarios import CALLER_TEXT, CallScenario
 from loadtests.callers.sockets import SILENCE_TIMEOUT, HttpSocket
-from loadtests.callers.turn import TurnFailed, MeasuredTurn
+from loadtests.callers.turn import MeasuredTurn, TurnFailed
 from voicegw.simulate.chat_reader import ChatReader
 from voicegw.simulate.recording import AnswerEnded, TextHeard, Violation
 
 DRAFT_TEXT = "Can you help"
-"""What the caller seemed to say, before all of it was understood."""
+"""The caller's words as the platform first understood them."""
 REPEAT_DELAY = 0.15
-"""Seconds until the platform asks once more, in the same words or in better ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallerOptions:
-    """Where and how a call is made. `path` is what follows the address, `secret` proves who calls."""
-
-    url: str
-    path: str
-    secret: str
-    marker: str
-    anywhere: bool
+"""Seconds until the platform sends the question again, with the same words or with revised ones."""
 
 
 class ChatCall:
-    """One call: its id, what was said on it, and a connection that is kept between its turns."""
+    """One call: its id, its messages, and two connections that are kept between the turns."""
 
     def __init__(self, options: CallerOptions, call_id: str) -> None:
         self.options = options
@@ -48,7 +37,7 @@ class ChatCall:
         return HttpSocket(urlsplit(self.options.url), self.options.anywhere)
 
     def run_turn(self, scenario: CallScenario, model: str, number: int) -> list[MeasuredTurn]:
-        """One turn as the scenario has it, once it is over. Raises Failed or OSError."""
+        """Run one turn of the scenario and return it, ended. Raises TurnFailed or OSError."""
         if scenario.name == "duplicate":
             turn = self._run_duplicate(model, number)
         elif scenario.name == "revision":
@@ -60,12 +49,12 @@ class ChatCall:
         return [turn]
 
     def think(self, seconds: float) -> None:
-        """The caller says nothing for so long."""
+        """Say nothing for `seconds`."""
         gevent.sleep(seconds)
 
     def hang_up(self) -> None:
-        for wire in self.sockets:
-            wire.close()
+        for socket in self.sockets:
+            socket.close()
 
     def _run_plain(self, scenario: CallScenario, model: str, number: int) -> MeasuredTurn:
         self._add_user(f"{CALLER_TEXT} ({number})")
@@ -102,61 +91,65 @@ class ChatCall:
         on_data: Callable[[float], None] = lambda now: None,
         timeout: float | None = None,
     ) -> None:
-        """Ask, and listen to the end; `after` is told the time of everything that came.
+        """Send the messages, and measure the answer to its end.
 
-        Raises TimeoutError if the end does not come `within` so many seconds.
+        `on_data` is called with the time of each read. Raises TimeoutError if the end does not come within
+        `timeout` seconds, TurnFailed or OSError.
         """
-        reading, request = ChatReader(), self._encode_request(model)
+        reader, request = ChatReader(), self._encode_request(model)
         socket.open()
         turn.asked_at = time.perf_counter()
         for now, data in socket.request(request, timeout):
             turn.add_event(now)
-            for heard in reading.feed(data):
-                if isinstance(heard, TextHeard):
-                    turn.add_text(now, heard.text)
-                elif isinstance(heard, AnswerEnded):
+            for observation in reader.feed(data):
+                if isinstance(observation, TextHeard):
+                    turn.add_text(now, observation.text)
+                elif isinstance(observation, AnswerEnded):
                     turn.finish(now)
-                elif isinstance(heard, Violation):
-                    raise TurnFailed(f"{heard.item}: {heard.reason}")
+                elif isinstance(observation, Violation):
+                    raise TurnFailed(f"{observation.item}: {observation.reason}")
             on_data(now)
 
     def _interrupt(self, turn: MeasuredTurn, model: str) -> None:
-        """Speak over the answer: nothing more is asked on this connection, and its end is waited for."""
-        wire, patience, at = self.sockets[0], random.uniform(0.3, 1.0), 0.0
+        """Speak over the answer: close this side of the connection, and wait for the other to close."""
+        socket, delay, interrupted_at = self.sockets[0], random.uniform(0.3, 1.0), 0.0
 
-        def speak(now: float) -> None:
-            nonlocal at
-            if turn.has_answer and not at and now - turn.asked_at - turn.answer >= patience:
-                at = time.perf_counter()
-                wire.half_close()
+        def interrupt(now: float) -> None:
+            nonlocal interrupted_at
+            if turn.has_answer and not interrupted_at and now - turn.asked_at - turn.answer >= delay:
+                interrupted_at = time.perf_counter()
+                socket.half_close()
 
-        self._ask(wire, turn, model, speak)
-        if not at:
-            raise TurnFailed("the answer was over before the caller could interrupt it")
-        turn.stop = time.perf_counter() - at
-        wire.close()
+        self._ask(socket, turn, model, interrupt)
+        if not interrupted_at:
+            raise TurnFailed("the answer ended before the caller could interrupt it")
+        turn.stop = time.perf_counter() - interrupted_at
+        socket.close()
 
     def _hang_up_early(self, turn: MeasuredTurn, model: str) -> None:
-        """Be gone before the first token."""
+        """Hang up before the first token. Raises TurnFailed if the answer ended before that."""
         try:
             self._ask(self.sockets[0], turn, model, timeout=random.uniform(0.2, 1.0))
         except TimeoutError:
             return
-        raise TurnFailed("the answer was over before the caller could hang up")
+        raise TurnFailed("the answer ended before the caller could hang up")
 
     @contextmanager
     def _ask_in_parallel(self, turn: MeasuredTurn, model: str, after: float = 0.0) -> Iterator[None]:
-        """Ask on the other connection meanwhile, and wait for the end of that. Raises what it raised."""
-        other = gevent.spawn_later(after, self._ask_second_socket, turn, model)
+        """Send the messages on the second connection while the body runs, and wait for the answer.
+
+        The request starts after `after` seconds. Raises the error of the second request.
+        """
+        request = gevent.spawn_later(after, self._ask_second_socket, turn, model)
         try:
             yield
-            if (error := other.get(timeout=SILENCE_TIMEOUT)) is not None:
+            if (error := request.get(timeout=SILENCE_TIMEOUT)) is not None:
                 raise error
         finally:
-            other.kill()
+            request.kill()
 
     def _ask_second_socket(self, turn: MeasuredTurn, model: str) -> Exception | None:
-        """Ask on the other connection; what goes wrong is kept for who waits."""
+        """Send the messages on the second connection; return the error, since a greenlet would print it."""
         try:
             self._ask(self.sockets[1], turn, model)
         except (OSError, TurnFailed) as error:
@@ -164,19 +157,19 @@ class ChatCall:
         return None
 
     def _run_duplicate(self, model: str, number: int) -> MeasuredTurn:
-        """The same request on two connections."""
+        """Send the same request on two connections."""
         self._add_user(f"{CALLER_TEXT} ({number})")
-        turn, other = self._new_turn(), self._new_turn()
-        with self._ask_in_parallel(other, model, after=REPEAT_DELAY):
+        turn, repetition = self._new_turn(), self._new_turn()
+        with self._ask_in_parallel(repetition, model, after=REPEAT_DELAY):
             self._ask(self.sockets[0], turn, model)
-        if not other.has_ended or not other.has_answer:
-            raise TurnFailed("the second of two equal requests got no whole answer")
-        if turn.agent_waits != other.agent_waits:
+        if not repetition.has_ended or not repetition.has_answer:
+            raise TurnFailed("the second of two equal requests got no complete answer")
+        if turn.agent_waits != repetition.agent_waits:
             raise TurnFailed("the agent ran twice")
         return turn
 
     def _run_revision(self, model: str, number: int) -> MeasuredTurn:
-        """A request, and soon a better one, by which the first has to end."""
+        """Send a request, and soon a revised one, which must end the first."""
         self._add_user(f"{DRAFT_TEXT} ({number})")
         draft = self._new_turn()
         with self._ask_in_parallel(draft, model):
@@ -185,8 +178,8 @@ class ChatCall:
             turn = self._new_turn()
             self._ask(self.sockets[0], turn, model)
         if not draft.has_ended:
-            raise TurnFailed("what was superseded did not come to its end")
+            raise TurnFailed("the answer to the superseded request did not end")
         if draft.has_answer:
-            raise TurnFailed("the agent answered what was superseded")
+            raise TurnFailed("the agent answered the superseded request")
         turn.stop = max(0.0, draft.asked_at + draft.done - turn.asked_at)
         return turn

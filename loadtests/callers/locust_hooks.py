@@ -1,4 +1,4 @@
-"""Between locust and the callers: what is told to its statistics, when a run ends, where results go."""
+"""The link between locust and the callers: locust's statistics, the end of a run, and the results file."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from locust.env import Environment
 from locust.runners import STATE_STOPPING, MasterRunner, WorkerRunner
 
 from loadtests.callers.options import redact_command
-from loadtests.callers.recorder import TurnRecorder, Report, known_times
+from loadtests.callers.recorder import Report, TurnRecorder, known_times
 from loadtests.callers.turn import MeasuredTurn
 from loadtests.report.results import Results, describe_environment
 
 WORKER_EXIT_TIMEOUT = 5.0
-"""Seconds that workers have to leave, once their callers have hung up."""
+"""Seconds that workers have to exit after their callers have hung up."""
 
 
 class LocustHooks:
-    """One process of a load test: alone, the master, or a worker that reports to it."""
+    """The event listeners of one locust process.
+
+    It runs alone, is a master, or is a worker that reports to a master.
+    """
 
     def __init__(self, env: Environment) -> None:
         assert env.runner is not None
@@ -47,36 +50,38 @@ class LocustHooks:
         assert isinstance(self.env.parsed_options, Namespace)
         return self.env.parsed_options
 
-    # What callers tell
+    # Called by the callers
 
     def record_turn(self, platform: str, scenario: str, turn: MeasuredTurn, call: str) -> None:
-        """A turn that went well: every metric is an event."""
+        """Record a successful turn: each of its metrics is an event of locust."""
         for name, seconds in turn.metrics():
             self._fire(platform, name, seconds, len(turn.text), None, call)
-        row = turn.times() | {"at": turn.asked_at - self.started_at}
-        self.recorder.sample(f"{platform} {scenario}").add(known_times(row))
+        times = turn.times() | {"at": turn.asked_at - self.started_at}
+        self.recorder.sample(f"{platform} {scenario}").add(known_times(times))
 
-    def record_failure(self, platform: str, scenario: str, why: Exception, seconds: float, call: str) -> None:
-        """A turn that did not."""
-        self._fire(platform, "turn", seconds, 0, why, call)
-        self.recorder.sample(f"{platform} {scenario}").failed[str(why)] += 1
+    def record_failure(
+        self, platform: str, scenario: str, error: Exception, seconds: float, call: str
+    ) -> None:
+        """Record a failed turn, `seconds` after its question."""
+        self._fire(platform, "turn", seconds, 0, error, call)
+        self.recorder.sample(f"{platform} {scenario}").failed[str(error)] += 1
 
     def _fire(
-        self, platform: str, name: str, seconds: float, length: int, why: Exception | None, call: str
+        self, platform: str, name: str, seconds: float, length: int, error: Exception | None, call: str
     ) -> None:
         self.env.events.request.fire(
             request_type=platform,
             name=name,
             response_time=seconds * 1e3,
             response_length=length if name == "turn" else 0,
-            exception=why,
+            exception=error,
             context={"call": call},
         )
 
-    # What locust tells
+    # Called by locust
 
     def on_test_start(self, **_: Any) -> None:
-        """A run begins; it ends after `--most` seconds, whoever forgets it."""
+        """Start a run. It ends after `--most` seconds, also when it was started from a web page."""
         self.recorder, self.is_stopping = TurnRecorder(), False
         self.started_at, self.cpu_at_start = time.perf_counter(), time.process_time()
         if not isinstance(self.runner, WorkerRunner):
@@ -84,7 +89,10 @@ class LocustHooks:
             self.time_limit = gevent.spawn_later(self.options.most, end)
 
     def on_test_stopping(self, **_: Any) -> None:
-        """No new turns from now on. Without a web page a master waits for its workers only here."""
+        """Start no new turns from now on.
+
+        Without a web page, this is the only event in which a master can wait for its workers.
+        """
         if self.is_stopping:
             return
         self.is_stopping = True
@@ -95,15 +103,15 @@ class LocustHooks:
             self._quit_workers(self.runner)
 
     def _quit_workers(self, master: MasterRunner) -> None:
-        """Send the workers home, and wait until they have reported their last turns and left."""
-        master.update_state(STATE_STOPPING)  # or who leaves first would have its callers moved to the others
+        """Let the workers quit, and wait until they have reported their last turns and have exited."""
+        master.update_state(STATE_STOPPING)  # else locust moves the callers of the first worker that exits
         master.send_message("quit")
         with gevent.Timeout(self.env.stop_timeout + WORKER_EXIT_TIMEOUT, False):
             while len(master.clients):
                 gevent.sleep(0.1)
 
     def on_test_stop(self, **_: Any) -> None:
-        """The last turn is over. A worker reports now: the master might not wait for its next report."""
+        """The last turn has ended. A worker reports now: the master may not wait for its next report."""
         runner = self.runner
         if isinstance(runner, WorkerRunner):
             data: dict[str, Any] = {}
@@ -115,7 +123,7 @@ class LocustHooks:
         self.write_results()
 
     def on_report_to_master(self, data: dict[str, Any], **_: Any) -> None:
-        """A worker's report is due."""
+        """Add the turns of this worker to its report."""
         if self.recorder.samples:
             data["turns"] = self._take_report()
 
@@ -124,18 +132,18 @@ class LocustHooks:
             self.recorder.add_report(data.pop("turns"))
 
     def on_quitting(self, **_: Any) -> None:
-        """A run in which no turn told anything proves nothing, though nothing failed in it."""
+        """Set the exit code of a run without any figure: it proves nothing, although nothing failed."""
         if self.options.headless and not isinstance(self.runner, WorkerRunner) and not self.has_figures:
-            print("void: no turn brought anything", file=sys.stderr)
+            print("void: no turn brought any figure", file=sys.stderr)
             self.env.process_exit_code = 1
 
     @property
     def has_figures(self) -> bool:
-        """Whether any figure, or any failure, has come to locust's statistics."""
+        """Whether locust's statistics have any figure or failure."""
         return bool(self.env.stats.total.num_requests)
 
     def on_quit(self, **_: Any) -> None:
-        """The process ends; what workers sent last is here now."""
+        """Write the results on a master: all reports have arrived by now."""
         if isinstance(self.runner, MasterRunner):
             self.write_results()
 
@@ -144,13 +152,15 @@ class LocustHooks:
         return self.recorder.take_report(self.runner.client_id, *self._usage())
 
     def _usage(self) -> tuple[float, float]:
-        """Seconds of CPU since the run began, and of time."""
+        """Return CPU seconds and seconds since the run began."""
         return time.process_time() - self.cpu_at_start, time.perf_counter() - self.started_at
 
     def write_results(self) -> None:
-        """Write the results, if they are wanted."""
+        """Write the results if `--results` is given. Raises OSError."""
         options = self.options
         if options.results:
-            about = describe_environment(0, redact_command(sys.argv)) | {"generators": self.recorder.usage}
+            description = describe_environment(0, redact_command(sys.argv)) | {
+                "generators": self.recorder.usage
+            }
             runs = self.recorder.runs(options.target, self.user_count)
-            Results(about, runs, notes=self.recorder.notes()).write(Path(options.results))
+            Results(description, runs, notes=self.recorder.notes()).write(Path(options.results))

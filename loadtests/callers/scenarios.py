@@ -1,11 +1,11 @@
-"""What can happen in a call, how often it does in the mix, and what is a failure then. Pure."""
+"""The kinds of calls, their shares in the mix, and the failures of their turns. Pure."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from loadtests.callers.turn import TurnFailed, MeasuredTurn
+from loadtests.callers.turn import MeasuredTurn, TurnFailed
 
 TOKEN_COUNT = re.compile(r"(?:^|[,:])tokens=(\d+)(?:,|$)")
 CALLER_TEXT = "Can you help me with that, please?"
@@ -22,15 +22,15 @@ class CallScenario:
 
     @property
     def is_cut(self) -> bool:
-        """Is it left before its end?"""
+        """Whether the caller interrupts the answer or hangs up."""
         return self.name in ("bargein", "hangup")
 
     def check(self, turn: MeasuredTurn, model: str) -> None:
-        """Raises Failed if the turn did not go as this kind of call must."""
+        """Check that a turn went as this kind of call requires. Raises TurnFailed with the reason."""
         if self.is_cut:
             return
         if not turn.has_ended:
-            raise TurnFailed("the answer did not come to its end")
+            raise TurnFailed("the answer did not end")
         if self.name == "dead":
             _check_apology(turn)
             return
@@ -45,28 +45,39 @@ class CallScenario:
 
 def _check_apology(turn: MeasuredTurn) -> None:
     if not turn.text.strip():
-        raise TurnFailed("not a word was heard of the failure")
+        raise TurnFailed("no words about the failure were heard")
 
 
 def _check_tokens(turn: MeasuredTurn, model: str) -> None:
-    wanted = TOKEN_COUNT.search(model)
-    if wanted and "fault=" not in model and turn.token_count != int(wanted[1]):
-        raise TurnFailed("not all of the agent's words arrived")
+    expected = TOKEN_COUNT.search(model)
+    if expected and "fault=" not in model and turn.token_count != int(expected[1]):
+        raise TurnFailed("some of the agent's tokens are missing")
 
 
 _ALL = (
-    CallScenario("short", "first=0.3,every=0.02,tokens=40", 10, "question, answer"),
-    CallScenario("long", "tool:first=6,every=0.02,tokens=40", 2, "the agent works in silence, progress is heard"),
+    CallScenario("short", "first=0.3,every=0.02,tokens=40", 10, "a question and its answer"),
+    CallScenario(
+        "long",
+        "tool:first=6,every=0.02,tokens=40",
+        2,
+        "the agent works in silence, and the caller hears progress",
+    ),
     CallScenario("bargein", "first=0.3,every=0.02,tokens=200", 3, "the caller speaks over the answer"),
-    CallScenario("hangup", "first=5,every=0.02,tokens=40", 1, "the caller is gone before the first token"),
-    CallScenario("duplicate", "first=0.5,every=0.02,tokens=40", 1, "asked twice, the agent runs once"),
-    CallScenario("revision", "first=0.5,every=0.02,tokens=40", 2, "asked again in other words, which supersede"),
-    CallScenario("slow", "first=3,every=0.1,tokens=20", 2, "an agent that takes its time"),
-    CallScenario("dead", "dead", 1, "an agent that nobody can reach"),
+    CallScenario("hangup", "first=5,every=0.02,tokens=40", 1, "the caller hangs up before the first token"),
+    CallScenario(
+        "duplicate", "first=0.5,every=0.02,tokens=40", 1, "the same question twice, and the agent runs once"
+    ),
+    CallScenario("revision", "first=0.5,every=0.02,tokens=40", 2, "a revised question supersedes the first"),
+    CallScenario("slow", "first=3,every=0.1,tokens=20", 2, "a slow agent"),
+    CallScenario("dead", "dead", 1, "an agent that cannot be reached"),
 )
 SCENARIOS = {scenario.name: scenario for scenario in _ALL}
+"""The kinds of calls by name."""
 
 
 def text_with_model(model: str, number: int, words: str = CALLER_TEXT) -> str:
-    """What a caller says on a socket, where no field names an agent: `loadtests.servers.fault_agent` reads it."""
+    """Return a caller's words with the model in brackets, for `loadtests.servers.fault_agent`.
+
+    On a socket, no field names the model.
+    """
     return f"{words} ({number}) [{model}]"

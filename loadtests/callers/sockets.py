@@ -1,7 +1,7 @@
-"""Sockets of callers: requests and websockets, read as soon as bytes are there.
+"""The sockets of callers, for HTTP requests and websockets. They are plain blocking sockets.
 
-They are plain blocking sockets, which locust makes co-operative; nothing between a socket and the clock
-collects or waits. Times are those of `time.perf_counter`.
+Locust makes them co-operative. Nothing is buffered between a socket and the clock. Times are those of
+`time.perf_counter`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ SILENCE_TIMEOUT = 60.0
 """Seconds without a byte after which a caller gives up."""
 READ_BYTES = 65536
 MAX_BYTES = 4_000_000
-"""Bytes that may come between two things that a caller says."""
-NOT_THIS_MACHINE = "the target is not this machine: --anywhere allows that"
+"""Bytes that may come as the answer to one question."""
+NOT_THIS_MACHINE = "the target is not this machine: --anywhere allows other machines"
 
 CONTROL_OPCODES = (Opcode.PING, Opcode.PONG, Opcode.CLOSE)
 
@@ -38,24 +38,27 @@ Message: TypeAlias = str | bytes
 
 
 def resolve_addresses(url: SplitResult, anywhere: bool) -> list[tuple[str, int]]:
-    """Where the host of an address is. Raises Failed if that is not this machine, unless `anywhere`."""
+    """Return the addresses of the host of a URL, each with its port.
+
+    Raises TurnFailed for an unknown host, and for another machine unless `anywhere` allows it.
+    """
     if not url.hostname:
-        raise TurnFailed("the target has no name")
+        raise TurnFailed("the address of the target has no host")
     port = url.port or (443 if url.scheme in ("https", "wss") else 80)
     try:
-        known = socket.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)
+        resolved = socket.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)
     except OSError:
-        raise TurnFailed("nobody knows the target's name") from None
-    found = [(str(address[0]), port) for *_, address in known]
+        raise TurnFailed("the host name of the target is unknown") from None
+    found = [(str(address[0]), port) for *_, address in resolved]
     if not anywhere and not all(ip_address(host.partition("%")[0]).is_loopback for host, _ in found):
         raise TurnFailed(NOT_THIS_MACHINE)
     return found
 
 
 def connect(url: SplitResult, anywhere: bool) -> socket.socket:
-    """A connection to the host of this address. Raises Failed, or OSError."""
-    place = resolve_addresses(url, anywhere)[0]
-    plain = socket.create_connection(place, SILENCE_TIMEOUT)
+    """Return a connection to the host of a URL. Raises TurnFailed or OSError."""
+    address = resolve_addresses(url, anywhere)[0]
+    plain = socket.create_connection(address, SILENCE_TIMEOUT)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if url.scheme not in ("https", "wss"):
         return plain
@@ -63,17 +66,17 @@ def connect(url: SplitResult, anywhere: bool) -> socket.socket:
 
 
 def check_size(byte_count: int) -> int:
-    """The same number of bytes. Raises Failed if that is too much.
+    """Return the same number of bytes. Raises TurnFailed above MAX_BYTES.
 
-    A socket that always has more leaves no other greenlet a turn: nothing else would end the run.
+    A socket that always has data never yields to other greenlets, so nothing else would end the run.
     """
     if byte_count > MAX_BYTES:
-        raise TurnFailed(f"more than {MAX_BYTES / 1e6:g} MB came")
+        raise TurnFailed(f"the answer is longer than {MAX_BYTES / 1e6:g} MB")
     return byte_count
 
 
 class HttpSocket:
-    """A connection for requests, one at a time, kept open between them."""
+    """A kept-alive connection that carries one request at a time."""
 
     def __init__(self, url: SplitResult, anywhere: bool) -> None:
         self.url = url
@@ -84,26 +87,26 @@ class HttpSocket:
         self._complete = False
 
     def request(self, request: bytes, timeout: float | None = None) -> Iterator[tuple[float, bytes]]:
-        """Send a request, and give what comes of the answer's body as it comes, each with its time.
+        """Send a request, and yield the parts of the answer's body as they come, each with its time.
 
-        Raises Failed for a refusal and for an answer that breaks off, unless the caller is leaving, and
-        TimeoutError for one that is not over `within` so many seconds.
+        Raises TurnFailed for a status other than 200 and for an answer that breaks off, unless this side is
+        closed. Raises TimeoutError if the answer does not end within `timeout` seconds, and OSError.
         """
         self._complete = self.is_half_closed = False
         parser = httptools.HttpResponseParser(self)
         self.open()
         assert self.socket is not None
         self.socket.sendall(request)
-        until = None if timeout is None else time.perf_counter() + timeout
-        came = 0
+        deadline = None if timeout is None else time.perf_counter() + timeout
+        received = 0
         while not self._complete:
-            if until is not None:
-                self.socket.settimeout(max(until - time.perf_counter(), 0.001))
+            if deadline is not None:
+                self.socket.settimeout(max(deadline - time.perf_counter(), 0.001))
             data = self.socket.recv(READ_BYTES)
             now = time.perf_counter()
             if not data:
                 break
-            came = check_size(came + len(data))
+            received = check_size(received + len(data))
             self._feed(parser, data)
             if body := b"".join(self._parts):
                 self._parts.clear()
@@ -114,7 +117,10 @@ class HttpSocket:
             self.close()
 
     def open(self) -> None:
-        """Connect, unless that is done: a question takes no time to dial. A server may close what is idle."""
+        """Connect, unless connected, so that the time of a question includes no connecting.
+
+        A server may have closed an idle connection; then a new one is opened.
+        """
         if self.socket is not None and select.select([self.socket], [], [], 0)[0]:
             self.close()
         self.socket = self.socket or connect(self.url, self.anywhere)
@@ -124,7 +130,7 @@ class HttpSocket:
         try:
             parser.feed_data(data)
         except httptools.HttpParserError:
-            raise TurnFailed("the answer was no HTTP") from None
+            raise TurnFailed("the answer is not HTTP") from None
         if parser.get_status_code() not in (0, 200):
             raise TurnFailed(f"refused with status {parser.get_status_code()}")
 
@@ -135,7 +141,7 @@ class HttpSocket:
         self._complete = True
 
     def half_close(self) -> None:
-        """Say that nothing more will be asked, and hear whatever still comes: `ask` goes on until then."""
+        """Close this side of the connection; `request` goes on until the server closes the other."""
         self.is_half_closed = True
         if self.socket is not None:
             self.socket.shutdown(socket.SHUT_WR)
@@ -148,7 +154,7 @@ class HttpSocket:
 
 
 class WebSocket:
-    """A websocket. Raises Failed when it is refused or closed, OSError when it is lost."""
+    """A websocket. Its methods raise TurnFailed when it is refused or closed, OSError when it is lost."""
 
     def __init__(self, address: str, headers: Mapping[str, str], anywhere: bool) -> None:
         self.protocol = ClientProtocol(parse_uri(address))
@@ -169,7 +175,7 @@ class WebSocket:
         while self.protocol.handshake_exc is None and self.protocol.state is State.CONNECTING:
             self._read()
         if self.protocol.handshake_exc is not None:
-            raise TurnFailed(f"the call was not taken: {self.protocol.handshake_exc}")
+            raise TurnFailed(f"the call was refused: {self.protocol.handshake_exc}")
 
     def send(self, frames: Sequence[Message]) -> None:
         self._check_open()
@@ -181,13 +187,13 @@ class WebSocket:
                 self.protocol.send_binary(frame)
         self._flush()
 
-    def receive(self, until: float) -> tuple[float, Message] | None:
-        """The next frame and when it came, or None if none did until then."""
+    def receive(self, deadline: float) -> tuple[float, Message] | None:
+        """Return the next frame with its time, or None if none comes by `deadline`."""
         while not self.frames:
-            left = until - time.perf_counter()
-            if left <= 0:
+            remaining = deadline - time.perf_counter()
+            if remaining <= 0:
                 return None
-            self.socket.settimeout(left)
+            self.socket.settimeout(remaining)
             try:
                 self._read()
             except TimeoutError:
@@ -195,7 +201,7 @@ class WebSocket:
         return self.frames.popleft()
 
     def close(self) -> None:
-        """Close it, politely if that is possible at once."""
+        """Close the connection, with a close frame if it is still open."""
         with suppress(OSError):
             if self.protocol.state is State.OPEN:
                 self.protocol.send_close(1000)
@@ -218,7 +224,7 @@ class WebSocket:
             if not isinstance(event, Frame) or event.opcode in CONTROL_OPCODES:
                 continue
             if event.opcode is Opcode.CONT or not event.fin:
-                raise TurnFailed("the gateway cut a message into parts, which is not measured")
+                raise TurnFailed("the gateway sent a fragmented message, which is not measured")
             text = bytes(event.data)
             self.frames.append((now, text.decode() if event.opcode is Opcode.TEXT else text))
         self._flush()

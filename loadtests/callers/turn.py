@@ -1,4 +1,4 @@
-"""What a caller hears of one turn, and when. Pure: times are told, in seconds of one clock."""
+"""The times of one turn as a caller measures them. Pure: times are arguments, in seconds of one clock."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ METRICS = {
     "longest gap": "gap",
     "stop": "stop",
 }
-"""Locust's name of a metric, and ours; "inter-delta gap" and "turn" come on top."""
+"""The metrics by their names in locust, with the attribute; "inter-delta gap" and "turn" are added
+to them.
+"""
 
 
 class TurnFailed(Exception):
-    """The turn did not go as it should; the message is the same for all that failed alike."""
+    """The turn did not go as it should; equal failures have equal messages."""
 
 
 @dataclass(slots=True)
 class MeasuredTurn:
-    """One turn, from its question on; NaN for what never came.
+    """One turn, measured from its question on; a time is NaN if it never came.
 
-    `marker` stands in the agent's own words and in nobody else's: before it nothing counts as an answer.
-    `gap` is the longest silence after the first chunk, `gaps` those between deltas of the agent's own, `stop`
-    the time from the caller's interruption to the last that still came, 0 if nothing did.
+    `marker` stands in the agent's words only: no text before it counts as the answer. `gap` is the longest
+    silence after the first chunk, `gaps` are the silences between deltas of the agent. `stop` is the time
+    from the caller's interruption to the last event after it, 0 if none came.
     """
 
     asked_at: float
@@ -45,13 +47,13 @@ class MeasuredTurn:
     gaps: list[float] = field(default_factory=list)
     text: str = ""
     early_pieces: int = 0
-    """Pieces of words before the answer: an acknowledgement, lines of progress."""
+    """Pieces of text before the answer: an acknowledgement, lines of progress."""
     _last_event_at: float = NOT_MEASURED
     _last_delta_at: float = NOT_MEASURED
 
     @property
     def has_answer(self) -> bool:
-        """Did the agent's own words begin?"""
+        """Whether the agent's words have begun."""
         return self.answer == self.answer
 
     @property
@@ -60,7 +62,7 @@ class MeasuredTurn:
 
     @property
     def agent_waits(self) -> list[float]:
-        """What the agent itself waited before its first words, for each time that it began."""
+        """The waits of the agent before its first token, in seconds; one for each time that it ran."""
         return [decode_wait(word.encode()) for word in AGENT_WAIT.findall(self.text)]
 
     @property
@@ -68,7 +70,7 @@ class MeasuredTurn:
         return len(TOKEN.findall(self.text))
 
     def add_event(self, now: float) -> None:
-        """Something came: an event, a frame."""
+        """Record that an event or a frame came."""
         if self.first_chunk != self.first_chunk:
             self.first_chunk = now - self.asked_at
         else:
@@ -76,7 +78,7 @@ class MeasuredTurn:
         self._last_event_at = now
 
     def add_text(self, now: float, text: str) -> None:
-        """These words came, with an event that was told of."""
+        """Record text that came with the event recorded before."""
         self.text += text
         if self.has_answer:
             self.gaps.append(now - self._last_delta_at)
@@ -91,14 +93,14 @@ class MeasuredTurn:
             self.early_pieces += 1
 
     def finish(self, now: float) -> None:
-        """The answer is complete."""
+        """Record the end of the answer."""
         self.done = now - self.asked_at
 
     def metrics(self) -> Iterator[tuple[str, float]]:
-        """Every metric that this turn has, as locust names it, in seconds; "turn" comes last."""
+        """Yield the known metrics by their names in locust, in seconds; "turn" comes last."""
         if self.first_chunk == self.first_chunk:
-            for name, own in METRICS.items():
-                if (value := getattr(self, own)) == value:
+            for name, attribute in METRICS.items():
+                if (value := getattr(self, attribute)) == value:
                     yield name, value
         for gap in self.gaps:
             yield "inter-delta gap", gap
@@ -106,6 +108,8 @@ class MeasuredTurn:
             yield "turn", self.done
 
     def times(self) -> dict[str, float]:
-        """The times as `loadtests.report.results` has them."""
+        """Return the times by the column names of `loadtests.report.results`."""
         known = {name: getattr(self, name) for name in (*METRICS.values(), "done")}
-        return known | {"waited": self.agent_waits[0] if self.has_answer and self.agent_waits else NOT_MEASURED}
+        return known | {
+            "waited": self.agent_waits[0] if self.has_answer and self.agent_waits else NOT_MEASURED
+        }

@@ -65,8 +65,9 @@ class SoakFigures:
 
 
 async def open_call(stack: AsyncExitStack, port: int, name: str) -> ClientConnection:
-    """Open a call, and read the two frames that the gateway sends first. Raises OSError or
-    WebSocketException.
+    """Open a call, and read the two frames that the gateway sends first.
+
+    Raises OSError or WebSocketException.
     """
     url = f"ws://127.0.0.1:{port}/retell/{name}"
     call = await stack.enter_async_context(connect(url, compression=None, ping_interval=None))
@@ -171,9 +172,9 @@ def print_report(
     print(format_row("ping to pong", figures.pings))
     now = process_usage(server.pid)
     cpu, memory = now.cpu - server.idle_usage.cpu, (now.rss - server.idle_usage.rss) / 1e6
-    each = memory * 1000 / max(1, idle + talking)
+    per_call = memory * 1000 / max(1, idle + talking)
     print(f"turns {figures.turns}, failed {figures.failed}; CPU {cpu / seconds:.2f} of a core")
-    print(f"memory {now.rss / 1e6:.0f} MB, {each:.0f} kB for each call")
+    print(f"memory {now.rss / 1e6:.0f} MB, {per_call:.0f} kB for each call")
     latencies = {"first": figures.first_frame, "added": figures.added, "pings": figures.pings}
     return {**latencies, "turns": figures.turns, "failed": figures.failed, "cpu": cpu, "rss": now.rss}
 

@@ -143,8 +143,8 @@ class ChatConnection(asyncio.Protocol):
 
 def printable(line: bytes) -> str:
     """Return the first 100 bytes of a line from a server, without unprintable characters."""
-    said = line[:100].decode(errors="replace")
-    return "".join(letter if letter.isprintable() else "?" for letter in said)
+    text = line[:100].decode(errors="replace")
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def encode_request(port: int, model: str, key: str) -> bytes:
@@ -156,8 +156,8 @@ async def connect(target: Target, request: bytes = b"") -> ChatConnection:
     """Return a new connection to the target. Raises OSError when the server does not accept it."""
     loop = asyncio.get_running_loop()
     tls = True if target.tls else None
-    made = await loop.create_connection(lambda: ChatConnection(request), target.host, target.port, ssl=tls)
-    return made[1]
+    pair = await loop.create_connection(lambda: ChatConnection(request), target.host, target.port, ssl=tls)
+    return pair[1]
 
 
 def describe_connect_error(error: OSError | UnicodeError) -> str:

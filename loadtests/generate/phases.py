@@ -126,8 +126,9 @@ class LoadTest:
         return run
 
     def observe(self, run: Run) -> Observer:
-        """Return an observer that samples the target and moves the progress bar. Direct runs are
-        not sampled.
+        """Return an observer that samples the target and moves the progress bar.
+
+        Direct runs are not sampled.
         """
         first_cpu: float | None = None
 

@@ -1,7 +1,6 @@
-"""A timer that fires within tens of microseconds; the timers of the event loop count milliseconds. Linux
-only.
+"""A timer that fires within tens of microseconds. Linux only.
 
-It is built on timerfd: see timerfd_create(2).
+The timers of the event loop count milliseconds. It is built on timerfd: see timerfd_create(2).
 """
 
 from __future__ import annotations

@@ -64,8 +64,7 @@ Wait: TypeAlias = float | Distribution
 
 @dataclass(frozen=True, slots=True)
 class ResponsePlan:
-    """The timing of one stream: seconds before the first token, seconds between tokens, and the number of
-    tokens.
+    """The timing of one stream: seconds before the first token and between tokens; how many tokens.
 
     Tokens without a wait between them share one write, unless `apart` is set. `seed` is None for a stream
     that takes the default seed of its upstream.

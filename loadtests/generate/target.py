@@ -1,7 +1,6 @@
-"""The address of a chat-completions server, and the request that a voice platform sends to it. Pure: no
-sockets.
+"""A chat-completions server under test, and the request that a voice platform sends to it.
 
-docs/load-testing.md describes the tools.
+Pure: no sockets. docs/load-testing.md describes the tools.
 """
 
 from __future__ import annotations

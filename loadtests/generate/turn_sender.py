@@ -50,8 +50,9 @@ class TurnSender:
         self.started_at = 0.0
 
     async def run(self) -> None:
-        """Send all turns, and return when they have ended. If cancelled, close the connections of
-        open turns.
+        """Send all turns, and return when they have ended.
+
+        If cancelled, close the connections of open turns.
         """
         timer = self.timer = PreciseTimer(self._send_due_turns)
         self.started_at = time.perf_counter() + 0.01

@@ -125,8 +125,9 @@ def _plan_call(
 
 
 def record_turns(run: Run, turns: Sequence[PlannedTurn], seconds: float) -> None:
-    """Add the outcome of `turns` to a run, which may have some already. `seconds` is the length of the
-    workload.
+    """Add the outcome of `turns` to a run, which may have some already.
+
+    `seconds` is the length of the workload.
     """
     for turn in turns:
         stream = turn.stream

@@ -1,11 +1,11 @@
-"""What a streaming request costs the client: CPU microseconds per request and per further chunk.
+"""The cost of a streaming request in HTTP clients: CPU microseconds per request and per further chunk.
 
     python -m loadtests.micro.clients [--rounds 5] [--requests 300] [--at-once 16] [--gap 0.002]
 
-One bare server in a process of its own answers with as many chunks as it is asked for, `gap` seconds
-apart, so that every chunk is a read of its own. Each client reads the text out of a short answer and a
-long one; the difference is the price of a chunk. Rounds are interleaved and medians shown, because
-only ratios within one run mean anything on a shared machine. Clients that are not installed are left out.
+A bare server in a separate process answers with the requested number of chunks, `gap` seconds apart, so
+that every chunk is a separate read. Each client reads the text of a short answer and of a long one; the
+difference is the cost of a chunk. Rounds are interleaved and medians shown, because only ratios within one
+run are comparable on a shared machine. Clients that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from voicegw.events import Message, Turn
 from voicegw.wire.sse import SseParser
 
 SHORT, LONG = 10, 60
+"""Tokens of a short and of a long answer."""
 
 Ask = Callable[[int], Awaitable[int]]
-"""Asks for an answer of so many tokens, gives the characters that came."""
+"""Requests an answer with a number of tokens, and returns the number of characters that came."""
 
 
 def body(tokens: int) -> dict[str, Any]:
@@ -65,6 +66,8 @@ END = _event("{}", '"stop"') + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
 class Server(asyncio.Protocol):
+    """One connection of the bare server."""
+
     def __init__(self, gap: float) -> None:
         self.gap = gap
         self.received = b""
@@ -75,18 +78,18 @@ class Server(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.received += data
-        head, end, asked = self.received.partition(b"\r\n\r\n")
+        head, end, request = self.received.partition(b"\r\n\r\n")
         length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
-        if end and len(asked) >= int(length):
+        if end and len(request) >= int(length):
             self.received = b""
             self.transport.write(HEAD + ROLE)
-            self.loop.call_later(self.gap, self.send_token, json.loads(asked)["max_tokens"])
+            self.loop.call_later(self.gap, self.send_token, json.loads(request)["max_tokens"])
 
-    def send_token(self, left: int) -> None:
+    def send_token(self, tokens_left: int) -> None:
         if not self.transport.is_closing():
-            self.transport.write(TOKEN if left else END)
-            if left:
-                self.loop.call_later(self.gap, self.send_token, left - 1)
+            self.transport.write(TOKEN if tokens_left else END)
+            if tokens_left:
+                self.loop.call_later(self.gap, self.send_token, tokens_left - 1)
 
 
 async def _serve(pipe: Pipe, gap: float) -> None:
@@ -107,17 +110,17 @@ async def voicegw_client(url: str) -> AsyncIterator[Ask]:
     client = HttpClient(url)
 
     async def ask(tokens: int) -> int:
-        splitter, decoder, said = SseParser(), ChatChunkDecoder(), 0
-        written = json.dumps(body(tokens)).encode()
+        parser, decoder, chars = SseParser(), ChatChunkDecoder(), 0
+        request = json.dumps(body(tokens)).encode()
         async with client.post(
-            "/v1/chat/completions", {"content-type": "application/json"}, written
+            "/v1/chat/completions", {"content-type": "application/json"}, request
         ) as response:
             async for data in response:
-                said += sum(len(str(e)) for sse in splitter.feed(data) for e in decoder.feed(sse))
+                chars += sum(len(str(e)) for sse in parser.feed(data) for e in decoder.feed(sse))
                 if decoder.done:
                     response.discard_rest()
                     break
-        return said
+        return chars
 
     yield ask
     await client.aclose()
@@ -126,10 +129,10 @@ async def voicegw_client(url: str) -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def openai_agent(url: str) -> AsyncIterator[Ask]:
     agent = OpenAIAgent(f"{url}/v1", key="x")
-    said = (Message("user", "Hi"),)
+    messages = (Message("user", "Hi"),)
 
     async def ask(tokens: int) -> int:
-        async with aclosing(agent.reply(Turn("t", said, "m", options={"max_tokens": tokens}))) as reply:
+        async with aclosing(agent.reply(Turn("t", messages, "m", options={"max_tokens": tokens}))) as reply:
             return sum([len(event) async for event in reply if isinstance(event, str)])
 
     yield ask
@@ -189,20 +192,20 @@ CLIENTS: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 
 async def _measure_request(ask: Ask, tokens: int, requests: int, at_once: int) -> float:
-    """CPU microseconds per request."""
+    """Return CPU microseconds per request."""
 
-    async def some() -> None:
+    async def send_share() -> None:
         for _ in range(requests // at_once):
-            said = await ask(tokens)
-            assert said == tokens * len("word "), said
+            chars = await ask(tokens)
+            assert chars == tokens * len("word "), chars
 
     before = time.process_time()
-    await asyncio.gather(*(some() for _ in range(at_once)))
+    await asyncio.gather(*(send_share() for _ in range(at_once)))
     return (time.process_time() - before) / (requests // at_once * at_once) * 1e6
 
 
 async def _measure(url: str, options: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
-    """Per client and round, what a short and what a long answer cost."""
+    """Return the costs of a short and of a long answer, per client and round."""
     costs: dict[str, list[tuple[float, float]]] = {}
     async with AsyncExitStack() as stack:
         clients: dict[str, Ask] = {}
@@ -232,14 +235,14 @@ def _print_costs(costs: dict[str, list[tuple[float, float]]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="rounds; figures are medians over them")
     parser.add_argument("--requests", type=int, default=300, help="short answers per client and round")
-    parser.add_argument("--at-once", type=int, default=16)
+    parser.add_argument("--at-once", type=int, default=16, help="requests at a time")
     parser.add_argument("--gap", type=float, default=0.002, help="seconds between two chunks")
     options = parser.parse_args()
-    pipe, theirs = multiprocessing.Pipe()
+    pipe, child_pipe = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(
-        target=serve, args=(theirs, options.gap), daemon=True
+        target=serve, args=(child_pipe, options.gap), daemon=True
     )
     server.start()
     try:

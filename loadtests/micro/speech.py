@@ -1,12 +1,12 @@
-"""What it costs to make text speakable: CPU microseconds per delta, and whether long texts stay linear.
+"""The cost of making text speakable: CPU microseconds per delta, and its growth with the text.
 
     python -m loadtests.micro.speech [--rounds 5] [--chars 100000] [--large 1048576] [--json speech.json]
 
-Everything runs in this process. "untouched" is a method that returns its argument, called the same way;
-"markdown-it" is a whole parser that reads and renders the finished text at once. They take turns in every
-round, ratios are formed within a round, and medians are shown, for only these mean anything on a shared
-machine. The second table feeds inputs that are all markup and no end: one that is LARGE should take as many
-times longer than one that is SMALL as it is longer. Ctrl-C prints what was measured so far.
+Everything runs in this process. "untouched" is a method that returns its argument, called in the same way;
+"markdown-it" is a parser that reads and renders the complete text at once. They alternate in every round,
+ratios are formed within a round, and medians are shown, for only these are comparable on a shared machine.
+The second table feeds markup that never closes: if the cost is linear, the large input takes as many times
+longer than the small one as it is longer. Ctrl-C prints what was measured so far.
 """
 
 from __future__ import annotations
@@ -67,18 +67,19 @@ def choose(name: str) -> None:
 
 ---
 
-The yearly price is $12 \\times 5$, so \\(x^2\\) is no concern<br>of yours.
+The yearly price is $12 \\times 5$, so \\(x^2\\) is no concern<br>of
+yours.
 Read https://docs.example.com/plans/2024 【4:0†plans.pdf】.
 
 """
 TEXTS = {"English": ENGLISH, "Chinese": CHINESE, "words": "word ", "Markdown": MARKDOWN}
 
 UNCLOSED_MARKUP = ["[", "*", "<", "> ", "`", "|", "$", "\\", "<think", "&amp", "![", "](", "- ", "\n"]
-"""Each is repeated until the input is as long as wanted."""
+"""Each is repeated until the input has the required length."""
 
 
 class Passthrough:
-    """What no machine at all would cost."""
+    """Returns its input: the cost of the calls alone."""
 
     def feed(self, text: str) -> str:
         return text
@@ -87,11 +88,11 @@ class Passthrough:
         return ""
 
 
-def filter_deltas(machine: SpeechFilter | Passthrough, deltas: Iterable[str]) -> str:
-    """A whole answer, as a run feeds it."""
-    feed = machine.feed
+def filter_deltas(speech: SpeechFilter | Passthrough, deltas: Iterable[str]) -> str:
+    """Filter a whole answer, delta by delta, as a run does."""
+    feed = speech.feed
     spoken = [feed(delta) for delta in deltas]
-    spoken.append(machine.flush())
+    spoken.append(speech.flush())
     return "".join(spoken)
 
 
@@ -108,7 +109,7 @@ METHODS: dict[str, Method] = {
 
 
 def repeat_to_length(unit: str, chars: int) -> str:
-    """So many characters."""
+    """Return `chars` characters."""
     return (unit * (chars // len(unit) + 1))[:chars]
 
 
@@ -116,40 +117,42 @@ def split_deltas(text: str) -> list[str]:
     return [text[start : start + DELTA_CHARS] for start in range(0, len(text), DELTA_CHARS)]
 
 
-def cpu_seconds(way: Method, deltas: Sequence[str]) -> float:
-    """CPU time of one answer."""
+def cpu_seconds(method: Method, deltas: Sequence[str]) -> float:
+    """Return the CPU time of one answer."""
     gc.collect()
     before = time.process_time()
-    way(deltas)
+    method(deltas)
     return time.process_time() - before
 
 
 def measure_costs(name: str, chars: int, turn: int) -> Iterator[Row]:
-    """One text, by every way in turn: microseconds per delta, characters per second, what others cost."""
+    """Measure one text by every method in turn: microseconds per delta, characters per second, ratios."""
     deltas = split_deltas(repeat_to_length(TEXTS[name], chars))
     names = list(METHODS)[turn % len(METHODS) :] + list(METHODS)[: turn % len(METHODS)]
-    took = {way: cpu_seconds(METHODS[way], deltas) or sys.float_info.min for way in names}
-    for way in METHODS:
-        row: Row = {"text": name, "way": way, "us": took[way] / len(deltas) * 1e6}
-        row |= {"per_second": chars / took[way]}
-        yield row | {f"per_{other}": took[way] / took[other] for other in ("untouched", "markdown-it")}
+    seconds = {way: cpu_seconds(METHODS[way], deltas) or sys.float_info.min for way in names}
+    for method in METHODS:
+        row: Row = {"text": name, "way": method, "us": seconds[method] / len(deltas) * 1e6}
+        row |= {"per_second": chars / seconds[method]}
+        yield row | {
+            f"per_{other}": seconds[method] / seconds[other] for other in ("untouched", "markdown-it")
+        }
 
 
 def measure_growth(unit: str, small: int, large: int) -> Row:
-    """How many times longer the large input takes than the small one, at once and in deltas."""
+    """Return how many times longer the large input takes than the small one, at once and in deltas."""
     row: Row = {"unit": unit}
     for name, pieces in (("whole", lambda text: [text]), ("deltas", split_deltas)):
-        few, many = pieces(repeat_to_length(unit, small)), pieces(repeat_to_length(unit, large))
-        took = cpu_seconds(METHODS["voicegw"], few), cpu_seconds(METHODS["voicegw"], many)
+        short, long = pieces(repeat_to_length(unit, small)), pieces(repeat_to_length(unit, large))
+        seconds = cpu_seconds(METHODS["voicegw"], short), cpu_seconds(METHODS["voicegw"], long)
         row |= {
-            f"{name}_ns": took[1] / large * 1e9,
-            f"{name}_growth": took[1] / (took[0] or sys.float_info.min),
+            f"{name}_ns": seconds[1] / large * 1e9,
+            f"{name}_growth": seconds[1] / (seconds[0] or sys.float_info.min),
         }
     return row
 
 
 def run_rounds(args: argparse.Namespace) -> Iterator[Row]:
-    """Every figure of every round."""
+    """Yield the figures of every round."""
     for turn in range(args.rounds):
         for name in TEXTS:
             yield from ({"round": turn, **row} for row in measure_costs(name, args.chars, turn))
@@ -158,11 +161,13 @@ def run_rounds(args: argparse.Namespace) -> Iterator[Row]:
 
 
 def summarise_rounds(rows: Iterable[Row]) -> list[Row]:
-    """The median of every figure per text and way, or per unit."""
+    """Return the median of every figure per text and method, or per unit."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row[key] for key in ("text", "way", "unit") if key in row), []).append(row)
-    return [{name: median_or_name([row[name] for row in group]) for name in group[0]} for group in groups.values()]
+    return [
+        {name: median_or_name([row[name] for row in group]) for name in group[0]} for group in groups.values()
+    ]
 
 
 def median_or_name(values: Sequence[Any]) -> Any:
@@ -176,26 +181,30 @@ def align(lines: Iterable[Sequence[str]]) -> str:
 
 
 def format_tables(lines: Sequence[Row], times: float) -> str:
-    """Both tables."""
-    ways = [["text", "by", "us/delta", "chars/s", "x untouched", "x markdown-it"]]
-    ends = [["input", "ns/char whole", f"growth (linear: {times:.0f})", "ns/char in deltas", "growth"]]
+    """Return both tables as text."""
+    costs = [["text", "by", "us/delta", "chars/s", "x untouched", "x markdown-it"]]
+    growths = [["input", "ns/char whole", f"growth (linear: {times:.0f})", "ns/char in deltas", "growth"]]
     for row in lines:
         if "text" in row:
             figures = [row[name] for name in ("us", "per_second", "per_untouched", "per_markdown-it")]
-            ways.append([row["text"], row["way"], *map(format_number, figures)])
+            costs.append([row["text"], row["way"], *map(format_number, figures)])
         else:
             figures = [row[name] for name in ("whole_ns", "whole_growth", "deltas_ns", "deltas_growth")]
-            ends.append([repr(row["unit"]), *map(format_number, figures)])
-    return f"{align(ways)}\n\n{align(ends)}\n"
+            growths.append([repr(row["unit"]), *map(format_number, figures)])
+    return f"{align(costs)}\n\n{align(growths)}\n"
 
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--chars", type=int, default=100_000, help="of each text")
-    parser.add_argument("--small", type=int, default=1 << 16, help="characters of an endless input")
-    parser.add_argument("--large", type=int, default=1 << 20, help="characters of one that should be linear")
-    parser.add_argument("--json", type=Path, help="write every round and the summary to this file")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds; figures are medians over them")
+    parser.add_argument("--chars", type=int, default=100_000, help="characters of each text")
+    parser.add_argument(
+        "--small", type=int, default=1 << 16, help="characters of a small input of unclosed markup"
+    )
+    parser.add_argument(
+        "--large", type=int, default=1 << 20, help="characters of a large input of unclosed markup"
+    )
+    parser.add_argument("--json", type=Path, help="write every round and the medians to this file")
     return parser.parse_args()
 
 
@@ -204,10 +213,11 @@ def main() -> int:
     rows: list[Row] = []
     stopped = False
     try:
-        rows += run_rounds(args)  # row by row: what came before a Ctrl-C is kept
+        rows += run_rounds(args)  # row by row, so that Ctrl-C keeps the rows before it
     except KeyboardInterrupt:
         stopped = True
-    print(format_tables(summarise_rounds(rows), args.large / args.small) + ("\nStopped early.\n" if stopped else ""), end="")
+    tables = format_tables(summarise_rounds(rows), args.large / args.small)
+    print(tables + ("\nStopped early.\n" if stopped else ""), end="")
     if args.json:
         host = {"cores": os.cpu_count(), "kernel": os.uname().release}
         result = {"host": host, "summary": summarise_rounds(rows), "rows": rows}

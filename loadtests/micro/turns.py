@@ -1,12 +1,12 @@
-"""What a turn costs the gateway, by what the switchboard makes of it: CPU microseconds.
+"""The cost of a turn in the gateway, by the way in which it is dispatched: CPU microseconds.
 
     python -m loadtests.micro.turns [--rounds 7] [--turns 1000]
 
-In this process and without sockets: the whole application is asked as a server would ask it, with a wire
-that forgets what is written. A new turn asks the agent, a joined one follows another's run, a replayed one
-gets what a run said before, a superseding one stops the run before it first. Every answer has WORDS
-deltas. Rounds are interleaved and medians shown, because only ratios within one run mean anything on a
-shared machine.
+It runs the whole application in this process, called as a server would call it, without sockets: a client
+discards what is written. A new turn starts a run of the agent, a joined turn follows the run of another
+turn, a replayed turn gets the output of an ended run, a superseding turn stops the run before it first.
+Every answer has WORDS deltas. Rounds are interleaved and medians shown, because only ratios within one run
+are comparable on a shared machine.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from voicegw.events import Event, Turn
 
 WORDS = 10
 JOINERS = 4
-"""How many join one run."""
+"""Turns that join one run."""
 UNFINISHED_TEXT = "Hang on"
-"""How callers begin to whom the agent talks on, or would."""
+"""The beginning of a caller's text to which the agent's answer does not end."""
 SETTINGS = {
-    "agents": {"desk": {"kind": "scripted", "ack": {"after": "off"}}},
+    "agents": {"test": {"kind": "scripted", "ack": {"after": "off"}}},
     "trace": {"log": False},
-    "calls": {"most": 100},
+    "calls": {"max_calls": 100},
 }
 RETRY = (b"x-stainless-retry-count", b"1")
 NUMBERS = count()
 
 
 class Agent:
-    """Says its words one by one; whoever asks meanwhile joins."""
+    """Sends its words one by one; meanwhile, other turns join the run."""
 
     def __init__(self) -> None:
         self.request_count = 0
@@ -56,15 +56,15 @@ class Agent:
             await asyncio.get_running_loop().create_future()
 
     async def warm(self, call: str | None = None) -> None: ...
-    async def leave(self, call: str) -> None: ...
+    async def call_ended(self, call: str) -> None: ...
     async def aclose(self) -> None: ...
 
 
 class Client:
-    """One request, and the wire on which its answer comes."""
+    """One request, and the chunk writer for its answer."""
 
-    open = True
-    paused = False
+    is_open = True
+    is_paused = False
 
     def __init__(self) -> None:
         self.has_read = False
@@ -79,10 +79,10 @@ class Client:
         if self.word_count == WORDS and not self.all_words.done():
             self.all_words.set_result(None)
 
-    def join(self, reader: object) -> None: ...
+    def attach(self, source: object) -> None: ...
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def cork(self) -> Iterator[None]:
         yield
 
     async def send(self, message: Any) -> None:
@@ -91,9 +91,9 @@ class Client:
             self.last_body = body
 
     async def ask(self, app: Any, call: str, text: str, *headers: tuple[bytes, bytes]) -> int:
-        """Ask, and take the whole answer; how many words it had."""
+        """Send the request, read the whole answer, and return the number of its words."""
         messages = [{"role": "system", "content": "You are on the phone."}, {"role": "user", "content": text}]
-        body = json.dumps({"model": "desk", "stream": True, "messages": messages}).encode()
+        body = json.dumps({"model": "test", "stream": True, "messages": messages}).encode()
 
         async def receive() -> dict[str, Any]:
             if self.has_read:
@@ -106,8 +106,8 @@ class Client:
         return self.word_count
 
 
-def http_scope(wire: Client, call: str, headers: tuple[tuple[bytes, bytes], ...]) -> dict[str, Any]:
-    """A request as a server tells of it."""
+def http_scope(client: Client, call: str, headers: tuple[tuple[bytes, bytes], ...]) -> dict[str, Any]:
+    """Return the ASGI scope of a request."""
     fields = ((b"host", b"127.0.0.1"), (b"x-voicegw-call", call.encode()), *headers)
     path = "/v1/chat/completions"
     return {
@@ -118,7 +118,7 @@ def http_scope(wire: Client, call: str, headers: tuple[tuple[bytes, bytes], ...]
         "query_string": b"",
         "headers": [*fields, (b"content-type", b"application/json")],
         "client": ("127.0.0.1", 5000),
-        "extensions": {"voicegw.wire": wire},
+        "extensions": {"voicegw.chunk_writer": client},
     }
 
 
@@ -127,7 +127,7 @@ def new_call() -> str:
 
 
 class CpuTimer:
-    """Adds up the CPU time of what is measured."""
+    """Adds up the CPU time of `with` blocks."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -139,46 +139,46 @@ class CpuTimer:
         self.seconds += time.process_time() - before
 
 
-# The kinds of turns. Each gives how often its agent should have been asked.
+# The kinds of turns. Each returns the number of requests that the agent must have got.
 
 
-async def run_new(app: Any, turns: int, watch: CpuTimer) -> int:
-    with watch():
+async def run_new(app: Any, turns: int, timer: CpuTimer) -> int:
+    with timer():
         for _ in range(turns):
             assert await Client().ask(app, new_call(), "Hello?") == WORDS
     return turns
 
 
-async def run_joined(app: Any, turns: int, watch: CpuTimer) -> int:
-    """Several at a time, less what the first of them costs alone."""
+async def run_joined(app: Any, turns: int, timer: CpuTimer) -> int:
+    """Run several turns at a time, and subtract the cost of the first of them alone."""
     groups = max(1, turns // JOINERS)
     alone = CpuTimer()
     await run_new(app, groups, alone)
-    with watch():
+    with timer():
         for _ in range(groups):
             call = new_call()
-            heard = await asyncio.gather(*(Client().ask(app, call, "Hello?") for _ in range(1 + JOINERS)))
-            assert heard == [WORDS] * (1 + JOINERS)
-    watch.seconds = (watch.seconds - alone.seconds) * turns / (groups * JOINERS)
+            counts = await asyncio.gather(*(Client().ask(app, call, "Hello?") for _ in range(1 + JOINERS)))
+            assert counts == [WORDS] * (1 + JOINERS)
+    timer.seconds = (timer.seconds - alone.seconds) * turns / (groups * JOINERS)
     return 2 * groups
 
 
-async def run_replayed(app: Any, turns: int, watch: CpuTimer) -> int:
+async def run_replayed(app: Any, turns: int, timer: CpuTimer) -> int:
     call = new_call()
     await Client().ask(app, call, "Hello?")
-    with watch():
+    with timer():
         for _ in range(turns):
             assert await Client().ask(app, call, "Hello?", RETRY) == WORDS
     return 1
 
 
-async def run_superseding(app: Any, turns: int, watch: CpuTimer) -> int:
-    """Each is at its last word when the next one comes."""
+async def run_superseding(app: Any, turns: int, timer: CpuTimer) -> int:
+    """Run turns each of which has sent its last word when the next one comes."""
     call = new_call()
     client = Client()
     older = asyncio.create_task(client.ask(app, call, UNFINISHED_TEXT))
     await client.all_words
-    with watch():
+    with timer():
         for number in range(turns):
             client = Client()
             newer = asyncio.create_task(client.ask(app, call, f"{UNFINISHED_TEXT} {number}"))
@@ -191,7 +191,12 @@ async def run_superseding(app: Any, turns: int, watch: CpuTimer) -> int:
 
 
 Kind = Callable[[Any, int, CpuTimer], Awaitable[int]]
-KINDS: dict[str, Kind] = {"new": run_new, "joined": run_joined, "replayed": run_replayed, "superseding": run_superseding}
+KINDS: dict[str, Kind] = {
+    "new": run_new,
+    "joined": run_joined,
+    "replayed": run_replayed,
+    "superseding": run_superseding,
+}
 
 
 # The measurement
@@ -199,33 +204,35 @@ KINDS: dict[str, Kind] = {"new": run_new, "joined": run_joined, "replayed": run_
 
 @asynccontextmanager
 async def run_app(agent: Agent) -> AsyncIterator[Any]:
-    """The application around one agent, started and stopped as a server would do it."""
+    """Start the application around one agent, and stop it, as a server does."""
     app = create_app(Config.model_validate(SETTINGS), agents=lambda table, settings: agent)
-    told: asyncio.Queue[dict[str, str]] = asyncio.Queue()
-    heard: asyncio.Queue[Any] = asyncio.Queue()
-    life: asyncio.Future[None] = asyncio.ensure_future(
-        app({"type": "lifespan", "state": {}}, told.get, heard.put)
+    received: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+    sent: asyncio.Queue[Any] = asyncio.Queue()
+    lifespan: asyncio.Future[None] = asyncio.ensure_future(
+        app({"type": "lifespan", "state": {}}, received.get, sent.put)
     )
     for step in ("startup", "shutdown"):
-        await told.put({"type": f"lifespan.{step}"})
-        assert (await heard.get())["type"] == f"lifespan.{step}.complete"
+        await received.put({"type": f"lifespan.{step}"})
+        assert (await sent.get())["type"] == f"lifespan.{step}.complete"
         if step == "startup":
             yield app
-    await life
+    await lifespan
 
 
 async def measure(rounds: int, turns: int) -> dict[str, list[float]]:
-    """Per kind and round, CPU microseconds per turn."""
+    """Return CPU microseconds per turn, by kind and round."""
     agent = Agent()
     costs: dict[str, list[float]] = {}
     async with run_app(agent) as app:
         for number in range(rounds + 1):
             for name, kind in KINDS.items():
-                watch, before = CpuTimer(), agent.request_count
-                runs = await kind(app, turns, watch)
-                assert agent.request_count == before + runs, f"{name}: {agent.request_count - before} runs instead of {runs}"
+                timer, before = CpuTimer(), agent.request_count
+                runs = await kind(app, turns, timer)
+                assert agent.request_count == before + runs, (
+                    f"{name}: {agent.request_count - before} runs instead of {runs}"
+                )
                 if number:  # the first round warms up
-                    costs.setdefault(name, []).append(watch.seconds / turns * 1e6)
+                    costs.setdefault(name, []).append(timer.seconds / turns * 1e6)
     return costs
 
 
@@ -238,7 +245,7 @@ def print_costs(costs: dict[str, list[float]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7, help="rounds; figures are medians over them")
     parser.add_argument("--turns", type=int, default=1000, help="turns of each kind and round")
     options = parser.parse_args()
     print_costs(uvloop.run(measure(options.rounds, options.turns)))

@@ -1,4 +1,4 @@
-"""From the rows of all rounds to the table that people read: medians, aligned."""
+"""The table of the benchmark: medians over the rounds, in aligned columns of text."""
 
 from __future__ import annotations
 
@@ -27,35 +27,45 @@ COLUMNS = {
     "kB each": ("per_stream",),
     "driver": ("driver",),
 }
+"""The columns of the table, each with its figures; a column without any figure is left out."""
 
 LEGEND = """\
 Medians over the rounds; ratios are formed within a round. Latencies are ms, p50/p99, from the request:
-first chunk = first event, ack = first words of any kind, answer = first words of the upstream's own.
-added = answer without the upstream's own wait, minus the same of "direct"; x nginx = its p50 to nginx's.
+first chunk = first event, ack = first words of any kind, answer = first words of the upstream.
+added = answer without the wait of the upstream, minus the same of "direct"; x nginx = ratio of p50 to nginx.
 CPU = seconds per 1000 streams, RSS = MB, driver = core used by upstream and generator (1: their limit).
-open = streams that had begun when memory was read, if nearly all had; kB each = memory above idle by these.
+open = streams that had begun when memory was read, if nearly all had; kB each = memory above idle per stream.
 """
 
 
 def summarise_rounds(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The median of every figure per scenario, step and target; counts of streams are sums."""
+    """Return the median of every figure per scenario, step and target; counts of streams are summed."""
     groups: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["scenario"], row["callers"], row["target"]), []).append(row)
     return [
-        {"scenario": scenario, "callers": callers, "target": target, "rounds": len(group), **medians_and_sums(group)}
+        {
+            "scenario": scenario,
+            "callers": callers,
+            "target": target,
+            "rounds": len(group),
+            **medians_and_sums(group),
+        }
         for (scenario, callers, target), group in sorted(groups.items(), key=lambda item: item[0][:2])
     ]
 
 
 def without_nan(values: Iterable[float]) -> list[float]:
-    """Those that were measured."""
+    """Return the values that were measured."""
     return [value for value in values if not isnan(value)]
 
 
 def medians_and_sums(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the medians of the figures of a group of rows, and the sums of its counts."""
     figures = {name for row in group for name, value in row.items() if type(value) in (int, float)}
-    values = {name: without_nan(row.get(name, nan) for row in group) for name in figures - {"round", "callers"}}
+    values = {
+        name: without_nan(row.get(name, nan) for row in group) for name in figures - {"round", "callers"}
+    }
     medians = {name: median(measured) for name, measured in values.items() if measured}
     sums = {name: sum(row[name] for row in group) for name in ("streams", "failed", "events", "tokens")}
     return {**medians, **sums, "held": sum(row["held"] for row in group) * 2 > len(group)}
@@ -66,35 +76,37 @@ def format_cell(row: dict[str, Any], names: Iterable[str]) -> str:
 
 
 def format_number(value: float) -> str:
-    """Three digits that count, and no more than that."""
+    """Return a number with three significant digits."""
     if isinstance(value, int) or abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
 
 
 def max_streams_held(lines: Sequence[dict[str, Any]]) -> list[str]:
-    """One line per target: the most streams of S3 that it held in more than half of the rounds."""
-    most: dict[str, int] = {}
+    """Return one line per target: the most streams of S3 that it held in more than half of the rounds."""
+    max_held: dict[str, int] = {}
     for row in lines:
         if row["scenario"] == "S3":
-            most[row["target"]] = max(most.get(row["target"], 0), row["callers"] * row["held"])
-    return [f"S3: {target} held {callers} streams" for target, callers in most.items()]
+            max_held[row["target"]] = max(max_held.get(row["target"], 0), row["callers"] * row["held"])
+    return [f"S3: {target} held {callers} streams" for target, callers in max_held.items()]
 
 
 def align(table: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table, each column as wide as it must be."""
+    """Return the lines of a table, each column as wide as its longest cell."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return ["  ".join(f"{word:<{w}}" for word, w in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
 def format_table(rows: Sequence[dict[str, Any]], missing: dict[str, str]) -> str:
-    """The whole report."""
+    """Return the whole report; `missing` has the reason for each target that was not measured."""
     lines = summarise_rounds(rows)
     shown = {head: names for head, names in COLUMNS.items() if any(n in row for row in lines for n in names)}
     table = [["", "target", *shown]]
     for row in lines:
         name = f"{row['scenario']} x{row['callers']}"
         table.append([name, row["target"], *(format_cell(row, names) for names in shown.values())])
-    why = [f"{row['scenario']} x{row['callers']} {row['target']}: {row['why']}" for row in rows if row["why"]]
+    failures = [
+        f"{row['scenario']} x{row['callers']} {row['target']}: {row['why']}" for row in rows if row["why"]
+    ]
     absent = [f"{name} was not measured: {reason}" for name, reason in missing.items()]
-    return "\n".join([*align(table), *max_streams_held(lines), *why, *absent, "", LEGEND])
+    return "\n".join([*align(table), *max_streams_held(lines), *failures, *absent, "", LEGEND])

@@ -1,4 +1,4 @@
-"""HTML from nested calls: plain text is escaped, what was made here is not escaped again."""
+"""HTML from nested calls: plain text is escaped, Markup is not escaped again."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from html import escape
 
 
 class Markup(str):
-    """HTML that is whole and safe to put anywhere in an element."""
+    """Complete HTML that can stand anywhere in an element."""
 
     __slots__ = ()
 
 
 def tag(name: str, *inside: object, **attributes: object) -> Markup:
-    """An element; `class_` is its class, `aria_label` its aria-label; what is None is left out."""
+    """Return an element; an attribute of None is left out.
+
+    `class_` is the class, `aria_label` the aria-label.
+    """
     words = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
         for key, value in attributes.items()
@@ -23,14 +26,15 @@ def tag(name: str, *inside: object, **attributes: object) -> Markup:
 
 
 def join(parts: Iterable[object]) -> Markup:
+    """Return the parts in a row; text is escaped."""
     return Markup("".join(part if isinstance(part, Markup) else escape(str(part)) for part in parts))
 
 
 def table(caption: object, head: Sequence[object], *bodies: Markup, **attributes: object) -> Markup:
-    """A table that scrolls by itself, also by keyboard, where the screen is too narrow for it."""
+    """Return a table that scrolls by itself, also by keyboard, on a narrow screen."""
     titles = tag("thead", tag("tr", *(tag("th", title, scope="col") for title in head)))
-    whole = tag("table", tag("caption", caption), titles, *bodies, **attributes)
-    return tag("div", whole, class_="wide", tabindex=0, role="region", aria_label=caption)
+    element = tag("table", tag("caption", caption), titles, *bodies, **attributes)
+    return tag("div", element, class_="wide", tabindex=0, role="region", aria_label=caption)
 
 
 class Cell(Markup):
@@ -40,20 +44,21 @@ class Cell(Markup):
 
 
 def cell(*inside: object, **attributes: object) -> Cell:
+    """Return a cell."""
     return Cell(tag("td", *inside, **attributes))
 
 
 def number(figure: object) -> Cell:
-    """A cell with a figure in it, set to the right."""
+    """Return a cell with a figure, aligned to the right."""
     return cell(figure, class_="n")
 
 
 def row(name: object, *cells: object, **attributes: object) -> Markup:
-    """A row of a table; its first cell is its heading, and what is no cell yet becomes one."""
-    made = (one if isinstance(one, Cell) else cell(one) for one in cells)
-    return tag("tr", tag("th", name, scope="row"), *made, **attributes)
+    """Return a row of a table with a heading; contents that are not cells become cells."""
+    wrapped = (content if isinstance(content, Cell) else cell(content) for content in cells)
+    return tag("tr", tag("th", name, scope="row"), *wrapped, **attributes)
 
 
 def group(name: object, columns: int, rows: Iterable[Markup]) -> Markup:
-    """Rows under a heading of their own."""
+    """Return rows under a common heading."""
     return tag("tbody", tag("tr", tag("th", name, scope="rowgroup", colspan=columns)), *rows)

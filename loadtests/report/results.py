@@ -1,7 +1,7 @@
-"""What load tools bring home: runs with every turn's raw times, in one JSON file that the report reads.
+"""The results of load tests: runs with the raw times of every turn, in one JSON file that the report reads.
 
-Times are seconds; what never came is None. Nothing is averaged before it is written: whoever doubts a
-figure can compute it again.
+Times are seconds; a time that never came is None. Nothing is averaged before it is written, so that every
+figure can be computed again.
 """
 
 from __future__ import annotations
@@ -32,20 +32,27 @@ PACKAGES = (
     "websockets",
     "locust",
 )
+"""The packages whose versions go into the results."""
 ROOT = Path(__file__).parents[2]
 
 Column: TypeAlias = list[float | None]
 
 COLUMNS = ("at", "late", "first_chunk", "ack", "answer", "waited", "gap", "done", "stop")
-"""A turn's times, one column each: `at` its (scheduled) start since the run's, `late` how much later it was
-sent; from the scheduled start on: `first_chunk` the first event, `ack` the first words of any kind, `answer`
-the first of the agent's own, `done` its end; `waited` what the agent itself waited before its first words;
-`gap` the longest silence after the first chunk; `stop` from barge-in to silence."""
+"""A turn's times, one column each. `at` is its (scheduled) start since that of the run, `late` how much
+later it was sent. These count from the scheduled start: `first_chunk` the first event, `ack` the first
+words of any kind, `answer` the first words of the agent, `done` the end. `waited` is what the agent waited
+before its first words, `gap` the longest silence after the first chunk, `stop` the time from barge-in to
+silence.
+"""
 
 
 @dataclass(slots=True)
 class Sample:
-    """What the server under load used by then: `at` and `cpu` in s since the run's start, `rss` in bytes."""
+    """The usage of the server at one time.
+
+    `at` and `cpu` are seconds since the start of the run, `rss` is bytes. `files` and `streams` are open
+    ones.
+    """
 
     at: float
     cpu: float
@@ -56,7 +63,7 @@ class Sample:
 
 @dataclass(slots=True)
 class Check:
-    """Something that must be so after a run, what was `found`, and what was `wanted`, in words."""
+    """A condition after a run: whether it was met, what was found, and what was wanted, in words."""
 
     name: str
     ok: bool
@@ -66,11 +73,11 @@ class Check:
 
 @dataclass(slots=True)
 class Run:
-    """One load on one target. `offered`: callers at a time (closed), or turns per second (open).
+    """One load on one target. `offered`: callers at a time (closed loop), or turns per second (open loop).
 
-    `void` says why the run proves nothing, "" if it does; `failed` how many turns failed, by reason. `times`
-    has a row for each turn that went well. `turns` were begun in all, in `left` of them the caller hung up.
-    `round` tells runs of the same load apart.
+    `void` says why the run proves nothing, "" if it does; `failed` counts the failed turns by reason.
+    `times` has a row for each successful turn. `turns` is the number of all turns; in `left` of them the
+    caller hung up as planned. `round` tells runs with the same load apart.
     """
 
     target: str
@@ -89,25 +96,25 @@ class Run:
     round: int = 0
 
     def add(self, **turn: float) -> None:
-        """One more turn; what is not given, or NaN, never came."""
+        """Add a successful turn; a time that is not given, or NaN, never came."""
         for name, column in self.times.items():
             value = turn.get(name)
             column.append(None if value is None or isnan(value) else value)
 
     def values(self, name: str) -> list[float]:
-        """The times of this name, in seconds, of the turns that have one."""
+        """Return the times of this name, in seconds, of the turns that have one."""
         return [value for value in self.times[name] if value is not None]
 
     @property
     def added(self) -> list[float]:
-        """Per turn: answer-TTFT without the agent's own wait. Minus the direct one's, it is the overhead."""
+        """Answer-TTFT of each turn without the wait of the agent; minus that of direct runs, the overhead."""
         pairs = zip(self.times["answer"], self.times["waited"], strict=True)
         return [answer - (waited or 0.0) for answer, waited in pairs if answer is not None]
 
 
 @dataclass(slots=True)
 class Overhead:
-    """Target minus direct at a quantile of answer-TTFT, in s: the estimate and its 95 % interval."""
+    """Target minus direct at a quantile of answer-TTFT, in seconds: the estimate and its 95 % interval."""
 
     target: str
     scenario: str
@@ -119,7 +126,7 @@ class Overhead:
 
 @dataclass(slots=True)
 class Results:
-    """Everything of one session of measuring."""
+    """All results of one load test."""
 
     environment: dict[str, Any]
     runs: list[Run] = field(default_factory=list)
@@ -127,12 +134,16 @@ class Results:
     notes: list[str] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
+        """Write the file, and its folder if necessary. Raises OSError."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(orjson.dumps({"format": FORMAT, **asdict(self)}))
 
     @classmethod
     def read(cls, path: Path) -> Results:
-        """Raises ValueError if the file is not one of ours, or not whole."""
+        """Return the results in a file.
+
+        Raises ValueError for another format or an incomplete file, and OSError.
+        """
         try:
             found = orjson.loads(path.read_bytes())
             if (form := found.pop("format", None)) != FORMAT:
@@ -141,8 +152,8 @@ class Results:
             overheads = [_check_fields(Overhead(**overhead)) for overhead in found.pop("overheads")]
             return _check_fields(cls(runs=runs, overheads=overheads, **found))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            why = f": {error}" if str(error) else ""
-            raise ValueError(f"{path} holds no results of a load test{why}") from None
+            reason = f": {error}" if str(error) else ""
+            raise ValueError(f"{path} does not hold results of a load test{reason}") from None
 
 
 def _parse_run(found: dict[str, Any]) -> Run:
@@ -150,26 +161,28 @@ def _parse_run(found: dict[str, Any]) -> Run:
     checks = [_check_fields(Check(**check)) for check in found.pop("checks")]
     run = _check_fields(Run(samples=samples, checks=checks, **found))
     if {*run.times} != {*COLUMNS} or len({len(column) for column in run.times.values()}) != 1:
-        raise ValueError("a run's times are not whole")
-    if not all(value is None or _is_finite_number(value) for column in run.times.values() for value in column):
-        raise ValueError("a run's times are no numbers")
+        raise ValueError("the times of a run are incomplete")
+    if not all(
+        value is None or _is_finite_number(value) for column in run.times.values() for value in column
+    ):
+        raise ValueError("the times of a run are not numbers")
     if not all(type(times) is int for times in run.failed.values()):
-        raise ValueError("a run's failures are not counted")
+        raise ValueError("the failures of a run are not counts")
     return run
 
 
 FIELD_TYPES = {"str": str, "int": int, "bool": bool, "dict": dict, "list": list}
-"""The types of fields as they come from JSON, by what stands before a bracket; a float is any number."""
-Record = TypeVar("One", Sample, Check, Run, Overhead, "Results")
+"""The types of fields in JSON, by the name before a bracket; a float is any number."""
+Record = TypeVar("Record", Sample, Check, Run, Overhead, "Results")
 
 
-def _check_fields(one: Record) -> Record:
-    """The same, if its fields are what they should be. Raises ValueError if not."""
-    for each in fields(one):
-        value, kind = getattr(one, each.name), str(each.type).partition("[")[0]
+def _check_fields(record: Record) -> Record:
+    """Return the same record. Raises ValueError if a field has the wrong type."""
+    for each in fields(record):
+        value, kind = getattr(record, each.name), str(each.type).partition("[")[0]
         if not (_is_finite_number(value) if kind == "float" else isinstance(value, FIELD_TYPES[kind])):
-            raise ValueError(f"{each.name} of a {type(one).__name__.lower()} is no {kind}")
-    return one
+            raise ValueError(f"{each.name} of {type(record).__name__} is not of type {kind}")
+    return record
 
 
 def _is_finite_number(value: object) -> bool:
@@ -177,13 +190,13 @@ def _is_finite_number(value: object) -> bool:
 
 
 def quantile(values: Iterable[float], q: float) -> float:
-    """The value that a share `q` of all does not exceed; NaN when there is none."""
+    """Return the measured value that a share `q` of all values does not exceed; NaN if there is none."""
     ordered = sorted(value for value in values if value == value)
     return ordered[min(int(q * len(ordered)), len(ordered) - 1)] if ordered else float("nan")
 
 
 def describe_environment(seed: int, argv: Sequence[str] = ()) -> dict[str, Any]:
-    """The machine, the versions, the revision and the command, as far as they can be told."""
+    """Return machine, versions, revision and command, as far as they are known."""
     return {
         "when": time.strftime("%Y-%m-%d %H:%M:%S %Z"),
         "command": " ".join(argv or sys.argv),
@@ -196,9 +209,9 @@ def describe_environment(seed: int, argv: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def revision() -> str:
-    """The commit that is measured, with a mark if files differ from it; "" outside a checkout."""
+    """Return the commit, with a mark if files differ from it; "" outside a checkout."""
     try:
-        said = subprocess.run(
+        described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
             cwd=ROOT,
             capture_output=True,
@@ -207,11 +220,11 @@ def revision() -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return said.stdout.strip()
+    return described.stdout.strip()
 
 
 def cpu_name() -> str:
-    """The processor's name, where the system tells it."""
+    """Return the name of the processor, or its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

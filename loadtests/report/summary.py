@@ -1,4 +1,4 @@
-"""Results as people read them in a terminal. Pure."""
+"""Results as text for a terminal. Pure."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from loadtests.report.results import Results, Run, quantile
 
 TIMES = ("late", "ack", "answer", "added", "gap", "stop")
 LEGEND = """\
-Latencies are ms, p50/p99, of turns that went well, from the moment at which each was due. late = until it was
-sent; ack = first words of any kind; answer = the agent's own first; added = answer without the agent's wait;
+Latencies are ms, p50/p99, of successful turns, from the due time of each turn. late = until it was sent;
+ack = first words of any kind; answer = first words of the agent; added = answer without the agent's wait;
 gap = longest silence after the first chunk; stop = from an interruption to silence. left = hung up."""
 
 
 def format_summary(results: Results) -> str:
-    """Everything: the runs, what was added, the checks, the notes."""
+    """Return the whole text: runs, overheads, checks and notes."""
     measured = f"{format_runs(results.runs)}\n\n{LEGEND}"
     parts = [measured, format_overheads(results), format_checks(results), "\n".join(results.notes)]
     return "\n\n".join(part for part in parts if part)
 
 
 def format_runs(measured: Sequence[Run]) -> str:
-    """A line for each load on each target, of the runs that prove something; latencies in ms, p50/p99."""
+    """Return a line for each load on each target, of the runs that are not void; latencies in ms, p50/p99."""
     groups: dict[tuple[str, str, float], list[Run]] = {}
     for run in measured:
         groups.setdefault((run.scenario, run.target, run.offered), []).append(run)
     lines = [["", "target", "turns/s", "turns", "failed", "left", *TIMES, ""]]
     for (scenario, target, offered), group in groups.items():
-        sound = [run for run in group if not run.void]
-        turns, left = sum(run.turns for run in sound), sum(run.left for run in sound)
-        counts = [str(n) for n in (turns, sum(sum(run.failed.values()) for run in sound), left)]
-        cells = [format_p50_p99([value for run in sound for value in run_values(run, name)]) for name in TIMES]
+        valid = [run for run in group if not run.void]
+        turns, left = sum(run.turns for run in valid), sum(run.left for run in valid)
+        counts = [str(n) for n in (turns, sum(sum(run.failed.values()) for run in valid), left)]
+        cells = [
+            format_p50_p99([value for run in valid for value in run_values(run, name)]) for name in TIMES
+        ]
         lines.append([scenario, target, format_number(offered), *counts, *cells, describe_void(group)])
-    why = sum((Counter(run.failed) for run in measured if not run.void), Counter[str]())
-    return "\n".join([*align(lines), *(f"{count} x {reason}" for reason, count in why.items())])
+    failures = sum((Counter(run.failed) for run in measured if not run.void), Counter[str]())
+    return "\n".join([*align(lines), *(f"{count} x {reason}" for reason, count in failures.items())])
 
 
 def run_values(run: Run, name: str) -> list[float]:
@@ -47,7 +49,7 @@ def format_p50_p99(seconds: Sequence[float]) -> str:
 
 
 def describe_void(group: Sequence[Run]) -> str:
-    """How many of these runs are void, and why the first one is."""
+    """Return how many of these runs are void, and the reason of the first."""
     reasons = [run.void for run in group if run.void]
     if not reasons:
         return ""
@@ -66,7 +68,7 @@ def format_overheads(results: Results) -> str:
 
 
 def format_checks(results: Results) -> str:
-    made = [(run.scenario, check) for run in results.runs for check in run.checks]
+    checks = [(run.scenario, check) for run in results.runs for check in run.checks]
     lines = [["", "check", "found", "wanted", ""]]
-    lines += [[name, c.name, c.found, c.wanted, "" if c.ok else "FAILED"] for name, c in made]
-    return "\n".join(align(lines)) if made else ""
+    lines += [[name, c.name, c.found, c.wanted, "" if c.ok else "FAILED"] for name, c in checks]
+    return "\n".join(align(lines)) if checks else ""

@@ -19,8 +19,9 @@ from loadtests.report.markup import Markup, tag
 WIDTH, HEIGHT = 5.4, 3.0
 """Inches, at 72 points each; the page stretches drawings to its columns."""
 COLOUR_COUNT = 8
-"""How many colours of lines the page has; then they begin again, with other dashes."""
+"""The number of line colours of the page; after that they repeat with other dashes."""
 TEXT, FAINT = "#fe0001", "#fe0002"
+"""Colours that `to_inline_svg` replaces by those of the page."""
 DASHES: tuple[Any, ...] = ("solid", (0, (4, 1.5)), (0, (1.2, 1.2)))
 STYLE = {
     "svg.fonttype": "none",
@@ -52,7 +53,7 @@ OMITTED_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 @dataclass(frozen=True, slots=True)
 class SeriesStyle:
-    """How a target is drawn throughout a report; neither colour nor dash alone tells it."""
+    """The style of a target's lines throughout a report; colour and dash together identify it."""
 
     number: int
 
@@ -65,7 +66,7 @@ class SeriesStyle:
         return DASHES[self.number % len(DASHES)]
 
     def legend_entry(self, name: str) -> Markup:
-        """The entry of a legend."""
+        """Return the entry of a legend."""
         line = tag("i", class_=f"pen c{self.number % COLOUR_COUNT} d{self.number % len(DASHES)}")
         return tag("li", line, name)
 
@@ -73,7 +74,10 @@ class SeriesStyle:
 def draw(
     name: str, description: str, paint: Callable[[Axes], None], left: float = 0.105, top: float = 0.9
 ) -> Markup:
-    """The SVG that `paint` draws; `name` is unique on the page, `said` tells it in words."""
+    """Return the SVG that `paint` draws.
+
+    `name` is unique on the page, `description` is for screen readers.
+    """
     with warnings.catch_warnings(), rc_context(STYLE | {"svg.hashsalt": name}):  # type: ignore[arg-type]
         figure = Figure(figsize=(WIDTH, HEIGHT))
         axes = figure.add_axes((left, 0.165, 0.985 - left, top - 0.165))
@@ -82,13 +86,13 @@ def draw(
         drawn = StringIO()
         warnings.filterwarnings(
             "ignore", "Glyph .* missing"
-        )  # from its own font; readers' browsers have more
+        )  # matplotlib's font lacks it; browsers have more fonts
         figure.savefig(drawn, format="svg", transparent=True, metadata=OMITTED_METADATA)
     return to_inline_svg(drawn.getvalue(), description)
 
 
 def to_inline_svg(svg: str, description: str) -> Markup:
-    """What matplotlib wrote, without all that a page has already or should not have."""
+    """Return matplotlib's SVG without the parts that the page has already or must not have."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.S)
     used = set(re.findall(r"#(\w+)", svg))
@@ -103,12 +107,17 @@ def to_inline_svg(svg: str, description: str) -> Markup:
 
 
 def round_numbers(text: str) -> str:
-    """Half of a drawing's size is digits that nobody can see."""
+    """Return the text with one decimal per number: more is invisible, and half of the file's size."""
     return re.sub(r"\d+\.\d{2,}", lambda found: f"{float(found[0]):.1f}", text)
 
 
-def scale_axis(axes: Axes, which: str, values: Iterable[float], room: float = 1.12, zero: bool = True) -> None:
-    """A logarithmic axis where the values span a factor of twenty, or of four if `zero` need not be seen."""
+def scale_axis(
+    axes: Axes, which: str, values: Iterable[float], room: float = 1.12, zero: bool = True
+) -> None:
+    """Set the limits of an axis, with room at both ends.
+
+    It is logarithmic where the values span a factor of twenty, or of four if `zero` need not be visible.
+    """
     known = sorted(values)
     low, high = known[0], known[-1]
     axis = getattr(axes, f"{which}axis")

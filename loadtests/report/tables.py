@@ -25,13 +25,13 @@ QUANTILE_TITLES = {
     0.999: "p99.9: one in a thousand took longer",
 }
 LEGEND = (
-    "Milliseconds, from the moment at which the turn should have been asked. First chunk: the first event. "
-    "ack-TTFT: the first words of any kind. answer-TTFT: the agent's own first words. Added: answer-TTFT "
-    "without what the agent itself waited. Longest gap: the longest silence after the first chunk. Stop: "
-    "from barge-in to silence. A star: there were too few turns for this quantile; it is the slowest of them."
+    "Milliseconds, from the due time of the turn. First chunk: the first event. "
+    "ack-TTFT: the first words of any kind. answer-TTFT: the first words of the agent. Added: answer-TTFT "
+    "without the wait of the agent. Longest gap: the longest silence after the first chunk. Stop: from "
+    "barge-in to silence. A star: there were too few turns for this quantile; the figure is the slowest turn."
 )
 CHECK_HEAD = ("check", "verdict", "found", "wanted", "run")
-RUN_HEAD = ("run", "verdict", "s", "seed", "turns", "failed", "sent late, p99 ms", "why")
+RUN_HEAD = ("run", "verdict", "s", "seed", "turns", "failed", "sent late, p99 ms", "reason")
 
 
 def run_title(run: Run) -> str:
@@ -40,20 +40,24 @@ def run_title(run: Run) -> str:
 
 
 def latency_table(name: str, found: Sequence[LoadStep]) -> Markup:
-    """Turns and failures, then a block per quantile, so that targets stand under each other."""
+    """Return turns and failures, then a block per quantile, so that targets stand under each other."""
     counted = [
         row(
             step_title(step),
             number(f"{step.turns:,}" if step.valid_runs else "void"),
-            cell(format_failures(step.failed) if step.valid_runs else "every run of it is void", colspan=5),
+            cell(format_failures(step.failed) if step.valid_runs else "all of its runs are void", colspan=5),
             class_=alarm_class(not step.valid_runs),
         )
         for step in found
     ]
     head = ("target, load", *FIGURES.values())
-    turns = group("turns that went well; what failed, and why", len(head), counted)
+    turns = group("successful turns, and failures by reason", len(head), counted)
     blocks = [
-        group(QUANTILE_TITLES[q], len(head), (row(step_title(step), *quantile_cells(step, q)) for step in found if step.valid_runs))
+        group(
+            QUANTILE_TITLES[q],
+            len(head),
+            (row(step_title(step), *quantile_cells(step, q)) for step in found if step.valid_runs),
+        )
         for q in QUANTILES
     ]
     return table(f"{name}: latencies in ms", head, turns, *blocks, class_="figures")
@@ -65,7 +69,7 @@ def step_title(step: LoadStep) -> str:
 
 
 def quantile_cells(step: LoadStep, share: float) -> Iterator[Markup]:
-    """One figure per column at this quantile."""
+    """Yield one figure per column at this quantile."""
     for name in FIGURES:
         known = step.values(name)
         star = "*" if round(len(known) * (1 - share), 9) < 1 else ""
@@ -73,17 +77,19 @@ def quantile_cells(step: LoadStep, share: float) -> Iterator[Markup]:
 
 
 def format_failures(failed: Mapping[str, int]) -> str:
-    return "; ".join(f"{times:,} × {why}" for why, times in Counter(failed).most_common()) or "none failed"
+    return (
+        "; ".join(f"{times:,} × {reason}" for reason, times in Counter(failed).most_common()) or "none failed"
+    )
 
 
 def overhead_table(name: str, overheads: Sequence[Overhead]) -> Markup:
     rows = (
         row(
-            one.target,
-            number(f"p{one.quantile * 100:g}"),
-            *(number(digits(value * 1e3)) for value in (one.estimate, one.low, one.high)),
+            overhead.target,
+            number(f"p{overhead.quantile * 100:g}"),
+            *(number(digits(value * 1e3)) for value in (overhead.estimate, overhead.low, overhead.high)),
         )
-        for one in overheads
+        for overhead in overheads
     )
     head = ("target", "at", "ms more than direct", "at least", "at most")
     caption = f"{name}: overhead in answer-TTFT, with its 95 % interval"
@@ -91,20 +97,27 @@ def overhead_table(name: str, overheads: Sequence[Overhead]) -> Markup:
 
 
 def check_table(runs: Sequence[Run]) -> Markup:
-    """What was looked at after the runs; what is wrong comes first."""
-    looked = sorted(((run, check) for run in runs for check in run.checks), key=lambda pair: pair[1].ok)
+    """Return the checks after the runs; failed checks come first."""
+    checks = sorted(((run, check) for run in runs for check in run.checks), key=lambda pair: pair[1].ok)
     words = {True: tag("span", "ok", class_="fine"), False: tag("span", "NOT OK", class_="alarm")}
     rows = [
-        row(check.name, words[check.ok], check.found, check.wanted, run_title(run), class_=alarm_class(not check.ok))
-        for run, check in looked
+        row(
+            check.name,
+            words[check.ok],
+            check.found,
+            check.wanted,
+            run_title(run),
+            class_=alarm_class(not check.ok),
+        )
+        for run, check in checks
     ]
-    return table("What must be so after a run", CHECK_HEAD, tag("tbody", *rows)) if rows else Markup()
+    return table("Conditions after a run", CHECK_HEAD, tag("tbody", *rows)) if rows else Markup()
 
 
 def run_table(runs: Sequence[Run]) -> Markup:
     rows = [run_row(run) for run in runs]
     return (
-        table("In the order in which they were made", RUN_HEAD, tag("tbody", *rows), class_="runs")
+        table("In the order of measurement", RUN_HEAD, tag("tbody", *rows), class_="runs")
         if rows
         else Markup()
     )
@@ -114,7 +127,7 @@ def run_row(run: Run) -> Markup:
     late = run.values("late")
     return row(
         run_title(run),
-        tag("span", "VOID", class_="alarm") if run.void else "sound",
+        tag("span", "VOID", class_="alarm") if run.void else "valid",
         number(f"{run.seconds:g}"),
         number(run.seed),
         number(f"{len(run.times['at']):,}"),
@@ -126,5 +139,5 @@ def run_row(run: Run) -> Markup:
 
 
 def alarm_class(wrong: object) -> str | None:
-    """The class of a row that must not be overlooked."""
+    """Return the class of a row that must be seen."""
     return "gone" if wrong else None

@@ -118,13 +118,13 @@ def cpu_by_ticks(pid: int) -> float:
 def process_usage(pid: int) -> ResourceUsage:
     """Return the usage of a process and its children; zeros for a process that is gone."""
     total = NO_USAGE
-    for one in process_tree(pid):
+    for process in process_tree(pid):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            tasks = Path(f"/proc/{one}/task").iterdir()
+            tasks = Path(f"/proc/{process}/task").iterdir()
             cpu = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-            pages = int(Path(f"/proc/{one}/statm").read_text().split()[1])
+            pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
             total = ResourceUsage(
-                total.cpu + max(cpu, cpu_by_ticks(one)), total.rss + pages * os.sysconf("SC_PAGE_SIZE")
+                total.cpu + max(cpu, cpu_by_ticks(process)), total.rss + pages * os.sysconf("SC_PAGE_SIZE")
             )
     return total
 
@@ -135,10 +135,10 @@ def count_open_files(pid: int) -> int | None:
     Return None if a process of another user is among them.
     """
     count = 0
-    for one in process_tree(pid):
+    for process in process_tree(pid):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             try:
-                count += len(os.listdir(f"/proc/{one}/fd"))
+                count += len(os.listdir(f"/proc/{process}/fd"))
             except PermissionError:
                 return None
     return count
@@ -146,10 +146,9 @@ def count_open_files(pid: int) -> int | None:
 
 @cache
 def split_cores() -> tuple[set[int], set[int]]:
-    """Return the cores of the server under test, and those of everything else: different ones where there
-    are two.
+    """Return the cores of the server under test, and those of everything else.
 
-    The result is cached, since the benchmark then moves to its own core.
+    They differ where there are two. The result is cached, since the benchmark then moves to its own core.
     """
     allowed = sorted(os.sched_getaffinity(0))
     return (set(allowed[:1]), set(allowed[1:2])) if len(allowed) > 1 else (set(allowed), set(allowed))

@@ -62,10 +62,9 @@ class LaunchSpec:
 
 
 def launch_litellm(port: int, upstream: int, folder: Path, key: str) -> LaunchSpec:
-    """Return how to start LiteLLM's proxy as its production page describes; it does not start without a
-    master key.
+    """Return how to start LiteLLM's proxy as its production page describes.
 
-    Raises NotReady when it is not installed.
+    It does not start without a master key. Raises NotReady when it is not installed.
     """
     if litellm_version() != LITELLM_VERSION:
         raise NotReady(f"LiteLLM {LITELLM_VERSION} is not installed: `make compare` installs it")
@@ -84,10 +83,10 @@ def launch_litellm(port: int, upstream: int, folder: Path, key: str) -> LaunchSp
 
 
 def launch_portkey(port: int, upstream: int, folder: Path, key: str) -> LaunchSpec:
-    """Return how to start Portkey's gateway on node. Headers of a request name its upstream; there are no
-    keys.
+    """Return how to start Portkey's gateway on node.
 
-    Raises NotReady when it, or node, is not installed.
+    Headers of a request name its upstream; there are no keys. Raises NotReady when it, or node, is not
+    installed.
     """
     if portkey_version() != PORTKEY_VERSION:
         raise NotReady(f"Portkey {PORTKEY_VERSION} is not installed: `make compare` installs it")

@@ -24,10 +24,10 @@ GAUGES = ("turns_running", "calls_open", "runs", "tasks")
 
 
 async def get(target: Target, path: str) -> bytes:
-    """Return the body at `path`, over a new connection; b"" for a status other than 200 or a body without
-    length.
+    """Return the body at `path`, over a new connection.
 
-    Raises OSError when the server does not answer, not in time, or not to the end.
+    Return b"" for a status other than 200, and for a body without Content-Length. Raises OSError when the
+    server does not answer, not in time, or not to the end.
     """
     async with asyncio.timeout(TIMEOUT):
         try:
@@ -80,7 +80,7 @@ def parse_gauge(metrics_text: str, name: str) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """What a server holds; None for what is not known.
+    """The load that a server holds; None for what is not known.
 
     `active` and `connections` are the streams and connections that the agent counts, `peak` the most
     streams at a time so far. `turns`, `calls`, `runs` of agents and `tasks` come from the server's metrics.
@@ -103,8 +103,12 @@ async def read_state(target: Target, agent: Target, pid: int | None) -> ServerSt
     """Return the state now. `pid` is the process of the target, if it is known. Raises OSError."""
     counted = await fetch_stats(agent)
     metrics = (await get(target, "/metrics")).decode(errors="replace")
-    gauges = [parse_gauge(metrics, f"voicegw_{name}") for name in GAUGES]
-    return ServerState(counted.active, counted.connections, counted.peak, *gauges, *read_process(pid))
+    turns, calls, runs, tasks = (parse_gauge(metrics, f"voicegw_{name}") for name in GAUGES)
+    files, rss, cpu = read_process(pid)
+    files, rss, cpu = read_process(pid)
+    return ServerState(
+        counted.active, counted.connections, counted.peak, turns, calls, runs, tasks, files, rss, cpu
+    )
 
 
 def read_process(pid: int | None) -> tuple[int | None, int | None, float | None]:

@@ -89,15 +89,16 @@ def later_tokens(tokens: int) -> tuple[bytes, ...]:
 @lru_cache
 def later_parts(tokens: int, fault: str) -> tuple[bytes, ...]:
     """Return the parts after the first token of a stream with this fault."""
-    whole, half = later_tokens(tokens), tokens // 2
+    parts, half = later_tokens(tokens), tokens // 2
     if fault == "garble":
-        return (*whole[:half], encode_event(b'{"choices": [{"delta": '), *whole[half:])
-    return whole[:half] if fault in ("stall", "cut") else whole
+        return (*parts[:half], encode_event(b'{"choices": [{"delta": '), *parts[half:])
+    return parts[:half] if fault in ("stall", "cut") else parts
 
 
 def encode_first_token(waited: float) -> bytes:
-    """Return the first token, with the waited microseconds as letters: prose that no speech filter
-    changes.
+    """Return the first token, with the waited microseconds as letters.
+
+    Letters are prose, which no speech filter changes.
     """
     return encode_chunk({"content": f" {ANSWER_MARK} {f'{waited * 1e6:010.0f}'.translate(LETTERS)}"})
 

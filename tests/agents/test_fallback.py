@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.chat_lint import lint
-from tests.support.gateway import ask, gateway
-from tests.support.script import Script, script
-from tests.support.script import Step as Line
+from tests.support.fake_agent import FakeAgent, fake_agent
+from tests.support.fake_agent import Step as Line
+from tests.support.gateway import create_gateway, send_turn
 from voicegw.agents.fallback import FallbackAgent, FallbackStep
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentTimeout, AgentUnavailable
 from voicegw.events import Activity, Event, Message, Tool, ToolCall, Turn, Usage, extra_models
@@ -19,8 +19,8 @@ from voicegw.turns.run import Run
 from voicegw.turns.timeouts import Timeouts
 
 TURN = Turn("t1", (Message("user", "Hello?"),), tools=(Tool("f"),))
-OK = ("Fine.",)
-TOLD = 2.0
+FINE = ("Fine.",)
+DEADLINE = 2.0
 
 
 async def play(
@@ -38,11 +38,11 @@ async def play(
     except AgentError as error:
         failure = error
     await asyncio.sleep(until)
-    assert not chain.attempts, "every attempt was closed"
+    assert not chain.active_runs, "every attempt was closed"
     return said, failure
 
 
-def step(agent: Script, *, idempotent: bool = True, max_attempts: int = 1, **timeouts: float) -> FallbackStep:
+def step(agent: FakeAgent, *, idempotent: bool = True, max_attempts: int = 1, **timeouts: float) -> FallbackStep:
     return FallbackStep(agent, Timeouts(**timeouts), idempotent, max_attempts)
 
 
@@ -54,41 +54,41 @@ def step(agent: Script, *, idempotent: bool = True, max_attempts: int = 1, **tim
         ((0.5, AgentProtocolError("noise")), {}, [(0.5, "Fine.")]),
         ((), {}, [(0.0, "Fine.")]),
         ((" ", Usage(1, 0)), {}, [(0.0, "Fine.")]),
-        ((9.0, "Hi."), {"first_token": TOLD}, [(2.0, "Fine.")]),
-        ((1.9, "Hi."), {"first_token": TOLD}, [(1.9, "Hi.")]),
-        ((1.0, " ", 3.0, "Hi."), {"first_token": TOLD}, [(2.0, "Fine.")]),
+        ((9.0, "Hi."), {"first_token": DEADLINE}, [(2.0, "Fine.")]),
+        ((1.9, "Hi."), {"first_token": DEADLINE}, [(1.9, "Hi.")]),
+        ((1.0, " ", 3.0, "Hi."), {"first_token": DEADLINE}, [(2.0, "Fine.")]),
         (
             (1.0, Activity("bash"), 9.0, "Hi."),
-            {"first_token": TOLD},
+            {"first_token": DEADLINE},
             [(1.0, Activity("bash")), (10.0, "Hi.")],
         ),
-        ((1.0, ToolCall("c", "f"), 9.0), {"first_token": TOLD}, [(1.0, ToolCall("c", "f"))]),
-        ((9.0, "Hi."), {"total": TOLD}, [(2.0, "Fine.")]),
+        ((1.0, ToolCall("c", "f"), 9.0), {"first_token": DEADLINE}, [(1.0, ToolCall("c", "f"))]),
+        ((9.0, "Hi."), {"total": DEADLINE}, [(2.0, "Fine.")]),
     ],
 )
 async def test_until_an_agent_is_of_use_another_may_take_its_place(
     first: tuple[Line, ...], patience: dict[str, float], said: list[tuple[float, Event]]
 ) -> None:
-    assert await play(step(script(*first), **patience), step(script(*OK))) == (said, None)
+    assert await play(step(fake_agent(*first), **patience), step(fake_agent(*FINE))) == (said, None)
 
 
 @pytest.mark.parametrize(
     ("first", "patience", "kind"),
     [
         (("Hi.", 0.5, AgentProtocolError("cut")), {}, AgentProtocolError),
-        (("Hi.", 9.0), {"idle": TOLD}, AgentTimeout),
-        (("Hi.", *[1.0, " so"] * 9), {"idle": TOLD, "total": 5.5}, AgentTimeout),
-        ((Activity("bash"), 9.0), {"idle": TOLD}, AgentTimeout),
+        (("Hi.", 9.0), {"idle": DEADLINE}, AgentTimeout),
+        (("Hi.", *[1.0, " so"] * 9), {"idle": DEADLINE, "total": 5.5}, AgentTimeout),
+        ((Activity("bash"), 9.0), {"idle": DEADLINE}, AgentTimeout),
     ],
 )
 async def test_once_it_was_of_use_the_turn_is_its_alone(
     first: tuple[Line, ...], patience: dict[str, float], kind: type[AgentError]
 ) -> None:
-    other = script(*OK)
-    said, failure = await play(step(script(*first), **patience), step(other))
+    other = fake_agent(*FINE)
+    said, failure = await play(step(fake_agent(*first), **patience), step(other))
     assert said[0][1] in ("Hi.", Activity("bash"))
     assert type(failure) is kind
-    assert other.started == []
+    assert other.start_times == []
 
 
 @pytest.mark.parametrize(
@@ -98,45 +98,45 @@ async def test_once_it_was_of_use_the_turn_is_its_alone(
 async def test_what_may_not_be_repeated_is_replaced_only_if_nothing_was_handed_over(
     failed: AgentError, goes_on: bool
 ) -> None:
-    said, failure = await play(step(script(failed), idempotent=False), step(script(*OK)))
+    said, failure = await play(step(fake_agent(failed), idempotent=False), step(fake_agent(*FINE)))
     assert (said == [(0.0, "Fine.")], failure is failed) == (goes_on, not goes_on)
 
 
 async def test_what_may_be_repeated_is_asked_again_as_often_as_allowed() -> None:
-    flaky, last = script(0.5, AgentProtocolError("noise")), script(*OK)
+    flaky, last = fake_agent(0.5, AgentProtocolError("noise")), fake_agent(*FINE)
     assert await play(step(flaky, max_attempts=3), step(last)) == ([(1.5, "Fine.")], None)
-    assert flaky.started == [0.0, 0.5, 1.0]
-    once = script(AgentProtocolError("noise"))
+    assert flaky.start_times == [0.0, 0.5, 1.0]
+    once = fake_agent(AgentProtocolError("noise"))
     await play(step(once, idempotent=False, max_attempts=3))
-    assert len(once.started) == 1
+    assert len(once.start_times) == 1
 
 
 async def test_when_all_fail_the_last_failure_is_the_chain_s() -> None:
     last = AgentBusy("full")
-    said, failure = await play(step(script(AgentProtocolError("noise"))), step(script(0.5, last)))
+    said, failure = await play(step(fake_agent(AgentProtocolError("noise"))), step(fake_agent(0.5, last)))
     assert (said, failure) == ([], last)
 
 
 async def test_nobody_waits_for_an_agent_that_is_slow_to_stop() -> None:
-    slow = script(60.0, closing=5.0)
-    said, _ = await play(step(slow, first_token=TOLD), step(script(*OK)))
+    slow = fake_agent(60.0, closing=5.0)
+    said, _ = await play(step(slow, first_token=DEADLINE), step(fake_agent(*FINE)))
     assert said == [(2.0, "Fine.")]
-    assert slow.closed == [7.0]
+    assert slow.close_times == [7.0]
 
 
 async def test_a_chain_that_is_stopped_stops_its_agent_and_lets_it_clean_up() -> None:
-    agent = script("Hi.", 60.0, closing=0.1)
+    agent = fake_agent("Hi.", 60.0, closing=0.1)
     chain = FallbackAgent([step(agent)], now=asyncio.get_running_loop().time)
     run = Run(chain, TURN, lambda run: None, now=asyncio.get_running_loop().time)
     run.start()
     await asyncio.sleep(1)
     run.cancel()
     await asyncio.sleep(1)
-    assert (agent.closed, run.closed_at) == ([1.1], 1.1)
-    assert not chain.attempts
+    assert (agent.close_times, run.closed_at) == ([1.1], 1.1)
+    assert not chain.active_runs
 
 
-LADDER: dict[str, Any] = {
+CHAIN_CONFIG: dict[str, Any] = {
     "agents": {
         "desk": {"kind": "scripted", "first_token": 2.0, "idempotent": True, "fallback": ["spare"]},
         "spare": {"kind": "scripted"},
@@ -145,10 +145,10 @@ LADDER: dict[str, Any] = {
 
 
 async def test_a_failover_is_not_heard() -> None:
-    agent = script(60.0)
+    agent = fake_agent(60.0)
     calls: list[Turn] = []
 
-    class Desk(Script):
+    class Desk(FakeAgent):
         """Silent the first time, quick the second."""
 
         async def reply(self, turn: Turn) -> Any:
@@ -157,9 +157,9 @@ async def test_a_failover_is_not_heard() -> None:
                 await asyncio.sleep(60)
             yield "Fine."
 
-    answer = await ask(gateway(Desk(), **LADDER))
-    assert answer.spoken == [(0.0, "One moment. "), (2.0, "Fine.")]
-    assert agent.started == []
+    answer = await send_turn(create_gateway(Desk(), **CHAIN_CONFIG))
+    assert answer.texts == [(0.0, "One moment. "), (2.0, "Fine.")]
+    assert agent.start_times == []
     lint(answer.body)
 
 
@@ -175,19 +175,19 @@ async def test_a_failover_is_not_heard() -> None:
 async def test_the_last_rung_is_an_apology_and_a_clean_end(
     patience: dict[str, Any], steps: tuple[Line, ...], ended: float
 ) -> None:
-    agent = script(*steps)
-    answer = await ask(gateway(agent, desk=patience))
-    assert answer.spoken[-1][0] == ended
+    agent = fake_agent(*steps)
+    answer = await send_turn(create_gateway(agent, agent_section=patience))
+    assert answer.texts[-1][0] == ended
     assert answer.text.endswith("Sorry, something went wrong. Could you say that again?")
     await asyncio.sleep(0.1)
-    assert agent.closed == [ended]
+    assert agent.close_times == [ended]
     lint(answer.body)
 
 
 async def test_long_work_is_told_of_in_the_caller_s_language() -> None:
-    agent = script(1.0, Activity("bash"), 25.0, "Done.")
-    answer = await ask(gateway(agent, desk={"ack": {"every": 8.0, "after": 0}, "language": "de"}))
-    assert answer.spoken == [
+    agent = fake_agent(1.0, Activity("bash"), 25.0, "Done.")
+    answer = await send_turn(create_gateway(agent, agent_section={"ack": {"every": 8.0, "after": 0}, "language": "de"}))
+    assert answer.texts == [
         (0.0, "Einen Moment. "),
         (9.0, "Ich bin noch dabei. "),
         (17.0, "Nur noch einen Augenblick. "),
@@ -198,19 +198,19 @@ async def test_long_work_is_told_of_in_the_caller_s_language() -> None:
 
 
 async def test_a_line_of_progress_joins_what_the_agent_said_before() -> None:
-    agent = script("Let me look", Activity("bash"), 9.0, " Found it.")
-    answer = await ask(gateway(agent, desk={"ack": {"every": 8.0, "after": "off"}}))
+    agent = fake_agent("Let me look", Activity("bash"), 9.0, " Found it.")
+    answer = await send_turn(create_gateway(agent, agent_section={"ack": {"every": 8.0, "after": "off"}}))
     assert answer.text == "Let me look... Still working on it. Found it."
 
 
 async def test_a_chain_gets_ready_for_a_call_with_its_first_agent_and_has_its_models() -> None:
-    first, second = script("Hi"), script("Ho")
+    first, second = fake_agent("Hi"), fake_agent("Ho")
     first.models = ["red"]  # type: ignore[attr-defined]
     chain = FallbackAgent([FallbackStep(first), FallbackStep(second)])
     await chain.warm()
-    assert (first.warmed, second.warmed) == (0, 0)
+    assert (first.warm_count, second.warm_count) == (0, 0)
     await chain.warm("call")
-    assert (first.warmed, second.warmed) == (1, 0)
+    assert (first.warm_count, second.warm_count) == (1, 0)
     assert (extra_models(chain), extra_models(FallbackAgent([FallbackStep(second)]))) == (["red"], ())
     await chain.call_ended("call")
-    assert first.left == []
+    assert first.ended_calls == []

@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.agents.upstream import Act, Upstream, answer, chunk, chunked, until
-from tests.support.gateway import now
-from tests.support.script import Script, script
+from tests.agents.upstream import Action, Upstream, chunk, chunked_head, http_response, wait_until
+from tests.support.fake_agent import FakeAgent, fake_agent
+from tests.support.gateway import loop_time
 from voicegw.agents.anthropic.agent import AnthropicAgent
 from voicegw.agents.openai.agent import OpenAIAgent
-from voicegw.agents.prompt_cache import HOT, WITHIN, CacheWarmedAgent
+from voicegw.agents.prompt_cache import CACHE_LIFETIME, WARM_TIMEOUT, CacheWarmedAgent
 from voicegw.errors import AgentRejected
 from voicegw.events import Agent, Event, Message, Tool, Turn
 
@@ -23,48 +23,48 @@ SYSTEM = Message("system", "Be brief.")
 CALLER = Message("user", "Hello?")
 HI = Message("user", "Hi")
 DOOR = Tool("door", "Looks at the door.")
-SAID = Turn("7", (CALLER,), call="c")
+CALL_TURN = Turn("7", (CALLER,), call="c")
 
 
-async def heard(agent: Agent, turn: Turn = SAID) -> list[Event]:
+async def collect_events(agent: Agent, turn: Turn = CALL_TURN) -> list[Event]:
     async with aclosing(agent.reply(turn)) as events:
         return [event async for event in events]
 
 
-def primed(model: Script, **how: Any) -> CacheWarmedAgent:
-    return CacheWarmedAgent(model, **{"instructions": "Be brief.", "warm": True, "now": now, **how})
+def warmed_agent(model: FakeAgent, **how: Any) -> CacheWarmedAgent:
+    return CacheWarmedAgent(model, **{"instructions": "Be brief.", "warm": True, "now": loop_time, **how})
 
 
 async def test_instructions_go_before_turns_that_bring_none() -> None:
-    model = script("Hi")
+    model = fake_agent("Hi")
     agent = CacheWarmedAgent(model, instructions="Be brief.")
-    assert await heard(agent) == ["Hi"]
+    assert await collect_events(agent) == ["Hi"]
     own = (Message("developer", "Sing."), CALLER)
-    await heard(agent, Turn("8", own))
+    await collect_events(agent, Turn("8", own))
     assert [turn.messages for turn in model.turns] == [(SYSTEM, CALLER), own]
 
 
 async def test_without_warm_nothing_is_asked_ahead() -> None:
-    model = script("Hi")
+    model = fake_agent("Hi")
     agent = CacheWarmedAgent(model, instructions="Be brief.")
     await agent.warm()
     await agent.warm("c")
-    assert (model.turns, model.warmed) == ([], 2)
+    assert (model.turns, model.warm_count) == ([], 2)
 
 
 async def test_one_token_is_asked_for_at_start_and_another_connection_made_ready() -> None:
-    model = script("Hello", 5.0, " you")
-    await primed(model).warm()
+    model = fake_agent("Hello", 5.0, " you")
+    await warmed_agent(model).warm()
     [turn] = model.turns
     assert (turn.messages, turn.options, turn.call) == ((SYSTEM, HI), {"max_tokens": 1}, None)
-    assert (model.closed, model.warmed) == ([0.0], 2)
+    assert (model.close_times, model.warm_count) == ([0.0], 2)
 
 
 async def test_a_call_that_opens_after_a_pause_has_it_read_again() -> None:
-    model = script("Hi")
-    agent = primed(model)
+    model = fake_agent("Hi")
+    agent = warmed_agent(model)
     await agent.warm()
-    await asyncio.sleep(HOT - 1)
+    await asyncio.sleep(CACHE_LIFETIME - 1)
     await agent.warm("a")
     assert len(model.turns) == 1
     await asyncio.sleep(1)
@@ -74,13 +74,13 @@ async def test_a_call_that_opens_after_a_pause_has_it_read_again() -> None:
 
 
 async def test_what_the_last_turn_began_with_is_read() -> None:
-    model = script("Hi")
-    agent = primed(model)
+    model = fake_agent("Hi")
+    agent = warmed_agent(model)
     options = {"temperature": 0.5, "max_completion_tokens": 500}
     messages = (Message("system", "Sing."), CALLER, Message("assistant", "La"), CALLER)
-    await heard(agent, Turn("8", messages, model="m", call="c", tools=(DOOR,), options=options))
-    await heard(agent, Turn("9", (CALLER,), background=True))
-    await asyncio.sleep(HOT)
+    await collect_events(agent, Turn("8", messages, model="m", call="c", tools=(DOOR,), options=options))
+    await collect_events(agent, Turn("9", (CALLER,), background=True))
+    await asyncio.sleep(CACHE_LIFETIME)
     await agent.warm("d")
     ahead = model.turns[2]
     assert ahead.messages == (Message("system", "Sing."), HI)
@@ -89,48 +89,48 @@ async def test_what_the_last_turn_began_with_is_read() -> None:
 
 
 async def test_a_turn_has_it_read_as_well() -> None:
-    model = script("Hi")
-    agent = primed(model)
-    await heard(agent)
+    model = fake_agent("Hi")
+    agent = warmed_agent(model)
+    await collect_events(agent)
     await agent.warm("d")
     assert len(model.turns) == 1
 
 
 async def test_a_call_without_a_beginning_has_nothing_read() -> None:
-    model = script("Hi")
-    agent = primed(model, instructions=None)
+    model = fake_agent("Hi")
+    agent = warmed_agent(model, instructions=None)
     await agent.warm("c")
-    await heard(agent)
-    await asyncio.sleep(HOT)
+    await collect_events(agent)
+    await asyncio.sleep(CACHE_LIFETIME)
     await agent.warm("d")
     assert len(model.turns) == 1
 
 
 @pytest.mark.parametrize("opened", [None, "c"])
 async def test_the_call_s_turn_ends_it_and_does_not_wait(opened: str | None) -> None:
-    model = script(3.0, "Hi")
-    agent = primed(model)
+    model = fake_agent(3.0, "Hi")
+    agent = warmed_agent(model)
     warming = asyncio.create_task(agent.warm(opened))
     await asyncio.sleep(1)
-    assert await heard(agent) == ["Hi"]
-    assert model.started == [0.0, 1.0]
-    assert model.closed == [1.0, 4.0]
+    assert await collect_events(agent) == ["Hi"]
+    assert model.start_times == [0.0, 1.0]
+    assert model.close_times == [1.0, 4.0]
     await warming
 
 
 async def test_another_call_s_turn_does_not() -> None:
-    model = script(3.0, "Hi")
-    agent = primed(model)
+    model = fake_agent(3.0, "Hi")
+    agent = warmed_agent(model)
     warming = asyncio.create_task(agent.warm("d"))
     await asyncio.sleep(1)
-    await heard(agent)
-    assert model.closed == [3.0, 4.0]
+    await collect_events(agent)
+    assert model.close_times == [3.0, 4.0]
     await warming
 
 
 async def test_calls_that_open_meanwhile_do_not_ask_again() -> None:
-    model = script(3.0, "Hi")
-    agent = primed(model)
+    model = fake_agent(3.0, "Hi")
+    agent = warmed_agent(model)
     await asyncio.gather(agent.warm("c"), agent.warm("d"))
     assert len(model.turns) == 1
 
@@ -138,57 +138,57 @@ async def test_calls_that_open_meanwhile_do_not_ask_again() -> None:
 async def test_it_is_given_up_in_time_and_tried_again_for_the_next_call(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    model = script(60.0, "Hi")
-    agent = primed(model)
+    model = fake_agent(60.0, "Hi")
+    agent = warmed_agent(model)
     with caplog.at_level(logging.INFO, "voicegw.error"):
         await agent.warm("c")
-    assert (model.closed, caplog.messages) == (
-        [WITHIN],
-        ["the beginning of the prompt was not read within 10 seconds"],
+    assert (model.close_times, caplog.messages) == (
+        [WARM_TIMEOUT],
+        ["the prompt cache was not warmed within 10 seconds"],
     )
     await agent.warm("d")
     assert len(model.turns) == 2
 
 
 async def test_a_turn_that_comes_as_it_is_given_up_is_answered() -> None:
-    model = script(WITHIN, 0.0, "Hi")
-    agent = primed(model)
+    model = fake_agent(WARM_TIMEOUT, 0.0, "Hi")
+    agent = warmed_agent(model)
     warming = asyncio.create_task(agent.warm("c"))
-    await asyncio.sleep(WITHIN)
-    assert await heard(agent) == ["Hi"]
+    await asyncio.sleep(WARM_TIMEOUT)
+    assert await collect_events(agent) == ["Hi"]
     await warming
 
 
 async def test_a_refusal_is_told_as_it_is() -> None:
-    agent = primed(script(AgentRejected("The key is wrong.")))
+    agent = warmed_agent(fake_agent(AgentRejected("The key is wrong.")))
     for call in (None, "c"):
         with pytest.raises(AgentRejected, match="The key is wrong"):
             await agent.warm(call)
 
 
 async def test_the_end_of_the_gateway_ends_it() -> None:
-    model = script(3.0, "Hi")
-    warming = asyncio.create_task(primed(model).warm("c"))
+    model = fake_agent(3.0, "Hi")
+    warming = asyncio.create_task(warmed_agent(model).warm("c"))
     await asyncio.sleep(1)
     warming.cancel()
     with pytest.raises(asyncio.CancelledError):
         await warming
-    assert model.closed == [1.0]
+    assert model.close_times == [1.0]
 
 
 async def test_everything_else_is_the_model_s_own() -> None:
-    model = script("Hi")
-    agent = primed(model)
+    model = fake_agent("Hi")
+    agent = warmed_agent(model)
     await agent.call_ended("c")
     await agent.aclose()
-    assert (agent.models, model.left, model.gone) == ((), ["c"], 1)
+    assert (agent.models, model.ended_calls, model.aclose_count) == ((), ["c"], 1)
 
 
 # On the wire
 
 HELLO = b'data: {"choices":[{"delta":{"content":"Hello"},"finish_reason":null}]}\n\n'
 DONE = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-STREAM = chunked("content-type: text/event-stream")
+STREAM = chunked_head("content-type: text/event-stream")
 
 
 def bodies(upstream: Upstream) -> list[dict[str, Any]]:
@@ -198,12 +198,12 @@ def bodies(upstream: Upstream) -> list[dict[str, Any]]:
 @pytest.mark.wire
 async def test_the_request_begins_as_the_turn_s_and_the_turn_has_a_connection_ready() -> None:
     async with Upstream(
-        (STREAM, chunk(HELLO), Act.HANG), (STREAM, chunk(HELLO + DONE), chunk(b""))
+        (STREAM, chunk(HELLO), Action.HANG), (STREAM, chunk(HELLO + DONE), chunk(b""))
     ) as upstream:
         agent = CacheWarmedAgent(OpenAIAgent(upstream.url, model="m"), instructions="Be brief.", warm=True)
         await agent.warm()
-        await until(lambda: upstream.connections == 2)
-        assert "Hello" in await heard(agent)
+        await wait_until(lambda: upstream.connections == 2)
+        assert "Hello" in await collect_events(agent)
         assert upstream.connections == 2
         await agent.aclose()
     ahead, turn = bodies(upstream)
@@ -213,7 +213,7 @@ async def test_the_request_begins_as_the_turn_s_and_the_turn_has_a_connection_re
 
 @pytest.mark.wire
 async def test_a_wrong_key_shows_at_start() -> None:
-    async with Upstream((answer(b"", status="401 No"),)) as upstream:
+    async with Upstream((http_response(b"", status="401 No"),)) as upstream:
         agent = CacheWarmedAgent(AnthropicAgent(upstream.url, model="own"), warm=True)
         with pytest.raises(AgentRejected):
             await agent.warm()

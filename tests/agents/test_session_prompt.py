@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.session_prompt import UNHEARD, new_text, seen, session_prompt, with_missed_context
+from voicegw.agents.session_prompt import (
+    UNHEARD_NOTE,
+    earlier_user_message_count,
+    new_input,
+    session_prompt,
+    with_missed_context,
+)
 from voicegw.events import Message, Turn
 from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 
@@ -30,8 +36,8 @@ def turn(*messages: Message, heard: str | None = None) -> Turn:
     [
         (turn(ONE), 0, "One"),
         (turn(ONE, ANSWER, TWO), 1, "Two"),
-        (turn(ONE, ANSWER, TWO, heard=""), 1, f"{UNHEARD}\n\nTwo"),
-        (turn(ONE, TWO, THREE, heard=""), 1, f"Two\n\n{UNHEARD}\n\nThree"),
+        (turn(ONE, ANSWER, TWO, heard=""), 1, f"{UNHEARD_NOTE}\n\nTwo"),
+        (turn(ONE, TWO, THREE, heard=""), 1, f"Two\n\n{UNHEARD_NOTE}\n\nThree"),
         (turn(ONE, ANSWER), 1, SILENCE_PROMPT),
         (turn(), 0, CALL_START_PROMPT),
         (turn(Message("user", "")), 0, CALL_START_PROMPT),
@@ -40,7 +46,7 @@ def turn(*messages: Message, heard: str | None = None) -> Turn:
     ],
 )
 def test_words_say_what_is_new(asked: Turn, known: int, said: str) -> None:
-    assert new_text(asked, known) == said
+    assert new_input(asked, known) == said
     assert session_prompt(asked, known, fresh=True) == said
 
 
@@ -59,7 +65,7 @@ def test_a_fresh_session_hears_of_an_interruption_only_if_there_was_an_answer() 
     assert session_prompt(turn(ONE, ANSWER, TWO, heard="Ye"), None, fresh=True).endswith(
         'heard only "Ye".)\n\nTwo'
     )
-    assert session_prompt(turn(ONE, TWO, heard=""), None, fresh=False) == f"{UNHEARD}\n\nTwo"
+    assert session_prompt(turn(ONE, TWO, heard=""), None, fresh=False) == f"{UNHEARD_NOTE}\n\nTwo"
 
 
 def test_a_session_that_went_on_is_told_the_last_words() -> None:
@@ -68,7 +74,7 @@ def test_a_session_that_went_on_is_told_the_last_words() -> None:
 
 
 def test_the_last_words_are_not_counted_as_seen() -> None:
-    assert [seen(asked) for asked in (turn(), turn(ONE), turn(ONE, ANSWER), turn(ONE, ANSWER, TWO))] == [
+    assert [earlier_user_message_count(asked) for asked in (turn(), turn(ONE), turn(ONE, ANSWER), turn(ONE, ANSWER, TWO))] == [
         0,
         0,
         1,
@@ -78,17 +84,17 @@ def test_the_last_words_are_not_counted_as_seen() -> None:
 
 def test_a_server_that_missed_something_hears_of_it_in_the_last_words() -> None:
     asked = turn(SYSTEM, ONE, ANSWER, TWO, THREE, heard="")
-    last = Message("user", f"Two\n\n{UNHEARD}\n\nThree")
-    assert with_missed_context(asked, 1, whole=True) == replace(
+    last = Message("user", f"Two\n\n{UNHEARD_NOTE}\n\nThree")
+    assert with_missed_context(asked, 1, keep_history=True) == replace(
         asked, messages=(SYSTEM, ONE, ANSWER, TWO, last)
     )
-    assert with_missed_context(asked, 1, whole=False).messages == (SYSTEM, last)
-    assert with_missed_context(turn(ONE, ANSWER), 1, whole=True).messages == (
+    assert with_missed_context(asked, 1, keep_history=False).messages == (SYSTEM, last)
+    assert with_missed_context(turn(ONE, ANSWER), 1, keep_history=True).messages == (
         ONE,
         ANSWER,
         Message("user", SILENCE_PROMPT),
     )
-    assert with_missed_context(turn(), 0, whole=True).messages == (Message("user", CALL_START_PROMPT),)
+    assert with_missed_context(turn(), 0, keep_history=True).messages == (Message("user", CALL_START_PROMPT),)
 
 
 MESSAGES = st.lists(

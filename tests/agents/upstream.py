@@ -11,7 +11,7 @@ Piece = bytes | float
 """Bytes are written, a number is a pause in seconds; see also `Act`."""
 
 
-class Act(Enum):
+class Action(Enum):
     CLOSE = "end the connection after what was written"
     RESET = "drop the connection"
     HANG = "say nothing more until the client hangs up"
@@ -24,14 +24,14 @@ class Upstream:
     those accepted, and `gone` is set when a client hung up in the middle of a reply.
     """
 
-    def __init__(self, *replies: tuple[Piece | Act, ...], tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, *replies: tuple[Piece | Action, ...], tls: ssl.SSLContext | None = None) -> None:
         self._replies = list(replies)
         self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
         self.requests: list[bytes] = []
         self.connections = 0
-        self.ended = 0
-        self.gone = asyncio.Event()
+        self.ended_connections = 0
+        self.disconnected = asyncio.Event()
 
     async def __aenter__(self) -> Upstream:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
@@ -54,9 +54,9 @@ class Upstream:
             while await self._answer(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
-            self.gone.set()
+            self.disconnected.set()
         finally:
-            self.ended += 1
+            self.ended_connections += 1
             self._tasks.discard(task)
             writer.transport.abort()
 
@@ -66,15 +66,15 @@ class Upstream:
             (line[16:] for line in head.split(b"\r\n") if line.startswith(b"content-length: ")), b"0"
         )
         self.requests.append(head + await reader.readexactly(int(length)))
-        for piece in self._replies.pop(0) if self._replies else (Act.HANG,):
+        for piece in self._replies.pop(0) if self._replies else (Action.HANG,):
             if isinstance(piece, bytes):
                 writer.write(piece)
                 await writer.drain()
             elif isinstance(piece, float):
                 await asyncio.sleep(piece)
-            elif piece is Act.HANG:
+            elif piece is Action.HANG:
                 await reader.readexactly(1)
-            elif piece is Act.CLOSE:
+            elif piece is Action.CLOSE:
                 writer.close()
                 await writer.wait_closed()
                 return False
@@ -84,20 +84,20 @@ class Upstream:
         return True
 
 
-async def until(true: Callable[[], object]) -> None:
+async def wait_until(predicate: Callable[[], object]) -> None:
     """Wait, two seconds at most, for something that only the operating system can bring about."""
     async with asyncio.timeout(2):
-        while not true():  # noqa: ASYNC110
+        while not predicate():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 
-def answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+def http_response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     """A whole answer with a length."""
     head = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", *headers]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 
-def chunked(*headers: str, status: str = "200 OK") -> bytes:
+def chunked_head(*headers: str, status: str = "200 OK") -> bytes:
     """The head of an answer in chunks."""
     return "\r\n".join([f"HTTP/1.1 {status}", "transfer-encoding: chunked", *headers]).encode() + b"\r\n\r\n"
 

@@ -1,4 +1,4 @@
-"""Requests as platforms send them, and as they should not."""
+"""Chat completions requests: every form that platforms send, and invalid ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.api import chat_request as ask
+from voicegw.api import chat_request as chat_request
 from voicegw.api.chat_request import ApiRequest
 from voicegw.errors import BadRequest
 from voicegw.events import Message, Tool, ToolCall
@@ -20,29 +20,28 @@ USER = {"role": "user", "content": "Hello?"}
 
 def parse(body: Any, *, max_messages: int = 100, max_depth: int = 30) -> ApiRequest:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return ask.parse(data, max_messages=max_messages, max_depth=max_depth)
+    return chat_request.parse(data, max_messages=max_messages, max_depth=max_depth)
 
 
-def read(*messages: Any, **fields: Any) -> ApiRequest:
+def parse_messages(*messages: Any, **fields: Any) -> ApiRequest:
     return parse({"messages": list(messages) or [USER], **fields})
 
 
-def test_the_least_request_is_a_message() -> None:
-    asked = read()
-    assert asked.messages == (Message("user", "Hello?"),)
-    assert (asked.model, asked.stream, asked.wants_usage, asked.tools, asked.tool_choice) == (
-        "", False, False, (), None,
-    )  # fmt: skip
-    assert (asked.options, asked.extra, asked.is_structured, asked.language) == ({}, {}, False, None)
+def test_the_smallest_request_is_one_message() -> None:
+    api_request = parse_messages()
+    assert api_request.messages == (Message("user", "Hello?"),)
+    assert (api_request.model, api_request.stream, api_request.wants_usage) == ("", False, False)
+    assert (api_request.tools, api_request.tool_choice, api_request.options) == ((), None, {})
+    assert (api_request.extra, api_request.is_structured, api_request.language) == ({}, False, None)
 
 
-def test_nulls_are_as_good_as_nothing() -> None:
-    keys = ("model", "stream", "stream_options", "tools", "tool_choice", "n", *openai.SAMPLING)
-    assert read(**dict.fromkeys(keys)) == read()
+def test_null_fields_count_as_missing() -> None:
+    keys = ("model", "stream", "stream_options", "tools", "tool_choice", "n", *openai.SAMPLING_FIELDS)
+    assert parse_messages(**dict.fromkeys(keys)) == parse_messages()
 
 
-def test_what_openai_s_clients_send_is_kept_apart_from_what_platforms_add() -> None:
-    asked = read(
+def test_openai_s_fields_and_extra_fields_are_separate() -> None:
+    api_request = parse_messages(
         model="desk",
         stream=True,
         stream_options={"include_usage": True},
@@ -54,14 +53,14 @@ def test_what_openai_s_clients_send_is_kept_apart_from_what_platforms_add() -> N
         call={"id": "c1"},
         n=1,
     )
-    assert (asked.model, asked.stream, asked.wants_usage) == ("desk", True, True)
-    assert asked.options == {"temperature": 0, "max_completion_tokens": 50, "stop": ["x"]}
-    assert asked.extra == {
+    assert (api_request.model, api_request.stream, api_request.wants_usage) == ("desk", True, True)
+    assert api_request.options == {"temperature": 0, "max_completion_tokens": 50, "stop": ["x"]}
+    assert api_request.extra == {
         "user_id": "u1",
         "elevenlabs_extra_body": {"language": "de", "deep": [1]},
         "call": {"id": "c1"},
     }
-    assert asked.language == "de"
+    assert api_request.language == "de"
 
 
 @pytest.mark.parametrize(
@@ -74,8 +73,10 @@ def test_what_openai_s_clients_send_is_kept_apart_from_what_platforms_add() -> N
         ({"elevenlabs_extra_body": "de"}, None),
     ],
 )
-def test_the_language_is_where_the_platform_puts_it(fields: dict[str, Any], language: str | None) -> None:
-    assert read(**fields).language == language
+def test_the_language_is_found_in_every_place_that_platforms_use(
+    fields: dict[str, Any], language: str | None
+) -> None:
+    assert parse_messages(**fields).language == language
 
 
 @pytest.mark.parametrize(
@@ -103,26 +104,26 @@ def test_the_language_is_where_the_platform_puts_it(fields: dict[str, Any], lang
          Message("assistant", tool_calls=(ToolCall("", "f", "{}"),))),
     ],
 )  # fmt: skip
-def test_messages_of_every_form_that_platforms_send(message: dict[str, Any], parsed: Message) -> None:
-    assert read(message).messages == (parsed,)
+def test_every_form_of_message_is_parsed(message: dict[str, Any], parsed: Message) -> None:
+    assert parse_messages(message).messages == (parsed,)
 
 
-def test_parts_that_are_more_than_text_stay_as_they_came() -> None:
+def test_parts_that_are_not_text_are_kept() -> None:
     parts = [{"type": "text", "text": "Look"}, {"type": "image_url", "image_url": {"url": "data:,"}}]
-    [message] = read({"role": "user", "content": parts}).messages
+    [message] = parse_messages({"role": "user", "content": parts}).messages
     assert (message.text, message.parts) == ("Look", tuple(parts))
 
 
-def test_tools_are_functions_and_other_kinds_are_left_out() -> None:
+def test_function_tools_are_parsed_and_other_types_left_out() -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}}}
     weather = {"name": "weather", "description": "Tells it.", "parameters": schema, "strict": True}
-    asked = read(
+    api_request = parse_messages(
         tools=[{"type": "function", "function": weather}, {"type": "custom", "custom": {"name": "x"}},
                {"function": {"name": "bare"}}],
         tool_choice={"type": "function", "function": {"name": "weather"}},
     )  # fmt: skip
-    assert asked.tools == (Tool("weather", "Tells it.", schema, True), Tool("bare"))
-    assert asked.tool_choice == {"type": "function", "function": {"name": "weather"}}
+    assert api_request.tools == (Tool("weather", "Tells it.", schema, True), Tool("bare"))
+    assert api_request.tool_choice == {"type": "function", "function": {"name": "weather"}}
 
 
 @pytest.mark.parametrize(
@@ -134,8 +135,8 @@ def test_tools_are_functions_and_other_kinds_are_left_out() -> None:
         ({"type": "json_schema"}, True),
     ],
 )
-def test_a_response_format_other_than_text_is_noticed(format_: dict[str, Any], structured: bool) -> None:
-    assert read(response_format=format_).is_structured is structured
+def test_a_response_format_other_than_text_is_structured(format_: dict[str, Any], structured: bool) -> None:
+    assert parse_messages(response_format=format_).is_structured is structured
 
 
 @pytest.mark.parametrize(
@@ -181,48 +182,48 @@ def test_a_response_format_other_than_text_is_noticed(format_: dict[str, Any], s
     ],
 )  # fmt: skip
 def test_a_wrong_type_is_refused_and_named(fields: dict[str, Any], param: str) -> None:
-    with pytest.raises(BadRequest) as refused:
+    with pytest.raises(BadRequest) as raised:
         parse({"messages": [USER], **fields})
-    assert refused.value.param == param
-    assert param in str(refused.value)
+    assert raised.value.param == param
+    assert param in str(raised.value)
 
 
-def test_a_missing_field_is_called_missing() -> None:
+def test_the_error_says_that_a_field_is_missing() -> None:
     with pytest.raises(BadRequest, match="'messages' must be an array; it is missing"):
         parse({})
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[]", b'"hi"', b"null", b"7"])
-def test_what_is_no_json_object_is_refused(body: bytes) -> None:
+def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest):
         parse(body)
 
 
-def test_there_is_a_bound_on_messages() -> None:
+def test_the_number_of_messages_is_limited() -> None:
     assert len(parse({"messages": [USER] * 3}, max_messages=3).messages) == 3
-    with pytest.raises(BadRequest, match="at most 3") as refused:
+    with pytest.raises(BadRequest, match="at most 3") as raised:
         parse({"messages": [USER] * 4}, max_messages=3)
-    assert refused.value.param == "messages"
+    assert raised.value.param == "messages"
 
 
 def nested(levels: int) -> Any:
     return [] if levels == 1 else {"a": nested(levels - 1)}
 
 
-def test_there_is_a_bound_on_depth() -> None:
+def test_the_depth_is_limited() -> None:
     assert parse({"messages": [USER], "extra": nested(29)}, max_depth=30).extra
     with pytest.raises(BadRequest, match="deeper than 30"):
         parse({"messages": [USER], "extra": nested(30)}, max_depth=30)
-    assert len(parse({"messages": [USER] * 90}, max_depth=30).messages) == 90, "many is not deep"
+    assert len(parse({"messages": [USER] * 90}, max_depth=30).messages) == 90, "many messages are not deep"
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 5000 + b"1" + b"}" * 5000])
-def test_absurd_depth_is_refused_and_not_recursed_into(body: bytes) -> None:
+def test_extreme_depth_is_refused_without_recursion(body: bytes) -> None:
     with pytest.raises(BadRequest):
         parse(body)
 
 
-def test_half_an_emoji_is_no_reason_to_refuse_a_caller() -> None:
+def test_half_a_surrogate_pair_becomes_a_replacement_character() -> None:
     assert parse(rb'{"messages":[{"role":"user","content":"Hi \ud83d"}]}').messages[0].text == "Hi \ufffd"
 
 
@@ -234,9 +235,9 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["messages", "tools", "stream", "n", "metadata", "stop", "x"]), JSON))
-def test_any_object_is_read_or_refused(body: dict[str, Any]) -> None:
+def test_any_object_is_parsed_or_refused(body: dict[str, Any]) -> None:
     try:
-        asked = parse(body)
+        api_request = parse(body)
     except BadRequest:
         return
-    assert asked.messages
+    assert api_request.messages

@@ -1,4 +1,4 @@
-"""Chat completions as bytes: the templates say exactly what the whole objects would."""
+"""Chat completions responses: the templates give the same bytes as whole objects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.chat_lint import lint
-from voicegw.api import chat_response as chat
+from voicegw.api import chat_response as chat_response
 from voicegw.api import routes
 from voicegw.api.chat_response import ChunkEncoder
 from voicegw.errors import ModelNotFound, TooManyRequests, VoicegwError
@@ -26,8 +26,8 @@ USAGE = {
 }
 
 
-def codec(*, usage: bool = False) -> ChunkEncoder:
-    return ChunkEncoder("chatcmpl-1", "desk", 1700000000, usage=usage)
+def create_encoder(*, usage: bool = False) -> ChunkEncoder:
+    return ChunkEncoder("chatcmpl-1", "desk", 1700000000, include_usage=usage)
 
 
 def event(data: bytes) -> dict[str, Any]:
@@ -48,13 +48,13 @@ def expected(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]
 
 
 @given(st.text())
-def test_a_text_chunk_is_the_object_it_stands_for(text: str) -> None:
-    assert event(codec().text_delta(text)) == expected({"content": text})
+def test_a_text_chunk_equals_the_encoded_object(text: str) -> None:
+    assert event(create_encoder().text_delta(text)) == expected({"content": text})
 
 
 @pytest.mark.parametrize("words", ["", "One moment... ", '"\u2028\n'])
-def test_the_first_chunk_names_the_role_once(words: str) -> None:
-    assert event(codec().start(words)) == expected({"role": "assistant", "content": words})
+def test_the_first_chunk_has_the_role(words: str) -> None:
+    assert event(create_encoder().start(words)) == expected({"role": "assistant", "content": words})
 
 
 def test_a_model_s_name_cannot_break_the_template() -> None:
@@ -65,7 +65,7 @@ def test_a_model_s_name_cannot_break_the_template() -> None:
 
 
 def test_tool_calls_are_whole_and_counted_from_zero() -> None:
-    chunks = codec()
+    chunks = create_encoder()
     first, second = ToolCall("call_a", "end_call", '{"reason":"bye"}'), ToolCall("call_b", "skip_turn")
     assert event(chunks.tool_call(first)) == expected(
         {
@@ -84,27 +84,27 @@ def test_tool_calls_are_whole_and_counted_from_zero() -> None:
 
 
 def test_the_end_is_a_finish_chunk_and_done() -> None:
-    finish, done, rest = codec().finish("stop", Usage(3, 4)).split(b"\n\n")
+    finish, done, rest = create_encoder().finish("stop", Usage(3, 4)).split(b"\n\n")
     assert event(finish + b"\n\n") == expected({}, "stop")
     assert (done, rest) == (b"data: [DONE]", b"")
 
 
-def test_usage_is_told_if_and_only_if_it_was_asked_for() -> None:
-    _, usage, done, _ = codec(usage=True).finish("stop", Usage(3, 4, 1, 2)).split(b"\n\n")
-    told = event(usage + b"\n\n")
-    assert (told["choices"], told["usage"], told["id"]) == ([], USAGE, "chatcmpl-1")
+def test_the_usage_chunk_is_sent_only_on_request() -> None:
+    _, usage, done, _ = create_encoder(usage=True).finish("stop", Usage(3, 4, 1, 2)).split(b"\n\n")
+    parsed = event(usage + b"\n\n")
+    assert (parsed["choices"], parsed["usage"], parsed["id"]) == ([], USAGE, "chatcmpl-1")
     assert done == b"data: [DONE]"
-    unknown = event(codec(usage=True).finish("stop", None).split(b"\n\n")[1] + b"\n\n")["usage"]
+    unknown = event(create_encoder(usage=True).finish("stop", None).split(b"\n\n")[1] + b"\n\n")["usage"]
     assert (unknown["prompt_tokens"], unknown["total_tokens"]) == (0, 0)
 
 
-def test_a_note_is_a_comment_before_done() -> None:
-    end = codec().finish("stop", None, "ack=0.1ms").split(b"\n\n")
+def test_a_note_becomes_a_comment_before_done() -> None:
+    end = create_encoder().finish("stop", None, "ack=0.1ms").split(b"\n\n")
     assert end[1:] == [b": ack=0.1ms", b"data: [DONE]", b""]
 
 
-def test_a_stream_of_everything_passes_the_linter() -> None:
-    chunks = codec(usage=True)
+def test_a_stream_with_every_kind_of_chunk_passes_the_linter() -> None:
+    chunks = create_encoder(usage=True)
     stream = (
         chunks.start("")
         + chunks.keepalive
@@ -114,8 +114,10 @@ def test_a_stream_of_everything_passes_the_linter() -> None:
     lint(stream + chunks.finish("tool_calls", Usage(1, 2), "note"), usage=True)
 
 
-def test_a_whole_answer_has_text_usage_and_a_reason() -> None:
-    body = json.loads(chat.encode_completion("chatcmpl-1", "desk", 5, "Hi", [], "stop", Usage(3, 4, 1, 2)))
+def test_a_completion_has_text_usage_and_a_finish_reason() -> None:
+    body = json.loads(
+        chat_response.encode_completion("chatcmpl-1", "desk", 5, "Hi", [], "stop", Usage(3, 4, 1, 2))
+    )
     assert body == {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -133,29 +135,33 @@ def test_a_whole_answer_has_text_usage_and_a_reason() -> None:
     }
 
 
-def test_a_whole_answer_of_calls_alone_has_null_content() -> None:
-    body = json.loads(chat.encode_completion("i", "m", 5, "", [ToolCall("c", "f")], "tool_calls", None))
+def test_a_completion_of_tool_calls_alone_has_null_content() -> None:
+    body = json.loads(
+        chat_response.encode_completion("i", "m", 5, "", [ToolCall("c", "f")], "tool_calls", None)
+    )
     message = body["choices"][0]["message"]
     assert message["content"] is None
     assert message["tool_calls"] == [
         {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     ]
-    empty = json.loads(chat.encode_completion("i", "m", 5, "", [], "stop", None))["choices"][0]["message"]
+    empty = json.loads(chat_response.encode_completion("i", "m", 5, "", [], "stop", None))["choices"][0][
+        "message"
+    ]
     assert (empty["content"], "tool_calls" in empty) == ("", False)
 
 
 def test_lists_and_errors_have_openai_s_shape() -> None:
     listed = {"id": "desk", "object": "model", "created": 0, "owned_by": "voicegw"}
     assert routes.models_json(["desk"]) == {"object": "list", "data": [listed]}
-    told = json.loads(openai.error_body(ModelNotFound("No such model.", param="model")))["error"]
-    assert told == {
+    parsed = json.loads(openai.encode_error(ModelNotFound("No such model.", param="model")))["error"]
+    assert parsed == {
         "message": "No such model.",
         "type": "invalid_request_error",
         "param": "model",
         "code": "model_not_found",
     }
-    assert json.loads(openai.error_body(TooManyRequests("Later.")))["error"]["type"] == "rate_limit_error"
-    assert json.loads(openai.error_body(VoicegwError("inner")))["error"] == {
+    assert json.loads(openai.encode_error(TooManyRequests("Later.")))["error"]["type"] == "rate_limit_error"
+    assert json.loads(openai.encode_error(VoicegwError("inner")))["error"] == {
         "message": "The gateway failed.",
         "type": "server_error",
         "param": None,

@@ -1,4 +1,4 @@
-"""Requests of the Responses API, read as the same turn that chat completions would be."""
+"""Requests of the Responses API become the same `ApiRequest` as chat completions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from voicegw.api import responses_request as items
+from voicegw.api import responses_request as responses_request
 from voicegw.api.chat_request import ApiRequest
 from voicegw.errors import BadRequest
 from voicegw.events import Message, Tool, ToolCall
@@ -19,13 +19,13 @@ OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
 PICTURE = {"type": "input_image", "image_url": "data:x", "detail": "low"}
 
 
-def read(input: Any = "Hello?", *, messages: int = 100, depth: int = 30, **fields: Any) -> ApiRequest:
-    return items.parse(
+def parse(input: Any = "Hello?", *, messages: int = 100, depth: int = 30, **fields: Any) -> ApiRequest:
+    return responses_request.parse(
         json.dumps({"input": input, **fields}).encode(), max_messages=messages, max_depth=depth
     )
 
 
-def said(role: str, *parts: Any, **more: Any) -> dict[str, Any]:
+def message(role: str, *parts: Any, **more: Any) -> dict[str, Any]:
     return {"role": role, "content": list(parts), **more}
 
 
@@ -33,27 +33,36 @@ def text(words: str, kind: str = "input_text") -> dict[str, Any]:
     return {"type": kind, "text": words}
 
 
-def test_the_least_request_is_a_text() -> None:
-    asked = read()
-    assert asked.messages == (Message("user", "Hello?"),)
-    assert (asked.model, asked.stream, asked.tools, asked.tool_choice) == ("", False, (), None)
-    assert (asked.options, asked.extra, asked.echoed_fields) == ({}, {}, {})
-    assert (asked.instruction_count, asked.previous_response_id, asked.store) == (0, None, True)
+def test_the_smallest_request_is_a_text() -> None:
+    api_request = parse()
+    assert api_request.messages == (Message("user", "Hello?"),)
+    assert (api_request.model, api_request.stream, api_request.tools, api_request.tool_choice) == (
+        "",
+        False,
+        (),
+        None,
+    )
+    assert (api_request.options, api_request.extra, api_request.echoed_fields) == ({}, {}, {})
+    assert (api_request.instruction_count, api_request.previous_response_id, api_request.store) == (
+        0,
+        None,
+        True,
+    )
 
 
-def test_nulls_are_as_good_as_nothing() -> None:
-    keys = items.OURS - {"input"} | {"temperature", "top_p", "user", "parallel_tool_calls"}
-    nothing: dict[str, Any] = dict.fromkeys(keys)
-    assert read(**nothing) == read()
-    nested = read(text={"format": None, "verbosity": None}, reasoning={"effort": None})
+def test_null_fields_count_as_missing() -> None:
+    keys = responses_request.KNOWN_KEYS - {"input"} | {"temperature", "top_p", "user", "parallel_tool_calls"}
+    empty: dict[str, Any] = dict.fromkeys(keys)
+    assert parse(**empty) == parse()
+    nested = parse(text={"format": None, "verbosity": None}, reasoning={"effort": None})
     assert (nested.options, nested.is_structured) == ({}, False)
 
 
-def test_instructions_lead_as_a_system_message() -> None:
-    asked = read(instructions="Be brief.")
-    assert asked.messages == (Message("system", "Be brief."), Message("user", "Hello?"))
-    assert asked.instruction_count == 1
-    assert read(instructions="").messages == read().messages
+def test_instructions_become_the_first_system_message() -> None:
+    api_request = parse(instructions="Be brief.")
+    assert api_request.messages == (Message("system", "Be brief."), Message("user", "Hello?"))
+    assert api_request.instruction_count == 1
+    assert parse(instructions="").messages == parse().messages
 
 
 @pytest.mark.parametrize(
@@ -61,28 +70,28 @@ def test_instructions_lead_as_a_system_message() -> None:
     [
         ([{"role": "user", "content": "Hi"}], [Message("user", "Hi")]),
         ([{"type": "message", "role": "developer", "content": ""}], [Message("developer", "")]),
-        ([said("user", text("a"), text("b"))], [Message("user", "a\nb")]),
-        ([said("assistant", text("Well", "output_text"), id="msg_1")], [Message("assistant", "Well")]),
-        ([said("assistant", {"type": "refusal", "refusal": "No."})], [Message("assistant", "No.")]),
-        ([{"type": "reasoning", "summary": []}, said("user", text("a"))], [Message("user", "a")]),
-        ([said("user", text("a"), PICTURE)], [Message("user", "a", (
+        ([message("user", text("a"), text("b"))], [Message("user", "a\nb")]),
+        ([message("assistant", text("Well", "output_text"), id="msg_1")], [Message("assistant", "Well")]),
+        ([message("assistant", {"type": "refusal", "refusal": "No."})], [Message("assistant", "No.")]),
+        ([{"type": "reasoning", "summary": []}, message("user", text("a"))], [Message("user", "a")]),
+        ([message("user", text("a"), PICTURE)], [Message("user", "a", (
             {"type": "text", "text": "a"},
             {"type": "image_url", "image_url": {"url": "data:x", "detail": "low"}}))]),
-        ([said("user", {"type": "input_image", "image_url": "u"})], [Message("user", "", (
+        ([message("user", {"type": "input_image", "image_url": "u"})], [Message("user", "", (
             {"type": "image_url", "image_url": {"url": "u"}},))]),
-        ([said("user", {"type": "input_file", "file_id": "f"})], [Message("user", "", (
+        ([message("user", {"type": "input_file", "file_id": "f"})], [Message("user", "", (
             {"type": "file", "file": {"file_id": "f"}},))]),
-        ([said("user", {"type": "input_image", "file_id": "f"})], [Message("user", "", (
+        ([message("user", {"type": "input_image", "file_id": "f"})], [Message("user", "", (
             {"type": "input_image", "file_id": "f"},))]),
         ([OUTPUT], [Message("tool", "rain", tool_call_id="call_1")]),
         ([{**OUTPUT, "output": [text("a"), text("b")]}], [Message("tool", "a\nb", tool_call_id="call_1")]),
     ],
 )  # fmt: skip
 def test_items_become_messages(given: list[Any], messages: list[Message]) -> None:
-    assert list(read(given).messages) == messages
+    assert list(parse(given).messages) == messages
 
 
-WELL = said("assistant", text("Well. ", "output_text"))
+WELL = message("assistant", text("Well. ", "output_text"))
 ONE = ToolCall("call_1", "weather")
 
 
@@ -97,20 +106,22 @@ ONE = ToolCall("call_1", "weather")
         ([{**CALL, "arguments": None}, OUTPUT], [Message("assistant", tool_calls=(ONE,))]),
     ],
 )
-def test_words_and_calls_of_one_answer_are_one_message(given: list[Any], messages: list[Message]) -> None:
-    found = [message for message in read(given).messages if message.role == "assistant"]
+def test_text_and_tool_calls_of_one_answer_become_one_message(
+    given: list[Any], messages: list[Message]
+) -> None:
+    found = [message for message in parse(given).messages if message.role == "assistant"]
     assert found == messages
 
 
-def test_tools_are_flat_and_those_of_openai_s_own_are_left_out() -> None:
-    assert read(tools=TOOLS).tools == (
+def test_function_tools_are_parsed_and_other_types_left_out() -> None:
+    assert parse(tools=TOOLS).tools == (
         Tool("weather", parameters={"type": "object"}),
         Tool("end_call", strict=True),
     )
 
 
 @pytest.mark.parametrize(
-    ("choice", "names", "told"),
+    ("choice", "names", "choice_sent"),
     [
         ("required", ["weather", "end_call"], "required"),
         (
@@ -126,16 +137,16 @@ def test_tools_are_flat_and_those_of_openai_s_own_are_left_out() -> None:
         ({"type": "web_search"}, ["weather", "end_call"], None),
     ],
 )  # fmt: skip
-def test_a_choice_of_tools_is_told_as_chat_completions_would(
-    choice: Any, names: list[str], told: Any
+def test_a_tool_choice_becomes_that_of_chat_completions(
+    choice: Any, names: list[str], choice_sent: Any
 ) -> None:
-    asked = read(tools=TOOLS, tool_choice=choice)
-    assert ([tool.name for tool in asked.tools], asked.tool_choice) == (names, told)
+    api_request = parse(tools=TOOLS, tool_choice=choice)
+    assert ([tool.name for tool in api_request.tools], api_request.tool_choice) == (names, choice_sent)
 
 
-def test_options_have_their_names_of_chat_completions() -> None:
+def test_options_get_their_names_in_chat_completions() -> None:
     schema = {"name": "table", "schema": {"type": "object"}, "strict": True}
-    asked = read(
+    api_request = parse(
         max_output_tokens=50,
         temperature=0,
         top_p=0.5,
@@ -143,7 +154,7 @@ def test_options_have_their_names_of_chat_completions() -> None:
         reasoning={"effort": "low"},
         text={"verbosity": "low", "format": {"type": "json_schema", **schema}},
     )
-    assert asked.options == {
+    assert api_request.options == {
         "max_tokens": 50,
         "temperature": 0,
         "top_p": 0.5,
@@ -152,32 +163,32 @@ def test_options_have_their_names_of_chat_completions() -> None:
         "verbosity": "low",
         "response_format": {"type": "json_schema", "json_schema": schema},
     }
-    assert asked.is_structured
-    assert read(text={"format": {"type": "json_object"}}).options == {
+    assert api_request.is_structured
+    assert parse(text={"format": {"type": "json_object"}}).options == {
         "response_format": {"type": "json_object"}
     }
-    assert read(text={"format": {"type": "text"}}).options == {}
+    assert parse(text={"format": {"type": "text"}}).options == {}
 
 
-def test_what_is_not_openai_s_is_kept_and_so_is_the_caller_s_metadata() -> None:
-    asked = read(
+def test_extra_fields_and_metadata_are_kept() -> None:
+    api_request = parse(
         model="desk", stream=True, store=False, previous_response_id="resp_1", instructions="x", tools=TOOLS,
         metadata={"call_id": "c"}, elevenlabs_extra_body={"language": "de"}, user_id="u", truncation="auto",
     )  # fmt: skip
-    assert (asked.model, asked.stream, asked.store, asked.previous_response_id) == (
+    assert (api_request.model, api_request.stream, api_request.store, api_request.previous_response_id) == (
         "desk",
         True,
         False,
         "resp_1",
     )
-    assert asked.extra == {
+    assert api_request.extra == {
         "metadata": {"call_id": "c"},
         "elevenlabs_extra_body": {"language": "de"},
         "user_id": "u",
         "truncation": "auto",
     }
-    assert asked.language == "de"
-    assert asked.echoed_fields == {
+    assert api_request.language == "de"
+    assert api_request.echoed_fields == {
         "instructions": "x",
         "metadata": {"call_id": "c"},
         "previous_response_id": "resp_1",
@@ -197,15 +208,15 @@ def test_what_is_not_openai_s_is_kept_and_so_is_the_caller_s_metadata() -> None:
         ({"input": [{"role": "user"}]}, "input[0].content"),
         ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role"),
         ({"input": [{"content": "x"}]}, "input[0].role"),
-        ({"input": [said("user", "x")]}, "input[0].content[0]"),
-        ({"input": [said("user", {"text": "x"})]}, "input[0].content[0].type"),
-        ({"input": [said("user", text(5))]}, "input[0].content[0].text"),  # type: ignore[arg-type]
-        ({"input": [said("user", {**PICTURE, "image_url": 5})]}, "input[0].content[0].image_url"),
+        ({"input": [message("user", "x")]}, "input[0].content[0]"),
+        ({"input": [message("user", {"text": "x"})]}, "input[0].content[0].type"),
+        ({"input": [message("user", text(5))]}, "input[0].content[0].text"),  # type: ignore[arg-type]
+        ({"input": [message("user", {**PICTURE, "image_url": 5})]}, "input[0].content[0].image_url"),
         ({"input": [{**CALL, "name": None}]}, "input[0].name"),
         ({"input": [{**OUTPUT, "call_id": 5}]}, "input[0].call_id"),
         ({"input": [{**OUTPUT, "output": None}]}, "input[0].output"),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
-        ({"input": [said("user", text("x"))] * 4}, "input"),
+        ({"input": [message("user", text("x"))] * 4}, "input"),
         ({"model": "\x00"}, "model"),
         ({"instructions": ["x"]}, "instructions"),
         ({"stream": "yes"}, "stream"),
@@ -230,15 +241,15 @@ def test_what_is_not_openai_s_is_kept_and_so_is_the_caller_s_metadata() -> None:
         ({"tool_choice": {"type": "allowed_tools", "tools": []}}, "tool_choice.mode"),
     ],
 )
-def test_what_cannot_be_read_is_named(fields: dict[str, Any], param: str) -> None:
-    with pytest.raises(BadRequest) as refused:
-        read(**{"messages": 3, **fields})
-    assert refused.value.param == param
-    assert f"'{param}" in str(refused.value)
+def test_an_invalid_field_is_named(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(BadRequest) as raised:
+        parse(**{"messages": 3, **fields})
+    assert raised.value.param == param
+    assert f"'{param}" in str(raised.value)
 
 
-def test_with_a_previous_response_nothing_new_need_be_said() -> None:
-    for nothing in ("null", "[]"):
-        assert read(json.loads(nothing), previous_response_id="resp_1").messages == ()
+def test_with_a_previous_response_the_input_may_be_empty() -> None:
+    for empty in ("null", "[]"):
+        assert parse(json.loads(empty), previous_response_id="resp_1").messages == ()
     with pytest.raises(BadRequest):
-        read(None, previous_response_id="")
+        parse(None, previous_response_id="")

@@ -1,4 +1,4 @@
-"""The websocket protocol of one connection, fed by a client of another make; what leaves is kept."""
+"""The websocket protocol of one connection, tested with the client of the websockets library."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
-from tests.asgi.test_http_protocol import Socket
-from voicegw.asgi.http_protocol import SEND_SECONDS
-from voicegw.asgi.websocket_protocol import CLOSE_SECONDS, GatewayWebSocketProtocol
-from voicegw.calls.server import refuse
+from tests.asgi.test_http_protocol import FakeTransport
+from voicegw.asgi.send_timeout import SEND_TIMEOUT
+from voicegw.asgi.websocket_protocol import CLOSE_TIMEOUT, GatewayWebSocketProtocol
+from voicegw.calls.server import refuse_upgrade
 from voicegw.errors import Forbidden
 
 PATH = "/retell/s3cret/call_1?t=s3cret"
-Talk = Callable[["Line"], Awaitable[None]]
+App = Callable[["Connection"], Awaitable[None]]
 
 
-async def listen(line: Line) -> None:
-    """Open, and note what comes until it is over."""
-    await line.receive()
-    await line.send({"type": "websocket.accept"})
-    while (message := await line.receive())["type"] != "websocket.disconnect":
-        line.taken.append(message)
-    line.over = message["code"]
+async def accept(connection: Connection) -> None:
+    """Accept the connection and record its messages until it is closed."""
+    await connection.receive()
+    await connection.send({"type": "websocket.accept"})
+    while (message := await connection.receive())["type"] != "websocket.disconnect":
+        connection.messages.append(message)
+    connection.close_code = message["code"]
 
 
-class Line:
-    """One connection, both ends: `client` is the other one's protocol."""
+class Connection:
+    """Both ends of one connection: the protocol under test, and `client`, the platform's end."""
 
-    def __init__(self, talk: Talk = listen, **state: Any) -> None:
-        self.talk = talk
-        self.taken: list[dict[str, Any]] = []
-        self.over: int | None = None
-        self.left = 0
+    def __init__(self, app: App = accept, **state: Any) -> None:
+        self.app = app
+        self.messages: list[dict[str, Any]] = []
+        self.close_code: int | None = None
+        self.read_writes = 0
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
@@ -53,175 +53,178 @@ class Line:
             ws_max_size=100,
             ws_per_message_deflate=False,
         )
-        self.socket = Socket()
+        self.transport = FakeTransport()
         self.server = ServerState()
         self.protocol = GatewayWebSocketProtocol(config, self.server, state, _loop=asyncio.get_running_loop())
-        self.protocol.connection_made(self.socket)
-        self.socket.lost = self.lost
+        self.protocol.connection_made(self.transport)
+        self.transport.on_lost = self.on_lost
         self.client = ClientProtocol(parse_uri(f"ws://localhost{PATH}"))
 
-    def lost(self, error: Exception | None = None) -> None:
+    def on_lost(self, error: Exception | None = None) -> None:
         if self.protocol in self.server.connections:
             self.protocol.connection_lost(error)
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         self.receive, self.send = receive, send
-        await self.talk(self)
+        await self.app(self)
 
-    async def dial(self) -> int:
-        """Shake hands; the status that came."""
+    async def open_handshake(self) -> int:
+        """Send the handshake and return the status of the response."""
         self.client.send_request(self.client.connect())
-        return next(event.status_code for event in await self.heard() if isinstance(event, Response))
+        return next(event.status_code for event in await self.exchange() if isinstance(event, Response))
 
     @property
-    def received(self) -> int | None:
-        """The code with which the server closed."""
+    def received_close_code(self) -> int | None:
+        """The close code that the server sent; None before."""
         return None if self.client.close_rcvd is None else self.client.close_rcvd.code
 
-    async def heard(self) -> list[Any]:
-        """Send what the client has to send; what it heard since."""
+    async def exchange(self) -> list[Any]:
+        """Send the client's data and return the events that the server caused since the last call."""
         for data in self.client.data_to_send():
-            if data and not self.socket.closed:
+            if data and not self.transport.closed:
                 self.protocol.data_received(data)
         await asyncio.sleep(0.001)
-        written = self.socket.writes[self.left :]
-        self.left = len(self.socket.writes)
+        written = self.transport.writes[self.read_writes :]
+        self.read_writes = len(self.transport.writes)
         for data in filter(None, written):
             self.client.receive_data(data)
         return self.client.events_received()
 
 
 @asynccontextmanager
-async def open_line(talk: Talk = listen, **state: Any) -> AsyncIterator[Line]:
-    line = Line(talk, **state)
-    assert await line.dial() == 101
+async def open_connection(app: App = accept, **state: Any) -> AsyncIterator[Connection]:
+    connection = Connection(app, **state)
+    assert await connection.open_handshake() == 101
     try:
-        yield line
+        yield connection
     finally:
-        line.lost()
+        connection.on_lost()
         await asyncio.sleep(0.1)
-        assert (line.server.connections, line.server.tasks) == (set(), set())
+        assert (connection.server.connections, connection.server.tasks) == (set(), set())
 
 
 async def test_frames_go_both_ways_without_compression() -> None:
-    async with open_line() as line:
-        assert line.client.extensions == []
-        line.client.send_text(b"one")
-        line.client.send_binary(b"\0")
-        await line.heard()
-        assert [message.get("text", message.get("bytes")) for message in line.taken] == ["one", b"\0"]
-        await line.send({"type": "websocket.send", "text": "zwei"})
-        [frame] = await line.heard()
+    async with open_connection() as connection:
+        assert connection.client.extensions == []
+        connection.client.send_text(b"one")
+        connection.client.send_binary(b"\0")
+        await connection.exchange()
+        assert [message.get("text", message.get("bytes")) for message in connection.messages] == [
+            "one",
+            b"\0",
+        ]
+        await connection.send({"type": "websocket.send", "text": "zwei"})
+        [frame] = await connection.exchange()
         assert (frame.opcode, frame.data) == (Opcode.TEXT, b"zwei")
 
 
-async def test_at_shutdown_the_gateway_is_told_and_the_call_goes_on() -> None:
-    told: list[str] = []
-    async with open_line(drain=lambda: told.append("drain")) as line:
-        line.protocol.shutdown()
-        await line.heard()
-        assert (told, line.socket.closed, line.over) == (["drain"], False, None)
-        await line.send({"type": "websocket.send", "text": "still here"})
-        await line.send({"type": "websocket.close", "code": 1012})
-        text, close = await line.heard()
+async def test_shutdown_calls_drain_and_the_call_goes_on() -> None:
+    calls: list[str] = []
+    async with open_connection(drain=lambda: calls.append("drain")) as connection:
+        connection.protocol.shutdown()
+        await connection.exchange()
+        assert (calls, connection.transport.closed, connection.close_code) == (["drain"], False, None)
+        await connection.send({"type": "websocket.send", "text": "still here"})
+        await connection.send({"type": "websocket.close", "code": 1012})
+        text, close = await connection.exchange()
         assert (text.data, close.opcode) == (b"still here", Opcode.CLOSE)
-        await line.heard()
-        assert (line.received, line.socket.closed) == (1012, True)
+        await connection.exchange()
+        assert (connection.received_close_code, connection.transport.closed) == (1012, True)
 
 
-async def test_without_anybody_to_be_told_calls_end_as_uvicorn_ends_them() -> None:
-    async with open_line() as line:
-        line.protocol.shutdown()
-        assert line.socket.closed
-        await line.heard()
-        assert line.over == 1012
+async def test_shutdown_without_drain_ends_calls_as_uvicorn_does() -> None:
+    async with open_connection() as connection:
+        connection.protocol.shutdown()
+        assert connection.transport.closed
+        await connection.exchange()
+        assert connection.close_code == 1012
 
 
-async def test_at_shutdown_a_handshake_that_waits_is_refused() -> None:
-    async def slow(line: Line) -> None:
-        await line.receive()
-        await line.receive()
+async def test_shutdown_refuses_a_pending_handshake() -> None:
+    async def slow(connection: Connection) -> None:
+        await connection.receive()
+        await connection.receive()
 
-    told: list[str] = []
-    line = Line(slow, drain=lambda: told.append("drain"))
-    line.client.send_request(line.client.connect())
-    await line.heard()
-    line.protocol.shutdown()
-    assert line.socket.closed
-    assert line.socket.writes[-1].startswith(b"HTTP/1.1 500 ")
-    line.lost()
+    calls: list[str] = []
+    connection = Connection(slow, drain=lambda: calls.append("drain"))
+    connection.client.send_request(connection.client.connect())
+    await connection.exchange()
+    connection.protocol.shutdown()
+    assert connection.transport.closed
+    assert connection.transport.writes[-1].startswith(b"HTTP/1.1 500 ")
+    connection.on_lost()
     await asyncio.sleep(0.1)
-    assert (told, line.server.tasks) == ([], set())
+    assert (calls, connection.server.tasks) == ([], set())
 
 
-async def test_at_shutdown_a_call_that_is_being_closed_is_not_waited_for() -> None:
-    told: list[str] = []
-    async with open_line(drain=lambda: told.append("drain")) as line:
-        await line.send({"type": "websocket.close", "code": 1000})
-        assert not line.socket.closed
-        line.protocol.shutdown()
-        assert (line.socket.closed, told) == (True, [])
+async def test_shutdown_aborts_a_closing_call() -> None:
+    calls: list[str] = []
+    async with open_connection(drain=lambda: calls.append("drain")) as connection:
+        await connection.send({"type": "websocket.close", "code": 1000})
+        assert not connection.transport.closed
+        connection.protocol.shutdown()
+        assert (connection.transport.closed, calls) == (True, [])
 
 
-async def test_a_platform_that_does_not_say_goodbye_is_not_waited_for_long() -> None:
-    async with open_line() as line:
-        await line.send({"type": "websocket.close", "code": 1012})
+async def test_a_platform_that_sends_no_close_frame_is_disconnected_after_the_close_timeout() -> None:
+    async with open_connection() as connection:
+        await connection.send({"type": "websocket.close", "code": 1012})
         await asyncio.sleep(60)
-        assert line.socket.ended == pytest.approx(CLOSE_SECONDS + 0.001)
+        assert connection.transport.closed_at == pytest.approx(CLOSE_TIMEOUT + 0.001)
 
 
-async def test_a_platform_that_answers_no_ping_is_gone() -> None:
-    async with open_line() as line:
+async def test_a_platform_that_answers_no_ping_is_disconnected() -> None:
+    async with open_connection() as connection:
         await asyncio.sleep(60)
-        assert line.socket.ended == 40.0
-        assert line.over == 1005
+        assert connection.transport.closed_at == 40.0
+        assert connection.close_code == 1005
 
 
-async def test_a_platform_that_answers_pings_stays() -> None:
-    async with open_line() as line:
+async def test_a_platform_that_answers_pings_stays_connected() -> None:
+    async with open_connection() as connection:
         for _ in range(100):
             await asyncio.sleep(1)
-            await line.heard()
-        assert not line.socket.closed
+            await connection.exchange()
+        assert not connection.transport.closed
 
 
 @pytest.mark.parametrize("reads", [False, True])
-async def test_a_platform_that_takes_nothing_is_hung_up_on(reads: bool) -> None:
-    async with open_line() as line:
-        line.protocol.ping_interval = None
-        line.protocol.stop_keepalive()
-        line.socket.waiting = 100_000
-        line.protocol.pause_writing()
+async def test_a_platform_that_reads_nothing_is_disconnected(reads: bool) -> None:
+    async with open_connection() as connection:
+        connection.protocol.ping_interval = None
+        connection.protocol.stop_keepalive()
+        connection.transport.unsent_bytes = 100_000
+        connection.protocol.pause_writing()
         for _ in range(3):
-            await asyncio.sleep(SEND_SECONDS - 1)
-            line.socket.waiting -= 1000 if reads else 0
-        assert line.socket.closed is not reads
+            await asyncio.sleep(SEND_TIMEOUT - 1)
+            connection.transport.unsent_bytes -= 1000 if reads else 0
+        assert connection.transport.closed is not reads
         if reads:
-            line.protocol.resume_writing()
-            await asyncio.sleep(2 * SEND_SECONDS)
-            assert not line.socket.closed
+            connection.protocol.resume_writing()
+            await asyncio.sleep(2 * SEND_TIMEOUT)
+            assert not connection.transport.closed
 
 
-async def test_the_patience_with_it_is_the_application_s_and_may_be_endless() -> None:
-    for patience, closed in ((2.0, True), (0, False)):
-        async with open_line(send_timeout=patience) as line:
-            line.protocol.pause_writing()
+async def test_the_send_timeout_is_the_state_s_and_zero_means_none() -> None:
+    for send_timeout, closed in ((2.0, True), (0, False)):
+        async with open_connection(send_timeout=send_timeout) as connection:
+            connection.protocol.pause_writing()
             await asyncio.sleep(3)
-            assert line.socket.closed is closed
+            assert connection.transport.closed is closed
 
 
-async def test_a_refusal_carries_a_status_and_a_reason_and_no_complaint(
+async def test_a_refusal_has_a_status_and_an_error_body_and_logs_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def no(line: Line) -> None:
-        await refuse(Forbidden("Not you."), line.send)
+    async def refuse_websocket(connection: Connection) -> None:
+        await refuse_upgrade(Forbidden("Not you."), connection.send)
 
-    line = Line(no)
-    line.client.send_request(line.client.connect())
-    [response] = await line.heard()
-    assert (response.status_code, line.socket.closed) == (403, True)
+    connection = Connection(refuse_websocket)
+    connection.client.send_request(connection.client.connect())
+    [response] = await connection.exchange()
+    assert (response.status_code, connection.transport.closed) == (403, True)
     assert json.loads(response.body)["error"]["message"] == "Not you."
-    line.lost()
+    connection.on_lost()
     assert caplog.messages == []
 
 
@@ -230,27 +233,27 @@ async def test_a_refusal_carries_a_status_and_a_reason_and_no_complaint(
     [(b"x: %b\r\n" % (b"a" * 20_000), 431), (b"x: 1\r\n" * 200, 431), (b"content-length: 4\r\n", None)],
     ids=["long", "many", "body"],
 )
-async def test_a_head_that_is_no_handshake_does_not_stay_open(more: bytes, status: int | None) -> None:
-    line = Line()
-    line.protocol.data_received(b"GET / HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n" + more + b"\r\n")
-    assert line.socket.closed
-    assert line.socket.writes[0][:13] == (b"HTTP/1.1 %d " % status if status else b"")
-    line.lost()
+async def test_a_connection_whose_head_is_no_handshake_is_closed(more: bytes, status: int | None) -> None:
+    connection = Connection()
+    connection.protocol.data_received(b"GET / HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\n" + more + b"\r\n")
+    assert connection.transport.closed
+    assert connection.transport.writes[0][:13] == (b"HTTP/1.1 %d " % status if status else b"")
+    connection.on_lost()
 
 
-async def test_frames_that_make_no_sense_before_we_said_yes_end_the_connection() -> None:
-    async def slow(line: Line) -> None:
-        await line.receive()
-        line.over = (await line.receive())["code"]
+async def test_invalid_frames_before_the_handshake_is_accepted_close_the_connection() -> None:
+    async def slow(connection: Connection) -> None:
+        await connection.receive()
+        connection.close_code = (await connection.receive())["code"]
 
-    line = Line(slow)
-    line.client.send_request(line.client.connect())
-    await line.heard()
-    line.protocol.data_received(b"\xff\xff\xff\xff")
-    assert line.socket.closed
-    line.lost()
+    connection = Connection(slow)
+    connection.client.send_request(connection.client.connect())
+    await connection.exchange()
+    connection.protocol.data_received(b"\xff\xff\xff\xff")
+    assert connection.transport.closed
+    connection.on_lost()
     await asyncio.sleep(0.1)
-    assert (line.over, line.server.tasks) == (1006, set())
+    assert (connection.close_code, connection.server.tasks) == (1006, set())
 
 
 @pytest.mark.parametrize(
@@ -262,32 +265,36 @@ async def test_frames_that_make_no_sense_before_we_said_yes_end_the_connection()
     ],
     ids=["large", "no text", "garbage"],
 )
-async def test_frames_that_make_no_sense_end_the_call(data: Frame | bytes, code: int) -> None:
-    async with open_line() as line:
-        line.protocol.data_received(data if isinstance(data, bytes) else data.serialize(mask=True))
-        await line.heard()
-        assert (line.received, line.socket.closed, line.over) == (code, True, code)
+async def test_invalid_frames_close_the_call(data: Frame | bytes, code: int) -> None:
+    async with open_connection() as connection:
+        connection.protocol.data_received(data if isinstance(data, bytes) else data.serialize(mask=True))
+        await connection.exchange()
+        assert (connection.received_close_code, connection.transport.closed, connection.close_code) == (
+            code,
+            True,
+            code,
+        )
 
 
-async def test_nothing_of_a_path_is_ever_written_down(
+async def test_paths_and_frames_are_never_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def broken(line: Line) -> None:
+    async def fail(connection: Connection) -> None:
         raise ValueError("a mistake")
 
-    async def no(line: Line) -> None:
-        await refuse(Forbidden("Not you."), line.send)
+    async def refuse_websocket(connection: Connection) -> None:
+        await refuse_upgrade(Forbidden("Not you."), connection.send)
 
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, "uvicorn.error")
-    for talk in (no, broken):
-        line = Line(talk)
-        line.client.send_request(line.client.connect())
-        await line.heard()
-        line.lost()
-    async with open_line() as line:
-        line.client.send_text(b"private")
-        await line.heard()
+    for app in (refuse_websocket, fail):
+        connection = Connection(app)
+        connection.client.send_request(connection.client.connect())
+        await connection.exchange()
+        connection.on_lost()
+    async with open_connection() as connection:
+        connection.client.send_text(b"private")
+        await connection.exchange()
     ours = [record for record in caplog.records if not record.name.startswith("websockets")]
     written = "\n".join(logging.Formatter().format(record) for record in ours)
     assert "s3cret" not in written
@@ -295,24 +302,24 @@ async def test_nothing_of_a_path_is_ever_written_down(
     assert "a mistake" in written
 
 
-async def test_a_call_that_the_server_cuts_off_is_no_mistake(caplog: pytest.LogCaptureFixture) -> None:
-    async with open_line() as line:
-        for task in line.server.tasks:
+async def test_a_call_that_the_server_cancels_logs_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_connection() as connection:
+        for task in connection.server.tasks:
             task.cancel()
-        await line.heard()
-        assert line.socket.closed
+        await connection.exchange()
+        assert connection.transport.closed
     assert caplog.messages == []
 
 
-def test_the_hooks_that_this_stands_on_are_there() -> None:
+def test_uvicorn_has_the_hooks_that_the_protocol_overrides() -> None:
     below = vars(websockets_sansio_impl.WebSocketsSansIOProtocol)
     ours = {name for name in vars(GatewayWebSocketProtocol) if not name.startswith("_")} - {"log"}
-    assert ours <= below.keys(), "uvicorn has no such hook to build on"
+    assert ours <= below.keys(), "uvicorn lacks such a hook"
 
 
-async def test_what_this_reads_of_uvicorn_is_there() -> None:
-    async with open_line(mark="state") as line:
-        protocol = line.protocol
+async def test_uvicorn_has_the_attributes_that_the_protocol_uses() -> None:
+    async with open_connection(mark="state") as connection:
+        protocol = connection.protocol
         assert protocol.app_state["mark"] == "state"
         assert (protocol.handshake_initiated, protocol.handshake_complete) == (True, True)
         assert (protocol.close_sent, protocol.initial_response) == (False, None)
@@ -320,11 +327,13 @@ async def test_what_this_reads_of_uvicorn_is_there() -> None:
         assert protocol.logger.level == protocol.conn.logger.getEffectiveLevel() == logging.WARNING
 
 
-async def test_who_does_not_read_gets_no_pongs_until_it_does() -> None:
-    async with open_line() as line:
-        line.protocol.pause_writing()
-        line.client.send_ping(b"one")
-        assert await line.heard() == []
-        line.protocol.resume_writing()
-        line.client.send_ping(b"two")
-        assert [(event.opcode, event.data) for event in await line.heard()] == [(Opcode.PONG, b"two")]
+async def test_a_client_that_does_not_read_gets_no_pongs() -> None:
+    async with open_connection() as connection:
+        connection.protocol.pause_writing()
+        connection.client.send_ping(b"one")
+        assert await connection.exchange() == []
+        connection.protocol.resume_writing()
+        connection.client.send_ping(b"two")
+        assert [(event.opcode, event.data) for event in await connection.exchange()] == [
+            (Opcode.PONG, b"two")
+        ]

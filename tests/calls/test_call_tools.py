@@ -1,4 +1,4 @@
-"""The tools of a call."""
+"""The tool definitions of a call's actions."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from voicegw.calls.codec import ACTIONS
 from voicegw.turns.acknowledgement import SYSTEM_TOOLS
 
 
-def test_every_action_of_a_call_is_a_tool() -> None:
+def test_every_action_has_a_tool_definition() -> None:
     assert tuple(TOOLS) == ACTIONS
     assert [tool.name for tool in call_tools(("end_call", "play_audio"))] == ["end_call", "play_audio"]
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-def test_a_tool_tells_the_agent_what_it_wants(name: str) -> None:
+def test_tool_definition_describes_its_arguments(name: str) -> None:
     tool = TOOLS[name]
     assert tool.description.endswith(".")
     properties = tool.parameters["properties"]
@@ -23,5 +23,5 @@ def test_a_tool_tells_the_agent_what_it_wants(name: str) -> None:
     assert all(field["type"] == "string" and field["description"] for field in properties.values())
 
 
-def test_speech_is_welcome_before_every_action() -> None:
+def test_acknowledgements_do_not_wait_for_any_action() -> None:
     assert set(ACTIONS) <= SYSTEM_TOOLS

@@ -1,4 +1,4 @@
-"""One turn's way to the caller: what leaves when, and when to ask again."""
+"""The frames of one turn, their times, and the deadline for the next read."""
 
 from __future__ import annotations
 
@@ -8,149 +8,151 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway import now
-from tests.support.script import Script, script
+from tests.support.fake_agent import FakeAgent, fake_agent
+from tests.support.gateway import loop_time
 from voicegw.calls.codec import TurnRequested
-from voicegw.calls.playback import TOGETHER, TurnPlayback
+from voicegw.calls.playback import GATHER_SECONDS, TurnPlayback
 from voicegw.events import Activity, Event, ToolCall, Turn
 from voicegw.platforms.conversation_relay.codec import RelayCodec, RelayTurn
 from voicegw.turns.acknowledgement import AckSchedule
 from voicegw.turns.run import Run
-from voicegw.turns.stream import KEEP, ResponseStream
+from voicegw.turns.stream import KEEPALIVE_INTERVAL, ResponseStream
 from voicegw.turns.timings import TurnTimings
 
 
-def talk(agent: Script, words: str = "", wake: Callable[[], None] = lambda: None) -> TurnPlayback:
-    run = Run(agent, Turn("t", ()), lambda run: None, now=now)
-    codec = RelayCodec("twilio").turn(TurnRequested())
+def make_playback(agent: FakeAgent, words: str = "", wake: Callable[[], None] = lambda: None) -> TurnPlayback:
+    run = Run(agent, Turn("t", ()), lambda run: None, now=loop_time)
+    encoder = RelayCodec("twilio").begin_turn(TurnRequested())
     ack = AckSchedule(words, 0.0 if words else None)
-    talk = TurnPlayback(
+    playback = TurnPlayback(
         run,
-        ResponseStream(run.event_log, codec, ack, TurnTimings(now()), lambda failure: "Sorry."),
-        codec,
+        ResponseStream(run.event_log, encoder, ack, TurnTimings(loop_time()), lambda failure: "Sorry."),
+        encoder,
         wake,
     )
-    run.subscribers.append(talk)
-    return talk
+    run.subscribers.append(playback)
+    return playback
 
 
 def frame(token: str, last: bool = False) -> bytes:
     return b'{"type":"text","token":"%b","last":%b}\n' % (token.encode(), b"true" if last else b"false")
 
 
-def add(talk: TurnPlayback, *events: Event) -> None:
-    talk.run.event_log.events.extend(events)
+def add(playback: TurnPlayback, *events: Event) -> None:
+    playback.run.event_log.events.extend(events)
 
 
-async def test_the_first_frame_holds_our_words_and_leaves_before_the_agent_is_asked() -> None:
-    agent = script("Hi.")
-    said = talk(agent, "One moment. ")
-    assert said.begin(now()) == frame("One moment. ")
+async def test_acknowledgement_is_the_first_frame_before_the_run_starts() -> None:
+    agent = fake_agent("Hi.")
+    playback = make_playback(agent, "One moment. ")
+    assert playback.start(loop_time()) == frame("One moment. ")
     assert agent.turns == []
-    assert said.codec.spoken_text == "One moment. "
+    assert playback.encoder.spoken_text == "One moment. "
 
 
-async def test_without_words_of_ours_nothing_leaves_and_the_agent_s_first_waits_for_nobody() -> None:
-    said = talk(script())
-    assert said.begin(now()) == b""
-    add(said, "Hi")
-    assert said.deadline == 0.0
-    assert said.take(0.0) == frame("Hi")
+async def test_first_delta_is_not_delayed_without_an_acknowledgement() -> None:
+    playback = make_playback(fake_agent())
+    assert playback.start(loop_time()) == b""
+    add(playback, "Hi")
+    assert playback.deadline == 0.0
+    assert playback.read(0.0) == frame("Hi")
 
 
-async def test_words_that_follow_a_frame_closely_wait_for_company() -> None:
-    said = talk(script(), "One moment. ")
-    said.begin(0.0)
-    add(said, "Hi")
-    assert said.take(TOGETHER - 0.001) == b""
-    add(said, " there")
-    assert (said.behind, said.deadline) == (True, TOGETHER)
-    assert said.take(TOGETHER) == frame("Hi there")
-    assert (said.behind, said.deadline) == (False, KEEP)
+async def test_deltas_soon_after_a_frame_are_gathered() -> None:
+    playback = make_playback(fake_agent(), "One moment. ")
+    playback.start(0.0)
+    add(playback, "Hi")
+    assert playback.read(GATHER_SECONDS - 0.001) == b""
+    add(playback, " there")
+    assert (playback.has_more, playback.deadline) == (True, GATHER_SECONDS)
+    assert playback.read(GATHER_SECONDS) == frame("Hi there")
+    assert (playback.has_more, playback.deadline) == (False, KEEPALIVE_INTERVAL)
 
 
-async def test_an_empty_take_delays_nothing() -> None:
-    said = talk(script(), "One moment. ")
-    said.begin(0.0)
-    assert said.take(1.0) == b""
-    add(said, "Hi")
-    assert said.take(1.001) == frame("Hi")
+async def test_empty_read_delays_nothing() -> None:
+    playback = make_playback(fake_agent(), "One moment. ")
+    playback.start(0.0)
+    assert playback.read(1.0) == b""
+    add(playback, "Hi")
+    assert playback.read(1.001) == frame("Hi")
 
 
-async def test_the_end_waits_for_nobody() -> None:
-    said = talk(script(), "One moment. ")
-    said.begin(0.0)
-    add(said, "Hi")
-    said.run.event_log.ended = True
-    assert not said.done
-    assert said.behind
-    assert said.take(0.001) == frame("Hi", last=True)
-    assert (said.done, said.behind) == (True, False)
-    assert said.codec.spoken_text == "One moment. Hi"
+async def test_end_is_not_delayed() -> None:
+    playback = make_playback(fake_agent(), "One moment. ")
+    playback.start(0.0)
+    add(playback, "Hi")
+    playback.run.event_log.ended = True
+    assert not playback.done
+    assert playback.has_more
+    assert playback.read(0.001) == frame("Hi", last=True)
+    assert (playback.done, playback.has_more) == (True, False)
+    assert playback.encoder.spoken_text == "One moment. Hi"
 
 
-async def test_after_the_end_nothing_is_due() -> None:
-    said = talk(script())
-    said.run.event_log.ended = True
-    assert said.take(0.0) == frame("", last=True)
-    assert (said.take(0.0), said.take(10.0)) == (b"", b"")
+async def test_nothing_is_due_after_the_end() -> None:
+    playback = make_playback(fake_agent())
+    playback.run.event_log.ended = True
+    assert playback.read(0.0) == frame("", last=True)
+    assert (playback.read(0.0), playback.read(10.0)) == (b"", b"")
 
 
-async def test_an_action_takes_the_words_before_it_along() -> None:
-    said = talk(script(), "One moment. ")
-    said.begin(0.0)
+async def test_action_follows_the_words_before_it() -> None:
+    playback = make_playback(fake_agent(), "One moment. ")
+    playback.start(0.0)
     press = ToolCall("1", "send_digits", '{"digits": "5"}')
-    add(said, "Pressing.", press, Activity("search"), " Done.")
-    assert said.take(1.0) == (frame("Pressing.") + b'{"type":"sendDigits","digits":"5"}\n' + frame(" Done."))
-    assert said.actions == (press,)
+    add(playback, "Pressing.", press, Activity("search"), " Done.")
+    assert playback.read(1.0) == (
+        frame("Pressing.") + b'{"type":"sendDigits","digits":"5"}\n' + frame(" Done.")
+    )
+    assert playback.actions == (press,)
 
 
-async def test_an_action_that_comes_soon_after_words_waits_with_them() -> None:
-    said = talk(script(), "One moment. ")
-    said.begin(0.0)
-    add(said, ToolCall("1", "send_digits", '{"digits": "5"}'))
-    assert said.take(0.01) == b""
-    assert said.take(TOGETHER) == b'{"type":"sendDigits","digits":"5"}\n'
+async def test_action_soon_after_a_frame_is_delayed_as_well() -> None:
+    playback = make_playback(fake_agent(), "One moment. ")
+    playback.start(0.0)
+    add(playback, ToolCall("1", "send_digits", '{"digits": "5"}'))
+    assert playback.read(0.01) == b""
+    assert playback.read(GATHER_SECONDS) == b'{"type":"sendDigits","digits":"5"}\n'
 
 
-async def test_a_long_silence_wakes_us_for_a_sign_of_life_of_which_there_is_none() -> None:
-    said = talk(script())
-    said.begin(0.0)
-    assert said.deadline == KEEP
-    assert said.take(KEEP) == b""
-    assert said.deadline == 2 * KEEP
+async def test_deadline_in_a_long_silence_is_the_keepalive() -> None:
+    playback = make_playback(fake_agent())
+    playback.start(0.0)
+    assert playback.deadline == KEEPALIVE_INTERVAL
+    assert playback.read(KEEPALIVE_INTERVAL) == b""
+    assert playback.deadline == 2 * KEEPALIVE_INTERVAL
 
 
-async def test_words_of_ours_that_are_due_wait_for_company_too() -> None:
-    said = talk(script(), "One moment. ")
-    said.begin(0.0)
-    said.listener.ack = AckSchedule("Still there. ", 0.01)
-    said.listener.ack.start(0.0)
-    assert said.listener.deadline == 0.01
-    assert said.deadline == TOGETHER
-    assert said.take(TOGETHER) == frame("Still there. ")
+async def test_own_phrases_soon_after_a_frame_are_gathered() -> None:
+    playback = make_playback(fake_agent(), "One moment. ")
+    playback.start(0.0)
+    playback.stream.ack = AckSchedule("Still there. ", 0.01)
+    playback.stream.ack.start(0.0)
+    assert playback.stream.deadline == 0.01
+    assert playback.deadline == GATHER_SECONDS
+    assert playback.read(GATHER_SECONDS) == frame("Still there. ")
 
 
-async def test_it_hears_of_its_run_and_is_asked_to_send() -> None:
-    woken: list[float] = []
-    said = talk(script(0.5, "Hi.", 0.5), wake=lambda: woken.append(now()))
-    said.begin(0.0)
-    said.run.start()
+async def test_events_of_the_run_wake_the_writer() -> None:
+    wake_times: list[float] = []
+    playback = make_playback(fake_agent(0.5, "Hi.", 0.5), wake=lambda: wake_times.append(loop_time()))
+    playback.start(0.0)
+    playback.run.start()
     await asyncio.sleep(2)
-    assert woken == [0.5, 1.0]
-    assert said.take(now()) == frame("Hi.", last=True)
+    assert wake_times == [0.5, 1.0]
+    assert playback.read(loop_time()) == frame("Hi.", last=True)
 
 
-@pytest.mark.parametrize("cut", [0, 1])
-async def test_a_turn_that_is_cut_short_closes_its_cycle_once_and_only_if_it_was_opened(cut: int) -> None:
-    said = talk(script())
-    add(said, "Hi")
-    if cut:
-        said.take(0.0)
-    codec: Any = said.codec
-    assert isinstance(codec, RelayTurn)
-    assert codec.stop() == (frame("", last=True) if cut else b"")
-    add(said, " there.")
-    said.run.event_log.ended = True
-    assert said.take(1.0) == b""
-    assert codec.spoken_text == ("Hi" if cut else "")
+@pytest.mark.parametrize("has_tokens", [0, 1])
+async def test_stopped_turn_closes_its_cycle_once_if_it_was_opened(has_tokens: int) -> None:
+    playback = make_playback(fake_agent())
+    add(playback, "Hi")
+    if has_tokens:
+        playback.read(0.0)
+    encoder: Any = playback.encoder
+    assert isinstance(encoder, RelayTurn)
+    assert encoder.stop() == (frame("", last=True) if has_tokens else b"")
+    add(playback, " there.")
+    playback.run.event_log.ended = True
+    assert playback.read(1.0) == b""
+    assert encoder.spoken_text == ("Hi" if has_tokens else "")

@@ -1,4 +1,4 @@
-"""What a caller's words ask of the agent."""
+"""The turn that a profile makes of a platform's request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.script import script
+from tests.support.fake_agent import fake_agent
 from voicegw.calls.call_tools import call_tools
 from voicegw.calls.codec import TurnRequested
 from voicegw.calls.profile import CallProfile
@@ -21,20 +21,20 @@ HELLO = Message("user", "Hello?")
 REPLY = Message("assistant", "One moment. We are open.")
 
 
-def route() -> CallProfile:
-    line = ServedAgent("desk", script(), DIALECTS["voice"])
-    return CallProfile(ApiKey("twilio", b""), line, "de-DE", actions=call_tools(("end_call",)))
+def profile() -> CallProfile:
+    agent = ServedAgent("desk", fake_agent(), DIALECTS["voice"])
+    return CallProfile(ApiKey("twilio", b""), agent, "de-DE", actions=call_tools(("end_call",)))
 
 
-def turn(asked: TurnRequested, *messages: Message, heard: str | None = None, **facts: Any) -> Any:
+def build(turn_request: TurnRequested, *messages: Message, heard: str | None = None, **metadata: Any) -> Any:
     call = CallRecord("call1", 0.0)
     call.transcript.messages.extend(messages)
-    call.transcript.heard = heard
-    return route().turn("turn1", call, asked, frozenset({"One moment."}), facts)
+    call.transcript.heard_text = heard
+    return profile().build_turn("turn1", call, turn_request, frozenset({"One moment."}), metadata)
 
 
 @pytest.mark.parametrize(
-    ("asked", "texts"),
+    ("turn_request", "texts"),
     [
         (TurnRequested("When?"), ["Hello?", "We are open.", "When?"]),
         (TurnRequested(kind="tool"), ["Hello?", "We are open."]),
@@ -44,23 +44,23 @@ def turn(asked: TurnRequested, *messages: Message, heard: str | None = None, **f
         (TurnRequested(history=()), [CALL_START_PROMPT]),
     ],
 )
-def test_the_agent_gets_the_conversation_without_our_words(asked: TurnRequested, texts: list[str]) -> None:
-    made = turn(asked, HELLO, REPLY)
-    assert [message.text for message in made.messages] == texts
-    assert (made.kind, made.call, made.tenant) == (asked.kind, "call1", "twilio")
-    assert [tool.name for tool in made.tools] == ["end_call"]
+def test_own_phrases_are_removed_from_the_messages(turn_request: TurnRequested, texts: list[str]) -> None:
+    turn = build(turn_request, HELLO, REPLY)
+    assert [message.text for message in turn.messages] == texts
+    assert (turn.kind, turn.call, turn.tenant) == (turn_request.kind, "call1", "twilio")
+    assert [tool.name for tool in turn.tools] == ["end_call"]
 
 
-def test_the_language_is_the_callers_or_the_routes() -> None:
-    assert turn(TurnRequested("Hi", language="fr-FR")).language == "fr-FR"
-    assert turn(TurnRequested("Hi")).language == "de-DE"
+def test_language_is_that_of_the_request_or_of_the_profile() -> None:
+    assert build(TurnRequested("Hi", language="fr-FR")).language == "fr-FR"
+    assert build(TurnRequested("Hi")).language == "de-DE"
 
 
-def test_what_was_heard_comes_from_the_ledger_or_from_the_platforms_history() -> None:
-    assert turn(TurnRequested("When?"), HELLO, REPLY, heard="We").heard == "We"
+def test_heard_text_is_taken_from_the_transcript_or_the_platforms_history() -> None:
+    assert build(TurnRequested("When?"), HELLO, REPLY, heard="We").heard == "We"
     history = (HELLO, Message("assistant", "One moment. We"), Message("user", "When?"))
     reply = Message("assistant", "We are open.")
-    assert turn(TurnRequested("When?", history=history), reply, heard="We are").heard == "We"
+    assert build(TurnRequested("When?", history=history), reply, heard="We are").heard == "We"
 
 
 SORRY = Message("user", "Sorry?")
@@ -68,7 +68,7 @@ OPEN, NINE = Message("assistant", "We are open."), Message("assistant", "From ni
 
 
 @pytest.mark.parametrize(
-    ("told", "texts", "heard"),
+    ("history", "texts", "heard"),
     [
         ((HELLO, REPLY, SORRY), ["Hello?", "We are open.", "Sorry?"], ""),
         ((HELLO, REPLY, SORRY, Message("assistant", "Let")), ["Hello?", "We are open.", "Sorry?"], ""),
@@ -90,20 +90,22 @@ OPEN, NINE = Message("assistant", "We are open."), Message("assistant", "From ni
         ((Message("assistant", "They are closed."),), ["They are closed."], None),
     ],
 )
-def test_a_reply_of_which_only_our_own_words_were_heard_was_not_heard(
-    told: tuple[Message, ...], texts: list[str], heard: str | None
+def test_reply_of_which_only_own_phrases_were_heard_counts_as_not_heard(
+    history: tuple[Message, ...], texts: list[str], heard: str | None
 ) -> None:
     call = CallRecord("call1", 0.0)
     call.transcript.messages.extend((HELLO, OPEN, SORRY, NINE))
     call.transcript.own_words = "Let me see."
-    said = frozenset({"One moment.", "Let me see."})
-    made = route().turn("turn1", call, TurnRequested("When?", history=(*told, HELLO)), said, {})
-    assert [message.text for message in made.messages] == [*texts, "Hello?"]
-    assert made.heard == heard
+    own_phrases = frozenset({"One moment.", "Let me see."})
+    turn = profile().build_turn(
+        "turn1", call, TurnRequested("When?", history=(*history, HELLO)), own_phrases, {}
+    )
+    assert [message.text for message in turn.messages] == [*texts, "Hello?"]
+    assert turn.heard == heard
 
 
-def test_the_agent_learns_what_the_platform_tells_of_the_call() -> None:
-    assert turn(TurnRequested("Hi"), customParameters={"plan": "gold"}).extra == {
+def test_agent_gets_the_platforms_description_of_the_call() -> None:
+    assert build(TurnRequested("Hi"), customParameters={"plan": "gold"}).extra == {
         "call": {"customParameters": {"plan": "gold"}}
     }
-    assert turn(TurnRequested("Hi")).extra == {}
+    assert build(TurnRequested("Hi")).extra == {}

@@ -21,7 +21,7 @@ from voicegw.config.agent_kinds import AGENT_SETTINGS
 from voicegw.config.load import ConfigError, load, schema
 from voicegw.config.root import SECTIONS, Config
 from voicegw.events import Message, Turn
-from voicegw.security.keys import digest, new_key
+from voicegw.security.keys import generate_key, hash_secret
 from voicegw.settings.agent import AgentSettings
 from voicegw.settings.fields import Dialect
 from voicegw.turns.dialects import DIALECTS
@@ -150,10 +150,10 @@ def test_a_whole_file_is_read_as_it_is_written(file: Path) -> None:
 
 
 def test_a_key_in_the_environment_becomes_its_digest(file: Path) -> None:
-    secret, written = new_key()
+    secret, written = generate_key()
     config = loaded(file, f'[keys.a]\nenv = "A"\n{DESK}', {"A": secret})
     [key] = config.api_keys()
-    assert key.digest == digest(secret) == bytes.fromhex(written.removeprefix("sha256:"))
+    assert key.digest == hash_secret(secret) == bytes.fromhex(written.removeprefix("sha256:"))
     assert (key.models, key.dialect, key.requests_per_minute) == (None, None, None)
 
 
@@ -428,7 +428,7 @@ def test_a_certificate_without_its_key_is_refused(file: Path) -> None:
 
 def test_a_file_without_agents_says_how_to_add_one(file: Path) -> None:
     assert problems(file, "") == [
-        'agents: there is no agent: add a table such as [agents.desk] with kind = "scripted"'
+        'agents: there is no agent: add a section such as [agents.desk] with kind = "scripted"'
     ]
 
 
@@ -466,10 +466,10 @@ def test_a_key_for_an_unknown_agent_is_refused_with_the_nearest(file: Path) -> N
     ("environ", "wrong"),
     [
         ({}, "is not set"),
-        ({"A": ""}, "is empty or holds spaces or other odd characters"),
-        ({"A": f"{SECRET}\n"}, "is empty or holds spaces or other odd characters"),
-        ({"A": f"{SECRET}\r\nX-Evil: 1"}, "is empty or holds spaces or other odd characters"),
-        ({"A": f"{SECRET}é"}, "is empty or holds spaces or other odd characters"),
+        ({"A": ""}, "is empty or holds a character that no header can carry"),
+        ({"A": f"{SECRET}\n"}, "is empty or holds a character that no header can carry"),
+        ({"A": f"{SECRET}\r\nX-Evil: 1"}, "is empty or holds a character that no header can carry"),
+        ({"A": f"{SECRET}é"}, "is empty or holds a character that no header can carry"),
     ],
 )
 def test_a_variable_without_a_usable_value_is_named_and_its_value_is_not(
@@ -482,7 +482,7 @@ def test_a_variable_without_a_usable_value_is_named_and_its_value_is_not(
 
 
 def test_two_keys_with_one_secret_are_refused(file: Path) -> None:
-    hashed = digest(SECRET).hex()
+    hashed = hash_secret(SECRET).hex()
     text = f'[keys.a]\nhash = "sha256:{hashed}"\n[keys.b]\nenv = "B"\n{DESK}'
     assert problems(file, text, {"B": SECRET}) == ["keys.b: has the same secret as keys.a"]
     assert len(loaded(file, text, {"B": SECRET + "2"}).api_keys()) == 2
@@ -491,8 +491,8 @@ def test_two_keys_with_one_secret_are_refused(file: Path) -> None:
 def test_a_status_for_failures_needs_words_that_wait(file: Path) -> None:
     text = f'[turns]\non_failure = "status"\n{DESK}'
     assert problems(file, text) == [
-        'agents.desk.ack.after: is 0, so words leave at once and turns.on_failure = "status" comes too late: '
-        'let the words wait (0.5, or "off"), or set on_failure = "speak"'
+        'agents.desk.ack.after: is 0, so the acknowledgement leaves at once and turns.on_failure = "status" comes too late: '
+        'set a wait (0.5, or "off"), or on_failure = "speak"'
     ]
     for after in ("0.5", '"off"'):
         assert loaded(file, f"{text}ack.after = {after}").turns.on_failure == "status"

@@ -1,11 +1,11 @@
-"""A model's name finds the agent that a key may use."""
+"""A model name resolves to an agent that the key allows."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.conversations.test_dispatcher import DESK, SHOP, key, line, registry
-from tests.support.script import Script
+from tests.conversations.test_dispatcher import DESK, SHOP, create_key, create_registry, serve
+from tests.support.fake_agent import FakeAgent
 from voicegw.errors import (
     ModelNotFound,
 )
@@ -13,54 +13,54 @@ from voicegw.security.keys import ANONYMOUS, ApiKey
 
 
 @pytest.mark.parametrize(
-    ("model", "shown", "strict", "answers"),
+    ("model", "key", "strict", "expected"),
     [
         ("shop", ANONYMOUS, False, "shop"),
         ("", ANONYMOUS, False, "desk"),
         ("", ANONYMOUS, True, "desk"),
         ("gpt-4o", ANONYMOUS, False, "desk"),
         ("gpt-4o", ANONYMOUS, True, None),
-        ("gpt-4o", key("shop"), False, "shop"),
-        ("desk", key("shop"), False, None),
-        ("shop", key("shop"), True, "shop"),
-        ("", key(), False, None),
-        ("x", key("gone"), False, None),
+        ("gpt-4o", create_key("shop"), False, "shop"),
+        ("desk", create_key("shop"), False, None),
+        ("shop", create_key("shop"), True, "shop"),
+        ("", create_key(), False, None),
+        ("x", create_key("gone"), False, None),
     ],
 )
-async def test_a_name_finds_a_line_that_the_key_may_use(
-    model: str, shown: ApiKey, strict: bool, answers: str | None
+async def test_a_model_name_resolves_to_an_agent_that_the_key_allows(
+    model: str, key: ApiKey, strict: bool, expected: str | None
 ) -> None:
-    switchboard = registry(DESK, SHOP, strict=strict)
-    if answers is None:
-        with pytest.raises(ModelNotFound) as refused:
-            switchboard.resolve(model, shown)
-        assert (refused.value.param, refused.value.code) == ("model", "model_not_found")
+    registry = create_registry(DESK, SHOP, strict=strict)
+    if expected is None:
+        with pytest.raises(ModelNotFound) as raised:
+            registry.resolve(model, key)
+        assert (raised.value.param, raised.value.code) == ("model", "model_not_found")
     else:
-        assert switchboard.resolve(model, shown).name == answers
+        assert registry.resolve(model, key).name == expected
 
 
-async def test_a_key_sees_what_it_may_use_the_default_first() -> None:
-    assert registry(DESK, SHOP).names_for(ANONYMOUS) == ["desk", "shop"]
-    assert registry(DESK, SHOP).names_for(key("shop")) == ["shop"]
+async def test_a_key_sees_the_agents_that_it_allows_the_default_first() -> None:
+    assert create_registry(DESK, SHOP).names_for(ANONYMOUS) == ["desk", "shop"]
+    assert create_registry(DESK, SHOP).names_for(create_key("shop")) == ["shop"]
 
 
-class Many(Script):
-    """An agent that answers for more names than its own."""
+class AgentWithExtraModels(FakeAgent):
+    """An agent with extra models."""
 
     def __init__(self, *models: str) -> None:
         super().__init__("Hi")
         self.models = list(models)
 
 
-async def test_an_agent_s_further_models_are_found_by_whoever_may_use_it() -> None:
-    first, second = Many("red", "both", "shop"), Many("blue", "both")
-    switchboard = registry(line(first), line(second, "shop"), strict=True)
-    assert switchboard.names_for(ANONYMOUS) == ["desk", "shop", "red", "both", "blue"]
-    assert switchboard.names_for(key("shop")) == ["shop", "blue", "both"]
-    names = {model: switchboard.resolve(model, ANONYMOUS).name for model in ("red", "blue", "both", "shop")}
+async def test_extra_models_are_found_by_keys_that_allow_their_agent() -> None:
+    first, second = AgentWithExtraModels("red", "both", "shop"), AgentWithExtraModels("blue", "both")
+    registry = create_registry(serve(first), serve(second, "shop"), strict=True)
+    assert registry.names_for(ANONYMOUS) == ["desk", "shop", "red", "both", "blue"]
+    assert registry.names_for(create_key("shop")) == ["shop", "blue", "both"]
+    names = {model: registry.resolve(model, ANONYMOUS).name for model in ("red", "blue", "both", "shop")}
     assert names == {"red": "desk", "blue": "shop", "both": "desk", "shop": "shop"}
-    assert switchboard.resolve("both", key("shop")).name == "shop"
+    assert registry.resolve("both", create_key("shop")).name == "shop"
     with pytest.raises(ModelNotFound):
-        switchboard.resolve("red", key("shop"))
+        registry.resolve("red", create_key("shop"))
     first.models.append("green")
-    assert switchboard.resolve("green", ANONYMOUS).name == "desk", "they may be found out later"
+    assert registry.resolve("green", ANONYMOUS).name == "desk", "an agent may learn of models later"

@@ -1,4 +1,4 @@
-"""Only an explicit id has power."""
+"""A request belongs to a call only by an explicit id."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.conversations.call_id import ALIASES, MAX_ID_LENGTH, CallIdentity, resolve_call_id
+from voicegw.conversations.call_id import CALL_HEADER_ALIASES, MAX_ID_LENGTH, CallIdentity, resolve_call_id
 from voicegw.errors import BadRequest
 
 ID = "conv_123"
 
 
-def named(extra: dict[str, Any] | None = None, names: tuple[str, ...] = (), **headers: str) -> CallIdentity:
+def identify(
+    extra: dict[str, Any] | None = None, names: tuple[str, ...] = (), **headers: str
+) -> CallIdentity:
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     return resolve_call_id(pairs, extra or {}, names=names)
 
 
 @pytest.mark.parametrize(
-    "found",
+    "identity",
     [
-        named(x_voicegw_call=ID),
-        *(named(**{alias: ID}) for alias in ALIASES),
-        named(x_our_call=ID, names=("x-our-call",)),
-        named({"call": {"id": ID}}),
-        named({"elevenlabs_extra_body": {"conversation_id": ID}}),
-        named({"extra_metadata": {"call_id": ID}}),
-        named({"metadata": {"session_id": ID}}),
-        named({"metadata": {"chat_id": 7}}),
+        identify(x_voicegw_call=ID),
+        *(identify(**{alias: ID}) for alias in CALL_HEADER_ALIASES),
+        identify(x_our_call=ID, names=("x-our-call",)),
+        identify({"call": {"id": ID}}),
+        identify({"elevenlabs_extra_body": {"conversation_id": ID}}),
+        identify({"extra_metadata": {"call_id": ID}}),
+        identify({"metadata": {"session_id": ID}}),
+        identify({"metadata": {"chat_id": 7}}),
     ],
 )
-def test_an_explicit_id_is_a_call(found: CallIdentity) -> None:
-    assert found.explicit
-    assert found.name.startswith("call_")
+def test_an_explicit_id_names_a_call(identity: CallIdentity) -> None:
+    assert identity.is_explicit
+    assert identity.name.startswith("call_")
 
 
 @pytest.mark.parametrize(
@@ -49,59 +51,64 @@ def test_an_explicit_id_is_a_call(found: CallIdentity) -> None:
         {"metadata": [ID]},
     ],
 )
-def test_everything_else_is_anonymous_and_no_two_requests_are_the_same(extra: dict[str, Any]) -> None:
-    one, two = named(extra), named(extra)
-    assert not one.explicit
+def test_a_request_without_an_id_is_anonymous_and_unique(extra: dict[str, Any]) -> None:
+    one, two = identify(extra), identify(extra)
+    assert not one.is_explicit
     assert one.name != two.name
 
 
-def test_a_blank_header_names_nothing() -> None:
-    assert not named(x_voicegw_call="  ").explicit
+def test_a_blank_header_names_no_call() -> None:
+    assert not identify(x_voicegw_call="  ").is_explicit
 
 
 def test_the_first_source_wins() -> None:
     body = {"call": {"id": "vapi"}, "metadata": {"call_id": "meta"}}
-    ours, alias = named(body, x_voicegw_call="a", x_conversation_id="b"), named(body, x_conversation_id="b")
-    assert ours == named(x_voicegw_call="a")
-    assert alias == named(x_conversation_id="b")
-    assert named(body) == named({"call": {"id": "vapi"}})
+    own_header, alias = (
+        identify(body, x_voicegw_call="a", x_conversation_id="b"),
+        identify(body, x_conversation_id="b"),
+    )
+    assert own_header == identify(x_voicegw_call="a")
+    assert alias == identify(x_conversation_id="b")
+    assert identify(body) == identify({"call": {"id": "vapi"}})
 
 
-def test_the_name_that_is_answered_finds_the_same_call_when_sent_back() -> None:
+def test_the_returned_name_reaches_the_same_call() -> None:
     for first in (
-        named(),
-        named(x_voicegw_call=ID),
-        named({"call": {"id": ID}}),
-        named(x_hermes_session_id=ID),
+        identify(),
+        identify(x_voicegw_call=ID),
+        identify({"call": {"id": ID}}),
+        identify(x_hermes_session_id=ID),
     ):
-        again = named(x_voicegw_call=first.name)
-        assert again.explicit
-        assert again.call("t", "desk") == first.call("t", "desk")
+        again = identify(x_voicegw_call=first.name)
+        assert again.is_explicit
+        assert again.call_id("t", "desk") == first.call_id("t", "desk")
 
 
-def test_a_client_s_own_header_is_repeated_so_that_it_finds_its_conversation() -> None:
-    assert named(x_hermes_session_id=ID).echo == {"x-hermes-session-id": ID}
-    assert named(x_voicegw_call=ID).echo == {}
-    assert named({"call": {"id": ID}}).echo == {}
+def test_the_client_s_own_header_is_echoed() -> None:
+    assert identify(x_hermes_session_id=ID).echoed_headers == {"x-hermes-session-id": ID}
+    assert identify(x_voicegw_call=ID).echoed_headers == {}
+    assert identify({"call": {"id": ID}}).echoed_headers == {}
 
 
-def test_tenants_agents_and_sources_never_meet() -> None:
-    found = named(x_voicegw_call=ID)
-    calls = {found.call(tenant, agent) for tenant in ("a", "b", "") for agent in ("desk", "shop")}
+def test_tenants_agents_and_sources_have_separate_calls() -> None:
+    identity = identify(x_voicegw_call=ID)
+    calls = {identity.call_id(tenant, agent) for tenant in ("a", "b", "") for agent in ("desk", "shop")}
     assert len(calls) == 6
-    assert named(x_conversation_id=ID).call("a", "desk") != named({"call": {"id": ID}}).call("a", "desk")
+    assert identify(x_conversation_id=ID).call_id("a", "desk") != identify({"call": {"id": ID}}).call_id(
+        "a", "desk"
+    )
 
 
 @pytest.mark.parametrize(
-    "odd", ["x" * (MAX_ID_LENGTH + 1), "x" * 10_000, "a\x00b", "a\nb", "\x7f", "\u200b\u0085"]
+    "invalid_id", ["x" * (MAX_ID_LENGTH + 1), "x" * 10_000, "a\x00b", "a\nb", "\x7f", "\u200b\u0085"]
 )
-def test_an_id_that_nobody_means_is_refused_and_its_source_named(odd: str) -> None:
+def test_an_invalid_id_is_refused_and_its_source_named(invalid_id: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        named({"metadata": {"call_id": odd}})
+        identify({"metadata": {"call_id": invalid_id}})
     assert refused.value.param == "metadata.call_id"
 
 
 @given(st.text(), st.text(), st.text())
-def test_no_two_tenants_share_a_call_whatever_they_are_called(one: str, two: str, id: str) -> None:
-    found = CallIdentity(f"call_{id}", True, {})
-    assert (found.call(one, "a") == found.call(two, "a")) is (one == two)
+def test_no_two_tenants_share_a_call(one: str, two: str, id: str) -> None:
+    identity = CallIdentity(f"call_{id}", True, {})
+    assert (identity.call_id(one, "a") == identity.call_id(two, "a")) is (one == two)

@@ -1,4 +1,4 @@
-"""Which line answers, and who owns the runs."""
+"""The dispatcher joins, supersedes and cancels runs, and owns them until they are closed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.script import Script, script
+from tests.support.fake_agent import FakeAgent, fake_agent
 from voicegw.conversations.agent_registry import AgentRegistry
 from voicegw.conversations.call_store import CallStore
 from voicegw.conversations.dispatcher import Dispatcher
@@ -29,187 +29,194 @@ from voicegw.turns.served_agent import ServedAgent
 TURN = Turn("t1", (Message("user", "Hello?"),))
 
 
-def line(agent: Script | None = None, name: str = "desk", **fields: Any) -> ServedAgent:
-    return ServedAgent(name, agent or script("Hi"), DIALECTS["voice"], **fields)
+def serve(agent: FakeAgent | None = None, name: str = "desk", **fields: Any) -> ServedAgent:
+    return ServedAgent(name, agent or fake_agent("Hi"), DIALECTS["voice"], **fields)
 
 
-def registry(*lines: ServedAgent, **options: Any) -> AgentRegistry:
-    return AgentRegistry({line.name: line for line in lines}, **options)
+def create_registry(*served_agents: ServedAgent, **options: Any) -> AgentRegistry:
+    return AgentRegistry({served.name: served for served in served_agents}, **options)
 
 
-def board(*lines: ServedAgent, **options: Any) -> Dispatcher:
-    return Dispatcher(registry(*lines), now=asyncio.get_event_loop().time, **options)
+def create_dispatcher(*served_agents: ServedAgent, **options: Any) -> Dispatcher:
+    return Dispatcher(create_registry(*served_agents), now=asyncio.get_event_loop().time, **options)
 
 
-def key(*models: str) -> ApiKey:
+def create_key(*models: str) -> ApiKey:
     return ApiKey("k", b"", frozenset(models))
 
 
-DESK, SHOP = line(), line(name="shop")
+DESK, SHOP = serve(), serve(name="shop")
 
 
-async def test_every_agent_is_told_of_a_call_that_is_over_and_nobody_waits_for_it() -> None:
-    class Hurt(Script):
+async def test_every_agent_learns_that_a_call_ended_and_failures_are_ignored() -> None:
+    class FailingAgent(FakeAgent):
         async def call_ended(self, call: str) -> None:
             raise AgentUnavailable("gone")
 
-    agent = script("Hi")
-    switchboard = board(line(agent), line(Hurt(), "shop"))
-    switchboard.calls.get("a", 0.0)
-    switchboard.calls.end("a")
-    assert agent.left == []
+    agent = fake_agent("Hi")
+    dispatcher = create_dispatcher(serve(agent), serve(FailingAgent(), "shop"))
+    dispatcher.calls.get("a", 0.0)
+    dispatcher.calls.end("a")
+    assert agent.ended_calls == []
     await asyncio.sleep(0)
-    assert agent.left == ["a"]
-    await switchboard.aclose()
+    assert agent.ended_calls == ["a"]
+    await dispatcher.aclose()
 
 
-async def test_ids_never_repeat_not_even_among_workers() -> None:
-    one, two = board(DESK), board(DESK)
+async def test_turn_ids_are_unique_even_among_workers() -> None:
+    one, two = create_dispatcher(DESK), create_dispatcher(DESK)
     assert len({one.new_turn_id(), one.new_turn_id(), two.new_turn_id(), two.new_turn_id()}) == 4
 
 
-class Silent:
+class FakeSubscriber:
     def wake(self) -> None: ...
 
 
-async def test_the_last_listener_takes_the_run_with_it() -> None:
-    agent = script(60.0)
-    switchboard = board(line(agent))
-    run = switchboard.dispatch(switchboard.agents.agents["desk"], TURN)
-    one, two = Silent(), Silent()
+async def test_a_run_is_cancelled_when_its_last_subscriber_leaves() -> None:
+    agent = fake_agent(60.0)
+    dispatcher = create_dispatcher(serve(agent))
+    run = dispatcher.dispatch(dispatcher.agents.agents["desk"], TURN)
+    one, two = FakeSubscriber(), FakeSubscriber()
     run.subscribers += [one, two]
     run.start()
     await asyncio.sleep(1)
-    switchboard.unsubscribe(run, one)
+    dispatcher.unsubscribe(run, one)
     await asyncio.sleep(1)
-    assert switchboard.runs == {run}
-    switchboard.unsubscribe(run, two)
+    assert dispatcher.runs == {run}
+    dispatcher.unsubscribe(run, two)
     await asyncio.sleep(1)
-    assert agent.closed == [2.0]
-    assert switchboard.runs == set()
+    assert agent.close_times == [2.0]
+    assert dispatcher.runs == set()
 
 
-async def test_each_time_that_the_last_listener_leaves_the_grace_begins_anew() -> None:
-    agent = script(60.0)
-    switchboard = board(line(agent), disconnect_grace=2.0)
-    run = switchboard.dispatch(switchboard.agents.agents["desk"], TURN)
+async def test_the_grace_starts_anew_each_time_the_last_subscriber_leaves() -> None:
+    agent = fake_agent(60.0)
+    dispatcher = create_dispatcher(serve(agent), disconnect_grace=2.0)
+    run = dispatcher.dispatch(dispatcher.agents.agents["desk"], TURN)
     run.start()
     for _ in range(3):
-        ear = Silent()
-        run.subscribers.append(ear)
-        switchboard.unsubscribe(run, ear)
+        subscriber = FakeSubscriber()
+        run.subscribers.append(subscriber)
+        dispatcher.unsubscribe(run, subscriber)
         await asyncio.sleep(1.5)
     await asyncio.sleep(2)
-    assert agent.closed == [5.0]
+    assert agent.close_times == [5.0]
 
 
-async def test_calls_that_are_still_empty_are_the_ones_to_be_used() -> None:
+async def test_an_empty_call_store_is_used() -> None:
     calls = CallStore(max_calls=1)
-    switchboard = board(line(), calls=calls)
-    run = switchboard.dispatch(switchboard.agents.agents["desk"], replace(TURN, call="c1"))
+    dispatcher = create_dispatcher(serve(), calls=calls)
+    run = dispatcher.dispatch(dispatcher.agents.agents["desk"], replace(TURN, call="c1"))
     assert calls.get("c1", 0.0).run is run
 
 
-async def test_a_run_that_is_over_is_not_cancelled_by_its_listener_s_leaving() -> None:
-    agent = script("Hi", closing=1.0)
-    switchboard = board(line(agent))
-    run = switchboard.dispatch(switchboard.agents.agents["desk"], TURN)
-    ear = Silent()
-    run.subscribers.append(ear)
+async def test_an_ended_run_is_not_cancelled_when_its_subscriber_leaves() -> None:
+    agent = fake_agent("Hi", closing=1.0)
+    dispatcher = create_dispatcher(serve(agent))
+    run = dispatcher.dispatch(dispatcher.agents.agents["desk"], TURN)
+    subscriber = FakeSubscriber()
+    run.subscribers.append(subscriber)
     run.start()
     await asyncio.sleep(2)
-    switchboard.unsubscribe(run, ear)
-    assert (run.cancelled_at, agent.closed) == (None, [1.0])
+    dispatcher.unsubscribe(run, subscriber)
+    assert (run.cancelled_at, agent.close_times) == (None, [1.0])
 
 
-async def test_what_does_not_close_in_time_stays_owned() -> None:
-    agent = script(60.0, closing=5.0)
-    switchboard = board(line(agent))
-    run = switchboard.dispatch(switchboard.agents.agents["desk"], TURN)
+async def test_a_run_that_does_not_close_in_time_stays_owned() -> None:
+    agent = fake_agent(60.0, closing=5.0)
+    dispatcher = create_dispatcher(serve(agent))
+    run = dispatcher.dispatch(dispatcher.agents.agents["desk"], TURN)
     run.start()
     await asyncio.sleep(1)
     run.cancel()
     await asyncio.sleep(4)
-    assert switchboard.runs == {run}
+    assert dispatcher.runs == {run}
     await asyncio.sleep(2)
-    assert switchboard.runs == set()
+    assert dispatcher.runs == set()
 
 
 @pytest.mark.parametrize(("retried", "delivered"), [(False, False), (True, True)])
-async def test_a_side_request_of_a_call_is_found_again_by_its_like(retried: bool, delivered: bool) -> None:
-    switchboard = board(line(script(1.0, "Hi", 1.0)))
-    desk = switchboard.agents.agents["desk"]
+async def test_an_identical_background_request_joins_the_run(retried: bool, delivered: bool) -> None:
+    dispatcher = create_dispatcher(serve(fake_agent(1.0, "Hi", 1.0)))
+    served_agent = dispatcher.agents.agents["desk"]
     turn = replace(TURN, call="c1")
-    newest = switchboard.dispatch(desk, turn)
-    side = switchboard.dispatch(desk, replace(turn, messages=(Message("user", "Sum up."),)), background=True)
-    for run in (newest, side):
+    newest = dispatcher.dispatch(served_agent, turn)
+    background_run = dispatcher.dispatch(
+        served_agent, replace(turn, messages=(Message("user", "Sum up."),)), background=True
+    )
+    for run in (newest, background_run):
         run.start()
     for wait in (0, 1.5, 5):
         await asyncio.sleep(wait)
-        assert switchboard.dispatch(desk, side.turn, retried=retried, background=True) is side
-        assert switchboard.dispatch(desk, turn, retried=retried, background=True) is newest
-        for run in (newest, side):
-            run.delivered = delivered
-    assert (newest.cancelled_at, side.cancelled_at) == (None, None)
+        assert (
+            dispatcher.dispatch(served_agent, background_run.turn, is_retry=retried, background=True)
+            is background_run
+        )
+        assert dispatcher.dispatch(served_agent, turn, is_retry=retried, background=True) is newest
+        for run in (newest, background_run):
+            run.was_delivered = delivered
+    assert (newest.cancelled_at, background_run.cancelled_at) == (None, None)
 
 
 @pytest.mark.parametrize(
-    ("failure", "again"),
+    ("failure", "is_new"),
     [(AgentBusy("busy"), True), (AgentUnavailable("away"), True), (AgentProtocolError("?"), False)],
 )
-@pytest.mark.parametrize("aside", [True, False])
-async def test_who_was_told_to_try_again_gets_another_run(
-    failure: AgentError, again: bool, aside: bool
+@pytest.mark.parametrize("is_background", [True, False])
+async def test_a_retry_after_a_retryable_failure_gets_a_new_run(
+    failure: AgentError, is_new: bool, is_background: bool
 ) -> None:
-    switchboard = board(line(script(failure)))
-    desk = switchboard.agents.agents["desk"]
+    dispatcher = create_dispatcher(serve(fake_agent(failure)))
+    served_agent = dispatcher.agents.agents["desk"]
     turn = replace(TURN, call="c1")
-    run = switchboard.dispatch(desk, turn, background=aside)
+    run = dispatcher.dispatch(served_agent, turn, background=is_background)
     run.start()
     await asyncio.sleep(0.5)
-    assert (switchboard.dispatch(desk, turn, retried=True, background=aside) is run) is not again
+    assert (
+        dispatcher.dispatch(served_agent, turn, is_retry=True, background=is_background) is run
+    ) is not is_new
 
 
-async def test_draining_takes_no_new_turns_and_lets_running_ones_go_on() -> None:
-    switchboard = board(line(script(1.0, "Hi")))
-    run = switchboard.dispatch(switchboard.agents.agents["desk"], TURN)
+async def test_drain_refuses_new_turns_and_lets_running_ones_finish() -> None:
+    dispatcher = create_dispatcher(serve(fake_agent(1.0, "Hi")))
+    run = dispatcher.dispatch(dispatcher.agents.agents["desk"], TURN)
     run.start()
     await asyncio.sleep(0.5)
-    switchboard.drain()
+    dispatcher.drain()
     with pytest.raises(ServiceUnavailable):
-        switchboard.dispatch(switchboard.agents.agents["desk"], TURN)
+        dispatcher.dispatch(dispatcher.agents.agents["desk"], TURN)
     await asyncio.sleep(1)
     assert (run.event_log.events, run.event_log.failure) == (["Hi"], None)
 
 
-async def test_hanging_up_ends_every_turn_with_a_farewell() -> None:
-    switchboard = board(line(script(60.0)))
-    runs = [switchboard.dispatch(switchboard.agents.agents["desk"], TURN) for _ in range(3)]
+async def test_stop_all_ends_every_run_with_shutting_down() -> None:
+    dispatcher = create_dispatcher(serve(fake_agent(60.0)))
+    runs = [dispatcher.dispatch(dispatcher.agents.agents["desk"], TURN) for _ in range(3)]
     for run in runs[:2]:
         run.start()
     await asyncio.sleep(0.1)
-    switchboard.stop_all()
+    dispatcher.stop_all()
     assert [type(run.event_log.failure) for run in runs] == [ShuttingDown] * 3
     await asyncio.sleep(0.1)
-    assert switchboard.runs == set()
+    assert dispatcher.runs == set()
 
 
-async def test_closing_waits_for_agents_as_long_as_it_may(caplog: pytest.LogCaptureFixture) -> None:
-    quick, slow = script(60.0, closing=0.1), script(60.0, closing=0.5)
-    switchboard = board(line(quick), line(slow, "slow"), stop_timeout=0.25)
+async def test_aclose_waits_for_agents_up_to_the_stop_timeout(caplog: pytest.LogCaptureFixture) -> None:
+    quick, slow = fake_agent(60.0, closing=0.1), fake_agent(60.0, closing=0.5)
+    dispatcher = create_dispatcher(serve(quick), serve(slow, "slow"), stop_timeout=0.25)
     runs: list[Run] = []
     for name in ("desk", "slow"):
-        runs.append(switchboard.dispatch(switchboard.agents.agents[name], TURN))
+        runs.append(dispatcher.dispatch(dispatcher.agents.agents[name], TURN))
         runs[-1].start()
     await asyncio.sleep(1)
-    await switchboard.aclose()
+    await dispatcher.aclose()
     assert asyncio.get_running_loop().time() == 1.25
-    assert switchboard.runs == {runs[1]}
+    assert dispatcher.runs == {runs[1]}
     assert [record.getMessage() for record in caplog.records] == ["turn t1: the agent did not close in time"]
     await asyncio.sleep(1)
-    assert (quick.closed, slow.closed) == ([1.1], [1.5])
+    assert (quick.close_times, slow.close_times) == ([1.1], [1.5])
 
 
-async def test_closing_a_quiet_house_takes_no_time() -> None:
-    await board(DESK).aclose()
+async def test_aclose_without_runs_takes_no_time() -> None:
+    await create_dispatcher(DESK).aclose()
     assert asyncio.get_running_loop().time() == 0.0

@@ -1,11 +1,16 @@
-"""Histories that platforms send are compared with what was said."""
+"""Histories that platforms send are compared with the words that were spoken."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.conversations.test_transcript import HELLO, NEXT, NO, REPLY, YES
-from voicegw.conversations.history import last_reply, part_heard, part_of_last, without
+from voicegw.conversations.history import (
+    heard_part,
+    heard_part_of_last_reply,
+    last_reply,
+    without_partial_own_words,
+)
 from voicegw.conversations.transcript import Transcript
 from voicegw.events import Message, ToolCall
 
@@ -24,32 +29,32 @@ from voicegw.events import Message, ToolCall
         ("", "We", None),
     ],
 )
-def test_what_was_heard_of_a_reply_is_known_if_the_reply_begins_with_it(
+def test_heard_words_with_which_the_reply_begins_are_its_heard_part(
     said: str, heard: str, part: str | None
 ) -> None:
-    assert part_heard(said, heard) == part
+    assert heard_part(said, heard) == part
 
 
-def test_the_last_reply_is_found_behind_calls_of_tools() -> None:
+def test_the_last_reply_is_found_before_tool_calls() -> None:
     call = Message("assistant", tool_calls=(ToolCall("1", "look"),))
     assert last_reply([HELLO, REPLY, call, Message("tool", "42"), HELLO]) == REPLY.text
     assert last_reply([HELLO]) is None
 
 
-def test_words_of_ours_are_counted_and_left_out() -> None:
-    for heard, text, told in [
+def test_own_words_count_as_heard_but_are_not_part_of_the_reply() -> None:
+    for heard, text, expected in [
         ("One moment. We are", "We are", "We are"),
         ("One mo", None, ""),
         ("One moment.", None, ""),
         ("One moment. We are open.", "We are open.", None),
     ]:
-        book = Transcript()
-        book.add_user("Hello?")
-        book.add_assistant("One moment. We are open.", own="One moment.")
-        assert book.messages[1:] == [Message("assistant", "We are open.")]
-        book.truncate(heard)
-        assert [message.text for message in book.messages[1:]] == ([] if text is None else [text])
-        assert book.heard == told
+        transcript = Transcript()
+        transcript.add_user("Hello?")
+        transcript.add_assistant("One moment. We are open.", own_words="One moment.")
+        assert transcript.messages[1:] == [Message("assistant", "We are open.")]
+        transcript.truncate(heard)
+        assert [message.text for message in transcript.messages[1:]] == ([] if text is None else [text])
+        assert transcript.heard_text == expected
 
 
 @pytest.mark.parametrize(
@@ -64,14 +69,14 @@ def test_words_of_ours_are_counted_and_left_out() -> None:
         ([YES, NO], [HELLO, Message("assistant", "Perhaps."), NEXT], None),
     ],
 )
-def test_a_history_that_ends_before_our_last_reply_has_nothing_of_it(
+def test_a_history_that_ends_before_the_last_reply_has_no_word_of_it(
     said: list[Message], history: list[Message], heard: str | None
 ) -> None:
-    assert part_of_last(said, history) == heard
+    assert heard_part_of_last_reply(said, history) == heard
 
 
 @pytest.mark.parametrize(
-    ("own", "last", "left"),
+    ("own_words", "last", "is_kept"),
     [
         ("One moment.", "One", False),
         ("One moment.", "One moment.", False),
@@ -81,9 +86,11 @@ def test_a_history_that_ends_before_our_last_reply_has_nothing_of_it(
         ("", "One", True),
     ],
 )
-def test_the_beginning_of_our_own_words_is_no_reply(own: str, last: str, left: bool) -> None:
+def test_a_beginning_of_own_words_is_removed_from_the_history(
+    own_words: str, last: str, is_kept: bool
+) -> None:
     history = (HELLO, REPLY, NEXT, Message("assistant", last), HELLO)
-    assert without(own, history) == (history if left else (*history[:3], HELLO))
+    assert without_partial_own_words(own_words, history) == (history if is_kept else (*history[:3], HELLO))
     acted = (HELLO, Message("assistant", "One", tool_calls=(ToolCall("c", "f"),)))
-    assert without(own, acted) == acted
-    assert without(own, (HELLO,)) == (HELLO,)
+    assert without_partial_own_words(own_words, acted) == acted
+    assert without_partial_own_words(own_words, (HELLO,)) == (HELLO,)

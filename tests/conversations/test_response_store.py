@@ -1,4 +1,4 @@
-"""Answers are found by whom they were given, for a while, and take bounded room."""
+"""Stored responses are found by the tenant that got them, for a limited time, within limits."""
 
 from __future__ import annotations
 
@@ -12,73 +12,75 @@ HELLO = (Message("user", "Hello?"),)
 HI = Message("assistant", "Hi there.")
 
 
-def past(used: float = 0.0, size: int = 10, *events: str | ToolCall, over: bool = True) -> StoredResponse:
-    return StoredResponse(HELLO, EventLog(list(events), ended=over), size, used)
+def stored(used: float = 0.0, size: int = 10, *events: str | ToolCall, ended: bool = True) -> StoredResponse:
+    return StoredResponse(HELLO, EventLog(list(events), ended=ended), size, used)
 
 
-def test_an_answer_is_found_while_it_is_given_and_after() -> None:
-    answers, record = ResponseStore(), EventLog()
-    answers.begin("shop", "resp_1", StoredResponse(HELLO, record, 10, 0.0))
-    assert answers.find("shop", "resp_1", 1.0).messages == HELLO
-    record.events += ["Hi", " there."]
-    assert answers.find("shop", "resp_1", 1.0).messages == (*HELLO, HI)
-    answers.end("shop", "resp_1", 2.0)
-    assert (answers.held, answers.find("shop", "resp_1", 2.0).event_log) == (10, record), "it still runs"
-    record.ended = True
+def test_a_response_is_found_while_it_runs_and_after() -> None:
+    store, event_log = ResponseStore(), EventLog()
+    store.add("shop", "resp_1", StoredResponse(HELLO, event_log, 10, 0.0))
+    assert store.find("shop", "resp_1", 1.0).messages == HELLO
+    event_log.events += ["Hi", " there."]
+    assert store.find("shop", "resp_1", 1.0).messages == (*HELLO, HI)
+    store.complete("shop", "resp_1", 2.0)
+    assert (store.total_bytes, store.find("shop", "resp_1", 2.0).event_log) == (10, event_log), (
+        "it still runs"
+    )
+    event_log.ended = True
     for _ in range(2):
-        answers.end("shop", "resp_1", 3.0)
-        assert answers.held == 10 + len(HI.text)
-    found = answers.find("shop", "resp_1", 4.0)
+        store.complete("shop", "resp_1", 3.0)
+        assert store.total_bytes == 10 + len(HI.text)
+    found = store.find("shop", "resp_1", 4.0)
     assert (found.messages, found.event_log) == ((*HELLO, HI), None)
 
 
 @pytest.mark.parametrize(("tenant", "id"), [("other", "resp_1"), ("shop", "resp_2"), ("", "")])
-def test_nobody_finds_another_s_answer(tenant: str, id: str) -> None:
-    answers = ResponseStore()
-    answers.begin("shop", "resp_1", past())
+def test_a_tenant_finds_only_its_own_responses(tenant: str, id: str) -> None:
+    store = ResponseStore()
+    store.add("shop", "resp_1", stored())
     with pytest.raises(PreviousResponseNotFound) as raised:
-        answers.find(tenant, id, 1.0)
+        store.find(tenant, id, 1.0)
     failure = raised.value
     assert (failure.status, failure.code, failure.param) == (
         404, "previous_response_not_found", "previous_response_id",
     )  # fmt: skip
 
 
-def test_an_answer_that_is_used_lives_on() -> None:
-    answers = ResponseStore(idle=10.0)
-    answers.begin("shop", "resp_1", past())
-    answers.find("shop", "resp_1", 9.0)
-    answers.find("shop", "resp_1", 18.0)
+def test_a_response_is_kept_while_it_is_used() -> None:
+    store = ResponseStore(idle=10.0)
+    store.add("shop", "resp_1", stored())
+    store.find("shop", "resp_1", 9.0)
+    store.find("shop", "resp_1", 18.0)
     with pytest.raises(PreviousResponseNotFound):
-        answers.find("shop", "resp_1", 28.0)
-    answers.begin("shop", "resp_2", past(28.0))
-    assert (len(answers), answers.held) == (1, 10)
+        store.find("shop", "resp_1", 28.0)
+    store.add("shop", "resp_2", stored(28.0))
+    assert (len(store), store.total_bytes) == (1, 10)
 
 
-def test_the_latest_are_kept_when_there_are_too_many() -> None:
-    answers = ResponseStore(max_responses=2)
+def test_above_the_number_limit_the_least_recently_used_go() -> None:
+    store = ResponseStore(max_responses=2)
     for number in range(3):
-        answers.begin("shop", f"resp_{number}", past(float(number)))
+        store.add("shop", f"resp_{number}", stored(float(number)))
     with pytest.raises(PreviousResponseNotFound):
-        answers.find("shop", "resp_0", 3.0)
-    assert (len(answers), answers.held) == (2, 20)
+        store.find("shop", "resp_0", 3.0)
+    assert (len(store), store.total_bytes) == (2, 20)
 
 
-def test_the_latest_are_kept_when_they_take_too_much_room() -> None:
-    answers = ResponseStore(size=30)
-    answers.begin("shop", "resp_1", past(0.0, 20))
-    answers.begin("shop", "resp_2", past(1.0, 20))
-    assert (len(answers), answers.held) == (1, 20)
-    answers.begin("shop", "resp_3", past(2.0, 10, "Hi there."))
-    answers.end("shop", "resp_3", 2.0)
-    assert (len(answers), answers.held) == (1, 19)
-    answers.begin("shop", "resp_4", past(3.0, 31))
-    assert (len(answers), answers.held) == (0, 0)
-    answers.end("shop", "resp_4", 4.0)
+def test_above_the_byte_limit_the_least_recently_used_go() -> None:
+    store = ResponseStore(max_bytes=30)
+    store.add("shop", "resp_1", stored(0.0, 20))
+    store.add("shop", "resp_2", stored(1.0, 20))
+    assert (len(store), store.total_bytes) == (1, 20)
+    store.add("shop", "resp_3", stored(2.0, 10, "Hi there."))
+    store.complete("shop", "resp_3", 2.0)
+    assert (len(store), store.total_bytes) == (1, 19)
+    store.add("shop", "resp_4", stored(3.0, 31))
+    assert (len(store), store.total_bytes) == (0, 0)
+    store.complete("shop", "resp_4", 4.0)
 
 
-def test_the_same_answer_given_again_is_counted_once() -> None:
-    answers = ResponseStore()
-    answers.begin("shop", "resp_1", past())
-    answers.begin("shop", "resp_1", past())
-    assert (len(answers), answers.held) == (1, 10)
+def test_a_response_that_is_added_twice_counts_once() -> None:
+    store = ResponseStore()
+    store.add("shop", "resp_1", stored())
+    store.add("shop", "resp_1", stored())
+    assert (len(store), store.total_bytes) == (1, 10)

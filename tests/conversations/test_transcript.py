@@ -1,35 +1,35 @@
-"""The ledger: an interrupted reply is remembered as far as it was heard."""
+"""The transcript keeps an interrupted reply up to the last word that the caller heard."""
 
 from __future__ import annotations
 
 import pytest
 
-from voicegw.conversations import transcript as ledger
+from voicegw.conversations import transcript as transcript_module
 from voicegw.conversations.transcript import ReplayDetector, Transcript
 from voicegw.events import Message, ToolCall
 
 HELLO, REPLY = Message("user", "Hello?"), Message("assistant", "We are open from nine to five.")
 
 
-def talk() -> Transcript:
-    book = Transcript()
-    book.add_user("Hello?")
-    book.add_assistant("We are open from nine to five. ")
-    return book
+def short_transcript() -> Transcript:
+    transcript = Transcript()
+    transcript.add_user("Hello?")
+    transcript.add_assistant("We are open from nine to five. ")
+    return transcript
 
 
-def test_what_was_said_is_kept_in_order() -> None:
-    assert talk().messages == [HELLO, REPLY]
+def test_messages_are_kept_in_order() -> None:
+    assert short_transcript().messages == [HELLO, REPLY]
 
 
-def test_a_reply_without_words_is_none() -> None:
-    book = Transcript()
-    book.add_assistant(" ")
-    assert book.messages == []
+def test_an_empty_reply_adds_no_message() -> None:
+    transcript = Transcript()
+    transcript.add_assistant(" ")
+    assert transcript.messages == []
 
 
 @pytest.mark.parametrize(
-    ("heard", "messages", "told"),
+    ("heard", "messages", "heard_text"),
     [
         ("We are open", [HELLO, Message("assistant", "We are open")], "We are open"),
         ("We  are open ", [HELLO, Message("assistant", "We are open")], "We are open"),
@@ -40,100 +40,100 @@ def test_a_reply_without_words_is_none() -> None:
         ("", [HELLO], ""),
     ],
 )
-def test_an_interrupted_reply_ends_where_hearing_ended(
-    heard: str, messages: list[Message], told: str | None
+def test_an_interrupted_reply_is_cut_to_the_words_that_the_caller_heard(
+    heard: str, messages: list[Message], heard_text: str | None
 ) -> None:
-    book = talk()
-    book.truncate(heard)
-    assert (book.messages, book.heard) == (messages, told)
+    transcript = short_transcript()
+    transcript.truncate(heard)
+    assert (transcript.messages, transcript.heard_text) == (messages, heard_text)
 
 
-def test_only_a_reply_can_be_cut() -> None:
-    book = Transcript()
-    book.truncate("Hm")
-    book.add_user("Hello?")
-    book.truncate("Hm")
-    assert (book.messages, book.heard) == ([HELLO], None)
+def test_only_a_reply_is_truncated() -> None:
+    transcript = Transcript()
+    transcript.truncate("Hm")
+    transcript.add_user("Hello?")
+    transcript.truncate("Hm")
+    assert (transcript.messages, transcript.heard_text) == ([HELLO], None)
 
 
-def test_what_the_agent_did_is_kept_with_what_it_said() -> None:
-    book, press = Transcript(), ToolCall("1", "send_digits", '{"digits": "5"}')
-    book.add_user("Go on.")
-    book.add_assistant("One moment. ", [press], done=["1"])
+def test_tool_calls_and_their_results_are_kept_with_the_reply() -> None:
+    transcript, tool_call = Transcript(), ToolCall("1", "send_digits", '{"digits": "5"}')
+    transcript.add_user("Go on.")
+    transcript.add_assistant("One moment. ", [tool_call], executed=["1"])
     done = Message("tool", "Done.", tool_call_id="1", name="send_digits")
-    said = Message("assistant", "One moment.", tool_calls=(press,))
-    assert book.messages == [Message("user", "Go on."), said, done]
-    book.truncate("")
-    assert book.messages[1:] == [Message("assistant", "", tool_calls=(press,)), done]
-    assert book.heard == ""
+    said = Message("assistant", "One moment.", tool_calls=(tool_call,))
+    assert transcript.messages == [Message("user", "Go on."), said, done]
+    transcript.truncate("")
+    assert transcript.messages[1:] == [Message("assistant", "", tool_calls=(tool_call,)), done]
+    assert transcript.heard_text == ""
 
 
-def test_the_next_reply_settles_what_was_heard() -> None:
-    book = talk()
-    book.truncate("We")
-    book.add_user("Sorry?")
-    assert book.heard == "We"
-    book.add_assistant("From nine to five.")
-    assert book.heard is None
+def test_the_next_reply_resets_the_heard_text() -> None:
+    transcript = short_transcript()
+    transcript.truncate("We")
+    transcript.add_user("Sorry?")
+    assert transcript.heard_text == "We"
+    transcript.add_assistant("From nine to five.")
+    assert transcript.heard_text is None
 
 
-def test_a_ledger_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "MAX_MESSAGES", 2)
-    book = talk()
-    book.add_user("Thanks.")
-    assert book.messages == [REPLY, Message("user", "Thanks.")]
+def test_a_transcript_has_a_limit_of_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcript_module, "MAX_MESSAGES", 2)
+    transcript = short_transcript()
+    transcript.add_user("Thanks.")
+    assert transcript.messages == [REPLY, Message("user", "Thanks.")]
 
 
-def test_what_could_not_be_done_is_told() -> None:
-    book = Transcript()
-    book.add_assistant("", [ToolCall("1", "transfer_call")])
-    assert [message.text for message in book.messages] == ["", ledger.NOT_DONE]
+def test_a_tool_call_that_was_not_executed_has_a_result_that_says_so() -> None:
+    transcript = Transcript()
+    transcript.add_assistant("", [ToolCall("1", "transfer_call")])
+    assert [message.text for message in transcript.messages] == ["", transcript_module.TOOL_NOT_DONE]
 
 
-def test_a_question_whose_answer_was_lost_is_taken_out() -> None:
-    book = talk()
-    assert book.pop_unanswered() is None
-    book.add_user("When?")
-    assert (book.pop_unanswered(), book.messages) == ("When?", [HELLO, REPLY])
+def test_unanswered_words_of_the_caller_are_removed_and_returned() -> None:
+    transcript = short_transcript()
+    assert transcript.pop_unanswered() is None
+    transcript.add_user("When?")
+    assert (transcript.pop_unanswered(), transcript.messages) == ("When?", [HELLO, REPLY])
     assert Transcript().pop_unanswered() is None
 
 
-def test_a_ledger_is_bounded_in_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "MAX_TEXT", 10)
-    book = Transcript()
+def test_a_transcript_has_a_limit_of_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcript_module, "MAX_CHARS", 10)
+    transcript = Transcript()
     for text in ("12345", "67890", "x", 20 * "y"):
-        book.add_user(text)
-    assert [message.text for message in book.messages] == [20 * "y"]
+        transcript.add_user(text)
+    assert [message.text for message in transcript.messages] == [20 * "y"]
 
 
-def came_back() -> ReplayDetector:
-    book = talk()
-    book.add_user("When?")
-    book.add_assistant("From nine to five.")
-    book.add_user("Thanks.")
-    return ReplayDetector(book, 10.0)
+def reconnected_detector() -> ReplayDetector:
+    transcript = short_transcript()
+    transcript.add_user("When?")
+    transcript.add_assistant("From nine to five.")
+    transcript.add_user("Thanks.")
+    return ReplayDetector(transcript, 10.0)
 
 
-def test_what_a_platform_repeats_after_a_reconnect_is_not_answered_twice() -> None:
-    replays = came_back()
-    assert replays.may_repeat(11.0)
-    assert replays.is_repeated("Hello?", 10.5)
-    assert replays.is_repeated("When?", 10.5)
-    assert replays.is_repeated("Thanks.", 14.0), "the last words may be repeated a little later"
-    assert not replays.may_repeat(10.5)
-    assert not replays.is_repeated("When?", 10.5), "asked again"
+def test_words_that_a_platform_repeats_after_a_reconnect_are_detected() -> None:
+    detector = reconnected_detector()
+    assert detector.may_repeat(11.0)
+    assert detector.is_repeated("Hello?", 10.5)
+    assert detector.is_repeated("When?", 10.5)
+    assert detector.is_repeated("Thanks.", 14.0), "the last words may be repeated a little later"
+    assert not detector.may_repeat(10.5)
+    assert not detector.is_repeated("When?", 10.5), "the caller asks again"
 
 
 @pytest.mark.parametrize(
     ("said", "now"), [("Something else?", 10.5), ("Hello?", 11.5), ("Thanks.", 15.1), ("When?", 14.0)]
 )
-def test_new_words_and_late_ones_are_meant(said: str, now: float) -> None:
-    replays = came_back()
-    assert not replays.is_repeated(said, now)
-    assert not replays.is_repeated("Hello?", 10.5)
+def test_new_words_and_late_repetitions_are_no_replays(said: str, now: float) -> None:
+    detector = reconnected_detector()
+    assert not detector.is_repeated(said, now)
+    assert not detector.is_repeated("Hello?", 10.5)
 
 
-def test_a_new_call_has_nothing_to_repeat() -> None:
+def test_a_new_call_has_no_replays() -> None:
     assert not ReplayDetector().is_repeated("Hello?", 0.0)
 
 

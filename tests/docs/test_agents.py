@@ -28,7 +28,7 @@ def test_every_kind_has_a_section() -> None:
 
 
 @pytest.mark.parametrize("block", blocks("agents", "toml"))
-async def test_every_file_on_the_page_becomes_an_agent(block: str, tmp_path: Path) -> None:
+async def test_every_configuration_on_the_page_makes_an_agent(block: str, tmp_path: Path) -> None:
     file = tmp_path / "voicegw.toml"
     file.write_text(block, "utf-8")
     config = load(file, dict.fromkeys(re.findall(r'"([A-Z_]+_(?:KEY|TOKEN))"', block), "s3cret"))

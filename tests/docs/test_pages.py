@@ -1,4 +1,4 @@
-"""What the pages for users say is true: files load, requests are answered, proxies pass streams on."""
+"""The pages for users are true: files load, requests are answered, proxies pass streams on at once."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ import pytest
 from starlette.types import ASGIApp
 
 from loadtests.servers.launch import free_port, is_listening
-from tests.support.asgi import drive
+from tests.support.asgi import send_request
 from tests.support.chat_lint import lint
-from tests.support.gateway import now
+from tests.support.gateway import loop_time
 from voicegw import cli
 from voicegw.agents.python import agent as python
 from voicegw.agents.scripted import agent as scripted
 from voicegw.app.create import create_app
 from voicegw.config.load import Config, load
-from voicegw.security.keys import digest
+from voicegw.security.keys import hash_secret
 from voicegw.turns.dialects import DIALECTS
 from voicegw.turns.phrases import PHRASES, phrases_for
-from voicegw.turns.stream import KEEP
+from voicegw.turns.stream import KEEPALIVE_INTERVAL
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {"elevenlabs": "elevenlabs", "vapi": "vapi", "deploy": "voice"}
@@ -57,15 +57,15 @@ def settings(block: str, folder: Path) -> Config:
     for pem in re.findall(r'"(\w+\.pem)"', block):
         (folder / pem).touch()
     file = folder / "voicegw.toml"
-    file.write_text(block.replace("0" * 64, digest(SECRET).hex()), "utf-8")
+    file.write_text(block.replace("0" * 64, hash_secret(SECRET).hex()), "utf-8")
     return load(file, dict.fromkeys(re.findall(r'^(?:env|key_env) = "(\w+)"', block, re.M), SECRET))
 
 
 def front_desk(name: str, folder: Path) -> ASGIApp:
     """The page's first configuration, with a receptionist who is slower than any acknowledgement."""
-    agent = scripted.scripted("receptionist", first=1.0)
+    agent = scripted.make_scripted_agent("receptionist", first=1.0)
     config = settings(blocks(name, "toml")[0], folder)
-    return create_app(config, now=now, agents=lambda table, config: agent)
+    return create_app(config, now=loop_time, agents=lambda table, config: agent)
 
 
 def curl(command: str) -> tuple[str, dict[str, str], dict[str, Any]]:
@@ -96,14 +96,14 @@ def test_every_configuration_loads(name: str, block: str, tmp_path: Path) -> Non
 async def test_every_request_is_acknowledged_and_answered(
     name: str, path: str, headers: dict[str, str], body: dict[str, Any], tmp_path: Path
 ) -> None:
-    answer = await drive(front_desk(name, tmp_path), body, path=path, headers=headers)
+    answer = await send_request(front_desk(name, tmp_path), body, path=path, headers=headers)
     assert answer.status == 200, answer.body
     lint(answer.body)
     language = body.get("elevenlabs_extra_body", {}).get("language", "en")
     words, dialect = phrases_for(language), DIALECTS[PAGES[name]]
-    assert answer.spoken[0][1] in [dialect.punctuate(phrase, words.stop) for phrase in words.ack]
-    assert len(answer.spoken) > 1
-    assert answer.reason == ("tool_calls" if "tools" in body else "stop")
+    assert answer.texts[0][1] in [dialect.punctuate(phrase, words.full_stop) for phrase in words.ack]
+    assert len(answer.texts) > 1
+    assert answer.finish_reason == ("tool_calls" if "tools" in body else "stop")
     given = {header.lower(): value for header, value in headers.items()}
     assert answer.headers["x-request-id"] == given.get("x-request-id", answer.headers["x-request-id"])
 
@@ -111,7 +111,7 @@ async def test_every_request_is_acknowledged_and_answered(
 @pytest.mark.parametrize("name", PAGES)
 async def test_a_request_without_its_key_is_refused(name: str, tmp_path: Path) -> None:
     path, _, body = requests(name)[-1]
-    refused = await drive(front_desk(name, tmp_path), body, path=path)
+    refused = await send_request(front_desk(name, tmp_path), body, path=path)
     assert (refused.status, refused.error["code"]) == (401, "invalid_api_key")
 
 
@@ -123,11 +123,11 @@ async def test_the_agent_on_the_page_knows_the_caller(
     monkeypatch.syspath_prepend(tmp_path)
     agent = python.load("agent_of_the_page:reply", {})
     config = settings(blocks("elevenlabs", "toml")[0], tmp_path)
-    app = create_app(config, now=now, agents=lambda table, config: agent)
+    app = create_app(config, now=loop_time, agents=lambda table, config: agent)
     [body] = [body for _, _, body in requests("elevenlabs")[:1]]
-    assert (await drive(app, body, headers=KEY)).text == "Hello Ada, how can I help?"
+    assert (await send_request(app, body, headers=KEY)).text == "Hello Ada, how can I help?"
     del body["elevenlabs_extra_body"]
-    assert (await drive(app, body, headers=KEY)).text == "Hello there, how can I help?"
+    assert (await send_request(app, body, headers=KEY)).text == "Hello there, how can I help?"
 
 
 async def test_the_log_line_and_the_metrics_on_the_page_are_the_real_ones(
@@ -136,11 +136,11 @@ async def test_the_log_line_and_the_metrics_on_the_page_are_the_real_ones(
     app = front_desk("deploy", tmp_path)
     path, headers, body = requests("deploy")[0]
     caplog.set_level(logging.INFO, "voicegw.access")
-    await drive(app, body, path=path, headers=headers)
+    await send_request(app, body, path=path, headers=headers)
     await asyncio.sleep(1)  # a turn is written down once its agent is closed
     [shown] = [line for block in blocks("deploy", "json") if "event" in (line := json.loads(block))]
     assert list(json.loads(caplog.messages[-1])) == list(shown)
-    rendered = (await drive(app, path="/metrics", method="GET", headers=headers)).body.decode()
+    rendered = (await send_request(app, path="/metrics", method="GET", headers=headers)).body.decode()
     real = {m for m in re.findall(r"^# HELP (\S+)", rendered, re.M) if not m.endswith("_created")}
     assert set(re.findall(r"^\| `((?:voicegw|gen_ai)_\w+)` \|", page("deploy"), re.M)) == real
     [query] = blocks("deploy", "promql")
@@ -156,9 +156,9 @@ def test_the_words_to_keep_from_hanging_up_are_all_of_ours() -> None:
     english = PHRASES["en"]
     assert ["".join(row) for row in rows] == [
         ", ".join(english.ack),
-        english.failed,
+        english.failure,
         english.busy,
-        english.closing,
+        english.shutdown,
     ]
 
 
@@ -191,7 +191,7 @@ def test_links_lead_somewhere_and_the_page_ends_with_a_check(name: str) -> None:
 
 SILENT = f"""\
 [keys.caller]
-hash = "sha256:{digest(SECRET).hex()}"
+hash = "sha256:{hash_secret(SECRET).hex()}"
 [agents.silent]
 kind = "scripted"
 script = "role_only"
@@ -279,6 +279,6 @@ async def test_words_pass_the_proxy_at_once_and_so_does_a_hang_up(proxy: Any, tm
         with closing(writer):
             await reader.readuntil(b"One moment. ")  # and then nothing: what is held back now never comes
         await writer.wait_closed()
-        async with asyncio.timeout(KEEP - 1):  # sooner than a sign of life of ours could have found out
+        async with asyncio.timeout(KEEPALIVE_INTERVAL - 1):  # before a keep-alive could detect it
             turn = await next_turn(gateway)
     assert (turn["outcome"], turn["key"], turn["deltas"]) == ("cancelled", "caller", 0)

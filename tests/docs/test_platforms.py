@@ -25,14 +25,14 @@ from tests.docs.test_pages import SEARCH, blocks, caddy, nginx, page, running
 from tests.e2e.server import Server, eventually
 from tests.platforms.elevenlabs.test_token import CLAIMS
 from tests.platforms.elevenlabs.test_token import token as jwt
-from tests.support.asgi import drive
-from tests.support.gateway import now
-from tests.support.phone import dial
-from tests.support.script import Script, script
+from tests.support.asgi import send_request
+from tests.support.asgi_websocket import connect_websocket
+from tests.support.fake_agent import FakeAgent, fake_agent
+from tests.support.gateway import loop_time
 from voicegw.agents.python import agent as python
 from voicegw.app.create import create_app
-from voicegw.calls.dtmf import PAUSE as KEYPAD
-from voicegw.calls.playback import TOGETHER
+from voicegw.calls.dtmf import INTER_DIGIT_TIMEOUT as KEYPAD
+from voicegw.calls.playback import GATHER_SECONDS
 from voicegw.config.load import Config, load
 from voicegw.errors import ConfigError
 from voicegw.events import Agent, Event, ToolCall
@@ -54,7 +54,7 @@ def settings(block: str, folder: Path) -> Config:
 
 
 def gateway(block: str, folder: Path, agent: Agent) -> ASGIApp:
-    return create_app(settings(block, folder), now=now, agents=lambda table, config: agent)
+    return create_app(settings(block, folder), now=loop_time, agents=lambda table, config: agent)
 
 
 def signed(url: str, fields: dict[str, str] | None = None) -> dict[str, str]:
@@ -81,7 +81,7 @@ def test_every_configuration_loads_and_wants_its_secret(name: str, block: str, t
         load(tmp_path / "voicegw.toml", {})
 
 
-class Scene(Script):
+class Scene(FakeAgent):
     """The agent of the pages: slow at first, and quick to say good bye."""
 
     async def reply(self, turn: Any) -> Any:
@@ -98,18 +98,18 @@ async def test_a_call_goes_frame_by_frame_as_the_page_shows_it(name: str, tmp_pa
     app = gateway(blocks(name, "toml")[0], tmp_path, Scene())
     path, headers = handshake(name)
     heard = 0
-    async with dial(app, path, headers=headers) as phone:
+    async with connect_websocket(app, path, headers=headers) as phone:
         for line in shown.splitlines():
             frame = json.loads(line[2:])
             if line.startswith("> "):
-                phone.says(frame)
+                phone.send_frame(frame)
                 continue
             while len(phone.frames) <= heard:
                 await asyncio.sleep(0.01)
-                assert phone.now < 10, f"{frame} did not come"
+                assert phone.elapsed < 10, f"{frame} did not come"
             assert phone.frames[heard][1] == frame
             heard += 1
-        assert (len(phone.frames), phone.code) == (heard, None)
+        assert (len(phone.frames), phone.close_code) == (heard, None)
 
 
 def same(one: Element, other: Element) -> bool:
@@ -120,10 +120,10 @@ def same(one: Element, other: Element) -> bool:
 
 
 async def test_twilio_s_web_hook_answers_what_the_page_shows(tmp_path: Path) -> None:
-    app = gateway(blocks("twilio", "toml")[0], tmp_path, script())
+    app = gateway(blocks("twilio", "toml")[0], tmp_path, fake_agent())
     fields = {"CallSid": "CA1", "From": "+15550100"}
     headers = {**FORM, **signed(f"{PUBLIC}/twilio/voice", fields)}
-    answer = await drive(app, urlencode(fields).encode(), path="/twilio/voice", headers=headers)
+    answer = await send_request(app, urlencode(fields).encode(), path="/twilio/voice", headers=headers)
     [shown] = blocks("twilio", "xml")
     text = re.sub(r'(name="voicegw" value=")[^"]+', r"\1TICKET", answer.body.decode())
     assert same(fromstring(text.encode()), fromstring(shown))
@@ -132,10 +132,10 @@ async def test_twilio_s_web_hook_answers_what_the_page_shows(tmp_path: Path) -> 
 async def test_twiml_of_one_s_own_needs_no_ticket(tmp_path: Path) -> None:
     for block, code in zip(blocks("twilio", "toml"), (1008, None), strict=True):
         path, headers = handshake("twilio")
-        async with dial(gateway(block, tmp_path, script("Hi.")), path, headers=headers) as phone:
-            phone.says(SETUP)
+        async with connect_websocket(gateway(block, tmp_path, fake_agent("Hi.")), path, headers=headers) as phone:
+            phone.send_frame(SETUP)
             await asyncio.sleep(0.1)
-            assert phone.code == code
+            assert phone.close_code == code
 
 
 async def test_the_texml_on_telnyx_s_page_leads_to_the_gateway(tmp_path: Path) -> None:
@@ -144,23 +144,23 @@ async def test_the_texml_on_telnyx_s_page_leads_to_the_gateway(tmp_path: Path) -
     assert config.telnyx is not None
     assert relay.attrib["welcomeGreeting"] == config.telnyx.greeting
     path = relay.attrib["url"].removeprefix("wss://voice.example.com").replace("TOKEN", SECRET)
-    async with dial(gateway(blocks("telnyx", "toml")[0], tmp_path, script("Hi.")), path) as phone:
+    async with connect_websocket(gateway(blocks("telnyx", "toml")[0], tmp_path, fake_agent("Hi.")), path) as phone:
         await asyncio.sleep(0)
     assert phone.status == 101
 
 
 async def test_the_addresses_for_retell_are_served(tmp_path: Path) -> None:
-    app = gateway(blocks("retell", "toml")[0], tmp_path, script())
+    app = gateway(blocks("retell", "toml")[0], tmp_path, fake_agent())
     url, hook = (
         re.findall(rf"`({scheme}://voice.example.com[^`]+)`", page("retell"))[0]
         for scheme in ("wss", "https")
     )
-    async with dial(
+    async with connect_websocket(
         app, url.removeprefix("wss://voice.example.com").replace("SECRET", SECRET) + "/call_1"
     ) as phone:
         await asyncio.sleep(0)
     assert phone.status == 101
-    assert (await drive(app, b"{}", path=hook.removeprefix(PUBLIC))).status == 403
+    assert (await send_request(app, b"{}", path=hook.removeprefix(PUBLIC))).status == 403
 
 
 async def test_the_agent_on_the_page_knows_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,36 +168,36 @@ async def test_the_agent_on_the_page_knows_the_call(tmp_path: Path, monkeypatch:
     monkeypatch.syspath_prepend(tmp_path)
     agent = python.load("agent_of_the_call_page:reply", {})
     app = gateway(f"{DESK}ack.after = 'off'\n[twilio]\n", tmp_path, agent)
-    async with dial(app, "/twilio/relay") as phone:
-        phone.says({**SETUP, "from": "Ada", "customParameters": {"shop": "Bluebell"}})
-        phone.says(HELLO)
+    async with connect_websocket(app, "/twilio/relay") as phone:
+        phone.send_frame({**SETUP, "from": "Ada", "customParameters": {"shop": "Bluebell"}})
+        phone.send_frame(HELLO)
         await asyncio.sleep(0.1)
     assert phone.frames[0][1]["token"] == "You call Bluebell from Ada."
 
 
 async def test_the_checks_on_the_pages_reach_the_gateway(tmp_path: Path) -> None:
-    app = gateway(f"{DESK}[twilio]\n[telnyx]\n", tmp_path, script())
+    app = gateway(f"{DESK}[twilio]\n[telnyx]\n", tmp_path, fake_agent())
     curl, *_ = (shlex.split(block) for block in blocks("twilio", "sh"))
     form = "&".join(value.replace("+", "%2B") for option, value in pairwise(curl) if option == "-d")
     path = next(word for word in curl if word.startswith("http")).removeprefix("http://127.0.0.1:8080")
-    answer = await drive(app, form.encode(), path=path, headers=FORM)
+    answer = await send_request(app, form.encode(), path=path, headers=FORM)
     [[relay]] = fromstring(answer.body)
     assert relay.attrib["url"] == "ws://127.0.0.1:8080/twilio/relay"
-    locked = gateway(blocks("retell", "toml")[0], tmp_path, script())
+    locked = gateway(blocks("retell", "toml")[0], tmp_path, fake_agent())
     for name, house in (("twilio", app), ("telnyx", app), ("retell", locked)):
         *_, (run, flag, module, url), _ = (shlex.split(block) for block in blocks(name, "sh"))
         assert (run, flag, module) == ("python", "-m", "websockets")
         called = url.removeprefix("ws://127.0.0.1:8080").replace("$RETELL_SECRET", SECRET)
-        async with dial(house, called) as phone:
+        async with connect_websocket(house, called) as phone:
             await asyncio.sleep(0)
         assert phone.status == 101, name
 
 
 def test_the_times_on_the_pages_are_the_real_ones() -> None:
-    assert f"within {TOGETHER * 1000:g} ms share a frame" in page("twilio")
-    assert f"within {TOGETHER * 1000:g} ms share a frame" in page("retell")
+    assert f"within {GATHER_SECONDS * 1000:g} ms share a frame" in page("twilio")
+    assert f"within {GATHER_SECONDS * 1000:g} ms share a frame" in page("retell")
     assert f"within {KEYPAD:g} s of each other" in page("twilio")
-    assert ticket.GOOD_FOR == 4 * 3600, "the page says four hours"
+    assert ticket.TICKET_TTL == 4 * 3600, "the page says four hours"
 
 
 @pytest.mark.wire

@@ -1,4 +1,4 @@
-"""The page about agents in Python: every agent on it is loaded and asked."""
+"""The page about agents in Python: every agent on it is loaded and answers a turn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.docs.test_pages import blocks, page
 from voicegw.agents.python.agent import load
 from voicegw.app.agents import make_agent
-from voicegw.config.load import load as settings
+from voicegw.config.load import load as load_config
 from voicegw.events import Message, Turn
 
 ANSWERS = {
@@ -26,16 +26,19 @@ ANSWERS = {
     "OpenAI Agents SDK": ("agents", "Three singles are free."),
 }
 """By section: the library that it needs, and what its agent answers."""
-SAID = Turn("7", (Message("system", "Be brief."), Message("user", "One funghi, please")), call="c")
+OTHER_SECTIONS = ["The stable Python API"]
+"""Sections without an agent: see test_public_api."""
+TURN = Turn("7", (Message("system", "Be brief."), Message("user", "One funghi, please")), call="c")
 
 
 def code(section: str) -> str:
-    [found] = re.findall(rf"^## {section}\n.*?^```python\n(.*?)^```$", page("python-agents"), re.M | re.S)
-    return str(found)
+    """Return the Python block of a section."""
+    [block] = re.findall(rf"^## {section}\n.*?^```python\n(.*?)^```$", page("python-agents"), re.M | re.S)
+    return str(block)
 
 
-def test_every_section_is_asked() -> None:
-    assert re.findall(r"^## (.+)$", page("python-agents"), re.M) == list(ANSWERS)
+def test_every_section_with_an_agent_is_tested() -> None:
+    assert re.findall(r"^## (.+)$", page("python-agents"), re.M) == [*ANSWERS, *OTHER_SECTIONS]
 
 
 @pytest.mark.wire
@@ -49,7 +52,7 @@ async def test_every_agent_on_the_page_answers(
     monkeypatch.delitem(sys.modules, "desk", raising=False)
     (tmp_path / "desk.py").write_text(code(section), "utf-8")
     (tmp_path / "voicegw.toml").write_text(blocks("python-agents", "toml")[0], "utf-8")
-    config = settings(tmp_path / "voicegw.toml", {})
+    config = load_config(tmp_path / "voicegw.toml", {})
     agent = make_agent(config.agents["desk"], config)
     if library == "agents":
         from tests.agents.python.frameworks.test_openai_agents import Chatting, calling
@@ -57,9 +60,9 @@ async def test_every_agent_on_the_page_answers(
         call = calling("free_rooms", '{"kind": "single"}')
         sys.modules["desk"].agent.model = Chatting(call, ["Three singles ", "are free."])
         agent = load("desk:agent", {"tracing": False})
-    async with aclosing(agent.reply(SAID)) as events:
-        said = [event async for event in events]
-    assert "".join(event for event in said if isinstance(event, str)) == answer
+    async with aclosing(agent.reply(TURN)) as stream:
+        events = [event async for event in stream]
+    assert "".join(event for event in events if isinstance(event, str)) == answer
     monkeypatch.delitem(sys.modules, "desk")
 
 

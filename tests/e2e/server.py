@@ -1,4 +1,4 @@
-"""The real server as a process of its own, and a caller who sees every byte."""
+"""The real server in a separate process, and a caller who sees every byte."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.support.asgi import chunks, content
+from tests.support.asgi import chunk_text, parse_chunks
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 15.0
@@ -135,7 +135,7 @@ class Reply:
 
     @property
     def text(self) -> str:
-        return "".join(map(content, chunks(self.body)))
+        return "".join(map(chunk_text, parse_chunks(self.body)))
 
 
 class Caller:
@@ -173,7 +173,7 @@ class Caller:
         return self.reply(bodiless=method == "HEAD")
 
     def read(self) -> bytes:
-        """What the next read brings; nothing when the server hung up."""
+        """Return the bytes of the next read, b"" after the server hung up."""
         data = self.socket.recv(65_536)
         self.buffer += data
         return data

@@ -22,7 +22,7 @@ HEADER_BYTES = 4096
 SOON = 2.5
 """Seconds, and less than the keep-alive comment takes: its failure would tell of a hang-up too."""
 QUICK = 10.0
-"""Seconds in which the gateway ends, whatever its agents do."""
+"""Seconds in which the gateway ends, even if its agents go on."""
 CONFIG = f"""
 server.drain = DRAIN
 limits = {{ header_bytes = {HEADER_BYTES}, send_timeout = 1 }}
@@ -233,14 +233,14 @@ def test_the_run_of_a_client_that_reads_nothing_goes_on_for_others(server: Serve
 def test_an_agent_that_ends_the_program_ends_its_own_turn_only(
     agent: str, server: Server, caller: Caller
 ) -> None:
-    """Also in a task of its own, as the tools of many frameworks are."""
+    """Raise in a separate task, as the tools of many frameworks do."""
     with Caller(server) as other:
         other.ask({"model": "patient"})
         other.until(b'"content":"Well"')
         caller.ask({"model": agent})
         reply = caller.reply()
         lint(reply.body)
-        assert reply.text.endswith(f"Well... {PHRASES['en'].failed}")
+        assert reply.text.endswith(f"Well... {PHRASES['en'].failure}")
         caller.ask({"model": agent, "stream": False})
         assert caller.reply().status == 502
         assert turns(server) == 1

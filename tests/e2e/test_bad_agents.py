@@ -16,9 +16,9 @@ from voicegw.turns.phrases import PHRASES
 
 pytestmark = pytest.mark.wire
 
-SORRY = PHRASES["en"].failed
+SORRY = PHRASES["en"].failure
 QUICK = 10.0
-"""Seconds in which the gateway ends, whatever its agents do."""
+"""Seconds in which the gateway ends, even if its agents go on."""
 NAMES = (
     "echoing",
     "numbers",
@@ -146,7 +146,7 @@ def told(server: Server, agent: str) -> dict[str, Any]:
     return found
 
 
-TOO_LONG = "the agent took too long before it was of any use"
+TOO_LONG = "the agent took too long before its first output"
 EXPECTED = "expected are str, ToolCall, Activity, Usage, Finish"
 
 

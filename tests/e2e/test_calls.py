@@ -1,4 +1,4 @@
-"""What a call's turns have to do with each other, as the official SDK sees it through the served gateway."""
+"""Turns of one call join, replay and supersede each other, as the official SDK sees it."""
 
 from __future__ import annotations
 

@@ -310,7 +310,7 @@ def test_at_the_end_a_turn_hears_a_farewell_and_calls_are_sent_elsewhere(server:
         server.tell(signal.SIGTERM)
         for _ in range(2):
             hears(idle)
-        assert hears(phone) == token(f"... {PHRASES['en'].closing}")
+        assert hears(phone) == token(f"... {PHRASES['en'].shutdown}")
         assert (closed(phone), closed(idle)) == (1012, 1012)
         assert server.process.wait(PATIENCE) == 0, server.log
         assert time.monotonic() - began < 4.0

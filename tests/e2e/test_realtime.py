@@ -78,7 +78,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def told(server: Server) -> list[dict[str, Any]]:
-    """What the agent was told, turn by turn."""
+    """Return the messages that the agent received, turn by turn."""
     return [json.loads(line) for line in (server.folder / "told").read_text("utf-8").splitlines()]
 
 

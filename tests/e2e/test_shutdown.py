@@ -91,7 +91,7 @@ def test_after_the_time_for_it_a_turn_hears_a_farewell_and_ends_well(tmp_path: P
             caller.read()
         server.tell(signal.SIGTERM)
         reply = rest(caller)
-        assert reply.text == f"Well... {PHRASES['en'].closing}"
+        assert reply.text == f"Well... {PHRASES['en'].shutdown}"
         assert server.process.wait(PATIENCE) == 0, server.log
     assert (tmp_path / "closed").exists()
     assert [line["error"] for line in server.lines("turn")] == ["ShuttingDown"]

@@ -1,4 +1,4 @@
-"""Rehearsals against the served gateway: each page proves its own set-up, and other servers fail it."""
+"""Simulations against the served gateway: the command of each docs page passes, other servers fail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ import pytest
 from tests.docs.test_pages import blocks
 from tests.e2e.server import Server
 from voicegw.cli import FAILED, MISUSED, OK, main
-from voicegw.simulate.run import PLATFORMS, simulate
+from voicegw.simulate.platforms.registry import PLATFORMS
+from voicegw.simulate.run import simulate
 from voicegw.simulate.script import ScriptTimeouts, load_script
 
 pytestmark = pytest.mark.wire
@@ -38,18 +39,18 @@ ADDRESSES = {
 }
 
 
-def played(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
-    """The exit status and what was printed as JSON."""
+def run_simulate(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+    """Return the exit status and the printed JSON."""
     status = main(["simulate", *words, "--json"])
     return status, json.loads(capsys.readouterr().out)
 
 
-def broken(found: dict[str, Any]) -> dict[str, list[str]]:
+def broken_checks(found: dict[str, Any]) -> dict[str, list[str]]:
     return {check["item"]: check["breaches"] for check in found["checks"] if check["state"] == "broken"}
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_last_line_of_each_page_proves_its_set_up(
+def test_simulate_command_of_each_page_passes_with_its_configuration(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = blocks(name, "toml")[0]
@@ -60,8 +61,8 @@ def test_the_last_line_of_each_page_proves_its_set_up(
     [line] = [block for block in blocks(name, "sh") if block.startswith("voicegw simulate")]
     with Server(tmp_path, config, environ=environ) as server:
         command = re.sub(r"\$\w+", SECRET, line).replace("127.0.0.1:8080", f"127.0.0.1:{server.port}")
-        status, found = played(capsys, *shlex.split(command)[2:])
-    assert (status, found["failure"], broken(found)) == (OK, None, {})
+        status, found = run_simulate(capsys, *shlex.split(command)[2:])
+    assert (status, found["failure"], broken_checks(found)) == (OK, None, {})
     assert [turn["outcome"] for turn in found["turns"]] == ["answered", "stopped", "answered"]
     tried = {check["item"] for check in found["checks"] if check["state"] == "held"}
     assert {"connects", "answers", "first-words", "silence", "speakable"} <= tried
@@ -78,24 +79,25 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-RELAXED = ScriptTimeouts(first_words=10, silence=20, stop=2, pong=5)
-"""The machines that run tests are busy; patience itself is tested on the virtual clock."""
+RELAXED_TIMEOUTS = ScriptTimeouts(first_words=10, silence=20, stop=2, pong=5)
+"""The machines that run tests are busy; the timeouts themselves are tested on the virtual clock."""
 
 
-def test_every_script_of_ours_holds_on_every_platform_and_they_try_nearly_everything(demo: Server) -> None:
-    def tried(platform: str) -> dict[str, bool]:
-        """Every item: was it tried?"""
+def test_our_scripts_pass_on_every_platform_and_try_nearly_all_checks(demo: Server) -> None:
+    def run_all(platform: str) -> dict[str, bool]:
+        """Run every script; return for each check whether it was tried."""
         address = ADDRESSES[platform].format(f"127.0.0.1:{demo.port}")
-        found: dict[str, bool] = {}
+        tried: dict[str, bool] = {}
         for file in sorted(CALLS.iterdir()):
-            rehearsed = simulate(platform, address, load_script(file).model_copy(update={"patience": RELAXED}))
-            assert rehearsed.has_passed, f"{file.name}\n{rehearsed.as_text()}"
-            for verdict in rehearsed.check_results:
-                found[verdict.item] = found.get(verdict.item, False) or verdict.was_tried
-        return found
+            script = load_script(file).model_copy(update={"patience": RELAXED_TIMEOUTS})
+            result = simulate(platform, address, script)
+            assert result.has_passed, f"{file.name}\n{result.as_text()}"
+            for check in result.check_results:
+                tried[check.item] = tried.get(check.item, False) or check.was_tried
+        return tried
 
     with ThreadPoolExecutor(len(PLATFORMS)) as pool:
-        items = dict(zip(PLATFORMS, pool.map(tried, PLATFORMS), strict=True))
+        items = dict(zip(PLATFORMS, pool.map(run_all, PLATFORMS), strict=True))
     untried = {
         platform: {item for item in items[platform] if not items[platform][item]} for platform in items
     }
@@ -110,30 +112,30 @@ def test_every_script_of_ours_holds_on_every_platform_and_they_try_nearly_everyt
     }, "their tests need secrets, or an agent that ends calls"
 
 
-def test_people_get_a_waterfall(demo: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_report_has_a_waterfall(demo: Server, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "vapi", f"http://127.0.0.1:{demo.port}"]) == OK
     shown = capsys.readouterr().out
     assert re.search(r"ack +\d+\.\d ms \|#+ +\|", shown)
-    assert "       ok  connects: the gateway takes the call" in shown
+    assert "       ok  connects: the gateway accepts the call" in shown
 
 
 @contextmanager
-def strange(answer: bytes | None) -> Iterator[int]:
-    """A server that answers everybody the same: nothing, if None. Gives its port."""
+def fixed_server(answer: bytes | None) -> Iterator[int]:
+    """Give the port of a server with one answer for every request; None for no answer."""
     listener = socket.create_server(("127.0.0.1", 0))
-    held: list[socket.socket] = []
+    clients: list[socket.socket] = []
 
     def serve() -> None:
         while True:
             try:
-                caller, _ = listener.accept()
+                client, _ = listener.accept()
             except OSError:
                 return
-            held.append(caller)
+            clients.append(client)
             if answer is not None:
-                caller.recv(65536)
-                caller.sendall(answer)
-                caller.close()
+                client.recv(65536)
+                client.sendall(answer)
+                client.close()
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -143,11 +145,11 @@ def strange(answer: bytes | None) -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join()
-        for caller in held:
-            caller.close()
+        for client in clients:
+            client.close()
 
 
-STRANGE = {
+FIXED_ANSWERS = {
     "silent": None,
     "closes": b"",
     "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
@@ -158,18 +160,18 @@ STRANGE = {
 }
 
 
-@pytest.mark.parametrize("kind", STRANGE)
+@pytest.mark.parametrize("kind", FIXED_ANSWERS)
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_whatever_answers_there_the_rehearsal_ends_and_says_what_came(
+def test_simulation_ends_with_a_failure_at_any_other_server(
     platform: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = tmp_path / "call.toml"
     script.write_text('[patience]\nconnect = 0.3\nanswer = 0.5\n[[turns]]\nsay = "Hello?"\n', "utf-8")
-    with strange(STRANGE[kind]) as port:
+    with fixed_server(FIXED_ANSWERS[kind]) as port:
         address = ADDRESSES[platform].format(f"127.0.0.1:{port}")
-        status, found = played(capsys, platform, address, "--script", str(script))
+        status, found = run_simulate(capsys, platform, address, "--script", str(script))
     assert status == FAILED
-    assert found["failure"] or broken(found)
+    assert found["failure"] or broken_checks(found)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_whatever_answers_there_the_rehearsal_ends_and_says_what_came(
             MISUSED,
             "NOT_SET_ANYWHERE is not set",
         ),
-        (["vapi", "http://127.0.0.1:1", "--key-env", "ODD"], MISUSED, "odd characters"),
+        (["vapi", "http://127.0.0.1:1", "--key-env", "ODD"], MISUSED, "no header can carry"),
         (["vapi", "http://127.0.0.1:1", "--script", "/nowhere.toml"], MISUSED, "/nowhere.toml: No such file"),
         (
             ["retell", "ws://127.0.0.1:1/retell", "--key-env", "EVEN"],
@@ -197,7 +199,7 @@ def test_whatever_answers_there_the_rehearsal_ends_and_says_what_came(
         (["nobody", "http://127.0.0.1:1"], MISUSED, "invalid choice: 'nobody'"),
     ],
 )
-def test_wrong_use_is_told_in_a_line(
+def test_wrong_use_is_reported_in_one_line(
     words: list[str],
     status: int,
     says: str,

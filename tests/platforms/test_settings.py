@@ -82,7 +82,7 @@ def test_a_whole_table_is_read_as_it_is_written(file: Path) -> None:
 
 
 def test_what_is_unset_is_left_to_twilio() -> None:
-    assert TwilioSettings().relay() == {
+    assert TwilioSettings().relay_attributes() == {
         "language": "en-US",
         "dtmfDetection": True,
         "interruptible": "any",
@@ -101,7 +101,7 @@ def test_the_public_address_ends_without_a_slash(file: Path) -> None:
 def test_each_platform_has_the_actions_that_its_codec_can_do() -> None:
     assert get_args(TwilioAction) == ACTIONS
     assert {*get_args(RelayAction)} == {*ACTIONS} - {"transfer_call"}
-    assert get_args(RetellAction) == retell.ACTIONS
+    assert get_args(RetellAction) == retell.ACTIONS_BY_PRIORITY
 
 
 def test_every_attribute_with_a_key_of_its_own_has_that_key() -> None:

@@ -83,7 +83,7 @@ def ask(gateway: Server, mode: str, *said: str, **headers: str) -> str:
 
 
 @MODES
-def test_words_come_through_and_the_conversation_is_known(gateway: Server, model: Model, mode: str) -> None:
+def test_text_streams_and_the_history_is_sent(gateway: Server, model: Model, mode: str) -> None:
     history = ("I am Ada.", "Hello Ada.")
     assert ask(gateway, mode, *history, "Who am I? [words=3]").split() == ["word0", "word1", "word2"]
     system = str(model.asked[-1].messages[0]["content"])
@@ -96,7 +96,7 @@ def test_words_come_through_and_the_conversation_is_known(gateway: Server, model
 
 
 @MODES
-def test_a_tool_works_between_words(gateway: Server, mode: str) -> None:
+def test_a_tool_runs_between_texts(gateway: Server, mode: str) -> None:
     assert ask(gateway, mode, f"Look, {mode} [run echo found] [words=2]").split() == [
         *FILLER.split(),
         "word0",
@@ -105,7 +105,7 @@ def test_a_tool_works_between_words(gateway: Server, mode: str) -> None:
 
 
 @MODES
-def test_callers_who_say_the_same_do_not_find_each_other_s_folder(
+def test_callers_with_the_same_words_do_not_share_a_folder(
     gateway: Server, model: Model, mode: str
 ) -> None:
     places = []
@@ -117,7 +117,7 @@ def test_callers_who_say_the_same_do_not_find_each_other_s_folder(
 
 
 @MODES
-def test_nothing_dangerous_is_ever_approved(gateway: Server, tmp_path: Path, mode: str) -> None:
+def test_dangerous_actions_are_never_approved(gateway: Server, tmp_path: Path, mode: str) -> None:
     note = tmp_path / "note"
     note.write_text("Keep me.", "utf-8")
     assert ask(gateway, mode, f"Delete [run rm -rf {tmp_path}] [words=2]").split()[-2:] == ["word0", "word1"]
@@ -136,9 +136,9 @@ def test_a_caller_who_hangs_up_stops_hermes_and_its_model(gateway: Server, model
 
 
 @MODES
-def test_a_model_that_breaks_down_is_an_apology(gateway: Server, mode: str) -> None:
+def test_a_failing_model_becomes_an_apology(gateway: Server, mode: str) -> None:
     failed = (mode, "AgentError")
-    assert PHRASES["en"].failed in ask(gateway, mode, f"Fail, {mode} [fail 400]")
+    assert PHRASES["en"].failure in ask(gateway, mode, f"Fail, {mode} [fail 400]")
     eventually(lambda: [line for line in gateway.lines("turn") if (line["agent"], line["error"]) == failed])
 
 
@@ -151,7 +151,7 @@ def answer(phone: ClientConnection, number: int) -> str:
     return words
 
 
-def test_a_call_that_is_interrupted_goes_on_from_what_was_heard(gateway: Server, model: Model) -> None:
+def test_an_interrupted_call_continues_from_the_heard_part(gateway: Server, model: Model) -> None:
     greeting, talk = "Good morning.", "Talk [every=0.05 words=400]"
     with dial(gateway, f"/retell/{RETELL}/call_1") as phone:
         assert hears(phone)["response_type"] == "config"
@@ -176,7 +176,7 @@ def called(gateway: Server) -> list[dict[str, Any]]:
     return [line for line in gateway.lines("turn") if line["key"] == "@retell"]
 
 
-def test_a_caller_who_interrupts_a_tool_does_not_wait_for_its_end(gateway: Server, model: Model) -> None:
+def test_interrupting_a_tool_does_not_wait_for_its_end(gateway: Server, model: Model) -> None:
     work, stop, before = "Work [run sleep 60]", "Never mind [run ] [words=1]", len(called(gateway))
     with dial(gateway, f"/retell/{RETELL}/call_2") as phone:
         for _ in range(2):
@@ -193,7 +193,7 @@ def test_a_caller_who_interrupts_a_tool_does_not_wait_for_its_end(gateway: Serve
     assert told(model.asked[-1])[-1][1].endswith(stop)
 
 
-def test_the_doctor_finds_it_well_or_says_what_to_do_about_a_wrong_key(
+def test_the_doctor_finds_no_fault_or_advises_on_a_wrong_key(
     messenger: Agent, tmp_path: Path
 ) -> None:
     table = f'[agents.hermes]\nkind = "hermes"\nurl = "{messenger.url}"\nkey_env = "HERMES"\n'

@@ -117,7 +117,7 @@ def conversations(office: Agent) -> int:
 
 
 @AGENTS
-def test_words_stream_and_nobody_s_conversation_is_removed(
+def test_text_streams_and_a_conversation_without_a_call_is_deleted(
     gateway: Server, office: Agent, model: Model, name: str
 ) -> None:
     before = conversations(office)
@@ -147,7 +147,7 @@ def test_a_call_keeps_its_conversation_over_turns(gateway: Server, model: Model,
 
 
 @AGENTS
-def test_a_tool_works_between_words(gateway: Server, name: str) -> None:
+def test_a_tool_runs_between_texts(gateway: Server, name: str) -> None:
     assert ask(gateway, name, "Look [run echo found] [words=2]").split() == [
         *FILLER.split(),
         "word0",
@@ -155,11 +155,11 @@ def test_a_tool_works_between_words(gateway: Server, name: str) -> None:
     ]
 
 
-def test_an_answer_in_the_finish_tool_is_said(gateway: Server) -> None:
+def test_an_answer_in_the_finish_tool_is_spoken(gateway: Server) -> None:
     assert ask(gateway, "full", "Are we done? [finish We are done.]") == "We are done."
 
 
-def test_the_first_word_comes_long_before_that_of_its_own_openai_interface(
+def test_the_first_token_comes_long_before_that_of_the_openai_interface(
     gateway: Server, office: Agent
 ) -> None:
     talk, call = "Talk [words=60]", str(uuid4())
@@ -204,8 +204,8 @@ def cancelled(gateway: Server, name: str) -> list[dict[str, Any]]:
 
 
 @AGENTS
-def test_a_model_that_breaks_down_is_an_apology(gateway: Server, name: str) -> None:
-    assert PHRASES["en"].failed in ask(gateway, name, f"Fail, {name} [fail 400]")
+def test_a_failing_model_becomes_an_apology(gateway: Server, name: str) -> None:
+    assert PHRASES["en"].failure in ask(gateway, name, f"Fail, {name} [fail 400]")
     failed = (name, "AgentError")
     eventually(lambda: [line for line in gateway.lines("turn") if (line["agent"], line["error"]) == failed])
 
@@ -214,7 +214,7 @@ def test_a_profile_is_a_model_of_the_gateway(gateway: Server) -> None:
     assert ask(gateway, "openhands_voice", "Hello [words=1]") == "word0"
 
 
-def test_a_client_of_its_openai_interface_keeps_its_conversation_by_the_same_header(
+def test_a_client_of_the_openai_interface_continues_by_the_same_header(
     gateway: Server, model: Model
 ) -> None:
     """Such a client says only what is new, since over there the server remembers the rest."""
@@ -241,7 +241,7 @@ tools = ["terminal"]
 """
 
 
-def test_the_doctor_finds_it_well_and_leaves_nothing_behind(office: Agent, tmp_path: Path) -> None:
+def test_the_doctor_finds_no_fault_and_leaves_no_conversation(office: Agent, tmp_path: Path) -> None:
     before = conversations(office)
     table = DOCTORED.format(url=office.url, profile="voice")
     status, found = examined(tmp_path, table, OPENHANDS=office.key)
@@ -269,7 +269,7 @@ def test_the_doctor_finds_it_well_and_leaves_nothing_behind(office: Agent, tmp_p
         ),
     ],
 )
-def test_the_doctor_says_what_to_do_about_a_wrong_profile_or_key(
+def test_the_doctor_advises_on_a_wrong_profile_or_key(
     office: Agent, tmp_path: Path, profile: str, key: str | None, step: str, failure: str, advice: str
 ) -> None:
     table = DOCTORED.format(url=office.url, profile=profile)
@@ -279,7 +279,7 @@ def test_the_doctor_says_what_to_do_about_a_wrong_profile_or_key(
 
 
 @pytest.mark.parametrize(("answer", "done"), [("Yes, please.", True), ("Rather not.", False)])
-def test_the_caller_says_whether_it_may_act(gateway: Server, office: Agent, answer: str, done: bool) -> None:
+def test_the_caller_confirms_or_rejects_an_action(gateway: Server, office: Agent, answer: str, done: bool) -> None:
     proof, call = office.folder / f"proof-{done}", str(uuid4())
     wanted = f"Do it [risk HIGH] [run touch {proof}] [words=2]"
     question = ask(gateway, "lean", wanted, x_voicegw_call=call)
@@ -290,7 +290,7 @@ def test_the_caller_says_whether_it_may_act(gateway: Server, office: Agent, answ
     assert proof.exists() is done
 
 
-def test_nobody_is_asked_where_it_is_denied(gateway: Server, office: Agent) -> None:
+def test_denied_actions_are_rejected_without_a_question(gateway: Server, office: Agent) -> None:
     proof = office.folder / "proof-denied"
     wanted = f"Do it [risk HIGH] [run touch {proof}] [words=2]"
     assert ask(gateway, "denied", wanted) == f"{FILLER}word0 word1"
@@ -306,7 +306,7 @@ def answer(phone: ClientConnection, number: int) -> str:
     return words
 
 
-def test_a_call_that_is_interrupted_goes_on_from_what_was_heard(
+def test_an_interrupted_call_continues_from_the_heard_part(
     gateway: Server, office: Agent, model: Model
 ) -> None:
     talk, before = "Talk [every=0.05 words=400]", conversations(office)
@@ -328,7 +328,7 @@ def test_a_call_that_is_interrupted_goes_on_from_what_was_heard(
     )
 
 
-def test_a_caller_who_interrupts_a_tool_does_not_wait_for_its_end(gateway: Server, model: Model) -> None:
+def test_interrupting_a_tool_does_not_wait_for_its_end(gateway: Server, model: Model) -> None:
     work, stop = "Work [run sleep 60]", "Never mind [words=1]"
     with dial(gateway, f"/retell/{RETELL}/call_2") as phone:
         for _ in range(2):

@@ -42,7 +42,7 @@ def messenger(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield server
 
 
-async def test_openhands_streams_the_words_of_its_model(office: Server, model: Model) -> None:
+async def test_openhands_streams_the_text_of_its_model(office: Server, model: Model) -> None:
     async with conversation(office) as one:
         assert await one.ask("Hello [words=5]") == "finished"
         assert one.said == "word0 word1 word2 word3 word4 "
@@ -53,7 +53,7 @@ async def test_openhands_streams_the_words_of_its_model(office: Server, model: M
         assert [tool["function"]["name"] for tool in model.asked[-1].body["tools"]] == ["terminal"]
 
 
-async def test_openhands_works_between_words(office: Server) -> None:
+async def test_openhands_runs_a_tool_between_texts(office: Server) -> None:
     async with conversation(office) as one:
         assert await one.ask("Look [run echo found] [words=2]") == "finished"
         assert one.said == FILLER + "word0 word1 "
@@ -64,7 +64,7 @@ async def test_openhands_works_between_words(office: Server) -> None:
         assert (seen["action_id"], seen["observation"]["exit_code"]) == (action["id"], 0)
 
 
-async def test_an_interrupt_stops_openhands_and_its_model_and_the_half_answer_is_forgotten(
+async def test_an_interrupt_stops_openhands_and_its_model_and_the_partial_answer_is_forgotten(
     office: Server, model: Model
 ) -> None:
     async with conversation(office) as one:
@@ -115,7 +115,7 @@ async def test_openhands_takes_any_new_message_for_a_yes(office: Server) -> None
         assert proof.exists()
 
 
-async def test_openhands_tells_what_its_model_answered_instead_of_words(office: Server) -> None:
+async def test_openhands_reports_the_error_of_its_model(office: Server) -> None:
     async with conversation(office) as one:
         assert await one.ask("Fail [fail 400]") == "error"
         failed = await one.until(lambda frame: durable(frame).get("kind") == "ConversationErrorEvent")
@@ -123,7 +123,7 @@ async def test_openhands_tells_what_its_model_answered_instead_of_words(office: 
         assert await one.ask("Once more [words=1]") == "finished"
 
 
-async def test_openhands_keeps_a_message_that_it_has_no_room_to_answer(office: Server) -> None:
+async def test_openhands_keeps_a_message_at_its_run_limit(office: Server) -> None:
     async with conversation(office) as one, conversation(office) as two, conversation(office) as three:
         for busy in (one, two):
             await busy.say("Wait [first=5 words=1]")
@@ -139,7 +139,7 @@ async def test_openhands_keeps_a_message_that_it_has_no_room_to_answer(office: S
         assert three.said == "word0 "
 
 
-async def test_openhands_hangs_up_on_strangers(office: Server) -> None:
+async def test_openhands_refuses_wrong_keys(office: Server) -> None:
     for key, code in (("wrong", 4001), (office.key, 4004)):
         async with socket(office, str(uuid.uuid4())) as connection:
             await connection.send(auth(key))
@@ -152,7 +152,7 @@ async def test_openhands_hangs_up_on_strangers(office: Server) -> None:
     assert refused.value.response.status_code == 403
 
 
-async def test_hermes_streams_the_words_of_its_model(messenger: Server, model: Model) -> None:
+async def test_hermes_streams_the_text_of_its_model(messenger: Server, model: Model) -> None:
     history = [{"role": "user", "content": "I am Ada."}, {"role": "assistant", "content": "Hello Ada."}]
     said = "Hello [words=5]"
     async with run(messenger, said, instructions="Be brief.", conversation_history=history) as one:
@@ -163,7 +163,7 @@ async def test_hermes_streams_the_words_of_its_model(messenger: Server, model: M
     assert rest == [*history, {"role": "user", "content": said}]
 
 
-async def test_hermes_works_between_words(messenger: Server) -> None:
+async def test_hermes_runs_a_tool_between_texts(messenger: Server) -> None:
     async with run(messenger, "Look [run echo found] [words=2]") as one:
         assert await one.follow() == "run.completed"
     tools = [(event["event"], event["tool"]) for event in one.events if "tool" in event]
@@ -184,7 +184,7 @@ async def test_a_stop_ends_a_tool_of_hermes(messenger: Server) -> None:
         assert await one.follow("tool.started", "stop") == "run.cancelled"
 
 
-async def test_hermes_asks_before_it_deletes_and_goes_on_after_a_no(
+async def test_hermes_asks_before_it_deletes_and_continues_after_a_denial(
     messenger: Server, tmp_path: Path
 ) -> None:
     note = tmp_path / "note"
@@ -196,13 +196,13 @@ async def test_hermes_asks_before_it_deletes_and_goes_on_after_a_no(
     assert note.read_text("utf-8") == "Keep me."
 
 
-async def test_hermes_tells_that_its_model_failed(messenger: Server) -> None:
+async def test_hermes_reports_the_error_of_its_model(messenger: Server) -> None:
     async with run(messenger, "Fail [fail 400]") as one:
         assert await one.follow() == "run.failed"
     assert one.events[-1]["error"] == "HTTP 400: The model broke down."
 
 
-async def test_hermes_refuses_strangers_and_runs_that_are_gone(messenger: Server) -> None:
+async def test_hermes_refuses_wrong_keys_and_unknown_runs(messenger: Server) -> None:
     async with client(messenger, Authorization="Bearer wrong") as http:
         assert (await http.get("/v1/models")).status_code == 401
     async with client(messenger, Authorization=f"Bearer {messenger.key}") as http:

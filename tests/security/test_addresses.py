@@ -1,4 +1,4 @@
-"""A client has the address that trusted proxies saw."""
+"""The client's address is the one that trusted proxies saw."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_loopback_is_this_machine_only(host: str, local: bool) -> None:
     ("peer", "lines", "client"),
     [
         ("192.0.2.1", [], "192.0.2.1"),
-        ("192.0.2.1", ["203.0.113.9"], "192.0.2.1"),  # a stranger's word
+        ("192.0.2.1", ["203.0.113.9"], "192.0.2.1"),  # not from a trusted proxy
         ("unix", ["203.0.113.9"], "unix"),
         ("", ["203.0.113.9"], ""),
         ("10.0.0.1", [], "10.0.0.1"),
@@ -62,9 +62,9 @@ def test_loopback_is_this_machine_only(host: str, local: bool) -> None:
         ("fd00::1", ["203.0.113.9, fd00::2"], "203.0.113.9"),
     ],
 )
-def test_the_clients_address_is_what_trusted_proxies_saw(peer: str, lines: list[str], client: str) -> None:
+def test_client_address_is_the_one_that_trusted_proxies_saw(peer: str, lines: list[str], client: str) -> None:
     assert client_address(peer, forwarded(*lines), PROXIES) == client
 
 
-def test_without_trusted_proxies_forwarding_headers_mean_nothing() -> None:
+def test_forwarding_headers_are_ignored_without_trusted_proxies() -> None:
     assert client_address("127.0.0.1", forwarded("203.0.113.9"), ()) == "127.0.0.1"

@@ -1,4 +1,4 @@
-"""A request comes in with one right key, or without keys from this machine only."""
+"""A request needs one valid key, or without keys it must come from this machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from voicegw.errors import Forbidden, Unauthorized
 from voicegw.security.authenticator import Authenticator
 from voicegw.security.keys import ANONYMOUS, ApiKeys
 
-LOCKED = Authenticator(ApiKeys([DESK, BOSS]))
+WITH_KEYS = Authenticator(ApiKeys([DESK, BOSS]))
 
-
-OPEN = Authenticator(ApiKeys(), hosts=["box.lan", "[fd00::7]"], origins=["https://app.example.com"])
-
+WITHOUT_KEYS = Authenticator(ApiKeys(), hosts=["box.lan", "[fd00::7]"], origins=["https://app.example.com"])
 
 LOCAL = (b"host", b"127.0.0.1:8080")
 
@@ -27,16 +25,16 @@ def bearer(secret: bytes, scheme: bytes = b"Bearer") -> tuple[bytes, bytes]:
 
 
 @pytest.mark.parametrize("scheme", [b"Bearer", b"bearer", b"BEARER"])
-def test_a_bearer_key_comes_in_whatever_the_case_of_the_scheme(scheme: bytes) -> None:
-    assert LOCKED.authenticate([bearer(b"vgw_desk", scheme)]) is DESK
+def test_bearer_key_is_accepted_in_any_case_of_the_scheme(scheme: bytes) -> None:
+    assert WITH_KEYS.authenticate([bearer(b"vgw_desk", scheme)]) is DESK
 
 
-def test_a_session_key_comes_in() -> None:
-    assert LOCKED.authenticate([(b"x-session-api-key", b"vgw_boss")]) is BOSS
+def test_session_key_is_accepted() -> None:
+    assert WITH_KEYS.authenticate([(b"x-session-api-key", b"vgw_boss")]) is BOSS
 
 
-def test_the_same_key_in_both_headers_comes_in() -> None:
-    assert LOCKED.authenticate([bearer(b" vgw_boss "), (b"x-session-api-key", b"vgw_boss")]) is BOSS
+def test_same_key_in_both_headers_is_accepted() -> None:
+    assert WITH_KEYS.authenticate([bearer(b" vgw_boss "), (b"x-session-api-key", b"vgw_boss")]) is BOSS
 
 
 @pytest.mark.parametrize(
@@ -52,18 +50,18 @@ def test_the_same_key_in_both_headers_comes_in() -> None:
         [(b"cookie", b"authorization=Bearer vgw_desk")],
     ],
 )
-def test_without_a_key_nobody_comes_in_where_there_are_keys(headers: list[tuple[bytes, bytes]]) -> None:
+def test_request_without_a_key_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(Unauthorized) as caught:
-        LOCKED.authenticate(headers)
+        WITH_KEYS.authenticate(headers)
     assert caught.value.message == "No API key provided: send the header Authorization: Bearer YOUR_KEY."
 
 
 @pytest.mark.parametrize(
     "secret", [b"vgw_wrong", b"vgw_desk2", b"VGW_DESK", b"vgw_desk,vgw_boss", b"\xff\xfe"]
 )
-def test_a_wrong_key_is_refused_and_not_repeated(secret: bytes) -> None:
+def test_wrong_key_is_refused_and_not_repeated(secret: bytes) -> None:
     with pytest.raises(Unauthorized) as caught:
-        LOCKED.authenticate([bearer(secret)])
+        WITH_KEYS.authenticate([bearer(secret)])
     assert caught.value.message == "Incorrect API key provided."
     assert (caught.value.status, caught.value.code) == (401, "invalid_api_key")
 
@@ -78,12 +76,12 @@ def test_a_wrong_key_is_refused_and_not_repeated(secret: bytes) -> None:
 )
 def test_two_different_keys_are_refused(headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(Unauthorized, match=r"^More than one API key provided\.$"):
-        LOCKED.authenticate(headers)
+        WITH_KEYS.authenticate(headers)
 
 
-def test_with_keys_host_proxies_and_origin_do_not_matter() -> None:
+def test_host_proxies_and_origin_are_ignored_with_keys() -> None:
     headers = [(b"host", b"voice.example.com"), (b"x-forwarded-for", b"1.2.3.4"), (b"origin", b"https://a.b")]
-    assert LOCKED.authenticate([*headers, bearer(b"vgw_desk")]) is DESK
+    assert WITH_KEYS.authenticate([*headers, bearer(b"vgw_desk")]) is DESK
 
 
 @pytest.mark.parametrize(
@@ -102,8 +100,8 @@ def test_with_keys_host_proxies_and_origin_do_not_matter() -> None:
         b"[fd00::7]:80",
     ],
 )
-def test_without_keys_this_machine_and_listed_hosts_come_in(host: bytes) -> None:
-    assert OPEN.authenticate([(b"host", host)]) is ANONYMOUS
+def test_without_keys_local_and_listed_hosts_are_accepted(host: bytes) -> None:
+    assert WITHOUT_KEYS.authenticate([(b"host", host)]) is ANONYMOUS
 
 
 @pytest.mark.parametrize(
@@ -136,7 +134,7 @@ def test_without_keys_this_machine_and_listed_hosts_come_in(host: bytes) -> None
 )
 def test_without_keys_any_other_host_is_refused(host: bytes) -> None:
     with pytest.raises(Forbidden) as caught:
-        OPEN.authenticate([(b"host", host)])
+        WITHOUT_KEYS.authenticate([(b"host", host)])
     assert caught.value.status == 403
     assert "Host" in caught.value.message
 
@@ -144,7 +142,7 @@ def test_without_keys_any_other_host_is_refused(host: bytes) -> None:
 @pytest.mark.parametrize("headers", [[], [LOCAL, LOCAL], [LOCAL, (b"host", b"evil.example.com")]])
 def test_without_keys_there_must_be_exactly_one_host(headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(Forbidden, match="Host"):
-        OPEN.authenticate(headers)
+        WITHOUT_KEYS.authenticate(headers)
 
 
 @pytest.mark.parametrize(
@@ -160,13 +158,13 @@ def test_without_keys_there_must_be_exactly_one_host(headers: list[tuple[bytes, 
         b"cf-connecting-ip",
     ],
 )
-def test_without_keys_nothing_comes_in_through_a_proxy_or_tunnel(name: bytes) -> None:
+def test_without_keys_proxies_and_tunnels_are_refused(name: bytes) -> None:
     with pytest.raises(Forbidden, match="proxy or tunnel"):
-        OPEN.authenticate([LOCAL, (name, b"127.0.0.1")])
+        WITHOUT_KEYS.authenticate([LOCAL, (name, b"127.0.0.1")])
 
 
-def test_without_keys_a_listed_web_page_comes_in() -> None:
-    assert OPEN.authenticate([LOCAL, (b"origin", b"https://app.example.com")]) is ANONYMOUS
+def test_without_keys_listed_origin_is_accepted() -> None:
+    assert WITHOUT_KEYS.authenticate([LOCAL, (b"origin", b"https://app.example.com")]) is ANONYMOUS
 
 
 @pytest.mark.parametrize(
@@ -182,23 +180,23 @@ def test_without_keys_a_listed_web_page_comes_in() -> None:
         b"http://127.0.0.1:9999",
     ],
 )
-def test_without_keys_any_other_web_page_is_refused(origin: bytes) -> None:
+def test_without_keys_any_other_origin_is_refused(origin: bytes) -> None:
     with pytest.raises(Forbidden, match=r"server\.origins"):
-        OPEN.authenticate([LOCAL, (b"origin", origin)])
+        WITHOUT_KEYS.authenticate([LOCAL, (b"origin", origin)])
 
 
 def test_without_keys_every_origin_must_be_listed() -> None:
     with pytest.raises(Forbidden, match=r"server\.origins"):
-        OPEN.authenticate(
+        WITHOUT_KEYS.authenticate(
             [LOCAL, (b"origin", b"https://app.example.com"), (b"origin", b"https://evil.example.com")]
         )
 
 
-def test_without_keys_a_key_is_neither_needed_nor_in_the_way() -> None:
-    assert OPEN.authenticate([LOCAL, bearer(b"anything")]) is ANONYMOUS
+def test_without_keys_a_sent_key_is_ignored() -> None:
+    assert WITHOUT_KEYS.authenticate([LOCAL, bearer(b"anything")]) is ANONYMOUS
 
 
-def test_a_star_lists_no_origin() -> None:
+def test_star_is_no_wildcard_for_origins() -> None:
     with pytest.raises(Forbidden):
         Authenticator(ApiKeys(), origins=["*"]).authenticate(
             [LOCAL, (b"origin", b"https://evil.example.com")]
@@ -206,8 +204,8 @@ def test_a_star_lists_no_origin() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"host", b"origin", b"authorization", b"via"]), st.binary())))
-def test_no_header_makes_the_door_fail_otherwise(headers: list[tuple[bytes, bytes]]) -> None:
-    for door in (OPEN, LOCKED):
+def test_no_header_raises_another_error(headers: list[tuple[bytes, bytes]]) -> None:
+    for authenticator in (WITHOUT_KEYS, WITH_KEYS):
         with suppress(Forbidden, Unauthorized):
-            assert door.authenticate(headers) is ANONYMOUS
-            assert door is OPEN
+            assert authenticator.authenticate(headers) is ANONYMOUS
+            assert authenticator is WITHOUT_KEYS

@@ -1,4 +1,4 @@
-"""The connection of a rehearsal: survives any gateway, tapes everything, leaves nothing behind."""
+"""The connection of a simulation survives any gateway, records all frames, and leaves nothing open."""
 
 from __future__ import annotations
 
@@ -7,65 +7,80 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.simulate.plain import Plain, Switch, Wire, answers, play, script, sent, silent
+from tests.simulate.plain_platform import (
+    GatewaySocket,
+    PlainPlatform,
+    SocketOpener,
+    answering,
+    make_script,
+    run_call,
+    sent_frames,
+    silent_gateway,
+)
 from voicegw.simulate.call_runner import CallRunner
 from voicegw.simulate.checks import CONNECTS, PONG, evaluate_checks
-from voicegw.simulate.connection import MAX_FRAMES, MAX_TOTAL_SIZE, SocketClosed, PlatformSocket
+from voicegw.simulate.connection import MAX_FRAMES, MAX_TOTAL_SIZE, PlatformSocket, SocketClosed
 from voicegw.simulate.platform import Frame
 from voicegw.simulate.recording import Recording
 
 
-def connects(tape: Recording) -> tuple[str, ...]:
-    [verdict] = evaluate_checks([CONNECTS], tape, script())
-    return verdict.violations
+def connect_violations(recording: Recording) -> tuple[str, ...]:
+    [result] = evaluate_checks([CONNECTS], recording, make_script())
+    return result.violations
 
 
-async def test_a_refusal_is_taped_with_its_status() -> None:
-    tape = await play(script(), Switch(403))
-    assert (tape.status, tape.connected_at, tape.failure) == (
+async def test_rejected_handshake_is_recorded_with_its_status() -> None:
+    recording = await run_call(make_script(), SocketOpener(403))
+    assert (recording.status, recording.connected_at, recording.failure) == (
         403,
         None,
         "the handshake was refused with status 403",
     )
-    assert connects(tape) == ("the handshake was refused with status 403",)
+    assert connect_violations(recording) == ("the handshake was refused with status 403",)
 
 
-@pytest.mark.parametrize("proof", [False, True])
-async def test_nobody_there_is_said_so(proof: bool) -> None:
-    tape = await play(script(), Switch(OSError("refused")), proof=proof)
-    assert (tape.status, tape.forged_status, tape.failure) == (None, None, "no connection: refused")
-    assert connects(tape) == ("no connection: refused",)
+@pytest.mark.parametrize("try_forged", [False, True])
+async def test_unreachable_gateway_is_a_failure(try_forged: bool) -> None:
+    recording = await run_call(make_script(), SocketOpener(OSError("refused")), try_forged=try_forged)
+    assert (recording.status, recording.forged_status, recording.failure) == (
+        None,
+        None,
+        "no connection: refused",
+    )
+    assert connect_violations(recording) == ("no connection: refused",)
 
 
-@pytest.mark.parametrize("proof", [False, True])
-async def test_a_handshake_that_nobody_answers_ends_with_patience(proof: bool) -> None:
-    async def dial(address: str, headers: Mapping[str, str]) -> PlatformSocket:
+@pytest.mark.parametrize("try_forged", [False, True])
+async def test_unanswered_handshake_fails_after_the_connect_timeout(try_forged: bool) -> None:
+    async def open_socket(address: str, headers: Mapping[str, str]) -> PlatformSocket:
         await asyncio.sleep(3600)
         raise AssertionError
 
-    tape = await play(script(patience={"connect": 2}), dial, proof=proof)
-    assert tape.failure == "no connection within 2 s"
+    recording = await run_call(make_script(patience={"connect": 2}), open_socket, try_forged=try_forged)
+    assert recording.failure == "no connection within 2 s"
 
 
-async def test_pings_come_at_their_interval_and_with_every_question() -> None:
-    told = script({"say": "Hello?"}, {"say": "And?"})
-    tape = await play(told, Switch(answers([2.5, "done"], [2.0, "done"])), every=2.0)
+async def test_pings_are_sent_at_their_interval_and_with_each_question() -> None:
+    script = make_script({"say": "Hello?"}, {"say": "And?"})
+    recording = await run_call(
+        script, SocketOpener(answering([2.5, "done"], [2.0, "done"])), ping_interval=2.0
+    )
     pings = [(0.0, 0.0), (2.0, 2.0), (2.5, 2.5), (4.0, 4.0)]
-    assert tape.pings == pings
-    [pong] = evaluate_checks([PONG], tape, told)
+    assert recording.pings == pings
+    [pong] = evaluate_checks([PONG], recording, script)
     assert pong.state == "held"
 
 
-async def test_pings_that_nobody_could_answer_in_time_are_forgotten_and_older_ones_are_not() -> None:
-    told = script({"say": "Hello?", "wait": 3.9, "hang_up": 0.2})
-    tape = await play(told, Switch(silent), every=2.0)
-    assert [text for _, text in sent(tape)].count("ping") == 3
-    assert tape.pings == [(2.0, None)]
+async def test_pings_without_time_for_an_answer_are_dropped_and_older_ones_are_kept() -> None:
+    script = make_script({"say": "Hello?", "wait": 3.9, "hang_up": 0.2})
+    recording = await run_call(script, SocketOpener(silent_gateway), ping_interval=2.0)
+    assert [text for _, text in sent_frames(recording)].count("ping") == 3
+    assert recording.pings == [(2.0, None)]
 
 
-async def test_what_is_returned_goes_back_at_once() -> None:
-    tape = await play(script(), Switch(answers(["return result", "say Hi.", "done"])))
-    assert tape.log[2:6] == [
+async def test_returned_frames_are_sent_at_once() -> None:
+    recording = await run_call(make_script(), SocketOpener(answering(["return result", "say Hi.", "done"])))
+    assert recording.log[2:6] == [
         (0.0, "<", "return result"),
         (0.0, ">", "result"),
         (0.0, "<", "say Hi."),
@@ -74,68 +89,76 @@ async def test_what_is_returned_goes_back_at_once() -> None:
 
 
 @pytest.mark.parametrize(("frames", "size"), [(MAX_FRAMES + 1, 1), (MAX_TOTAL_SIZE // 2**20 + 1, 2**20)])
-async def test_a_gateway_that_floods_is_left(frames: int, size: int) -> None:
-    async def gateway(wire: Wire) -> None:
-        wire.say(*["x" * size] * frames)
+async def test_too_many_frames_stop_the_simulation(frames: int, size: int) -> None:
+    async def gateway(socket: GatewaySocket) -> None:
+        socket.deliver(*["x" * size] * frames)
 
-    dial = Switch(gateway)
-    tape = await play(script(), dial)
-    assert tape.failure == "the gateway sends more than 20000 frames, or than 8 MiB"
-    assert dial.wires[0].left == "closed"
-    assert tape.gateway_close is None
+    open_socket = SocketOpener(gateway)
+    recording = await run_call(make_script(), open_socket)
+    assert recording.failure == "the gateway sends more than 20000 frames, or than 8 MiB"
+    assert open_socket.sockets[0].ended_by == "closed"
+    assert recording.gateway_close is None
 
 
-async def test_a_gateway_that_reads_nothing_ends_the_rehearsal() -> None:
-    class Stuck(Wire):
+async def test_gateway_that_does_not_read_stops_the_simulation() -> None:
+    class Stuck(GatewaySocket):
         async def send(self, frame: Frame) -> None:
             await asyncio.sleep(3600)
 
-    async def dial(address: str, headers: Mapping[str, str]) -> PlatformSocket:
-        return Stuck(silent)
+    async def open_socket(address: str, headers: Mapping[str, str]) -> PlatformSocket:
+        return Stuck(silent_gateway)
 
-    tape = await play(script(patience={"connect": 2}), dial)
-    assert (tape.failure, tape.gateway_close) == ("the gateway reads nothing any more", (2.0, 1006))
+    recording = await run_call(make_script(patience={"connect": 2}), open_socket)
+    assert (recording.failure, recording.gateway_close) == (
+        "the gateway no longer reads from the connection",
+        (2.0, 1006),
+    )
 
 
-async def test_a_socket_that_does_not_close_is_left() -> None:
-    class Stubborn(Wire):
+async def test_socket_that_does_not_close_is_left_after_the_connect_timeout() -> None:
+    class Stubborn(GatewaySocket):
         async def close(self) -> None:
             await super().close()
             await asyncio.sleep(3600)
 
-    async def dial(address: str, headers: Mapping[str, str]) -> PlatformSocket:
-        return Stubborn(answers(["done"]))
+    async def open_socket(address: str, headers: Mapping[str, str]) -> PlatformSocket:
+        return Stubborn(answering(["done"]))
 
     began = asyncio.get_running_loop().time()
-    tape = await play(script(patience={"connect": 2}), dial)
-    assert (tape.failure, asyncio.get_running_loop().time() - began) == ("", 2.3)
+    recording = await run_call(make_script(patience={"connect": 2}), open_socket)
+    assert (recording.failure, asyncio.get_running_loop().time() - began) == ("", 2.3)
 
 
-async def test_a_connection_that_ends_while_something_is_sent_is_taped_like_any_other() -> None:
-    class Closing(Wire):
+async def test_close_during_a_send_is_recorded() -> None:
+    class Closing(GatewaySocket):
         async def send(self, frame: Frame) -> None:
             raise SocketClosed(1000)
 
-    async def dial(address: str, headers: Mapping[str, str]) -> PlatformSocket:
-        return Closing(silent)
+    async def open_socket(address: str, headers: Mapping[str, str]) -> PlatformSocket:
+        return Closing(silent_gateway)
 
-    tape = await play(script(), dial)
-    assert (tape.failure, tape.gateway_close) == ("the gateway closed the connection with code 1000", (0.0, 1000))
+    recording = await run_call(make_script(), open_socket)
+    assert (recording.failure, recording.gateway_close) == (
+        "the gateway closed the connection with code 1000",
+        (0.0, 1000),
+    )
 
 
-async def test_a_mistake_of_the_caller_is_raised_and_not_waited_out() -> None:
-    call = CallRunner(Plain(), script(), "ws://gateway", Switch(answers(["break mistake"])))
+async def test_error_of_the_platform_is_raised_at_once() -> None:
+    call = CallRunner(
+        PlainPlatform(), make_script(), "ws://gateway", SocketOpener(answering(["break mistake"]))
+    )
     with pytest.raises(ZeroDivisionError, match="mistake"):
         await call.run()
-    assert call.recording.failure == "the rehearsal itself made a mistake"
+    assert call.recording.failure == "voicegw simulate itself has a bug; please report it with the traceback"
     assert call.connection.now == 0.0
 
 
-async def test_a_rehearsal_that_is_given_up_leaves_nothing_behind() -> None:
-    dial = Switch(silent)
-    playing = asyncio.ensure_future(play(script(), dial, every=1.0))
+async def test_cancelled_simulation_closes_its_socket() -> None:
+    open_socket = SocketOpener(silent_gateway)
+    playing = asyncio.ensure_future(run_call(make_script(), open_socket, ping_interval=1.0))
     await asyncio.sleep(2)
     playing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await playing
-    assert dial.wires[0].left == "closed"
+    assert open_socket.sockets[0].ended_by == "closed"

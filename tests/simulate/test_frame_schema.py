@@ -1,4 +1,4 @@
-"""The shapes of frames: what fits a field, and how a misfit is named."""
+"""Schemas of frames: predicates of fields, and sentences about mismatches."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import pytest
 
 from voicegw.simulate.frame_schema import (
     FieldPredicate,
-    is_count,
-    is_boolean,
-    matches,
     find_mismatch,
-    required_fields,
+    is_boolean,
+    is_count,
     is_integer,
     is_object,
-    optional_fields,
     is_text,
+    matches,
+    optional_fields,
+    required_fields,
 )
 
-KINDS = {"text": required_fields(token=is_text) | optional_fields(last=is_boolean)}
+SCHEMAS = {"text": required_fields(token=is_text) | optional_fields(last=is_boolean)}
 
 
 @pytest.mark.parametrize(
@@ -33,12 +33,12 @@ KINDS = {"text": required_fields(token=is_text) | optional_fields(last=is_boolea
         (matches("[0-9]+"), ["12"], ["", "12\n", "a12", 12, None]),
     ],
 )
-def test_what_fits_is_of_the_right_type(fits: FieldPredicate, good: list[Any], bad: list[Any]) -> None:
+def test_predicates_accept_only_their_type(fits: FieldPredicate, good: list[Any], bad: list[Any]) -> None:
     assert [fits(value) for value in (*good, *bad)] == [True] * len(good) + [False] * len(bad)
 
 
 @pytest.mark.parametrize(
-    ("frame", "why"),
+    ("frame", "reason"),
     [
         ({"token": "a"}, None),
         ({"token": "a", "last": True, "more": {}}, None),
@@ -48,12 +48,12 @@ def test_what_fits_is_of_the_right_type(fits: FieldPredicate, good: list[Any], b
         ({"token": [1]}, "text: token does not fit: a list"),
     ],
 )
-def test_the_first_misfit_is_named(frame: dict[str, Any], why: str | None) -> None:
-    assert find_mismatch(frame, "text", KINDS) == why
+def test_first_mismatch_is_reported(frame: dict[str, Any], reason: str | None) -> None:
+    assert find_mismatch(frame, "text", SCHEMAS) == reason
 
 
 @pytest.mark.parametrize("kind", [None, 1, ["text"], {}, "texts", True])
-def test_an_unknown_kind_is_one_whatever_it_is(kind: Any) -> None:
-    why = find_mismatch({"token": "a"}, kind, KINDS)
-    assert why is not None
-    assert why.startswith("a frame of unknown type: ")
+def test_unknown_frame_types_are_reported(kind: Any) -> None:
+    reason = find_mismatch({"token": "a"}, kind, SCHEMAS)
+    assert reason is not None
+    assert reason.startswith("a frame of unknown type: ")

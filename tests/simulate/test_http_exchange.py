@@ -1,4 +1,4 @@
-"""Whatever a server answers, or does not: the rehearsal comes to its end, and soon enough."""
+"""The simulation ends in time at any server, also at a silent or endless one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.simulate.desk import KEY, URL, Platform, nobody, play, script
-from tests.simulate.poststage import part, poststage
+from tests.simulate.asgi_http import body_message, post_to_app
+from tests.simulate.flawed_http import KEY, URL, PlatformClass, make_script, refuse_connection, run_call
 from tests.support.clock import VirtualLoop
-from tests.support.gateway import gateway
-from tests.support.script import script as agent
+from tests.support.fake_agent import fake_agent as agent
+from tests.support.gateway import create_gateway
 from voicegw.simulate.http_runner import HttpRunner
 from voicegw.simulate.platforms.elevenlabs import SimulatedElevenLabs
 from voicegw.simulate.platforms.vapi import SimulatedVapi
@@ -22,8 +22,8 @@ from voicegw.simulate.platforms.vapi import SimulatedVapi
 STREAM = [(b"content-type", b"text/event-stream")]
 
 
-def serving(*pieces: bytes | float, status: int = 200, ends: bool = True) -> ASGIApp:
-    """A server that always answers with these pieces and pauses."""
+def answering(*pieces: bytes | float, status: int = 200, ends: bool = True) -> ASGIApp:
+    """Return a server that answers every request with these pieces and pauses."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": status, "headers": STREAM})
@@ -31,69 +31,75 @@ def serving(*pieces: bytes | float, status: int = 200, ends: bool = True) -> ASG
             if isinstance(piece, float):
                 await asyncio.sleep(piece)
             else:
-                await send(part(piece))
+                await send(body_message(piece))
         if ends:
-            await send(part(b"", more=False))
+            await send(body_message(b"", more=False))
         else:
             await asyncio.sleep(1e6)
 
     return app
 
 
-async def test_nobody_there_ends_it() -> None:
-    tape, posted = await play(gateway(agent("Good day.")), script({"say": "One"}, {"say": "Two"}), nobody)
-    assert tape.failure == "no answer: nobody is there"
-    assert tape.connected_at is None
-    assert len(posted) == 1
+async def test_unreachable_gateway_stops_the_simulation() -> None:
+    recording, requests = await run_call(
+        create_gateway(agent("Good day.")), make_script({"say": "One"}, {"say": "Two"}), refuse_connection
+    )
+    assert recording.failure == "no answer: nobody is there"
+    assert recording.connected_at is None
+    assert len(requests) == 1
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405])
-async def test_a_wrong_key_or_address_ends_it(status: int) -> None:
-    tape, posted = await play(serving(b"no", status=status), script({"say": "One"}, {"say": "Two"}))
-    assert tape.failure == f"the request was refused with status {status}"
-    assert tape.status == status
-    assert len(posted) == 1
+async def test_fatal_status_stops_the_simulation(status: int) -> None:
+    recording, requests = await run_call(
+        answering(b"no", status=status), make_script({"say": "One"}, {"say": "Two"})
+    )
+    assert recording.failure == f"the request was refused with status {status}"
+    assert recording.status == status
+    assert len(requests) == 1
 
 
-STILL: tuple[bytes | float, ...] = (b": still there\n\n", 1.0)
-SILENT = [
-    serving(ends=False),
-    serving(b"data: ", ends=False),
-    serving(*300 * STILL),
-    serving(b"no", status=500, ends=False),
+KEEPALIVE: tuple[bytes | float, ...] = (b": still there\n\n", 1.0)
+SILENT_APPS = [
+    answering(ends=False),
+    answering(b"data: ", ends=False),
+    answering(*300 * KEEPALIVE),
+    answering(b"no", status=500, ends=False),
 ]
 
 
-@pytest.mark.parametrize("app", SILENT)
-async def test_a_server_that_never_ends_its_answer_ends_the_patience(app: ASGIApp) -> None:
+@pytest.mark.parametrize("app", SILENT_APPS)
+async def test_endless_answer_stops_the_simulation_after_the_answer_timeout(app: ASGIApp) -> None:
     began = asyncio.get_running_loop().time()
-    tape, posted = await play(app, script({"say": "One"}, {"say": "Two"}))
-    assert tape.failure == "turn 1 was not answered within 60 s"
+    recording, requests = await run_call(app, make_script({"say": "One"}, {"say": "Two"}))
+    assert recording.failure == "turn 1 was not answered within 60 s"
     assert asyncio.get_running_loop().time() - began == 60.0
-    assert len(posted) == 1
+    assert len(requests) == 1
 
 
-async def test_a_body_that_goes_on_after_its_end_is_left() -> None:
+async def test_body_after_done_is_left_after_the_tail_time() -> None:
     done = (
         b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
     )
-    tape, _ = await play(serving(done, ends=False), script({"say": "One"}, {"say": "Two"}))
-    assert [stream.left_at for stream in tape.streams] == [0.25, 0.5]
-    assert [stream.body_ended_at for stream in tape.streams] == [None, None]
-    assert [turn.end_times for turn in tape.turns] == [[0.0], [0.25]]
+    recording, _ = await run_call(answering(done, ends=False), make_script({"say": "One"}, {"say": "Two"}))
+    assert [stream.left_at for stream in recording.streams] == [0.25, 0.5]
+    assert [stream.body_ended_at for stream in recording.streams] == [None, None]
+    assert [turn.end_times for turn in recording.turns] == [[0.0], [0.25]]
 
 
-async def test_a_flood_ends_the_rehearsal() -> None:
-    tape, _ = await play(serving(*30_000 * [b": \n\n"]), script({"say": "One"}))
-    assert tape.failure == "the gateway sends more than 20000 pieces, or than 8 MiB"
-    tape, _ = await play(serving(*9 * [(1 << 20) * b"x"]), script({"say": "One"}))
-    assert tape.failure == "the gateway sends more than 20000 pieces, or than 8 MiB"
+async def test_too_much_data_stops_the_simulation() -> None:
+    recording, _ = await run_call(answering(*30_000 * [b": \n\n"]), make_script({"say": "One"}))
+    assert recording.failure == "the gateway sends more than 20000 pieces, or than 8 MiB"
+    recording, _ = await run_call(answering(*9 * [(1 << 20) * b"x"]), make_script({"say": "One"}))
+    assert recording.failure == "the gateway sends more than 20000 pieces, or than 8 MiB"
 
 
-async def test_the_log_holds_no_key_and_little_of_everything() -> None:
-    tape, _ = await play(gateway(agent(10_000 * "word ")), script({"say": "Hello?"}), platform=SimulatedVapi)
-    assert KEY not in repr(tape)
-    assert max(len(text) for _, _, text in tape.log) <= 401
+async def test_log_has_no_key_and_shortened_texts() -> None:
+    recording, _ = await run_call(
+        create_gateway(agent(10_000 * "word ")), make_script({"say": "Hello?"}), platform=SimulatedVapi
+    )
+    assert KEY not in repr(recording)
+    assert max(len(text) for _, _, text in recording.log) <= 401
 
 
 PIECES = st.lists(
@@ -110,8 +116,8 @@ PIECES = st.lists(
     | st.binary(max_size=8),
     max_size=8,
 )
-PLATFORMS: st.SearchStrategy[Platform] = st.sampled_from((SimulatedElevenLabs, SimulatedVapi))
-EVERY_WAY = script(
+PLATFORMS: st.SearchStrategy[PlatformClass] = st.sampled_from((SimulatedElevenLabs, SimulatedVapi))
+FULL_SCRIPT = make_script(
     *({"say": "a", "partial": ["b"]}, {"silent": True}, {"say": "c", "nonsense": True}),
     *({"say": "d", "interrupt": 0.1}, {"say": "e", "next": 0.1}, {"say": "f", "again": 0.1}),
     *({"say": "g", "drop": 0.1}, {"say": "h", "hang_up": 0.1}),
@@ -126,25 +132,29 @@ EVERY_WAY = script(
     PLATFORMS,
 )
 @hypothesis(max_examples=50)
-def test_no_server_makes_the_rehearsal_fail(
-    pieces: list[bytes | float], status: int, ends: bool, platform: Platform
+def test_any_response_is_recorded_without_an_exception(
+    pieces: list[bytes | float], status: int, ends: bool, platform: PlatformClass
 ) -> None:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        tape, _ = runner.run(play(serving(*pieces, status=status, ends=ends), EVERY_WAY, platform=platform))
-    assert len(tape.turns) <= 8
+        recording, _ = runner.run(
+            run_call(answering(*pieces, status=status, ends=ends), FULL_SCRIPT, platform=platform)
+        )
+    assert len(recording.turns) <= 8
 
 
-async def test_a_probe_has_its_patience_too() -> None:
-    played = script({"say": "One"}, patience={"answer": 2.0})
-    post = poststage(serving(status=401, ends=False))
-    tape = await HttpRunner(SimulatedElevenLabs(played, URL, secret=KEY), played, post, try_wrong_key=True).run()
-    assert tape.probe_results == {"wrong-key": "no answer within 2 s"}
-    assert tape.forged_status is None
-    assert tape.failure == "turn 1 was not answered within 2 s"
+async def test_probe_fails_after_the_answer_timeout() -> None:
+    script = make_script({"say": "One"}, patience={"answer": 2.0})
+    post = post_to_app(answering(status=401, ends=False))
+    recording = await HttpRunner(
+        SimulatedElevenLabs(script, URL, secret=KEY), script, post, try_wrong_key=True
+    ).run()
+    assert recording.probe_results == {"wrong-key": "no answer within 2 s"}
+    assert recording.forged_status is None
+    assert recording.failure == "turn 1 was not answered within 2 s"
 
 
-async def test_nobody_answers_a_probe() -> None:
-    played = script({"say": "One"})
-    post = poststage(gateway(agent("Hi")), nobody)
-    tape = await HttpRunner(SimulatedElevenLabs(played, URL), played, post, try_wrong_key=True).run()
-    assert tape.probe_results == {"wrong-key": "no answer: nobody is there"}
+async def test_unreachable_gateway_fails_the_probe() -> None:
+    script = make_script({"say": "One"})
+    post = post_to_app(create_gateway(agent("Hi")), refuse_connection)
+    recording = await HttpRunner(SimulatedElevenLabs(script, URL), script, post, try_wrong_key=True).run()
+    assert recording.probe_results == {"wrong-key": "no answer: nobody is there"}

@@ -1,4 +1,4 @@
-"""What all callers share: reading a gateway's frame, and writing one."""
+"""Functions that all platforms share: decoding and encoding frames."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from voicegw.simulate.platform import decode_frame, abbreviate, encode_frame
+from voicegw.simulate.platform import abbreviate, decode_frame, encode_frame
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from voicegw.simulate.platform import decode_frame, abbreviate, encode_frame
         (b"{}", "a binary frame of 2 bytes"),
     ],
 )
-def test_a_frame_holds_an_object_or_it_is_said_why_not(frame: str | bytes, found: Any) -> None:
+def test_frame_is_decoded_or_described(frame: str | bytes, found: Any) -> None:
     assert decode_frame(frame) == found
 
 
@@ -39,9 +39,9 @@ def test_a_frame_holds_an_object_or_it_is_said_why_not(frame: str | bytes, found
         ({}, "an object"),
     ],
 )
-def test_a_value_is_shown_shortly(value: Any, words: str) -> None:
+def test_values_are_abbreviated(value: Any, words: str) -> None:
     assert abbreviate(value) == words
 
 
-def test_a_written_frame_keeps_every_letter() -> None:
+def test_encoded_frame_keeps_non_ascii_letters() -> None:
     assert encode_frame(type="prompt", voicePrompt="Grüße") == '{"type": "prompt", "voicePrompt": "Grüße"}'

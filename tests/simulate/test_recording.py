@@ -1,88 +1,99 @@
-"""The tape of a call: what is noted for which turn, and the times that come of it."""
+"""The recording of a call: observations by turn, and the times that follow from them."""
 
 from __future__ import annotations
 
 import pytest
 
-from voicegw.simulate.recording import ActionSeen, AnswerEnded, Observation, HangUpSeen, PongSeen, FramesReturned, Recording, RecordedTurn, TextHeard, Violation
+from voicegw.simulate.recording import (
+    ActionSeen,
+    AnswerEnded,
+    FramesReturned,
+    HangUpSeen,
+    Observation,
+    PongSeen,
+    RecordedTurn,
+    Recording,
+    TextHeard,
+    Violation,
+)
 from voicegw.simulate.script import CallStep
 
 STEP = CallStep(say="Hello?")
 
 
-def taped(*words: tuple[float, str], asked: float = 1.0, ends: tuple[float, ...] = ()) -> RecordedTurn:
+def make_turn(*words: tuple[float, str], asked: float = 1.0, ends: tuple[float, ...] = ()) -> RecordedTurn:
     return RecordedTurn(STEP, asked, texts=[*words], end_times=[*ends])
 
 
-def test_what_comes_is_noted_where_it_belongs() -> None:
-    tape = Recording(turns=[taped(), taped()])
-    act = ActionSeen(1, "end_call", "{}", "c1")
+def test_observations_are_recorded_in_their_turn() -> None:
+    recording = Recording(turns=[make_turn(), make_turn()])
+    action = ActionSeen(1, "end_call", "{}", "c1")
     came: list[Observation] = [
         TextHeard(None, "Hi."),
         TextHeard(0, "Yes."),
         AnswerEnded(0),
         TextHeard(1, "Bye."),
-        act,
+        action,
         AnswerEnded(1),
         Violation("x", "y"),
         HangUpSeen(),
     ]
-    for now, heard in enumerate(came):
-        tape.record(heard, float(now))
-    first, second = tape.turns
-    assert tape.greeting == [(0.0, "Hi.")]
+    for now, observation in enumerate(came):
+        recording.record(observation, float(now))
+    first, second = recording.turns
+    assert recording.greeting == [(0.0, "Hi.")]
     assert (first.texts, first.end_times) == ([(1.0, "Yes.")], [2.0])
-    assert (second.texts, second.actions, second.end_times) == ([(3.0, "Bye.")], [(4.0, act)], [5.0])
-    assert tape.violations == [Violation("x", "y")]
-    assert tape.agent_ended_call
+    assert (second.texts, second.actions, second.end_times) == ([(3.0, "Bye.")], [(4.0, action)], [5.0])
+    assert recording.violations == [Violation("x", "y")]
+    assert recording.agent_ended_call
 
 
-def test_what_belongs_to_no_turn_leaves_no_trace_but_words() -> None:
-    tape = Recording()
-    for heard in (AnswerEnded(None), ActionSeen(None, "play"), FramesReturned(("x",))):
-        tape.record(heard, 1.0)
-    assert tape == Recording()
+def test_only_text_is_recorded_outside_of_turns() -> None:
+    recording = Recording()
+    for observation in (AnswerEnded(None), ActionSeen(None, "play"), FramesReturned(("x",))):
+        recording.record(observation, 1.0)
+    assert recording == Recording()
 
 
-def test_words_after_the_stop_are_late_and_not_heard() -> None:
-    tape = Recording(turns=[taped((1.1, "We are"))])
-    [turn] = tape.turns
+def test_text_after_the_stop_is_late_and_not_heard() -> None:
+    recording = Recording(turns=[make_turn((1.1, "We are"))])
+    [turn] = recording.turns
     turn.stopped_at = 2.0
-    tape.record(TextHeard(0, " open"), 2.125)
-    tape.record(TextHeard(0, " now"), 2.25)
-    tape.record(TextHeard(0, ""), 2.5)
+    recording.record(TextHeard(0, " open"), 2.125)
+    recording.record(TextHeard(0, " now"), 2.25)
+    recording.record(TextHeard(0, ""), 2.5)
     assert (turn.text, turn.late_texts) == ("We are", [(2.125, " open"), (2.25, " now"), (2.5, "")])
     assert turn.stop_delay == 0.25
 
 
-def test_pongs_answer_pings_in_order_and_a_wrong_one_answers_none() -> None:
-    tape = Recording(pings=[(1.0, None), (2.0, None)])
-    tape.record(PongSeen(), 2.125)
-    tape.record(PongSeen(False), 2.25)
-    assert tape.pings == [(1.0, 2.125), (2.0, None)]
-    tape.record(PongSeen(), 2.5)
-    tape.record(PongSeen(), 2.625)
-    assert tape.pings == [(1.0, 2.125), (2.0, 2.5)]
-    assert tape.violations == [Violation("pong", "a pong that nobody asked for")]
+def test_pongs_answer_pings_in_order_and_an_unexpected_one_answers_none() -> None:
+    recording = Recording(pings=[(1.0, None), (2.0, None)])
+    recording.record(PongSeen(), 2.125)
+    recording.record(PongSeen(False), 2.25)
+    assert recording.pings == [(1.0, 2.125), (2.0, None)]
+    recording.record(PongSeen(), 2.5)
+    recording.record(PongSeen(), 2.625)
+    assert recording.pings == [(1.0, 2.125), (2.0, 2.5)]
+    assert recording.violations == [Violation("pong", "a pong without a ping")]
 
 
-def test_a_ping_of_a_lost_connection_is_answered_by_no_pong_of_the_next() -> None:
-    tape = Recording(pings=[(1.0, None), (3.0, None)], current_connection_at=2.0)
-    tape.record(PongSeen(), 3.125)
-    assert tape.pings == [(1.0, None), (3.0, 3.125)]
+def test_pong_of_a_new_connection_answers_no_older_ping() -> None:
+    recording = Recording(pings=[(1.0, None), (3.0, None)], current_connection_at=2.0)
+    recording.record(PongSeen(), 3.125)
+    assert recording.pings == [(1.0, None), (3.0, 3.125)]
 
 
 @pytest.mark.parametrize(
     ("turn", "outcome"),
     [
-        (taped(ends=(2.0,)), "answered"),
-        (taped(), "unanswered"),
+        (make_turn(ends=(2.0,)), "answered"),
+        (make_turn(), "unanswered"),
         (RecordedTurn(STEP, 1.0, end_times=[2.0], stopped_at=3.0), "stopped"),
         (RecordedTurn(STEP, 1.0, lost_at=2.0), "lost"),
         (RecordedTurn(STEP, 1.0, lost_at=2.0, end_times=[3.0]), "answered"),
     ],
 )
-def test_how_a_turn_went_is_one_word(turn: RecordedTurn, outcome: str) -> None:
+def test_outcome_is_one_word(turn: RecordedTurn, outcome: str) -> None:
     assert turn.outcome == outcome
 
 
@@ -98,19 +109,24 @@ def test_how_a_turn_went_is_one_word(turn: RecordedTurn, outcome: str) -> None:
         ([(1.5, "好的，"), (1.75, " "), (2.0, "是")], 0.5, 0.5, 1.0, 0.5),
     ],
 )
-def test_times_to_words_are_from_the_question_and_blanks_are_none(
+def test_delays_count_from_the_question_to_nonblank_text(
     words: list[tuple[float, str]], first: float | None, ack: float | None, answer: float | None, gap: float
 ) -> None:
-    turn = taped(*words)
-    assert (turn.first_text_delay, turn.ack_delay, turn.answer_delay, turn.longest_silence) == (first, ack, answer, gap)
+    turn = make_turn(*words)
+    assert (turn.first_text_delay, turn.ack_delay, turn.answer_delay, turn.longest_silence) == (
+        first,
+        ack,
+        answer,
+        gap,
+    )
 
 
-def test_an_answer_without_words_was_silent_to_its_end() -> None:
-    assert taped(ends=(4.0,)).longest_silence == 3.0
+def test_answer_without_text_is_silent_until_its_end() -> None:
+    assert make_turn(ends=(4.0,)).longest_silence == 3.0
 
 
-def test_without_an_interruption_nothing_stopped_and_without_late_words_it_stopped_at_once() -> None:
-    assert taped().stop_delay is None
+def test_stop_delay_is_none_without_an_interruption_and_zero_without_late_text() -> None:
+    assert make_turn().stop_delay is None
     assert RecordedTurn(STEP, 1.0, stopped_at=2.0).stop_delay == 0.0
 
 
@@ -124,23 +140,23 @@ def test_without_an_interruption_nothing_stopped_and_without_late_words_it_stopp
         ([(1.0, "One moment. "), (3.0, "We are closed.")], 1.5, 2.0),
     ],
 )
-def test_a_second_acknowledgement_is_not_the_answer(
+def test_second_acknowledgement_is_not_the_answer(
     words: list[tuple[float, str]], anew: float | None, answer: float
 ) -> None:
-    turn = taped(*words)
+    turn = make_turn(*words)
     turn.repeated_at = anew
     assert (turn.ack_delay, turn.answer_delay) == (0.0, answer)
 
 
-def test_who_hangs_up_is_said_so_and_leaves_an_acknowledgement_as_one() -> None:
-    turn = taped((1.0, "One moment. "))
+def test_acknowledgement_before_a_hang_up_is_not_the_answer() -> None:
+    turn = make_turn((1.0, "One moment. "))
     turn.caller_hung_up = True
     assert (turn.outcome, turn.ack_delay, turn.answer_delay) == ("hung up", 0.0, None)
 
 
-def test_what_is_wrong_names_the_turn_in_which_it_came() -> None:
-    tape = Recording()
-    tape.record(Violation("x", "early"), 0.0)
-    tape.turns.append(RecordedTurn(STEP, 1.0, 3))
-    tape.record(Violation("x", "late"), 1.0)
-    assert [wrong.location for wrong in tape.violations] == ["", "turn 3"]
+def test_violation_is_located_in_the_newest_turn() -> None:
+    recording = Recording()
+    recording.record(Violation("x", "early"), 0.0)
+    recording.turns.append(RecordedTurn(STEP, 1.0, 3))
+    recording.record(Violation("x", "late"), 1.0)
+    assert [violation.location for violation in recording.violations] == ["", "turn 3"]

@@ -1,4 +1,4 @@
-"""Scripts of callers: what a file may say, and what is said of one that makes no sense."""
+"""Scripts: valid files, and the messages about invalid ones."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from voicegw.errors import ConfigError
-from voicegw.simulate.script import ScriptTimeouts, CallScript, load_script
+from voicegw.simulate.script import CallScript, ScriptTimeouts, load_script
 
-WHOLE = """
+FULL_FILE = """
 language = "de-DE"
 caller = "+4930123456"
 called = "+4930654321"
@@ -40,14 +40,14 @@ hang_up = 3
 """
 
 
-def written(tmp_path: Path, text: str | bytes) -> Path:
+def write_script(tmp_path: Path, text: str | bytes) -> Path:
     path = tmp_path / "call.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
-def test_a_script_is_read_with_everything_in_it(tmp_path: Path) -> None:
-    script = load_script(written(tmp_path, WHOLE))
+def test_full_script_is_loaded(tmp_path: Path) -> None:
+    script = load_script(write_script(tmp_path, FULL_FILE))
     assert (script.language, script.caller, script.called) == ("de-DE", "+4930123456", "+4930654321")
     assert script.patience == ScriptTimeouts(first_words=2.0)
     assert [(tool.name, tool.result) for tool in script.tools] == [("weather", "rain")]
@@ -57,11 +57,13 @@ def test_a_script_is_read_with_everything_in_it(tmp_path: Path) -> None:
     assert (silence.silent, silence.wait, silence.hang_up) == (True, 1.5, 3.0)
 
 
-def test_what_is_not_said_has_sensible_values() -> None:
+def test_missing_keys_have_their_defaults() -> None:
     script = CallScript.model_validate({"turns": [{"say": "Hello?"}]})
     [step] = script.turns
     assert (step.interrupt, step.next, step.drop, step.hang_up, step.again) == (None,) * 5
-    assert script.patience == ScriptTimeouts(connect=5, first_words=1, silence=8, answer=60, stop=0.25, pong=0.25)
+    assert script.patience == ScriptTimeouts(
+        connect=5, first_words=1, silence=8, answer=60, stop=0.25, pong=0.25
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,19 +85,19 @@ def test_what_is_not_said_has_sensible_values() -> None:
         ([{"say": "a"}, {"say": "b", "next": 1}], "turns: the last one has no next"),
     ],
 )
-def test_what_makes_no_sense_is_named_with_its_key(tmp_path: Path, turns: list[Any], said: str) -> None:
+def test_invalid_turns_are_reported_with_their_key(tmp_path: Path, turns: list[Any], said: str) -> None:
     entries = (
         "{" + ", ".join(f"{key} = {_toml(value)}" for key, value in turn.items()) + "}" for turn in turns
     )
-    path = written(tmp_path, f"turns = [{', '.join(entries)}]")
+    path = write_script(tmp_path, f"turns = [{', '.join(entries)}]")
     with pytest.raises(ConfigError) as caught:
         load_script(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert said in str(caught.value)
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
-    path = written(
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    path = write_script(
         tmp_path,
         'langage = "de"\n[patience]\nanswers = 3\n[[tools]]\nresult = "x"\n'
         '[[turns]]\nsay = "Hi"\n[[turns]]\nsay = "a"\nwait = "1"\nsays = "b"\n',
@@ -111,8 +113,8 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_a_turn_that_is_wrong_is_not_called_missing_too(tmp_path: Path) -> None:
-    path = written(tmp_path, '[[turns]]\nsya = "Hi"\n')
+def test_invalid_turn_is_not_reported_as_missing_too(tmp_path: Path) -> None:
+    path = write_script(tmp_path, '[[turns]]\nsya = "Hi"\n')
     with pytest.raises(ConfigError) as caught:
         load_script(path)
     assert str(caught.value) == f'{path}: turn 1: sya: unknown key; did you mean "say"?'
@@ -123,11 +125,11 @@ def _toml(value: Any) -> str:
 
 
 @pytest.mark.parametrize("text", ["turns = [", b"\xff\xfe", "turns = 3 4"])
-def test_what_is_no_toml_is_said_to_be_none(tmp_path: Path, text: str | bytes) -> None:
+def test_file_that_is_not_toml_is_reported(tmp_path: Path, text: str | bytes) -> None:
     with pytest.raises(ConfigError, match="this is no TOML"):
-        load_script(written(tmp_path, text))
+        load_script(write_script(tmp_path, text))
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.toml: No such file or directory"):
         load_script(tmp_path / "none.toml")

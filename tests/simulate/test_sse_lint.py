@@ -1,4 +1,4 @@
-"""Lines of a stream: what clients read is right, and all else is told."""
+"""Lines of a stream: forms that all clients read are right, other forms are reported."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from voicegw.simulate.recording import Violation
 from voicegw.simulate.sse_lint import MAX_LINE_SIZE, SseLint
 
 
-def found(*pieces: bytes) -> list[bytes | str]:
+def lint_all(*pieces: bytes) -> list[bytes | str]:
     lint = SseLint()
-    taken = [one for piece in pieces for one in lint.feed(piece)] + lint.flush()
-    return [one.reason if isinstance(one, Violation) else one for one in taken]
+    results = [one for piece in pieces for one in lint.feed(piece)] + lint.flush()
+    return [one.reason if isinstance(one, Violation) else one for one in results]
 
 
 @pytest.mark.parametrize(
@@ -27,16 +27,16 @@ def found(*pieces: bytes) -> list[bytes | str]:
         b":\ndata: a\n: in between\n\n\n\n",
     ],
 )
-def test_what_every_client_reads_is_right(stream: bytes) -> None:
-    assert found(stream) == [b"a"]
+def test_forms_that_all_clients_read_have_no_flaw(stream: bytes) -> None:
+    assert lint_all(stream) == [b"a"]
 
 
 @pytest.mark.parametrize(
-    ("stream", "why"),
+    ("stream", "reason"),
     [
-        (b"id: 1\ndata: a\n\n", "a line with id:, over which clients stumble"),
-        (b"retry: 1\ndata: a\n\n", "a line with retry:, over which clients stumble"),
-        (b"event: ping\ndata: a\n\n", "a line with event:, over which clients stumble"),
+        (b"id: 1\ndata: a\n\n", "a line with id:, which some clients cannot read"),
+        (b"retry: 1\ndata: a\n\n", "a line with retry:, which some clients cannot read"),
+        (b"event: ping\ndata: a\n\n", "a line with event:, which some clients cannot read"),
         (b"<html>\ndata: a\n\n", "a line that is neither data: nor a comment"),
         (b"\xff\xfe\x00\ndata: a\n\n", "a line that is neither data: nor a comment"),
         (b"data: a\n\ndata:\n\n", "an event with empty data"),
@@ -46,27 +46,27 @@ def test_what_every_client_reads_is_right(stream: bytes) -> None:
         (b": " + MAX_LINE_SIZE * b"x" + b"\n\ndata: a\n\n", f"a line of more than {MAX_LINE_SIZE} bytes"),
     ],
 )
-def test_everything_else_is_told_and_the_event_still_read(stream: bytes, why: str) -> None:
-    told = found(stream)
-    assert why in told
-    assert b"a" in told
+def test_flawed_lines_are_reported_and_the_event_is_still_read(stream: bytes, reason: str) -> None:
+    results = lint_all(stream)
+    assert reason in results
+    assert b"a" in results
 
 
-def test_an_event_of_two_lines_is_told_and_joined() -> None:
-    assert found(b"data: a\ndata: b\n\n") == ["an event of more than one data: line", b"a\nb"]
+def test_event_of_two_data_lines_is_reported_and_joined() -> None:
+    assert lint_all(b"data: a\ndata: b\n\n") == ["an event of more than one data: line", b"a\nb"]
 
 
-def test_nothing_comes_after_the_end_but_blank_lines() -> None:
-    assert found(b"data: [DONE]\n\n\n") == [b"[DONE]"]
-    assert found(b"data: [DONE]\n\n: bye\n\n") == [b"[DONE]", "something came after [DONE]"]
-    assert found(b"data: [DONE]\n\ndata: a\n\n") == [b"[DONE]", "something came after [DONE]"]
+def test_only_blank_lines_may_follow_done() -> None:
+    assert lint_all(b"data: [DONE]\n\n\n") == [b"[DONE]"]
+    assert lint_all(b"data: [DONE]\n\n: bye\n\n") == [b"[DONE]", "something came after [DONE]"]
+    assert lint_all(b"data: [DONE]\n\ndata: a\n\n") == [b"[DONE]", "something came after [DONE]"]
 
 
-def test_a_line_without_an_end_is_not_kept() -> None:
+def test_line_without_an_end_is_dropped() -> None:
     endless = 40 * [MAX_LINE_SIZE // 10 * b"x"]
-    told = [f"a line of more than {MAX_LINE_SIZE} bytes", b"a"]
-    assert found(b"data: ", *endless, b"\n", b"data: a\n\n") == told
-    assert found(b"".join([b"data: ", *endless, b"\n", b"data: a\n\n"])) == told
+    results = [f"a line of more than {MAX_LINE_SIZE} bytes", b"a"]
+    assert lint_all(b"data: ", *endless, b"\n", b"data: a\n\n") == results
+    assert lint_all(b"".join([b"data: ", *endless, b"\n", b"data: a\n\n"])) == results
 
 
 PIECES = st.lists(
@@ -76,8 +76,8 @@ PIECES = st.lists(
 
 
 @given(PIECES, st.data())
-def test_what_is_found_does_not_depend_on_the_cuts(pieces: list[bytes], data: st.DataObject) -> None:
+def test_results_do_not_depend_on_where_the_stream_is_split(pieces: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(pieces)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     parts = [stream[at:to] for at, to in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    assert found(*parts) == found(stream)
+    assert lint_all(*parts) == lint_all(stream)

@@ -1,4 +1,4 @@
-"""The transcript of a call: what was said, as far as it was heard."""
+"""The transcript of a call keeps the heard text only."""
 
 from __future__ import annotations
 
@@ -7,46 +7,49 @@ from voicegw.simulate.transcript import PlatformTranscript
 USER = {"role": "user", "content": "Hello?"}
 
 
-def answered(*words: str) -> PlatformTranscript:
-    talk = PlatformTranscript()
-    talk.add_user("Hello?")
+def answered_transcript(*words: str) -> PlatformTranscript:
+    transcript = PlatformTranscript()
+    transcript.add_user("Hello?")
     for word in words:
-        talk.append_reply(word)
-    return talk
+        transcript.append_reply(word)
+    return transcript
 
 
-def test_an_answer_is_one_entry_and_an_empty_one_is_none() -> None:
-    assert answered("", "We are", " open.").entries == [USER, {"role": "agent", "content": "We are open."}]
-    assert answered("").entries == [USER]
+def test_reply_is_one_entry_and_empty_reply_is_none() -> None:
+    assert answered_transcript("", "We are", " open.").entries == [
+        USER,
+        {"role": "agent", "content": "We are open."},
+    ]
+    assert answered_transcript("").entries == [USER]
 
 
-def test_the_next_answer_is_an_entry_of_its_own() -> None:
-    talk = answered("Yes.")
-    talk.end_reply()
-    talk.append_reply("Still there?")
-    assert [entry["content"] for entry in talk.entries] == ["Hello?", "Yes.", "Still there?"]
+def test_next_answer_is_a_new_entry() -> None:
+    transcript = answered_transcript("Yes.")
+    transcript.end_reply()
+    transcript.append_reply("Still there?")
+    assert [entry["content"] for entry in transcript.entries] == ["Hello?", "Yes.", "Still there?"]
 
 
-def test_of_an_answer_that_was_cut_only_what_was_heard_is_left() -> None:
-    talk = answered("We are open.")
-    talk.truncate_reply("We are")
-    talk.append_reply("From nine.")
-    assert [entry["content"] for entry in talk.entries] == ["Hello?", "We are", "From nine."]
+def test_truncated_reply_keeps_only_the_heard_text() -> None:
+    transcript = answered_transcript("We are open.")
+    transcript.truncate_reply("We are")
+    transcript.append_reply("From nine.")
+    assert [entry["content"] for entry in transcript.entries] == ["Hello?", "We are", "From nine."]
 
 
-def test_of_an_answer_that_nobody_heard_nothing_is_left() -> None:
-    talk = answered("We are open.")
-    talk.truncate_reply("")
-    assert talk.entries == [USER]
+def test_reply_without_heard_text_is_removed() -> None:
+    transcript = answered_transcript("We are open.")
+    transcript.truncate_reply("")
+    assert transcript.entries == [USER]
 
 
-def test_nothing_is_cut_where_nothing_was_said() -> None:
-    talk = answered()
-    talk.truncate_reply("We are")
-    assert talk.entries == [USER]
+def test_truncating_without_a_reply_changes_nothing() -> None:
+    transcript = answered_transcript()
+    transcript.truncate_reply("We are")
+    assert transcript.entries == [USER]
 
 
-def test_words_that_may_still_change_are_not_kept() -> None:
-    talk = answered()
-    assert talk.with_partial("And") == [USER, {"role": "user", "content": "And"}]
-    assert talk.entries == [USER]
+def test_partial_utterance_is_not_kept() -> None:
+    transcript = answered_transcript()
+    assert transcript.with_partial("And") == [USER, {"role": "user", "content": "And"}]
+    assert transcript.entries == [USER]

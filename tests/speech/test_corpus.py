@@ -1,4 +1,4 @@
-"""Every case of the corpus is spoken as it says, however its text was cut into deltas."""
+"""The filter speaks every case of the corpus as the case says, for every cut of its text into deltas."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ from voicegw.speech.options import SpeechOptions
 
 FILES = sorted((Path(__file__).parent / "corpus").glob("*.toml"))
 CASES = [(file.stem, case) for file in FILES for case in tomllib.loads(file.read_text("utf-8"))["case"]]
-FROZEN = ("keep_tags", "silent_tags")
+SETS = ("keep_tags", "silent_tags")
 
 Case = dict[str, Any]
 
 
-def named(cases: list[tuple[str, Case]]) -> list[Any]:
+def as_params(cases: list[tuple[str, Case]]) -> list[Any]:
     return [pytest.param(case, id=f"{theme}: {case['name']}") for theme, case in cases]
 
 
-def style(case: Case) -> SpeechOptions:
+def make_options(case: Case) -> SpeechOptions:
     options = dict(case.get("style", {}))
-    options |= {name: frozenset(options[name]) for name in FROZEN if name in options}
+    options |= {name: frozenset(options[name]) for name in SETS if name in options}
     return SpeechOptions(**options)
 
 
-def said(case: Case, size: int) -> str:
-    """What is spoken of the text if it comes in pieces of `size` characters."""
-    speakable, text = SpeechFilter(style(case)), case["text"]
+def speak(case: Case, size: int) -> str:
+    """Return the speech of a case whose text comes in deltas of `size` characters."""
+    speech_filter, text = SpeechFilter(make_options(case)), case["text"]
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    return "".join([speakable.feed(piece) for piece in pieces] + [speakable.flush()])
+    return "".join([speech_filter.feed(piece) for piece in pieces] + [speech_filter.flush()])
 
 
-def shorn(speech: str) -> str:
-    """Without the one blank that may have left behind the last punctuation, before the text was over."""
+def without_last_blank(speech: str) -> str:
+    """Return the speech without a blank after its last punctuation: it is said before the text is over."""
     ends = len(speech) > 1 and speech[-1] == " " and unicodedata.category(speech[-2]).startswith("P")
     return speech[:-1] if ends else speech
 
 
 @pytest.mark.parametrize("size", [10**6, 1, 3], ids=["whole", "by character", "by threes"])
-@pytest.mark.parametrize("case", named(CASES))
-def test_a_text_is_spoken_as_the_corpus_says_however_it_was_cut(case: Case, size: int) -> None:
-    assert shorn(said(case, size)) == case["speech"]
+@pytest.mark.parametrize("case", as_params(CASES))
+def test_speech_is_that_of_the_corpus_for_every_cut(case: Case, size: int) -> None:
+    assert without_last_blank(speak(case, size)) == case["speech"]
 
 
-@pytest.mark.parametrize("case", named([(theme, case) for theme, case in CASES if theme == "plain"]))
-def test_plain_text_leaves_unchanged_and_nearly_all_of_it_at_once(case: Case) -> None:
-    speakable = SpeechFilter()
-    at_once = speakable.feed(case["text"])
-    rest = speakable.flush()
+@pytest.mark.parametrize("case", as_params([(theme, case) for theme, case in CASES if theme == "plain"]))
+def test_plain_text_is_returned_unchanged_and_nearly_all_at_once(case: Case) -> None:
+    speech_filter = SpeechFilter()
+    at_once = speech_filter.feed(case["text"])
+    rest = speech_filter.flush()
     assert at_once + rest == case["text"] == case["speech"]
     assert len(rest) <= SpeechOptions().max_held_chars
 
@@ -64,7 +64,7 @@ def test_the_corpus_is_large_and_its_names_are_unique() -> None:
     assert [name for name, count in counts.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("case", named(CASES))
-def test_an_expected_speech_has_single_blanks_and_none_at_its_ends(case: Case) -> None:
+@pytest.mark.parametrize("case", as_params(CASES))
+def test_expected_speech_has_single_blanks_and_none_at_its_ends(case: Case) -> None:
     assert case.keys() <= {"name", "text", "speech", "style"}
     assert case["speech"] == " ".join(case["speech"].split())

@@ -1,7 +1,7 @@
-"""The words of well-formed Markdown are those that a whole parser shows, in its order.
+"""The speech of well-formed Markdown has the words that a whole parser shows, in the same order.
 
-The parser is markdown-it-py, which reads the finished text. What we speak otherwise on purpose is taken out
-of its tokens: code blocks and tags are silent, the numbers of steps are spoken, addresses are their domain.
+The parser is markdown-it-py, which reads the finished text. Its tokens are adapted where the speech differs
+on purpose: code blocks and tags are silent, the numbers of steps are spoken, addresses are their domain.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from voicegw.speech.filter import SpeechFilter
 from voicegw.speech.options import SpeechOptions
 
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-STYLE = SpeechOptions(tables="cells", code="", nothing="")
+OPTIONS = SpeechOptions(tables="cells", code="", nothing="")
 
-# What the parser shows
+# The text that the parser shows
 
 ADDRESS = re.compile(r"(?:https?://(?:www\.)?|www\.)([\w.-]*\w)\S*")
-BOX = re.compile(r"^\[[ x]\] ")
+TASK_BOX = re.compile(r"^\[[ x]\] ")
 
 
-def inline(tokens: Iterable[Token]) -> str:
-    """The text that is shown of a paragraph, a heading or a cell."""
+def shown_inline(tokens: Iterable[Token]) -> str:
+    """Return the text that is shown of a paragraph, a heading or a cell."""
     shown = ""
     for token in tokens:
         if token.type in ("text", "code_inline"):
             shown += token.content
         elif token.type == "image":
-            shown += inline(token.children or ())
+            shown += shown_inline(token.children or ())
         elif token.type in ("softbreak", "hardbreak") or token.content == "<br>":
             shown += " "
     return shown
 
 
-def blocks(text: str) -> str:
-    """The text that is shown of a document."""
+def shown_text(text: str) -> str:
+    """Return the text that is shown of a document."""
     shown = []
     for token in PARSER.parse(text):
         assert token.type != "html_block", "what is generated should be well-formed"
         if token.type == "list_item_open":
             shown.append(token.info)
         elif token.type == "inline":
-            shown.append(ADDRESS.sub(r"\1", BOX.sub("", inline(token.children or ()))))
+            shown.append(ADDRESS.sub(r"\1", TASK_BOX.sub("", shown_inline(token.children or ()))))
         elif token.type == "fence" and token.info in ("markdown", "md"):
-            shown.append(blocks(token.content))
+            shown.append(shown_text(token.content))
     return " ".join(shown)
 
 
@@ -59,11 +59,11 @@ def words(text: str) -> list[str]:
 
 
 def assert_same_words(text: str) -> None:
-    machine = SpeechFilter(STYLE)
-    assert words(machine.feed(text) + machine.flush()) == words(blocks(text))
+    speech_filter = SpeechFilter(OPTIONS)
+    assert words(speech_filter.feed(text) + speech_filter.flush()) == words(shown_text(text))
 
 
-# Well-formed Markdown: what stands in a line
+# Well-formed Markdown: the text of a line
 
 WORDS = [
     "word", "Ada", "no", "one", "Straße", "naïve", "don't", "你好", "世界", "мир", "مرحبا", "नमस्ते", "สวัสดี",
@@ -98,41 +98,41 @@ INSIDE = ["foo**{}**bar", "foo*{}*bar", "**{}**bar"]
 PLAIN = st.sampled_from(WORDS)
 
 
-def either(*strings: list[str]) -> st.SearchStrategy[str]:
+def sample_of(*strings: list[str]) -> st.SearchStrategy[str]:
     return st.sampled_from([string for some in strings for string in some])
 
 
-def filled(frames: list[str], *inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """One of the frames with these texts in its places."""
+def fill(frames: list[str], *inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Build one of the frames with these texts in its places."""
     return st.builds(str.format, st.sampled_from(frames), *inner)
 
 
 @cache
 def piece(depth: int, links: bool, breaks: bool, signs: str) -> st.SearchStrategy[str]:
-    """A word, or something that is written in another way: emphasised by these signs, none in itself."""
+    """Build a word, or a marked piece: emphasis by these signs only, none of them within itself."""
     long = st.lists(PLAIN, min_size=3, max_size=20).map(" ".join)
-    kinds = [PLAIN, PLAIN, PLAIN, long, either(CODES, ENTITIES, ESCAPES)]
-    kinds += [filled(["{}{}"], PLAIN, either(SILENT))]
+    kinds = [PLAIN, PLAIN, PLAIN, long, sample_of(CODES, ENTITIES, ESCAPES)]
+    kinds += [fill(["{}{}"], PLAIN, sample_of(SILENT))]
     if depth:
         others = {sign: line(depth - 1, links, breaks, signs.replace(sign, "")) for sign in signs}
-        kinds += [filled(EMPHASIS[sign], inner) for sign, inner in others.items()]
-        kinds += [filled(TAGS, line(depth - 1, links, breaks, signs))]
-        kinds += [filled(INSIDE, either(["one", "二"]))] if "*" in signs else []
+        kinds += [fill(EMPHASIS[sign], inner) for sign, inner in others.items()]
+        kinds += [fill(TAGS, line(depth - 1, links, breaks, signs))]
+        kinds += [fill(INSIDE, sample_of(["one", "二"]))] if "*" in signs else []
     if depth and links:
         text = line(depth - 1, False, breaks, signs).filter(re.compile(r"[^\W\d]").search)  # else a citation
         alt = line(0, False, breaks)
-        kinds += [filled(["[{}]({})"], text, either(TARGETS)), filled(["![{}]({})"], alt, either(TARGETS))]
-        kinds += [filled(["[{}][ref]", "[{}][The Other]"], text), filled(["at {}"], either(ADDRESSES))]
+        kinds += [fill(["[{}]({})"], text, sample_of(TARGETS)), fill(["![{}]({})"], alt, sample_of(TARGETS))]
+        kinds += [fill(["[{}][ref]", "[{}][The Other]"], text), fill(["at {}"], sample_of(ADDRESSES))]
     return st.one_of(kinds)
 
 
 @cache
 def line(depth: int, links: bool = True, breaks: bool = True, signs: str = "*_~") -> st.SearchStrategy[str]:
-    """Several pieces; with line breaks between them where these are allowed."""
-    blank = either(BLANKS) if breaks else st.just(" ")
+    """Build several pieces, with line breaks between them where these are allowed."""
+    blank = sample_of(BLANKS) if breaks else st.just(" ")
     next_piece = piece(depth, links, breaks, signs)
-    more = st.lists(filled(["{}{}{}"], either(ENDS), blank, next_piece), max_size=2 + depth).map("".join)
-    return st.builds("{}{}{}".format, next_piece, more, either(ENDS))
+    more = st.lists(fill(["{}{}{}"], sample_of(ENDS), blank, next_piece), max_size=2 + depth).map("".join)
+    return st.builds("{}{}{}".format, next_piece, more, sample_of(ENDS))
 
 
 # Well-formed Markdown: blocks, each without its last line end
@@ -140,61 +140,63 @@ def line(depth: int, links: bool = True, breaks: bool = True, signs: str = "*_~"
 MARKERS = ["- ", "* ", "+ ", "- [ ] ", "- [x] ", "1. ", "2) ", "10. "]
 TITLES = ["# {}", "### {}", "## {} ##", "{}\n===", "{}\n---"]
 FENCES = ["```\n{}\n```", "```python\n{}\n```", "~~~ sh\n{}\n~~~", "```\n{}\n\n{}\n```"]
-SOURCE = either(
+SOURCE = sample_of(
     ["x = 1", "# no", "* no", "| a | b |", "<b>", "[no](no)", "> no", "    no", "`no`", "---", "~~"]
 )
 REFERENCES = "[ref]: https://example.com/of/ref\n[the other]: <https://example.com/other> 'A title'"
 
 
-def indented(text: str, by: str) -> str:
-    """The text with every line that much farther in; a blank one gets no blanks."""
+def indent(text: str, by: str) -> str:
+    """Return the text with every line indented; an empty line of a list gets no blanks."""
     return "\n".join(by + row if row or not by.isspace() else "" for row in text.split("\n"))
 
 
-def listed(marker: str, gap: str, items: list[list[str]]) -> str:
-    """A list: what an item holds is as far in as its text; markers count up where they are numbers."""
+def format_list(marker: str, gap: str, items: list[list[str]]) -> str:
+    """Return a list: the parts of an item are indented like its text; numbers count up."""
     number = re.match(r"\d*", marker)[0]  # type: ignore[index]
     shown = []
     for place, parts in enumerate(items):
-        own = f"{int(number) + place}{marker[len(number) :]}" if number else marker
-        width = len(own.partition("[")[0])
-        shown.append(own + indented(gap.join(parts), " " * width)[width:])
+        marker_text = f"{int(number) + place}{marker[len(number) :]}" if number else marker
+        width = len(marker_text.partition("[")[0])
+        shown.append(marker_text + indent(gap.join(parts), " " * width)[width:])
     return gap.join(shown)
 
 
-def table(pipes: bool, rows: list[list[str]]) -> str:
-    """A table; its first row is the header."""
+def format_table(pipes: bool, rows: list[list[str]]) -> str:
+    """Return a table; its first row is the header."""
     frame = "| {} |" if pipes else "{}"
     return "\n".join(frame.format(" | ".join(row)) for row in [rows[0], [":--"] * len(rows[0]), *rows[1:]])
 
 
 def rows(columns: int) -> st.SearchStrategy[list[list[str]]]:
-    """A table's rows. The first cell has a plain word, as a table without outer pipes needs it."""
+    """Build the rows of a table. The first cell has a plain word: a table without outer pipes needs it."""
     cell = line(1, breaks=False) | st.just("")
     row = st.tuples(PLAIN.filter(str.isalpha), *[cell] * (columns - 1)).map(list)
     return st.lists(row, min_size=1, max_size=4)
 
 
 def items(gap: str, *parts: st.SearchStrategy[list[str]]) -> st.SearchStrategy[str]:
-    """A list of items that are begun by a title and hold one of these."""
+    """Build a list of items that begin with a title and hold one of these parts."""
     item = st.builds(lambda title, parts: [title, *parts], line(1, breaks=False), st.one_of(parts))
-    return st.builds(listed, st.sampled_from(MARKERS), st.just(gap), st.lists(item, min_size=1, max_size=3))
+    return st.builds(
+        format_list, st.sampled_from(MARKERS), st.just(gap), st.lists(item, min_size=1, max_size=3)
+    )
 
 
 @cache
 def block(depth: int, item: bool) -> st.SearchStrategy[str]:
-    """A paragraph, or something that is set apart; in a list's item there is no indented code."""
+    """Build a paragraph or another block; within a list item there is no indented code."""
     title = line(1, breaks=False)
-    kinds = [line(2), line(2), filled(TITLES, title), st.sampled_from(["---", "***", "_ _ _"])]
-    kinds += [filled(FENCES, SOURCE, SOURCE), st.builds(table, st.booleans(), rows(2) | rows(3))]
+    kinds = [line(2), line(2), fill(TITLES, title), st.sampled_from(["---", "***", "_ _ _"])]
+    kinds += [fill(FENCES, SOURCE, SOURCE), st.builds(format_table, st.booleans(), rows(2) | rows(3))]
     if not item:
-        kinds += [filled(["Run {}\n\n    {}\n    {}"], line(2), SOURCE, SOURCE)]
+        kinds += [fill(["Run {}\n\n    {}\n    {}"], line(2), SOURCE, SOURCE)]
     if depth:
         tight = items("\n", st.just([]), items("\n", st.just([])).map(lambda inner: [inner]))
         kinds += [tight, items("\n\n", st.lists(block(depth - 1, True), max_size=2))]
-        kinds += [body(depth - 1, item).map(lambda text: indented(text, "> "))]
+        kinds += [body(depth - 1, item).map(lambda text: indent(text, "> "))]
         fence = "`" * (3 + depth)
-        kinds += [filled([f"{fence}md\n{{}}\n{fence}"], body(depth - 1, item).map(referred))]
+        kinds += [fill([f"{fence}md\n{{}}\n{fence}"], body(depth - 1, item).map(with_references))]
     return st.one_of(kinds)
 
 
@@ -202,24 +204,24 @@ def body(depth: int, item: bool = False) -> st.SearchStrategy[str]:
     return st.lists(block(depth, item), min_size=1, max_size=3 + depth).map("\n\n".join)
 
 
-def referred(text: str) -> str:
-    """The text with what its references need."""
+def with_references(text: str) -> str:
+    """Return the text with the definitions of its references."""
     return f"{text}\n\n{REFERENCES}" if "][" in text else text
 
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
-@given(line(2).map(referred))
-def test_a_paragraph_has_the_words_that_are_shown(text: str) -> None:
+@given(line(2).map(with_references))
+def test_speech_of_a_paragraph_has_the_words_that_the_parser_shows(text: str) -> None:
     assert_same_words(text)
 
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
-@given(body(2).map(referred))
-def test_a_document_has_the_words_that_are_shown(text: str) -> None:
+@given(body(2).map(with_references))
+def test_speech_of_a_document_has_the_words_that_the_parser_shows(text: str) -> None:
     assert_same_words(text)
 
 
-def test_the_parser_shows_what_is_expected_of_it() -> None:
+def test_the_adapted_parser_shows_the_expected_text() -> None:
     lists = "# A\n\n- [x] b&amp;\\*c <b>d</b><br>e\n\n3) ![f *g*](u)\n\n"
     codes = "```md\n<http://www.h.i/j_k>\n```\n\n    no\n"
-    assert blocks(lists + codes) == "A  b&*c d e 3 f g h.i"
+    assert shown_text(lists + codes) == "A  b&*c d e 3 f g h.i"

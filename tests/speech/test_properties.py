@@ -1,4 +1,4 @@
-"""What holds for every text, however it comes: Markdown, markup, other scripts, half characters, noise."""
+"""Properties of every text and every cut: Markdown, markup, other scripts, half characters, noise."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.speech.texts import CUTS, REPLACED, STYLES, TEXTS, cut, spoken
+from tests.speech.texts import CUTS, OPTIONS, REPLACED, TEXTS, cut_text, speak
 from voicegw.speech.filter import SpeechFilter
 from voicegw.speech.options import SpeechOptions
 
 
 @settings(max_examples=600)
-@given(TEXTS, CUTS, STYLES)
-def test_what_comes_out_does_not_depend_on_the_cuts(text: str, cuts: list[int], style: SpeechOptions) -> None:
-    assert spoken(cut(text, cuts), style) == spoken([text], style)
+@given(TEXTS, CUTS, OPTIONS)
+def test_speech_does_not_depend_on_the_cuts(text: str, cuts: list[int], options: SpeechOptions) -> None:
+    assert speak(cut_text(text, cuts), options) == speak([text], options)
 
 
 @settings(max_examples=400)
-@given(TEXTS, STYLES)
-def test_a_text_may_come_character_by_character(text: str, style: SpeechOptions) -> None:
-    assert spoken(text, style) == spoken([text], style)
+@given(TEXTS, OPTIONS)
+def test_speech_is_the_same_character_by_character(text: str, options: SpeechOptions) -> None:
+    assert speak(text, options) == speak([text], options)
 
 
 TOKENS = [
@@ -37,29 +37,29 @@ TOKENS = [
 
 
 @settings(max_examples=400)
-@given(st.lists(st.sampled_from(TOKENS), max_size=10), STYLES)
-def test_a_text_may_come_token_by_token(tokens: list[str], style: SpeechOptions) -> None:
-    """As models send them: blanks before words or after them, and markup in pieces."""
-    assert spoken(tokens, style) == spoken(["".join(tokens)], style)
+@given(st.lists(st.sampled_from(TOKENS), max_size=10), OPTIONS)
+def test_speech_is_the_same_token_by_token(tokens: list[str], options: SpeechOptions) -> None:
+    """Models send blanks before words or after them, and markup in pieces."""
+    assert speak(tokens, options) == speak(["".join(tokens)], options)
 
 
-def test_every_few_tokens_may_come_by_themselves() -> None:
-    """A third of all triples, in which every pair is."""
+def test_speech_is_the_same_for_triples_of_tokens() -> None:
+    """A third of all triples; every pair is in one of them."""
     for tokens in islice(product(TOKENS, repeat=3), None, None, 3):
-        assert spoken(tokens) == spoken(["".join(tokens)]), tokens
+        assert speak(tokens) == speak(["".join(tokens)]), tokens
 
 
 def test_a_character_that_was_cut_in_two_is_one_again() -> None:
-    assert spoken(["a \ud840", "\udc00. b"]) == spoken(["a \ud840\udc00. b"]) == "a \U00020000. b"
-    assert spoken(["a \ud83d", "", "\ude00. b"]) == spoken(["a \ud83d\ude00. b"]) == "a. b"
-    assert spoken(["a \ud840", "b", "\udc00 c"]) == spoken(["a \ud840b\udc00 c"]) == "a b c"
+    assert speak(["a \ud840", "\udc00. b"]) == speak(["a \ud840\udc00. b"]) == "a \U00020000. b"
+    assert speak(["a \ud83d", "", "\ude00. b"]) == speak(["a \ud83d\ude00. b"]) == "a. b"
+    assert speak(["a \ud840", "b", "\udc00 c"]) == speak(["a \ud840b\udc00 c"]) == "a b c"
 
 
-NASTY = "*_`[]()<>#-|\n a1$\\!&h:/."
+MARKUP = "*_`[]()<>#-|\n a1$\\!&h:/."
 
 
-def sample(alphabet: str, length: int, every: int) -> Iterator[str]:
-    """Of all strings of this length over the alphabet, one in so many."""
+def sample_strings(alphabet: str, length: int, every: int) -> Iterator[str]:
+    """Yield one of every `every` strings of this length over the alphabet."""
     for number in range(0, len(alphabet) ** length, every):
         text = ""
         for _ in range(length):
@@ -69,13 +69,13 @@ def sample(alphabet: str, length: int, every: int) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("length", "every"), [(1, 1), (2, 1), (3, 1), (4, 47), (5, 1009)])
-def test_short_strings_of_markup_may_come_in_any_pieces(length: int, every: int) -> None:
-    """All of them up to three characters, in all pieces; a sample of the longer ones."""
-    for text in sample(NASTY, length, every):
-        whole = spoken([text])
-        assert spoken(text) == whole, repr(text)
+def test_speech_of_short_markup_is_the_same_for_every_cut(length: int, every: int) -> None:
+    """All strings of up to three characters, in all pieces; a sample of the longer ones."""
+    for text in sample_strings(MARKUP, length, every):
+        whole = speak([text])
+        assert speak(text) == whole, repr(text)
         if length == 3:
-            assert spoken([text[:1], text[1:]]) == spoken([text[:2], text[2:]]) == whole, repr(text)
+            assert speak([text[:1], text[1:]]) == speak([text[:2], text[2:]]) == whole, repr(text)
 
 
 ALPHABETS = [
@@ -84,10 +84,10 @@ ALPHABETS = [
 
 
 @pytest.mark.parametrize("alphabet", ALPHABETS)
-def test_all_strings_of_one_kind_of_markup_may_come_character_by_character(alphabet: str) -> None:
+def test_speech_of_one_kind_of_markup_is_the_same_character_by_character(alphabet: str) -> None:
     for length in range(1, 6):
         for letters in product(alphabet, repeat=length):
-            assert spoken(letters) == spoken(["".join(letters)]), repr("".join(letters))
+            assert speak(letters) == speak(["".join(letters)]), repr("".join(letters))
 
 
 UNSPEAKABLE = re.compile(
@@ -105,29 +105,29 @@ def assert_speakable(speech: str) -> None:
 
 @settings(max_examples=400)
 @given(TEXTS | st.text() | st.text(st.characters()), CUTS)
-def test_whatever_comes_in_what_comes_out_can_be_spoken(text: str, cuts: list[int]) -> None:
-    machine = SpeechFilter(SpeechOptions())
+def test_speech_of_any_text_has_only_speakable_characters(text: str, cuts: list[int]) -> None:
+    speech_filter = SpeechFilter(SpeechOptions())
     speech = ""
-    for piece in cut(text, cuts):
-        speech += machine.feed(piece)
+    for piece in cut_text(text, cuts):
+        speech += speech_filter.feed(piece)
         assert_speakable(speech)
-    assert_speakable(speech + machine.flush())
+    assert_speakable(speech + speech_filter.flush())
 
 
-@given(TEXTS, STYLES)
-def test_no_setting_makes_speech_unspeakable(text: str, style: SpeechOptions) -> None:
-    """Save what a kept tag holds: that is for the platform."""
-    if not style.keep_tags:
-        assert_speakable(spoken([text], style))
+@given(TEXTS, OPTIONS)
+def test_speech_has_only_speakable_characters_with_every_option(text: str, options: SpeechOptions) -> None:
+    """The attributes of a kept tag are exempt: they are for the platform."""
+    if not options.keep_tags:
+        assert_speakable(speak([text], options))
 
 
 @settings(max_examples=300)
-@given(TEXTS, STYLES)
-def test_no_more_is_undecided_than_may_be_held(text: str, style: SpeechOptions) -> None:
-    machine = SpeechFilter(style)
+@given(TEXTS, OPTIONS)
+def test_pending_never_exceeds_max_held_chars(text: str, options: SpeechOptions) -> None:
+    speech_filter = SpeechFilter(options)
     for character in text:
-        machine.feed(character)
-        assert len(machine.pending) <= style.max_held_chars
+        speech_filter.feed(character)
+        assert len(speech_filter.pending) <= options.max_held_chars
 
 
 UNITS = [
@@ -137,26 +137,26 @@ UNITS = [
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_no_run_of_one_mark_is_held_without_end(unit: str) -> None:
-    machine = SpeechFilter(SpeechOptions())
+def test_a_run_of_one_mark_never_exceeds_max_held_chars(unit: str) -> None:
+    speech_filter = SpeechFilter(SpeechOptions())
     for _ in range(300):
-        machine.feed(unit)
-        assert len(machine.pending) <= SpeechOptions().max_held_chars
+        speech_filter.feed(unit)
+        assert len(speech_filter.pending) <= SpeechOptions().max_held_chars
 
 
 @pytest.mark.parametrize("unit", [*UNITS, "> - ", "```md\n", "<b>", "<note>", "|a", "|a|\n|-|\n", "a\n\n"])
-def test_what_is_remembered_of_a_long_text_does_not_grow(unit: str) -> None:
-    machine = SpeechFilter(SpeechOptions(silent_tags=frozenset({"note"}), words=REPLACED))
+def test_state_does_not_grow_with_the_text(unit: str) -> None:
+    speech_filter = SpeechFilter(SpeechOptions(silent_tags=frozenset({"note"}), words=REPLACED))
     sizes = []
     for _ in range(2):
         for _ in range(2000):
-            machine.feed(unit)
-        sizes.append(len(pickle.dumps(machine)))
+            speech_filter.feed(unit)
+        sizes.append(len(pickle.dumps(speech_filter)))
     assert sizes[1] <= sizes[0] + 8 * SpeechOptions().max_held_chars
 
 
 LETTERS = "abcdefgijklmnopqrstuvxyzABCXYZäéßñçøαβγΩдежяאבגابتثअआकखกขค你好世界ひらカナ한국"
-"""None that may begin an address: an `h` waits for what may become "https://"."""
+"""Without the letters that may begin an address: an `h` waits, as it may become "https://"."""
 WORD = st.text(LETTERS, min_size=1, max_size=9)
 PROSE = st.lists(st.tuples(WORD, st.sampled_from(["", "", "", *".,;:!?"])), max_size=12).map(
     lambda words: " ".join(word + mark for word, mark in words)
@@ -165,17 +165,17 @@ PROSE = st.lists(st.tuples(WORD, st.sampled_from(["", "", "", *".,;:!?"])), max_
 
 @settings(max_examples=300)
 @given(PROSE, CUTS)
-def test_plain_prose_leaves_in_the_call_that_brought_it(text: str, cuts: list[int]) -> None:
-    """Only the blank after a word comes with what is next."""
-    machine = SpeechFilter(SpeechOptions())
-    come, gone = "", ""
-    for piece in cut(text, cuts):
-        come += piece
-        waits = come[-1:] == " " and come[-2].isalpha()
-        gone += machine.feed(piece)
-        assert gone == (come[:-1] if waits else come)
-        assert not machine.held
-    assert machine.flush() == ""
+def test_plain_prose_is_returned_by_the_feed_that_brought_it(text: str, cuts: list[int]) -> None:
+    """Only the blank after a word is returned with the next delta."""
+    speech_filter = SpeechFilter(SpeechOptions())
+    received, returned = "", ""
+    for piece in cut_text(text, cuts):
+        received += piece
+        waits = received[-1:] == " " and received[-2].isalpha()
+        returned += speech_filter.feed(piece)
+        assert returned == (received[:-1] if waits else received)
+        assert not speech_filter.has_held_words
+    assert speech_filter.flush() == ""
 
 
 @given(
@@ -183,73 +183,73 @@ def test_plain_prose_leaves_in_the_call_that_brought_it(text: str, cuts: list[in
         st.sampled_from(["how", "https", "will", "www", "You", "ça", "好", "क्या"]), min_size=1, max_size=12
     )
 )
-def test_whole_words_with_their_blank_never_wait(words: list[str]) -> None:
-    """As most models send them: the blank comes before the word; an address would not end here."""
-    machine = SpeechFilter(SpeechOptions())
+def test_words_with_a_blank_behind_them_are_returned_at_once(words: list[str]) -> None:
+    """A word that begins like an address is decided by the blank behind it."""
+    speech_filter = SpeechFilter(SpeechOptions())
     for word in words:
-        assert machine.feed(word + " ").endswith(word)
+        assert speech_filter.feed(word + " ").endswith(word)
 
 
 @given(PROSE, CUTS)
-def test_after_prose_there_is_only_a_blank_to_release(text: str, cuts: list[int]) -> None:
-    machine = SpeechFilter(SpeechOptions())
+def test_release_after_plain_prose_returns_no_words(text: str, cuts: list[int]) -> None:
+    speech_filter = SpeechFilter(SpeechOptions())
     speech = ""
-    for piece in cut(text, cuts):
-        speech += machine.feed(piece)
-        rest = machine.release()
+    for piece in cut_text(text, cuts):
+        speech += speech_filter.feed(piece)
+        rest = speech_filter.release()
         assert rest == ""
-        assert not machine.held
+        assert not speech_filter.has_held_words
         speech += rest
-    assert speech + machine.flush() == text
+    assert speech + speech_filter.flush() == text
 
 
 @settings(max_examples=300)
-@given(TEXTS, CUTS, st.sets(st.integers(0, 12)), STYLES)
-def test_a_stall_is_survived_anywhere(
-    text: str, cuts: list[int], stalls: set[int], style: SpeechOptions
+@given(TEXTS, CUTS, st.sets(st.integers(0, 12)), OPTIONS)
+def test_release_anywhere_keeps_speech_speakable(
+    text: str, cuts: list[int], stalls: set[int], options: SpeechOptions
 ) -> None:
-    """What is held is decided, and what follows can still be spoken."""
-    machine = SpeechFilter(style)
+    """`release` decides all held words, and the text behind them can still be spoken."""
+    speech_filter = SpeechFilter(options)
     speech = ""
-    for place, piece in enumerate(cut(text, cuts)):
-        speech += machine.feed(piece)
+    for place, piece in enumerate(cut_text(text, cuts)):
+        speech += speech_filter.feed(piece)
         if place in stalls:
-            speech += machine.release()
-            assert not machine.held
-            assert machine.release() == ""
-    speech += machine.flush()
-    if not style.keep_tags:
+            speech += speech_filter.release()
+            assert not speech_filter.has_held_words
+            assert speech_filter.release() == ""
+    speech += speech_filter.flush()
+    if not options.keep_tags:
         assert_speakable(speech)
 
 
 @settings(max_examples=300)
-@given(TEXTS, CUTS, STYLES)
-def test_a_stall_while_nothing_is_held_changes_nothing(
-    text: str, cuts: list[int], style: SpeechOptions
+@given(TEXTS, CUTS, OPTIONS)
+def test_release_without_held_words_changes_nothing(
+    text: str, cuts: list[int], options: SpeechOptions
 ) -> None:
-    machine = SpeechFilter(style)
+    speech_filter = SpeechFilter(options)
     speech = ""
-    for piece in cut(text, cuts):
-        speech += machine.feed(piece)
-        if not machine.held:
-            assert machine.release() == ""
-    assert speech + machine.flush() == spoken([text], style)
+    for piece in cut_text(text, cuts):
+        speech += speech_filter.feed(piece)
+        if not speech_filter.has_held_words:
+            assert speech_filter.release() == ""
+    assert speech + speech_filter.flush() == speak([text], options)
 
 
-@given(TEXTS, STYLES)
-def test_after_the_end_nothing_is_left(text: str, style: SpeechOptions) -> None:
-    machine = SpeechFilter(style)
-    machine.feed(text)
-    machine.flush()
-    assert (machine.pending, machine.held) == ("", False)
+@given(TEXTS, OPTIONS)
+def test_flush_leaves_nothing_pending(text: str, options: SpeechOptions) -> None:
+    speech_filter = SpeechFilter(options)
+    speech_filter.feed(text)
+    speech_filter.flush()
+    assert (speech_filter.pending, speech_filter.has_held_words) == ("", False)
 
 
 @settings(max_examples=200)
 @given(st.lists(st.sampled_from(["Hello ", "there. ", "Good ", "day"]), max_size=5), TEXTS)
-def test_reasoning_is_silent_whatever_it_holds(words: Sequence[str], thought: str) -> None:
+def test_reasoning_is_silent_with_any_content(words: Sequence[str], thought: str) -> None:
     before = "".join(words)
     thought = re.sub(r"(?i)/?(think|note)|script|[◁▷]|<|\[", "", thought)
-    assert spoken([before, "<think>", thought]) == spoken([before])
+    assert speak([before, "<think>", thought]) == speak([before])
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_reasoning_is_silent_whatever_it_holds(words: Sequence[str], thought: st
         "\\(\\frac12 {x}\\)",
     ],
 )
-def test_what_once_depended_on_its_cut_does_no_more(text: str) -> None:
-    whole = spoken([text])
+def test_texts_that_once_depended_on_their_cut(text: str) -> None:
+    whole = speak([text])
     for size in (1, 2, 3, 5, 7):
-        assert spoken([text[at : at + size] for at in range(0, len(text), size)]) == whole
+        assert speak([text[at : at + size] for at in range(0, len(text), size)]) == whole

@@ -1,4 +1,4 @@
-"""When the agent pauses: words that wait are let go, and nothing else changes."""
+"""When the agent pauses, `release` returns the held words and changes nothing else; the end of a text."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from voicegw.speech.options import SpeechOptions
 PAUSE = "¦"
 
 
-def speak(text: str, style: SpeechOptions | None = None) -> str:
-    """The text is cut at its pauses, and after each piece the agent pauses."""
-    machine = SpeechFilter(style or SpeechOptions(code="CODE."))
+def speak(text: str, options: SpeechOptions | None = None) -> str:
+    """Return the speech of a text whose agent pauses at each `PAUSE` sign."""
+    speech_filter = SpeechFilter(options or SpeechOptions(code="CODE."))
     *pieces, rest = text.split(PAUSE)
-    said = "".join(machine.feed(piece) + machine.release() for piece in pieces)
-    return said + machine.feed(rest) + machine.flush()
+    speech = "".join(speech_filter.feed(piece) + speech_filter.release() for piece in pieces)
+    return speech + speech_filter.feed(rest) + speech_filter.flush()
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,12 @@ def speak(text: str, style: SpeechOptions | None = None) -> str:
         "I like it¦ 👍.",
     ],
 )
-def test_a_pause_within_a_mark_changes_nothing(text: str) -> None:
+def test_release_within_a_mark_changes_nothing(text: str) -> None:
     assert speak(text) == speak(text.replace(PAUSE, ""))
 
 
 @pytest.mark.parametrize(
-    ("before", "said", "after", "rest"),
+    ("before", "released", "after", "rest"),
     [
         ("See [the docs", "See the docs", " of ours](https://a.com).", " of ours."),
         ("See [th", "See", "e docs](https://a.com).", " the docs."),
@@ -76,47 +76,47 @@ def test_a_pause_within_a_mark_changes_nothing(text: str) -> None:
         ("Hello. ", "Hello. ", "There", "There"),
     ],
 )
-def test_words_that_wait_are_let_go(before: str, said: str, after: str, rest: str) -> None:
-    machine = SpeechFilter()
-    assert machine.feed(before) + machine.release() == said
-    assert not machine.held
-    assert machine.release() == ""
-    assert machine.feed(after) + machine.flush() == rest
+def test_release_returns_held_words(before: str, released: str, after: str, rest: str) -> None:
+    speech_filter = SpeechFilter()
+    assert speech_filter.feed(before) + speech_filter.release() == released
+    assert not speech_filter.has_held_words
+    assert speech_filter.release() == ""
+    assert speech_filter.feed(after) + speech_filter.flush() == rest
 
 
-def test_only_what_would_be_let_go_counts_as_held() -> None:
-    for text, held in [
+def test_has_held_words_tells_whether_release_returns_anything() -> None:
+    for text, has_held_words in [
         ("Hello ", False),
         ("<thi", False),
         ("**", False),
         ("[a word or two", True),
         ("# Hi\n", True),
     ]:
-        machine = SpeechFilter()
-        machine.feed(text)
-        assert machine.held is held, text
+        speech_filter = SpeechFilter()
+        speech_filter.feed(text)
+        assert speech_filter.has_held_words is has_held_words, text
 
 
-def test_a_word_that_may_be_replaced_is_let_go() -> None:
-    machine = SpeechFilter(SpeechOptions(words={"New York": "the city"}))
-    assert machine.feed("I like New") == "I like "
-    assert machine.held
-    assert machine.release() == "New"
-    assert machine.feed(" York.") + machine.flush() == " York."
+def test_release_returns_a_word_that_may_be_replaced() -> None:
+    speech_filter = SpeechFilter(SpeechOptions(words={"New York": "the city"}))
+    assert speech_filter.feed("I like New") == "I like "
+    assert speech_filter.has_held_words
+    assert speech_filter.release() == "New"
+    assert speech_filter.feed(" York.") + speech_filter.flush() == " York."
 
 
-def test_what_follows_the_end_of_a_text_is_a_text_of_its_own() -> None:
-    machine = SpeechFilter()
-    assert machine.feed("- Let me check") + machine.flush() == "Let me check."
-    assert machine.feed("It is *so*") + machine.flush() == " It is so"
-    assert machine.flush() == ""
+def test_feed_after_flush_begins_a_new_text_after_a_blank() -> None:
+    speech_filter = SpeechFilter()
+    assert speech_filter.feed("- Let me check") + speech_filter.flush() == "Let me check."
+    assert speech_filter.feed("It is *so*") + speech_filter.flush() == " It is so"
+    assert speech_filter.flush() == ""
 
 
 @pytest.mark.parametrize("text", ["👍", "---", "[1]", "![](https://a.com/b.png)", "https://a.com"])
-def test_of_an_answer_that_is_all_signs_something_is_said(text: str) -> None:
+def test_an_answer_of_signs_alone_is_spoken_as_options_nothing(text: str) -> None:
     assert speak(text, SpeechOptions(urls="drop", nothing="Okay.")) == "Okay."
 
 
 @pytest.mark.parametrize("text", ["", " \n", "<think>Hm.</think>", "<b></b>"])
-def test_of_no_answer_nothing_is_said(text: str) -> None:
+def test_an_answer_without_visible_text_is_silent(text: str) -> None:
     assert speak(text) == ""

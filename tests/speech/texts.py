@@ -1,4 +1,4 @@
-"""Texts that are as nasty as they come, and what is heard of them."""
+"""Texts full of markup, broken markup and odd characters, cuts of them, and their speech."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ TEXTS = st.lists(st.sampled_from(MARKS + LINES + SIGNS + WORDS) | st.sampled_fro
 )
 NAMES = st.frozensets(st.sampled_from(["note", "b", "break"]), max_size=2)
 REPLACED = {"api": "A P I", "Ada": "Aida", "C#": "C sharp", "a": "ay"}
-STYLES = st.builds(
+OPTIONS = st.builds(
     SpeechOptions,
-    hold=st.integers(8, 64) | st.just(8),
+    max_held_chars=st.integers(8, 64) | st.just(8),
     tables=st.sampled_from(["headers", "cells"]),
     urls=st.sampled_from(["domain", "drop"]),
     code=st.sampled_from(["", "Code."]),
@@ -49,13 +49,13 @@ STYLES = st.builds(
 CUTS = st.lists(st.integers(0, 200), max_size=12)
 
 
-def spoken(pieces: Iterable[str], style: SpeechOptions | None = None) -> str:
-    """What is heard of a text that comes in these pieces."""
-    machine = SpeechFilter(style or SpeechOptions())
-    return "".join([*map(machine.feed, pieces), machine.flush()])
+def speak(pieces: Iterable[str], options: SpeechOptions | None = None) -> str:
+    """Return the speech of a text that comes in these deltas."""
+    speech_filter = SpeechFilter(options or SpeechOptions())
+    return "".join([*map(speech_filter.feed, pieces), speech_filter.flush()])
 
 
-def cut(text: str, cuts: Iterable[int]) -> list[str]:
-    """The text in pieces; empty ones where a place is named twice."""
+def cut_text(text: str, cuts: Iterable[int]) -> list[str]:
+    """Return the text cut at these indices; a piece is empty where an index occurs twice."""
     places = [0, *sorted(min(place, len(text)) for place in cuts), len(text)]
     return [text[start:end] for start, end in pairwise(places)]

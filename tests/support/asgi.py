@@ -1,7 +1,7 @@
-"""Drive an ASGI application by hand: requests in, what it sent and when out.
+"""A client that calls an ASGI application in this process and records every send with its time.
 
-Test clients that gather the body before they return cannot see a stream; this one notes the loop's
-time of every send, and can hang up at any moment.
+Other test clients gather the body before they return, so that they cannot test a stream. This one can also
+disconnect at any moment.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from starlette.types import ASGIApp
 
 
 @dataclass
-class Answer:
-    """What came back. `sends` is [(time, body bytes)], the last one with the end of the body."""
+class RecordedResponse:
+    """A response. `sends` is [(seconds since the request, body bytes)]; the last one ends the body."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -43,53 +43,53 @@ class Answer:
 
     @property
     def timeline(self) -> list[tuple[float, list[dict[str, Any]]]]:
-        """The chunks of each send."""
-        return [(when, chunks(data)) for when, data in self.sends]
+        """The chunks of each send, with its time."""
+        return [(when, parse_chunks(data)) for when, data in self.sends]
 
     @property
-    def spoken(self) -> list[tuple[float, str]]:
-        """What was said, and when."""
-        said = [(when, "".join(map(content, found))) for when, found in self.timeline]
-        return [(when, text) for when, text in said if text]
+    def texts(self) -> list[tuple[float, str]]:
+        """The text of each send that has some, with its time."""
+        texts = [(when, "".join(map(chunk_text, found))) for when, found in self.timeline]
+        return [(when, text) for when, text in texts if text]
 
     @property
     def text(self) -> str:
-        return "".join(text for _, text in self.spoken)
+        return "".join(text for _, text in self.texts)
 
     @property
-    def reason(self) -> str | None:
+    def finish_reason(self) -> str | None:
         reasons = [chunk["choices"][0]["finish_reason"] for chunk in self.chunks if chunk["choices"]]
         return next(filter(None, reasons), None)
 
 
-def chunks(data: bytes) -> list[dict[str, Any]]:
-    """The JSON chunks among some whole events."""
+def parse_chunks(data: bytes) -> list[dict[str, Any]]:
+    """Return the JSON chunks of complete server-sent events."""
     lines = [line.removeprefix(b"data: ") for line in data.split(b"\n") if line.startswith(b"data: {")]
     return [json.loads(line) for line in lines]
 
 
-def content(chunk: dict[str, Any]) -> str:
+def chunk_text(chunk: dict[str, Any]) -> str:
     return (chunk["choices"][0]["delta"].get("content") or "") if chunk["choices"] else ""
 
 
 @asynccontextmanager
-async def running(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
-    """The application between its start and its end; yields the state that it offers to connections."""
+async def run_lifespan(app: ASGIApp) -> AsyncIterator[dict[str, Any]]:
+    """Run the application's lifespan; yield the state that it offers to connections."""
     state: dict[str, Any] = {}
-    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    heard: asyncio.Queue[Any] = asyncio.Queue()
-    life = asyncio.ensure_future(app({"type": "lifespan", "state": state}, told.get, heard.put))
-    told.put_nowait({"type": "lifespan.startup"})
-    assert (await heard.get())["type"] == "lifespan.startup.complete"
+    inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    outbox: asyncio.Queue[Any] = asyncio.Queue()
+    lifespan = asyncio.ensure_future(app({"type": "lifespan", "state": state}, inbox.get, outbox.put))
+    inbox.put_nowait({"type": "lifespan.startup"})
+    assert (await outbox.get())["type"] == "lifespan.startup.complete"
     try:
         yield state
     finally:
-        told.put_nowait({"type": "lifespan.shutdown"})
-        assert (await heard.get())["type"] == "lifespan.shutdown.complete"
-        await life
+        inbox.put_nowait({"type": "lifespan.shutdown"})
+        assert (await outbox.get())["type"] == "lifespan.shutdown.complete"
+        await lifespan
 
 
-async def drive(
+async def send_request(
     app: ASGIApp,
     body: bytes | dict[str, Any] | None = None,
     *,
@@ -98,37 +98,37 @@ async def drive(
     headers: dict[str, str] | None = None,
     hang_up: float | None = None,
     pieces: int = 1,
-    answer: Answer | None = None,
-) -> Answer:
-    """Send one request, its body in so many pieces; hang up after `hang_up` seconds if that is given.
+    response: RecordedResponse | None = None,
+) -> RecordedResponse:
+    """Send one request, its body in `pieces` messages; disconnect after `hang_up` seconds if that is given.
 
-    `answer` is filled while it comes, for whoever wants to look meanwhile.
+    `response` is filled while the response arrives, for tests that read it meanwhile.
     """
     loop = asyncio.get_running_loop()
     started = loop.time()
-    answer = answer or Answer()
-    gone = asyncio.Event()
-    sent = json.dumps(body).encode() if isinstance(body, dict) else (body or b"")
-    size = max(1, -(-len(sent) // pieces))
-    queue = [sent[at : at + size] for at in range(0, len(sent), size)] or [b""]
+    response = response or RecordedResponse()
+    disconnected = asyncio.Event()
+    payload = json.dumps(body).encode() if isinstance(body, dict) else (body or b"")
+    size = max(1, -(-len(payload) // pieces))
+    queue = [payload[at : at + size] for at in range(0, len(payload), size)] or [b""]
 
     async def receive() -> dict[str, Any]:
         if queue:
             piece = queue.pop(0)
             return {"type": "http.request", "body": piece, "more_body": bool(queue)}
-        await gone.wait()
+        await disconnected.wait()
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
-            answer.status = message["status"]
-            answer.headers = {name.decode(): value.decode() for name, value in message["headers"]}
-        elif not gone.is_set():
-            assert not answer.ended, "something was sent after the end of the body"
-            answer.sends.append((loop.time() - started, message.get("body", b"")))
-            answer.ended = not message.get("more_body", False)
+            response.status = message["status"]
+            response.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+        elif not disconnected.is_set():
+            assert not response.ended, "something was sent after the end of the body"
+            response.sends.append((loop.time() - started, message.get("body", b"")))
+            response.ended = not message.get("more_body", False)
 
-    timer = None if hang_up is None else loop.call_later(hang_up, gone.set)
+    timer = None if hang_up is None else loop.call_later(hang_up, disconnected.set)
     fields = {"host": "127.0.0.1:8080", "content-type": "application/json", **(headers or {})}
     scope = {
         "type": "http",
@@ -149,4 +149,4 @@ async def drive(
     finally:
         if timer is not None:
             timer.cancel()
-    return answer
+    return response

@@ -1,16 +1,16 @@
-"""A byte-level linter of our own event streams: what every tested client can read, and nothing else."""
+"""A linter of chat completion streams, byte by byte: it accepts only what every tested client can read."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-KEYS = {"id", "object", "created", "model", "choices"}
-REASONS = {"stop", "length", "tool_calls", "content_filter"}
+CHUNK_KEYS = {"id", "object", "created", "model", "choices"}
+FINISH_REASONS = {"stop", "length", "tool_calls", "content_filter"}
 
 
 def lint(stream: bytes, *, usage: bool = False) -> list[dict[str, Any]]:
-    """Assert that `stream` is a well-formed chat stream; returns its chunks."""
+    """Assert that `stream` is a well-formed chat stream; return its chunks."""
     assert b"\r" not in stream
     assert stream.endswith(b"data: [DONE]\n\n"), "nothing may follow [DONE], and it must be there"
     *events, last = stream.split(b"\n\n")
@@ -28,7 +28,7 @@ def lint(stream: bytes, *, usage: bool = False) -> list[dict[str, Any]]:
 
 def _lint_chunks(found: list[dict[str, Any]], usage: bool) -> None:
     for chunk in found:
-        assert chunk.keys() - {"usage"} == KEYS
+        assert chunk.keys() - {"usage"} == CHUNK_KEYS
         assert [chunk[key] for key in ("id", "object", "created", "model")] == [
             found[0][key] for key in ("id", "object", "created", "model")
         ]
@@ -40,7 +40,7 @@ def _lint_chunks(found: list[dict[str, Any]], usage: bool) -> None:
     assert [chunk for chunk in found if "usage" in chunk] == (found[-1:] if usage else [])
     finish = found[-2 if usage else -1]["choices"][0]
     assert finish["delta"] == {}
-    assert finish["finish_reason"] in REASONS
+    assert finish["finish_reason"] in FINISH_REASONS
     reasons = [choice["finish_reason"] for chunk in found for choice in chunk["choices"]]
     assert [reason for reason in reasons if reason] == [finish["finish_reason"]], (
         "one reason, in its own chunk"

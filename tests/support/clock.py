@@ -1,6 +1,6 @@
 """A virtual clock: an event loop whose time moves only when every task waits.
 
-In-process code only: a thread, a socket or another process would make it jump too early or raise.
+For code of this process only: with a thread, a socket or another process, time would move too early.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from math import inf, nextafter
 from typing import Any
 
 
-class Jump(selectors.DefaultSelector):
-    """A selector that, instead of waiting, moves the clock to the next timer."""
+class VirtualSelector(selectors.DefaultSelector):
+    """A selector that moves the clock to the next timer instead of waiting."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,9 +30,11 @@ class Jump(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop on the virtual clock. Tests may add to `clock.now`, as if code blocked the loop."""
+
     def __init__(self) -> None:
-        self.jump = Jump()
-        super().__init__(self.jump)
+        self.clock = VirtualSelector()
+        super().__init__(self.clock)
 
     def time(self) -> float:
-        return self.jump.now
+        return self.clock.now

@@ -1,16 +1,16 @@
-"""A gateway around scripted agents, on the loop's own clock."""
+"""Gateways around fake agents, in this process and on the clock of the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.types import ASGIApp, Scope
 
-from tests.support.asgi import Answer, drive
-from tests.support.script import Script
-from voicegw.app import create as house
+from tests.support.asgi import RecordedResponse, send_request
+from tests.support.fake_agent import FakeAgent
+from voicegw.app.create import create_app
 from voicegw.calls.codec import CallCodec
 from voicegw.calls.endpoint import CallEndpoint
 from voicegw.calls.profile import CallProfile
@@ -32,55 +32,64 @@ from voicegw.turns.served_agent import ServedAgent
 from voicegw.turns.speech_buffer import SpeechFilters
 from voicegw.turns.timeouts import Timeouts
 
-ASK: dict[str, Any] = {"stream": True, "messages": [{"role": "user", "content": "Hello?"}]}
+CHAT_REQUEST: dict[str, Any] = {"stream": True, "messages": [{"role": "user", "content": "Hello?"}]}
 
 
-def now() -> float:
+def loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
-def settings(**tables: Any) -> Config:
-    """A configuration with one agent, "desk", unless told otherwise."""
-    desk = {"kind": "scripted", **tables.pop("desk", {})}
-    return Config.model_validate({"agents": {"desk": desk}, **tables})
+def make_config(*, agent_section: Mapping[str, Any] | None = None, **sections: Any) -> Config:
+    """Return a configuration with one agent, "desk", with these keys, and with `sections`."""
+    agents = {"desk": {"kind": "scripted", **(agent_section or {})}}
+    return Config.model_validate({"agents": agents, **sections})
 
 
-def gateway(agent: Script, **tables: Any) -> ASGIApp:
-    """The real application; every agent in its configuration is played by `agent`."""
-    return house.create_app(settings(**tables), now=now, agents=lambda table, config: agent)
+def create_gateway(agent: FakeAgent, **sections: Any) -> ASGIApp:
+    """Return the real application; `agent` answers for every agent of its configuration (`make_config`)."""
+    return create_app(make_config(**sections), now=loop_time, agents=lambda settings, config: agent)
 
 
-async def ask(app: ASGIApp, body: dict[str, Any] | None = None, **how: Any) -> Answer:
-    """One turn; `body` is what differs from a plain streaming question."""
-    return await drive(app, {**ASK, **(body or {})}, **how)
+async def send_turn(app: ASGIApp, body: dict[str, Any] | None = None, **options: Any) -> RecordedResponse:
+    """Send one turn; `body` replaces or adds fields of a plain streaming question."""
+    return await send_request(app, {**CHAT_REQUEST, **(body or {})}, **options)
 
 
-def floor(
-    agent: Script, *, turns: int = 100, most: int = 500, calls: int | None = None, **how: Any
+def make_call_server(
+    agent: FakeAgent,
+    *,
+    max_turns: int = 100,
+    max_calls: int = 500,
+    max_platform_calls: int | None = None,
+    ack: AckPolicy | None = None,
+    **profile: Any,
 ) -> tuple[CallServer, Dispatcher]:
-    """The floor of a gateway that takes calls of Twilio's and of Retell's; `how` goes to their routes."""
-    line = ServedAgent(
+    """Return a server of Twilio's and Retell's calls, and its dispatcher; `profile` goes to `CallProfile`."""
+    served_agent = ServedAgent(
         "desk",
         agent,
         DIALECTS["voice"],
-        how.pop("ack", AckPolicy(0.0)),
+        AckPolicy(0.0) if ack is None else ack,
         timeouts=Timeouts(5.0),
         speech_filters=SpeechFilters(SpeechOptions(), {}),
     )
-    board = Dispatcher(AgentRegistry({"desk": line}), now=now)
-    house = TurnEngine(board, RateLimiter(turns), TurnLog())
+    dispatcher = Dispatcher(AgentRegistry({"desk": served_agent}), now=loop_time)
 
-    def desk(name: str, named: bool, codec: Callable[[str | None, CallProfile], CallCodec]) -> CallEndpoint:
-        def admit(scope: Scope) -> str | None:
+    def endpoint(
+        name: str, call_in_path: bool, codec: Callable[[str | None, CallProfile], CallCodec]
+    ) -> CallEndpoint:
+        def authenticate(scope: Scope) -> str | None:
             if "wrong" in scope["path"]:
                 raise Forbidden("No.")
-            return scope["path"].rpartition("/")[2] if named else None
+            return scope["path"].rpartition("/")[2] if call_in_path else None
 
-        believe = lambda opened: opened.call != "CAfalse"  # noqa: E731
-        return CallEndpoint(name, CallProfile(ApiKey(name, b""), line, **how), admit, codec, believe, calls)
+        call_profile = CallProfile(ApiKey(name, b""), served_agent, **profile)
+        is_genuine = lambda started: started.call_id != "CAfalse"  # noqa: E731
+        return CallEndpoint(name, call_profile, authenticate, codec, is_genuine, max_platform_calls)
 
-    desks = {
-        "twilio": desk("twilio", False, lambda call, route: RelayCodec("twilio")),
-        "retell": desk("retell", True, lambda call, route: RetellCodec(call or "")),
+    endpoints = {
+        "twilio": endpoint("twilio", False, lambda call, profile: RelayCodec("twilio")),
+        "retell": endpoint("retell", True, lambda call, profile: RetellCodec(call or "")),
     }
-    return CallServer(house, desks, max_calls=most), board
+    engine = TurnEngine(dispatcher, RateLimiter(max_turns), TurnLog())
+    return CallServer(engine, endpoints, max_calls=max_calls), dispatcher

@@ -1,4 +1,4 @@
-"""A linter of our streams of the Responses API: the order of events, their numbers, what they add up to."""
+"""A linter of Responses API streams: the order of events, their numbers, and their sum."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 Event = dict[str, Any]
-LAST = {"response.completed": "completed", "response.incomplete": "incomplete"}
+FINAL_STATUS = {"response.completed": "completed", "response.incomplete": "incomplete"}
 USAGE = {
     "input_tokens",
     "input_tokens_details",
@@ -18,24 +18,24 @@ USAGE = {
 
 
 def lint(stream: bytes) -> list[Event]:
-    """Assert that `stream` is a well-formed stream of one response; returns its events."""
-    found = events(stream)
+    """Assert that `stream` is a well-formed stream of one response; return its events."""
+    events = parse_events(stream)
     assert stream.endswith(b"\n\n")
-    assert [event["sequence_number"] for event in found] == list(range(len(found)))
-    first, second, *middle, last = found
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    first, second, *middle, last = events
     assert [first["type"], second["type"]] == ["response.created", "response.in_progress"]
     assert first["response"] == second["response"]
-    begun, ended = first["response"], last["response"]
-    assert (begun["status"], begun["output"], begun["usage"]) == ("in_progress", [], None)
-    assert ended["status"] == LAST[last["type"]]
-    same = begun.keys() - {"status", "output", "usage", "incomplete_details"}
-    assert {key: begun[key] for key in same} == {key: ended[key] for key in same}
-    assert begun.keys() == ended.keys()
-    assert begun["id"].startswith("resp_")
-    assert ended["output"] == list(_items(iter(middle)))
-    assert ended["output"], "some clients look for an item"
-    _lint_response(ended)
-    return found
+    started, finished = first["response"], last["response"]
+    assert (started["status"], started["output"], started["usage"]) == ("in_progress", [], None)
+    assert finished["status"] == FINAL_STATUS[last["type"]]
+    unchanged = started.keys() - {"status", "output", "usage", "incomplete_details"}
+    assert {key: started[key] for key in unchanged} == {key: finished[key] for key in unchanged}
+    assert started.keys() == finished.keys()
+    assert started["id"].startswith("resp_")
+    assert finished["output"] == list(_items(iter(middle)))
+    assert finished["output"], "some clients look for an item"
+    _lint_response(finished)
+    return events
 
 
 def _lint_response(response: Event) -> None:
@@ -48,12 +48,14 @@ def _lint_response(response: Event) -> None:
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
     ids = [item["id"] for item in response["output"]]
     assert len(set(ids)) == len(ids)
-    said = [item["content"][0]["text"] for item in response["output"] if item["type"] == "message"]
-    assert "" not in said or len(response["output"]) == 1, "an empty message is there only if nothing else is"
+    texts = [item["content"][0]["text"] for item in response["output"] if item["type"] == "message"]
+    assert "" not in texts or len(response["output"]) == 1, (
+        "an empty message is there only if nothing else is"
+    )
 
 
-def events(stream: bytes) -> list[Event]:
-    """The events among some whole ones: two lines each, a name and JSON; comments are left out."""
+def parse_events(stream: bytes) -> list[Event]:
+    """Return complete events without comments: two lines each, a name and JSON."""
     assert b"\r" not in stream
     found = []
     for event in filter(None, stream.split(b"\n\n")):
@@ -68,7 +70,7 @@ def events(stream: bytes) -> list[Event]:
 
 
 def _items(middle: Iterator[Event]) -> Iterator[Event]:
-    """The items, each made of its own events before the next begins."""
+    """Yield the output items. All events of an item come before the next item."""
     for index, added in enumerate(middle):
         assert (added["type"], added["output_index"]) == ("response.output_item.added", index)
         item = added["item"]
@@ -116,8 +118,8 @@ def _call(item: Event, index: int, middle: Iterator[Event]) -> Event:
             break
         assert _plain(event).keys() == {"type", *place, "delta"}
         arguments += event["delta"]
-    told = {"name": item["name"], "arguments": arguments}
-    assert _plain(event) == {"type": "response.function_call_arguments.done", **place, **told}
+    done_fields = {"name": item["name"], "arguments": arguments}
+    assert _plain(event) == {"type": "response.function_call_arguments.done", **place, **done_fields}
     assert isinstance(json.loads(arguments), dict)
     done = next(middle)
     assert (done["item"]["arguments"], done["item"]["status"]) == (arguments, "completed")
@@ -128,7 +130,7 @@ def _plain(event: Event) -> Event:
     return {key: value for key, value in event.items() if key != "sequence_number"}
 
 
-def spoken(stream: bytes) -> str:
-    """The words of a stream."""
-    deltas = [event for event in events(stream) if event["type"] == "response.output_text.delta"]
+def spoken_text(stream: bytes) -> str:
+    """Return the text of a stream."""
+    deltas = [event for event in parse_events(stream) if event["type"] == "response.output_text.delta"]
     return "".join(event["delta"] for event in deltas)

@@ -1,4 +1,4 @@
-"""The pulse tells who blocks the loop, on a clock that only they can move."""
+"""The watchdog logs the code that blocks the event loop; on the virtual clock only that code moves time."""
 
 from __future__ import annotations
 
@@ -13,71 +13,79 @@ from typing import Any
 import pytest
 
 from tests.support.clock import VirtualLoop
-from voicegw.telemetry.watchdog import EVERY, LATE, LoopWatchdog, StackSampler, place
+from voicegw.telemetry.watchdog import (
+    BLOCKED_AFTER,
+    CHECK_INTERVAL,
+    LoopWatchdog,
+    StackSampler,
+    agent_location,
+)
 
 
 def block(seconds: float) -> None:
-    """Time passes, and the loop does not turn."""
+    """Let time pass while the loop does not run."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualLoop)
-    loop.jump.now += seconds
+    loop.clock.now += seconds
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
+def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
     assert all(record.levelname == "WARNING" for record in caplog.records)
     return [json.loads(record.getMessage()) for record in caplog.records]
 
 
-async def test_a_loop_that_turns_is_not_worth_a_word(caplog: pytest.LogCaptureFixture) -> None:
-    pulse = LoopWatchdog()
+async def test_running_loop_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    watchdog = LoopWatchdog()
     await asyncio.sleep(600)
-    pulse.stop()
-    assert told(caplog) == []
+    watchdog.stop()
+    assert logged(caplog) == []
 
 
-async def test_a_loop_that_was_blocked_is_told_of_once_with_its_seconds(
+async def test_block_is_logged_once_with_its_seconds(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    pulse = LoopWatchdog()
-    await asyncio.sleep(EVERY / 2)
+    watchdog = LoopWatchdog()
+    await asyncio.sleep(CHECK_INTERVAL / 2)
     block(3.0)
     await asyncio.sleep(60)
-    pulse.stop()
-    [line] = told(caplog)
-    assert (line["event"], line["seconds"]) == ("blocked", 3.0 - EVERY / 2)
+    watchdog.stop()
+    [line] = logged(caplog)
+    assert (line["event"], line["seconds"]) == ("blocked", 3.0 - CHECK_INTERVAL / 2)
     assert "await" in str(line["hint"])
 
 
-async def test_every_time_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    pulse = LoopWatchdog()
+async def test_every_block_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    watchdog = LoopWatchdog()
     for seconds in (2.0, 1.0):
         block(seconds)
         await asyncio.sleep(10)
-    pulse.stop()
-    assert [line["seconds"] for line in told(caplog)] == [2.0 - EVERY, 1.0 - EVERY]
+    watchdog.stop()
+    assert [line["seconds"] for line in logged(caplog)] == [2.0 - CHECK_INTERVAL, 1.0 - CHECK_INTERVAL]
 
 
-@pytest.mark.parametrize(("seconds", "times"), [(EVERY + LATE, 1), (EVERY + LATE - 0.001, 0)])
-async def test_what_nobody_hears_is_not_told(
+@pytest.mark.parametrize(
+    ("seconds", "times"), [(CHECK_INTERVAL + BLOCKED_AFTER, 1), (CHECK_INTERVAL + BLOCKED_AFTER - 0.001, 0)]
+)
+async def test_short_block_is_not_logged(
     seconds: float, times: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pulse = LoopWatchdog()
+    watchdog = LoopWatchdog()
     block(seconds)
     await asyncio.sleep(10)
-    pulse.stop()
-    assert len(told(caplog)) == times
+    watchdog.stop()
+    assert len(logged(caplog)) == times
 
 
-@pytest.mark.parametrize("beaten", [False, True])
-async def test_after_the_stop_no_timer_is_left(beaten: bool, caplog: pytest.LogCaptureFixture) -> None:
-    pulse = LoopWatchdog()
-    if beaten:
+@pytest.mark.parametrize("after_check", [False, True])
+async def test_stop_cancels_the_timer(after_check: bool, caplog: pytest.LogCaptureFixture) -> None:
+    watchdog = LoopWatchdog()
+    if after_check:
         await asyncio.sleep(1)
-    pulse.stop()
-    assert pulse.timer.cancelled()
+    watchdog.stop()
+    assert watchdog.timer.cancelled()
     block(9.0)
     await asyncio.sleep(9)
-    assert (told(caplog), pulse.timer.cancelled()) == ([], True)
+    assert (logged(caplog), watchdog.timer.cancelled()) == ([], True)
 
 
 CODE = """
@@ -92,7 +100,7 @@ async def reply(say):
 
 
 def agent(folder: Path) -> object:
-    """An agent's module."""
+    """Return a module with an agent."""
     file = folder / "busy.py"
     file.write_text(CODE, "utf-8")
     spec = util.spec_from_file_location("busy", file)
@@ -103,31 +111,31 @@ def agent(folder: Path) -> object:
     return module
 
 
-async def test_the_place_is_that_of_the_agent_s_code_however_deep_in_libraries_it_is(tmp_path: Path) -> None:
-    seen: list[str] = []
-    below = {sys._getframe().f_code}
+async def test_location_is_in_the_agent_s_code_even_deep_in_a_library(tmp_path: Path) -> None:
+    locations: list[str] = []
+    loop_code = {sys._getframe().f_code}
     module: Any = agent(tmp_path)
 
     def say() -> str:
-        seen.append(place(sys._getframe(), below))
+        locations.append(agent_location(sys._getframe(), loop_code))
         return ""
 
     await module.reply(say)
-    assert seen == [f"{tmp_path}/busy.py:8"]
+    assert locations == [f"{tmp_path}/busy.py:8"]
 
 
-def test_without_an_agent_the_place_is_where_the_thread_is() -> None:
-    here = sys._getframe()
-    assert place(here, {here.f_code}) == f"{__file__}:{here.f_lineno}"
-    assert place(None) == ""
+def test_location_without_an_agent_is_that_of_the_thread() -> None:
+    frame = sys._getframe()
+    assert agent_location(frame, {frame.f_code}) == f"{__file__}:{frame.f_lineno}"
+    assert agent_location(None) == ""
 
 
 @pytest.mark.wire
-async def test_a_lookout_tells_where_the_loop_does_not_turn(caplog: pytest.LogCaptureFixture) -> None:
-    pulse = LoopWatchdog(StackSampler())
-    time.sleep(EVERY + LATE + 0.05)  # noqa: ASYNC251 (that is what it is to see)
+async def test_sampler_finds_the_line_that_blocks_the_loop(caplog: pytest.LogCaptureFixture) -> None:
+    watchdog = LoopWatchdog(StackSampler())
+    time.sleep(CHECK_INTERVAL + BLOCKED_AFTER + 0.05)  # noqa: ASYNC251 (the sampler must see this block)
     line = sys._getframe().f_lineno - 1
     for _ in range(3):
-        await asyncio.sleep(0)  # the beat is due
-    pulse.stop()
-    assert told(caplog)[0]["where"] == f"{__file__}:{line}"
+        await asyncio.sleep(0)  # the check is due
+    watchdog.stop()
+    assert logged(caplog)[0]["where"] == f"{__file__}:{line}"

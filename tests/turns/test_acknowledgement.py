@@ -1,4 +1,4 @@
-"""When words are said while the agent is silent."""
+"""The times and choice of the gateway's phrases while the agent is silent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def turn(*tools: str, last: Message = USER, **fields: object) -> Turn:
 
 
 @pytest.mark.parametrize(
-    ("policy", "asked", "waits"),
+    ("policy", "input_turn", "delay"),
     [
         (AckPolicy(0), turn(), 0),
         (AckPolicy(0.5), turn(), 0.5),
@@ -33,40 +33,40 @@ def turn(*tools: str, last: Message = USER, **fields: object) -> Turn:
         (AckPolicy(0), Turn("t", ()), 0),
     ],
 )
-def test_the_wait_is_decided_by_the_request_alone(
-    policy: AckPolicy, asked: Turn, waits: float | None
+def test_delay_depends_on_policy_and_request_only(
+    policy: AckPolicy, input_turn: Turn, delay: float | None
 ) -> None:
-    assert ack_delay(policy, asked) == waits
+    assert ack_delay(policy, input_turn) == delay
 
 
-def test_phrases_come_in_turn() -> None:
+def test_phrases_are_used_in_order() -> None:
     history: list[Message] = []
-    said = []
+    phrases = []
     for _ in range(4):
-        said.append(pick_phrase(PHRASES, history))
-        history += [USER, Message("assistant", f"{said[-1]}... Fine.")]
-    assert said == ["One moment", "Let me see", "Just a second", "One moment"]
+        phrases.append(pick_phrase(PHRASES, history))
+        history += [USER, Message("assistant", f"{phrases[-1]}... Fine.")]
+    assert phrases == ["One moment", "Let me see", "Just a second", "One moment"]
 
 
 @pytest.mark.parametrize("last", PHRASES)
-def test_the_phrase_that_the_caller_heard_last_is_not_said_again(last: str) -> None:
-    for others in range(4):
-        history = [*[Message("assistant", "Hi.")] * others, Message("assistant", f"{last}... Well.")]
+def test_last_phrase_is_not_repeated(last: str) -> None:
+    for earlier_answers in range(4):
+        history = [*[Message("assistant", "Hi.")] * earlier_answers, Message("assistant", f"{last}... Well.")]
         assert pick_phrase(PHRASES, history) != last
 
 
-def test_a_single_phrase_is_better_than_silence() -> None:
+def test_single_phrase_is_repeated() -> None:
     assert pick_phrase(("One moment",), [Message("assistant", "One moment. Yes.")]) == "One moment"
 
 
-def test_words_for_the_first_chunk_are_said_once() -> None:
+def test_phrase_of_the_first_chunk_is_said_once() -> None:
     ack = AckSchedule("One moment. ", 0)
     assert ack.start(5.0) == "One moment. "
     assert ack.deadline is None
     assert ack.due(99.0) == ""
 
 
-def test_words_wait_until_their_deadline() -> None:
+def test_phrase_is_due_at_its_deadline() -> None:
     ack = AckSchedule("One moment. ", 0.5)
     assert ack.start(5.0) == ""
     assert ack.deadline == 5.5
@@ -77,7 +77,7 @@ def test_words_wait_until_their_deadline() -> None:
 
 
 @pytest.mark.parametrize("event", ["Hi", " Hi", ToolCall("c", "f")])
-def test_an_agent_that_speaks_needs_no_words(event: str | ToolCall) -> None:
+def test_speech_of_the_agent_cancels_the_phrase(event: str | ToolCall) -> None:
     ack = AckSchedule("One moment. ", 0.5)
     ack.start(0.0)
     ack.observe(event, 0.1)
@@ -86,16 +86,16 @@ def test_an_agent_that_speaks_needs_no_words(event: str | ToolCall) -> None:
 
 
 @pytest.mark.parametrize("event", ["", "  \n", Activity("bash"), Usage(), Finish()])
-def test_work_and_white_space_are_no_speech(event: str | Activity | Usage | Finish) -> None:
+def test_activity_and_white_space_do_not_cancel_the_phrase(event: str | Activity | Usage | Finish) -> None:
     ack = AckSchedule("One moment. ", 0.5)
     ack.start(0.0)
     ack.observe(event, 0.1)
     assert ack.due(1.0) == "One moment. "
 
 
-@pytest.mark.parametrize(("words", "after"), [("", 0), ("", 0.5), ("One moment. ", None)])
-def test_no_words_are_never_due(words: str, after: float | None) -> None:
-    ack = AckSchedule(words, after)
+@pytest.mark.parametrize(("phrase", "after"), [("", 0), ("", 0.5), ("One moment. ", None)])
+def test_schedule_without_phrase_is_never_due(phrase: str, after: float | None) -> None:
+    ack = AckSchedule(phrase, after)
     assert ack.start(0.0) == ""
     assert ack.deadline is None
     assert ack.due(99.0) == ""

@@ -1,4 +1,4 @@
-"""A whole answer is what its events add up to."""
+"""Events are collected into a whole answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CALL = ToolCall("c", "weather")
 
 
 @pytest.mark.parametrize(
-    ("events", "answer"),
+    ("events", "completion"),
     [
         ([], Completion(())),
         (["Hi", " there", Activity("x"), "."], Completion(("Hi there.",))),
@@ -22,10 +22,10 @@ CALL = ToolCall("c", "weather")
         (["A", Finish("content_filter")], Completion(("A",), "content_filter")),
     ],
 )
-def test_events_add_up(events: list[Event], answer: Completion) -> None:
-    assert collect(events) == answer
+def test_events_are_collected(events: list[Event], completion: Completion) -> None:
+    assert collect(events) == completion
 
 
-def test_as_a_part_of_the_conversation_it_is_one_message_or_none() -> None:
+def test_completion_becomes_one_message_or_none() -> None:
     assert Completion(("A", CALL, "b")).messages == (Message("assistant", "Ab", tool_calls=(CALL,)),)
     assert Completion(()).messages == ()

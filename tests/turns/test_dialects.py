@@ -1,4 +1,4 @@
-"""How phrases end."""
+"""Dialects end phrases as their platform needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from voicegw.turns.dialects import DIALECTS
 
 
 @pytest.mark.parametrize(
-    ("dialect", "phrase", "ended"),
+    ("dialect", "phrase", "punctuated"),
     [
         ("voice", "One moment", "One moment. "),
         ("vapi", "One moment", "One moment. "),
@@ -21,14 +21,14 @@ from voicegw.turns.dialects import DIALECTS
         ("voice", "...", ""),
     ],
 )
-def test_a_phrase_ends_so_that_speech_joins_well(dialect: str, phrase: str, ended: str) -> None:
-    assert DIALECTS[dialect].punctuate(phrase) == ended
+def test_phrase_gets_the_ending_of_its_dialect(dialect: str, phrase: str, punctuated: str) -> None:
+    assert DIALECTS[dialect].punctuate(phrase) == punctuated
 
 
-def test_a_phrase_ends_with_its_own_language_s_full_stop() -> None:
+def test_phrase_gets_the_full_stop_of_its_language() -> None:
     assert DIALECTS["vapi"].punctuate("请稍等", "。") == "请稍等。 "
 
 
-def test_chat_clients_read_and_hear_no_words() -> None:
+def test_chat_has_neither_phrases_nor_speech_filter() -> None:
     assert [dialect.name for dialect in DIALECTS.values() if not dialect.acknowledges] == ["chat"]
-    assert [dialect.name for dialect in DIALECTS.values() if not dialect.speech] == ["chat"]
+    assert [dialect.name for dialect in DIALECTS.values() if not dialect.filters_speech] == ["chat"]

@@ -1,4 +1,4 @@
-"""Our own words are taken out of the history, and never a word of the agent's."""
+"""The gateway's phrases are removed from histories, and no words of the agent."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.gateway import ask, gateway
-from tests.support.script import script
+from tests.support.fake_agent import fake_agent
+from tests.support.gateway import create_gateway, send_turn
 from voicegw.events import Activity, Message, ToolCall
 from voicegw.turns.own_phrases import OwnPhraseFilter
 from voicegw.turns.phrases import PHRASES
 
 ACKS = PHRASES["en"].ack
-SORRY = PHRASES["en"].failed
-OURS = OwnPhraseFilter(ACKS)
-ALL = OwnPhraseFilter(ACKS, [SORRY, "Still working on it. "])
+SORRY = PHRASES["en"].failure
+ACK_FILTER = OwnPhraseFilter(ACKS)
+CALL_FILTER = OwnPhraseFilter(ACKS, [SORRY, "Still working on it. "])
 
 
 @pytest.mark.parametrize(
-    ("sent", "left"),
+    ("text", "cleaned"),
     [
         ("One moment. We are open.", "We are open."),
         ("One moment... We are open.", "We are open."),
@@ -42,12 +42,12 @@ ALL = OwnPhraseFilter(ACKS, [SORRY, "Still working on it. "])
         ("On Monday.", "On Monday."),
     ],
 )
-def test_words_at_the_start_of_an_answer(sent: str, left: str) -> None:
-    assert OURS.text(sent) == left
+def test_acknowledgement_is_removed_at_the_start_of_a_message(text: str, cleaned: str) -> None:
+    assert ACK_FILTER.clean_text(text) == cleaned
 
 
 @pytest.mark.parametrize(
-    ("sent", "left"),
+    ("text", "cleaned"),
     [
         (f"We are open until... {SORRY}", "We are open until... "),
         ("Let me look. Still working on it. Found it.", "Let me look. Found it."),
@@ -56,29 +56,29 @@ def test_words_at_the_start_of_an_answer(sent: str, left: str) -> None:
         (SORRY[:20], ""),
     ],
 )
-def test_words_that_we_know_we_said_are_found_anywhere(sent: str, left: str) -> None:
-    assert ALL.text(sent) == left
+def test_remembered_phrases_are_removed_anywhere(text: str, cleaned: str) -> None:
+    assert CALL_FILTER.clean_text(text) == cleaned
 
 
 @given(st.text())
-def test_what_is_left_was_there_and_no_other_role_is_touched(text: str) -> None:
-    assert all(character in text for character in ALL.text(text))
+def test_cleaning_adds_nothing_and_changes_assistant_messages_only(text: str) -> None:
+    assert all(character in text for character in CALL_FILTER.clean_text(text))
     for role in ("user", "system", "tool"):
-        said = Message(role, f"One moment. {text}")  # type: ignore[arg-type]
-        assert ALL.clean([said]) == (said,)
+        message = Message(role, f"One moment. {text}")  # type: ignore[arg-type]
+        assert CALL_FILTER.clean([message]) == (message,)
 
 
 @given(st.text(st.characters(categories=["L", "N", "Zs"]), min_size=5).filter(str.strip))
-def test_an_answer_behind_our_words_is_left_whole(answer: str) -> None:
-    bare = OURS.text(answer)
-    if bare == answer:
-        assert OURS.text(f"One moment. {answer.lstrip()}") == answer.lstrip()
+def test_answer_after_an_acknowledgement_is_unchanged(answer: str) -> None:
+    cleaned = ACK_FILTER.clean_text(answer)
+    if cleaned == answer:
+        assert ACK_FILTER.clean_text(f"One moment. {answer.lstrip()}") == answer.lstrip()
 
 
-def test_a_message_that_was_ours_alone_disappears_unless_it_calls_a_tool() -> None:
+def test_message_of_phrases_only_is_left_out_unless_it_has_a_tool_call() -> None:
     call = ToolCall("c", "f")
     history = [Message("assistant", "One moment. "), Message("assistant", "One moment. ", tool_calls=(call,))]
-    assert OURS.clean(history) == (Message("assistant", "", tool_calls=(call,)),)
+    assert ACK_FILTER.clean(history) == (Message("assistant", "", tool_calls=(call,)),)
 
 
 def turns(*answers: str) -> dict[str, Any]:
@@ -88,24 +88,24 @@ def turns(*answers: str) -> dict[str, Any]:
     return {"messages": messages}
 
 
-async def test_the_agent_never_sees_what_we_said_and_we_still_vary_it() -> None:
-    agent = script("We are open.")
-    app = gateway(agent)
-    first = await ask(app)
-    second = await ask(app, turns(first.text))
+async def test_agent_never_sees_acknowledgements_and_they_still_vary() -> None:
+    agent = fake_agent("We are open.")
+    app = create_gateway(agent)
+    first = await send_turn(app)
+    second = await send_turn(app, turns(first.text))
     assert [message.text for message in agent.turns[1].messages] == ["Hello?", "We are open.", "And?"]
     assert (first.text, second.text) == ("One moment. We are open.", "Let me see. We are open.")
 
 
-async def test_in_a_call_progress_and_apologies_are_remembered_and_removed() -> None:
-    agent = script("Let me look.", Activity("bash"), 9.0, " Found", ValueError("x"))
-    app = gateway(agent, desk={"ack": {"every": 8.0}})
+async def test_progress_and_apologies_of_a_call_are_remembered_and_removed() -> None:
+    agent = fake_agent("Let me look.", Activity("bash"), 9.0, " Found", ValueError("x"))
+    app = create_gateway(agent, agent_section={"ack": {"every": 8.0}})
     call = {"x-voicegw-call": "c1"}
-    heard = (await ask(app, headers=call)).text
-    assert heard == f"One moment. Let me look. Still working on it. Found... {SORRY}"
-    await ask(app, turns(heard), headers=call, hang_up=0.5)
-    await ask(app, turns(heard), hang_up=0.5)
+    reply = (await send_turn(app, headers=call)).text
+    assert reply == f"One moment. Let me look. Still working on it. Found... {SORRY}"
+    await send_turn(app, turns(reply), headers=call, hang_up=0.5)
+    await send_turn(app, turns(reply), hang_up=0.5)
     await asyncio.sleep(1)
     in_call, elsewhere = (turn.messages[1].text for turn in agent.turns[1:])
     assert in_call == "Let me look. Found... "
-    assert elsewhere == heard.removeprefix("One moment. "), "others only lose what is surely ours"
+    assert elsewhere == reply.removeprefix("One moment. "), "other calls lose acknowledgements only"

@@ -1,4 +1,4 @@
-"""What an agent is told that keeps the conversation itself."""
+"""Prompts of a session, for an agent that keeps the conversation itself."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicegw.agents.session_prompt import (
-    BEFORE,
-    UNHEARD,
+    HISTORY_NOTE,
+    UNHEARD_NOTE,
     history_summary,
     interruption_note,
-    joined,
-    new_messages,
-    system,
+    join_paragraphs,
+    new_user_messages,
+    system_prompt,
     user_message_count,
 )
 from voicegw.events import Message, Turn
@@ -32,8 +32,8 @@ messages = st.lists(st.builds(Message, roles, texts), max_size=8)
 
 def test_the_instructions_are_all_of_them_in_order() -> None:
     more = (RULES, HELLO, Message("developer", "Be brief."), Message("system"), Message("system", " \n"))
-    assert system(Turn("t", more)) == "Be kind.\n\nBe brief."
-    assert system(Turn("t", (HELLO,))) == ""
+    assert system_prompt(Turn("t", more)) == "Be kind.\n\nBe brief."
+    assert system_prompt(Turn("t", (HELLO,))) == ""
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_the_instructions_are_all_of_them_in_order() -> None:
 def test_what_the_caller_said_since_is_new(
     said: tuple[Message, ...], known: int, new: tuple[Message, ...]
 ) -> None:
-    assert new_messages(said, known) == new
+    assert new_user_messages(said, known) == new
 
 
 @pytest.mark.parametrize(
@@ -63,18 +63,18 @@ def test_what_the_caller_said_since_is_new(
     ],
 )
 def test_words_that_were_not_answered_count_again(said: tuple[Message, ...]) -> None:
-    assert new_messages(said, user_message_count(said)) == (WHEN,)
-    assert new_messages(said, 99) == (WHEN,)
+    assert new_user_messages(said, user_message_count(said)) == (WHEN,)
+    assert new_user_messages(said, 99) == (WHEN,)
 
 
 @pytest.mark.parametrize("said", [(HELLO, HI), (HELLO, HI, RULES), (HELLO, HI, BLANK)])
 def test_a_caller_who_is_silent_after_an_answer_is_brought_back(said: tuple[Message, ...]) -> None:
-    assert new_messages(said, 1) == (Message("user", SILENCE_PROMPT),)
+    assert new_user_messages(said, 1) == (Message("user", SILENCE_PROMPT),)
 
 
 @pytest.mark.parametrize("said", [(), (RULES,), (HI,), (BLANK,), (RULES, HI, BLANK)])
 def test_a_call_in_which_the_caller_said_nothing_has_just_begun(said: tuple[Message, ...]) -> None:
-    assert new_messages(said, 0) == (Message("user", CALL_START_PROMPT),)
+    assert new_user_messages(said, 0) == (Message("user", CALL_START_PROMPT),)
 
 
 def test_blank_words_were_never_said() -> None:
@@ -85,8 +85,8 @@ def test_blank_words_were_never_said() -> None:
     ("heard", "words"),
     [
         (None, ""),
-        ("", UNHEARD),
-        (" \n", UNHEARD),
+        ("", UNHEARD_NOTE),
+        (" \n", UNHEARD_NOTE),
         (
             "Well, {heard}\n I ",
             '(The caller interrupted you: of your last answer they heard only "Well, {heard} I".)',
@@ -121,13 +121,13 @@ def test_a_conversation_without_anything_before_has_no_before(said: tuple[Messag
 
 
 def test_texts_are_joined_as_paragraphs_without_blank_ones() -> None:
-    assert joined("a", "", "b\n", " \n", "c") == "a\n\nb\n\n\nc"
-    assert joined() == ""
+    assert join_paragraphs("a", "", "b\n", " \n", "c") == "a\n\nb\n\n\nc"
+    assert join_paragraphs() == ""
 
 
 @given(messages, st.integers(0, 9))
 def test_there_is_always_something_new_that_is_not_blank(said: list[Message], known: int) -> None:
-    new = new_messages(said, known)
+    new = new_user_messages(said, known)
     assert new
     assert all(message.role == "user" and message.text.strip() for message in new)
 
@@ -139,7 +139,7 @@ def test_an_agent_that_was_told_everything_hears_of_everything_else(
     added = user_message_count(more)
     assert user_message_count(said + more) == user_message_count(said) + added
     if added:
-        assert new_messages(said + more, user_message_count(said)) == tuple(
+        assert new_user_messages(said + more, user_message_count(said)) == tuple(
             message for message in more if message.role == "user" and message.text.strip()
         )
 
@@ -149,12 +149,12 @@ def test_each_message_is_told_once_before_or_as_new(said: list[Message]) -> None
     spoken = [m for m in said if m.role in ("user", "assistant") and m.text.strip()]
     new = [
         m
-        for m in new_messages(said, user_message_count(said))
+        for m in new_user_messages(said, user_message_count(said))
         if m.text not in (SILENCE_PROMPT, CALL_START_PROMPT)
     ]
     _, *lines, _ = (history_summary(said) or "\n").split("\n")
     assert len(lines) + len(new) == len(spoken)
-    assert history_summary(said) == (BEFORE.format(lines="\n".join(lines)) if lines else "")
+    assert history_summary(said) == (HISTORY_NOTE.format(lines="\n".join(lines)) if lines else "")
 
 
 @given(st.none() | texts)

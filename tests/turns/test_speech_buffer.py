@@ -1,4 +1,4 @@
-"""Agents write, callers hear: the speech machine inside the gateway, from request to the last chunk."""
+"""The speech filter inside the gateway, from the request to the last chunk."""
 
 from __future__ import annotations
 
@@ -8,43 +8,45 @@ from typing import Any
 import pytest
 
 from tests.support import responses_lint as sequence
-from tests.support.asgi import Answer, drive
+from tests.support.asgi import RecordedResponse, send_request
 from tests.support.chat_lint import lint
-from tests.support.gateway import ask, gateway
-from tests.support.script import Step, script
+from tests.support.fake_agent import Step, fake_agent
+from tests.support.gateway import create_gateway, send_turn
 from voicegw.errors import AgentBusy, AgentProtocolError
 from voicegw.events import Activity, Finish, ToolCall, Usage
-from voicegw.security.keys import digest
+from voicegw.security.keys import hash_secret
 from voicegw.speech.filter import SpeechFilter
 from voicegw.speech.options import SpeechOptions
 from voicegw.turns.phrases import PHRASES
 from voicegw.turns.speech_buffer import SpeechBuffer, SpeechFilters
 
 OFF: dict[str, Any] = {"ack": {"after": "off"}}
-SORRY = PHRASES["en"].failed
-MARKED = "**Yes**, see [the page](https://example.com/a) 🙂"
-BARE = "Yes, see the page"
+SORRY = PHRASES["en"].failure
+MARKDOWN = "**Yes**, see [the page](https://example.com/a) 🙂"
+SPEECH = "Yes, see the page"
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 CALL = ToolCall("call_1", "weather", "{}")
 CODE = "Try this:\n```py\nx = 1\n```\nDone."
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
-KEYS = {name: {"hash": f"sha256:{digest(name).hex()}", "dialect": name} for name in ("chat", "voice")}
+KEYS = {name: {"hash": f"sha256:{hash_secret(name).hex()}", "dialect": name} for name in ("chat", "voice")}
 
 
-async def answer_to(app: Any, path: str, body: dict[str, Any] | None = None, **how: Any) -> Answer:
-    """One turn in either form; `body` is what differs from a plain question."""
-    asked: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello?"}]}
+async def answer_to(app: Any, path: str, body: dict[str, Any] | None = None, **how: Any) -> RecordedResponse:
+    """Send one turn to either endpoint; `body` replaces or adds fields of a plain question."""
+    request: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello?"}]}
     if path == RESPONSES:
-        asked = {"input": "Hello?"}
-    return await drive(app, {"stream": True, **asked, **(body or {})}, path=path, **how)
+        request = {"input": "Hello?"}
+    return await send_request(app, {"stream": True, **request, **(body or {})}, path=path, **how)
 
 
-def heard(answer: Answer, path: str) -> list[tuple[float, str]]:
-    said = answer.spoken if path == CHAT else [(when, sequence.spoken(data)) for when, data in answer.sends]
-    return [(round(when, 9), text) for when, text in said if text]
+def timed_texts(answer: RecordedResponse, path: str) -> list[tuple[float, str]]:
+    texts = (
+        answer.texts if path == CHAT else [(when, sequence.spoken_text(data)) for when, data in answer.sends]
+    )
+    return [(round(when, 9), text) for when, text in texts if text]
 
 
-def whole(answer: Answer, path: str) -> str:
+def completion_text(answer: RecordedResponse, path: str) -> str:
     if path == RESPONSES:
         return "".join(part["text"] for item in answer.json["output"] for part in item["content"])
     return str(answer.json["choices"][0]["message"]["content"])
@@ -52,7 +54,7 @@ def whole(answer: Answer, path: str) -> str:
 
 @pytest.mark.parametrize("path", [CHAT, RESPONSES])
 @pytest.mark.parametrize(
-    ("steps", "words"),
+    ("steps", "texts"),
     [
         ((0.3, "Plain words."), [(0.3, "Plain words.")]),
         ((0.3, "A **bo", 0.1, "ld** word."), [(0.3, "A bo"), (0.4, "ld word.")]),
@@ -78,26 +80,30 @@ def whole(answer: Answer, path: str) -> str:
         ((0.3, CODE), [(0.3, f"Try this: {PHRASES['en'].code} Done.")]),
     ],
 )  # fmt: skip
-async def test_a_caller_hears(path: str, steps: tuple[Step, ...], words: list[tuple[float, str]]) -> None:
-    answer = await answer_to(gateway(script(*steps), desk=OFF), path)
-    assert heard(answer, path) == words
+async def test_streamed_text_is_speech(
+    path: str, steps: tuple[Step, ...], texts: list[tuple[float, str]]
+) -> None:
+    answer = await answer_to(create_gateway(fake_agent(*steps), agent_section=OFF), path)
+    assert timed_texts(answer, path) == texts
     (lint if path == CHAT else sequence.lint)(answer.body)
 
 
 @pytest.mark.parametrize("path", [CHAT, RESPONSES])
-async def test_a_whole_answer_is_made_speakable_too(path: str) -> None:
-    answer = await answer_to(gateway(script(0.3, MARKED, 0.1, " [2]."), desk=OFF), path, {"stream": False})
-    assert whole(answer, path) == BARE + "."
+async def test_completion_is_speech_too(path: str) -> None:
+    answer = await answer_to(
+        create_gateway(fake_agent(0.3, MARKDOWN, 0.1, " [2]."), agent_section=OFF), path, {"stream": False}
+    )
+    assert completion_text(answer, path) == SPEECH + "."
 
 
 JSON = {"response_format": {"type": "json_object"}}
 FORMAT = {"text": {"format": {"type": "json_object"}}}
-CHORE = "### Task: make a title"
+CLIENT_TASK = "### Task: make a title"
 
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
-    ("path", "desk", "body", "key", "spoken"),
+    ("path", "agent_section", "body", "key", "filtered"),
     [
         (CHAT, {}, {}, "", True),
         (CHAT, {"speech": "off"}, {}, "", False),
@@ -107,40 +113,44 @@ CHORE = "### Task: make a title"
         (CHAT, {"dialect": "elevenlabs"}, {}, "", True),
         (CHAT, {}, {}, "chat", False),
         (CHAT, {}, JSON, "", False),
-        (CHAT, {}, {"messages": [{"role": "user", "content": CHORE}]}, "", False),
+        (CHAT, {}, {"messages": [{"role": "user", "content": CLIENT_TASK}]}, "", False),
         (RESPONSES, {}, {}, "", True),
         (RESPONSES, {"speech": "off"}, {}, "", False),
         (RESPONSES, {}, {}, "chat", False),
         (RESPONSES, {}, FORMAT, "", False),
-        (RESPONSES, {}, {"input": CHORE}, "", False),
+        (RESPONSES, {}, {"input": CLIENT_TASK}, "", False),
     ],
 )
-async def test_text_is_made_speakable_for_those_who_listen(
-    path: str, desk: dict[str, Any], body: dict[str, Any], key: str, spoken: bool, stream: bool
+async def test_filter_applies_to_voice_clients_only(
+    path: str, agent_section: dict[str, Any], body: dict[str, Any], key: str, filtered: bool, stream: bool
 ) -> None:
-    app = gateway(script(MARKED[:9], MARKED[9:]), desk={**OFF, **desk}, keys=KEYS if key else {})
+    app = create_gateway(
+        fake_agent(MARKDOWN[:9], MARKDOWN[9:]),
+        agent_section={**OFF, **agent_section},
+        keys=KEYS if key else {},
+    )
     headers = {"authorization": f"Bearer {key}"} if key else {}
     answer = await answer_to(app, path, {**body, "stream": stream}, headers=headers)
-    said = "".join(text for _, text in heard(answer, path)) if stream else whole(answer, path)
-    assert said == (BARE if spoken else MARKED)
+    text = "".join(text for _, text in timed_texts(answer, path)) if stream else completion_text(answer, path)
+    assert text == (SPEECH if filtered else MARKDOWN)
 
 
-async def test_what_was_held_is_said_before_a_tool_is_called() -> None:
-    app = gateway(script("Let me look ", CALL, Finish("tool_calls")), desk=OFF)
-    answer = await ask(app, {"tools": [WEATHER]})
-    assert (answer.text, answer.reason) == ("Let me look", "tool_calls")
-    [choice] = (await ask(app, {"tools": [WEATHER], "stream": False})).json["choices"]
+async def test_held_text_precedes_a_tool_call() -> None:
+    app = create_gateway(fake_agent("Let me look ", CALL, Finish("tool_calls")), agent_section=OFF)
+    answer = await send_turn(app, {"tools": [WEATHER]})
+    assert (answer.text, answer.finish_reason) == ("Let me look", "tool_calls")
+    [choice] = (await send_turn(app, {"tools": [WEATHER], "stream": False})).json["choices"]
     assert choice["message"]["content"] == "Let me look"
 
 
-async def test_reasoning_is_silence_which_our_words_bridge() -> None:
+async def test_reasoning_is_silence_for_acknowledgements() -> None:
     steps = (0.1, "<think>", *[0.3, "Hm. "] * 5, "</think>", "Yes.")
-    answer = await ask(gateway(script(*steps), desk={"ack": {"after": 0.5}}))
-    assert answer.spoken == [(0.5, "One moment. "), (1.6, "Yes.")]
+    answer = await send_turn(create_gateway(fake_agent(*steps), agent_section={"ack": {"after": 0.5}}))
+    assert answer.texts == [(0.5, "One moment. "), (1.6, "Yes.")]
 
 
 @pytest.mark.parametrize(
-    ("patience", "steps", "said"),
+    ("timeouts", "steps", "texts"),
     [
         ({"first_token": 1.0}, ("<think>", *[0.3, "Hm. "] * 9), [(1.0, SORRY)]),
         ({"first_token": 1.0}, (0.9, "Yes.", 5.0, "No."), [(0.9, "Yes."), (5.9, "No.")]),
@@ -154,14 +164,14 @@ async def test_reasoning_is_silence_which_our_words_bridge() -> None:
         ({"total": 0.1}, ("Blue [", 5.0), [(0.0, "Blue"), (0.1, " [ " + SORRY)]),
     ],
 )
-async def test_reasoning_keeps_an_agent_alive_but_is_of_no_use(
-    patience: dict[str, float], steps: tuple[Step, ...], said: list[tuple[float, str]]
+async def test_reasoning_resets_idle_but_is_no_first_token(
+    timeouts: dict[str, float], steps: tuple[Step, ...], texts: list[tuple[float, str]]
 ) -> None:
-    answer = await ask(gateway(script(*steps), desk={**OFF, **patience}))
-    assert [(round(when, 9), text) for when, text in answer.spoken] == said
+    answer = await send_turn(create_gateway(fake_agent(*steps), agent_section={**OFF, **timeouts}))
+    assert [(round(when, 9), text) for when, text in answer.texts] == texts
 
 
-LADDER: dict[str, Any] = {
+FALLBACK_CONFIG: dict[str, Any] = {
     "agents": {
         "desk": {"kind": "scripted", "idempotent": True, "fallback": ["spare"], "first_token": 2.0, **OFF},
         "spare": {"kind": "scripted"},
@@ -170,7 +180,7 @@ LADDER: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("first", "said"),
+    ("first", "text"),
     [
         ((" ", AgentProtocolError("cut")), "Fine."),
         (("\n", 9.0, "<think>"), "Fine."),
@@ -179,25 +189,25 @@ LADDER: dict[str, Any] = {
         (("<think>Hm</think>", 9.0, "Yes."), "Yes."),
     ],
 )
-async def test_a_failed_try_leaves_nothing_that_swallows_the_next_agent_s_answer(
-    first: tuple[Step, ...], said: str
+async def test_failed_attempt_does_not_affect_the_text_of_the_next(
+    first: tuple[Step, ...], text: str
 ) -> None:
-    tries = iter((script(*first), script("Fine.")))
+    attempts = iter((fake_agent(*first), fake_agent("Fine.")))
 
-    class Desk:
-        """Another agent at each try."""
+    class TwoAttempts:
+        """Another agent for each attempt."""
 
         def reply(self, turn: Any) -> Any:
-            return next(tries).reply(turn)
+            return next(attempts).reply(turn)
 
         async def warm(self, call: str | None = None) -> None: ...
         async def aclose(self) -> None: ...
 
-    assert (await ask(gateway(Desk(), **LADDER))).text == said  # type: ignore[arg-type]
+    assert (await send_turn(create_gateway(TwoAttempts(), **FALLBACK_CONFIG))).text == text  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("language", "own", "note"),
+    ("language", "configured", "sentence"),
     [
         ("de", {}, f"{PHRASES['de'].code} "),
         ("de-AT", {"de": "Hier steht Code."}, "Hier steht Code. "),
@@ -205,16 +215,16 @@ async def test_a_failed_try_leaves_nothing_that_swallows_the_next_agent_s_answer
         ("xx", {"en": "Code."}, "Code. "),
     ],
 )
-async def test_a_block_of_code_is_told_of_in_the_caller_s_language(
-    language: str, own: dict[str, str], note: str
+async def test_code_is_replaced_by_a_sentence_in_the_caller_s_language(
+    language: str, configured: dict[str, str], sentence: str
 ) -> None:
-    app = gateway(script(CODE), desk=OFF, speech={"code": own})
-    answer = await ask(app, {"metadata": {"language": language}, "language": language})
-    assert answer.text == f"Try this: {note}Done."
+    app = create_gateway(fake_agent(CODE), agent_section=OFF, speech={"code": configured})
+    answer = await send_turn(app, {"metadata": {"language": language}, "language": language})
+    assert answer.text == f"Try this: {sentence}Done."
 
 
 @pytest.mark.parametrize(
-    ("table", "steps", "said"),
+    ("section", "steps", "texts"),
     [
         ({"words": {"SQL": "sequel"}}, ("Use SQL.",), [(0.0, "Use sequel.")]),
         ({"urls": "drop"}, ("See https://example.com/a now.",), [(0.0, "See now.")]),
@@ -222,73 +232,77 @@ async def test_a_block_of_code_is_told_of_in_the_caller_s_language(
         ({"keep_tags": ("break",)}, ("One <break/> two.",), [(0.0, "One <break/> two.")]),
         ({"silent_tags": ("plan",)}, ("<plan>First</plan>Yes.",), [(0.0, "Yes.")]),
         ({"max_hold_seconds": 1.0}, ("Hi\n\n", 2.0, "you."), [(0.0, "Hi"), (1.0, ". "), (2.0, "you.")]),
-        ({"max_held_chars": 32}, (f"Hi [{32 * 'a'}", 0.1, "ij](/k)."), [(0.0, f"Hi {32 * 'a'}"), (0.1, "ij.")]),
+        (
+            {"max_held_chars": 32},
+            (f"Hi [{32 * 'a'}", 0.1, "ij](/k)."),
+            [(0.0, f"Hi {32 * 'a'}"), (0.1, "ij.")],
+        ),
     ],
 )
-async def test_the_table_of_the_configuration_is_obeyed(
-    table: dict[str, Any], steps: tuple[Step, ...], said: list[tuple[float, str]]
+async def test_speech_section_of_the_configuration_is_used(
+    section: dict[str, Any], steps: tuple[Step, ...], texts: list[tuple[float, str]]
 ) -> None:
-    answer = await ask(gateway(script(*steps), desk=OFF, speech=table))
-    assert answer.spoken == said
+    answer = await send_turn(create_gateway(fake_agent(*steps), agent_section=OFF, speech=section))
+    assert answer.texts == texts
 
 
-async def test_what_was_spoken_is_what_a_later_request_goes_on_from() -> None:
-    agent = script(MARKED)
-    app = gateway(agent, desk=OFF)
+async def test_stored_response_holds_the_speech() -> None:
+    agent = fake_agent(MARKDOWN)
+    app = create_gateway(agent, agent_section=OFF)
     first = await answer_to(app, RESPONSES, {"stream": False})
     await answer_to(app, RESPONSES, {"previous_response_id": first.json["id"], "input": "And?"})
-    assert [message.text for message in agent.turns[-1].messages] == ["Hello?", BARE, "And?"]
+    assert [message.text for message in agent.turns[-1].messages] == ["Hello?", SPEECH, "And?"]
 
 
-def test_there_is_one_style_for_each_sentence_whatever_languages_callers_name() -> None:
-    diction = SpeechFilters(SpeechOptions(max_held_chars=9), {"de": ""})
-    spoken = [diction.filter_for(tag) for tag in ("en", "en-GB", "xx", "yy", "de", "de-AT")]
-    assert len({id(machine) for machine in spoken}) == 6
-    assert len({id(machine.options) for machine in spoken}) == 2
-    assert [machine.options.code for machine in spoken] == [PHRASES["en"].code] * 4 + [""] * 2
-    assert {machine.options.max_held_chars for machine in spoken} == {9}
+def test_options_are_shared_by_languages_with_the_same_phrases() -> None:
+    filters = SpeechFilters(SpeechOptions(max_held_chars=9), {"de": ""})
+    created = [filters.filter_for(tag) for tag in ("en", "en-GB", "xx", "yy", "de", "de-AT")]
+    assert len({id(speech_filter) for speech_filter in created}) == 6
+    assert len({id(speech_filter.options) for speech_filter in created}) == 2
+    assert [speech_filter.options.code for speech_filter in created] == [PHRASES["en"].code] * 4 + [""] * 2
+    assert {speech_filter.options.max_held_chars for speech_filter in created} == {9}
 
 
-async def test_there_is_one_timer_however_many_deltas_come() -> None:
+async def test_deltas_share_one_timer() -> None:
     loop = asyncio.get_running_loop()
-    said: list[tuple[float, str]] = []
-    speaking = SpeechBuffer(
-        SpeechFilter(), 0.25, lambda text: said.append((loop.time(), text)), lambda: None, loop.time
+    released: list[tuple[float, str]] = []
+    buffer = SpeechBuffer(
+        SpeechFilter(), 0.25, lambda text: released.append((loop.time(), text)), lambda: None, loop.time
     )
-    made: list[float] = []
+    timers: list[float] = []
     call_at = loop.call_at
 
     def counting(when: float, callback: Any, *args: Any, **how: Any) -> asyncio.TimerHandle:
-        if callback == speaking._ring:
-            made.append(round(when, 9))
+        if callback == buffer._on_timer:
+            timers.append(round(when, 9))
         return call_at(when, callback, *args, **how)
 
     loop.call_at = counting  # type: ignore[method-assign]
     for _ in range(10):
-        speaking.feed("so\n\n", loop.time())
+        buffer.feed("so\n\n", loop.time())
         await asyncio.sleep(0.1)
     await asyncio.sleep(2)
-    assert made == [0.25, 0.45, 0.65, 0.85, 1.05, 1.15]
-    assert said[-1] == (pytest.approx(1.15, abs=1e-9), ". ")
-    speaking.feed("on.", loop.time())
-    assert len(made) == 6, "nothing is held, nothing is waited for"
+    assert timers == [0.25, 0.45, 0.65, 0.85, 1.05, 1.15]
+    assert released[-1] == (pytest.approx(1.15, abs=1e-9), ". ")
+    buffer.feed("on.", loop.time())
+    assert len(timers) == 6, "no timer runs while no text is held"
 
 
-async def test_a_pause_that_holds_nothing_any_more_is_not_told_of() -> None:
-    told: list[str] = []
+async def test_pause_without_held_text_is_not_reported() -> None:
+    calls: list[str] = []
     now = asyncio.get_running_loop().time
-    speaking = SpeechBuffer(SpeechFilter(), 0.25, told.append, lambda: told.append("told"), now)
-    speaking.feed("Hi\n\n", now())
-    speaking.feed("you.", now())
+    buffer = SpeechBuffer(SpeechFilter(), 0.25, calls.append, lambda: calls.append("calls"), now)
+    buffer.feed("Hi\n\n", now())
+    buffer.feed("you.", now())
     await asyncio.sleep(1)
-    assert told == ["Hi", ". you."]
+    assert calls == ["Hi", ". you."]
 
 
-async def test_a_program_never_gets_what_was_made_for_ears() -> None:
-    app = gateway(script(0.3, MARKED), desk=OFF)
+async def test_client_for_text_never_gets_filtered_text() -> None:
+    app = create_gateway(fake_agent(0.3, MARKDOWN), agent_section=OFF)
     headers = {"x-voicegw-call": "one"}
-    caller = asyncio.ensure_future(ask(app, headers=headers))
+    caller = asyncio.ensure_future(send_turn(app, headers=headers))
     await asyncio.sleep(0.2)
-    program = await ask(app, JSON, headers=headers)
+    program = await send_turn(app, JSON, headers=headers)
     await caller
-    assert program.text == MARKED
+    assert program.text == MARKDOWN

@@ -1,4 +1,4 @@
-"""A listener weaves our words into an agent's events: tables of what leaves when."""
+"""A stream adds the gateway's phrases to an agent's events: tables of the bytes and their times."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import pytest
 from voicegw.errors import AgentTimeout, VoicegwError
 from voicegw.events import Activity, Event, Finish, ToolCall, Usage
 from voicegw.turns.acknowledgement import AckSchedule
-from voicegw.turns.stream import KEEP, EventLog, ResponseStream
+from voicegw.turns.stream import KEEPALIVE_INTERVAL, EventLog, ResponseStream
 from voicegw.turns.timings import TurnTimings
 
 
-class Plain:
-    """A codec whose bytes can be read."""
+class ReadableEncoder:
+    """An encoder whose bytes are readable."""
 
     keepalive = b"~"
 
@@ -30,29 +30,31 @@ class Plain:
         return f"#{reason}{tokens}{',' if note else ''}{note}".encode()
 
 
-def listen(after: float | None = 0, *, note: bool = False) -> tuple[EventLog, ResponseStream]:
-    record = EventLog()
+def create_stream(after: float | None = 0, *, note: bool = False) -> tuple[EventLog, ResponseStream]:
+    event_log = EventLog()
     ack = AckSchedule("Wait. ", after)
-    return record, ResponseStream(record, Plain(), ack, TurnTimings(0.0), lambda failure: "Sorry.", note=note)
+    return event_log, ResponseStream(
+        event_log, ReadableEncoder(), ack, TurnTimings(0.0), lambda failure: "Sorry.", adds_timings_note=note
+    )
 
 
 def play(after: float | None, *steps: tuple[float, Event | VoicegwError | None]) -> list[tuple[float, str]]:
-    """What leaves when events come at these times; None only asks what is due. The run ends with the last."""
-    record, listener = listen(after)
-    out = [(0.0, listener.start(0.0).decode())]
+    """Return the bytes and their times for events at these times; None only reads. Then the run ends."""
+    event_log, stream = create_stream(after)
+    sent = [(0.0, stream.start(0.0).decode())]
     for when, step in steps:
         if isinstance(step, VoicegwError):
-            record.failure, record.ended = step, True
+            event_log.failure, event_log.ended = step, True
         elif step is not None:
-            record.events.append(step)
-        out.append((when, listener.read(when).decode()))
-    record.ended = True
-    out.append((steps[-1][0], listener.read(steps[-1][0]).decode()))
-    return [(when, data) for when, data in out if data]
+            event_log.events.append(step)
+        sent.append((when, stream.read(when).decode()))
+    event_log.ended = True
+    sent.append((steps[-1][0], stream.read(steps[-1][0]).decode()))
+    return [(when, data) for when, data in sent if data]
 
 
 @pytest.mark.parametrize(
-    ("after", "steps", "heard"),
+    ("after", "steps", "sent"),
     [
         (0, [(0.3, "Hi")], [(0.0, "<Wait. >"), (0.3, "[Hi]"), (0.3, "#stop")]),
         (0.5, [(0.3, "Hi")], [(0.0, "<>"), (0.3, "[Hi]"), (0.3, "#stop")]),
@@ -79,14 +81,14 @@ def play(after: float | None, *steps: tuple[float, Event | VoicegwError | None])
         ),
     ],
 )
-def test_words_and_events_leave_in_the_order_in_which_a_caller_should_hear_them(
-    after: float | None, steps: list[tuple[float, Event | None]], heard: list[tuple[float, str]]
+def test_phrases_and_events_are_sent_in_the_order_of_speech(
+    after: float | None, steps: list[tuple[float, Event | None]], sent: list[tuple[float, str]]
 ) -> None:
-    assert play(after, *steps) == heard
+    assert play(after, *steps) == sent
 
 
 @pytest.mark.parametrize(
-    ("said", "end"),
+    ("events", "end"),
     [
         ([], "[Sorry.]#stop"),
         (["Well"], "[... Sorry.]#stop"),
@@ -95,65 +97,71 @@ def test_words_and_events_leave_in_the_order_in_which_a_caller_should_hear_them(
         (["Well", ToolCall("c", "f")], "#tool_calls"),
     ],
 )
-def test_a_failure_after_the_first_byte_is_a_sentence(said: list[Event], end: str) -> None:
-    record, listener = listen(0)
-    listener.start(0.0)
-    record.events += said
-    listener.read(0.1)
-    record.failure, record.ended = AgentTimeout("late"), True
-    assert listener.read(0.2).decode() == end
-    assert listener.done
+def test_failure_after_the_first_byte_becomes_an_apology(events: list[Event], end: str) -> None:
+    event_log, stream = create_stream(0)
+    stream.start(0.0)
+    event_log.events += events
+    stream.read(0.1)
+    event_log.failure, event_log.ended = AgentTimeout("late"), True
+    assert stream.read(0.2).decode() == end
+    assert stream.done
 
 
-def test_a_failure_joins_words_that_have_no_space_at_their_end() -> None:
-    record, listener = listen(None)
-    listener.start(0.0)
-    record.failure, record.ended = AgentTimeout("late"), True
-    assert listener.read(0.2) == b"[Sorry.]#stop"
+def test_failure_without_any_words_is_only_the_apology() -> None:
+    event_log, stream = create_stream(None)
+    stream.start(0.0)
+    event_log.failure, event_log.ended = AgentTimeout("late"), True
+    assert stream.read(0.2) == b"[Sorry.]#stop"
 
 
-def test_silence_on_the_wire_never_lasts_longer_than_the_strictest_client_waits() -> None:
-    record, listener = listen(0)
-    listener.start(0.0)
-    assert listener.deadline == KEEP
-    assert listener.read(KEEP - 0.001) == b""
-    assert listener.read(KEEP) == b"~"
-    assert listener.deadline == 2 * KEEP
-    record.events.append("Hi")
-    listener.read(5.0)
-    assert listener.deadline == 5.0 + KEEP
-    record.events.append(Activity("bash"))
-    assert listener.read(6.0) == b""
-    assert listener.deadline == 5.0 + KEEP, "work is not heard on the wire"
+def test_keepalive_is_sent_before_the_strictest_client_gives_up() -> None:
+    event_log, stream = create_stream(0)
+    stream.start(0.0)
+    assert stream.deadline == KEEPALIVE_INTERVAL
+    assert stream.read(KEEPALIVE_INTERVAL - 0.001) == b""
+    assert stream.read(KEEPALIVE_INTERVAL) == b"~"
+    assert stream.deadline == 2 * KEEPALIVE_INTERVAL
+    event_log.events.append("Hi")
+    stream.read(5.0)
+    assert stream.deadline == 5.0 + KEEPALIVE_INTERVAL
+    event_log.events.append(Activity("bash"))
+    assert stream.read(6.0) == b""
+    assert stream.deadline == 5.0 + KEEPALIVE_INTERVAL, "an activity sends no bytes"
 
 
-def test_the_deadline_is_that_of_the_words_while_they_wait() -> None:
-    _, listener = listen(0.5)
-    listener.start(0.0)
-    assert listener.deadline == 0.5
+def test_deadline_is_that_of_the_acknowledgement_while_it_waits() -> None:
+    _, stream = create_stream(0.5)
+    stream.start(0.0)
+    assert stream.deadline == 0.5
 
 
-def test_what_came_together_leaves_together_and_nothing_leaves_twice() -> None:
-    record, listener = listen(0)
-    listener.start(0.0)
-    record.events += ["a", "b", "c"]
-    assert listener.read(0.1) == b"[a][b][c]"
-    assert listener.read(0.2) == b""
-    record.ended = True
-    assert listener.read(0.3) == b"#stop"
-    assert listener.read(99.0) == b"~", "whoever asks after the end gets nothing but a sign of life"
+def test_events_are_sent_together_and_only_once() -> None:
+    event_log, stream = create_stream(0)
+    stream.start(0.0)
+    event_log.events += ["a", "b", "c"]
+    assert stream.read(0.1) == b"[a][b][c]"
+    assert stream.read(0.2) == b""
+    event_log.ended = True
+    assert stream.read(0.3) == b"#stop"
+    assert stream.read(99.0) == b"~", "after the end there are only keepalives"
 
 
-def test_the_stamps_tell_our_words_from_the_agent_s() -> None:
-    record, listener = listen(0.5, note=True)
-    listener.start(0.0)
-    listener.read(0.5)
-    record.events += ["  ", "Hi"]
-    listener.read(2.0)
-    record.ended = True
-    assert listener.read(2.5).endswith(b"ack=500.0ms answer=2000.0ms gap=1500.0ms")
-    stamps = listener.timings
-    assert (stamps.first_chunk, stamps.first_ack, stamps.first_token, stamps.ended, stamps.deltas) == (
+def test_timings_separate_acknowledgement_and_first_token() -> None:
+    event_log, stream = create_stream(0.5, note=True)
+    stream.start(0.0)
+    stream.read(0.5)
+    event_log.events += ["  ", "Hi"]
+    stream.read(2.0)
+    event_log.ended = True
+    assert stream.read(2.5).endswith(b"ack=500.0ms answer=2000.0ms gap=1500.0ms")
+    timings = stream.timings
+    assert (
+        timings.first_chunk_at,
+        timings.first_ack_at,
+        timings.first_token_at,
+        timings.ended_at,
+        timings.delta_count,
+    ) == (
         0.0,
         0.5,
         2.0,

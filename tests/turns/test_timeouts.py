@@ -1,4 +1,4 @@
-"""Patience: when it ends."""
+"""Timeouts become deadlines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from voicegw.turns.timeouts import Timeouts
 
 
 @pytest.mark.parametrize(
-    ("patience", "useful", "until"),
+    ("timeouts", "has_output", "deadline"),
     [
         (Timeouts(), False, inf),
         (Timeouts(), True, inf),
@@ -23,7 +23,7 @@ from voicegw.turns.timeouts import Timeouts
         (Timeouts(total=60.0), True, 70.0),
     ],
 )
-def test_patience_is_counted_from_the_question_or_from_the_last_sign_of_life(
-    patience: Timeouts, useful: bool, until: float
+def test_deadline_counts_from_the_request_or_from_the_last_event(
+    timeouts: Timeouts, has_output: bool, deadline: float
 ) -> None:
-    assert patience.deadline(10.0, useful, 15.0) == until
+    assert timeouts.deadline(10.0, has_output, 15.0) == deadline

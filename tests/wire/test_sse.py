@@ -1,4 +1,4 @@
-"""Events out of bytes, wherever they were cut."""
+"""Bytes become events, wherever they were cut."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from voicegw.errors import AgentProtocolError
 from voicegw.wire.sse import BOM, ServerSentEvent, SseParser
 
 
-def split(*pieces: bytes, limit: int = 4096) -> list[ServerSentEvent]:
-    splitter = SseParser(limit)
-    return [event for piece in pieces for event in splitter.feed(piece)]
+def parse(*pieces: bytes, limit: int = 4096) -> list[ServerSentEvent]:
+    parser = SseParser(limit)
+    return [event for piece in pieces for event in parser.feed(piece)]
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,11 @@ def split(*pieces: bytes, limit: int = 4096) -> list[ServerSentEvent]:
         (b"", []),
     ],
 )
-def test_events_at_every_cut(stream: bytes, events: list[tuple[str, bytes]]) -> None:
-    assert split(stream) == events
-    assert split(*(stream[i : i + 1] for i in range(len(stream)))) == events
+def test_events_are_the_same_at_every_cut(stream: bytes, events: list[tuple[str, bytes]]) -> None:
+    assert parse(stream) == events
+    assert parse(*(stream[i : i + 1] for i in range(len(stream)))) == events
     for cut in range(len(stream)):
-        assert split(stream[:cut], b"", stream[cut:]) == events
+        assert parse(stream[:cut], b"", stream[cut:]) == events
 
 
 lines = st.sampled_from([b"data: a", b"data:", b"event: e", b": c", b"", b"", b"x", BOM, b"data: \xc3\xa9"])
@@ -54,30 +54,30 @@ ends = st.sampled_from([b"\n", b"\n", b"\r\n", b"\r"])
 
 
 @given(st.lists(st.tuples(lines, ends), max_size=20), st.data())
-def test_the_cut_never_matters(parts: list[tuple[bytes, bytes]], data: st.DataObject) -> None:
+def test_cuts_do_not_change_the_events(parts: list[tuple[bytes, bytes]], data: st.DataObject) -> None:
     stream = b"".join(line + end for line, end in parts)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    assert split(*pieces) == split(stream)
+    assert parse(*pieces) == parse(stream)
 
 
-def test_an_event_at_the_limit_passes_and_one_byte_more_is_refused_at_every_cut() -> None:
+def test_limit_is_exact_at_every_cut() -> None:
     fits, too_long = b"data: " + b"x" * 10, b"data: " + b"x" * 11
     for cut in range(len(too_long) + 2):
         for block in (fits, too_long):
             stream = block + b"\n\n"
             pieces = (stream[:cut], stream[cut:])
             if block is fits:
-                assert split(*pieces, limit=16) == [("", b"x" * 10)]
+                assert parse(*pieces, limit=16) == [("", b"x" * 10)]
             else:
                 with pytest.raises(AgentProtocolError, match="more than 16 bytes"):
-                    split(*pieces, limit=16)
+                    parse(*pieces, limit=16)
 
 
-def test_an_event_that_never_ends_is_refused_before_it_fills_the_memory() -> None:
+def test_endless_event_is_rejected() -> None:
     with pytest.raises(AgentProtocolError):
-        split(*[b"x" * 100] * 11, limit=1000)
+        parse(*[b"x" * 100] * 11, limit=1000)
 
 
-def test_line_ends_may_change_from_event_to_event() -> None:
-    assert split(b"data: a\r\r", b"data: b\n\n", b"data: c\n", b"\n") == [("", b"a"), ("", b"b"), ("", b"c")]
+def test_events_may_have_different_line_ends() -> None:
+    assert parse(b"data: a\r\r", b"data: b\n\n", b"data: c\n", b"\n") == [("", b"a"), ("", b"b"), ("", b"c")]

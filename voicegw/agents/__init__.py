@@ -1,1 +1,5 @@
-"""Agents: one file per protocol they are reached by."""
+"""Agents: one folder per protocol by which an agent is reached, and the parts that they share.
+
+`client` holds the HTTP and websocket clients; `fallback` and `prompt_cache` wrap other agents. An agent
+answers turns; it knows no platform.
+"""

@@ -1,7 +1,8 @@
-"""Agents made of agents: another try, and the next agent when one fails before it was of any use.
+"""An agent made of other agents: it tries one again, or the next one, until one produces output.
 
-Each attempt is a run of its own, with its own deadlines and closed in a task of its own, so that nobody
-waits for an agent that is slow to stop. What the acknowledgement said covers the swap.
+Each attempt is a run with its own deadlines and its own task, so the caller never waits for an agent that is
+slow to stop. The acknowledgement of the turn covers the time of a change. Which failures are retried is
+decided here; the deadlines are in `voicegw.turns.timeouts`.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from voicegw.turns.timeouts import Timeouts
 
 @dataclass(frozen=True, slots=True)
 class FallbackStep:
-    """One agent of a chain, and how patient we are with it.
+    """One agent of a chain, with the deadlines of an attempt.
 
-    `repeatable`: asking twice does no harm. Such an agent is asked up to `tries` times, and another one
-    may be asked after it; after others only when nothing was handed over to them.
+    `idempotent`: a turn may be sent twice without harm. Such an agent gets up to `max_attempts` attempts,
+    and after any failure the next agent is tried. After the failure of another agent, the next one is tried
+    only if the turn never reached it.
     """
 
     agent: Agent
@@ -32,93 +34,114 @@ class FallbackStep:
 
 
 class FallbackAgent:
-    """Asks its steps in turn until one is of use; from then on the turn is that one's alone."""
+    """Tries its steps in order until one produces output; the rest of the turn is that agent's alone.
+
+    `now` returns a time in seconds that never goes back. `attempt_order` holds the step of each attempt, in
+    order. `active_runs` are the runs that have not ended, those of slow agents that were given up included.
+    """
 
     def __init__(self, steps: Sequence[FallbackStep], *, now: Callable[[], float] = time.monotonic) -> None:
-        self.plan = [step for step in steps for _ in range(step.max_attempts if step.idempotent else 1)]
+        self.attempt_order = [
+            step for step in steps for _ in range(step.max_attempts if step.idempotent else 1)
+        ]
         self.now = now
-        self.attempts: set[Run] = set()
+        self.active_runs: set[Run] = set()
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        for place, step in enumerate(self.plan, 1):
-            attempt = FallbackAttempt(self._run(step, turn))
+        """Yield the events of the first attempt that produces output or may not be followed by another.
+
+        Raises the failure of that attempt.
+        """
+        for number, step in enumerate(self.attempt_order, 1):
+            attempt = FallbackAttempt(self._create_run(step, turn))
             try:
-                await attempt.settle()
+                await attempt.wait_for_output()
                 failure = attempt.failure
-                if failure is not None and place < len(self.plan) and may_go_on(step, failure):
+                if failure is not None and number < len(self.attempt_order) and may_fall_back(step, failure):
                     continue
-                while (event := await attempt.next()) is not None:
+                while (event := await attempt.next_event()) is not None:
                     yield event
                 if attempt.failure is not None:
                     raise attempt.failure
                 return
             finally:
-                await attempt.leave()
+                await attempt.close()
 
-    def _run(self, step: FallbackStep, turn: Turn) -> Run:
-        run = Run(step.agent, turn, self.attempts.discard, now=self.now, timeouts=step.timeouts)
-        self.attempts.add(run)
+    def _create_run(self, step: FallbackStep, turn: Turn) -> Run:
+        run = Run(step.agent, turn, self.active_runs.discard, now=self.now, timeouts=step.timeouts)
+        self.active_runs.add(run)
         return run
 
     @property
     def models(self) -> Sequence[str]:
-        """Those of the first agent."""
-        return extra_models(self.plan[0].agent)
+        """The models of the first agent."""
+        return extra_models(self.attempt_order[0].agent)
 
     async def warm(self, call: str | None = None) -> None:
-        """Let the first agent get ready for a call; at the start of the gateway its owner does that."""
+        """Warm the first agent for a call; raises what that agent raises.
+
+        Without a call it does nothing: at the start of the gateway, each agent is warmed by its own entry.
+        """
         if call is not None:
-            await self.plan[0].agent.warm(call)
+            await self.attempt_order[0].agent.warm(call)
 
     async def call_ended(self, call: str) -> None:
-        """Every agent has its own owner, who tells it."""
+        """Do nothing: the gateway tells every agent of the chain by itself."""
 
     async def aclose(self) -> None:
-        """The same."""
+        """Do nothing: the gateway closes every agent of the chain by itself."""
 
 
-def may_go_on(step: FallbackStep, failure: VoicegwError) -> bool:
+def may_fall_back(step: FallbackStep, failure: VoicegwError) -> bool:
+    """Whether another attempt may follow this failure, which came before any output."""
     return step.idempotent or isinstance(failure, AgentUnavailable)
 
 
 class FallbackAttempt:
-    """A run, followed: `next` gives what it records."""
+    """One run of a chain. The constructor starts it; `next_event` reads its event log.
+
+    `position` counts the events that were read.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.place = 0
-        self._news = asyncio.Event()
+        self.position = 0
+        self._changed = asyncio.Event()
         run.subscribers.append(self)
         run.start()
 
     def wake(self) -> None:
-        self._news.set()
+        """Note that the run has a new event or has ended; the run calls this."""
+        self._changed.set()
 
     @property
     def failure(self) -> VoicegwError | None:
         return self.run.event_log.failure
 
-    async def settle(self) -> None:
-        """Wait for the first useful event, or for the end."""
+    async def wait_for_output(self) -> None:
+        """Wait until the run has produced output or has ended."""
         while not self.run.has_output and not self.run.event_log.ended:
-            await self._more()
+            await self._wait_for_change()
 
-    async def next(self) -> Event | None:
-        """The next event, None at the end."""
-        record = self.run.event_log
-        while self.place == len(record.events):
-            if record.ended:
+    async def next_event(self) -> Event | None:
+        """Wait for the next event and return it; None at the end, failed or not."""
+        event_log = self.run.event_log
+        while self.position == len(event_log.events):
+            if event_log.ended:
                 return None
-            await self._more()
-        self.place += 1
-        return record.events[self.place - 1]
+            await self._wait_for_change()
+        self.position += 1
+        return event_log.events[self.position - 1]
 
-    async def _more(self) -> None:
-        self._news.clear()
-        await self._news.wait()
+    async def _wait_for_change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
 
-    async def leave(self) -> None:
-        """Stop the agent if it is still at it, and give it a moment; what is left stays owned."""
+    async def close(self) -> None:
+        """Cancel a run that has not ended and wait up to `SUPERSEDE_WAIT` seconds for its agent.
+
+        An agent that takes longer stops in its own task, and stays in `active_runs` until it has.
+        """
         task = self.run.task
         if not self.run.event_log.ended:
             self.run.cancel()

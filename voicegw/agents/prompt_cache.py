@@ -1,7 +1,8 @@
-"""A model whose turns begin alike, and which has that beginning read before the caller speaks.
+"""An agent that keeps its provider's prompt cache warm, so that a call's first answer comes sooner.
 
-Providers keep the beginning of a prompt for some minutes; a long one that they have to read anew makes the
-first answer of a call late. A request for one token at the opening of the call moves that out of its way.
+Providers cache the beginning of a prompt for some minutes. If the cache is cold, they read a long prompt
+anew, which delays the first answer of a call. A request for one token, sent when the call opens, warms the
+cache before the caller speaks. The marks for the provider's cache are set by each model's agent (`cache`).
 """
 
 from __future__ import annotations
@@ -18,21 +19,23 @@ from voicegw.events import Agent, Event, Message, Turn, extra_models
 
 log = logging.getLogger("voicegw.error")
 
-HOT = 240.0
-"""Seconds for which a provider surely keeps what it read; five minutes is what most promise."""
-WITHIN = 10.0
-"""Seconds that reading ahead may take."""
-LIMITS = ("max_tokens", "max_completion_tokens")
-"""What the most tokens of an answer are called; which one it is depends on the server."""
+CACHE_LIFETIME = 240.0
+"""Seconds after which the cache may be cold; most providers promise five minutes."""
+WARM_TIMEOUT = 10.0
+"""Seconds that a request which warms the cache may take."""
+MAX_TOKENS_FIELDS = ("max_tokens", "max_completion_tokens")
+"""The names of the limit of an answer's tokens; the server decides which one it takes."""
 
 
 class CacheWarmedAgent:
-    """`agent` with `instructions` for turns that bring none; with `warm`, it is asked ahead for one token.
+    """`agent`, with `instructions` for turns that bring none, and with a warm prompt cache if `warm`.
 
-    What is read ahead is what the last turn began with, its instructions and tools; before the first turn it
-    is the instructions alone. That is done at start, which also shows whether key and model are right, and
-    when a call opens after a pause. The call's own turn puts an end to it. `limit` is the server's name for
-    the most tokens of an answer, `now` a clock in seconds.
+    The warmed prompt is the instructions and tools of the last turn; before the first turn, it is
+    `instructions` alone. A request for one token warms the cache at start, which also shows whether key and
+    model are right, and when a call opens after a pause. A turn of that call cancels the request.
+
+    `max_tokens_field` is the server's name for the limit of an answer's tokens. `now` returns a time in
+    seconds that never goes back.
     """
 
     def __init__(
@@ -41,100 +44,114 @@ class CacheWarmedAgent:
         *,
         instructions: str | None = None,
         warm: bool = False,
-        limit: str = LIMITS[0],
+        max_tokens_field: str = MAX_TOKENS_FIELDS[0],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        # The agent that answers every turn.
         self.agent = agent
-        self._own = (Message("system", instructions),) if instructions else ()
+        self._instructions = (Message("system", instructions),) if instructions else ()
         self._warm = warm
-        self._limit = limit
+        self._max_tokens_field = max_tokens_field
         self._now = now
-        self._begins = Turn("ahead", self._own)
-        self._read: float | None = None
-        self._reading: asyncio.Timeout | None = None
-        self._for: str | None = None
+        # A turn that has only what the next turns will begin with.
+        self._prefix = Turn("cache-warming", self._instructions)
+        # The time when the provider last read the prefix, None if it never did.
+        self._last_read: float | None = None
+        # The deadline of the request that warms the cache, None if there is no such request.
+        self._deadline: asyncio.Timeout | None = None
+        # The call for which that request was sent, None at start.
+        self._warmed_call: str | None = None
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        if self._own and not any(map(instructs, turn.messages)):
-            turn = replace(turn, messages=(*self._own, *turn.messages))
+        """Yield the events of the agent's answer; raises what the agent raises."""
+        if self._instructions and not any(map(is_instruction, turn.messages)):
+            turn = replace(turn, messages=(*self._instructions, *turn.messages))
         if self._warm:
-            self._learn(turn)
+            self._note_turn(turn)
         async with aclosing(self.agent.reply(turn)) as events:
             async for event in events:
                 yield event
 
-    def _learn(self, turn: Turn) -> None:
-        """The next turns begin as this one; it has that read itself."""
-        if self._for in (None, turn.call):
-            self._stop()
+    def _note_turn(self, turn: Turn) -> None:
+        """Take the prefix of a turn, which warms the cache itself, and cancel a request that would."""
+        if self._warmed_call in (None, turn.call):
+            self._cancel_warming()
         if not turn.background:
-            self._read = self._now()
-            self._begins = beginning(turn)
+            self._last_read = self._now()
+            self._prefix = common_prefix(turn)
 
-    def _stop(self) -> None:
-        reading, self._reading = self._reading, None
-        if reading is not None and not reading.expired():
-            reading.reschedule(asyncio.get_running_loop().time())
+    def _cancel_warming(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None and not deadline.expired():
+            deadline.reschedule(asyncio.get_running_loop().time())
 
     async def warm(self, call: str | None = None) -> None:
-        """Get ready. Raises `AgentError` when the server cannot be reached or refuses us."""
+        """Warm the agent, and the prompt cache at start or if it may be cold.
+
+        Raises what the agent raises, such as the `AgentError` of a server that refuses the key.
+        """
         await self.agent.warm(call)
-        if self._warm and self._reading is None and (call is None or self._cold):
-            await self._read_ahead(call)
+        if self._warm and self._deadline is None and (call is None or self._is_cold):
+            await self._warm_cache(call)
 
     @property
-    def _cold(self) -> bool:
-        """Is there a beginning that the provider may have forgotten?"""
-        known = self._begins.messages or self._begins.tools
-        return bool(known) and (self._read is None or self._now() - self._read >= HOT)
+    def _is_cold(self) -> bool:
+        """Whether there is a prefix that the provider may have forgotten."""
+        has_prefix = self._prefix.messages or self._prefix.tools
+        return bool(has_prefix) and (
+            self._last_read is None or self._now() - self._last_read >= CACHE_LIFETIME
+        )
 
-    async def _read_ahead(self, call: str | None) -> None:
-        """Ask for one token; meanwhile another connection is made ready, for the turn."""
-        self._for = call
+    async def _warm_cache(self, call: str | None) -> None:
+        """Ask for one token. Meanwhile, warm the agent again: the turn needs a second connection."""
+        self._warmed_call = call
         try:
-            async with asyncio.timeout(WITHIN) as reading, asyncio.TaskGroup() as both:
-                self._reading = reading
-                both.create_task(self._ask(self._begins))
+            async with asyncio.timeout(WARM_TIMEOUT) as deadline, asyncio.TaskGroup() as both:
+                self._deadline = deadline
+                both.create_task(self._ask_for_one_token(self._prefix))
                 both.create_task(self.agent.warm(call))
-            self._read = self._now()
+            self._last_read = self._now()
         except TimeoutError:
-            if self._reading is reading:
-                log.info("the beginning of the prompt was not read within %g seconds", WITHIN)
+            if self._deadline is deadline:
+                log.info("the prompt cache was not warmed within %g seconds", WARM_TIMEOUT)
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
-            if self._reading is reading:
-                self._reading = None
+            if self._deadline is deadline:
+                self._deadline = None
 
-    async def _ask(self, begins: Turn) -> None:
-        """Whatever comes first shows that the beginning was read; more is not waited for."""
-        limits = [name for name in LIMITS if name in begins.options] or [self._limit]
-        short = {**begins.options, **dict.fromkeys(limits, 1)}
-        turn = replace(begins, messages=(*begins.messages, Message("user", "Hi")), options=short)
+    async def _ask_for_one_token(self, prefix: Turn) -> None:
+        """Send the prefix and wait for the first event: by then the provider has read the prefix."""
+        fields = [name for name in MAX_TOKENS_FIELDS if name in prefix.options] or [self._max_tokens_field]
+        options = {**prefix.options, **dict.fromkeys(fields, 1)}
+        turn = replace(prefix, messages=(*prefix.messages, Message("user", "Hi")), options=options)
         async with aclosing(self.agent.reply(turn)) as events:
             async for _ in events:
                 break
 
     @property
     def models(self) -> Sequence[str]:
+        """The models of the agent."""
         return extra_models(self.agent)
 
     async def call_ended(self, call: str) -> None:
+        """Tell the agent."""
         await self.agent.call_ended(call)
 
     async def aclose(self) -> None:
+        """Close the agent."""
         await self.agent.aclose()
 
 
-def instructs(message: Message) -> bool:
+def is_instruction(message: Message) -> bool:
     return message.role in ("system", "developer")
 
 
-def beginning(turn: Turn) -> Turn:
-    """What the turns after this one have in common with it, whatever the caller says."""
+def common_prefix(turn: Turn) -> Turn:
+    """Return a turn with what later turns have in common with this one: instructions, tools and options."""
     return Turn(
-        "ahead",
-        tuple(takewhile(instructs, turn.messages)),
+        "cache-warming",
+        tuple(takewhile(is_instruction, turn.messages)),
         model=turn.model,
         language=turn.language,
         tools=turn.tools,

@@ -1,7 +1,7 @@
-"""Sessions: what an agent keeps for a call on its own side, used by one turn at a time.
+"""The sessions that agents keep for calls on their own side; one turn at a time uses a session.
 
-A turn that is told to stop may take a moment for it. Its session is not used again before it has, so that
-nothing that it still says is taken for the answer to something else.
+A turn that is cancelled may take a moment to stop. Its session is free only after that, so that none of its
+late output is taken for the answer to another turn. Opening and closing a session is the agent's part.
 """
 
 from __future__ import annotations
@@ -15,34 +15,37 @@ from typing import Generic, TypeVar
 from voicegw.errors import AgentBusy, AgentError, AgentTimeout
 from voicegw.events import Turn
 
-AHEAD = 10.0
-"""Seconds for having a session ready before a turn needs it; a turn has a patience of its own."""
+WARM_TIMEOUT = 10.0
+"""Seconds that `SessionPool.warm` may take; the timeouts of a turn apply to a session that a turn opens."""
 
 S = TypeVar("S")
 
 
 @dataclass(slots=True, eq=False)
 class SessionSlot(Generic[S]):
-    """The place of one call: its session once it is open, and how many are in it or wait for it.
+    """The place of one call in the pool.
 
-    `before` are the rooms that the call had and left, `over` tells that it left this one, and `gone` that
-    nobody is in it any more.
+    `session` is None until it is opened; the holder of `lock` uses it. `users` counts the tasks that hold the
+    lock or wait for it. `predecessors` are earlier slots of the same call, whose sessions must be closed
+    before this one opens. `call_ended` says that the call ended in this slot; `closed` is set when its last
+    user has left after that.
     """
 
     call: str
-    before: tuple[SessionSlot[S], ...] = ()
+    predecessors: tuple[SessionSlot[S], ...] = ()
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     session: S | None = None
-    inside: int = 0
-    over: bool = False
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    users: int = 0
+    call_ended: bool = False
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class SessionPool(Generic[S]):
-    """One session per call. `open` makes one, for a call or, with None, for a turn of nobody's.
+    """One session per call, at most `max_sessions`.
 
-    `good` tells whether an open one can still be used, `close` lets go of it: for good if the second argument
-    is true. At most `most` are kept.
+    `open` opens a session for a call, or for a turn that belongs to none (None). `is_usable` tells whether an
+    open session still works. `close` disconnects from a session; if its second argument is true, no turn will
+    use the session again, and the agent may delete it.
     """
 
     def __init__(
@@ -50,108 +53,123 @@ class SessionPool(Generic[S]):
         open: Callable[[str | None], Awaitable[S]],
         close: Callable[[S, bool], Awaitable[None]],
         *,
-        good: Callable[[S], bool] = lambda session: True,
+        is_usable: Callable[[S], bool] = lambda session: True,
         max_sessions: int = 1000,
     ) -> None:
         self._open = open
         self._close = close
-        self._good = good
-        self._most = max_sessions
-        self._rooms: dict[str, SessionSlot[S]] = {}
-        self._leaving: dict[str, list[SessionSlot[S]]] = {}
+        self._is_usable = is_usable
+        self._max_sessions = max_sessions
+        # The slots of the calls that have not ended.
+        self._slots: dict[str, SessionSlot[S]] = {}
+        # The slots of calls that ended and are still in use, by call: a call may come back meanwhile.
+        self._ending: dict[str, list[SessionSlot[S]]] = {}
+        # Sessions of turns that belong to no call, or run beside one.
         self._anonymous = 0
 
     @asynccontextmanager
     async def acquire(self, turn: Turn) -> AsyncIterator[S]:
-        """The session of a turn, for this turn alone; one of its own for a turn that belongs to no call.
+        """Wait for the session of the turn's call, open it if needed, and give it to this turn alone.
 
-        A turn aside gets one of its own too, unless that of the call is free. Raises what `open` raises.
+        A turn that belongs to no call gets a session for itself; so does a background turn while the session
+        of its call is in use.
+
+        Raises `AgentBusy` if `max_sessions` are open, and what `open` raises.
         """
-        room = None if turn.call is None else self._rooms.get(turn.call)
-        if turn.call is None or (turn.background and room is not None and room.lock.locked()):
-            async with self._own() as session:
+        slot = None if turn.call is None else self._slots.get(turn.call)
+        if turn.call is None or (turn.background and slot is not None and slot.lock.locked()):
+            async with self._anonymous_session() as session:
                 yield session
             return
-        room = self._room(turn.call)
-        async with self._in(room):
-            yield await self._session(room)
+        slot = self._get_or_add_slot(turn.call)
+        async with self._hold(slot):
+            yield await self._ensure_session(slot)
 
-    async def warm(self, call: str, ready: Callable[[S], Awaitable[object]] | None = None) -> None:
-        """Open the session of a call before anybody speaks, and have it get `ready`, in `AHEAD` seconds."""
-        room = self._room(call)
+    async def warm(self, call: str, prepare: Callable[[S], Awaitable[object]] | None = None) -> None:
+        """Open the session of a call before its first turn, and run `prepare` on it.
+
+        Raises `AgentTimeout` if this takes more than `WARM_TIMEOUT` seconds, `AgentBusy` if `max_sessions`
+        are open, and what `open` and `prepare` raise.
+        """
+        slot = self._get_or_add_slot(call)
         try:
-            async with self._in(room), asyncio.timeout(AHEAD):
-                session = await self._session(room)
-                if ready is not None:
-                    await ready(session)
+            async with self._hold(slot), asyncio.timeout(WARM_TIMEOUT):
+                session = await self._ensure_session(slot)
+                if prepare is not None:
+                    await prepare(session)
         except TimeoutError:
-            raise AgentTimeout(f"no session was ready within {AHEAD:g} s") from None
+            raise AgentTimeout(f"no session was ready within {WARM_TIMEOUT:g} s") from None
 
     async def call_ended(self, call: str) -> None:
-        """The call is over: close its session for good, after the turn that uses it."""
-        room = self._rooms.pop(call, None)
-        if room is None:
+        """Discard the session of a call, after the turn that uses it; does nothing for an unknown call."""
+        slot = self._slots.pop(call, None)
+        if slot is None:
             return
-        room.over = True
-        self._leaving.setdefault(call, []).append(room)
-        async with self._in(room):
+        slot.call_ended = True
+        self._ending.setdefault(call, []).append(slot)
+        async with self._hold(slot):
             pass
 
     async def aclose(self) -> None:
-        """Let go of every connection. The sessions stay on the other side: calls may come back to them."""
-        rooms = list(self._rooms.values())
-        self._rooms.clear()
-        for error in await asyncio.gather(*map(self._shut, rooms), return_exceptions=True):
+        """Disconnect from every session. The agents keep the sessions, because calls may come back to them.
+
+        Does not wait for turns. Raises the first error of `close` that is no `AgentError`.
+        """
+        slots = list(self._slots.values())
+        self._slots.clear()
+        for error in await asyncio.gather(*map(self._close_session, slots), return_exceptions=True):
             if error is not None:
                 raise error
 
-    def _room(self, call: str) -> SessionSlot[S]:
-        room = self._rooms.get(call)
-        if room is None:
-            self._count()
-            room = self._rooms[call] = SessionSlot(call, tuple(self._leaving.get(call, ())))
-        return room
+    def _get_or_add_slot(self, call: str) -> SessionSlot[S]:
+        slot = self._slots.get(call)
+        if slot is None:
+            self._check_capacity()
+            slot = self._slots[call] = SessionSlot(call, tuple(self._ending.get(call, ())))
+        return slot
 
-    def _count(self) -> None:
-        if len(self._rooms) + self._anonymous >= self._most:
-            raise AgentBusy(f"{self._most} sessions are open, the most allowed")
+    def _check_capacity(self) -> None:
+        if len(self._slots) + self._anonymous >= self._max_sessions:
+            raise AgentBusy(f"{self._max_sessions} sessions are open, the most allowed")
 
     @asynccontextmanager
-    async def _in(self, room: SessionSlot[S]) -> AsyncIterator[None]:
-        """Alone in a room. The last one out of a room that is no longer kept lets go of its session."""
-        room.inside += 1
+    async def _hold(self, slot: SessionSlot[S]) -> AsyncIterator[None]:
+        """Hold the lock of a slot. The last user of a slot that left the pool closes its session."""
+        slot.users += 1
         try:
-            async with room.lock:
+            async with slot.lock:
                 yield
         finally:
             try:
-                if room.inside == 1 and self._rooms.get(room.call) is not room:
-                    await self._shut(room, room.over)
+                if slot.users == 1 and self._slots.get(slot.call) is not slot:
+                    await self._close_session(slot, slot.call_ended)
             finally:
-                room.inside -= 1
-                if room.over and not room.inside:
-                    self._gone(room)
+                slot.users -= 1
+                if slot.call_ended and not slot.users:
+                    self._forget_ended(slot)
 
-    def _gone(self, room: SessionSlot[S]) -> None:
-        room.gone.set()
-        leaving = self._leaving[room.call]
-        leaving.remove(room)
-        if not leaving:
-            del self._leaving[room.call]
+    def _forget_ended(self, slot: SessionSlot[S]) -> None:
+        slot.closed.set()
+        ending = self._ending[slot.call]
+        ending.remove(slot)
+        if not ending:
+            del self._ending[slot.call]
 
-    async def _session(self, room: SessionSlot[S]) -> S:
-        if room.session is not None and not self._good(room.session):
-            await self._shut(room)
-        if room.session is None:
-            for older in room.before:
-                await older.gone.wait()  # a call that came back: what was kept for it is gone first
-            room.before = ()
-            room.session = await self._open(room.call)
-        return room.session
+    async def _ensure_session(self, slot: SessionSlot[S]) -> S:
+        """Return the session of a slot whose lock is held; open it if there is none that is usable."""
+        if slot.session is not None and not self._is_usable(slot.session):
+            await self._close_session(slot)
+        if slot.session is None:
+            for predecessor in slot.predecessors:
+                await predecessor.closed.wait()  # the agent knows a session by its call
+            slot.predecessors = ()
+            slot.session = await self._open(slot.call)
+        return slot.session
 
     @asynccontextmanager
-    async def _own(self) -> AsyncIterator[S]:
-        self._count()
+    async def _anonymous_session(self) -> AsyncIterator[S]:
+        """Open a session for one turn, and discard it afterwards."""
+        self._check_capacity()
         self._anonymous += 1
         try:
             session = await self._open(None)
@@ -163,8 +181,8 @@ class SessionPool(Generic[S]):
         finally:
             self._anonymous -= 1
 
-    async def _shut(self, room: SessionSlot[S], over: bool = False) -> None:
-        session, room.session = room.session, None
+    async def _close_session(self, slot: SessionSlot[S], discard: bool = False) -> None:
+        session, slot.session = slot.session, None
         if session is not None:
             with suppress(AgentError):
-                await self._close(session, over)
+                await self._close(session, discard)

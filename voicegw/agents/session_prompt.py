@@ -1,4 +1,8 @@
-"""What an agent that keeps the conversation itself is asked in one turn, as one text."""
+"""The input for an agent that keeps the conversation itself: one text per turn. Pure.
+
+It repeats what the agent missed, and how much of an interrupted answer reached the caller. Agents that get
+the whole conversation with each turn do not need it.
+"""
 
 from __future__ import annotations
 
@@ -8,115 +12,119 @@ from dataclasses import replace
 from voicegw.events import Message, Turn
 from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 
-INSTRUCTIONS = "(Instructions for this call, which you do not need to answer:\n{text}\n)"
+INSTRUCTIONS_NOTE = "(Instructions for this call, which you do not need to answer:\n{text}\n)"
+INTERRUPTED_NOTE = '(The caller interrupted you: of your last answer they heard only "{heard}".)'
+UNHEARD_NOTE = "(The caller interrupted you before they heard anything of your last answer.)"
+HISTORY_NOTE = "(The conversation so far, which you do not need to answer:\n{lines}\n)"
+SPEAKERS = {"user": "Caller", "assistant": "You"}
+"""The roles that `HISTORY_NOTE` quotes, and their names in it."""
 
 
-def new_text(turn: Turn, known: int) -> str:
-    """What is new for an agent that was told `known` words of the caller: what it missed, what was heard
-    of its last answer, and the last words. Never empty."""
-    *missed, last = (message.text for message in new_messages(turn.messages, known))
-    return joined(*missed, interruption_note(turn.heard), last) or SILENCE_PROMPT
+def session_prompt(turn: Turn, known_count: int | None, *, fresh: bool) -> str:
+    """Return the text of a turn for a session; it is never empty.
 
-
-def session_prompt(turn: Turn, known: int | None, *, fresh: bool) -> str:
-    """What is said in a session.
-
-    `known` counts the words of the caller that it was told, None if we never spoke to it. Then it is
-    `fresh`, and told of everything before, or it went on from a connection that was lost, and is taken to
-    know all but the last words.
+    `known_count` is how many of the caller's messages the session has received, None if this process has sent
+    none. Then the session is either `fresh` and gets the instructions and the conversation so far, or it
+    continues one from before, and is assumed to know all but the last message.
     """
-    if known is not None:
-        return new_text(turn, known)
+    if known_count is not None:
+        return new_input(turn, known_count)
     if not fresh:
-        return new_text(turn, seen(turn))
+        return new_input(turn, earlier_user_message_count(turn))
+    # Without an answer of the agent in the conversation, `heard` is about a greeting that the platform spoke.
     answered = any(message.role == "assistant" for message in turn.messages)
-    now = new_text(
-        turn if answered else replace(turn, heard=None), seen(turn)
-    )  # a greeting was no answer of its
-    said = system(turn)
-    return joined(INSTRUCTIONS.format(text=said) if said else "", history_summary(turn.messages), now)
+    new = new_input(turn if answered else replace(turn, heard=None), earlier_user_message_count(turn))
+    instructions = system_prompt(turn)
+    note = INSTRUCTIONS_NOTE.format(text=instructions) if instructions else ""
+    return join_paragraphs(note, history_summary(turn.messages), new)
 
 
-def seen(turn: Turn) -> int:
-    """How many words of the caller came before the last ones."""
-    return user_message_count(_earlier(turn))
+def new_input(turn: Turn, known_count: int) -> str:
+    """Return what is new for an agent that has received `known_count` of the caller's messages.
 
-
-def with_missed_context(turn: Turn, known: int, *, whole: bool) -> Turn:
-    """The turn, its last words saying also what a server missed that keeps the conversation.
-
-    With `whole` the history goes along, for a server that might have forgotten it.
+    These are the messages that it missed, a note if its last answer was interrupted, and the last message.
+    The text is never empty.
     """
-    kept = (message for message in _earlier(turn) if whole or message.role in ("system", "developer"))
-    return replace(turn, messages=(*kept, Message("user", new_text(turn, known))))
+    *missed, last = (message.text for message in new_user_messages(turn.messages, known_count))
+    return join_paragraphs(*missed, interruption_note(turn.heard), last) or SILENCE_PROMPT
 
 
-def _earlier(turn: Turn) -> tuple[Message, ...]:
-    """What came before the last words of the caller, if those are the last."""
-    spoke = bool(turn.messages) and turn.messages[-1].role == "user"
-    return turn.messages[:-1] if spoke else turn.messages
+def with_missed_context(turn: Turn, known_count: int, *, keep_history: bool) -> Turn:
+    """Return the turn for a server that keeps the conversation: its last message repeats what it missed.
 
-
-CUT = '(The caller interrupted you: of your last answer they heard only "{heard}".)'
-
-
-UNHEARD = "(The caller interrupted you before they heard anything of your last answer.)"
-
-
-BEFORE = "(The conversation so far, which you do not need to answer:\n{lines}\n)"
-
-
-NAMES = {"user": "Caller", "assistant": "You"}
-
-
-def system(turn: Turn) -> str:
-    """The instructions of a turn, as one text."""
-    return joined(*(message.text for message in turn.messages if message.role in ("system", "developer")))
-
-
-def new_messages(messages: Sequence[Message], known: int) -> tuple[Message, ...]:
-    """The words of the caller that the agent was not told yet: it knows the first `known` of them.
-
-    Where nothing new was said, the last words count again, unless they were answered: then the caller is
-    silent, and the agent is asked to bring them back. A conversation that just began has words of ours.
+    `keep_history` leaves the earlier messages in, for a server that may have forgotten them; without it, only
+    the instructions remain. For `known_count` see `new_input`.
     """
-    said = _said(messages)
-    words = tuple(message for message in said if message.role == "user")
-    if len(words) > known:
-        return words[known:]
-    if said and said[-1].role == "user":
-        return words[-1:]
-    return (Message("user", SILENCE_PROMPT if words else CALL_START_PROMPT),)
+    kept = (
+        message
+        for message in _earlier_messages(turn)
+        if keep_history or message.role in ("system", "developer")
+    )
+    return replace(turn, messages=(*kept, Message("user", new_input(turn, known_count))))
+
+
+def earlier_user_message_count(turn: Turn) -> int:
+    """Return how many messages of the caller came before the last one."""
+    return user_message_count(_earlier_messages(turn))
 
 
 def user_message_count(messages: Sequence[Message]) -> int:
-    """How many words of the caller an agent knows that was told of these messages."""
-    return sum(message.role == "user" for message in _said(messages))
+    """Return how many messages of the caller there are, without blank ones."""
+    return sum(message.role == "user" for message in _spoken_messages(messages))
+
+
+def new_user_messages(messages: Sequence[Message], known_count: int) -> tuple[Message, ...]:
+    """Return the caller's messages after the first `known_count`; never an empty tuple.
+
+    If there is none, the last message of the conversation counts again, unless it was answered. Then the
+    caller is silent, and a prompt says so to the agent. If the caller never spoke, a prompt says
+    that the call has begun.
+    """
+    spoken = _spoken_messages(messages)
+    from_user = tuple(message for message in spoken if message.role == "user")
+    if len(from_user) > known_count:
+        return from_user[known_count:]
+    if spoken and spoken[-1].role == "user":
+        return from_user[-1:]
+    return (Message("user", SILENCE_PROMPT if from_user else CALL_START_PROMPT),)
+
+
+def system_prompt(turn: Turn) -> str:
+    """Return the instructions of a turn as one text, "" if there are none."""
+    return join_paragraphs(
+        *(message.text for message in turn.messages if message.role in ("system", "developer"))
+    )
 
 
 def interruption_note(heard: str | None) -> str:
-    """What the agent should know of its last answer, "" if all of it was heard."""
+    """Return a note that the last answer was interrupted after `heard`; "" for None: it was not."""
     if heard is None:
         return ""
     words = " ".join(heard.split())
-    return CUT.format(heard=words) if words else UNHEARD
+    return INTERRUPTED_NOTE.format(heard=words) if words else UNHEARD_NOTE
 
 
 def history_summary(messages: Sequence[Message]) -> str:
-    """The conversation up to what is new, for an agent that did not see it; "" if there was none."""
-    said = _said(messages)
-    if said and said[-1].role == "user":
-        said = said[:-1]
-    spoken = ((NAMES[message.role], " ".join(message.text.split())) for message in said)
-    lines = "\n".join(f"{name}: {text}" for name, text in spoken if text)
-    return BEFORE.format(lines=lines) if lines else ""
+    """Return a note with the conversation before the caller's last message; "" if there is none."""
+    spoken = _spoken_messages(messages)
+    if spoken and spoken[-1].role == "user":
+        spoken = spoken[:-1]
+    quotes = ((SPEAKERS[message.role], " ".join(message.text.split())) for message in spoken)
+    lines = "\n".join(f"{name}: {text}" for name, text in quotes if text)
+    return HISTORY_NOTE.format(lines=lines) if lines else ""
 
 
-def _said(messages: Sequence[Message]) -> list[Message]:
-    """What the two said, without what is blank."""
-    return [m for m in messages if m.role in NAMES and (m.text.strip() or m.parts)]
-
-
-def joined(*texts: str) -> str:
-    """Texts that are not blank, as paragraphs."""
+def join_paragraphs(*texts: str) -> str:
+    """Join texts with a blank line between, without blank texts."""
     return "\n\n".join(text for text in texts if text.strip())
+
+
+def _earlier_messages(turn: Turn) -> tuple[Message, ...]:
+    """Return the messages without the last one if it is the caller's."""
+    ends_with_user = bool(turn.messages) and turn.messages[-1].role == "user"
+    return turn.messages[:-1] if ends_with_user else turn.messages
+
+
+def _spoken_messages(messages: Sequence[Message]) -> list[Message]:
+    """Return the messages of the caller and the agent, without blank ones."""
+    return [m for m in messages if m.role in SPEAKERS and (m.text.strip() or m.parts)]

@@ -1,0 +1,1 @@
+"""OpenAI's HTTP API: chat completions, the Responses API, models, health and metrics."""

@@ -1,6 +1,8 @@
-"""Chat completions as we answer them: chunks, whole answers, lists and errors as bytes.
+"""Encodes chat completions responses: streamed chunks and whole completions. Pure.
 
-One template per turn: a text chunk is a prebuilt head, the delta as JSON and a prebuilt tail.
+The encoder prepares one template for each turn: a text chunk is a prebuilt head, the delta as JSON and a
+prebuilt tail.
+Source: OpenAI's API reference, "The chat completion object" and "The chat completion chunk object".
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ from voicegw.wire.json import dumps
 from voicegw.wire.openai import KEEPALIVE
 
 DONE = b"data: [DONE]\n\n"
-SLOT = "\x00"
+"""The last event of every stream."""
+PLACEHOLDER = "\x00"
+"""Stands for the delta while the template is built. A model name may hold it too, but only before it."""
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:
+    """Return the token usage as chat completions have it."""
     return {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
@@ -26,41 +31,49 @@ def usage_json(usage: Usage) -> dict[str, Any]:
     }
 
 
-def call_json(call: ToolCall) -> dict[str, Any]:
+def tool_call_json(call: ToolCall) -> dict[str, Any]:
+    """Return a tool call as chat completions have it."""
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 class ChunkEncoder:
-    """Encodes one streamed answer. Source of the shape: OpenAI's chat.completion.chunk."""
+    """Encodes one streamed response as chat.completion.chunk events. A `StreamEncoder`."""
 
     keepalive = KEEPALIVE
 
-    def __init__(self, id: str, model: str, created: int, *, usage: bool = False) -> None:
+    def __init__(self, id: str, model: str, created: int, *, include_usage: bool = False) -> None:
+        # The fields that all chunks share. `created` is in seconds since 1970.
         self.envelope = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model}
-        self.wants_usage = usage
-        self.calls = 0
-        self.head, self.tail = self._chunk({"content": SLOT}).rsplit(dumps(SLOT), 1)
+        # True: a usage chunk follows the finish chunk.
+        self.include_usage = include_usage
+        # Tool calls so far, which gives the next one its index.
+        self.tool_call_count = 0
+        # The bytes around the delta of a text chunk.
+        template = self._encode_chunk({"content": PLACEHOLDER})
+        self.delta_head, self.delta_tail = template.rsplit(dumps(PLACEHOLDER), 1)
 
-    def _chunk(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
+    def _encode_chunk(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
         return b"data: " + dumps({**self.envelope, "choices": [choice]}) + b"\n\n"
 
     def start(self, words: str) -> bytes:
-        """The first chunk: the role, and our own words if there are any."""
-        return self.head.replace(b'{"content":', b'{"role":"assistant","content":') + dumps(words) + self.tail
+        """Return the first chunk, with the role and the gateway's own words, which may be ""."""
+        head = self.delta_head.replace(b'{"content":', b'{"role":"assistant","content":')
+        return head + dumps(words) + self.delta_tail
 
     def text_delta(self, delta: str) -> bytes:
-        return self.head + dumps(delta) + self.tail
+        """Return a text chunk."""
+        return self.delta_head + dumps(delta) + self.delta_tail
 
     def tool_call(self, call: ToolCall) -> bytes:
-        """A tool call, whole, in one chunk; indexes count from 0."""
-        index, self.calls = self.calls, self.calls + 1
-        return self._chunk({"tool_calls": [{"index": index, **call_json(call)}]})
+        """Return a whole tool call in one chunk. Indexes count from 0."""
+        index, self.tool_call_count = self.tool_call_count, self.tool_call_count + 1
+        return self._encode_chunk({"tool_calls": [{"index": index, **tool_call_json(call)}]})
 
     def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
-        """The finish chunk, the usage chunk if it was asked for, a comment if there is a note, `[DONE]`."""
-        parts = [self._chunk({}, reason)]
-        if self.wants_usage:
+        """Return the finish chunk, the usage chunk if requested, the note as a comment, and `[DONE]`."""
+        parts = [self._encode_chunk({}, reason)]
+        if self.include_usage:
             body = {**self.envelope, "choices": [], "usage": usage_json(usage or Usage())}
             parts.append(b"data: " + dumps(body) + b"\n\n")
         if note:
@@ -70,12 +83,18 @@ class ChunkEncoder:
 
 
 def encode_completion(
-    id: str, model: str, created: int, text: str, calls: Sequence[ToolCall], reason: str, usage: Usage | None
+    id: str,
+    model: str,
+    created: int,
+    text: str,
+    tool_calls: Sequence[ToolCall],
+    reason: str,
+    usage: Usage | None,
 ) -> bytes:
-    """The answer to a request that did not ask for a stream."""
+    """Return a whole completion as JSON. `created` is in seconds since 1970."""
     message: dict[str, Any] = {"role": "assistant", "content": text or None, "refusal": None}
-    if calls:
-        message["tool_calls"] = [call_json(call) for call in calls]
+    if tool_calls:
+        message["tool_calls"] = [tool_call_json(call) for call in tool_calls]
     elif not text:
         message["content"] = ""
     body = {

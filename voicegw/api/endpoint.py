@@ -1,4 +1,4 @@
-"""One request over HTTP, in either form: one turn, one answer, streamed or whole."""
+"""The endpoint of one API format: reads a request, runs its turn, and answers it, streamed or whole."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from voicegw.api.sse import SseResponse
 from voicegw.api.turn_request import TurnRequest
 from voicegw.asgi.body import read_body
 from voicegw.asgi.context import RequestContext
-from voicegw.asgi.error_response import METHODS, error_response
-from voicegw.conversations.call_id import KEYS, resolve_call_id
+from voicegw.asgi.error_response import ALLOWED_METHODS, error_response
+from voicegw.conversations.call_id import CALL_ID_KEYS, resolve_call_id
 from voicegw.conversations.dispatcher import Dispatcher
 from voicegw.conversations.response_store import ResponseStore, StoredResponse
 from voicegw.errors import BadRequest, MethodNotAllowed, RequestError, TooManyRequests, VoicegwError
@@ -30,34 +30,33 @@ from voicegw.turns.timings import TurnTimings
 log = logging.getLogger("voicegw.error")
 
 NO_PREVIOUS_RESPONSE = StoredResponse()
-"""What most requests go on from."""
+"""The empty conversation that most requests continue."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
-    """How this surface treats requests.
-
-    `speak_busy`: too many turns are answered 200 with a sentence instead of 429. `hold`: not a byte
-    leaves before the agent's first event, so that its failure can be a status. `note`: a comment with
-    the turn's timing ends each stream. `call_headers` and `call_keys` are where calls are named, besides
-    what is known out of the box.
-    """
+    """How the endpoints treat requests."""
 
     max_body_bytes: int = 1_048_576
+    """Limit of a request body in bytes."""
     max_messages: int = 2000
+    """Limit of a conversation, stored messages included."""
     max_json_depth: int = 100
+    """Limit of the nesting of a request body, in levels."""
     speak_busy: bool = False
-    hold: bool = False
+    """True: above the rate limits, answer 200 with a sentence. False: answer 429."""
+    wait_for_first_event: bool = False
+    """True: send nothing before the agent's first words or tool call, so that its failure can be a status."""
     timing_comment: bool = False
+    """True: each stream ends with the timings of its turn as a comment."""
     call_headers: Sequence[str] = ()
-    call_keys: Sequence[str] = KEYS
+    """Further headers that name the call, in lower case."""
+    call_keys: Sequence[str] = CALL_ID_KEYS
+    """The keys in the body's extra objects that name the call."""
 
 
 class CompletionEndpoint:
-    """One form of asking, as a bare ASGI application: the hot path has no request object.
-
-    `answers` are those that requests may go on from.
-    """
+    """One API format as an ASGI application. It uses no request object, since this is the hot path."""
 
     def __init__(
         self,
@@ -68,136 +67,165 @@ class CompletionEndpoint:
         options: EndpointOptions,
         responses: ResponseStore,
     ) -> None:
+        # Reads requests and writes responses.
         self.format = format
+        # The responses that requests may continue.
         self.responses = responses
+        # Finds or starts the run of each turn.
         self.dispatcher = dispatcher
+        # Limits the turns of each key and of the process.
         self.rate_limiter = rate_limiter
+        # Logs turns and refused requests, and counts the metrics.
         self.turn_log = turn_log
         self.options = options
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: RequestContext = scope["voicegw"]
+        """Serve one request. A failure before the first byte becomes an error response, a bug a 500."""
+        context: RequestContext = scope["voicegw"]
         try:
-            response = await self._respond(scope, receive, visit)
+            response = await self._respond(scope, receive, context)
         except VoicegwError as failure:
             if isinstance(failure, RequestError):
-                self.turn_log.refusal(failure, visit.id, visit.client)
-            response = error_response(failure, visit.id)
+                self.turn_log.record_refusal(failure, context.id, context.client)
+            response = error_response(failure, context.id)
         except Exception:
-            log.exception("request %s failed", visit.id)
-            response = error_response(VoicegwError(), visit.id)
+            log.exception("request %s failed", context.id)
+            response = error_response(VoicegwError(), context.id)
         await response(scope, receive, send)
 
-    async def _respond(self, scope: Scope, receive: Receive, visit: RequestContext) -> Response:
-        """Everything refusable is refused here, before the first byte."""
+    async def _respond(self, scope: Scope, receive: Receive, context: RequestContext) -> Response:
+        """Return the response. Every refusal is raised here, before the first byte, as a `RequestError`."""
         if scope["method"] in ("HEAD", "OPTIONS"):
-            return Response(status_code=204, headers={"allow": METHODS, "x-request-id": visit.id})
+            return Response(status_code=204, headers={"allow": ALLOWED_METHODS, "x-request-id": context.id})
         if scope["method"] != "POST":
             raise MethodNotAllowed("Use POST.")
         body = await read_body(scope, receive, self.options.max_body_bytes)
         now = self.dispatcher.now()
-        order = self._order(scope, body, visit, now)
+        request = self._parse_request(scope, body, context, now)
         try:
-            self.rate_limiter.acquire(visit.key, now)
+            self.rate_limiter.acquire(context.key, now)
         except TooManyRequests as busy:
             if not self.options.speak_busy:
                 raise
-            self.turn_log.refusal(busy, visit.id, visit.client)
-            return order.sentence(order.agent.phrases_in(order.language).busy)
+            self.turn_log.record_refusal(busy, context.id, context.client)
+            return request.sentence_response(request.answering_agent.phrases_in(request.language).busy)
         try:
-            fingerprint, retried = idempotency(scope, body)
-            turn = order.turn(self.dispatcher.new_turn_id(), self.dispatcher.calls)
+            fingerprint, is_retry = fingerprint_request(scope, body)
+            turn = request.create_turn(self.dispatcher.new_turn_id(), self.dispatcher.calls)
             run = self.dispatcher.dispatch(
-                order.agent,
+                request.answering_agent,
                 turn,
                 fingerprint=fingerprint,
-                retried=retried,
-                background=not order.request.stream,
+                is_retry=is_retry,
+                background=not request.api_request.stream,
             )
         except BaseException:
             self.rate_limiter.release()
             raise
         self.turn_log.metrics.turns_running.inc()
-        if order.request.store:
-            self.responses.begin(
-                visit.key.name, self.format.response_id(run.turn.id), order.stored_response(run, now)
-            )
-        return await self._answer(order, run, receive)
+        if request.api_request.store:
+            id = self.format.response_id(run.turn.id)
+            self.responses.add(context.key.name, id, request.create_stored_response(run, now))
+        return await self._answer(request, run, receive)
 
-    def _order(self, scope: Scope, body: bytes, visit: RequestContext, now: float) -> TurnRequest:
-        """What a request asks for. Raises `RequestError` when that cannot be."""
-        asked = self.format.parse(
+    def _parse_request(self, scope: Scope, body: bytes, context: RequestContext, now: float) -> TurnRequest:
+        """Return the request in a body.
+
+        Raises `BadRequest` for an invalid body or call id, `ModelNotFound`, or `PreviousResponseNotFound`.
+        """
+        api_request = self.format.parse(
             body, max_messages=self.options.max_messages, max_depth=self.options.max_json_depth
         )
-        named = resolve_call_id(
-            scope["headers"], asked.extra, names=self.options.call_headers, keys=self.options.call_keys
+        identity = resolve_call_id(
+            scope["headers"], api_request.extra, names=self.options.call_headers, keys=self.options.call_keys
         )
-        line = self.dispatcher.agents.resolve(asked.model, visit.key)
-        past = self._past(asked, visit, now)
-        size = past.size + len(body)
-        return TurnRequest(visit, self.format, asked, line, TurnTimings(now), named, past.messages, size)
+        served_agent = self.dispatcher.agents.resolve(api_request.model, context.key)
+        previous = self._previous_response(api_request, context, now)
+        return TurnRequest(
+            context,
+            self.format,
+            api_request,
+            served_agent,
+            TurnTimings(now),
+            identity,
+            previous.messages,
+            previous.byte_count + len(body),
+        )
 
-    def _past(self, asked: ApiRequest, visit: RequestContext, now: float) -> StoredResponse:
-        """What the request goes on from, if it names an answer of ours."""
-        if asked.previous_response_id is None:
+    def _previous_response(
+        self, api_request: ApiRequest, context: RequestContext, now: float
+    ) -> StoredResponse:
+        """Return the response that the request continues, an empty one if it names none."""
+        if api_request.previous_response_id is None:
             return NO_PREVIOUS_RESPONSE
-        past = self.responses.find(visit.key.name, asked.previous_response_id, now)
-        most = self.options.max_messages
-        if len(past.messages) + len(asked.messages) > most:
+        previous = self.responses.find(context.key.name, api_request.previous_response_id, now)
+        max_messages = self.options.max_messages
+        if len(previous.messages) + len(api_request.messages) > max_messages:
             raise BadRequest(
-                f"The conversation is longer than {most} messages.", param="previous_response_id"
+                f"The conversation is longer than {max_messages} messages.", param="previous_response_id"
             )
-        return past
+        return previous
 
-    async def _answer(self, order: TurnRequest, run: Run, receive: Receive) -> Response:
-        stream = order.request.stream
+    async def _answer(self, request: TurnRequest, run: Run, receive: Receive) -> Response:
+        """Return the response to a run: a stream, or the whole answer when the run has ended.
+
+        Raises the failure of the run if no byte of the response was sent.
+        """
+        stream = request.api_request.stream
         try:
-            if not stream or self.options.hold:
+            if not stream or self.options.wait_for_first_event:
                 await wait_for_run(
                     run, lambda: run.event_log.ended or (stream and run.has_spoken), self.dispatcher, receive
                 )
             if stream and run.event_log.failure is None:
-                return self._stream(order, run)
+                return self._create_response(request, run)
         except BaseException:
             run.cancel()
-            self._ended(order, run)
+            self._close_turn(request, run)
             raise
-        order.timings.first_token = run.first_token_at
-        if run.event_log.ended and run.cancelled_at is None:  # else the client hung up before
-            order.timings.close(run.now())
-            run.delivered = True
-        self._ended(order, run)
+        request.timings.first_token_at = run.first_token_at
+        if run.event_log.ended and run.cancelled_at is None:  # else the client disconnected before
+            request.timings.close(run.now())
+            run.was_delivered = True
+        self._close_turn(request, run)
         if run.event_log.failure is not None:
             raise run.event_log.failure
-        return order.whole(run)
+        return request.completion_response(run)
 
-    def _stream(self, order: TurnRequest, run: Run) -> SseResponse:
+    def _create_response(self, request: TurnRequest, run: Run) -> SseResponse:
+        """Return the streamed response. Its end closes the turn."""
         calls = self.dispatcher.calls
-        listener = order.response_stream(
-            run, self.options.timing_comment, lambda words: calls.remember(order.call, words)
+        stream = request.create_stream(
+            run, self.options.timing_comment, lambda words: calls.add_own_phrase(request.call_id, words)
         )
 
-        def ended(stream: SseResponse) -> None:
-            run.delivered = run.delivered or (stream.listener.done and not stream.gone)
-            self.dispatcher.unsubscribe(run, stream)
-            self._ended(order, run)
+        def on_end(response: SseResponse) -> None:
+            was_delivered = response.response_stream.done and not response.disconnected
+            run.was_delivered = run.was_delivered or was_delivered
+            self.dispatcher.unsubscribe(run, response)
+            self._close_turn(request, run)
 
-        return SseResponse(run, listener, ended, order.headers)
+        return SseResponse(run, stream, on_end, request.response_headers)
 
-    def _ended(self, order: TurnRequest, run: Run) -> None:
-        """The client has its answer or is gone: make room, and write the turn down once the agent closed."""
+    def _close_turn(self, request: TurnRequest, run: Run) -> None:
+        """Release the rate limit, and log the turn once the agent closed or `stop_timeout` is over."""
         self.rate_limiter.release()
         self.turn_log.metrics.turns_running.dec()
-        if order.request.store:
-            self.responses.end(order.context.key.name, self.format.response_id(run.turn.id), run.now())
+        if request.api_request.store:
+            self.responses.complete(request.context.key.name, self.format.response_id(run.turn.id), run.now())
+        agent_name, request_id = request.answering_agent.name, request.context.id
         run.on_closed(
-            lambda: self.turn_log.turn(run, order.timings, order.agent.name, order.context.id),
+            lambda: self.turn_log.record_turn(run, request.timings, agent_name, request_id),
             self.dispatcher.stop_timeout,
         )
 
 
-def idempotency(scope: Scope, body: bytes) -> tuple[bytes, bool]:
-    """What identifies a request that may be sent again, and whether its client says that it was."""
+def fingerprint_request(scope: Scope, body: bytes) -> tuple[bytes, bool]:
+    """Return a fingerprint that is equal for a repeated request, and whether the client says it may repeat.
+
+    An `idempotency-key` is both: a client that sends one repeats it. Otherwise the fingerprint is a digest of
+    the body, and OpenAI's SDKs count their retries in `x-stainless-retry-count`.
+    """
     headers = dict(scope["headers"])
     if key := headers.get(b"idempotency-key"):
         return b"key " + key, True

@@ -1,49 +1,65 @@
-"""The two forms of asking and answering: OpenAI's chat completions, and its Responses API."""
+"""The two API formats that the gateway serves: OpenAI's chat completions and its Responses API."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from voicegw.api import chat_request as ask
-from voicegw.api import chat_response as chat
-from voicegw.api import responses_request as items
-from voicegw.api import responses_response as responses
+from voicegw.api import chat_request, chat_response, responses_request, responses_response
 from voicegw.api.chat_request import ApiRequest
 from voicegw.turns.completion import Completion
 from voicegw.turns.stream import StreamEncoder
 
 
 class ApiFormat(Protocol):
-    """How a request is read and its answer written. `created` is in seconds since 1970."""
+    """Reads requests and writes responses. `created` is in seconds since 1970, `id` is the turn's."""
 
-    def parse(self, body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest: ...
-    def response_id(self, id: str) -> str:
-        """What the answer to a turn is called."""
+    def parse(self, body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
+        """Return the request in a body of at most `max_messages`, nested at most `max_depth` levels.
+
+        Raises `BadRequest` for any other body.
+        """
         ...
 
-    def encoder(self, id: str, model: str, created: int, asked: ApiRequest) -> StreamEncoder: ...
+    def response_id(self, id: str) -> str:
+        """Return the id of the response to a turn."""
+        ...
+
+    def create_encoder(self, id: str, model: str, created: int, request: ApiRequest) -> StreamEncoder:
+        """Return the encoder of one streamed response."""
+        ...
+
     def encode_completion(
-        self, id: str, model: str, created: int, asked: ApiRequest, answer: Completion
-    ) -> bytes: ...
+        self, id: str, model: str, created: int, request: ApiRequest, completion: Completion
+    ) -> bytes:
+        """Return the JSON of a response that is not streamed."""
+        ...
 
 
 class ChatFormat:
     """`POST /v1/chat/completions`."""
 
     def parse(self, body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
-        return ask.parse(body, max_messages=max_messages, max_depth=max_depth)
+        return chat_request.parse(body, max_messages=max_messages, max_depth=max_depth)
 
     def response_id(self, id: str) -> str:
         return f"chatcmpl-{id}"
 
-    def encoder(self, id: str, model: str, created: int, asked: ApiRequest) -> StreamEncoder:
-        return chat.ChunkEncoder(self.response_id(id), model, created, usage=asked.wants_usage)
+    def create_encoder(self, id: str, model: str, created: int, request: ApiRequest) -> StreamEncoder:
+        return chat_response.ChunkEncoder(
+            self.response_id(id), model, created, include_usage=request.wants_usage
+        )
 
     def encode_completion(
-        self, id: str, model: str, created: int, asked: ApiRequest, answer: Completion
+        self, id: str, model: str, created: int, request: ApiRequest, completion: Completion
     ) -> bytes:
-        return chat.encode_completion(
-            self.response_id(id), model, created, answer.text, answer.calls, answer.reason, answer.usage
+        return chat_response.encode_completion(
+            self.response_id(id),
+            model,
+            created,
+            completion.text,
+            completion.tool_calls,
+            completion.reason,
+            completion.usage,
         )
 
 
@@ -51,15 +67,15 @@ class ResponsesFormat:
     """`POST /v1/responses`."""
 
     def parse(self, body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
-        return items.parse(body, max_messages=max_messages, max_depth=max_depth)
+        return responses_request.parse(body, max_messages=max_messages, max_depth=max_depth)
 
     def response_id(self, id: str) -> str:
-        return responses.response_id(id)
+        return responses_response.response_id(id)
 
-    def encoder(self, id: str, model: str, created: int, asked: ApiRequest) -> StreamEncoder:
-        return responses.ResponseEventEncoder(id, model, created, asked.echoed_fields)
+    def create_encoder(self, id: str, model: str, created: int, request: ApiRequest) -> StreamEncoder:
+        return responses_response.ResponseEventEncoder(id, model, created, request.echoed_fields)
 
     def encode_completion(
-        self, id: str, model: str, created: int, asked: ApiRequest, answer: Completion
+        self, id: str, model: str, created: int, request: ApiRequest, completion: Completion
     ) -> bytes:
-        return responses.encode_response(id, model, created, asked.echoed_fields, answer)
+        return responses_response.encode_response(id, model, created, request.echoed_fields, completion)

@@ -1,10 +1,10 @@
-"""What the OpenAPI document says about the endpoints whose routes FastAPI does not see."""
+"""The OpenAPI descriptions of the two completion endpoints, whose routes FastAPI does not know."""
 
 from __future__ import annotations
 
 from typing import Any
 
-_ERROR: dict[str, Any] = {
+_ERROR_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "error": {
@@ -18,8 +18,11 @@ _ERROR: dict[str, Any] = {
         }
     },
 }
-_COMMON: dict[str, Any] = {
-    "model": {"type": "string", "description": "Name of an agent; unknown names reach the default one."},
+_COMMON_PROPERTIES: dict[str, Any] = {
+    "model": {
+        "type": "string",
+        "description": "The name of an agent. The default agent answers for unknown names.",
+    },
     "stream": {
         "type": ["boolean", "null"],
         "description": "Server-sent events instead of one JSON object.",
@@ -28,12 +31,12 @@ _COMMON: dict[str, Any] = {
     "tool_choice": {"type": ["string", "object", "null"]},
     "temperature": {"type": ["number", "null"]},
 }
-_REQUEST: dict[str, Any] = {
+_CHAT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["messages"],
     "additionalProperties": True,
     "properties": {
-        **_COMMON,
+        **_COMMON_PROPERTIES,
         "messages": {
             "type": "array",
             "minItems": 1,
@@ -54,76 +57,76 @@ _REQUEST: dict[str, Any] = {
     },
     "example": {"stream": True, "messages": [{"role": "user", "content": "When are you open?"}]},
 }
-_RESPONSES_REQUEST: dict[str, Any] = {
+_RESPONSES_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": True,
     "properties": {
-        **_COMMON,
+        **_COMMON_PROPERTIES,
         "input": {
             "type": ["string", "array"],
             "items": {"type": "object"},
-            "description": "What the caller said: text, or messages, function calls and their outputs.",
+            "description": "The caller's words as text, or messages, function calls and their outputs.",
         },
         "instructions": {"type": ["string", "null"]},
         "max_output_tokens": {"type": ["integer", "null"]},
         "previous_response_id": {
             "type": ["string", "null"],
-            "description": "The answer to go on from, instead of sending the conversation again.",
+            "description": "The response to continue, instead of sending the conversation again.",
         },
         "store": {
             "type": ["boolean", "null"],
-            "description": "false: no other request may go on from the answer.",
+            "description": "false: no later request may continue the response.",
         },
     },
     "example": {"stream": True, "input": "When are you open?"},
 }
 
 
-def _refused(description: str) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": _ERROR}}}
+def _error_response(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": _ERROR_SCHEMA}}}
 
 
-_REFUSALS: dict[str, Any] = {
-    "400": _refused("The request cannot be read; `param` names the field."),
-    "401": _refused("No key, or a wrong one."),
-    "404": _refused("The key may use no such model, or `previous_response_id` is not known (any more)."),
-    "413": _refused("The body is too large."),
-    "429": _refused("Too many turns; Retry-After says when to try again."),
-    "502": _refused("The agent failed before its first event."),
-    "503": _refused("The gateway or the agent takes no turns now."),
-    "504": _refused("The agent took too long."),
+_ERROR_RESPONSES: dict[str, Any] = {
+    "400": _error_response("The request is invalid; `param` names the field."),
+    "401": _error_response("The API key is missing or wrong."),
+    "404": _error_response("The key may not use this model, or `previous_response_id` is unknown."),
+    "413": _error_response("The body is too large."),
+    "429": _error_response("Too many turns; Retry-After says when to retry."),
+    "502": _error_response("The agent failed before its first event."),
+    "503": _error_response("The gateway or the agent takes no turns at the moment."),
+    "504": _error_response("The agent took too long."),
 }
 
 
-def _operation(id: str, request: dict[str, Any], description: str, answer: str) -> dict[str, Any]:
+def _operation(id: str, request_schema: dict[str, Any], description: str, success: str) -> dict[str, Any]:
     return {
-        "summary": "One turn: the agent answers",
+        "summary": "Answer one turn",
         "operationId": id,
         "description": description,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
+        "requestBody": {"required": True, "content": {"application/json": {"schema": request_schema}}},
         "responses": {
             "200": {
-                "description": answer,
+                "description": success,
                 "content": {
                     "application/json": {"schema": {"type": "object"}},
                     "text/event-stream": {"schema": {"type": "string"}},
                 },
             },
-            **_REFUSALS,
+            **_ERROR_RESPONSES,
         },
     }
 
 
 CHAT_OPERATION = _operation(
     "chat_completions",
-    _REQUEST,
+    _CHAT_SCHEMA,
     "OpenAI's chat completions. Unknown keys are accepted and reach the agent.",
-    "The answer: `chat.completion`, or a stream of `chat.completion.chunk`.",
+    "A `chat.completion`, or a stream of `chat.completion.chunk`.",
 )
 RESPONSES_OPERATION = _operation(
     "responses",
-    _RESPONSES_REQUEST,
-    "OpenAI's Responses API. Unknown keys are accepted and reach the agent. Answers are remembered for "
-    "`previous_response_id` in the memory of the process, for a while, for the key that asked.",
-    "The answer: a `response`, or a stream of its events from `response.created` to `response.completed`.",
+    _RESPONSES_SCHEMA,
+    "OpenAI's Responses API. Unknown keys are accepted and reach the agent. Responses are kept for "
+    "`previous_response_id` in the memory of the process, for a while and for the same API key.",
+    "A `response`, or a stream of its events from `response.created` to `response.completed`.",
 )

@@ -1,6 +1,8 @@
-"""OpenAI's Responses API as we answer it: numbered events, and the response that they add up to.
+"""Encodes responses of the Responses API: numbered events, and the response that they add up to. Pure.
 
-One template per message: a text delta is a prebuilt head, its number, the delta as JSON and a tail.
+The encoder prepares one template for each message: a text delta is a prebuilt head, its sequence number, the
+delta as JSON and a tail.
+Source: OpenAI's API reference, "The response object" and "Streaming events".
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from voicegw.turns.completion import Completion
 from voicegw.wire.json import dumps, loads
 from voicegw.wire.openai import KEEPALIVE
 
-SHAPE: Mapping[str, Any] = {
+RESPONSE_DEFAULTS: Mapping[str, Any] = {
     "background": False,
     "error": None,
     "incomplete_details": None,
@@ -32,19 +34,24 @@ SHAPE: Mapping[str, Any] = {
     "truncation": "disabled",
     "usage": None,
 }
-"""What every response has; the request's own words replace it."""
-INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-"""Reasons for which an answer is not complete, under their names here."""
-EVENT = b'event: %b\ndata: {"type":"%b","sequence_number":%d,%b\n\n'
-DELTA = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",%b,"sequence_number":'
+"""Fields that every response has. Those of the request replace them."""
+INCOMPLETE_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
+"""From a finish reason of chat completions to the reason of `incomplete_details`."""
+EVENT_TEMPLATE = b'event: %b\ndata: {"type":"%b","sequence_number":%d,%b\n\n'
+"""One event: its type twice, its number, and its other fields as JSON without the opening brace."""
+DELTA_TEMPLATE = (
+    b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",%b,"sequence_number":'
+)
+"""The head of the text deltas of one message, up to the number."""
 
 
 def response_id(id: str) -> str:
-    """What the response to a turn is called."""
+    """Return the id of the response to the turn with this id."""
     return f"resp_{id}"
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:
+    """Return the token usage as the Responses API has it."""
     return {
         "input_tokens": usage.prompt,
         "input_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": 0},
@@ -55,138 +62,156 @@ def usage_json(usage: Usage) -> dict[str, Any]:
 
 
 def part_json(text: str) -> dict[str, Any]:
+    """Return a text as a content part."""
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
 class ResponseEventEncoder:
-    """Encodes one streamed response. `id` is that of the turn, from which all others are made.
+    """Encodes one streamed response. A `StreamEncoder`.
 
-    A message is open while there are words; a tool call or the end closes it. Its pieces are kept as the
-    JSON that was sent, so that the deltas and the whole text are the same down to the last byte.
+    A message opens with the first text; a tool call or the end closes it. The encoder keeps the JSON of the
+    deltas, so that the deltas and the whole text agree down to the last byte.
     """
 
     keepalive = KEEPALIVE
 
-    def __init__(self, id: str, model: str, created: int, echo: Mapping[str, Any]) -> None:
-        self.id = id
+    def __init__(self, id: str, model: str, created: int, echoed_fields: Mapping[str, Any]) -> None:
+        # The id of the turn. The ids of the response and its items are made of it.
+        self.turn_id = id
+        # The response object without status, output and usage. `created` is in seconds since 1970.
         self.response = {
             "id": response_id(id),
             "object": "response",
             "created_at": created,
             "model": model,
-            **SHAPE,
-            **echo,
+            **RESPONSE_DEFAULTS,
+            **echoed_fields,
         }
-        self.number = 0
+        # The number of the next event.
+        self.sequence_number = 0
+        # The closed items.
         self.output: list[dict[str, Any]] = []
-        self.place: dict[str, Any] = {}
-        self.head = b""
-        self.pieces: list[bytes] = []
+        # The fields that locate the text of the open message.
+        self.part_location: dict[str, Any] = {}
+        # The head of a text delta; empty while no message is open.
+        self.delta_head = b""
+        # The text of the open message as JSON, without quotes, one piece for each delta.
+        self.json_pieces: list[bytes] = []
 
     def start(self, words: str) -> bytes:
-        """The response itself, and our own words if there are any."""
+        """Return the events that create the response, and the gateway's own words if there are any."""
         body = dumps({"response": {**self.response, "status": "in_progress", "output": []}})
-        created = self._event(b"response.created", body) + self._event(b"response.in_progress", body)
-        return created + self.text_delta(words)
+        created = self._number_event(b"response.created", body)
+        return created + self._number_event(b"response.in_progress", body) + self.text_delta(words)
 
     def text_delta(self, delta: str) -> bytes:
+        """Return a text delta, and before it the events that open a message if none is open. "" for ""."""
         if not delta:
             return b""
-        opening = b"" if self.head else self._open()
-        number, self.number = self.number, self.number + 1
+        opening = b"" if self.delta_head else self._open_message()
+        number, self.sequence_number = self.sequence_number, self.sequence_number + 1
         piece = dumps(delta)
-        self.pieces.append(piece[1:-1])
-        return b'%b%b%d,"delta":%b}\n\n' % (opening, self.head, number, piece)
+        self.json_pieces.append(piece[1:-1])
+        return b'%b%b%d,"delta":%b}\n\n' % (opening, self.delta_head, number, piece)
 
     def tool_call(self, call: ToolCall) -> bytes:
-        """A tool call is an item of its own; its arguments come whole, in one delta."""
-        closing = self._close("completed")
-        index, id = len(self.output), f"fc_{self.id}_{len(self.output)}"
-        place = {"item_id": id, "output_index": index}
+        """Return the events of a tool call, an item with all its arguments in one delta."""
+        closing = self._close_message("completed")
+        index, id = len(self.output), f"fc_{self.turn_id}_{len(self.output)}"
+        location = {"item_id": id, "output_index": index}
         item = {"id": id, "type": "function_call", "call_id": call.id, "name": call.name}
-        begun = {**item, "status": "in_progress", "arguments": ""}
-        whole = {**item, "status": "completed", "arguments": call.arguments}
-        self.output.append(whole)
-        arguments = {**place, "name": call.name, "arguments": call.arguments}
+        added = {**item, "status": "in_progress", "arguments": ""}
+        done = {**item, "status": "completed", "arguments": call.arguments}
+        self.output.append(done)
+        arguments = {**location, "name": call.name, "arguments": call.arguments}
         return b"".join(
             (
                 closing,
-                self._say(b"response.output_item.added", output_index=index, item=begun),
-                self._say(b"response.function_call_arguments.delta", **place, delta=call.arguments),
-                self._say(b"response.function_call_arguments.done", **arguments),
-                self._say(b"response.output_item.done", output_index=index, item=whole),
+                self._encode_event(b"response.output_item.added", output_index=index, item=added),
+                self._encode_event(
+                    b"response.function_call_arguments.delta", **location, delta=call.arguments
+                ),
+                self._encode_event(b"response.function_call_arguments.done", **arguments),
+                self._encode_event(b"response.output_item.done", output_index=index, item=done),
             )
         )
 
     def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
-        """The end of what is open, a comment if there is a note, and last the response as it became."""
+        """Return the events that close the last item, the note as a comment, and the final response."""
         closing = self.close_items(reason)
         comment = f": {note}\n\n".encode() if note else b""
-        response = self.result(reason, usage)
-        return closing + comment + self._say(f"response.{response['status']}".encode(), response=response)
+        response = self.final_response(reason, usage)
+        kind = f"response.{response['status']}".encode()
+        return closing + comment + self._encode_event(kind, response=response)
 
     def close_items(self, reason: str) -> bytes:
-        """The end of the last item. An answer without a word is one empty message: clients look for one."""
-        opening = b"" if self.head or self.output else self._open()
-        return opening + self._close(_status(reason))
+        """Return the events that close the last item. An empty answer becomes an empty message: clients
+        expect one."""
+        opening = b"" if self.delta_head or self.output else self._open_message()
+        return opening + self._close_message(_status(reason))
 
-    def result(self, reason: str, usage: Usage | None) -> dict[str, Any]:
-        """The response as it became."""
-        why = INCOMPLETE.get(reason)
+    def final_response(self, reason: str, usage: Usage | None) -> dict[str, Any]:
+        """Return the response object with status, output and usage. Call `close_items` before."""
+        details = INCOMPLETE_REASONS.get(reason)
         return {
             **self.response,
             "status": _status(reason),
-            "incomplete_details": {"reason": why} if why else None,
+            "incomplete_details": {"reason": details} if details else None,
             "output": self.output,
             "usage": usage_json(usage or Usage()),
         }
 
-    def _open(self) -> bytes:
-        """A new message, of which nothing is known yet."""
-        id, index = f"msg_{self.id}_{len(self.output)}", len(self.output)
-        self.place = {"item_id": id, "output_index": index, "content_index": 0}
-        self.head = DELTA % dumps({**self.place, "logprobs": []})[1:-1]
-        self.pieces = []
-        return self._say(
+    def _open_message(self) -> bytes:
+        id, index = f"msg_{self.turn_id}_{len(self.output)}", len(self.output)
+        self.part_location = {"item_id": id, "output_index": index, "content_index": 0}
+        self.delta_head = DELTA_TEMPLATE % dumps({**self.part_location, "logprobs": []})[1:-1]
+        self.json_pieces = []
+        return self._encode_event(
             b"response.output_item.added", output_index=index, item=self._message("in_progress")
-        ) + self._say(b"response.content_part.added", **self.place, part=part_json(""))
+        ) + self._encode_event(b"response.content_part.added", **self.part_location, part=part_json(""))
 
-    def _close(self, status: str) -> bytes:
-        """The end of the message, if one is open."""
-        if not self.head:
+    def _close_message(self, status: str) -> bytes:
+        """Return the events that close the open message; empty if none is open."""
+        if not self.delta_head:
             return b""
-        text: str = loads(b'"%b"' % b"".join(self.pieces))
-        item = self._message(status, part_json(text))
-        self.head = b""
+        text: str = loads(b'"%b"' % b"".join(self.json_pieces))
+        location, part = self.part_location, part_json(text)
+        item = self._message(status, part)
+        self.delta_head = b""
         self.output.append(item)
         return b"".join(
             (
-                self._say(b"response.output_text.done", **self.place, text=text, logprobs=[]),
-                self._say(b"response.content_part.done", **self.place, part=part_json(text)),
-                self._say(b"response.output_item.done", output_index=self.place["output_index"], item=item),
+                self._encode_event(b"response.output_text.done", **location, text=text, logprobs=[]),
+                self._encode_event(b"response.content_part.done", **location, part=part),
+                self._encode_event(
+                    b"response.output_item.done", output_index=location["output_index"], item=item
+                ),
             )
         )
 
     def _message(self, status: str, *content: dict[str, Any]) -> dict[str, Any]:
-        id = self.place["item_id"]
+        id = self.part_location["item_id"]
         return {"id": id, "type": "message", "status": status, "role": "assistant", "content": content}
 
-    def _say(self, kind: bytes, **fields: Any) -> bytes:
-        return self._event(kind, dumps(fields))
+    def _encode_event(self, kind: bytes, **fields: Any) -> bytes:
+        return self._number_event(kind, dumps(fields))
 
-    def _event(self, kind: bytes, body: bytes) -> bytes:
-        number, self.number = self.number, self.number + 1
-        return EVENT % (kind, kind, number, body[1:])
+    def _number_event(self, kind: bytes, body: bytes) -> bytes:
+        """Return an event with the next sequence number. `body` is a JSON object of its other fields."""
+        number, self.sequence_number = self.sequence_number, self.sequence_number + 1
+        return EVENT_TEMPLATE % (kind, kind, number, body[1:])
 
 
-def encode_response(id: str, model: str, created: int, echo: Mapping[str, Any], answer: Completion) -> bytes:
-    """The answer to a request that did not ask for a stream: what the stream's last event would hold."""
-    events = ResponseEventEncoder(id, model, created, echo)
-    for said in answer.said:
-        events.text_delta(said) if isinstance(said, str) else events.tool_call(said)
-    events.close_items(answer.reason)
-    return dumps(events.result(answer.reason, answer.usage))
+def encode_response(
+    id: str, model: str, created: int, echoed_fields: Mapping[str, Any], completion: Completion
+) -> bytes:
+    """Return a whole response as JSON: the same object as in the last event of a stream."""
+    encoder = ResponseEventEncoder(id, model, created, echoed_fields)
+    for part in completion.parts:
+        encoder.text_delta(part) if isinstance(part, str) else encoder.tool_call(part)
+    encoder.close_items(completion.reason)
+    return dumps(encoder.final_response(completion.reason, completion.usage))
 
 
 def _status(reason: str) -> str:
-    return "incomplete" if reason in INCOMPLETE else "completed"
+    return "incomplete" if reason in INCOMPLETE_REASONS else "completed"

@@ -1,4 +1,4 @@
-"""The routes: both forms of asking under every path that users paste, models, health and metrics."""
+"""The paths of the API: both API formats under every path that users paste, models, health and metrics."""
 
 from __future__ import annotations
 
@@ -17,85 +17,89 @@ from voicegw.telemetry.metrics import Metrics
 from voicegw.wire.json import dumps
 
 PREFIXES = ("/v1", "", "/v1/v1")
+"""Prefixes of the API's paths, by the base URL that users configure."""
 
 
-def _paths(suffix: str) -> tuple[str, ...]:
-    """Clients append the suffix to a base URL that may hold it already, or `/v1` to one that ends in it."""
-    doubled = (suffix, 2 * suffix, f"{suffix}/v1{suffix}")
-    return tuple(map("".join, product(PREFIXES, doubled, ("", "/"))))
+def _path_variants(suffix: str) -> tuple[str, ...]:
+    """Return every path under which clients ask for `suffix`.
+
+    Clients append it to a base URL that may hold it already, or append `/v1` to one that ends in it.
+    """
+    suffixes = (suffix, 2 * suffix, f"{suffix}/v1{suffix}")
+    return tuple(map("".join, product(PREFIXES, suffixes, ("", "/"))))
 
 
-CHAT_PATHS = _paths("/chat/completions")
-RESPONSES_PATHS = _paths("/responses")
+CHAT_PATHS = _path_variants("/chat/completions")
+RESPONSES_PATHS = _path_variants("/responses")
 
 
-def add_routes(app: FastAPI, switchboard: Dispatcher, metrics: Metrics) -> None:
-    """All routes but the two where agents are asked, which the entrance takes itself."""
+def add_routes(app: FastAPI, dispatcher: Dispatcher, metrics: Metrics) -> None:
+    """Add all routes but those of the two completion endpoints, which `GatewayMiddleware` routes itself."""
     for prefix in ("/v1", ""):
-        _add_models(app, prefix, switchboard)
-    _add_health(app, switchboard, metrics)
-    _document(app)
+        _add_models(app, prefix, dispatcher)
+    _add_health(app, dispatcher, metrics)
+    _add_operations(app)
 
 
-def _add_models(app: FastAPI, prefix: str, switchboard: Dispatcher) -> None:
-    shown = bool(prefix)
+def _add_models(app: FastAPI, prefix: str, dispatcher: Dispatcher) -> None:
+    in_schema = bool(prefix)
 
     @app.head(f"{prefix}/models", include_in_schema=False)
-    @app.get(f"{prefix}/models", include_in_schema=shown)
+    @app.get(f"{prefix}/models", include_in_schema=in_schema)
     async def list_models(request: Request) -> Response:
-        """The agents that the key may use, as models."""
-        visit: RequestContext = request.scope["voicegw"]
-        return _json(models_json(switchboard.agents.names_for(visit.key)), visit)
+        """List the agents that the key may use, as models."""
+        context: RequestContext = request.scope["voicegw"]
+        return _json_response(models_json(dispatcher.agents.names_for(context.key)), context)
 
     @app.head(f"{prefix}/models/{{id:path}}", include_in_schema=False)
-    @app.get(f"{prefix}/models/{{id:path}}", include_in_schema=shown)
+    @app.get(f"{prefix}/models/{{id:path}}", include_in_schema=in_schema)
     async def get_model(id: str, request: Request) -> Response:
-        """One agent as a model."""
-        visit: RequestContext = request.scope["voicegw"]
-        if id not in switchboard.agents.names_for(visit.key):
+        """Return one agent as a model."""
+        context: RequestContext = request.scope["voicegw"]
+        if id not in dispatcher.agents.names_for(context.key):
             raise ModelNotFound(
                 f"The model '{id}' does not exist or you do not have access to it.", param="model"
             )
-        return _json(model_json(id), visit)
+        return _json_response(model_json(id), context)
 
 
-def _add_health(app: FastAPI, switchboard: Dispatcher, metrics: Metrics) -> None:
+def _add_health(app: FastAPI, dispatcher: Dispatcher, metrics: Metrics) -> None:
     @app.get("/", include_in_schema=False)
     async def about(request: Request) -> Response:
-        """What this is, for whoever looks with a browser."""
-        places = {
+        """Return the name, the version and the main paths, for users who open the address in a browser."""
+        paths = {
             "chat": CHAT_PATHS[0],
             "responses": RESPONSES_PATHS[0],
             "models": "/v1/models",
             "documentation": "/docs",
         }
-        return _json({"name": app.title, "version": app.version, **places}, request.scope["voicegw"])
+        return _json_response({"name": app.title, "version": app.version, **paths}, request.scope["voicegw"])
 
     @app.get("/healthz")
     async def alive(request: Request) -> Response:
-        """The process is alive."""
-        return _json({"status": "ok"}, request.scope["voicegw"])
+        """Return 200 while the process is alive."""
+        return _json_response({"status": "ok"}, request.scope["voicegw"])
 
     @app.get("/readyz")
     async def ready(request: Request) -> Response:
-        """The gateway takes turns; 503 while it shuts down."""
-        if switchboard.draining:
+        """Return 200 while the gateway takes turns, 503 while it shuts down."""
+        if dispatcher.draining:
             raise ServiceUnavailable("The gateway is shutting down.", retry_after=1.0)
-        return _json({"status": "ready"}, request.scope["voicegw"])
+        return _json_response({"status": "ready"}, request.scope["voicegw"])
 
     @app.get("/metrics")
     async def prometheus(request: Request) -> Response:
-        """Prometheus metrics of all workers."""
+        """Return the Prometheus metrics of all workers."""
         body, media_type = metrics.render()
         return Response(body, media_type=media_type)
 
 
-def _json(value: dict[str, Any], visit: RequestContext) -> Response:
-    return Response(dumps(value), headers={"x-request-id": visit.id}, media_type="application/json")
+def _json_response(value: dict[str, Any], context: RequestContext) -> Response:
+    return Response(dumps(value), headers={"x-request-id": context.id}, media_type="application/json")
 
 
-def _document(app: FastAPI) -> None:
-    """Describe the endpoints that FastAPI cannot see in the OpenAPI document."""
+def _add_operations(app: FastAPI) -> None:
+    """Add the completion endpoints to the OpenAPI document, since FastAPI does not know their routes."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -108,8 +112,10 @@ def _document(app: FastAPI) -> None:
 
 
 def model_json(name: str) -> dict[str, Any]:
+    """Return an agent as OpenAI's model object."""
     return {"id": name, "object": "model", "created": 0, "owned_by": "voicegw"}
 
 
 def models_json(names: Iterable[str]) -> dict[str, Any]:
+    """Return agents as OpenAI's list of models."""
     return {"object": "list", "data": [model_json(name) for name in names]}

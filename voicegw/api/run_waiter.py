@@ -1,4 +1,4 @@
-"""What comes in: a request's body, up to a limit, and the word that the client hung up."""
+"""Waits for a run that is not streamed yet, and cancels it if the client disconnects."""
 
 from __future__ import annotations
 
@@ -12,40 +12,48 @@ from voicegw.turns.run import Run
 
 
 class RunWaiter:
-    """A follower that waits for one thing to be true of a run, or for the client to hang up."""
+    """A `Subscriber` that waits until a condition of a run is true, or until the client disconnects."""
 
-    def __init__(self, run: Run, enough: Callable[[], bool]) -> None:
-        self.enough = enough
+    def __init__(self, run: Run, condition: Callable[[], bool]) -> None:
+        # Ends the wait when it is true. It is checked whenever the run has news.
+        self.condition = condition
+        # Done when the wait is over.
         self.future: asyncio.Future[None] = run.loop.create_future()
 
     def wake(self) -> None:
-        if self.enough():
+        """Stop if the condition is true now."""
+        if self.condition():
             self.stop()
 
     def stop(self) -> None:
+        """End the wait."""
         if not self.future.done():
             self.future.set_result(None)
 
-    async def listen(self, receive: Receive) -> None:
+    async def watch_disconnect(self, receive: Receive) -> None:
+        """Stop when the client disconnects."""
         while (await receive())["type"] != "http.disconnect":
             pass
         self.stop()
 
 
 async def wait_for_run(
-    run: Run, enough: Callable[[], bool], switchboard: Dispatcher, receive: Receive
+    run: Run, condition: Callable[[], bool], dispatcher: Dispatcher, receive: Receive
 ) -> None:
-    """Start a run and wait until there is enough of it; a client that hangs up before cancels it."""
-    watch = RunWaiter(run, enough)
-    run.subscribers.append(watch)
-    ear = run.loop.create_task(watch.listen(receive))
+    """Start a run and wait until the condition is true.
+
+    If the client disconnects before, the run loses this subscriber, and is cancelled if it was the last one.
+    """
+    waiter = RunWaiter(run, condition)
+    run.subscribers.append(waiter)
+    disconnect_task = run.loop.create_task(waiter.watch_disconnect(receive))
     run.start()
-    watch.wake()  # a run that is replayed tells nothing new
+    waiter.wake()  # a run that is replayed has no more news
     try:
-        await watch.future
+        await waiter.future
     finally:
-        ear.cancel()
-        if enough():
-            run.subscribers.remove(watch)
+        disconnect_task.cancel()
+        if condition():
+            run.subscribers.remove(waiter)
         else:
-            switchboard.unsubscribe(run, watch)
+            dispatcher.unsubscribe(run, waiter)

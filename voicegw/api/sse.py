@@ -1,9 +1,10 @@
-"""One streamed answer: a listener's bytes on their way to one client.
+"""One streamed HTTP response: sends the bytes of a `ResponseStream` to one client as server-sent events.
 
-A lean subclass of sse-starlette's response. It keeps that library's contract (an event stream of ready
-bytes, its headers, no `id:` or `retry:` lines) and leaves out its task group and its pings: the stream
-is woken by the run in the same loop turn in which the agent spoke, by one lazily re-armed timer, and by
-a client that hangs up. Shutdown is the switchboard's business, not the library's watcher's.
+`SseResponse` is a lean subclass of sse-starlette's response. It keeps that library's contract: an event
+stream of encoded events, its headers, no `id:` or `retry:` lines. It leaves out the library's task group and
+pings. Three things wake the stream: the run, in the same loop iteration in which the agent speaks; one timer,
+re-armed only when it fires; and the client's disconnect. At shutdown the dispatcher ends the runs, not the
+library's watcher.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from contextlib import nullcontext
 from sse_starlette import EventSourceResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from voicegw.asgi.http_protocol import SEND_SECONDS, ChunkWriter
+from voicegw.asgi.http_protocol import ChunkWriter
+from voicegw.asgi.send_timeout import SEND_TIMEOUT
 from voicegw.turns.run import Run
 from voicegw.turns.stream import ResponseStream
 
@@ -24,21 +26,21 @@ STREAM_HEADERS = {
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
-"""No compression, no length, and no proxy that gathers before it passes on."""
+"""They keep proxies from buffering. There is no compression and no content length either."""
 RAW_HEADERS = tuple((name.encode(), value.encode()) for name, value in STREAM_HEADERS.items())
 
 
 class SseResponse(EventSourceResponse):
-    """Streams `listener` while `run` goes on; `on_end` is called once when the client has all or is gone.
+    """Streams one `ResponseStream`. It is the run's `Subscriber` and the `ChunkSource` of its connection.
 
-    A client that takes nothing for `send_timeout` seconds (in the scope's state; 0 for as long as it likes)
-    counts as gone: on a wire, the connection sees to that, else it is a `send` that does not return.
+    A client that reads nothing for `send_timeout` seconds (from the scope's state; 0 for no limit) counts as
+    disconnected. With a `ChunkWriter` the connection watches for that, else a `send` that does not return.
     """
 
     def __init__(
         self,
         run: Run,
-        listener: ResponseStream,
+        response_stream: ResponseStream,
         on_end: Callable[[SseResponse], None],
         headers: dict[str, str],
     ) -> None:
@@ -49,128 +51,137 @@ class SseResponse(EventSourceResponse):
             *RAW_HEADERS,
             *((name.encode(), value.encode()) for name, value in headers.items()),
         ]
+        # The run that is streamed. It starts after the first chunk.
         self.run = run
-        self.listener = listener
+        # The bytes to send.
+        self.response_stream = response_stream
+        # Called once, when the client has everything or disconnected.
         self.on_end = on_end
         self.loop = run.loop
-        self.gone = False
-        self.wire: ChunkWriter | None = None
-        self._nap: asyncio.Future[None] | None = None
+        # True once the client disconnected or timed out.
+        self.disconnected = False
+        # Writes chunks without the task; None before the head is sent, and on plain ASGI.
+        self.chunk_writer: ChunkWriter | None = None
+        # The task waits for this future while it has nothing to send.
+        self._wakeup: asyncio.Future[None] | None = None
+        # The timer for acknowledgements and keepalives, and the time for which it is set.
         self._timer: asyncio.TimerHandle | None = None
-        self._rings = 0.0
+        self._timer_deadline = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Subscribe to the run, start it, send the response, and call `on_end` in any case."""
         run = self.run
         run.subscribers.append(self)
-        wire: ChunkWriter | None = scope.get("extensions", {}).get("voicegw.wire")
-        ear: asyncio.Task[None] | None = None
-        within: float = scope.get("state", {}).get("send_timeout", SEND_SECONDS)
-        if wire is None and within:
-            send = bounded(send, within)
+        writer: ChunkWriter | None = scope.get("extensions", {}).get("voicegw.chunk_writer")
+        disconnect_task: asyncio.Task[None] | None = None
+        timeout: float = scope.get("state", {}).get("send_timeout", SEND_TIMEOUT)
+        if writer is None and timeout:
+            send = with_send_timeout(send, timeout)
         try:
-            with nullcontext() if wire is None else wire.held():
+            with nullcontext() if writer is None else writer.cork():
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                await self._send(send, self.listener.start(run.now()))
-            if wire is not None and wire.open:
-                self.wire = wire
-                wire.join(self)
+                await self._send_body(send, self.response_stream.start(run.now()))
+            if writer is not None and writer.is_open:
+                self.chunk_writer = writer
+                writer.attach(self)
             else:
-                ear = self.loop.create_task(self._listen(receive))
+                disconnect_task = self.loop.create_task(self._watch_disconnect(receive))
             run.start()
-            await self._follow(send)
+            await self._send_until_done(send)
         except TimeoutError:
-            self.gone = True
+            self.disconnected = True
         finally:
-            if ear is not None:
-                ear.cancel()
+            if disconnect_task is not None:
+                disconnect_task.cancel()
             if self._timer is not None:
                 self._timer.cancel()
-            if self.wire is not None:
-                self.wire.join(None)
+            if self.chunk_writer is not None:
+                self.chunk_writer.attach(None)
             self.on_end(self)
 
-    async def _follow(self, send: Send) -> None:
-        """Send what the listener has, and sleep until there is more, up to its end or the client's."""
-        listener = self.listener
-        while not self.gone:
-            data = listener.read(self.run.now())
+    async def _send_until_done(self, send: Send) -> None:
+        """Send what is due and wait for more, until the stream is done or the client disconnects."""
+        stream = self.response_stream
+        while not self.disconnected:
+            data = stream.read(self.run.now())
             if data:
-                await self._send(send, data)
-            if listener.done:
+                await self._send_body(send, data)
+            if stream.done:
                 return
             if not data:
-                self._nap = self.loop.create_future()
-                self._arm()
-                await self._nap
+                self._wakeup = self.loop.create_future()
+                self._arm_timer()
+                await self._wakeup
 
-    async def _send(self, send: Send, data: bytes) -> None:
-        """The last bytes and the end of the body leave in one breath."""
-        await send({"type": "http.response.body", "body": data, "more_body": not self.listener.done})
+    async def _send_body(self, send: Send, data: bytes) -> None:
+        """Send bytes of the body. The last ones and the end of the body leave in one message."""
+        await send({"type": "http.response.body", "body": data, "more_body": not self.response_stream.done})
 
     def wake(self) -> None:
-        """The record grew, the timer rang, or the client reads on: write, or rouse who can.
+        """Write what is due, because the event log grew, the timer fired, or the client reads again.
 
-        While the request task is awake it writes itself, in order.
+        While the task is awake, it writes itself, so that the order is kept.
         """
-        wire = self.wire
-        if wire is None or self.listener.event_log.ended:
-            self._rouse()  # head and end belong to the server
-        elif self._nap is not None and not self._nap.done() and not wire.paused:
-            self._write(wire)
-            if self._timer is None or self.listener.ack.deadline is not None:
-                self._arm()
+        writer = self.chunk_writer
+        if writer is None or self.response_stream.event_log.ended:
+            self._wake_task()  # the server writes the head and the end
+        elif self._wakeup is not None and not self._wakeup.done() and not writer.is_paused:
+            self._write_available(writer)
+            if self._timer is None or self.response_stream.ack.deadline is not None:
+                self._arm_timer()
 
-    def _write(self, wire: ChunkWriter) -> None:
-        """As much as is due and the client takes; while it does not, the rest stays in the record."""
-        listener = self.listener
+    def _write_available(self, writer: ChunkWriter) -> None:
+        """Write what is due, as far as the client reads. The rest stays in the event log."""
+        stream = self.response_stream
         while True:
-            if data := listener.read(self.run.now()):
-                wire.write(data)
-            if not listener.has_more or wire.paused:
+            if data := stream.read(self.run.now()):
+                writer.write(data)
+            if not stream.has_more or writer.is_paused:
                 return
 
-    def hang_up(self) -> None:
-        """The client is gone."""
-        self.gone = True
-        self._rouse()
+    def on_disconnect(self) -> None:
+        """End the response: the client disconnected."""
+        self.disconnected = True
+        self._wake_task()
 
-    def _rouse(self) -> None:
-        if self._nap is not None and not self._nap.done():
-            self._nap.set_result(None)
+    def _wake_task(self) -> None:
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
 
-    def _arm(self) -> None:
-        """One timer at a time; a deadline that moved on is noticed when the old one rings.
+    def _arm_timer(self) -> None:
+        """Set the timer to the stream's deadline, unless it is set already.
 
-        Only words of ours can be due earlier than that: the agent went to work.
+        A deadline that moved to later is noticed when the timer fires. Only an acknowledgement can move it to
+        earlier: the agent began to work. Then the timer is set anew.
         """
         if self._timer is not None:
-            words = self.listener.ack.deadline
-            if words is None or words >= self._rings:
+            ack_deadline = self.response_stream.ack.deadline
+            if ack_deadline is None or ack_deadline >= self._timer_deadline:
                 return
             self._timer.cancel()
-        self._rings = self.listener.deadline
-        self._timer = self.loop.call_at(self._rings, self._ring)
+        self._timer_deadline = self.response_stream.deadline
+        self._timer = self.loop.call_at(self._timer_deadline, self._on_timer)
 
-    def _ring(self) -> None:
-        """Whoever is woken arms the next one, or nobody while the client does not read."""
+    def _on_timer(self) -> None:
+        """Wake the stream, which arms the next timer. While the client does not read, none is armed."""
         self._timer = None
-        if self.run.now() < self.listener.deadline:
-            self._arm()
+        if self.run.now() < self.response_stream.deadline:
+            self._arm_timer()
         else:
             self.wake()
 
-    async def _listen(self, receive: Receive) -> None:
-        """Without a wire, the only way to hear of a hang-up is to wait for it."""
+    async def _watch_disconnect(self, receive: Receive) -> None:
+        """On plain ASGI, a disconnect is seen only by waiting for its message."""
         while (await receive())["type"] != "http.disconnect":
             pass
-        self.hang_up()
+        self.on_disconnect()
 
 
-def bounded(send: Send, within: float) -> Send:
-    """The same `send`; it raises `TimeoutError` when it did not return within so many seconds."""
+def with_send_timeout(send: Send, timeout: float) -> Send:
+    """Return a `send` that raises `TimeoutError` if it does not return within `timeout` seconds."""
 
     async def send_in_time(message: Message) -> None:
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(timeout):
             await send(message)
 
     return send_in_time

@@ -1,4 +1,4 @@
-"""One accepted request: who asks what of which line, and the answer in the form that was asked for."""
+"""One accepted API request: the turn that it asks for, and its response in the format of the request."""
 
 from __future__ import annotations
 
@@ -28,127 +28,147 @@ from voicegw.turns.timings import TurnTimings
 
 @dataclass(frozen=True)
 class TurnRequest:
-    """One accepted request: who asks what, in which form; `past` is what it goes on from.
-
-    `called` is the line that it reaches, `as_log_record` the same as this request wants it answered.
-    """
+    """One accepted API request, with everything that its turn and its response need."""
 
     context: RequestContext
+    """The key, the request id and the client's address."""
     format: ApiFormat
-    request: ApiRequest
+    """The API format of the request and its response."""
+    api_request: ApiRequest
+    """The parsed body."""
     served_agent: ServedAgent
+    """The agent that the model name resolves to."""
     timings: TurnTimings
+    """The times of the turn, filled in as it goes on."""
     call_identity: CallIdentity
+    """The call as the request names it."""
     previous: tuple[Message, ...] = ()
-    size: int = 0
+    """The messages of the stored response that the request continues."""
+    conversation_bytes: int = 0
+    """The bytes of the body and of the stored response, for the limit of the `ResponseStore`."""
 
     @property
-    def headers(self) -> dict[str, str]:
-        """What every answer to this request carries: its id, and how to name its call again."""
+    def response_headers(self) -> dict[str, str]:
+        """The headers of every response: the request id, and the header with which to name the call again."""
         return {
             "x-request-id": self.context.id,
             "x-voicegw-call": self.call_identity.name,
-            **self.call_identity.echo,
+            **self.call_identity.echoed_headers,
         }
 
     @cached_property
-    def agent(self) -> ServedAgent:
-        """The agent's text is made speakable only for those who listen."""
-        return self.served_agent if self.dialect.speech and not self.quiet else self.served_agent.for_reading
+    def answering_agent(self) -> ServedAgent:
+        """The agent with its speech filters only if the text is spoken."""
+        is_spoken = self.dialect.filters_speech and not self.is_machine_read
+        return self.served_agent if is_spoken else self.served_agent.for_reading
 
     @cached_property
     def dialect(self) -> Dialect:
+        """The key's dialect, else the agent's."""
         name = self.context.key.dialect
         return self.served_agent.dialect if name is None else DIALECTS[name]
 
     @cached_property
-    def call(self) -> str | None:
-        """The call that the request names; errands of chat clients are none of its turns."""
-        if not self.call_identity.explicit or self.request.is_client_task:
+    def call_id(self) -> str | None:
+        """The internal id of the call; None if the request names none, or is a chat client's own task."""
+        if not self.call_identity.is_explicit or self.api_request.is_client_task:
             return None
-        return self.call_identity.call(self.context.key.name, self.served_agent.name)
+        return self.call_identity.call_id(self.context.key.name, self.served_agent.name)
 
     @cached_property
     def language(self) -> str:
-        return self.request.language or self.served_agent.language
+        """The caller's language, else the agent's."""
+        return self.api_request.language or self.served_agent.language
 
     @property
     def model(self) -> str:
-        return self.request.model or self.served_agent.name
+        """The model name for the response: the request's, else the agent's."""
+        return self.api_request.model or self.served_agent.name
 
-    def turn(self, id: str, calls: CallStore) -> Turn:
-        """What the agent is asked. What `calls` remember of our own words is none of its business."""
-        messages = self._history(calls.said(self.call))
+    @cached_property
+    def is_machine_read(self) -> bool:
+        """Does a program read the answer: structured output, or a chat client's own task?"""
+        return self.api_request.is_structured or self.api_request.is_client_task
+
+    def create_turn(self, id: str, calls: CallStore) -> Turn:
+        """Return the turn for the agent. Its history has none of the gateway's own phrases."""
+        messages = self._history(calls.own_phrases(self.call_id))
         return Turn(
             id=id,
             messages=messages,
-            heard=calls.heard(self.call, messages),
-            model=self.request.model,
+            heard=calls.heard_part(self.call_id, messages),
+            model=self.api_request.model,
             tenant=self.context.key.name,
-            call=self.call,
+            call=self.call_id,
             language=self.language,
-            tools=self.request.tools,
-            tool_choice=self.request.tool_choice,
-            options=self.request.options,
-            extra=self.request.extra,
+            tools=self.api_request.tools,
+            tool_choice=self.api_request.tool_choice,
+            options=self.api_request.options,
+            extra=self.api_request.extra,
         )
 
-    def _history(self, said: frozenset[str]) -> tuple[Message, ...]:
-        """Instructions, what came before, what is new. Words of ours can be in the new part only."""
-        new = self.served_agent.clean_history(self.request.messages, self.language, said)
+    def _history(self, own_phrases: frozenset[str]) -> tuple[Message, ...]:
+        """Return the instructions, the stored conversation and the new messages, in this order.
+
+        Only the new messages can hold own phrases of the gateway.
+        """
+        new = self.served_agent.clean_history(self.api_request.messages, self.language, own_phrases)
         if not self.previous:
             return new
         return (
-            *new[: self.request.instruction_count],
+            *new[: self.api_request.instruction_count],
             *self.previous,
-            *new[self.request.instruction_count :],
+            *new[self.api_request.instruction_count :],
         )
 
-    def stored_response(self, run: Run, now: float) -> StoredResponse:
-        """What a request that goes on from this answer needs to know."""
-        return StoredResponse(
-            run.turn.messages[self.request.instruction_count :], run.event_log, self.size, now
-        )
+    def create_stored_response(self, run: Run, now: float) -> StoredResponse:
+        """Return the conversation up to this response, for requests that continue it."""
+        messages = run.turn.messages[self.api_request.instruction_count :]
+        return StoredResponse(messages, run.event_log, self.conversation_bytes, now)
 
-    def encoder(self, id: str) -> StreamEncoder:
-        return self.format.encoder(id, self.model, int(time.time()), self.request)
+    def create_encoder(self, id: str) -> StreamEncoder:
+        """Return the encoder of a response with this id."""
+        return self.format.create_encoder(id, self.model, int(time.time()), self.api_request)
 
-    def response_stream(self, run: Run, note: bool, remember: Callable[[str], None]) -> ResponseStream:
+    def create_stream(
+        self, run: Run, adds_timings_note: bool, on_own_words: Callable[[str], None]
+    ) -> ResponseStream:
+        """Return the stream of a run's events for this client.
+
+        `on_own_words` is called with the gateway's own words when they are sent. A run that has spoken, or a
+        program that reads, gets no acknowledgement.
+        """
         return ResponseStream(
             run.event_log,
-            self.encoder(run.turn.id),
+            self.create_encoder(run.turn.id),
             self.served_agent.ack_schedule(
                 run.turn,
                 self.dialect,
-                (*self.previous, *self.request.messages),
-                quiet=self.quiet or run.has_spoken or run.event_log.ended,
+                (*self.previous, *self.api_request.messages),
+                quiet=self.is_machine_read or run.has_spoken or run.event_log.ended,
             ),
             self.timings,
-            self.apology,
-            note=note,
-            on_own_words=remember,
+            self.apology_for,
+            adds_timings_note=adds_timings_note,
+            on_own_words=on_own_words,
         )
 
-    @cached_property
-    def quiet(self) -> bool:
-        """Is nobody to be spoken to: a structured answer, or an errand?"""
-        return self.request.is_structured or self.request.is_client_task
-
-    def apology(self, failure: VoicegwError) -> str:
+    def apology_for(self, failure: VoicegwError) -> str:
+        """Return the sentence that the caller hears for a failure."""
         return str(getattr(self.served_agent.phrases_in(self.language), failure.phrase))
 
-    def whole(self, run: Run) -> Response:
-        """The answer to a request without `stream`. Our own words are no part of it."""
-        return self._json(run.turn.id, collect(run.event_log.events))
+    def completion_response(self, run: Run) -> Response:
+        """Return the answer of an ended run as one JSON response, without the gateway's own words."""
+        return self._json_response(run.turn.id, collect(run.event_log.events))
 
-    def sentence(self, text: str) -> Response:
-        """A spoken line of ours instead of an answer, in the form that was asked for."""
-        if not self.request.stream:
-            return self._json(self.context.id, Completion((text,)))
-        codec = self.encoder(self.context.id)
-        body = codec.start(text) + codec.finish("stop", None)
-        return Response(body, headers={**STREAM_HEADERS, **self.headers})
+    def sentence_response(self, text: str) -> Response:
+        """Return a response that holds only a sentence of the gateway, streamed or not as requested."""
+        if not self.api_request.stream:
+            return self._json_response(self.context.id, Completion((text,)))
+        encoder = self.create_encoder(self.context.id)
+        body = encoder.start(text) + encoder.finish("stop", None)
+        return Response(body, headers={**STREAM_HEADERS, **self.response_headers})
 
-    def _json(self, id: str, answer: Completion) -> Response:
-        body = self.format.encode_completion(id, self.model, int(time.time()), self.request, answer)
-        return Response(body, headers=self.headers, media_type="application/json")
+    def _json_response(self, id: str, completion: Completion) -> Response:
+        body = self.format.encode_completion(id, self.model, int(time.time()), self.api_request, completion)
+        return Response(body, headers=self.response_headers, media_type="application/json")

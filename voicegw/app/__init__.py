@@ -1,4 +1,4 @@
-"""The composition root: builds the gateway from the configuration."""
+"""The composition root: builds the application from the configuration, starts it and shuts it down."""
 
 from voicegw.app.create import create_app
 

@@ -1,4 +1,4 @@
-"""From the tables of agents to agents."""
+"""Makes agents from their sections of the configuration."""
 
 from __future__ import annotations
 
@@ -7,90 +7,92 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from voicegw.agents.anthropic import settings as models
 from voicegw.agents.anthropic.agent import AnthropicAgent
-from voicegw.agents.bedrock import settings as bedrock_settings
+from voicegw.agents.anthropic.settings import AnthropicSettings
 from voicegw.agents.bedrock.agent import BedrockAgent
+from voicegw.agents.bedrock.settings import BedrockSettings
 from voicegw.agents.bedrock.sigv4 import Credentials
-from voicegw.agents.docker import settings as docker_settings
 from voicegw.agents.docker.agent import DockerApiAgent
-from voicegw.agents.hermes import settings as hermes_settings
+from voicegw.agents.docker.settings import DockerAgentSettings
 from voicegw.agents.hermes.agent import HermesAgent
-from voicegw.agents.openai import settings as openai_settings
+from voicegw.agents.hermes.settings import HermesSettings
 from voicegw.agents.openai.agent import OpenAIAgent
-from voicegw.agents.openai.presets import docker_chat, zeroclaw_chat
-from voicegw.agents.openhands import settings as openhands_settings
+from voicegw.agents.openai.presets import make_docker_chat, make_zeroclaw_chat
+from voicegw.agents.openai.settings import OpenAISettings
 from voicegw.agents.openhands.agent import OpenHandsAgent
-from voicegw.agents.prompt_cache import LIMITS, CacheWarmedAgent
+from voicegw.agents.openhands.settings import OpenHandsSettings
+from voicegw.agents.prompt_cache import MAX_TOKENS_FIELDS, CacheWarmedAgent
 from voicegw.agents.python import agent as python
-from voicegw.agents.python import settings as python_settings
+from voicegw.agents.python.settings import PythonSettings
 from voicegw.agents.scripted import agent as scripted
-from voicegw.agents.scripted import settings as scripted_settings
-from voicegw.agents.zeroclaw import settings as zeroclaw_settings
+from voicegw.agents.scripted.settings import ScriptedSettings
 from voicegw.agents.zeroclaw.agent import ZeroClawAgent
+from voicegw.agents.zeroclaw.settings import ZeroClawSettings
 from voicegw.config.agent_kinds import AnyAgent
 from voicegw.config.load import Config
 from voicegw.events import Agent
-from voicegw.settings import agent as settings_agent
-from voicegw.settings import agent as tables
+from voicegw.settings.agent import ModelSettings, SessionSettings
 
 
 def make_agent(table: AnyAgent, settings: Config) -> Agent:
-    """The agent that a table of the configuration describes."""
+    """Return the agent that a section describes.
+
+    Raises `ConfigError` for a target or script that does not exist, and `OSError` for an unreadable file.
+    """
     match table:
-        case scripted_settings.ScriptedSettings():
-            return scripted.scripted(table.script, **table.options)
-        case python_settings.PythonSettings():
+        case ScriptedSettings():
+            return scripted.make_scripted_agent(table.script, **table.options)
+        case PythonSettings():
             return python.load(table.target, table.options)
-        case openai_settings.OpenAISettings():
-            return _primed(_openai(table, settings), table, _limit(table.url))
-        case models.AnthropicSettings():
-            return _primed(_anthropic(table, settings), table)
-        case bedrock_settings.BedrockSettings():
-            return _primed(_bedrock(table, settings), table)
-        case openhands_settings.OpenHandsSettings():
+        case OpenAISettings():
+            return _cache_warmed(_openai(table, settings), table, _token_limit_field(table.url))
+        case AnthropicSettings():
+            return _cache_warmed(_anthropic(table, settings), table)
+        case BedrockSettings():
+            return _cache_warmed(_bedrock(table, settings), table)
+        case OpenHandsSettings():
             return _openhands(table, settings)
-        case hermes_settings.HermesSettings():
+        case HermesSettings():
             return HermesAgent(
-                **_reached(table, settings),
+                **_connection(table, settings),
                 mode=table.mode,
                 model=table.model,
-                warm=table.warm,
+                warm_up=table.warm,
                 max_sessions=table.max_sessions,
             )
-        case zeroclaw_settings.ZeroClawSettings():
+        case ZeroClawSettings():
             return _zeroclaw(table, settings)
-        case docker_settings.DockerAgentSettings():
+        case DockerAgentSettings():
             return _docker(table, settings)
 
 
-def _primed(agent: Agent, table: tables.ModelSettings, limit: str = LIMITS[0]) -> Agent:
-    """The model with what its table wants of all turns."""
+def _cache_warmed(agent: Agent, table: ModelSettings, limit: str = MAX_TOKENS_FIELDS[0]) -> Agent:
+    """Return the model, wrapped if its section has instructions or `warm`."""
     if table.instructions is None and not table.warm:
         return agent
-    return CacheWarmedAgent(agent, instructions=table.instructions, warm=table.warm, limit=limit)
+    return CacheWarmedAgent(agent, instructions=table.instructions, warm=table.warm, max_tokens_field=limit)
 
 
-def _limit(url: str) -> str:
-    """OpenAI's own models know the newer name only, most other servers the older one."""
+def _token_limit_field(url: str) -> str:
+    """Return the name of the token limit: OpenAI and Azure take the newer one, most servers the older."""
     host = urlsplit(url).hostname or ""
-    return LIMITS[host.endswith((".openai.com", ".azure.com"))]
+    return MAX_TOKENS_FIELDS[host.endswith((".openai.com", ".azure.com"))]
 
 
-def _openai(table: openai_settings.OpenAISettings, settings: Config) -> Agent:
+def _openai(table: OpenAISettings, settings: Config) -> Agent:
     return OpenAIAgent(
-        **_reached(table, settings),
+        **_connection(table, settings),
         model=table.model,
         fields=None if table.fields is None else frozenset(table.fields),
         stream=table.stream,
         headers=table.headers,
-        totals=table.usage_totals,
+        usage_totals=table.usage_totals,
     )
 
 
-def _anthropic(table: models.AnthropicSettings, settings: Config) -> Agent:
+def _anthropic(table: AnthropicSettings, settings: Config) -> Agent:
     return AnthropicAgent(
-        **_reached(table, settings),
+        **_connection(table, settings),
         model=table.model,
         max_tokens=table.max_tokens,
         cache=table.cache,
@@ -101,7 +103,7 @@ def _anthropic(table: models.AnthropicSettings, settings: Config) -> Agent:
     )
 
 
-def _bedrock(table: bedrock_settings.BedrockSettings, settings: Config) -> Agent:
+def _bedrock(table: BedrockSettings, settings: Config) -> Agent:
     token = settings.secret(table.session_token_env) if table.session_token_env else None
     credentials = None
     if table.access_key_env and table.secret_key_env:
@@ -117,49 +119,49 @@ def _bedrock(table: bedrock_settings.BedrockSettings, settings: Config) -> Agent
         tier=table.tier,
         cache=table.cache,
         sampling=table.sampling,
-        ssl=_trusting(table.ca_file),
+        ssl=_tls_context(table.ca_file),
     )
 
 
-def _openhands(table: openhands_settings.OpenHandsSettings, settings: Config) -> Agent:
+def _openhands(table: OpenHandsSettings, settings: Config) -> Agent:
     return OpenHandsAgent(
-        **_reached(table, settings),
+        **_connection(table, settings),
         profile=table.profile,
         tools=table.tools,
         workspace=table.workspace,
         confirm=table.confirm,
-        keep=table.conversations == "keep",
+        keep_conversations=table.conversations == "keep",
         max_sessions=table.max_sessions,
     )
 
 
-def _zeroclaw(table: zeroclaw_settings.ZeroClawSettings, settings: Config) -> Agent:
-    reached = _reached(table, settings)
+def _zeroclaw(table: ZeroClawSettings, settings: Config) -> Agent:
+    reached = _connection(table, settings)
     if table.mode == "chat":
-        return zeroclaw_chat(**reached, agent=table.agent)
+        return make_zeroclaw_chat(**reached, agent=table.agent)
     return ZeroClawAgent(
         **reached, agent=table.agent, approvals=table.approvals, max_sessions=table.max_sessions
     )
 
 
-def _docker(table: docker_settings.DockerAgentSettings, settings: Config) -> Agent:
-    reached = _reached(table, settings)
+def _docker(table: DockerAgentSettings, settings: Config) -> Agent:
+    reached = _connection(table, settings)
     if table.mode == "chat":
-        return docker_chat(**reached, agent=table.agent, conversations=table.conversations)
+        return make_docker_chat(**reached, agent=table.agent, keep_conversations=table.conversations)
     return DockerApiAgent(**reached, team=table.team, agent=table.agent, max_sessions=table.max_sessions)
 
 
-def _reached(
-    table: openai_settings.OpenAISettings | models.AnthropicSettings | settings_agent.SessionSettings,
+def _connection(
+    table: OpenAISettings | AnthropicSettings | SessionSettings,
     settings: Config,
 ) -> dict[str, Any]:
-    """Where a server is, the key to it, and whom to trust."""
+    """Return the address of a server, its key and its TLS context."""
     return {
         "url": table.url,
         "key": settings.secret(table.key_env) if table.key_env else None,
-        "ssl": _trusting(table.ca_file),
+        "ssl": _tls_context(table.ca_file),
     }
 
 
-def _trusting(file: Path | None) -> ssl.SSLContext | None:
+def _tls_context(file: Path | None) -> ssl.SSLContext | None:
     return ssl.create_default_context(cafile=file) if file else None

@@ -1,4 +1,7 @@
-"""The composition root: the only module that knows agents and surfaces, and joins them by configuration."""
+"""The composition root: builds the ASGI application from the configuration.
+
+Only this folder knows agents, platforms and endpoints together.
+"""
 
 from __future__ import annotations
 
@@ -52,26 +55,27 @@ def create_app(
     agents: AgentFactory | None = None,
     at_end: Callable[[], None] = lambda: None,
 ) -> ASGIApp:
-    """The gateway as an ASGI application.
+    """Return the gateway as an ASGI application.
 
-    `shared_metrics`: this is one of several workers, whose metrics are summed. `tune`: the process is
-    ours alone, so that the garbage collector may be set up for it. `now` is the clock of all stamps.
-    `agents` makes an agent from its table, for programs that bring their own. `at_end` is called
-    when everything is closed that can be.
+    `shared_metrics`: this process is one of several workers, whose metrics are summed. `tune`: the process
+    runs nothing else, so the garbage collector and the thread pool are set up for it. `now` is the clock of
+    all timings, in seconds. `agents` makes an agent from its section; programs pass their own. `at_end` is
+    called when the application has closed its agents and connections. Raises `ConfigError` for an agent that
+    cannot be made.
     """
     server = settings.server
     made = make_agents(settings, agents or make_agent)
-    switchboard = _switchboard(settings, made, now)
-    journal = TurnLog(
+    dispatcher = _dispatcher(settings, made, now)
+    turn_log = TurnLog(
         Metrics(shared=shared_metrics), log_turns=settings.trace.log, log_errors=settings.trace.errors
     )
-    limits = _limits(settings)
-    door = Authenticator(ApiKeys(settings.api_keys()), hosts=server.hosts, origins=server.origins)
-    platforms = platform_context(settings, switchboard.agents.agents)
-    floor = CallServer(
-        TurnEngine(switchboard, limits, journal),
+    rate_limiter = _rate_limiter(settings)
+    authenticator = Authenticator(ApiKeys(settings.api_keys()), hosts=server.hosts, origins=server.origins)
+    platforms = platform_context(settings, dispatcher.agents.agents)
+    call_server = CallServer(
+        TurnEngine(dispatcher, rate_limiter, turn_log),
         call_endpoints(settings, platforms)
-        | {"realtime": realtime_call_endpoint(settings, switchboard.agents, door, platforms)},
+        | {"realtime": realtime_call_endpoint(settings, dispatcher.agents, authenticator, platforms)},
         max_calls=max(1, settings.limits.concurrent_calls // server.workers),
     )
     app = FastAPI(
@@ -79,27 +83,28 @@ def create_app(
         version=__version__,
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # the journal is ours
-        lifespan=lifespan(switchboard, floor, made, settings, tune, at_end),
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # `voicegw.telemetry` has them
+        lifespan=lifespan(dispatcher, call_server, made, settings, tune, at_end),
     )
-    answers = ResponseStore(idle=settings.calls.idle, max_responses=settings.calls.max_calls)
+    stored = ResponseStore(idle=settings.calls.idle, max_responses=settings.calls.max_calls)
     chat, responses = (
-        CompletionEndpoint(form, switchboard, limits, journal, _rules(settings), answers)
-        for form in (ChatFormat(), ResponsesFormat())
+        CompletionEndpoint(format, dispatcher, rate_limiter, turn_log, _endpoint_options(settings), stored)
+        for format in (ChatFormat(), ResponsesFormat())
     )
-    _watch(journal.metrics, switchboard)
-    api.add_routes(app, switchboard, journal.metrics)
-    app.add_exception_handler(VoicegwError, _refuse)
-    app.add_exception_handler(HTTPException, _refuse)
-    app.add_exception_handler(Exception, _refuse)
-    hot = dict.fromkeys(api.CHAT_PATHS, chat) | dict.fromkeys(api.RESPONSES_PATHS, responses)
-    proven = webhooks(settings, platforms, floor, journal)
-    return _open_to(
-        server.origins, GatewayMiddleware(app, door, journal, server.trusted_proxies, hot, proven, floor)
+    _watch(turn_log.metrics, dispatcher)
+    api.add_routes(app, dispatcher, turn_log.metrics)
+    app.add_exception_handler(VoicegwError, _error)
+    app.add_exception_handler(HTTPException, _error)
+    app.add_exception_handler(Exception, _error)
+    direct = dict.fromkeys(api.CHAT_PATHS, chat) | dict.fromkeys(api.RESPONSES_PATHS, responses)
+    hooks = webhooks(settings, platforms, call_server, turn_log)
+    gateway = GatewayMiddleware(
+        app, authenticator, turn_log, server.trusted_proxies, direct, hooks, call_server
     )
+    return _with_cors(server.origins, gateway)
 
 
-def _switchboard(settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> Dispatcher:
+def _dispatcher(settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> Dispatcher:
     turns, calls = settings.turns, settings.calls
     return Dispatcher(
         AgentRegistry(serve_agents(settings, agents, now), strict=turns.unknown_model == "reject"),
@@ -112,20 +117,20 @@ def _switchboard(settings: Config, agents: Mapping[str, Agent], now: Callable[[]
     )
 
 
-def _limits(settings: Config) -> RateLimiter:
+def _rate_limiter(settings: Config) -> RateLimiter:
     limits = settings.limits
     return RateLimiter(limits.concurrent_turns, limits.requests_per_minute, workers=settings.server.workers)
 
 
-def _watch(metrics: Metrics, switchboard: Dispatcher) -> None:
-    """What is held, for whoever looks for leaks."""
-    metrics.watch("voicegw_tasks", "Tasks of the event loop now.", lambda: len(asyncio.all_tasks()))
-    metrics.watch("voicegw_runs", "Runs whose agent is not closed yet.", lambda: len(switchboard.runs))
-    metrics.watch("voicegw_calls_remembered", "Calls that are remembered.", lambda: len(switchboard.calls))
+def _watch(metrics: Metrics, dispatcher: Dispatcher) -> None:
+    """Add gauges of what the process holds, which show leaks."""
+    metrics.add_gauge("voicegw_tasks", "Tasks of the event loop now.", lambda: len(asyncio.all_tasks()))
+    metrics.add_gauge("voicegw_runs", "Runs whose agent is not closed yet.", lambda: len(dispatcher.runs))
+    metrics.add_gauge("voicegw_calls_remembered", "Calls that are remembered.", lambda: len(dispatcher.calls))
 
 
-def _open_to(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
-    """Let the pages of these origins call, as browsers want it."""
+def _with_cors(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
+    """Let web pages of these origins call the gateway (CORS)."""
     if not origins:
         return app
     return CORSMiddleware(
@@ -137,25 +142,25 @@ def _open_to(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
     )
 
 
-def _rules(settings: Config) -> EndpointOptions:
+def _endpoint_options(settings: Config) -> EndpointOptions:
     limits = settings.limits
     return EndpointOptions(
         max_body_bytes=limits.max_body_bytes,
         max_messages=limits.max_messages,
         max_json_depth=limits.max_json_depth,
         speak_busy=limits.busy == "speak",
-        hold=settings.turns.on_failure == "status",
+        wait_for_first_event=settings.turns.on_failure == "status",
         timing_comment=settings.trace.comment,
         call_headers=tuple(name.lower() for name in settings.calls.headers),
         call_keys=settings.calls.keys,
     )
 
 
-async def _refuse(request: Request, failure: Exception) -> Response:
-    """Whatever was raised outside the chat endpoint, in the one envelope that clients know."""
-    visit: RequestContext | None = request.scope.get("voicegw")
+async def _error(request: Request, failure: Exception) -> Response:
+    """Answer with OpenAI's error envelope what was raised in FastAPI's routes."""
+    context: RequestContext | None = request.scope.get("voicegw")
     known = failure if isinstance(failure, VoicegwError) else _translate(request, failure)
-    return error_response(known, visit.id if visit else "")
+    return error_response(known, context.id if context else "")
 
 
 def _translate(request: Request, failure: Exception) -> VoicegwError:

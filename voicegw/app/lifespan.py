@@ -1,4 +1,4 @@
-"""Starts and stops what lives as long as the application."""
+"""Starts and stops everything that lives as long as the application."""
 
 from __future__ import annotations
 
@@ -21,89 +21,95 @@ from voicegw.telemetry.watchdog import LoopWatchdog, StackSampler
 
 log = logging.getLogger("voicegw.error")
 
-CLOSE_WITHIN = 2.0
-"""Seconds that agents get to let go of their connections at the end."""
-
-
+CLOSE_TIMEOUT = 2.0
+"""Seconds that agents get to close their connections."""
 MAX_THREADS = 256
-"""For what agents push out of the loop, and for frameworks' tools that block; two cores would have six."""
-
-
+"""For blocking agents in Python and for frameworks' tools; the default on two cores would be six."""
 GC_THRESHOLDS = (5_000, 5, 1_000)
-"""Thresholds of the garbage collector, whose pauses are the tail of our latency: the defaults look at all
-there is too often, a large first one at all that many calls have left, at once."""
+"""Thresholds of the garbage collector. Its pauses are the tail of the latency: with the defaults it looks at
+every object too often; with a large first threshold one pass looks at everything that many calls left."""
 
 
 def lifespan(
-    switchboard: Dispatcher,
-    floor: CallServer,
+    dispatcher: Dispatcher,
+    call_server: CallServer,
     agents: Mapping[str, Agent],
     settings: Config,
     tune: bool,
     at_end: Callable[[], None],
 ) -> Any:
-    """Warm the agents at start; at the end, close what is left."""
+    """Return FastAPI's lifespan: it warms the agents at start, and closes runs, agents and threads at the
+    end.
+
+    `tune` sets up the garbage collector, the thread pool and the watchdog of a process that runs nothing
+    else. `at_end` is called last.
+    """
 
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        # nobody waits for them: a call may come first
+        # Not awaited: a call may come before the agents are warm.
         warming = [asyncio.ensure_future(warm(*named)) for named in agents.items()]
-        if tune:
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(*GC_THRESHOLDS)
-            threads = ThreadPoolExecutor(MAX_THREADS, "voicegw-worker")
-            asyncio.get_running_loop().set_default_executor(threads)
-        pulse = LoopWatchdog(StackSampler()) if tune else None
-        leave = GracefulShutdown(switchboard, floor, settings.server.shutdown_grace)
-        limits = settings.limits
+        watchdog = _tune() if tune else None
+        shutdown = GracefulShutdown(dispatcher, call_server, settings.server.shutdown_grace)
         yield {
-            "drain": leave.drain,
-            "header_bytes": limits.max_header_bytes,
-            "send_timeout": limits.send_timeout,
+            "drain": shutdown.start,
+            "max_header_bytes": settings.limits.max_header_bytes,
+            "send_timeout": settings.limits.send_timeout,
         }
-        leave.cancel()
+        shutdown.cancel()
         for task in warming:
             task.cancel()
-        await switchboard.aclose()
-        await asyncio.wait(
-            [asyncio.ensure_future(close(*named)) for named in agents.items()], timeout=CLOSE_WITHIN
-        )
-        if pulse is not None:
-            pulse.stop()
+        await dispatcher.aclose()
+        closing = [asyncio.ensure_future(close(*named)) for named in agents.items()]
+        await asyncio.wait(closing, timeout=CLOSE_TIMEOUT)
+        if watchdog is not None:
+            watchdog.stop()
         at_end()
 
     return run
 
 
-class GracefulShutdown:
-    """The gateway's farewell: running turns get `within` seconds, then a sentence and a proper end.
+def _tune() -> LoopWatchdog:
+    """Set up a process that runs nothing but the gateway."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MAX_THREADS, "voicegw-worker"))
+    return LoopWatchdog(StackSampler())
 
-    New calls are refused at once. Those that are open get the same time, also if nobody speaks just now:
-    what was said may still be playing. Whatever is open then is closed so that the platform comes back.
+
+class GracefulShutdown:
+    """Gives running turns and open calls `grace` seconds, then ends them with a sentence.
+
+    New turns and calls are refused at once. Open calls get the whole time even if no turn runs: the last
+    answer may still be playing. Calls that are open at the end are closed so that the platform reconnects.
     """
 
-    def __init__(self, switchboard: Dispatcher, floor: CallServer, within: float) -> None:
-        self.switchboard = switchboard
-        self.floor = floor
-        self.within = within
-        self.timer: asyncio.TimerHandle | None = None
+    def __init__(self, dispatcher: Dispatcher, call_server: CallServer, grace: float) -> None:
+        self.dispatcher = dispatcher
+        self.call_server = call_server
+        self.grace = grace
+        self._timer: asyncio.TimerHandle | None = None
 
-    def drain(self) -> None:
-        """Called at shutdown, by every connection that is open."""
-        self.switchboard.drain()
-        if self.timer is None:
-            turns, calls = len(self.switchboard.runs), sum(map(len, self.floor.sessions.values()))
+    def start(self) -> None:
+        """Refuse new turns, and start the timer. Every open connection calls this; the first call counts."""
+        self.dispatcher.drain()
+        if self._timer is None:
+            turns, calls = len(self.dispatcher.runs), sum(map(len, self.call_server.sessions.values()))
             if turns or calls:
-                going = f"{turns} turns and {calls} calls may go on for {self.within:g} seconds"
-                log.warning("shutting down: %s; stop again to cut them off", going)
-            self.timer = asyncio.get_running_loop().call_later(self.within, self.hang_up)
-
-    def hang_up(self) -> None:
-        """The time is over."""
-        self.switchboard.stop_all()
-        self.floor.close_all()
+                log.warning(
+                    "shutting down: %d turns and %d calls may go on for %g seconds; stop again to cut them",
+                    turns,
+                    calls,
+                    self.grace,
+                )
+            self._timer = asyncio.get_running_loop().call_later(self.grace, self._stop_all)
 
     def cancel(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
+        """Cancel the timer: everything has ended."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _stop_all(self) -> None:
+        self.dispatcher.stop_all()
+        self.call_server.close_all()

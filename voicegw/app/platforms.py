@@ -1,4 +1,4 @@
-"""From the configuration to the platforms: where their calls arrive, and their webhooks."""
+"""Builds the call endpoints and webhooks of the configured platforms."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from voicegw.turns.served_agent import ServedAgent
 
 log = logging.getLogger("voicegw.error")
 
-UNPROVEN = "%s is not configured: calls of [%s] are taken from this machine only"
-UNSIGNED = "%s is not configured: web hooks of [%s] are taken from this machine only"
+UNAUTHENTICATED = "%s is not configured: calls of [%s] are taken from this machine only"
+UNSIGNED = "%s is not configured: webhooks of [%s] are taken from this machine only"
 
 
 def platform_context(
-    settings: Config, lines: Mapping[str, ServedAgent], now: Callable[[], float] = time.time
+    settings: Config, agents: Mapping[str, ServedAgent], now: Callable[[], float] = time.time
 ) -> PlatformContext:
     """Return what the platforms' endpoints and webhooks are built from.
 
     `now` is the time of day in seconds since 1970.
     """
     return PlatformContext(
-        lines,
+        agents,
         settings.default_agent,
         lambda variable: settings.secret(variable) if variable else "",
         settings.server.workers,
@@ -46,12 +46,12 @@ def call_endpoints(settings: Config, context: PlatformContext) -> dict[str, Call
     """Return the call endpoint of each platform in the file, by name."""
     for name, platform in settings.platforms.items():
         if not (platform.proven or settings.is_demo):
-            log.warning(UNPROVEN, platform.proof[0], name)
-    return {name: PLATFORMS[name].endpoint(table, context) for name, table in settings.platforms.items()}
+            log.warning(UNAUTHENTICATED, platform.proof[0], name)
+    return {name: PLATFORMS[name].build_endpoint(table, context) for name, table in settings.platforms.items()}
 
 
 def realtime_call_endpoint(
-    settings: Config, agents: AgentRegistry, door: Authenticator, context: PlatformContext
+    settings: Config, agents: AgentRegistry, authenticator: Authenticator, context: PlatformContext
 ) -> CallEndpoint:
     """Return the endpoint for programs that hold an API key."""
     calls = settings.realtime.concurrent_calls or max(1, settings.limits.concurrent_calls // 2)
@@ -59,9 +59,9 @@ def realtime_call_endpoint(
         settings.realtime,
         agents.agents[settings.default_agent],
         agents.resolve,
-        door,
-        names=[name.lower() for name in settings.calls.headers],
-        most=context.share(calls),
+        authenticator,
+        call_headers=[name.lower() for name in settings.calls.headers],
+        max_calls=context.worker_share(calls),
     )
 
 
@@ -71,7 +71,7 @@ def webhooks(
     """Return the webhooks of the platforms in the file, by path."""
     hooks: dict[str, ASGIApp] = {}
     for name, table in settings.platforms.items():
-        build = PLATFORMS[name].webhooks
+        build = PLATFORMS[name].build_webhooks
         if build is None:
             continue
         if not (table.signed or settings.is_demo):

@@ -1,4 +1,4 @@
-"""From the configuration to lines: the agents, made, joined into chains, and given their manners."""
+"""Builds the served agents from the configuration: agents, fallbacks, timeouts, phrases, speech filters."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ from voicegw.turns.timeouts import Timeouts
 log = logging.getLogger("voicegw.error")
 
 AgentFactory: TypeAlias = Callable[[AnyAgent, Config], Agent]
-"""Makes an agent from its table: `voicegw.app.agents.make_agent`, or what a program has of its own."""
+"""Makes an agent from its section: `voicegw.app.agents.make_agent`, or a program's own function."""
 
 
 def make_agents(settings: Config, make: AgentFactory) -> dict[str, Agent]:
-    """Every agent by name, or a `ConfigError` with a line for each that cannot be made."""
+    """Return every agent by name.
+
+    Raises `ConfigError` with one line for each agent that cannot be made.
+    """
     made: dict[str, Agent] = {}
     problems: list[str] = []
     for name, table in settings.agents.items():
         try:
             made[name] = make(table, settings)
         except Exception as error:
-            what = error if isinstance(error, ConfigError | OSError) else f"{type(error).__name__}: {error}"
-            problems.append(f"{settings.source}: agents.{name}: {what}")
+            reason = error if isinstance(error, ConfigError | OSError) else f"{type(error).__name__}: {error}"
+            problems.append(f"{settings.source}: agents.{name}: {reason}")
     if problems:
         raise ConfigError("\n".join(problems))
     return made
@@ -42,15 +45,18 @@ def make_agents(settings: Config, make: AgentFactory) -> dict[str, Agent]:
 def serve_agents(
     settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]
 ) -> dict[str, ServedAgent]:
-    """Every agent as it is served; with a fallback, or if it may be tried again, as a chain."""
-    diction = make_speech_filters(settings)
-    return {name: _line(name, settings, agents, now, diction) for name in settings.agents}
+    """Return every agent as it is served, by name.
+
+    An agent with a fallback, or with several attempts, is a `FallbackAgent`. `now` is the attempts' clock.
+    """
+    filters = make_speech_filters(settings)
+    return {name: _served_agent(name, settings, agents, now, filters) for name in settings.agents}
 
 
 def make_speech_filters(settings: Config) -> SpeechFilters:
-    """How all agents speak that do."""
+    """Return the speech filters that all agents with `speech = "on"` share."""
     table = settings.speech
-    style = SpeechOptions(
+    options = SpeechOptions(
         max_held_chars=table.max_held_chars,
         tables=table.tables,
         urls=table.urls,
@@ -58,17 +64,17 @@ def make_speech_filters(settings: Config) -> SpeechFilters:
         silent_tags=frozenset(table.silent_tags),
         words=table.words,
     )
-    return SpeechFilters(style, table.code)
+    return SpeechFilters(options, table.code)
 
 
-def _line(
-    name: str, settings: Config, agents: Mapping[str, Agent], now: Callable[[], float], diction: SpeechFilters
+def _served_agent(
+    name: str, settings: Config, agents: Mapping[str, Agent], now: Callable[[], float], filters: SpeechFilters
 ) -> ServedAgent:
     table = settings.agents[name]
-    agent, patience = agents[name], timeouts_of(table)
+    agent, timeouts = agents[name], timeouts_of(table)
     if table.fallback or table.max_attempts > 1:
         steps = [_step(other, settings, agents) for other in (name, *(table.fallback or ()))]
-        agent, patience = FallbackAgent(steps, now=now), Timeouts(total=table.total)
+        agent, timeouts = FallbackAgent(steps, now=now), Timeouts(total=table.total)
     return ServedAgent(
         name,
         agent,
@@ -77,8 +83,8 @@ def _line(
         table.language,
         table.ack.phrases,
         table.ack.progress,
-        patience,
-        diction if table.speech == "on" else None,
+        timeouts,
+        filters if table.speech == "on" else None,
         settings.speech.max_hold_seconds,
     )
 
@@ -89,11 +95,12 @@ def _step(name: str, settings: Config, agents: Mapping[str, Agent]) -> FallbackS
 
 
 def timeouts_of(table: AnyAgent) -> Timeouts:
+    """Return the timeouts of an agent's section."""
     return Timeouts(table.first_token, table.idle, table.total)
 
 
 async def warm(name: str, agent: Agent) -> None:
-    """Open connections before the first call does; an agent that is not there yet is no reason to fail."""
+    """Open the agent's connections before the first call. An unreachable agent is only logged."""
     try:
         await agent.warm(None)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
@@ -101,8 +108,8 @@ async def warm(name: str, agent: Agent) -> None:
 
 
 async def close(name: str, agent: Agent) -> None:
-    """Let go of connections; the end does not depend on it."""
+    """Close the agent's connections. A failure is only logged, so that shutdown goes on."""
     try:
         await agent.aclose()
     except (Exception, SystemExit, KeyboardInterrupt) as error:
-        log.warning("agent %s did not close well: %s", name, error)
+        log.warning("agent %s failed to close: %s", name, error)

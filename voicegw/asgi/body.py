@@ -7,11 +7,16 @@ from starlette.types import Message, Receive, Scope
 from voicegw.errors import ContentTooLarge, RequestError
 
 
-async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
-    """The whole body, or `ContentTooLarge` as soon as it is known to be."""
+async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+    """Return the whole body of a request.
+
+    Raises `ContentTooLarge` as soon as the body is known to have more than `max_bytes`, by its
+    `content-length` or by the bytes that arrived, and `RequestError` if the client disconnects before the
+    body is complete.
+    """
     for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value) > most:
-            raise ContentTooLarge(f"The request body is larger than {most} bytes.")
+        if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
+            raise ContentTooLarge(f"The request body is larger than {max_bytes} bytes.")
     parts: list[bytes] = []
     size = 0
     while True:
@@ -20,8 +25,8 @@ async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:
             raise RequestError("The client hung up before its request was complete.")
         part: bytes = message.get("body", b"")
         size += len(part)
-        if size > most:
-            raise ContentTooLarge(f"The request body is larger than {most} bytes.")
+        if size > max_bytes:
+            raise ContentTooLarge(f"The request body is larger than {max_bytes} bytes.")
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)

@@ -1,4 +1,4 @@
-"""What is known of a request before its body is read."""
+"""The context of a request: the facts that are known before its body is read."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from voicegw.security.keys import ApiKey
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """Who is at the door: the key that was shown, the id of the request, the client's address."""
+    """The context of one request. `GatewayMiddleware` puts it into the ASGI scope as `scope["voicegw"]`."""
 
     key: ApiKey
+    """The API key of the request; `ANONYMOUS` on public paths, on websockets, and without configured keys."""
     id: str
+    """The request id, returned as `x-request-id` and written to the log."""
     client: str
+    """The IP address of the client, behind trusted proxies the address that they report."""

@@ -1,4 +1,4 @@
-"""Answers a request that failed before its first byte."""
+"""The HTTP response to a request that fails before the first byte of its answer."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from starlette.responses import Response
 from voicegw.errors import RequestError, VoicegwError
 from voicegw.wire import openai
 
-METHODS = "GET, HEAD, OPTIONS, POST"
+ALLOWED_METHODS = "GET, HEAD, OPTIONS, POST"
+"""The `allow` header of a 405 response. One value for all paths."""
 
 
-def error_response(failure: VoicegwError, request: str) -> Response:
-    """A failure before the first byte, as OpenAI's error envelope."""
-    headers = {"x-request-id": request}
+def error_response(failure: VoicegwError, request_id: str) -> Response:
+    """Return a failure as a response with OpenAI's error envelope.
+
+    Its headers tell clients whether and when to retry: `retry-after` in whole seconds (at least 1),
+    `retry-after-ms`, and `x-should-retry: false` if a retry cannot succeed.
+    Source of the last two: the retry logic of OpenAI's SDKs.
+    """
+    headers = {"x-request-id": request_id}
     after = failure.retry_after if isinstance(failure, RequestError) else None
     if after is not None:
         headers |= {
@@ -24,5 +30,5 @@ def error_response(failure: VoicegwError, request: str) -> Response:
     if failure.status == 401:
         headers["www-authenticate"] = "Bearer"
     if failure.status == 405:
-        headers["allow"] = METHODS
-    return Response(openai.error_body(failure), failure.status, headers, "application/json")
+        headers["allow"] = ALLOWED_METHODS
+    return Response(openai.encode_error(failure), failure.status, headers, "application/json")

@@ -1,9 +1,11 @@
-"""uvicorn's HTTP protocol with a limit on headers, one on not reading, a word at shutdown, and a `ChunkWriter`.
+"""uvicorn's HTTP protocol with limits on headers and on slow clients, a clean shutdown, and `ChunkWriter`.
 
-The wire lets a stream write its chunks straight to the transport, and hear at once that the client is
-gone or reads again, instead of through a task and two awaits per chunk. Head and end of every response
-stay with uvicorn. It leans on uvicorn's internals, hence the pinned range and the test that fails when
-the hook is gone; without it, streams run on plain ASGI.
+A `ChunkWriter` lets a stream write its chunks straight to the transport, and learn at once that the client
+disconnected or reads again, without a task and two awaits per chunk. The head and the end of every response
+stay with uvicorn.
+
+This module depends on uvicorn's internals, hence the pinned version range and the test that fails when a hook
+is gone. On other servers streams run on plain ASGI.
 """
 
 from __future__ import annotations
@@ -15,229 +17,223 @@ from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from voicegw.asgi.send_timeout import SEND_TIMEOUT, SendTimeoutMixin
 from voicegw.errors import BadRequest, HeadersTooLarge, RequestError
-from voicegw.wire.openai import error_body
+from voicegw.wire.openai import encode_error
 
-HEADER_BYTES = 65_536
-"""The most bytes a request's head may have, unless the application's state says otherwise."""
-ROOM = 9
-"""What one byte of a body may take on its way: a chunk of its own takes six."""
-REQUEST_SECONDS = 30.0
-"""What a client gets to send one request, head and body."""
-SEND_SECONDS = 30.0
-"""How long a client may take nothing of what waits for it, unless the application's state says otherwise."""
-UPGRADE = re.compile(rb"\r\nupgrade:(?=[ \t]*h2c)", re.IGNORECASE)
+MAX_HEADER_BYTES = 65_536
+"""Limit of a request's head in bytes, unless the application's state has `max_header_bytes`."""
+BODY_BYTE_ALLOWANCE = 9
+"""Bytes on the wire that each byte of a body may take. A chunk of one byte takes six."""
+REQUEST_TIMEOUT = 30.0
+"""Seconds that a client has to send one request, head and body."""
+H2C_UPGRADE = re.compile(rb"\r\nupgrade:(?=[ \t]*h2c)", re.IGNORECASE)
+"""The header that offers HTTP/2 over cleartext."""
 
 
 class ChunkSource(Protocol):
-    """The stream at the other end of a wire: told that it may write on, or that nobody listens."""
+    """The stream that writes to a `ChunkWriter`."""
 
-    def wake(self) -> None: ...
-    def hang_up(self) -> None: ...
+    def wake(self) -> None:
+        """Write again: the client reads on after a pause."""
+        ...
+
+    def on_disconnect(self) -> None:
+        """Stop: the client disconnected."""
+        ...
 
 
 class CorkedTransport(asyncio.Transport):
-    """For a `with`: stands in for the transport of a response, and writes what it got at the end, at once."""
+    """A context manager that collects all writes of one response and sends them as one write at its end."""
 
-    def __init__(self, wire: ChunkWriter) -> None:
-        self.wire = wire
+    def __init__(self, writer: ChunkWriter) -> None:
+        # The writer of the response. Its cycle writes to this transport meanwhile.
+        self.writer = writer
+        # The writes so far.
         self.parts: list[bytes] = []
+        # Collects instead of writing.
         self.write = self.parts.append  # type: ignore[assignment]
 
     def __enter__(self) -> None:
-        self.wire.cycle.transport = self
+        self.writer.cycle.transport = self
 
     def __exit__(self, *exc: object) -> None:
-        transport = self.wire.cycle.transport = self.wire.line.transport
+        transport = self.writer.cycle.transport = self.writer.protocol.transport
         if self.parts:
             transport.write(b"".join(self.parts))
 
 
 class ChunkWriter:
-    """The way to one client, for one response."""
+    """Writes the chunks of one response straight to the transport.
 
-    __slots__ = ("cycle", "line")
+    `GatewayHttpProtocol` puts it into the ASGI scope as `scope["extensions"]["voicegw.chunk_writer"]`.
+    """
 
-    def __init__(self, line: GatewayHttpProtocol, cycle: RequestResponseCycle) -> None:
-        self.line = line
+    __slots__ = ("cycle", "protocol")
+
+    def __init__(self, protocol: GatewayHttpProtocol, cycle: RequestResponseCycle) -> None:
+        # The connection.
+        self.protocol = protocol
+        # uvicorn's state of this request and its response.
         self.cycle = cycle
 
     @property
-    def open(self) -> bool:
-        """May a stream write here: a chunked response has begun, and the client is there."""
+    def is_open(self) -> bool:
+        """Has a chunked response begun, and is the client connected?"""
         return bool(self.cycle.chunked_encoding) and not self.cycle.disconnected
 
     @property
-    def paused(self) -> bool:
-        """Does the client read slower than we write? `wake` follows when it caught up."""
-        return self.line.flow.write_paused
+    def is_paused(self) -> bool:
+        """Does the client read too slowly? The source's `wake` is called when it has caught up."""
+        return self.protocol.flow.write_paused
 
-    def join(self, reader: ChunkSource | None) -> None:
-        """From now on, or with None no more, the reader hears of this client."""
-        self.line.reader = reader
-        self.line.flow.resume_reading()  # paused after a large body, it would not notice a hang-up
+    def attach(self, source: ChunkSource | None) -> None:
+        """Call this source from now on when the client reads again or disconnects; None to call none."""
+        self.protocol.chunk_source = source
+        self.protocol.flow.resume_reading()  # after a large body it is paused and would miss the disconnect
 
-    def held(self) -> CorkedTransport:
-        """What the server writes for this response meanwhile leaves at the end, in one write."""
+    def cork(self) -> CorkedTransport:
+        """Return a context manager that collects the server's writes and sends them as one at its end."""
         return CorkedTransport(self)
 
     def write(self, data: bytes) -> None:
-        """One chunk, in one write, now."""
-        self.line.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-
-
-class SendTimeoutMixin:
-    """For protocols: hangs up on whoever takes nothing of what waits, `send_timeout` seconds long."""
-
-    loop: asyncio.AbstractEventLoop
-    transport: Any
-    send_timeout: float
-    stuck: asyncio.TimerHandle | None
-
-    def _watch(self) -> None:
-        """One timer per pause: a reader that has taken nothing when it rings is hung up on."""
-        if self.send_timeout:
-            waiting = self.transport.get_write_buffer_size()
-            self.stuck = self.loop.call_later(self.send_timeout, self._look, waiting)
-
-    def _look(self, before: int) -> None:
-        if self.transport.get_write_buffer_size() < before:
-            self._watch()  # slow, but it reads
-        else:
-            self.transport.abort()
-
-    def _flow(self) -> None:
-        """Nothing waits any more."""
-        if self.stuck is not None:
-            self.stuck.cancel()
-            self.stuck = None
+        """Write one chunk now, in one write."""
+        self.protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
 class GatewayHttpProtocol(SendTimeoutMixin, HttpToolsProtocol):
-    """One connection of a client."""
+    """One HTTP connection. The application's state gives `max_header_bytes`, `send_timeout` and `drain`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.reader: ChunkSource | None = None
-        self.header_bytes: int = self.app_state.get("header_bytes", HEADER_BYTES)
-        self.send_timeout: float = self.app_state.get("send_timeout", SEND_SECONDS)
-        self.in_head = True
-        self.loose = 0  # bytes of no complete head and no body: a head so far, chunk sizes, trailers
-        self.running: RequestResponseCycle | None = None
-        self.patience: asyncio.TimerHandle | None = None
-        self.stuck: asyncio.TimerHandle | None = None
+        # The stream that writes the current response itself; None if uvicorn writes it.
+        self.chunk_source: ChunkSource | None = None
+        # Limit of a request's head, and of chunk sizes and trailers.
+        self.max_header_bytes: int = self.app_state.get("max_header_bytes", MAX_HEADER_BYTES)
+        # Seconds that a client may read nothing; see SendTimeoutMixin.
+        self.send_timeout: float = self.app_state.get("send_timeout", SEND_TIMEOUT)
+        # False from the end of a request's head to the end of its body.
+        self.parsing_headers = True
+        # Received bytes that are neither a complete head nor body: a partial head, chunk sizes, trailers.
+        self.overhead_bytes = 0
+        # The request that is answered now. uvicorn's `cycle` is the newest one, which may still wait.
+        self.active_cycle: RequestResponseCycle | None = None
+        # Closes the connection if the client does not send in time; None while the server has to answer.
+        self.receive_timer: asyncio.TimerHandle | None = None
+        # See SendTimeoutMixin.
+        self.send_timer: asyncio.TimerHandle | None = None
 
     # From the client
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wait(self.timeout_keep_alive)
+        self._set_receive_timer(self.timeout_keep_alive)
 
     def data_received(self, data: bytes) -> None:
-        if self.in_head and b"h2c" in data:
-            data = without_upgrade(data)
-        self.loose += len(data)
+        if self.parsing_headers and b"h2c" in data:
+            data = remove_h2c_upgrade(data)
+        self.overhead_bytes += len(data)
         super().data_received(data)
-        if self.loose > self.header_bytes:
-            self._refuse_head()
-        rests = self.cycle is not None and self.cycle.response_complete and self in self.connections
-        if rests and self.patience is None:
-            self._wait(self.timeout_keep_alive)  # uvicorn's own timer went with these bytes
+        if self.overhead_bytes > self.max_header_bytes:
+            self._reject_headers()
+        is_idle = self.cycle is not None and self.cycle.response_complete and self in self.connections
+        if is_idle and self.receive_timer is None:
+            self._set_receive_timer(self.timeout_keep_alive)  # uvicorn's own timer ended with these bytes
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._wait(REQUEST_SECONDS)
+        self._set_receive_timer(REQUEST_TIMEOUT)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Fields after the body are dropped: nobody asked for them, and they have no end of their own."""
-        if self.in_head:
+        """Drop trailers, the fields after the body: nothing uses them, and uvicorn does not limit them."""
+        if self.parsing_headers:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         size = sum(len(name) + len(value) + 4 for name, value in self.headers)
-        self.in_head, self.loose = False, 0
-        if size + len(self.url) > self.header_bytes:
-            return self._refuse_head()
+        self.parsing_headers, self.overhead_bytes = False, 0
+        if size + len(self.url) > self.max_header_bytes:
+            return self._reject_headers()
         self.scope["extensions"] = extensions = {}
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:
-            extensions["voicegw.wire"] = ChunkWriter(self, self.cycle)
+            extensions["voicegw.chunk_writer"] = ChunkWriter(self, self.cycle)
         if len(self.pipeline) == 1:
-            self.flow.resume_reading()  # paused for a second request, it would not notice a hang-up
+            self.flow.resume_reading()  # uvicorn pauses for a second request and would miss the disconnect
 
     def on_body(self, body: bytes) -> None:
-        self.loose -= ROOM * len(body)
+        self.overhead_bytes -= BODY_BYTE_ALLOWANCE * len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self.in_head, self.loose = True, 0
-        self._wait(None)
+        self.parsing_headers, self.overhead_bytes = True, 0
+        self._set_receive_timer(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._wait(None)
-        self._flow()
+        self._set_receive_timer(None)
+        self._stop_send_timer()
         self.pipeline.clear()
-        if self.running is not None and not self.running.response_complete:
-            self.running.disconnected = True  # uvicorn tells the newest request only
-            self.running.message_event.set()
-        if self.reader is not None:
-            self.reader.hang_up()
+        if self.active_cycle is not None and not self.active_cycle.response_complete:
+            self.active_cycle.disconnected = True  # uvicorn marks only the newest request
+            self.active_cycle.message_event.set()
+        if self.chunk_source is not None:
+            self.chunk_source.on_disconnect()
 
     # To the client
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch()
+        self._start_send_timer()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._flow()
-        if self.reader is not None:
-            self.reader.wake()
+        self._stop_send_timer()
+        if self.chunk_source is not None:
+            self.chunk_source.wake()
 
     def shutdown(self) -> None:
-        """The server stops: this connection's turn may finish; the gateway, once told, ends it in time."""
+        """Let the current response finish, and call the state's `drain`: the gateway ends it in time."""
         super().shutdown()
-        if (running := self.running) is not None:
-            running.keep_alive = False  # uvicorn tells the newest request only
-            if running.more_body and not running.response_started:
+        if (cycle := self.active_cycle) is not None:
+            cycle.keep_alive = False  # uvicorn marks only the newest request
+            if cycle.more_body and not cycle.response_started:
                 self.transport.close()  # the request is not even complete
         drain: Callable[[], None] | None = self.app_state.get("drain")
         if drain is not None:
             drain()
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is refused as everything else is."""
-        self._refuse(BadRequest(msg))
+        """Answer bytes that are no HTTP with the same error envelope as every other error."""
+        self._reject(BadRequest(msg))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self.running = cycle
+        self.active_cycle = cycle
         super()._start_asgi_task(cycle, app)
 
-    def _wait(self, seconds: float | None) -> None:
-        """Hang up after so many seconds, unless the client goes on; None for as long as it takes."""
-        if self.patience is not None:
-            self.patience.cancel()
-        self.patience = None if seconds is None else self.loop.call_later(seconds, self.transport.close)
+    def _set_receive_timer(self, seconds: float | None) -> None:
+        """Close the connection after so many seconds unless this is called again; None for no limit."""
+        if self.receive_timer is not None:
+            self.receive_timer.cancel()
+        self.receive_timer = None if seconds is None else self.loop.call_later(seconds, self.transport.close)
 
-    def _refuse_head(self) -> None:
-        self._refuse(HeadersTooLarge(f"The request's headers are larger than {self.header_bytes} bytes."))
+    def _reject_headers(self) -> None:
+        self._reject(HeadersTooLarge(f"The request's headers are larger than {self.max_header_bytes} bytes."))
 
-    def _refuse(self, refusal: RequestError) -> None:
-        """Answer what never became a request, and hang up; in the middle of an answer only hang up."""
+    def _reject(self, error: RequestError) -> None:
+        """Answer bytes that are no request with an error, then close. During a response, only close."""
         if self.transport.is_closing():
             return
-        if self.running is None or self.running.response_complete:
-            body = error_body(refusal)
-            head = STATUS_LINE[refusal.status] + b"content-type: application/json\r\nconnection: close\r\n"
+        if self.active_cycle is None or self.active_cycle.response_complete:
+            body = encode_error(error)
+            head = STATUS_LINE[error.status] + b"content-type: application/json\r\nconnection: close\r\n"
             head += b"x-should-retry: false\r\ncontent-length: %d\r\n\r\n" % len(body)
             self.transport.write(head + body)
         self.transport.close()
 
 
-def without_upgrade(data: bytes) -> bytes:
-    """A request that offers HTTP/2 goes on without: its parser would drop the body."""
+def remove_h2c_upgrade(data: bytes) -> bytes:
+    """Return a request without its offer of HTTP/2: after such an offer the parser would drop the body."""
     head, end, body = data.partition(b"\r\n\r\n")
-    return UPGRADE.sub(b"\r\nx-upgrade:", head) + end + body
+    return H2C_UPGRADE.sub(b"\r\nx-upgrade:", head) + end + body

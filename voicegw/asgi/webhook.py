@@ -1,4 +1,7 @@
-"""The web hooks of voice platforms: a call comes in, a call is over. Every request proves whose it is."""
+"""The ASGI application behind each webhook of a voice platform, and checks that all webhooks share.
+
+Signatures are not verified here: each platform's handler does that (voicegw/platforms/).
+"""
 
 from __future__ import annotations
 
@@ -17,46 +20,50 @@ from voicegw.telemetry.turn_log import TurnLog
 
 log = logging.getLogger("voicegw.error")
 
-Respond: TypeAlias = Callable[[Scope, Receive], Awaitable[Response]]
+WebhookHandler: TypeAlias = Callable[[Scope, Receive], Awaitable[Response]]
+"""Answers one POST request. It raises `RequestError` to refuse it."""
 
 MAX_BODY_BYTES = 65_536
-"""Bytes of a body; what platforms send has a few thousand."""
+"""Limit of a webhook's body in bytes. Platforms send a few thousand."""
+CALL_SID = re.compile(r"[!-~]{1,128}")
+"""The call ids that are accepted from platforms."""
 
 
 class Webhook:
-    """One web hook as a bare ASGI application behind the entrance."""
+    """One webhook as an ASGI application behind `GatewayMiddleware`."""
 
-    def __init__(self, respond: Respond, turn_log: TurnLog) -> None:
-        self.respond = respond
+    def __init__(self, handler: WebhookHandler, turn_log: TurnLog) -> None:
+        # Answers the request.
+        self.handler = handler
+        # Logs refused requests.
         self.turn_log = turn_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit: RequestContext = scope["voicegw"]
+        """Serve one request. A `RequestError` becomes an error response, any other exception a 500."""
+        context: RequestContext = scope["voicegw"]
         try:
             if scope["method"] != "POST":
                 raise MethodNotAllowed("Use POST.")
-            response = await self.respond(scope, receive)
-            response.headers["x-request-id"] = visit.id
+            response = await self.handler(scope, receive)
+            response.headers["x-request-id"] = context.id
         except RequestError as failure:
-            self.turn_log.refusal(failure, visit.id, visit.client)
-            response = error_response(failure, visit.id)
+            self.turn_log.record_refusal(failure, context.id, context.client)
+            response = error_response(failure, context.id)
         except Exception:
-            log.exception("request %s failed", visit.id)
-            response = error_response(VoicegwError(), visit.id)
+            log.exception("request %s failed", context.id)
+            response = error_response(VoicegwError(), context.id)
         await response(scope, receive, send)
 
 
-def require_content_type(wanted: bytes, headers: Mapping[bytes, bytes]) -> None:
-    kind, _, _ = headers.get(b"content-type", b"").partition(b";")
-    if kind.strip().lower() != wanted:
-        raise BadRequest(f"The content type must be {wanted.decode()}.")
-
-
-ID = re.compile(r"[!-~]{1,128}")
+def require_content_type(expected: bytes, headers: Mapping[bytes, bytes]) -> None:
+    """Check the media type of a request; its parameters do not count. Raises `BadRequest` for another one."""
+    media_type, _, _ = headers.get(b"content-type", b"").partition(b";")
+    if media_type.strip().lower() != expected:
+        raise BadRequest(f"The content type must be {expected.decode()}.")
 
 
 def parse_call_sid(call: object) -> str:
-    """The name of a call. Raises `BadRequest` if this cannot be one."""
-    if not isinstance(call, str) or not ID.fullmatch(call):
+    """Return the platform's call id. Raises `BadRequest` unless it is 1 to 128 printable ASCII characters."""
+    if not isinstance(call, str) or not CALL_SID.fullmatch(call):
         raise BadRequest("The request names no call.")
     return call

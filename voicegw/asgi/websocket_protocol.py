@@ -1,6 +1,7 @@
-"""uvicorn's websocket protocol, but calls are not cut off at shutdown, nor kept for those who are gone.
+"""uvicorn's websocket protocol with a clean shutdown, limits on slow clients, and a log without paths.
 
-It leans on uvicorn's internals, hence the pinned range and the test that fails when a hook is gone.
+This module depends on uvicorn's internals, hence the pinned version range and the test that fails when a hook
+is gone.
 """
 
 from __future__ import annotations
@@ -12,47 +13,56 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from voicegw.asgi.http_protocol import SEND_SECONDS, SendTimeoutMixin
+from voicegw.asgi.send_timeout import SEND_TIMEOUT, SendTimeoutMixin
 
-CLOSE_SECONDS = 3.0
-"""How long a platform has to answer when we close."""
+CLOSE_TIMEOUT = 3.0
+"""Seconds that a platform has to answer the server's close frame."""
 
 
-def is_a_mistake(record: logging.LogRecord) -> bool:
-    """A call that is cut off since the server may wait no longer is none."""
+def is_application_error(record: logging.LogRecord) -> bool:
+    """Return False for a call that the server cancelled at the end of its shutdown: that is no error."""
     return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
 
 
 log = logging.getLogger("voicegw.websockets")
-log.setLevel(logging.WARNING)  # below, uvicorn writes down paths, and paths hold secrets
-log.addFilter(is_a_mistake)
+log.setLevel(logging.WARNING)  # below it, uvicorn logs paths, and paths hold secrets
+log.addFilter(is_application_error)
 
 
 class GatewayWebSocketProtocol(SendTimeoutMixin, WebSocketsSansIOProtocol):
-    """One call's connection."""
+    """The websocket connection of one call. The application's state gives `send_timeout` and `drain`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # uvicorn's logger and that of websockets, replaced by one that logs no paths.
         self.logger = self.conn.logger = log
+        # websockets computed it from its former logger; True would log every frame.
         self.conn.debug = False
-        self.close_timeout = CLOSE_SECONDS
-        self.send_timeout: float = self.app_state.get("send_timeout", SEND_SECONDS)
-        self.stuck: asyncio.TimerHandle | None = None
+        # Seconds that uvicorn waits for the platform's close frame.
+        self.close_timeout = CLOSE_TIMEOUT
+        # Seconds that a client may read nothing; see SendTimeoutMixin.
+        self.send_timeout: float = self.app_state.get("send_timeout", SEND_TIMEOUT)
+        # See SendTimeoutMixin.
+        self.send_timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
-        """A head that is no handshake is answered and the connection closed; uvicorn would keep it open."""
+        """Answer a head that is no handshake and close the connection; uvicorn would keep it open."""
         super().data_received(data)
         if not self.handshake_initiated:
             self.transport.write(b"".join(self.conn.data_to_send()))
             self.transport.close()
 
     async def send(self, message: Any) -> None:
+        """Send one ASGI message. A handshake that the application refused counts as complete."""
         await super().send(message)
         if self.initial_response is not None:
-            self.handshake_complete = True  # refused, and no mistake of the application's
+            self.handshake_complete = True  # else uvicorn logs the refusal as an error of the application
 
     def shutdown(self) -> None:
-        """The server stops: a call may go on; the gateway, once told, ends it in time."""
+        """Call the state's `drain`: an open call goes on and the gateway ends it in time.
+
+        A handshake that waits, or a connection that closes, ends at once as in uvicorn.
+        """
         drain: Callable[[], None] | None = self.app_state.get("drain")
         if drain is None or not self.handshake_complete or self.close_sent:
             return super().shutdown()
@@ -60,30 +70,30 @@ class GatewayWebSocketProtocol(SendTimeoutMixin, WebSocketsSansIOProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch()
+        self._start_send_timer()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._flow()
+        self._stop_send_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._flow()
+        self._stop_send_timer()
 
     def handle_ping(self) -> None:
-        """Whoever does not read gets no pongs either: they would pile up."""
+        """Answer a ping, unless the client does not read: the pongs would pile up."""
         if self.writable.is_set():
             super().handle_ping()
         else:
             self.conn.data_to_send()
 
     def keepalive_timeout(self) -> None:
-        """Whoever answers no ping reads no goodbye either, and would be waited for."""
+        """Abort the connection: a client that answers no ping does not answer a close frame either."""
         super().keepalive_timeout()
         self.transport.abort()
 
     def handle_parser_exception(self) -> None:
-        """Frames that make no sense may come before we said yes; there is nothing to be closed then."""
+        """Close after invalid frames. Before the handshake is accepted there is no close frame to send."""
         if self.conn.close_sent is None:
             self.transport.close()
         else:

@@ -1,6 +1,6 @@
-"""What an agent can do on a call besides speaking, as the tools that it is offered.
+"""The actions of a call as tool definitions for the agent.
 
-The gateway runs them itself, by way of the platform's codec (`voicegw.calls.codec.ACTIONS`).
+The platform's codec executes the tool calls (`voicegw.calls.codec.ACTIONS`); nothing here does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from voicegw.events import Tool
 
 
 def call_tools(names: Iterable[str]) -> tuple[Tool, ...]:
-    """The actions of these names as tools for the agent."""
+    """Return the tool definitions of these actions, in the same order.
+
+    Raises `KeyError` for a name that is not in `voicegw.calls.codec.ACTIONS`.
+    """
     return tuple(TOOLS[name] for name in names)
 
 
@@ -41,3 +44,4 @@ TOOLS = {
         _tool("play_audio", "Play a recording.", ("url",), url="Address of the recording, https."),
     )
 }
+"""The tool definition of each action, by name."""

@@ -1,8 +1,8 @@
-"""Calls on a websocket: what can happen on one, and what every platform's codec must be able to do.
+"""The events of a call on a websocket, and the protocols that every platform's codec implements.
 
-A call codec is pure. It reads the platform's text frames into the few things that can happen on a call,
-and writes a turn's events as frames. Written frames are JSON texts, each ended by a line break, which JSON
-itself never holds: so several may travel as one piece of bytes on their way to the socket.
+A codec is pure: it knows no clock and no socket. It decodes the platform's text frames into call events, and
+encodes the events of a turn as frames. Each encoded frame is a JSON text with a line break at its end. JSON
+never holds a raw line break, so several frames can travel as one piece of bytes to the socket.
 """
 
 from __future__ import annotations
@@ -16,80 +16,85 @@ from voicegw.events import Message, Tool, ToolCall, Usage
 
 @dataclass(frozen=True, slots=True)
 class CallStarted:
-    """The platform told which call this is. `facts` are what it knows of it, as it came.
+    """The platform identified the call."""
 
-    `ticket` is what our webhook gave the call to show here, "" if it shows none.
-    """
-
-    call: str
+    call_id: str
+    """The platform's id of the call."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    """The platform's description of the call, as it was received."""
     ticket: str = ""
+    """The ticket that the gateway's webhook issued for the call; "" if the frame holds none."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnRequested:
-    """The caller wants an answer.
-
-    `said` is what they said, "" where the platform only nudges (`kind` "reminder"). `history` is the whole
-    conversation up to and with it where the platform keeps one; else the ledger has it. `final` is false for
-    words that may still change. `id` is the platform's own name of the turn. `language` is None if unknown.
-    `tools` are run by the platform, unlike the actions of a call; `tool_choice` and `options` go with them to
-    the agent, in the form that a `voicegw.events.Turn` has.
-    """
+    """The platform requests a reply of the agent."""
 
     user_text: str = ""
+    """The caller's words; "" where the platform only asks the agent to speak (`kind` "reminder")."""
     kind: str = "said"
+    """The reason of the turn, as in `voicegw.events.Turn.kind`."""
     final: bool = True
+    """False for words that the speech recognition may still change."""
     language: str | None = None
+    """The BCP 47 tag of the caller's language; None if the platform does not tell it."""
     history: tuple[Message, ...] | None = None
+    """The whole conversation including `user_text`; None where the gateway's transcript has to be used."""
     id: int = 0
+    """The platform's number of the turn; 0 where it has none."""
     tools: tuple[Tool, ...] = ()
+    """Tools that the platform runs, unlike the actions of a call."""
     tool_choice: str | Mapping[str, Any] | None = None
+    """As in `voicegw.events.Turn.tool_choice`."""
     options: Mapping[str, Any] = field(default_factory=dict)
+    """Sampling options, as in `voicegw.events.Turn.options`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The caller spoke over us. `heard` is what they heard of this talk cycle, None if unknown.
-
-    `frames` go back once the turn has stopped.
-    """
+    """The caller interrupted the agent (barge-in)."""
 
     heard_text: str | None = None
+    """The part of this turn's words that the caller heard; None if the platform does not tell it."""
     frames: bytes = b""
+    """Frames to send after the turn was stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """The call is over, by the platform's word."""
+    """The platform reports that the call is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class DtmfPressed:
-    """A key of the caller's keypad."""
+    """The caller pressed a key of the keypad."""
 
     digit: str
+    """One of 0-9, "*", "#" and A-D."""
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptUpdated:
-    """The platform's own account of the conversation so far; nothing is wanted."""
+    """The platform sent its transcript and requests no reply."""
 
     history: tuple[Message, ...]
+    """The conversation so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProtocolReply:
-    """Nothing for us to decide: this frame goes back at once."""
+    """The protocol wants a reply that needs no agent, such as a pong."""
 
     frame: bytes
+    """The frames to send at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnexpectedFrame:
-    """A frame that means nothing to us, and why, without its content: worth a line in the log."""
+    """The codec cannot use the frame; the session logs it."""
 
-    why: str
+    reason: str
+    """Why, without the content of the frame."""
 
 
 CallEvent: TypeAlias = (
@@ -105,67 +110,94 @@ CallEvent: TypeAlias = (
 
 
 class TurnEncoder(Protocol):
-    """One turn on the wire: a `voicegw.turns.stream.StreamEncoder` that gathers text until it is asked for it.
+    """Encodes one turn as frames: a `voicegw.turns.stream.StreamEncoder` that gathers text until `drain`.
 
-    `begin` and `text` take words; `drain` gives what was gathered as one frame, b"" if nothing was. Whatever
-    else gives frames gives the gathered words first. `stop` ends a turn that was cut short, so that the
-    platform takes nothing more for it; after `end` or `stop` every method gives b"".
+    `start` and `text_delta` gather words. Every method that returns frames puts the gathered words first.
+    After `finish` or `stop` every method returns b"".
     """
 
-    @property
-    def keepalive(self) -> bytes: ...
-    def start(self, words: str) -> bytes: ...
-    def text_delta(self, delta: str) -> bytes: ...
-    def tool_call(self, call: ToolCall) -> bytes: ...
-    def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes: ...
-    def drain(self) -> bytes: ...
-    def stop(self) -> bytes: ...
-
     executed: list[ToolCall]
-    """The actions that made sense, and so were or will be done."""
+    """The actions of this turn that were valid: the platform executes them, or has executed them."""
     already_executed: set[tuple[str, str]]
-    """Names and arguments of what was done already in answer to the same words: it is not done again."""
+    """Names and arguments of actions that ran for the same words of the caller; they do not run again."""
+
+    @property
+    def keepalive(self) -> bytes:
+        """The bytes that keep a silent turn alive; b"" where a socket needs none."""
+        ...
 
     @property
     def spoken_text(self) -> str:
-        """Everything that was put into frames so far: what the platform may have played."""
+        """All text that was put into frames so far: the platform may have spoken it."""
         ...
 
     @property
     def ends_call(self) -> bool:
-        """Did the agent end the call with this turn? Then the platform hangs up by itself, soon."""
+        """Did the agent end or transfer the call in this turn? Then the platform hangs up soon."""
+        ...
+
+    def start(self, words: str) -> bytes:
+        """Begin the turn and gather `words`, the acknowledgement ("" for none); return the frames due now."""
+        ...
+
+    def text_delta(self, delta: str) -> bytes:
+        """Gather `delta`, words of the agent or of the gateway; return b""."""
+        ...
+
+    def tool_call(self, call: ToolCall) -> bytes:
+        """Encode an action or a tool call; return b"" if it is invalid or its frame belongs to the end."""
+        ...
+
+    def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
+        """End the turn; return the remaining frames.
+
+        `reason` is OpenAI's finish_reason and `usage` the agent's token counts. `note` is a comment, for
+        formats that have comments.
+        """
+        ...
+
+    def drain(self) -> bytes:
+        """Return the gathered words as one frame, b"" if there are none."""
+        ...
+
+    def stop(self) -> bytes:
+        """End a turn that was interrupted or superseded, and drop the gathered words.
+
+        Returns the frames after which the platform expects nothing more of this turn.
+        """
         ...
 
 
 class CallCodec(Protocol):
-    """One platform's call. One object per socket."""
+    """Decodes and encodes the frames of one socket."""
 
     name: str
-    ends: bool
-    """Is a call over for good once the agent ended it? Else the caller may still say something."""
+    """The platform's name in logs and metrics."""
+    end_call_is_final: bool
+    """After `end_call`: True if the call is over, False if the caller may still interrupt and go on."""
     close_code: int
-    """How we close a socket on shutdown: so that the platform comes back where it can."""
+    """The websocket close code on shutdown, after which the platform reconnects if it can."""
 
-    def open(self, greeting: str, *, again: bool = False) -> bytes:
-        """The frames that leave at once when the socket is open, before anything came.
+    def open(self, greeting: str, *, reconnected: bool = False) -> bytes:
+        """Return the frames to send as soon as the call is identified, before any other.
 
-        `again`: the call is known already, so nobody is greeted.
+        `greeting` is spoken first, "" for none. `reconnected`: the call is known already and is not greeted.
         """
         ...
 
     def receive(self, frame: str | bytes) -> CallEvent | None:
-        """What a frame tells; None if nothing that matters. Never raises, whatever came."""
+        """Decode a frame; None if the gateway has nothing to do. Never raises, for any input."""
         ...
 
-    def turn(self, asked: TurnRequested) -> TurnEncoder:
-        """The codec of the answer to this."""
+    def begin_turn(self, request: TurnRequested) -> TurnEncoder:
+        """Return the encoder of the reply to `request`."""
         ...
 
 
 ACTIONS = ("end_call", "transfer_call", "send_digits", "switch_language", "play_audio")
-"""What an agent can do on a call besides speaking: tools by these names, run by the gateway.
+"""Actions of an agent on a call: tools with these names, which the gateway runs.
 
 `end_call` {"reason"?: str}, `transfer_call` {"number": str, "reason"?: str}, `send_digits` {"digits": str},
-`switch_language` {"language": str}, `play_audio` {"url": str, "loop"?: int}; a platform that cannot do one
-leaves it out. Arguments that make no sense do nothing.
+`switch_language` {"language": str}, `play_audio` {"url": str, "loop"?: int}. A platform offers those that it
+can execute. An action with invalid arguments does nothing.
 """

@@ -1,42 +1,43 @@
-"""The digits that a caller presses, taken together."""
+"""Collects the DTMF digits that a caller presses into one input."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-PAUSE = 1.5
-"""Seconds without a further digit after which they are taken together; "#" ends them at once."""
+INTER_DIGIT_TIMEOUT = 1.5
+"""Seconds without a further digit after which the input is complete; "#" completes it at once."""
 MAX_DIGITS = 64
+"""Digits after which the input is complete."""
 
 
 class DtmfCollector:
-    """Gathers digits and gives them to `dialled`."""
+    """Collects digits and passes the complete input to `on_digits`. It needs a running event loop."""
 
-    def __init__(self, dialled: Callable[[str], None]) -> None:
-        self.dialled = dialled
-        self.digits = ""
-        self._timer: asyncio.TimerHandle | None = None
+    def __init__(self, on_digits: Callable[[str], None]) -> None:
+        self.on_digits = on_digits  # called with 1 to MAX_DIGITS digits
+        self.digits = ""  # pressed and not yet delivered
+        self._timer: asyncio.TimerHandle | None = None  # delivers after INTER_DIGIT_TIMEOUT
 
     def press(self, digit: str) -> None:
-        """One key."""
-        self.stop()
+        """Add one digit; deliver the input if it is complete."""
+        self.cancel_timer()
         self.digits += digit
         if digit == "#" or len(self.digits) == MAX_DIGITS:
-            self._tell()
+            self._deliver()
         else:
-            self._timer = asyncio.get_running_loop().call_later(PAUSE, self._tell)
+            self._timer = asyncio.get_running_loop().call_later(INTER_DIGIT_TIMEOUT, self._deliver)
 
     def take(self) -> str:
-        """The digits so far, "" if there are none; nobody is told of them any more."""
-        self.stop()
+        """Return the digits so far ("" for none) and forget them; `on_digits` is not called for them."""
+        self.cancel_timer()
         digits, self.digits = self.digits, ""
         return digits
 
-    def stop(self) -> None:
-        """Wait no longer."""
+    def cancel_timer(self) -> None:
+        """Stop waiting for a further digit; the digits so far are kept."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _tell(self) -> None:
-        self.dialled(self.take())
+    def _deliver(self) -> None:
+        self.on_digits(self.take())

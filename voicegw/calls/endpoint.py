@@ -1,4 +1,4 @@
-"""Where the calls of one platform arrive."""
+"""The description of one platform's websocket endpoint, which `voicegw.calls.server` serves."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ from voicegw.calls.profile import CallProfile
 
 @dataclass(frozen=True, slots=True)
 class CallEndpoint:
-    """Where one platform's calls arrive.
-
-    `admit` is asked before the upgrade and raises `RequestError`; it gives the platform's id of the call where the
-    path tells it. `codec` makes the codec of one socket. `believe` judges what a call says of itself when
-    it opens. `most` bounds the calls of this platform, None for the floor's bound alone. `choose` gives the
-    route of one socket where that is not `route`, and raises as `admit` does. `paths` are the first parts of
-    paths that lead here, the desk's name if there are none; `protocol` is the subprotocol that clients may
-    ask for. `strict`: a call for which there is no room is refused before the upgrade, instead of being told.
-    """
+    """The websocket endpoint of one platform: its paths, its proof of origin, its codec and its limits."""
 
     name: str
+    """The platform's name in logs, metrics and `CallServer.has_capacity`."""
     profile: CallProfile
+    """How its calls are served."""
     authenticate: Callable[[Scope], str | None]
-    codec: Callable[[str | None, CallProfile], CallCodec]
-    accepts: Callable[[CallStarted], bool] = lambda opened: True
+    """Called before the upgrade. Raises `RequestError`; returns the call's id if the path names it."""
+    make_codec: Callable[[str | None, CallProfile], CallCodec]
+    """Makes the codec of one socket from the result of `authenticate` and the profile."""
+    accepts: Callable[[CallStarted], bool] = lambda started: True
+    """Is the call genuine, by its first frame? A call that is not is closed with 1008."""
     max_calls: int | None = None
+    """Calls of this endpoint at the same time; None for the limit of the server alone."""
     choose_profile: Callable[[Scope], CallProfile] | None = None
-    paths: tuple[str, ...] = ()
+    """Returns the profile of one socket and raises `RequestError`; None if all have `profile`."""
+    path_prefixes: tuple[str, ...] = ()
+    """First path segments that lead here; () for the endpoint's name."""
     subprotocol: str | None = None
+    """The websocket subprotocol that the server accepts if a client offers it."""
     refuses_before_upgrade: bool = False
+    """Without capacity: True answers the handshake with 429, False accepts it and says so in a frame."""
 
     def profile_for(self, scope: Scope) -> CallProfile:
-        """The route of one socket."""
+        """Return the profile of one socket. Raises `RequestError` as `choose_profile` does."""
         return self.profile if self.choose_profile is None else self.choose_profile(scope)
 
     def accept_message(self, scope: Scope) -> Message:
-        """What accepts the upgrade."""
-        asked = self.subprotocol is not None and self.subprotocol in scope.get("subprotocols", ())
-        return {"type": "websocket.accept", **({"subprotocol": self.subprotocol} if asked else {})}
+        """Return the ASGI message that accepts the handshake, with the subprotocol if it was offered."""
+        offered = self.subprotocol is not None and self.subprotocol in scope.get("subprotocols", ())
+        return {"type": "websocket.accept", **({"subprotocol": self.subprotocol} if offered else {})}

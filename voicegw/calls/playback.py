@@ -1,4 +1,7 @@
-"""One turn of a call on its way to the caller: a listener's words, frame by frame."""
+"""Plays one turn of a call: reads the turn's stream and gathers its words into frames.
+
+It knows no socket: `voicegw.calls.send_queue` sends the frames.
+"""
 
 from __future__ import annotations
 
@@ -9,56 +12,59 @@ from voicegw.events import ToolCall
 from voicegw.turns.run import Run
 from voicegw.turns.stream import ResponseStream
 
-TOGETHER = 0.025
-"""Seconds for which words are gathered into one frame, after the first frame of a turn."""
+GATHER_SECONDS = 0.025
+"""Seconds for which words are gathered into one frame, after a frame of the same turn was sent."""
 
 
 class TurnPlayback:
-    """Follows one run for one call. `wake` is called whenever there may be something to send."""
+    """Subscribes to one run for one call."""
 
     def __init__(
-        self, run: Run, listener: ResponseStream, codec: TurnEncoder, wake: Callable[[], None]
+        self, run: Run, stream: ResponseStream, encoder: TurnEncoder, wake: Callable[[], None]
     ) -> None:
         self.run = run
-        self.listener = listener
-        self.codec = codec
-        self.wake = wake
-        self.own = ""  # words of ours
-        self._next = 0.0
+        self.stream = stream  # reads the run's events and adds the gateway's own words
+        self.encoder = encoder  # the same object as `stream.encoder`, with `drain` and `stop`
+        self.wake = wake  # the run calls it when there may be something to send
+        self.own_text = ""  # the gateway's own words in this turn
+        self._next_frame_at = 0.0  # before this time of the loop's clock, words are gathered
 
     @property
     def deadline(self) -> float:
-        """When to ask again although nothing happened."""
-        return self._next if self.behind else max(self.listener.deadline, self._next)
+        """When to call `read` although the run reported nothing, in seconds of the loop's clock."""
+        return self._next_frame_at if self.has_more else max(self.stream.deadline, self._next_frame_at)
 
     @property
     def done(self) -> bool:
-        """Is everything said?"""
-        return self.listener.done
+        """Was the last frame of the turn read?"""
+        return self.stream.done
 
     @property
-    def behind(self) -> bool:
-        """Are there words that wait for company?"""
-        return self.listener.has_more or (self.listener.event_log.ended and not self.done)
+    def has_more(self) -> bool:
+        """Are there words that wait to be gathered, or an end that was not read?"""
+        return self.stream.has_more or (self.stream.event_log.ended and not self.done)
 
     @property
     def actions(self) -> tuple[ToolCall, ...]:
-        """What the agent did on the call in this turn."""
+        """The agent's tool calls in this turn."""
         return tuple(event for event in self.run.event_log.events if type(event) is ToolCall)
 
-    def begin(self, now: float) -> bytes:
-        """The first frames, which leave before the agent is asked."""
-        head = self.listener.start(now)
-        return head + self._sent(self.codec.drain(), now)  # what follows no words waits for none
+    def start(self, now: float) -> bytes:
+        """Return the first frames, which are sent before the agent is asked; `now` as for `read`."""
+        first = self.stream.start(now)
+        return first + self._note_sent(self.encoder.drain(), now)  # without words the next are not delayed
 
-    def take(self, now: float) -> bytes:
-        """The frames that are due by now; words that follow others closely are gathered."""
-        if now < self._next and not self.listener.event_log.ended:
+    def read(self, now: float) -> bytes:
+        """Return the frames that are due at `now`, in seconds of the loop's clock; b"" if there are none.
+
+        Words within `GATHER_SECONDS` of the last frame are kept back; the end of the turn is never delayed.
+        """
+        if now < self._next_frame_at and not self.stream.event_log.ended:
             return b""
-        data = self.listener.read(now)
-        return self._sent(data + self.codec.drain(), now)
+        data = self.stream.read(now)
+        return self._note_sent(data + self.encoder.drain(), now)
 
-    def _sent(self, data: bytes, now: float) -> bytes:
+    def _note_sent(self, data: bytes, now: float) -> bytes:
         if data:
-            self._next = now + TOGETHER
+            self._next_frame_at = now + GATHER_SECONDS
         return data

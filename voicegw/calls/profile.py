@@ -1,4 +1,7 @@
-"""How one platform's calls are served, and what its callers' words ask of the agent."""
+"""The profile of a platform's calls, and the turn that it makes of a request.
+
+It holds no state of a call: that is in `voicegw.conversations.call_store`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 from voicegw.calls.codec import TurnRequested
 from voicegw.conversations.call_store import CallRecord
-from voicegw.conversations.history import part_of_last, without
+from voicegw.conversations.history import heard_part_of_last_reply, without_partial_own_words
 from voicegw.events import Message, Tool, Turn
 from voicegw.security.keys import ApiKey
 from voicegw.turns.dialects import DIALECTS, Dialect
@@ -18,40 +21,53 @@ from voicegw.turns.served_agent import ServedAgent
 
 @dataclass(frozen=True, slots=True)
 class CallProfile:
-    """How one platform's calls are served: by which line, in which language, with which greeting.
-
-    `actions` are the tools that the agent may use on the call. `speculate`: the agent is asked already while
-    the caller may still go on. `key` stands for the platform in limits and logs; `dialect` is how it wants
-    our own words. `facts` are what is known of the call before the platform tells more. A call that is not
-    `kept` has no name by which anybody could come back to it.
-    """
+    """How one platform's calls are served: by which agent, in which language, with which greeting."""
 
     key: ApiKey
+    """The API key in whose name the calls run, for the rate limit, the turn log and `Turn.tenant`."""
     agent: ServedAgent
+    """The agent that answers."""
     language: str = "en"
+    """The language of the call until the platform reports another one, as a BCP 47 tag."""
     greeting: str = ""
+    """The words with which the call begins; "" lets the caller speak first."""
     actions: tuple[Tool, ...] = ()
+    """Tools that the agent may use on the call; the gateway runs them."""
     speculate: bool = False
+    """Ask the agent while the speech recognition may still change the caller's words."""
     dialect: Dialect = DIALECTS["voice"]
+    """How the platform wants the gateway's own words."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    """The description of the call until the platform sends its own."""
     is_named: bool = True
+    """False for a call without a client's id: nobody can come back to it, so it ends with its socket."""
 
-    def turn(
-        self, id: str, call: CallRecord, asked: TurnRequested, said: frozenset[str], facts: Mapping[str, Any]
+    def build_turn(
+        self,
+        id: str,
+        call: CallRecord,
+        request: TurnRequested,
+        own_phrases: frozenset[str],
+        metadata: Mapping[str, Any],
     ) -> Turn:
-        """What the agent is asked. `said` are words of ours that are none of its business, `facts` what the
-        platform told of the call: the agent finds them in `turn.extra["call"]`.
+        """Return the agent's turn for a request of the platform.
+
+        `id` is the turn's id. `own_phrases` are the gateway's own words in this call: they are removed from
+        the messages. `metadata` is the platform's description of the call: it becomes `turn.extra["call"]`.
         """
-        book = call.transcript
-        language, history, heard = asked.language or self.language, asked.history, book.heard
+        transcript = call.transcript
+        language, history, heard = request.language or self.language, request.history, transcript.heard_text
         if history is None:
-            history = (*book.messages, *((Message("user", asked.user_text),) if asked.user_text else ()))
+            history = (
+                *transcript.messages,
+                *((Message("user", request.user_text),) if request.user_text else ()),
+            )
         else:
-            history = without(book.own_words, history)
-        messages = self.agent.clean_history(history, language, said)
-        if asked.history is not None:
-            heard = part_of_last(book.messages, messages)
-        if asked.kind == "reminder":
+            history = without_partial_own_words(transcript.own_words, history)
+        messages = self.agent.clean_history(history, language, own_phrases)
+        if request.history is not None:
+            heard = heard_part_of_last_reply(transcript.messages, messages)
+        if request.kind == "reminder":
             messages = (*messages, Message("user", SILENCE_PROMPT))
         if not messages:
             messages = (Message("user", CALL_START_PROMPT),)
@@ -60,11 +76,11 @@ class CallProfile:
             messages=messages,
             tenant=self.key.name,
             call=call.id,
-            kind=asked.kind,
+            kind=request.kind,
             language=language,
-            tools=(*self.actions, *asked.tools),
-            tool_choice=asked.tool_choice,
-            options=asked.options,
-            extra={"call": facts} if facts else {},
+            tools=(*self.actions, *request.tools),
+            tool_choice=request.tool_choice,
+            options=request.options,
+            extra={"call": metadata} if metadata else {},
             heard=heard,
         )

@@ -1,4 +1,7 @@
-"""What leaves by a socket, frame by frame and in order."""
+"""Sends the frames of one socket in their order, and closes it when they were sent.
+
+It decides nothing about a turn: the session gives it the frames that are due.
+"""
 
 from __future__ import annotations
 
@@ -7,86 +10,92 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from math import inf
 
-MOST = 8 * 1024 * 1024
-"""Bytes that may wait for a platform that does not read; with more, its socket is given up."""
-FULL = 256 * 1024
-"""Bytes that wait from which on nothing more is read: whoever does not listen is not listened to."""
-OVERRUN = 1013
+MAX_QUEUED_BYTES = 8 * 1024 * 1024
+"""Bytes that wait for a platform that does not read; with more, the socket is closed with 1013."""
+HIGH_WATER_BYTES = 256 * 1024
+"""Bytes that wait from which on the reader pauses: a platform that does not read is not read either."""
+TRY_AGAIN_LATER = 1013
+"""The websocket close code for a gateway without capacity, and for a platform that does not read."""
 
 
 class SendQueue:
-    """The frames of one socket. `send` sends one; it may wait for a platform that reads slowly."""
+    """The frames of one socket that wait to be sent, and the loop that sends them."""
 
     def __init__(self, send: Callable[[str], Awaitable[None]]) -> None:
-        self.send = send
-        self.closing: int | None = None
+        self.send = send  # sends one frame; it waits while the platform reads slowly
+        self.close_code: int | None = None  # set when the socket has to be closed after the queued frames
         self._pieces: deque[bytes] = deque()
-        self._size = 0
-        self._nap: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._room: asyncio.Future[None] | None = None
+        self._size = 0  # bytes in `_pieces`
+        self._wakeup: asyncio.Future[None] | None = None  # what the write loop waits for
+        self._timer: asyncio.TimerHandle | None = None  # wakes the write loop at its deadline
+        self._space: asyncio.Future[None] | None = None  # what a paused reader waits for
 
-    def say(self, frames: bytes) -> None:
-        """These frames leave before anything that is not decided yet."""
-        if not frames or self._size > MOST:
+    def put(self, frames: bytes) -> None:
+        """Queue frames, each with a line break at its end; they are sent before any frame that becomes due.
+
+        With more than `MAX_QUEUED_BYTES` the socket is closed, and further frames are dropped.
+        """
+        if not frames or self._size > MAX_QUEUED_BYTES:
             return
         self._pieces.append(frames)
         self._size += len(frames)
-        if self._size > MOST:
-            self.close(OVERRUN)
+        if self._size > MAX_QUEUED_BYTES:
+            self.close(TRY_AGAIN_LATER)
         self.wake()
 
-    async def room(self) -> None:
-        """Wait until little waits to be sent."""
-        while self._size > FULL:
-            self._room = asyncio.get_running_loop().create_future()
-            await self._room
+    async def wait_for_space(self) -> None:
+        """Wait until at most `HIGH_WATER_BYTES` are queued."""
+        while self._size > HIGH_WATER_BYTES:
+            self._space = asyncio.get_running_loop().create_future()
+            await self._space
 
     def wake(self) -> None:
-        """There may be something to send."""
-        if self._nap is not None and not self._nap.done():
-            self._nap.set_result(None)
+        """Let the write loop look for frames."""
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
 
     def close(self, code: int) -> None:
-        """Close, once everything was sent; the first code counts."""
-        if self.closing is None:
-            self.closing = code
+        """Close the socket with this code once everything was sent; the first code counts."""
+        if self.close_code is None:
+            self.close_code = code
             self.wake()
 
     async def write(self, due: Callable[[], bytes], deadline: Callable[[], float | None]) -> int:
-        """Send what was said and what is `due`, until it is over; gives the code to close with.
+        """Send queued and due frames until the socket has to be closed; return the close code.
 
-        `deadline` is when to ask again although nobody woke us, None while there is nothing to wait for.
+        `due` returns the frames that are due now, b"" for none. `deadline` returns when to ask `due` again
+        although nothing woke the loop, in seconds of the loop's clock; None while no turn is played. Raises
+        what `send` and `due` raise.
         """
         loop = asyncio.get_running_loop()
         while True:
-            if frames := self._take() or due():
+            if frames := self._pop() or due():
                 for frame in frames.splitlines():
                     await self.send(frame.decode())
                 continue
             if self._pieces:
-                continue  # the end of a turn may have said something more
+                continue  # `due` ended a turn, which may have queued frames
             when = deadline()
-            if when is None and self.closing is not None:
-                return self.closing
-            self.stop()
-            self._nap = loop.create_future()
+            if when is None and self.close_code is not None:
+                return self.close_code
+            self.cancel_timer()
+            self._wakeup = loop.create_future()
             if when is not None and when < inf:
                 self._timer = loop.call_at(when, self.wake)
-            await self._nap
+            await self._wakeup
 
-    def stop(self) -> None:
-        """Wait no longer for a deadline."""
+    def cancel_timer(self) -> None:
+        """Cancel the timer of the write loop's deadline."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _take(self) -> bytes:
-        """The next piece."""
+    def _pop(self) -> bytes:
+        """Return the next queued piece, b"" if there is none; let a paused reader go on."""
         if not self._pieces:
             return b""
         piece = self._pieces.popleft()
         self._size -= len(piece)
-        if self._room is not None and self._size <= FULL and not self._room.done():
-            self._room.set_result(None)
+        if self._space is not None and self._size <= HIGH_WATER_BYTES and not self._space.done():
+            self._space.set_result(None)
         return piece

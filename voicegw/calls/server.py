@@ -1,4 +1,7 @@
-"""The floor: every call that is open on a websocket, and who may open one."""
+"""The ASGI application of all calls on websockets: handshakes, limits and the sessions of open calls.
+
+It knows no platform: each has a `voicegw.calls.endpoint.CallEndpoint`.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,15 @@ from starlette.types import Message, Receive, Scope, Send
 from voicegw.asgi.context import RequestContext
 from voicegw.calls.codec import CallCodec, CallStarted
 from voicegw.calls.endpoint import CallEndpoint
+from voicegw.calls.path_secret import NO_CALLS_HERE
 from voicegw.calls.profile import CallProfile
-from voicegw.calls.session import LEAVE, POLICY, CallSession, farewell
+from voicegw.calls.session import (
+    HANG_UP_TIMEOUT,
+    NORMAL_CLOSURE,
+    POLICY_VIOLATION,
+    CallSession,
+    encode_hang_up,
+)
 from voicegw.conversations.call_id import CallIdentity
 from voicegw.conversations.engine import TurnEngine
 from voicegw.errors import (
@@ -28,86 +38,108 @@ from voicegw.wire import openai
 
 log = logging.getLogger("voicegw.error")
 
-SETUP = 10.0
-"""Seconds after which a socket that did not say which call it is is closed."""
-MAX_LEAVING = 50
-"""Such calls at a time; further ones are refused before the upgrade."""
-UNEXPECTED = 1011
-"""The close code for what went wrong here."""
+SETUP_TIMEOUT = 10.0
+"""Seconds after which a socket that did not identify its call is closed with 1008."""
+MAX_REJECTED_OPEN = 50
+"""Calls at the same time that are told in frames that the gateway is busy; further handshakes get 429."""
+NO_CAPACITY = "The gateway has no capacity for another call."
+INTERNAL_ERROR = 1011
+"""The websocket close code for an exception in the gateway."""
 
 
 class CallServer:
-    """Serves the websocket calls of all desks, as one ASGI application: the first desk that a path fits."""
+    """Serves the websocket calls of all platforms; the first path segment chooses the endpoint."""
 
     def __init__(
         self, engine: TurnEngine, endpoints: Mapping[str, CallEndpoint], *, max_calls: int = 500
     ) -> None:
+        """Serve `endpoints`, by platform, with at most `max_calls` calls at the same time in this process."""
         self.engine = engine
         self.endpoints = endpoints
-        self.paths = {path: desk for desk in endpoints.values() for path in desk.paths or (desk.name,)}
+        self.endpoints_by_prefix = {
+            prefix: endpoint
+            for endpoint in endpoints.values()
+            for prefix in endpoint.path_prefixes or (endpoint.name,)
+        }
         self.max_calls = max_calls
-        self.sessions: dict[str, set[CallSession]] = {name: set() for name in endpoints}
-        self.leaving = 0
+        self.sessions: dict[str, set[CallSession]] = {name: set() for name in endpoints}  # the open ones
+        self.rejected_open = 0  # see MAX_REJECTED_OPEN
 
-    def has_room(self, platform: str) -> bool:
-        """Is there room for one more call? Sockets that did not yet say which call they are do not count."""
-        calls = {name: sum(talk.call is not None for talk in talks) for name, talks in self.sessions.items()}
-        most = self.endpoints[platform].max_calls
-        return sum(calls.values()) < self.max_calls and (most is None or calls[platform] < most)
+    def has_capacity(self, platform: str) -> bool:
+        """Is there capacity for one more call of this platform? Raises `KeyError` for an unknown platform.
+
+        Sockets that did not identify their call yet do not count.
+        """
+        calls = {
+            name: sum(session.call is not None for session in sessions)
+            for name, sessions in self.sessions.items()
+        }
+        max_calls = self.endpoints[platform].max_calls
+        return sum(calls.values()) < self.max_calls and (max_calls is None or calls[platform] < max_calls)
 
     def call_ended(self, platform: str, call: str) -> None:
-        """The platform says that this call is over: forget it."""
-        self.engine.dispatcher.calls.end(self._id(self.endpoints[platform].profile, call))
+        """End a call that the platform's webhook reported as over: stop its turn, forget its transcript.
+
+        `call` is the platform's id of the call; nothing happens if it is unknown. Raises `KeyError` for an
+        unknown platform.
+        """
+        self.engine.dispatcher.calls.end(self._internal_id(self.endpoints[platform].profile, call))
 
     def close_all(self) -> None:
-        """Close every socket, once what is to be said there was sent."""
-        for conversations in self.sessions.values():
-            for conversation in conversations:
-                conversation.hang_up(conversation.codec.close_code)
+        """Close every socket with its platform's close code, after its current turn was sent."""
+        for sessions in self.sessions.values():
+            for session in sessions:
+                session.hang_up(session.codec.close_code)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one websocket connection; answer a refused handshake with an HTTP status."""
         try:
-            desk = self._desk(scope["path"])
-            call = desk.authenticate(scope)
-            route = desk.profile_for(scope)
-            if self.leaving >= MAX_LEAVING or sum(map(len, self.sessions.values())) >= 2 * self.max_calls:
+            endpoint = self._find_endpoint(scope["path"])
+            call = endpoint.authenticate(scope)
+            profile = endpoint.profile_for(scope)
+            if (
+                self.rejected_open >= MAX_REJECTED_OPEN
+                or sum(map(len, self.sessions.values())) >= 2 * self.max_calls
+            ):
                 raise TooManyRequests("Too many sockets are open.", retry_after=1.0)
             if self.engine.dispatcher.draining:
                 raise ServiceUnavailable("The gateway is shutting down.", retry_after=1.0)
-            room = call is None or self._place(desk, route, call)
-            if desk.refuses_before_upgrade and not room:
-                raise TooManyRequests("No room.", retry_after=1.0)
+            has_place = call is None or self._has_place(endpoint, profile, call)
+            if endpoint.refuses_before_upgrade and not has_place:
+                raise TooManyRequests(NO_CAPACITY, retry_after=1.0)
         except RequestError as failure:
-            visit: RequestContext = scope["voicegw"]
-            self.engine.turn_log.refusal(failure, visit.id, visit.client)
-            return await refuse(failure, send)
+            context: RequestContext = scope["voicegw"]
+            self.engine.turn_log.record_refusal(failure, context.id, context.client)
+            return await refuse_upgrade(failure, send)
         except Exception:
-            log.exception("a call could not be let in")
-            return await refuse(VoicegwError(), send)
-        await receive()  # the platform's wish to connect
-        await send(desk.accept_message(scope))
-        codec = desk.codec(call, route)
-        if room:
-            return await self._serve(desk, route, codec, call, receive, send)
-        await self._turn_away(route, codec, receive, send)
+            log.exception("the handshake of a call failed")
+            return await refuse_upgrade(VoicegwError(), send)
+        await receive()  # websocket.connect
+        await send(endpoint.accept_message(scope))
+        codec = endpoint.make_codec(call, profile)
+        if has_place:
+            return await self._serve(endpoint, profile, codec, call, receive, send)
+        await self._reject(profile, codec, receive, send)
 
-    def _desk(self, path: str) -> CallEndpoint:
-        desk = self.paths.get(path.split("/")[1]) if path.startswith("/") else None
-        if desk is None:
-            raise NotFound("No calls are taken here.")
-        return desk
+    def _find_endpoint(self, path: str) -> CallEndpoint:
+        endpoint = self.endpoints_by_prefix.get(path.split("/")[1]) if path.startswith("/") else None
+        if endpoint is None:
+            raise NotFound(NO_CALLS_HERE)
+        return endpoint
 
-    def _place(self, desk: CallEndpoint, route: CallProfile, call: str) -> bool:
-        """Is there room for this call, or does its new socket only take the place of another?"""
-        return self.has_room(desk.name) or self.engine.dispatcher.calls.is_open(self._id(route, call))
+    def _has_place(self, endpoint: CallEndpoint, profile: CallProfile, call: str) -> bool:
+        """Is there capacity for this call, or does its new socket only replace an older one?"""
+        return self.has_capacity(endpoint.name) or self.engine.dispatcher.calls.is_open(
+            self._internal_id(profile, call)
+        )
 
-    def _id(self, route: CallProfile, call: str) -> str:
-        return CallIdentity(call, True, {}).call(route.key.name, route.agent.name)
+    def _internal_id(self, profile: CallProfile, call: str) -> str:
+        return CallIdentity(call, True, {}).call_id(profile.key.name, profile.agent.name)
 
     async def _serve(
         self,
-        desk: CallEndpoint,
-        route: CallProfile,
+        endpoint: CallEndpoint,
+        profile: CallProfile,
         codec: CallCodec,
         call: str | None,
         receive: Receive,
@@ -116,90 +148,92 @@ class CallServer:
         async def send_frame(frame: str) -> None:
             await send({"type": "websocket.send", "text": frame})
 
-        def name(call: str) -> str:
-            return self._id(route, call)
+        def internal_id(call: str) -> str:
+            return self._internal_id(profile, call)
 
-        def admit(opened: CallStarted) -> RequestError | None:
-            if not desk.accepts(opened):
-                return Forbidden("The call does not show its ticket.")
-            return (
-                None
-                if self._place(desk, route, opened.call)
-                else TooManyRequests("No room.", retry_after=1.0)
-            )
+        def refusal_for(started: CallStarted) -> RequestError | None:
+            if not endpoint.accepts(started):
+                return Forbidden("The call has no valid ticket.")
+            if not self._has_place(endpoint, profile, started.call_id):
+                return TooManyRequests(NO_CAPACITY, retry_after=1.0)
+            return None
 
-        talk = CallSession(self.engine, route, codec, send_frame, name, admit)
-        self.sessions[desk.name].add(talk)
-        self.engine.turn_log.metrics.calls_open.labels(desk.name).inc()
-        talk.start(call)
-        writer = asyncio.ensure_future(write(talk, send))
-        setup = talk.loop.call_later(SETUP, nameless, talk)
+        session = CallSession(self.engine, profile, codec, send_frame, internal_id, refusal_for)
+        self.sessions[endpoint.name].add(session)
+        self.engine.turn_log.metrics.calls_open.labels(endpoint.name).inc()
+        session.start(call)
+        writer = asyncio.ensure_future(write_frames(session, send))
+        setup_timer = session.loop.call_later(SETUP_TIMEOUT, close_unless_identified, session)
         try:
-            await read(talk, receive)
+            await read_frames(session, receive)
         finally:
-            setup.cancel()
-            self.sessions[desk.name].discard(talk)
-            self.engine.turn_log.metrics.calls_open.labels(desk.name).dec()
-            talk.end()
+            setup_timer.cancel()
+            self.sessions[endpoint.name].discard(session)
+            self.engine.turn_log.metrics.calls_open.labels(endpoint.name).dec()
+            session.close()
             writer.cancel()
             with suppress(asyncio.CancelledError):
                 await writer
 
-    async def _turn_away(self, route: CallProfile, codec: CallCodec, receive: Receive, send: Send) -> None:
-        """No room: say so in the platform's way, and let it hang up."""
-        busy = route.agent.phrases_in(route.language).busy
-        self.leaving += 1
+    async def _reject(self, profile: CallProfile, codec: CallCodec, receive: Receive, send: Send) -> None:
+        """Say in the platform's frames that the gateway is busy, and let the platform hang up."""
+        busy = profile.agent.phrases_in(profile.language).busy
+        self.rejected_open += 1
         try:
             with suppress(Exception):
-                for frame in farewell(codec, busy).splitlines():
+                for frame in encode_hang_up(codec, busy).splitlines():
                     await send({"type": "websocket.send", "text": frame.decode()})
-                async with asyncio.timeout(LEAVE):
-                    await until_gone(receive)
+                async with asyncio.timeout(HANG_UP_TIMEOUT):
+                    await wait_for_disconnect(receive)
             with suppress(Exception):
-                await send({"type": "websocket.close", "code": 1000})
+                await send({"type": "websocket.close", "code": NORMAL_CLOSURE})
         finally:
-            self.leaving -= 1
+            self.rejected_open -= 1
 
 
-def nameless(talk: CallSession) -> None:
-    """It did not say in time which call it is."""
-    if talk.call is None:
-        talk.hang_up(POLICY)
+def close_unless_identified(session: CallSession) -> None:
+    """Close a session whose call was not identified within `SETUP_TIMEOUT`."""
+    if session.call is None:
+        session.hang_up(POLICY_VIOLATION)
 
 
-async def read(talk: CallSession, receive: Receive) -> None:
-    """Take frames until the socket is gone. A mistake of ours ends the call, not the gateway."""
+async def read_frames(session: CallSession, receive: Receive) -> None:
+    """Pass frames to the session until the socket is closed; an exception closes this socket with 1011."""
     while (message := await receive())["type"] != "websocket.disconnect":
         text, data = message.get("text"), message.get("bytes")
         try:
-            talk.receive(text if text is not None else data or b"")
+            session.receive(text if text is not None else data or b"")
         except Exception:
-            log.exception("a frame of a call could not be dealt with")
-            talk.hang_up(UNEXPECTED)
-        await talk.send_queue.room()
+            log.exception("a frame of a call could not be processed")
+            session.hang_up(INTERNAL_ERROR)
+        await session.send_queue.wait_for_space()
 
 
-async def write(talk: CallSession, send: Send) -> None:
-    """Send frames until the call is to be closed; a socket that is gone is the reader's business."""
+async def write_frames(session: CallSession, send: Send) -> None:
+    """Send frames until the session closes the socket; the reader notices a socket that is lost."""
     with suppress(OSError):  # uvicorn's ClientDisconnected is one
         try:
-            code = await talk.write()
+            code = await session.write()
         except OSError:
             raise
         except Exception:
-            log.exception("the words of a call could not be sent")
-            code = UNEXPECTED
+            log.exception("the frames of a call could not be sent")
+            code = INTERNAL_ERROR
         await send({"type": "websocket.close", "code": code})
 
 
-async def until_gone(receive: Receive) -> None:
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Drop frames until the socket is closed."""
     while (await receive())["type"] != "websocket.disconnect":
         pass
 
 
-async def refuse(failure: VoicegwError, send: Send) -> None:
-    """Refuse the upgrade, with a status and a reason."""
-    body = openai.error_body(failure)
+async def refuse_upgrade(failure: VoicegwError, send: Send) -> None:
+    """Answer the handshake with the failure's status and OpenAI's error body.
+
+    Source: the ASGI extension "websocket.http.response" (Websocket Denial Response).
+    """
+    body = openai.encode_error(failure)
     headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"application/json"),)
     start: Message = {"type": "websocket.http.response.start", "status": failure.status, "headers": headers}
     await send(start)

@@ -1,0 +1,1 @@
+"""The commands `voicegw doctor` and `voicegw new-agent`."""

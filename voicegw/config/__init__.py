@@ -1,0 +1,1 @@
+"""The TOML configuration file: its sections, loading, checks, and the kinds of agents."""

@@ -1,4 +1,4 @@
-"""Every kind of agent that a file can describe."""
+"""Every kind of agent that a file can describe: a new kind is one line in each table here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the configuration that concern several keys at once."""
+"""Checks of the configuration that concern several keys at once, or the environment. Pure."""
 
 from __future__ import annotations
 
@@ -14,25 +14,18 @@ from voicegw.settings.fields import (
 from voicegw.settings.problems import Loc, Problem, suggestion
 
 SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,}")
-
-
+"""A secret that is a segment of an address."""
 MAKE_KEY = "add a key first: `voicegw keys new NAME` makes one and prints the lines for this file"
-
-
-SECRET_PART = "must hold 16 or more letters, digits or . _ ~ -, since it is a part of an address"
-
-
+SECRET_PART = "must hold 16 or more letters, digits or . _ ~ -, since it is a segment of an address"
 POSE = "without it anybody could pose as the platform"
-
-
 EARLY = (
-    'is 0, so words leave at once and turns.on_failure = "status" comes too late: '
-    'let the words wait (0.5, or "off"), or set on_failure = "speak"'
+    'is 0, so the acknowledgement leaves at once and turns.on_failure = "status" comes too late: '
+    'set a wait (0.5, or "off"), or on_failure = "speak"'
 )
 
 
 def named_variables(config: Config) -> Iterator[tuple[Loc, str]]:
-    """The environment variables that the file names, and where it does."""
+    """Yield the environment variables that the file names, each with its key."""
     for name, key in config.keys.items():
         if key.env:
             yield ("keys", name, "env"), key.env
@@ -45,20 +38,23 @@ def named_variables(config: Config) -> Iterator[tuple[Loc, str]]:
 
 
 def unset_variables(config: Config) -> Iterator[Problem]:
-    """Variables without a value that a header can carry."""
+    """Yield a problem for each variable without a value that a header can carry."""
     paths = {(name, key) for name, table in config.platforms.items() for key in table.path_secrets}
     for loc, variable in named_variables(config):
         value = config._secrets.get(variable)
         if value is None:
             yield loc, f"the environment variable {variable} is not set"
         elif not VISIBLE.fullmatch(value):
-            yield loc, f"the environment variable {variable} is empty or holds spaces or other odd characters"
+            yield (
+                loc,
+                f"the environment variable {variable} is empty or holds a character that no header can carry",
+            )
         elif loc in paths and not SEGMENT.fullmatch(value):
             yield loc, f"the environment variable {variable} {SECRET_PART}"
 
 
 def duplicate_keys(config: Config) -> Iterator[Problem]:
-    """Two names for one secret: nobody could tell who calls."""
+    """Yield a problem for each API key whose secret another key has: the client would be ambiguous."""
     first: dict[bytes, str] = {}
     for name, key in config.keys.items():
         known = config.digest(key)
@@ -67,9 +63,9 @@ def duplicate_keys(config: Config) -> Iterator[Problem]:
 
 
 def conflicts(config: Config) -> Iterator[Problem]:
-    """Keys that are fine alone and wrong together."""
+    """Yield a problem for each value that is valid alone and contradicts another key."""
     if not config.agents:
-        yield ("agents",), 'there is no agent: add a table such as [agents.desk] with kind = "scripted"'
+        yield ("agents",), 'there is no agent: add a section such as [agents.desk] with kind = "scripted"'
     if not config.keys:
         yield from _reachable_without_keys(config.server)
     for name, key in config.keys.items():
@@ -89,7 +85,10 @@ def conflicts(config: Config) -> Iterator[Problem]:
                     f'there is no agent "{other}"{suggestion(other, config.agents)}',
                 )
         if agent.max_attempts > 1 and not agent.idempotent:
-            yield ("agents", name, "max_attempts"), "needs idempotent = true: else nothing may be asked twice"
+            yield (
+                ("agents", name, "max_attempts"),
+                "needs idempotent = true: without it a turn is asked once only",
+            )
     if config.turns.on_failure == "status":
         for name, agent in config.agents.items():
             if agent.ack.after == 0:
@@ -98,7 +97,7 @@ def conflicts(config: Config) -> Iterator[Problem]:
 
 
 def _platform_conflicts(config: Config) -> Iterator[Problem]:
-    """The same for the platforms' calls."""
+    """Yield the conflicts of the platforms' sections."""
     server = config.server
     for name, platform in config.platforms.items():
         agent = platform.agent
@@ -111,7 +110,7 @@ def _platform_conflicts(config: Config) -> Iterator[Problem]:
 
 
 def _reachable_without_keys(server: ServerSettings) -> Iterator[Problem]:
-    """Without keys, strangers must stay outside."""
+    """Yield a problem for each setting that lets other machines or web pages in without an API key."""
     if not addresses.is_loopback(server.host):
         yield ("server", "host"), f"{server.host} can be reached by others; {MAKE_KEY}"
     if "*" in server.origins:

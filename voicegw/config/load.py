@@ -1,8 +1,8 @@
-"""The configuration: one TOML file, checked whole before anything starts.
+"""Loads the configuration: one TOML file, checked whole before anything starts.
 
-Only this module and `voicegw.cli` read files and the environment. What is wrong with a file is
-reported together, one line per problem, as `ConfigError`. Secrets stay in the environment: the file
-names the variable, `load` looks it up, and no message ever shows a value.
+Only this module, `voicegw.server` and `voicegw.cli` read the environment. All problems of a file are reported
+together, one line each, as `ConfigError`. Secrets stay in the environment: the file names the variable,
+`load` looks it up, and no message shows a value.
 """
 
 from __future__ import annotations
@@ -41,7 +41,6 @@ from voicegw.settings.section import Section
 
 __all__ = ["Config", "ConfigError", "load", "schema"]
 
-
 MUST: Mapping[str, str] = {
     **problems.MUST,
     NAME: "must be a name of up to 100 letters, digits and _ . : / @ -, beginning with a letter or digit",
@@ -56,7 +55,7 @@ MUST: Mapping[str, str] = {
     PHRASE: "must not be blank",
     ATTRIBUTE: 'must be the name of an attribute such as "speechModel"',
 }
-"""What a value must be, by the pattern that it did not match or the type of pydantic's error."""
+"""The requirement on a value, by the pattern that it does not match or the type of pydantic's error."""
 
 
 def load(
@@ -65,9 +64,10 @@ def load(
     *,
     server: Mapping[str, Any] | None = None,
 ) -> Config:
-    """The configuration in a file, or the demo's without one. `server` wins over the file's [server].
+    """Return the configuration in a file, or the demo's without one.
 
-    Raises `ConfigError` with one line per problem: file, key, and what is wrong with it.
+    `server` overrides keys of the file's `[server]`. Raises `ConfigError` with one line for each problem:
+    file, key, and the requirement.
     """
     source = "voicegw" if path is None else str(path)
     folder = Path() if path is None else Path(path).parent
@@ -89,7 +89,7 @@ def load(
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of the file, with a description of every key."""
+    """Return the JSON schema of the file, with a description of every key."""
     return Config.model_json_schema()
 
 
@@ -109,13 +109,16 @@ def _refusal(source: str, found: list[Problem]) -> ConfigError:
 
 
 def _problem(details: ErrorDetails) -> Problem:
-    """What pydantic found, as key and words of ours. It puts an agent's kind and "[key]" into the path."""
+    """Return one of pydantic's errors as key and sentence.
+
+    Pydantic puts an agent's kind and "[key]" into the path; the file has neither.
+    """
     raw = tuple(part for part in details["loc"] if part != "[key]")
     in_agent = len(raw) > 2 and raw[0] == "agents"
     loc = (*raw[:2], *raw[3:]) if in_agent else raw
     match details["type"]:
         case "extra_forbidden":
-            return loc, describe(details, _table(raw[:-1]).model_fields)
+            return loc, describe(details, _section(raw[:-1]).model_fields)
         case "union_tag_not_found":
             return (*loc, "kind"), f"is missing; it must be one of {quoted(AGENT_SETTINGS)}"
         case "union_tag_invalid":
@@ -124,8 +127,8 @@ def _problem(details: ErrorDetails) -> Problem:
             return loc, describe(details, must=MUST)
 
 
-def _table(loc: Loc) -> type[Section]:
-    """The table at a place where pydantic met an unknown key."""
+def _section(loc: Loc) -> type[Section]:
+    """Return the section in which pydantic met an unknown key."""
     match loc:
         case ("agents", _, kind):
             return AGENT_SETTINGS[str(kind)]

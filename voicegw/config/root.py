@@ -1,4 +1,4 @@
-"""The whole configuration file."""
+"""The whole configuration file: its sections, and what the environment and the command line add."""
 
 from __future__ import annotations
 
@@ -20,11 +20,8 @@ from voicegw.config.sections import (
 )
 from voicegw.platforms.realtime.settings import RealtimeSettings
 from voicegw.platforms.registry import PLATFORMS
-from voicegw.security import keys as guard
-from voicegw.settings.fields import (
-    Name,
-    optional,
-)
+from voicegw.security.keys import ApiKey, hash_secret
+from voicegw.settings.fields import Name, optional
 from voicegw.settings.platform import PlatformSettings
 from voicegw.settings.section import Section
 
@@ -32,7 +29,7 @@ DEMO: Mapping[str, Mapping[str, object]] = {
     "agents": {"receptionist": {"kind": "scripted"}},
     **{platform: {} for platform in PLATFORMS},
 }
-"""What runs without a file."""
+"""The configuration without a file."""
 
 if TYPE_CHECKING:
     PlatformSections = Section
@@ -45,24 +42,32 @@ else:
 
 
 class Config(PlatformSections):
-    """The whole file. The first agent is the default one."""
+    """The whole file. The first agent is the default one.
 
-    server: ServerSettings = Field(default_factory=ServerSettings, description="Where the gateway listens.")
-    limits: LimitSettings = Field(default_factory=LimitSettings, description="What is too much.")
+    The sections of the platforms come from `voicegw.platforms.registry`.
+    """
+
+    server: ServerSettings = Field(
+        default_factory=ServerSettings, description="Address, workers, TLS and proxies."
+    )
+    limits: LimitSettings = Field(
+        default_factory=LimitSettings, description="Limits of requests, turns and calls."
+    )
     keys: dict[Name, KeySettings] = Field(
-        default={}, description="Keys by name. Without any, only this machine may call."
+        default={}, description="API keys by name. Without any, only this machine may call."
     )
-    turns: TurnSettings = Field(default_factory=TurnSettings, description="How a turn goes.")
-    calls: CallSettings = Field(
-        default_factory=CallSettings, description="Which requests belong to one call."
+    turns: TurnSettings = Field(
+        default_factory=TurnSettings, description="Retries, failures and ends of turns."
     )
+    calls: CallSettings = Field(default_factory=CallSettings, description="How requests name their call.")
     agents: dict[Name, Annotated[AnyAgent, Field(discriminator="kind")]] = Field(
-        default={}, description="Agents by name, the model names of clients. The first is the default."
+        default={},
+        description="Agents by name, which is their model name for clients. The first is the default.",
     )
     speech: SpeechSettings = Field(
-        default_factory=SpeechSettings, description="How the agents' text is made speakable."
+        default_factory=SpeechSettings, description="How the agents' text becomes speech."
     )
-    trace: TraceSettings = Field(default_factory=TraceSettings, description="What is told about each turn.")
+    trace: TraceSettings = Field(default_factory=TraceSettings, description="Log lines and timings of turns.")
     realtime: RealtimeSettings = Field(
         default_factory=RealtimeSettings, description="Calls by OpenAI's Realtime protocol."
     )
@@ -74,45 +79,48 @@ class Config(PlatformSections):
 
     @classmethod
     def demo(cls) -> Config:
-        """What runs without a file: the receptionist, without keys, for this machine only."""
+        """Return the configuration without a file: the receptionist, without keys, for this machine only."""
         config = cls.model_validate(DEMO)
         config._demo = True
         return config
 
     @property
     def is_demo(self) -> bool:
-        """Is this what runs without a file, for this machine only?"""
+        """Whether this is the configuration without a file."""
         return self._demo
 
     @property
     def default_agent(self) -> str:
-        """Name of the agent that answers for models that nobody knows."""
+        """The name of the agent that answers for unknown models."""
         return next(iter(self.agents))
 
     @property
     def platforms(self) -> dict[str, PlatformSettings]:
-        """The platforms whose calls are taken on websockets, by the names of their tables."""
+        """The configured platforms, by the names of their sections."""
         sections = ((name, getattr(self, name)) for name in PLATFORMS)
         return {name: section for name, section in sections if section is not None}
 
     @property
     def folder(self) -> Path:
-        """Where the file lies: relative paths in it begin there, and so do the modules of Python agents."""
+        """The folder of the file: relative paths and modules of Python agents are looked up there."""
         return self._folder
 
     @property
     def source(self) -> str:
-        """What the file is called in messages."""
+        """The name of the file in messages."""
         return self._source
 
     def secret(self, variable: str) -> str:
-        """The value of an environment variable that the file names, as it was when the file was loaded."""
+        """Return the value that an environment variable had when the file was loaded.
+
+        Raises `KeyError` for a variable that the file does not name.
+        """
         return self._secrets[variable]
 
-    def api_keys(self) -> tuple[guard.ApiKey, ...]:
-        """The keys as the guard wants them."""
+    def api_keys(self) -> tuple[ApiKey, ...]:
+        """Return the API keys for `voicegw.security`."""
         return tuple(
-            guard.ApiKey(
+            ApiKey(
                 name,
                 self.digest(key) or b"",
                 None if key.models is None else frozenset(key.models),
@@ -123,11 +131,11 @@ class Config(PlatformSections):
         )
 
     def digest(self, key: KeySettings) -> bytes | None:
-        """The digest of a key's secret, None when its variable is not set."""
+        """Return the digest of an API key's secret, or None when its variable is not set."""
         if key.hash is not None:
             return bytes.fromhex(key.hash.removeprefix("sha256:"))
         secret = self._secrets.get(key.env or "")
-        return None if secret is None else guard.digest(secret)
+        return None if secret is None else hash_secret(secret)
 
 
 def _sections() -> dict[str, type[Section]]:

@@ -1,6 +1,6 @@
-"""The shape of the configuration file: its tables, their keys, and what a key may hold.
+"""The sections of the configuration file that belong to no integration: their keys, defaults and units.
 
-Pure description: reading a file, and telling what is wrong with it, is `voicegw.config.load`'s.
+Loading and checking a file is in `voicegw.config.load` and `voicegw.config.checks`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from voicegw.conversations.call_id import KEYS
+from voicegw.conversations.call_id import CALL_ID_KEYS
 from voicegw.settings.fields import (
     HASH,
     HOST,
@@ -37,18 +37,18 @@ from voicegw.speech.options import MAX_HELD_CHARS, MAX_HOLD_SECONDS
 
 
 class ServerSettings(Section):
-    """Where the gateway listens, and whom it believes."""
+    """The section `[server]`."""
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    workers: int = Field(default=1, ge=1, le=1024, description="Processes that share the port.")
+    workers: int = Field(default=1, ge=1, le=1024, description="Number of processes that share the port.")
     public_url: PublicUrl | None = optional(
         "Address by which platforms reach the gateway, such as `https://voice.example.com`."
     )
     tls_cert: File | None = optional("Certificate chain, a PEM file; needs `tls_key`.")
     tls_key: File | None = optional("Private key of the certificate, a PEM file.")
     trusted_proxies: Annotated[tuple[Proxy, ...], Strict(False)] = Field(
-        default=(), description="Addresses or networks of proxies whose X-Forwarded-For is believed."
+        default=(), description="Addresses or networks of proxies whose X-Forwarded-For is trusted."
     )
     origins: Annotated[tuple[Annotated[str, Field(pattern=ORIGIN)], ...], Strict(False)] = Field(
         default=(),
@@ -57,7 +57,9 @@ class ServerSettings(Section):
     hosts: Annotated[tuple[Annotated[str, Field(pattern=HOST)], ...], Strict(False)] = Field(
         default=(), description="Host names accepted without keys, besides those of this machine."
     )
-    shutdown_grace: float = Field(default=20.0, ge=0, description="Seconds that running turns get at shutdown.")
+    shutdown_grace: float = Field(
+        default=20.0, ge=0, description="Seconds that running turns get at shutdown."
+    )
 
     @model_validator(mode="after")
     def _paired(self) -> ServerSettings:
@@ -67,26 +69,31 @@ class ServerSettings(Section):
 
 
 class LimitSettings(Section):
-    """What is too much."""
+    """The section `[limits]`."""
 
-    max_body_bytes: int = Field(default=1_048_576, ge=1, description="Largest request body, in bytes.")
-    max_header_bytes: int = Field(default=65_536, ge=1024, description="Largest head of a request, in bytes.")
-    max_messages: int = Field(default=2000, ge=1, description="Most messages in one request.")
-    max_json_depth: int = Field(default=100, ge=8, description="Deepest nesting of a request's JSON.")
+    max_body_bytes: int = Field(
+        default=1_048_576, ge=1, description="Maximum size of a request body in bytes."
+    )
+    max_header_bytes: int = Field(
+        default=65_536, ge=1024, description="Maximum size of a request's head in bytes."
+    )
+    max_messages: int = Field(default=2000, ge=1, description="Maximum number of messages in one request.")
+    max_json_depth: int = Field(
+        default=100, ge=8, description="Maximum nesting of a request's JSON, in levels."
+    )
     concurrent_turns: int = Field(
-        default=1000, ge=1, description="Most turns at the same time, all workers together."
+        default=1000, ge=1, description="Maximum number of turns at a time, over all workers."
     )
     concurrent_calls: int = Field(
-        default=500, ge=1, description="Most calls on websockets at the same time, all workers together."
+        default=500, ge=1, description="Maximum number of websocket calls at a time, over all workers."
     )
     requests_per_minute: int = Field(
-        default=0, ge=0, description="Most turns a minute for each key; 0 for no limit."
+        default=0, ge=0, description="Maximum number of turns a minute for each API key; 0 for no limit."
     )
     send_timeout: float = Field(
         default=30.0,
         ge=0,
-        description="Seconds after which a client that reads nothing of what waits for it is hung up on; "
-        "0 for never.",
+        description="Seconds after which a client that does not read is disconnected; 0 for never.",
     )
     busy: Literal["status", "speak"] = Field(
         default="status",
@@ -95,7 +102,7 @@ class LimitSettings(Section):
 
 
 class KeySettings(Section):
-    """A key that opens the gateway."""
+    """A section `[keys.NAME]`: one API key."""
 
     hash: Annotated[str, Field(pattern=HASH)] | None = optional(
         "SHA-256 of the key, as `voicegw keys new NAME` prints it. Either this or `env`."
@@ -104,9 +111,11 @@ class KeySettings(Section):
     models: Annotated[Names, AfterValidator(not_empty)] | None = optional(
         "Names of the agents that the key may use; all if left out."
     )
-    dialect: Dialect | None = optional("How this key's clients are spoken to, whatever the agent.")
+    dialect: Dialect | None = optional(
+        "Style of the stream for this key's clients; it overrides the agent's dialect."
+    )
     requests_per_minute: Annotated[int, Field(ge=0)] | None = optional(
-        "This key's own limit instead of that of `[limits]`; 0 for none."
+        "Maximum number of turns a minute for this key instead of that of `[limits]`; 0 for no limit."
     )
 
     @model_validator(mode="after")
@@ -117,59 +126,63 @@ class KeySettings(Section):
 
 
 class TurnSettings(Section):
-    """How a turn goes."""
+    """The section `[turns]`."""
 
     unknown_model: Literal["default", "reject"] = Field(
         default="default",
-        description="A model name that is no agent's goes to the first agent, or is refused with 404.",
+        description="A model name without an agent: the first agent answers, or the request gets status 404.",
     )
     on_failure: Literal["speak", "status"] = Field(
         default="speak",
-        description="An agent that fails before its first word: a spoken apology, or an HTTP status; "
-        "then not a byte leaves before the agent's first word, also none of ours.",
+        description="When an agent fails before its first word: a spoken apology, or an HTTP status. "
+        "With `status`, no byte leaves before the agent's first word, so there is no acknowledgement.",
     )
     disconnect_grace: float = Field(
         default=0.0,
         ge=0,
-        description="Seconds that a turn goes on without a listener; another may join it.",
+        description="Seconds that a turn goes on after its client disconnected; a retry may join it.",
     )
     replay_window: float = Field(
         default=10.0,
         ge=0,
-        description="Seconds in which a turn that nobody heard to its end is replayed if asked again.",
+        description="Seconds in which a retry replays a turn whose answer was not delivered completely.",
     )
-    stop_timeout: float = Field(default=0.25, ge=0, description="Seconds that closing an agent is waited for.")
+    stop_timeout: float = Field(
+        default=0.25, ge=0, description="Seconds that the gateway waits for an agent to close."
+    )
 
 
 class CallSettings(Section):
-    """Which requests belong to one call, and how long a call is remembered."""
+    """The section `[calls]`."""
 
     headers: Annotated[tuple[Header, ...], Strict(False)] = Field(
         default=(),
-        description="Further request headers that name the call, besides those known out of the box.",
+        description="Further request headers that name the call, besides the built-in ones.",
     )
     keys: Annotated[tuple[str, ...], Strict(False)] = Field(
-        default=KEYS, description="Keys that name the call in what platforms pass on from the operator."
+        default=CALL_ID_KEYS, description="Keys that name the call in the extra body fields of platforms."
     )
     idle: float = Field(
         default=1800.0, gt=0, description="Seconds without a turn after which a call is forgotten."
     )
-    max_calls: int = Field(default=10_000, ge=1, description="Most calls that are remembered, in each worker.")
+    max_calls: int = Field(
+        default=10_000, ge=1, description="Maximum number of remembered calls in each worker."
+    )
 
 
 class SpeechSettings(Section):
-    """How an agent's text is made speakable."""
+    """The section `[speech]`."""
 
     max_held_chars: int = Field(
         default=MAX_HELD_CHARS,
         ge=32,
         le=1000,
-        description="Most characters that are held back while undecided.",
+        description="Maximum number of characters that are held back while they are ambiguous.",
     )
     max_hold_seconds: float = Field(
         default=MAX_HOLD_SECONDS,
         gt=0,
-        description="Seconds of the agent's silence after which what is held back is spoken.",
+        description="Seconds of the agent's silence after which held characters are spoken.",
     )
     tables: Literal["headers", "cells"] = Field(
         default="headers",
@@ -180,18 +193,17 @@ class SpeechSettings(Section):
     )
     code: dict[Language, Annotated[str, AfterValidator(str.strip)]] = Field(
         default={},
-        description='Own sentences for blocks of code by language, instead of ours; `""` for silence.',
+        description='Sentences for code blocks by language, instead of the built-in ones; `""` for silence.',
     )
     keep_tags: Tags = Field(
         default=(),
-        description='Tags that the platform understands, such as `"break"`; passed on as they are.',
+        description='Tags that the platform understands, such as `"break"`; they are passed on unchanged.',
     )
     silent_tags: Tags = Field(
-        default=(), description="Further tags whose content is never spoken, besides `think` and its like."
+        default=(),
+        description="Further tags whose content is never spoken, besides reasoning tags such as `think`.",
     )
-    words: dict[Word, str] = Field(
-        default={}, description='Words that are spoken differently, such as `SQL = "sequel"`.'
-    )
+    words: dict[Word, str] = Field(default={}, description='Pronunciations, such as `SQL = "sequel"`.')
 
     @model_validator(mode="after")
     def _apart(self) -> SpeechSettings:
@@ -201,14 +213,13 @@ class SpeechSettings(Section):
 
 
 class TraceSettings(Section):
-    """What is told about each turn."""
+    """The section `[trace]`."""
 
-    log: bool = Field(default=True, description="One log line per turn, without a word of what was said.")
+    log: bool = Field(default=True, description="One log line per turn, without any spoken words.")
     errors: bool = Field(
         default=False,
-        description="In that line, also what agents said about their failures, with tracebacks; "
-        "this may hold callers' words.",
+        description="Adds agents' error messages and tracebacks to that line; they may hold callers' words.",
     )
     comment: bool = Field(
-        default=False, description="The turn's latencies as a comment at the end of its stream."
+        default=False, description="Adds the turn's latencies as a comment at the end of its stream."
     )

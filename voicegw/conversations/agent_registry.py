@@ -1,4 +1,4 @@
-"""The agents that the gateway serves, and which of them answers for a model's name."""
+"""The agents that the gateway serves, and the choice of one by a model's name."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ from voicegw.turns.served_agent import ServedAgent
 
 
 class AgentRegistry:
-    """Every served agent by name; the first one is the default.
-
-    With `strict`, a model name that no agent has is refused instead of answered by the key's first agent.
-    """
+    """All served agents by name. The first one is the default."""
 
     def __init__(self, agents: Mapping[str, ServedAgent], *, strict: bool = False) -> None:
+        # By name, in the order of the configuration.
         self.agents = agents
+        # True: refuse a model name that no agent has. False: the key's first agent answers for it.
         self.strict = strict
 
     def names_for(self, key: ApiKey) -> list[str]:
-        """Return the names by which a key may ask: its agents, the default one first, then their models."""
+        """Return the models that a key may use: its agents, the default first, then their extra models."""
         names = [name for name in self.agents if key.allows(name)]
-        return [*names, *(model for model in self._models(names) if model not in names)]
+        return [*names, *(model for model in self._extra_models(names) if model not in names)]
 
     def resolve(self, model: str, key: ApiKey) -> ServedAgent:
-        """Return the agent that answers for a model's name, "" for none.
+        """Return the agent that answers for a model name; "" stands for the key's first agent.
 
-        Raises `ModelNotFound` where the key opens no agent, for an agent that the key does not open, and with
-        `strict` for a name that no agent has.
+        Raises `ModelNotFound` if the key allows no agent, if it does not allow the named agent, or, with
+        `strict`, if no agent has that name.
         """
         names = [name for name in self.agents if key.allows(name)]
         if model in names:
             return self.agents[model]
-        if model not in self.agents and (found := self._models(names).get(model)):
+        if model not in self.agents and (found := self._extra_models(names).get(model)):
             return found
         if not names or (model and self.strict) or model in self.agents:
             raise ModelNotFound(
@@ -42,8 +41,8 @@ class AgentRegistry:
             )
         return self.agents[names[0]]
 
-    def _models(self, names: Sequence[str]) -> dict[str, ServedAgent]:
-        """Return the further models that these agents answer for; of two agents with one, the first."""
+    def _extra_models(self, names: Sequence[str]) -> dict[str, ServedAgent]:
+        """Return the extra models of these agents. If two agents have the same one, the first answers."""
         found: dict[str, ServedAgent] = {}
         for name in names:
             for model in extra_models(self.agents[name].agent):

@@ -1,7 +1,7 @@
-"""Which call is this? Only an explicit id has power.
+"""The call that a request belongs to. Only an explicit id counts. Pure.
 
-A request that names its call belongs to it; every other one is anonymous, however alike two may be: two
-callers who both say "Hello?" to the same agent must never share anything. Pure.
+A request that names its call belongs to it. Every other request is anonymous, even if two are identical:
+two callers who both say "Hello?" to the same agent must never share anything.
 """
 
 from __future__ import annotations
@@ -15,36 +15,39 @@ from uuid import UUID, uuid5
 
 from voicegw.errors import BadRequest
 
-OURS = "x-voicegw-call"
-ALIASES = (
+CALL_HEADER = "x-voicegw-call"
+"""The gateway's own header for the call id."""
+CALL_HEADER_ALIASES = (
     "x-openhands-serverconversation-id",
     "x-hermes-session-id",
     "x-conversation-id",
     "x-openwebui-chat-id",
 )
 """Headers in which clients of other gateways name their conversation."""
-KEYS = ("call_id", "conversation_id", "session_id", "chat_id")
-PLACES = ("elevenlabs_extra_body", "extra_metadata", "metadata")
-"""Where platforms put what the operator mapped, and under which names we look there."""
+CALL_ID_KEYS = ("call_id", "conversation_id", "session_id", "chat_id")
+"""The keys that may hold the call id, in this order, unless the configuration names others."""
+EXTRA_OBJECTS = ("elevenlabs_extra_body", "extra_metadata", "metadata")
+"""The objects of a request body into which platforms put the values that an operator mapped."""
 MAX_ID_LENGTH = 512
-ISSUED = re.compile(r"call_([0-9a-f]{32})")
+ISSUED_ID = re.compile(r"call_([0-9a-f]{32})")
+"""An id as the gateway issues it; it is kept as it is."""
 NAMESPACE = UUID("6f0f2e8c-6a5e-5d0e-9d3c-3d1c7b0a9e11")
-"""The namespace of all our ids; any constant would do, as long as it stays."""
+"""The namespace of all derived ids. The value is arbitrary, but a change would split running calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallIdentity:
-    """`name` is what the client may send back to reach the same call again; `echo` repeats its own header.
-
-    `explicit` is false for a request that named no call: `name` is a fresh one for it.
-    """
+    """The name of a call, as one request gives it."""
 
     name: str
-    explicit: bool
-    echo: Mapping[str, str]
+    """The id that a client may send back to reach the same call again. Form: "call_" and 32 hex digits."""
+    is_explicit: bool
+    """False if the request named no call; `name` is then new and random."""
+    echoed_headers: Mapping[str, str]
+    """The client's own header for the call, repeated in the response. Empty if it used none."""
 
-    def call(self, tenant: str, agent: str) -> str:
-        """The call itself: no key reaches another key's calls, and no agent another's."""
+    def call_id(self, tenant: str, agent: str) -> str:
+        """Return the internal id: a key cannot reach another key's calls, nor an agent another agent's."""
         return str(uuid5(NAMESPACE, f"{tenant}\n{agent}\n{self.name}"))
 
 
@@ -53,40 +56,45 @@ def resolve_call_id(
     extra: Mapping[str, Any],
     *,
     names: Sequence[str] = (),
-    keys: Sequence[str] = KEYS,
+    keys: Sequence[str] = CALL_ID_KEYS,
 ) -> CallIdentity:
-    """The call that a request names, first of: our header, the configured ones (`names`), the aliases,
-    Vapi's `call.id`, a scalar under one of `keys` in the body's extras.
+    """Return the call that a request names, or a new anonymous one.
 
-    Raises `BadRequest` for an id that nobody means: too long, or with control characters.
+    The first of these sources counts: the gateway's header, the configured headers `names`, the aliases,
+    Vapi's `call.id`, a string or number under one of `keys` in `EXTRA_OBJECTS`. `extra` holds the body's
+    fields that are not OpenAI's.
+
+    Raises `BadRequest` for an id that is longer than `MAX_ID_LENGTH` or has control characters.
     """
-    for source, id, echo in (*_named(headers, (OURS, *names, *ALIASES)), *_mapped(extra, keys)):
+    own_headers = _ids_in_headers(headers, (CALL_HEADER, *names, *CALL_HEADER_ALIASES))
+    for source, id, echo in (*own_headers, *_ids_in_body(extra, keys)):
         if len(id) > MAX_ID_LENGTH or not id.isprintable():
             raise BadRequest(
                 f"The call id in '{source}' must be 1 to {MAX_ID_LENGTH} printable characters.", param=source
             )
-        issued = ISSUED.fullmatch(id)
+        issued = ISSUED_ID.fullmatch(id)
         name = id if issued else "call_" + uuid5(NAMESPACE, f"{source}\n{id}").hex
         return CallIdentity(name, True, {echo: id} if echo and id.isascii() else {})
     return CallIdentity(f"call_{token_hex(16)}", False, {})
 
 
-def _named(headers: Iterable[tuple[bytes, bytes]], names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """What the headers say, in the order of `names`: source, id, and the header to repeat in the answer."""
+def _ids_in_headers(
+    headers: Iterable[tuple[bytes, bytes]], names: Sequence[str]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield (source, id, header to repeat in the response or ""), in the order of `names`."""
     sent = dict(headers)
     for name in names:
         if id := sent.get(name.encode(), b"").strip():
-            yield name, id.decode("latin-1"), "" if name == OURS else name
+            yield name, id.decode("latin-1"), "" if name == CALL_HEADER else name
 
 
-def _mapped(extra: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """What the body says: Vapi's call, then what operators mapped into the places that platforms offer."""
-    places = [("call", ("id",)), *((place, keys) for place in PLACES)]
-    for place, wanted in places:
-        found = extra.get(place)
-        if not isinstance(found, dict):
+def _ids_in_body(extra: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield (source, id, "") for Vapi's `call.id`, then for each key of each object of `EXTRA_OBJECTS`."""
+    for name, names in [("call", ("id",)), *((name, keys) for name in EXTRA_OBJECTS)]:
+        values = extra.get(name)
+        if not isinstance(values, dict):
             continue
-        for key in wanted:
-            id = found.get(key)
+        for key in names:
+            id = values.get(key)
             if isinstance(id, (str, int)) and not isinstance(id, bool) and id != "":
-                yield f"{place}.{key}", str(id), ""
+                yield f"{name}.{key}", str(id), ""

@@ -1,4 +1,7 @@
-"""What is known of calls, in this process: the newest turn of each, and what is still closing."""
+"""The calls that this process remembers: the newest run of each, and the runs that still close.
+
+It stores nothing on disk and shares nothing with other workers.
+"""
 
 from __future__ import annotations
 
@@ -6,66 +9,72 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from voicegw.conversations.history import last_reply, part_heard
+from voicegw.conversations.history import heard_part, last_reply
 from voicegw.conversations.transcript import Transcript
 from voicegw.events import Message
 from voicegw.turns.run import Run
 
-MOST_SAID = 100
-MOST_WEIGHT = 256_000_000
-"""Characters that are kept of all calls; the oldest ones go first."""
-MOST_LOOKS = 100
-"""Calls that are looked at when one is to go: those that are busy stay."""
+MAX_OWN_PHRASES = 100
+"""Own phrases that are remembered of one call. Further ones are not added."""
+MAX_TOTAL_CHARS = 256_000_000
+"""Characters that are kept of all calls together. Above it, the calls that were used least recently go."""
+MAX_EVICTION_CHECKS = 100
+"""Calls that one eviction looks at. It skips busy calls."""
 
 
 @dataclass(slots=True, eq=False)
 class CallRecord:
-    """One call. `run` is that of its newest turn; `closing` are older ones, not closed yet.
-
-    `asides` are the runs of side requests: the latest, and those not closed yet. `said` are the phrases
-    of ours that its caller heard; `ledger` is the conversation, on platforms that do not send it along;
-    `open` counts the sockets that serve it now, and `give_up` makes the newest of them leave it to another.
-    `counted` is its weight when that was counted last.
-    """
+    """One call."""
 
     id: str
-    used: float
+    """The internal id, `CallIdentity.call_id()`."""
+    last_used: float
+    """When a request or socket used it last, in seconds on the dispatcher's clock."""
     run: Run | None = None
-    closing: list[Run] = field(default_factory=list)
+    """The run of its newest turn."""
+    closing_runs: list[Run] = field(default_factory=list)
+    """The runs of older turns that are not closed yet."""
     background_runs: list[Run] = field(default_factory=list)
-    said: set[str] = field(default_factory=set)
+    """The newest background run, and the older ones that are not closed yet."""
+    own_phrases: set[str] = field(default_factory=set)
+    """The gateway's own phrases that the caller heard; they are removed from the histories of platforms."""
     transcript: Transcript = field(default_factory=Transcript)
+    """The conversation, for platforms that do not send it with each turn."""
     open_sockets: int = 0
+    """The number of sockets that serve the call now."""
     on_takeover: Callable[[], None] | None = None
-    counted: int = 0
+    """Makes the newest socket leave the call when another socket takes it over. None without a socket."""
+    counted_chars: int = 0
+    """`char_count()` when the store counted it last."""
 
-    def weight(self) -> int:
-        """The characters that are kept of it, about."""
+    def char_count(self) -> int:
+        """Return about how many characters are kept of the call."""
         messages = () if self.run is None else self.run.turn.messages
-        return self.transcript.size + sum(map(_weight, messages))
+        return self.transcript.char_count + sum(map(_char_count, messages))
 
     @property
-    def busy(self) -> bool:
-        """Is its socket open, or a turn of it, or a side request, not closed yet?"""
-        runs = (self.run, *self.background_runs, *self.closing)
-        return self.open_sockets > 0 or any(run is not None and not run.closed for run in runs)
+    def is_busy(self) -> bool:
+        """Is a socket of the call open, or a run of it not closed yet?"""
+        runs = (self.run, *self.background_runs, *self.closing_runs)
+        return self.open_sockets > 0 or any(run is not None and not run.is_closed for run in runs)
 
     def start_run(self, run: Run) -> None:
-        """A newer turn: the run of the one before it is to be closed, and waited for."""
+        """Make this the newest run. The run before it becomes one that closes."""
         if self.run is not None:
-            self.closing.append(self.run)
-        self.closing = [old for old in self.closing if not old.closed]
+            self.closing_runs.append(self.run)
+        self.closing_runs = [old for old in self.closing_runs if not old.is_closed]
         self.run = run
 
     def add_background(self, run: Run) -> None:
-        """A side request: it is found again by its like, and is no turn of the call."""
-        self.background_runs = [*(old for old in self.background_runs if not old.closed), run]
+        """Remember a background run, so that an identical request finds it. It is no turn of the call."""
+        self.background_runs = [*(old for old in self.background_runs if not old.is_closed), run]
 
 
 class CallStore:
-    """The calls that are remembered: those used within `idle` seconds, or busy; at most the `most` latest.
+    """The calls that are remembered, in the order of their last use.
 
-    `gone` is told of each that is forgotten.
+    A call is forgotten after `idle` seconds without use, or when there are too many calls or characters.
+    A busy call is never forgotten.
     """
 
     def __init__(
@@ -75,17 +84,22 @@ class CallStore:
         max_calls: int = 10_000,
         on_call_ended: Callable[[str], None] = lambda id: None,
     ) -> None:
+        # Seconds without use after which a call is forgotten.
         self.idle = idle
+        # Above it, the calls that were used least recently are forgotten.
         self.max_calls = max_calls
+        # Called with the id of each call that is forgotten.
         self.on_call_ended = on_call_ended
-        self._weight = 0
+        # The sum of all `counted_chars`.
+        self._total_chars = 0
+        # By id, the least recently used first.
         self._calls: OrderedDict[str, CallRecord] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._calls)
 
     def __contains__(self, id: str) -> bool:
-        """Is a call of that id remembered?"""
+        """Is a call of that id remembered? Unlike `get`, this makes none."""
         return id in self._calls
 
     def is_open(self, id: str) -> bool:
@@ -93,82 +107,88 @@ class CallStore:
         return id in self._calls and self._calls[id].open_sockets > 0
 
     def get(self, id: str, now: float) -> CallRecord:
-        """The call of that id, a new one if it is not known (any more)."""
+        """Return the call of that id and mark it as used at `now`; make a new one if it is not remembered."""
         call = self._calls.get(id)
-        if call is not None and call.used + self.idle <= now and not call.busy:
-            self._drop(call)
+        if call is not None and call.last_used + self.idle <= now and not call.is_busy:
+            self._remove(call)
             call = None
         call = CallRecord(id, now) if call is None else call
-        call.used = now
+        call.last_used = now
         self._calls[id] = call
         self._calls.move_to_end(id)
-        self._forget(now, id)
+        self._evict(now, id)
         return call
 
-    def said(self, id: str | None) -> frozenset[str]:
-        """The phrases of ours that a caller heard in this call, as far as it is remembered."""
+    def own_phrases(self, id: str | None) -> frozenset[str]:
+        """Return the gateway's own phrases that the caller heard; empty for an unknown call."""
         call = self._calls.get(id or "")
-        return frozenset() if call is None else frozenset(call.said)
+        return frozenset() if call is None else frozenset(call.own_phrases)
 
-    def heard(self, id: str | None, messages: Sequence[Message]) -> str | None:
-        """What the caller heard of the last reply, by the history that a platform sends; None for all."""
+    def heard_part(self, id: str | None, messages: Sequence[Message]) -> str | None:
+        """Return the part of the newest reply that the caller heard, by the history that the platform sends.
+
+        None if the caller heard all of it, if the call is unknown, or if `messages` does not continue the
+        newest turn.
+        """
         call = self._calls.get(id or "")
         if call is None or call.run is None:
             return None
         before = call.run.turn.messages
         since = messages[len(before) :]
         if not since or tuple(messages[: len(before)]) != before:
-            return None  # another account of the call, or the same turn again
-        said = "".join(event for event in call.run.event_log.events if type(event) is str)
-        return part_heard(said, last_reply(since) or "")
+            return None  # another history, or the same turn again
+        reply = "".join(event for event in call.run.event_log.events if type(event) is str)
+        return heard_part(reply, last_reply(since) or "")
 
-    def remember(self, id: str | None, words: str) -> None:
-        """We said these words; our own phrases are few, so that the set stays small."""
+    def add_own_phrase(self, id: str | None, words: str) -> None:
+        """Remember that the gateway said these words itself. Does nothing for an unknown call."""
         call = self._calls.get(id or "")
-        if call is not None and len(call.said) < MOST_SAID:
-            call.said.add(words.strip())
+        if call is not None and len(call.own_phrases) < MAX_OWN_PHRASES:
+            call.own_phrases.add(words.strip())
 
     def end(self, id: str) -> None:
-        """The call is over: forget it, and stop what it is doing."""
+        """Forget a call that is over, and cancel its newest run. Does nothing if it is unknown."""
         call = self._calls.get(id)
         if call is None:
             return
         if call.run is not None and not call.run.event_log.ended:
             call.run.cancel()
-        self._drop(call)
+        self._remove(call)
 
-    def weigh(self, call: CallRecord) -> None:
-        """A turn of this call began: count what is kept of it, and drop what is too much."""
-        weight = call.weight()
-        self._weight += weight - call.counted
-        call.counted = weight
-        self._forget(call.used, call.id)
+    def update_char_count(self, call: CallRecord) -> None:
+        """Count the characters of a call whose turn began, and evict calls if there are too many."""
+        char_count = call.char_count()
+        self._total_chars += char_count - call.counted_chars
+        call.counted_chars = char_count
+        self._evict(call.last_used, call.id)
 
-    def _forget(self, now: float, keep: str) -> None:
-        """Drop the oldest that were not used for long, or are too many or too much, but none that is busy."""
-        for _ in range(MOST_LOOKS):
+    def _evict(self, now: float, keep: str) -> None:
+        """Remove the least recently used calls while they are too old, too many or too large.
+
+        A busy call moves to the end instead. The call with the id `keep` stays.
+        """
+        for _ in range(MAX_EVICTION_CHECKS):
             call = next(iter(self._calls.values()))
-            too_much = len(self._calls) > self.max_calls or self._weight > MOST_WEIGHT
-            if call.id == keep or not (too_much or call.used + self.idle <= now):
+            too_much = len(self._calls) > self.max_calls or self._total_chars > MAX_TOTAL_CHARS
+            if call.id == keep or not (too_much or call.last_used + self.idle <= now):
                 return
-            if call.busy:
-                call.used = now
+            if call.is_busy:
+                call.last_used = now
                 self._calls.move_to_end(call.id)
             else:
-                self._drop(call)
+                self._remove(call)
 
-    def _drop(self, call: CallRecord) -> None:
-        """Forget a call, and tell whoever wants to know."""
+    def _remove(self, call: CallRecord) -> None:
         del self._calls[call.id]
-        self._weight -= call.counted
+        self._total_chars -= call.counted_chars
         self.on_call_ended(call.id)
 
 
-def _weight(message: Message) -> int:
-    """The characters of a message, images and all."""
-    weight = len(message.text) + 100
+def _char_count(message: Message) -> int:
+    """Return about how many characters a message takes, images included."""
+    count = len(message.text) + 100
     for part in message.parts:
         for value in part.values():
             values = value.values() if isinstance(value, Mapping) else (value,)
-            weight += sum(len(text) for text in values if isinstance(text, str))
-    return weight
+            count += sum(len(text) for text in values if isinstance(text, str))
+    return count

@@ -1,7 +1,7 @@
-"""The dispatcher: every turn becomes a run, joins one, or supersedes one.
+"""The dispatcher: finds or starts the run that answers a turn, and owns every run until it is closed.
 
-It owns the runs: a run starts here, is left here by those who listened, and stays here until its
-agent's generator is closed, however long that takes.
+A turn joins a run, replays one, supersedes one, or gets a new one. A run starts here, loses its subscribers
+here, and stays here until its agent's generator is closed, however long that takes.
 """
 
 from __future__ import annotations
@@ -25,20 +25,17 @@ log = logging.getLogger("voicegw.error")
 
 
 def is_same(one: Turn, other: Turn) -> bool:
-    """Are these the same turn, asked twice?"""
+    """Do these ask the same thing: the same kind of turn and the same messages?"""
     return one.kind == other.kind and one.messages == other.messages
 
 
 def is_earlier(one: Turn, other: Turn) -> bool:
-    """Was `one` asked before `other`? Then what `other` says goes on where it ends."""
+    """Does the history of `other` continue that of `one`?"""
     return len(one.messages) < len(other.messages) and other.messages[: len(one.messages)] == one.messages
 
 
 class Dispatcher:
-    """The live runs of all agents. `now` is the clock of every stamp, in seconds.
-
-    `most` bounds the runs that are owned, with those whose agents were told to stop and have not yet.
-    """
+    """The live runs of all agents of this process."""
 
     def __init__(
         self,
@@ -51,177 +48,206 @@ class Dispatcher:
         max_runs: int = 2000,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        # The agents that answer.
         self.agents = agents
+        # Seconds that `aclose` waits for agents to close. Callers wait as long before they log a turn.
         self.stop_timeout = stop_timeout
+        # Seconds that a run without subscribers goes on. 0 cancels it at once.
         self.disconnect_grace = disconnect_grace
+        # Seconds after its end in which a run still answers the same turn.
         self.replay_window = replay_window
-        self.calls = CallStore() if calls is None else calls  # an empty one is false
+        # The calls that are remembered. An empty store is false, hence the comparison with None.
+        self.calls = CallStore() if calls is None else calls
+        # Limit of `runs`. Runs whose agents were cancelled but have not closed yet count too.
         self.max_runs = max_runs
+        # The clock of all times, in seconds.
         self.now = now
+        # All runs whose agents are not closed yet.
         self.runs: set[Run] = set()
+        # True from `drain` on: new turns are refused.
         self.draining = False
-        self._tagged: dict[tuple[str, str, bytes], Run] = {}
-        self._ids = secrets.token_hex(6)
-        self._count = 0
-        self._errands: set[asyncio.Future[None]] = set()
-        self.calls.on_call_ended = self._gone
+        # Runs without a call that a retry may join, by (tenant, agent, fingerprint).
+        self._runs_by_retry_key: dict[tuple[str, str, bytes], Run] = {}
+        # Turn ids are a prefix, random for each process, and a counter.
+        self._id_prefix = secrets.token_hex(6)
+        self._turn_count = 0
+        # Tasks that tell agents of the begin or the end of a call. The set keeps them from being collected.
+        self._agent_tasks: set[asyncio.Future[None]] = set()
+        self.calls.on_call_ended = self._on_call_ended
 
     def new_turn_id(self) -> str:
-        """A new id, unique among all workers: a random prefix and a counter."""
-        self._count += 1
-        return f"{self._ids}{self._count:06x}"
+        """Return a new id, unique among all workers."""
+        self._turn_count += 1
+        return f"{self._id_prefix}{self._turn_count:06x}"
 
     def dispatch(
         self,
-        line: ServedAgent,
+        served_agent: ServedAgent,
         turn: Turn,
         *,
         fingerprint: bytes = b"",
-        retried: bool = False,
+        is_retry: bool = False,
         background: bool = False,
-        live: bool = False,
+        in_order: bool = False,
     ) -> Run:
-        """The run for this turn: the one that is at it already, or a new one, owned from now on.
+        """Return the run that answers a turn: one that already does, or a new one.
 
-        A new run starts when its listener's first chunk is out. A client that says it has `retried` gets
-        the answer to its first try; among requests without a call, only such ones are joined, by the
-        `fingerprint` of what was sent. A request `aside` joins its like but supersedes no other turn. On a
-        `live` socket nothing comes late.
+        A new run does not start here: it starts after the first chunk of the response. A newer turn of a call
+        supersedes the older one; a late retry of an earlier turn gets a run that ended without any work.
+
+        `is_retry`: the client says that it repeats its request, so it gets the answer to its first try. Only
+        such a turn joins a run without a call, the one of the same `fingerprint` (a digest of the request).
+        `background`: the turn may join an identical one but supersedes none. `in_order`: the turn comes from
+        a socket, where no late retry of an earlier turn can arrive.
+
+        Raises `ServiceUnavailable` while the gateway drains, and `TooManyRequests` at `max_runs`.
         """
         if self.draining:
             raise ServiceUnavailable("The gateway is shutting down.", retry_after=1.0)
         if background:
             turn = replace(turn, background=True)
         if turn.call is None:
-            return self._anonymous(line, turn, fingerprint, retried)
+            return self._dispatch_anonymous(served_agent, turn, fingerprint, is_retry)
         call = self.calls.get(turn.call, self.now())
         newest = call.run
-        for like in [newest, *call.background_runs] if background else [newest]:
-            if like is None or like.is_speech != (line.speech_filters is not None):
-                continue  # what was made for ears is not for programs
-            if is_same(like.turn, turn) and self._reusable(like, retried):
-                return like
+        for known in [newest, *call.background_runs] if background else [newest]:
+            if known is None or known.has_speech_filter != (served_agent.speech_filters is not None):
+                continue  # a program must not get text that was filtered for speech, nor a caller raw text
+            if is_same(known.turn, turn) and self._is_reusable(known, is_retry):
+                return known
         if (
             newest is not None
-            and not (background or live)
+            and not (background or in_order)
             and is_earlier(turn, newest.turn)
-            and self._fresh(newest)
+            and self._is_recent(newest)
         ):
-            return self._ended(line, turn)
-        run = self._new(line, turn)
+            return self._new_ended_run(served_agent, turn)
+        run = self._new_run(served_agent, turn)
         if background:
             call.add_background(run)
         else:
             call.start_run(run)
-            self.calls.weigh(call)
-            run.earlier_closing = tuple(call.closing)
+            self.calls.update_char_count(call)
+            run.earlier_runs = tuple(call.closing_runs)
         return run
 
-    def _new(self, line: ServedAgent, turn: Turn) -> Run:
+    def _new_run(self, served_agent: ServedAgent, turn: Turn) -> Run:
+        """Make a run and own it. Raises `TooManyRequests` at `max_runs`."""
         if len(self.runs) >= self.max_runs:
             raise TooManyRequests(
                 "Too many agents have not stopped yet: try again in a second.", retry_after=1.0
             )
         run = Run(
-            line.agent,
+            served_agent.agent,
             turn,
-            self._closed,
+            self._on_run_closed,
             now=self.now,
-            timeouts=line.timeouts,
-            speech=line.speech_filter(turn.language),
-            max_hold_seconds=line.max_hold_seconds,
+            timeouts=served_agent.timeouts,
+            speech_filter=served_agent.speech_filter(turn.language),
+            max_hold_seconds=served_agent.max_hold_seconds,
         )
         self.runs.add(run)
         return run
 
-    def _anonymous(self, line: ServedAgent, turn: Turn, fingerprint: bytes, retried: bool) -> Run:
-        """A run of its own, unless this is a retry of one that still runs."""
-        tag = (turn.tenant, line.name, fingerprint)
-        found = self._tagged.get(tag) if retried else None
-        if found is not None and not found.event_log.ended:
-            return found
-        run = self._new(line, turn)
+    def _dispatch_anonymous(
+        self, served_agent: ServedAgent, turn: Turn, fingerprint: bytes, is_retry: bool
+    ) -> Run:
+        """Return a new run, or for a retry the run of its first try if that still runs."""
+        retry_key = (turn.tenant, served_agent.name, fingerprint)
+        known = self._runs_by_retry_key.get(retry_key) if is_retry else None
+        if known is not None and not known.event_log.ended:
+            return known
+        run = self._new_run(served_agent, turn)
         if fingerprint:
-            run.retry_key = tag
-            self._tagged[tag] = run
+            run.retry_key = retry_key
+            self._runs_by_retry_key[retry_key] = run
         return run
 
-    def _reusable(self, run: Run, retried: bool) -> bool:
-        """May the same turn, asked again, be answered by this run? While it runs; soon after, if nobody
-        heard it to its end; later the caller truly asks again, and so does who was told to try again."""
+    def _is_reusable(self, run: Run, is_retry: bool) -> bool:
+        """Return whether this run may answer the same turn again.
+
+        Yes while it runs. Yes within `replay_window` if it is a retry, or if no client got all of the answer.
+        Otherwise the caller really asks again. No if it was cancelled, or if its failure invites a retry.
+        """
         if not run.event_log.ended:
             return True
         failure = run.event_log.failure
         if run.cancelled_at is not None or (failure is not None and failure.retryable):
             return False
-        return self._fresh(run) and (retried or not run.delivered)
+        return self._is_recent(run) and (is_retry or not run.was_delivered)
 
-    def _fresh(self, run: Run) -> bool:
-        """Does it still run, or did it until a moment ago? Later, what looks like its retry is a new wish."""
+    def _is_recent(self, run: Run) -> bool:
+        """Is it open, or closed for at most `replay_window` seconds? Later, a repetition is a new request."""
         return run.closed_at is None or self.now() - run.closed_at <= self.replay_window
 
-    def _ended(self, line: ServedAgent, turn: Turn) -> Run:
-        """A run without any work, for a turn that is long past: its stream ends at once and well-formed."""
-        run = self._new(line, turn)
+    def _new_ended_run(self, served_agent: ServedAgent, turn: Turn) -> Run:
+        """Return a run that never starts, for a turn that is over: its response ends at once, well-formed."""
+        run = self._new_run(served_agent, turn)
         run.cancel()
         return run
 
-    def unsubscribe(self, run: Run, follower: Subscriber) -> None:
-        """A listener is gone; the last one takes the run with it, unless another comes within `grace`."""
-        run.subscribers.remove(follower)
+    def unsubscribe(self, run: Run, subscriber: Subscriber) -> None:
+        """Remove a subscriber from a run.
+
+        Without any subscriber left, the run is cancelled, at once or after `disconnect_grace` seconds unless
+        another one subscribes before.
+        """
+        run.subscribers.remove(subscriber)
         if run.subscribers or run.event_log.ended:
             return
         if self.disconnect_grace:
-            run.left_at = self.now()
-            run.loop.call_later(self.disconnect_grace, self._expire, run, run.left_at)
+            run.unsubscribed_at = self.now()
+            run.loop.call_later(self.disconnect_grace, self._on_grace_expired, run, run.unsubscribed_at)
         else:
             run.cancel()
 
-    def _expire(self, run: Run, left: float) -> None:
-        """The grace is over, unless somebody came, even if they left again later."""
-        if run.left_at == left and not run.subscribers and not run.event_log.ended:
+    def _on_grace_expired(self, run: Run, unsubscribed_at: float) -> None:
+        """Cancel the run, unless it got a subscriber since, even one that is gone again."""
+        if run.unsubscribed_at == unsubscribed_at and not run.subscribers and not run.event_log.ended:
             run.cancel()
 
-    def _closed(self, run: Run) -> None:
+    def _on_run_closed(self, run: Run) -> None:
         self.runs.discard(run)
-        if self._tagged.get(run.retry_key) is run:
-            del self._tagged[run.retry_key]
+        if self._runs_by_retry_key.get(run.retry_key) is run:
+            del self._runs_by_retry_key[run.retry_key]
 
-    def warm_agent(self, line: ServedAgent, call: str) -> None:
-        """A call opened: let its agent get ready, without waiting for it."""
-        self._send(line.agent.warm(call))
+    def warm_agent(self, served_agent: ServedAgent, call: str) -> None:
+        """Let an agent prepare for a call that opened. Returns at once; a failure is logged."""
+        self._start_agent_task(served_agent.agent.warm(call))
 
-    def _gone(self, call: str) -> None:
-        """A call is over: whoever keeps something for it may let go."""
-        for line in self.agents.agents.values():
-            self._send(line.agent.call_ended(call))
+    def _on_call_ended(self, call: str) -> None:
+        """Tell every agent that a call is over, so that it releases what it keeps for the call."""
+        for served_agent in self.agents.agents.values():
+            self._start_agent_task(served_agent.agent.call_ended(call))
 
-    def _send(self, errand: Coroutine[Any, Any, None]) -> None:
-        """Have something done that nobody waits for."""
-        task = asyncio.ensure_future(errand)
-        self._errands.add(task)
-        task.add_done_callback(self._done)
+    def _start_agent_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._agent_tasks.add(task)
+        task.add_done_callback(self._on_agent_task_done)
 
-    def _done(self, task: asyncio.Future[None]) -> None:
-        self._errands.discard(task)
+    def _on_agent_task_done(self, task: asyncio.Future[None]) -> None:
+        self._agent_tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.info("an agent could not be told of a call: %s", type(error).__name__)
+            log.info("an agent failed while it opened or ended a call: %s", type(error).__name__)
 
     def drain(self) -> None:
-        """No new turns from now on; running ones may finish."""
+        """Refuse new turns from now on. Running ones may finish."""
         self.draining = True
 
     def stop_all(self) -> None:
-        """End every running turn with a spoken word of farewell."""
+        """End every run with `ShuttingDown`, which its caller hears as a sentence."""
         for run in tuple(self.runs):
             run.fail(ShuttingDown())
 
     async def aclose(self) -> None:
-        """Cancel what still runs and wait for the agents to close, as long as `stop_within`."""
+        """Drain, stop all runs, and wait at most `stop_timeout` seconds for their agents to close.
+
+        Agents that are still open then are logged.
+        """
         self.drain()
         self.stop_all()
-        for errand in self._errands:
-            errand.cancel()
+        for task in self._agent_tasks:
+            task.cancel()
         tasks = [run.task for run in self.runs if run.task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=self.stop_timeout)

@@ -1,4 +1,4 @@
-"""What all calls and requests share: dispatcher, rate limiter, turn log."""
+"""The parts that serve turns and that all calls and requests share. It holds no logic."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from voicegw.telemetry.turn_log import TurnLog
 
 @dataclass(frozen=True, slots=True)
 class TurnEngine:
-    """What all calls share."""
+    """The three parts that every call shares, handed on together."""
 
     dispatcher: Dispatcher
+    """Finds or starts the run of each turn."""
     rate_limiter: RateLimiter
+    """Limits the turns of each key and of the process."""
     turn_log: TurnLog
+    """Writes the access log and counts the metrics."""

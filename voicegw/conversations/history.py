@@ -1,4 +1,4 @@
-"""Compares histories that platforms send with what was said. Pure."""
+"""Compares the histories that platforms send with the words that were spoken. Pure."""
 
 from __future__ import annotations
 
@@ -6,60 +6,66 @@ from collections.abc import Sequence
 
 from voicegw.events import Message
 
-CUT_ENDS = ".…-–— "
-"""What platforms put behind words that were cut short."""
+TRUNCATION_MARKS = ".…-–— "
+"""Characters that platforms append to words that were cut short."""
 
 
-def common(words: Sequence[str], heard: Sequence[str]) -> int:
-    """How many words two texts begin with in common, whatever their case and punctuation."""
+def count_common_words(words: Sequence[str], others: Sequence[str]) -> int:
+    """Return how many leading words two texts share. Case and punctuation do not count."""
     count = 0
-    for one, other in zip(words, heard, strict=False):
-        if bare(one) != bare(other):
+    for one, other in zip(words, others, strict=False):
+        if normalize(one) != normalize(other):
             break
         count += 1
     return count
 
 
-def bare(word: str) -> str:
-    return "".join(char for char in word.casefold() if char.isalnum())
+def normalize(text: str) -> str:
+    """Return the letters and digits of a text, case folded."""
+    return "".join(char for char in text.casefold() if char.isalnum())
 
 
-def part_heard(said: str, heard: str) -> str | None:
-    """What was heard of a reply, if that is less than was said; None if all of it was, or if it is unknown.
+def heard_part(spoken_text: str, heard_text: str) -> str | None:
+    """Return the part of a reply that the caller heard; None if that is all of it, or unknown.
 
-    Only words that the reply begins with are part of it; anything else is another account of the call.
+    `heard_text` is the reply as the platform has it. Only words with which the reply begins are a part of
+    it; any other text belongs to another history.
     """
-    words, part = " ".join(said.split()), " ".join(heard.split())
+    words, part = " ".join(spoken_text.split()), " ".join(heard_text.split())
     if not words or words == part:
         return None
-    part = part if words.startswith(part) else part.rstrip(CUT_ENDS)
+    part = part if words.startswith(part) else part.rstrip(TRUNCATION_MARKS)
     return part if len(part) < len(words) and words.startswith(part) else None
 
 
-def part_of_last(said: Sequence[Message], history: Sequence[Message]) -> str | None:
-    """What was heard of our last reply in `said`, by the history that a platform sends; None as above.
+def heard_part_of_last_reply(messages: Sequence[Message], history: Sequence[Message]) -> str | None:
+    """Return the part of the last reply in `messages` that the caller heard, by the platform's `history`.
 
-    A history that ends with the reply before it has nothing of it.
+    None as in `heard_part`. A history that ends with the reply before the last has no word of the last.
     """
-    replies = ["", "", *(message.text for message in said if _is_reply(message))]
-    last, told = replies[-1], last_reply(history) or ""
-    skipped = told.split() == replies[-2].split() != last.split()
-    return part_heard(last, "" if skipped else told)
+    replies = ["", "", *(message.text for message in messages if _is_reply(message))]
+    last, reported = replies[-1], last_reply(history) or ""
+    is_missing = reported.split() == replies[-2].split() != last.split()
+    return heard_part(last, "" if is_missing else reported)
 
 
-def without(own: str, history: Sequence[Message]) -> tuple[Message, ...]:
-    """The history, but for a last reply that is only the beginning of `own`: words of ours before it."""
-    for place in range(len(history) - 1, -1, -1):
-        if _is_reply(message := history[place]):
-            ours = bare(message.text) and bare(own).startswith(bare(message.text))
-            if ours and not (message.parts or message.tool_calls):
-                return (*history[:place], *history[place + 1 :])
+def without_partial_own_words(own_words: str, history: Sequence[Message]) -> tuple[Message, ...]:
+    """Return the history without its last reply if that is only a beginning of `own_words`.
+
+    `own_words` are the gateway's own words before the agent's reply: the platform reports them as a reply
+    when the caller interrupts them.
+    """
+    for index in range(len(history) - 1, -1, -1):
+        if _is_reply(message := history[index]):
+            is_own = normalize(message.text) and normalize(own_words).startswith(normalize(message.text))
+            if is_own and not (message.parts or message.tool_calls):
+                return (*history[:index], *history[index + 1 :])
             break
     return tuple(history)
 
 
 def last_reply(history: Sequence[Message]) -> str | None:
-    """What the assistant said last, before what the user says now; None if there is no such message."""
+    """Return the text of the assistant's last message that is not only a tool call; None if there is none."""
     for message in reversed(history):
         if _is_reply(message):
             return message.text

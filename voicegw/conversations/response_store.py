@@ -1,7 +1,8 @@
-"""Answers that a request may go on from, in this process: the memory behind `previous_response_id`.
+"""Responses that a later request may continue: the memory of this process behind `previous_response_id`.
 
-What is remembered is the conversation as the agent knows it, none of our own words among it. Instructions
-are not: every request brings its own.
+It keeps the conversation as the agent knows it, without the gateway's own words. It keeps no instructions:
+every request brings its own.
+Source: OpenAI's Responses API, `previous_response_id` and `store`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from voicegw.events import Message
 from voicegw.turns.completion import collect
 from voicegw.turns.stream import EventLog
 
-MAX_BYTES = 16 * 1024 * 1024
-"""How much is remembered, by the size of the requests it came in."""
+MAX_TOTAL_BYTES = 16 * 1024 * 1024
+"""The default limit of what is kept, counted as the bytes of the requests plus the replies' characters."""
 
 
 class PreviousResponseNotFound(NotFound):
-    """The answer to go on from is not known: never given, to another key, by another worker, too long ago."""
+    """The named response is unknown here: never given, another key's, another worker's, or too old."""
 
     type = "invalid_request_error"
     code = "previous_response_not_found"
@@ -27,74 +28,86 @@ class PreviousResponseNotFound(NotFound):
 
 @dataclass(slots=True, eq=False)
 class StoredResponse:
-    """A conversation up to one answer. `record` is that answer while it is given, None once it is whole.
-
-    Whoever goes on from an answer that is still given, or was cut short, goes on from what was said so far.
-    """
+    """A conversation up to and including one response."""
 
     history: tuple[Message, ...] = ()
+    """The messages up to the response, or with it once it is complete."""
     event_log: EventLog | None = None
-    size: int = 0
-    used: float = 0.0
+    """The response while it is being given; None once it is part of `history`."""
+    byte_count: int = 0
+    """The bytes of the requests of the conversation, plus the characters of the response."""
+    last_used: float = 0.0
+    """When it was stored or found last, in seconds on the dispatcher's clock."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
+        """The whole conversation. A response that still runs, or was cut short, counts up to now."""
         if self.event_log is None:
             return self.history
         return (*self.history, *collect(self.event_log.events).messages)
 
 
 class ResponseStore:
-    """The answers used within `idle` seconds, at most `most` of them and `size` bytes, the latest ones."""
+    """The stored responses, in the order of their last use. Above a limit, the least recently used go."""
 
-    def __init__(self, *, idle: float = 1800.0, max_responses: int = 10_000, size: int = MAX_BYTES) -> None:
+    def __init__(
+        self, *, idle: float = 1800.0, max_responses: int = 10_000, max_bytes: int = MAX_TOTAL_BYTES
+    ) -> None:
+        # Seconds without use after which a response is forgotten.
         self.idle = idle
         self.max_responses = max_responses
-        self.size = size
-        self.held = 0
-        self._pasts: OrderedDict[tuple[str, str], StoredResponse] = OrderedDict()
+        # Limit of `total_bytes`.
+        self.max_bytes = max_bytes
+        # The sum of all `byte_count`.
+        self.total_bytes = 0
+        # By (tenant, response id), the least recently used first.
+        self._responses: OrderedDict[tuple[str, str], StoredResponse] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._pasts)
+        return len(self._responses)
 
     def find(self, tenant: str, id: str, now: float) -> StoredResponse:
-        """The conversation up to that answer to this tenant. Raises `PreviousResponseNotFound`."""
-        past = self._pasts.get((tenant, id))
-        if past is None or past.used + self.idle <= now:
+        """Return the response with that id that was given to this tenant, and mark it as used at `now`.
+
+        Raises `PreviousResponseNotFound` if there is none, or none that was used within `idle` seconds.
+        """
+        response = self._responses.get((tenant, id))
+        if response is None or response.last_used + self.idle <= now:
             raise PreviousResponseNotFound(
                 f"The previous response '{id}' is not known (any more).", param="previous_response_id"
             )
-        past.used = now
-        self._pasts.move_to_end((tenant, id))
-        return past
+        response.last_used = now
+        self._responses.move_to_end((tenant, id))
+        return response
 
-    def begin(self, tenant: str, id: str, past: StoredResponse) -> None:
-        """An answer is about to be given; it may be gone on from at once."""
-        self._drop((tenant, id))
-        self._pasts[tenant, id] = past
-        self.held += past.size
-        self._forget(past.used)
+    def add(self, tenant: str, id: str, response: StoredResponse) -> None:
+        """Store a response that begins now. A request may continue it at once."""
+        self._remove((tenant, id))
+        self._responses[tenant, id] = response
+        self.total_bytes += response.byte_count
+        self._evict(response.last_used)
 
-    def end(self, tenant: str, id: str, now: float) -> None:
-        """Nobody waits for that answer any more: remember what it came to."""
-        past = self._pasts.get((tenant, id))
-        if past is None or past.event_log is None or not past.event_log.ended:
+    def complete(self, tenant: str, id: str, now: float) -> None:
+        """Move a response that ended from its event log into its history. Does nothing if it still runs."""
+        response = self._responses.get((tenant, id))
+        if response is None or response.event_log is None or not response.event_log.ended:
             return
-        told = len(past.history)
-        past.history, past.event_log = past.messages, None
-        said = sum(len(message.text) for message in past.history[told:])
-        past.size += said
-        self.held += said
-        self._forget(now)
+        count = len(response.history)
+        response.history, response.event_log = response.messages, None
+        char_count = sum(len(message.text) for message in response.history[count:])
+        response.byte_count += char_count
+        self.total_bytes += char_count
+        self._evict(now)
 
-    def _drop(self, key: tuple[str, str]) -> None:
-        past = self._pasts.pop(key, None)
-        if past is not None:
-            self.held -= past.size
+    def _remove(self, key: tuple[str, str]) -> None:
+        response = self._responses.pop(key, None)
+        if response is not None:
+            self.total_bytes -= response.byte_count
 
-    def _forget(self, now: float) -> None:
-        while self._pasts:
-            key, oldest = next(iter(self._pasts.items()))
-            if len(self) <= self.max_responses and self.held <= self.size and oldest.used + self.idle > now:
+    def _evict(self, now: float) -> None:
+        while self._responses:
+            key, oldest = next(iter(self._responses.items()))
+            fits = len(self) <= self.max_responses and self.total_bytes <= self.max_bytes
+            if fits and oldest.last_used + self.idle > now:
                 return
-            self._drop(key)
+            self._remove(key)

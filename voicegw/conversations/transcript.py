@@ -1,7 +1,7 @@
-"""The ledger of a call: what was said on it, as far as the caller heard it.
+"""The transcript of a call: the words of both sides, as far as the caller heard them. Pure.
 
-An agent that is told what it said, and not what was heard, goes on from words that nobody knows. So
-what is remembered of an interrupted reply ends where the caller's hearing ended.
+An agent that knows what it said, but not what the caller heard, continues from words that the caller never
+heard. So an interrupted reply is kept only up to the last word that the caller heard.
 """
 
 from __future__ import annotations
@@ -9,117 +9,129 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from voicegw.conversations.history import common
+from voicegw.conversations.history import count_common_words
 from voicegw.events import Message, ToolCall
 
 MAX_MESSAGES = 2000
-MAX_TEXT = 1_000_000
-"""Bounds of what is remembered of one call, in messages and characters; the oldest go first."""
-DONE = "Done."
-NOT_DONE = "Not done: the platform cannot do this, or the arguments make no sense."
-"""The results of what the gateway does for an agent."""
+MAX_CHARS = 1_000_000
+"""Limits of one transcript, in messages and in characters. Above them, the oldest messages are dropped."""
+TOOL_DONE = "Done."
+TOOL_NOT_DONE = "Not done: the platform cannot do this, or the arguments make no sense."
+"""The results of tool calls that the gateway executes for an agent."""
 
-AT_ONCE, REPLAYED = 1.0, 5.0
-"""Seconds after a reconnect in which the platform may repeat anything, and the last words."""
+REPLAY_SECONDS, LAST_REPLAY_SECONDS = 1.0, 5.0
+"""Seconds after a reconnect in which a platform may repeat any words of the caller, and the last words."""
 
 
 @dataclass(slots=True)
 class Transcript:
-    """What was said on one call, kept for platforms that do not send it back.
-
-    `heard` is for the next turn: what the caller heard of the last reply, None if that was all of it. `own`
-    are words of ours that were said before it.
-    """
+    """The conversation of one call, for platforms that do not send it with each turn."""
 
     messages: list[Message] = field(default_factory=list)
-    heard: str | None = None
+    """The messages of caller, agent and tools, the oldest first."""
+    heard_text: str | None = None
+    """The part of the last reply that the caller heard; None for all of it. The next turn carries it."""
     own_words: str = ""
-    size: int = 0
+    """The gateway's own words before the last reply. They are not part of the message."""
+    char_count: int = 0
+    """The characters of all messages."""
 
-    def add_user(self, said: str) -> None:
-        """The caller said this."""
-        self._add(Message("user", said))
+    def add_user(self, text: str) -> None:
+        """Add words of the caller."""
+        self._append(Message("user", text))
 
     def add_assistant(
-        self, said: str, calls: Sequence[ToolCall] = (), *, own: str = "", done: Collection[str] = ()
+        self,
+        text: str,
+        tool_calls: Sequence[ToolCall] = (),
+        *,
+        own_words: str = "",
+        executed: Collection[str] = (),
     ) -> None:
-        """We said this, as far as we know: the agent's words, after `own` ones of ours.
+        """Add a reply: `text` is everything that was said, with the gateway's `own_words` in front.
 
-        `calls` are what the agent wanted done, `done` the ids of those that made sense.
+        `tool_calls` are the agent's calls, each followed by its result; `executed` are the ids of those that
+        the gateway executed.
         """
-        self.heard, self.own_words = None, own
-        said = said.strip().removeprefix(own).strip()
-        if said or calls:
-            self._add(Message("assistant", said, tool_calls=tuple(calls)))
-        for call in calls:
-            result = DONE if call.id in done else NOT_DONE
-            self._add(Message("tool", result, tool_call_id=call.id, name=call.name))
+        self.heard_text, self.own_words = None, own_words
+        text = text.strip().removeprefix(own_words).strip()
+        if text or tool_calls:
+            self._append(Message("assistant", text, tool_calls=tuple(tool_calls)))
+        for call in tool_calls:
+            result = TOOL_DONE if call.id in executed else TOOL_NOT_DONE
+            self._append(Message("tool", result, tool_call_id=call.id, name=call.name))
 
-    def truncate(self, heard: str) -> None:
-        """Of the last reply the caller heard only this, by the platform's word, "" for nothing.
+    def truncate(self, heard_text: str) -> None:
+        """Cut the last reply to the words that the caller heard, as the platform reports them; "" for none.
 
-        The words are counted with those of ours before them. What is no beginning of the reply belongs to
-        another one, and changes nothing.
+        The platform counts the gateway's own words before the reply too. Does nothing if the report is no
+        beginning of the last reply: it belongs to another one then.
         """
-        place = self._reply()
-        if place is None:
+        index = self._last_reply_index()
+        if index is None:
             return
-        words = self.messages[place].text.split()
-        ours = self.own_words.split()
-        count = common([*ours, *words], heard.split())
-        if heard.strip() and not count:
+        words = self.messages[index].text.split()
+        own_words = self.own_words.split()
+        count = count_common_words([*own_words, *words], heard_text.split())
+        if heard_text.strip() and not count:
             return
-        part = words[: max(0, count - len(ours))]
+        part = words[: max(0, count - len(own_words))]
         if len(part) == len(words):
             return
-        self.heard = " ".join(part)
-        if self.heard or self.messages[place].tool_calls:
-            self.messages[place] = replace(self.messages[place], text=self.heard)
+        self.heard_text = " ".join(part)
+        if self.heard_text or self.messages[index].tool_calls:
+            self.messages[index] = replace(self.messages[index], text=self.heard_text)
         else:
-            del self.messages[place]
+            del self.messages[index]
 
     def pop_unanswered(self) -> str | None:
-        """The question whose answer was lost, taken out to be asked anew; None if there is none."""
+        """Remove and return the caller's last words if no reply follows them, to ask again; else None."""
         if self.messages and self.messages[-1].role == "user":
             return self.messages.pop().text
         return None
 
-    def _reply(self) -> int | None:
-        """Where our last reply stands, if nobody said anything since."""
-        for place in range(len(self.messages) - 1, -1, -1):
-            role = self.messages[place].role
+    def _last_reply_index(self) -> int | None:
+        """Return the index of the last reply; None if the caller spoke after it."""
+        for index in range(len(self.messages) - 1, -1, -1):
+            role = self.messages[index].role
             if role != "tool":
-                return place if role == "assistant" else None
+                return index if role == "assistant" else None
         return None
 
-    def _add(self, message: Message) -> None:
+    def _append(self, message: Message) -> None:
         self.messages.append(message)
-        self.size += len(message.text)
-        while len(self.messages) > MAX_MESSAGES or (self.size > MAX_TEXT and len(self.messages) > 1):
-            self.size -= len(self.messages.pop(0).text)
+        self.char_count += len(message.text)
+        while len(self.messages) > MAX_MESSAGES or (self.char_count > MAX_CHARS and len(self.messages) > 1):
+            self.char_count -= len(self.messages.pop(0).text)
 
 
 class ReplayDetector:
-    """Tells what a platform only repeats, right after its call came back on a new socket.
+    """Detects words that a platform repeats right after its call came back on a new socket.
 
-    Platforms send again what they sent before, in order and at once; people say the same words twice too, but
-    not so soon. Times are in seconds on whatever clock `repeated` is told the time of.
+    Platforms send the same words again, in order and at once. People repeat themselves too, but not so soon.
     """
 
-    def __init__(self, book: Transcript | None = None, now: float = 0.0) -> None:
-        self.since = now
-        messages = [] if book is None else book.messages
+    def __init__(self, transcript: Transcript | None = None, now: float = 0.0) -> None:
+        # When the call came back, in seconds on the clock of `now`.
+        self.reconnected_at = now
+        messages = [] if transcript is None else transcript.messages
+        # The caller's words that the platform may still repeat, in order.
         self.texts = [message.text for message in messages if message.role == "user"]
 
     def may_repeat(self, now: float) -> bool:
-        """May what comes now be a repetition?"""
-        return bool(self.texts) and now - self.since <= AT_ONCE
+        """May the next words be a repetition?"""
+        return bool(self.texts) and now - self.reconnected_at <= REPLAY_SECONDS
 
-    def is_repeated(self, said: str, now: float) -> bool:
-        """Was this said before the call came back? The last words are repeated for longer than older ones."""
-        last = bool(self.texts) and self.texts[-1] == said and now - self.since <= REPLAYED
-        if not last and not (self.may_repeat(now) and said in self.texts):
+    def is_repeated(self, text: str, now: float) -> bool:
+        """Return whether the platform repeats words that the caller said before the reconnect.
+
+        The last words count as repeated for `LAST_REPLAY_SECONDS`, older ones for `REPLAY_SECONDS`. Side
+        effect: the first words that are new end the detection.
+        """
+        age = now - self.reconnected_at
+        is_last = bool(self.texts) and self.texts[-1] == text and age <= LAST_REPLAY_SECONDS
+        if not is_last and not (self.may_repeat(now) and text in self.texts):
             self.texts = []
             return False
-        del self.texts[: len(self.texts) if last else self.texts.index(said) + 1]
+        del self.texts[: len(self.texts) if is_last else self.texts.index(text) + 1]
         return True

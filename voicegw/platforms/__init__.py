@@ -1,0 +1,1 @@
+"""Holds one folder for each voice platform: frames, authentication, webhooks and settings."""

@@ -1,6 +1,6 @@
-"""What a platform's call endpoint and webhooks are built from.
+"""The parts from which a platform builds its call endpoint and its webhooks.
 
-It hands the integrations what they need of the configuration, so that none of them imports it.
+`PlatformContext` hands the configuration to the platforms, so that no platform imports it.
 """
 
 from __future__ import annotations
@@ -23,43 +23,53 @@ from voicegw.turns.served_agent import ServedAgent
 
 @dataclass(frozen=True, slots=True)
 class PlatformContext:
-    """What all platforms share of the configuration.
-
-    `lines` are the agents by name; `default_agent` answers where a section names none. `secret` reads the
-    environment variable that a section names, "" for None. `public_url` is the gateway's address as platforms
-    know it, "" if it is not configured. `now` is the time of day in seconds since 1970.
-    """
+    """The part of the configuration that all platforms share."""
 
     agents: Mapping[str, ServedAgent]
+    """Every agent by name."""
     default_agent: str
-    secret: Callable[[str | None], str]
+    """The name of the agent that answers where a section names none."""
+    read_secret: Callable[[str | None], str]
+    """Returns the value of the environment variable that a section names, "" for None."""
     workers: int
+    """The number of worker processes."""
     public_url: str
+    """The gateway's address as platforms know it, without a path; "" if it is not configured."""
     now: Callable[[], float]
+    """Returns Unix time in seconds."""
 
-    def agent_for(self, table: PlatformSettings) -> ServedAgent:
-        """Return the agent that answers the platform's calls."""
-        return self.agents[table.agent or self.default_agent]
+    def agent_for(self, settings: PlatformSettings) -> ServedAgent:
+        """Return the agent that answers the platform's calls.
 
-    def profile(
-        self, name: str, table: GreetingPlatformSettings, actions: tuple[str, ...], *, speculate: bool = False
+        Raises `KeyError` for an unknown name; the configuration is checked for that before.
+        """
+        return self.agents[settings.agent or self.default_agent]
+
+    def build_profile(
+        self,
+        name: str,
+        settings: GreetingPlatformSettings,
+        actions: tuple[str, ...],
+        *,
+        speculate: bool = False,
     ) -> CallProfile:
-        """Return how the platform's calls are served.
+        """Return the profile of the platform's calls.
 
-        The platform's own key opens its agent; no key of the file can have such a name.
+        Its API key is "@" and the platform's name; no key of the configuration file can have such a name.
+        Raises `KeyError` for an unknown agent or action.
         """
         return CallProfile(
             ApiKey(f"@{name}", b""),
-            self.agent_for(table),
-            table.language,
-            table.greeting,
+            self.agent_for(settings),
+            settings.language,
+            settings.greeting,
             call_tools(actions),
             speculate,
         )
 
-    def share(self, calls: int | None) -> int | None:
+    def worker_share(self, max_calls: int | None) -> int | None:
         """Return this worker's share of a platform's calls, at least 1; None stays None."""
-        return None if calls is None else max(1, calls // self.workers)
+        return None if max_calls is None else max(1, max_calls // self.workers)
 
 
 Settings = TypeVar("Settings", bound=PlatformSettings)
@@ -67,14 +77,17 @@ Settings = TypeVar("Settings", bound=PlatformSettings)
 
 @dataclass(frozen=True, slots=True)
 class PlatformKind(Generic[Settings]):
-    """One voice platform whose calls come on a websocket: one line in `voicegw.platforms.registry`.
-
-    `name` is that of its section in the configuration file, and the first part of its paths. `description` is
-    the section's, for the schema. `webhooks` builds its webhooks by path; None where it has none.
-    """
+    """A voice platform whose calls arrive on a websocket: one line in `voicegw.platforms.registry`."""
 
     name: str
+    """The name of its section in the configuration file, and the first segment of its paths."""
     settings: type[Settings]
+    """The settings of its section."""
     description: str
-    endpoint: Callable[[Settings, PlatformContext], CallEndpoint]
-    webhooks: Callable[[Settings, PlatformContext, CallServer, TurnLog], dict[str, ASGIApp]] | None = None
+    """The description of its section in the schema."""
+    build_endpoint: Callable[[Settings, PlatformContext], CallEndpoint]
+    """Builds its websocket endpoint."""
+    build_webhooks: Callable[[Settings, PlatformContext, CallServer, TurnLog], dict[str, ASGIApp]] | None = (
+        None
+    )
+    """Builds its webhooks by path; None if it has none."""

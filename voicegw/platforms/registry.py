@@ -1,4 +1,5 @@
-"""Every platform whose calls come on a websocket. A new platform is a folder beside this file and one line here.
+"""Lists every platform whose calls arrive on a websocket; a new platform is a folder beside this file and one
+line.
 
 The configuration takes its sections from this table, and the application its endpoints and webhooks.
 """
@@ -17,4 +18,4 @@ from voicegw.platforms.twilio.endpoint import TWILIO
 PLATFORMS: Mapping[str, PlatformKind[Any]] = {
     platform.name: platform for platform in (TWILIO, TELNYX, RETELL, ELEVENLABS)
 }
-"""By the name of the section."""
+"""Every platform, by the name of its section."""

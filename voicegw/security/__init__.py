@@ -1,0 +1,1 @@
+"""Access control: API keys, authentication, rate limits and client addresses; pure."""

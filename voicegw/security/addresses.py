@@ -1,4 +1,4 @@
-"""Reads the addresses of clients from sockets and from the headers of trusted proxies. Pure."""
+"""The addresses of clients, from sockets and from the headers of trusted proxies. Pure."""
 
 from __future__ import annotations
 
@@ -7,59 +7,58 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import TypeAlias
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
-"""Header pairs as ASGI gives them: names in lower case."""
-
+"""Headers as ASGI gives them: pairs of a lower-case name and a value."""
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """An IP address, an IPv4 one mapped into IPv6 as plain IPv4; None for anything else."""
+    """Return the IP address; IPv4 mapped into IPv6 becomes plain IPv4. Return None for any other text."""
     try:
-        found = ip_address(text)
+        address = ip_address(text)
     except ValueError:
         return None
-    if isinstance(found, IPv6Address):
-        # A zone ("%eth0") is free text and means something on one machine only.
-        return None if found.scope_id is not None else found.ipv4_mapped or found
-    return found
+    if isinstance(address, IPv6Address):
+        # A zone ("%eth0") is free text with a meaning on one machine only.
+        return None if address.scope_id is not None else address.ipv4_mapped or address
+    return address
 
 
 def is_loopback(host: str) -> bool:
-    """Does this name or address, without a port, always mean this machine?"""
+    """Does this host name or address, without a port, always mean this machine?"""
     name = host.lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
-    found = parse_address(name.removeprefix("[").removesuffix("]"))
-    return found is not None and found.is_loopback
+    address = parse_address(name.removeprefix("[").removesuffix("]"))
+    return address is not None and address.is_loopback
 
 
-def client_address(peer: str, headers: Headers, trusted: Collection[Network]) -> str:
-    """The address of the client: the peer's own, unless the peer is a trusted proxy.
+def client_address(peer: str, headers: Headers, trusted_proxies: Collection[Network]) -> str:
+    """Return the address of the client: `peer`, the socket's, unless that is a trusted proxy.
 
-    Then it is the right-most entry of X-Forwarded-For that is no trusted proxy itself. What stands
-    further left was written by strangers; so was all that stands left of an entry we cannot read.
+    Behind a trusted proxy it is the right-most entry of X-Forwarded-For that is not a trusted proxy itself.
+    Strangers may have written the entries further left, and all entries left of one that is no address.
     """
-    last = parse_address(peer) if trusted else None
-    if last is None or not _within(last, trusted):
+    client = parse_address(peer) if trusted_proxies else None
+    if client is None or not _is_in_any(client, trusted_proxies):
         return peer
-    lines = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
-    for entry in reversed(",".join(lines).split(",")):
-        found = parse_address(_without_port(entry.strip()))
-        if found is None:
+    values = [value.decode("latin-1") for name, value in headers if name == b"x-forwarded-for"]
+    for entry in reversed(",".join(values).split(",")):
+        address = parse_address(_strip_port(entry.strip()))
+        if address is None:
             break
-        last = found
-        if not _within(last, trusted):
+        client = address
+        if not _is_in_any(client, trusted_proxies):
             break
-    return str(last)
+    return str(client)
 
 
-def _within(found: IPv4Address | IPv6Address, networks: Collection[Network]) -> bool:
-    return any(found in network for network in networks)
+def _is_in_any(address: IPv4Address | IPv6Address, networks: Collection[Network]) -> bool:
+    return any(address in network for network in networks)
 
 
-def _without_port(entry: str) -> str:
-    """Some proxies write `192.0.2.1:5555` or `[2001:db8::1]:5555`."""
+def _strip_port(entry: str) -> str:
+    """Return the entry without a port: some proxies write `192.0.2.1:5555` or `[2001:db8::1]:5555`."""
     if entry.startswith("["):
         return entry[1:].partition("]")[0]
     return entry.partition(":")[0] if entry.count(":") == 1 else entry

@@ -1,4 +1,7 @@
-"""Decides which requests may come in: by an API key, or without keys from this machine only. Pure."""
+"""Authentication of requests: by an API key, or without keys for clients on this machine only. Pure.
+
+The proofs of platforms (signatures, tokens) are in `voicegw.platforms`.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,19 @@ from voicegw.errors import Forbidden, Unauthorized
 from voicegw.security.addresses import Headers, is_loopback
 from voicegw.security.keys import ANONYMOUS, ApiKey, ApiKeys
 
-HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
+HOST_PATTERN = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
+"""A Host header: a name or address, and perhaps a port."""
 
-
-PROXIED = frozenset({b"forwarded", b"x-real-ip", b"via", b"cf-connecting-ip"})
+PROXY_HEADERS = frozenset({b"forwarded", b"x-real-ip", b"via", b"cf-connecting-ip"})
+"""Headers that proxies and tunnels add, besides those that begin with X-Forwarded-."""
 
 
 class Authenticator:
-    """Decides who may come in.
+    """Authenticates requests and websocket handshakes.
 
-    With keys, everybody who shows one. Without, only programs on this machine: `hosts` are further
-    names that the gateway may be called by, `origins` the web pages that may call it. A tunnel, a proxy
-    or a web page in somebody's browser would otherwise walk in through loopback.
+    With keys, a request needs one of them. Without keys, only programs on this machine are served: `hosts`
+    are further values of the Host header, `origins` the web pages that may call. Otherwise a tunnel, a proxy
+    or a web page in a browser on this machine could call through loopback.
     """
 
     def __init__(self, keys: ApiKeys, *, hosts: Collection[str] = (), origins: Collection[str] = ()) -> None:
@@ -30,44 +34,48 @@ class Authenticator:
         self._origins = frozenset(origin.lower() for origin in origins)
 
     def authenticate(self, headers: Headers) -> ApiKey:
-        """The key that a request or a websocket handshake shows. Raises `Unauthorized` or `Forbidden`."""
+        """Return the API key of a request, or `ANONYMOUS` if the gateway has no keys.
+
+        Raise Unauthorized without exactly one valid key. Without keys, raise Forbidden for a request that may
+        not come from this machine.
+        """
         if self._keys:
-            return self._unlock(headers)
-        self._look(list(headers))
+            return self._find_key(headers)
+        self._require_local(list(headers))
         return ANONYMOUS
 
-    def _unlock(self, headers: Headers) -> ApiKey:
-        shown = set(_shown(headers))
-        if not shown:
+    def _find_key(self, headers: Headers) -> ApiKey:
+        secrets = set(_secrets(headers))
+        if not secrets:
             raise Unauthorized("No API key provided: send the header Authorization: Bearer YOUR_KEY.")
-        if len(shown) > 1:
+        if len(secrets) > 1:
             raise Unauthorized("More than one API key provided.")
-        key = self._keys.find(shown.pop())
+        key = self._keys.find(secrets.pop())
         if key is None:
             raise Unauthorized("Incorrect API key provided.")
         return key
 
-    def _look(self, headers: list[tuple[bytes, bytes]]) -> None:
-        if any(name in PROXIED or name.startswith(b"x-forwarded-") for name, _ in headers):
+    def _require_local(self, headers: list[tuple[bytes, bytes]]) -> None:
+        if any(name in PROXY_HEADERS or name.startswith(b"x-forwarded-") for name, _ in headers):
             raise Forbidden("Without API keys, requests through a proxy or tunnel are refused.")
         hosts = [value for name, value in headers if name == b"host"]
-        if len(hosts) != 1 or not self._known(hosts[0]):
+        if len(hosts) != 1 or not self._is_allowed_host(hosts[0]):
             raise Forbidden("Without API keys, the Host header must name this machine or be in server.hosts.")
         own = {f"{scheme}://{hosts[0].decode('latin-1')}".lower() for scheme in ("http", "https")}
         for name, value in headers:
             if name == b"origin" and value.decode("latin-1").lower() not in self._origins | own:
                 raise Forbidden("Without API keys, web pages must be listed in server.origins.")
 
-    def _known(self, host: bytes) -> bool:
-        match = HOST.fullmatch(host)
+    def _is_allowed_host(self, host: bytes) -> bool:
+        match = HOST_PATTERN.fullmatch(host)
         if match is None:
             return False
         name = match[1].decode("ascii").lower()
         return name in self._hosts or is_loopback(name)
 
 
-def _shown(headers: Headers) -> Iterator[str]:
-    """Every secret in the headers."""
+def _secrets(headers: Headers) -> Iterator[str]:
+    """Yield every secret in the headers."""
     for name, value in headers:
         if name == b"authorization":
             scheme, _, rest = value.strip().partition(b" ")
@@ -81,9 +89,10 @@ def _shown(headers: Headers) -> Iterator[str]:
 
 
 def require_loopback(scope: Mapping[str, Any]) -> None:
-    """Let in who may come without any secret: programs on this machine. Raises `Forbidden`.
+    """Check that a connection without a secret comes from a program on this machine.
 
-    The house may have keys and listen everywhere; so, unlike at the door, the peer's address counts too.
+    The gateway may have keys and listen on all addresses; therefore the peer's address counts too, unlike in
+    `Authenticator`. `scope` is the ASGI scope. Raise Forbidden for any other connection.
     """
     Authenticator(ApiKeys()).authenticate(scope["headers"])
     if not is_loopback((scope.get("client") or ("",))[0]):

@@ -1,7 +1,6 @@
-"""Who may come in, from where, and how often.
+"""API keys: their secrets, hashes and permissions. Pure.
 
-Pure: headers and the time come as arguments. Every refusal is a `voicegw.errors.RequestError` and is
-raised before a byte of the answer has left. No message ever repeats a key or a header's value.
+No message repeats a key or the value of a header. Authentication of requests is in `authenticator`.
 """
 
 from __future__ import annotations
@@ -15,45 +14,46 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One key of the house. `digest` is that of its secret; the secret itself is not kept.
-
-    `models` are the names of the agents it opens, None for all. `requests_per_minute` is its own
-    limit, 0 for none; None means the limit that holds for every key.
-    """
+    """One API key of the configuration (`[keys.NAME]`)."""
 
     name: str
+    """The name in the configuration and in the log; "" for `ANONYMOUS`."""
     digest: bytes = field(repr=False)
+    """The SHA-256 of the secret; the secret itself is not kept."""
     models: frozenset[str] | None = None
+    """The names of the agents that the key may use; None for all."""
     dialect: str | None = None
+    """The dialect of the key's clients; None for the agent's own."""
     requests_per_minute: int | None = None
+    """The key's limit, 0 for no limit; None for the limit of the configuration."""
 
     def allows(self, agent: str) -> bool:
-        """May this key use the agent of that name?"""
+        """May this key use the agent with this name?"""
         return self.models is None or agent in self.models
 
 
 ANONYMOUS = ApiKey("", b"")
-"""Everybody, when there are no keys."""
+"""The key of all clients when the gateway has no keys."""
 
 
 def encode_secret(text: str) -> bytes:
-    """Encode a secret as UTF-8, lone surrogates too, so that any text can be hashed and compared."""
+    """Return the secret as UTF-8, also with lone surrogates, so that any text can be hashed and compared."""
     return text.encode("utf-8", "surrogatepass")
 
 
-def digest(secret: str) -> bytes:
-    """The SHA-256 of a secret; enough without salt, because our secrets are 32 random bytes."""
+def hash_secret(secret: str) -> bytes:
+    """Return the SHA-256 of a secret. No salt is needed, because secrets are 32 random bytes."""
     return hashlib.sha256(encode_secret(secret)).digest()
 
 
-def new_key() -> tuple[str, str]:
-    """A fresh secret for the client, and the `sha256:...` hash of it for the configuration."""
+def generate_key() -> tuple[str, str]:
+    """Return a new secret for the client, and its `sha256:...` hash for the configuration."""
     secret = f"vgw_{secrets.token_urlsafe(32)}"
-    return secret, f"sha256:{digest(secret).hex()}"
+    return secret, f"sha256:{hash_secret(secret).hex()}"
 
 
 class ApiKeys:
-    """All keys of the house; false when there are none."""
+    """The API keys of the configuration. False without keys."""
 
     def __init__(self, keys: Iterable[ApiKey] = ()) -> None:
         self._keys = tuple(keys)
@@ -62,10 +62,13 @@ class ApiKeys:
         return len(self._keys)
 
     def find(self, secret: str) -> ApiKey | None:
-        """The key with this secret. Compares with every key, so that the time taken tells nothing."""
-        sought = digest(secret)
+        """Return the key with this secret, or None.
+
+        Every key is compared, in constant time, so that the duration reveals nothing.
+        """
+        digest = hash_secret(secret)
         found = None
         for key in self._keys:
-            if hmac.compare_digest(key.digest, sought):
+            if hmac.compare_digest(key.digest, digest):
                 found = key
         return found

@@ -1,0 +1,1 @@
+"""The parts from which configuration sections are made: types of values, shared keys, error sentences."""

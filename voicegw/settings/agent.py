@@ -1,4 +1,4 @@
-"""The tables of the configuration file that describe agents."""
+"""Configuration keys that agents of several kinds share; each kind adds its own in its folder."""
 
 from __future__ import annotations
 
@@ -19,88 +19,95 @@ from voicegw.settings.fields import (
 )
 from voicegw.settings.section import Section
 
-AFTER = 'Seconds of silence before words; 0 puts them into the first chunk, `"off"` says none.'
+AFTER = (
+    'Seconds of silence before the acknowledgement; 0 puts it into the first chunk, `"off"` leaves it out.'
+)
 
 
 class AckSettings(Section):
-    """What is said while the agent is silent."""
+    """The section `[agents.NAME.ack]`: the acknowledgement and the progress lines of an agent."""
 
     after: SecondsOrOff = Field(default=0.5, description=AFTER)
     with_tools: float = Field(
-        default=0.7, ge=0, description="Least wait, in seconds, when the request offers tools."
+        default=0.7, ge=0, description="Minimum wait in seconds when the request offers tools."
     )
     every: SecondsOrOff = Field(
-        default=10.0, description='Seconds of silent work after which a line of progress is said, or `"off"`.'
+        default=10.0, description='Seconds of silent work between two progress lines, or `"off"`.'
     )
     phrases: dict[Language, Phrases] = Field(
         default={},
-        description='Own words by language, such as `phrases.en = ["One moment"]`, instead of ours.',
+        description='Acknowledgements by language, such as `phrases.en = ["One moment"]`, instead of the '
+        "built-in ones.",
     )
     progress: dict[Language, Phrases] = Field(
-        default={}, description="Own lines of progress by language, instead of ours."
+        default={}, description="Progress lines by language, instead of the built-in ones."
     )
 
 
 class EarlyAckSettings(AckSettings):
-    """The same for agents that always let the caller wait."""
+    """The same section for agents that always need seconds: the acknowledgement leaves at once."""
 
     after: SecondsOrOff = Field(default=0.0, description=AFTER)
 
 
 class AgentSettings(Section):
-    """What every agent has."""
+    """Keys of every agent."""
 
-    language: Language = Field(default="en", description="Language of what the gateway itself says.")
+    language: Language = Field(default="en", description="Language of the gateway's own phrases.")
     dialect: Dialect = Field(
-        default="voice", description="How clients are spoken to, unless their key says otherwise."
+        default="voice", description="Style of the stream for clients whose API key names no other dialect."
     )
     speech: Literal["on", "off"] = Field(
-        default="on", description='`"off"` passes its text on as it is, Markdown and all.'
+        default="on", description='`"off"` passes the agent\'s text on unchanged, with its Markdown.'
     )
     first_token: SecondsOrOff = Field(
         default=30.0,
-        description='Seconds until the agent must be of use (words, a tool call, work), or `"off"`.',
+        description='Seconds until the first text, tool call or activity of the agent, or `"off"`.',
     )
     idle: SecondsOrOff = Field(
-        default=60.0, description='Longest silence of the agent after that, or `"off"`.'
+        default=60.0, description='Maximum silence of the agent after that, in seconds, or `"off"`.'
     )
-    total: SecondsOrOff = Field(
-        default=600.0, description='Seconds after which a turn is ended anyway, or `"off"`.'
+    total: SecondsOrOff = Field(default=600.0, description='Maximum length of a turn in seconds, or `"off"`.')
+    fallback: Names | None = optional(
+        "Agents that are asked in this order when this one fails before its first word."
     )
-    fallback: Names | None = optional("Agents that are asked, in this order, when this one fails at once.")
     idempotent: bool = Field(
         default=False,
-        description="Asking twice does no harm: it may be tried again after it was asked.",
+        description="The same turn may be asked twice: an attempt that fails after the request is repeated.",
     )
-    max_attempts: int = Field(default=1, ge=1, le=10, description="How often it is asked; needs `idempotent`.")
-    ack: AckSettings = Field(
-        default_factory=AckSettings, description="What is said while the agent is silent."
+    max_attempts: int = Field(
+        default=1,
+        ge=1,
+        le=10,
+        description="Maximum number of attempts for one turn; more than 1 needs `idempotent`.",
     )
+    ack: AckSettings = Field(default_factory=AckSettings, description="Acknowledgement and progress lines.")
 
 
 class ModelSettings(AgentSettings):
-    """What models have, which keep nothing from turn to turn."""
+    """Keys of models, which keep nothing from turn to turn."""
 
     instructions: Annotated[str, Field(min_length=1)] | None = optional(
-        "Instructions before turns that bring none, as those of calls on websockets do not."
+        "Instructions for turns that bring none, such as those of websocket calls."
     )
     warm: bool = Field(
         default=False,
-        description="Ask for one token at start, and when a call opens after a pause, to have what turns "
-        "begin with read.",
+        description="Ask for one token at start, and when a call opens after a pause, so that the common "
+        "prefix of all turns is in the prompt cache.",
     )
 
 
 class SessionSettings(AgentSettings):
-    """What every such agent has."""
+    """Keys of agents that keep a session for each call."""
 
-    url: Url = Field(description="Address of its server, such as `http://127.0.0.1:8000`.")
+    url: Url = Field(description="Address of the agent's server, such as `http://127.0.0.1:8000`.")
     key_env: Variable | None = optional("Environment variable that holds the server's key.")
     ca_file: File | None = optional("Certificates to trust instead of the system's, a PEM file.")
     idle: SecondsOrOff = Field(
-        default=300.0, description='Longest silence of the agent once it was of use, or `"off"`.'
+        default=300.0,
+        description='Maximum silence of the agent after its first output, in seconds, or `"off"`.',
     )
-    max_sessions: int = Field(default=1000, ge=1, description="Most sessions that are open at a time.")
+    max_sessions: int = Field(default=1000, ge=1, description="Maximum number of open sessions.")
     ack: EarlyAckSettings = Field(
-        default_factory=EarlyAckSettings, description="What is said while the agent is silent."
+        default_factory=EarlyAckSettings, description="Acknowledgement and progress lines."
     )

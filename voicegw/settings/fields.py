@@ -1,4 +1,4 @@
-"""What a value of the configuration file may be: the types from which its tables are made."""
+"""The types of values in the configuration file, from which the sections are made."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _file(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str):
         raise ValueError("must be the path of a file")
     path: Path = (info.context or {}).get("folder", Path()) / value
-    if not os.path.isfile(path):  # unlike Path.is_file, false also where we may not look
+    if not os.path.isfile(path):  # unlike Path.is_file, false also in a folder without permission
         raise ValueError(f"there is no file {path}")
     return path
 
@@ -62,7 +62,7 @@ def _network(value: object) -> addresses.Network:
 
 
 def not_empty(values: tuple[str, ...]) -> tuple[str, ...]:
-    """At least one."""
+    """Return the values. Raises `ValueError` if there is none."""
     if not values:
         raise ValueError("must not be empty")
     return values
@@ -99,7 +99,10 @@ def _public(value: str) -> str:
 
 
 def optional(description: str) -> Any:
-    """A key that may be left out. TOML knows no null, so that its schema shows none either."""
+    """Return the field of a key that may be left out.
+
+    TOML has no null, so the schema shows none either.
+    """
 
     def without_null(shown: dict[str, Any]) -> None:
         del shown["default"]
@@ -110,7 +113,7 @@ def optional(description: str) -> Any:
 
 def _unframed(name: str) -> str:
     if name.lower() in ("host", "connection", "upgrade", "transfer-encoding", "content-length"):
-        raise ValueError("frames the request, which is the gateway's business")
+        raise ValueError("is set by the gateway, since it frames the request")
     return name
 
 

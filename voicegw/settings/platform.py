@@ -1,4 +1,4 @@
-"""The tables of the configuration file that describe the platforms whose calls come on a websocket."""
+"""Configuration keys that platforms with websocket calls share; each platform adds its own in its folder."""
 
 from __future__ import annotations
 
@@ -11,47 +11,46 @@ from voicegw.settings.section import Section
 
 Partial: TypeAlias = Literal["ignore", "speculate"]
 
-ACTIONS = "What the agent may do on a call besides speaking: offered to it as tools."
+ACTIONS = "Call actions that the agent may use; they are offered to it as tools."
 PARTIAL = (
-    'Words that may still change: wait for the final ones (`"ignore"`), or let the agent begin with them '
-    '(`"speculate"`).'
+    'Interim transcripts: wait for the final one (`"ignore"`), or start the agent early (`"speculate"`).'
 )
 
 
 class PlatformSettings(Section):
-    """What every platform has."""
+    """Keys of every platform."""
 
     proof: ClassVar[tuple[str, ...]] = ()
-    """Keys of which one makes its calls prove where they come from."""
+    """Keys of which one is needed to authenticate the calls."""
     signature: ClassVar[tuple[str, ...]] = ()
-    """Keys of which one makes its webhooks prove where they come from."""
+    """Keys of which one is needed to authenticate the webhooks."""
     path_secrets: ClassVar[frozenset[str]] = frozenset()
-    """Keys whose secret is a part of an address."""
+    """Keys whose secret is a segment of an address."""
     needs_public_url: ClassVar[bool] = False
-    """Is the proof made for `server.public_url`?"""
+    """Whether the platform signs `server.public_url`."""
 
-    agent: Name | None = optional("Agent that answers; the first one if left out.")
+    agent: Name | None = optional("Agent that answers; the first one of the file if left out.")
     language: Language = Field(
-        default="en-US", description="Language of the call; what the gateway itself says goes by it too."
+        default="en-US", description="Language of the call and of the gateway's own phrases."
     )
     concurrent_calls: Annotated[int, Field(ge=1)] | None = optional(
-        "Most of its calls at the same time, all workers together, within those of `[limits]`."
+        "Maximum number of its calls at a time, over all workers; `[limits]` bounds all platforms together."
     )
 
     @property
     def proven(self) -> bool:
-        """Do its calls prove where they come from?"""
+        """Whether the calls are authenticated."""
         return any(key in self.proof for key, _ in self.variables)
 
     @property
     def signed(self) -> bool:
-        """Do its webhooks prove where they come from?"""
+        """Whether the webhooks are authenticated."""
         return any(key in self.signature for key, _ in self.variables)
 
 
 class GreetingPlatformSettings(PlatformSettings):
-    """A platform whose calls begin with words of ours."""
+    """Keys of platforms whose calls begin with a greeting."""
 
     greeting: str = Field(
-        default="", description='What is said when the call begins; `""` lets the caller speak first.'
+        default="", description='Greeting at the start of the call; with `""` the caller speaks first.'
     )

@@ -1,4 +1,4 @@
-"""What is wrong with a file, in words of ours: one line per problem. Pure."""
+"""Describes the problems of a configuration file, one line each. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MUST: Mapping[str, str] = {
     "dict_type": "must be a table",
     "missing": "is missing",
 }
-"""What a value must be, by the type of pydantic's error."""
+"""The requirement on a value, by the type of pydantic's error."""
 
 
 RENAMED: Mapping[str, str] = {
@@ -42,11 +42,15 @@ RENAMED: Mapping[str, str] = {
     "stop_within": "stop_timeout",
     "tries": "max_attempts",
 }
-"""What keys were called before the first release, and are called now: the nearest key by meaning."""
+"""Keys of versions before the first release, each with its name today: the suggestion for an old file."""
 
 
 def describe(details: ErrorDetails, known: Iterable[str] = (), must: Mapping[str, str] = MUST) -> str:
-    """What pydantic found, in words. `known` are the keys of the table, `must` adds patterns to `MUST`."""
+    """Return one of pydantic's errors as a sentence.
+
+    `known` are the keys of the section, for an unknown key. `must` maps patterns and error types to
+    requirements.
+    """
     context = details.get("ctx", {})
     match details["type"]:
         case "extra_forbidden":
@@ -61,7 +65,7 @@ def describe(details: ErrorDetails, known: Iterable[str] = (), must: Mapping[str
 
 
 def key_path(loc: Loc) -> str:
-    """A key as one would write it in the file: `agents."gpt-4.1".fields[0]`."""
+    """Return a key as it is written in the file: `agents."gpt-4.1".fields[0]`."""
     text = ""
     for part in loc:
         if isinstance(part, int):
@@ -80,4 +84,5 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def quoted(names: Iterable[str]) -> str:
+    """Return the names in quotation marks, separated by commas."""
     return ", ".join(f'"{name}"' for name in names)

@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A table of the file."""
+    """One table of the file: unknown keys are errors, values are strict and immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @property
     def variables(self) -> Iterator[tuple[str, str]]:
-        """The environment variables that hold its secrets, by key."""
+        """The keys that name an environment variable with a secret, each with that variable."""
         return ((key, value) for key, value in self if key.endswith("_env") and value is not None)

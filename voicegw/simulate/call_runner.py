@@ -194,10 +194,10 @@ class CallRunner:
                 f"turn {self.recording.turns[-1].number} was not answered within {timeout:g} s"
             )
 
-    async def _wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Wait until the condition holds or the agent ends the call, `timeout` seconds at most."""
+    async def _wait_until(self, condition: Callable[[], bool], max_wait: float) -> bool:
+        """Wait until the condition holds or the agent ends the call, `max_wait` seconds at most."""
         return await self.connection.wait_until(
-            lambda: condition() or self.recording.agent_ended_call, timeout
+            lambda: condition() or self.recording.agent_ended_call, max_wait
         )
 
     async def _listen(self, seconds: float) -> None:

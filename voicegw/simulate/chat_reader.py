@@ -11,7 +11,7 @@ from typing import Any
 
 from voicegw.simulate.recording import ActionSeen, AnswerEnded, Observation, TextHeard, Violation
 from voicegw.simulate.sse_lint import DONE_MARKER, LintResult, SseLint
-from voicegw.wire.json import loads
+from voicegw.wire.json import loads, loads_object
 
 MAX_VIOLATIONS = 50
 """Different violations that are reported of one stream; further ones are dropped."""
@@ -214,7 +214,7 @@ class ChatReader:
         for call in self._tool_calls:
             if call.name not in self.offered_tools:
                 self._report("tools", f"the request offers no tool {call.name[:40]!r}")
-            if not _is_json_object(call.arguments):
+            if loads_object(call.arguments) is None:
                 self._report("tools", "the arguments of a tool call are no JSON object; none are {}")
             self._observations.append(ActionSeen(self.turn, call.name, call.arguments, call.id))
 
@@ -225,10 +225,3 @@ def _is_nonempty_text(value: Any) -> bool:
 
 def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_json_object(text: str) -> bool:
-    try:
-        return isinstance(loads(text.encode("utf-8", "replace")), dict)
-    except ValueError:
-        return False

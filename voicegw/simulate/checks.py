@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from voicegw.simulate.recording import Recording, RecordedTurn
+from voicegw.simulate.recording import RecordedTurn, Recording
 from voicegw.simulate.script import CallScript
 
 CheckFunction: TypeAlias = Callable[[Recording, CallScript], list[str] | None]
@@ -99,9 +99,9 @@ def is_uninterrupted(turn: RecordedTurn) -> bool:
 
 
 def is_answer_expected(turn: RecordedTurn) -> bool:
-    """Does the platform wait for the end of the answer?
+    """Return whether the platform waits for the end of the answer.
 
-    It does so too if the caller wanted to cut the answer short, but no answer arrived.
+    It also waits if the step would cut the answer short, but no answer arrived.
     """
     return is_uninterrupted(turn) or not (turn.is_cut_short or turn.end_times)
 
@@ -180,9 +180,7 @@ def _check_silence(recording: Recording, script: CallScript) -> list[str] | None
 def _check_malformed(recording: Recording, script: CallScript) -> list[str] | None:
     """Check that each turn after malformed frames is answered, or lives until its interruption."""
     asked = [number for number, _ in recording.numbered_turns]
-    unasked = [
-        number for number in recording.malformed_before if number not in asked and recording.failure
-    ]
+    unasked = [number for number in recording.malformed_before if number not in asked and recording.failure]
     check = check_turns(_find_missing_answer, lambda turn: turn.step.nonsense and is_answer_expected(turn))
     flaws = check(recording, script)
     ended = [f"turn {number}: the call ended before it was asked: {recording.failure}" for number in unasked]

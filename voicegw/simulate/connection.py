@@ -154,13 +154,13 @@ class CallConnection:
             self.recording.pings.append((self.now, None))
             await self.send(frames)
 
-    async def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Wait until the condition holds, `timeout` seconds at most. Returns whether it holds.
+    async def wait_until(self, condition: Callable[[], bool], max_wait: float) -> bool:
+        """Wait until the condition holds, `max_wait` seconds at most. Returns whether it holds.
 
         Raises `SimulationStopped` if the connection is lost.
         """
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(timeout, 0.0)):
+            async with asyncio.timeout(max(max_wait, 0.0)):
                 while not condition():
                     if self.lost_reason:
                         raise SimulationStopped(self.lost_reason)

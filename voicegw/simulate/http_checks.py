@@ -235,7 +235,9 @@ STATUS = Check(
     "every request is answered with status 200 and an event stream",
     check_streams(_find_wrong_status, lambda stream: stream.status is not None or bool(stream.failure)),
 )
-LINES = Check("lines", "an event is one data: line and a blank line; all other lines are comments", _check_events)
+LINES = Check(
+    "lines", "an event is one data: line and a blank line; all other lines are comments", _check_events
+)
 CHUNKS = Check("chunks", "every event is a chunk with all its fields and the same id", _check_events)
 FINISH = Check("finish", "exactly one chunk has a finish_reason, and it is correct", _check_finish)
 DONE = Check(
@@ -254,7 +256,9 @@ UNKNOWN_KEYS = Check(
     "unknown-keys", "unknown fields and rare forms of messages do no harm", NONSENSE.evaluate
 )
 TWICE = Check("twice", "two identical requests at once get two complete answers", _check_duplicates)
-HTTP_COMES_BACK = Check("comes-back", "after a lost connection the same request is answered", _check_reconnects)
+HTTP_COMES_BACK = Check(
+    "comes-back", "after a lost connection the same request is answered", _check_reconnects
+)
 CHAT = (
     *(CONNECTS, WRONG_KEY, ANSWERS, FIRST_WORDS, SILENCE, SPEAKABLE, STATUS, LINES, CHUNKS, FINISH, DONE),
     *(NOT_EMPTY, TOOLS, UNKNOWN_KEYS, TWICE, HTTP_COMES_BACK),

@@ -38,7 +38,7 @@ class HttpSender:
     """
 
     def __init__(self, url: str, *, connect_timeout: float = 5.0) -> None:
-        self.client = HttpClient(url, connect=connect_timeout)
+        self.client = HttpClient(url, connect_timeout=connect_timeout)
 
     @asynccontextmanager
     async def __call__(self, request: PlatformRequest) -> AsyncIterator[PlatformResponse]:

@@ -146,14 +146,14 @@ class HttpExchange:
         shortened = text if len(text) <= MAX_LOGGED_CHARS else f"{text[:MAX_LOGGED_CHARS]}…"
         self.recording.log.append((self.now, kind, shortened))
 
-    async def send_probe(self, probe: Probe, timeout: float) -> None:
+    async def send_probe(self, probe: Probe, max_wait: float) -> None:
         """Send a request outside of the call, and record the flaw of its answer.
 
-        An answer that takes more than `timeout` seconds, or a lost connection, is a flaw too.
+        An answer that takes more than `max_wait` seconds, or a lost connection, is a flaw too.
         """
         self.log("!", f"a request for {probe.item}")
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(max_wait):
                 async with self.post(probe.request) as response:
                     status, content_type = response.status, response.headers.get("content-type", "")
                     self.log("<", f"{status} {content_type}")
@@ -165,7 +165,7 @@ class HttpExchange:
             if probe.has_wrong_key:
                 self.recording.forged_status = status
         except TimeoutError:
-            self.recording.probe_results[probe.item] = f"no answer within {timeout:g} s"
+            self.recording.probe_results[probe.item] = f"no answer within {max_wait:g} s"
         except OSError as error:
             self.recording.probe_results[probe.item] = f"no answer: {error}"
 

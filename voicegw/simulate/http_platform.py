@@ -91,6 +91,11 @@ class SimulatedHttpPlatform(ABC):
     traits = PlatformTraits(NO_DTMF, stops_playback=True, repeats_as_new_request=True)
     hangup_tools: frozenset[str] = frozenset()
     """Names of the tools after which the platform hangs up."""
+    system_tools: Mapping[str, tuple[str, dict[str, Any]]] = {}
+    """The platform's own tools, by name: the description, unless the script has one, and the parameters.
+
+    They are offered only if the script lists them.
+    """
     marks_duplicates_as_retries = False
     """Does it mark a request as a retry if the first one is still being answered?"""
 
@@ -133,7 +138,9 @@ class SimulatedHttpPlatform(ABC):
 
     def encode_tool(self, tool: ScriptTool) -> dict[str, Any]:
         """Return a tool as an entry of the request's `tools`."""
-        function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+        default, parameters = self.system_tools.get(tool.name, ("", tool.parameters))
+        description = tool.description or default
+        function = {"name": tool.name, "description": description, "parameters": parameters}
         return {"type": "function", "function": function}
 
     # The conversation

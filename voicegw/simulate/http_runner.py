@@ -109,9 +109,9 @@ class HttpRunner:
         if self._is_idle:
             await self._close_requests()
 
-    async def _wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
+    async def _wait_until(self, condition: Callable[[], bool], max_wait: float) -> bool:
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(timeout, 0.0)):
+            async with asyncio.timeout(max(max_wait, 0.0)):
                 while not condition():
                     self.exchange.activity.clear()
                     await self.exchange.activity.wait()
@@ -139,9 +139,7 @@ class HttpRunner:
             self._start_task(self._run_requests(index, self.platform.ask(step.say, unusual=step.nonsense)))
             if step.again is not None and not await self._wait_until(lambda: self._is_idle, step.again):
                 request = self.platform.repeat(after_loss=False)
-                self._duplicate = self._start_task(
-                    self.exchange.send(request, f"turn {number}, asked again")
-                )
+                self._duplicate = self._start_task(self.exchange.send(request, f"turn {number}, asked again"))
             await self._run_answer(step, index)
         finally:
             turn.wait_ended_at = self.now

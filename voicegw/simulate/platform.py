@@ -45,8 +45,9 @@ NO_DTMF = frozenset({"press"})
 class SimulationSetup:
     """How an operator has set the platform up.
 
-    `secret` proves to the gateway that the platform calls; "" for none. `model` is the agent that the platform
-    asks for; "" for its default. `public_url` is the address that Twilio signs; "" for the one that is called.
+    `secret` proves to the gateway that the platform calls; "" for none. `model` is the agent that the
+    platform asks for; "" for its default. `public_url` is the URL that Twilio signs; "" for the one that is
+    called.
     """
 
     secret: str = field(default="", repr=False)

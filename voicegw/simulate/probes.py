@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from voicegw.simulate.chat_reader import ChatReader
-from voicegw.wire.json import loads
+from voicegw.wire.json import loads_object
 
 ProbeFunction: TypeAlias = Callable[[int, str, bytes], str]
 """Returns the flaw of an answer (status, content type, body) in a sentence; "" if it has none."""
@@ -16,7 +16,7 @@ def check_refusal(status: int, content_type: str, body: bytes) -> str:
     """Check the answer to a wrong key: status 401, and an error object with `message` and `type`."""
     if status != 401:
         return f"a wrong key was answered with status {status}, not 401"
-    error = _decode_object(body).get("error")
+    error = (loads_object(body) or {}).get("error")
     if not isinstance(error, dict):
         return "the body has no error object"
     missing = [key for key in ("message", "type") if not isinstance(error.get(key), str) or not error[key]]
@@ -27,7 +27,7 @@ def check_completion(status: int, content_type: str, body: bytes) -> str:
     """Check the answer to a request with `stream: false`: one `chat.completion` with a message."""
     if status != 200 or "json" not in content_type.lower():
         return f"stream: false was answered with status {status} and content-type {content_type[:60]!r}"
-    completion = _decode_object(body)
+    completion = loads_object(body) or {}
     choices = completion.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
@@ -50,11 +50,3 @@ def check_stream(status: int, content_type: str, body: bytes) -> str:
     reader = ChatReader()
     reader.feed(body)
     return "" if reader.has_output else "neither text nor a tool call"
-
-
-def _decode_object(body: bytes) -> dict[str, Any]:
-    try:
-        decoded = loads(body)
-    except ValueError:
-        return {}
-    return decoded if isinstance(decoded, dict) else {}

@@ -110,7 +110,7 @@ class RecordedTurn:
 
     @property
     def text(self) -> str:
-        """Everything that the caller heard of it."""
+        """The whole text that the caller heard."""
         return "".join(text for _, text in self.texts)
 
     @property

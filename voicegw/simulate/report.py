@@ -56,9 +56,9 @@ def has_passed(recording: Recording, results: Sequence[CheckResult]) -> bool:
 
 def as_text(platform: str, address: str, recording: Recording, results: Sequence[CheckResult]) -> str:
     """Return the waterfall of each turn, then the checklist with the broken checks last."""
-    longest = max((end for turn in recording.turns for _, _, end, _ in _bars(turn)), default=1.0)
+    duration = max((end for turn in recording.turns for _, _, end, _ in _bars(turn)), default=1.0)
     lines = [f"{platform} calls {address}", ""]
-    paragraphs = {number: _format_turn(number, turn, longest) for number, turn in recording.numbered_turns}
+    paragraphs = {number: _format_turn(number, turn, duration) for number, turn in recording.numbered_turns}
     paragraphs |= {
         number: [f"{number:>3}  {_shorten(_describe_step(step))}  [left out]", ""]
         for number, step in recording.skipped_steps
@@ -116,11 +116,11 @@ def _bars(turn: RecordedTurn) -> Iterator[tuple[str, float, float, str]]:
         yield "stop", begin, begin + (turn.stop_delay or 0.0), text
 
 
-def _format_turn(number: int, turn: RecordedTurn, longest: float) -> list[str]:
+def _format_turn(number: int, turn: RecordedTurn, duration: float) -> list[str]:
     heading = f"{number:>3}  {_shorten(_describe_step(turn.step))}"
     lines = [f"{heading}  [{turn.outcome}, longest silence {_to_ms(turn.longest_silence):g} ms]"]
     for name, begin, end, text in _bars(turn):
-        bar = _draw_bar(begin, end, longest)
+        bar = _draw_bar(begin, end, duration)
         lines.append(f"     {name:<7}{_to_ms(end):>9.1f} ms |{bar}| {_shorten(text)}".rstrip())
     lines += [
         f"     {'action':<7}{_to_ms(at - turn.asked_at):>9.1f} ms  {action.name}"
@@ -129,9 +129,9 @@ def _format_turn(number: int, turn: RecordedTurn, longest: float) -> list[str]:
     return [*lines, ""]
 
 
-def _draw_bar(begin: float, end: float, longest: float) -> str:
-    start = round(MAX_BAR_WIDTH * begin / longest) if longest else 0
-    stop = max(start + 1, round(MAX_BAR_WIDTH * end / longest)) if longest else 1
+def _draw_bar(begin: float, end: float, duration: float) -> str:
+    start = round(MAX_BAR_WIDTH * begin / duration) if duration else 0
+    stop = max(start + 1, round(MAX_BAR_WIDTH * end / duration)) if duration else 1
     bar = f"{' ' * min(start, MAX_BAR_WIDTH - 1)}{'#' * (stop - start)}"
     return bar[:MAX_BAR_WIDTH].ljust(MAX_BAR_WIDTH)
 

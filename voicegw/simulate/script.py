@@ -154,7 +154,9 @@ def _describe_all(error: ValidationError) -> list[str]:
     """
     found = error.errors()
     has_wrong_turn = any(details["loc"][:1] == ("turns",) and len(details["loc"]) > 1 for details in found)
-    return [_describe(details) for details in found if not (has_wrong_turn and details["type"] == "too_short")]
+    return [
+        _describe(details) for details in found if not (has_wrong_turn and details["type"] == "too_short")
+    ]
 
 
 def _describe(details: ErrorDetails) -> str:

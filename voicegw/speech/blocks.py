@@ -1,4 +1,7 @@
-"""What a line is: a heading, an item, a quote, a fence, a row, a rule, or the prose that goes on."""
+"""Rules for the start of a line: a heading, an item, a quote, a fence, a row, a horizontal rule, or prose.
+
+They consume the markers of the line one by one. The text behind the markers is for `inline`.
+"""
 
 from __future__ import annotations
 
@@ -6,189 +9,205 @@ import re
 
 from voicegw.speech import tables, tags
 from voicegw.speech.characters import ARROWS, BULLETS, EMOJI, INVISIBLE, JOINERS
-from voicegw.speech.fences import code, fence
-from voicegw.speech.line_start import empty, marker, prose
-from voicegw.speech.links import definition
-from voicegw.speech.prose import REST, SOFT
-from voicegw.speech.state import NESTED, QUOTED, WAIT, FilterState, Rule
+from voicegw.speech.fences import begin_indented_code, read_fence
+from voicegw.speech.line_start import begin_marked_block, begin_prose, read_empty_line
+from voicegw.speech.links import read_definition
+from voicegw.speech.prose import LINE_BREAK, SENTENCE_END
+from voicegw.speech.state import NESTED_QUOTE_LEVEL, QUOTE_LEVEL, WAIT, FilterState, Rule
 
-BLANKS = re.compile(r"[ \t]+")
+INDENT = re.compile(r"[ \t]+")
 HEADING = re.compile(r"#{1,6}(?=[ \t\r\n])")
 HEADING_PART = re.compile(r"#{1,6}\Z")
 RULER = re.compile(r"(?:(?:\*[ \t]*){3,}|(?:_[ \t]*){3,}|(?:-[ \t]*){2,}|=+[ \t]*)\r?\n")
 LONG_RULER = re.compile(r"([-_=*])\1{7}")
 RULER_PART = re.compile(r"(?:[*][* \t]*|[_][_ \t]*|[-][- \t]*|=+[ \t]*)\r?\Z")
 BULLET = re.compile(f"[{re.escape(BULLETS)}](?=[ \\t\\r\\n])")
-SYMBOL = re.compile(f"[{EMOJI}{ARROWS}]")
-TASK = re.compile(r"\[[ xX]\](?=[ \t\r\n])")
-TASK_PART = re.compile(r"\[(?:[ xX]\]?)?\Z")
+BULLET_SYMBOL = re.compile(f"[{EMOJI}{ARROWS}]")
+TASK_BOX = re.compile(r"\[[ xX]\](?=[ \t\r\n])")
+TASK_BOX_PART = re.compile(r"\[(?:[ xX]\]?)?\Z")
 ORDERED = re.compile(r"(\d{1,9})[.)](?=[ \t\r\n])")
 NUMBERED = re.compile(r"\(\d{1,2}\)[ \t]|[①-⑳]|\d\ufe0f?\u20e3")
 NUMBERED_PART = re.compile(r"\((?:\d{1,2}\)?)?\Z|\d\ufe0f?\Z")
 ORDERED_PART = re.compile(r"\d{1,9}[.)]?\Z")
-TAB = 4
-CODE = 4
+TAB_COLUMNS = 4
+"""A tab counts as this many blanks."""
+MIN_CODE_INDENT = 4
 """Blanks before a line of indented code."""
 
-UNSEEN = re.compile(f"[{INVISIBLE}{JOINERS}]+")
+INVISIBLE_RUN = re.compile(f"[{INVISIBLE}{JOINERS}]+")
 
 
-def line(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """The start of a line: consume its marks one by one, then leave the rest to `inline`."""
+def read_line_start(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Consume one marker at the start of a line, or begin its prose."""
     char = text[at]
     if char in " \t":
-        run = BLANKS.match(text, at, end)
-        assert run
-        s.indent += sum(TAB if blank == "\t" else 1 for blank in run[0])
-        return run.end()
+        indent = INDENT.match(text, at, end)
+        assert indent
+        state.indent += sum(TAB_COLUMNS if blank == "\t" else 1 for blank in indent[0])
+        return indent.end()
     if char == "\n":
-        return empty(s, at)
-    unseen = UNSEEN.match(text, at, end)
-    if unseen or char == "\r":
-        return unseen.end() if unseen else at + 1
-    if s.prose.gap == SOFT and s.short and (char.isupper() or char.isdigit() or char == "["):
-        s.prose.pause()  # nobody breaks so short a line without a reason
-    if s.cells and char not in "|:-":
-        tables.no_header(s)
-    if s.indent >= CODE + bool(s.quoted) and s.blank and not s.listed and s.speech.tail:
-        return code(s, at)
-    if SYMBOL.match(char):
-        s.shown = True
-        if not s.marked:
-            marker(s)
+        return read_empty_line(state, at)
+    invisible = INVISIBLE_RUN.match(text, at, end)
+    if invisible or char == "\r":
+        return invisible.end() if invisible else at + 1
+    if (
+        state.output.gap == LINE_BREAK
+        and state.after_short_line
+        and (char.isupper() or char.isdigit() or char == "[")
+    ):
+        state.output.add_pause()  # so short a line was broken on purpose
+    if state.kept_cells and char not in "|:-":
+        tables.say_first_row(state)
+    if (
+        state.indent >= MIN_CODE_INDENT + bool(state.quote_level)
+        and state.after_empty_line
+        and not state.in_list
+        and state.speech.tail
+    ):
+        return begin_indented_code(state, at)
+    if BULLET_SYMBOL.match(char):
+        state.has_visible = True
+        if not state.has_marker:
+            begin_marked_block(state)
         return at + 1
-    rule = STARTS.get(char) or (ordered if char.isdecimal() and char.isascii() else None)
+    rule = LINE_START_RULES.get(char) or (read_ordered_item if char.isdecimal() and char.isascii() else None)
     if rule is not None:
-        return rule(s, text, at, end, sure)
-    return prose(s, at)
+        return rule(state, text, at, end, sure)
+    return begin_prose(state, at)
 
 
-def heading(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    found = HEADING.match(text, at, end)
-    if found:
-        marker(s)
-        s.heading = True
-        s.mode = "inline"
-        return found.end()
+def read_heading(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read the `#` marks of a heading."""
+    match = HEADING.match(text, at, end)
+    if match:
+        begin_marked_block(state)
+        state.in_heading = True
+        state.mode = "inline"
+        return match.end()
     if HEADING_PART.match(text, at, end) and not sure:
         return WAIT
-    return prose(s, at)
+    return begin_prose(state, at)
 
 
-def quote(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    if not s.quoted:
-        s.quoted = NESTED if s.indent > 1 else QUOTED
-        if not s.was_quoted:
-            before = s.blank, s.listed
-            marker(s)
-            s.blank, s.listed = before
-    s.indent = 0
+def read_quote(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read the `>` of a quote; the first line of a quote begins a block."""
+    if not state.quote_level:
+        state.quote_level = NESTED_QUOTE_LEVEL if state.indent > 1 else QUOTE_LEVEL
+        if not state.previous_quote_level:
+            before = state.after_empty_line, state.in_list
+            begin_marked_block(state)
+            state.after_empty_line, state.in_list = before
+    state.indent = 0
     return at + 1
 
 
-def ruler(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A rule, the line under a heading, the line under a table's header, an item, or none of them."""
+def read_ruler(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a horizontal rule, a line under a heading or a table's header, an item, or prose."""
     if text[at] in ":-":
-        under = tables.under_header(s, text, at, end, sure)
-        if under is not None:
-            return under
-    if s.cells:
-        tables.no_header(s)
-    found = RULER.match(text, at, end)
+        place = tables.read_delimiter_row(state, text, at, end, sure)
+        if place is not None:
+            return place
+    if state.kept_cells:
+        tables.say_first_row(state)
+    match = RULER.match(text, at, end)
     if (
-        found
+        match
         or LONG_RULER.match(text, at, end)
         or (sure and RULER_PART.match(text, at, end) and end - at > 2)
     ):
-        if text[at] != "=" or s.speech.tail:
-            marker(s)
-            s.speech.due = True
-        s.shown = True
-        s.mode = "ruler"
+        if text[at] != "=" or state.speech.tail:
+            begin_marked_block(state)
+            state.speech.stop_due = True
+        state.has_visible = True
+        state.mode = "ruler"
         return at
     if RULER_PART.match(text, at, end) and not sure:
         return WAIT
     if text[at] in "*_" and text.startswith(text[at], at + 1):
-        return bold(s, at)
-    return item(s, text, at, end, sure)
+        return begin_bold_line(state, at)
+    return read_item(state, text, at, end, sure)
 
 
-def bullet(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A bullet that is nothing else, whatever follows."""
-    marker(s, item=True)
+def read_bullet(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a character that is always a bullet, with or without a blank behind it."""
+    begin_marked_block(state, item=True)
     return at + 1
 
 
-def numbered(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """Items such as (1) or ①, and a number on a key: they keep their number."""
+def read_numbered_item(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read an item that begins with (1), ① or a keycap number; the number is spoken."""
     if NUMBERED.match(text, at, end):
-        marker(s, item=True)
-        return prose(s, at)
-    return WAIT if NUMBERED_PART.match(text, at, end) and not sure else prose(s, at)
+        begin_marked_block(state, item=True)
+        return begin_prose(state, at)
+    return WAIT if NUMBERED_PART.match(text, at, end) and not sure else begin_prose(state, at)
 
 
-def bold(s: FilterState, at: int) -> int:
-    """A line that begins bold begins something new; one that is bold to its end is a heading."""
-    if s.prose.gap == SOFT:
-        s.prose.rest()
-    s.bold = True
-    return prose(s, at)
+def begin_bold_line(state: FilterState, at: int) -> int:
+    """Begin a line with bold text: a sentence begins, and a line that is bold to its end is a heading."""
+    if state.output.gap == LINE_BREAK:
+        state.output.end_sentence()
+    state.starts_bold = True
+    return begin_prose(state, at)
 
 
-def item(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    found = BULLET.match(text, at, end)
-    if found:
-        marker(s, item=True)
-        return found.end()
+def read_item(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a bullet with a blank behind it."""
+    match = BULLET.match(text, at, end)
+    if match:
+        begin_marked_block(state, item=True)
+        return match.end()
     if text[at] in BULLETS and end - at < 2 and not sure:
         return WAIT
-    return prose(s, at)
+    return begin_prose(state, at)
 
 
-def ordered(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A number at the start of a line is an item's, but in the middle of a paragraph only if it is 1."""
-    found = ORDERED.match(text, at, end)
-    if found and (s.prose.gap == REST or s.listed or found[1] == "1" or not s.speech.tail):
-        marker(s, item=True)
-        s.prose.say(f"{found[1]}.")
-        s.prose.blank()
-        return found.end()
+def read_ordered_item(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read the number of a list item; within a paragraph only the number 1 begins a list."""
+    match = ORDERED.match(text, at, end)
+    if match and (
+        state.output.gap == SENTENCE_END or state.in_list or match[1] == "1" or not state.speech.tail
+    ):
+        begin_marked_block(state, item=True)
+        state.output.say(f"{match[1]}.")
+        state.output.add_blank()
+        return match.end()
     if ORDERED_PART.match(text, at, end) and not sure:
         return WAIT
-    return numbered(s, text, at, end, sure)
+    return read_numbered_item(state, text, at, end, sure)
 
 
-def bracket(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """The box of a task, or the definition of a link or a footnote."""
-    if s.item:
-        if TASK.match(text, at, end):
+def read_bracket(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read the box of a task, or the definition of a link or a footnote."""
+    if state.in_item:
+        if TASK_BOX.match(text, at, end):
             return at + 3
-        if TASK_PART.match(text, at, end) and not sure:
+        if TASK_BOX_PART.match(text, at, end) and not sure:
             return WAIT
-    found = definition(s, text, at, end, sure)
-    return prose(s, at) if found is None else found
+    place = read_definition(state, text, at, end, sure)
+    return begin_prose(state, at) if place is None else place
 
 
-def tag(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """Tags at the start of a line are no prose yet: a heading may follow them."""
-    found = tags.classify(s, text, at, end, sure)
-    return prose(s, at) if found is None else found
+def read_leading_tag(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a tag at the start of a line; a heading or another marker may follow it."""
+    place = tags.read_tag(state, text, at, end, sure)
+    return begin_prose(state, at) if place is None else place
 
 
-STARTS: dict[str, Rule] = {
-    "#": heading,
-    ">": quote,
-    "-": ruler,
-    "*": ruler,
-    "_": ruler,
-    "=": ruler,
-    ":": ruler,
-    "[": bracket,
-    "`": fence,
-    "~": fence,
-    "|": tables.pipe,
-    "<": tag,
-    **{char: item for char in BULLETS if char not in "-*"},
-    **dict.fromkeys("•・‣⁃", bullet),
-    **dict.fromkeys("(①②③④⑤⑥⑦⑧⑨⑩", numbered),
+LINE_START_RULES: dict[str, Rule] = {
+    "#": read_heading,
+    ">": read_quote,
+    "-": read_ruler,
+    "*": read_ruler,
+    "_": read_ruler,
+    "=": read_ruler,
+    ":": read_ruler,
+    "[": read_bracket,
+    "`": read_fence,
+    "~": read_fence,
+    "|": tables.read_row_start,
+    "<": read_leading_tag,
+    **{char: read_item for char in BULLETS if char not in "-*"},
+    **dict.fromkeys("•・‣⁃", read_bullet),
+    **dict.fromkeys("(①②③④⑤⑥⑦⑧⑨⑩", read_numbered_item),
 }
+"""The rule of each character that may be a marker. Digits and bullet symbols are in `read_line_start`."""

@@ -1,28 +1,33 @@
-"""The characters that matter to speech, by what they do. Ranges are Unicode's."""
+"""Sets of characters by their effect on speech, and punctuation by script. Ranges are those of Unicode.
+
+It decides nothing: the rules of the filter use the sets.
+"""
 
 from __future__ import annotations
 
 import re
 
-ENDS = frozenset(".!?…:;,。！？：；，、．؟،؛۔։።။។།।॥။።·—–-~～‥⋯")
-"""After one of these a sentence needs no further stop."""
+NEEDS_NO_STOP = frozenset(".!?…:;,。！？：；，、．؟،؛۔։።။។།।॥။።·—–-~～‥⋯")
+"""A sentence that ends with one of these gets no further stop."""
 
-CLAUSES = frozenset(".!?…:;,。！？：；，、؟،؛۔։።။។།।")
-"""After one of these a blank leaves at once: platforms wait for it, and nothing takes it back."""
+ENDS_CLAUSE = frozenset(".!?…:;,。！？：；，、؟،؛۔։።။។།।")
+"""A blank after one of these is said at once: speech platforms wait for it, and no later text drops it."""
 
 CLOSERS = "\"')]}»”’›」』）】》〉"
-"""May stand between the end of a sentence and its blank."""
+"""May stand between the end of a sentence and the blank after it."""
 
-TIGHT = frozenset(".,;:!?)]}»”’…。，、；：！？）؟،؛۔।%")
-"""No blank is put before one of these where something silent stood between."""
+NO_BLANK_BEFORE = frozenset(".,;:!?)]}»”’…。，、；：！？）؟،؛۔।%")
+"""The blank before silent text is dropped if one of these follows that text."""
 
 EMOJI = (
     "\u20d0-\u20ff\u231a-\u231b\u2328\u23cf\u23e9-\u23fa\u2500-\u25c0\u25c2-\u266c\u2670-\u27bf\u2b08-\u2bff\u3030\u303d\u3297\u3299"
     "\ufe00-\ufe0f\U0001f000-\U0001faff\U000e0000-\U000e01ef"
 )
-"""Pictures, box drawing, enclosing marks, variation selectors, tags."""
+"""Emoji and other pictures, box drawing, enclosing marks, variation selectors, tag characters."""
 
 ARROWS = "\u2190-\u21ff\u27a1\u27f0-\u27ff\u2794\u2798-\u279f\u2900-\u297f\u2b00-\u2b07"
+"""Arrows: a pause between two words."""
+
 INVISIBLE = (
     "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u061c\u180e\u200b\u200e-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff0-\uffff"
@@ -30,34 +35,37 @@ INVISIBLE = (
 """Control characters, zero-width characters and direction marks."""
 
 JOINERS = "\u200c\u200d"
-PRIVATE = "\ue000-\uf8ff"
-"""Private use: some models wrap their citations in such characters."""
+"""Shape letters in some scripts; elsewhere they are left out."""
+
+PRIVATE_USE = "\ue000-\uf8ff"
+"""The private use area: some models wrap their citations in such characters."""
 
 BULLETS = "-+*•‣–·∙⁃"
-"""Begin an item when a blank follows; so do pictures and arrows, always."""
+"""Each begins a list item when a blank follows."""
 
-UNHEARD_SET = INVISIBLE + JOINERS + EMOJI + PRIVATE + "\ud800-\udfff"
-"""What nobody can say."""
+UNSPEAKABLE_SET = INVISIBLE + JOINERS + EMOJI + PRIVATE_USE + "\ud800-\udfff"
+"""Characters that cannot be spoken."""
 
-SPECIAL_SET = UNHEARD_SET + ARROWS + r"\t\n\r\\*_`~=#\[\]!<&|$【◁"
+SPECIAL_SET = UNSPEAKABLE_SET + ARROWS + r"\t\n\r\\*_`~=#\[\]!<&|$【◁"
 SPECIAL = re.compile(f"[{SPECIAL_SET}]| (?=[{SPECIAL_SET} ]|\\Z)|(?<![A-Za-z0-9_])[hHwW](?=[tTwW]|\\Z)")
-"""Where plain prose ends: a character with a rule of its own, a blank that waits, the start of an address."""
+"""The end of plain prose: a character that has a rule, a blank that waits, or the start of an address."""
 
 SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a character beyond the basic plane: JSON escapes may be cut between the two halves."""
 
 
-def names(text: str) -> frozenset[str]:
-    """A set of names, written with blanks between them."""
+def split_names(text: str) -> frozenset[str]:
+    """Return the set of the names in a text that separates them by blanks."""
     return frozenset(text.split())
 
 
-def wide(char: str) -> bool:
-    """Does a script without blanks between words use this character?"""
+def is_wide(char: str) -> bool:
+    """Does this character belong to a script without blanks between words?"""
     return "\u2e80" <= char <= "\ua4cf" or "\uf900" <= char <= "\ufaff" or "\uff00" <= char <= "\uffef"
 
 
-def stop(char: str) -> str:
-    """The full stop of the script to which a letter belongs."""
+def full_stop_for(char: str) -> str:
+    """Return the full stop of the script of a letter; "." of no letter."""
     if "\u2e80" <= char <= "\ua4cf" or "\uf900" <= char <= "\ufaff":
         return "。"
     if "\u0900" <= char <= "\u0dff":
@@ -69,13 +77,13 @@ def stop(char: str) -> str:
     )
 
 
-def comma(char: str) -> str:
-    """The comma of the script to which a letter belongs."""
-    if wide(char):
+def comma_for(char: str) -> str:
+    """Return the comma of the script of a letter; "," of no letter."""
+    if is_wide(char):
         return "，"
     return "،" if "\u0600" <= char <= "\u07ff" else ","
 
 
-def joined(text: str) -> str:
-    """The text with its surrogate pairs joined, and without half ones."""
+def join_surrogates(text: str) -> str:
+    """Return the text with each surrogate pair joined into one character, and without single halves."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "ignore")

@@ -1,4 +1,7 @@
-"""Emphasis: which runs of marks are silent, and which are meant."""
+"""The rule for emphasis: a run of marks is silent where it opens or closes emphasis, and spoken elsewhere.
+
+Whether an opening mark finds its partner does not count: that is not known when the mark is decided.
+"""
 
 from __future__ import annotations
 
@@ -7,85 +10,93 @@ from collections.abc import Callable
 
 from voicegw.speech.state import WAIT, FilterState
 
-RUNS = {char: re.compile(re.escape(char) + "+") for char in "*_~="}
-WORD_END = re.compile(r"[^\s*]+\*")
-WORD_PART = re.compile(r"[^\s*]*\Z")
+MARK_RUNS = {char: re.compile(re.escape(char) + "+") for char in "*_~="}
+STAR_ENDS_WORD = re.compile(r"[^\s*]+\*")
+"""The rest of a word that holds a second star: `un*frigging*real`, not `f*ck`."""
+
+STAR_ENDS_WORD_PART = re.compile(r"[^\s*]*\Z")
 
 
-def marks(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A run of `*`, `_`, `~` or `=`: silent where it opens or closes emphasis."""
+def read_marks(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a run of `*`, `_`, `~` or `=`: silent where it opens or closes emphasis."""
     char = text[at]
-    found = RUNS[char].match(text, at, end)
-    assert found
-    if found.end() == end and not sure:
+    match = MARK_RUNS[char].match(text, at, end)
+    assert match
+    if match.end() == end and not sure:
         return WAIT
-    after = text[found.end()] if found.end() < end else ""
-    size = found.end() - at
-    if char == "*" and size == 1 and within(s.prev, after) and not s.opened["*"]:
-        if WORD_PART.match(text, found.end(), end) and not sure:
+    after = text[match.end()] if match.end() < end else ""
+    size = match.end() - at
+    if char == "*" and size == 1 and is_within_word(state.previous_char, after) and not state.open_marks["*"]:
+        if STAR_ENDS_WORD_PART.match(text, match.end(), end) and not sure:
             return WAIT
-        if not WORD_END.match(text, found.end(), end):
-            s.prose.say("*")
-            return found.end()
-    if KINDS[char](s, size, s.prev, after):
-        s.prose.say(found[0])
-    return found.end()
+        if not STAR_ENDS_WORD.match(text, match.end(), end):
+            state.output.say("*")
+            return match.end()
+    if PAIRINGS[char](state, size, state.previous_char, after):
+        state.output.say(match[0])
+    return match.end()
 
 
-def within(before: str, after: str) -> bool:
-    """Is this in the middle of a word with blanks around it?"""
+def is_within_word(before: str, after: str) -> bool:
+    """Are these two characters part of one word, of a script with blanks between words?"""
     return before.isalnum() and before.isascii() and after.isalnum() and after.isascii()
 
 
-def stars(s: FilterState, size: int, before: str, after: str) -> bool:
-    """Is a run of `*` between these two characters to be spoken?"""
+def pair_stars(state: FilterState, size: int, before: str, after: str) -> bool:
+    """Close or open emphasis by `size` stars between these two characters; return true if they are spoken."""
     opens, closes = bool(after) and not after.isspace(), not before.isspace()
     if not opens and not closes:
         return size < 3
     if before.isdigit() and after.isdigit():
         return size < 3
-    if closes and s.opened["*"]:
-        s.opened["*"] -= min(size, s.opened["*"])
+    if closes and state.open_marks["*"]:
+        state.open_marks["*"] -= min(size, state.open_marks["*"])
         return False
     if not opens:
         return False
-    s.opened["*"] += size
+    state.open_marks["*"] += size
     return False
 
 
-def underscores(s: FilterState, size: int, before: str, after: str) -> bool:
-    """The same for `_`, which never opens or closes within a word."""
+def pair_underscores(state: FilterState, size: int, before: str, after: str) -> bool:
+    """Do the same for `_`, which never opens or closes emphasis within a word."""
     if size > 2:
         return before.isalnum() and after.isalnum()
     if before.isalnum() and after.isalnum():
         return True
     opens, closes = bool(after) and not after.isspace(), not before.isspace()
-    if closes and s.opened["_"] and not after.isalnum():
-        s.opened["_"] -= min(size, s.opened["_"])
+    if closes and state.open_marks["_"] and not after.isalnum():
+        state.open_marks["_"] -= min(size, state.open_marks["_"])
         return False
     if opens and not before.isalnum():
-        s.opened["_"] += size
+        state.open_marks["_"] += size
         return False
     return opens == closes
 
 
-def doubled(char: str) -> Callable[[FilterState, int, str, str], bool]:
-    """The same for marks that come in twos."""
+def make_doubled_pairing(char: str) -> Callable[[FilterState, int, str, str], bool]:
+    """Return the same function for a mark that counts only when it is doubled."""
 
-    def spoken(s: FilterState, size: int, before: str, after: str) -> bool:
+    def pair_doubled(state: FilterState, size: int, before: str, after: str) -> bool:
         opens = after.isalnum() or (after != "" and after in "*_`[(\"'")
         closes = not before.isspace()
         if size == 1 or not (opens or closes):
             return size < 3
-        if closes and s.opened[char]:
-            s.opened[char] = 0
+        if closes and state.open_marks[char]:
+            state.open_marks[char] = 0
             return False
         if opens and not (before.isalnum() and after.isalnum() and after.isascii()):
-            s.opened[char] = size
+            state.open_marks[char] = size
             return False
         return size == 2
 
-    return spoken
+    return pair_doubled
 
 
-KINDS = {"*": stars, "_": underscores, "~": doubled("~"), "=": doubled("=")}
+PAIRINGS = {
+    "*": pair_stars,
+    "_": pair_underscores,
+    "~": make_doubled_pairing("~"),
+    "=": make_doubled_pairing("="),
+}
+"""For each mark the function that pairs it."""

@@ -1,183 +1,200 @@
-"""The machine: deltas in, speakable text out."""
+"""The speech filter: takes the deltas of an agent's text and returns text that a voice can speak.
+
+It drives the rules and holds no knowledge of marks. `RULES` names the rule of each mode; the docstring of
+`state` tells how a rule decides. One call of a rule sees a window of at most `SpeechOptions.max_held_chars`
+characters. If the rule returns `WAIT`, the undecided characters stay in `SpeechFilter.pending` until more
+text comes, the agent pauses (`release`) or the text ends (`flush`). `docs/speech.md` lists what each mark
+becomes.
+"""
 
 from __future__ import annotations
 
 import re
 
-from voicegw.speech import blocks, fences, formula, inline, tags
-from voicegw.speech import skipped as skips
-from voicegw.speech.characters import SPECIAL, SURROGATE, joined
+from voicegw.speech import blocks, fences, formula, inline, skipped, tags
+from voicegw.speech.characters import SPECIAL, SURROGATE, join_surrogates
 from voicegw.speech.options import SpeechOptions
 from voicegw.speech.pronunciation import PronunciationList
-from voicegw.speech.prose import BLANK, NONE, REST, TAIL
+from voicegw.speech.prose import BLANK, MAX_TAIL, NO_GAP, SENTENCE_END
 from voicegw.speech.state import WAIT, FilterState, Rule
 
-MODES: dict[str, Rule] = {
-    "line": blocks.line,
-    "inline": inline.inline,
-    "code": inline.code,
-    "formula": formula.formula,
-    "fence": fences.within,
-    "fenced": fences.fenced,
-    "ruler": skips.ruler,
-    "indented": fences.indented,
-    "skip": skips.skip,
-    "comment": skips.comment,
-    "target": skips.target,
-    "url": skips.url,
-    "silent": tags.silent,
-    "long": tags.long,
+RULES: dict[str, Rule] = {
+    "line_start": blocks.read_line_start,
+    "inline": inline.read_inline,
+    "code_span": inline.read_code_span,
+    "formula": formula.read_formula,
+    "fenced_line_start": fences.read_fenced_line_start,
+    "fenced_line": fences.read_fenced_line,
+    "indented_line": fences.read_indented_line,
+    "ruler": skipped.skip_ruler,
+    "line_rest": skipped.skip_line_rest,
+    "comment": skipped.skip_comment,
+    "link_target": skipped.skip_link_target,
+    "url": skipped.skip_url,
+    "silenced": tags.skip_silenced,
+    "long_tag": tags.skip_long_tag,
 }
+"""The rule of each mode; `FilterState.mode` is the mode."""
 
-
-STYLE = SpeechOptions()
-WORDS = re.compile(r"[\[$][^\[$\\]*[^\W\d_]{2}\s")
-"""A mark that may be decided early, and words behind it."""
+DEFAULT_OPTIONS = SpeechOptions()
+UNDECIDED_WORDS = re.compile(r"[\[$][^\[$\\]*[^\W\d_]{2}\s")
+"""An undecided `[` or `$` with words behind it: `release` decides about the mark, to say the words."""
 
 
 class SpeechFilter:
-    """Makes one answer speakable while it streams.
+    """Makes the text of one answer speakable while it streams.
 
-    The concatenation of what `feed` and the final `flush` return is the same for every cut of the text into
-    deltas. Any string is fine; nothing here raises. `pending` are the characters that are held back because
-    they are undecided, at most `Style.hold`.
+    `feed` and the final `flush` together return the same speech for every cut of the text into deltas.
+    Every string is accepted; no method raises.
+
+    Attributes:
+        options: how to speak; they do not change.
+        pending: the undecided characters, at most `options.max_held_chars`.
     """
 
-    def __init__(self, options: SpeechOptions = STYLE) -> None:
+    def __init__(self, options: SpeechOptions = DEFAULT_OPTIONS) -> None:
         self.options = options
         self.pending = ""
-        self._half = ""
+        self._half_surrogate = ""
         self._state = FilterState(options)
-        self._prose = self._state.speech
-        self._words = PronunciationList(options.words) if options.words else None
-        self._plain = False
+        self._speech = self._state.speech
+        self._pronunciation = PronunciationList(options.words) if options.words else None
+        # the text so far ends in the middle of plain prose: `_feed_plain` may take the next delta
+        self._is_plain = False
 
     @property
-    def held(self) -> bool:
-        """Is something held back that `release` would let go?"""
-        if self._words is not None and self._words.pending:
+    def has_held_words(self) -> bool:
+        """Does `release` have anything to return?"""
+        if self._pronunciation is not None and self._pronunciation.pending:
             return True
-        if self._plain:
+        if self._is_plain:
             return False
-        state, prose = self._state, self._prose
-        return (prose.gap == REST and bool(prose.tail)) or state.keeps_words or self._waits
+        state, speech = self._state, self._speech
+        return (
+            (speech.gap == SENTENCE_END and bool(speech.tail))
+            or state.has_kept_words
+            or self._has_undecided_words
+        )
 
     @property
-    def _waits(self) -> bool:
-        """Are there words among the undecided characters, behind a mark that may be dropped or said early?"""
-        return self._state.mode in ("line", "inline") and WORDS.match(self.pending) is not None
+    def _has_undecided_words(self) -> bool:
+        """Do the undecided characters hold words, behind a mark about which `release` can decide?"""
+        return (
+            self._state.mode in ("line_start", "inline") and UNDECIDED_WORDS.match(self.pending) is not None
+        )
 
     def feed(self, text: str) -> str:
-        """What can be spoken now that `text` came."""
-        if not self._plain or not text:
-            return self._work(text)
+        """Add a delta of the agent's text; return the speech that is decided, "" for none."""
+        if not self._is_plain or not text:
+            return self._feed_rules(text)
         word = text[1:] if text[0] == " " else text
-        if word.isalnum() and word.isascii() and word[0] not in "hHwW":  # a word, as most deltas are
+        if word.isalnum() and word.isascii() and word[0] not in "hHwW":  # most deltas are one plain word
             special = None
         else:
             special = SPECIAL.search(text)
         if special is None:
-            said = self._go_on(text)
+            speech = self._feed_plain(text)
         elif special.end() == len(text) > 1 and text[-1] == " ":
-            said = self._go_on(text[:-1])
-            if said:
-                self._prose.blank()
-                self._state.prev, self._state.spaces = " ", 1
-                said += self._prose.take()
+            speech = self._feed_plain(text[:-1])
+            if speech:
+                self._speech.add_blank()
+                self._state.previous_char, self._state.blanks = " ", 1
+                speech += self._speech.take()
         else:
-            said = ""
-        if not said:
-            return self._work(text)
-        return said if self._words is None else self._words.feed(said)
+            speech = ""
+        if not speech:
+            return self._feed_rules(text)
+        return speech if self._pronunciation is None else self._pronunciation.feed(speech)
 
-    def _go_on(self, text: str) -> str:
-        """Plain text in the middle of prose, without any of the machinery; "" if there is more to it."""
-        prose = self._prose
+    def _feed_plain(self, text: str) -> str:
+        """Add plain text within prose without calling a rule; return "" if the rules have to decide."""
+        speech = self._speech
         if text[0] == " ":
-            if prose.gap or prose.tail[-1] == " ":
+            if speech.gap or speech.tail[-1] == " ":
                 return ""
-        elif prose.gap:
-            if prose.dropped:
+        elif speech.gap:
+            if speech.has_omission:
                 return ""
-            prose.gap = NONE
+            speech.gap = NO_GAP
             text = " " + text
-        prose.tail = (prose.tail + text)[-TAIL:]
-        self._state.prev = text[-1]
-        self._state.width += len(text) - text.count(" ")
+        speech.tail = (speech.tail + text)[-MAX_TAIL:]
+        self._state.previous_char = text[-1]
+        self._state.line_chars += len(text) - text.count(" ")
         return text
 
     def release(self) -> str:
-        """The words that are held, for nothing comes for a while; the text may go on.
+        """Return the words that are held back, for the agent pauses; the text may go on afterwards.
 
-        A mark without words is not worth hearing early: it stays undecided.
+        A mark without words behind it stays undecided: a pause must not change the words.
         """
         state = self._state
-        while self._waits:
+        while self._has_undecided_words:
             if self.pending[0] == "[":
                 state.open_bracket("maybe")
             else:
-                state.prose.say(self.pending[0])
-            state.prev, state.mode = self.pending[0], "inline"
-            self._decide(self.pending[1:])
-        if state.keeps_words:
-            state.speak_cells()
-        if self._prose.gap == REST:
-            self._prose.settle()
-        return self._last()
+                state.output.say(self.pending[0])
+            state.previous_char, state.mode = self.pending[0], "inline"
+            self._run_rules(self.pending[1:])
+        if state.has_kept_words:
+            state.say_kept_cells()
+        if self._speech.gap == SENTENCE_END:
+            self._speech.say_gap()
+        return self._take_all()
 
     def flush(self) -> str:
-        """The rest, for the text is over: with the stop of the item, heading or row that ends it.
+        """End the text; return the rest of its speech, with the stop of its last item, heading or row.
 
-        What is fed afterwards is a text of its own, a blank after this one.
+        The next `feed` begins a new text, which is spoken after a blank.
         """
-        self._half = ""
-        self._decide(self.pending, final=True)
-        self._state.end()
-        said, shown, tail = self._last(), self._state.shown, self._prose.tail
-        if shown and not tail:
-            said = tail = self.options.nothing
+        self._half_surrogate = ""
+        self._run_rules(self.pending, final=True)
+        self._state.finish()
+        speech, has_visible, tail = self._take_all(), self._state.has_visible, self._speech.tail
+        if has_visible and not tail:
+            speech = tail = self.options.nothing
         self._state = FilterState(self.options)
-        self._prose = self._state.speech
-        self._prose.tail, self._prose.gap = tail, BLANK if tail else NONE
-        self._plain = False
-        return said
+        self._speech = self._state.speech
+        self._speech.tail, self._speech.gap = tail, BLANK if tail else NO_GAP
+        self._is_plain = False
+        return speech
 
-    def _last(self) -> str:
-        """What is ready, and the words that were still looked at."""
-        said = self._take()
-        return said if self._words is None else said + self._words.flush()
+    def _take_all(self) -> str:
+        """Return the decided speech and the words that the pronunciation list holds back."""
+        speech = self._take_ready()
+        return speech if self._pronunciation is None else speech + self._pronunciation.flush()
 
-    def _work(self, text: str) -> str:
-        text = self.pending + self._half + text
-        self._half = ""
+    def _feed_rules(self, text: str) -> str:
+        text = self.pending + self._half_surrogate + text
+        self._half_surrogate = ""
         if SURROGATE.search(text):
             if "\ud800" <= text[-1] <= "\udbff":
-                self._half = text[-1]
-            text = joined(text)
-        self._decide(text)
-        return self._take()
+                self._half_surrogate = text[-1]
+            text = join_surrogates(text)
+        self._run_rules(text)
+        return self._take_ready()
 
-    def _decide(self, text: str, *, final: bool = False) -> None:
-        state, hold, at, size = self._state, self.options.max_held_chars, 0, len(text)
+    def _run_rules(self, text: str, *, final: bool = False) -> None:
+        """Call rules until the text is consumed or one returns `WAIT`; keep the rest in `pending`."""
+        state, max_held, at, size = self._state, self.options.max_held_chars, 0, len(text)
         while at < size:
-            end = min(size, at + hold)
-            place = MODES[state.mode](state, text, at, end, final or end - at == hold)
+            end = min(size, at + max_held)
+            place = RULES[state.mode](state, text, at, end, final or end - at == max_held)
             if place == WAIT:
                 break
             if place > at:
-                state.prev = text[place - 1]
+                state.previous_char = text[place - 1]
                 at = place
         self.pending = text[at:]
-        self._plain = (
+        self._is_plain = (
             at == size
             and state.mode == "inline"
-            and state.prose is self._prose
-            and self._prose.gap <= BLANK
-            and not self._prose.lead
-            and bool(self._prose.tail)
-            and not self._half
+            and state.output is self._speech
+            and self._speech.gap <= BLANK
+            and not self._speech.prefix
+            and bool(self._speech.tail)
+            and not self._half_surrogate
         )
 
-    def _take(self) -> str:
-        said = self._prose.take()
-        return said if self._words is None or not said else self._words.feed(said)
+    def _take_ready(self) -> str:
+        speech = self._speech.take()
+        return speech if self._pronunciation is None or not speech else self._pronunciation.feed(speech)

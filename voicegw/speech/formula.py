@@ -1,28 +1,31 @@
-"""Formulas: their delimiters and commands turned into signs that voices know in every language."""
+"""Rules for formulas: delimiters are left out, commands become signs that voices know in every language.
+
+Only a part of LaTeX that voice answers use is known; other commands are spoken as their names.
+"""
 
 from __future__ import annotations
 
 import re
 
-from voicegw.speech.characters import UNHEARD_SET, names
+from voicegw.speech.characters import UNSPEAKABLE_SET, split_names
 from voicegw.speech.state import WAIT, FilterState
 
-PRICE = re.compile(r"\$\d[\d.,]*(?:\s?[\\^_{=+]|[A-Za-z]{0,2}\$)")
-PRICE_PART = re.compile(r"\$(?:\d[\d.,]*(?:\s|[A-Za-z]{1,2})?)?\Z")
-SHORT = re.compile(r"\$(?![\s$])[^$`\n]*(?<![\s\\])\$(?=[^\d$])")
-SHORT_END = re.compile(r"\$(?![\s$])[^$`\n]*(?<![\s\\])\$\Z")
-SHORT_PART = re.compile(r"\$[^$`\n]*\Z")
+PRICED_FORMULA = re.compile(r"\$\d[\d.,]*(?:\s?[\\^_{=+]|[A-Za-z]{0,2}\$)")
+PRICED_FORMULA_PART = re.compile(r"\$(?:\d[\d.,]*(?:\s|[A-Za-z]{1,2})?)?\Z")
+INLINE_FORMULA = re.compile(r"\$(?![\s$])[^$`\n]*(?<![\s\\])\$(?=[^\d$])")
+INLINE_FORMULA_END = re.compile(r"\$(?![\s$])[^$`\n]*(?<![\s\\])\$\Z")
+INLINE_FORMULA_PART = re.compile(r"\$[^$`\n]*\Z")
 CASHTAG = re.compile(r"\$[A-Z]{2}")
-WORD = re.compile(r"\\(?:([A-Za-z]+)\*?|(.))", re.DOTALL)
-WORD_PART = re.compile(r"\\[A-Za-z]*\Z")
-PLAIN = re.compile(rf"[^\\{{}}^_&~$\s{UNHEARD_SET}]+")
-RAISED = {**dict(zip("0123456789+-n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", strict=True)), "'": "′"}
+"""The symbol of a share, such as $AAPL: no formula."""
+COMMAND = re.compile(r"\\(?:([A-Za-z]+)\*?|(.))", re.DOTALL)
+PLAIN_RUN = re.compile(rf"[^\\{{}}^_&~$\s{UNSPEAKABLE_SET}]+")
+SUPERSCRIPTS = {**dict(zip("0123456789+-n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", strict=True)), "'": "′"}
 POWER = re.compile(r"\^(?:\{([0-9n+-]{1,8})\}|([0-9n']))")
 DEGREE = re.compile(r"\^\{?\\(?:circ|prime)")
 DEGREE_PART = re.compile(r"\^\{?\\[a-z]{0,4}\Z")
 POWER_PART = re.compile(r"\^(?:\{[0-9n+-]{0,8})?\Z")
-BLOCK = re.compile(r"\n[ \t\r]*(?:\n|[-*+•>] |#{1,6} |\d{1,3}[.)] )")
-BLOCK_PART = re.compile(r"\n[ \t\r]*(?:[-*+•>]|#{1,6}|\d{1,3}[.)]?)?\Z")
+NEXT_BLOCK = re.compile(r"\n[ \t\r]*(?:\n|[-*+•>] |#{1,6} |\d{1,3}[.)] )")
+NEXT_BLOCK_PART = re.compile(r"\n[ \t\r]*(?:[-*+•>]|#{1,6}|\d{1,3}[.)]?)?\Z")
 GREEK = (
     "alpha α beta β gamma γ delta δ epsilon ε varepsilon ε zeta ζ eta η theta θ iota ι kappa κ lambda "
     "λ mu μ nu ν xi ξ pi π rho ρ sigma σ tau τ upsilon υ phi φ varphi φ chi χ psi ψ omega ω Gamma Γ "
@@ -35,185 +38,195 @@ OPERATORS = (
     "° degree ° prime ′ sqrt √ land ∧ lor ∨ neg ¬ lnot ¬ angle ∠ perp ⊥ parallel ∥ propto ∝ emptyset "
     "∅ ll ≪ gg ≫ "
 )
-SIGNS = dict(pair.split() for pair in re.findall(r"\S+ \S+", f"{GREEK} {OPERATORS}"))
-LAYOUT = names(
+COMMAND_SIGNS = dict(pair.split() for pair in re.findall(r"\S+ \S+", f"{GREEK} {OPERATORS}"))
+"""The sign of each command."""
+LAYOUT_COMMANDS = split_names(
     "left right big Big bigl bigr Bigl Bigr displaystyle textstyle limits nolimits quad qquad hline"
 )
-DROPPED_GROUPS = frozenset({"begin", "end", "label", "tag", "color", "ref", "hspace", "vspace"})
-FONTS = names(
+SILENT_GROUP_COMMANDS = frozenset({"begin", "end", "label", "tag", "color", "ref", "hspace", "vspace"})
+"""Commands whose group is left out."""
+FONT_COMMANDS = split_names(
     "text mathrm mathbf mathit mathbb mathcal mathsf operatorname textbf textit boxed overline "
     "underline vec hat bar ce"
 )
-DIGITS = re.compile(r"\s?(\d)\s?(\d)")
-DIGITS_PART = re.compile(r"\s?\d?\s?\Z")
-SUM = re.compile(r"\{[^{}$]*[^{}$\s][+−±-][^{}$]*\}|\{[^{}$]*\s[+−±-]\s[^{}$]*\}")
+DIGIT_FRACTION = re.compile(r"\s?(\d)\s?(\d)")
+DIGIT_FRACTION_PART = re.compile(r"\s?\d?\s?\Z")
+SUM_GROUP = re.compile(r"\{[^{}$]*[^{}$\s][+−±-][^{}$]*\}|\{[^{}$]*\s[+−±-]\s[^{}$]*\}")
+"""A group that holds a sum: within a fraction it needs parentheses."""
 GROUP_PART = re.compile(r"\{[^{}$\n]*\Z")
-FRACTIONS = frozenset({"frac", "dfrac", "tfrac", "cfrac"})
-MOST_GROUPS = 32
+FRACTION_COMMANDS = frozenset({"frac", "dfrac", "tfrac", "cfrac"})
+MAX_GROUPS = 32
+"""Open groups that are remembered; beyond it the outermost is forgotten."""
 
 
-def dollar(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A `$`: a formula's, if it looks like one; otherwise money."""
+def read_dollar(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a `$`: it begins a formula if the text looks like one; otherwise it is money, and spoken."""
     if text.startswith("$$", at):
-        return double(s, text, at, end, sure)
+        return read_double_dollar(state, text, at, end, sure)
     if at + 1 < end and text[at + 1].isdigit():
-        if PRICE.match(text, at, end) is None:
-            if PRICE_PART.match(text, at, end) and not sure:
+        if PRICED_FORMULA.match(text, at, end) is None:
+            if PRICED_FORMULA_PART.match(text, at, end) and not sure:
                 return WAIT
-            return sign(s, at)
+            return say_dollar(state, at)
     elif CASHTAG.match(text, at, end):
-        return sign(s, at)
-    if SHORT.match(text, at, end) or (sure and SHORT_END.match(text, at, end)):
-        return begin(s, "$", at + 1)
-    if not sure and (SHORT_END.match(text, at, end) or SHORT_PART.match(text, at, end)):
-        return WAIT if at + 1 == end or not text[at + 1].isspace() else sign(s, at)
-    return sign(s, at)
+        return say_dollar(state, at)
+    if INLINE_FORMULA.match(text, at, end) or (sure and INLINE_FORMULA_END.match(text, at, end)):
+        return begin_formula(state, "$", at + 1)
+    if not sure and (INLINE_FORMULA_END.match(text, at, end) or INLINE_FORMULA_PART.match(text, at, end)):
+        return WAIT if at + 1 == end or not text[at + 1].isspace() else say_dollar(state, at)
+    return say_dollar(state, at)
 
 
-def double(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """Two dollars begin a displayed formula if something is glued to them or a line ends there."""
+def read_double_dollar(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read `$$`: it begins a displayed formula if text, a line end or a closed formula follows."""
     if at + 2 == end:
         if not sure:
             return WAIT
     elif text[at + 2] == "\n" or not (text[at + 2].isspace() or text[at + 2] in "$.,;:!?)-0123456789"):
-        return begin(s, "$$", at + 2)
+        return begin_formula(state, "$$", at + 2)
     elif text[at + 2] == " ":
-        line, over, _ = text[at + 2 : end].partition("\n")
-        inside, closed, _ = line.partition("$$")
-        if closed and "\\" in inside:
-            return begin(s, "$$", at + 2)
-        if not closed and not over and not sure:
+        line, line_end, _ = text[at + 2 : end].partition("\n")
+        content, closing, _ = line.partition("$$")
+        if closing and "\\" in content:
+            return begin_formula(state, "$$", at + 2)
+        if not closing and not line_end and not sure:
             return WAIT
-    s.prose.say("$$")
+    state.output.say("$$")
     return at + 2
 
 
-def sign(s: FilterState, at: int) -> int:
-    s.prose.say("$")
+def say_dollar(state: FilterState, at: int) -> int:
+    state.output.say("$")
     return at + 1
 
 
-def begin(s: FilterState, closer: str, after: int) -> int:
-    s.enter("formula")
-    s.closer = closer
-    s.groups.clear()
-    s.group = ""
+def begin_formula(state: FilterState, end_mark: str, after: int) -> int:
+    """Begin a formula that `end_mark` ends. Returns `after`, the index behind its opening delimiter."""
+    state.enter("formula")
+    state.end_mark = end_mark
+    state.open_groups.clear()
+    state.next_group = ""
     return after
 
 
-def formula(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """Within a formula, up to its delimiter or the end of the paragraph."""
+def read_formula(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a formula, up to its closing delimiter or the end of the paragraph."""
     char = text[at]
     if char in "\\$":
-        if text.startswith(s.closer, at):
-            return finish(s, at + len(s.closer))
+        if text.startswith(state.end_mark, at):
+            return end_formula(state, at + len(state.end_mark))
         if at + 1 == end and not sure:
             return WAIT
         if char == "\\":
-            return command(s, text, at, end, sure)
+            return read_command(state, text, at, end, sure)
         return at + 1
     if char == "^":
-        return power(s, text, at, end, sure)
+        return read_power(state, text, at, end, sure)
     if char == "\n":
-        return newline(s, text, at, end, sure)
+        return read_line_end(state, text, at, end, sure)
     if char in "{}":
-        return brace(s, text, at, end, sure)
-    found = PLAIN.match(text, at)
-    if found is None:
+        return read_brace(state, text, at, end, sure)
+    match = PLAIN_RUN.match(text, at)
+    if match is None:
         if char in " \t&~\r":
-            s.prose.blank()
+            state.output.add_blank()
         return at + 1
-    if "skip" in s.groups:
-        return found.end()
-    s.group = ""
-    return s.run(text, at, found.end())
+    if "silent" in state.open_groups:
+        return match.end()
+    state.next_group = ""
+    return state.say_plain(text, at, match.end())
 
 
-def finish(s: FilterState, after: int) -> int:
-    s.leave()
+def end_formula(state: FilterState, after: int) -> int:
+    state.leave()
     return after
 
 
-def newline(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A line break is a blank; an empty line or the next block is the end, closed or not."""
-    if BLOCK.match(text, at, end) or s.row or s.heading:
-        return finish(s, at)
-    if BLOCK_PART.match(text, at, end) and not sure:
+def read_line_end(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a line end within a formula: a blank, or the end of the formula where a block ends."""
+    if NEXT_BLOCK.match(text, at, end) or state.in_row or state.in_heading:
+        return end_formula(state, at)
+    if NEXT_BLOCK_PART.match(text, at, end) and not sure:
         return WAIT
-    s.prose.blank()
+    state.output.add_blank()
     return at + 1
 
 
-def command(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    found = WORD.match(text, at, end)
-    if (found is None or (found[1] and found.end() == end)) and not sure:
+def read_command(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a backslash and its command: say its sign, or apply it to the group that follows."""
+    match = COMMAND.match(text, at, end)
+    if (match is None or (match[1] and match.end() == end)) and not sure:
         return WAIT
-    if found is None:
+    if match is None:
         return at + 1
-    name = found[1] or ""
-    if name in FRACTIONS:
-        return fraction(s, text, found.end(), end, sure)
-    elif name in DROPPED_GROUPS:
-        s.group = "skip"
-    elif name in SIGNS:
-        s.prose.say(SIGNS[name])
-    elif found[2] == "\\":
-        s.prose.pause()
-    elif found[2] in ("%", "$", "#"):
-        s.prose.say(found[2])
-    elif found[2] in (",", ";", ":", " ", "!", "\n") or name in LAYOUT:
-        s.prose.blank()
-    elif name and name not in FONTS:
-        s.prose.blank()
-        s.prose.say(name)
-    return found.end()
+    name = match[1] or ""
+    if name in FRACTION_COMMANDS:
+        return read_fraction(state, text, match.end(), end, sure)
+    elif name in SILENT_GROUP_COMMANDS:
+        state.next_group = "silent"
+    elif name in COMMAND_SIGNS:
+        state.output.say(COMMAND_SIGNS[name])
+    elif match[2] == "\\":
+        state.output.add_pause()
+    elif match[2] in ("%", "$", "#"):
+        state.output.say(match[2])
+    elif match[2] in (",", ";", ":", " ", "!", "\n") or name in LAYOUT_COMMANDS:
+        state.output.add_blank()
+    elif name and name not in FONT_COMMANDS:
+        state.output.add_blank()
+        state.output.say(name)
+    return match.end()
 
 
-def fraction(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A fraction: what is over, a slash, what is under; a number before it stays a number of its own."""
-    short = DIGITS.match(text, at, end)
-    if short is None and DIGITS_PART.match(text, at, end) and not sure:
+def read_fraction(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read what follows `\\frac`: two digits, or two groups, with a slash between them.
+
+    A blank keeps the fraction apart from a number before it.
+    """
+    digits = DIGIT_FRACTION.match(text, at, end)
+    if digits is None and DIGIT_FRACTION_PART.match(text, at, end) and not sure:
         return WAIT
-    if s.prose.tail[-1:].isdigit():
-        s.prose.blank()
-    if short:
-        s.prose.say(f"{short[1]}/{short[2]}")
-        return short.end()
-    s.group = "over"
+    if state.output.tail[-1:].isdigit():
+        state.output.add_blank()
+    if digits:
+        state.output.say(f"{digits[1]}/{digits[2]}")
+        return digits.end()
+    state.next_group = "numerator"
     return at
 
 
-def power(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A power, raised where Unicode can: voices read x² well."""
-    found = POWER.match(text, at, end)
-    if found:
-        s.prose.say("".join(RAISED[char] for char in found[1] or found[2]))
-        return found.end()
+def read_power(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a power: it is raised where Unicode has the characters, for voices read x² well."""
+    match = POWER.match(text, at, end)
+    if match:
+        state.output.say("".join(SUPERSCRIPTS[char] for char in match[1] or match[2]))
+        return match.end()
     if (POWER_PART.match(text, at, end) or DEGREE_PART.match(text, at, end)) and not sure:
         return WAIT
     if DEGREE.match(text, at, end):
         return at + 1
-    s.prose.say("^")
+    state.output.say("^")
     return at + 1
 
 
-def brace(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """Groups are silent, but for the sums of a fraction."""
+def read_brace(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a brace. Braces are silent; a sum within a fraction gets parentheses."""
     char = text[at]
-    if char == "{" and s.group in ("over", "under") and GROUP_PART.match(text, at, end) and not sure:
+    is_fraction = state.next_group in ("numerator", "denominator")
+    if char == "{" and is_fraction and GROUP_PART.match(text, at, end) and not sure:
         return WAIT
     if char == "{":
-        kind, s.group = s.group, ""
-        if kind in ("over", "under") and SUM.match(text, at, end):
-            s.prose.say("(")
+        kind, state.next_group = state.next_group, ""
+        if is_fraction and SUM_GROUP.match(text, at, end):
+            state.output.say("(")
             kind += ")"
-        s.groups.append(kind)
-        del s.groups[:-MOST_GROUPS]
-    elif s.groups:
-        kind = s.groups.pop()
+        state.open_groups.append(kind)
+        del state.open_groups[:-MAX_GROUPS]
+    elif state.open_groups:
+        kind = state.open_groups.pop()
         if kind.endswith(")"):
-            s.prose.say(")")
-        if kind.startswith("over"):
-            s.prose.say("/")
-            s.group = "under"
+            state.output.say(")")
+        if kind.startswith("numerator"):
+            state.output.say("/")
+            state.next_group = "denominator"
     return at + 1

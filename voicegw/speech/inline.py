@@ -1,4 +1,7 @@
-"""Prose and the marks within it."""
+"""Rules for the text of a line: plain prose is spoken, each mark within it has a rule.
+
+Markers at the start of a line are in `blocks`.
+"""
 
 from __future__ import annotations
 
@@ -6,239 +9,240 @@ import html
 import re
 
 from voicegw.speech import emphasis, formula, links, tables, tags
-from voicegw.speech.characters import ARROWS, EMOJI, INVISIBLE, SPECIAL, UNHEARD_SET
+from voicegw.speech.characters import ARROWS, EMOJI, INVISIBLE, SPECIAL, UNSPEAKABLE_SET
 from voicegw.speech.state import WAIT, FilterState, Rule
 
-SHORT = 50
-"""Characters, without blanks, of a line that was broken on purpose."""
+MAX_SHORT_LINE = 50
+"""A line with fewer characters, without blanks, was broken on purpose."""
 
-TICKS = re.compile(r"`+")
+BACKTICKS = re.compile(r"`+")
+CODE_RUN = re.compile(rf"[^`\s{UNSPEAKABLE_SET}]+")
 CLOSING_MARKS = re.compile(r"#+[ \t]*\r?\n")
 CLOSING_MARKS_PART = re.compile(r"#+[ \t]*\r?\Z")
 ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 ENTITY_PART = re.compile(r"&(?:#(?:\d{0,7}|[xX][0-9a-fA-F]{0,6})|[A-Za-z][A-Za-z0-9]{0,31})?\Z")
-UNHEARD = re.compile(f"[{UNHEARD_SET}]+")
-SILENT = re.compile(f"[{INVISIBLE}{EMOJI}\ue000-\ue1ff\ue201-\uf8ff]+")
-POINTING = re.compile(f"[{ARROWS}]+")
-CITED = re.compile("\ue200[^\ue201\n]*\ue201")
-CITED_PART = re.compile("\ue200[^\ue201\n]*\\Z")
-PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+UNSPEAKABLE = re.compile(f"[{UNSPEAKABLE_SET}]+")
+SILENT_RUN = re.compile(f"[{INVISIBLE}{EMOJI}\ue000-\ue1ff\ue201-\uf8ff]+")
+ARROW_RUN = re.compile(f"[{ARROWS}]+")
+PRIVATE_CITATION = re.compile("\ue200[^\ue201\n]*\ue201")
+PRIVATE_CITATION_PART = re.compile("\ue200[^\ue201\n]*\\Z")
+ESCAPABLE = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
 
-def inline(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """Say what is plain; hand every other character to its rule."""
-    found = SPECIAL.search(text, at)
-    place = found.start() if found else len(text)
+def read_inline(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Say plain characters; call the rule of any other character."""
+    match = SPECIAL.search(text, at)
+    place = match.start() if match else len(text)
     if place > at:
-        return s.run(text, at, place)
-    return RULES.get(text[at], silent)(s, text, at, end, sure)
+        return state.say_plain(text, at, place)
+    return INLINE_RULES.get(text[at], read_unspeakable)(state, text, at, end, sure)
 
 
-def blank(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    s.spaces = s.spaces + 1 if s.prev in " \t" else 1
-    s.prose.blank()
+def read_blank(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read one white space character, and count it."""
+    state.blanks = state.blanks + 1 if state.previous_char in " \t" else 1
+    state.output.add_blank()
     return at + 1
 
 
-def newline(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """The end of a line: of a row or a heading for good, of a paragraph's line perhaps."""
-    if s.row:
-        tables.end_row(s)
-    elif s.heading:
-        s.begin_block()
-        s.speech.due, s.heading = True, False
-    elif s.bold and s.prev in "*_" and not s.brackets:
-        s.prose.rest(due=True)
-    elif s.prev in " \t" and s.spaces > 1:
-        s.prose.pause()
+def read_line_end(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a line end: it ends a row, a heading or a bold line; in a paragraph it is a blank or a pause."""
+    if state.in_row:
+        tables.end_row(state)
+    elif state.in_heading:
+        state.begin_block()
+        state.speech.stop_due, state.in_heading = True, False
+    elif state.starts_bold and state.previous_char in "*_" and not state.open_brackets:
+        state.output.end_sentence(stop_due=True)
+    elif state.previous_char in " \t" and state.blanks > 1:
+        state.output.add_pause()
     else:
-        s.prose.line()
-    s.mode, s.marked, s.bold, s.indent = "line", False, False, 0
-    s.short, s.width = s.width < SHORT, 0
-    s.was_quoted, s.quoted = s.quoted, 0
+        state.output.add_line_break()
+    state.mode, state.has_marker, state.starts_bold, state.indent = "line_start", False, False, 0
+    state.after_short_line, state.line_chars = state.line_chars < MAX_SHORT_LINE, 0
+    state.previous_quote_level, state.quote_level = state.quote_level, 0
     return at + 1
 
 
-def nothing(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def skip_character(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Leave out one character."""
     return at + 1
 
 
-def silent(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A character that nobody can say."""
-    found = SILENT.match(text, at)
-    if found is None:
-        return arrow(s, text, at)
-    s.prose.drop()
-    s.shown = True
-    if s.row:
-        tables.mark(s, found[0])
-    return found.end()
+def read_unspeakable(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Leave out a run of characters that cannot be spoken, such as emoji; read an arrow."""
+    match = SILENT_RUN.match(text, at)
+    if match is None:
+        return read_arrow(state, text, at)
+    state.output.omit()
+    state.has_visible = True
+    if state.in_row:
+        tables.note_answer_mark(state, match[0])
+    return match.end()
 
 
-def arrow(s: FilterState, text: str, at: int) -> int:
-    """An arrow is a comma between what it joins."""
-    found = POINTING.match(text, at)
-    s.prose.pause()
-    return found.end() if found else at + 1
+def read_arrow(state: FilterState, text: str, at: int) -> int:
+    """Read a run of arrows as a comma."""
+    match = ARROW_RUN.match(text, at)
+    state.output.add_pause()
+    return match.end() if match else at + 1
 
 
-def joiner(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """Joiners shape letters in some scripts; everywhere else they are noise."""
-    if "\u0600" <= s.prev < "\u2000":
-        s.prose.say(text[at])
+def read_joiner(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a zero-width joiner: it is kept where scripts need it to shape letters, from U+0600 on."""
+    if "\u0600" <= state.previous_char < "\u2000":
+        state.output.say(text[at])
     return at + 1
 
 
-def private(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A citation wrapped in characters of private use."""
-    found = CITED.match(text, at, end)
-    if found:
-        s.prose.drop()
-        return found.end()
-    if CITED_PART.match(text, at, end) and not sure:
+def read_private_use(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Leave out a citation in characters of private use, or one such character."""
+    match = PRIVATE_CITATION.match(text, at, end)
+    if match:
+        state.output.omit()
+        return match.end()
+    if PRIVATE_CITATION_PART.match(text, at, end) and not sure:
         return WAIT
-    s.prose.drop()
+    state.output.omit()
     return at + 1
 
 
-def sharp(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A `#`: the closing marks of a heading, or just that."""
-    if s.heading and s.prev in " \t":
+def read_hash(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a `#`: silent among the closing marks of a heading, spoken elsewhere."""
+    if state.in_heading and state.previous_char in " \t":
         if CLOSING_MARKS.match(text, at, end):
             return at + 1
         if CLOSING_MARKS_PART.match(text, at, end):
             return at + 1 if sure else WAIT
-    elif s.heading and s.prev == "#" and not s.prose.tail.endswith("#"):
+    elif state.in_heading and state.previous_char == "#" and not state.output.tail.endswith("#"):
         return at + 1
-    s.prose.say("#")
+    state.output.say("#")
     return at + 1
 
 
-def entity(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A character by its name or number."""
-    found = ENTITY.match(text, at, end)
-    meant = html.unescape(found[0]) if found else ""
-    if found and meant != found[0]:
-        if meant.isspace():
-            s.prose.blank()
-        elif UNHEARD.fullmatch(meant):
-            s.prose.drop()
+def read_entity(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a `&`: an HTML entity is spoken as its character, any other `&` as such."""
+    match = ENTITY.match(text, at, end)
+    character = html.unescape(match[0]) if match else ""
+    if match and character != match[0]:
+        if character.isspace():
+            state.output.add_blank()
+        elif UNSPEAKABLE.fullmatch(character):
+            state.output.omit()
         else:
-            s.prose.say(meant)
-        return found.end()
-    if found is None and ENTITY_PART.match(text, at, end) and not sure:
+            state.output.say(character)
+        return match.end()
+    if match is None and ENTITY_PART.match(text, at, end) and not sure:
         return WAIT
-    s.prose.say("&")
+    state.output.say("&")
     return at + 1
 
 
-def escape(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A backslash: it keeps a mark from being one, breaks a line, begins a formula, or is just that."""
+def read_backslash(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a backslash: it escapes a mark, breaks a line, begins a formula, or is spoken."""
     if at + 1 == end:
         if not sure:
             return WAIT
-    elif text[at + 1] in "([" and not (s.prev.isascii() and s.prev.isalnum()):
-        return formula.begin(s, "\\)" if text[at + 1] == "(" else "\\]", at + 2)
+    elif text[at + 1] in "([" and not (state.previous_char.isascii() and state.previous_char.isalnum()):
+        return formula.begin_formula(state, "\\)" if text[at + 1] == "(" else "\\]", at + 2)
     elif text[at + 1] in "\r\n":
-        s.prose.pause()
+        state.output.add_pause()
         return at + 1
-    elif text[at + 1] in PUNCTUATION:
-        s.prose.say(text[at + 1])
+    elif text[at + 1] in ESCAPABLE:
+        state.output.say(text[at + 1])
         return at + 2
-    s.prose.say("\\")
+    state.output.say("\\")
     return at + 1
 
 
-def pipe(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A pipe parts cells; in prose it is a pause if it stands alone."""
-    if s.row:
-        tables.next_cell(s)
+def read_pipe(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a pipe: it separates cells; in prose it is a pause between blanks, and spoken elsewhere."""
+    if state.in_row:
+        tables.next_cell(state)
         return at + 1
     if at + 1 == end and not sure:
         return WAIT
     after = text[at + 1] if at + 1 < end else " "
-    if s.prev.isspace() and after.isspace():
-        s.prose.pause()
+    if state.previous_char.isspace() and after.isspace():
+        state.output.add_pause()
     else:
-        s.prose.say("|")
+        state.output.say("|")
     return at + 1
 
 
-def ticks(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A code span begins."""
-    found = TICKS.match(text, at, end)
-    assert found
-    if found.end() == end and not sure:
+def read_backticks(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Begin a code span."""
+    match = BACKTICKS.match(text, at, end)
+    assert match
+    if match.end() == end and not sure:
         return WAIT
-    s.enter("code")
-    s.ticks = found.end() - at
-    return found.end()
+    state.enter("code_span")
+    state.code_span_ticks = match.end() - at
+    return match.end()
 
 
-CODE = re.compile(rf"[^`\s{UNHEARD_SET}]+")
-
-
-def code(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """Within a code span nothing is a mark but the ticks that end it."""
-    found = CODE.match(text, at)
-    if found:
-        return s.run(text, at, found.end())
+def read_code_span(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a code span: all is spoken as it is, up to the backticks that end it."""
+    match = CODE_RUN.match(text, at)
+    if match:
+        return state.say_plain(text, at, match.end())
     char = text[at]
     if char == "`":
-        ticks = TICKS.match(text, at, end)
-        assert ticks
-        if ticks.end() == end and not sure:
+        backticks = BACKTICKS.match(text, at, end)
+        assert backticks
+        if backticks.end() == end and not sure:
             return WAIT
-        if ticks.end() - at == s.ticks:
-            s.leave()
+        if backticks.end() - at == state.code_span_ticks:
+            state.leave()
         else:
-            s.prose.say(ticks[0])
-        return ticks.end()
+            state.output.say(backticks[0])
+        return backticks.end()
     if char == "\n":
-        if s.row or s.heading:
-            s.leave()
+        if state.in_row or state.in_heading:
+            state.leave()
             return at
-        return span_line(s, text, at, end, sure)
+        return read_code_span_line_end(state, text, at, end, sure)
     if char.isspace():
-        s.prose.blank()
+        state.output.add_blank()
     return at + 1
 
 
-def span_line(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A code span goes on in the next line only if it is seen to end there."""
-    rest, over, _ = text[at:end].partition("\n\n")
-    if "`" * s.ticks in rest:
-        s.prose.blank()
+def read_code_span_line_end(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a line end within a code span: it goes on only if its end is within the window."""
+    rest, empty_line, _ = text[at:end].partition("\n\n")
+    if "`" * state.code_span_ticks in rest:
+        state.output.add_blank()
         return at + 1
-    if not over and not sure:
+    if not empty_line and not sure:
         return WAIT
-    s.leave()
+    state.leave()
     return at
 
 
-RULES: dict[str, Rule] = {
-    " ": blank,
-    "\t": blank,
-    "\n": newline,
-    "\r": nothing,
-    "*": emphasis.marks,
-    "_": emphasis.marks,
-    "~": emphasis.marks,
-    "=": emphasis.marks,
-    "#": sharp,
-    "`": ticks,
-    "\\": escape,
-    "[": links.opening,
-    "]": links.closing,
-    "!": links.image,
-    "◁": links.opening,
-    "【": links.lenticular,
-    "<": tags.tag,
-    "&": entity,
-    "|": pipe,
-    "$": formula.dollar,
-    "\ue200": private,
-    "\u200c": joiner,
-    "\u200d": joiner,
-    **dict.fromkeys("hHwW", links.address),
+INLINE_RULES: dict[str, Rule] = {
+    " ": read_blank,
+    "\t": read_blank,
+    "\n": read_line_end,
+    "\r": skip_character,
+    "*": emphasis.read_marks,
+    "_": emphasis.read_marks,
+    "~": emphasis.read_marks,
+    "=": emphasis.read_marks,
+    "#": read_hash,
+    "`": read_backticks,
+    "\\": read_backslash,
+    "[": links.read_opening_bracket,
+    "]": links.read_closing_bracket,
+    "!": links.read_exclamation_mark,
+    "◁": links.read_opening_bracket,
+    "【": links.read_lenticular_bracket,
+    "<": tags.read_less_than,
+    "&": read_entity,
+    "|": read_pipe,
+    "$": formula.read_dollar,
+    "\ue200": read_private_use,
+    "\u200c": read_joiner,
+    "\u200d": read_joiner,
+    **dict.fromkeys("hHwW", links.read_address),
 }
+"""The rule of each character that ends plain prose; all others are for `read_unspeakable`."""

@@ -1,4 +1,4 @@
-"""How a block begins, a line goes on, and an empty line ends everything."""
+"""Steps that the rules for the start of a line share. The rules themselves are in `blocks` and `fences`."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ from voicegw.speech import tables
 from voicegw.speech.state import FilterState
 
 
-def empty(s: FilterState, at: int) -> int:
-    """An empty line ends the paragraph, the row, the table."""
-    s.begin_block()
-    tables.over(s)
-    s.blank, s.marked, s.indent, s.quoted, s.was_quoted = True, False, 0, 0, 0
+def read_empty_line(state: FilterState, at: int) -> int:
+    """Consume the line end of an empty line: it ends the paragraph, the row and the table."""
+    state.begin_block()
+    tables.end_table(state)
+    state.after_empty_line, state.has_marker, state.indent = True, False, 0
+    state.quote_level = state.previous_quote_level = 0
     return at + 1
 
 
-def prose(s: FilterState, at: int) -> int:
-    """No mark, or no further one: the rest of the line is prose."""
-    if s.blank and not (s.item or s.indented):
-        s.listed = False
-    s.blank = False
-    if s.table == "bare":
-        tables.begin_row(s)
-    elif s.table and not s.row:
-        tables.over(s)
-        s.begin_block()
-    s.mode = "inline"
+def begin_prose(state: FilterState, at: int) -> int:
+    """Hand the rest of the line to the rules of prose: there is no marker at `at`. Returns `at`."""
+    if state.after_empty_line and not (state.in_item or state.may_continue_item):
+        state.in_list = False
+    state.after_empty_line = False
+    if state.table_part == "bare":
+        tables.begin_row(state)
+    elif state.table_part and not state.in_row:
+        tables.end_table(state)
+        state.begin_block()
+    state.mode = "inline"
     return at
 
 
-def marker(s: FilterState, *, item: bool = False) -> None:
-    """A mark that begins a block of its own was consumed."""
-    tables.over(s)
-    s.begin_block()
-    s.item = item
-    s.listed = item or (s.listed and s.indented)
-    s.marked, s.blank, s.indent = True, False, 0
+def begin_marked_block(state: FilterState, *, item: bool = False) -> None:
+    """End the open block and table: a marker begins a block, which is a list item if `item` is true."""
+    tables.end_table(state)
+    state.begin_block()
+    state.in_item = item
+    state.in_list = item or (state.in_list and state.may_continue_item)
+    state.has_marker, state.after_empty_line, state.indent = True, False, 0

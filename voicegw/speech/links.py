@@ -1,4 +1,8 @@
-"""Brackets: links, images, references, citations, footnotes; and addresses that stand bare."""
+"""Rules for brackets (links, images, references, citations, footnotes) and for bare addresses.
+
+The kind of an open bracket is "link", "plain" (it is spoken), or "maybe": its end is beyond the window, so
+the bracket is silent, and the text behind its end decides about an address.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,14 @@ CITATION = re.compile(
     r"\[(?:[1-9]\d{0,2}(?:\s?[,;–-]\s?[1-9]\d{0,2})*|\^[^\[\]\s]{1,40}|\d+(?::\d+)?†[^\[\]\n]*|doc\d{1,2})\]"
     r"|\[\[[1-9]\d{0,2}\]\]"
 )
-MORE = re.compile(r"\s?[,;]?\s?(?=\[[1-9^])")
-MORE_PART = re.compile(r"\s?[,;]?\s?\[?\Z")
-LENTICULAR = re.compile(r"【\d[\d:,]*(?:†[^】\n]*)?】")
-LENTICULAR_PART = re.compile(r"【(?:\d[\d:,]*(?:†[^】\n]*)?)?\Z")
-THOUGHT = re.compile(r"\[(/?)THINK\]|◁(/?)think▷")
-THOUGHT_PART = re.compile(r"(?:\[/?(?:T(?:H(?:I(?:NK?)?)?)?)?|◁/?(?:t(?:h(?:i(?:nk?)?)?)?)?)\Z")
-THOUGHT_ENDS = {"[": "[/THINK]", "◁": "◁/think▷"}
-TEXT = re.compile(r"\[(?:[^\[\]\\\n]|\\[\s\S]|\n(?![ \t]*\n)|\[(?:[^\[\]\\\n]|\\.)*\])*\]")
+CITATION_SEPARATOR = re.compile(r"\s?[,;]?\s?(?=\[[1-9^])")
+CITATION_SEPARATOR_PART = re.compile(r"\s?[,;]?\s?\[?\Z")
+LENTICULAR_CITATION = re.compile(r"【\d[\d:,]*(?:†[^】\n]*)?】")
+LENTICULAR_CITATION_PART = re.compile(r"【(?:\d[\d:,]*(?:†[^】\n]*)?)?\Z")
+THINKING_MARK = re.compile(r"\[(/?)THINK\]|◁(/?)think▷")
+THINKING_MARK_PART = re.compile(r"(?:\[/?(?:T(?:H(?:I(?:NK?)?)?)?)?|◁/?(?:t(?:h(?:i(?:nk?)?)?)?)?)\Z")
+THINKING_ENDS = {"[": "[/THINK]", "◁": "◁/think▷"}
+BRACKETED_TEXT = re.compile(r"\[(?:[^\[\]\\\n]|\\[\s\S]|\n(?![ \t]*\n)|\[(?:[^\[\]\\\n]|\\.)*\])*\]")
 PATH = r"[^\s()]*(?:\([^\s()]*\)[^\s()]*)*"
 TARGET = re.compile(rf"\((?:<|https?:|www\.|mailto:|tel:|[/#.)]|{PATH}\)|{PATH}[ \t]+[\"')])")
 TARGET_PART = re.compile(rf"\((?:{PATH}[ \t]*|{PATH}\([^\s()]*)\Z")
@@ -28,75 +32,81 @@ DEFINITION_PART = re.compile(r"\[(?:[^\[\]\n]+(?:\](?::[ \t]*)?)?)?\Z")
 ADDRESS = re.compile(r"<?(?:https?://|www\.|mailto:|\.{0,2}/)", re.IGNORECASE)
 
 
-def definition(s: FilterState, text: str, at: int, end: int, sure: bool) -> int | None:
-    """At the start of a line: what a link's mark stands for is silent, a footnote loses its mark."""
-    found = DEFINITION.match(text, at, end)
-    if not found:
+def read_definition(state: FilterState, text: str, at: int, end: int, sure: bool) -> int | None:
+    """Read a definition at the start of a line: a link's is left out, a footnote's loses its mark.
+
+    Returns None if the line begins no definition.
+    """
+    match = DEFINITION.match(text, at, end)
+    if not match:
         return WAIT if DEFINITION_PART.match(text, at, end) and not sure else None
     if text[at + 1] == "^":
-        s.begin_block()
-        s.item = True
-        return found.end()
-    if found.end() == end - 1 and not sure:
+        state.begin_block()
+        state.in_item = True
+        return match.end()
+    if match.end() == end - 1 and not sure:
         return WAIT
-    if not ADDRESS.match(text, found.end(), end):
-        return WAIT if end - found.end() < 12 and not sure and "\n" not in text[at:end] else None
-    s.begin_block()
-    s.enter("skip")
+    if not ADDRESS.match(text, match.end(), end):
+        return WAIT if end - match.end() < 12 and not sure and "\n" not in text[at:end] else None
+    state.begin_block()
+    state.enter("line_rest")
     return at
 
 
-def opening(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A `[`: the start of a link, a mark to be left out, or a bracket."""
-    thought = THOUGHT.match(text, at, end)
-    if thought:
-        return think(s, text[at], "/" in thought[0], thought.end())
-    if THOUGHT_PART.match(text, at, end) and not sure:
+def read_opening_bracket(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a `[` or ◁: a citation, a mark of reasoning, the start of a link, or a plain bracket."""
+    thinking = THINKING_MARK.match(text, at, end)
+    if thinking:
+        return skip_thinking_mark(state, text[at], "/" in thinking[0], thinking.end())
+    if THINKING_MARK_PART.match(text, at, end) and not sure:
         return WAIT
     if text[at] == "◁":
-        s.prose.drop()
+        state.output.omit()
         return at + 1
-    kind, place = classify(s, text, at, end, sure)
+    kind, place = classify_opening(state, text, at, end, sure)
     if kind == "wait":
         return WAIT
-    if kind == "cited":
-        return cited(s, text, place, end, sure)
-    s.open_bracket(kind)
+    if kind == "citation":
+        return skip_citation(state, text, place, end, sure)
+    state.open_bracket(kind)
     if kind == "plain":
-        s.prose.say("[")
+        state.output.say("[")
     return at + 1
 
 
-def cited(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A citation is silent, and what parts it from the next one too."""
-    more = MORE.match(text, at, end)
-    if more is None and MORE_PART.match(text, at, end) and not sure:
+def skip_citation(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Leave out a citation that ends at `at`, with its address or the separator before the next citation."""
+    separator = CITATION_SEPARATOR.match(text, at, end)
+    if separator is None and CITATION_SEPARATOR_PART.match(text, at, end) and not sure:
         return WAIT
-    s.prose.drop()
-    s.shown = True
+    state.output.omit()
+    state.has_visible = True
     if text.startswith("(", at, end):
-        s.enter("target")
-    return more.end() if more else at
+        state.enter("link_target")
+    return separator.end() if separator else at
 
 
-def classify(s: FilterState, text: str, at: int, end: int, sure: bool) -> tuple[str, int]:
-    """What a `[` is: "cited", "link", "plain", "maybe" (its end is too far away to know), or "wait"."""
-    far = "maybe" if end - at >= s.options.max_held_chars - 1 else "plain"
-    found = CITATION.match(text, at, end)
-    if found:
-        return ("wait", at) if found.end() == end and not sure else ("cited", found.end())
-    found = TEXT.match(text, at, end)
-    if not found:
+def classify_opening(state: FilterState, text: str, at: int, end: int, sure: bool) -> tuple[str, int]:
+    """Return the kind of a `[` and the index behind its `]`, or `at` if that is not seen.
+
+    The kinds are those of an open bracket, "citation", and "wait" if more text has to decide.
+    """
+    kind_without_end = "maybe" if end - at >= state.options.max_held_chars - 1 else "plain"
+    match = CITATION.match(text, at, end)
+    if match:
+        return ("wait", at) if match.end() == end and not sure else ("citation", match.end())
+    match = BRACKETED_TEXT.match(text, at, end)
+    if not match:
         if not sure:
             return "wait", at
-        return ("plain" if "\n\n" in text[at:end] else far), at
-    if found.end() == end and sure:
-        return far, at
-    return after(text, found.end(), end, sure), found.end()
+        return ("plain" if "\n\n" in text[at:end] else kind_without_end), at
+    if match.end() == end and sure:
+        return kind_without_end, at
+    return classify_closing(text, match.end(), end, sure), match.end()
 
 
-def after(text: str, at: int, end: int, sure: bool) -> str:
-    """What follows a `]` tells what it closes: "link", "plain" or "wait"."""
+def classify_closing(text: str, at: int, end: int, sure: bool) -> str:
+    """Return "link" if the text at `at`, behind a `]`, makes the brackets a link; else "plain", or "wait"."""
     if at == end:
         return "plain" if sure else "wait"
     if text[at] == "(":
@@ -111,96 +121,96 @@ def after(text: str, at: int, end: int, sure: bool) -> str:
     return "plain"
 
 
-def closing(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A `]`: as its partner was, so is it."""
-    kind = s.brackets.pop() if s.brackets else "plain"
+def read_closing_bracket(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a `]`: spoken if its `[` was; with a link's address left out if one follows."""
+    kind = state.open_brackets.pop() if state.open_brackets else "plain"
     if kind == "plain":
-        s.prose.say("]")
+        state.output.say("]")
         return at + 1
-    follows = after(text, at + 1, end, sure)
-    if follows == "wait":
-        s.brackets.append(kind)
+    closing = classify_closing(text, at + 1, end, sure)
+    if closing == "wait":
+        state.open_brackets.append(kind)
         return WAIT
-    if follows == "plain":
+    if closing == "plain":
         return at + 1
-    s.shown = True
+    state.has_visible = True
     if text[at + 1] == "(":
-        s.enter("target")
-        s.depth = 0
+        state.enter("link_target")
+        state.depth = 0
         return at + 1
     reference = REFERENCE.match(text, at + 1, end)
     return reference.end() if reference else at + 1
 
 
-def image(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A `!`: nearly always just that."""
-    if s.prev.isalnum() or s.prev in "!?.)\"'":
-        s.prose.say("!")
+def read_exclamation_mark(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a `!`: silent before the brackets of an image, spoken elsewhere."""
+    if state.previous_char.isalnum() or state.previous_char in "!?.)\"'":
+        state.output.say("!")
         return at + 1
     if at + 1 == end:
         if not sure:
             return WAIT
     elif text[at + 1] == "[":
-        kind, place = classify(s, text, at + 1, end, sure)
+        kind, place = classify_opening(state, text, at + 1, end, sure)
         if kind == "wait":
             return WAIT
-        if kind in ("link", "maybe") or (kind == "cited" and text.startswith("(", place, end)):
-            s.open_bracket("link" if kind == "cited" else kind)
+        if kind in ("link", "maybe") or (kind == "citation" and text.startswith("(", place, end)):
+            state.open_bracket("link" if kind == "citation" else kind)
             return at + 2
-    s.prose.say("!")
+    state.output.say("!")
     return at + 1
 
 
-def lenticular(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A 【, which is a bracket like others unless it holds a citation."""
-    found = LENTICULAR.match(text, at, end)
-    if found:
-        s.prose.drop()
-        return found.end()
-    if LENTICULAR_PART.match(text, at, end) and not sure:
+def read_lenticular_bracket(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a 【: silent with its content if that is a citation, spoken elsewhere."""
+    match = LENTICULAR_CITATION.match(text, at, end)
+    if match:
+        state.output.omit()
+        return match.end()
+    if LENTICULAR_CITATION_PART.match(text, at, end) and not sure:
         return WAIT
-    s.prose.say("【")
+    state.output.say("【")
     return at + 1
 
 
-def think(s: FilterState, bracket: str, ends: bool, place: int) -> int:
-    """Reasoning in brackets of another kind than tags."""
-    s.prose.drop()
-    if not ends:
-        s.enter("comment")
-        s.closer = THOUGHT_ENDS[bracket]
-    return place
+def skip_thinking_mark(state: FilterState, bracket: str, is_end: bool, after: int) -> int:
+    """Leave out `[THINK]` or ◁think▷ and, unless it is an end mark, the reasoning behind it."""
+    state.output.omit()
+    if not is_end:
+        state.enter("comment")
+        state.end_mark = THINKING_ENDS[bracket]
+    return after
 
 
 SCHEME = re.compile(r"https?://|(?=www\.)", re.IGNORECASE)
-SCHEMES = ("http://", "https://", "www.")
+SCHEME_PREFIXES = ("http://", "https://", "www.")
 AUTHORITY = re.compile(r"[^\s/?#<>\"\u2e80-\uffff]*")
 HOST = re.compile(r"[A-Za-z0-9\u00c0-\u1fff][A-Za-z0-9.\u00c0-\u1fff-]*|\[[0-9A-Fa-f:.]+\]")
 
 
-def address(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A word that begins like an address: of an address only the domain is spoken, or nothing."""
-    if s.prev.isascii() and (s.prev.isalnum() or s.prev == "_"):
-        return s.run(text, at, at + 1)
+def read_address(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a word that begins like an address: of an address the domain is spoken, or nothing."""
+    if state.previous_char.isascii() and (state.previous_char.isalnum() or state.previous_char == "_"):
+        return state.say_plain(text, at, at + 1)
     scheme = SCHEME.match(text, at, end)
     if scheme is None or text[at:end].lower() == "www.":
         window = text[at:end].lower()
-        if not sure and any(known.startswith(window) for known in SCHEMES):
+        if not sure and any(prefix.startswith(window) for prefix in SCHEME_PREFIXES):
             return WAIT
-        return s.run(text, at, at + 1)
+        return state.say_plain(text, at, at + 1)
     authority = AUTHORITY.match(text, scheme.end(), end)
     assert authority
     if authority.end() == end and not sure:
         return WAIT
     host = HOST.match(text, scheme.end() + authority[0].rfind("@") + 1, end)
     if host is None:
-        return s.run(text, at, at + 1)
+        return state.say_plain(text, at, at + 1)
     name = host[0].rstrip(".-")
-    if s.options.urls == "domain":
-        s.prose.say(name[4:] if name.lower().startswith("www.") and len(name) > 4 else name)
+    if state.options.urls == "domain":
+        state.output.say(name[4:] if name.lower().startswith("www.") and len(name) > 4 else name)
     else:
-        s.prose.drop()
-        s.shown = True
-    s.depth = 0
-    s.enter("url")
+        state.output.omit()
+        state.has_visible = True
+    state.depth = 0
+    state.enter("url")
     return host.start() + len(name)

@@ -1,4 +1,4 @@
-"""How an agent's text is to be spoken: the settings of the speech machine."""
+"""The settings of the speech filter. The `[speech]` table of the configuration is checked in `config`."""
 
 from __future__ import annotations
 
@@ -7,31 +7,33 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MAX_HELD_CHARS = 64
-"""Most characters that are held back while they are undecided."""
+"""Default of `SpeechOptions.max_held_chars`."""
 
 MAX_HOLD_SECONDS = 0.25
-"""Seconds of an agent's silence after which held characters are let go."""
+"""Default seconds of an agent's silence after which held words are released."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechOptions:
-    """How to speak what cannot be read out as it is written; `docs/speech.md` has the whole table.
-
-    `hold` bounds what is held back, in characters. `tables` are read as "header: cell" or as joined
-    cells, `urls` as their domain or not at all. `code` is the sentence that stands for a block of code, ""
-    for none. `keep_tags` are names of tags that the platform understands (such as "break"); their tags pass
-    untouched. `silent_tags` are further names whose content is never spoken. `words` are spoken differently:
-    keys match whole words, in any case if they are written in lower case, otherwise exactly.
-    `yes` and `no` stand for ✅ and ❌ in a table, `nothing` for an answer of which nothing can be said.
-    """
+    """How to speak text that cannot be read out as it is written; `docs/speech.md` has the whole table."""
 
     max_held_chars: int = MAX_HELD_CHARS
+    """Characters that may be held back while they are undecided. At this bound a rule decides."""
     tables: Literal["headers", "cells"] = "headers"
+    """Read the cells of a row as "header: cell", or as cells alone."""
     urls: Literal["domain", "drop"] = "domain"
+    """Say the domain of a bare address, or leave it out."""
     code: str = "I'll leave out the code here."
+    """The sentence that stands for a block of code; "" for none."""
     yes: str = "yes"
+    """The word for ✅ alone in a cell of a table."""
     no: str = "no"
+    """The word for ❌ alone in a cell of a table."""
     nothing: str = "Okay."
+    """Said for an answer that holds text, but nothing that can be spoken, such as "👍"."""
     keep_tags: frozenset[str] = frozenset()
+    """Names of tags that the platform understands, such as "break": these tags are passed on."""
     silent_tags: frozenset[str] = frozenset()
+    """Names of further tags whose content is never spoken."""
     words: Mapping[str, str] = field(default_factory=dict)
+    """Words that are spoken differently, see `pronunciation.PronunciationList`."""

@@ -1,123 +1,135 @@
-"""Joins what is spoken into prose: one blank between words, a comma for a pause, a stop for a rest."""
+"""Joins pieces of speech into prose: one blank between words, a comma for a pause, a stop after a sentence.
+
+It reads no marks; the rules of the filter call it.
+"""
 
 from __future__ import annotations
 
-from voicegw.speech.characters import CLAUSES, CLOSERS, ENDS, TIGHT, comma, stop, wide
+from voicegw.speech.characters import (
+    CLOSERS,
+    ENDS_CLAUSE,
+    NEEDS_NO_STOP,
+    NO_BLANK_BEFORE,
+    comma_for,
+    full_stop_for,
+    is_wide,
+)
 
-NONE, BLANK, SOFT, PAUSE, REST = range(5)
-"""What stands between two pieces: nothing, a blank, a line break, a comma, the end of a sentence."""
+NO_GAP, BLANK, LINE_BREAK, PAUSE, SENTENCE_END = range(5)
+"""The gap between two pieces of speech; of several gaps in a row the greatest counts."""
 
-
-TAIL = 16
-"""Characters said last that are remembered: enough to know their script."""
+MAX_TAIL = 16
+"""Last characters of the speech that are remembered: enough to know their script."""
 
 
 class SentenceBuilder:
-    """Pieces of speech and the gap that is due before the next one. What is ready is in `out`.
+    """Collects pieces of speech, and says the gap between two of them when the second comes.
 
-    `tail` are the last characters said, "" before the first. `lead` is said before the next piece,
-    if there is one. `said` counts pieces. `due` tells that the open sentence gets its stop even when nothing
-    more follows.
+    Attributes:
+        ready: pieces that can be spoken; `take` empties it.
+        tail: the last `MAX_TAIL` characters said; "" before the first.
+        gap: the gap that is due before the next piece, `NO_GAP` to `SENTENCE_END`.
+        prefix: text to say before the next piece, such as a column's header; "" if there is none.
+        has_omission: silent text stood after the gap; the blank is dropped if punctuation follows.
+        stop_due: the open sentence gets a stop even if no piece follows.
+        piece_count: the number of pieces said.
     """
 
-    __slots__ = ("dropped", "due", "gap", "lead", "out", "said", "tail")
+    __slots__ = ("gap", "has_omission", "piece_count", "prefix", "ready", "stop_due", "tail")
 
     def __init__(self) -> None:
-        self.out: list[str] = []
+        self.ready: list[str] = []
         self.tail = ""
-        self.gap = NONE
-        self.lead = ""
-        self.dropped = False
-        self.due = False
-        self.said = 0
+        self.gap = NO_GAP
+        self.prefix = ""
+        self.has_omission = False
+        self.stop_due = False
+        self.piece_count = 0
 
     def say(self, text: str) -> None:
-        """Say a piece: not empty, no white space at either end or in a row."""
-        if self.gap or self.lead:
-            self._join(text)
-        self.out.append(text)
-        self.tail = (self.tail + text)[-TAIL:]
-        self.due = False
-        self.said += 1
+        """Say a piece. It must not be empty, begin or end with white space, or hold two blanks in a row."""
+        if self.gap or self.prefix:
+            self._say_gap_before(text)
+        self.ready.append(text)
+        self.tail = (self.tail + text)[-MAX_TAIL:]
+        self.stop_due = False
+        self.piece_count += 1
 
-    def blank(self) -> None:
-        """White space. It waits for its neighbour, except after punctuation."""
-        self.dropped = False
-        if self.gap == NONE and self.tail and self.tail[-1] != " ":
-            if self.tail[-1] in CLAUSES and not self.lead:
-                self._put(" ")
+    def add_blank(self) -> None:
+        """Add white space. It waits for the next piece, but after punctuation it is said at once."""
+        self.has_omission = False
+        if self.gap == NO_GAP and self.tail and self.tail[-1] != " ":
+            if self.tail[-1] in ENDS_CLAUSE and not self.prefix:
+                self._append(" ")
             else:
                 self.gap = BLANK
 
-    def line(self) -> None:
-        """The end of a line within a paragraph."""
-        self.gap = max(self.gap, SOFT)
+    def add_line_break(self) -> None:
+        """Add the end of a line within a paragraph."""
+        self.gap = max(self.gap, LINE_BREAK)
 
-    def pause(self) -> None:
-        """A comma, unless punctuation is there."""
+    def add_pause(self) -> None:
+        """Add a comma; none is said after punctuation."""
         self.gap = max(self.gap, PAUSE)
 
-    def rest(self, *, due: bool = False) -> None:
-        """The end of a sentence."""
-        self.gap = REST
-        self.lead = ""
-        self.due = self.due or due
+    def end_sentence(self, *, stop_due: bool = False) -> None:
+        """End the sentence; with `stop_due` its stop is said even if the text ends here."""
+        self.gap = SENTENCE_END
+        self.prefix = ""
+        self.stop_due = self.stop_due or stop_due
 
-    def drop(self) -> None:
-        """Something silent stood here; it takes the blank before it along if punctuation follows."""
-        self.dropped = bool(self.gap)
+    def omit(self) -> None:
+        """Note that silent text stood here: the blank before it is dropped if punctuation follows."""
+        self.has_omission = bool(self.gap)
 
-    def settle(self) -> None:
-        """Say the gap now, for nothing else comes for a while."""
-        self._close()
+    def say_gap(self) -> None:
+        """Say the gap that is due, without waiting for the next piece."""
+        gap, self.gap, self.has_omission, self.stop_due = self.gap, NO_GAP, False, False
+        if gap == NO_GAP or not self.tail:
+            return
+        if gap >= PAUSE and not ends_with_punctuation(self.tail):
+            self._append((full_stop_for if gap == SENTENCE_END else comma_for)(last_letter(self.tail)))
+        if self.tail[-1] != " " and (gap < PAUSE or not is_wide(self.tail[-1])):
+            self._append(" ")
 
-    def end(self) -> None:
-        """Say the stop that is due at the end of everything."""
-        if self.due and self.tail and not ended(self.tail):
-            self._put(stop(letter(self.tail)))
-        self.gap, self.due, self.lead = NONE, False, ""
+    def finish(self) -> None:
+        """End the text: say the stop if one is due."""
+        if self.stop_due and self.tail and not ends_with_punctuation(self.tail):
+            self._append(full_stop_for(last_letter(self.tail)))
+        self.gap, self.stop_due, self.prefix = NO_GAP, False, ""
 
     def take(self) -> str:
-        """What is ready to be spoken; it is gone from here then."""
-        out = self.out
-        if not out:
+        """Return the speech that is ready, and forget it."""
+        ready = self.ready
+        if not ready:
             return ""
-        text = out[0] if len(out) == 1 else "".join(out)
-        out.clear()
+        text = ready[0] if len(ready) == 1 else "".join(ready)
+        ready.clear()
         return text
 
-    def _put(self, text: str) -> None:
-        self.out.append(text)
-        self.tail = (self.tail + text)[-TAIL:]
+    def _append(self, text: str) -> None:
+        self.ready.append(text)
+        self.tail = (self.tail + text)[-MAX_TAIL:]
 
-    def _join(self, text: str) -> None:
-        if self.gap == BLANK and self.dropped and text[0] in TIGHT:
-            self.gap = NONE
-        self._close()
-        if self.lead:
-            self._put(self.lead)
-            self.lead = ""
-
-    def _close(self) -> None:
-        gap, self.gap, self.dropped, self.due = self.gap, NONE, False, False
-        if gap == NONE or not self.tail:
-            return
-        if gap >= PAUSE and not ended(self.tail):
-            self._put((stop if gap == REST else comma)(letter(self.tail)))
-        if self.tail[-1] != " " and (gap < PAUSE or not wide(self.tail[-1])):
-            self._put(" ")
+    def _say_gap_before(self, text: str) -> None:
+        if self.gap == BLANK and self.has_omission and text[0] in NO_BLANK_BEFORE:
+            self.gap = NO_GAP
+        self.say_gap()
+        if self.prefix:
+            self._append(self.prefix)
+            self.prefix = ""
 
 
-def letter(tail: str) -> str:
-    """The last letter: it tells the script. The last character if there is none."""
+def last_letter(tail: str) -> str:
+    """Return the last letter, which tells the script; without a letter, the last character; "" of no text."""
     return next((char for char in reversed(tail) if char.isalpha()), tail[-1:])
 
 
-def last(tail: str) -> str:
-    """The last character that is no closing quote or bracket."""
+def last_char(tail: str) -> str:
+    """Return the last character before blanks, closing quotes and brackets; "" if there is none."""
     return tail.rstrip(CLOSERS + " ")[-1:]
 
 
-def ended(tail: str) -> bool:
+def ends_with_punctuation(tail: str) -> bool:
     """Is there punctuation at the end, before closing quotes and brackets?"""
-    return last(tail) in ENDS
+    return last_char(tail) in NEEDS_NO_STOP

@@ -1,4 +1,7 @@
-"""What is passed over in silence: comments, long tags, addresses, the rest of a line."""
+"""Rules for text that is left out: comments, link targets, addresses, long rules, the rest of a line.
+
+Tags and the text that they silence are in `tags`, blocks of code in `fences`.
+"""
 
 from __future__ import annotations
 
@@ -7,80 +10,81 @@ import re
 from voicegw.speech.state import WAIT, FilterState
 
 
-def skip(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """The rest of this line, with its end."""
-    found = text.find("\n", at)
-    if found < 0:
+def skip_line_rest(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Skip the rest of the line and its end."""
+    line_end = text.find("\n", at)
+    if line_end < 0:
         return len(text)
-    s.leave()
-    s.marked, s.indent, s.was_quoted, s.quoted = False, 0, s.quoted, 0
-    return found + 1
+    state.leave()
+    state.has_marker, state.indent = False, 0
+    state.previous_quote_level, state.quote_level = state.quote_level, 0
+    return line_end + 1
 
 
-RULER = re.compile(r"[-*_= \t]+")
+RULER_RUN = re.compile(r"[-*_= \t]+")
 
 
-def ruler(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A rule as long as it likes; what follows it on its line is prose."""
-    found = RULER.match(text, at)
-    if found:
-        return found.end()
-    s.mode = "inline"
+def skip_ruler(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Skip a horizontal rule of any length. Text behind it on its line is prose."""
+    match = RULER_RUN.match(text, at)
+    if match:
+        return match.end()
+    state.mode = "inline"
     return at
 
 
-def comment(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """Up to and with `s.closer`."""
-    found = text.find(s.closer, at)
-    if found >= 0:
-        s.leave()
-        return found + len(s.closer)
-    for size in range(min(len(s.closer) - 1, len(text) - at), 0, -1):
-        if text.endswith(s.closer[:size]):
-            begun = len(text) - size
-            return begun if begun > at else len(text) if sure else WAIT
+def skip_comment(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Skip a comment or reasoning, up to and with `state.end_mark`."""
+    end_mark_at = text.find(state.end_mark, at)
+    if end_mark_at >= 0:
+        state.leave()
+        return end_mark_at + len(state.end_mark)
+    for size in range(min(len(state.end_mark) - 1, len(text) - at), 0, -1):
+        if text.endswith(state.end_mark[:size]):
+            partial_mark_at = len(text) - size
+            return partial_mark_at if partial_mark_at > at else len(text) if sure else WAIT
     return len(text)
 
 
-def target(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """The address of a link, in balanced parentheses; it never reaches beyond its paragraph."""
+def skip_link_target(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Skip the address of a link, in balanced parentheses; a line end ends it in any case."""
     for place in range(at, len(text)):
         char = text[place]
         if char == "(":
-            s.depth += 1
+            state.depth += 1
         elif char == ")":
-            s.depth -= 1
-            if not s.depth:
-                s.leave()
+            state.depth -= 1
+            if not state.depth:
+                state.leave()
                 return place + 1
         elif char == "\n":
-            s.leave()
+            state.leave()
             return place
     return len(text)
 
 
-URL = re.compile(r"[A-Za-z0-9\-/@#$&+=%{}\\^\u00c0-\u024f]+")
-URL_POINTS = re.compile(r"[.,;:!?'_~*]+")
+URL_RUN = re.compile(r"[A-Za-z0-9\-/@#$&+=%{}\\^\u00c0-\u024f]+")
+URL_PUNCTUATION = re.compile(r"[.,;:!?'_~*]+")
 
 
-def url(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """The rest of a bare address. Punctuation at its end is the sentence's."""
-    found = URL.match(text, at)
-    if found:
-        return found.end()
+def skip_url(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Skip the rest of a bare address. Punctuation at its end belongs to the sentence."""
+    match = URL_RUN.match(text, at)
+    if match:
+        return match.end()
     char = text[at]
-    points = URL_POINTS.match(text, at, end)
-    if points and not (char == "*" and s.opened["*"]):
-        if points.end() == end and not sure:
+    marks = URL_PUNCTUATION.match(text, at, end)
+    if marks and not (char == "*" and state.open_marks["*"]):
+        if marks.end() == end and not sure:
             return WAIT
-        if points.end() < end and (URL.match(text, points.end()) or text[points.end()] == "("):
-            return points.end()
-    elif char == "(" or (char == ")" and s.depth):
-        s.depth += 1 if char == "(" else -1
+        if marks.end() < end and (URL_RUN.match(text, marks.end()) or text[marks.end()] == "("):
+            return marks.end()
+    elif char == "(" or (char == ")" and state.depth):
+        state.depth += 1 if char == "(" else -1
         return at + 1
-    s.leave()
-    if char == ">" and s.angle:
-        s.angle = False
+    state.leave()
+    if char == ">" and state.in_angle_brackets:
+        state.in_angle_brackets = False
         return at + 1
-    s.angle = False
+    state.in_angle_brackets = False
     return at

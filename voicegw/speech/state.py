@@ -1,4 +1,27 @@
-"""What the speech machine knows between two characters, and what a rule may do with it."""
+"""The state that all rules of the speech filter share, and the contract of a rule.
+
+The filter (`filter.SpeechFilter`) reads a text from left to right and calls one rule at a time. A rule is a
+function `rule(state, text, at, end, sure)`:
+
+- `text` are the undecided characters, `at` is the index of the character to decide about.
+- `end` bounds the window `text[at:end]`, which holds at most `SpeechOptions.max_held_chars` characters. A
+  pattern that may need more than one character matches within the window only. A rule looks beyond `end`
+  only where every character is decided by itself, as in a run of plain letters.
+- `sure` is true when waiting cannot help: the text is over, or the window is full. A rule that is `sure`
+  decides.
+
+A rule says words through `state.output`, changes `state`, and returns the index after the last character
+that it consumed. It returns `at` itself when it only changed `state.mode`: the rule of the new mode then
+decides. It returns `WAIT` when the window is too short to decide; a rule that is `sure` never does. The
+filter then keeps the characters from `at` on and asks again when more text has come.
+
+A decision must not change when the rule sees more characters. The speech therefore does not depend on how
+the text was cut into deltas. The patterns follow a convention: where `LINK` matches a whole link,
+`LINK_PART` matches a window that ends within a possible link, and the rule returns `WAIT` unless it is
+`sure`.
+
+This module decides nothing about marks: that is in `blocks`, `inline` and the modules that these use.
+"""
 
 from __future__ import annotations
 
@@ -11,151 +34,191 @@ from voicegw.speech.options import SpeechOptions
 from voicegw.speech.prose import SentenceBuilder
 
 WAIT = -1
-"""A rule's answer when what it sees is not enough to decide."""
+"""Returned by a rule that needs more characters to decide."""
 
-QUOTED, NESTED = 1, 2
-"""A line of a quote, a line of a quote within an item."""
+QUOTE_LEVEL, NESTED_QUOTE_LEVEL = 1, 2
+"""The line belongs to a quote; the line belongs to a quote within a list item."""
 
-MOST_BRACKETS = 32
-MOST_HEADER = 400
-"""Characters of a table's header that are kept to be said with the cells; longer ones are spoken at once."""
+MAX_BRACKETS = 32
+"""Open brackets that are remembered; beyond it the outermost is forgotten."""
+
+MAX_HEADER_CHARS = 400
+"""Characters of a table's first row that are kept while it may be the header; a longer row is spoken."""
 
 Rule: TypeAlias = "Callable[[FilterState, str, int, int, bool], int]"
-"""`rule(state, text, at, end, sure)` decides what becomes of `text[at]`, looking no further than `end`.
-
-It gives the place up to which the text is dealt with; or `WAIT`, but not if it is `sure`: then nothing more
-comes, or the bound is reached. What it decides must stay the same when it sees more: so no cut changes what
-is spoken. Places where it looks further are those where every character decides for itself."""
+"""`rule(state, text, at, end, sure)`: see the docstring of this module."""
 
 
 @dataclass(slots=True, eq=False)
 class FilterState:
-    """Everything the rules share. `mode` names the rule that is in charge, `back` the one after it."""
+    """Everything that the rules know between two characters."""
 
     options: SpeechOptions
     speech: SentenceBuilder = field(default_factory=SentenceBuilder)
-    prose: SentenceBuilder = field(init=False)
-    """Where it is said: aloud, or into the cell of what may be a table's header."""
-    mode: str = "line"
-    back: str = "line"
-    prev: str = "\n"
-    spaces: int = 0
-    shown: bool = False
-    """Was there something to see that cannot be said?"""
+    """The speech of the whole answer."""
+    output: SentenceBuilder = field(init=False)
+    """Where rules say words: `speech`, or a kept cell of a row that may be a table's header."""
+    mode: str = "line_start"
+    """The rule in charge, a key of `filter.RULES`."""
+    return_mode: str = "line_start"
+    """The mode to which `leave` returns."""
+    previous_char: str = "\n"
+    """The last character that a rule consumed; a line end before the first."""
+    blanks: int = 0
+    """White space characters in a row just before `at`; two before a line end make a hard line break."""
+    has_visible: bool = False
+    """The answer showed something without words, such as an emoji. If no words come, `nothing` is said."""
 
-    # the line
+    # The line
     indent: int = 0
-    blank: bool = True
-    listed: bool = False
-    marked: bool = False
-    bold: bool = False
-    width: int = 0
-    short: bool = False
-    item: bool = False
-    heading: bool = False
-    quoted: int = 0
-    was_quoted: int = 0
-    wrappers: list[int] = field(default_factory=list)
+    """Columns of white space at the start of the line; a tab counts four."""
+    after_empty_line: bool = True
+    """The line above is empty, or there is none."""
+    in_list: bool = False
+    """The line may belong to a list."""
+    has_marker: bool = False
+    """The line has had a marker that begins a block, such as `-` or `#`."""
+    starts_bold: bool = False
+    """The line begins with bold text; if it is bold to its end, it is a heading."""
+    line_chars: int = 0
+    """Spoken characters of the line, without blanks."""
+    after_short_line: bool = False
+    """The line above is so short that it was broken on purpose."""
+    in_item: bool = False
+    """The open block is a list item or a footnote: it ends with a stop."""
+    in_heading: bool = False
+    """The line is a heading."""
+    quote_level: int = 0
+    """0, `QUOTE_LEVEL` or `NESTED_QUOTE_LEVEL`, of this line."""
+    previous_quote_level: int = 0
+    """The same of the line above."""
+    open_wrappers: list[int] = field(default_factory=list)
+    """The lengths of the open fences that wrap prose, outermost first."""
 
-    # inline
-    opened: Counter[str] = field(default_factory=Counter)
-    brackets: list[str] = field(default_factory=list)
-    ticks: int = 0
+    # Within a line
+    open_marks: Counter[str] = field(default_factory=Counter)
+    """How many marks of emphasis are open, by character."""
+    open_brackets: list[str] = field(default_factory=list)
+    """The kinds of the open brackets, outermost first: "link", "plain", "maybe"."""
+    code_span_ticks: int = 0
+    """The number of backticks that began the code span, and that end it."""
 
-    # what is skipped
-    fence: str = ""
-    closer: str = ""
-    closer_after: str = "line"
-    family: frozenset[str] = frozenset()
+    # Text that is left out
+    code_fence: str = ""
+    """The fence that began the block of code; one of the same characters, at least as long, ends it."""
+    end_mark: str = ""
+    """The characters that end the comment, the formula or the reasoning."""
+    mode_after_tag: str = "line_start"
+    """The mode after a tag that is longer than the window."""
+    silenced_tags: frozenset[str] = frozenset()
+    """Names of the tags that nest in, and end, the silenced text."""
     depth: int = 0
-    angle: bool = False
+    """Open tags of silenced text, or open parentheses of an address."""
+    in_angle_brackets: bool = False
+    """The address stands between `<` and `>`."""
 
-    # formulas
-    groups: list[str] = field(default_factory=list)
-    group: str = ""
+    # Formulas
+    open_groups: list[str] = field(default_factory=list)
+    """The kinds of the open `{`, outermost first: "", "silent", "numerator", "denominator".
 
-    # tables
-    table: str = ""
-    row: bool = False
+    A ")" behind the kind is said when the group ends."""
+    next_group: str = ""
+    """The kind of the next `{`."""
+
+    # Tables
+    table_part: str = ""
+    """The part of the table: see `tables`."""
+    in_row: bool = False
+    """The line is a row of a table."""
     column: int = 0
-    mark: str = ""
-    begun: int = 0
+    """The index of the cell in its row."""
+    answer_mark: str = ""
+    """The word for a sign such as ✅ in this cell; it is said if the cell holds nothing else."""
+    pieces_before_cell: int = 0
+    """`output.piece_count` when the cell began."""
     headers: list[str] = field(default_factory=list)
-    cells: list[SentenceBuilder] = field(default_factory=list)
-    room: int = 0
+    """The header of each column."""
+    kept_cells: list[SentenceBuilder] = field(default_factory=list)
+    """The cells of a first row that may be the header; empty when no row is kept."""
+    kept_chars_left: int = 0
+    """Characters that may still be kept of this row."""
 
     def __post_init__(self) -> None:
-        self.prose = self.speech
+        self.output = self.speech
 
     @property
-    def indented(self) -> bool:
+    def may_continue_item(self) -> bool:
         """May this line belong to an item above it?"""
-        return self.indent > 1 or self.quoted == NESTED
+        return self.indent > 1 or self.quote_level == NESTED_QUOTE_LEVEL
 
     @property
-    def keeps_words(self) -> bool:
-        """Is there a table's header whose words nobody has heard yet?"""
-        return any(cell.tail for cell in self.cells)
+    def has_kept_words(self) -> bool:
+        """Are words of a possible table header kept back?"""
+        return any(cell.tail for cell in self.kept_cells)
 
     def enter(self, mode: str) -> None:
-        """Hand over to another rule, which comes back when it is done."""
-        self.back = self.mode
+        """Change to a mode; `leave` returns to the present one."""
+        self.return_mode = self.mode
         self.mode = mode
-        self.spaces = 0
+        self.blanks = 0
 
     def leave(self) -> None:
-        self.mode = self.back
+        """Return to the mode before `enter`."""
+        self.mode = self.return_mode
 
     def begin_block(self) -> None:
-        """A new paragraph, item, heading or row: the one before is over, with its emphasis."""
-        self.prose.rest(due=self.item)
-        self.item = False
-        self.opened.clear()
-        self.brackets.clear()
+        """End the open block, with its emphasis and brackets; a paragraph, item, heading or row begins."""
+        self.output.end_sentence(stop_due=self.in_item)
+        self.in_item = False
+        self.open_marks.clear()
+        self.open_brackets.clear()
 
-    def run(self, text: str, at: int, end: int) -> int:
-        """Say a run of plain characters; gives where it ended."""
-        if self.cells:
-            end = min(end, at + self.room)
-            self.room -= end - at
-        self.width += end - at - text.count(" ", at, end)
+    def say_plain(self, text: str, at: int, end: int) -> int:
+        """Say the plain characters `text[at:end]`, with one blank at most at each side; return their end.
+
+        They end before `end` where the kept row of a table is full.
+        """
+        if self.kept_cells:
+            end = min(end, at + self.kept_chars_left)
+            self.kept_chars_left -= end - at
+        self.line_chars += end - at - text.count(" ", at, end)
         if text[at] == " ":
-            self.prose.blank()
-            self.spaces = 1
+            self.output.add_blank()
+            self.blanks = 1
             at += 1
         if at < end:
             if text[end - 1] == " ":
-                self.prose.say(text[at : end - 1])
-                self.prose.blank()
-                self.spaces = 1
+                self.output.say(text[at : end - 1])
+                self.output.add_blank()
+                self.blanks = 1
             else:
-                self.prose.say(text[at:end])
-        if self.cells and not self.room:
-            self.speak_cells()
+                self.output.say(text[at:end])
+        if self.kept_cells and not self.kept_chars_left:
+            self.say_kept_cells()
         return end
 
     def open_bracket(self, kind: str) -> None:
-        """Remember what a bracket was taken for, until its partner comes."""
-        self.brackets.append(kind)
-        del self.brackets[:-MOST_BRACKETS]
+        """Remember the kind of an open bracket until its closing bracket comes."""
+        self.open_brackets.append(kind)
+        del self.open_brackets[:-MAX_BRACKETS]
 
-    def speak_cells(self) -> None:
-        """The kept header is no header after all, or too long: say it, cell by cell."""
-        cells, self.cells = self.cells, []
-        self.prose = self.speech
+    def say_kept_cells(self) -> None:
+        """Say the kept row cell by cell: it is no header, or it is too long to be kept."""
+        cells, self.kept_cells = self.kept_cells, []
+        self.output = self.speech
         for cell in cells:
             if text := cell.take():
-                self.prose.say(text)
-                self.prose.pause()
-        if not self.row:
-            self.prose.rest(due=True)
+                self.output.say(text)
+                self.output.add_pause()
+        if not self.in_row:
+            self.output.end_sentence(stop_due=True)
         elif cells and cells[-1].tail:
-            self.prose.gap = cells[-1].gap  # we are still in this cell
+            self.output.gap = cells[-1].gap  # the text goes on in the last cell
 
-    def end(self) -> None:
-        """The text is over: what is open ends here."""
-        if self.cells:
-            self.speak_cells()
-        if self.item or self.heading or self.row:
-            self.prose.due = True
-        self.prose.end()
+    def finish(self) -> None:
+        """End the text: say the kept cells and the stop that is due."""
+        if self.kept_cells:
+            self.say_kept_cells()
+        if self.in_item or self.in_heading or self.in_row:
+            self.output.stop_due = True
+        self.output.finish()

@@ -1,129 +1,136 @@
-"""Tables: rows read as sentences, with their headers or as joined cells.
+"""Rules and steps for tables: each row is a sentence, "Name: Ada, Age: 36.", or its cells alone, "Ada, 36."
 
-`State.table` is "" outside of tables, "header" after a first row that may be a header, "rows" in the
-body, "bare" in the body of a table whose lines do not begin with a pipe.
+`FilterState.table_part` is "" outside of tables, "header" after a first row that may be the header, "rows"
+in the body, "bare" in the body of a table whose lines do not begin with a pipe. The cells of a possible
+header are kept until the next line shows what they are.
 """
 
 from __future__ import annotations
 
 import re
 
-from voicegw.speech.characters import wide
+from voicegw.speech.characters import is_wide
 from voicegw.speech.prose import SentenceBuilder
-from voicegw.speech.state import MOST_HEADER, WAIT, FilterState
+from voicegw.speech.state import MAX_HEADER_CHARS, WAIT, FilterState
 
-DASHES = re.compile(r"[|: \t]*-[-|: \t]*\r?\n")
-DASHES_PART = re.compile(r"[-|: \t]+\r?\Z")
-MOST_COLUMNS = 64
-YES, NO = frozenset("✅✔✓☑"), frozenset("❌✗✘✖☒")
+DELIMITER_ROW = re.compile(r"[|: \t]*-[-|: \t]*\r?\n")
+DELIMITER_ROW_PART = re.compile(r"[-|: \t]+\r?\Z")
+MAX_COLUMNS = 64
+"""Cells of a row that are kept as headers; a longer row is spoken."""
+YES_SIGNS, NO_SIGNS = frozenset("✅✔✓☑"), frozenset("❌✗✘✖☒")
 
 
-def pipe(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A line that begins with a pipe is a row, or the dashes under the first one."""
-    if s.table == "header":
-        found = under_header(s, text, at, end, sure)
-        if found is not None:
-            return found
-        no_header(s)
-    if not s.table:
-        s.begin_block()
-        s.table, s.headers = "header", []
-        begin_row(s)
-        if s.options.tables == "headers":
-            s.room = MOST_HEADER
-            keep_cell(s)
+def read_row_start(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read the pipe at the start of a line: it begins a row, or the delimiter row under the first one."""
+    if state.table_part == "header":
+        place = read_delimiter_row(state, text, at, end, sure)
+        if place is not None:
+            return place
+        say_first_row(state)
+    if not state.table_part:
+        state.begin_block()
+        state.table_part, state.headers = "header", []
+        begin_row(state)
+        if state.options.tables == "headers":
+            state.kept_chars_left = MAX_HEADER_CHARS
+            keep_cell(state)
     else:
-        s.table = "rows" if s.table != "bare" else "bare"
-        begin_row(s)
-    s.blank, s.listed = False, s.listed and s.indented
-    s.mode = "inline"
+        state.table_part = "rows" if state.table_part != "bare" else "bare"
+        begin_row(state)
+    state.after_empty_line, state.in_list = False, state.in_list and state.may_continue_item
+    state.mode = "inline"
     return at + 1
 
 
-def under_header(s: FilterState, text: str, at: int, end: int, sure: bool) -> int | None:
-    """The row of dashes that makes the row above it a header; None if this line is none."""
-    found = DASHES.match(text, at, end)
-    if not found and DASHES_PART.match(text, at, end):
+def read_delimiter_row(state: FilterState, text: str, at: int, end: int, sure: bool) -> int | None:
+    """Read the row of dashes that makes the row above it a header; return None if the line is no such row."""
+    match = DELIMITER_ROW.match(text, at, end)
+    if not match and DELIMITER_ROW_PART.match(text, at, end):
         if not sure:
             return WAIT
-    elif not found or "|" not in found[0]:
+    elif not match or "|" not in match[0]:
         return None
-    if s.table == "header":
-        s.headers = [cell.take().rstrip() for cell in s.cells]
-        s.cells, s.prose = [], s.speech
-        s.table = "rows"
+    if state.table_part == "header":
+        state.headers = [cell.take().rstrip() for cell in state.kept_cells]
+        state.kept_cells, state.output = [], state.speech
+        state.table_part = "rows"
     elif "|" in text[at:end]:
-        s.table = s.table or "bare"
+        state.table_part = state.table_part or "bare"
     else:
         return None
-    s.begin_block()
-    s.enter("skip")
+    state.begin_block()
+    state.enter("line_rest")
     return at
 
 
-def no_header(s: FilterState) -> None:
-    """No dashes came under the first row: what was kept of it is spoken."""
-    s.row = False
-    s.speak_cells()
+def say_first_row(state: FilterState) -> None:
+    """Say the kept first row: no delimiter row follows it."""
+    state.in_row = False
+    state.say_kept_cells()
 
 
-def over(s: FilterState) -> None:
-    """The table is over."""
-    if s.cells:
-        no_header(s)
-    s.table, s.row = "", False
+def end_table(state: FilterState) -> None:
+    """End the table, if there is one."""
+    if state.kept_cells:
+        say_first_row(state)
+    state.table_part, state.in_row = "", False
 
 
-def begin_row(s: FilterState) -> None:
-    s.begin_block()
-    s.row, s.column = True, 0
-    begin_cell(s)
+def begin_row(state: FilterState) -> None:
+    """Begin a row and its first cell."""
+    state.begin_block()
+    state.in_row, state.column = True, 0
+    begin_cell(state)
 
 
-def mark(s: FilterState, signs: str) -> None:
-    """A mark that is the whole cell is its answer."""
-    s.mark = s.options.yes if set(signs) & YES else s.options.no if set(signs) & NO else s.mark
+def note_answer_mark(state: FilterState, signs: str) -> None:
+    """Remember the word for signs such as ✅; `end_cell` says it if the cell holds nothing else."""
+    if set(signs) & YES_SIGNS:
+        state.answer_mark = state.options.yes
+    elif set(signs) & NO_SIGNS:
+        state.answer_mark = state.options.no
 
 
-def end_cell(s: FilterState) -> None:
-    if s.mark and s.prose.said == s.begun:
-        s.prose.say(s.mark)
-    s.mark = ""
+def end_cell(state: FilterState) -> None:
+    """End a cell; say its answer if it holds only a sign."""
+    if state.answer_mark and state.output.piece_count == state.pieces_before_cell:
+        state.output.say(state.answer_mark)
+    state.answer_mark = ""
 
 
-def begin_cell(s: FilterState) -> None:
-    """The cells of a row are joined by commas; a cell's header is said only if the cell is not empty."""
-    s.begun = s.prose.said
-    if s.column:
-        s.prose.pause()
-    header = s.headers[s.column] if s.column < len(s.headers) else ""
-    s.prose.lead = header and (f"{header}：" if wide(header[-1]) else f"{header}: ")
+def begin_cell(state: FilterState) -> None:
+    """Begin a cell: a comma separates it from the one before, and its header precedes its first word."""
+    state.pieces_before_cell = state.output.piece_count
+    if state.column:
+        state.output.add_pause()
+    header = state.headers[state.column] if state.column < len(state.headers) else ""
+    state.output.prefix = header and (f"{header}：" if is_wide(header[-1]) else f"{header}: ")
 
 
-def keep_cell(s: FilterState) -> None:
-    """Keep the next cell of what may be a header, instead of saying it."""
-    s.prose = SentenceBuilder()
-    s.begun = 0
-    s.cells.append(s.prose)
+def keep_cell(state: FilterState) -> None:
+    """Keep the next cell of a possible header instead of saying it."""
+    state.output = SentenceBuilder()
+    state.pieces_before_cell = 0
+    state.kept_cells.append(state.output)
 
 
-def next_cell(s: FilterState) -> None:
-    """A pipe within a row."""
-    end_cell(s)
-    s.column += 1
-    s.opened.clear()
-    s.brackets.clear()
-    if len(s.cells) == MOST_COLUMNS:
-        s.speak_cells()
-    if s.cells:
-        keep_cell(s)
+def next_cell(state: FilterState) -> None:
+    """End a cell at a pipe, and begin the next one."""
+    end_cell(state)
+    state.column += 1
+    state.open_marks.clear()
+    state.open_brackets.clear()
+    if len(state.kept_cells) == MAX_COLUMNS:
+        state.say_kept_cells()
+    if state.kept_cells:
+        keep_cell(state)
     else:
-        begin_cell(s)
+        begin_cell(state)
 
 
-def end_row(s: FilterState) -> None:
-    """The end of a row's line."""
-    end_cell(s)
-    s.row = False
-    s.prose = s.speech
-    s.prose.rest(due=True)
+def end_row(state: FilterState) -> None:
+    """End the row at the end of its line."""
+    end_cell(state)
+    state.in_row = False
+    state.output = state.speech
+    state.output.end_sentence(stop_due=True)

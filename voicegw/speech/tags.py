@@ -1,200 +1,223 @@
-"""Tags: most are left out, some rest, some silence what they hold."""
+"""Rules for `<`: tags are left out; some of them end a sentence, some silence the text that they hold.
+
+Tags that the platform understands (`SpeechOptions.keep_tags`) are passed on.
+"""
 
 from __future__ import annotations
 
 import re
 
-from voicegw.speech.characters import names
+from voicegw.speech.characters import split_names
 from voicegw.speech.state import WAIT, FilterState
 
-VALUE = r"\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+)"
-FLAG = "open|disabled|checked|selected|hidden|controls|loop|muted|autoplay|async|defer|required|readonly"
-ATTRIBUTE = rf"\s+(?:[A-Za-z_:][\w:.-]*{VALUE}|(?:{FLAG})(?=[\s/>]))"
+ATTRIBUTE_VALUE = r"\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+)"
+ATTRIBUTE_FLAG = (
+    "open|disabled|checked|selected|hidden|controls|loop|muted|autoplay|async|defer|required|readonly"
+)
+ATTRIBUTE = rf"\s+(?:[A-Za-z_:][\w:.-]*{ATTRIBUTE_VALUE}|(?:{ATTRIBUTE_FLAG})(?=[\s/>]))"
 TAG = re.compile(rf"<(/?)([A-Za-z][\w:.-]*)((?:{ATTRIBUTE})*)\s*(/?)>")
 TAG_PART = re.compile(
     rf"</?(?:[A-Za-z][\w:.-]*(?:{ATTRIBUTE})*(?:\s+(?:[A-Za-z_:][\w:.-]*(?:\s*=\s*(?:\"[^\"]*|'[^']*)?)?)?|\s*/)?)?\Z"
 )
-MARKED = re.compile(r"<(?:mailto:)?([\w.+-]+@[\w-]+(?:\.[\w-]+)+)>")
-MARKED_PART = re.compile(r"<(?:mailto:)?[\w.+-]*(?:@[\w.-]*)?\Z")
-LINKED = re.compile(r"<(?=https?://)", re.IGNORECASE)
-LINKED_PART = re.compile(r"<(?:h(?:t(?:t(?:p(?:s?(?::/?)?)?)?)?)?)?\Z", re.IGNORECASE)
-TOKEN = re.compile(r"<[|｜][\w▁ -]{1,40}[|｜]>")
-TOKEN_PART = re.compile(r"<(?:[|｜][\w▁ -]{0,40}[|｜]?)?\Z")
-COMMENT = "<!--"
-DECLARED = re.compile(r"<(?:!--|!DOCTYPE|!\[CDATA\[|\?xml|\?php)", re.IGNORECASE)
-DECLARED_PART = re.compile(
+AUTOLINK_EMAIL = re.compile(r"<(?:mailto:)?([\w.+-]+@[\w-]+(?:\.[\w-]+)+)>")
+AUTOLINK_EMAIL_PART = re.compile(r"<(?:mailto:)?[\w.+-]*(?:@[\w.-]*)?\Z")
+AUTOLINK = re.compile(r"<(?=https?://)", re.IGNORECASE)
+AUTOLINK_PART = re.compile(r"<(?:h(?:t(?:t(?:p(?:s?(?::/?)?)?)?)?)?)?\Z", re.IGNORECASE)
+MODEL_TOKEN = re.compile(r"<[|｜][\w▁ -]{1,40}[|｜]>")
+MODEL_TOKEN_PART = re.compile(r"<(?:[|｜][\w▁ -]{0,40}[|｜]?)?\Z")
+COMMENT_START = "<!--"
+DECLARATION = re.compile(r"<(?:!--|!DOCTYPE|!\[CDATA\[|\?xml|\?php)", re.IGNORECASE)
+DECLARATION_PART = re.compile(
     r"<(?:!(?:-|D(?:O(?:C(?:T(?:YP?)?)?)?)?|\[(?:C(?:D(?:A(?:TA?)?)?)?)?)?|\?(?:x(?:m)?|p(?:h)?)?)?\Z",
     re.IGNORECASE,
 )
-CHANNEL = re.compile(r"<\|channel\|>(analysis|commentary)\b")
-HEAD = re.compile(r"<\|(?:start|channel)\|>[a-z]*(?=<)")
-HEAD_PART = re.compile(r"<\|(?:start|channel)\|>[a-z]{0,16}\Z")
+THINKING_CHANNEL = re.compile(r"<\|channel\|>(analysis|commentary)\b")
+MESSAGE_HEAD = re.compile(r"<\|(?:start|channel)\|>[a-z]*(?=<)")
+MESSAGE_HEAD_PART = re.compile(r"<\|(?:start|channel)\|>[a-z]{0,16}\Z")
 
-REASONING = names(
+REASONING_TAGS = split_names(
     "think thinking thought thoughts reasoning reason reasoning_content reflection reflect reflexion "
     "scratchpad redacted_thinking chain_of_thought inner_monologue internal_monologue antthinking"
 )
-UNSPOKEN = names("script style template tool_call tool_calls function_call function_calls tool_response")
-RESTS = names(
+"""Tags that hold reasoning; each of them ends it."""
+UNSPOKEN_TAGS = split_names(
+    "script style template tool_call tool_calls function_call function_calls tool_response"
+)
+"""Tags whose content is never spoken."""
+BLOCK_TAGS = split_names(
     "p div section article header footer main aside nav h1 h2 h3 h4 h5 h6 ul ol li dl dt dd table thead "
     "tbody tr caption blockquote pre hr form fieldset figure figcaption details summary"
 )
-PAUSES = names("br td th")
-SPOKEN_OF = " `'\""
-"""What stands around a tag that is only mentioned."""
-LONG_END = re.compile(r"[>\n]")
-LONG = re.compile(r"<(/?)([A-Za-z][\w:.-]*)\s[^=]*=\s*[\"']")
-HTML = (
-    RESTS
-    | PAUSES
-    | REASONING
-    | UNSPOKEN
-    | names(
+"""Tags that end a sentence."""
+PAUSE_TAGS = split_names("br td th")
+"""Tags that are a comma."""
+MENTION_MARKS = " `'\""
+"""Characters around a tag that is only mentioned."""
+LONG_TAG_END = re.compile(r"[>\n]")
+LONG_TAG = re.compile(r"<(/?)([A-Za-z][\w:.-]*)\s[^=]*=\s*[\"']")
+HTML_TAGS = (
+    BLOCK_TAGS
+    | PAUSE_TAGS
+    | REASONING_TAGS
+    | UNSPOKEN_TAGS
+    | split_names(
         "a abbr b bdi bdo big button cite code data del dfn em font i iframe img input ins kbd label mark "
         "picture q s samp small source span strong sub sup svg time tt u var video audio"
     )
 )
 
 
-def name_of(written: str) -> str:
-    """The name of a tag without its namespace: `seed:think` thinks."""
+def tag_name(written: str) -> str:
+    """Return the name of a tag in lower case, without its namespace: "think" of "seed:think"."""
     return written.lower().rpartition(":")[2]
 
 
-def tag(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """A `<` within prose."""
-    found = classify(s, text, at, end, sure)
-    if found is not None:
-        return found
-    s.prose.say("<")
+def read_less_than(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Read a `<` within prose: a tag, or the sign itself."""
+    place = read_tag(state, text, at, end, sure)
+    if place is not None:
+        return place
+    state.output.say("<")
     return at + 1
 
 
-def classify(s: FilterState, text: str, at: int, end: int, sure: bool) -> int | None:
-    """Deal with what a `<` begins, as far as that is silent; None if the sign itself is meant."""
-    found = TAG.match(text, at, end)
-    if found:
-        if name_of(found[2]) in s.options.keep_tags:
-            return keep(s, found)
-        name = name_of(found[2])
-        if name in UNSPOKEN and s.prev in SPOKEN_OF and found.end() == end and not sure:
+def read_tag(state: FilterState, text: str, at: int, end: int, sure: bool) -> int | None:
+    """Read what a `<` begins: a tag, a declaration, an autolink or a model's token.
+
+    Returns None if the sign itself is to speak.
+    """
+    match = TAG.match(text, at, end)
+    if match:
+        if tag_name(match[2]) in state.options.keep_tags:
+            return say_tag(state, match)
+        name = tag_name(match[2])
+        if name in UNSPOKEN_TAGS and state.previous_char in MENTION_MARKS and match.end() == end and not sure:
             return WAIT
-        if name in UNSPOKEN and spoken_of(s, text, found, end):
+        if name in UNSPOKEN_TAGS and is_mentioned(state, text, match, end):
             name = ""
-        return place(s, name, bool(found[1]), bool(found[4]), found.end())
-    if DECLARED.match(text, at, end):
-        return declared(s, text, at)
-    marked = MARKED.match(text, at, end)
-    if marked:
-        s.mode = "inline"
-        s.prose.say(marked[1])
-        return marked.end()
-    if LINKED.match(text, at, end):
-        s.mode, s.angle = "inline", True
+        return apply_tag(state, name, bool(match[1]), bool(match[4]), match.end())
+    if DECLARATION.match(text, at, end):
+        return skip_declaration(state, text, at)
+    email = AUTOLINK_EMAIL.match(text, at, end)
+    if email:
+        state.mode = "inline"
+        state.output.say(email[1])
+        return email.end()
+    if AUTOLINK.match(text, at, end):
+        state.mode, state.in_angle_brackets = "inline", True
         return at + 1
-    token = TOKEN.match(text, at, end)
+    token = MODEL_TOKEN.match(text, at, end)
     if token:
-        return harmony(s, text, token, end, sure)
-    parts = (TAG_PART, MARKED_PART, LINKED_PART, TOKEN_PART, DECLARED_PART)
+        return skip_model_token(state, text, token, end, sure)
+    parts = (TAG_PART, AUTOLINK_EMAIL_PART, AUTOLINK_PART, MODEL_TOKEN_PART, DECLARATION_PART)
     if not any(part.match(text, at, end) for part in parts):
         return None
-    return long_tag(s, text, at, end) if sure else WAIT
+    return begin_long_tag(state, text, at, end) if sure else WAIT
 
 
-def declared(s: FilterState, text: str, at: int) -> int:
-    """A comment, or a declaration that no text should have."""
-    s.prose.drop()
-    if text.startswith(COMMENT, at):
-        s.enter("comment")
-        s.closer = "-->"
-        return at + len(COMMENT)
-    s.closer_after, s.mode = s.mode, "long"
+def skip_declaration(state: FilterState, text: str, at: int) -> int:
+    """Leave out a comment, or a declaration such as `<!DOCTYPE html>`."""
+    state.output.omit()
+    if text.startswith(COMMENT_START, at):
+        state.enter("comment")
+        state.end_mark = "-->"
+        return at + len(COMMENT_START)
+    state.mode_after_tag, state.mode = state.mode, "long_tag"
     return at + 2
 
 
-def harmony(s: FilterState, text: str, token: re.Match[str], end: int, sure: bool) -> int:
-    """A token of the model's own; some of them begin what is only thought."""
+def skip_model_token(state: FilterState, text: str, token: re.Match[str], end: int, sure: bool) -> int:
+    """Leave out a token such as `<|im_end|>`; the channels of gpt-oss for reasoning up to `<|end|>`."""
     at = token.start()
-    if CHANNEL.match(text, at, end):
-        s.prose.drop()
-        s.enter("comment")
-        s.closer = "<|end|>"
+    if THINKING_CHANNEL.match(text, at, end):
+        state.output.omit()
+        state.enter("comment")
+        state.end_mark = "<|end|>"
         return token.end()
-    if HEAD_PART.match(text, at, end) and not sure:
+    if MESSAGE_HEAD_PART.match(text, at, end) and not sure:
         return WAIT
-    head = HEAD.match(text, at, end)
-    s.prose.drop()
+    head = MESSAGE_HEAD.match(text, at, end)
+    state.output.omit()
     return head.end() if head else token.end()
 
 
-def spoken_of(s: FilterState, text: str, found: re.Match[str], end: int) -> bool:
-    """Is a tag only mentioned, in the middle of a sentence?"""
-    after = text[found.end()] if found.end() < end else ""
-    return not found[1] and s.prev in SPOKEN_OF and after in SPOKEN_OF + ".,;:!?)"
+def is_mentioned(state: FilterState, text: str, match: re.Match[str], end: int) -> bool:
+    """Is the tag only mentioned in a sentence, as in "use the <think> tag"?"""
+    after = text[match.end()] if match.end() < end else ""
+    return not match[1] and state.previous_char in MENTION_MARKS and after in MENTION_MARKS + ".,;:!?)"
 
 
-def keep(s: FilterState, found: re.Match[str]) -> int:
-    """A tag that the platform understands."""
-    s.mode = "inline"
-    s.prose.say(" ".join(found[0].split()))
-    return found.end()
+def say_tag(state: FilterState, match: re.Match[str]) -> int:
+    """Pass on a tag that the platform understands, with its white space in single blanks."""
+    state.mode = "inline"
+    state.output.say(" ".join(match[0].split()))
+    return match.end()
 
 
-def long_tag(s: FilterState, text: str, at: int, end: int) -> int | None:
-    """A tag that does not fit into what may be held: its name decides."""
-    begun = LONG.match(text, at, end)
-    name = name_of(begun[2]) if begun else ""
-    if end - at < s.options.max_held_chars or not (name in HTML or name in s.options.silent_tags):
+def begin_long_tag(state: FilterState, text: str, at: int, end: int) -> int | None:
+    """Begin a tag that is longer than the window: it is left out if its name is known.
+
+    Returns None if it is no tag.
+    """
+    match = LONG_TAG.match(text, at, end)
+    name = tag_name(match[2]) if match else ""
+    if end - at < state.options.max_held_chars or not (
+        name in HTML_TAGS or name in state.options.silent_tags
+    ):
         return None
-    place(s, name, bool(begun and begun[1]), False, end)
-    s.closer_after = s.mode
-    s.mode = "long"
+    apply_tag(state, name, bool(match and match[1]), False, end)
+    state.mode_after_tag = state.mode
+    state.mode = "long_tag"
     return end
 
 
-def place(s: FilterState, name: str, ends: bool, empty: bool, after: int) -> int:
-    """What a whole tag does to the speech."""
-    if name in RESTS:
-        s.begin_block()
-    elif name in PAUSES:
-        s.prose.pause()
+def apply_tag(state: FilterState, name: str, is_end: bool, is_empty: bool, after: int) -> int:
+    """Apply a whole tag: end a sentence, pause, or silence the text behind it. Returns `after`."""
+    if name in BLOCK_TAGS:
+        state.begin_block()
+    elif name in PAUSE_TAGS:
+        state.output.add_pause()
     else:
-        s.prose.drop()
-        family = silenced(s, name)
-        if family and not ends and not empty:
-            s.enter("silent")
-            s.family, s.depth = family, 1
+        state.output.omit()
+        silenced_tags = find_silenced_tags(state, name)
+        if silenced_tags and not is_end and not is_empty:
+            state.enter("silenced")
+            state.silenced_tags, state.depth = silenced_tags, 1
     return after
 
 
-def silenced(s: FilterState, name: str) -> frozenset[str]:
-    """The names whose end tags end the silence that this one begins; none if it begins none."""
-    if name in REASONING:
-        return REASONING
-    return frozenset({name}) if name in UNSPOKEN or name in s.options.silent_tags else frozenset()
+def find_silenced_tags(state: FilterState, name: str) -> frozenset[str]:
+    """Return the names of the tags that nest in the text that this tag silences; none if it silences none."""
+    if name in REASONING_TAGS:
+        return REASONING_TAGS
+    return frozenset({name}) if name in UNSPOKEN_TAGS or name in state.options.silent_tags else frozenset()
 
 
-def silent(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """What nobody hears, up to the end tag. Reasoning may hold more of its kind."""
+def skip_silenced(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Skip silenced text, up to the end tag of the outermost tag."""
     if text[at] != "<":
-        begun = text.find("<", at)
-        return len(text) if begun < 0 else begun
-    found = TAG.match(text, at, end)
-    if found is None:
+        tag_at = text.find("<", at)
+        return len(text) if tag_at < 0 else tag_at
+    match = TAG.match(text, at, end)
+    if match is None:
         return WAIT if TAG_PART.match(text, at, end) and not sure else at + 1
-    if not found[1] and s.prev in SPOKEN_OF and found.end() == end and not sure:
+    if not match[1] and state.previous_char in MENTION_MARKS and match.end() == end and not sure:
         return WAIT
-    if name_of(found[2]) in s.family and not found[4] and not spoken_of(s, text, found, end):
-        s.depth += -1 if found[1] else 1
-        if not s.depth:
-            s.leave()
-    return found.end()
+    if (
+        tag_name(match[2]) in state.silenced_tags
+        and not match[4]
+        and not is_mentioned(state, text, match, end)
+    ):
+        state.depth += -1 if match[1] else 1
+        if not state.depth:
+            state.leave()
+    return match.end()
 
 
-def long(s: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """The rest of a tag that was too long to be held; it ends with its line, if nothing else ends it."""
-    found = LONG_END.search(text, at)
-    if found is None:
+def skip_long_tag(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+    """Skip the rest of a tag that is longer than the window; a line end ends it in any case."""
+    match = LONG_TAG_END.search(text, at)
+    if match is None:
         return len(text)
-    s.mode = s.closer_after
-    return found.start() if found[0] == "\n" else found.end()
+    state.mode = state.mode_after_tag
+    return match.start() if match[0] == "\n" else match.end()

@@ -1,7 +1,7 @@
-"""Prometheus metrics: turns, refusals, calls, and the latencies of every turn.
+"""Prometheus metrics: turns, refused requests, calls, and the latencies of every turn.
 
-Names follow the OpenTelemetry conventions for generative AI where they have one: towards the platform the
-gateway is a server, towards the agent a client, and its overhead is their difference.
+Names follow OpenTelemetry's conventions for generative AI where there is one: the gateway is a server towards
+the platform and a client towards the agent, and its overhead is the difference of the two.
 """
 
 from __future__ import annotations
@@ -17,49 +17,47 @@ BUCKETS = (
     *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0),
 )
-"""Seconds. Fine below 10 ms, where our own share lies."""
-SPANS: Mapping[str, tuple[str, Callable[[Run, TurnTimings], float | None]]] = {
+"""Bounds of the histograms in seconds: fine below 10 ms, where the gateway's overhead lies."""
+LATENCIES: Mapping[str, tuple[str, Callable[[Run, TurnTimings], float | None]]] = {
     "voicegw_first_chunk": (
         "Request complete to first chunk.",
-        lambda run, stamps: stamps.seconds_until(stamps.first_chunk),
+        lambda run, timings: timings.seconds_until(timings.first_chunk_at),
     ),
     "voicegw_ack": (
         "Request complete to the first words of an acknowledgement.",
-        lambda run, stamps: stamps.seconds_until(stamps.first_ack),
+        lambda run, timings: timings.seconds_until(timings.first_ack_at),
     ),
     "gen_ai_server_time_to_first_token": (
         "Request complete to the agent's own first token, sent.",
-        lambda run, stamps: stamps.seconds_until(stamps.first_token),
+        lambda run, timings: timings.seconds_until(timings.first_token_at),
     ),
     "gen_ai_client_operation_time_to_first_chunk": (
         "Agent asked to its first token, received.",
-        lambda run, stamps: (
+        lambda run, timings: (
             None if run.first_token_at is None or run.asked_at is None else run.first_token_at - run.asked_at
         ),
     ),
     "gen_ai_server_request_duration": (
         "Request complete to end of stream.",
-        lambda run, stamps: stamps.seconds_until(stamps.ended),
+        lambda run, timings: timings.seconds_until(timings.ended_at),
     ),
     "voicegw_longest_gap": (
         "The longest silence of a turn.",
-        lambda run, stamps: stamps.longest_gap,
+        lambda run, timings: timings.longest_gap,
     ),
     "voicegw_stop": (
         "Cancellation to the agent's generator closed.",
-        lambda run, stamps: stamps.stop_seconds,
+        lambda run, timings: timings.stop_seconds,
     ),
 }
-"""The histograms of each agent, in seconds: what they mean, and where the time is read."""
+"""The histograms of each agent by name: the help text, and the function that reads the seconds."""
 
 
 class Metrics:
-    """Counts turns, refusals and calls, and observes the latencies of turns.
-
-    With `shared`, several workers each count for themselves, and the sums are read.
-    """
+    """Counts turns, refused requests and calls, and observes the latencies of turns."""
 
     def __init__(self, *, shared: bool = False) -> None:
+        # True: several workers count for themselves in files, and `render` returns the sums.
         self.shared = shared
         self.registry = registry = CollectorRegistry()
         self.turns = Counter("voicegw_turns", "Turns ended.", ["agent", "outcome"], registry=registry)
@@ -71,36 +69,41 @@ class Metrics:
         self.calls_open = Gauge(
             "voicegw_calls_open", "Calls now.", ["platform"], registry=registry, multiprocess_mode="livesum"
         )
+        # The histograms, each with the function that reads its seconds.
         self._histograms = [
             (Histogram(f"{name}_seconds", text, ["agent"], registry=registry, buckets=BUCKETS), read)
-            for name, (text, read) in SPANS.items()
+            for name, (text, read) in LATENCIES.items()
         ]
+        # The counters by agent and outcome, and the histograms by agent: looking labels up each time costs
+        # more.
         self._counters: dict[tuple[str, str], Counter] = {}
         self._by_agent: dict[str, list[tuple[Histogram, Callable[[Run, TurnTimings], float | None]]]] = {}
 
-    def turn(self, run: Run, stamps: TurnTimings, agent: str, outcome: str) -> None:
+    def observe_turn(self, run: Run, timings: TurnTimings, agent: str, outcome: str) -> None:
         """Count a turn that has ended, and observe its latencies."""
         counter = self._counters.get((agent, outcome))
         if counter is None:
             counter = self._counters[agent, outcome] = self.turns.labels(agent, outcome)
         counter.inc()
-        for histogram, read in self._of(agent):
-            seconds = read(run, stamps)
+        for histogram, read in self._histograms_of(agent):
+            seconds = read(run, timings)
             if seconds is not None:
                 histogram.observe(seconds)
 
-    def _of(self, agent: str) -> list[tuple[Histogram, Callable[[Run, TurnTimings], float | None]]]:
-        """Return an agent's own histograms, looked up once: agents are few and come from the configuration."""
+    def _histograms_of(
+        self, agent: str
+    ) -> list[tuple[Histogram, Callable[[Run, TurnTimings], float | None]]]:
+        """Return the histograms of an agent. Agents are few: they come from the configuration."""
         found = self._by_agent.get(agent)
         if found is None:
             found = [(histogram.labels(agent), read) for histogram, read in self._histograms]
             self._by_agent[agent] = found
         return found
 
-    def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Add a gauge that calls `read` when it is scraped.
+    def add_gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        """Add a gauge that calls `read` at each scrape; `text` is its help.
 
-        There is none where several workers are summed: each worker knows only its own value.
+        Nothing is added with `shared`: a worker knows only its own value.
         """
         if not self.shared:
             Gauge(name, text, registry=self.registry).set_function(read)

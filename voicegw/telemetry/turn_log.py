@@ -1,4 +1,7 @@
-"""The turn log: every turn, call and refusal as one JSON log line, counted in the metrics."""
+"""The turn log: one JSON line for every turn, call and refused request, counted in the metrics.
+
+It never holds message text, keys or phone numbers. docs/deploy.md lists the fields.
+"""
 
 from __future__ import annotations
 
@@ -10,73 +13,81 @@ import orjson
 from voicegw.errors import AgentError, VoicegwError
 from voicegw.telemetry.metrics import Metrics
 from voicegw.turns.run import Run
-from voicegw.turns.timings import CallTimings, TurnTimings, as_log_record, milliseconds
+from voicegw.turns.timings import CallTimings, TurnTimings, as_log_record, to_milliseconds
 from voicegw.wire.json import dumps
 
 log = logging.getLogger("voicegw.access")
 
 
 class TurnLog:
-    """Writes a JSON log line for every turn, call and refusal, and counts them in `metrics`.
-
-    Without `log_turns`, turns and calls are only counted. `log_errors` adds what agents, and the servers
-    behind them, said about their failures; that may hold callers' words.
-    """
+    """Writes a JSON log line for every turn, call and refused request, and counts them in `metrics`."""
 
     def __init__(
         self, metrics: Metrics | None = None, *, log_turns: bool = True, log_errors: bool = False
     ) -> None:
         self.metrics = Metrics() if metrics is None else metrics
+        # False: turns and calls are only counted.
         self.log_turns = log_turns
+        # True: lines hold the words of agents and their servers about failures, which may be callers' words.
         self.log_errors = log_errors
 
-    def turn(self, run: Run, stamps: TurnTimings, agent: str, request: str) -> None:
-        """A turn is over for its listener, and the agent is closed (or was waited for long enough)."""
-        stamps.cancelled, stamps.agent_closed = run.cancelled_at, run.closed_at
-        if stamps.ended is None and run.cancelled_at is not None:
-            stamps.mark_audible(run.cancelled_at)  # the silence in which the caller left counts too
-        outcome = _outcome(run, stamps)
-        self.metrics.turn(run, stamps, agent, outcome)
+    def record_turn(self, run: Run, timings: TurnTimings, agent: str, request_id: str) -> None:
+        """Log and count a turn whose stream ended and whose agent closed, or exceeded the wait for that.
+
+        The times of the cancellation and of the agent's end are written into `timings`.
+        """
+        timings.cancelled_at, timings.agent_closed_at = run.cancelled_at, run.closed_at
+        if timings.ended_at is None and run.cancelled_at is not None:
+            timings.mark_audible(run.cancelled_at)  # the silence before the caller left counts as a gap
+        outcome = _outcome(run, timings)
+        self.metrics.observe_turn(run, timings, agent, outcome)
         if self.log_turns:
             turn = run.turn
-            who = {"request": request, "agent": agent, "key": turn.tenant, "call": turn.call}
-            failed = self._failure(run.event_log.failure)
-            told = as_log_record(stamps, turn=turn.id, **who, outcome=outcome, **failed)
-            log.info(dumps(told).decode())  # what others said may hold half an emoji
+            names = {"request": request_id, "agent": agent, "key": turn.tenant, "call": turn.call}
+            failure = self._failure_fields(run.event_log.failure)
+            record = as_log_record(timings, turn=turn.id, **names, outcome=outcome, **failure)
+            log.info(dumps(record).decode())  # a quote may hold a lone surrogate, which orjson rejects
 
-    def call(self, stamps: CallTimings, platform: str, agent: str, call: str, name: str) -> None:
-        """A call's socket is closed. `name` is what the platform calls the call."""
+    def record_call(self, timings: CallTimings, platform: str, agent: str, call: str, name: str) -> None:
+        """Log and count a call whose socket is closed. `name` is the platform's identifier of the call."""
         self.metrics.calls.labels(platform).inc()
         if self.log_turns:
-            seconds = round((stamps.ended or stamps.opened) - stamps.opened, 3)
-            told = {"event": "call", "platform": platform, "agent": agent, "call": call, "name": name}
-            happened = {"seconds": seconds, "turns": stamps.turns, "interruptions": stamps.interruptions}
-            log.info(orjson.dumps({**told, **happened, "gap_ms": milliseconds(stamps.longest_gap)}).decode())
+            record = {
+                "event": "call",
+                "platform": platform,
+                "agent": agent,
+                "call": call,
+                "name": name,
+                "seconds": round((timings.ended_at or timings.opened_at) - timings.opened_at, 3),
+                "turns": timings.turn_count,
+                "interruptions": timings.interruption_count,
+                "gap_ms": to_milliseconds(timings.longest_gap),
+            }
+            log.info(orjson.dumps(record).decode())
 
-    def _failure(self, failure: VoicegwError | None) -> dict[str, str | None]:
-        """What is told of a failure; what others said about it only if that was asked for."""
+    def _failure_fields(self, failure: VoicegwError | None) -> dict[str, str | None]:
+        """Return the log fields of a failure. Words of the agent are among them only with `log_errors`."""
         if failure is None:
             return {"error": None}
-        told: dict[str, str | None] = {"error": type(failure).__name__}
+        fields: dict[str, str | None] = {"error": type(failure).__name__}
         if isinstance(failure, AgentError):
-            told["why"] = failure.summary
+            fields["why"] = failure.summary
             if self.log_errors:
-                told["quote"] = failure.quote
-                told["trace"] = (
-                    "".join(traceback.format_exception(failure.__cause__)) if failure.__cause__ else None
-                )
-        return told
+                cause = failure.__cause__
+                fields["quote"] = failure.quote
+                fields["trace"] = "".join(traceback.format_exception(cause)) if cause else None
+        return fields
 
-    def refusal(self, failure: VoicegwError, request: str, client: str) -> None:
-        """A request was turned away."""
+    def record_refusal(self, failure: VoicegwError, request_id: str, client: str) -> None:
+        """Log and count a request that the gateway refused. `client` is its IP address."""
         self.metrics.refusals.labels(str(failure.status)).inc()
-        facts = {"event": "refusal", "status": failure.status, "error": type(failure).__name__}
-        log.info(orjson.dumps({**facts, "request": request, "client": client}).decode())
+        record = {"event": "refusal", "status": failure.status, "error": type(failure).__name__}
+        log.info(orjson.dumps({**record, "request": request_id, "client": client}).decode())
 
 
-def _outcome(run: Run, stamps: TurnTimings) -> str:
+def _outcome(run: Run, timings: TurnTimings) -> str:
     if run.event_log.failure is not None:
         return "failed"
-    if run.cancelled_at is not None and stamps.ended is not None:
+    if run.cancelled_at is not None and timings.ended_at is not None:
         return "superseded"
-    return "answered" if stamps.ended is not None else "cancelled"
+    return "answered" if timings.ended_at is not None else "cancelled"

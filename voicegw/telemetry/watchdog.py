@@ -1,4 +1,4 @@
-"""The pulse: notices when something blocks the event loop, and with it every caller."""
+"""A watchdog of the event loop: logs when an agent blocks it, which silences every call of the process."""
 
 from __future__ import annotations
 
@@ -16,79 +16,92 @@ import orjson
 
 import voicegw
 
-EVERY = 0.25
-LATE = 0.5
-"""Seconds. A beat comes every `EVERY`; one that is `LATE` is told."""
-OWN_FOLDERS = tuple(str(Path(file).parent) for file in (voicegw.__file__, asyncio.__file__))
-"""Where those are at home who call agents."""
+CHECK_INTERVAL = 0.25
+"""Seconds between two checks of the loop."""
+BLOCKED_AFTER = 0.5
+"""Seconds by which a check must be late to be logged."""
+GATEWAY_FOLDERS = tuple(str(Path(file).parent) for file in (voicegw.__file__, asyncio.__file__))
+"""The folders of the code that calls agents: the gateway and asyncio."""
 
 log = logging.getLogger("voicegw.error")
 
 
 class LoopWatchdog:
-    """Beats on the running loop until it is stopped. A `lookout` sees where it is when a beat is late."""
+    """Checks the running event loop every `CHECK_INTERVAL` seconds until `stop`, and logs late checks.
+
+    A late check is a warning `{"event": "blocked", "seconds": ..., "where": ...}`.
+    """
 
     def __init__(self, sampler: StackSampler | None = None) -> None:
         self.loop = asyncio.get_running_loop()
+        # Finds the line of code that blocks the loop; without it, `where` is null.
         self.sampler = sampler
-        self._arm()
+        self._schedule()
 
-    def _arm(self) -> None:
-        self.due = self.loop.time() + EVERY
-        self.timer = self.loop.call_at(self.due, self._beat)
+    def _schedule(self) -> None:
+        self.due = self.loop.time() + CHECK_INTERVAL
+        self.timer = self.loop.call_at(self.due, self._check)
 
-    def _beat(self) -> None:
-        late = self.loop.time() - self.due
-        seen = self.sampler.beat() if self.sampler else ""
-        if late >= LATE:
-            told = {"event": "blocked", "seconds": round(late, 3), "where": seen or None}
-            log.warning(orjson.dumps({**told, "hint": "an agent works without await"}).decode())
-        self._arm()
+    def _check(self) -> None:
+        delay = self.loop.time() - self.due
+        location = self.sampler.take_location() if self.sampler else ""
+        if delay >= BLOCKED_AFTER:
+            record = {"event": "blocked", "seconds": round(delay, 3), "where": location or None}
+            log.warning(orjson.dumps({**record, "hint": "an agent works without await"}).decode())
+        self._schedule()
 
     def stop(self) -> None:
+        """Cancel the checks and stop the sampler's thread."""
         self.timer.cancel()
         if self.sampler:
-            self.sampler.over.set()
+            self.sampler.stopped.set()
 
 
 class StackSampler:
-    """A thread that looks where the one that made it is, whenever no beat came for `LATE` seconds."""
+    """A thread that samples the stack of its creator's thread when that thread blocks.
+
+    It samples once per block, after `BLOCKED_AFTER` seconds without a call of `take_location`.
+    """
 
     def __init__(self) -> None:
-        self.over = threading.Event()
-        self._watched = threading.get_ident()
-        self._below = {frame.f_code for frame in outwards(sys._getframe())}
-        self._last = time.monotonic()
-        self._seen = ""
-        threading.Thread(target=self._watch, name="voicegw-lookout", daemon=True).start()
+        # Set to end the thread.
+        self.stopped = threading.Event()
+        self._thread_id = threading.get_ident()
+        # The code that runs the loop: it never blocks by itself.
+        self._loop_code = {frame.f_code for frame in caller_frames(sys._getframe())}
+        self._last_check = time.monotonic()
+        self._location = ""
+        threading.Thread(target=self._sample, name="voicegw-stack-sampler", daemon=True).start()
 
-    def beat(self) -> str:
-        """The loop turns. Gives where it did not, "" if nothing was seen since the last beat."""
-        seen, self._seen = self._seen, ""
-        self._last = time.monotonic()
-        return seen
+    def take_location(self) -> str:
+        """Return the location of the block since the last call as `file:line`; "" without a block."""
+        location, self._location = self._location, ""
+        self._last_check = time.monotonic()
+        return location
 
-    def _watch(self) -> None:
-        while not self.over.wait(EVERY / 2):
-            if not self._seen and time.monotonic() - self._last >= LATE:
-                self._seen = place(sys._current_frames().get(self._watched), self._below)
+    def _sample(self) -> None:
+        while not self.stopped.wait(CHECK_INTERVAL / 2):
+            if not self._location and time.monotonic() - self._last_check >= BLOCKED_AFTER:
+                frame = sys._current_frames().get(self._thread_id)
+                self._location = agent_location(frame, self._loop_code)
 
 
-def place(frame: FrameType | None, below: Collection[CodeType] = ()) -> str:
-    """Where an agent's code is at work: in what the house called, however deep in libraries it is by now.
+def agent_location(frame: FrameType | None, loop_code: Collection[CodeType] = ()) -> str:
+    """Return the location `file:line` of the agent's code that `frame` works for; "" without a frame.
 
-    `below` is what runs the loop.
+    It is the outermost frame that neither the gateway nor asyncio nor `loop_code` (the code that runs the
+    loop) owns, even if the agent is deep inside a library now. Without such a frame it is `frame` itself.
     """
-    frames = [*outwards(frame)]
-    theirs = takewhile(
-        lambda f: f.f_code not in below and not f.f_code.co_filename.startswith(OWN_FOLDERS), frames
+    frames = [*caller_frames(frame)]
+    agent_frames = takewhile(
+        lambda f: f.f_code not in loop_code and not f.f_code.co_filename.startswith(GATEWAY_FOLDERS), frames
     )
-    found = [*theirs][-1:] or frames[:1]
+    found = [*agent_frames][-1:] or frames[:1]
     return f"{found[0].f_code.co_filename}:{found[0].f_lineno}" if found else ""
 
 
-def outwards(frame: FrameType | None) -> Iterator[FrameType]:
-    """A frame and those that called it."""
+def caller_frames(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield the frame and its callers, innermost first."""
     while frame is not None:
         yield frame
         frame = frame.f_back

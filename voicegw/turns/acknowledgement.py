@@ -1,7 +1,7 @@
-"""When to say what while the agent is silent.
+"""Decide when the gateway speaks while the agent is silent, and which phrase it says.
 
-Pure: it is told the time and never asks. It names a `deadline`; whoever has the clock calls `due`
-then, and `heard` when the agent spoke first.
+Pure: this module never reads a clock. `AckSchedule` names a `deadline`; its owner calls `due` at that time,
+and `observe` for each event of the agent. It does not know how a phrase ends (`voicegw.turns.dialects`).
 """
 
 from __future__ import annotations
@@ -25,26 +25,30 @@ SYSTEM_TOOLS = frozenset(
         "play_audio",
     }
 )
-"""Tools before which speech is welcome: what the gateway does on calls, and ElevenLabs' own, all but
-skip_turn, after which nobody may speak."""
+"""Tools that may follow speech: the gateway's own call tools, and the system tools of ElevenLabs.
+
+ElevenLabs' skip_turn is missing: an agent that skips its turn must stay silent.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class AckPolicy:
-    """`after`: seconds of silence before words, 0 for the first chunk, None for never.
-
-    `with_tools`: the least wait when the request offers tools, so that an answer that is only a tool
-    call is not spoken over. `every`: seconds of silent work after which a line of progress is said, None
-    for never.
-    """
+    """When an agent's turns are acknowledged (`[agents.NAME.ack]`)."""
 
     after: float | None = 0.0
+    """Seconds of silence before the acknowledgement; 0 for the first chunk, None for never."""
     with_tools: float = 0.7
+    """Minimum wait in seconds when the request offers tools: an answer may be only a tool call."""
     every: float | None = None
+    """Seconds of silent work between two progress phrases; None for none."""
 
 
 def ack_delay(policy: AckPolicy, turn: Turn) -> float | None:
-    """How long this turn's words wait, in seconds; None for no words. Decided from the request alone."""
+    """Return the seconds before the acknowledgement of this turn; None for no acknowledgement.
+
+    The request alone decides. A turn that brings a tool's result is not acknowledged: the caller already
+    heard the words before the tool call.
+    """
     if policy.after is None or (turn.messages and turn.messages[-1].role in ("tool", "function")):
         return None
     if turn.tool_choice != "none" and any(tool.name not in SYSTEM_TOOLS for tool in turn.tools):
@@ -53,66 +57,73 @@ def ack_delay(policy: AckPolicy, turn: Turn) -> float | None:
 
 
 def pick_phrase(phrases: Sequence[str], messages: Sequence[Message]) -> str:
-    """The phrase for this turn: in turn, and never the one the caller heard last.
+    """Return the phrase for this turn: the next one in order, but never the one that the caller heard last.
 
-    Stateless: the history that the platform sends back tells both how far we are and what we said.
+    No state is kept: the history that the platform sends (`messages`) shows both. `phrases` is not empty.
     """
     answers = [message.text for message in messages if message.role == "assistant"]
-    last = answers[-1].lstrip() if answers else ""
-    for step in range(len(phrases)):
-        phrase = phrases[(len(answers) + step) % len(phrases)]
-        if not last.startswith(phrase):
+    last_answer = answers[-1].lstrip() if answers else ""
+    for offset in range(len(phrases)):
+        phrase = phrases[(len(answers) + offset) % len(phrases)]
+        if not last_answer.startswith(phrase):
             return phrase
     return phrases[0]
 
 
 class AckSchedule:
-    """The words of one listener's turn. `deadline` is when `due` wants to be asked, None for never.
+    """The gateway's own phrases during one turn: one acknowledgement, then progress phrases."""
 
-    `words` are said once, after `after` seconds of silence; lines of `progress` in turn, whenever the
-    agent has worked in silence for `every` seconds.
-    """
-
-    __slots__ = ("after", "deadline", "every", "progress", "said", "words", "working")
+    __slots__ = ("after", "deadline", "every", "is_working", "phrase", "progress", "progress_count")
 
     def __init__(
-        self, words: str, after: float | None, *, progress: Sequence[str] = (), every: float | None = None
+        self, phrase: str, after: float | None, *, progress: Sequence[str] = (), every: float | None = None
     ) -> None:
-        self.words = words
-        self.after = after if words else None
+        # The acknowledgement, with punctuation; "" for none.
+        self.phrase = phrase
+        # Seconds from `start` to the acknowledgement; None if it never comes or has been said.
+        self.after = after if phrase else None
+        # The progress phrases, with punctuation, said in this order again and again.
         self.progress = progress
+        # Seconds of silent work before each progress phrase; None for none.
         self.every = every if progress else None
+        # The time at which `due` has something to say; None for never.
         self.deadline: float | None = None
-        self.working = False
-        self.said = 0
+        # True after an activity of the agent, until it speaks.
+        self.is_working = False
+        # The number of progress phrases that have been said.
+        self.progress_count = 0
 
     def start(self, now: float) -> str:
-        """The turn began: the words of the first chunk, "" if they wait or never come."""
+        """Begin the turn. Return the phrase of the first chunk, "" if it comes later or never."""
         if self.after == 0:
-            return self.words
+            return self.phrase
         self.deadline = None if self.after is None else now + self.after
         return ""
 
     def due(self, now: float) -> str:
-        """The words to say now, "" if it is not time."""
+        """Return the phrase to say now, or "" before the deadline. Set the next deadline."""
         if self.deadline is None or now < self.deadline:
             return ""
         if self.after:
-            self.after, words = None, self.words
+            self.after, phrase = None, self.phrase
         else:
-            words = self.progress[self.said % len(self.progress)]
-            self.said += 1
-        self.deadline = now + self.every if self.every is not None and self.working else None
-        return words
+            phrase = self.progress[self.progress_count % len(self.progress)]
+            self.progress_count += 1
+        self.deadline = now + self.every if self.every is not None and self.is_working else None
+        return phrase
 
     def observe(self, event: Event, now: float) -> None:
-        """What the agent did: visible text settles the matter, a tool call for good; work is silence."""
+        """Take note of an event of the agent.
+
+        Visible text cancels the deadline. A tool call ends the schedule. An activity starts the progress
+        phrases.
+        """
         if type(event) is Activity:
-            self.working = True
+            self.is_working = True
             if self.deadline is None and self.every is not None:
                 self.deadline = now + self.every
         elif type(event) is ToolCall:
             self.after = self.every = self.deadline = None
         elif type(event) is str and event and not event.isspace():
             self.after = self.deadline = None
-            self.working = False
+            self.is_working = False

@@ -1,4 +1,4 @@
-"""A whole answer: what an agent's events come to when nobody listens meanwhile."""
+"""A whole answer, collected from the events of an agent. For answers that are not streamed."""
 
 from __future__ import annotations
 
@@ -10,46 +10,51 @@ from voicegw.events import Event, Finish, Message, ToolCall, Usage
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """`said` are words and tool calls in their order, `reason` is why the agent stopped."""
+    """A whole answer of an agent."""
 
-    said: tuple[str | ToolCall, ...]
+    parts: tuple[str | ToolCall, ...]
+    """Texts and tool calls in their order; adjacent texts are joined."""
     reason: str = "stop"
+    """OpenAI's `finish_reason`."""
     usage: Usage | None = None
+    """The tokens used; None if the agent did not report them."""
 
     @property
     def text(self) -> str:
-        return "".join(part for part in self.said if isinstance(part, str))
+        """All text of the answer, joined."""
+        return "".join(part for part in self.parts if isinstance(part, str))
 
     @property
-    def calls(self) -> list[ToolCall]:
-        return [part for part in self.said if isinstance(part, ToolCall)]
+    def tool_calls(self) -> list[ToolCall]:
+        """The tool calls of the answer."""
+        return [part for part in self.parts if isinstance(part, ToolCall)]
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The answer as a part of the conversation; none if nothing was said."""
-        return (Message("assistant", self.text, tool_calls=tuple(self.calls)),) if self.said else ()
+        """The answer as one message of the conversation; empty for an empty answer."""
+        return (Message("assistant", self.text, tool_calls=tuple(self.tool_calls)),) if self.parts else ()
 
 
 def collect(events: Iterable[Event]) -> Completion:
-    """The answer that these events make."""
-    said: list[str | ToolCall] = []
-    words: list[str] = []
+    """Return the answer that these events make. Activities are left out."""
+    parts: list[str | ToolCall] = []
+    deltas: list[str] = []
     reason, usage = "stop", None
     for event in events:
         if isinstance(event, str):
-            words.append(event)
+            deltas.append(event)
         elif isinstance(event, ToolCall):
-            said += [*_together(words), event]
-            words = []
+            parts += [*_joined(deltas), event]
+            deltas = []
         elif isinstance(event, Finish):
             reason = event.reason
         elif isinstance(event, Usage):
             usage = event
-    said += _together(words)
-    called = reason == "stop" and any(isinstance(part, ToolCall) for part in said)
-    return Completion(tuple(said), "tool_calls" if called else reason, usage)
+    parts += _joined(deltas)
+    has_tool_call = any(isinstance(part, ToolCall) for part in parts)
+    return Completion(tuple(parts), "tool_calls" if reason == "stop" and has_tool_call else reason, usage)
 
 
-def _together(words: list[str]) -> list[str]:
-    text = "".join(words)
+def _joined(deltas: list[str]) -> list[str]:
+    text = "".join(deltas)
     return [text] if text else []

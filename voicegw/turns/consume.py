@@ -1,4 +1,4 @@
-"""An `async for` that knows when it waits."""
+"""An `async for` that calls back at the moment at which it has to wait. It starts no task and no timer."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from voicegw.events import Event
 
 @types.coroutine
 def consume(
-    events: AsyncIterator[Event], take: Callable[[Event], bool], quiet: Callable[[], None]
+    events: AsyncIterator[Event], on_event: Callable[[Event], bool], on_idle: Callable[[], None]
 ) -> Generator[Any, Any, None]:
-    """Await every event and give it to `take`, until that says False.
+    """Await every event and pass it to `on_event`, until that returns False or the events end.
 
-    `quiet` is called when the next one has to be waited for, and at that very moment.
+    `on_idle` is called each time the next event is not there yet, before the wait begins. Events that arrive
+    together therefore share one call, without a turn of the event loop.
+
+    Raise the exceptions of `events`, `on_event` and `on_idle`.
     """
     while True:
-        waiting = events.__anext__().__await__()
+        step = events.__anext__().__await__()
         try:
-            wanted = waiting.send(None)
+            future = step.send(None)
             while True:
                 try:
-                    quiet()  # what it raises ends the wait as well: no agent is left asleep
-                    got = yield wanted
+                    on_idle()  # an exception here ends the wait as well, so that no agent keeps waiting
+                    result = yield future
                 except BaseException as error:
-                    wanted = waiting.throw(error)
+                    future = step.throw(error)
                 else:
-                    wanted = waiting.send(got)
-        except StopIteration as done:
-            if not take(done.value):
+                    future = step.send(result)
+        except StopIteration as stop:
+            if not on_event(stop.value):
                 return
         except StopAsyncIteration:
             return

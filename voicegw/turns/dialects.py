@@ -1,44 +1,48 @@
-"""Dialects: how one kind of client wants to be spoken to."""
+"""Dialects: how the clients of one platform expect the gateway's phrases and the agent's text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-SPENT = " \t\r\n.…,;:、，。।"
-"""What is cut from the end of a phrase before the dialect ends it its own way."""
+TRIMMED_ENDINGS = " \t\r\n.…,;:、，。।"
+"""The characters that are removed from the end of a phrase before the dialect adds its own ending."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """`words`: do we acknowledge in words; `trail`: how such words end, None for the language's full stop.
-
-    `speech`: is the agent's text made speakable, or passed on as it was written?
-    """
+    """How the clients of one platform expect speech."""
 
     name: str
+    """The name in the configuration (`dialect = "..."`)."""
     acknowledges: bool = True
-    trail: str | None = None
-    speech: bool = True
+    """True if the gateway says acknowledgements and progress phrases."""
+    ack_ending: str | None = None
+    """The ending of such phrases; None for the language's full stop and a space."""
+    filters_speech: bool = True
+    """True if the agent's text is made speakable; False if it passes unchanged."""
 
-    def punctuate(self, phrase: str, stop: str = ".") -> str:
-        """End a phrase so that the speech that follows joins well, for example "One moment. "."""
-        bare = phrase.strip().rstrip(SPENT)
-        if not bare:
+    def punctuate(self, phrase: str, full_stop: str = ".") -> str:
+        """Return the phrase with an ending that joins well with the speech after it, such as "One moment. ".
+
+        `full_stop` is that of the phrase's language. Return "" for a phrase without words.
+        """
+        trimmed = phrase.strip().rstrip(TRIMMED_ENDINGS)
+        if not trimmed:
             return ""
-        if bare[-1] in "?!？！":
-            return f"{bare} "
-        return bare + (f"{stop} " if self.trail is None else self.trail)
+        if trimmed[-1] in "?!？！":
+            return f"{trimmed} "
+        return trimmed + (f"{full_stop} " if self.ack_ending is None else self.ack_ending)
 
 
-# ElevenLabs speaks dots plus a space as a pause, and glues what follows to dots without one. Vapi holds
+# ElevenLabs speaks dots plus a space as a pause, and glues the next word to dots without a space. Vapi holds
 # text back until it sees punctuation, so that a clause must be complete to be heard at once.
 DIALECTS: Mapping[str, Dialect] = {
     dialect.name: dialect
     for dialect in (
         Dialect("voice"),
-        Dialect("elevenlabs", trail="... "),
+        Dialect("elevenlabs", ack_ending="... "),
         Dialect("vapi"),
-        Dialect("chat", acknowledges=False, speech=False),
+        Dialect("chat", acknowledges=False, filters_speech=False),
     )
 }

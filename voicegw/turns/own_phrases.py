@@ -1,8 +1,8 @@
-"""What we said stays out of the agent's mind.
+"""Remove the gateway's own phrases from the history that the agent sees. Pure.
 
-Platforms send back what they spoke, our own words included: acknowledgements at the start of an
-assistant message, lines of progress and apologies further in; cut short where the caller spoke up, and
-with the white space changed. They are taken out here, and never a word of the agent's own. Pure.
+Platforms send back all words that they spoke, also the gateway's: acknowledgements at the start of an
+assistant message, progress phrases and apologies further in. A phrase may be cut off where the caller
+interrupted it, and its white space may differ. Words of the agent are never removed.
 """
 
 from __future__ import annotations
@@ -15,68 +15,77 @@ from itertools import islice
 
 from voicegw.events import Message
 
-END = r"\s*(?:[.…。।!?！？]+\s*|$)"
-"""What follows a phrase of ours: the end that we gave it, or that of a message cut there. Words that go on
-are the agent's own ("One moment of your time")."""
-LEAST = 4
-"""Letters of a phrase that must be left for a cut one to be recognised."""
+PHRASE_END = r"\s*(?:[.…。।!?！？]+\s*|$)"
+"""The pattern behind a phrase: its punctuation, or the end of a message that was cut off there.
+
+If other words follow, the sentence is the agent's own ("One moment of your time").
+"""
+MIN_CUT_LETTERS = 4
+"""Minimum number of letters by which the beginning of a phrase is recognised."""
 
 
 @lru_cache(maxsize=256)
 def own_phrase_filter(opening: tuple[str, ...], anywhere: frozenset[str]) -> OwnPhraseFilter:
-    """An `OwnPhraseFilter` for these phrases; there are few sets of them, and many turns."""
+    """Return the `OwnPhraseFilter` for these phrases. It is cached: phrase sets are few, turns are many."""
     return OwnPhraseFilter(opening, anywhere)
 
 
 class OwnPhraseFilter:
-    """Removes phrases of ours from assistant messages.
+    """Removes the gateway's phrases from assistant messages.
 
-    `opening` are recognised at the start of a message only, `anywhere` also further in. A message that
-    is nothing but the beginning of a phrase was cut short by the caller, and disappears.
+    Phrases in `opening` are recognised at the start of a message only, those in `anywhere` also further in.
+    A message that is only the beginning of a phrase was cut off by the caller, and is removed.
     """
 
     def __init__(self, opening: Collection[str], anywhere: Collection[str] = ()) -> None:
-        within = [_loosely(phrase) for phrase in anywhere]
-        first = [*map(_loosely, opening), *within]
-        self._openings = sorted({_plain(phrase) for phrase in (*opening, *anywhere)})
-        self._longest = max(map(len, self._openings), default=0)
-        self._first = re.compile(rf"\s*(?:{'|'.join(first)}){END}", re.IGNORECASE) if first else None
-        self._within = re.compile(rf"(?:{'|'.join(within)}){END}", re.IGNORECASE) if within else None
+        anywhere_patterns = [_phrase_pattern(phrase) for phrase in anywhere]
+        opening_patterns = [*map(_phrase_pattern, opening), *anywhere_patterns]
+        # The letters of all phrases, to recognise the beginning of one.
+        self._letters = sorted({_letters(phrase) for phrase in (*opening, *anywhere)})
+        self._max_letters = max(map(len, self._letters), default=0)
+        # A phrase at the start of a message; None without phrases.
+        self._opening = _any_of(opening_patterns, prefix=r"\s*")
+        # A phrase anywhere in a message; None without such phrases.
+        self._anywhere = _any_of(anywhere_patterns)
 
     def clean(self, messages: Sequence[Message]) -> tuple[Message, ...]:
-        """The messages as the agent should see them. Those that were ours alone are left out."""
-        cleaned = (self._message(message) for message in messages)
+        """Return the messages without own phrases. Messages that hold nothing else are left out."""
+        cleaned = (self._clean_message(message) for message in messages)
         return tuple(message for message in cleaned if message is not None)
 
-    def _message(self, message: Message) -> Message | None:
+    def _clean_message(self, message: Message) -> Message | None:
         if message.role != "assistant" or not message.text or message.parts:
             return message
-        text = self.text(message.text)
+        text = self.clean_text(message.text)
         if text == message.text:
             return message
         return replace(message, text=text) if text or message.tool_calls else None
 
-    def text(self, said: str) -> str:
-        """One message's text without ours."""
-        left = said
-        while self._first is not None and (found := self._first.match(left)):
-            left = left[found.end() :]
-        if self._within is not None:
-            left = self._within.sub("", left)
-        return "" if self._cut(left) else left
+    def clean_text(self, text: str) -> str:
+        """Return the text of one assistant message without own phrases."""
+        while self._opening is not None and (match := self._opening.match(text)):
+            text = text[match.end() :]
+        if self._anywhere is not None:
+            text = self._anywhere.sub("", text)
+        return "" if self._is_phrase_beginning(text) else text
 
-    def _cut(self, text: str) -> bool:
-        """Is this the beginning of a phrase of ours, and nothing else?"""
-        plain = _plain(text, self._longest + 1)
-        return len(plain) >= LEAST and any(phrase.startswith(plain) for phrase in self._openings)
+    def _is_phrase_beginning(self, text: str) -> bool:
+        letters = _letters(text, self._max_letters + 1)
+        return len(letters) >= MIN_CUT_LETTERS and any(phrase.startswith(letters) for phrase in self._letters)
 
 
-def _plain(text: str, most: int | None = None) -> str:
-    """Letters and digits, for comparing what may have been re-spaced; the first `most` of them."""
-    return "".join(islice(filter(str.isalnum, text.casefold()), most))
+def _any_of(patterns: Sequence[str], prefix: str = "") -> re.Pattern[str] | None:
+    if not patterns:
+        return None
+    return re.compile(rf"{prefix}(?:{'|'.join(patterns)}){PHRASE_END}", re.IGNORECASE)
 
 
-def _loosely(phrase: str) -> str:
-    """A pattern for a phrase whatever happened to its white space and its end."""
+def _letters(text: str, max_letters: int | None = None) -> str:
+    """Return the first letters and digits in lower case, so that white space and marks do not matter."""
+    return "".join(islice(filter(str.isalnum, text.casefold()), max_letters))
+
+
+def _phrase_pattern(phrase: str) -> str:
+    """Return a pattern for a phrase with any white space and without its punctuation."""
     words = phrase.strip().rstrip(".…。।!?！？,;: ").split()
     return r"\s*".join(map(re.escape, words))

@@ -1,7 +1,7 @@
-"""What the gateway itself says, per language: acknowledgements, apologies, and nothing else.
+"""The phrases that the gateway itself says, per language: acknowledgements, progress phrases and apologies.
 
-Phrases are kept bare, without final punctuation; a dialect ends them as its platform needs
-(`voicegw.turns.dialects`). None of them may sound like a farewell: some platforms hang up on those words.
+Phrases have no final punctuation; a dialect adds the ending that its platform needs
+(`voicegw.turns.dialects`). No phrase may sound like a farewell: some platforms hang up when they hear one.
 """
 
 from __future__ import annotations
@@ -15,22 +15,28 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
-    """The words for one language. `ack` and `progress` are taken in turn; the others are whole sentences.
-
-    `code` stands for a block of code in an answer, `yes` and `no` for ticks and crosses in its tables,
-    `nothing` for an answer of which nothing can be said.
-    """
+    """The phrases of one language."""
 
     ack: tuple[str, ...]
+    """Acknowledgements, used in order, without punctuation."""
     progress: tuple[str, ...]
-    failed: str
+    """Phrases for an agent that still works, used in order, without punctuation."""
+    failure: str
+    """The sentence after a failure of the agent or the gateway."""
     busy: str
-    closing: str
+    """The sentence when a limit is reached or the agent is busy."""
+    shutdown: str
+    """The sentence when the gateway shuts down in the middle of a turn."""
     code: str
+    """The sentence in place of a block of code; "" for silence."""
     yes: str
+    """The word for a tick in a table."""
     no: str
+    """The word for a cross in a table."""
     nothing: str
-    stop: str = "."
+    """The sentence in place of an answer without speakable words."""
+    full_stop: str = "."
+    """The full stop of the language's script."""
 
 
 PHRASES: Mapping[str, Phrases] = {
@@ -154,7 +160,7 @@ PHRASES: Mapping[str, Phrases] = {
         "はい",
         "いいえ",
         "わかりました。",
-        stop="。",
+        full_stop="。",
     ),
     "zh": Phrases(
         ("请稍等", "我看一下", "我查一下"),
@@ -166,7 +172,7 @@ PHRASES: Mapping[str, Phrases] = {
         "是",
         "否",
         "好的。",
-        stop="。",
+        full_stop="。",
     ),
     "hi": Phrases(
         ("एक क्षण", "मैं देखता हूँ", "ज़रा रुकिए"),
@@ -178,7 +184,7 @@ PHRASES: Mapping[str, Phrases] = {
         "हाँ",
         "नहीं",
         "ठीक है।",
-        stop="।",
+        full_stop="।",
     ),
 }
 
@@ -189,26 +195,26 @@ def phrases_for(
     progress: Mapping[str, Sequence[str]] | None = None,
     code: Mapping[str, str] | None = None,
 ) -> Phrases:
-    """The words for `language` ("pt-BR" falls back to "pt", anything unknown to English).
+    """Return the phrases for `language`: "pt-BR" falls back to "pt", an unknown language to English.
 
-    `acks` and `progress` are configured lines by language, `code` are sentences; they replace ours for
-    that language.
+    `acks` and `progress` are configured phrases by language, `code` configured sentences by language; each
+    replaces the built-in one of its language.
     """
     tag = language.lower().replace("_", "-")
     primary = tag.split("-", 1)[0]
-    found = PHRASES.get(tag) or PHRASES.get(primary) or PHRASES["en"]
+    phrases = PHRASES.get(tag) or PHRASES.get(primary) or PHRASES["en"]
     if not acks and not progress and not code:
-        return found
-    tags = (tag, primary, "en") if found is PHRASES["en"] else (tag, primary)
+        return phrases
+    tags = (tag, primary, "en") if phrases is PHRASES["en"] else (tag, primary)
     return replace(
-        found,
-        ack=tuple(_own(acks or {}, tags, ())) or found.ack,
-        progress=tuple(_own(progress or {}, tags, ())) or found.progress,
-        code=_own(code or {}, tags, found.code),
+        phrases,
+        ack=tuple(_first_configured(acks or {}, tags, ())) or phrases.ack,
+        progress=tuple(_first_configured(progress or {}, tags, ())) or phrases.progress,
+        code=_first_configured(code or {}, tags, phrases.code),
     )
 
 
-def _own(configured: Mapping[str, T], tags: Sequence[str], ours: T) -> T:
-    """What is configured for the first of these languages for which anything is, else ours."""
-    known = {key.lower(): own for key, own in configured.items()}
-    return next((known[tag] for tag in tags if tag in known), ours)
+def _first_configured(configured: Mapping[str, T], tags: Sequence[str], default: T) -> T:
+    """Return the value for the first of these language tags that is configured, or `default`."""
+    values = {key.lower(): value for key, value in configured.items()}
+    return next((values[tag] for tag in tags if tag in values), default)

@@ -1,9 +1,10 @@
-"""A run: one agent answering one turn, in a task of its own.
+"""A run: one agent answers one turn, in a task that the gateway owns.
 
-The run appends the agent's events to its record and tells its followers at the very moment at which
-the agent has no more to say for now: what came together leaves together, and nothing waits, not even
-for a turn of the loop. It never waits for its followers. It is cancelled exactly once, whoever asks how
-often: a second cancellation would swallow the `await` with which an agent tells its remote side to stop.
+The run appends the agent's events to its event log. It wakes its subscribers at the moment at which the agent
+has no further event ready: events that arrive together are sent together, without a turn of the event loop.
+The run never waits for its subscribers. It cancels its task exactly once, however often it is asked to: a
+second cancellation would interrupt the `await` with which an agent tells its remote side to stop. A run does
+not encode anything; that is the work of `voicegw.turns.stream`.
 """
 
 from __future__ import annotations
@@ -25,33 +26,33 @@ from voicegw.turns.stream import EventLog
 from voicegw.turns.timeouts import NO_TIMEOUTS, Timeouts
 
 MAX_EVENTS = 100_000
-MAX_TEXT = 4_000_000
-"""The bounds of what an agent says, in events and characters: hours. There a run ends with "length"."""
-
+"""Maximum number of events of one run; beyond it the run ends with "length". Hours of speech are fewer."""
+MAX_TEXT_CHARACTERS = 4_000_000
+"""Maximum characters of one run's text; beyond it the run ends with "length". Hours of speech are shorter."""
 SUPERSEDE_WAIT = 0.15
-"""Seconds that a new turn waits for the one it supersedes to close."""
+"""Maximum seconds for which a new turn waits until the runs that it supersedes are closed."""
 
 log = logging.getLogger("voicegw.error")
 
 
 class Subscriber(Protocol):
-    """Whoever wants to know that a record grew or ended. `wake` is quick, and neither raises nor leaves."""
+    """An object that is notified when the event log of a run grows or ends."""
 
-    def wake(self) -> None: ...
+    def wake(self) -> None:
+        """Read the event log. Return quickly, raise nothing, and do not unsubscribe in here."""
+        ...
 
 
 class Run:
-    """One agent answering one turn. `on_over` is called once, when the agent's generator is closed.
+    """One agent answers one turn.
 
-    `before` are older runs of the same call: they are cancelled when this one starts, or is cancelled
-    itself, and waited for inside its task, at most `SUPERSEDE_WAIT` seconds. `delivered` tells that a listener had all
-    of it, `left` when the last one went away.
+    `on_end` is called once, when the agent's generator is closed. `earlier_runs` are runs of the same call;
+    they are cancelled when this run starts or is cancelled, and its task waits for them, at most
+    `SUPERSEDE_WAIT` seconds. `speech_filter` makes the agent's text speakable and gives up the text that it
+    holds when the agent pauses for `max_hold_seconds`; without it, text is logged as it comes.
 
-    `speech` makes the agent's text speakable and lets go what it holds back when the agent pauses for
-    `hold_for` seconds; without it, text is recorded as it comes.
-
-    `now` is the clock of all stamps, in seconds; it must agree with the loop's own up to its resolution
-    (uvloop's is a whole millisecond, too coarse for what we measure).
+    `now` is the clock of all times here, in seconds. It must agree with the event loop's clock up to that
+    clock's resolution (uvloop's is a whole millisecond, too coarse for our measurements).
     """
 
     def __init__(
@@ -61,200 +62,231 @@ class Run:
         on_end: Callable[[Run], None],
         *,
         now: Callable[[], float],
-        earlier_closing: Sequence[Run] = (),
+        earlier_runs: Sequence[Run] = (),
         timeouts: Timeouts = NO_TIMEOUTS,
-        speech: SpeechFilter | None = None,
+        speech_filter: SpeechFilter | None = None,
         max_hold_seconds: float = MAX_HOLD_SECONDS,
         max_events: int = MAX_EVENTS,
     ) -> None:
+        # The agent, and the turn that it answers.
         self.agent = agent
-        self.earlier_closing = earlier_closing
-        self.timeouts = timeouts
         self.turn = turn
+        # Runs of the same call that this one supersedes; empty once they are cancelled. The dispatcher sets
+        # it.
+        self.earlier_runs = earlier_runs
+        # How long the agent may be silent.
+        self.timeouts = timeouts
+        # Called once with this run, when the agent's generator is closed.
         self.on_end = on_end
+        # The clock of all times here, in seconds.
         self.now = now
+        # Maximum number of events from the agent.
         self.max_events = max_events
+        # The events so far, for subscribers to read.
         self.event_log = EventLog()
+        # Those who are woken when the event log grows or ends. They add themselves; the dispatcher removes
+        # them.
         self.subscribers: list[Subscriber] = []
         self.loop = asyncio.get_running_loop()
+        # The task that consumes the agent; None before the start and after the end.
         self.task: asyncio.Task[None] | None = None
-        self.offered = frozenset(tool.name for tool in turn.tools)
-        self.begun = False
+        # The names of the tools that the request offers. Other tool calls are activities.
+        self.offered_tools = frozenset(tool.name for tool in turn.tools)
+        # True once `start` created the task.
+        self.has_started = False
+        # Tenant, agent and body digest of a request without a call, by which the dispatcher finds its retry.
         self.retry_key: tuple[str, str, bytes] = ("", "", b"")
-        self.delivered = False
-        self.left_at: float | None = None
-        self.is_speech = speech is not None
+        # True once a subscriber sent the answer to its end. Set by the endpoint or the call.
+        self.was_delivered = False
+        # The time at which the last subscriber left; None before. Set by the dispatcher.
+        self.unsubscribed_at: float | None = None
+        # True if the event log holds speakable text, False if it holds the agent's text unchanged.
+        self.has_speech_filter = speech_filter is not None
+        # The buffer in front of the event log; None without a speech filter and after the end.
         self.speech_buffer = (
-            None if speech is None else SpeechBuffer(speech, max_hold_seconds, self._append, self._tell, now)
+            None
+            if speech_filter is None
+            else SpeechBuffer(speech_filter, max_hold_seconds, self._append, self._wake_subscribers, now)
         )
-        self.count = 0
-        self.size = 0
+        # The number of events, and of characters of text, that the agent yielded.
+        self.event_count = 0
+        self.character_count = 0
+        # True once the agent gave visible text or a tool call.
         self.has_spoken = False
+        # True once the agent gave visible text, a tool call or an activity: from then on `idle` counts.
         self.has_output = False
-        self.last = 0.0
-        self._news = False
+        # The time of the agent's last event, or of the request to the agent.
+        self.last_event_at = 0.0
+        # True if the event log grew since the subscribers were last woken.
+        self._has_news = False
+        # The timer of `deadline`.
         self._timer: asyncio.TimerHandle | None = None
+        # The times at which the agent was asked, gave its first token, was cancelled, and was closed; None
+        # before.
         self.asked_at: float | None = None
         self.first_token_at: float | None = None
         self.cancelled_at: float | None = None
         self.closed_at: float | None = None
-        self._reports: dict[Callable[[], None], asyncio.TimerHandle] = {}
+        # The callbacks of `on_closed` with the timers of their timeouts.
+        self._closed_callbacks: dict[Callable[[], None], asyncio.TimerHandle] = {}
 
     @property
-    def closed(self) -> bool:
-        """Is the agent's generator closed, for good?"""
+    def is_closed(self) -> bool:
+        """Is the agent's generator closed?"""
         return self.closed_at is not None
 
     def start(self) -> None:
-        """Ask the agent. A run that was cancelled before never starts."""
-        if not self.begun and self.cancelled_at is None:
-            self.begun = True
-            self.task = self.loop.create_task(self._drive(self._supersede()))
-            self.task.add_done_callback(self._stopped)
+        """Ask the agent, in a new task. Do nothing if the run started or was cancelled before."""
+        if not self.has_started and self.cancelled_at is None:
+            self.has_started = True
+            self.task = self.loop.create_task(self._drive(self._cancel_earlier_runs()))
+            self.task.add_done_callback(self._on_task_done)
 
     def cancel(self) -> None:
-        """End the record now and close the agent's generator, once."""
+        """End the event log now and close the agent's generator, once. Do nothing if it is closed."""
         if self.cancelled_at is None and self.closed_at is None:
             self.cancelled_at = self.now()
             if self.task is None:
-                self._supersede()
+                self._cancel_earlier_runs()
                 self.closed_at = self.cancelled_at
                 self.on_end(self)
             else:
                 self.task.cancel()
-        self._over()
+        self._end_log()
 
     def fail(self, failure: VoicegwError) -> None:
-        """End the record with a failure of ours, and stop the agent."""
+        """End the event log with a failure of the gateway, and close the agent's generator."""
         if not self.event_log.ended:
             self.event_log.failure = failure
         self.cancel()
 
-    def on_closed(self, report: Callable[[], None], within: float) -> None:
-        """Call `report` once the agent's generator is closed, or after `within` seconds if it is not."""
+    def on_closed(self, callback: Callable[[], None], timeout: float) -> None:
+        """Call `callback` once: when the agent's generator is closed, or after `timeout` seconds."""
         if self.closed_at is not None or self.task is None:
-            return report()
+            return callback()
 
-        def give_up() -> None:
-            del self._reports[report]
-            report()
+        def on_timeout() -> None:
+            del self._closed_callbacks[callback]
+            callback()
 
-        self._reports[report] = self.loop.call_later(within, give_up)
+        self._closed_callbacks[callback] = self.loop.call_later(timeout, on_timeout)
 
-    def _supersede(self) -> list[asyncio.Task[None]]:
-        """Stop what this call did before, also if this run never asks its agent; gives what then closes."""
-        older, self.earlier_closing = self.earlier_closing, ()
-        for run in older:
+    def _cancel_earlier_runs(self) -> list[asyncio.Task[None]]:
+        """Cancel the earlier runs of the call. Return their tasks, which then close."""
+        earlier, self.earlier_runs = self.earlier_runs, ()
+        for run in earlier:
             run.cancel()
-        return [run.task for run in older if run.task is not None]
+        return [run.task for run in earlier if run.task is not None]
 
     async def _drive(self, closing: list[asyncio.Task[None]]) -> None:
         failure: VoicegwError | None = None
         try:
-            if closing:  # what takes longer than the cap stays owned, unwaited for
+            if closing:  # a task that needs longer stays owned by its run, but this one no longer waits
                 await asyncio.wait(closing, timeout=SUPERSEDE_WAIT)
                 closing.clear()
-            self.asked_at = self.last = self.now()
-            self._arm()
+            self.asked_at = self.last_event_at = self.now()
+            self._start_timer()
             async with aclosing(self.agent.reply(self.turn)) as events:
-                await self._listen(events)
+                await self._consume(events)
             if not self.has_spoken:
                 raise AgentProtocolError("the agent said nothing")
         except VoicegwError as error:
             failure = error
-        except BaseException as error:  # whatever it is, it ends this turn and not the gateway
+        except BaseException as error:  # also SystemExit: it ends this turn and not the gateway
             if self.cancelled_at is not None and isinstance(error, asyncio.CancelledError):
                 raise
             failure = AgentError(f"the agent raised {type(error).__name__}", str(error))
             failure.__cause__ = error
-        self._over(failure)
+        self._end_log(failure)
 
-    async def _listen(self, events: AsyncIterator[Event]) -> None:
-        """Record the events, and tell the followers whenever the next one lets us wait."""
+    async def _consume(self, events: AsyncIterator[Event]) -> None:
+        """Log the events, and wake the subscribers whenever the next event is not there yet."""
         try:
-            await consume(events, self._add, self._quiet)
+            await consume(events, self._on_event, self._on_idle)
         finally:
-            self._let_go()
+            self._release_held_text()
 
-    def _add(self, event: Event) -> bool:
-        """Take one event of the agent's; False when the record takes no more."""
+    def _on_event(self, event: Event) -> bool:
+        """Log one event of the agent. Return False if the log accepts no more."""
         if self.event_log.ended:
             return False
-        self.last = self.now()
-        self.count += 1
+        self.last_event_at = self.now()
+        self.event_count += 1
         if type(event) is str:
-            self.size += len(event)
-        elif type(event) is ToolCall and event.name not in self.offered:
-            event = Activity(event.name)  # the backend's own business, or a mistake; nobody else can run it
-        if self.count > self.max_events or self.size > MAX_TEXT:
-            self._let_go()
+            self.character_count += len(event)
+        elif type(event) is ToolCall and event.name not in self.offered_tools:
+            event = Activity(event.name)  # the agent's own tool, or a mistake: the client cannot run it
+        if self.event_count > self.max_events or self.character_count > MAX_TEXT_CHARACTERS:
+            self._release_held_text()
             self._append(Finish("length"))
-            self._over()
+            self._end_log()
             return False
         if type(event) is str and self.speech_buffer is not None:
-            self.speech_buffer.feed(event, self.last)
+            self.speech_buffer.feed(event, self.last_event_at)
             return True
-        if type(event) in (ToolCall, Activity, Finish):  # speech comes first
-            self._let_go(over=type(event) is not Activity)
+        if type(event) in (ToolCall, Activity, Finish):  # text that came earlier precedes them
+            self._release_held_text(at_end=type(event) is not Activity)
         self._append(event)
         return True
 
-    def _let_go(self, *, over: bool = True) -> None:
-        """Say what was held back, because something else follows, or nothing does."""
+    def _release_held_text(self, *, at_end: bool = True) -> None:
+        """Log the text that the speech buffer holds. `at_end` says that no text of this passage follows."""
         if self.speech_buffer is not None:
-            self.speech_buffer.release(over=over)
+            self.speech_buffer.release(at_end=at_end)
 
     def _append(self, event: Event) -> None:
         self.event_log.events.append(event)
-        self._news = True
+        self._has_news = True
         if not self.has_spoken:
-            self._notice(event)
+            self._note_first_output(event)
 
-    def _notice(self, event: Event) -> None:
-        """The first events of use, and the first that the caller hears."""
+    def _note_first_output(self, event: Event) -> None:
+        """Note the first output of the agent, and the first that the caller hears."""
         if (type(event) is str and event.strip()) or type(event) is ToolCall:
             self.has_spoken = True
             self.first_token_at = self.now()
-            self._tell()  # the first words do not wait for those that came with them
+            self._wake_subscribers()  # before other events of the same read are decoded
         if not self.has_output and (self.has_spoken or type(event) is Activity):
             self.has_output = True
-            self._arm()  # from now on another patience counts
+            self._start_timer()  # the timeout `idle` replaces `first_token`
 
     @property
     def deadline(self) -> float:
-        """When our patience ends, if nothing more happens."""
+        """The time at which the agent's silence becomes a timeout, if no event comes before."""
         return self.timeouts.deadline(
-            self.last if self.asked_at is None else self.asked_at, self.has_output, self.last
+            self.last_event_at if self.asked_at is None else self.asked_at,
+            self.has_output,
+            self.last_event_at,
         )
 
-    def _arm(self) -> None:
-        """One timer at a time; a deadline that moved on is noticed when the old one rings."""
+    def _start_timer(self) -> None:
+        """Arm the only timer. If the deadline moves later, the timer notices when it fires."""
         if self._timer is not None:
             self._timer.cancel()
         if self.deadline < inf:
-            self._timer = self.loop.call_at(self.deadline, self._ring)
+            self._timer = self.loop.call_at(self.deadline, self._on_timer)
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         if self.event_log.ended:
             return
         if self.now() < self.deadline:
-            return self._arm()
-        self._let_go()
-        when = "in the middle of its answer" if self.has_output else "before it was of any use"
+            return self._start_timer()
+        self._release_held_text()
+        when = "in the middle of its answer" if self.has_output else "before its first output"
         self.fail(AgentTimeout(f"the agent took too long {when}"))
 
-    def _quiet(self) -> None:
-        """The agent has no more for now."""
-        if self._news:
-            self._tell()
+    def _on_idle(self) -> None:
+        """Wake the subscribers: the agent has no further event ready."""
+        if self._has_news:
+            self._wake_subscribers()
 
-    def _tell(self) -> None:
-        self._news = False
-        for follower in self.subscribers:
-            follower.wake()
+    def _wake_subscribers(self) -> None:
+        self._has_news = False
+        for subscriber in self.subscribers:
+            subscriber.wake()
 
-    def _over(self, failure: VoicegwError | None = None) -> None:
-        """Close the record, once, and tell everybody."""
+    def _end_log(self, failure: VoicegwError | None = None) -> None:
+        """End the event log, once, and wake the subscribers."""
         if self.event_log.ended:
             return
         self.event_log.failure = self.event_log.failure or failure
@@ -263,15 +295,15 @@ class Run:
             self._timer.cancel()
         if self.speech_buffer is not None:
             self.speech_buffer.stop()
-            self.speech_buffer = None  # nothing more is spoken; and it refers to us
-        self._tell()
+            self.speech_buffer = None  # its callbacks refer to this run; a cycle would wait for the collector
+        self._wake_subscribers()
 
-    def _stopped(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self.closed_at = self.now()
-        self.task = None  # a cancelled task refers to us; whole histories would wait for the collector
-        self._over()  # a task cancelled before its first step never reached its own end
+        self.task = None  # a cancelled task refers to this run; whole histories would wait for the collector
+        self._end_log()  # a task that was cancelled before its first step did not end the log
         self.on_end(self)
-        reports, self._reports = self._reports, {}
-        for report, timer in reports.items():
+        callbacks, self._closed_callbacks = self._closed_callbacks, {}
+        for callback, timer in callbacks.items():
             timer.cancel()
-            report()
+            callback()

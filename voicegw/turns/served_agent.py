@@ -1,4 +1,4 @@
-"""One agent as callers reach it: dialect, acknowledgement policy, phrases, timeouts, speech filter."""
+"""An agent with the settings with which callers reach it: dialect, phrases, timeouts, speech filter."""
 
 from __future__ import annotations
 
@@ -18,53 +18,66 @@ from voicegw.turns.timeouts import Timeouts
 
 @dataclass(frozen=True, slots=True)
 class ServedAgent:
-    """An agent as callers reach it: its manners, and the words that are said on its behalf.
-
-    `diction` makes its text speakable, None leaves it as it is; `hold_for` is how long a pause of the
-    agent is, in seconds, after which nothing of it is held back any more.
-    """
+    """An agent with the settings with which callers reach it (`[agents.NAME]`)."""
 
     name: str
+    """The name in the configuration, in the log and as a model of the API."""
     agent: Agent
+    """The agent that answers the turns."""
     dialect: Dialect
+    """The dialect for clients whose API key names no other."""
     ack_policy: AckPolicy = field(default_factory=AckPolicy)
+    """When turns are acknowledged."""
     language: str = "en"
-    phrases: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    progress: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The language of the gateway's phrases for requests that name none."""
+    ack_phrases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Configured acknowledgements by language; they replace the built-in ones."""
+    progress_phrases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Configured progress phrases by language; they replace the built-in ones."""
     timeouts: Timeouts = field(default_factory=Timeouts)
+    """How long the agent may be silent."""
     speech_filters: SpeechFilters | None = None
+    """Makes the agent's text speakable; None passes it on unchanged."""
     max_hold_seconds: float = MAX_HOLD_SECONDS
+    """Seconds for which text is held back while the agent pauses."""
 
     @property
     def for_reading(self) -> ServedAgent:
-        """The same line for those who read: the agent's text stays as it is."""
+        """The same agent for clients that show text: without a speech filter."""
         return replace(self, speech_filters=None)
 
     def speech_filter(self, language: str) -> SpeechFilter | None:
-        """What makes the text of one answer speakable, or None if it stays as it is."""
+        """Return a new speech filter for one answer, or None if the text passes unchanged."""
         return None if self.speech_filters is None else self.speech_filters.filter_for(language)
 
     def phrases_in(self, language: str) -> Phrases:
-        return phrases_for(language, self.phrases, self.progress)
+        """Return the phrases for a language, with the configured ones of this agent."""
+        return phrases_for(language, self.ack_phrases, self.progress_phrases)
 
     def clean_history(
-        self, history: Sequence[Message], language: str, said: frozenset[str]
+        self, history: Sequence[Message], language: str, own_phrases: frozenset[str]
     ) -> tuple[Message, ...]:
-        """The history as the agent should see it: without our words, at least those we know we said."""
+        """Return the history as the agent should see it, without the gateway's phrases.
+
+        `own_phrases` are those that the gateway remembers from this call; they are removed anywhere. The
+        acknowledgements of `language` are removed at the start of messages, unless this agent has none.
+        """
         opening = () if self.ack_policy.after is None else self.phrases_in(language).ack
-        return own_phrase_filter(opening, said).clean(history)
+        return own_phrase_filter(opening, own_phrases).clean(history)
 
     def ack_schedule(
         self, turn: Turn, dialect: Dialect, history: Sequence[Message], *, quiet: bool
     ) -> AckSchedule:
-        """What to say while the agent is silent in this turn, and when; nothing if `quiet`.
+        """Return the schedule of the gateway's phrases for this turn; an empty one if `quiet`.
 
-        `history` is what the platform sent, our words included: what was said last is not said again.
+        `history` is as the platform sent it, with the gateway's phrases: the last one is not repeated.
         """
         if quiet or not dialect.acknowledges:
             return AckSchedule("", None)
         after, every = ack_delay(self.ack_policy, turn), self.ack_policy.every
-        words = self.phrases_in(turn.language)
-        first = "" if after is None else dialect.punctuate(pick_phrase(words.ack, history), words.stop)
-        lines = [] if every is None else [dialect.punctuate(line, words.stop) for line in words.progress]
-        return AckSchedule(first, after, progress=lines, every=every)
+        phrases = self.phrases_in(turn.language)
+        ack = "" if after is None else dialect.punctuate(pick_phrase(phrases.ack, history), phrases.full_stop)
+        progress = (
+            [] if every is None else [dialect.punctuate(text, phrases.full_stop) for text in phrases.progress]
+        )
+        return AckSchedule(ack, after, progress=progress, every=every)

@@ -1,4 +1,7 @@
-"""What an agent writes, on its way to being spoken: how a line speaks, and what one run holds back."""
+"""The agent's text on its way into the event log: a speech filter per answer, and a timer for held text.
+
+The rules that make text speakable are in `voicegw.speech` (docs/speech.md).
+"""
 
 from __future__ import annotations
 
@@ -12,84 +15,95 @@ from voicegw.turns.phrases import phrases_for
 
 
 class SpeechFilters:
-    """How answers are spoken, in every language: one style for each set of our own words.
-
-    `code` are configured sentences by language; they replace ours, "" with silence.
-    """
+    """Creates the speech filters of one agent, with the phrases of each caller's language."""
 
     def __init__(self, options: SpeechOptions, code: Mapping[str, str]) -> None:
+        # The options without phrases.
         self.options = options
+        # Configured sentences in place of code, by language; they replace the built-in ones, "" means
+        # silence.
         self.code = code
-        self._styles: dict[tuple[str, str], SpeechOptions] = {}  # by sentences: callers may name any language
+        # The options by their phrases, not by language: callers may name any language.
+        self._options_by_phrases: dict[tuple[str, str], SpeechOptions] = {}
 
     def filter_for(self, language: str) -> SpeechFilter:
-        """A new machine, for one answer."""
-        words = phrases_for(language, code=self.code)
-        own = (words.code, words.nothing)
-        style = self._styles.get(own)
-        if style is None:
-            style = replace(self.options, code=words.code, yes=words.yes, no=words.no, nothing=words.nothing)
-            self._styles[own] = style
-        return SpeechFilter(style)
+        """Return a new speech filter for one answer in this language."""
+        phrases = phrases_for(language, code=self.code)
+        key = (phrases.code, phrases.nothing)
+        options = self._options_by_phrases.get(key)
+        if options is None:
+            options = replace(
+                self.options, code=phrases.code, yes=phrases.yes, no=phrases.no, nothing=phrases.nothing
+            )
+            self._options_by_phrases[key] = options
+        return SpeechFilter(options)
 
 
 class SpeechBuffer:
-    """The text of one run, which goes to `append` once it can be spoken.
+    """The text of one run: it goes to `on_text` as soon as it can be spoken.
 
-    What is still held back when the agent pauses for `hold_for` seconds is let go, and then `tell` is
-    called. There is one timer at a time; if the agent went on meanwhile, it notices and rings later.
+    Text that is still held when the agent pauses for `max_hold_seconds` is released, then `on_pause` is
+    called. There is at most one timer: if more text was held meanwhile, it starts again when it fires.
     """
 
     def __init__(
         self,
-        speech: SpeechFilter,
+        speech_filter: SpeechFilter,
         max_hold_seconds: float,
-        append: Callable[[str], None],
-        tell: Callable[[], None],
+        on_text: Callable[[str], None],
+        on_pause: Callable[[], None],
         now: Callable[[], float],
     ) -> None:
-        self.speech = speech
+        # The filter that makes text speakable and holds undecided text.
+        self.speech_filter = speech_filter
+        # Seconds after which held text is released.
         self.max_hold_seconds = max_hold_seconds
-        self.append = append
-        self.tell = tell
+        # Called with each piece of speakable text.
+        self.on_text = on_text
+        # Called after a pause released held text.
+        self.on_pause = on_pause
+        # The clock, in seconds, as in `Run`.
         self.now = now
         self.loop = asyncio.get_running_loop()
-        self.last = 0.0
-        self.open = False
+        # The time of the last delta after which text was held.
+        self.last_held_at = 0.0
+        # True while a passage of text is open: from its first delta until `release` with `at_end`.
+        self.has_open_text = False
+        # The timer of the release; None while none runs.
         self._timer: asyncio.TimerHandle | None = None
 
     def feed(self, text: str, now: float) -> None:
-        """The agent goes on."""
-        speech = self.speech
-        self.open = True
-        if said := speech.feed(text):
-            self.append(said)
-        if speech.held:
-            self.last = now
+        """Take a text delta of the agent that arrived at `now`."""
+        speech_filter = self.speech_filter
+        self.has_open_text = True
+        if speakable := speech_filter.feed(text):
+            self.on_text(speakable)
+        if speech_filter.has_held_words:
+            self.last_held_at = now
             if self._timer is None:
-                self._arm()
+                self._start_timer()
 
-    def release(self, *, over: bool) -> None:
-        """Hold nothing back: what comes next is no text, or, if the text is `over`, nothing at all."""
-        if not self.open:
+    def release(self, *, at_end: bool) -> None:
+        """Pass the held text on. `at_end` ends the passage; otherwise its text may go on. Idempotent."""
+        if not self.has_open_text:
             return
-        self.open = not over
-        if said := self.speech.flush() if over else self.speech.release():
-            self.append(said)
+        self.has_open_text = not at_end
+        if speakable := self.speech_filter.flush() if at_end else self.speech_filter.release():
+            self.on_text(speakable)
 
     def stop(self) -> None:
-        """Say nothing more when the agent pauses."""
+        """Cancel the timer, so that no held text is passed on any more."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _arm(self) -> None:
-        self._timer = self.loop.call_at(self.last + self.max_hold_seconds, self._ring)
+    def _start_timer(self) -> None:
+        self._timer = self.loop.call_at(self.last_held_at + self.max_hold_seconds, self._on_timer)
 
-    def _ring(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
-        if not self.speech.held:
+        if not self.speech_filter.has_held_words:
             return
-        if self.now() < self.last + self.max_hold_seconds:
-            return self._arm()
-        self.release(over=False)
-        self.tell()
+        if self.now() < self.last_held_at + self.max_hold_seconds:
+            return self._start_timer()
+        self.release(at_end=False)
+        self.on_pause()

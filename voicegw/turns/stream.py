@@ -1,8 +1,8 @@
-"""A listener follows a run for one request or socket and weaves our own words into it.
+"""One subscriber's stream of a run: the agent's events and the gateway's own phrases, as bytes.
 
-Pure: `take(now)` answers with every byte that is due by now, and `deadline` says when to ask again
-though nothing happened. Its place is an index into the run's record, so a reader that pauses needs no
-queue: whoever writes simply asks later.
+Pure: `read(now)` returns all bytes that are due, and `deadline` is the time of the next call without a new
+event. The stream's position is an index into the event log, so a reader that pauses needs no queue. It knows
+no platform: a `StreamEncoder` writes the wire format.
 """
 
 from __future__ import annotations
@@ -14,46 +14,67 @@ from typing import Protocol
 from voicegw.errors import VoicegwError
 from voicegw.events import Event, Finish, ToolCall, Usage
 from voicegw.turns.acknowledgement import AckSchedule
-from voicegw.turns.timings import TurnTimings, comment
+from voicegw.turns.timings import TurnTimings, format_comment
 
-KEEP = 4.0
-"""The longest silence on the wire, in seconds: the strictest client gives up after 5."""
-MOST = 65_536
-"""Bytes from which on `take` stops: a reader who paused catches up in steps, not in one huge write."""
+KEEPALIVE_INTERVAL = 4.0
+"""Seconds without bytes after which a keepalive is sent: the strictest client gives up after 5."""
+MAX_READ_BYTES = 65_536
+"""Bytes after which `read` stops: a reader that paused catches up in steps, not in one huge write."""
 
 
 @dataclass(slots=True)
 class EventLog:
-    """What a run produced so far. The run appends, listeners read; `over` is set last."""
+    """The events of a run so far. The run appends, streams read."""
 
     events: list[Event] = field(default_factory=list)
+    """The events, in their order; text is speakable if the run has a speech filter."""
     failure: VoicegwError | None = None
+    """The failure that ended the run; None without one."""
     ended: bool = False
+    """True once nothing more is appended. It is set last."""
 
 
 class StreamEncoder(Protocol):
-    """One platform's wire: our words in, bytes out. `idle` is what keeps a silent stream alive."""
+    """Encodes one answer in the wire format of one platform. No method raises."""
 
     @property
-    def keepalive(self) -> bytes: ...
-    def start(self, words: str) -> bytes: ...
-    def text_delta(self, delta: str) -> bytes: ...
-    def tool_call(self, call: ToolCall) -> bytes: ...
-    def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes: ...
+    def keepalive(self) -> bytes:
+        """The bytes that keep a silent stream alive; empty if the platform needs none."""
+        ...
+
+    def start(self, words: str) -> bytes:
+        """Return the begin of the answer, with the first words if there are any. It is called once, first."""
+        ...
+
+    def text_delta(self, delta: str) -> bytes:
+        """Return the bytes of a piece of text. `delta` is not empty."""
+        ...
+
+    def tool_call(self, call: ToolCall) -> bytes:
+        """Return the bytes of a complete tool call."""
+        ...
+
+    def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
+        """Return the end of the answer. It is called once, last.
+
+        `reason` is OpenAI's `finish_reason`; `usage` is None if the agent did not report any. `note` is a
+        line for people who read the stream; a format without comments leaves it out.
+        """
+        ...
 
 
-def separator(said: str) -> str:
-    """What stands between words that broke off and a sentence of ours: a pause, unless one is there."""
-    if not said or said[-1].isspace():
+def separator(text: str) -> str:
+    """Return the separator between text that broke off and a phrase of the gateway.
+
+    It is a pause ("... ") within a sentence, a space after one, and "" if a space is there already.
+    """
+    if not text or text[-1].isspace():
         return ""
-    return "... " if said[-1].isalnum() else " "
+    return "... " if text[-1].isalnum() else " "
 
 
 class ResponseStream:
-    """One reader of one record. `apology` turns a failure into the sentence its caller hears.
-
-    `remember` is told of every word of ours that is said.
-    """
+    """One reader's stream of an event log. Only `apologize` and `on_own_words` can raise here."""
 
     def __init__(
         self,
@@ -61,112 +82,127 @@ class ResponseStream:
         encoder: StreamEncoder,
         ack: AckSchedule,
         timings: TurnTimings,
-        apology: Callable[[VoicegwError], str],
+        apologize: Callable[[VoicegwError], str],
         *,
-        note: bool = False,
+        adds_timings_note: bool = False,
         on_own_words: Callable[[str], None] = lambda words: None,
     ) -> None:
+        # Called with each phrase of the gateway that is sent.
         self.on_own_words = on_own_words
+        # The events to send, and the encoder of their wire format.
         self.event_log = event_log
         self.encoder = encoder
+        # The schedule of the gateway's phrases.
         self.ack = ack
+        # The times of this stream; it writes them.
         self.timings = timings
-        self.apology = apology
-        self.note = note
+        # Returns the sentence that the caller hears after this failure.
+        self.apologize = apologize
+        # True if the end of the stream has a comment with the latencies.
+        self.adds_timings_note = adds_timings_note
+        # The index of the next event in the event log.
         self.position = 0
-        self.last = timings.accepted
+        # The time at which bytes were last due.
+        self.last_write_at = timings.accepted_at
+        # The last text that was sent, and whether it was the gateway's own.
         self.last_text = ""
         self.last_was_own = False
-        self.calls = 0
+        # The number of tool calls that were sent.
+        self.tool_call_count = 0
+        # The last usage and finish reason that the agent gave.
         self.usage: Usage | None = None
-        self.reason = "stop"
+        self.finish_reason = "stop"
+        # True once `read` returned the end of the answer.
         self.done = False
 
     @property
     def deadline(self) -> float:
-        """When `take` wants to be asked although nothing happened."""
-        alive = self.last + KEEP
-        return alive if self.ack.deadline is None else min(alive, self.ack.deadline)
+        """The time at which `read` has something to send even without a new event."""
+        keepalive_at = self.last_write_at + KEEPALIVE_INTERVAL
+        return keepalive_at if self.ack.deadline is None else min(keepalive_at, self.ack.deadline)
 
     @property
     def has_more(self) -> bool:
-        """Is there more in the record than was taken? Then ask again as soon as it can be written."""
+        """Does the event log hold events that were not read? Then call `read` again after the write."""
         return self.position < len(self.event_log.events)
 
     def start(self, now: float) -> bytes:
-        """The first chunk, which leaves before the agent is even asked."""
-        self.timings.first_chunk = self.last = now
-        return self.encoder.start(self._words(self.ack.start(now), now))
+        """Return the first chunk, which is sent before the agent is asked."""
+        self.timings.first_chunk_at = self.last_write_at = now
+        return self.encoder.start(self._say(self.ack.start(now), now))
 
     def read(self, now: float) -> bytes:
-        """What is due by now, at most about `MAX_DIGITS` bytes of it; sets `done` with the last of them."""
-        record, events = self.event_log, self.event_log.events
-        out: list[bytes] = []
-        room = MOST
+        """Return the bytes that are due, about `MAX_READ_BYTES` at most. Set `done` with the last ones."""
+        event_log, events = self.event_log, self.event_log.events
+        chunks: list[bytes] = []
+        room = MAX_READ_BYTES
         while self.position < len(events) and room > 0:
             event = events[self.position]
-            out.append(self._text(event, now) if type(event) is str else self._encode(event, now))
+            chunks.append(
+                self._encode_text(event, now) if type(event) is str else self._encode_event(event, now)
+            )
             self.position += 1
-            room -= len(out[-1])
+            room -= len(chunks[-1])
         if self.ack.deadline is not None and (words := self.ack.due(now)):
-            out.append(self.encoder.text_delta(separator(self.last_text) + self._words(words, now)))
-        if record.ended and not self.done and not self.has_more:
-            out.append(self._end(now))
-        data = b"".join(out)
-        if data or now >= self.last + KEEP:
-            self.last = now
+            chunks.append(self.encoder.text_delta(separator(self.last_text) + self._say(words, now)))
+        if event_log.ended and not self.done and not self.has_more:
+            chunks.append(self._finish(now))
+        data = b"".join(chunks)
+        if data or now >= self.last_write_at + KEEPALIVE_INTERVAL:
+            self.last_write_at = now
             return data or self.encoder.keepalive
         return data
 
-    def _words(self, words: str, now: float) -> str:
-        """Note that our own words go out now."""
+    def _say(self, words: str, now: float) -> str:
+        """Return a phrase of the gateway, and note that it is sent now."""
         if words:
-            if self.timings.first_ack is None:
-                self.timings.first_ack = now
+            if self.timings.first_ack_at is None:
+                self.timings.first_ack_at = now
             self.timings.mark_audible(now)
             self.last_text = words
             self.last_was_own = True
             self.on_own_words(words)
         return words
 
-    def _encode(self, event: Event, now: float) -> bytes:
-        """What is no text."""
+    def _encode_event(self, event: Event, now: float) -> bytes:
+        """Encode or note an event that is not text."""
         if type(event) is ToolCall:
             self.ack.observe(event, now)
-            self.calls += 1
+            self.tool_call_count += 1
             return self.encoder.tool_call(event)
         if type(event) is Usage:
             self.usage = event
         elif type(event) is Finish:
-            self.reason = event.reason
+            self.finish_reason = event.reason
         else:
             self.ack.observe(event, now)
         return b""
 
-    def _text(self, delta: str, now: float) -> bytes:
-        stamps = self.timings
+    def _encode_text(self, delta: str, now: float) -> bytes:
+        timings = self.timings
         if self.last_was_own:
-            delta = delta.lstrip()  # our words end in a space already
+            delta = delta.lstrip()  # the gateway's phrases end in a space
         if not delta:
             return b""
         self.last_was_own = False
-        if stamps.first_token is None or self.ack.deadline is not None:
+        if timings.first_token_at is None or self.ack.deadline is not None:
             if delta.isspace():
                 return self.encoder.text_delta(delta)
             self.ack.observe(delta, now)
-            stamps.first_token = now if stamps.first_token is None else stamps.first_token
-        stamps.mark_audible(now)
-        stamps.deltas += 1
+            timings.first_token_at = now if timings.first_token_at is None else timings.first_token_at
+        timings.mark_audible(now)
+        timings.delta_count += 1
         self.last_text = delta
         return self.encoder.text_delta(delta)
 
-    def _end(self, now: float) -> bytes:
-        """The well-formed end, whatever happened: a failure after the first byte is a sentence."""
+    def _finish(self, now: float) -> bytes:
+        """Return a well-formed end in every case. A failure after the first byte becomes an apology."""
         self.done = True
-        sorry = b""
-        if self.event_log.failure is not None and not self.calls:
-            words = separator(self.last_text) + self._words(self.apology(self.event_log.failure), now)
-            sorry = self.encoder.text_delta(words)
+        apology = b""
+        if self.event_log.failure is not None and not self.tool_call_count:
+            words = separator(self.last_text) + self._say(self.apologize(self.event_log.failure), now)
+            apology = self.encoder.text_delta(words)
         self.timings.close(now)
-        reason = "tool_calls" if self.calls and self.reason == "stop" else self.reason
-        return sorry + self.encoder.finish(reason, self.usage, comment(self.timings) if self.note else "")
+        reason = "tool_calls" if self.tool_call_count and self.finish_reason == "stop" else self.finish_reason
+        note = format_comment(self.timings) if self.adds_timings_note else ""
+        return apology + self.encoder.finish(reason, self.usage, note)

@@ -1,4 +1,4 @@
-"""Patience: how long an agent may be silent before its turn is ended."""
+"""The timeouts of an agent: how long it may be silent before its turn ends. Pure."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from math import inf
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long an agent may be silent, in seconds; None for as long as it takes.
-
-    `first_token` runs until the first useful event (visible text, a tool call, work that is told of),
-    `idle` between events after that, `total` until the end of everything.
-    """
+    """The timeouts of an agent, in seconds; None for no limit."""
 
     first_token: float | None = None
+    """From the request to the first output: visible text, a tool call or an activity."""
     idle: float | None = None
+    """Between two events after the first output."""
     total: float | None = None
+    """From the request to the end of the answer."""
 
-    def deadline(self, asked: float, useful: bool, last: float) -> float:
-        """When it ends for an agent that was asked then, was of use or not, and gave its last event then."""
-        wait, since = (self.idle, last) if useful else (self.first_token, asked)
-        total = inf if self.total is None else asked + self.total
-        return min(total, inf if wait is None else since + wait)
+    def deadline(self, asked_at: float, has_output: bool, last_event_at: float) -> float:
+        """Return the time at which the turn ends, `inf` for never, if the agent stays silent.
+
+        `asked_at` is the time of the request, `last_event_at` that of the last event; `has_output` says
+        whether there was a first output.
+        """
+        timeout, since = (self.idle, last_event_at) if has_output else (self.first_token, asked_at)
+        end = inf if self.total is None else asked_at + self.total
+        return min(end, inf if timeout is None else since + timeout)
 
 
 NO_TIMEOUTS = Timeouts()

@@ -1,7 +1,7 @@
-"""Where every millisecond of a turn went: the stamps, and the words they are reported in.
+"""The times of a turn and of a call, and their form in the log. Pure.
 
-Two latencies, never one: an acknowledgement makes "time to first token" meaningless, so the time to
-our words (`ack`) and to the agent's own first token (`answer`) are kept apart everywhere.
+There are two latencies, never one: with an acknowledgement, "time to first token" has two meanings. The time
+to the gateway's own words (`ack`) and the time to the agent's first token (`answer`) are separate everywhere.
 """
 
 from __future__ import annotations
@@ -12,86 +12,99 @@ from typing import Any
 
 @dataclass(slots=True)
 class TurnTimings:
-    """The times of one turn as one listener saw it, in seconds on the loop's clock.
+    """The times of one turn as one stream saw it, in seconds on the run's clock; None before they happen."""
 
-    `accepted` is when the request was complete. None means that it did not happen (yet).
-    """
-
-    accepted: float
-    first_chunk: float | None = None
-    first_ack: float | None = None
-    first_token: float | None = None
-    ended: float | None = None
-    cancelled: float | None = None
-    agent_closed: float | None = None
+    accepted_at: float
+    """The request was complete."""
+    first_chunk_at: float | None = None
+    """The first chunk was sent, with or without words."""
+    first_ack_at: float | None = None
+    """The gateway's first own words were sent."""
+    first_token_at: float | None = None
+    """The agent's first visible text was sent."""
+    ended_at: float | None = None
+    """The end of the answer was sent."""
+    cancelled_at: float | None = None
+    """The run was cancelled."""
+    agent_closed_at: float | None = None
+    """The agent's generator was closed."""
     longest_gap: float = 0.0
-    deltas: int = 0
-    last_audible: float | None = None
+    """The longest silence so far, in seconds, also before the first and after the last words."""
+    delta_count: int = 0
+    """The number of the agent's text deltas that were sent, without white space before the first token."""
+    last_audible_at: float | None = None
+    """Words were last sent; None before the first ones."""
 
     def mark_audible(self, now: float) -> None:
-        """Something audible goes out now: the silence before it was a gap."""
-        gap = now - (self.accepted if self.last_audible is None else self.last_audible)
+        """Note that words are sent now; the silence before them counts for `longest_gap`."""
+        gap = now - (self.accepted_at if self.last_audible_at is None else self.last_audible_at)
         if gap > self.longest_gap:
             self.longest_gap = gap
-        self.last_audible = now
+        self.last_audible_at = now
 
     def close(self, now: float) -> None:
-        """The stream ends now; a silence before the end is a gap too."""
+        """Note the end of the answer; the silence before it counts for `longest_gap`."""
         self.mark_audible(now)
-        self.ended = now
+        self.ended_at = now
 
-    def seconds_until(self, stamp: float | None) -> float | None:
-        """Seconds from acceptance to a stamp."""
-        return None if stamp is None else stamp - self.accepted
+    def seconds_until(self, time: float | None) -> float | None:
+        """Return the seconds from the request to `time`; None for None."""
+        return None if time is None else time - self.accepted_at
 
     @property
     def stop_seconds(self) -> float | None:
-        """Seconds from the cancellation to the agent's generator being closed."""
-        if self.cancelled is None or self.agent_closed is None:
+        """Seconds from the cancellation until the agent's generator was closed; None if either is missing."""
+        if self.cancelled_at is None or self.agent_closed_at is None:
             return None
-        return self.agent_closed - self.cancelled
+        return self.agent_closed_at - self.cancelled_at
 
 
 @dataclass(slots=True)
 class CallTimings:
-    """One call, as long as its socket was open: times in seconds, and what happened how often.
+    """The times and counts of one call, from the opening of its socket to its closing; times in seconds."""
 
-    `silence` is the longest silence that a turn of it had.
-    """
-
-    opened: float
-    ended: float | None = None
-    turns: int = 0
-    interruptions: int = 0
+    opened_at: float
+    """The socket was opened."""
+    ended_at: float | None = None
+    """The socket was closed; None before."""
+    turn_count: int = 0
+    """The number of turns."""
+    interruption_count: int = 0
+    """The number of times the caller interrupted."""
     longest_gap: float = 0.0
+    """The longest silence of any turn, in seconds."""
 
 
-def milliseconds(seconds: float | None) -> float | None:
+def to_milliseconds(seconds: float | None) -> float | None:
+    """Return milliseconds with three decimals; None for None."""
     return None if seconds is None else round(seconds * 1000, 3)
 
 
-def comment(stamps: TurnTimings) -> str:
-    """One line for the stream itself: `ack=0.1ms answer=312.0ms gap=311.9ms`; "-" for what was not."""
+def format_comment(timings: TurnTimings) -> str:
+    """Return the latencies as a comment: `ack=0.1ms answer=312.0ms gap=311.9ms`; "-" if there is none."""
     values = {
-        "ack": stamps.seconds_until(stamps.first_ack),
-        "answer": stamps.seconds_until(stamps.first_token),
-        "gap": stamps.longest_gap,
+        "ack": timings.seconds_until(timings.first_ack_at),
+        "answer": timings.seconds_until(timings.first_token_at),
+        "gap": timings.longest_gap,
     }
     return " ".join(
         f"{name}=-" if value is None else f"{name}={value * 1000:.1f}ms" for name, value in values.items()
     )
 
 
-def as_log_record(stamps: TurnTimings, **facts: str | None) -> dict[str, Any]:
-    """The turn as one flat object for the log. Never message text, keys or phone numbers."""
+def as_log_record(timings: TurnTimings, **facts: str | None) -> dict[str, Any]:
+    """Return the turn as one flat object for the log, with `facts`.
+
+    It never holds message text, keys or phone numbers.
+    """
     return {
         "event": "turn",
         **facts,
-        "first_chunk_ms": milliseconds(stamps.seconds_until(stamps.first_chunk)),
-        "ack_ms": milliseconds(stamps.seconds_until(stamps.first_ack)),
-        "answer_ms": milliseconds(stamps.seconds_until(stamps.first_token)),
-        "gap_ms": milliseconds(stamps.longest_gap),
-        "total_ms": milliseconds(stamps.seconds_until(stamps.ended or stamps.cancelled)),
-        "stop_ms": milliseconds(stamps.stop_seconds),
-        "deltas": stamps.deltas,
+        "first_chunk_ms": to_milliseconds(timings.seconds_until(timings.first_chunk_at)),
+        "ack_ms": to_milliseconds(timings.seconds_until(timings.first_ack_at)),
+        "answer_ms": to_milliseconds(timings.seconds_until(timings.first_token_at)),
+        "gap_ms": to_milliseconds(timings.longest_gap),
+        "total_ms": to_milliseconds(timings.seconds_until(timings.ended_at or timings.cancelled_at)),
+        "stop_ms": to_milliseconds(timings.stop_seconds),
+        "deltas": timings.delta_count,
     }

@@ -1,1 +1,1 @@
-"""Pure codecs: bytes of one protocol in, our words out, and back. No I/O, no clock."""
+"""Formats that several parts share: JSON, server-sent events, request validation, OpenAI's objects; pure."""

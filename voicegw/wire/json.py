@@ -1,8 +1,7 @@
-"""JSON that survives lone surrogates.
+"""JSON that tolerates lone surrogates. Pure.
 
-Half an emoji, cut off by some client or agent, is legal in Python strings and in JSON escapes, but not
-in UTF-8, and a strict parser refuses the whole document for it. It becomes U+FFFD here, nothing else
-changes.
+Half of an emoji, cut off by a client or an agent, is legal in Python strings and in JSON escapes, but not in
+UTF-8, and a strict parser rejects the whole document. Here it becomes U+FFFD; nothing else changes.
 """
 
 from __future__ import annotations
@@ -14,31 +13,46 @@ from typing import Any
 import orjson
 
 BOM = b"\xef\xbb\xbf"
-ESCAPES = re.compile(
+SURROGATE_ESCAPES = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
-"""An escaped backslash, a whole surrogate pair, or a lone half; only the last is six bytes long."""
+"""An escaped backslash, a surrogate pair, or a lone surrogate; only the last is six bytes long."""
 
 
-def _mend(data: bytes) -> bytes:
-    return ESCAPES.sub(lambda found: rb"\ufffd" if len(found[0]) == 6 else found[0], data)
+def _replace_lone_surrogates(data: bytes) -> bytes:
+    return SURROGATE_ESCAPES.sub(lambda match: rb"\ufffd" if len(match[0]) == 6 else match[0], data)
 
 
 def dumps(value: Any) -> bytes:
-    """Serialise; raises TypeError for what JSON cannot hold."""
+    """Return compact JSON as UTF-8.
+
+    Raise TypeError for a value that is not JSON, and ValueError for a float that is not finite.
+    """
     try:
         return orjson.dumps(value)
     except TypeError:
-        return _mend(json.dumps(value, separators=(",", ":"), allow_nan=False).encode())
+        return _replace_lone_surrogates(json.dumps(value, separators=(",", ":"), allow_nan=False).encode())
 
 
 def loads(data: bytes) -> Any:
-    """Parse, with or without a byte order mark; raises ValueError for what is no JSON."""
+    """Return the parsed JSON document, with or without a byte order mark.
+
+    Raise ValueError if it is not valid JSON.
+    """
     data = data.removeprefix(BOM)
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        mended = _mend(data)
-        if mended == data:
+        replaced = _replace_lone_surrogates(data)
+        if replaced == data:
             raise
-        return orjson.loads(mended)
+        return orjson.loads(replaced)
+
+
+def loads_object(data: str | bytes) -> dict[str, Any] | None:
+    """Return the JSON object in `data`; None if it is no JSON, or JSON of another type."""
+    try:
+        value = loads(data.encode() if isinstance(data, str) else data)
+    except ValueError:  # a lone surrogate in a text cannot be encoded, which is one as well
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,4 +1,8 @@
-"""Parts of OpenAI's formats that several endpoints and agents share. Pure."""
+"""Parts of OpenAI's formats that several endpoints and agents share. Pure.
+
+Source: https://platform.openai.com/docs/api-reference/chat/create and .../responses/create. The whole bodies
+are parsed in `voicegw.api`.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,9 @@ from typing import Any
 from voicegw.errors import BadRequest, RequestError, VoicegwError
 from voicegw.events import Message, Tool, ToolCall
 from voicegw.wire.json import dumps
-from voicegw.wire.validation import NULL, NUMBER, check_length, field, map_objects, printable
+from voicegw.wire.validation import NULL, NUMBER, check_length, check_printable, get_field, map_objects
 
-SAMPLING: Mapping[str, tuple[type, ...]] = {
+SAMPLING_FIELDS: Mapping[str, tuple[type, ...]] = {
     "frequency_penalty": NUMBER,
     "logit_bias": (dict, NULL),
     "max_completion_tokens": (int, NULL),
@@ -30,73 +34,83 @@ SAMPLING: Mapping[str, tuple[type, ...]] = {
     "user": (str, NULL),
     "verbosity": (str, NULL),
 }
-"""The fields that pass to agents as options, and the types they may have.
+"""The fields that pass to agents as options, and the types that they may have.
 
-`metadata` and `store` are not among them: voice platforms put the caller's data there, which is not for
-whoever runs the model. Both are in `extra`.
+`metadata` and `store` are missing: voice platforms put the caller's data there, which a model's provider
+must not receive. Both are in `Turn.extra`.
 """
 
-
 MAX_TOOLS = 512
+"""Maximum number of tools in a request."""
 
+TEXT_PART_TYPES = frozenset({"text", "input_text", "output_text"})
+"""The types of content parts that are text, in chat completions and in Responses."""
 
-TEXTS = frozenset({"text", "input_text", "output_text"})
-"""The kinds of content parts that are text, in either of OpenAI's protocols."""
+KEEPALIVE = b": keep-alive\n\n"
+"""A comment that keeps a silent event stream alive."""
 
 
 def parse_options(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The sampling fields of a request."""
-    found = {
-        key: field(data, key, *SAMPLING[key])
+    """Return the sampling fields of a request body, without those that are null.
+
+    Raise BadRequest for a value of another type, and for a token limit below 1.
+    """
+    options = {
+        key: get_field(data, key, *SAMPLING_FIELDS[key])
         for key, value in data.items()
-        if key in SAMPLING and value is not None
+        if key in SAMPLING_FIELDS and value is not None
     }
     for key in ("max_tokens", "max_completion_tokens"):
-        if found.get(key, 1) < 1:
+        if options.get(key, 1) < 1:
             raise BadRequest(f"'{key}' must be at least 1.", param=key)
-    return found
+    return options
 
 
 def parse_content(given: str | list[Any] | None, path: str) -> tuple[str, tuple[dict[str, Any], ...]]:
-    """A message's text, and its parts if they are more than text."""
+    """Return a message's text, and its content parts if they hold more than text.
+
+    `given` is the field `content`, `path` the message's path for errors. Raise BadRequest for a malformed
+    part.
+    """
     if given is None or isinstance(given, str):
         return given or "", ()
     parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in given]
-    texts = [text for text in map_objects(parts, f"{path}content", _part) if text is not None]
+    texts = [text for text in map_objects(parts, f"{path}content", _part_text) if text is not None]
     return "\n".join(texts), () if len(texts) == len(parts) else tuple(parts)
 
 
-def _part(data: dict[str, Any], path: str) -> str | None:
-    """The text of a content part, None for a part of another kind."""
-    if field(data, "type", str, path=path) not in TEXTS:
+def _part_text(data: dict[str, Any], path: str) -> str | None:
+    """Return the text of a content part; None for a part that is not text."""
+    if get_field(data, "type", str, path=path) not in TEXT_PART_TYPES:
         return None
-    return str(field(data, "text", str, path=path))
+    return str(get_field(data, "text", str, path=path))
 
 
 def parse_tools(
-    data: Mapping[str, Any], read: Callable[[dict[str, Any], str], Tool | None]
+    data: Mapping[str, Any], parse: Callable[[dict[str, Any], str], Tool | None]
 ) -> tuple[Tool, ...]:
-    """The function tools that a request offers; the other kinds only OpenAI itself could run."""
-    if not (given := check_length(field(data, "tools", list, NULL) or [], "tools", MAX_TOOLS)):
+    """Return the function tools of a request body. Only OpenAI itself could run tools of other types.
+
+    `parse` returns the tool of one object, which has the given path, or None for another type. Raise
+    BadRequest for more than `MAX_TOOLS` tools, for an entry that is not an object, and what `parse` raises.
+    """
+    if not (given := check_length(get_field(data, "tools", list, NULL) or [], "tools", MAX_TOOLS)):
         return ()
-    return tuple(tool for tool in map_objects(given, "tools", read) if tool is not None)
+    return tuple(tool for tool in map_objects(given, "tools", parse) if tool is not None)
 
 
 def parse_tool(function: dict[str, Any], path: str) -> Tool:
-    """One function tool."""
+    """Return one function tool. Raise BadRequest for a field of another type, and for an unusable name."""
     return Tool(
-        name=printable(field(function, "name", str, path=path), f"{path}name", 128),
-        description=field(function, "description", str, NULL, path=path) or "",
-        parameters=field(function, "parameters", dict, NULL, path=path) or {},
-        strict=field(function, "strict", bool, NULL, path=path),
+        name=check_printable(get_field(function, "name", str, path=path), f"{path}name", 128),
+        description=get_field(function, "description", str, NULL, path=path) or "",
+        parameters=get_field(function, "parameters", dict, NULL, path=path) or {},
+        strict=get_field(function, "strict", bool, NULL, path=path),
     )
 
 
-KEEPALIVE = b": keep-alive\n\n"
-
-
-def error_body(failure: VoicegwError) -> bytes:
-    """OpenAI's error envelope."""
+def encode_error(failure: VoicegwError) -> bytes:
+    """Return OpenAI's error envelope as JSON."""
     param = failure.param if isinstance(failure, RequestError) else None
     return dumps(
         {"error": {"message": failure.message, "type": failure.type, "param": param, "code": failure.code}}
@@ -104,16 +118,19 @@ def error_body(failure: VoicegwError) -> bytes:
 
 
 def merge_assistant(items: Iterable[Message | ToolCall | None]) -> list[Message]:
-    """Calls and words of one answer are one message: many servers want a call's result right behind it."""
-    found: list[Message] = []
+    """Return the messages with the tool calls and the text of one answer merged into one message.
+
+    Many servers require a tool's result directly after the message with the tool call. None is skipped.
+    """
+    messages: list[Message] = []
     for item in items:
-        last = found[-1] if found and found[-1].role == "assistant" else None
+        last = messages[-1] if messages and messages[-1].role == "assistant" else None
         if isinstance(item, ToolCall):
             if last is None:
-                found.append(last := Message("assistant"))
-            found[-1] = replace(last, tool_calls=(*last.tool_calls, item))
+                messages.append(last := Message("assistant"))
+            messages[-1] = replace(last, tool_calls=(*last.tool_calls, item))
         elif item is not None and last is not None and last.tool_calls and item.role == "assistant":
-            found[-1] = replace(last, text=last.text + item.text)
+            messages[-1] = replace(last, text=last.text + item.text)
         elif item is not None:
-            found.append(item)
-    return found
+            messages.append(item)
+    return messages

@@ -1,4 +1,8 @@
-"""Cut a server-sent-event stream into events, as bytes, wherever the network cut it."""
+"""Server-sent events as bytes: cut a stream into events, wherever the network cut it. Pure.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html. Reconnecting is not supported: `id:`
+and `retry:` are skipped.
+"""
 
 from __future__ import annotations
 
@@ -7,71 +11,79 @@ from typing import NamedTuple
 from voicegw.errors import AgentProtocolError
 
 MAX_EVENT_BYTES = 4 * 1024 * 1024
+"""Maximum size of one event."""
 BOM = b"\xef\xbb\xbf"
 
 
 class ServerSentEvent(NamedTuple):
-    """One event: its `event:` name ("" when it has none) and its `data:` lines joined by a line feed."""
+    """One event."""
 
     event: str
+    """The value of its `event:` line; "" without one."""
     data: bytes
+    """Its `data:` lines, joined by a line feed."""
 
 
 class SseParser:
-    """Fed with bytes as they come, gives the events that are complete.
+    """Receives bytes as they arrive and returns complete events, independent of where the bytes were cut.
 
-    The events do not depend on the cuts. Comments, `id:` and `retry:` are skipped, CR, LF and CRLF all end
-    a line, and an event without its blank line at the end of the stream never happened. An event of more
-    than `limit` bytes raises `AgentProtocolError`.
+    Comments, `id:` and `retry:` are skipped. CR, LF and CRLF all end a line. An event without its blank line
+    at the end of the stream is dropped.
     """
 
-    __slots__ = ("_after_cr", "_first", "_held", "_limit", "_size")
+    __slots__ = ("_after_cr", "_at_start", "_max_event_bytes", "_pending", "_pending_bytes")
 
-    def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
-        self._limit = limit
-        self._held: list[bytes] = []
-        self._size = 0
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
+        # The bytes of an event that is not complete, and their number.
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        # True if the last byte was a CR, so that an LF after it is dropped.
         self._after_cr = False
-        self._first = True
+        # True before the first event: a byte order mark may come.
+        self._at_start = True
 
     @property
-    def held(self) -> bool:
-        """Has an event begun that did not end?"""
-        return bool(self._held)
+    def has_partial_event(self) -> bool:
+        """Has an event begun that is not complete?"""
+        return bool(self._pending)
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
-        """The events that `data` completes, mostly one."""
+        """Return the events that `data` completes, mostly one.
+
+        Raise AgentProtocolError for an event of more than `max_event_bytes`.
+        """
         size = len(data)
         if (
             data[:6] == b"data: "
             and data.find(b"\n") == size - 2
             and data[-1:] == b"\n"
             and data.find(b"\r") < 0  # `in` tries it as a number first
-            and not (self._held or self._after_cr or size > self._limit)
+            and not (self._pending or self._after_cr or size > self._max_event_bytes)
         ):  # by far the most common: one event, alone in its read
-            self._first = False
+            self._at_start = False
             return [ServerSentEvent("", data[6:-2])]
-        return self._cut(data)
+        return self._split(data)
 
-    def _cut(self, data: bytes) -> list[ServerSentEvent]:
+    def _split(self, data: bytes) -> list[ServerSentEvent]:
         if b"\r" in data or self._after_cr:
-            data = self._line_feeds(data)
-        if not self._completes(data):
+            data = self._to_line_feeds(data)
+        if not self._ends_event(data):
             self._hold(data)
             return []
-        if self._held:
-            data = b"".join((*self._held, data))
-            self._held.clear()
-            self._size = 0
-        if self._first:
-            self._first = False
+        if self._pending:
+            data = b"".join((*self._pending, data))
+            self._pending.clear()
+            self._pending_bytes = 0
+        if self._at_start:
+            self._at_start = False
             data = data.removeprefix(BOM)
         *blocks, rest = data.split(b"\n\n")
         if rest:
             self._hold(rest)
-        return [event for block in blocks if (event := self._event(block)) is not None]
+        return [event for block in blocks if (event := self._parse_event(block)) is not None]
 
-    def _line_feeds(self, data: bytes) -> bytes:
+    def _to_line_feeds(self, data: bytes) -> bytes:
         """End every line by a line feed. A CR at the end counts at once, an LF after it is dropped."""
         if self._after_cr and data:
             data = data.removeprefix(b"\n")
@@ -79,30 +91,33 @@ class SseParser:
         self._after_cr = self._after_cr or data.endswith(b"\r")
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
-    def _completes(self, data: bytes) -> bool:
-        """Whether a blank line ends in `data`; looks at new bytes only, so a long event costs no more."""
+    def _ends_event(self, data: bytes) -> bool:
+        """Does a blank line end in `data`? Only new bytes are searched: a long event costs no more."""
         if b"\n\n" in data:
             return True
-        return bool(self._held) and data[:1] == b"\n" and self._held[-1][-1:] == b"\n"
+        return bool(self._pending) and data[:1] == b"\n" and self._pending[-1][-1:] == b"\n"
 
     def _hold(self, data: bytes) -> None:
         if not data:
             return
-        self._held.append(data)
-        self._size += len(data)
-        if self._size > self._limit + 1:  # one byte of the blank line may be among them
-            raise AgentProtocolError(f"a server-sent event of more than {self._limit} bytes")
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        if self._pending_bytes > self._max_event_bytes + 1:  # one byte of the blank line may be among them
+            raise self._too_large()
 
-    def _event(self, block: bytes) -> ServerSentEvent | None:
-        if len(block) > self._limit:
-            raise AgentProtocolError(f"a server-sent event of more than {self._limit} bytes")
+    def _too_large(self) -> AgentProtocolError:
+        return AgentProtocolError(f"a server-sent event of more than {self._max_event_bytes} bytes")
+
+    def _parse_event(self, block: bytes) -> ServerSentEvent | None:
+        if len(block) > self._max_event_bytes:
+            raise self._too_large()
         if block[:6] == b"data: " and b"\n" not in block:  # nearly all of them
             return ServerSentEvent("", block[6:])
-        name, lines = "", []
+        name, data_lines = "", []
         for line in block.split(b"\n"):
             field, _, value = line.partition(b":")
             if field == b"data":
-                lines.append(value.removeprefix(b" "))
+                data_lines.append(value.removeprefix(b" "))
             elif field == b"event":
                 name = value.removeprefix(b" ").decode("utf-8", "replace")
-        return ServerSentEvent(name, b"\n".join(lines)) if lines else None
+        return ServerSentEvent(name, b"\n".join(data_lines)) if data_lines else None

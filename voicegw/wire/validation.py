@@ -1,4 +1,7 @@
-"""A JSON body as it arrives: fields of the types they must have, or a `BadRequest` that names them."""
+"""Validation of JSON request bodies: each error is a `BadRequest` that names the field. Pure.
+
+The endpoints decide which fields there are; this module only checks types, lengths and depth.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from voicegw.wire.json import loads
 
 T = TypeVar("T")
 NULL = type(None)
+"""The type of JSON's null, which also stands for a missing field."""
 NUMBER = (int, float, NULL)
+"""The types of an optional number."""
 JSON_NAMES: Mapping[type, str] = {
     bool: "a boolean",
     dict: "an object",
@@ -20,56 +25,73 @@ JSON_NAMES: Mapping[type, str] = {
     str: "a string",
     NULL: "null",
 }
+"""The names of JSON's types in messages."""
 
 
-def parse_object(body: bytes, depth: int) -> dict[str, Any]:
-    """The object that a body holds, nested at most so deep."""
+def parse_object(body: bytes, max_depth: int) -> dict[str, Any]:
+    """Return the JSON object of a request body.
+
+    Raise BadRequest if the body is not JSON, not an object, or nested deeper than `max_depth` levels.
+    """
     try:
         data = loads(body)
     except ValueError:
         raise BadRequest("The request body is no valid JSON.") from None
     if not isinstance(data, dict):
         raise BadRequest("The request body must be a JSON object.")
-    if body.count(b"{") + body.count(b"[") > depth and _deeper(data, depth):
-        raise BadRequest(f"The request body is nested deeper than {depth} levels.")
+    if body.count(b"{") + body.count(b"[") > max_depth and _is_deeper(data, max_depth):
+        raise BadRequest(f"The request body is nested deeper than {max_depth} levels.")
     return data
 
 
-def field(data: Mapping[str, Any], key: str, *kinds: type, path: str = "") -> Any:
-    """`data[key]`, None if missing, or a `BadRequest` naming it if it is none of `kinds`."""
+def get_field(data: Mapping[str, Any], key: str, *kinds: type, path: str = "") -> Any:
+    """Return `data[key]`, or None if it is missing and `kinds` has `NULL`.
+
+    `path` is the object's path in the body, such as "messages[0].". Raise BadRequest for a value of a type
+    that is not among `kinds`. A boolean is no integer here.
+    """
     value = data.get(key)
-    if type(value) in kinds:  # what JSON holds is of these very types
+    if type(value) in kinds:  # parsed JSON has exactly these types, no subclasses
         return value
     names = [JSON_NAMES[kind] for kind in kinds if kind is not NULL]
     got = "missing" if key not in data else JSON_NAMES.get(type(value), "of another type")
     raise BadRequest(f"'{path}{key}' must be {' or '.join(names)}; it is {got}.", param=path + key)
 
 
-def map_objects(values: list[Any], path: str, read: Callable[[dict[str, Any], str], T]) -> list[T]:
-    """What `read` makes of every object in an array; it is told the path of each."""
+def map_objects(values: list[Any], path: str, parse: Callable[[dict[str, Any], str], T]) -> list[T]:
+    """Return the results of `parse(object, path)` for every object of an array.
+
+    `path` is the array's path; `parse` receives that of the object, such as "tools[0].". Raise BadRequest for
+    an entry that is not an object, and what `parse` raises.
+    """
     for index, value in enumerate(values):
         if not isinstance(value, dict):
             raise BadRequest(f"'{path}[{index}]' must be an object.", param=f"{path}[{index}]")
-    return [read(value, f"{path}[{index}].") for index, value in enumerate(values)]
+    return [parse(value, f"{path}[{index}].") for index, value in enumerate(values)]
 
 
-def check_length(values: list[Any], path: str, most: int) -> list[Any]:
-    """An array of at most so many values."""
-    if len(values) > most:
-        raise BadRequest(f"'{path}' holds {len(values)} entries; at most {most} are allowed.", param=path)
+def check_length(values: list[Any], path: str, max_length: int) -> list[Any]:
+    """Return `values`. Raise BadRequest if there are more than `max_length`; `path` is the array's path."""
+    if len(values) > max_length:
+        raise BadRequest(
+            f"'{path}' holds {len(values)} entries; at most {max_length} are allowed.", param=path
+        )
     return values
 
 
-def printable(text: str, param: str, most: int) -> str:
-    """A name that is echoed, logged or looked for: short, and without control characters."""
-    if len(text) > most or not (text.isprintable() or not text):
-        raise BadRequest(f"'{param}' must be at most {most} printable characters.", param=param)
+def check_printable(text: str, param: str, max_length: int) -> str:
+    """Return `text`, a name that is echoed, logged or looked up.
+
+    Raise BadRequest for more than `max_length` characters and for control characters; `param` is the field.
+    """
+    if len(text) > max_length or not (text.isprintable() or not text):
+        raise BadRequest(f"'{param}' must be at most {max_length} printable characters.", param=param)
     return text
 
 
-def _deeper(value: Any, most: int) -> bool:
+def _is_deeper(value: Any, max_depth: int) -> bool:
     level = [value]
-    for _ in range(most):
+    for _ in range(max_depth):
         level = [
             inner
             for outer in level

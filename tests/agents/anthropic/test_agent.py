@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.agents.upstream import Act, Upstream, answer, chunk, chunked
+from tests.agents.upstream import Action, Upstream, chunk, chunked_head, http_response
 from voicegw.agents.anthropic.agent import AnthropicAgent
-from voicegw.agents.anthropic.decoder import FAILURES, REASONS
+from voicegw.agents.anthropic.decoder import ERRORS_BY_TYPE, FINISH_REASONS
 from voicegw.errors import (
     AgentBusy,
     AgentError,
@@ -34,50 +34,50 @@ TURN = Turn(
     tools=(Tool("f"),),
     options={"temperature": 0.5},
 )
-STREAM = chunked("content-type: text/event-stream; charset=utf-8")
+STREAM = chunked_head("content-type: text/event-stream; charset=utf-8")
 
 
-def data(kind: str, **more: Any) -> bytes:
+def sse_event(kind: str, **more: Any) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), orjson.dumps({"type": kind, **more}))
 
 
-def text(words: str) -> bytes:
-    return data("content_block_delta", index=1, delta={"type": "text_delta", "text": words})
+def text_delta(words: str) -> bytes:
+    return sse_event("content_block_delta", index=1, delta={"type": "text_delta", "text": words})
 
 
-def piece(json: str) -> bytes:
-    return data("content_block_delta", index=2, delta={"type": "input_json_delta", "partial_json": json})
+def arguments_delta(json: str) -> bytes:
+    return sse_event("content_block_delta", index=2, delta={"type": "input_json_delta", "partial_json": json})
 
 
 MESSAGE = {"id": "msg_1", "type": "message", "role": "assistant", "model": "own", "content": []}
-STARTED = data(
+STARTED = sse_event(
     "message_start",
     message=MESSAGE | {"usage": {"input_tokens": 5, "cache_read_input_tokens": 20, "output_tokens": 1}},
 )
-STOPPED = data("message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 7})
-SAID = (
+STOPPED = sse_event("message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 7})
+STREAM_BODY = (
     STARTED
-    + data(
+    + sse_event(
         "content_block_start", index=0, content_block={"type": "thinking", "thinking": "", "signature": ""}
     )
-    + data("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "hm"})
-    + data("content_block_delta", index=0, delta={"type": "signature_delta", "signature": "x"})
-    + data("content_block_stop", index=0)
-    + data("content_block_start", index=1, content_block={"type": "text", "text": ""})
-    + data("ping")
-    + text("Hé")
-    + text("llo")
-    + data("content_block_stop", index=1)
-    + data(
+    + sse_event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "hm"})
+    + sse_event("content_block_delta", index=0, delta={"type": "signature_delta", "signature": "x"})
+    + sse_event("content_block_stop", index=0)
+    + sse_event("content_block_start", index=1, content_block={"type": "text", "text": ""})
+    + sse_event("ping")
+    + text_delta("Hé")
+    + text_delta("llo")
+    + sse_event("content_block_stop", index=1)
+    + sse_event(
         "content_block_start",
         index=2,
         content_block={"type": "tool_use", "id": "a", "name": "f", "input": {}},
     )
-    + piece('{"x"')
-    + piece(": 1}")
-    + data("content_block_stop", index=2)
+    + arguments_delta('{"x"')
+    + arguments_delta(": 1}")
+    + sse_event("content_block_stop", index=2)
     + STOPPED
-    + data("message_stop")
+    + sse_event("message_stop")
 )
 EVENTS: list[Event] = ["Hé", "llo", ToolCall("a", "f", '{"x": 1}'), Usage(25, 7, 20), Finish("tool_calls")]
 
@@ -87,7 +87,7 @@ async def events(agent: AnthropicAgent, turn: Turn = TURN) -> list[Event]:
         return [event async for event in reply]
 
 
-async def once(*reply: bytes | float | Act, **options: Any) -> list[Event]:
+async def reply_to(*reply: bytes | float | Action, **options: Any) -> list[Event]:
     async with Upstream(reply) as upstream:
         agent = AnthropicAgent(upstream.url, model="own", **options)
         try:
@@ -96,17 +96,17 @@ async def once(*reply: bytes | float | Act, **options: Any) -> list[Event]:
             await agent.aclose()
 
 
-def asked(request: bytes) -> tuple[list[str], dict[str, Any]]:
+def parse_request(request: bytes) -> tuple[list[str], dict[str, Any]]:
     head, _, body = request.partition(b"\r\n\r\n")
     return head.decode().split("\r\n"), orjson.loads(body)
 
 
 async def test_a_turn_becomes_a_request() -> None:
-    async with Upstream((STREAM + chunk(SAID) + chunk(b""),)) as upstream:
+    async with Upstream((STREAM + chunk(STREAM_BODY) + chunk(b""),)) as upstream:
         agent = AnthropicAgent(upstream.url, key=KEY, model="own", headers={"X-Mine": "1"})
         assert await events(agent) == EVENTS
         await agent.aclose()
-    lines, body = asked(upstream.requests[0])
+    lines, body = parse_request(upstream.requests[0])
     assert lines[0] == "POST /v1/messages HTTP/1.1"
     assert {
         f"x-api-key: {KEY}",
@@ -142,11 +142,11 @@ async def test_a_turn_becomes_a_request() -> None:
     ],
 )
 async def test_what_is_configured_is_sent(options: Any, version: str, sent: dict[str, Any]) -> None:
-    async with Upstream((STREAM + chunk(SAID) + chunk(b""),)) as upstream:
+    async with Upstream((STREAM + chunk(STREAM_BODY) + chunk(b""),)) as upstream:
         agent = AnthropicAgent(upstream.url, model="own", **options)
         await events(agent)
         await agent.aclose()
-    lines, body = asked(upstream.requests[0])
+    lines, body = parse_request(upstream.requests[0])
     assert f"anthropic-version: {version}" in lines
     assert not any(line.startswith("x-api-key") for line in lines)
     assert sent.items() <= body.items()
@@ -163,7 +163,7 @@ async def test_what_is_configured_is_sent(options: Any, version: str, sent: dict
     ],
 )
 async def test_the_address_may_be_the_base_or_the_full_one(path: str, wanted: str) -> None:
-    async with Upstream((answer(b"", status="500 No"),)) as upstream:
+    async with Upstream((http_response(b"", status="500 No"),)) as upstream:
         agent = AnthropicAgent(upstream.url + path, model="own")
         with pytest.raises(AgentUnavailable, match=f"{wanted} answered 500$"):
             await events(agent)
@@ -172,36 +172,36 @@ async def test_the_address_may_be_the_base_or_the_full_one(path: str, wanted: st
 
 
 async def test_every_cut_on_the_wire_gives_the_same_events() -> None:
-    whole = STREAM + chunk(SAID) + chunk(b"")
-    assert await once(*(bytes([byte]) for byte in whole)) == EVENTS
+    whole = STREAM + chunk(STREAM_BODY) + chunk(b"")
+    assert await reply_to(*(bytes([byte]) for byte in whole)) == EVENTS
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(0, len(SAID)), max_size=12), st.booleans())
+@given(st.lists(st.integers(0, len(STREAM_BODY)), max_size=12), st.booleans())
 def test_any_cut_on_the_wire_gives_the_same_events(cuts: list[int], framed: bool) -> None:
     cuts = sorted(cuts)
-    pieces = [piece for a, b in zip([0, *cuts], [*cuts, len(SAID)], strict=True) if (piece := SAID[a:b])]
+    pieces = [piece for a, b in zip([0, *cuts], [*cuts, len(STREAM_BODY)], strict=True) if (piece := STREAM_BODY[a:b])]
     if framed:
-        reply: list[bytes | Act] = [STREAM, *map(chunk, pieces), chunk(b"")]
+        reply: list[bytes | Action] = [STREAM, *map(chunk, pieces), chunk(b"")]
     else:
-        reply = [b"HTTP/1.1 200 OK\r\n\r\n", *pieces, Act.CLOSE]
-    assert asyncio.run(once(*reply)) == EVENTS
+        reply = [b"HTTP/1.1 200 OK\r\n\r\n", *pieces, Action.CLOSE]
+    assert asyncio.run(reply_to(*reply)) == EVENTS
 
 
 async def test_closing_the_reply_hangs_up_at_once() -> None:
-    async with Upstream((STREAM + chunk(STARTED + text("a")), Act.HANG)) as upstream:
+    async with Upstream((STREAM + chunk(STARTED + text_delta("a")), Action.HANG)) as upstream:
         agent = AnthropicAgent(upstream.url, model="own")
         reply = agent.reply(TURN)
         assert await anext(reply) == "a"
         started = asyncio.get_running_loop().time()
         await reply.aclose()
-        await asyncio.wait_for(upstream.gone.wait(), 2)
+        await asyncio.wait_for(upstream.disconnected.wait(), 2)
         assert asyncio.get_running_loop().time() - started < 1
         await agent.aclose()
 
 
 async def test_turns_share_a_connection_even_if_the_body_ends_after_the_message() -> None:
-    slow = (STREAM + chunk(SAID), 0.01, chunk(b""))
+    slow = (STREAM + chunk(STREAM_BODY), 0.01, chunk(b""))
     async with Upstream(slow, slow, slow) as upstream:
         agent = AnthropicAgent(upstream.url, model="own")
         await agent.warm()
@@ -213,17 +213,17 @@ async def test_turns_share_a_connection_even_if_the_body_ends_after_the_message(
 
 
 async def test_nothing_waits_for_a_body_that_goes_on_after_the_message() -> None:
-    async with Upstream((STREAM + chunk(SAID), Act.HANG)) as upstream:
+    async with Upstream((STREAM + chunk(STREAM_BODY), Action.HANG)) as upstream:
         agent = AnthropicAgent(upstream.url, model="own")
         assert await events(agent) == EVENTS
-        assert not upstream.gone.is_set()
+        assert not upstream.disconnected.is_set()
         await agent.aclose()
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html; charset=utf-8"])
 async def test_an_answer_that_is_no_stream_is_garbled(kind: str) -> None:
     with pytest.raises(AgentProtocolError, match=f"/v1/messages answered with '{kind.partition(';')[0]}'"):
-        await once(answer(b"{}", f"content-type: {kind}"))
+        await reply_to(http_response(b"{}", f"content-type: {kind}"))
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ async def test_an_answer_that_is_no_stream_is_garbled(kind: str) -> None:
 )
 async def test_what_a_status_means(status: int, kind: type[AgentError]) -> None:
     with pytest.raises(AgentError) as raised:
-        await once(answer(b"", status=f"{status} X"))
+        await reply_to(http_response(b"", status=f"{status} X"))
     assert type(raised.value) is kind
 
 
@@ -255,7 +255,7 @@ async def test_what_a_status_means(status: int, kind: type[AgentError]) -> None:
 async def test_a_refusal_says_the_servers_words_but_never_the_key(status: int) -> None:
     error = {"type": "authentication_error", "message": f"wrong {KEY} or token-123"}
     body = orjson.dumps({"type": "error", "error": error, "request_id": "req_1"})
-    async with Upstream((answer(body, status=f"{status} No"),)) as upstream:
+    async with Upstream((http_response(body, status=f"{status} No"),)) as upstream:
         agent = AnthropicAgent(upstream.url, model="own", key=KEY, headers={"x-token": "token-123"})
         with pytest.raises(AgentError) as raised:
             await events(agent)
@@ -265,8 +265,8 @@ async def test_a_refusal_says_the_servers_words_but_never_the_key(status: int) -
 
 
 async def test_an_error_in_the_stream_comes_after_what_was_said_and_never_says_the_key() -> None:
-    error = data("error", error={"type": "overloaded_error", "message": f"busy {KEY}"})
-    async with Upstream((STREAM + chunk(STARTED + text("a") + error) + chunk(b""),)) as upstream:
+    error = sse_event("error", error={"type": "overloaded_error", "message": f"busy {KEY}"})
+    async with Upstream((STREAM + chunk(STARTED + text_delta("a") + error) + chunk(b""),)) as upstream:
         agent = AnthropicAgent(upstream.url, model="own", key=KEY)
         async with aclosing(agent.reply(TURN)) as reply:
             assert await anext(reply) == "a"
@@ -277,10 +277,10 @@ async def test_an_error_in_the_stream_comes_after_what_was_said_and_never_says_t
 
 @pytest.mark.parametrize(
     "end",
-    [(Act.CLOSE,), (Act.RESET,), (chunk(b""),), (chunk(b"event: message_st"), chunk(b"")), (b"zz\r\n",)],
+    [(Action.CLOSE,), (Action.RESET,), (chunk(b""),), (chunk(b"event: message_st"), chunk(b"")), (b"zz\r\n",)],
 )
-async def test_a_cut_in_the_middle_is_garbled_after_what_was_said(end: tuple[bytes | Act, ...]) -> None:
-    async with Upstream((STREAM + chunk(STARTED + text("a")), 0.01, *end)) as upstream:
+async def test_a_cut_in_the_middle_is_garbled_after_what_was_said(end: tuple[bytes | Action, ...]) -> None:
+    async with Upstream((STREAM + chunk(STARTED + text_delta("a")), 0.01, *end)) as upstream:
         agent = AnthropicAgent(upstream.url, model="own")
         async with aclosing(agent.reply(TURN)) as reply:
             assert await anext(reply) == "a"
@@ -289,26 +289,26 @@ async def test_a_cut_in_the_middle_is_garbled_after_what_was_said(end: tuple[byt
         await agent.aclose()
 
 
-@pytest.mark.parametrize("end", [Act.CLOSE, Act.RESET, chunk(b"")])
-async def test_a_cut_after_the_reason_to_stop_takes_nothing_away(end: bytes | Act) -> None:
-    length = data("message_delta", delta={"stop_reason": "max_tokens"}, usage={"output_tokens": 7})
-    found = await once(STREAM + chunk(STARTED + text("a") + length), 0.01, end)
+@pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET, chunk(b"")])
+async def test_a_cut_after_the_reason_to_stop_takes_nothing_away(end: bytes | Action) -> None:
+    length = sse_event("message_delta", delta={"stop_reason": "max_tokens"}, usage={"output_tokens": 7})
+    found = await reply_to(STREAM + chunk(STARTED + text_delta("a") + length), 0.01, end)
     assert found == ["a", Usage(25, 7, 20), Finish("length")]
 
 
 async def test_an_event_without_end_is_garbled() -> None:
     with pytest.raises(AgentProtocolError, match="a server-sent event of more than"):
-        await once(STREAM + chunk(b"data: " + b"x" * (10 * 1024 * 1024)) + chunk(b""))
+        await reply_to(STREAM + chunk(b"data: " + b"x" * (10 * 1024 * 1024)) + chunk(b""))
 
 
 async def test_a_compressed_answer_is_garbled() -> None:
     with pytest.raises(AgentProtocolError, match="compressed its answer"):
-        await once(STREAM.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n") + chunk(b"x"))
+        await reply_to(STREAM.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n") + chunk(b"x"))
 
 
 async def test_a_head_without_end_is_garbled() -> None:
     with pytest.raises(AgentProtocolError):
-        await once(b"HTTP/1.1 200 OK\r\n", *(b"x: " + b"y" * 9000 + b"\r\n" for _ in range(12)))
+        await reply_to(b"HTTP/1.1 200 OK\r\n", *(b"x: " + b"y" * 9000 + b"\r\n" for _ in range(12)))
 
 
 async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
@@ -328,12 +328,12 @@ async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
 
 async def test_the_makers_library_asks_the_same_way_and_hears_the_same() -> None:
     sdk = pytest.importorskip("anthropic")
-    reply = (STREAM + chunk(SAID) + chunk(b""),)
+    reply = (STREAM + chunk(STREAM_BODY) + chunk(b""),)
     async with Upstream(reply, reply) as upstream:
         agent = AnthropicAgent(upstream.url, model="own", key=KEY)
         heard = await events(agent)
         await agent.aclose()
-        lines, body = asked(upstream.requests[0])
+        lines, body = parse_request(upstream.requests[0])
         more = {name: value for name, value in body.items() if name != "stream"}
         client = sdk.AsyncAnthropic(base_url=upstream.url, api_key=KEY, max_retries=0)
         async with client, client.messages.stream(**more) as stream:
@@ -373,7 +373,7 @@ async def test_the_makers_library_asks_the_same_way_and_hears_the_same() -> None
 )
 async def test_the_makers_library_knows_the_errors_that_we_know(kind: str, error: type[AgentError]) -> None:
     sdk = pytest.importorskip("anthropic")
-    reply = (STREAM + chunk(data("error", error={"type": kind, "message": "why"})) + chunk(b""),)
+    reply = (STREAM + chunk(sse_event("error", error={"type": kind, "message": "why"})) + chunk(b""),)
     async with Upstream(reply, reply) as upstream:
         agent = AnthropicAgent(upstream.url, model="own")
         with pytest.raises(AgentError) as ours:
@@ -394,5 +394,5 @@ def test_the_kinds_of_errors_and_reasons_to_stop_are_those_of_the_makers_library
         get_args(kind.model_fields["type"].annotation)[0]
         for kind in get_args(get_args(errors.ErrorObject)[0])
     }
-    assert known - {"api_error"} == FAILURES.keys()
-    assert set(get_args(types.StopReason)) - {"end_turn", "stop_sequence", "pause_turn"} == REASONS.keys()
+    assert known - {"api_error"} == ERRORS_BY_TYPE.keys()
+    assert set(get_args(types.StopReason)) - {"end_turn", "stop_sequence", "pause_turn"} == FINISH_REASONS.keys()

@@ -20,11 +20,11 @@ def event(kind: str, **more: Any) -> dict[str, Any]:
     return {"type": kind, **more}
 
 
-def start(**usage: Any) -> dict[str, Any]:
+def message_start(**usage: Any) -> dict[str, Any]:
     return event("message_start", message={"id": "msg_1", "content": [], "usage": usage})
 
 
-def block(kind: str, index: int = 0, **more: Any) -> dict[str, Any]:
+def block_start(kind: str, index: int = 0, **more: Any) -> dict[str, Any]:
     return event("content_block_start", index=index, content_block={"type": kind, **more})
 
 
@@ -32,23 +32,23 @@ def delta(kind: str, index: int = 0, **more: Any) -> dict[str, Any]:
     return event("content_block_delta", index=index, delta={"type": kind, **more})
 
 
-def text(words: str, index: int = 0) -> dict[str, Any]:
+def text_delta(words: str, index: int = 0) -> dict[str, Any]:
     return delta("text_delta", index, text=words)
 
 
-def piece(json: str, index: int = 0) -> dict[str, Any]:
+def arguments_delta(json: str, index: int = 0) -> dict[str, Any]:
     return delta("input_json_delta", index, partial_json=json)
 
 
-def stop(index: int = 0) -> dict[str, Any]:
+def block_stop(index: int = 0) -> dict[str, Any]:
     return event("content_block_stop", index=index)
 
 
-def over(reason: str | None, **usage: Any) -> dict[str, Any]:
+def message_delta(reason: str | None, **usage: Any) -> dict[str, Any]:
     return event("message_delta", delta={"stop_reason": reason}, usage=usage)
 
 
-END = event("message_stop")
+MESSAGE_STOP = event("message_stop")
 
 
 def sse(event: dict[str, Any] | ServerSentEvent) -> ServerSentEvent:
@@ -68,75 +68,75 @@ def test_an_answer() -> None:
     told = [
         decoder.feed(sse(event))
         for event in (
-            start(input_tokens=5, cache_read_input_tokens=20, cache_creation_input_tokens=3, output_tokens=1),
-            block("text", text=""),
+            message_start(input_tokens=5, cache_read_input_tokens=20, cache_creation_input_tokens=3, output_tokens=1),
+            block_start("text", text=""),
             ServerSentEvent("ping", b'{"type":"ping"}'),
-            text("Hé"),
-            text(""),
-            text("llo"),
-            stop(),
+            text_delta("Hé"),
+            text_delta(""),
+            text_delta("llo"),
+            block_stop(),
         )
     ]
     assert told == [[], [], [], ["Hé"], [], ["llo"], []]
     assert not decoder.complete
-    assert decoder.feed(sse(over("end_turn", output_tokens=7))) == []
+    assert decoder.feed(sse(message_delta("end_turn", output_tokens=7))) == []
     assert (decoder.complete, decoder.done) == (True, False)
-    assert decoder.feed(sse(END)) == []
+    assert decoder.feed(sse(MESSAGE_STOP)) == []
     assert (decoder.complete, decoder.done) == (True, True)
-    assert decoder.feed(sse(text("late"))) == []
+    assert decoder.feed(sse(text_delta("late"))) == []
     assert decoder.end() == [Usage(prompt=28, completion=7, cached=20)]
 
 
 def test_what_it_thinks_is_dropped() -> None:
     assert decode(
-        block("thinking", thinking="hm", signature=""),
+        block_start("thinking", thinking="hm", signature=""),
         delta("thinking_delta", thinking="hm"),
         delta("signature_delta", signature="x"),
-        stop(),
-        block("redacted_thinking", 1, data="x"),
-        stop(1),
-        block("text", 2, text="a"),
+        block_stop(),
+        block_start("redacted_thinking", 1, data="x"),
+        block_stop(1),
+        block_start("text", 2, text="a"),
         delta("citations_delta", 2, citation={}),
-        text("b", 2),
-        stop(2),
-        over("end_turn", output_tokens=9, output_tokens_details={"thinking_tokens": 4}),
-        END,
+        text_delta("b", 2),
+        block_stop(2),
+        message_delta("end_turn", output_tokens=9, output_tokens_details={"thinking_tokens": 4}),
+        MESSAGE_STOP,
     ) == ["a", "b", Usage(completion=9, reasoning=4)]
 
 
 def test_calls_are_told_whole_and_at_once() -> None:
     decoder = MessagesDecoder()
     for part in (
-        block("tool_use", 1, id="toolu_1", name="f", input={}),
-        piece("", 1),
-        piece('{"x"', 1),
-        piece(": 1}", 1),
+        block_start("tool_use", 1, id="toolu_1", name="f", input={}),
+        arguments_delta("", 1),
+        arguments_delta('{"x"', 1),
+        arguments_delta(": 1}", 1),
     ):
         assert decoder.feed(sse(part)) == []
-    assert decoder.feed(sse(stop(1))) == [ToolCall("toolu_1", "f", '{"x": 1}')]
-    decoder.feed(sse(over("tool_use")))
+    assert decoder.feed(sse(block_stop(1))) == [ToolCall("toolu_1", "f", '{"x": 1}')]
+    decoder.feed(sse(message_delta("tool_use")))
     assert decoder.end() == [Finish("tool_calls")]
 
 
 @pytest.mark.parametrize(
     ("events", "found"),
     [
-        ([block("tool_use", id="a", name="f", input={}), stop()], [ToolCall("a", "f", "{}")]),
-        ([block("tool_use", id="a", name="f", input={"x": 1}), stop()], [ToolCall("a", "f", '{"x":1}')]),
-        ([block("tool_use", name="f"), piece("{}"), stop()], [ToolCall("t1_1", "f", "{}")]),
-        ([block("tool_use", id="a", name="f"), piece('{"x":1}'), END], [ToolCall("a", "f", '{"x":1}')]),
+        ([block_start("tool_use", id="a", name="f", input={}), block_stop()], [ToolCall("a", "f", "{}")]),
+        ([block_start("tool_use", id="a", name="f", input={"x": 1}), block_stop()], [ToolCall("a", "f", '{"x":1}')]),
+        ([block_start("tool_use", name="f"), arguments_delta("{}"), block_stop()], [ToolCall("t1_1", "f", "{}")]),
+        ([block_start("tool_use", id="a", name="f"), arguments_delta('{"x":1}'), MESSAGE_STOP], [ToolCall("a", "f", '{"x":1}')]),
         (
             [
-                block("tool_use", 0, id="a", name="f"),
-                block("tool_use", 1, id="b", name="g"),
-                piece('{"x":1}', 1),
-                piece('{"y":2}', 0),
-                stop(0),
-                stop(1),
+                block_start("tool_use", 0, id="a", name="f"),
+                block_start("tool_use", 1, id="b", name="g"),
+                arguments_delta('{"x":1}', 1),
+                arguments_delta('{"y":2}', 0),
+                block_stop(0),
+                block_stop(1),
             ],
             [ToolCall("a", "f", '{"y":2}'), ToolCall("b", "g", '{"x":1}')],
         ),
-        ([block("server_tool_use", id="a", name="web_search"), piece('{"q'), stop()], []),
+        ([block_start("server_tool_use", id="a", name="web_search"), arguments_delta('{"q'), block_stop()], []),
         (
             [
                 {
@@ -172,11 +172,11 @@ def test_calls(events: list[dict[str, Any]], found: list[Event]) -> None:
     ],
 )
 def test_why_it_stopped(reason: str | None, found: list[Event]) -> None:
-    assert decode(over(reason), END) == found
+    assert decode(message_delta(reason), MESSAGE_STOP) == found
 
 
 def test_a_reason_stays_that_is_not_told_again() -> None:
-    assert decode(over("max_tokens"), over(None), END) == [Finish("length")]
+    assert decode(message_delta("max_tokens"), message_delta(None), MESSAGE_STOP) == [Finish("length")]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_reason_stays_that_is_not_told_again() -> None:
 )
 def test_counts_are_totals(usages: list[dict[str, Any]], found: list[Event]) -> None:
     first, second = usages
-    assert decode(start(**first), over(None, **second)) == found
+    assert decode(message_start(**first), message_delta(None, **second)) == found
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ def test_counts_are_totals(usages: list[dict[str, Any]], found: list[Event]) -> 
     [
         event("ping"),
         event("content_block_explained", index=0),
-        block("image", source={}),
-        block("text"),
+        block_start("image", source={}),
+        block_start("text"),
         delta("video_delta", video="x"),
         event("message_start", message={}),
         event("message_delta", delta={}),
@@ -209,7 +209,7 @@ def test_counts_are_totals(usages: list[dict[str, Any]], found: list[Event]) -> 
     ],
 )
 def test_what_is_new_or_missing_does_no_harm(harmless: dict[str, Any] | ServerSentEvent) -> None:
-    assert decode(text("a"), harmless, text("b")) == ["a", "b"]
+    assert decode(text_delta("a"), harmless, text_delta("b")) == ["a", "b"]
 
 
 def test_the_name_of_an_event_may_be_told_by_either() -> None:
@@ -243,7 +243,7 @@ def test_half_an_emoji_is_mended() -> None:
 )
 def test_what_an_error_means(error: Any, kind: type[AgentError], words: str) -> None:
     with pytest.raises(AgentError) as raised:
-        decode(text("a"), event("error", error=error))
+        decode(text_delta("a"), event("error", error=error))
     assert (type(raised.value), raised.value.quote) == (kind, words)
     assert raised.value.summary == "the server reported an error"
 
@@ -264,7 +264,7 @@ def test_what_an_error_means(error: Any, kind: type[AgentError], words: str) -> 
         {"type": "message_delta", "delta": "x"},
         delta("text_delta", text=None),
         delta("text_delta", text=["a"]),
-        block("text", text=["a"]),
+        block_start("text", text=["a"]),
     ],
 )
 def test_an_unknown_shape_is_garbled(wrong: dict[str, Any] | ServerSentEvent) -> None:
@@ -274,14 +274,14 @@ def test_an_unknown_shape_is_garbled(wrong: dict[str, Any] | ServerSentEvent) ->
 
 @pytest.mark.parametrize("pieces", [['{"x"'], ["[1]"], [7], ["{}", "{}"]])
 def test_arguments_that_make_no_sense_are_garbled(pieces: list[Any]) -> None:
-    begun = (block("tool_use", id="a", name="f"), *map(piece, pieces))
-    with pytest.raises(AgentProtocolError, match="the arguments of tool 'f' are no whole object"):
-        decode(*begun, stop())
+    begun = (block_start("tool_use", id="a", name="f"), *map(arguments_delta, pieces))
+    with pytest.raises(AgentProtocolError, match="the arguments of tool 'f' are no JSON object"):
+        decode(*begun, block_stop())
 
 
 def test_a_call_without_a_name_is_garbled() -> None:
     with pytest.raises(AgentProtocolError, match="a tool call without a name"):
-        decode(block("tool_use", id="a"), stop())
+        decode(block_start("tool_use", id="a"), block_stop())
 
 
 def test_an_input_that_nothing_can_write_is_garbled() -> None:

@@ -25,10 +25,10 @@ def turn(*messages: Message, **more: Any) -> Turn:
 
 
 def body(*messages: Message, **more: Any) -> dict[str, Any]:
-    return encode_request(turn(*messages, **more), model="m", most=10)
+    return encode_request(turn(*messages, **more), model="m", max_tokens=10)
 
 
-def said(*messages: Message) -> list[tuple[str, list[Any]]]:
+def conversation(*messages: Message) -> list[tuple[str, list[Any]]]:
     """The conversation, texts as mere texts."""
     return [
         (
@@ -39,19 +39,19 @@ def said(*messages: Message) -> list[tuple[str, list[Any]]]:
     ]
 
 
-def called(*ids: str, text: str = "") -> Message:
+def assistant_calls(*ids: str, text: str = "") -> Message:
     return Message("assistant", text, tool_calls=tuple(ToolCall(id, "f", '{"x":1}') for id in ids))
 
 
-def answered(id: str | None, text: str = "42") -> Message:
+def tool_answer(id: str | None, text: str = "42") -> Message:
     return Message("tool", text, tool_call_id=id)
 
 
-def use(id: str, given: Any = None) -> dict[str, Any]:
+def tool_use(id: str, given: Any = None) -> dict[str, Any]:
     return {"type": "tool_use", "id": id, "name": "f", "input": {"x": 1} if given is None else given}
 
 
-def result(id: str, text: str = "42") -> dict[str, Any]:
+def tool_result(id: str, text: str = "42") -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": id, "content": text}
 
 
@@ -66,16 +66,16 @@ def test_a_plain_turn() -> None:
 
 def test_instructions_are_apart_and_joined() -> None:
     asked = turn(Message("system", "Be kind"), HI, Message("developer", "Be brief"), Message("system", " "))
-    assert encode_request(asked, model="m", most=1)["system"] == "Be kind\n\nBe brief"
-    assert encode_request(asked, model="m", most=1, cache=True)["system"] == [
+    assert encode_request(asked, model="m", max_tokens=1)["system"] == "Be kind\n\nBe brief"
+    assert encode_request(asked, model="m", max_tokens=1, cache=True)["system"] == [
         {"type": "text", "text": "Be kind\n\nBe brief", "cache_control": {"type": "ephemeral"}}
     ]
-    assert [message["role"] for message in encode_request(asked, model="m", most=1)["messages"]] == ["user"]
-    assert "system" not in encode_request(turn(), model="m", most=1, cache=True)
+    assert [message["role"] for message in encode_request(asked, model="m", max_tokens=1)["messages"]] == ["user"]
+    assert "system" not in encode_request(turn(), model="m", max_tokens=1, cache=True)
 
 
 def test_the_two_speak_by_turns() -> None:
-    assert said(HI, Message("user", "you"), Message("assistant", "a"), Message("assistant", "b"), HI) == [
+    assert conversation(HI, Message("user", "you"), Message("assistant", "a"), Message("assistant", "b"), HI) == [
         ("user", ["Hi", "you"]),
         ("assistant", ["a", "b"]),
         ("user", ["Hi"]),
@@ -83,75 +83,75 @@ def test_the_two_speak_by_turns() -> None:
 
 
 def test_the_caller_speaks_first_and_last() -> None:
-    assert said(Message("assistant", "Hello!"), HI) == [
+    assert conversation(Message("assistant", "Hello!"), HI) == [
         ("user", [CALL_START_PROMPT]),
         ("assistant", ["Hello!"]),
         ("user", ["Hi"]),
     ]
-    assert said(HI, Message("assistant", "Hello!"))[-1] == ("user", [SILENCE_PROMPT])
-    assert said(Message("system", "Greet")) == [("user", [CALL_START_PROMPT])]
+    assert conversation(HI, Message("assistant", "Hello!"))[-1] == ("user", [SILENCE_PROMPT])
+    assert conversation(Message("system", "Greet")) == [("user", [CALL_START_PROMPT])]
 
 
 def test_what_is_blank_is_left_out() -> None:
     blank = Message("user", "", parts=({"type": "text", "text": " "}, {"type": "text", "text": None}))
-    assert said(HI, Message("assistant", " \n"), Message("user", ""), blank, Message("user", "you")) == [
+    assert conversation(HI, Message("assistant", " \n"), Message("user", ""), blank, Message("user", "you")) == [
         ("user", ["Hi", "you"])
     ]
 
 
 def test_results_follow_their_calls() -> None:
-    assert said(HI, called("a", "b", text="So"), answered("b", "B"), answered("a", "A"), HI) == [
+    assert conversation(HI, assistant_calls("a", "b", text="So"), tool_answer("b", "B"), tool_answer("a", "A"), HI) == [
         ("user", ["Hi"]),
-        ("assistant", ["So", use("call_1"), use("call_2")]),
-        ("user", [result("call_1", "A"), result("call_2", "B"), "Hi"]),
+        ("assistant", ["So", tool_use("call_1"), tool_use("call_2")]),
+        ("user", [tool_result("call_1", "A"), tool_result("call_2", "B"), "Hi"]),
     ]
 
 
 def test_results_that_came_late_follow_their_calls_too() -> None:
-    late = (HI, called("a"), Message("user", "Well?"), Message("assistant", "Wait"), answered("a"))
-    assert said(*late) == [
+    late = (HI, assistant_calls("a"), Message("user", "Well?"), Message("assistant", "Wait"), tool_answer("a"))
+    assert conversation(*late) == [
         ("user", ["Hi"]),
-        ("assistant", [use("call_1")]),
-        ("user", [result("call_1"), "Well?"]),
+        ("assistant", [tool_use("call_1")]),
+        ("user", [tool_result("call_1"), "Well?"]),
         ("assistant", ["Wait"]),
         ("user", [SILENCE_PROMPT]),
     ]
 
 
 def test_calls_without_an_answer_and_answers_without_a_call_are_left_out() -> None:
-    assert said(HI, called("a", "b"), answered("b"), answered("c"), called("d"), HI) == [
+    assert conversation(HI, assistant_calls("a", "b"), tool_answer("b"), tool_answer("c"), assistant_calls("d"), HI) == [
         ("user", ["Hi"]),
-        ("assistant", [use("call_1")]),
-        ("user", [result("call_1"), "Hi"]),
+        ("assistant", [tool_use("call_1")]),
+        ("user", [tool_result("call_1"), "Hi"]),
     ]
 
 
 @pytest.mark.parametrize("id", ["0", "", "functions.f:0"])
 def test_ids_that_come_again_are_told_apart(id: str) -> None:
-    assert said(HI, called(id, id), answered(id, "1"), called(id), answered(id, "2"), answered(id, "3")) == [
+    assert conversation(HI, assistant_calls(id, id), tool_answer(id, "1"), assistant_calls(id), tool_answer(id, "2"), tool_answer(id, "3")) == [
         ("user", ["Hi"]),
-        ("assistant", [use("call_1"), use("call_2")]),
-        ("user", [result("call_1", "1"), result("call_2", "2")]),
-        ("assistant", [use("call_3")]),
-        ("user", [result("call_3", "3")]),
+        ("assistant", [tool_use("call_1"), tool_use("call_2")]),
+        ("user", [tool_result("call_1", "1"), tool_result("call_2", "2")]),
+        ("assistant", [tool_use("call_3")]),
+        ("user", [tool_result("call_3", "3")]),
     ]
 
 
 def test_a_call_without_a_name_is_left_out() -> None:
     nameless = Message("assistant", "So", tool_calls=(ToolCall("a", ""),))
-    assert said(HI, nameless, answered("a"), HI) == [
+    assert conversation(HI, nameless, tool_answer("a"), HI) == [
         ("user", ["Hi"]),
         ("assistant", ["So"]),
         ("user", ["Hi"]),
     ]
-    assert "tools" not in encode_request(Turn("7", (HI, nameless)), model="m", most=1)
+    assert "tools" not in encode_request(Turn("7", (HI, nameless)), model="m", max_tokens=1)
 
 
 def test_an_old_function_call_is_a_tool_call() -> None:
     old = Message("assistant", tool_calls=(ToolCall("", "f", '{"x":1}'),))
-    assert said(HI, old, Message("function", "42", name="f"))[1:] == [
-        ("assistant", [use("call_1")]),
-        ("user", [result("call_1")]),
+    assert conversation(HI, old, Message("function", "42", name="f"))[1:] == [
+        ("assistant", [tool_use("call_1")]),
+        ("user", [tool_result("call_1")]),
     ]
 
 
@@ -160,7 +160,7 @@ def test_an_old_function_call_is_a_tool_call() -> None:
 )
 def test_arguments_are_an_object_whatever_was_made(arguments: str, given: dict[str, Any]) -> None:
     call = Message("assistant", tool_calls=(ToolCall("a", "f", arguments),))
-    assert said(HI, call, answered("a"))[1] == ("assistant", [use("call_1", given)])
+    assert conversation(HI, call, tool_answer("a"))[1] == ("assistant", [tool_use("call_1", given)])
 
 
 def image(url: Any) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def image(url: Any) -> dict[str, Any]:
 def test_images_of_the_caller(part: dict[str, Any], source: dict[str, Any] | None) -> None:
     asked = Message("user", "see", parts=({"type": "input_text", "text": "see"}, part))
     shown = [] if source is None else [{"type": "image", "source": source}]
-    assert said(asked) == [("user", ["see", *shown])]
+    assert conversation(asked) == [("user", ["see", *shown])]
 
 
 def test_tools_and_how_they_are_described() -> None:
@@ -234,7 +234,7 @@ def test_tools_that_were_called_are_named_even_if_none_are_offered() -> None:
     assert {
         "tools": [{"name": "f", "input_schema": {"type": "object"}}],
         "tool_choice": {"type": "none"},
-    }.items() <= body(HI, called("a", "b"), answered("a"), answered("b")).items()
+    }.items() <= body(HI, assistant_calls("a", "b"), tool_answer("a"), tool_answer("b")).items()
 
 
 @pytest.mark.parametrize(
@@ -269,13 +269,13 @@ def test_where_an_answer_stops(stop: Any, stops: list[str] | None) -> None:
 )
 def test_sampling_is_only_sent_where_it_is_taken(options: dict[str, Any], sent: dict[str, Any]) -> None:
     asked = turn(options=options)
-    assert encode_request(asked, model="m", most=10, sampling=True) == body() | sent
-    assert encode_request(asked, model="m", most=10) == body()
+    assert encode_request(asked, model="m", max_tokens=10, sampling=True) == body() | sent
+    assert encode_request(asked, model="m", max_tokens=10) == body()
 
 
 def test_further_fields_never_replace_ours() -> None:
     more = {"thinking": {"type": "disabled"}, "model": "x", "stream": False}
-    assert encode_request(turn(), model="m", most=10, more=more) == body() | {
+    assert encode_request(turn(), model="m", max_tokens=10, extra_fields=more) == body() | {
         "thinking": {"type": "disabled"}
     }
 
@@ -307,7 +307,7 @@ TURNS = st.builds(
 
 @given(TURNS)
 def test_every_conversation_keeps_the_rules_of_the_protocol(asked: Turn) -> None:
-    talk = orjson.loads(dumps(encode_request(asked, model="m", most=10)))["messages"]
+    talk = orjson.loads(dumps(encode_request(asked, model="m", max_tokens=10)))["messages"]
     assert [message["role"] for message in talk] == [("user", "assistant")[n % 2] for n in range(len(talk))]
     assert len(talk) % 2 == 1
     ids: list[str] = []
@@ -325,18 +325,18 @@ def test_every_conversation_keeps_the_rules_of_the_protocol(asked: Turn) -> None
 
 
 @functools.cache
-def makers_own() -> Any:
+def sdk_type() -> Any:
     """What the maker's own library takes for a request."""
     types = pytest.importorskip("anthropic.types.message_create_params")
     return TypeAdapter(types.MessageCreateParamsStreaming)
 
 
-def looked_at(value: Any) -> Any:
+def fully_validated(value: Any) -> Any:
     """The value, after everything in it was checked: that happens when it is looked at."""
     if isinstance(value, dict):
-        return {name: looked_at(inner) for name, inner in value.items()}
+        return {name: fully_validated(inner) for name, inner in value.items()}
     return (
-        [looked_at(inner) for inner in value]
+        [fully_validated(inner) for inner in value]
         if isinstance(value, Iterable) and type(value) is not str
         else value
     )
@@ -344,8 +344,8 @@ def looked_at(value: Any) -> Any:
 
 @given(TURNS, st.booleans())
 def test_the_makers_own_types_take_every_request(asked: Turn, cache: bool) -> None:
-    written = orjson.loads(dumps(encode_request(asked, model="m", most=10, cache=cache)))
-    assert looked_at(makers_own().validate_python(written, extra="forbid")) == written
+    written = orjson.loads(dumps(encode_request(asked, model="m", max_tokens=10, cache=cache)))
+    assert fully_validated(sdk_type().validate_python(written, extra="forbid")) == written
 
 
 @pytest.mark.parametrize(
@@ -359,4 +359,4 @@ def test_the_makers_own_types_take_every_request(asked: Turn, cache: bool) -> No
 )
 def test_the_makers_own_types_refuse_what_is_wrong(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        looked_at(makers_own().validate_python(body() | wrong, extra="forbid"))
+        fully_validated(sdk_type().validate_python(body() | wrong, extra="forbid"))

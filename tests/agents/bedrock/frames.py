@@ -9,14 +9,14 @@ from zlib import crc32
 
 import orjson
 
-HI = bytes.fromhex(
+HI_DELTA = bytes.fromhex(
     "0000009f00000057c37babff0b3a6576656e742d74797065070011636f6e74656e74426c6f636b44656c74610d3a636f6e74656e"
     "742d747970650700106170706c69636174696f6e2f6a736f6e0d3a6d6573736167652d74797065070005"
     "6576656e747b22636f6e74656e74426c6f636b496e646578223a302c2264656c7461223a7b2274657874223a224869227d2c2270"
     "223a2261626364227df2ace5ff"
 )
 """A frame with the text "Hi"."""
-SLOW = bytes.fromhex(
+THROTTLED = bytes.fromhex(
     "0000008800000061de0175f40f3a657863657074696f6e2d747970650700137468726f74746c696e67457863657074696f6e0d3a"
     "636f6e74656e742d747970650700106170706c69636174696f6e2f6a736f6e0d3a6d6573736167652d74797065070009"
     "657863657074696f6e7b226d657373616765223a22736c6f7720646f776e227d832ee072"
@@ -24,56 +24,56 @@ SLOW = bytes.fromhex(
 """A frame that tells of throttling, with the words "slow down"."""
 
 
-def header(name: str, kind: int, value: bytes) -> bytes:
+def encode_header(name: str, kind: int, value: bytes) -> bytes:
     """A header with its value as it is written."""
     return pack(">B", len(name.encode())) + name.encode() + pack(">B", kind) + value
 
 
-def text(name: str, value: str) -> bytes:
+def string_header(name: str, value: str) -> bytes:
     """A header that is a text."""
-    return header(name, 7, pack(">H", len(value.encode())) + value.encode())
+    return encode_header(name, 7, pack(">H", len(value.encode())) + value.encode())
 
 
-def frame(headers: bytes, payload: bytes = b"") -> bytes:
+def encode_message(headers: bytes, payload: bytes = b"") -> bytes:
     """A frame with its checksums."""
     prelude = pack(">II", 16 + len(headers) + len(payload), len(headers))
     whole = prelude + pack(">I", crc32(prelude)) + headers + payload
     return whole + pack(">I", crc32(whole))
 
 
-def told(headers: Mapping[str, str], payload: bytes = b"") -> bytes:
+def string_message(headers: Mapping[str, str], payload: bytes = b"") -> bytes:
     """A frame whose headers are texts."""
-    return frame(b"".join(text(name, value) for name, value in headers.items()), payload)
+    return encode_message(b"".join(string_header(name, value) for name, value in headers.items()), payload)
 
 
 def event(kind: str, **more: Any) -> bytes:
     """A frame that tells of an event."""
     headers = {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}
-    return told(headers, orjson.dumps(more))
+    return string_message(headers, orjson.dumps(more))
 
 
-def failed(kind: str, message: str) -> bytes:
+def exception_message(kind: str, message: str) -> bytes:
     """A frame that tells of an exception."""
     headers = {":exception-type": kind, ":content-type": "application/json", ":message-type": "exception"}
-    return told(headers, orjson.dumps({"message": message}))
+    return string_message(headers, orjson.dumps({"message": message}))
 
 
-def delta(index: int = 0, **what: Any) -> bytes:
+def block_delta(index: int = 0, **what: Any) -> bytes:
     return event("contentBlockDelta", contentBlockIndex=index, delta=what)
 
 
-def use(index: int, name: str, *pieces: str, id: str | None = "tooluse_1", **more: Any) -> bytes:
+def tool_use(index: int, name: str, *pieces: str, id: str | None = "tooluse_1", **more: Any) -> bytes:
     """A whole use of a tool."""
     start = {"toolUse": {"toolUseId": id, "name": name, **more}}
     began = event("contentBlockStart", contentBlockIndex=index, start=start)
-    return began + b"".join(delta(index, toolUse={"input": piece}) for piece in pieces) + stop(index)
+    return began + b"".join(block_delta(index, toolUse={"input": piece}) for piece in pieces) + block_stop(index)
 
 
-def stop(index: int = 0) -> bytes:
+def block_stop(index: int = 0) -> bytes:
     return event("contentBlockStop", contentBlockIndex=index)
 
 
-def over(reason: str = "end_turn") -> bytes:
+def message_stop(reason: str = "end_turn") -> bytes:
     return event("messageStop", stopReason=reason)
 
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.agents.bedrock.frames import HI, SLOW, delta, event, failed, metadata, over, stop, use
-from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked, until
+from tests.agents.bedrock.frames import HI_DELTA, THROTTLED, block_delta, event, exception_message, metadata, message_stop, block_stop, tool_use
+from tests.agents.upstream import Action, Piece, Upstream, chunk, chunked_head, http_response, wait_until
 from voicegw.agents.bedrock import agent as bedrock
-from voicegw.agents.bedrock.agent import BedrockAgent, endpoint
+from voicegw.agents.bedrock.agent import BedrockAgent, endpoint_url
 from voicegw.agents.bedrock.sigv4 import Credentials, Signer
 from voicegw.errors import (
     AgentBusy,
@@ -37,13 +37,13 @@ PATH = "/model/anthropic.claude-3-haiku-20240307-v1%3A0/converse-stream"
 NOW = 1767323045.9
 STAMP = "20260102T030405Z"
 TURN = Turn("t1", (Message("user", "Hi"),), model="asked")
-STREAM = chunked("content-type: application/vnd.amazon.eventstream")
-SAID = (
+STREAM = chunked_head("content-type: application/vnd.amazon.eventstream")
+STREAM_BODY = (
     event("messageStart", role="assistant")
-    + HI
-    + stop()
-    + use(1, "weather", '{"city":', '"Rome"}')
-    + over("tool_use")
+    + HI_DELTA
+    + block_stop()
+    + tool_use(1, "weather", '{"city":', '"Rome"}')
+    + message_stop("tool_use")
     + metadata(5, 7)
 )
 EVENTS: list[Event] = [
@@ -52,12 +52,12 @@ EVENTS: list[Event] = [
     Usage(5, 7),
     Finish("tool_calls"),
 ]
-Reply = tuple[Piece | Act, ...]
-WHOLE: Reply = (STREAM, chunk(SAID), chunk(b""))
+Reply = tuple[Piece | Action, ...]
+WHOLE_REPLY: Reply = (STREAM, chunk(STREAM_BODY), chunk(b""))
 
 
 @asynccontextmanager
-async def served(
+async def run_agent(
     *replies: Reply, path: str = "", **options: Any
 ) -> AsyncIterator[tuple[BedrockAgent, Upstream]]:
     if "credentials" not in options:
@@ -75,12 +75,12 @@ async def events(agent: BedrockAgent, turn: Turn = TURN) -> list[Event]:
         return [event async for event in reply]
 
 
-async def once(*reply: Piece | Act, **options: Any) -> list[Event]:
-    async with served(reply, **options) as (agent, _):
+async def reply_to(*reply: Piece | Action, **options: Any) -> list[Event]:
+    async with run_agent(reply, **options) as (agent, _):
         return await events(agent)
 
 
-def received(upstream: Upstream) -> tuple[str, dict[str, str], bytes]:
+def parse_request(upstream: Upstream) -> tuple[str, dict[str, str], bytes]:
     """The first line, the headers and the body of the only request."""
     [request] = upstream.requests
     head, _, body = request.partition(b"\r\n\r\n")
@@ -91,9 +91,9 @@ def received(upstream: Upstream) -> tuple[str, dict[str, str], bytes]:
 async def test_a_turn_becomes_a_request_with_a_key() -> None:
     turn = Turn("t1", (Message("system", "Be kind."), *TURN.messages), tools=(Tool("end_call"),))
     options = {"latency": "optimized", "tier": "priority", "cache": ("system", "tools")}
-    async with served(WHOLE, **options) as (agent, upstream):
+    async with run_agent(WHOLE_REPLY, **options) as (agent, upstream):
         assert await events(agent, turn) == EVENTS
-        first, headers, body = received(upstream)
+        first, headers, body = parse_request(upstream)
     assert first == f"POST {PATH} HTTP/1.1"
     assert headers == {
         "host": f"127.0.0.1:{upstream.port}",
@@ -115,9 +115,9 @@ async def test_a_turn_becomes_a_request_with_a_key() -> None:
 
 @pytest.mark.parametrize("access", [ACCESS, Credentials(ACCESS.access_key, ACCESS.secret_key)])
 async def test_a_request_is_signed_as_it_arrives(access: Credentials) -> None:
-    async with served(WHOLE, credentials=access, now=lambda: NOW) as (agent, upstream):
+    async with run_agent(WHOLE_REPLY, credentials=access, now=lambda: NOW) as (agent, upstream):
         assert await events(agent) == EVENTS
-        _, headers, body = received(upstream)
+        _, headers, body = parse_request(upstream)
     signed = {name: headers[name] for name in ("host", "content-type")}
     wanted = Signer(access, "us-east-1", "bedrock").sign(STAMP, "POST", PATH, signed, body)
     assert wanted.items() <= headers.items()
@@ -128,7 +128,7 @@ async def test_a_request_is_signed_as_it_arrives(access: Credentials) -> None:
 
 async def test_each_request_is_signed_at_its_own_time() -> None:
     times = iter((NOW, NOW + 600))
-    async with served(WHOLE, WHOLE, credentials=ACCESS, now=lambda: next(times)) as (agent, upstream):
+    async with run_agent(WHOLE_REPLY, WHOLE_REPLY, credentials=ACCESS, now=lambda: next(times)) as (agent, upstream):
         await events(agent)
         await events(agent)
     stamps = [request.partition(b"x-amz-date: ")[2][:16] for request in upstream.requests]
@@ -149,9 +149,9 @@ async def test_each_request_is_signed_at_its_own_time() -> None:
     ],
 )
 async def test_the_model_is_part_of_the_address(path: str, model: str, asked: str) -> None:
-    async with served(WHOLE, path=path, model=model) as (agent, upstream):
+    async with run_agent(WHOLE_REPLY, path=path, model=model) as (agent, upstream):
         await events(agent)
-        assert received(upstream)[0] == f"POST {asked} HTTP/1.1"
+        assert parse_request(upstream)[0] == f"POST {asked} HTTP/1.1"
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ async def test_the_model_is_part_of_the_address(path: str, model: str, asked: st
     ],
 )
 async def test_a_region_has_an_endpoint(region: str, address: str) -> None:
-    assert endpoint(region) == address
+    assert endpoint_url(region) == address
     agent = BedrockAgent(region, MODEL, key=KEY)
-    assert agent._where == f"{address}{PATH}"
+    assert agent._url == f"{address}{PATH}"
     await agent.aclose()
 
 
@@ -181,52 +181,52 @@ def test_botocore_knows_the_same_endpoints() -> None:
     assert len(regions) > 30
     for region in regions:
         found = rules.resolve_endpoint(Region=region, UseFIPS=False, UseDualStack=False)
-        assert found.url == endpoint(region)
+        assert found.url == endpoint_url(region)
 
 
 @pytest.mark.parametrize("known", [{}, {"key": KEY, "credentials": ACCESS}])
 async def test_there_is_one_way_to_be_known(known: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="either a key of its own or an access key"):
+    with pytest.raises(ConfigError, match="either an API key or an access key"):
         BedrockAgent("us-east-1", MODEL, **known)
 
 
 async def test_every_cut_on_the_wire_gives_the_same_events() -> None:
-    whole = STREAM + chunk(SAID) + chunk(b"")
-    assert await once(*(bytes([byte]) for byte in whole)) == EVENTS
+    whole = STREAM + chunk(STREAM_BODY) + chunk(b"")
+    assert await reply_to(*(bytes([byte]) for byte in whole)) == EVENTS
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(0, len(SAID)), max_size=12))
+@given(st.lists(st.integers(0, len(STREAM_BODY)), max_size=12))
 def test_any_cut_on_the_wire_gives_the_same_events(cuts: list[int]) -> None:
     cuts = sorted(cuts)
-    pieces = [piece for a, b in zip([0, *cuts], [*cuts, len(SAID)], strict=True) if (piece := SAID[a:b])]
-    assert asyncio.run(once(STREAM, *map(chunk, pieces), chunk(b""))) == EVENTS
+    pieces = [piece for a, b in zip([0, *cuts], [*cuts, len(STREAM_BODY)], strict=True) if (piece := STREAM_BODY[a:b])]
+    assert asyncio.run(reply_to(STREAM, *map(chunk, pieces), chunk(b""))) == EVENTS
 
 
 async def test_an_answer_without_a_type_is_a_stream() -> None:
-    assert await once(answer(SAID)) == EVENTS
+    assert await reply_to(http_response(STREAM_BODY)) == EVENTS
 
 
 async def test_text_leaves_before_the_next_is_said() -> None:
-    talks = (STREAM, chunk(HI + delta(text="x")[:30]), Act.HANG)
-    async with served(talks) as (agent, _), aclosing(agent.reply(TURN)) as reply:
+    talks = (STREAM, chunk(HI_DELTA + block_delta(text="x")[:30]), Action.HANG)
+    async with run_agent(talks) as (agent, _), aclosing(agent.reply(TURN)) as reply:
         assert await anext(reply) == "Hi"
 
 
 async def test_closing_the_reply_hangs_up_at_once() -> None:
-    async with served((STREAM + chunk(HI), Act.HANG)) as (agent, upstream):
+    async with run_agent((STREAM + chunk(HI_DELTA), Action.HANG)) as (agent, upstream):
         reply = agent.reply(TURN)
         assert await anext(reply) == "Hi"
-        assert not upstream.gone.is_set()
+        assert not upstream.disconnected.is_set()
         await reply.aclose()
         async with asyncio.timeout(1):
-            await upstream.gone.wait()
+            await upstream.disconnected.wait()
 
 
 async def test_turns_share_a_connection_that_was_opened_before() -> None:
-    async with served(WHOLE, WHOLE, WHOLE) as (agent, upstream):
+    async with run_agent(WHOLE_REPLY, WHOLE_REPLY, WHOLE_REPLY) as (agent, upstream):
         await agent.warm()
-        await until(lambda: upstream.connections)
+        await wait_until(lambda: upstream.connections)
         for _ in range(3):
             assert await events(agent) == EVENTS
             await asyncio.sleep(0.03)
@@ -235,7 +235,7 @@ async def test_turns_share_a_connection_that_was_opened_before() -> None:
 
 
 async def test_a_kept_connection_that_died_is_replaced() -> None:
-    async with served((*WHOLE, Act.CLOSE), WHOLE) as (agent, upstream):
+    async with run_agent((*WHOLE_REPLY, Action.CLOSE), WHOLE_REPLY) as (agent, upstream):
         assert await events(agent) == await events(agent) == EVENTS
         assert upstream.connections == 2
 
@@ -244,42 +244,42 @@ async def test_a_kept_connection_that_died_is_replaced() -> None:
 
 
 async def test_the_count_of_tokens_may_come_a_little_later() -> None:
-    pieces = (STREAM, chunk(HI + over()), 0.02, chunk(metadata(1, 2)), 0.02, chunk(b""))
-    assert await once(*pieces) == ["Hi", Usage(1, 2)]
+    pieces = (STREAM, chunk(HI_DELTA + message_stop()), 0.02, chunk(metadata(1, 2)), 0.02, chunk(b""))
+    assert await reply_to(*pieces) == ["Hi", Usage(1, 2)]
 
 
 async def test_nobody_waits_long_for_the_count_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bedrock, "TAIL", 0.05)
+    monkeypatch.setattr(bedrock, "USAGE_TIMEOUT", 0.05)
     async with asyncio.timeout(1):
-        assert await once(STREAM, chunk(HI + over("max_tokens")), Act.HANG) == ["Hi", Finish("length")]
+        assert await reply_to(STREAM, chunk(HI_DELTA + message_stop("max_tokens")), Action.HANG) == ["Hi", Finish("length")]
 
 
 @pytest.mark.parametrize(
     "rest",
     [
         (chunk(b""),),
-        (Act.CLOSE,),
-        (Act.RESET,),
-        (0.02, chunk(b"garbled"), chunk(b"garbled"), Act.HANG),
-        (chunk(SLOW), Act.HANG),
+        (Action.CLOSE,),
+        (Action.RESET,),
+        (0.02, chunk(b"garbled"), chunk(b"garbled"), Action.HANG),
+        (chunk(THROTTLED), Action.HANG),
         (chunk(metadata(1, 2)[:20]), chunk(b"")),
     ],
 )
 async def test_what_goes_wrong_after_the_answer_takes_nothing_away(rest: Reply) -> None:
-    assert await once(STREAM, chunk(HI + over()), 0.02, *rest) == ["Hi"]
+    assert await reply_to(STREAM, chunk(HI_DELTA + message_stop()), 0.02, *rest) == ["Hi"]
 
 
-@pytest.mark.parametrize("wrong", [SLOW, HI[:-1] + b"x", b"no frame at all"])
+@pytest.mark.parametrize("wrong", [THROTTLED, HI_DELTA[:-1] + b"x", b"no frame at all"])
 async def test_what_is_wrong_in_the_same_read_takes_nothing_away(wrong: bytes) -> None:
-    assert await once(STREAM, chunk(HI + over() + wrong), chunk(b"")) == ["Hi"]
+    assert await reply_to(STREAM, chunk(HI_DELTA + message_stop() + wrong), chunk(b"")) == ["Hi"]
 
 
 # What goes wrong before
 
 
-async def failure(*reply: Piece | Act, **options: Any) -> AgentError:
+async def failure(*reply: Piece | Action, **options: Any) -> AgentError:
     with pytest.raises(AgentError) as raised:
-        await once(*reply, **options)
+        await reply_to(*reply, **options)
     return raised.value
 
 
@@ -308,7 +308,7 @@ async def failure(*reply: Piece | Act, **options: Any) -> AgentError:
 )
 async def test_what_a_refusal_means(status: int, name: str, kind: type[AgentError]) -> None:
     headers = (f"x-amzn-ErrorType: {name}",) if name else ()
-    raised = await failure(answer(b'{"message":"No."}', *headers, status=f"{status} X"))
+    raised = await failure(http_response(b'{"message":"No."}', *headers, status=f"{status} X"))
     assert type(raised) is kind
     if name:
         assert raised.summary.endswith(f"{PATH} answered {status} ({name.partition(':')[0]})")
@@ -327,23 +327,23 @@ async def test_what_a_refusal_means(status: int, name: str, kind: type[AgentErro
 )
 async def test_a_refused_signature_names_a_clock_that_is_wrong(date: str, said: str) -> None:
     name = "x-amzn-ErrorType: InvalidSignatureException"
-    refused = answer(b'{"message":"Signature expired."}', name, date, status="403 Forbidden")
+    refused = http_response(b'{"message":"Signature expired."}', name, date, status="403 Forbidden")
     raised = await failure(refused, credentials=ACCESS, now=lambda: NOW)
     assert raised.summary.endswith(f"answered 403 (InvalidSignatureException){said}")
 
 
 async def test_a_wrong_clock_does_not_matter_to_a_key() -> None:
-    refused = answer(b"{}", "date: Fri, 02 Jan 2026 03:14:05 GMT", status="403 Forbidden")
+    refused = http_response(b"{}", "date: Fri, 02 Jan 2026 03:14:05 GMT", status="403 Forbidden")
     assert (await failure(refused, now=lambda: NOW)).summary.endswith("answered 403")
 
 
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        (SLOW, AgentBusy),
-        (failed("validationException", "no"), AgentRejected),
-        (failed("internalServerException", "no"), AgentError),
-        (HI[:-1] + b"x", AgentProtocolError),
+        (THROTTLED, AgentBusy),
+        (exception_message("validationException", "no"), AgentRejected),
+        (exception_message("internalServerException", "no"), AgentError),
+        (HI_DELTA[:-1] + b"x", AgentProtocolError),
         (b"data: {}\n\n" * 10, AgentProtocolError),
         (b"\x7f\xff\xff\xff" * 10, AgentProtocolError),
     ],
@@ -351,45 +351,45 @@ async def test_a_wrong_clock_does_not_matter_to_a_key() -> None:
 async def test_what_breaks_in_the_stream_comes_after_what_was_said(
     data: bytes, kind: type[AgentError]
 ) -> None:
-    async with served((STREAM, chunk(HI + stop()), 0.02, chunk(data), Act.HANG)) as (agent, upstream):
+    async with run_agent((STREAM, chunk(HI_DELTA + block_stop()), 0.02, chunk(data), Action.HANG)) as (agent, upstream):
         reply = agent.reply(TURN)
         assert await anext(reply) == "Hi"
         with pytest.raises(AgentError) as raised:
             await anext(reply)
         assert type(raised.value) is kind
-        await asyncio.wait_for(upstream.gone.wait(), 1)
+        await asyncio.wait_for(upstream.disconnected.wait(), 1)
 
 
 @pytest.mark.parametrize(
     "end",
     [
         (chunk(b""),),
-        (chunk(HI[:30]), chunk(b"")),
-        (chunk(HI[:30]), Act.CLOSE),
-        (Act.CLOSE,),
-        (Act.RESET,),
-        (b"zz\r\n", Act.CLOSE),
+        (chunk(HI_DELTA[:30]), chunk(b"")),
+        (chunk(HI_DELTA[:30]), Action.CLOSE),
+        (Action.CLOSE,),
+        (Action.RESET,),
+        (b"zz\r\n", Action.CLOSE),
     ],
 )
 async def test_an_answer_that_is_cut_is_garbled(end: Reply) -> None:
-    assert type(await failure(STREAM, chunk(HI), *end)) is AgentProtocolError
+    assert type(await failure(STREAM, chunk(HI_DELTA), *end)) is AgentProtocolError
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html; charset=utf-8"])
 async def test_another_type_is_garbled(kind: str) -> None:
-    raised = await failure(answer(b"{}", f"content-type: {kind}"))
+    raised = await failure(http_response(b"{}", f"content-type: {kind}"))
     assert type(raised) is AgentProtocolError
     assert raised.summary.endswith(f"answered with {kind.partition(';')[0]!r}")
 
 
 async def test_compressed_answers_are_garbled() -> None:
-    head = chunked("content-type: application/vnd.amazon.eventstream", "content-encoding: gzip")
+    head = chunked_head("content-type: application/vnd.amazon.eventstream", "content-encoding: gzip")
     assert type(await failure(head, chunk(b"\x1f\x8b"), chunk(b""))) is AgentProtocolError
 
 
 async def test_a_head_without_an_end_is_garbled() -> None:
     assert (
-        type(await failure(b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 20_000, Act.HANG)) is AgentProtocolError
+        type(await failure(b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 20_000, Action.HANG)) is AgentProtocolError
     )
 
 
@@ -407,15 +407,15 @@ async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
 async def test_a_refusal_never_says_what_is_secret() -> None:
     """AWS says back what should have been signed, with the session token in it."""
     words = f"signed: x-amz-security-token:{ACCESS.session_token} by {ACCESS.secret_key}"
-    refused = answer(orjson.dumps({"message": words}), status="403 Forbidden")
+    refused = http_response(orjson.dumps({"message": words}), status="403 Forbidden")
     raised = await failure(refused, credentials=ACCESS)
     assert raised.quote == "signed: x-amz-security-token:*** by ***"
     body = orjson.dumps({"message": f"no such key {KEY}"})
-    assert str(await failure(answer(body, status="403 No"))).endswith("answered 403: no such key ***")
+    assert str(await failure(http_response(body, status="403 No"))).endswith("answered 403: no such key ***")
 
 
 async def test_a_failure_in_the_stream_never_says_what_is_secret() -> None:
-    raised = await failure(STREAM, chunk(failed("validationException", f"bad {KEY}")))
+    raised = await failure(STREAM, chunk(exception_message("validationException", f"bad {KEY}")))
     assert raised.quote == "bad ***"
     assert KEY not in str(raised)
 
@@ -423,11 +423,11 @@ async def test_a_failure_in_the_stream_never_says_what_is_secret() -> None:
 # Judged by botocore
 
 
-class Raw:
+class RawBody:
     """The body of an answer as botocore reads it."""
 
     def stream(self) -> Iterator[bytes]:
-        yield SAID
+        yield STREAM_BODY
 
     def close(self) -> None: ...
 
@@ -441,11 +441,11 @@ async def test_botocore_sends_and_hears_the_same(model: str) -> None:
 
     def answered(request: Any, **_: Any) -> Any:
         sent.append(request)
-        return AWSResponse(request.url, 200, {"content-type": "application/vnd.amazon.eventstream"}, Raw())
+        return AWSResponse(request.url, 200, {"content-type": "application/vnd.amazon.eventstream"}, RawBody())
 
-    async with served(WHOLE, model=model, credentials=ACCESS, now=lambda: NOW) as (agent, upstream):
+    async with run_agent(WHOLE_REPLY, model=model, credentials=ACCESS, now=lambda: NOW) as (agent, upstream):
         assert await events(agent) == EVENTS
-        first, _, body = received(upstream)
+        first, _, body = parse_request(upstream)
     session.set_credentials(ACCESS.access_key, ACCESS.secret_key, ACCESS.session_token)
     client = session.create_client("bedrock-runtime", "us-east-1", endpoint_url=upstream.url)
     client.meta.events.register("before-send.bedrock-runtime", answered)

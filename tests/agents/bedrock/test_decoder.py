@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.agents.bedrock.frames import HI, SLOW, delta, event, failed, metadata, over, stop, told, use
-from voicegw.agents.bedrock.decoder import ConverseDecoder, meaning, named
+from tests.agents.bedrock.frames import HI_DELTA, THROTTLED, block_delta, event, exception_message, metadata, message_stop, block_stop, string_message, tool_use
+from voicegw.agents.bedrock.decoder import ConverseDecoder, error_class_for, parse_error_name
 from voicegw.agents.bedrock.eventstream import EventStreamMessage, EventStreamParser
 from voicegw.errors import (
     AgentBusy,
@@ -26,14 +26,14 @@ from voicegw.events import Activity, Event, Finish, ToolCall, Usage
 START = event("messageStart", role="assistant")
 
 
-def read(*data: bytes) -> list[Event]:
+def decode(*data: bytes) -> list[Event]:
     decoder = ConverseDecoder("t1")
     events = [said for frame in EventStreamParser().feed(b"".join(data)) for said in decoder.feed(frame)]
     return [*events, *decoder.end()]
 
 
 def test_an_answer_becomes_events() -> None:
-    assert read(START, HI, delta(text=""), delta(text=" there"), stop(), over(), metadata(5, 7)) == [
+    assert decode(START, HI_DELTA, block_delta(text=""), block_delta(text=" there"), block_stop(), message_stop(), metadata(5, 7)) == [
         "Hi",
         " there",
         Usage(5, 7),
@@ -41,20 +41,20 @@ def test_an_answer_becomes_events() -> None:
 
 
 def test_text_leaves_with_its_frame() -> None:
-    assert ConverseDecoder().feed(next(EventStreamParser().feed(HI))) == ["Hi"]
+    assert ConverseDecoder().feed(next(EventStreamParser().feed(HI_DELTA))) == ["Hi"]
 
 
 def test_tool_calls_leave_when_they_are_whole() -> None:
     decoder = ConverseDecoder("t1")
     told = [
-        decoder.feed(frame) for frame in EventStreamParser().feed(use(1, "weather", '{"city":', '"Rome"}'))
+        decoder.feed(frame) for frame in EventStreamParser().feed(tool_use(1, "weather", '{"city":', '"Rome"}'))
     ]
     assert told == [[], [], [], [ToolCall("tooluse_1", "weather", '{"city":"Rome"}')]]
 
 
 def test_tool_calls_beside_text_and_each_other() -> None:
-    data = (HI, stop(), use(1, "a", ""), use(2, "b", id=""), over("tool_use"), metadata(1, 2))
-    assert read(*data) == [
+    data = (HI_DELTA, block_stop(), tool_use(1, "a", ""), tool_use(2, "b", id=""), message_stop("tool_use"), metadata(1, 2))
+    assert decode(*data) == [
         "Hi",
         ToolCall("tooluse_1", "a"),
         ToolCall("t1_2", "b"),
@@ -65,7 +65,7 @@ def test_tool_calls_beside_text_and_each_other() -> None:
 
 def test_pieces_of_calls_may_be_mixed() -> None:
     whole = [
-        EventStreamParser().feed(use(index, name, '{"a":', "1}", id=name))
+        EventStreamParser().feed(tool_use(index, name, '{"a":', "1}", id=name))
         for index, name in ((0, "x"), (1, "y"))
     ]
     decoder = ConverseDecoder()
@@ -77,7 +77,7 @@ def test_pieces_of_calls_may_be_mixed() -> None:
 
 
 def test_a_call_that_is_not_closed_ends_with_the_message() -> None:
-    assert read(use(0, "a", "{}")[: -len(stop())], over("tool_use")) == [
+    assert decode(tool_use(0, "a", "{}")[: -len(block_stop())], message_stop("tool_use")) == [
         ToolCall("tooluse_1", "a"),
         Finish("tool_calls"),
     ]
@@ -86,23 +86,23 @@ def test_a_call_that_is_not_closed_ends_with_the_message() -> None:
 def test_a_tool_that_bedrock_runs_is_its_doing() -> None:
     result = {"toolResult": {"toolUseId": "tooluse_1"}}
     data = (
-        use(0, "search", '{"q":1}', type="server_tool_use"),
+        tool_use(0, "search", '{"q":1}', type="server_tool_use"),
         event("contentBlockStart", contentBlockIndex=1, start=result),
-        delta(1, toolResult=[{"text": "found"}]),
-        stop(1),
+        block_delta(1, toolResult=[{"text": "found"}]),
+        block_stop(1),
     )
-    assert read(*data, over()) == [Activity("search")]
+    assert decode(*data, message_stop()) == [Activity("search")]
 
 
 def test_reasoning_and_what_is_unknown_are_dropped() -> None:
     assert (
-        read(
-            delta(reasoningContent={"text": "Hm"}),
-            delta(reasoningContent={"signature": "abc"}),
-            delta(citation={"title": "A book"}),
+        decode(
+            block_delta(reasoningContent={"text": "Hm"}),
+            block_delta(reasoningContent={"signature": "abc"}),
+            block_delta(citation={"title": "A book"}),
             event("surprise", text="no"),
-            spoilt("initial-response", b""),
-            over(),
+            event_with_payload("initial-response", b""),
+            message_stop(),
         )
         == []
     )
@@ -110,7 +110,7 @@ def test_reasoning_and_what_is_unknown_are_dropped() -> None:
 
 def test_tokens_read_from_the_cache_and_written_there_are_part_of_the_prompt() -> None:
     data = metadata(5, 7, cacheReadInputTokens=100, cacheWriteInputTokens=20)
-    assert read(over(), data) == [Usage(125, 7, 100)]
+    assert decode(message_stop(), data) == [Usage(125, 7, 100)]
 
 
 @pytest.mark.parametrize(
@@ -127,119 +127,119 @@ def test_tokens_read_from_the_cache_and_written_there_are_part_of_the_prompt() -
     ],
 )
 def test_why_it_stopped(reason: str, end: list[Event]) -> None:
-    assert read(HI, over(reason)) == ["Hi", *end]
+    assert decode(HI_DELTA, message_stop(reason)) == ["Hi", *end]
 
 
 @pytest.mark.parametrize("reason", ["malformed_tool_use", "malformed_model_output"])
 def test_a_model_that_says_nothing_that_makes_sense_is_garbled(reason: str) -> None:
     with pytest.raises(AgentProtocolError, match=f"broke off with '{reason}'"):
-        read(HI, over(reason))
+        decode(HI_DELTA, message_stop(reason))
 
 
 def test_the_count_of_tokens_comes_after_the_end_and_is_the_last_to_come() -> None:
     decoder, seen = ConverseDecoder(), []
-    for frame in EventStreamParser().feed(HI + over() + metadata(1, 2)):
+    for frame in EventStreamParser().feed(HI_DELTA + message_stop() + metadata(1, 2)):
         decoder.feed(frame)
         seen.append((decoder.complete, decoder.done))
     assert seen == [(False, False), (True, False), (True, True)]
 
 
 def test_nothing_is_said_after_the_end() -> None:
-    assert read(HI, over(), delta(text="again"), metadata(1, 2)) == ["Hi", Usage(1, 2)]
+    assert decode(HI_DELTA, message_stop(), block_delta(text="again"), metadata(1, 2)) == ["Hi", Usage(1, 2)]
 
 
 def test_the_count_of_tokens_may_come_first() -> None:
     decoder, seen = ConverseDecoder(), []
-    for frame in EventStreamParser().feed(metadata(1, 2) + over()):
+    for frame in EventStreamParser().feed(metadata(1, 2) + message_stop()):
         decoder.feed(frame)
         seen.append((decoder.complete, decoder.done))
     assert seen == [(False, False), (True, True)]
 
 
-@pytest.mark.parametrize("data", [b"", HI, START + HI + stop()])
+@pytest.mark.parametrize("data", [b"", HI_DELTA, START + HI_DELTA + block_stop()])
 def test_a_stream_that_ends_before_the_answer_does_is_garbled(data: bytes) -> None:
     with pytest.raises(AgentProtocolError, match="ended in the middle of an answer"):
-        read(data)
+        decode(data)
 
 
 @pytest.mark.parametrize(
     ("data", "kind", "summary", "quote"),
     [
-        (SLOW, AgentBusy, "the server reported an error (throttlingException)", "slow down"),
+        (THROTTLED, AgentBusy, "the server reported an error (throttlingException)", "slow down"),
         (
-            failed("validationException", "bad  model"),
+            exception_message("validationException", "bad  model"),
             AgentRejected,
             "the server reported an error (validationException)",
             "bad model",
         ),
         (
-            failed("serviceUnavailableException", ""),
+            exception_message("serviceUnavailableException", ""),
             AgentBusy,
             "the server reported an error (serviceUnavailableException)",
             "",
         ),
         (
-            failed("internalServerException", "oh"),
+            exception_message("internalServerException", "oh"),
             AgentError,
             "the server reported an error (internalServerException)",
             "oh",
         ),
         (
-            failed("modelStreamErrorException", "oh"),
+            exception_message("modelStreamErrorException", "oh"),
             AgentError,
             "the server reported an error (modelStreamErrorException)",
             "oh",
         ),
         (
-            failed("modelTimeoutException", "x" * 400),
+            exception_message("modelTimeoutException", "x" * 400),
             AgentTimeout,
             "the server reported an error (modelTimeoutException)",
             "x" * 300,
         ),
-        (told({":message-type": "exception"}, b"oh"), AgentError, "the server reported an error", ""),
+        (string_message({":message-type": "exception"}, b"oh"), AgentError, "the server reported an error", ""),
         (
-            told({":message-type": "exception", ":exception-type": "a b"}, b'{"message": 5}'),
+            string_message({":message-type": "exception", ":exception-type": "a b"}, b'{"message": 5}'),
             AgentError,
             "the server reported an error",
             "",
         ),
         (
-            told({":message-type": "error", ":error-code": "InternalError", ":error-message": "we broke"}),
+            string_message({":message-type": "error", ":error-code": "InternalError", ":error-message": "we broke"}),
             AgentError,
             "the server reported an error (InternalError)",
             "we broke",
         ),
         (
-            told({":message-type": "error", ":error-code": "Throttling", ":error-message": " x" * 400}),
+            string_message({":message-type": "error", ":error-code": "Throttling", ":error-message": " x" * 400}),
             AgentBusy,
             "the server reported an error (Throttling)",
             "x " * 150,
         ),
-        (told({":message-type": "error"}), AgentError, "the server reported an error", ""),
-        (told({":message-type": "other"}), AgentProtocolError, "a frame of the unknown type 'other'", ""),
-        (told({":event-type": "messageStop"}), AgentProtocolError, "a frame of the unknown type None", ""),
+        (string_message({":message-type": "error"}), AgentError, "the server reported an error", ""),
+        (string_message({":message-type": "other"}), AgentProtocolError, "a message of the unknown type 'other'", ""),
+        (string_message({":event-type": "messageStop"}), AgentProtocolError, "a message of the unknown type None", ""),
     ],
 )
 def test_failures_in_the_stream_are_told_apart(
     data: bytes, kind: type[AgentError], summary: str, quote: str
 ) -> None:
     with pytest.raises(AgentError) as raised:
-        read(HI, data)
+        decode(HI_DELTA, data)
     assert (type(raised.value), raised.value.summary, raised.value.quote) == (kind, summary, quote)
 
 
-def spoilt(kind: str, payload: bytes) -> bytes:
-    return told({":message-type": "event", ":event-type": kind}, payload)
+def event_with_payload(kind: str, payload: bytes) -> bytes:
+    return string_message({":message-type": "event", ":event-type": kind}, payload)
 
 
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
-        (spoilt("contentBlockDelta", b"{"), "no JSON where an event should be"),
-        (spoilt("contentBlockDelta", b"[]"), "an event that is no object but list"),
-        (spoilt("contentBlockDelta", b"{}"), "unknown shape: KeyError"),
-        (spoilt("contentBlockDelta", b'{"delta": "Hi"}'), "unknown shape: AttributeError"),
-        (delta(text=5), "int where a string should be"),
+        (event_with_payload("contentBlockDelta", b"{"), "no JSON where an event should be"),
+        (event_with_payload("contentBlockDelta", b"[]"), "an event that is no object but list"),
+        (event_with_payload("contentBlockDelta", b"{}"), "unknown shape: KeyError"),
+        (event_with_payload("contentBlockDelta", b'{"delta": "Hi"}'), "unknown shape: AttributeError"),
+        (block_delta(text=5), "int where a string should be"),
         (event("contentBlockStart", start={"toolUse": {"type": "x"}}), "unknown shape: KeyError"),
         (event("contentBlockStart", start={"toolUse": {"name": 5}}), "int where a string should be"),
         (event("contentBlockStart", start={"toolUse": {"name": "a"}}), "unknown shape: KeyError"),
@@ -249,19 +249,19 @@ def spoilt(kind: str, payload: bytes) -> bytes:
         ),
         (event("messageStop", stopReason=5), "int where a string should be"),
         (event("metadata", usage={"inputTokens": "x", "outputTokens": 1}), "unknown shape: ValueError"),
-        (spoilt("metadata", b'{"usage": {"inputTokens": 1e999}}'), "no JSON where an event should be"),
-        (use(0, "a", "[]"), "the arguments of tool 'a' are no JSON object"),
-        (use(0, "a", '{"b"'), "the arguments of tool 'a' are no JSON object"),
+        (event_with_payload("metadata", b'{"usage": {"inputTokens": 1e999}}'), "no JSON where an event should be"),
+        (tool_use(0, "a", "[]"), "the arguments of tool 'a' are no JSON object"),
+        (tool_use(0, "a", '{"b"'), "the arguments of tool 'a' are no JSON object"),
     ],
 )
 def test_what_makes_no_sense_is_garbled(data: bytes, complaint: str) -> None:
     with pytest.raises(AgentProtocolError, match=complaint):
-        read(data)
+        decode(data)
 
 
 def test_half_an_emoji_in_a_text_does_not_matter() -> None:
-    data = spoilt("contentBlockDelta", b'{"contentBlockIndex":0,"delta":{"text":"a\\ud83d"}}')
-    assert read(data, over()) == ["a\ufffd"]
+    data = event_with_payload("contentBlockDelta", b'{"contentBlockIndex":0,"delta":{"text":"a\\ud83d"}}')
+    assert decode(data, message_stop()) == ["a\ufffd"]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_half_an_emoji_in_a_text_does_not_matter() -> None:
     ],
 )
 def test_a_failure_is_called_by_its_plain_name(name: str, found: str) -> None:
-    assert named(name) == found
+    assert parse_error_name(name) == found
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_a_failure_is_called_by_its_plain_name(name: str, found: str) -> None:
     ],
 )
 def test_what_a_failure_means(name: str, kind: type[AgentError]) -> None:
-    assert meaning(name, AgentProtocolError) is kind
+    assert error_class_for(name, AgentProtocolError) is kind
 
 
 WORDS = [

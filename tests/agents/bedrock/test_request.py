@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.bedrock.request import CACHE, NOTHING, encode_request
+from voicegw.agents.bedrock.request import CACHE_POINT, NO_RESULT, encode_request
 from voicegw.events import Message, Tool, ToolCall, Turn
 from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 from voicegw.wire.json import dumps
@@ -21,7 +21,7 @@ ASKED = ToolCall("tooluse_1", "weather", '{"city":"Rome"}')
 PIXEL = b64encode(b"pixel").decode()
 
 
-def said(*messages: Message, tools: tuple[Tool, ...] = ()) -> list[tuple[str, list[Any]]]:
+def conversation(*messages: Message, tools: tuple[Tool, ...] = ()) -> list[tuple[str, list[Any]]]:
     """The messages of the request, texts and uses of tools in short."""
     body = encode_request(Turn("t1", messages, tools=tools))
     return [(message["role"], [short(block) for block in message["content"]]) for message in body["messages"]]
@@ -31,11 +31,11 @@ def short(block: dict[str, Any]) -> Any:
     return block.get("text", block)
 
 
-def used(id: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
+def tool_use(id: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
     return {"toolUse": {"toolUseId": id, "name": name, "input": given}}
 
 
-def result(id: str, text: str) -> dict[str, Any]:
+def tool_result(id: str, text: str) -> dict[str, Any]:
     return {"toolResult": {"toolUseId": id, "content": [{"text": text}]}}
 
 
@@ -58,7 +58,7 @@ def test_all_of_it_together() -> None:
     )
     assert asked == {
         "messages": [{"role": "user", "content": [{"text": "Hi"}]}],
-        "system": [{"text": "Be kind."}, {"text": "Be brief."}, CACHE],
+        "system": [{"text": "Be kind."}, {"text": "Be brief."}, CACHE_POINT],
         "inferenceConfig": {"maxTokens": 99, "temperature": 0.5, "stopSequences": ["END"]},
         "toolConfig": {
             "tools": [
@@ -75,7 +75,7 @@ def test_all_of_it_together() -> None:
                         "inputSchema": {"json": {"type": "object", "properties": {}}},
                     }
                 },
-                CACHE,
+                CACHE_POINT,
             ],
             "toolChoice": {"any": {}},
         },
@@ -162,7 +162,7 @@ USER, BOT = Message("user", "Hi"), Message("assistant", "Hello")
 def test_the_two_take_turns_and_the_caller_begins_and_ends(
     messages: tuple[Message, ...], written: list[Any]
 ) -> None:
-    assert said(*messages) == written
+    assert conversation(*messages) == written
 
 
 def test_a_tool_and_its_result_follow_each_other() -> None:
@@ -173,13 +173,13 @@ def test_a_tool_and_its_result_follow_each_other() -> None:
         Message("tool", "Bye", tool_call_id="2"),
         Message("user", "And?"),
     )
-    assert said(*messages, tools=(WEATHER,)) == [
+    assert conversation(*messages, tools=(WEATHER,)) == [
         ("user", ["Hi"]),
         (
             "assistant",
-            ["Let me see.", used("call_1_0", "weather", {"city": "Rome"}), used("call_1_1", "end_call", {})],
+            ["Let me see.", tool_use("call_1_0", "weather", {"city": "Rome"}), tool_use("call_1_1", "end_call", {})],
         ),
-        ("user", [result("call_1_0", "Sunny"), result("call_1_1", "Bye"), "And?"]),
+        ("user", [tool_result("call_1_0", "Sunny"), tool_result("call_1_1", "Bye"), "And?"]),
     ]
 
 
@@ -191,12 +191,12 @@ def test_a_result_that_came_late_or_never_or_is_blank_stands_behind_its_use() ->
         Message("tool", " ", tool_call_id="c"),
         Message("tool", "Sunny", tool_call_id="tooluse_1"),
     )
-    assert said(*messages, tools=(WEATHER,)) == [
+    assert conversation(*messages, tools=(WEATHER,)) == [
         ("user", [CALL_START_PROMPT]),
-        ("assistant", [used("call_0_0", "weather", {"city": "Rome"})]),
-        ("user", [result("call_0_0", "Sunny"), "Hurry"]),
-        ("assistant", ["Yes", used("call_2_0", "end_call", {}), used("call_2_1", "end_call", {})]),
-        ("user", [result("call_2_0", NOTHING), result("call_2_1", NOTHING)]),
+        ("assistant", [tool_use("call_0_0", "weather", {"city": "Rome"})]),
+        ("user", [tool_result("call_0_0", "Sunny"), "Hurry"]),
+        ("assistant", ["Yes", tool_use("call_2_0", "end_call", {}), tool_use("call_2_1", "end_call", {})]),
+        ("user", [tool_result("call_2_0", NO_RESULT), tool_result("call_2_1", NO_RESULT)]),
     ]
 
 
@@ -208,26 +208,26 @@ def test_ids_that_come_twice_belong_to_the_results_in_their_order() -> None:
         *call,
         Message("tool", "2", tool_call_id="call_0"),
     )
-    assert [content for role, content in said(*messages, tools=(WEATHER,)) if role == "user"][1:] == [
-        [result("call_0_0", "1")],
-        [result("call_2_0", "2")],
+    assert [content for role, content in conversation(*messages, tools=(WEATHER,)) if role == "user"][1:] == [
+        [tool_result("call_0_0", "1")],
+        [tool_result("call_2_0", "2")],
     ]
 
 
 def test_functions_without_ids_are_known_by_their_names() -> None:
     call = Message("assistant", tool_calls=(ToolCall("", "weather", "{}"),))
     answers = (Message("function", "Sunny", name="weather"), Message("function", "Rainy", name="weather"))
-    assert said(USER, call, answers[0], tools=(WEATHER,))[2] == ("user", [result("call_1_0", "Sunny")])
-    assert said(answers[1], call, answers[0], tools=(WEATHER,)) == [
+    assert conversation(USER, call, answers[0], tools=(WEATHER,))[2] == ("user", [tool_result("call_1_0", "Sunny")])
+    assert conversation(answers[1], call, answers[0], tools=(WEATHER,)) == [
         ("user", ["(A tool answered: Rainy)"]),
-        ("assistant", [used("call_1_0", "weather", {})]),
-        ("user", [result("call_1_0", "Sunny")]),
+        ("assistant", [tool_use("call_1_0", "weather", {})]),
+        ("user", [tool_result("call_1_0", "Sunny")]),
     ]
 
 
 def test_a_result_without_its_use_is_told() -> None:
     lost = Message("tool", "Sunny", tool_call_id="x")
-    assert said(USER, lost, Message("tool", " "), tools=(WEATHER,)) == [
+    assert conversation(USER, lost, Message("tool", " "), tools=(WEATHER,)) == [
         ("user", ["Hi", "(A tool answered: Sunny)"])
     ]
 
@@ -235,11 +235,11 @@ def test_a_result_without_its_use_is_told() -> None:
 def test_without_tools_only_the_results_of_those_before_are_told() -> None:
     """Bedrock refuses uses of tools where none are offered."""
     messages = (USER, Message("assistant", tool_calls=(ASKED,)), Message("tool", "1", tool_call_id=ASKED.id))
-    assert said(*messages) == [("user", ["Hi", "(A tool answered: 1)"])]
+    assert conversation(*messages) == [("user", ["Hi", "(A tool answered: 1)"])]
 
 
 def test_a_use_of_a_tool_without_a_name_is_left_out() -> None:
-    assert said(USER, Message("assistant", tool_calls=(ToolCall("1", ""),)), tools=(BARE,)) == [
+    assert conversation(USER, Message("assistant", tool_calls=(ToolCall("1", ""),)), tools=(BARE,)) == [
         ("user", ["Hi"])
     ]
 
@@ -247,12 +247,12 @@ def test_a_use_of_a_tool_without_a_name_is_left_out() -> None:
 @pytest.mark.parametrize("arguments", ["", "[1]", "no", "{", "\ud800", "[" * 2000])
 def test_arguments_that_are_no_object_are_none(arguments: str) -> None:
     call = Message("assistant", tool_calls=(ToolCall("1", "end_call", arguments),))
-    assert said(USER, call, tools=(BARE,))[1] == ("assistant", [used("call_1_0", "end_call", {})])
+    assert conversation(USER, call, tools=(BARE,))[1] == ("assistant", [tool_use("call_1_0", "end_call", {})])
 
 
-def shown(url: Any) -> list[Any]:
+def content_with_image(url: Any) -> list[Any]:
     parts = ({"type": "text", "text": "Look"}, {"type": "image_url", "image_url": url})
-    [(_, content)] = said(Message("user", "Look", parts=parts))
+    [(_, content)] = conversation(Message("user", "Look", parts=parts))
     return content
 
 
@@ -260,8 +260,8 @@ def shown(url: Any) -> list[Any]:
 def test_pictures_in_the_request_are_shown(kind: str) -> None:
     picture = {"image": {"format": kind, "source": {"bytes": PIXEL}}}
     url = f"data:image/{kind};base64,{PIXEL}"
-    assert shown({"url": url, "detail": "low"}) == shown(url) == ["Look", picture]
-    assert shown(url.replace("jpeg", "jpg")) == ["Look", picture]
+    assert content_with_image({"url": url, "detail": "low"}) == content_with_image(url) == ["Look", picture]
+    assert content_with_image(url.replace("jpeg", "jpg")) == ["Look", picture]
 
 
 @pytest.mark.parametrize(
@@ -278,12 +278,12 @@ def test_pictures_in_the_request_are_shown(kind: str) -> None:
     ],
 )
 def test_other_pictures_stay_away(url: Any) -> None:
-    assert shown(url) == ["Look"]
+    assert content_with_image(url) == ["Look"]
 
 
 def test_parts_of_other_kinds_stay_away() -> None:
     parts = ({"type": "file", "file": {}}, {"type": "text", "text": " "})
-    assert said(Message("user", "", parts=parts)) == [("user", [CALL_START_PROMPT])]
+    assert conversation(Message("user", "", parts=parts)) == [("user", [CALL_START_PROMPT])]
 
 
 # What Bedrock demands of any conversation, and botocore's opinion

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.agents.upstream import answer, chunk, chunked
-from voicegw.agents.client.connection import BODY, Connection
+from tests.agents.upstream import chunk, chunked_head, http_response
+from voicegw.agents.client.connection import MAX_BUFFERED_BYTES, Connection
 from voicegw.errors import AgentProtocolError
 
 
-class Wire(asyncio.Transport):
+class FakeTransport(asyncio.Transport):
     """A transport that only notes what happens to it."""
 
     def __init__(self, connection: Connection) -> None:
@@ -47,18 +47,18 @@ class Wire(asyncio.Transport):
             self.connection.connection_lost(None)
 
 
-def connected() -> tuple[Connection, Wire]:
+def make_connection() -> tuple[Connection, FakeTransport]:
     connection = Connection(set())
-    return connection, Wire(connection)
+    return connection, FakeTransport(connection)
 
 
-async def asked(connection: Connection) -> asyncio.Task[bool]:
+async def start_request(connection: Connection) -> asyncio.Task[bool]:
     task = asyncio.create_task(connection.send_request(b"?"))
     await asyncio.sleep(0)
     return task
 
 
-async def body(connection: Connection) -> bytes:
+async def read_body(connection: Connection) -> bytes:
     pieces = []
     while piece := await connection.read_chunk():
         pieces.append(piece)
@@ -68,15 +68,15 @@ async def body(connection: Connection) -> bytes:
 @pytest.mark.parametrize(
     "reply",
     [
-        answer(b"hello", "x: y"),
-        chunked("x: y") + chunk(b"hel") + chunk(b"lo") + b"0\r\nlate: 1\r\n\r\n",
-        b"HTTP/1.1 100 Continue\r\n\r\n" + answer(b"hello", "x: y"),
+        http_response(b"hello", "x: y"),
+        chunked_head("x: y") + chunk(b"hel") + chunk(b"lo") + b"0\r\nlate: 1\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" + http_response(b"hello", "x: y"),
     ],
 )
 async def test_every_cut_gives_the_same_answer(reply: bytes) -> None:
     for cut in range(1, len(reply)):
-        connection, _ = connected()
-        task = await asked(connection)
+        connection, _ = make_connection()
+        task = await start_request(connection)
         connection.data_received(reply[:cut])
         await asyncio.sleep(0)
         assert not connection.done
@@ -84,23 +84,23 @@ async def test_every_cut_gives_the_same_answer(reply: bytes) -> None:
         assert await task
         assert (connection.status, connection.headers["x"]) == (200, "y")
         assert "late" not in connection.headers
-        assert await body(connection) == b"hello"
-        assert connection.reusable
+        assert await read_body(connection) == b"hello"
+        assert connection.is_reusable
 
 
 async def test_one_wake_up_brings_all_that_one_read_brought() -> None:
-    connection, _ = connected()
-    task = await asked(connection)
-    connection.data_received(chunked() + chunk(b"a"))
+    connection, _ = make_connection()
+    task = await start_request(connection)
+    connection.data_received(chunked_head() + chunk(b"a"))
     assert await task
     connection.data_received(chunk(b"b") + chunk(b"c"))
     assert await connection.read_chunk() == b"abc"
 
 
 async def test_the_reader_is_woken_in_the_turn_of_the_loop_after_the_read() -> None:
-    connection, _ = connected()
-    task = await asked(connection)
-    connection.data_received(chunked())
+    connection, _ = make_connection()
+    task = await start_request(connection)
+    connection.data_received(chunked_head())
     assert await task
     taking = asyncio.create_task(connection.read_chunk())
     await asyncio.sleep(0)
@@ -111,29 +111,29 @@ async def test_the_reader_is_woken_in_the_turn_of_the_loop_after_the_read() -> N
 
 
 async def test_the_transport_pauses_above_the_limit_and_resumes_when_it_is_taken() -> None:
-    connection, wire = connected()
-    task = await asked(connection)
-    connection.data_received(chunked() + chunk(b"x" * BODY))
+    connection, wire = make_connection()
+    task = await start_request(connection)
+    connection.data_received(chunked_head() + chunk(b"x" * MAX_BUFFERED_BYTES))
     assert await task
     assert wire.reading
     connection.data_received(chunk(b"x"))
     assert not wire.reading
     connection.data_received(chunk(b"x"))
-    assert len(await connection.read_chunk()) == BODY + 2
+    assert len(await connection.read_chunk()) == MAX_BUFFERED_BYTES + 2
     assert wire.reading
 
 
 async def test_a_connection_with_unsent_bytes_is_not_reused() -> None:
-    connection, wire = connected()
-    task = await asked(connection)
-    connection.data_received(answer(b""))
+    connection, wire = make_connection()
+    task = await start_request(connection)
+    connection.data_received(http_response(b""))
     assert await task
     wire.unsent = 1
-    assert not connection.reusable
+    assert not connection.is_reusable
 
 
 async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
-    connection, wire = connected()
+    connection, wire = make_connection()
     connection.data_received(b"HTTP/1.1 408 Timeout\r\n\r\n")
     assert wire.closed
     assert not await connection.send_request(b"?")
@@ -141,8 +141,8 @@ async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
 
 
 async def test_a_reset_is_no_end_of_a_body_without_length() -> None:
-    connection, _ = connected()
-    task = await asked(connection)
+    connection, _ = make_connection()
+    task = await start_request(connection)
     connection.data_received(b"HTTP/1.1 200 OK\r\n\r\nabc")
     assert await task
     connection.connection_lost(ConnectionResetError())
@@ -152,23 +152,23 @@ async def test_a_reset_is_no_end_of_a_body_without_length() -> None:
 
 
 async def test_a_next_answer_shows_nothing_of_the_last_one() -> None:
-    connection, _ = connected()
-    task = await asked(connection)
-    connection.data_received(answer(b"unread", "a: 1"))
+    connection, _ = make_connection()
+    task = await start_request(connection)
+    connection.data_received(http_response(b"unread", "a: 1"))
     assert await task
-    task = await asked(connection)
-    connection.data_received(answer(b"new", "b: 2"))
+    task = await start_request(connection)
+    connection.data_received(http_response(b"new", "b: 2"))
     assert await task
     assert connection.headers == {"content-length": "3", "b": "2"}
-    assert await body(connection) == b"new"
+    assert await read_body(connection) == b"new"
 
 
 async def test_lingering_ends_with_the_body_or_with_its_time() -> None:
     rested: list[Connection] = []
     for last, ready in ((chunk(b""), 1), (chunk(b"more"), 0)):
-        connection, wire = connected()
-        task = await asked(connection)
-        connection.data_received(chunked() + chunk(b"a"))
+        connection, wire = make_connection()
+        task = await start_request(connection)
+        connection.data_received(chunked_head() + chunk(b"a"))
         assert await task
         connection.drain(0.1, rested.append)
         connection.data_received(last)
@@ -181,9 +181,9 @@ async def test_lingering_ends_with_the_body_or_with_its_time() -> None:
 async def test_an_open_connection_is_in_the_crowd() -> None:
     crowd: set[Connection] = set()
     connection = Connection(crowd)
-    assert not connection.alive
-    wire = Wire(connection)
+    assert not connection.is_open
+    wire = FakeTransport(connection)
     assert crowd == {connection}
     wire.abort()
     assert crowd == set()
-    assert connection.gone.done()
+    assert connection.closed.done()

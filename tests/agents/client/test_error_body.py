@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.client.error_body import error_from_body, error_from_object, quoted
+from voicegw.agents.client.error_body import error_from_body, error_from_object, to_text
 from voicegw.errors import AgentBusy, AgentError
 
 LIST = b"[" * 900 + b"]" * 900
@@ -33,8 +33,8 @@ def test_what_is_nested_absurdly_is_an_error_without_words() -> None:
 
 
 def test_what_is_no_text_is_quoted_as_json() -> None:
-    assert quoted("a") == "a"
-    assert quoted({"a": [1]}) == '{"a":[1]}'
+    assert to_text("a") == "a"
+    assert to_text({"a": [1]}) == '{"a":[1]}'
     assert error_from_object({"code": 429, "message": ["wait"]}).quote == '["wait"]'
 
 

@@ -11,22 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents.upstream import Act, Upstream, answer, chunk, chunked, until
+from tests.agents.upstream import Action, Upstream, chunk, chunked_head, http_response, wait_until
 from voicegw.agents.client.http import HttpClient
 from voicegw.errors import AgentBusy, AgentProtocolError, AgentUnavailable, ConfigError
 
 pytestmark = pytest.mark.wire
 
-OK = answer(b"ok")
+OK = http_response(b"ok")
 
 
-async def ask(client: HttpClient, *, again: bool = True) -> bytes:
-    async with client.post("/x", {"a": "b"}, b"{}", retry=again) as response:
+async def post_and_read(client: HttpClient, *, retry: bool = True) -> bytes:
+    async with client.post("/x", {"a": "b"}, b"{}", retry=retry) as response:
         return await response.read(1000)
 
 
 async def test_a_request_is_one_head_and_body() -> None:
-    async with Upstream((answer(b"ok", "X-A: 1", "x-a: 2"),)) as upstream:
+    async with Upstream((http_response(b"ok", "X-A: 1", "x-a: 2"),)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/p?q=1", {"a": "b"}, b"body") as response:
             assert (response.status, response.headers["x-a"]) == (200, "1, 2")
@@ -52,15 +52,15 @@ async def test_a_request_without_a_body_has_no_length() -> None:
     [
         (OK,),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n", OK),
-        (chunked(), chunk(b"o"), chunk(b"k"), chunk(b"")),
-        (chunked(), chunk(b"ok"), b"0\r\nx-trailer: 1\r\n\r\n"),
-        tuple(bytes([byte]) for byte in chunked() + chunk(b"ok") + chunk(b"")),
+        (chunked_head(), chunk(b"o"), chunk(b"k"), chunk(b"")),
+        (chunked_head(), chunk(b"ok"), b"0\r\nx-trailer: 1\r\n\r\n"),
+        tuple(bytes([byte]) for byte in chunked_head() + chunk(b"ok") + chunk(b"")),
     ],
 )
 async def test_a_body_read_to_its_end_gives_the_connection_back(reply: tuple[bytes, ...]) -> None:
     async with Upstream(*[reply] * 3) as upstream:
         client = HttpClient(upstream.url)
-        assert [await ask(client) for _ in range(3)] == [b"ok"] * 3
+        assert [await post_and_read(client) for _ in range(3)] == [b"ok"] * 3
         assert upstream.connections == 1
         await client.aclose()
 
@@ -68,95 +68,95 @@ async def test_a_body_read_to_its_end_gives_the_connection_back(reply: tuple[byt
 @pytest.mark.parametrize(
     "reply",
     [
-        (answer(b"ok", "connection: close"),),
-        (b"HTTP/1.1 200 OK\r\n\r\nok", Act.CLOSE),
-        (b"HTTP/1.0 200 OK\r\n\r\no", b"k", Act.CLOSE),
+        (http_response(b"ok", "connection: close"),),
+        (b"HTTP/1.1 200 OK\r\n\r\nok", Action.CLOSE),
+        (b"HTTP/1.0 200 OK\r\n\r\no", b"k", Action.CLOSE),
         (b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",),
         (OK + b"HTTP/1.1 200 OK\r\n",),
     ],
 )
-async def test_a_connection_that_must_not_be_reused_is_closed(reply: tuple[bytes | Act, ...]) -> None:
+async def test_a_connection_that_must_not_be_reused_is_closed(reply: tuple[bytes | Action, ...]) -> None:
     async with Upstream(reply, reply) as upstream:
         client = HttpClient(upstream.url)
-        assert [await ask(client) for _ in range(2)] == [b"ok"] * 2
+        assert [await post_and_read(client) for _ in range(2)] == [b"ok"] * 2
         assert upstream.connections == 2
         await client.aclose()
 
 
 async def test_leaving_before_the_end_hangs_up() -> None:
-    async with Upstream((chunked() + chunk(b"a"), Act.HANG)) as upstream:
+    async with Upstream((chunked_head() + chunk(b"a"), Action.HANG)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
             assert await anext(response) == b"a"
-        await asyncio.wait_for(upstream.gone.wait(), 2)
+        await asyncio.wait_for(upstream.disconnected.wait(), 2)
         await client.aclose()
 
 
-@pytest.mark.parametrize("reply", [(Act.HANG,), (chunked() + chunk(b"a"), Act.HANG)])
-async def test_cancelling_hangs_up(reply: tuple[bytes | Act, ...]) -> None:
+@pytest.mark.parametrize("reply", [(Action.HANG,), (chunked_head() + chunk(b"a"), Action.HANG)])
+async def test_cancelling_hangs_up(reply: tuple[bytes | Action, ...]) -> None:
     async with Upstream(reply) as upstream:
         client = HttpClient(upstream.url)
-        task = asyncio.create_task(ask(client))
-        await until(lambda: upstream.requests)
+        task = asyncio.create_task(post_and_read(client))
+        await wait_until(lambda: upstream.requests)
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(upstream.gone.wait(), 2)
+        await asyncio.wait_for(upstream.disconnected.wait(), 2)
         await client.aclose()
 
 
 async def test_a_body_that_is_over_ends_by_itself_and_its_connection_is_kept() -> None:
-    slow = (chunked() + chunk(b"[DONE]"), 0.02, chunk(b"more"), chunk(b""))
+    slow = (chunked_head() + chunk(b"[DONE]"), 0.02, chunk(b"more"), chunk(b""))
     async with Upstream(slow, (OK,)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
             assert await anext(response) == b"[DONE]"
             response.discard_rest()
         await asyncio.sleep(0.06)
-        assert await ask(client) == b"ok"
+        assert await post_and_read(client) == b"ok"
         assert upstream.connections == 1
         await client.aclose()
 
 
 async def test_a_body_that_is_over_but_goes_on_is_hung_up_on() -> None:
-    async with Upstream((chunked() + chunk(b"[DONE]"), Act.HANG)) as upstream:
+    async with Upstream((chunked_head() + chunk(b"[DONE]"), Action.HANG)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
             await anext(response)
             response.discard_rest()
-        assert not upstream.gone.is_set()
-        await asyncio.wait_for(upstream.gone.wait(), 2)
+        assert not upstream.disconnected.is_set()
+        await asyncio.wait_for(upstream.disconnected.wait(), 2)
         await client.aclose()
 
 
-@pytest.mark.parametrize("end", [Act.CLOSE, Act.RESET])
-async def test_a_kept_connection_that_died_is_replaced_once(end: Act) -> None:
+@pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET])
+async def test_a_kept_connection_that_died_is_replaced_once(end: Action) -> None:
     async with Upstream((OK,), (end,), (OK,)) as upstream:
         client = HttpClient(upstream.url)
-        assert await ask(client) == b"ok"
-        assert await ask(client) == b"ok"
+        assert await post_and_read(client) == b"ok"
+        assert await post_and_read(client) == b"ok"
         assert (upstream.connections, len(upstream.requests)) == (2, 3)
         await client.aclose()
 
 
 async def test_what_must_not_be_asked_twice_is_not() -> None:
-    async with Upstream((OK,), (Act.CLOSE,), (OK,)) as upstream:
+    async with Upstream((OK,), (Action.CLOSE,), (OK,)) as upstream:
         client = HttpClient(upstream.url)
-        await ask(client)
+        await post_and_read(client)
         with pytest.raises(AgentProtocolError, match="/x: connection closed before any answer"):
-            await ask(client, again=False)
+            await post_and_read(client, retry=False)
         assert len(upstream.requests) == 2
         await client.aclose()
 
 
 async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used() -> None:
-    async with Upstream((OK, Act.CLOSE), (OK,)) as upstream:
+    async with Upstream((OK, Action.CLOSE), (OK,)) as upstream:
         client = HttpClient(upstream.url)
-        await ask(client)
-        await until(lambda: upstream.ended)
+        await post_and_read(client)
+        await wait_until(lambda: upstream.ended_connections)
         await asyncio.sleep(0.01)
-        assert await ask(client, again=False) == b"ok"
+        assert await post_and_read(client, retry=False) == b"ok"
         assert upstream.connections == 2
         await client.aclose()
 
@@ -164,27 +164,27 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used() -> None
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        ((Act.CLOSE,), "connection closed before any answer"),
-        ((b"HTTP/1.1 200", Act.CLOSE), "connection closed in the middle"),
-        ((answer(b"ok")[:-1], Act.CLOSE), "connection closed in the middle"),
-        ((chunked() + b"5\r\nab", Act.CLOSE), "connection closed in the middle"),
-        ((chunked() + chunk(b"ab"), Act.RESET), "in the middle of an answer"),
-        ((chunked() + b"nonsense\r\n", Act.HANG), "no HTTP"),
-        ((b"SSH-2.0-OpenSSH_9\r\n", Act.HANG), "no HTTP"),
-        ((b"HTTP/1.1 101 Go\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", Act.HANG), "no HTTP"),
-        ((b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000, Act.HANG), "a head of more than 65536 bytes"),
-        ((b"HTTP/1.1 100 Continue\r\n\r\n" * 3000, Act.HANG), "a head of more than 65536 bytes"),
-        ((answer(b"x" * 1001),), "a body of more than 1000 bytes"),
-        ((answer(b"ok", "content-encoding: gzip"),), "compressed"),
+        ((Action.CLOSE,), "connection closed before any answer"),
+        ((b"HTTP/1.1 200", Action.CLOSE), "connection closed in the middle"),
+        ((http_response(b"ok")[:-1], Action.CLOSE), "connection closed in the middle"),
+        ((chunked_head() + b"5\r\nab", Action.CLOSE), "connection closed in the middle"),
+        ((chunked_head() + chunk(b"ab"), Action.RESET), "in the middle of an answer"),
+        ((chunked_head() + b"nonsense\r\n", Action.HANG), "no HTTP"),
+        ((b"SSH-2.0-OpenSSH_9\r\n", Action.HANG), "no HTTP"),
+        ((b"HTTP/1.1 101 Go\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", Action.HANG), "no HTTP"),
+        ((b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70_000, Action.HANG), "a head of more than 65536 bytes"),
+        ((b"HTTP/1.1 100 Continue\r\n\r\n" * 3000, Action.HANG), "a head of more than 65536 bytes"),
+        ((http_response(b"x" * 1001),), "a body of more than 1000 bytes"),
+        ((http_response(b"ok", "content-encoding: gzip"),), "compressed"),
     ],
 )
 async def test_an_answer_that_breaks_is_garbled_and_says_how(
-    reply: tuple[bytes | Act, ...], words: str
+    reply: tuple[bytes | Action, ...], words: str
 ) -> None:
     async with Upstream(reply) as upstream:
         client = HttpClient(upstream.url)
         with pytest.raises(AgentProtocolError, match=words) as raised:
-            await ask(client)
+            await post_and_read(client)
         assert str(raised.value).count(upstream.url) == 1
         await client.aclose()
 
@@ -202,15 +202,15 @@ async def test_an_error_of_whoever_reads_names_the_address_once() -> None:
 
 
 async def test_a_refusal_counts_although_it_is_compressed() -> None:
-    async with Upstream((answer(b"ok", "content-encoding: gzip", status="401 No"),)) as upstream:
+    async with Upstream((http_response(b"ok", "content-encoding: gzip", status="401 No"),)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/x", {}, b"") as response:
-            assert (response.status, response.compressed) == (401, True)
+            assert (response.status, response.is_compressed) == (401, True)
         await client.aclose()
 
 
 async def test_what_arrived_before_the_cut_is_read_first() -> None:
-    async with Upstream((chunked() + chunk(b"ab"), Act.CLOSE)) as upstream:
+    async with Upstream((chunked_head() + chunk(b"ab"), Action.CLOSE)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
             await asyncio.sleep(0.02)
@@ -221,11 +221,11 @@ async def test_what_arrived_before_the_cut_is_read_first() -> None:
 
 
 async def test_a_redirect_is_the_operators_business() -> None:
-    moved = answer(b"", "location: https://b.example/", status="301 Moved")
+    moved = http_response(b"", "location: https://b.example/", status="301 Moved")
     async with Upstream((moved,)) as upstream:
         client = HttpClient(upstream.url)
         with pytest.raises(AgentUnavailable, match=r"redirects to https://b\.example/"):
-            await ask(client)
+            await post_and_read(client)
         await client.aclose()
 
 
@@ -234,31 +234,31 @@ async def test_nobody_listening_is_unavailable() -> None:
         port = server.getsockname()[1]
     for host in ("127.0.0.1", "localhost"):
         with pytest.raises(AgentUnavailable, match=f"http://{host}:{port}: .*refused|Multiple|failed"):
-            await ask(HttpClient(f"http://{host}:{port}"))
+            await post_and_read(HttpClient(f"http://{host}:{port}"))
 
 
 async def test_no_name_is_unavailable() -> None:
     with pytest.raises(AgentUnavailable, match=r"http://nowhere\.invalid: "):
-        await ask(HttpClient("http://nowhere.invalid"))
+        await post_and_read(HttpClient("http://nowhere.invalid"))
 
 
 async def test_a_connection_that_takes_too_long_is_unavailable() -> None:
     tls = ssl.create_default_context()
-    async with Upstream((Act.HANG,)) as upstream:  # speaks no TLS and never answers the greeting
-        client = HttpClient(f"https://127.0.0.1:{upstream.port}", connect=0.05, ssl=tls)
+    async with Upstream((Action.HANG,)) as upstream:  # speaks no TLS and never answers the greeting
+        client = HttpClient(f"https://127.0.0.1:{upstream.port}", connect_timeout=0.05, ssl=tls)
         with pytest.raises(AgentUnavailable, match=r"no connection within 0.05 s"):
-            await ask(client)
+            await post_and_read(client)
         await client.aclose()
 
 
 async def test_more_connections_than_allowed_are_refused_at_once() -> None:
-    async with Upstream((chunked(), Act.HANG), (OK,)) as upstream:
-        client = HttpClient(upstream.url, most=1)
+    async with Upstream((chunked_head(), Action.HANG), (OK,)) as upstream:
+        client = HttpClient(upstream.url, max_connections=1)
         async with client.post("/", {}, b""):
             with pytest.raises(AgentBusy, match="1 connections are open"):
-                await ask(client)
-        await until(lambda: upstream.ended)
-        assert await ask(client) == b"ok"
+                await post_and_read(client)
+        await wait_until(lambda: upstream.ended_connections)
+        assert await post_and_read(client) == b"ok"
         await client.aclose()
 
 
@@ -267,7 +267,7 @@ async def test_prewarmed_connections_are_used() -> None:
         client = HttpClient(upstream.url)
         await client.prewarm(2)
         await client.prewarm(2)
-        assert sorted(await asyncio.gather(ask(client), ask(client))) == [b"ok", b"ok"]
+        assert sorted(await asyncio.gather(post_and_read(client), post_and_read(client))) == [b"ok", b"ok"]
         assert upstream.connections == 2
         await client.aclose()
 
@@ -281,9 +281,9 @@ async def test_prewarming_nobody_is_unavailable() -> None:
 
 async def test_connections_that_rest_too_long_are_closed() -> None:
     async with Upstream() as upstream:
-        client = HttpClient(upstream.url, idle=0.05)
+        client = HttpClient(upstream.url, keepalive_expiry=0.05)
         await client.prewarm(2)
-        await until(lambda: upstream.ended == 2)
+        await wait_until(lambda: upstream.ended_connections == 2)
         await client.aclose()
 
 
@@ -294,7 +294,7 @@ async def test_a_slow_reader_holds_the_upstream_back() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal sent
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(chunked())
+        writer.write(chunked_head())
         for _ in range(400):
             writer.write(piece)
             await writer.drain()
@@ -318,7 +318,7 @@ async def test_a_slow_reader_holds_the_upstream_back() -> None:
 
 
 async def test_closing_the_client_ends_what_runs() -> None:
-    async with Upstream((b"HTTP/1.1 200 OK\r\n\r\nendless", Act.HANG)) as upstream:
+    async with Upstream((b"HTTP/1.1 200 OK\r\n\r\nendless", Action.HANG)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
             assert await anext(response) == b"endless"
@@ -379,12 +379,12 @@ async def test_tls_with_a_known_certificate(certificate: Path) -> None:
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(certificate)
     knowing = ssl.create_default_context(cafile=certificate)
-    async with Upstream((OK,), (chunked() + chunk(b"a"), Act.HANG), tls=serving) as upstream:
+    async with Upstream((OK,), (chunked_head() + chunk(b"a"), Action.HANG), tls=serving) as upstream:
         client = HttpClient(upstream.url, ssl=knowing)
-        assert await ask(client) == b"ok"
+        assert await post_and_read(client) == b"ok"
         async with client.post("/", {}, b"") as response:
             assert await anext(response) == b"a"
-        await asyncio.wait_for(upstream.gone.wait(), 2)
+        await asyncio.wait_for(upstream.disconnected.wait(), 2)
         assert upstream.connections == 1
         await client.aclose()
 
@@ -396,5 +396,5 @@ async def test_tls_with_an_unknown_certificate_is_unavailable(certificate: Path)
     async with Upstream((OK,), tls=serving) as upstream:
         client = HttpClient(upstream.url)
         with pytest.raises(AgentUnavailable, match=r"(?i)certificate verify failed"):
-            await ask(client)
+            await post_and_read(client)
         await client.aclose()

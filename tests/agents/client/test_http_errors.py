@@ -8,10 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked
+from tests.agents.upstream import Action, Piece, Upstream, chunk, chunked_head, http_response
 from voicegw.agents.client import http_errors as complaints
 from voicegw.agents.client.http import HttpClient
-from voicegw.agents.client.http_errors import error_class, error_from_response, redact, secrets, words
+from voicegw.agents.client.http_errors import (
+    collect_secrets,
+    error_class,
+    error_from_response,
+    extract_quote,
+    redact,
+)
 from voicegw.errors import (
     AgentBusy,
     AgentError,
@@ -48,21 +54,21 @@ def test_a_status_has_a_meaning(statuses: tuple[int, ...], error: type[AgentErro
         (b'"no"', "no"),
         (b"[" * 1020 + b"]" * 1020, ""),
         (b'{"error": {"x": ' + b"[" * 500 + b"]" * 500 + b"}}", ""),
-        (b" " * complaints.COMPLAINT + b"too late", ""),
+        (b" " * complaints.MAX_ERROR_BODY_BYTES + b"too late", ""),
         (b"x" * 1000, "x" * 300),
     ],
 )
 def test_the_servers_own_words_are_found(body: bytes, said: str) -> None:
-    assert words(body) == said
+    assert extract_quote(body) == said
 
 
 @given(st.binary() | st.text('[]{}:,"\\ud8e1', max_size=60).map(str.encode))
 def test_no_body_is_too_strange(body: bytes) -> None:
-    assert len(words(body)) <= 300
+    assert len(extract_quote(body)) <= 300
 
 
 def test_a_secret_is_what_is_long_enough_and_what_follows_its_scheme() -> None:
-    assert secrets((None, "", "short", f"Bearer {KEY}", KEY, "Basic abc", "a=b; c=defghi")) == [
+    assert collect_secrets((None, "", "short", f"Bearer {KEY}", KEY, "Basic abc", "a=b; c=defghi")) == [
         f"Bearer {KEY}",
         KEY,
         "Basic abc",
@@ -71,9 +77,9 @@ def test_a_secret_is_what_is_long_enough_and_what_follows_its_scheme() -> None:
     ]
 
 
-def told(summary: str, quote: str, *hidden: str | None) -> str:
+def redacted(summary: str, quote: str, *hidden: str | None) -> str:
     error = AgentRejected(summary, quote)
-    redact(error, secrets(hidden))
+    redact(error, collect_secrets(hidden))
     assert (error.summary, error.quote) == (str(error).partition(": ")[0], str(error).partition(": ")[2])
     return str(error)
 
@@ -96,15 +102,15 @@ def told(summary: str, quote: str, *hidden: str | None) -> str:
     ],
 )
 def test_a_secret_is_not_repeated(hidden: str | None, said: str, left: str) -> None:
-    assert told("It", said, hidden) == f"It: {left}"
+    assert redacted("It", said, hidden) == f"It: {left}"
 
 
 def test_a_secret_is_not_repeated_in_our_own_words_either() -> None:
-    assert told(f"It redirects to /?k={KEY}", "", KEY) == "It redirects to /?k=***"
+    assert redacted(f"It redirects to /?k={KEY}", "", KEY) == "It redirects to /?k=***"
 
 
 def test_a_secret_within_another_leaves_nothing_of_it() -> None:
-    assert told("It", f"{KEY}-and-more", KEY, f"{KEY}-and-more") == "It: ***"
+    assert redacted("It", f"{KEY}-and-more", KEY, f"{KEY}-and-more") == "It: ***"
 
 
 def test_values_that_are_no_secret_hide_nothing() -> None:
@@ -121,7 +127,7 @@ def test_no_secret_is_left_wherever_words_are_cut(secret: str, said: str, cut: i
     assert str(error) == (f"x: {error.quote}" if error.quote else "x")
 
 
-async def refused(*reply: Piece | Act) -> AgentError:
+async def error_of(*reply: Piece | Action) -> AgentError:
     async with Upstream(reply) as upstream:
         client = HttpClient(upstream.url)
         try:
@@ -133,32 +139,32 @@ async def refused(*reply: Piece | Act) -> AgentError:
 
 @pytest.mark.wire
 async def test_an_answer_becomes_an_error_with_its_words() -> None:
-    error = await refused(answer(b'{"error": "wrong key"}', status="401 No"))
+    error = await error_of(http_response(b'{"error": "wrong key"}', status="401 No"))
     assert (type(error), str(error)) == (AgentRejected, "It answered 401: wrong key")
 
 
 @pytest.mark.wire
 async def test_of_a_compressed_refusal_the_status_is_told() -> None:
-    error = await refused(answer(gzip.compress(b"no"), "content-encoding: gzip", status="401 No"))
+    error = await error_of(http_response(gzip.compress(b"no"), "content-encoding: gzip", status="401 No"))
     assert (type(error), str(error)) == (AgentRejected, "It answered 401")
 
 
 @pytest.mark.wire
-@pytest.mark.parametrize("end", [Act.CLOSE, Act.RESET])
-async def test_a_status_counts_although_its_body_is_cut(end: Act) -> None:
-    error = await refused(answer(b"no such", status="404 No")[:-2], 0.05, end)
+@pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET])
+async def test_a_status_counts_although_its_body_is_cut(end: Action) -> None:
+    error = await error_of(http_response(b"no such", status="404 No")[:-2], 0.05, end)
     assert (type(error), str(error)) == (AgentRejected, "It answered 404: no su")
 
 
 @pytest.mark.wire
 async def test_a_body_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(complaints, "PATIENCE", 0.05)
-    error = await refused(chunked(status="429 No") + chunk(b"later"), Act.HANG)
+    monkeypatch.setattr(complaints, "ERROR_BODY_TIMEOUT", 0.05)
+    error = await error_of(chunked_head(status="429 No") + chunk(b"later"), Action.HANG)
     assert (type(error), str(error)) == (AgentBusy, "It answered 429: later")
 
 
 @pytest.mark.wire
 async def test_a_body_without_end_is_read_no_further_than_it_counts() -> None:
     flood = (chunk(b"x" * 4096),) * 8
-    error = await refused(chunked(status="500 No"), *flood, Act.HANG)
+    error = await error_of(chunked_head(status="500 No"), *flood, Action.HANG)
     assert (type(error), str(error)) == (AgentUnavailable, f"It answered 500: {'x' * 300}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked
+from tests.agents.upstream import Action, Piece, Upstream, chunk, chunked_head, http_response
 from voicegw.agents.client import json_api as module
 from voicegw.agents.client.json_api import JsonApi
 from voicegw.errors import (
@@ -27,25 +27,25 @@ KEY = "k3y-of-the-house"
 BEARER = {"Authorization": f"Bearer {KEY}"}
 
 
-async def call(*reply: Piece | Act, **more: Any) -> Any:
+async def request_once(*reply: Piece | Action, **more: Any) -> Any:
     async with Upstream(reply) as upstream:
         api = JsonApi(f"{upstream.url}/base/", BEARER)
         try:
-            return await api.call("POST", "/x", {}, **more)
+            return await api.request_json("POST", "/x", {}, **more)
         finally:
             await api.client.aclose()
 
 
-async def failure(*reply: Piece | Act, **more: Any) -> AgentError:
+async def failure(*reply: Piece | Action, **more: Any) -> AgentError:
     with pytest.raises(AgentError) as raised:
-        await call(*reply, **more)
+        await request_once(*reply, **more)
     return raised.value
 
 
 async def test_a_call_is_json_both_ways() -> None:
-    async with Upstream((answer(b'{"b": [1, "\xc3\xa4"]}'),)) as upstream:
+    async with Upstream((http_response(b'{"b": [1, "\xc3\xa4"]}'),)) as upstream:
         api = JsonApi(f"{upstream.url}/base/?ignored", BEARER)
-        assert await api.call("PUT", "/x?y=z", {"a": "ü"}) == {"b": [1, "ä"]}
+        assert await api.request_json("PUT", "/x?y=z", {"a": "ü"}) == {"b": [1, "ä"]}
         head, body = upstream.requests[0].split(b"\r\n\r\n")
         assert head.split(b"\r\n") == [
             b"PUT /base/x?y=z HTTP/1.1",
@@ -60,7 +60,7 @@ async def test_a_call_is_json_both_ways() -> None:
 
 
 async def test_a_request_may_have_headers_of_its_own() -> None:
-    async with Upstream((answer(b"ok"),)) as upstream:
+    async with Upstream((http_response(b"ok"),)) as upstream:
         api = JsonApi(upstream.url, {"X-Name": "ours"})
         async with api.request("GET", "/", Accept="text/event-stream", x_name="mine") as response:
             assert (response.status, await response.read(9)) == (200, b"ok")
@@ -72,24 +72,24 @@ async def test_a_request_may_have_headers_of_its_own() -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        (answer(b""),),
-        (answer(b" \n"),),
+        (http_response(b""),),
+        (http_response(b" \n"),),
         (b"HTTP/1.1 204 No Content\r\n\r\n",),
-        (chunked(status="201 Created"), chunk(b"")),
+        (chunked_head(status="201 Created"), chunk(b"")),
     ],
 )
 async def test_an_empty_answer_is_nothing(reply: tuple[bytes, ...]) -> None:
-    assert await call(*reply) is None
+    assert await request_once(*reply) is None
 
 
 async def test_a_status_may_be_fine() -> None:
-    refusal = answer(b"no JSON", status="404 Not Found")
-    assert await call(refusal, allow_status=(404, 409)) is None
+    refusal = http_response(b"no JSON", status="404 Not Found")
+    assert await request_once(refusal, allow_status=(404, 409)) is None
     assert type(await failure(refusal, allow_status=(409,))) is AgentRejected
 
 
 async def test_with_a_status_that_is_fine_the_answer_can_be_read() -> None:
-    async with Upstream((answer(b"taken", status="409 Conflict"),)) as upstream:
+    async with Upstream((http_response(b"taken", status="409 Conflict"),)) as upstream:
         api = JsonApi(upstream.url, {})
         async with api.request("POST", "/", allow_status=(409,)) as response:
             assert (response.status, await response.read(9)) == (409, b"taken")
@@ -111,7 +111,7 @@ async def test_with_a_status_that_is_fine_the_answer_can_be_read() -> None:
     ],
 )
 async def test_a_refusal_is_an_error_with_the_servers_words(status: str, kind: type[AgentError]) -> None:
-    error = await failure(answer(b'{"detail": "because"}', status=status))
+    error = await failure(http_response(b'{"detail": "because"}', status=status))
     assert type(error) is kind
     assert error.summary.endswith(f"/base/x answered {status[:3]}")
     assert error.summary.startswith("http://127.0.0.1:")
@@ -121,34 +121,34 @@ async def test_a_refusal_is_an_error_with_the_servers_words(status: str, kind: t
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        ((answer(b"<html>"),), "/base/x answered with something that is no JSON"),
-        ((answer(b'{"a": '),), "/base/x answered with something that is no JSON"),
-        ((answer(b"[" * 5000 + b"]" * 5000),), "/base/x answered with something that is no JSON"),
-        ((answer(gzip.compress(b"{}"), "content-encoding: gzip"),), "compressed its answer"),
-        ((answer(b'{"a": 1}')[:-1], Act.CLOSE), "/base/x: connection closed in the middle of an answer"),
-        ((chunked() + b"zz\r\n", Act.HANG), "/base/x: no HTTP"),
-        ((b"SSH-2.0\r\n", Act.HANG), "no HTTP"),
+        ((http_response(b"<html>"),), "/base/x answered with something that is no JSON"),
+        ((http_response(b'{"a": '),), "/base/x answered with something that is no JSON"),
+        ((http_response(b"[" * 5000 + b"]" * 5000),), "/base/x answered with something that is no JSON"),
+        ((http_response(gzip.compress(b"{}"), "content-encoding: gzip"),), "compressed its answer"),
+        ((http_response(b'{"a": 1}')[:-1], Action.CLOSE), "/base/x: connection closed in the middle of an answer"),
+        ((chunked_head() + b"zz\r\n", Action.HANG), "/base/x: no HTTP"),
+        ((b"SSH-2.0\r\n", Action.HANG), "no HTTP"),
     ],
 )
-async def test_an_answer_that_makes_no_sense_is_garbled(reply: tuple[bytes | Act, ...], words: str) -> None:
+async def test_an_answer_that_makes_no_sense_is_garbled(reply: tuple[bytes | Action, ...], words: str) -> None:
     error = await failure(*reply)
     assert type(error) is AgentProtocolError
     assert words in str(error)
 
 
 async def test_a_body_that_is_too_large_is_garbled_and_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_ANSWER_BYTES", 100_000)
-    assert await call(answer(b'"' + b"x" * 99_998 + b'"')) == "x" * 99_998
-    async with Upstream((chunked() + chunk(b"x" * 100_001), Act.HANG)) as upstream:
+    monkeypatch.setattr(module, "MAX_RESPONSE_BYTES", 100_000)
+    assert await request_once(http_response(b'"' + b"x" * 99_998 + b'"')) == "x" * 99_998
+    async with Upstream((chunked_head() + chunk(b"x" * 100_001), Action.HANG)) as upstream:
         api = JsonApi(upstream.url, {})
         with pytest.raises(AgentProtocolError, match=r"/x: a body of more than 100000 bytes$"):
-            await api.call("GET", "/x")
-        await asyncio.wait_for(upstream.gone.wait(), 2)
+            await api.request_json("GET", "/x")
+        await asyncio.wait_for(upstream.disconnected.wait(), 2)
         await api.client.aclose()
 
 
 async def test_a_redirect_is_not_followed_and_hides_our_secrets() -> None:
-    error = await failure(answer(b"", f"location: https://b.example/?k={KEY}", status="307 Moved"))
+    error = await failure(http_response(b"", f"location: https://b.example/?k={KEY}", status="307 Moved"))
     assert type(error) is AgentUnavailable
     assert str(error).endswith(" redirects to https://b.example/?k=***: configure the final address")
 
@@ -157,20 +157,20 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(AgentUnavailable, match=f"http://127.0.0.1:{port}: "):
-        await JsonApi(f"http://127.0.0.1:{port}", {}).call("GET", "/")
+        await JsonApi(f"http://127.0.0.1:{port}", {}).request_json("GET", "/")
 
 
 @pytest.mark.parametrize(
     "said", [f"no key {KEY}", f"no Bearer {KEY}", f"{'x' * 290}{KEY}"], ids=["bare", "whole", "cut"]
 )
 async def test_our_secrets_are_not_repeated(said: str) -> None:
-    error = await failure(answer(said.encode(), status="401 No"))
+    error = await failure(http_response(said.encode(), status="401 No"))
     assert KEY[:6] not in str(error)
     assert str(error).endswith("***")
 
 
 async def test_an_error_of_whoever_reads_is_reported_without_our_secrets_too() -> None:
-    async with Upstream((answer(b"ok"),)) as upstream:
+    async with Upstream((http_response(b"ok"),)) as upstream:
         api = JsonApi(upstream.url, BEARER)
         with pytest.raises(AgentRejected, match=r"/: It said: no key \*\*\*$"):
             async with api.request("GET", "/"):
@@ -179,48 +179,48 @@ async def test_an_error_of_whoever_reads_is_reported_without_our_secrets_too() -
 
 
 async def test_leaving_early_hangs_up() -> None:
-    async with Upstream((chunked() + chunk(b"a"), Act.HANG)) as upstream:
+    async with Upstream((chunked_head() + chunk(b"a"), Action.HANG)) as upstream:
         api = JsonApi(upstream.url, {})
         async with api.request("POST", "/", {}) as response:
             assert await anext(response) == b"a"
-        await asyncio.wait_for(upstream.gone.wait(), 2)
+        await asyncio.wait_for(upstream.disconnected.wait(), 2)
         await api.client.aclose()
 
 
-@pytest.mark.parametrize("reply", [(Act.HANG,), (answer(b"{}")[:-1], Act.HANG)])
-async def test_a_call_that_is_cancelled_hangs_up(reply: tuple[bytes | Act, ...]) -> None:
+@pytest.mark.parametrize("reply", [(Action.HANG,), (http_response(b"{}")[:-1], Action.HANG)])
+async def test_a_call_that_is_cancelled_hangs_up(reply: tuple[bytes | Action, ...]) -> None:
     async with Upstream(reply) as upstream:
         api = JsonApi(upstream.url, {})
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await api.call("GET", "/")
-        await asyncio.wait_for(upstream.gone.wait(), 2)
+                await api.request_json("GET", "/")
+        await asyncio.wait_for(upstream.disconnected.wait(), 2)
         await api.client.aclose()
 
 
 async def test_what_was_read_to_its_end_keeps_the_connection() -> None:
-    refusal = answer(b'{"detail": "no"}', status="404 No")
-    async with Upstream((answer(b"{}"),), (answer(b"no JSON"),), (refusal,), (answer(b"1"),)) as upstream:
+    refusal = http_response(b'{"detail": "no"}', status="404 No")
+    async with Upstream((http_response(b"{}"),), (http_response(b"no JSON"),), (refusal,), (http_response(b"1"),)) as upstream:
         api = JsonApi(upstream.url, {})
-        assert await api.call("GET", "/") == {}
+        assert await api.request_json("GET", "/") == {}
         for kind in (AgentProtocolError, AgentRejected):
             with pytest.raises(kind):
-                await api.call("GET", "/")
-        assert await api.call("GET", "/") == 1
+                await api.request_json("GET", "/")
+        assert await api.request_json("GET", "/") == 1
         assert upstream.connections == 1
         await api.client.aclose()
 
 
 @pytest.mark.parametrize("again", [True, False])
 async def test_a_dead_connection_is_replaced_unless_nothing_may_be_asked_twice(again: bool) -> None:
-    async with Upstream((answer(b"1"),), (Act.CLOSE,), (answer(b"2"),)) as upstream:
+    async with Upstream((http_response(b"1"),), (Action.CLOSE,), (http_response(b"2"),)) as upstream:
         api = JsonApi(upstream.url, {})
-        assert await api.call("POST", "/", {}) == 1
+        assert await api.request_json("POST", "/", {}) == 1
         if again:
-            assert await api.call("POST", "/", {}) == 2
+            assert await api.request_json("POST", "/", {}) == 2
         else:
             with pytest.raises(AgentProtocolError, match="connection closed before any answer"):
-                await api.call("POST", "/", {}, retry=False)
+                await api.request_json("POST", "/", {}, retry=False)
         assert len(upstream.requests) == (3 if again else 2)
         await api.client.aclose()
 
@@ -236,4 +236,4 @@ async def test_a_line_break_in_the_head_is_never_sent(path: str, more: dict[str,
 
 
 async def test_an_address_in_messages_has_no_query() -> None:
-    assert JsonApi("http://h/v1/", {}).where("/x?token=1") == "http://h/v1/x"
+    assert JsonApi("http://h/v1/", {}).url_for("/x?token=1") == "http://h/v1/x"

@@ -18,9 +18,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from tests.agents.client import test_http
-from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked, until
+from tests.agents.upstream import Action, Piece, Upstream, chunk, chunked_head, http_response, wait_until
 from voicegw.agents.client import websocket as module
-from voicegw.agents.client.websocket import MAX_MESSAGE_BYTES, AgentWebSocket, WebSocketClosed, open_socket
+from voicegw.agents.client.websocket import MAX_MESSAGE_BYTES, AgentWebSocket, WebSocketClosed, open_websocket
 from voicegw.errors import (
     AgentBusy,
     AgentError,
@@ -38,7 +38,7 @@ Play = Callable[[ServerConnection], Awaitable[None]]
 
 
 @asynccontextmanager
-async def playing(play: Play, **more: Any) -> AsyncIterator[str]:
+async def run_server(play: Play, **more: Any) -> AsyncIterator[str]:
     """A server that does `play` with every socket, at the address that this gives."""
 
     async def quietly(connection: ServerConnection) -> None:
@@ -50,10 +50,10 @@ async def playing(play: Play, **more: Any) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def opened(play: Play, **more: Any) -> AsyncIterator[AgentWebSocket]:
+async def connected(play: Play, **more: Any) -> AsyncIterator[AgentWebSocket]:
     """A socket to a server that does `play`."""
-    async with playing(play) as url:
-        talk = await open_socket(url, {}, **more)
+    async with run_server(play) as url:
+        talk = await open_websocket(url, {}, **more)
         try:
             yield talk
         finally:
@@ -61,7 +61,7 @@ async def opened(play: Play, **more: Any) -> AsyncIterator[AgentWebSocket]:
             await talk.connection.wait_closed()
 
 
-def saying(*frames: str | bytes) -> Play:
+def sends(*frames: str | bytes) -> Play:
     async def play(connection: ServerConnection) -> None:
         for frame in frames:
             await connection.send(frame)
@@ -69,24 +69,24 @@ def saying(*frames: str | bytes) -> Play:
     return play
 
 
-def closing(code: int, reason: str = "") -> Play:
+def closes(code: int, reason: str = "") -> Play:
     async def play(connection: ServerConnection) -> None:
         await connection.close(code, reason)
 
     return play
 
 
-async def waiting(connection: ServerConnection) -> None:
+async def wait_closed(connection: ServerConnection) -> None:
     await connection.wait_closed()
 
 
-async def refused(*reply: Piece | Act, headers: dict[str, str] | None = None, **more: Any) -> AgentError:
+async def handshake_error(*reply: Piece | Action, headers: dict[str, str] | None = None, **more: Any) -> AgentError:
     """What becomes of a handshake that gets this reply."""
     async with Upstream(reply) as upstream:
         url = f"{upstream.url.replace('http', 'ws')}/ws?token={KEY}"
         with pytest.raises(AgentError) as raised:
-            await open_socket(url, headers or {}, **more)
-        await until(lambda: upstream.ended == upstream.connections == 1)  # nothing is left open
+            await open_websocket(url, headers or {}, **more)
+        await wait_until(lambda: upstream.ended_connections == upstream.connections == 1)  # nothing is left open
         where = url.partition("?")[0]
         assert raised.value.summary.startswith(where)
         raised.value.summary = raised.value.summary.removeprefix(where)
@@ -97,7 +97,7 @@ async def refused(*reply: Piece | Act, headers: dict[str, str] | None = None, **
 
 
 async def test_of_a_compressed_refusal_the_status_is_told() -> None:
-    error = await refused(answer(b"\x1f\x8b\x00", "content-encoding: gzip", status="503 Later"))
+    error = await handshake_error(http_response(b"\x1f\x8b\x00", "content-encoding: gzip", status="503 Later"))
     assert (type(error), error.quote) == (AgentBusy, "")
 
 
@@ -111,10 +111,10 @@ async def test_a_handshake_brings_our_headers_and_what_we_offer() -> None:
         await connection.send(orjson.dumps({**asked, "path": request.path}))
         await connection.wait_closed()
 
-    async with playing(play, subprotocols=["b.v2"]) as url:
-        talk = await open_socket(f"{url}?since=0", {"X-Key": KEY}, subprotocols=("a.v1", "b.v2"))
+    async with run_server(play, subprotocols=["b.v2"]) as url:
+        talk = await open_websocket(f"{url}?since=0", {"X-Key": KEY}, subprotocols=("a.v1", "b.v2"))
         assert talk.connection.subprotocol == "b.v2"
-        assert (talk.where, talk.alive) == (url, True)
+        assert (talk.url, talk.is_open) == (url, True)
         assert await talk.receive() == {
             "x-key": KEY,
             "user-agent": None,
@@ -122,11 +122,11 @@ async def test_a_handshake_brings_our_headers_and_what_we_offer() -> None:
             "path": "/ws?since=0",
         }
         await talk.close()
-        assert not talk.alive
+        assert not talk.is_open
 
 
 async def test_a_server_that_takes_none_of_the_offers_is_fine() -> None:
-    async with opened(waiting, subprotocols=("a.v1",)) as talk:
+    async with connected(wait_closed, subprotocols=("a.v1",)) as talk:
         assert talk.connection.subprotocol is None
 
 
@@ -148,42 +148,42 @@ async def test_a_server_that_takes_none_of_the_offers_is_fine() -> None:
 async def test_a_refused_handshake_is_an_error_with_the_servers_words(
     status: str, kind: type[AgentError]
 ) -> None:
-    error = await refused(answer(b'{"error": {"message": "because"}}', status=status))
+    error = await handshake_error(http_response(b'{"error": {"message": "because"}}', status=status))
     assert (type(error), error.summary, error.quote) == (kind, f" answered {status[:3]}", "because")
 
 
 @pytest.mark.parametrize(
     ("reply", "quote"),
     [
-        ((answer(b"", status="403 No"),), ""),
-        ((answer(b"<h1>No</h1>", status="403 No"),), "<h1>No</h1>"),
-        ((chunked(status="403 No"), chunk(b"n"), chunk(b"o"), chunk(b"")), "no"),
-        ((b"HTTP/1.1 403 No\r\n\r\nno", Act.CLOSE), "no"),
-        ((answer(b"[" * 1020 + b"]" * 1020, status="403 No"),), ""),
-        ((answer(b"x" * 100_000, status="403 No"),), "x" * 300),
+        ((http_response(b"", status="403 No"),), ""),
+        ((http_response(b"<h1>No</h1>", status="403 No"),), "<h1>No</h1>"),
+        ((chunked_head(status="403 No"), chunk(b"n"), chunk(b"o"), chunk(b"")), "no"),
+        ((b"HTTP/1.1 403 No\r\n\r\nno", Action.CLOSE), "no"),
+        ((http_response(b"[" * 1020 + b"]" * 1020, status="403 No"),), ""),
+        ((http_response(b"x" * 100_000, status="403 No"),), "x" * 300),
     ],
 )
-async def test_a_refusal_may_have_any_body(reply: tuple[bytes | Act, ...], quote: str) -> None:
-    error = await refused(*reply)
+async def test_a_refusal_may_have_any_body(reply: tuple[bytes | Action, ...], quote: str) -> None:
+    error = await handshake_error(*reply)
     assert (type(error), error.quote) == (AgentRejected, quote)
 
 
 @pytest.mark.parametrize("hidden", [{"secrets": [KEY]}, {"headers": {"authorization": f"Bearer {KEY}"}}])
 @pytest.mark.parametrize("said", [f"no key {KEY}", f"{'x' * 290}{KEY}"], ids=["whole", "cut"])
 async def test_our_secrets_are_not_repeated(hidden: dict[str, Any], said: str) -> None:
-    error = await refused(answer(said.encode(), status="401 No"), **hidden)
+    error = await handshake_error(http_response(said.encode(), status="401 No"), **hidden)
     assert KEY[:6] not in str(error)
     assert str(error).endswith("***")
 
 
 async def test_a_redirect_is_not_followed() -> None:
     async with Upstream() as other:
-        moved = answer(b"", f"location: {other.url}/?k={KEY}", status="302 Found")
-        error = await refused(moved, headers={"x-key": KEY})
+        moved = http_response(b"", f"location: {other.url}/?k={KEY}", status="302 Found")
+        error = await handshake_error(moved, headers={"x-key": KEY})
         assert type(error) is AgentUnavailable
         assert error.summary == f" redirects to {other.url}/?k=***: configure the final address"
         assert other.connections == 0
-    nowhere = await refused(answer(b"", status="304 Not Modified"))
+    nowhere = await handshake_error(http_response(b"", status="304 Not Modified"))
     assert nowhere.summary == " redirects to another address: configure the final address"
 
 
@@ -193,23 +193,23 @@ SWITCH = b"HTTP/1.1 101 Go\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        ((b"SSH-2.0-OpenSSH_9\r\n", Act.HANG), "did not receive a valid HTTP response"),
-        ((Act.CLOSE,), "did not receive a valid HTTP response"),
-        ((Act.RESET,), ""),
-        ((b"HTTP/1.1 101 Go\r\nx: " + b"y" * 70_000, Act.HANG), "did not receive a valid HTTP response"),
-        ((SWITCH + b"sec-websocket-accept: x\r\n\r\n", Act.HANG), "invalid Sec-WebSocket-Accept header: x"),
-        ((b"HTTP/1.1 101 Go\r\n\r\n", Act.HANG), "missing Connection header"),
+        ((b"SSH-2.0-OpenSSH_9\r\n", Action.HANG), "did not receive a valid HTTP response"),
+        ((Action.CLOSE,), "did not receive a valid HTTP response"),
+        ((Action.RESET,), ""),
+        ((b"HTTP/1.1 101 Go\r\nx: " + b"y" * 70_000, Action.HANG), "did not receive a valid HTTP response"),
+        ((SWITCH + b"sec-websocket-accept: x\r\n\r\n", Action.HANG), "invalid Sec-WebSocket-Accept header: x"),
+        ((b"HTTP/1.1 101 Go\r\n\r\n", Action.HANG), "missing Connection header"),
     ],
 )
-async def test_what_is_no_websocket_is_unavailable(reply: tuple[bytes | Act, ...], words: str) -> None:
-    error = await refused(*reply)
+async def test_what_is_no_websocket_is_unavailable(reply: tuple[bytes | Action, ...], words: str) -> None:
+    error = await handshake_error(*reply)
     assert (type(error), error.summary) == (AgentUnavailable, ": no websocket")
     assert words in error.quote
 
 
-@pytest.mark.parametrize("reply", [(Act.HANG,), (b"HTTP/1.1 101 Go\r\n", Act.HANG)])
-async def test_a_handshake_without_an_end_is_given_up(reply: tuple[bytes | Act, ...]) -> None:
-    error = await refused(*reply, within=0.05)
+@pytest.mark.parametrize("reply", [(Action.HANG,), (b"HTTP/1.1 101 Go\r\n", Action.HANG)])
+async def test_a_handshake_without_an_end_is_given_up(reply: tuple[bytes | Action, ...]) -> None:
+    error = await handshake_error(*reply, connect_timeout=0.05)
     assert (type(error), error.quote) == (AgentUnavailable, "timed out during opening handshake")
 
 
@@ -217,11 +217,11 @@ async def test_a_subprotocol_that_was_not_offered_is_refused() -> None:
     def other(connection: ServerConnection, offered: Any) -> Any:
         return "other.v1"
 
-    async with playing(waiting, subprotocols=["other.v1"], select_subprotocol=other) as url:
+    async with run_server(wait_closed, subprotocols=["other.v1"], select_subprotocol=other) as url:
         with pytest.raises(AgentUnavailable, match=r"/ws: no websocket: unsupported subprotocol: other\.v1$"):
-            await open_socket(url, {}, subprotocols=["a.v1"])
+            await open_websocket(url, {}, subprotocols=["a.v1"])
         with pytest.raises(AgentUnavailable, match=r"/ws: no websocket: no subprotocols supported$"):
-            await open_socket(url, {})
+            await open_websocket(url, {})
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ async def test_a_subprotocol_that_was_not_offered_is_refused() -> None:
 )
 async def test_what_cannot_be_dialled_is_unavailable(url: str, more: dict[str, Any]) -> None:
     with pytest.raises(AgentUnavailable, match="no websocket") as raised:
-        await open_socket(url, {}, secrets=[KEY], **more)
+        await open_websocket(url, {}, secrets=[KEY], **more)
     assert KEY not in str(raised.value)
 
 
@@ -244,8 +244,8 @@ async def test_what_cannot_be_dialled_is_unavailable(url: str, more: dict[str, A
 async def test_a_header_that_cannot_be_sent_is_not(value: str) -> None:
     async with Upstream() as upstream:
         with pytest.raises(AgentUnavailable):
-            await open_socket(upstream.url.replace("http", "ws"), {"x": value})
-        await until(lambda: upstream.ended == upstream.connections == 1)
+            await open_websocket(upstream.url.replace("http", "ws"), {"x": value})
+        await wait_until(lambda: upstream.ended_connections == upstream.connections == 1)
         assert upstream.requests == []
 
 
@@ -253,29 +253,29 @@ async def test_nobody_listening_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(AgentUnavailable, match=f"^ws://127.0.0.1:{port}/ws: no websocket: .*{port}"):
-        await open_socket(f"ws://127.0.0.1:{port}/ws", {})
+        await open_websocket(f"ws://127.0.0.1:{port}/ws", {})
 
 
 async def test_tls_needs_a_certificate_that_is_known(certificate: Path) -> None:
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(certificate)
-    async with playing(saying("{}"), ssl=serving) as url:
+    async with run_server(sends("{}"), ssl=serving) as url:
         url = url.replace("ws:", "wss:")
-        talk = await open_socket(url, {}, ssl=ssl.create_default_context(cafile=certificate))
+        talk = await open_websocket(url, {}, ssl=ssl.create_default_context(cafile=certificate))
         assert await talk.receive() == {}
         await talk.close()
         with pytest.raises(AgentUnavailable, match=r"(?i)/ws: no websocket: .*certificate verify failed"):
-            await open_socket(url, {})
+            await open_websocket(url, {})
 
 
 async def test_cancelled_while_connecting_nothing_is_left_open() -> None:
-    async with Upstream((Act.HANG,)) as upstream:
-        opening = asyncio.create_task(open_socket(upstream.url.replace("http", "ws"), {}))
-        await until(lambda: upstream.requests)
+    async with Upstream((Action.HANG,)) as upstream:
+        opening = asyncio.create_task(open_websocket(upstream.url.replace("http", "ws"), {}))
+        await wait_until(lambda: upstream.requests)
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
-        await asyncio.wait_for(upstream.gone.wait(), 2)
+        await asyncio.wait_for(upstream.disconnected.wait(), 2)
 
 
 # Talking
@@ -289,14 +289,14 @@ async def test_frames_are_objects_both_ways() -> None:
             await connection.send(frame.encode())
             await connection.send(iter([frame[:1], frame[1:]]))
 
-    async with opened(echo) as talk:
+    async with connected(echo) as talk:
         await talk.send({"a": "ä\ud800"})
         assert [await talk.receive() for _ in range(3)] == [{"a": "ä\N{REPLACEMENT CHARACTER}"}] * 3
 
 
 @pytest.mark.parametrize("frame", ["", "no", "[]", "1", "null", '{"a": ', b"\xff\xfe", "[" * 5000])
 async def test_a_frame_that_is_no_object_is_garbled_and_the_next_one_is_not(frame: str | bytes) -> None:
-    async with opened(saying(frame, "{}")) as talk:
+    async with connected(sends(frame, "{}")) as talk:
         with pytest.raises(AgentProtocolError, match=r"/ws sent a frame that is no JSON object$"):
             await talk.receive()
         assert await talk.receive() == {}
@@ -305,16 +305,16 @@ async def test_a_frame_that_is_no_object_is_garbled_and_the_next_one_is_not(fram
 async def test_a_frame_that_is_too_large_is_garbled() -> None:
     large = orjson.dumps({"a": "x" * (MAX_MESSAGE_BYTES - 8)})
     assert len(large) == MAX_MESSAGE_BYTES
-    async with opened(saying(large, large + b" ")) as talk:
+    async with connected(sends(large, large + b" ")) as talk:
         assert len((await talk.receive())["a"]) == MAX_MESSAGE_BYTES - 8
         with pytest.raises(
             AgentProtocolError, match=r"/ws broke the protocol of websockets: .*16777217 bytes"
         ):
             await talk.receive()
-        assert not talk.alive
+        assert not talk.is_open
 
 
-async def raw(*pieces: Piece | Act) -> tuple[asyncio.Server, AgentWebSocket]:
+async def connect_raw(*pieces: Piece | Action) -> tuple[asyncio.Server, AgentWebSocket]:
     """A socket to a server that shakes hands, sends these bytes and stays."""
 
     async def serve_raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -327,14 +327,14 @@ async def raw(*pieces: Piece | Act) -> tuple[asyncio.Server, AgentWebSocket]:
         for piece in pieces:
             if isinstance(piece, bytes):
                 writer.write(piece)
-            elif piece is Act.RESET:
+            elif piece is Action.RESET:
                 writer.transport.abort()
         with suppress(ConnectionError):
             await reader.read()
         writer.close()
 
     server = await asyncio.start_server(serve_raw, "127.0.0.1", 0)
-    return server, await open_socket(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws", {})
+    return server, await open_websocket(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws", {})
 
 
 @pytest.mark.parametrize(
@@ -344,30 +344,30 @@ async def raw(*pieces: Piece | Act) -> tuple[asyncio.Server, AgentWebSocket]:
         (b"\x81\x80aaaa", AgentProtocolError, "broke the protocol of websockets: incorrect masking"),
         (b"\x88\x02\x03\xe9", WebSocketClosed, "closed the connection with code 1001"),
         (b"\x88\x00", WebSocketClosed, "closed the connection with code 1005"),
-        (Act.RESET, WebSocketClosed, "closed the connection with code 1006"),
+        (Action.RESET, WebSocketClosed, "closed the connection with code 1006"),
     ],
 )
 async def test_a_server_that_ends_it_and_stays_is_hung_up_on(
-    frame: bytes | Act, kind: type[AgentError], words: str, monkeypatch: pytest.MonkeyPatch
+    frame: bytes | Action, kind: type[AgentError], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "GOODBYE", 0.05)
-    server, talk = await raw(frame)
+    monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.05)
+    server, talk = await connect_raw(frame)
     async with asyncio.timeout(2):
         with pytest.raises(kind, match=words):
             await talk.receive()
-    assert not talk.alive
+    assert not talk.is_open
     server.close()
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1011, "oops"), (4001, "session\nover")])
 async def test_a_socket_that_was_closed_says_so_with_its_code(code: int, reason: str) -> None:
-    async with opened(closing(code, reason)) as talk:
+    async with connected(closes(code, reason)) as talk:
         for step in (talk.receive(), talk.receive(), talk.send({})):
             with pytest.raises(WebSocketClosed) as raised:
                 await step
-            assert (raised.value.number, raised.value.quote) == (code, reason)
-            assert raised.value.summary == f"{talk.where} closed the connection with code {code}"
-        assert not talk.alive
+            assert (raised.value.close_code, raised.value.quote) == (code, reason)
+            assert raised.value.summary == f"{talk.url} closed the connection with code {code}"
+        assert not talk.is_open
 
 
 async def test_what_arrived_before_the_end_is_read_first() -> None:
@@ -375,8 +375,8 @@ async def test_what_arrived_before_the_end_is_read_first() -> None:
         await connection.send('{"a": 1}')
         await connection.close(4000)
 
-    async with opened(play) as talk:
-        await until(lambda: not talk.alive)
+    async with connected(play) as talk:
+        await wait_until(lambda: not talk.is_open)
         assert await talk.receive() == {"a": 1}
         with pytest.raises(WebSocketClosed, match="4000"):
             await talk.receive()
@@ -387,16 +387,16 @@ async def test_a_connection_that_broke_is_closed_abnormally() -> None:
         await connection.recv()
         connection.transport.abort()
 
-    async with opened(play) as talk:
+    async with connected(play) as talk:
         await talk.send({})
         with pytest.raises(WebSocketClosed, match=r"code 1006$") as raised:
             await talk.receive()
-        assert raised.value.number == 1006
+        assert raised.value.close_code == 1006
 
 
 @pytest.mark.parametrize("said", [f"no key {KEY}", f"{'x' * 110}{KEY[:13]}"], ids=["whole", "cut"])
 async def test_a_reason_does_not_repeat_our_secrets(said: str) -> None:
-    async with opened(closing(4003, said), secrets=["", KEY]) as talk:
+    async with connected(closes(4003, said), secrets=["", KEY]) as talk:
         with pytest.raises(WebSocketClosed, match=r"\*\*\*$") as raised:
             await talk.receive()
         assert KEY[:6] not in str(raised.value)
@@ -407,7 +407,7 @@ async def test_cancelled_while_receiving_no_frame_is_lost() -> None:
         await connection.send(await connection.recv())
         await connection.wait_closed()
 
-    async with opened(play) as talk:
+    async with connected(play) as talk:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await talk.receive()
@@ -426,12 +426,12 @@ async def test_a_slow_reader_holds_the_server_back() -> None:
             sent += 1
         await connection.wait_closed()
 
-    async with opened(play) as talk:
+    async with connected(play) as talk:
         before = -1
         while sent > before:
             before = sent
             await asyncio.sleep(0.2)
-        assert module.WAITING < sent < 10_000
+        assert module.MAX_QUEUED_FRAMES < sent < 10_000
         for _ in range(10_000):
             await talk.receive()
         assert sent == 10_000
@@ -448,20 +448,20 @@ async def test_a_slow_reader_holds_back_a_server_that_says_much_at_once() -> Non
             sent += 1
         await connection.wait_closed()
 
-    async with opened(play) as talk:
+    async with connected(play) as talk:
         before = -1
         while sent > before:
             before = sent
             await asyncio.sleep(0.2)
         assert sent < 100
-        assert len(talk.connection.recv_messages.frames.queue) * len(frame) < module.HELD + 2 * len(frame)
+        assert len(talk.connection.recv_messages.frames.queue) * len(frame) < module.MAX_QUEUED_BYTES + 2 * len(frame)
         for _ in range(100):
             await talk.receive()
         assert sent == 100
 
 
 async def test_a_message_in_pieces_larger_than_what_may_wait_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HELD", 1000)
+    monkeypatch.setattr(module, "MAX_QUEUED_BYTES", 1000)
     go_on = asyncio.Event()
 
     async def pieces() -> AsyncIterator[str]:
@@ -476,7 +476,7 @@ async def test_a_message_in_pieces_larger_than_what_may_wait_arrives(monkeypatch
         await connection.send("{}")
         await connection.wait_closed()
 
-    async with opened(play) as talk:
+    async with connected(play) as talk:
         with pytest.raises(TimeoutError):  # its pieces wait for the next reader
             async with asyncio.timeout(0.05):
                 await talk.receive()
@@ -495,11 +495,11 @@ async def test_closing_is_a_goodbye_that_may_be_said_twice() -> None:
         await connection.wait_closed()
         heard.append(connection.close_code)
 
-    async with opened(play) as talk:
+    async with connected(play) as talk:
         await talk.close()
         await talk.close()
-        assert not talk.alive
-        await until(lambda: heard)
+        assert not talk.is_open
+        await wait_until(lambda: heard)
         assert heard == [1000]
         with pytest.raises(WebSocketClosed, match=r"code 1000$"):
             await talk.receive()
@@ -508,8 +508,8 @@ async def test_closing_is_a_goodbye_that_may_be_said_twice() -> None:
 async def test_a_server_that_does_not_answer_the_goodbye_is_hung_up_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "GOODBYE", 0.05)
-    server, talk = await raw()
+    monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.05)
+    server, talk = await connect_raw()
     async with asyncio.timeout(2):
         await talk.close()
         await talk.connection.wait_closed()
@@ -517,7 +517,7 @@ async def test_a_server_that_does_not_answer_the_goodbye_is_hung_up_on(
 
 
 async def test_a_server_that_does_not_read_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GOODBYE", 0.05)
+    monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.05)
     over = asyncio.Event()
 
     async def play(connection: ServerConnection) -> None:
@@ -525,7 +525,7 @@ async def test_a_server_that_does_not_read_is_hung_up_on(monkeypatch: pytest.Mon
         await over.wait()
         connection.transport.abort()
 
-    async with opened(play) as talk:
+    async with connected(play) as talk:
         try:
             sending = asyncio.create_task(talk.send({"x": "y" * (MAX_MESSAGE_BYTES - 100)}))
             await asyncio.sleep(0.1)
@@ -540,7 +540,7 @@ async def test_a_server_that_does_not_read_is_hung_up_on(monkeypatch: pytest.Mon
 
 
 async def test_cancelled_while_closing_nothing_is_left_open() -> None:
-    server, talk = await raw()
+    server, talk = await connect_raw()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await talk.close()
@@ -550,7 +550,7 @@ async def test_cancelled_while_closing_nothing_is_left_open() -> None:
 
 
 async def test_hanging_up_is_at_once() -> None:
-    async with opened(waiting) as talk:
+    async with connected(wait_closed) as talk:
         receiving = asyncio.create_task(talk.receive())
         await asyncio.sleep(0)
         talk.abort()

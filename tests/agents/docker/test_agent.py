@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.agents.upstream import Act, Upstream, answer, chunk, chunked, until
+from tests.agents.upstream import Action, Upstream, chunk, chunked_head, http_response, wait_until
 from voicegw.agents.docker import agent as docker_api
 from voicegw.agents.docker.agent import DockerApiAgent
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentUnavailable
@@ -36,20 +36,20 @@ Step = bytes | float | None
 
 
 @dataclass
-class Docker:
+class FakeDockerServer:
     """`serve api`: runs play their steps; a run may stay busy for a while after its client hung up."""
 
     runs: list[tuple[Step, ...]]
-    lingers: float = 0.0
+    busy_seconds: float = 0.0
     refusals: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     teams: bytes = b'[{"name":"desk","multi":false},{"name":"other"}]'
     requests: list[tuple[str, Any]] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
     busy: set[str] = field(default_factory=set)
     sessions: int = 0
-    cut: int = 0
+    disconnects: int = 0
 
-    async def __aenter__(self) -> Docker:
+    async def __aenter__(self) -> FakeDockerServer:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self._tasks: set[asyncio.Task[None]] = set()
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
@@ -62,7 +62,7 @@ class Docker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
-    def said(self) -> list[str]:
+    def received_texts(self) -> list[str]:
         return [body["messages"][0]["content"] for line, body in self.requests if "/agent/" in line]
 
     @property
@@ -118,8 +118,8 @@ class Docker:
                     done, _ = await asyncio.wait((gone,), timeout=step)
                     gone.cancel()
                     if done:
-                        self.cut += 1
-                        await asyncio.sleep(self.lingers)
+                        self.disconnects += 1
+                        await asyncio.sleep(self.busy_seconds)
                         raise ConnectionResetError
                 else:
                     writer.write(b"%x\r\n%b\r\n" % (len(step), step))
@@ -142,7 +142,7 @@ async def events(agent: DockerApiAgent, asked: Turn) -> list[Event]:
         return [event async for event in reply]
 
 
-async def test_a_turn_is_a_run_and_its_events_are_ours() -> None:
+async def test_a_turn_is_a_run_and_its_events_are_decoded() -> None:
     run = (
         event("stream_started", session_id="s1"),
         event("agent_choice_reasoning", content="hm"),
@@ -151,7 +151,7 @@ async def test_a_turn_is_a_run_and_its_events_are_ours() -> None:
         event("token_usage", usage={"last_message": {"input_tokens": 5, "output_tokens": 2}}),
         STOPPED,
     )
-    async with Docker([run]) as docker:
+    async with FakeDockerServer([run]) as docker:
         agent = DockerApiAgent(docker.url, key=KEY, agent="front desk")
         assert await events(agent, turn()) == [Activity("shell"), "a", Usage(5, 2)]
         assert docker.requests == [
@@ -167,7 +167,7 @@ async def test_a_turn_is_a_run_and_its_events_are_ours() -> None:
 
 
 async def test_a_call_has_a_session_from_its_beginning_to_its_end() -> None:
-    async with Docker([(says("a"),), (says("b"), STOPPED)]) as docker:
+    async with FakeDockerServer([(says("a"),), (says("b"), STOPPED)]) as docker:
         agent = DockerApiAgent(docker.url, team="my team")
         await agent.warm()
         await agent.warm("c1")
@@ -178,12 +178,12 @@ async def test_a_call_has_a_session_from_its_beginning_to_its_end() -> None:
         await agent.aclose()
     run = "POST /api/sessions/s1/agent/my%20team"
     assert docker.lines == ["POST /api/sessions", run, run, "DELETE /api/sessions/s1"]
-    assert docker.said[0] == "Hi"
-    assert docker.said[1].endswith("heard anything of your last answer.)\n\nMore")
+    assert docker.received_texts[0] == "Hi"
+    assert docker.received_texts[1].endswith("heard anything of your last answer.)\n\nMore")
 
 
-async def test_the_team_is_found_out_at_start() -> None:
-    async with Docker([]) as docker:
+async def test_the_team_is_loaded_at_start() -> None:
+    async with FakeDockerServer([]) as docker:
         agent = DockerApiAgent(docker.url)
         await agent.warm()
         await agent.warm()
@@ -199,10 +199,10 @@ async def test_the_team_is_found_out_at_start() -> None:
         (event("elicitation_request"), "elicitation", "decline"),
     ],
 )
-async def test_whatever_wants_a_yes_gets_a_no_while_the_run_goes_on(
+async def test_requests_of_a_run_are_rejected_and_the_run_continues(
     wants: bytes, place: str, answer: str
 ) -> None:
-    async with Docker([(wants + says("ok"), 0.01, says("then"), STOPPED)]) as docker:
+    async with FakeDockerServer([(wants + says("ok"), 0.01, says("then"), STOPPED)]) as docker:
         agent = DockerApiAgent(docker.url, team="t")
         assert await events(agent, turn()) == ["ok", "then"]
         line, body = docker.requests[-1]
@@ -214,37 +214,37 @@ async def test_whatever_wants_a_yes_gets_a_no_while_the_run_goes_on(
 # Interruptions
 
 
-async def test_an_interrupted_run_is_hung_up_on_and_the_next_waits_until_its_session_is_free() -> None:
-    async with Docker([(says("a"), 60.0), (says("b"), STOPPED)], lingers=0.05) as docker:
+async def test_closing_a_reply_closes_the_connection_and_the_next_turn_waits_for_the_session() -> None:
+    async with FakeDockerServer([(says("a"), 60.0), (says("b"), STOPPED)], busy_seconds=0.05) as docker:
         agent = DockerApiAgent(docker.url, team="t")
         reply = agent.reply(turn())
         assert await anext(reply) == "a"
         await reply.aclose()
         later = turn(HI, Message("assistant", "a"), Message("user", "No"), heard="a")
         assert await events(agent, later) == ["b"]
-        assert docker.cut == 1
+        assert docker.disconnects == 1
         assert docker.sessions == 1
-        assert len(docker.said) in (3, 4)
-        assert docker.said[-1].endswith('heard only "a".)\n\nNo')
+        assert len(docker.received_texts) in (3, 4)
+        assert docker.received_texts[-1].endswith('heard only "a".)\n\nNo')
         await agent.aclose()
 
 
-async def test_a_cancelled_task_hangs_up_too() -> None:
-    async with Docker([(says("a"), 60.0), (says("b"), STOPPED)]) as docker:
+async def test_a_cancelled_task_closes_the_connection() -> None:
+    async with FakeDockerServer([(says("a"), 60.0), (says("b"), STOPPED)]) as docker:
         agent = DockerApiAgent(docker.url, team="t")
         task = asyncio.create_task(events(agent, turn()))
-        await until(lambda: docker.busy)
+        await wait_until(lambda: docker.busy)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await until(lambda: docker.cut == 1)
+        await wait_until(lambda: docker.disconnects == 1)
         assert await events(agent, turn()) == ["b"]
         assert docker.sessions == 1
         await agent.aclose()
 
 
-async def test_a_session_that_stays_busy_is_replaced_by_one_that_is_told_everything() -> None:
-    async with Docker([(says("a"), 60.0), (says("b"), STOPPED)], lingers=60.0) as docker:
+async def test_a_session_that_stays_busy_is_replaced_by_a_new_one_with_the_history() -> None:
+    async with FakeDockerServer([(says("a"), 60.0), (says("b"), STOPPED)], busy_seconds=60.0) as docker:
         agent = DockerApiAgent(docker.url, team="t")
         reply = agent.reply(turn())
         assert await anext(reply) == "a"
@@ -254,12 +254,12 @@ async def test_a_session_that_stays_busy_is_replaced_by_one_that_is_told_everyth
         runs = [line for line in docker.lines if "/agent/" in line]
         assert runs == ["POST /api/sessions/s1/agent/t"] * 5 + ["POST /api/sessions/s2/agent/t"]
         assert "DELETE /api/sessions/s1" in docker.lines
-        assert "Caller: Hi\nYou: a" in docker.said[-1]
+        assert "Caller: Hi\nYou: a" in docker.received_texts[-1]
         await agent.aclose()
 
 
-async def test_a_new_session_that_is_busy_at_once_is_busy() -> None:
-    async with Docker([], refusals={"/agent/": (409, b'{"message":"in use"}')}) as docker:
+async def test_a_busy_new_session_raises_busy() -> None:
+    async with FakeDockerServer([], refusals={"/agent/": (409, b'{"message":"in use"}')}) as docker:
         agent = DockerApiAgent(docker.url, team="t")
         with pytest.raises(AgentBusy, match="busy even in a new session"):
             await events(agent, turn())
@@ -269,11 +269,11 @@ async def test_a_new_session_that_is_busy_at_once_is_busy() -> None:
 # The end of a stream
 
 
-async def test_a_stream_that_goes_on_after_its_run_stopped_is_not_waited_for(
+async def test_a_stream_that_continues_after_its_run_is_not_awaited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(docker_api, "END", 0.02)
-    async with Docker([(says("a") + STOPPED, 60.0), (says("b") + STOPPED, None)]) as docker:
+    monkeypatch.setattr(docker_api, "END_TIMEOUT", 0.02)
+    async with FakeDockerServer([(says("a") + STOPPED, 60.0), (says("b") + STOPPED, None)]) as docker:
         agent = DockerApiAgent(docker.url, team="t")
         assert await events(agent, turn()) == ["a"]
         assert await events(agent, turn()) == ["b"]
@@ -288,8 +288,8 @@ async def test_a_stream_that_goes_on_after_its_run_stopped_is_not_waited_for(
         ((says("a"), b"data: [1]\n\n"), "an event of an unknown shape"),
     ],
 )
-async def test_a_run_that_breaks_is_garbled(run: tuple[Step, ...], words: str) -> None:
-    async with Docker([run, (says("b"), STOPPED)]) as docker:
+async def test_a_broken_run_is_a_protocol_error(run: tuple[Step, ...], words: str) -> None:
+    async with FakeDockerServer([run, (says("b"), STOPPED)]) as docker:
         agent = DockerApiAgent(docker.url, team="t")
         with pytest.raises(AgentProtocolError, match=words):
             await events(agent, turn())
@@ -300,24 +300,24 @@ async def test_a_run_that_breaks_is_garbled(run: tuple[Step, ...], words: str) -
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        ((answer(b"x", "content-encoding: gzip"),), AgentProtocolError),
-        ((answer(b"", "location: http://127.0.0.1:9/", status="302 Found"),), AgentUnavailable),
-        ((chunked() + chunk(b"data: " + b"x" * 5_000_000), Act.HANG), AgentProtocolError),
-        ((b"HTTP/1.1 200 OK\r\n" + b"x-more: y\r\n" * 50_000, Act.HANG), AgentProtocolError),
+        ((http_response(b"x", "content-encoding: gzip"),), AgentProtocolError),
+        ((http_response(b"", "location: http://127.0.0.1:9/", status="302 Found"),), AgentUnavailable),
+        ((chunked_head() + chunk(b"data: " + b"x" * 5_000_000), Action.HANG), AgentProtocolError),
+        ((b"HTTP/1.1 200 OK\r\n" + b"x-more: y\r\n" * 50_000, Action.HANG), AgentProtocolError),
         ((b"nonsense\r\n\r\n",), AgentProtocolError),
     ],
 )
-async def test_an_answer_that_is_no_stream(reply: tuple[Any, ...], kind: type[AgentError]) -> None:
-    session = answer(b'{"id":"s1"}')
-    async with Upstream((session,), reply, (answer(b"null"),)) as upstream:
+async def test_an_answer_that_is_no_stream_raises_an_error(reply: tuple[Any, ...], kind: type[AgentError]) -> None:
+    session = http_response(b'{"id":"s1"}')
+    async with Upstream((session,), reply, (http_response(b"null"),)) as upstream:
         agent = DockerApiAgent(upstream.url, team="t")
         with pytest.raises(kind):
             await events(agent, turn())
         await agent.aclose()
 
 
-async def test_an_error_of_the_run_never_says_the_key() -> None:
-    async with Docker([(says("a"), event("error", error=f"not with {KEY}"), STOPPED)]) as docker:
+async def test_an_error_of_the_run_never_contains_the_key() -> None:
+    async with FakeDockerServer([(says("a"), event("error", error=f"not with {KEY}"), STOPPED)]) as docker:
         agent = DockerApiAgent(docker.url, key=KEY, team="t")
         with pytest.raises(AgentError) as raised:
             await events(agent, turn())
@@ -333,8 +333,8 @@ async def test_an_error_of_the_run_never_says_the_key() -> None:
     [(401, AgentRejected), (404, AgentRejected), (429, AgentBusy), (500, AgentUnavailable)],
 )
 @pytest.mark.parametrize("part", ["/api/agents", "POST /api/sessions", "/agent/"])
-async def test_what_a_status_means(part: str, status: int, kind: type[AgentError]) -> None:
-    async with Docker([], refusals={part: (status, b'{"message":"no"}')}) as docker:
+async def test_a_status_selects_the_error_class(part: str, status: int, kind: type[AgentError]) -> None:
+    async with FakeDockerServer([], refusals={part: (status, b'{"message":"no"}')}) as docker:
         agent = DockerApiAgent(docker.url)
         with pytest.raises(AgentError, match=f"answered {status}: no$") as raised:
             await events(agent, turn())
@@ -342,8 +342,8 @@ async def test_what_a_status_means(part: str, status: int, kind: type[AgentError
         await agent.aclose()
 
 
-async def test_a_session_that_the_server_forgot_is_replaced_by_one_that_is_told_everything() -> None:
-    async with Docker([(says("a"), STOPPED), (says("b"), STOPPED)]) as docker:
+async def test_a_session_that_the_server_forgot_is_replaced_by_a_new_one_with_the_history() -> None:
+    async with FakeDockerServer([(says("a"), STOPPED), (says("b"), STOPPED)]) as docker:
         agent = DockerApiAgent(docker.url, team="t")
         await events(agent, turn())
         docker.refusals["/s1/agent/"] = (500, b"session not found")
@@ -352,45 +352,45 @@ async def test_a_session_that_the_server_forgot_is_replaced_by_one_that_is_told_
             await events(agent, later)
         assert await events(agent, later) == ["b"]
         assert "DELETE /api/sessions/s1" in docker.lines
-        assert "You: a" in docker.said[-1]
+        assert "You: a" in docker.received_texts[-1]
         await agent.aclose()
 
 
 @pytest.mark.parametrize("teams", [b"[]", b"{}", b"no"])
-async def test_a_server_without_a_team_is_garbled(teams: bytes) -> None:
-    async with Docker([], teams=teams) as docker:
+async def test_a_server_without_a_team_is_a_protocol_error(teams: bytes) -> None:
+    async with FakeDockerServer([], teams=teams) as docker:
         agent = DockerApiAgent(docker.url)
         with pytest.raises(AgentProtocolError):
             await agent.warm()
         await agent.aclose()
 
 
-async def test_turns_of_nobodys_and_aside_leave_no_trace() -> None:
-    async with Docker([(says(text), STOPPED) for text in "abc"]) as docker:
+async def test_turns_without_a_call_and_background_turns_do_not_count() -> None:
+    async with FakeDockerServer([(says(text), STOPPED) for text in "abc"]) as docker:
         agent = DockerApiAgent(docker.url, team="t")
         assert await events(agent, turn(call=None)) == ["a"]
         assert docker.lines[-1] == "DELETE /api/sessions/s1"
         assert await events(agent, turn(background=True)) == ["b"]
         assert await events(agent, turn()) == ["c"]
-        assert docker.said == ["Hi", "Hi", "Hi"]
+        assert docker.received_texts == ["Hi", "Hi", "Hi"]
         await agent.aclose()
 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/json"])
-async def test_an_answer_that_is_no_stream_says_what_it_is(kind: str) -> None:
-    run = answer(b"{}", f"content-type: {kind}")
-    async with Upstream((answer(b'{"id": "s1"}'),), (run,), (answer(b"null"),)) as upstream:
+async def test_the_message_names_the_content_type_that_is_no_stream(kind: str) -> None:
+    run = http_response(b"{}", f"content-type: {kind}")
+    async with Upstream((http_response(b'{"id": "s1"}'),), (run,), (http_response(b"null"),)) as upstream:
         agent = DockerApiAgent(upstream.url, team="t")
         with pytest.raises(AgentProtocolError, match=f"/api answered with '{kind}'$"):
             await events(agent, turn())
         await agent.aclose()
 
 
-async def test_a_session_that_comes_too_late_is_deleted() -> None:
-    async with Upstream((0.05, answer(b'{"id": "s1"}')), (answer(b"null"),)) as upstream:
+async def test_a_session_created_after_the_cancellation_is_deleted() -> None:
+    async with Upstream((0.05, http_response(b'{"id": "s1"}')), (http_response(b"null"),)) as upstream:
         agent = DockerApiAgent(upstream.url, team="t")
         task = asyncio.create_task(events(agent, turn()))
-        await until(lambda: upstream.requests)
+        await wait_until(lambda: upstream.requests)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -398,9 +398,9 @@ async def test_a_session_that_comes_too_late_is_deleted() -> None:
         await agent.aclose()
 
 
-async def test_deleting_a_session_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docker_api, "CLOSE", 0.02)
-    async with Docker([(says("a"), STOPPED)]) as docker:
+async def test_deleting_a_session_has_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_api, "CLOSE_TIMEOUT", 0.02)
+    async with FakeDockerServer([(says("a"), STOPPED)]) as docker:
         agent = DockerApiAgent(docker.url, team="t")
         await events(agent, turn())
         monkeypatch.setattr(docker, "_answer", lambda *_: asyncio.sleep(60))
@@ -408,8 +408,8 @@ async def test_deleting_a_session_is_not_waited_for_forever(monkeypatch: pytest.
         await agent.aclose()
 
 
-async def test_nobody_there_is_unavailable() -> None:
-    async with Docker([]) as docker:
+async def test_an_unreachable_server_is_unavailable() -> None:
+    async with FakeDockerServer([]) as docker:
         pass
     agent = DockerApiAgent(docker.url)
     for attempt in (agent.warm(), agent.warm("c1"), events(agent, turn())):

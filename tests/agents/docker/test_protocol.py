@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.docker.protocol import DockerEventDecoder, ask, created, served
+from voicegw.agents.docker.protocol import DockerEventDecoder, parse_session_id, parse_team, run_request
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
 from voicegw.events import Activity, Event, Usage
 from voicegw.wire.sse import ServerSentEvent
@@ -32,7 +32,7 @@ def feed(decoder: DockerEventDecoder, value: Any) -> list[Event]:
 
 def decode(*values: Any) -> list[Event]:
     decoder = DockerEventDecoder("s1", WHERE)
-    return [found for value in values for found in feed(decoder, value)] + decoder.end()
+    return [found for value in values for found in feed(decoder, value)] + decoder.finish()
 
 
 def used(**last: int) -> dict[str, Any]:
@@ -43,8 +43,8 @@ def calls(name: str, id: str = "1", type: str = "tool_call") -> dict[str, Any]:
     return event(type, tool_call={"id": id, "function": {"name": name, "arguments": "{}"}})
 
 
-def test_what_is_sent() -> None:
-    assert ask("Hi") == {"messages": [{"role": "user", "content": "Hi"}]}
+def test_encoded_requests() -> None:
+    assert run_request("Hi") == {"messages": [{"role": "user", "content": "Hi"}]}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_what_is_sent() -> None:
         ((event("error", error="compaction"), says(" "), says("a")), [" ", "a"]),
     ],
 )
-def test_events_are_ours(values: tuple[Any, ...], events: list[Event]) -> None:
+def test_events_are_decoded(values: tuple[Any, ...], events: list[Event]) -> None:
     assert decode(*values) == events
 
 
@@ -107,22 +107,22 @@ def test_events_are_ours(values: tuple[Any, ...], events: list[Event]) -> None:
         ),
     ],
 )
-def test_whatever_wants_a_yes_gets_a_no(value: Any, place: str, answer: dict[str, Any]) -> None:
+def test_requests_for_approval_are_rejected(value: Any, place: str, answer: dict[str, Any]) -> None:
     decoder = DockerEventDecoder("s1", WHERE)
     assert feed(decoder, value) == []
-    assert decoder.answer is not None
-    assert decoder.answer[0] == place
-    assert decoder.answer[1].items() >= answer.items()
+    assert decoder.pending_answer is not None
+    assert decoder.pending_answer[0] == place
+    assert decoder.pending_answer[1].items() >= answer.items()
     feed(decoder, says("a"))
-    assert decoder.answer is None
+    assert decoder.pending_answer is None
 
 
-def test_a_run_is_over_when_its_own_stream_stops() -> None:
+def test_a_run_is_done_when_its_own_stream_stops() -> None:
     decoder = DockerEventDecoder("s1", WHERE)
     feed(decoder, event("stream_stopped", session_id="s2"))
-    assert not decoder.over
+    assert not decoder.done
     feed(decoder, event("stream_stopped", session_id="s1"))
-    assert decoder.over
+    assert decoder.done
 
 
 @pytest.mark.parametrize(
@@ -142,25 +142,25 @@ def test_an_error_is_raised_at_the_end(value: Any, kind: type[AgentError], words
 @pytest.mark.parametrize(
     "value", [b"{", [], "x", says(5), calls("f") | {"tool_call": 5}, event("token_usage", usage=[1])]
 )
-def test_what_makes_no_sense_is_garbled(value: Any) -> None:
+def test_invalid_events_are_protocol_errors(value: Any) -> None:
     with pytest.raises(AgentProtocolError, match="an event of an unknown shape"):
         decode(value)
 
 
-def test_the_id_of_a_session() -> None:
-    assert created({"id": "s1", "title": "Call"}, WHERE) == "s1"
+def test_a_new_session_has_an_id() -> None:
+    assert parse_session_id({"id": "s1", "title": "Call"}, WHERE) == "s1"
     values: list[Any] = [None, [], {}, {"id": ""}, {"id": 5}]
     for value in values:
-        with pytest.raises(AgentProtocolError, match="a session without an id"):
-            created(value, WHERE)
+        with pytest.raises(AgentProtocolError, match="created a session without an id"):
+            parse_session_id(value, WHERE)
 
 
-def test_the_first_team_is_the_one_that_is_served() -> None:
-    assert served([{"name": ""}, 5, {"name": "desk", "multi": True}, {"name": "other"}], WHERE) == "desk"
+def test_the_first_team_is_used() -> None:
+    assert parse_team([{"name": ""}, 5, {"name": "desk", "multi": True}, {"name": "other"}], WHERE) == "desk"
     values: list[Any] = [None, {}, [], [{"name": 5}]]
     for value in values:
         with pytest.raises(AgentProtocolError, match="named no agent"):
-            served(value, WHERE)
+            parse_team(value, WHERE)
 
 
 JSON = st.recursive(
@@ -183,7 +183,7 @@ def test_no_event_raises_anything_but_an_agent_error(values: list[Any]) -> None:
     with suppress(AgentError):
         for value in values:
             assert all(type(found) in (str, Activity) for found in feed(decoder, value))
-        decoder.end()
+        decoder.finish()
 
 
 @given(st.binary())

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from tests.agents.hermes.recorded import EVENTS, recorded
-from tests.agents.upstream import Act, Piece, Upstream, answer, chunk, chunked, until
+from tests.agents.upstream import Action, Piece, Upstream, chunk, chunked_head, http_response, wait_until
 from voicegw.agents.hermes import agent as hermes
 from voicegw.agents.hermes.agent import HermesAgent
 from voicegw.errors import (
@@ -30,12 +30,12 @@ pytestmark = pytest.mark.wire
 KEY = "a-key-for-hermes"
 TURN = Turn("t1", (Message("system", "Be kind."), Message("user", "Hi")), model="desk", call="c1")
 NEXT = replace(TURN, id="t2")
-STREAM = chunked("content-type: text/event-stream")
-BEGUN = answer(b'{"run_id": "run_1", "status": "started"}', status="202 Accepted")
-STOPPING = answer(b'{"run_id": "run_1", "status": "stopping"}')
-GONE = answer(b'{"error": {"message": "Run not found: run_1"}}', status="404 Not Found")
-MODELS = answer(b'{"data": [{"id": "hermes-agent"}, {"id": "fast", "parent": "hermes-agent"}]}')
-Reply = tuple[Piece | Act, ...]
+STREAM = chunked_head("content-type: text/event-stream")
+BEGUN = http_response(b'{"run_id": "run_1", "status": "started"}', status="202 Accepted")
+STOPPING = http_response(b'{"run_id": "run_1", "status": "stopping"}')
+GONE = http_response(b'{"error": {"message": "Run not found: run_1"}}', status="404 Not Found")
+MODELS = http_response(b'{"data": [{"id": "hermes-agent"}, {"id": "fast", "parent": "hermes-agent"}]}')
+Reply = tuple[Piece | Action, ...]
 
 
 def told(event: str, **more: Any) -> bytes:
@@ -50,7 +50,7 @@ def said(text: str, reason: str | None = None, **more: Any) -> bytes:
 WORD = told("message.delta", delta="Well")
 END = told("run.completed", output="Well", usage={"input_tokens": 1, "output_tokens": 2})
 RUN = (STREAM, chunk(WORD + END + b": stream closed\n\n"), chunk(b""))
-TALKS = (STREAM, chunk(WORD), Act.HANG)
+TALKS = (STREAM, chunk(WORD), Action.HANG)
 CHAT = (STREAM, chunk(said("Well") + said("", "stop") + b"data: [DONE]\n\n"), chunk(b""))
 
 
@@ -88,7 +88,7 @@ BEGIN, FOLLOW, STOP = "POST /v1/runs", "GET /v1/runs/run_1/events", "POST /v1/ru
 DENY = "POST /v1/runs/run_1/approval"
 
 
-async def test_a_turn_is_a_run_and_what_happens_in_it() -> None:
+async def test_a_turn_is_a_run_and_its_events() -> None:
     async with served((BEGUN,), (STREAM, chunk(recorded("run")), chunk(b"")), key=KEY) as (agent, upstream):
         assert await events(agent) == EVENTS
     assert lines(upstream) == [BEGIN, FOLLOW]
@@ -97,7 +97,7 @@ async def test_a_turn_is_a_run_and_what_happens_in_it() -> None:
         assert f"authorization: Bearer {KEY}\r\n".encode() in request
 
 
-async def test_turns_of_a_call_share_a_session_and_a_connection_and_others_none() -> None:
+async def test_turns_of_a_call_share_a_session_and_other_turns_have_none() -> None:
     async with served(*((BEGUN,), RUN) * 3) as (agent, upstream):
         for turn in (TURN, NEXT, replace(TURN, call=None)):
             assert await events(agent, turn) == ["Well", Usage(1, 2)]
@@ -110,7 +110,7 @@ async def test_turns_of_a_call_share_a_session_and_a_connection_and_others_none(
     ("path", "asked"),
     [("/", ""), ("/v1", ""), ("/v1/", ""), ("/p/home", "/p/home"), ("/p/home/v1", "/p/home")],
 )
-async def test_the_address_may_have_a_path(path: str, asked: str) -> None:
+async def test_the_url_may_have_a_path(path: str, asked: str) -> None:
     async with Upstream((BEGUN,), RUN) as upstream:
         agent = HermesAgent(upstream.url + path)
         assert await events(agent) == ["Well", Usage(1, 2)]
@@ -118,13 +118,13 @@ async def test_the_address_may_have_a_path(path: str, asked: str) -> None:
     assert lines(upstream) == [f"POST {asked}/v1/runs", f"GET {asked}/v1/runs/run_1/events"]
 
 
-async def test_every_cut_on_the_wire_gives_the_same_events() -> None:
+async def test_any_split_of_the_bytes_gives_the_same_events() -> None:
     whole = STREAM + chunk(told("tool.started", tool="clock") + WORD + END) + chunk(b"")
     async with served((BEGUN,), tuple(bytes([byte]) for byte in whole)) as (agent, _):
         assert await events(agent) == [Activity("clock"), "Well", Usage(1, 2)]
 
 
-async def test_a_connection_is_kept_whose_body_ends_a_moment_after_the_run() -> None:
+async def test_a_connection_is_reused_if_its_body_ends_shortly_after_the_run() -> None:
     slow = (STREAM, chunk(WORD + END), 0.01, chunk(b""))
     async with served(*((BEGUN,), slow) * 2) as (agent, upstream):
         for turn in (TURN, NEXT):
@@ -133,11 +133,11 @@ async def test_a_connection_is_kept_whose_body_ends_a_moment_after_the_run() -> 
         assert upstream.connections == 1
 
 
-async def test_text_leaves_before_the_next_is_said_and_closing_stops_the_run() -> None:
+async def test_text_is_yielded_at_once_and_closing_stops_the_run() -> None:
     async with served((BEGUN,), TALKS, (STOPPING,), (GONE,), (BEGUN,), RUN) as (agent, upstream):
         assert await first(agent) == "Well"
         assert lines(upstream) == [BEGIN, FOLLOW, STOP, STOP]
-        await until(upstream.gone.is_set)
+        await wait_until(upstream.disconnected.is_set)
         assert await events(agent, NEXT) == ["Well", Usage(1, 2)]
     assert body(upstream, 4)["session_id"] == "c1"
 
@@ -145,42 +145,42 @@ async def test_text_leaves_before_the_next_is_said_and_closing_stops_the_run() -
 async def cancelled(agent: HermesAgent, upstream: Upstream, requests: int) -> None:
     """Cancel a turn once the server has got so many requests."""
     turn = asyncio.create_task(events(agent))
-    await until(lambda: len(upstream.requests) == requests)
+    await wait_until(lambda: len(upstream.requests) == requests)
     await asyncio.sleep(0.01)
     turn.cancel()
     with pytest.raises(asyncio.CancelledError):
         await turn
 
 
-async def test_a_turn_that_is_cancelled_in_the_middle_stops_its_run() -> None:
+async def test_a_cancelled_turn_stops_its_run() -> None:
     async with served((BEGUN,), TALKS, (GONE,)) as (agent, upstream):
         await cancelled(agent, upstream, 2)
         assert lines(upstream) == [BEGIN, FOLLOW, STOP]
 
 
-async def test_a_run_is_stopped_that_began_after_we_were_cancelled() -> None:
+async def test_a_run_that_starts_after_the_cancellation_is_stopped() -> None:
     async with served((0.05, BEGUN), (STOPPING,), (GONE,)) as (agent, upstream):
         await cancelled(agent, upstream, 1)
         assert lines(upstream) == [BEGIN, STOP, STOP]
 
 
-async def test_a_server_that_begins_nothing_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hermes, "STOP", 0.02)
+async def test_a_server_that_never_starts_the_run_does_not_delay_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hermes, "STOP_TIMEOUT", 0.02)
     async with served() as (agent, upstream):
         async with asyncio.timeout(2):
             await cancelled(agent, upstream, 1)
-        await until(upstream.gone.is_set)
+        await wait_until(upstream.disconnected.is_set)
         assert lines(upstream) == [BEGIN]
 
 
 @pytest.mark.parametrize(
-    "stops", [((STOPPING,),) * 4, ((Act.HANG,),), ((answer(b"", status="500 No"),),) * 4]
+    "stops", [((STOPPING,),) * 4, ((Action.HANG,),), ((http_response(b"", status="500 No"),),) * 4]
 )
-async def test_a_run_that_does_not_stop_keeps_its_session_to_itself(
+async def test_after_a_run_that_does_not_stop_the_call_uses_a_new_session(
     stops: tuple[Reply, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hermes, "PAUSE", 0.001)
-    monkeypatch.setattr(hermes, "STOP", 0.1)
+    monkeypatch.setattr(hermes, "STOP_INTERVAL", 0.001)
+    monkeypatch.setattr(hermes, "STOP_TIMEOUT", 0.1)
     async with served((BEGUN,), TALKS, *stops, (BEGUN,), RUN) as (agent, upstream):
         async with asyncio.timeout(2):
             assert await first(agent) == "Well"
@@ -189,7 +189,7 @@ async def test_a_run_that_does_not_stop_keeps_its_session_to_itself(
     assert body(upstream, -2)["session_id"] == "c1-t1"
 
 
-async def test_a_side_turn_has_no_part_in_a_session_that_is_in_use() -> None:
+async def test_a_background_turn_does_not_use_a_session_in_use() -> None:
     replies: tuple[Reply, ...] = ((BEGUN,), TALKS, (BEGUN,), RUN, (GONE,))
     async with served(*replies) as (agent, upstream), aclosing(agent.reply(TURN)) as reply:
         assert await anext(reply) == "Well"
@@ -197,7 +197,7 @@ async def test_a_side_turn_has_no_part_in_a_session_that_is_in_use() -> None:
     assert "session_id" not in body(upstream, 2)
 
 
-async def test_there_is_a_most_of_sessions_and_a_call_that_is_over_has_none() -> None:
+async def test_sessions_are_limited_and_an_ended_call_frees_its_session() -> None:
     async with served((BEGUN,), RUN, (BEGUN,), RUN, max_sessions=1) as (agent, upstream):
         await events(agent)
         with pytest.raises(AgentBusy):
@@ -207,8 +207,8 @@ async def test_there_is_a_most_of_sessions_and_a_call_that_is_over_has_none() ->
     assert lines(upstream) == [BEGIN, FOLLOW] * 2
 
 
-@pytest.mark.parametrize("denied", [answer(b"{}"), GONE, answer(b"{}", status="409 Conflict")])
-async def test_what_wants_approval_is_denied(denied: bytes) -> None:
+@pytest.mark.parametrize("denied", [http_response(b"{}"), GONE, http_response(b"{}", status="409 Conflict")])
+async def test_approval_requests_are_denied(denied: bytes) -> None:
     wish = told("approval.request", command="rm -rf /", choices=["once", "session", "always", "deny"])
     follow = (STREAM, chunk(wish), chunk(WORD + END), chunk(b""))
     async with served((BEGUN,), follow, (denied,)) as (agent, upstream):
@@ -217,9 +217,9 @@ async def test_what_wants_approval_is_denied(denied: bytes) -> None:
     assert body(upstream, 2) == {"choice": "deny"}
 
 
-async def test_a_run_that_takes_no_no_is_stopped() -> None:
-    follow = (STREAM, chunk(told("approval.request")), Act.HANG)
-    refused = answer(b'{"error": {"message": "No such choice"}}', status="400 Bad Request")
+async def test_a_run_whose_denial_fails_is_stopped() -> None:
+    follow = (STREAM, chunk(told("approval.request")), Action.HANG)
+    refused = http_response(b'{"error": {"message": "No such choice"}}', status="400 Bad Request")
     async with served((BEGUN,), follow, (refused,), (GONE,)) as (agent, upstream):
         with pytest.raises(
             AgentProtocolError, match=r"/v1/runs/run_1/approval answered 400: No such choice$"
@@ -228,7 +228,7 @@ async def test_a_run_that_takes_no_no_is_stopped() -> None:
     assert lines(upstream) == [BEGIN, FOLLOW, DENY, STOP]
 
 
-async def test_a_run_that_failed_says_why_but_never_the_key_and_needs_no_stop() -> None:
+async def test_a_failed_run_raises_its_reason_without_the_key_and_is_not_stopped() -> None:
     failed = told("run.failed", error=f"HTTP 401: wrong key {KEY}")
     follow = (STREAM, chunk(WORD + failed), chunk(b""))
     async with served((BEGUN,), follow, key=KEY) as (agent, upstream), aclosing(agent.reply(TURN)) as reply:
@@ -239,9 +239,9 @@ async def test_a_run_that_failed_says_why_but_never_the_key_and_needs_no_stop() 
     assert lines(upstream) == [BEGIN, FOLLOW]
 
 
-async def test_a_run_that_somebody_else_stopped_is_an_error() -> None:
+async def test_a_run_stopped_by_another_client_is_an_error() -> None:
     async with served((BEGUN,), (STREAM, chunk(told("run.cancelled")), chunk(b""))) as (agent, upstream):
-        with pytest.raises(AgentError, match=r"/events: somebody else stopped Hermes$"):
+        with pytest.raises(AgentError, match=r"/events: another client stopped Hermes$"):
             await events(agent)
     assert lines(upstream) == [BEGIN, FOLLOW]
 
@@ -249,26 +249,26 @@ async def test_a_run_that_somebody_else_stopped_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("reply", "kind", "why"),
     [
-        ((answer(b"{}", status="400 No"),), AgentProtocolError, "/v1/runs answered 400"),
-        ((answer(b"{}", status="401 No"),), AgentRejected, "/v1/runs answered 401"),
-        ((answer(b"{}", "retry-after: 1", status="429 No"),), AgentBusy, "/v1/runs answered 429"),
-        ((answer(b"{}", "retry-after: 1", status="503 No"),), AgentBusy, "/v1/runs answered 503"),
-        ((answer(b"{}", status="500 No"),), AgentUnavailable, "/v1/runs answered 500"),
-        ((answer(b"", "location: /x", status="302 No"),), AgentUnavailable, "redirects to /x"),
-        ((answer(b"{", status="202 OK"),), AgentProtocolError, "no JSON"),
-        ((answer(b'{"run_id": "/"}', status="202 OK"),), AgentProtocolError, "without an id"),
-        ((answer(b"", status="204 OK"),), AgentProtocolError, "without an id"),
-        ((answer(b"x", "content-encoding: gzip"),), AgentProtocolError, "compressed"),
-        ((b"HTTP/1.1 202 OK\r\ncontent-length: 99\r\n\r\n{", Act.CLOSE), AgentProtocolError, "in the middle"),
+        ((http_response(b"{}", status="400 No"),), AgentProtocolError, "/v1/runs answered 400"),
+        ((http_response(b"{}", status="401 No"),), AgentRejected, "/v1/runs answered 401"),
+        ((http_response(b"{}", "retry-after: 1", status="429 No"),), AgentBusy, "/v1/runs answered 429"),
+        ((http_response(b"{}", "retry-after: 1", status="503 No"),), AgentBusy, "/v1/runs answered 503"),
+        ((http_response(b"{}", status="500 No"),), AgentUnavailable, "/v1/runs answered 500"),
+        ((http_response(b"", "location: /x", status="302 No"),), AgentUnavailable, "redirects to /x"),
+        ((http_response(b"{", status="202 OK"),), AgentProtocolError, "no JSON"),
+        ((http_response(b'{"run_id": "/"}', status="202 OK"),), AgentProtocolError, "without a valid id"),
+        ((http_response(b"", status="204 OK"),), AgentProtocolError, "without a valid id"),
+        ((http_response(b"x", "content-encoding: gzip"),), AgentProtocolError, "compressed"),
+        ((b"HTTP/1.1 202 OK\r\ncontent-length: 99\r\n\r\n{", Action.CLOSE), AgentProtocolError, "in the middle"),
         (
-            (b"HTTP/1.1 202 OK\r\n", *(b"x: y\r\n" * 1000,) * 20, Act.HANG),
+            (b"HTTP/1.1 202 OK\r\n", *(b"x: y\r\n" * 1000,) * 20, Action.HANG),
             AgentProtocolError,
             "a head of more",
         ),
-        ((b"SSH-2.0-x\r\n", Act.HANG), AgentProtocolError, "no HTTP"),
+        ((b"SSH-2.0-x\r\n", Action.HANG), AgentProtocolError, "no HTTP"),
     ],
 )
-async def test_a_run_that_does_not_begin(reply: Reply, kind: type[AgentError], why: str) -> None:
+async def test_a_run_that_does_not_start_raises_the_error(reply: Reply, kind: type[AgentError], why: str) -> None:
     async with served(reply) as (agent, upstream):
         with pytest.raises(AgentError, match=why) as raised:
             await events(agent)
@@ -279,7 +279,7 @@ async def test_a_run_that_does_not_begin(reply: Reply, kind: type[AgentError], w
 @pytest.mark.parametrize(
     ("reply", "kind", "why"),
     [
-        ((answer(b"{}", status="404 No"),), AgentRejected, "/v1/runs/run_1/events answered 404"),
+        ((http_response(b"{}", status="404 No"),), AgentRejected, "/v1/runs/run_1/events answered 404"),
         (
             (
                 STREAM,
@@ -290,19 +290,19 @@ async def test_a_run_that_does_not_begin(reply: Reply, kind: type[AgentError], w
         ),
         ((STREAM, chunk(b": stream closed\n\n"), chunk(b"")), AgentProtocolError, "ended in the middle"),
         ((STREAM, chunk(END[:-2]), chunk(b"")), AgentProtocolError, "ended in the middle"),
-        ((STREAM, chunk(END[:20]), Act.CLOSE), AgentProtocolError, "in the middle"),
-        ((STREAM, Act.RESET), AgentProtocolError, "in the middle"),
-        ((STREAM, chunk(b"data: {\n\n"), Act.HANG), AgentProtocolError, "no JSON"),
+        ((STREAM, chunk(END[:20]), Action.CLOSE), AgentProtocolError, "in the middle"),
+        ((STREAM, Action.RESET), AgentProtocolError, "in the middle"),
+        ((STREAM, chunk(b"data: {\n\n"), Action.HANG), AgentProtocolError, "no JSON"),
         (
-            (STREAM, *(chunk(b"data: " + b"x" * 1024**2),) * 10, Act.HANG),
+            (STREAM, *(chunk(b"data: " + b"x" * 1024**2),) * 10, Action.HANG),
             AgentProtocolError,
             "event of more",
         ),
-        ((answer(b"x", "content-encoding: gzip"),), AgentProtocolError, "compressed"),
-        ((answer(b"<html>", "content-type: text/html"),), AgentProtocolError, "answered with 'text/html'"),
+        ((http_response(b"x", "content-encoding: gzip"),), AgentProtocolError, "compressed"),
+        ((http_response(b"<html>", "content-type: text/html"),), AgentProtocolError, "answered with 'text/html'"),
     ],
 )
-async def test_a_run_that_cannot_be_followed_is_stopped(
+async def test_a_run_whose_events_cannot_be_read_is_stopped(
     reply: Reply, kind: type[AgentError], why: str
 ) -> None:
     async with served((BEGUN,), reply, (GONE,)) as (agent, upstream):
@@ -313,23 +313,23 @@ async def test_a_run_that_cannot_be_followed_is_stopped(
 
 
 @pytest.mark.parametrize(("mode", "before"), [("runs", ((BEGUN,), RUN)), ("chat", (CHAT,))])
-async def test_a_turn_is_never_asked_twice(mode: Literal["runs", "chat"], before: tuple[Reply, ...]) -> None:
-    async with served(*before, (Act.RESET,), *before, mode=mode) as (agent, upstream):
+async def test_a_turn_is_never_sent_twice(mode: Literal["runs", "chat"], before: tuple[Reply, ...]) -> None:
+    async with served(*before, (Action.RESET,), *before, mode=mode) as (agent, upstream):
         await events(agent)
         with pytest.raises(AgentProtocolError, match=r"connection (closed|reset) before any answer"):
             await events(agent, NEXT)
         assert len(upstream.requests) == len(before) + 1
 
 
-async def test_a_run_is_followed_on_another_connection_where_the_kept_one_died() -> None:
-    async with served((BEGUN,), (Act.CLOSE,), RUN) as (agent, upstream):
+async def test_events_are_requested_again_if_the_reused_connection_was_dead() -> None:
+    async with served((BEGUN,), (Action.CLOSE,), RUN) as (agent, upstream):
         assert await events(agent) == ["Well", Usage(1, 2)]
         assert lines(upstream) == [BEGIN, FOLLOW, FOLLOW]
 
 
-async def test_a_server_in_trouble_is_told_again_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hermes, "PAUSE", 0.001)
-    trouble: tuple[Reply, ...] = ((answer(b"", status="503 No"),), (Act.CLOSE,))
+async def test_a_failed_stop_request_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hermes, "STOP_INTERVAL", 0.001)
+    trouble: tuple[Reply, ...] = ((http_response(b"", status="503 No"),), (Action.CLOSE,))
     async with served((BEGUN,), TALKS, *trouble, (GONE,), (BEGUN,), RUN) as (agent, upstream):
         assert await first(agent) == "Well"
         assert lines(upstream) == [BEGIN, FOLLOW, STOP, STOP, STOP]
@@ -337,7 +337,7 @@ async def test_a_server_in_trouble_is_told_again_to_stop(monkeypatch: pytest.Mon
     assert body(upstream, -2)["session_id"] == "c1"
 
 
-async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
+async def test_an_unreachable_server_is_unavailable_for_turns_and_warm_ups() -> None:
     async with Upstream() as upstream:
         pass
     agent = HermesAgent(upstream.url)
@@ -349,8 +349,8 @@ async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
     await agent.aclose()
 
 
-async def test_models_are_learned_and_asked_for_by_name() -> None:
-    async with served((MODELS,), *((BEGUN,), RUN) * 2, warm=False, model="slow") as (agent, upstream):
+async def test_models_are_loaded_and_selected_by_name() -> None:
+    async with served((MODELS,), *((BEGUN,), RUN) * 2, warm_up=False, model="slow") as (agent, upstream):
         assert agent.models == []
         await agent.warm()
         assert agent.models == ["fast"]
@@ -360,38 +360,38 @@ async def test_models_are_learned_and_asked_for_by_name() -> None:
     assert [body(upstream, place)["model"] for place in (1, 3)] == ["slow", "fast"]
 
 
-async def test_getting_ready_includes_a_turn_that_is_stopped_at_its_first_word() -> None:
-    talks = (STREAM, chunk(told("tool.started", tool="x") + WORD), Act.HANG)
+async def test_warming_runs_a_turn_that_is_stopped_at_its_first_text() -> None:
+    talks = (STREAM, chunk(told("tool.started", tool="x") + WORD), Action.HANG)
     async with served((MODELS,), (BEGUN,), talks, (STOPPING,), (GONE,)) as (agent, upstream):
         await agent.warm(None)
         assert lines(upstream) == ["GET /v1/models", BEGIN, FOLLOW, STOP, STOP]
     assert body(upstream, 1) == {"input": "Say OK.", "session_id": "voicegw-warm-up"}
 
 
-async def test_a_server_that_refuses_us_is_not_ready() -> None:
-    async with served((answer(b"{}", status="401 No"),)) as (agent, _):
+async def test_a_server_that_refuses_the_key_is_not_ready() -> None:
+    async with served((http_response(b"{}", status="401 No"),)) as (agent, _):
         with pytest.raises(AgentRejected, match="/v1/models answered 401"):
             await agent.warm(None)
 
 
-async def test_a_server_that_never_has_a_word_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hermes, "TRIAL", 0.05)
-    async with served((MODELS,), (BEGUN,), (STREAM, Act.HANG), (GONE,)) as (agent, upstream):
-        with pytest.raises(AgentTimeout, match=r"/v1 had no word to say within 0\.05 s$"):
+async def test_a_warm_up_turn_without_text_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hermes, "WARM_UP_TIMEOUT", 0.05)
+    async with served((MODELS,), (BEGUN,), (STREAM, Action.HANG), (GONE,)) as (agent, upstream):
+        with pytest.raises(AgentTimeout, match=r"/v1 sent no text within 0\.05 s$"):
             async with asyncio.timeout(2):
                 await agent.warm(None)
         assert lines(upstream)[-1] == STOP
 
 
-async def test_a_call_finds_its_connections_ready() -> None:
+async def test_warming_a_call_opens_its_connections() -> None:
     async with served((BEGUN,), TALKS, (GONE,)) as (agent, upstream):
         await agent.warm("c1")
-        await until(lambda: upstream.connections == 2)
+        await wait_until(lambda: upstream.connections == 2)
         assert await first(agent) == "Well"
         assert (upstream.connections, len(upstream.requests)) == (2, 3)
 
 
-async def test_a_turn_may_be_a_chat_instead() -> None:
+async def test_a_turn_can_be_a_chat_completion() -> None:
     chat = (STREAM, chunk(recorded("chat")), chunk(b""))
     async with served(chat, mode="chat", key=KEY, model="slow") as (agent, upstream):
         assert await events(agent) == EVENTS
@@ -407,7 +407,7 @@ async def test_a_turn_may_be_a_chat_instead() -> None:
     }
 
 
-async def test_chats_share_a_connection_and_those_of_no_call_nothing_else() -> None:
+async def test_chats_share_a_connection_and_only_those_of_a_call_a_session() -> None:
     anonymous = replace(TURN, id="t3", call=None)
     async with served(CHAT, CHAT, CHAT, mode="chat") as (agent, upstream):
         for turn in (TURN, NEXT, anonymous):
@@ -417,23 +417,23 @@ async def test_chats_share_a_connection_and_those_of_no_call_nothing_else() -> N
     assert systems == [f"Be kind.\n\n(Call {name})" for name in ("c1", "c1", "t3")]
 
 
-async def test_closing_a_chat_hangs_up_and_leaves_its_session() -> None:
-    async with served((STREAM, chunk(said("Well")), Act.HANG), CHAT, mode="chat") as (agent, upstream):
+async def test_closing_a_chat_closes_its_connection_and_renames_its_session() -> None:
+    async with served((STREAM, chunk(said("Well")), Action.HANG), CHAT, mode="chat") as (agent, upstream):
         assert await first(agent) == "Well"
-        await until(upstream.gone.is_set)
+        await wait_until(upstream.disconnected.is_set)
         assert await events(agent, NEXT) == ["Well"]
     assert body(upstream, 1)["messages"][0]["content"] == "Be kind.\n\n(Call c1-t1)"
 
 
-async def test_a_chat_that_ended_by_its_length_says_so() -> None:
+async def test_a_chat_that_ends_at_its_length_yields_a_finish() -> None:
     chat = (STREAM, chunk(said("Well") + said("", "length")), chunk(b""))
     async with served(chat, mode="chat") as (agent, _):
         assert await events(agent) == ["Well", Finish("length")]
 
 
-async def test_nothing_is_missing_of_a_chat_after_its_finish() -> None:
+async def test_a_chat_is_complete_after_its_finish_reason() -> None:
     usage = {"prompt_tokens": 1, "completion_tokens": 2}
-    async with served((STREAM, chunk(said("Well", "stop", usage=usage)), Act.CLOSE), mode="chat") as (
+    async with served((STREAM, chunk(said("Well", "stop", usage=usage)), Action.CLOSE), mode="chat") as (
         agent,
         _,
     ):
@@ -443,25 +443,25 @@ async def test_nothing_is_missing_of_a_chat_after_its_finish() -> None:
 @pytest.mark.parametrize(
     ("reply", "kind", "why"),
     [
-        ((answer(b"{}", status="401 No"),), AgentRejected, "/v1/chat/completions answered 401"),
-        ((answer(b"{}", status="429 No"),), AgentBusy, "answered 429"),
+        ((http_response(b"{}", status="401 No"),), AgentRejected, "/v1/chat/completions answered 401"),
+        ((http_response(b"{}", status="429 No"),), AgentBusy, "answered 429"),
         ((STREAM, chunk(said("", "error", error={"message": KEY})), chunk(b"")), AgentError, r": \*\*\*$"),
         ((STREAM, chunk(said("", "error")), chunk(b"")), AgentError, r"completions: Hermes failed$"),
-        ((STREAM, chunk(b"data: [1]\n\n"), Act.HANG), AgentProtocolError, "no object"),
+        ((STREAM, chunk(b"data: [1]\n\n"), Action.HANG), AgentProtocolError, "no object"),
         (
             (STREAM, chunk(b": keepalive\n\n"), chunk(b"")),
             AgentProtocolError,
             "completions ended in the middle",
         ),
-        ((STREAM, chunk(said("")), Act.CLOSE), AgentProtocolError, "in the middle"),
+        ((STREAM, chunk(said("")), Action.CLOSE), AgentProtocolError, "in the middle"),
         (
-            (answer(b"{}", "content-type: application/json"),),
+            (http_response(b"{}", "content-type: application/json"),),
             AgentProtocolError,
             "answered with 'application/json'",
         ),
     ],
 )
-async def test_a_chat_that_goes_wrong(reply: Reply, kind: type[AgentError], why: str) -> None:
+async def test_a_failed_chat_raises_the_error(reply: Reply, kind: type[AgentError], why: str) -> None:
     async with served(reply, mode="chat", key=KEY) as (agent, upstream):
         with pytest.raises(AgentError, match=why) as raised:
             await events(agent)
@@ -469,9 +469,9 @@ async def test_a_chat_that_goes_wrong(reply: Reply, kind: type[AgentError], why:
     assert len(upstream.requests) == 1
 
 
-async def test_a_chat_warms_up_too() -> None:
-    talks = (STREAM, chunk(said("OK")), Act.HANG)
+async def test_warming_runs_a_chat_too() -> None:
+    talks = (STREAM, chunk(said("OK")), Action.HANG)
     async with served((MODELS,), talks, mode="chat") as (agent, upstream):
         await agent.warm()
-        await until(upstream.gone.is_set)
+        await wait_until(upstream.disconnected.is_set)
         assert lines(upstream) == ["GET /v1/models", "POST /v1/chat/completions"]

@@ -15,10 +15,10 @@ from voicegw.agents.hermes.protocol import (
     ApprovalRequest,
     HermesChatDecoder,
     HermesRunDecoder,
-    begun,
-    chat,
-    routes,
-    run,
+    chat_request,
+    parse_models,
+    parse_run_id,
+    run_request,
 )
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
 from voicegw.events import Activity, Event, Finish, Message, ToolCall, Turn, Usage
@@ -54,9 +54,9 @@ def progress(**tool: Any) -> ServerSentEvent:
 STARTED = sse(event="tool.started", tool="terminal", preview="ls")
 
 
-def test_a_turn_becomes_a_run_that_knows_what_was_said() -> None:
+def test_a_turn_becomes_a_run_with_its_history() -> None:
     asked = turn(SYSTEM, HI, HELLO, Message("developer", "Be brief."), Message("user", "Who are you?"))
-    assert run(asked, "c1", "fast") == {
+    assert run_request(asked, "c1", "fast") == {
         "input": "Who are you?",
         "instructions": "Be kind.\n\nBe brief.",
         "conversation_history": [
@@ -68,8 +68,8 @@ def test_a_turn_becomes_a_run_that_knows_what_was_said() -> None:
     }
 
 
-def test_a_first_question_is_all_that_a_run_needs() -> None:
-    assert run(turn(HI)) == {"input": "Hi"}
+def test_a_run_needs_only_a_first_message() -> None:
+    assert run_request(turn(HI)) == {"input": "Hi"}
 
 
 @pytest.mark.parametrize(
@@ -83,16 +83,16 @@ def test_a_first_question_is_all_that_a_run_needs() -> None:
         ((HI, Message("assistant", "", tool_calls=(TOOL,)), Message("tool", "5")), ["Hi"]),
     ],
 )
-def test_there_is_always_something_to_answer(messages: tuple[Message, ...], asked: list[str]) -> None:
+def test_a_request_always_ends_with_a_user_message(messages: tuple[Message, ...], asked: list[str]) -> None:
     *before, last = asked
-    body = run(turn(*messages))
+    body = run_request(turn(*messages))
     assert [m["content"] for m in body.get("conversation_history", [])] == before
     assert body["input"] == last
-    assert [m["content"] for m in chat(turn(*messages), "s")["messages"]][1:] == asked
+    assert [m["content"] for m in chat_request(turn(*messages), "s")["messages"]][1:] == asked
 
 
-def test_a_turn_becomes_a_chat_that_is_nobody_elses() -> None:
-    assert chat(turn(SYSTEM, HI), "c1", "fast") == {
+def test_a_turn_becomes_a_chat_with_a_line_for_its_call() -> None:
+    assert chat_request(turn(SYSTEM, HI), "c1", "fast") == {
         "messages": [
             {"role": "system", "content": "Be kind.\n\n(Call c1)"},
             {"role": "user", "content": "Hi"},
@@ -100,14 +100,14 @@ def test_a_turn_becomes_a_chat_that_is_nobody_elses() -> None:
         "stream": True,
         "model": "fast",
     }
-    assert chat(turn(HI), "c2") == {
+    assert chat_request(turn(HI), "c2") == {
         "messages": [{"role": "system", "content": "(Call c2)"}, {"role": "user", "content": "Hi"}],
         "stream": True,
     }
 
 
-def test_a_run_that_began_has_an_id() -> None:
-    assert begun({"run_id": "run_0aB-9", "status": "started"}, "Hermes") == "run_0aB-9"
+def test_a_started_run_has_an_id() -> None:
+    assert parse_run_id({"run_id": "run_0aB-9", "status": "started"}, "Hermes") == "run_0aB-9"
 
 
 @pytest.mark.parametrize(
@@ -120,42 +120,42 @@ def test_a_run_that_began_has_an_id() -> None:
         *({"run_id": id} for id in ("", "a/b", "a?b", "..", "a\r\nb", "a\n", "é", "x" * 129)),
     ],
 )
-def test_an_id_that_is_no_part_of_an_address_is_garbled(answer: Any) -> None:
-    with pytest.raises(AgentProtocolError, match=r"^Hermes began a run without an id$"):
-        begun(answer, "Hermes")
+def test_an_id_that_cannot_be_in_a_path_is_a_protocol_error(answer: Any) -> None:
+    with pytest.raises(AgentProtocolError, match=r"^Hermes started a run without a valid id$"):
+        parse_run_id(answer, "Hermes")
 
 
-def test_models_to_ask_for_are_those_that_stand_for_another() -> None:
+def test_models_with_a_parent_can_be_selected() -> None:
     main = {"id": "hermes-agent", "parent": None}
     fast = {"id": "fast", "root": "tiny", "parent": "hermes-agent"}
     odd = [{"id": "old"}, {"id": 1, "parent": "x"}, {"id": "", "parent": "x"}, "fast", None]
-    assert routes({"object": "list", "data": [main, fast, *odd]}, "Hermes") == ["fast"]
+    assert parse_models({"object": "list", "data": [main, fast, *odd]}, "Hermes") == ["fast"]
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"data": {}}, {"data": None}])
-def test_no_list_of_models_is_garbled(answer: Any) -> None:
+def test_a_missing_list_of_models_is_a_protocol_error(answer: Any) -> None:
     with pytest.raises(AgentProtocolError, match="list of models"):
-        routes(answer, "Hermes")
+        parse_models(answer, "Hermes")
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
-def test_a_recorded_run_is_understood(size: int) -> None:
+def test_a_recorded_run_is_decoded(size: int) -> None:
     decoder, splitter, body = HermesRunDecoder(), SseParser(), recorded("run")
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     assert fed(decoder, *(event for piece in pieces for event in splitter.feed(piece))) == EVENTS
-    assert decoder.over
+    assert decoder.done
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
-def test_a_recorded_chat_is_understood(size: int) -> None:
+def test_a_recorded_chat_is_decoded(size: int) -> None:
     decoder, splitter, body = HermesChatDecoder(), SseParser(), recorded("chat")
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     told = fed(decoder, *(event for piece in pieces for event in splitter.feed(piece)))
-    assert decoder.over
-    assert [*told, *decoder.end()] == [*EVENTS, Finish()]
+    assert decoder.done
+    assert [*told, *decoder.finish()] == [*EVENTS, Finish()]
 
 
-def test_what_a_run_is_doing_is_told_in_short() -> None:
+def test_tools_of_a_run_are_short_activities() -> None:
     decoder = HermesRunDecoder()
     assert fed(
         decoder,
@@ -176,10 +176,10 @@ def test_what_a_run_is_doing_is_told_in_short() -> None:
         Activity("x" * 78 + " y"),
         Activity("a tool"),
     ]
-    assert not decoder.over
+    assert not decoder.done
 
 
-def test_a_run_that_wants_approval_says_so() -> None:
+def test_an_approval_event_is_an_approval_request() -> None:
     assert fed(HermesRunDecoder(), sse(event="approval.request", choices=["once", "deny"])) == [
         ApprovalRequest()
     ]
@@ -202,13 +202,13 @@ def test_a_run_that_wants_approval_says_so() -> None:
         ([], 5, []),
     ],
 )
-def test_words_that_came_only_at_the_end_are_said(
+def test_output_that_did_not_stream_is_spoken(
     before: list[ServerSentEvent], output: Any, said: list[str]
 ) -> None:
     decoder = HermesRunDecoder()
     fed(decoder, *before)
     assert fed(decoder, sse(event="run.completed", output=output)) == said
-    assert decoder.over
+    assert decoder.done
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_words_that_came_only_at_the_end_are_said(
         (5, []),
     ],
 )
-def test_what_a_run_used(usage: Any, told: list[Event]) -> None:
+def test_usage_of_a_run(usage: Any, told: list[Event]) -> None:
     assert fed(HermesRunDecoder(), sse(event="run.completed", output="", usage=usage)) == told
 
 
@@ -232,36 +232,36 @@ def test_what_a_run_used(usage: Any, told: list[Event]) -> None:
         ({"event": "run.failed", "error": "x" * 999}, "Hermes failed: " + "x" * 300),
         ({"event": "run.failed", "error": {"code": 5}}, 'Hermes failed: {"code":5}'),
         ({"event": "run.failed"}, "Hermes failed"),
-        ({"event": "run.cancelled"}, "somebody else stopped Hermes"),
+        ({"event": "run.cancelled"}, "another client stopped Hermes"),
     ],
 )
-def test_a_run_that_did_not_end_well_is_an_error_and_needs_no_stop(event: Any, said: str) -> None:
+def test_a_failed_run_is_an_error_and_done(event: Any, said: str) -> None:
     decoder = HermesRunDecoder()
     with pytest.raises(AgentError) as raised:
         decoder.feed(sse(**event))
     assert (type(raised.value), str(raised.value)) == (AgentError, said)
-    assert decoder.over
+    assert decoder.done
 
 
-def test_nothing_counts_after_the_end() -> None:
+def test_events_after_the_end_are_ignored() -> None:
     assert fed(HermesRunDecoder(), sse(event="run.completed"), delta("Hi"), ServerSentEvent("", b"{")) == []
 
 
 @pytest.mark.parametrize("text", [None, 5, ["Hi"], {}])
-def test_a_delta_without_text_is_garbled(text: Any) -> None:
+def test_a_delta_without_text_is_a_protocol_error(text: Any) -> None:
     with pytest.raises(AgentProtocolError, match="delta without text"):
         HermesRunDecoder().feed(sse(event="message.delta", delta=text))
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"5", b"null", b'"x"', b"\xff", b"[" * 5000])
-def test_an_event_that_is_no_object_is_garbled(data: bytes) -> None:
+def test_an_event_that_is_no_object_is_a_protocol_error(data: bytes) -> None:
     with pytest.raises(AgentProtocolError, match="of Hermes"):
         HermesRunDecoder().feed(ServerSentEvent("", data))
     with pytest.raises(AgentProtocolError, match="of Hermes"):
         HermesChatDecoder().feed(ServerSentEvent("hermes.tool.progress", data))
 
 
-def test_what_a_chat_is_doing_is_told_when_it_begins() -> None:
+def test_tools_of_a_chat_are_activities_when_they_start() -> None:
     assert fed(
         HermesChatDecoder(),
         progress(tool="terminal", label="ls", status="running"),
@@ -286,7 +286,7 @@ def chunk(reason: str | None = None, text: str | None = None, **more: Any) -> Se
         (chunk("length", error={"message": "truncated"}), AgentError, ": truncated"),
     ],
 )
-def test_a_chat_that_did_not_end_well_is_an_error(
+def test_a_chat_that_ends_with_an_error_raises_it(
     event: ServerSentEvent, kind: type[AgentError], said: str
 ) -> None:
     with pytest.raises(AgentError, match=said) as raised:
@@ -294,16 +294,16 @@ def test_a_chat_that_did_not_end_well_is_an_error(
     assert type(raised.value) is kind
 
 
-def test_a_chat_that_speaks_of_errors_is_none() -> None:
+def test_text_about_errors_is_no_error() -> None:
     decoder = HermesChatDecoder()
     told = fed(decoder, chunk(text='He said "error".'), chunk("stop", error=None, hermes={"error": "x"}))
-    assert (told, decoder.over) == (['He said "error".'], True)
+    assert (told, decoder.done) == (['He said "error".'], True)
 
 
 def test_a_chat_may_end_at_its_length() -> None:
     decoder = HermesChatDecoder()
     assert fed(decoder, chunk("length", usage={"prompt_tokens": 1, "completion_tokens": 2})) == []
-    assert decoder.end() == [Usage(1, 2), Finish("length")]
+    assert decoder.finish() == [Usage(1, 2), Finish("length")]
 
 
 JSON = st.recursive(
@@ -321,7 +321,7 @@ DATA = (HAPPENING | CHUNK | JSON).map(lambda value: json.dumps(value).encode()) 
 
 
 @given(st.lists(st.tuples(st.sampled_from(["", "hermes.tool.progress", "error", "x"]), DATA)))
-def test_nonsense_is_an_agent_error_or_nothing(events: list[tuple[str, bytes]]) -> None:
+def test_invalid_events_raise_only_agent_errors(events: list[tuple[str, bytes]]) -> None:
     for decoder in (HermesRunDecoder(), HermesChatDecoder()):
         try:
             told = fed(decoder, *(ServerSentEvent(name, data) for name, data in events))
@@ -331,8 +331,8 @@ def test_nonsense_is_an_agent_error_or_nothing(events: list[tuple[str, bytes]]) 
 
 
 @given(JSON)
-def test_nonsense_for_an_answer_is_garbled_or_fine(answer: Any) -> None:
-    for read in (begun, routes):
+def test_invalid_answers_raise_only_protocol_errors(answer: Any) -> None:
+    for read in (parse_run_id, parse_models):
         try:
             assert isinstance(read(answer, "Hermes"), (str, list))
         except AgentProtocolError:

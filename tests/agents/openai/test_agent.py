@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.agents.upstream import Act, Upstream, answer, chunk, chunked
+from tests.agents.upstream import Action, Upstream, chunk, chunked_head, http_response
 from voicegw.agents.openai.agent import OpenAIAgent
 from voicegw.errors import (
     AgentBusy,
@@ -29,22 +29,22 @@ pytestmark = pytest.mark.wire
 
 KEY = "sk-very-secret"
 TURN = Turn("t1", (Message("user", "Hi"),), model="asked", options={"temperature": 0.5})
-STREAM = chunked("content-type: text/event-stream; charset=utf-8")
+STREAM = chunked_head("content-type: text/event-stream; charset=utf-8")
 
 
-def data(delta: Mapping[str, Any] | None = None, finish: str | None = None, **more: Any) -> bytes:
+def sse_chunk(delta: Mapping[str, Any] | None = None, finish: str | None = None, **more: Any) -> bytes:
     choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
     return b"data: %b\n\n" % orjson.dumps({"choices": choices, **more})
 
 
-SAID = (
-    data({"role": "assistant", "content": ""})
-    + data({"content": "Hé"})
+STREAM_BODY = (
+    sse_chunk({"role": "assistant", "content": ""})
+    + sse_chunk({"content": "Hé"})
     + b": keep\n\n"
-    + data({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x"'}}]})
-    + data({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]})
-    + data({}, "tool_calls")
-    + data(usage={"prompt_tokens": 5, "completion_tokens": 7})
+    + sse_chunk({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": '{"x"'}}]})
+    + sse_chunk({"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]})
+    + sse_chunk({}, "tool_calls")
+    + sse_chunk(usage={"prompt_tokens": 5, "completion_tokens": 7})
     + b"data: [DONE]\n\n"
 )
 EVENTS: list[Event] = ["Hé", ToolCall("a", "f", '{"x":1}'), Usage(5, 7), Finish("tool_calls")]
@@ -55,7 +55,7 @@ async def events(agent: OpenAIAgent, turn: Turn = TURN) -> list[Event]:
         return [event async for event in reply]
 
 
-async def once(*reply: bytes | float | Act, **options: Any) -> list[Event]:
+async def reply_to(*reply: bytes | float | Action, **options: Any) -> list[Event]:
     async with Upstream(reply) as upstream:
         agent = OpenAIAgent(f"{upstream.url}/v1", **options)
         try:
@@ -65,7 +65,7 @@ async def once(*reply: bytes | float | Act, **options: Any) -> list[Event]:
 
 
 async def test_a_turn_becomes_a_request() -> None:
-    async with Upstream((STREAM + chunk(SAID) + chunk(b""),)) as upstream:
+    async with Upstream((STREAM + chunk(STREAM_BODY) + chunk(b""),)) as upstream:
         agent = OpenAIAgent(f"{upstream.url}/v1/", key=KEY, model="own", headers={"X-Mine": "1"})
         assert await events(agent) == EVENTS
         await agent.aclose()
@@ -94,7 +94,7 @@ async def test_a_turn_becomes_a_request() -> None:
     ],
 )
 async def test_the_address_may_be_the_base_or_the_full_one(path: str, asked: str) -> None:
-    async with Upstream((answer(b"", status="500 No"),)) as upstream:
+    async with Upstream((http_response(b"", status="500 No"),)) as upstream:
         agent = OpenAIAgent(upstream.url + path, fields=frozenset())
         with pytest.raises(AgentUnavailable):
             await events(agent)
@@ -106,24 +106,24 @@ async def test_the_address_may_be_the_base_or_the_full_one(path: str, asked: str
 
 
 async def test_every_cut_on_the_wire_gives_the_same_events() -> None:
-    whole = STREAM + chunk(SAID) + chunk(b"")
-    assert await once(*(bytes([byte]) for byte in whole)) == EVENTS
+    whole = STREAM + chunk(STREAM_BODY) + chunk(b"")
+    assert await reply_to(*(bytes([byte]) for byte in whole)) == EVENTS
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(0, len(SAID)), max_size=12), st.booleans())
+@given(st.lists(st.integers(0, len(STREAM_BODY)), max_size=12), st.booleans())
 def test_any_cut_on_the_wire_gives_the_same_events(cuts: list[int], framed: bool) -> None:
     cuts = sorted(cuts)
-    pieces = [piece for a, b in zip([0, *cuts], [*cuts, len(SAID)], strict=True) if (piece := SAID[a:b])]
+    pieces = [piece for a, b in zip([0, *cuts], [*cuts, len(STREAM_BODY)], strict=True) if (piece := STREAM_BODY[a:b])]
     if framed:
-        reply: list[bytes | Act] = [STREAM, *map(chunk, pieces), chunk(b"")]
+        reply: list[bytes | Action] = [STREAM, *map(chunk, pieces), chunk(b"")]
     else:
-        reply = [b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n", *pieces, Act.CLOSE]
-    assert asyncio.run(once(*reply)) == EVENTS
+        reply = [b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n", *pieces, Action.CLOSE]
+    assert asyncio.run(reply_to(*reply)) == EVENTS
 
 
 async def test_text_leaves_before_the_next_is_said() -> None:
-    async with Upstream((STREAM + chunk(data({"content": "a"})), Act.HANG)) as upstream:
+    async with Upstream((STREAM + chunk(sse_chunk({"content": "a"})), Action.HANG)) as upstream:
         agent = OpenAIAgent(upstream.url)
         async with aclosing(agent.reply(TURN)) as reply:
             assert await anext(reply) == "a"
@@ -131,19 +131,19 @@ async def test_text_leaves_before_the_next_is_said() -> None:
 
 
 async def test_closing_the_reply_hangs_up_at_once() -> None:
-    async with Upstream((STREAM + chunk(data({"content": "a"})), Act.HANG)) as upstream:
+    async with Upstream((STREAM + chunk(sse_chunk({"content": "a"})), Action.HANG)) as upstream:
         agent = OpenAIAgent(upstream.url)
         reply = agent.reply(TURN)
         assert await anext(reply) == "a"
         started = asyncio.get_running_loop().time()
         await reply.aclose()
-        await asyncio.wait_for(upstream.gone.wait(), 2)
+        await asyncio.wait_for(upstream.disconnected.wait(), 2)
         assert asyncio.get_running_loop().time() - started < 1
         await agent.aclose()
 
 
 async def test_turns_share_a_connection_even_if_the_body_ends_after_done() -> None:
-    slow = (STREAM + chunk(SAID), 0.01, chunk(b""))
+    slow = (STREAM + chunk(STREAM_BODY), 0.01, chunk(b""))
     async with Upstream(slow, slow, slow) as upstream:
         agent = OpenAIAgent(upstream.url)
         await agent.warm()
@@ -155,34 +155,34 @@ async def test_turns_share_a_connection_even_if_the_body_ends_after_done() -> No
 
 
 async def test_nothing_waits_for_a_body_that_goes_on_after_done() -> None:
-    async with Upstream((STREAM + chunk(SAID), Act.HANG)) as upstream:
+    async with Upstream((STREAM + chunk(STREAM_BODY), Action.HANG)) as upstream:
         agent = OpenAIAgent(upstream.url)
         assert await events(agent) == EVENTS
-        assert not upstream.gone.is_set()
+        assert not upstream.disconnected.is_set()
         await agent.aclose()
 
 
-WHOLE = orjson.dumps({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]})
+COMPLETION = orjson.dumps({"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}]})
 
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8"])
 async def test_a_whole_answer_is_understood_whatever_was_asked(stream: bool, kind: str) -> None:
-    assert await once(answer(WHOLE, f"content-type: {kind}"), stream=stream) == ["Hi", Finish()]
+    assert await reply_to(http_response(COMPLETION, f"content-type: {kind}"), stream=stream) == ["Hi", Finish()]
 
 
 async def test_a_stream_is_understood_whatever_was_asked() -> None:
-    assert await once(STREAM + chunk(SAID) + chunk(b""), stream=False) == EVENTS
+    assert await reply_to(STREAM + chunk(STREAM_BODY) + chunk(b""), stream=False) == EVENTS
 
 
 async def test_an_answer_without_a_type_is_what_was_asked() -> None:
-    assert await once(answer(WHOLE), stream=False) == ["Hi", Finish()]
-    assert await once(answer(SAID), stream=True) == EVENTS
+    assert await reply_to(http_response(COMPLETION), stream=False) == ["Hi", Finish()]
+    assert await reply_to(http_response(STREAM_BODY), stream=True) == EVENTS
 
 
 async def test_another_type_is_garbled() -> None:
     with pytest.raises(AgentProtocolError, match="answered with 'text/html'"):
-        await once(answer(b"<html>", "content-type: text/html"))
+        await reply_to(http_response(b"<html>", "content-type: text/html"))
 
 
 @pytest.mark.parametrize(
@@ -206,13 +206,13 @@ async def test_another_type_is_garbled() -> None:
 )
 async def test_what_a_status_means(status: int, kind: type[AgentError]) -> None:
     with pytest.raises(AgentError) as raised:
-        await once(answer(b"", status=f"{status} X"))
+        await reply_to(http_response(b"", status=f"{status} X"))
     assert type(raised.value) is kind
 
 
 async def test_a_refusal_says_the_servers_words_but_never_the_key() -> None:
     body = orjson.dumps({"error": {"message": f"wrong key {KEY} or token-123"}})
-    async with Upstream((answer(body, status="401 No"),)) as upstream:
+    async with Upstream((http_response(body, status="401 No"),)) as upstream:
         agent = OpenAIAgent(f"{upstream.url}/v1?code=hidden", key=KEY, headers={"x-token": "token-123"})
         with pytest.raises(AgentRejected) as raised:
             await events(agent)
@@ -225,23 +225,23 @@ async def test_a_refusal_says_the_servers_words_but_never_the_key() -> None:
 async def test_an_error_in_the_stream_never_says_the_key() -> None:
     error = b'data: {"error": "wrong key %b"}\n\n' % KEY.encode()
     with pytest.raises(AgentError, match=r": wrong key \*\*\*$"):
-        await once(STREAM + chunk(error) + chunk(b""), key=KEY)
+        await reply_to(STREAM + chunk(error) + chunk(b""), key=KEY)
 
 
 async def test_an_endless_refusal_is_not_read_to_its_end() -> None:
     with pytest.raises(AgentProtocolError, match=r"400: x+$"):
-        await once(chunked(status="400 No") + chunk(b"x" * 20_000), Act.HANG)
+        await reply_to(chunked_head(status="400 No") + chunk(b"x" * 20_000), Action.HANG)
 
 
 @pytest.mark.parametrize(
-    ("end", "events"), [(data({"content": "b"}, "stop"), ["a", "b", Finish()]), (b"data: [DONE]\n\n", ["a"])]
+    ("end", "events"), [(sse_chunk({"content": "b"}, "stop"), ["a", "b", Finish()]), (b"data: [DONE]\n\n", ["a"])]
 )
 async def test_a_cut_after_the_end_of_the_answer_takes_nothing_away(end: bytes, events: list[Event]) -> None:
-    assert await once(STREAM + chunk(data({"content": "a"}) + end), Act.CLOSE) == events
+    assert await reply_to(STREAM + chunk(sse_chunk({"content": "a"}) + end), Action.CLOSE) == events
 
 
 async def test_a_cut_in_the_middle_is_garbled_after_what_was_said() -> None:
-    async with Upstream((STREAM + chunk(data({"content": "a"})), Act.CLOSE)) as upstream:
+    async with Upstream((STREAM + chunk(sse_chunk({"content": "a"})), Action.CLOSE)) as upstream:
         agent = OpenAIAgent(upstream.url)
         async with aclosing(agent.reply(TURN)) as reply:
             assert await anext(reply) == "a"
@@ -251,7 +251,7 @@ async def test_a_cut_in_the_middle_is_garbled_after_what_was_said() -> None:
 
 
 async def test_a_body_that_just_ends_is_an_end() -> None:
-    assert await once(STREAM + chunk(data({"content": "a"})) + chunk(b"")) == ["a"]
+    assert await reply_to(STREAM + chunk(sse_chunk({"content": "a"})) + chunk(b"")) == ["a"]
 
 
 async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
@@ -265,16 +265,16 @@ async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
     await agent.aclose()
 
 
-def used(prompt: int, completion: int) -> bytes:
+def completion_with_usage(prompt: int, completion: int) -> bytes:
     usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     body = {"choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}], "usage": usage}
-    return answer(orjson.dumps(body), "content-type: application/json")
+    return http_response(orjson.dumps(body), "content-type: application/json")
 
 
 async def test_a_server_that_counts_the_conversation_is_asked_for_the_difference() -> None:
-    replies = tuple((used(*tokens),) for tokens in ((10, 5), (25, 9), (7, 2)))
+    replies = tuple((completion_with_usage(*tokens),) for tokens in ((10, 5), (25, 9), (7, 2)))
     async with Upstream(*replies) as upstream:
-        agent = OpenAIAgent(upstream.url, totals=True)
+        agent = OpenAIAgent(upstream.url, usage_totals=True)
         turns = [replace(TURN, call="c1"), replace(TURN, call="c1"), TURN]
         told = [[e for e in await events(agent, turn) if isinstance(e, Usage)] for turn in turns]
         await agent.aclose()
@@ -282,8 +282,8 @@ async def test_a_server_that_counts_the_conversation_is_asked_for_the_difference
 
 
 async def test_totals_are_forgotten_with_their_call() -> None:
-    async with Upstream(*((used(10, 5),) for _ in range(2))) as upstream:
-        agent = OpenAIAgent(upstream.url, totals=True)
+    async with Upstream(*((completion_with_usage(10, 5),) for _ in range(2))) as upstream:
+        agent = OpenAIAgent(upstream.url, usage_totals=True)
         turn = replace(TURN, call="c1")
         await events(agent, turn)
         await agent.call_ended("c1")
@@ -294,8 +294,8 @@ async def test_totals_are_forgotten_with_their_call() -> None:
 
 async def test_totals_are_remembered_for_so_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("voicegw.agents.openai.agent.MAX_REMEMBERED_CALLS", 1)
-    async with Upstream(*((used(10, 5),) for _ in range(3))) as upstream:
-        agent = OpenAIAgent(upstream.url, totals=True)
+    async with Upstream(*((completion_with_usage(10, 5),) for _ in range(3))) as upstream:
+        agent = OpenAIAgent(upstream.url, usage_totals=True)
         told = [(await events(agent, replace(TURN, call=call)))[-2:] for call in ("a", "b", "a")]
         await agent.aclose()
     assert all(Usage(10, 5) in events for events in told)
@@ -303,34 +303,34 @@ async def test_totals_are_remembered_for_so_many_calls(monkeypatch: pytest.Monke
 
 # Servers that are agents themselves
 
-BUSY = (answer(b'{"error":{"message":"in flight"}}', status="409 Conflict"),)
-LIST = answer(b'{"data":[{"id":"root"},{"id":"clerk"}]}', "content-type: application/json")
+CONFLICT = (http_response(b'{"error":{"message":"in flight"}}', status="409 Conflict"),)
+MODEL_LIST = http_response(b'{"data":[{"id":"root"},{"id":"clerk"}]}', "content-type: application/json")
 
 
-def streamed(text: str) -> tuple[bytes, ...]:
-    return (STREAM + chunk(data({"content": text}) + data({}, "stop") + b"data: [DONE]\n\n") + chunk(b""),)
+def stream_of(text: str) -> tuple[bytes, ...]:
+    return (STREAM + chunk(sse_chunk({"content": text}) + sse_chunk({}, "stop") + b"data: [DONE]\n\n") + chunk(b""),)
 
 
-def asked(upstream: Upstream) -> list[list[str]]:
+def sent_contents(upstream: Upstream) -> list[list[str]]:
     """The contents of the messages of each request."""
     bodies = [orjson.loads(request.partition(b"\r\n\r\n")[2]) for request in upstream.requests]
     return [[message["content"] for message in body["messages"]] for body in bodies]
 
 
 async def test_tools_of_the_servers_own_are_its_doing() -> None:
-    assert await once(STREAM + chunk(SAID) + chunk(b""), calls="doing") == [
+    assert await reply_to(STREAM + chunk(STREAM_BODY) + chunk(b""), tools_run_by="server") == [
         "Hé",
         Activity("f"),
         Usage(5, 7),
         Finish(),
     ]
     body = {"choices": [{"message": {"tool_calls": [{"function": {"name": "f"}}]}}]}
-    assert await once(answer(orjson.dumps(body)), stream=False, calls="doing") == [Activity("f")]
+    assert await reply_to(http_response(orjson.dumps(body)), stream=False, tools_run_by="server") == [Activity("f")]
 
 
-CALL = replace(TURN, call="c1")
-LATER = replace(
-    CALL,
+FIRST_TURN = replace(TURN, call="c1")
+SECOND_TURN = replace(
+    FIRST_TURN,
     messages=(
         Message("system", "Be kind"),
         Message("user", "Hi"),
@@ -345,73 +345,73 @@ LATER = replace(
     [("whole", ["Be kind", "Hi", "a", "When?"]), ("last", ["Be kind", "When?"])],
 )
 async def test_a_server_that_keeps_the_conversation_is_told_the_call(history: Any, words: list[str]) -> None:
-    async with Upstream(streamed("a"), streamed("b"), streamed("c"), streamed("d")) as upstream:
-        agent = OpenAIAgent(upstream.url, keeps="x-conversation-id", history=history)
-        assert await events(agent, CALL) == ["a", Finish()]
-        assert await events(agent, LATER) == ["b", Finish()]
-        await events(agent, replace(LATER, background=True))
-        await events(agent, replace(LATER, call=None))
+    async with Upstream(stream_of("a"), stream_of("b"), stream_of("c"), stream_of("d")) as upstream:
+        agent = OpenAIAgent(upstream.url, conversation_header="x-conversation-id", history=history)
+        assert await events(agent, FIRST_TURN) == ["a", Finish()]
+        assert await events(agent, SECOND_TURN) == ["b", Finish()]
+        await events(agent, replace(SECOND_TURN, background=True))
+        await events(agent, replace(SECOND_TURN, call=None))
         await agent.aclose()
     named = [b"x-conversation-id: c1\r\n" in request for request in upstream.requests]
     assert named == [True, True, False, False]
     everything = ["Be kind", "Hi", "a", "When?"]
-    assert asked(upstream) == [["Hi"], words, everything, everything]
+    assert sent_contents(upstream) == [["Hi"], words, everything, everything]
 
 
 async def test_a_server_that_forgot_an_interrupted_turn_hears_of_it_in_the_next() -> None:
-    cut = (STREAM + chunk(data({"content": "It is"})), Act.HANG)
-    async with Upstream(streamed("a"), cut, streamed("b")) as upstream:
-        agent = OpenAIAgent(upstream.url, keeps="x-conversation-id", history="last")
-        await events(agent, CALL)
-        reply = agent.reply(LATER)
+    cut = (STREAM + chunk(sse_chunk({"content": "It is"})), Action.HANG)
+    async with Upstream(stream_of("a"), cut, stream_of("b")) as upstream:
+        agent = OpenAIAgent(upstream.url, conversation_header="x-conversation-id", history="last")
+        await events(agent, FIRST_TURN)
+        reply = agent.reply(SECOND_TURN)
         assert await anext(reply) == "It is"
         await reply.aclose()
-        now = (*LATER.messages, Message("assistant", "It"), Message("user", "Never mind"))
-        await events(agent, replace(LATER, messages=now, heard="It"))
+        now = (*SECOND_TURN.messages, Message("assistant", "It"), Message("user", "Never mind"))
+        await events(agent, replace(SECOND_TURN, messages=now, heard="It"))
         await agent.aclose()
     note = '(The caller interrupted you: of your last answer they heard only "It".)'
-    assert asked(upstream)[2] == ["Be kind", f"When?\n\n{note}\n\nNever mind"]
+    assert sent_contents(upstream)[2] == ["Be kind", f"When?\n\n{note}\n\nNever mind"]
 
 
 async def test_a_call_that_is_over_is_told_everything_when_it_comes_back() -> None:
-    async with Upstream(streamed("a"), streamed("b")) as upstream:
-        agent = OpenAIAgent(upstream.url, keeps="x-conversation-id", history="last")
-        await events(agent, CALL)
+    async with Upstream(stream_of("a"), stream_of("b")) as upstream:
+        agent = OpenAIAgent(upstream.url, conversation_header="x-conversation-id", history="last")
+        await events(agent, FIRST_TURN)
         await agent.call_ended("c1")
-        await events(agent, LATER)
+        await events(agent, SECOND_TURN)
         await agent.aclose()
-    assert asked(upstream)[1] == ["Be kind", "Hi", "a", "When?"]
+    assert sent_contents(upstream)[1] == ["Be kind", "Hi", "a", "When?"]
 
 
 async def test_a_conversation_that_is_not_free_yet_is_asked_again() -> None:
-    async with Upstream(BUSY, BUSY, BUSY, BUSY, streamed("a")) as upstream:
-        agent = OpenAIAgent(upstream.url, keeps="x-conversation-id")
-        assert await events(agent, CALL) == ["a", Finish()]
+    async with Upstream(CONFLICT, CONFLICT, CONFLICT, CONFLICT, stream_of("a")) as upstream:
+        agent = OpenAIAgent(upstream.url, conversation_header="x-conversation-id")
+        assert await events(agent, FIRST_TURN) == ["a", Finish()]
         assert len(upstream.requests) == 5
         assert upstream.connections == 1
         await agent.aclose()
 
 
 async def test_a_conversation_that_does_not_become_free_is_busy() -> None:
-    async with Upstream(*([BUSY] * 5)) as upstream:
-        agent = OpenAIAgent(upstream.url, keeps="x-conversation-id")
+    async with Upstream(*([CONFLICT] * 5)) as upstream:
+        agent = OpenAIAgent(upstream.url, conversation_header="x-conversation-id")
         with pytest.raises(AgentBusy, match="answered 409: in flight"):
-            await events(agent, CALL)
+            await events(agent, FIRST_TURN)
         assert len(upstream.requests) == 5
         await agent.aclose()
 
 
 async def test_without_a_conversation_a_conflict_is_final() -> None:
-    async with Upstream(BUSY) as upstream:
-        agent = OpenAIAgent(upstream.url, keeps="x-conversation-id")
+    async with Upstream(CONFLICT) as upstream:
+        agent = OpenAIAgent(upstream.url, conversation_header="x-conversation-id")
         with pytest.raises(AgentBusy):
             await events(agent)
         await agent.aclose()
 
 
 async def test_models_are_asked_for_once_and_turns_may_name_them() -> None:
-    async with Upstream((LIST,), streamed("a"), streamed("b")) as upstream:
-        agent = OpenAIAgent(f"{upstream.url}/v1?v=1", key=KEY, model="own", listing=True)
+    async with Upstream((MODEL_LIST,), stream_of("a"), stream_of("b")) as upstream:
+        agent = OpenAIAgent(f"{upstream.url}/v1?v=1", key=KEY, model="own", list_models=True)
         await agent.warm()
         await agent.warm("c1")
         assert agent.models == ("root", "clerk")
@@ -426,11 +426,11 @@ async def test_models_are_asked_for_once_and_turns_may_name_them() -> None:
 
 @pytest.mark.parametrize(
     ("reply", "kind"),
-    [(answer(b"", status="401 No"), AgentRejected), (answer(b"[]"), AgentProtocolError)],
+    [(http_response(b"", status="401 No"), AgentRejected), (http_response(b"[]"), AgentProtocolError)],
 )
 async def test_a_list_of_models_that_does_not_come(reply: bytes, kind: type[AgentError]) -> None:
     async with Upstream((reply,)) as upstream:
-        agent = OpenAIAgent(upstream.url, listing=True)
+        agent = OpenAIAgent(upstream.url, list_models=True)
         with pytest.raises(kind):
             await agent.warm()
         assert agent.models == ()
@@ -438,6 +438,6 @@ async def test_a_list_of_models_that_does_not_come(reply: bytes, kind: type[Agen
 
 
 async def test_an_error_as_plain_text_in_the_stream_is_an_error() -> None:
-    error = data({"content": "a"}) + b'data: {"error": "provider is down"}\n\n'
+    error = sse_chunk({"content": "a"}) + b'data: {"error": "provider is down"}\n\n'
     with pytest.raises(AgentError, match="the server reported an error: provider is down"):
-        await once(STREAM + chunk(error) + chunk(b""))
+        await reply_to(STREAM + chunk(error) + chunk(b""))

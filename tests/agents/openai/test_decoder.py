@@ -95,14 +95,14 @@ def test_text_and_its_end(chunks: list[Any], events: list[Event]) -> None:
     assert decode(*chunks) == events
 
 
-WHOLE = [
+CALL_CHUNKS = [
     delta(tool_calls=[tool(0, "a", "f", "")]),
     delta(tool_calls=[tool(0, None, None, '{"x"')]),
     delta(tool_calls=[tool(0, arguments=":1}")]),
 ]
 
 
-ACCENTS: list[Callable[[str], dict[str, Any]]] = [
+CHUNK_VARIANTS: list[Callable[[str], dict[str, Any]]] = [
     lambda text: delta(content=text),
     lambda text: delta(content=text, role="assistant"),
     lambda text: {"id": text, **delta(content=text)},
@@ -120,8 +120,8 @@ TEXTS = st.one_of(
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(ACCENTS), TEXTS), min_size=4, max_size=12),
-    st.one_of(st.none(), st.sampled_from(ACCENTS)),
+    st.lists(st.tuples(st.sampled_from(CHUNK_VARIANTS), TEXTS), min_size=4, max_size=12),
+    st.one_of(st.none(), st.sampled_from(CHUNK_VARIANTS)),
 )
 def test_a_chunk_means_the_same_whatever_came_before_it(
     said: list[tuple[Callable[[str], dict[str, Any]], str]], only: Callable[[str], dict[str, Any]] | None
@@ -170,7 +170,7 @@ def test_a_server_that_tells_the_time_in_every_chunk_is_soon_understood_quickly_
         for at in range(40):
             sse = ServerSentEvent("", orjson.dumps({"created": created, **delta(content=f"word {at}")}))
             assert decoder.feed(sse) == [f"word {at}"]
-        assert decoder._mould[0].startswith(b'{"created":%d,' % created)
+        assert decoder._template[0].startswith(b'{"created":%d,' % created)
 
 
 def test_pieces_of_a_tool_call_beside_each_text_are_all_read() -> None:
@@ -193,10 +193,10 @@ def test_a_text_after_the_end_or_of_another_event_is_none() -> None:
 @pytest.mark.parametrize(
     ("chunks", "events"),
     [
-        ([*WHOLE, delta("tool_calls")], [ToolCall("a", "f", '{"x":1}'), Finish("tool_calls")]),
-        (WHOLE, [ToolCall("a", "f", '{"x":1}')]),
-        ([*WHOLE, delta("stop")], [ToolCall("a", "f", '{"x":1}'), Finish("tool_calls")]),
-        ([*WHOLE, delta("length")], [ToolCall("a", "f", '{"x":1}'), Finish("length")]),
+        ([*CALL_CHUNKS, delta("tool_calls")], [ToolCall("a", "f", '{"x":1}'), Finish("tool_calls")]),
+        (CALL_CHUNKS, [ToolCall("a", "f", '{"x":1}')]),
+        ([*CALL_CHUNKS, delta("stop")], [ToolCall("a", "f", '{"x":1}'), Finish("tool_calls")]),
+        ([*CALL_CHUNKS, delta("length")], [ToolCall("a", "f", '{"x":1}'), Finish("length")]),
         ([delta(tool_calls=[tool(0, "a", "f")])], [ToolCall("a", "f", "{}")]),
         ([delta(tool_calls=[tool(0, "a", "f", " ")])], [ToolCall("a", "f", "{}")]),
         ([delta(tool_calls=[tool(0, "a", "f", {"x": 1})])], [ToolCall("a", "f", '{"x":1}')]),
@@ -229,7 +229,7 @@ def test_a_text_after_the_end_or_of_another_event_is_none() -> None:
             ],
             [ToolCall("t1_1", "f"), Finish("tool_calls")],
         ),
-        ([delta(content="Wait"), *WHOLE], ["Wait", ToolCall("a", "f", '{"x":1}')]),
+        ([delta(content="Wait"), *CALL_CHUNKS], ["Wait", ToolCall("a", "f", '{"x":1}')]),
     ],
 )
 def test_tool_calls_come_whole(chunks: list[Any], events: list[Event]) -> None:
@@ -394,7 +394,7 @@ def test_half_an_emoji_does_not_spoil_an_answer() -> None:
 def test_every_cut_of_a_stream_gives_the_same_events() -> None:
     chunks = [
         delta(role="assistant", content="Hé"),
-        *WHOLE,
+        *CALL_CHUNKS,
         delta("tool_calls"),
         {"choices": [], "usage": USAGE},
     ]
@@ -414,15 +414,15 @@ def test_every_cut_of_a_stream_gives_the_same_events() -> None:
 # Servers that are agents themselves
 
 
-def working(*chunks: dict[str, Any]) -> list[Event]:
-    decoder = ChatChunkDecoder("t1", doing=True)
+def decode_server_tools(*chunks: dict[str, Any]) -> list[Event]:
+    decoder = ChatChunkDecoder("t1", server_runs_tools=True)
     return [
         event for chunk in chunks for event in decoder.feed(ServerSentEvent("", orjson.dumps(chunk)))
     ] + decoder.end()
 
 
 def test_tools_that_the_server_runs_itself_are_its_own_doing() -> None:
-    events = working(
+    events = decode_server_tools(
         delta(content="a"),
         delta(tool_calls=[tool(0, "1", "f", "{")]),
         delta(tool_calls=[tool(0, None, None, "no json")]),
@@ -436,7 +436,7 @@ def test_tools_that_the_server_runs_itself_are_its_own_doing() -> None:
 def test_a_whole_answer_tells_of_its_own_doing_too() -> None:
     message = {"content": "a", "tool_calls": [tool(None, "1", "f", "{}")]}
     body = orjson.dumps({"choices": [{"message": message, "finish_reason": "stop"}]})
-    assert decode_completion(body, doing=True) == ["a", Activity("f"), Finish()]
+    assert decode_completion(body, server_runs_tools=True) == ["a", Activity("f"), Finish()]
 
 
 def test_an_answer_that_ends_in_an_error_is_one() -> None:

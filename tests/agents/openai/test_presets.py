@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.agents.upstream import Upstream, answer, chunk, chunked
+from tests.agents.upstream import Upstream, chunk, chunked_head, http_response
 from voicegw.agents.openai.agent import OpenAIAgent
-from voicegw.agents.openai.presets import docker_chat, zeroclaw_chat
+from voicegw.agents.openai.presets import make_docker_chat, make_zeroclaw_chat
 from voicegw.errors import AgentError
 from voicegw.events import Activity, Event, Finish, Message, Tool, Turn, Usage
 
@@ -36,11 +36,11 @@ MESSAGES = [
     {"role": "assistant", "content": "Hello"},
     {"role": "user", "content": "When?"},
 ]
-STREAM = chunked("content-type: text/event-stream")
-MODELS = answer(b'{"object":"list","data":[{"id":"root"}]}', "content-type: application/json")
+STREAM = chunked_head("content-type: text/event-stream")
+MODELS = http_response(b'{"object":"list","data":[{"id":"root"}]}', "content-type: application/json")
 
 
-def lines(*values: Any) -> bytes:
+def sse_response(*values: Any) -> bytes:
     said = b"".join(b"data: %b\n\n" % (v if isinstance(v, bytes) else orjson.dumps(v)) for v in values)
     return STREAM + chunk(said + b"data: [DONE]\n\n") + chunk(b"")
 
@@ -61,7 +61,7 @@ def body(request: bytes) -> dict[str, Any]:
 
 async def test_docker_serves_chat() -> None:
     call = {"index": 0, "id": "1", "type": "function", "function": {"name": "shell", "arguments": "{}"}}
-    run = lines(
+    run = sse_response(
         delta(role="assistant"),
         delta(content="a"),
         delta(tool_calls=[call]),
@@ -70,7 +70,7 @@ async def test_docker_serves_chat() -> None:
         {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}},
     )
     async with Upstream((MODELS,), (run,)) as upstream:
-        agent = docker_chat(upstream.url, key="docker-key")
+        agent = make_docker_chat(upstream.url, key="docker-key")
         await agent.warm()
         assert agent.models == ("root",)
         assert await events(agent) == ["a", Activity("shell"), "b", Usage(5, 2), Finish()]
@@ -87,8 +87,8 @@ async def test_docker_serves_chat() -> None:
 
 
 async def test_docker_keeps_conversations_of_one_of_its_agents() -> None:
-    async with Upstream((lines(delta("stop", content="a")),)) as upstream:
-        agent = docker_chat(f"{upstream.url}/v1/", agent="clerk", conversations=True)
+    async with Upstream((sse_response(delta("stop", content="a")),)) as upstream:
+        agent = make_docker_chat(f"{upstream.url}/v1/", agent="clerk", keep_conversations=True)
         await agent.warm()
         await events(agent)
         await agent.aclose()
@@ -98,19 +98,19 @@ async def test_docker_keeps_conversations_of_one_of_its_agents() -> None:
 
 
 async def test_docker_fails_in_the_stream() -> None:
-    failed = lines(
+    failed = sse_response(
         delta(content="a"), {"error": {"message": "no model", "type": "internal_error"}}, delta("error")
     )
     async with Upstream((failed,)) as upstream:
-        agent = docker_chat(upstream.url, agent="root")
+        agent = make_docker_chat(upstream.url, agent="root")
         with pytest.raises(AgentError, match=r"reported an error: no model$"):
             await events(agent)
         await agent.aclose()
 
 
 async def test_zeroclaw_gets_the_fewest_fields() -> None:
-    async with Upstream((lines(delta(None, role="assistant", content="a")),)) as upstream:
-        agent = zeroclaw_chat(f"{upstream.url}/claw", agent="desk", key="claw-key")
+    async with Upstream((sse_response(delta(None, role="assistant", content="a")),)) as upstream:
+        agent = make_zeroclaw_chat(f"{upstream.url}/claw", agent="desk", key="claw-key")
         assert await events(agent) == ["a"]
         await agent.aclose()
     assert upstream.requests[0].startswith(b"POST /claw/v1/chat/completions ")
@@ -119,9 +119,9 @@ async def test_zeroclaw_gets_the_fewest_fields() -> None:
 
 async def test_zeroclaw_fails_in_the_stream_in_its_two_ways() -> None:
     named = STREAM + chunk(b'event: error\ndata: {"error":{"message":"no model"}}\n\n') + chunk(b"")
-    for reply in (lines({"error": "no model"}), named):
+    for reply in (sse_response({"error": "no model"}), named):
         async with Upstream((reply,)) as upstream:
-            agent = zeroclaw_chat(upstream.url)
+            agent = make_zeroclaw_chat(upstream.url)
             with pytest.raises(AgentError, match=r"reported an error: no model$"):
                 await events(agent)
             await agent.aclose()

@@ -113,7 +113,7 @@ def test_a_plain_request_has_texts_of_three_roles() -> None:
             Message("assistant", "So"),
             Message("user", " "),
         ),
-        plain=True,
+        text_only=True,
     )
     assert body["messages"] == [
         {"role": "system", "content": "Be kind"},

@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from tests.agents.zeroclaw.server import _pipe
+from tests.agents.zeroclaw.server import pipe
 from voicegw.agents.openhands.agent import OpenHandsAgent
 from voicegw.events import Event, Message, Turn
 
@@ -28,25 +28,25 @@ AGENTS = {"profiles": [{"id": "a1", "llm_profile_ref": "fast"}], "active_agent_p
 SECRET = "gAAAA-encrypted"
 
 
-def kept(kind: str, **event: Any) -> Frame:
+def durable(kind: str, **event: Any) -> Frame:
     return {"type": "durable", "event": {"kind": kind, **event}}
 
 
-def state(key: str, value: Any) -> Frame:
-    return kept("ConversationStateUpdateEvent", key=key, value=value)
+def state_update(key: str, value: Any) -> Frame:
+    return durable("ConversationStateUpdateEvent", key=key, value=value)
 
 
-def stats(prompt: int, completion: int) -> Frame:
+def usage_update(prompt: int, completion: int) -> Frame:
     spent = {"prompt_tokens": prompt, "completion_tokens": completion}
-    return state("stats", {"usage_to_metrics": {"voice": {"accumulated_token_usage": spent}}})
+    return state_update("stats", {"usage_to_metrics": {"voice": {"accumulated_token_usage": spent}}})
 
 
-def words(*texts: str, item: str = "i") -> list[Step]:
+def answer_steps(*texts: str, item: str = "i") -> list[Step]:
     """An answer that streams, whole."""
-    return [*open_words(*texts, item=item), message("".join(texts), item), "finished"]
+    return [*streamed_frames(*texts, item=item), message_event("".join(texts), item), "finished"]
 
 
-def open_words(*texts: str, item: str = "i") -> list[Frame]:
+def streamed_frames(*texts: str, item: str = "i") -> list[Frame]:
     """The same, without its end."""
     opened: Frame = {"type": "item_started", "item_id": item, "attempt": 1}
     deltas = [
@@ -56,29 +56,29 @@ def open_words(*texts: str, item: str = "i") -> list[Frame]:
     return [opened, *deltas]
 
 
-def message(text: str, id: str = "i", source: str = "agent") -> Frame:
+def message_event(text: str, id: str = "i", source: str = "agent") -> Frame:
     content = [{"type": "text", "text": text}]
-    return kept("MessageEvent", source=source, id=id, llm_message={"content": content})
+    return durable("MessageEvent", source=source, id=id, llm_message={"content": content})
 
 
-def action(summary: str, thought: str = "", id: str = "a", **more: Any) -> Frame:
+def action_event(summary: str, thought: str = "", id: str = "a", **more: Any) -> Frame:
     said = [{"type": "text", "text": thought}]
-    return kept("ActionEvent", id=id, thought=said, summary=summary, tool_call_id=f"call_{id}", **more)
+    return durable("ActionEvent", id=id, thought=said, summary=summary, tool_call_id=f"call_{id}", **more)
 
 
-class Talk:
+class ServedConversation:
     """A conversation: what was kept, who listens, what runs."""
 
     def __init__(self, order: Frame) -> None:
-        self.order = order
+        self.request = order
         self.log: list[Frame] = []
         self.sockets: list[ServerConnection] = []
         self.run: asyncio.Task[None] | None = None
         self.status = "idle"
-        self.stops = 0
+        self.interrupts = 0
 
 
-class Hands:
+class FakeOpenHandsServer:
     """`async with Hands(turn, turn, ...) as hands`, a turn being the steps that a run plays.
 
     A run without steps left hangs until it is interrupted. `answers` replaces what a request gets, by its
@@ -87,29 +87,29 @@ class Hands:
     long words are on their way. `said`, `requests` and `opened` tell what happened.
     """
 
-    def __init__(self, *turns: list[Step], old: bool = False, key: str | None = None) -> None:
+    def __init__(self, *turns: list[Step], is_legacy: bool = False, key: str | None = None) -> None:
         self.turns = list(turns)
-        self.old = old
+        self.is_legacy = is_legacy
         self.key = key
-        self.full = False
-        self.deaf = 0
-        self.lag = 0.0
+        self.at_run_limit = False
+        self.silent_sockets = 0
+        self.delay = 0.0
         self.answers: dict[str, tuple[int, Any]] = {}
-        self.missing: tuple[str, ...] = ()
-        self.talks: dict[str, Talk] = {}
-        self.said: list[str] = []
-        self.contents: list[Any] = []
+        self.missing_paths: tuple[str, ...] = ()
+        self.conversations: dict[str, ServedConversation] = {}
+        self.received_texts: list[str] = []
+        self.received_contents: list[Any] = []
         self.requests: list[str] = []
         self.bodies: list[Any] = []
-        self.opened: list[str] = []
-        self.auth: list[Any] = []
+        self.opened_sockets: list[str] = []
+        self.auth_frames: list[Any] = []
         self._pipes: set[asyncio.Task[None]] = set()
 
-    def asked(self, end: str) -> list[Any]:
+    def bodies_of(self, end: str) -> list[Any]:
         """The bodies of the requests whose lines end so."""
         return [body for line, body in zip(self.requests, self.bodies, strict=True) if line.endswith(end)]
 
-    async def __aenter__(self) -> Hands:
+    async def __aenter__(self) -> FakeOpenHandsServer:
         self._inner = await serve(self._socket, "127.0.0.1", 0, process_request=self._greet)
         self._outer = await asyncio.start_server(self._front, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._outer.sockets[0].getsockname()[1]}"
@@ -117,7 +117,7 @@ class Hands:
 
     async def __aexit__(self, *_: object) -> None:
         self._outer.close()
-        runs = [talk.run for talk in self.talks.values() if talk.run is not None]
+        runs = [talk.run for talk in self.conversations.values() if talk.run is not None]
         for task in (*self._pipes, *runs):
             task.cancel()
         await asyncio.gather(*self._pipes, *runs, return_exceptions=True)
@@ -127,8 +127,8 @@ class Hands:
     # What the sockets do
 
     def _greet(self, connection: ServerConnection, request: Request) -> Response | None:
-        self.opened.append(request.path)
-        if self.old and "/session/" in request.path:
+        self.opened_sockets.append(request.path)
+        if self.is_legacy and "/session/" in request.path:
             return connection.respond(403, "no")
         return None
 
@@ -136,15 +136,15 @@ class Hands:
         assert connection.request is not None
         parts = urlsplit(connection.request.path)
         with suppress(ConnectionClosed):
-            if not self.old and self.key is not None:
-                self.auth.append(orjson.loads(await connection.recv()))
-                if self.auth[-1].get("session_api_key") != self.key:
-                    return await connection.close(4001, f"not {self.auth[-1].get('session_api_key')}")
-            talk = self.talks.get(parts.path.split("/")[-1])
+            if not self.is_legacy and self.key is not None:
+                self.auth_frames.append(orjson.loads(await connection.recv()))
+                if self.auth_frames[-1].get("session_api_key") != self.key:
+                    return await connection.close(4001, f"not {self.auth_frames[-1].get('session_api_key')}")
+            talk = self.conversations.get(parts.path.split("/")[-1])
             if talk is None:
                 return await connection.close(4004, "Conversation not found")
-            if self.deaf:
-                self.deaf -= 1
+            if self.silent_sockets:
+                self.silent_sockets -= 1
                 await connection.wait_closed()
                 return
             talk.sockets.append(connection)
@@ -152,39 +152,39 @@ class Hands:
             async for data in connection:
                 await self._hear(talk, orjson.loads(data))
 
-    async def _replay(self, talk: Talk, connection: ServerConnection, after: list[str] | None) -> None:
+    async def _replay(self, talk: ServedConversation, connection: ServerConnection, after: list[str] | None) -> None:
         full = {"kind": "ConversationStateUpdateEvent", "key": "full_state", "value": {"stats": {}}}
-        if self.old:
+        if self.is_legacy:
             return await connection.send(orjson.dumps(full).decode())
         sync: Frame = {"type": "sync"} | ({"through_seq": len(talk.log) - 1} if talk.log else {})
         missed = talk.log[int(after[0]) + 1 :] if after else []
         for frame in (sync, *missed, {"type": "transient", "event": full}):
             await connection.send(orjson.dumps(frame).decode())
 
-    async def _hear(self, talk: Talk, frame: Frame) -> None:
+    async def _hear(self, talk: ServedConversation, frame: Frame) -> None:
         text = frame["content"][0]["text"]
-        self.said.append(text)
-        self.contents.append(frame["content"])
+        self.received_texts.append(text)
+        self.received_contents.append(frame["content"])
         assert talk.run is None, "a message in the middle of a run waits for its end"
         assert talk.status != "waiting_for_confirmation", "a message means yes"
-        await asyncio.sleep(self.lag)
-        stops = talk.stops
-        await self.tell(talk, message(text, "u", "user"))
-        if talk.stops > stops:
+        await asyncio.sleep(self.delay)
+        stops = talk.interrupts
+        await self.emit(talk, message_event(text, "u", "user"))
+        if talk.interrupts > stops:
             return
-        if self.full:
+        if self.at_run_limit:
             detail = "Message saved. Retry POST /run"
-            await self.tell(talk, {"type": "error", "code": "ConversationRunLimitExceeded", "detail": detail})
+            await self.emit(talk, {"type": "error", "code": "ConversationRunLimitExceeded", "detail": detail})
         else:
             self.start(talk)
 
-    async def tell(self, talk: Talk, frame: Frame) -> None:
+    async def emit(self, talk: ServedConversation, frame: Frame) -> None:
         if frame["type"] == "durable":
             frame = frame | {"seq": len(talk.log)}
             talk.log.append(frame)
             if frame["event"].get("key") == "execution_status":
                 talk.status = frame["event"]["value"]
-        if self.old:
+        if self.is_legacy:
             event = {"kind": "StreamingDeltaEvent", "content": frame.get("content")}
             if frame["type"] not in ("durable", "transient", "delta"):
                 return
@@ -193,12 +193,12 @@ class Hands:
             with suppress(ConnectionClosed):
                 await connection.send(orjson.dumps(frame).decode())
 
-    def start(self, talk: Talk) -> None:
+    def start(self, talk: ServedConversation) -> None:
         steps: list[Step] = self.turns.pop(0) if self.turns else [60.0]
         talk.run = asyncio.create_task(self._play(talk, steps))
 
-    async def _play(self, talk: Talk, steps: list[Step]) -> None:
-        await self.tell(talk, state("execution_status", "running"))
+    async def _play(self, talk: ServedConversation, steps: list[Step]) -> None:
+        await self.emit(talk, state_update("execution_status", "running"))
         for step in steps:
             if step is None:
                 for connection in talk.sockets:
@@ -211,9 +211,9 @@ class Hands:
                     await connection.send(step)
             elif isinstance(step, str):
                 talk.run = None
-                await self.tell(talk, state("execution_status", step))
+                await self.emit(talk, state_update("execution_status", step))
             else:
-                await self.tell(talk, step)
+                await self.emit(talk, step)
         talk.run = None
 
     # What the requests do
@@ -222,7 +222,7 @@ class Hands:
         for line, answer in self.answers.items():
             if f"{method} {path}".endswith(line):
                 return answer
-        if path.startswith(self.missing) if self.missing else False:
+        if path.startswith(self.missing_paths) if self.missing_paths else False:
             return 404, {"detail": "Not Found"}
         match method, path.split("/")[2:]:
             case "GET", ["profiles"]:
@@ -232,34 +232,34 @@ class Hands:
             case "GET", ["profiles", name]:
                 return 200, {"name": name, "config": {"model": name, "api_key": SECRET, "stream": False}}
             case "POST", ["conversations"]:
-                known = body["conversation_id"] in self.talks
-                self.talks.setdefault(body["conversation_id"], Talk(body))
+                known = body["conversation_id"] in self.conversations
+                self.conversations.setdefault(body["conversation_id"], ServedConversation(body))
                 return 200 if known else 201, {"id": body["conversation_id"]}
             case "DELETE", ["conversations", id]:
                 return (200, {"success": True}) if await self._end(id) else (404, {"detail": "Not Found"})
             case "POST", ["conversations", id, *what]:
-                return await self._do(self.talks[id], "/".join(what), body)
+                return await self._do(self.conversations[id], "/".join(what), body)
         return 404, {"detail": "Not Found"}
 
     async def _end(self, id: str) -> bool:
-        talk = self.talks.pop(id, None)
+        talk = self.conversations.pop(id, None)
         if talk is not None and talk.run is not None:
             talk.run.cancel()
         return talk is not None
 
-    async def _do(self, talk: Talk, what: str, body: Any) -> tuple[int, Any]:
-        talk.stops += what == "interrupt"
+    async def _do(self, talk: ServedConversation, what: str, body: Any) -> tuple[int, Any]:
+        talk.interrupts += what == "interrupt"
         if what == "interrupt" and talk.run is not None:
             talk.run.cancel()
             await asyncio.wait((talk.run,))
             talk.run = None
-            await self.tell(talk, {"type": "item_aborted", "item_id": "i", "attempt": 1})
-            await self.tell(talk, state("execution_status", "paused"))
+            await self.emit(talk, {"type": "item_aborted", "item_id": "i", "attempt": 1})
+            await self.emit(talk, state_update("execution_status", "paused"))
         elif what == "run" or (what.endswith("confirmation") and body["accept"]):
             self.start(talk)
         elif what.endswith("confirmation") and talk.status == "waiting_for_confirmation":
-            await self.tell(talk, state("execution_status", "idle"))
-            await self.tell(talk, kept("UserRejectObservation", tool_call_id="call_a"))
+            await self.emit(talk, state_update("execution_status", "idle"))
+            await self.emit(talk, durable("UserRejectObservation", tool_call_id="call_a"))
         return 200, {"success": True}
 
     async def _front(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -294,8 +294,8 @@ class Hands:
         outer.write(head)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_pipe(reader, outer))
-                group.create_task(_pipe(inner, writer))
+                group.create_task(pipe(reader, outer))
+                group.create_task(pipe(inner, writer))
         except* ConnectionError:
             pass
         finally:
@@ -303,14 +303,14 @@ class Hands:
         raise ConnectionError
 
 
-def said(*texts: str, system: str = "") -> tuple[Message, ...]:
+def alternating_messages(*texts: str, system: str = "") -> tuple[Message, ...]:
     """A conversation in which the caller and the agent spoke in turns."""
     spoken = [Message("assistant" if place % 2 else "user", text) for place, text in enumerate(texts)]
     return (*([Message("system", system)] if system else []), *spoken)
 
 
 def turn(*texts: str, call: str | None = CALL, system: str = "", **more: Any) -> Turn:
-    return Turn("t", said(*(texts or ("Hi",)), system=system), call=call, **more)
+    return Turn("t", alternating_messages(*(texts or ("Hi",)), system=system), call=call, **more)
 
 
 async def events(agent: OpenHandsAgent, asked: Turn) -> list[Event]:
@@ -319,10 +319,10 @@ async def events(agent: OpenHandsAgent, asked: Turn) -> list[Event]:
 
 
 @asynccontextmanager
-async def desk(
-    *turns: list[Step], old: bool = False, **how: Any
-) -> AsyncIterator[tuple[Hands, OpenHandsAgent]]:
-    async with Hands(*turns, old=old) as hands:
+async def served_agent(
+    *turns: list[Step], is_legacy: bool = False, **how: Any
+) -> AsyncIterator[tuple[FakeOpenHandsServer, OpenHandsAgent]]:
+    async with FakeOpenHandsServer(*turns, is_legacy=is_legacy) as hands:
         agent = OpenHandsAgent(hands.url, **({"tools": ("terminal",)} | how))
         try:
             yield hands, agent
@@ -330,7 +330,7 @@ async def desk(
             await agent.aclose()
 
 
-async def begun(reply: AsyncGenerator[Event, None], wanted: Event) -> None:
+async def read_until(reply: AsyncGenerator[Event, None], wanted: Event) -> None:
     async for event in reply:
         if event == wanted:
             return

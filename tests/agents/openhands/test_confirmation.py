@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.openhands.confirmation import DOUBT, PLAIN, QUESTIONS, confirmation_question, is_yes
+from voicegw.agents.openhands.confirmation import (
+    DOUBT_WORDS,
+    QUESTIONS,
+    YES_WORDS,
+    confirmation_question,
+    is_yes,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +39,7 @@ from voicegw.agents.openhands.confirmation import DOUBT, PLAIN, QUESTIONS, confi
         *("Ja graag.", "Да.", "はい。", "好的", "네", "Va bene.", "ＹＥＳ", "Si\u0301"),
     ],
 )
-def test_a_clear_yes(said: str) -> None:
+def test_a_clear_agreement_is_a_yes(said: str) -> None:
     assert is_yes(said)
 
 
@@ -78,17 +84,17 @@ def test_anything_else_is_a_no(said: str) -> None:
     assert not is_yes(said)
 
 
-@given(st.sampled_from(sorted(PLAIN)), st.sampled_from(sorted(DOUBT)), st.booleans())
-def test_no_yes_survives_a_doubt(yes: str, doubt: str, first: bool) -> None:
+@given(st.sampled_from(sorted(YES_WORDS)), st.sampled_from(sorted(DOUBT_WORDS)), st.booleans())
+def test_a_word_of_doubt_makes_any_yes_a_no(yes: str, doubt: str, first: bool) -> None:
     assert not is_yes(f"{doubt} {yes}" if first else f"{yes}, {doubt}")
 
 
 @given(st.text())
-def test_whatever_is_said_is_a_yes_or_not(said: str) -> None:
+def test_any_text_is_a_yes_or_a_no(said: str) -> None:
     assert is_yes(said) in (True, False)
 
 
-def test_the_question_names_what_is_to_be_done() -> None:
+def test_the_question_names_the_actions() -> None:
     assert confirmation_question(["Delete the file"], "en") == "Delete the file: Shall I go ahead?"
     assert confirmation_question(["Eins", "Zwei"], "de-AT") == "Eins, Zwei: Soll ich das tun?"
     assert confirmation_question([], "xx") == "…: Shall I go ahead?"

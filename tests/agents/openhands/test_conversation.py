@@ -12,18 +12,18 @@ import pytest
 from tests.agents.openhands.server_double import (
     CALL,
     PATH,
-    Hands,
+    FakeOpenHandsServer,
     Step,
-    begun,
-    desk,
+    answer_steps,
+    durable,
     events,
-    kept,
-    message,
-    open_words,
+    message_event,
+    read_until,
+    served_agent,
+    streamed_frames,
     turn,
-    words,
 )
-from tests.agents.upstream import until
+from tests.agents.upstream import wait_until
 from voicegw.agents.openhands import conversation as openhands_conversation
 from voicegw.errors import AgentError, AgentProtocolError, AgentTimeout, AgentUnavailable
 from voicegw.turns.run import Run
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.wire
 
 
 @asynccontextmanager
-async def slowly(hands: Hands) -> AsyncIterator[asyncio.Event]:
+async def slowly(hands: FakeOpenHandsServer) -> AsyncIterator[asyncio.Event]:
     """Conversations begin once the event is set."""
     begins, answer = asyncio.Event(), hands._answer
 
@@ -45,124 +45,124 @@ async def slowly(hands: Hands) -> AsyncIterator[asyncio.Event]:
     yield begins
 
 
-async def test_conversations_of_calls_can_be_kept() -> None:
-    async with desk(words("a"), words("b"), keep=True) as (hands, agent):
+async def test_conversations_of_calls_can_be_kept_on_the_server() -> None:
+    async with served_agent(answer_steps("a"), answer_steps("b"), keep_conversations=True) as (hands, agent):
         await events(agent, turn())
         await agent.call_ended(CALL)
-        assert list(hands.talks) == [CALL]
+        assert list(hands.conversations) == [CALL]
         assert await events(agent, turn("Hi", "a", "And?")) == ["b"]
-        assert hands.said == ["Hi", "And?"]
-        assert hands.asked("/interrupt") == [{}]
-        assert hands.asked("/respond_to_confirmation") == [
+        assert hands.received_texts == ["Hi", "And?"]
+        assert hands.bodies_of("/interrupt") == [{}]
+        assert hands.bodies_of("/respond_to_confirmation") == [
             {"accept": False, "reason": "The caller was away."}
         ]
 
 
-async def test_closing_a_reply_interrupts_and_the_next_words_tell_what_was_heard() -> None:
-    async with desk([*open_words("One ", "two ", "three")], words("a")) as (hands, agent):
+async def test_closing_a_reply_interrupts_the_run_and_the_next_message_says_which_part_was_heard() -> None:
+    async with served_agent([*streamed_frames("One ", "two ", "three")], answer_steps("a")) as (hands, agent):
         hands.turns[0].append(60.0)
         reply = agent.reply(turn())
-        await begun(reply, "two ")
+        await read_until(reply, "two ")
         await reply.aclose()
-        assert hands.asked(f"{PATH}/interrupt") == [{}]
-        assert hands.talks[CALL].run is None
+        assert hands.bodies_of(f"{PATH}/interrupt") == [{}]
+        assert hands.conversations[CALL].run is None
         assert await events(agent, turn("Hi", "One two", "Stop")) == ["a"]
-        assert hands.said[1] == (
+        assert hands.received_texts[1] == (
             '(The caller interrupted you: of your last answer they heard only "One two".)\n\nStop'
         )
 
 
-async def test_what_the_platform_says_was_heard_counts_more() -> None:
-    async with desk([*open_words("One ", "two "), 60.0], words("a"), words("b")) as (hands, agent):
+async def test_heard_text_of_the_platform_overrides_the_spoken_text() -> None:
+    async with served_agent([*streamed_frames("One ", "two "), 60.0], answer_steps("a"), answer_steps("b")) as (hands, agent):
         reply = agent.reply(turn())
-        await begun(reply, "two ")
+        await read_until(reply, "two ")
         await reply.aclose()
         await events(agent, turn("Hi", "One", "Stop", heard="One"))
         await events(agent, turn("Hi", "One", "Stop", "a", "And?"))
-        assert 'heard only "One"' in hands.said[1]
-        assert hands.said[2] == "And?"
+        assert 'heard only "One"' in hands.received_texts[1]
+        assert hands.received_texts[2] == "And?"
 
 
-async def test_a_reply_that_is_closed_before_a_word_leaves_a_note() -> None:
-    async with desk([60.0], words("a")) as (hands, agent):
-        hands.lag = 0.05
+async def test_a_reply_closed_before_any_text_is_noted_in_the_next_message() -> None:
+    async with served_agent([60.0], answer_steps("a")) as (hands, agent):
+        hands.delay = 0.05
         run = Run(agent, turn(), lambda run: None, now=asyncio.get_running_loop().time)
         run.start()
-        await until(lambda: hands.said)
+        await wait_until(lambda: hands.received_texts)
         run.cancel()
         assert run.task is not None
         await asyncio.wait((run.task,))
-        assert hands.talks[CALL].run is None
+        assert hands.conversations[CALL].run is None
         await events(agent, turn("Hi", "Stop", "Stop"))
-        assert hands.said[1].startswith("(The caller interrupted you before they heard anything")
+        assert hands.received_texts[1].startswith("(The caller interrupted you before they heard anything")
 
 
-async def test_a_turn_of_nobody_that_is_closed_is_removed_with_its_conversation() -> None:
-    async with desk([*open_words("One "), 60.0]) as (hands, agent):
+async def test_a_closed_turn_without_a_call_deletes_its_conversation() -> None:
+    async with served_agent([*streamed_frames("One "), 60.0]) as (hands, agent):
         reply = agent.reply(turn(call=None))
-        await begun(reply, "One ")
+        await read_until(reply, "One ")
         await reply.aclose()
-        assert hands.talks == {}
-        assert hands.asked("/interrupt") == []
+        assert hands.conversations == {}
+        assert hands.bodies_of("/interrupt") == []
 
 
-async def test_a_conversation_that_did_not_stop_is_interrupted_before_it_is_used(
+async def test_a_run_that_did_not_stop_is_interrupted_before_the_next_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(openhands_conversation, "STOP", 0.2)
-    async with desk([*open_words("One "), 60.0], words("a")) as (hands, agent):
+    monkeypatch.setattr(openhands_conversation, "STOP_TIMEOUT", 0.2)
+    async with served_agent([*streamed_frames("One "), 60.0], answer_steps("a")) as (hands, agent):
         hands.answers["/interrupt"] = 500, {}
         reply = agent.reply(turn())
-        await begun(reply, "One ")
+        await read_until(reply, "One ")
         await reply.aclose()
-        assert hands.talks[CALL].run is not None
+        assert hands.conversations[CALL].run is not None
         with pytest.raises(AgentUnavailable, match="answered 500"):
             await events(agent, turn("Hi", "One", "Stop"))
-        assert hands.said == ["Hi"]
+        assert hands.received_texts == ["Hi"]
         del hands.answers["/interrupt"]
         assert await events(agent, turn("Hi", "One", "Stop")) == ["a"]
 
 
-async def test_a_server_that_begins_nothing_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openhands_conversation, "BEGIN", 0.05)
-    async with desk(words("a")) as (hands, agent):
+async def test_creating_a_conversation_times_out_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openhands_conversation, "CREATE_TIMEOUT", 0.05)
+    async with served_agent(answer_steps("a")) as (hands, agent):
         async with slowly(hands):
-            with pytest.raises(AgentTimeout, match=r"127\.0\.0\.1:\d+ began no conversation within 0\.05 s$"):
+            with pytest.raises(AgentTimeout, match=r"127\.0\.0\.1:\d+ created no conversation within 0\.05 s$"):
                 await events(agent, turn())
         hands._answer = type(hands)._answer.__get__(hands)  # type: ignore[method-assign]
         assert await events(agent, turn()) == ["a"]
         assert hands.requests.count("POST /api/conversations") == 2
 
 
-async def test_a_conversation_that_begins_while_nobody_waits_any_more_is_removed_too() -> None:
-    async with desk() as (hands, agent), slowly(hands) as begins:
+async def test_a_conversation_created_after_its_turn_was_cancelled_is_deleted() -> None:
+    async with served_agent() as (hands, agent), slowly(hands) as begins:
         task = asyncio.create_task(events(agent, turn(call=None)))
-        await until(lambda: "POST /api/conversations" in hands.requests)
+        await wait_until(lambda: "POST /api/conversations" in hands.requests)
         task.cancel()
         await asyncio.sleep(0)
         begins.set()
         await asyncio.wait((task,))
-        assert hands.talks == {}
+        assert hands.conversations == {}
         assert hands.requests[-1].startswith("DELETE /api/conversations/")
 
 
-async def test_a_conversation_that_begins_while_nobody_waits_is_that_of_the_next_turn() -> None:
-    async with desk(words("a")) as (hands, agent), slowly(hands) as begins:
+async def test_a_conversation_created_after_a_cancelled_warm_up_serves_the_next_turn() -> None:
+    async with served_agent(answer_steps("a")) as (hands, agent), slowly(hands) as begins:
         task = asyncio.create_task(agent.warm(CALL))
-        await until(lambda: "POST /api/conversations" in hands.requests)
+        await wait_until(lambda: "POST /api/conversations" in hands.requests)
         task.cancel()
         await asyncio.wait((task,))
         task = asyncio.create_task(agent.warm(CALL))
-        await until(lambda: not task.done())
+        await wait_until(lambda: not task.done())
         begins.set()
         await task
         assert await events(agent, turn()) == ["a"]
-        assert len(hands.asked("POST /api/conversations")) == 1
+        assert len(hands.bodies_of("POST /api/conversations")) == 1
 
 
-async def test_a_conversation_that_never_begins_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openhands_conversation, "CLOSE", 0.05)
-    async with desk() as (hands, agent):
+async def test_a_conversation_that_is_never_created_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openhands_conversation, "CLOSE_TIMEOUT", 0.05)
+    async with served_agent() as (hands, agent):
 
         async def never(method: str, path: str, body: Any) -> tuple[int, Any]:
             await asyncio.sleep(60)
@@ -171,91 +171,91 @@ async def test_a_conversation_that_never_begins_is_given_up(monkeypatch: pytest.
         await agent.warm()
         hands._answer = never  # type: ignore[method-assign]
         task = asyncio.create_task(agent.warm(CALL))
-        await until(lambda: "GET /api/profiles/fast" in hands.requests)
+        await wait_until(lambda: "GET /api/profiles/fast" in hands.requests)
         task.cancel()
         await asyncio.wait((task,))
         await agent.call_ended(CALL)
 
 
-async def test_a_failure_has_the_reason_that_follows_it() -> None:
-    failed = kept("ConversationErrorEvent", code="LLMTimeoutError", detail="too slow")
-    async with desk([*open_words("One "), "error", failed], words("a")) as (hands, agent):
+async def test_a_failed_run_raises_the_reason_that_follows_its_status() -> None:
+    failed = durable("ConversationErrorEvent", code="LLMTimeoutError", detail="too slow")
+    async with served_agent([*streamed_frames("One "), "error", failed], answer_steps("a")) as (hands, agent):
         with pytest.raises(AgentTimeout, match="failed: LLMTimeoutError: too slow"):
             await events(agent, turn())
         assert await events(agent, turn("Hi", "One", "And?")) == ["a"]
-        assert hands.said[1].startswith(
+        assert hands.received_texts[1].startswith(
             '(The caller interrupted you: of your last answer they heard only "One"'
         )
-        assert hands.asked("/interrupt") == []
+        assert hands.bodies_of("/interrupt") == []
 
 
-async def test_a_failure_without_a_reason_is_one_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openhands_conversation, "DETAIL", 0.02)
-    async with desk(["error"], words("a")) as (hands, agent):
+async def test_a_failed_run_without_a_reason_raises_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openhands_conversation, "FOLLOW_UP_TIMEOUT", 0.02)
+    async with served_agent(["error"], answer_steps("a")) as (hands, agent):
         with pytest.raises(AgentError, match=r"failed$"):
             await events(agent, turn())
         await events(agent, turn("Hi", "Sorry.", "And?"))
-        assert hands.said == ["Hi", "And?"]
+        assert hands.received_texts == ["Hi", "And?"]
 
 
-async def test_somebody_else_may_stop_it() -> None:
-    async with desk([*open_words("One "), "paused"]) as (_, agent):
-        with pytest.raises(AgentError, match="told to stop by somebody else"):
+async def test_a_run_stopped_by_another_client_raises_an_error() -> None:
+    async with served_agent([*streamed_frames("One "), "paused"]) as (_, agent):
+        with pytest.raises(AgentError, match="stopped by another client"):
             await events(agent, turn())
 
 
-async def test_a_socket_that_breaks_is_replaced_and_nothing_is_said_twice() -> None:
-    broken: list[Step] = [*open_words("It ", "is "), 0.05, None, message("It is nine.", "i"), "finished"]
-    async with desk(broken) as (hands, agent):
+async def test_a_socket_that_breaks_is_replaced_and_no_text_is_repeated() -> None:
+    broken: list[Step] = [*streamed_frames("It ", "is "), 0.05, None, message_event("It is nine.", "i"), "finished"]
+    async with served_agent(broken) as (hands, agent):
         assert await events(agent, turn()) == ["It ", "is ", "nine."]
-        assert hands.said == ["Hi"]
-        assert hands.opened[1:] == [f"/sockets/session/{CALL}?after_seq=1"]
+        assert hands.received_texts == ["Hi"]
+        assert hands.opened_sockets[1:] == [f"/sockets/session/{CALL}?after_seq=1"]
 
 
-async def test_a_socket_that_breaks_again_ends_the_turn_and_nobody_else_is_asked() -> None:
-    async with desk([*open_words("It "), None, 0.05, None, 60.0]) as (hands, agent):
+async def test_a_socket_that_breaks_twice_fails_the_turn_without_a_retry() -> None:
+    async with served_agent([*streamed_frames("It "), None, 0.05, None, 60.0]) as (hands, agent):
         with pytest.raises(AgentProtocolError, match="closed the connection"):
             await events(agent, turn())
-        assert hands.said == ["Hi"]
-        assert hands.talks[CALL].run is None
+        assert hands.received_texts == ["Hi"]
+        assert hands.conversations[CALL].run is None
 
 
 async def test_a_socket_that_broke_between_turns_is_replaced() -> None:
-    async with desk(words("a"), words("b")) as (hands, agent):
+    async with served_agent(answer_steps("a"), answer_steps("b")) as (hands, agent):
         await events(agent, turn())
-        hands.talks[CALL].sockets.pop().transport.abort()
+        hands.conversations[CALL].sockets.pop().transport.abort()
         await asyncio.sleep(0.05)
         assert await events(agent, turn("Hi", "a", "And?")) == ["b"]
-        assert hands.said == ["Hi", "And?"]
+        assert hands.received_texts == ["Hi", "And?"]
 
 
-async def test_words_that_a_breaking_socket_may_have_lost_are_not_said_again(
+async def test_a_message_that_a_broken_socket_may_have_lost_is_not_sent_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(openhands_conversation, "DETAIL", 0.1)
-    async with desk(words("a"), words("b")) as (hands, agent):
+    monkeypatch.setattr(openhands_conversation, "FOLLOW_UP_TIMEOUT", 0.1)
+    async with served_agent(answer_steps("a"), answer_steps("b")) as (hands, agent):
         await events(agent, turn())
-        hands.talks[CALL].sockets.pop().transport.abort()
-        with pytest.raises(AgentProtocolError, match="hung up before it took what was said"):
+        hands.conversations[CALL].sockets.pop().transport.abort()
+        with pytest.raises(AgentProtocolError, match="closed the connection before it took the message"):
             await events(agent, turn("Hi", "a", "And?"))
-        assert hands.said == ["Hi"]
+        assert hands.received_texts == ["Hi"]
         assert await events(agent, turn("Hi", "a", "And?", "Sorry.", "Hello?")) == ["b"]
-        assert hands.asked("/interrupt") == [{}]
+        assert hands.bodies_of("/interrupt") == [{}]
 
 
-async def test_a_conversation_that_the_server_forgot_is_begun_again_and_told_everything() -> None:
-    async with desk(words("a"), words("b")) as (hands, agent):
+async def test_a_conversation_that_the_server_forgot_is_created_again_with_the_history() -> None:
+    async with served_agent(answer_steps("a"), answer_steps("b")) as (hands, agent):
         await events(agent, turn())
-        hands.talks.pop(CALL).sockets.pop().transport.abort()
+        hands.conversations.pop(CALL).sockets.pop().transport.abort()
         await asyncio.sleep(0.05)
         assert await events(agent, turn("Hi", "a", "And?")) == ["b"]
-        assert hands.said[1].endswith("Caller: Hi\nYou: a\n)\n\nAnd?")
+        assert hands.received_texts[1].endswith("Caller: Hi\nYou: a\n)\n\nAnd?")
 
 
 @pytest.mark.parametrize("frame", [b"nonsense", b"[1]", b'{"type": "delta"}', b'{"type": "durable"}'])
-async def test_frames_that_are_none_are_garbled_and_the_agent_is_stopped(frame: bytes) -> None:
-    async with desk([frame, 60.0], words("a")) as (hands, agent):
+async def test_invalid_frames_are_protocol_errors_and_interrupt_the_run(frame: bytes) -> None:
+    async with served_agent([frame, 60.0], answer_steps("a")) as (hands, agent):
         with pytest.raises(AgentProtocolError):
             await events(agent, turn())
-        assert hands.talks[CALL].run is None
+        assert hands.conversations[CALL].run is None
         assert await events(agent, turn("Hi", "Sorry.", "And?")) == ["a"]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.openhands.decoder import OpenHandsTurnDecoder, legacy
+from voicegw.agents.openhands.decoder import OpenHandsTurnDecoder, from_legacy_event
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentTimeout
 from voicegw.events import Activity, Event, Usage
 
@@ -29,7 +29,7 @@ def heard(answer: OpenHandsTurnDecoder, frames: list[Frame]) -> list[Event]:
     """The events of an answer to its end."""
     events: list[Event] = []
     for frame in frames:
-        if not answer.whole:
+        if not answer.is_complete:
             events += answer.feed(frame)
     return events
 
@@ -84,32 +84,32 @@ def delta(text: str, order: int = 0, item: str = "i", **more: Any) -> Frame:
 def test_a_recorded_turn(name: str, said: str, events: list[Event], used: Usage) -> None:
     frames = recorded(name)
     answer = OpenHandsTurnDecoder(said)
-    told = heard(answer, [legacy(frame) for frame in frames] if name == "legacy" else frames)
-    assert (told, answer.status, answer.used) == (events, "finished", used)
-    answer.check()
+    told = heard(answer, [from_legacy_event(frame) for frame in frames] if name == "legacy" else frames)
+    assert (told, answer.status, answer.usage) == (events, "finished", used)
+    answer.raise_for_status()
 
 
-def test_a_recorded_turn_that_waits() -> None:
+def test_a_recorded_turn_that_waits_for_confirmation() -> None:
     answer = OpenHandsTurnDecoder("do [risk HIGH] [run echo hi]")
     assert heard(answer, recorded("asked")) == [*FILLER, Activity("Run a command")]
-    assert (answer.status, answer.wanted, answer.seq, answer.kept) == (
+    assert (answer.status, answer.pending_actions, answer.seq, answer.is_remembered) == (
         "waiting_for_confirmation",
         ["Run a command"],
         7,
         True,
     )
-    assert answer.say("May I?") == "May I?"
-    answer.check()
-    answer.go_on()
-    assert (answer.status, answer.wanted, answer.kept) == ("", [], False)
+    assert answer.separate("May I?") == "May I?"
+    answer.raise_for_status()
+    answer.resume()
+    assert (answer.status, answer.pending_actions, answer.is_remembered) == ("", [], False)
 
 
-def test_a_recorded_turn_that_was_stopped_by_somebody() -> None:
+def test_a_recorded_turn_stopped_by_another_client() -> None:
     answer = OpenHandsTurnDecoder("hello")
     assert heard(answer, recorded("interrupt")) == WORDS[:8]
-    assert (answer.status, answer.kept) == ("paused", False)
-    with pytest.raises(AgentError, match="X was told to stop by somebody else"):
-        OpenHandsTurnDecoder.check(_ended("paused"))
+    assert (answer.status, answer.is_remembered) == ("paused", False)
+    with pytest.raises(AgentError, match="X was stopped by another client"):
+        OpenHandsTurnDecoder.raise_for_status(_ended("paused"))
 
 
 def _ended(value: str) -> OpenHandsTurnDecoder:
@@ -122,20 +122,20 @@ def test_a_recorded_failure_gives_its_reason_after_its_status() -> None:
     *frames, reason, _ = recorded("error")
     answer = OpenHandsTurnDecoder("oh [fail 400]", where="X")
     heard(answer, frames)
-    assert (answer.status, answer.whole) == ("error", False)
+    assert (answer.status, answer.is_complete) == ("error", False)
     assert heard(answer, [reason]) == []
-    assert answer.whole
+    assert answer.is_complete
     with pytest.raises(AgentError) as failed:
-        answer.check()
+        answer.raise_for_status()
     assert failed.value.summary == "X failed: LLMBadRequestError"
     assert failed.value.quote == "litellm.BadRequestError: OpenAIException - The model broke down."
 
 
-def test_words_that_are_kept_and_not_answered_mean_busy() -> None:
+def test_a_message_kept_at_the_run_limit_means_busy() -> None:
     answer = OpenHandsTurnDecoder("more", where="X")
-    with pytest.raises(AgentBusy, match="X works on as many conversations as it may"):
+    with pytest.raises(AgentBusy, match="X runs as many conversations as it may"):
         heard(answer, recorded("full"))
-    assert (answer.full, answer.kept, answer.begun) == (True, True, True)
+    assert (answer.run_limit_reached, answer.is_remembered, answer.started) == (True, True, True)
 
 
 @pytest.mark.parametrize(
@@ -149,47 +149,47 @@ def test_words_that_are_kept_and_not_answered_mean_busy() -> None:
         (None, AgentError),
     ],
 )
-def test_what_failures_mean(code: str | None, kind: type[AgentError]) -> None:
+def test_error_codes_select_the_error_class(code: str | None, kind: type[AgentError]) -> None:
     answer = _ended("error")
     answer.feed(kept(kind="ConversationErrorEvent", code=code, detail="a  b\n" + "x" * 900))
     with pytest.raises(AgentError) as failed:
-        answer.check()
+        answer.raise_for_status()
     assert type(failed.value) is kind
     assert failed.value.quote == ("a b " + "x" * 900)[:300]
 
 
-def test_an_end_without_a_reason_is_a_failure_all_the_same() -> None:
+def test_an_error_status_without_a_reason_raises_an_error() -> None:
     with pytest.raises(AgentError, match="X failed"):
-        _ended("error").check()
+        _ended("error").raise_for_status()
     with pytest.raises(AgentError, match="X is stuck"):
-        _ended("stuck").check()
+        _ended("stuck").raise_for_status()
 
 
-def test_nothing_counts_before_our_words_came_back() -> None:
+def test_frames_before_the_prompt_comes_back_are_ignored() -> None:
     answer = OpenHandsTurnDecoder("Hi \ud83d")  # half an emoji arrives as another character
     early = [*begun(), delta("old"), status("finished"), message("i", "old"), user("Hello")]
     assert heard(answer, early) == []
-    assert (answer.begun, answer.status) == (False, "")
+    assert (answer.started, answer.status) == (False, "")
     assert heard(answer, [user("Hi \ufffd"), *begun("j"), delta("new", item="j")]) == ["new"]
 
 
-def test_a_turn_without_words_has_begun() -> None:
+def test_a_turn_without_a_prompt_starts_at_once() -> None:
     assert heard(OpenHandsTurnDecoder(None), [message("i", "Well.")]) == ["Well."]
 
 
-def test_a_status_that_is_no_end_takes_the_end_back() -> None:
+def test_a_running_status_after_an_end_continues_the_turn() -> None:
     answer = _ended("finished")
     answer.feed(status("running"))
-    assert not answer.whole
+    assert not answer.is_complete
 
 
-def test_what_an_item_said_after_a_reconnection_is_completed() -> None:
+def test_a_text_with_a_gap_is_completed_by_its_event() -> None:
     answer = OpenHandsTurnDecoder(None)
     frames = [*begun(), delta("It "), {"type": "sync", "through_seq": 3}, delta("nine.", 5)]
     assert heard(answer, [*frames, message("i", "It opens at nine.")]) == ["It ", "opens at nine."]
 
 
-def test_a_new_stretch_is_a_paragraph_unless_the_last_one_ended_with_a_blank() -> None:
+def test_a_new_text_follows_after_a_paragraph_break() -> None:
     frames = [*begun("a"), delta("Wait.", item="a"), action("a", "Wait.", tool_name="shell")]
     assert heard(OpenHandsTurnDecoder(None), [*frames, message("b", "Done.")]) == [
         "Wait.",
@@ -198,13 +198,13 @@ def test_a_new_stretch_is_a_paragraph_unless_the_last_one_ended_with_a_blank() -
     ]
 
 
-def test_text_that_was_cut_off_by_the_agent_is_followed_by_a_pause() -> None:
+def test_an_aborted_text_is_followed_by_a_paragraph_break() -> None:
     cut = [*begun("a"), delta("It is", item="a"), {"type": "item_aborted", "item_id": "a"}]
     frames = [*cut, *begun("b"), delta("Sorry. ", item="b")]
     assert heard(OpenHandsTurnDecoder(None), frames) == ["It is", "\n\nSorry. "]
 
 
-def test_other_choices_and_thoughts_and_unknown_frames_are_not_said() -> None:
+def test_other_choices_reasoning_and_unknown_frames_are_not_spoken() -> None:
     frames = [
         *begun(),
         delta("no", choice_index=1),
@@ -218,46 +218,46 @@ def test_other_choices_and_thoughts_and_unknown_frames_are_not_said() -> None:
     assert heard(OpenHandsTurnDecoder(None), frames) == ["yes"]
 
 
-def test_the_message_of_the_finish_tool_is_said_unless_it_was() -> None:
+def test_the_message_of_the_finish_tool_is_spoken_once() -> None:
     finish = {"action": {"kind": "FinishAction", "message": "All  done."}, "tool_name": "finish"}
     assert heard(OpenHandsTurnDecoder(None), [action("a", "Well.", **finish)]) == ["Well.", "\n\nAll  done."]
     assert heard(OpenHandsTurnDecoder(None), [action("a", "So: All done.", **finish)]) == ["So: All done."]
     assert heard(OpenHandsTurnDecoder(None), [action("a", action={"kind": "FinishAction"})]) == []
 
 
-def test_what_is_wanted_is_what_has_not_been_done() -> None:
+def test_pending_actions_are_those_without_an_observation() -> None:
     answer = OpenHandsTurnDecoder(None)
     shown = heard(answer, [action("a", summary="Delete  it."), action("b", tool_name="x"), action("c")])
     assert shown == [Activity("Delete it"), Activity("x"), Activity("a tool")]
-    assert answer.wanted == ["Delete it", "x", "a tool"]
+    assert answer.pending_actions == ["Delete it", "x", "a tool"]
     answer.feed(kept(kind="ObservationEvent", tool_call_id="call_b"))
     answer.feed(kept(kind="UserRejectObservation", tool_call_id="call_z"))
-    assert answer.wanted == ["Delete it", "a tool"]
+    assert answer.pending_actions == ["Delete it", "a tool"]
     assert heard(answer, [action("d", summary="x" * 99)]) == [Activity("x" * 80)]
 
 
-def test_usage_is_what_was_added_since_we_knew() -> None:
+def test_usage_is_the_difference_to_the_known_total() -> None:
     first = OpenHandsTurnDecoder("Hi")
     heard(first, [stats(5), user("Hi"), stats(12, completion_tokens=2, cache_read_tokens=3)])
-    assert first.used == Usage(7, 2, 3)
+    assert first.usage == Usage(7, 2, 3)
     late = {"usage_to_metrics": {"a": {"accumulated_token_usage": {"prompt_tokens": 20}}}}
     full = {"kind": "ConversationStateUpdateEvent", "key": "full_state", "value": {"stats": late}}
-    second = OpenHandsTurnDecoder("Yo", first.totals)
+    second = OpenHandsTurnDecoder("Yo", first.total_usage)
     heard(second, [{"type": "transient", "event": full}, user("Yo"), stats(21, reasoning_tokens=1)])
-    assert second.used == Usage(9, 0, 0, 1)
-    assert second.totals == Usage(21, 0, 0, 1)
+    assert second.usage == Usage(9, 0, 0, 1)
+    assert second.total_usage == Usage(21, 0, 0, 1)
 
 
-def test_statistics_that_are_none_change_nothing() -> None:
+def test_invalid_statistics_change_nothing() -> None:
     answer = OpenHandsTurnDecoder(None, Usage(3))
     values: list[Any] = ["<elided>", {}, {"stats": {}}, None]
     for value in values:
         answer.feed(kept(kind="ConversationStateUpdateEvent", key="full_state", value=value))
         answer.feed(kept(kind="ConversationStateUpdateEvent", key="stats", value=value))
-    assert (answer.totals, answer.used) == (Usage(3), Usage())
+    assert (answer.total_usage, answer.usage) == (Usage(3), Usage())
 
 
-def test_the_place_in_the_conversation_is_known() -> None:
+def test_the_number_of_the_last_event_is_kept() -> None:
     answer = OpenHandsTurnDecoder(None)
     answer.feed({"type": "sync"})
     assert answer.seq is None
@@ -269,7 +269,7 @@ def test_the_place_in_the_conversation_is_known() -> None:
     assert answer.seq == 7
 
 
-def test_a_frame_that_the_server_did_not_like_is_reported() -> None:
+def test_a_frame_that_the_server_refused_raises_an_error() -> None:
     with pytest.raises(AgentError, match="OpenHands refused a frame: ValidationError: Input should be") as no:
         OpenHandsTurnDecoder("Hi").feed(
             {"type": "error", "code": "ValidationError", "detail": "Input should be"}
@@ -295,14 +295,14 @@ def test_a_frame_that_the_server_did_not_like_is_reported() -> None:
         kept(kind="ConversationStateUpdateEvent", key="stats", value={"usage_to_metrics": {"a": 5}}),
     ],
 )
-def test_frames_of_another_shape_are_garbled(frame: Frame) -> None:
+def test_frames_of_another_shape_are_protocol_errors(frame: Frame) -> None:
     answer = OpenHandsTurnDecoder(None)
     heard(answer, begun())
     with pytest.raises(AgentProtocolError, match="OpenHands sent a frame of an unknown shape"):
         answer.feed(frame)
 
 
-def test_contents_may_be_plain_text() -> None:
+def test_message_content_may_be_a_plain_string() -> None:
     plain = kept(kind="MessageEvent", source="agent", id="i", llm_message={"content": "Hi"})
     odd = kept(kind="MessageEvent", source="agent", id="j", llm_message={"content": [{"text": 5}]})
     assert heard(OpenHandsTurnDecoder(None), [plain, odd]) == ["Hi"]
@@ -310,13 +310,13 @@ def test_contents_may_be_plain_text() -> None:
 
 def test_older_servers_send_bare_events() -> None:
     state = {"kind": "ConversationStateUpdateEvent", "key": "full_state"}
-    assert legacy(state) == {"type": "transient", "event": state}
-    assert legacy({"kind": "X"}) == {"type": "durable", "event": {"kind": "X"}}
-    gone = legacy({"kind": "StreamingDeltaEvent", "reasoning_content": "hm"})
+    assert from_legacy_event(state) == {"type": "transient", "event": state}
+    assert from_legacy_event({"kind": "X"}) == {"type": "durable", "event": {"kind": "X"}}
+    gone = from_legacy_event({"kind": "StreamingDeltaEvent", "reasoning_content": "hm"})
     assert heard(
-        OpenHandsTurnDecoder(None), [gone, legacy({"kind": "StreamingDeltaEvent", "content": "a"})]
+        OpenHandsTurnDecoder(None), [gone, from_legacy_event({"kind": "StreamingDeltaEvent", "content": "a"})]
     ) == ["a"]
-    assert heard(OpenHandsTurnDecoder("Hi"), [legacy({"kind": "StreamingDeltaEvent", "content": "a"})]) == []
+    assert heard(OpenHandsTurnDecoder("Hi"), [from_legacy_event({"kind": "StreamingDeltaEvent", "content": "a"})]) == []
 
 
 EVENT = "event kind source id key value thought action summary code detail llm_message tool_call_id stats"
@@ -335,13 +335,13 @@ JSON = st.recursive(
 @given(
     st.lists(st.dictionaries(NAMES, JSON, max_size=6) | st.sampled_from([*begun(), delta("x")]), max_size=6)
 )
-def test_no_frame_raises_anything_but_an_error_of_ours(frames: list[Frame]) -> None:
+def test_no_frame_raises_anything_but_an_agent_error(frames: list[Frame]) -> None:
     answer = OpenHandsTurnDecoder(None)
     for frame in frames:
         try:
             events = answer.feed(frame)
-            answer.feed(legacy(frame))
+            answer.feed(from_legacy_event(frame))
         except AgentError:
             continue
         assert all(isinstance(event, (str, Activity)) and event != "" for event in events)
-        assert answer.used.prompt >= 0
+        assert answer.usage.prompt >= 0

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from voicegw.agents.openhands.requests import (
     LlmProfiles,
     conversation_request,
-    message,
-    profiles,
-    settings,
-    within,
+    join_path,
+    parse_llm_settings,
+    parse_profiles,
+    user_message,
 )
 from voicegw.errors import AgentError, AgentProtocolError, AgentRejected
 from voicegw.events import Message
@@ -30,12 +30,12 @@ PLACE = {"kind": "LocalWorkspace", "working_dir": "workspace/project"}
 RISKY = {"kind": "ConfirmRisky", "threshold": "HIGH", "confirm_unknown": True}
 
 
-def test_the_profiles_of_a_server() -> None:
-    known = profiles(LISTED, AGENTS, "OpenHands")
+def test_both_lists_become_the_profiles() -> None:
+    known = parse_profiles(LISTED, AGENTS, "OpenHands")
     assert known == KNOWN
     assert known.models == ["openhands_fast", "openhands_good"]
-    assert known.asked("openhands_fast") == "fast"
-    assert [known.asked(model) for model in ("fast", "openhands_", "openhands_x", "")] == [None] * 4
+    assert known.profile_for_model("openhands_fast") == "fast"
+    assert [known.profile_for_model(model) for model in ("fast", "openhands_", "openhands_x", "")] == [None] * 4
 
 
 @pytest.mark.parametrize(
@@ -47,31 +47,31 @@ def test_the_profiles_of_a_server() -> None:
         (LlmProfiles(), None),
     ],
 )
-def test_who_speaks_if_nobody_says_who(known: LlmProfiles, usual: str | None) -> None:
-    assert known.usual() == usual
+def test_the_default_profile(known: LlmProfiles, usual: str | None) -> None:
+    assert known.default_profile() == usual
 
 
-def test_older_servers_have_no_lists() -> None:
-    assert profiles(None, None, "OpenHands") == LlmProfiles()
-    assert profiles({"profiles": None}, {"active_agent_profile_id": "a"}, "OpenHands").agent == "a"
+def test_older_servers_have_no_profiles() -> None:
+    assert parse_profiles(None, None, "OpenHands") == LlmProfiles()
+    assert parse_profiles({"profiles": None}, {"active_agent_profile_id": "a"}, "OpenHands").agent_profile_id == "a"
 
 
 def test_an_agent_profile_may_bring_its_own_model() -> None:
     agents = {"profiles": [{"id": "a", "agent_kind": "acp"}], "active_agent_profile_id": "a"}
-    known = profiles(LISTED, agents, "OpenHands")
-    assert known.foreign
+    known = parse_profiles(LISTED, agents, "OpenHands")
+    assert known.agent_has_own_model
     assert "agent_launch_additions" not in conversation_request(
         "c", known, llm=None, profile="fast", tools=None
     )
 
 
 @pytest.mark.parametrize("listed", [5, {"profiles": [5]}, {"profiles": [{}]}, {"profiles": 5}])
-def test_lists_of_another_shape_are_garbled(listed: Any) -> None:
+def test_lists_of_another_shape_are_protocol_errors(listed: Any) -> None:
     with pytest.raises(AgentProtocolError, match="unknown shape"):
-        profiles(listed, None, "OpenHands")
+        parse_profiles(listed, None, "OpenHands")
 
 
-def test_a_lean_agent_ends_with_words() -> None:
+def test_a_conversation_with_tools_has_a_lean_agent() -> None:
     asked = conversation_request(
         "c", KNOWN, llm=LLM, profile="fast", tools=("terminal",), suffix="Be brief.", workspace="/w"
     )
@@ -111,7 +111,7 @@ def test_the_agent_profile_of_the_server_has_its_own_tools() -> None:
 
 
 @pytest.mark.parametrize("llm", [None, LLM | {"provider_connection_id": "p"}])
-def test_a_model_whose_key_cannot_be_had_speaks_by_the_agent_profile(llm: Any) -> None:
+def test_a_model_with_a_key_stored_elsewhere_needs_the_agent_profile(llm: Any) -> None:
     assert (
         conversation_request("c", KNOWN, llm=llm, profile="fast", tools=("terminal",))["agent_profile_id"]
         == "a"
@@ -123,13 +123,13 @@ def test_a_server_without_agent_profiles_gets_a_lean_agent() -> None:
     assert asked["agent"]["tools"] == []
 
 
-def test_a_server_without_any_profile_is_the_operators_mistake() -> None:
+def test_a_server_without_any_profile_is_rejected() -> None:
     with pytest.raises(AgentRejected, match="save an LLM profile"):
         conversation_request("c", LlmProfiles(), llm=None, profile=None, tools=("terminal",))
 
 
-def test_a_model_is_asked_in_a_stream_and_does_not_wait_long_before_it_tries_again() -> None:
-    assert settings(b'{"config": {"model": "m", "stream": false, "num_retries": 5}}', "OpenHands") == {
+def test_llm_settings_stream_and_retry_at_once() -> None:
+    assert parse_llm_settings(b'{"config": {"model": "m", "stream": false, "num_retries": 5}}', "OpenHands") == {
         "model": "m",
         "stream": True,
         "num_retries": 2,
@@ -140,27 +140,27 @@ def test_a_model_is_asked_in_a_stream_and_does_not_wait_long_before_it_tries_aga
 
 
 @given(st.binary(max_size=30) | st.sampled_from([b"5", b"{}", b'{"config": 5}', b'{"config": null}']))
-def test_settings_of_another_shape_are_garbled(body: bytes) -> None:
+def test_settings_of_another_shape_are_agent_errors(body: bytes) -> None:
     with pytest.raises(AgentError):
-        settings(body, "OpenHands")
+        parse_llm_settings(body, "OpenHands")
 
 
-def test_a_message_has_the_pictures_that_came_with_it() -> None:
+def test_a_message_has_the_images_of_the_caller() -> None:
     shown = Message(
         "user",
         "Look",
         ({"type": "text", "text": "Look"}, {"image_url": {"url": "data:1"}}, {"image_url": "http://2"}),
     )
     odd = Message("user", "x", ({"image_url": {"url": 5}}, {"image_url": None}))
-    assert message("Look", (shown, odd)) == {
+    assert user_message("Look", (shown, odd)) == {
         "role": "user",
         "content": [
             {"type": "text", "text": "Look"},
             {"type": "image", "image_urls": ["data:1", "http://2"]},
         ],
     }
-    assert message("Hi") == {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
+    assert user_message("Hi") == {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
 
 
-def test_names_are_quoted_in_addresses() -> None:
-    assert within("/api/profiles", "a/b c") == "/api/profiles/a%2Fb%20c"
+def test_names_are_encoded_in_paths() -> None:
+    assert join_path("/api/profiles", "a/b c") == "/api/profiles/a%2Fb%20c"

@@ -188,7 +188,7 @@ async def test_every_kind_of_event_passes_through_as_it_is() -> None:
     assert all(mine is theirs for mine, theirs in zip(told, EVENTS, strict=False))
 
 
-async def test_whatever_an_object_wants_to_be_told_reaches_it() -> None:
+async def test_the_hooks_of_an_object_are_called() -> None:
     agent = load(f"{HERE}:Whole")
     await agent.warm()
     await agent.warm("call")
@@ -200,7 +200,7 @@ async def test_whatever_an_object_wants_to_be_told_reaches_it() -> None:
 INSTALLED = "is it installed, or its folder on PYTHONPATH?"
 MISSING = "missing a required argument:"
 ONE_TURN = "it must take the turn, and nothing else without a default"
-CONTENT = "its constructor must be content with the options"
+CONTENT = "its constructor must accept the options, and need nothing else"
 HOOKS = "expected are warm(call), aclose() and call_ended(call)"
 NEEDS = "expected is `async def reply(turn)` with a `yield` in it, or an object or a class that has one"
 
@@ -233,13 +233,13 @@ NEEDS = "expected is `async def reply(turn)` with a `yield` in it, or an object 
         ("HERE:Odd", {}, f"HERE:Odd.warm() does not fit: too many positional arguments; {HOOKS}"),
     ],
 )
-def test_what_cannot_answer_is_refused_at_start(target: str, options: dict[str, Any], message: str) -> None:
+def test_a_target_that_cannot_answer_is_refused_at_start(target: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         load(target.replace("HERE", HERE), options)
     assert str(refused.value) == message.replace("HERE", HERE)
 
 
-def test_an_option_cannot_take_the_place_of_the_turn() -> None:
+def test_an_option_cannot_replace_the_turn() -> None:
     with pytest.raises(ConfigError, match="multiple values for argument 'turn'"):
         load(f"{HERE}:reply", {"turn": 1})
 
@@ -276,7 +276,7 @@ def test_a_module_that_cannot_be_imported_says_why(
     assert str(refused.value).startswith(message)
 
 
-async def test_an_event_of_a_wrong_type_is_garbled() -> None:
+async def test_an_event_of_a_wrong_type_is_a_protocol_error() -> None:
     with pytest.raises(AgentProtocolError) as raised:
         await heard(load(f"{HERE}:nothing_spoken"))
     wrong = f"{HERE}:nothing_spoken yielded NoneType; expected are str, ToolCall, Activity, Usage, Finish"
@@ -321,7 +321,7 @@ async def test_code_that_fails_while_it_is_closed_is_an_agent_error() -> None:
         await replying.aclose()
 
 
-async def test_code_that_never_waits_lets_others_live_and_can_be_stopped() -> None:
+async def test_code_that_never_waits_yields_to_the_loop_and_can_be_cancelled() -> None:
     task = asyncio.create_task(heard(load(f"{HERE}:endless")))
     for _ in range(10):
         await asyncio.sleep(0)

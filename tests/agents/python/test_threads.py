@@ -74,18 +74,18 @@ async def heard(target: str, **options: Any) -> list[Event]:
 
 
 @pytest.mark.wire
-async def test_what_a_function_returns_is_said() -> None:
+async def test_the_returned_text_of_a_function_is_spoken() -> None:
     assert await heard("returning") == ["Hi, plain"]
     assert await heard("returning", tone="merry") == ["Hi, merry"]
 
 
 @pytest.mark.wire
-async def test_what_a_generator_yields_comes_in_order() -> None:
+async def test_the_events_of_a_generator_come_in_order() -> None:
     assert await heard("yielding") == ["One", Activity("look"), "Two"]
 
 
 @pytest.mark.wire
-async def test_a_method_that_blocks_has_a_thread_of_its_own() -> None:
+async def test_a_blocking_method_runs_in_a_separate_thread() -> None:
     assert await heard("Clerk") == ["voicegw-blocking"]
 
 
@@ -96,24 +96,24 @@ async def test_the_context_of_the_turn_reaches_the_thread() -> None:
         assert [word async for word in words] == ["Ann"]
 
 
-def test_one_line_at_start_tells_that_it_blocks(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_blocking_function_is_logged_at_start(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "voicegw.error"):
         load(f"{HERE}:yielding")
-    assert caplog.messages == [f"{HERE}:yielding blocks: every turn of it runs in a thread of its own"]
+    assert caplog.messages == [f"{HERE}:yielding blocks: each of its turns runs in a separate thread"]
 
 
 @pytest.mark.wire
 @pytest.mark.parametrize(
     ("target", "cause"), [("failing", KeyError), ("leaking", RuntimeError), ("leaving", RuntimeError)]
 )
-async def test_what_it_raises_is_an_agent_error(target: str, cause: type[Exception]) -> None:
+async def test_an_exception_in_the_thread_is_an_agent_error(target: str, cause: type[Exception]) -> None:
     with pytest.raises(AgentError) as raised:
         await heard(target)
     assert type(raised.value.__cause__) is cause
 
 
 @pytest.mark.wire
-async def test_a_function_that_returns_nothing_is_garbled() -> None:
+async def test_a_function_that_returns_nothing_is_a_protocol_error() -> None:
     with pytest.raises(AgentProtocolError, match="yielded NoneType"):
         await heard("silent")
 
@@ -156,7 +156,7 @@ async def test_a_barge_in_closes_a_generator_at_its_next_yield() -> None:
 
 
 @pytest.mark.wire
-async def test_a_barge_in_leaves_a_call_until_it_returns_and_drops_its_result() -> None:
+async def test_a_barge_in_waits_for_a_function_and_drops_its_result() -> None:
     gate = Gate()
 
     def asking(turn: Turn) -> str:
@@ -169,7 +169,7 @@ async def test_a_barge_in_leaves_a_call_until_it_returns_and_drops_its_result() 
 
 
 @pytest.mark.wire
-async def test_closing_between_two_words_closes_the_generator() -> None:
+async def test_closing_between_two_events_closes_the_generator() -> None:
     log: list[str] = []
 
     def counting(turn: Turn) -> Iterator[str]:

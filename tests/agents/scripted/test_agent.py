@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from voicegw.agents.scripted import receptionist
-from voicegw.agents.scripted.agent import SCRIPTS, count, echo, flood, in_words, pieces, scripted
+from voicegw.agents.scripted.agent import (
+    SCRIPTS,
+    count,
+    echo,
+    flood,
+    make_scripted_agent,
+    number_in_words,
+    split_text,
+)
 from voicegw.errors import AgentError, AgentProtocolError, AgentUnavailable, ConfigError
 from voicegw.events import Activity, Agent, Event, Finish, Message, Tool, ToolCall, Turn, Usage
 
@@ -63,13 +71,13 @@ SCRIPT = [
 
 
 @pytest.mark.parametrize(("name", "options", "told"), SCRIPT)
-async def test_a_script_says_its_part_in_time(name: str, options: dict[str, Any], told: list[Any]) -> None:
-    assert await timeline(scripted(name, **options)) == told
+async def test_a_script_yields_its_events_in_time(name: str, options: dict[str, Any], told: list[Any]) -> None:
+    assert await timeline(make_scripted_agent(name, **options)) == told
 
 
-async def test_every_script_starts_and_closes_with_what_it_was_given() -> None:
+async def test_every_script_starts_and_closes() -> None:
     for name in [*SCRIPTS]:
-        agent = scripted(name)
+        agent = make_scripted_agent(name)
         await agent.warm()
         await agent.warm("call")
         replying = agent.reply(SAID)
@@ -82,14 +90,14 @@ async def test_every_script_starts_and_closes_with_what_it_was_given() -> None:
 
 
 async def test_the_receptionist_streams_word_by_word_and_counts() -> None:
-    told = await timeline(scripted("receptionist", every=0.1), asking("thanks"))
+    told = await timeline(make_scripted_agent("receptionist", every=0.1), asking("thanks"))
     words = ["You", " are", " very", " welcome.", " Is", " there", " anything", " else", " I", " can", " do?"]
     times = [round(0.35 + 0.1 * place, 9) for place in range(len(words))]
     assert told == [*zip(times, words, strict=True), (1.35, Usage(prompt=1, completion=11)), (1.35, "end")]
 
 
 async def test_the_receptionist_calls_the_tool_after_the_words() -> None:
-    agent = scripted("receptionist", first=0, every=0)
+    agent = make_scripted_agent("receptionist", first=0, every=0)
     told = [event for _, event in await timeline(agent, asking("bye", tools=(Tool("endCall"),)))]
     assert told[-3:] == [ToolCall("call_7", "endCall", "{}"), Usage(prompt=1, completion=10), "end"]
     assert "".join(told[:-3]) == receptionist.FAREWELL  # type: ignore[arg-type]
@@ -97,7 +105,7 @@ async def test_the_receptionist_calls_the_tool_after_the_words() -> None:
 
 @pytest.mark.parametrize("option", ["max_tokens", "max_completion_tokens"])
 async def test_the_receptionist_stops_at_the_length_asked_for(option: str) -> None:
-    agent = scripted("receptionist", first=0, every=0)
+    agent = make_scripted_agent("receptionist", first=0, every=0)
     turn = asking("bye", tools=(Tool("endCall"),), options={option: 2})
     told = [event for _, event in await timeline(agent, turn)]
     assert told == ["Thank", " you", Usage(prompt=1, completion=2), Finish("length"), "end"]
@@ -105,8 +113,8 @@ async def test_the_receptionist_stops_at_the_length_asked_for(option: str) -> No
     assert whole[-2:] == [Usage(prompt=1, completion=10), "end"]
 
 
-async def test_the_tool_script_calls_the_first_tool_and_then_tells_its_result() -> None:
-    agent = scripted("tool", first=1)
+async def test_the_tool_script_calls_the_first_tool_and_then_says_its_result() -> None:
+    agent = make_scripted_agent("tool", first=1)
     asked = asking("the moon", tools=(TOOL, Tool("other")))
     result = Turn("8", (*asked.messages, Message("assistant"), Message("tool", "round")), tools=(TOOL,))
     words = ["Here", " is", " what", " I", " found:", " round."]
@@ -114,28 +122,28 @@ async def test_the_tool_script_calls_the_first_tool_and_then_tells_its_result() 
     assert await timeline(agent, result) == [*((1, word) for word in words), (1, "end")]
 
 
-async def test_the_tool_script_calls_nothing_when_told_not_to() -> None:
-    told = await timeline(scripted("tool"), asking("go", tools=(TOOL,), tool_choice="none"))
+async def test_the_tool_script_honours_tool_choice_none() -> None:
+    told = await timeline(make_scripted_agent("tool"), asking("go", tools=(TOOL,), tool_choice="none"))
     assert told[0] == (0, "I")
 
 
 @pytest.mark.parametrize("cut", ["words", "characters", "whole", 1, 3, 100])
 @pytest.mark.parametrize("text", ["", " ", "Hi", "  Hi\n\nyou  ", "a b\tc", "naïve 👩‍👩‍👧 day"])
-def test_pieces_joined_are_the_text(text: str, cut: str | int) -> None:
-    assert "".join(pieces(text, cut)) == text
+def test_split_text_joined_is_the_text(text: str, cut: str | int) -> None:
+    assert "".join(split_text(text, cut)) == text
 
 
-def test_no_length_means_no_step() -> None:
+def test_silences_of_length_zero_are_no_steps() -> None:
     assert [*echo(SAID, first=0.0, every=0.0)] == ["Hi", " you"]
 
 
-def test_a_flood_lets_others_have_a_turn_after_every_burst() -> None:
+def test_a_flood_yields_to_the_loop_after_every_burst() -> None:
     assert [*flood(SAID, deltas=4, size=3, burst=2)] == ["aa ", "aa ", 0.0, "aa ", "aa ", 0.0]
     assert [*flood(SAID, deltas=2, size=1, burst=0)] == [" ", " "]
     assert sum(isinstance(step, str) for step in flood(SAID)) == 10_000
 
 
-def test_counting_goes_on_as_long_as_it_is_listened_to() -> None:
+def test_counting_is_lazy() -> None:
     assert next(count(SAID, to=10**12)) == "one"
 
 
@@ -154,7 +162,7 @@ def test_counting_goes_on_as_long_as_it_is_listened_to() -> None:
     ],
 )
 def test_numbers_are_written_in_words(number: int, words: str) -> None:
-    assert in_words(number) == words
+    assert number_in_words(number) == words
 
 
 NO = "has no option"
@@ -185,13 +193,13 @@ CUT = "a number of characters or words, characters, whole"
         ("slow", {"say": 1}, 'script "slow": say must be text, not 1'),
     ],
 )
-def test_what_cannot_be_played_is_refused_by_name(name: str, options: dict[str, Any], message: str) -> None:
+def test_an_invalid_script_or_option_is_refused(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        scripted(name, **options)
+        make_scripted_agent(name, **options)
     assert str(refused.value) == message
 
 
-def test_the_receptionist_is_the_first_of_the_names() -> None:
+def test_the_receptionist_is_the_first_script() -> None:
     assert next(iter(SCRIPTS)) == "receptionist"
     assert SCRIPTS.keys() >= {
         "echo",
@@ -209,6 +217,6 @@ def test_the_receptionist_is_the_first_of_the_names() -> None:
 
 async def test_errors_say_that_they_were_scripted() -> None:
     with pytest.raises(AgentUnavailable, match="the script says"):
-        await anext(scripted("error_before").reply(SAID))
+        await anext(make_scripted_agent("error_before").reply(SAID))
     with pytest.raises(AgentProtocolError, match="the script says"):
-        await anext(scripted("error_midway", say="").reply(SAID))
+        await anext(make_scripted_agent("error_midway", say="").reply(SAID))

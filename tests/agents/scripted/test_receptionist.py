@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicegw.agents.scripted.receptionist import FAREWELL, GREETING, SILENCE, TOPICS, TRANSFER, answer
-from voicegw.agents.scripted.tool_arguments import value
-from voicegw.calls.session import PRESSED
+from voicegw.agents.scripted.tool_arguments import make_value
+from voicegw.calls.session import DTMF_PROMPT
 from voicegw.events import Message, Tool, Turn
 from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 
@@ -70,21 +70,21 @@ def test_a_topic_gets_its_answer(said: str, topic: str) -> None:
     assert answer(turn(said)) == (TOPICS[topic][1], None)
 
 
-def test_nobody_has_spoken_yet_so_she_greets() -> None:
+def test_without_a_user_message_the_answer_is_the_greeting() -> None:
     assert answer(Turn("7", ())) == (GREETING, None)
     assert answer(Turn("7", (Message("system", "Be kind."), Message("assistant", "Hi!")))) == (GREETING, None)
 
 
 @pytest.mark.parametrize("said", ["", "...", " _ ", "?!"])
-def test_no_words_are_answered_by_asking_whether_somebody_is_there(said: str) -> None:
+def test_a_message_without_words_gets_the_silence_prompt(said: str) -> None:
     assert answer(turn(said)) == (SILENCE, None)
 
 
-def test_a_reminder_asks_whether_somebody_is_there_whatever_was_said() -> None:
+def test_a_reminder_gets_the_silence_prompt() -> None:
     assert answer(turn("Hello", kind="reminder")) == (SILENCE, None)
 
 
-def test_anything_else_is_said_back_from_our_side() -> None:
+def test_any_other_message_is_repeated_back() -> None:
     text = "Let me note that down: you love your red bicycle 3 cats. Is there anything else?"
     assert answer(turn("I love my red bicycle & 3 *cats*!")) == (text, None)
 
@@ -129,7 +129,7 @@ ELSE = "Is there anything else I can do?"
         [("book me in", f"Of course. {WHICH_DAY}"), ("no thanks", FAREWELL)],
     ],
 )  # fmt: skip
-def test_an_appointment_takes_several_turns_and_side_questions(talk: list[tuple[str, str]]) -> None:
+def test_a_booking_takes_several_turns_and_other_questions(talk: list[tuple[str, str]]) -> None:
     said = [caller for caller, _ in talk]
     answers = [answer(turn(*said[: place + 1]))[0] for place in range(len(talk))]
     assert answers == [robin for _, robin in talk]
@@ -178,7 +178,7 @@ def test_a_human_is_reached_by_transfer_to_a_number_that_the_request_names() -> 
     assert called(turn(said, tools=(vapi,))) == (TRANSFER, "transferCall", {"destination": "+15550100"})
 
 
-def test_a_transfer_whose_number_nobody_told_is_not_tried() -> None:
+def test_a_transfer_without_a_known_number_is_not_called() -> None:
     nowhere = tool("transfer_to_number", "transfer_number", transfer_number=TEXT)
     assert called(turn("a human please", tools=(nowhere,))) == (TOPICS["human"][1], None, None)
 
@@ -197,11 +197,11 @@ def test_a_tool_is_called_when_its_name_is_said(name: str, said: str, city: str)
     assert called(turn(said, tools=(END, offered))) == ("", name, {"city": city, "unit": "celsius"})
 
 
-def test_a_name_within_another_word_is_not_said() -> None:
+def test_a_tool_name_inside_another_word_does_not_count() -> None:
     assert called(turn("hello", tools=(tool("ell"), tool("___")))) == (GREETING, None, None)
 
 
-def test_a_tool_without_required_arguments_gets_them_all() -> None:
+def test_a_tool_without_required_arguments_gets_all() -> None:
     offered = Tool("note", "", {"properties": {"text": TEXT, "loud": {"type": "boolean"}}})
     assert called(turn("note buy milk", tools=(offered,))) == ("", "note", {"text": "buy milk", "loud": True})
 
@@ -235,7 +235,7 @@ def test_tool_choice_is_honoured() -> None:
         (["20%", "3°"], "Here is what I found: 20 percent. Here is what I found: 3 degrees."),
     ],
 )  # fmt: skip
-def test_the_results_of_tools_are_told_even_where_a_call_is_forced(results: list[str], text: str) -> None:
+def test_tool_results_are_spoken_even_if_a_call_is_forced(results: list[str], text: str) -> None:
     assert answer(after_tool(*results, tools=(END,), tool_choice="required")) == (text, None)
 
 
@@ -259,8 +259,8 @@ def test_the_results_of_tools_are_told_even_where_a_call_is_forced(results: list
     ],
 )
 def test_a_value_fits_its_schema(schema: Any, said: str, made: Any) -> None:
-    assert value(schema, said) == made
-    assert type(value(schema, said)) is type(made)
+    assert make_value(schema, said) == made
+    assert type(make_value(schema, said)) is type(made)
 
 
 WORDS = st.lists(
@@ -272,7 +272,7 @@ WORDS = st.lists(
 
 
 @given(st.lists(WORDS, min_size=1, max_size=6))
-def test_whatever_is_said_the_answer_is_there_and_can_be_spoken(said: list[str]) -> None:
+def test_any_message_gets_an_answer_that_can_be_spoken(said: list[str]) -> None:
     text, call = answer(turn(*said, tools=(WEATHER, END, TO_NUMBER), tool_choice="none"))
     assert call is None
     assert text
@@ -287,12 +287,12 @@ def test_only_an_offered_tool_is_ever_called(said: str) -> None:
         assert call is None or call.name in {tool.name for tool in offered}
 
 
-def test_a_very_long_call_costs_no_more_than_its_end() -> None:
+def test_the_work_for_a_very_long_call_is_bounded() -> None:
     talk = ["my name is Jo, book Friday at ten", *["change " * 100_000] * 3, *["hm"] * 200]
     assert answer(turn(*talk))[0] == "Let me note that down: hm. Is there anything else?"
 
 
-def test_what_the_gateway_writes_for_the_caller_is_not_read_back() -> None:
+def test_prompts_of_the_gateway_are_not_repeated_back() -> None:
     assert answer(turn(CALL_START_PROMPT)) == (GREETING, None)
     assert answer(turn("Hello", SILENCE_PROMPT)) == (SILENCE, None)
-    assert answer(turn(PRESSED.format(digits="47#"))) == ("You pressed 4 7 #. What can I do for you?", None)
+    assert answer(turn(DTMF_PROMPT.format(digits="47#"))) == ("You pressed 4 7 #. What can I do for you?", None)

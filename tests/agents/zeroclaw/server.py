@@ -18,7 +18,7 @@ Step = dict[str, Any] | float | bytes | None
 """A frame, a pause in seconds, raw bytes, or (None) the end of the connection."""
 
 
-class Claw:
+class FakeZeroClawServer:
     """`async with Claw(turn, turn, ...) as claw`, a turn being the steps that a message is answered by.
 
     A turn without steps left hangs until it is aborted. `abort` replaces what aborting does, `opening` what a
@@ -31,18 +31,18 @@ class Claw:
         self.opening: tuple[Step, ...] = ({"type": "session_start", "session_id": "s", "resumed": resumed},)
         self.abort: Callable[[str], Any] = self.stop
         self.frames: list[dict[str, Any]] = []
-        self.opened: list[dict[str, str]] = []
+        self.opened_sockets: list[dict[str, str]] = []
         self.keys: list[str | None] = []
         self.requests: list[str] = []
         self.running: dict[str, tuple[asyncio.Task[None], ServerConnection]] = {}
-        self.closed = 0
+        self.closed_sockets = 0
         self._pipes: set[asyncio.Task[None]] = set()
 
     @property
-    def said(self) -> list[str]:
+    def received_texts(self) -> list[str]:
         return [frame["content"] for frame in self.frames if frame["type"] == "message"]
 
-    async def __aenter__(self) -> Claw:
+    async def __aenter__(self) -> FakeZeroClawServer:
         self._inner = await serve(self._socket, "127.0.0.1", 0, process_request=self._greet)
         self._outer = await asyncio.start_server(self._front, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._outer.sockets[0].getsockname()[1]}"
@@ -77,7 +77,7 @@ class Claw:
     async def _socket(self, connection: ServerConnection) -> None:
         assert connection.request is not None
         query = parse_qs(urlsplit(connection.request.path).query)
-        self.opened.append({name: values[0] for name, values in query.items()})
+        self.opened_sockets.append({name: values[0] for name, values in query.items()})
         session = query["session_id"][0]
         try:
             await self._play(connection, self.opening)
@@ -92,7 +92,7 @@ class Claw:
         except ConnectionClosed:
             pass
         finally:
-            self.closed += 1
+            self.closed_sockets += 1
             if (running := self.running.get(session)) is not None and running[1] is connection:
                 running[0].cancel()
                 del self.running[session]
@@ -144,8 +144,8 @@ class Claw:
         outer.write(head)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_pipe(reader, outer))
-                group.create_task(_pipe(inner, writer))
+                group.create_task(pipe(reader, outer))
+                group.create_task(pipe(inner, writer))
         except* ConnectionError:
             pass
         finally:
@@ -153,7 +153,7 @@ class Claw:
         raise ConnectionError
 
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(65536):
         writer.write(data)
         await writer.drain()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.agents.upstream import until
-from tests.agents.zeroclaw.server import Claw, Step
+from tests.agents.upstream import wait_until
+from tests.agents.zeroclaw.server import FakeZeroClawServer, Step
 from voicegw.agents.zeroclaw import agent as zeroclaw
 from voicegw.agents.zeroclaw.agent import ZeroClawAgent
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentUnavailable
@@ -37,7 +37,7 @@ async def events(agent: ZeroClawAgent, asked: Turn) -> list[Event]:
 
 
 async def once(*steps: Step, **how: Any) -> list[Event]:
-    async with Claw(steps) as claw:
+    async with FakeZeroClawServer(steps) as claw:
         agent = ZeroClawAgent(claw.url, **how)
         try:
             return await events(agent, turn())
@@ -55,66 +55,66 @@ async def test_a_turn_is_a_message_and_its_frames_are_events() -> None:
         chunk(" open."),
         DONE,
     )
-    async with Claw(work) as claw:
+    async with FakeZeroClawServer(work) as claw:
         agent = ZeroClawAgent(claw.url, key=KEY, agent="desk one")
         said = await events(agent, turn())
         await agent.aclose()
         assert said == ["Let me see.", Activity("shell"), " It is", " open.", Usage(7, 2)]
         assert claw.frames == [{"type": "connect"}, {"type": "message", "content": "Hi"}]
-        assert claw.opened == [{"agent": "desk one", "session_id": "c1"}]
+        assert claw.opened_sockets == [{"agent": "desk one", "session_id": "c1"}]
         assert claw.keys == [f"Bearer {KEY}"]
 
 
 async def test_a_call_that_opens_has_its_socket_before_anybody_speaks() -> None:
-    async with Claw((chunk("a"), DONE)) as claw:
+    async with FakeZeroClawServer((chunk("a"), DONE)) as claw:
         agent = ZeroClawAgent(claw.url)
         await agent.warm()
         await agent.warm("c1")
-        await until(lambda: claw.frames == [{"type": "connect"}])
+        await wait_until(lambda: claw.frames == [{"type": "connect"}])
         assert await events(agent, turn()) == ["a", Usage(7, 2)]
-        assert len(claw.opened) == 1
+        assert len(claw.opened_sockets) == 1
         await agent.call_ended("c1")
-        await until(lambda: claw.closed == 1)
+        await wait_until(lambda: claw.closed_sockets == 1)
         assert claw.requests == []
         await agent.aclose()
 
 
 @pytest.mark.parametrize("policy", ["deny", "approve"])
-async def test_what_wants_to_be_approved_is_answered_by_policy(policy: Any) -> None:
+async def test_approval_requests_are_answered_by_the_setting(policy: Any) -> None:
     wants = {"type": "approval_request", "request_id": "r1", "tool": "shell", "timeout_secs": 120}
-    async with Claw((wants, 0.01, chunk("ok"), DONE)) as claw:
+    async with FakeZeroClawServer((wants, 0.01, chunk("ok"), DONE)) as claw:
         agent = ZeroClawAgent(claw.url, approvals=policy)
         assert await events(agent, turn()) == [Activity("shell"), "ok", Usage(7, 2)]
-        await until(lambda: len(claw.frames) == 3)
+        await wait_until(lambda: len(claw.frames) == 3)
         assert claw.frames[-1] == {"type": "approval_response", "request_id": "r1", "decision": policy}
         await agent.aclose()
 
 
-async def test_the_next_turn_says_only_what_is_new_and_what_was_heard() -> None:
-    async with Claw((chunk("One two"), DONE), (chunk("b"), DONE)) as claw:
+async def test_the_next_turn_sends_only_new_messages_and_the_heard_part() -> None:
+    async with FakeZeroClawServer((chunk("One two"), DONE), (chunk("b"), DONE)) as claw:
         agent = ZeroClawAgent(claw.url)
         await events(agent, turn())
         later = turn(HI, Message("assistant", "One"), Message("user", "Wait"), heard="One")
         assert await events(agent, later) == ["b", Usage(7, 2)]
         await agent.aclose()
-        assert len(claw.opened) == 1
-    assert claw.said == [
+        assert len(claw.opened_sockets) == 1
+    assert claw.received_texts == [
         "Hi",
         '(The caller interrupted you: of your last answer they heard only "One".)\n\nWait',
     ]
 
 
 @pytest.mark.parametrize("resumed", [True, False])
-async def test_a_session_that_is_new_is_told_what_was_before(resumed: bool) -> None:
+async def test_a_new_session_gets_the_history(resumed: bool) -> None:
     history = (Message("system", "Be kind."), HI, Message("assistant", "Hello"), Message("user", "When?"))
-    async with Claw((chunk("a"), DONE), resumed=resumed) as claw:
+    async with FakeZeroClawServer((chunk("a"), DONE), resumed=resumed) as claw:
         agent = ZeroClawAgent(claw.url)
         await events(agent, turn(*history))
         await agent.aclose()
     if resumed:
-        assert claw.said == ["When?"]
+        assert claw.received_texts == ["When?"]
     else:
-        instructions, before, words = claw.said[0].split("\n\n")
+        instructions, before, words = claw.received_texts[0].split("\n\n")
         assert "Be kind." in instructions
         assert "Caller: Hi\nYou: Hello" in before
         assert words == "When?"
@@ -123,9 +123,9 @@ async def test_a_session_that_is_new_is_told_what_was_before(resumed: bool) -> N
 # Interruptions
 
 
-async def test_an_interrupted_turn_is_aborted_and_nothing_of_it_is_left_for_the_next() -> None:
+async def test_an_interrupted_turn_is_aborted_and_its_frames_are_drained() -> None:
     endless = (chunk("a"), *(step for i in range(500) for step in (0.001, chunk(f"old {i}"))))
-    async with Claw(endless, (chunk("new"), DONE)) as claw:
+    async with FakeZeroClawServer(endless, (chunk("new"), DONE)) as claw:
         agent = ZeroClawAgent(claw.url, key=KEY)
         reply = agent.reply(turn())
         assert await anext(reply) == "a"
@@ -134,71 +134,71 @@ async def test_an_interrupted_turn_is_aborted_and_nothing_of_it_is_left_for_the_
         assert claw.requests == ["POST /api/sessions/c1/abort"]
         assert claw.running == {}
         assert await events(agent, turn(HI, Message("user", "No"))) == ["new", Usage(7, 2)]
-        assert len(claw.opened) == 1
+        assert len(claw.opened_sockets) == 1
         await agent.aclose()
 
 
 async def test_a_cancelled_task_aborts_its_turn_too() -> None:
-    async with Claw((), (chunk("b"), DONE)) as claw:
+    async with FakeZeroClawServer((), (chunk("b"), DONE)) as claw:
         claw.turns[0] = (60.0,)
         agent = ZeroClawAgent(claw.url)
         task = asyncio.create_task(events(agent, turn()))
-        await until(lambda: claw.running)
+        await wait_until(lambda: claw.running)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert claw.requests == ["POST /api/sessions/c1/abort"]
         assert await events(agent, turn()) == ["b", Usage(7, 2)]
-        assert len(claw.opened) == 1
+        assert len(claw.opened_sockets) == 1
         await agent.aclose()
 
 
-async def test_a_run_that_supersedes_another_uses_its_socket() -> None:
+async def test_a_superseding_run_uses_the_same_socket() -> None:
     endless = (chunk("a"), *(step for _ in range(500) for step in (0.001, chunk("old"))))
-    async with Claw(endless, (chunk("new"), DONE)) as claw:
+    async with FakeZeroClawServer(endless, (chunk("new"), DONE)) as claw:
         agent, now = ZeroClawAgent(claw.url), asyncio.get_running_loop().time
         first = Run(agent, turn(), lambda run: None, now=now)
         first.start()
-        await until(lambda: first.event_log.events)
+        await wait_until(lambda: first.event_log.events)
         second = Run(
-            agent, turn(HI, Message("user", "No")), lambda run: None, now=now, earlier_closing=(first,)
+            agent, turn(HI, Message("user", "No")), lambda run: None, now=now, earlier_runs=(first,)
         )
         second.start()
-        await until(lambda: second.event_log.ended)
+        await wait_until(lambda: second.event_log.ended)
         assert second.event_log.events == ["new", Usage(7, 2)]
         assert second.event_log.failure is None
-        assert claw.said == ["Hi", "No"]
-        assert len(claw.opened) == 1
+        assert claw.received_texts == ["Hi", "No"]
+        assert len(claw.opened_sockets) == 1
         await agent.aclose()
 
 
-async def test_a_turn_that_ended_by_itself_meanwhile_is_read_to_its_end() -> None:
-    async with Claw((chunk("a"), chunk("b"), DONE), (chunk("c"), DONE)) as claw:
+async def test_a_turn_that_ended_before_the_abort_is_drained() -> None:
+    async with FakeZeroClawServer((chunk("a"), chunk("b"), DONE), (chunk("c"), DONE)) as claw:
         agent = ZeroClawAgent(claw.url)
         reply = agent.reply(turn())
         assert await anext(reply) == "a"
-        await until(lambda: not claw.running)
+        await wait_until(lambda: not claw.running)
         await reply.aclose()
         assert await events(agent, turn()) == ["c", Usage(7, 2)]
-        assert len(claw.opened) == 1
+        assert len(claw.opened_sockets) == 1
         await agent.aclose()
 
 
-async def test_a_turn_that_failed_meanwhile_is_over_as_well() -> None:
+async def test_a_turn_that_failed_before_the_abort_is_done() -> None:
     failed = {"type": "error", "code": "AGENT_ERROR", "message": "x"}
-    async with Claw((chunk("a"), failed), (chunk("c"), DONE)) as claw:
+    async with FakeZeroClawServer((chunk("a"), failed), (chunk("c"), DONE)) as claw:
         agent = ZeroClawAgent(claw.url)
         reply = agent.reply(turn())
         assert await anext(reply) == "a"
-        await until(lambda: not claw.running)
+        await wait_until(lambda: not claw.running)
         await reply.aclose()
         assert await events(agent, turn()) == ["c", Usage(7, 2)]
-        assert len(claw.opened) == 1
+        assert len(claw.opened_sockets) == 1
         await agent.aclose()
 
 
-async def test_a_turn_that_was_not_there_yet_is_aborted_again() -> None:
-    async with Claw((chunk("a"), 60.0), (chunk("b"), DONE)) as claw:
+async def test_an_abort_that_finds_no_turn_is_repeated() -> None:
+    async with FakeZeroClawServer((chunk("a"), 60.0), (chunk("b"), DONE)) as claw:
         early = iter([{"status": "no_active_response"}])
 
         async def abort(session: str) -> dict[str, str]:
@@ -211,19 +211,19 @@ async def test_a_turn_that_was_not_there_yet_is_aborted_again() -> None:
         await reply.aclose()
         assert claw.requests == ["POST /api/sessions/c1/abort"] * 2
         assert await events(agent, turn()) == ["b", Usage(7, 2)]
-        assert len(claw.opened) == 1
+        assert len(claw.opened_sockets) == 1
         await agent.aclose()
 
 
-@pytest.mark.parametrize("limit", ["TELL", "STOP"])
-async def test_a_turn_that_does_not_stop_loses_its_socket(
+@pytest.mark.parametrize("limit", ["ABORT_TIMEOUT", "STOP_TIMEOUT"])
+async def test_a_turn_that_does_not_stop_closes_its_socket(
     limit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(zeroclaw, limit, 0.05)
-    async with Claw((chunk("a"), 60.0), (chunk("b"), DONE)) as claw:
+    async with FakeZeroClawServer((chunk("a"), 60.0), (chunk("b"), DONE)) as claw:
 
         async def abort(session: str) -> dict[str, str]:
-            await asyncio.sleep(60.0 if limit == "TELL" else 0.0)
+            await asyncio.sleep(60.0 if limit == "ABORT_TIMEOUT" else 0.0)
             return {"status": "aborted"}
 
         claw.abort = abort
@@ -231,14 +231,14 @@ async def test_a_turn_that_does_not_stop_loses_its_socket(
         reply = agent.reply(turn())
         await anext(reply)
         await reply.aclose()
-        await until(lambda: claw.closed == 1)
+        await wait_until(lambda: claw.closed_sockets == 1)
         assert await events(agent, turn()) == ["b", Usage(7, 2)]
-        assert len(claw.opened) == 2
+        assert len(claw.opened_sockets) == 2
         await agent.aclose()
 
 
-async def test_a_refused_abort_loses_its_socket_too() -> None:
-    async with Claw((chunk("a"), 60.0), (chunk("b"), DONE)) as claw:
+async def test_a_refused_abort_closes_the_socket() -> None:
+    async with FakeZeroClawServer((chunk("a"), 60.0), (chunk("b"), DONE)) as claw:
 
         async def abort(session: str) -> dict[str, str]:
             raise ConnectionError
@@ -249,12 +249,12 @@ async def test_a_refused_abort_loses_its_socket_too() -> None:
         await anext(reply)
         await reply.aclose()
         assert await events(agent, turn()) == ["b", Usage(7, 2)]
-        assert len(claw.opened) == 2
+        assert len(claw.opened_sockets) == 2
         await agent.aclose()
 
 
-async def test_nonsense_while_stopping_loses_the_socket() -> None:
-    async with Claw((chunk("a"), 60.0), (chunk("b"), DONE)) as claw:
+async def test_an_invalid_frame_while_stopping_closes_the_socket() -> None:
+    async with FakeZeroClawServer((chunk("a"), 60.0), (chunk("b"), DONE)) as claw:
 
         async def abort(session: str) -> dict[str, str]:
             await claw.running[session][1].send("{}}")
@@ -266,52 +266,52 @@ async def test_nonsense_while_stopping_loses_the_socket() -> None:
         await anext(reply)
         await reply.aclose()
         assert await events(agent, turn()) == ["b", Usage(7, 2)]
-        assert len(claw.opened) == 2
+        assert len(claw.opened_sockets) == 2
         await agent.aclose()
 
 
-async def test_a_turn_that_somebody_else_stops_failed() -> None:
-    async with Claw((chunk("a"), {"type": "aborted"}), (chunk("b"), DONE)) as claw:
+async def test_a_turn_stopped_by_another_client_raises_an_error() -> None:
+    async with FakeZeroClawServer((chunk("a"), {"type": "aborted"}), (chunk("b"), DONE)) as claw:
         agent = ZeroClawAgent(claw.url)
-        with pytest.raises(AgentError, match="was told to stop by somebody else"):
+        with pytest.raises(AgentError, match="was stopped by another client"):
             await events(agent, turn())
         assert await events(agent, turn()) == ["b", Usage(7, 2)]
-        assert len(claw.opened) == 1
+        assert len(claw.opened_sockets) == 1
         await agent.aclose()
 
 
 # Turns of nobody's
 
 
-async def test_a_turn_of_no_call_has_a_session_that_is_deleted_after() -> None:
-    async with Claw((chunk("a"), DONE), (chunk("b"), DONE)) as claw:
+async def test_a_turn_without_a_call_deletes_its_session() -> None:
+    async with FakeZeroClawServer((chunk("a"), DONE), (chunk("b"), DONE)) as claw:
         agent = ZeroClawAgent(claw.url)
         for text in "ab":
             assert await events(agent, turn(call=None)) == [text, Usage(7, 2)]
-        first, second = (opened["session_id"] for opened in claw.opened)
+        first, second = (opened["session_id"] for opened in claw.opened_sockets)
         assert first != second
         assert claw.requests == [f"DELETE /api/sessions/{name}" for name in (first, second)]
         await agent.aclose()
 
 
-async def test_a_turn_of_no_call_that_is_interrupted_just_hangs_up() -> None:
-    async with Claw((chunk("a"), 60.0)) as claw:
+async def test_an_interrupted_turn_without_a_call_closes_its_socket() -> None:
+    async with FakeZeroClawServer((chunk("a"), 60.0)) as claw:
         agent = ZeroClawAgent(claw.url)
         reply = agent.reply(turn(call=None))
         await anext(reply)
         await reply.aclose()
-        await until(lambda: claw.closed == 1)
-        assert claw.requests == [f"DELETE /api/sessions/{claw.opened[0]['session_id']}"]
+        await wait_until(lambda: claw.closed_sockets == 1)
+        assert claw.requests == [f"DELETE /api/sessions/{claw.opened_sockets[0]['session_id']}"]
         await agent.aclose()
 
 
-async def test_a_turn_aside_does_not_count_as_told() -> None:
-    async with Claw((chunk("a"), DONE), (chunk("b"), DONE)) as claw:
+async def test_a_background_turn_does_not_count_as_sent() -> None:
+    async with FakeZeroClawServer((chunk("a"), DONE), (chunk("b"), DONE)) as claw:
         agent = ZeroClawAgent(claw.url)
         await events(agent, turn(HI, background=True))
         await events(agent, turn(HI))
         await agent.aclose()
-    assert claw.said == ["Hi", "Hi"]
+    assert claw.received_texts == ["Hi", "Hi"]
 
 
 # Failures
@@ -330,11 +330,11 @@ async def test_a_turn_aside_does_not_count_as_told() -> None:
         ("SOMETHING_NEW", AgentError, 2),
     ],
 )
-async def test_what_an_error_means_and_whether_its_socket_is_used_again(
+async def test_error_codes_select_the_error_and_whether_the_socket_is_reused(
     code: str, kind: type[AgentError], sockets: int
 ) -> None:
     failed = {"type": "error", "code": code, "message": f"not with {KEY}"}
-    async with Claw((chunk("a"), failed), (chunk("b"), DONE)) as claw:
+    async with FakeZeroClawServer((chunk("a"), failed), (chunk("b"), DONE)) as claw:
         agent = ZeroClawAgent(claw.url, key=KEY)
         with pytest.raises(AgentError) as raised:
             await events(agent, turn())
@@ -342,15 +342,15 @@ async def test_what_an_error_means_and_whether_its_socket_is_used_again(
         assert raised.value.summary == f"{claw.url}/ws/chat reported {code}"
         assert raised.value.quote == "not with ***"
         assert await events(agent, turn()) == ["b", Usage(7, 2)]
-        assert len(claw.opened) == sockets
+        assert len(claw.opened_sockets) == sockets
         await agent.aclose()
 
 
 @pytest.mark.parametrize("steps", [(None,), (b"{}}",), (b"[]",), ({"type": "chunk", "content": 5},)])
-async def test_a_socket_that_breaks_in_the_middle_is_garbled_since_the_turn_was_handed_over(
+async def test_a_socket_that_breaks_during_a_turn_is_a_protocol_error(
     steps: tuple[Step, ...],
 ) -> None:
-    async with Claw((chunk("a"), *steps), (chunk("b"), DONE)) as claw:
+    async with FakeZeroClawServer((chunk("a"), *steps), (chunk("b"), DONE)) as claw:
         agent = ZeroClawAgent(claw.url)
         with pytest.raises(AgentProtocolError):
             await events(agent, turn())
@@ -358,19 +358,19 @@ async def test_a_socket_that_breaks_in_the_middle_is_garbled_since_the_turn_was_
         await agent.aclose()
 
 
-async def test_a_socket_that_died_meanwhile_is_opened_again() -> None:
-    async with Claw((chunk("a"), DONE, None), (chunk("b"), DONE)) as claw:
+async def test_a_socket_that_closed_between_turns_is_opened_again() -> None:
+    async with FakeZeroClawServer((chunk("a"), DONE, None), (chunk("b"), DONE)) as claw:
         agent = ZeroClawAgent(claw.url)
         assert await events(agent, turn()) == ["a", Usage(7, 2)]
-        await until(lambda: claw.closed == 1)
+        await wait_until(lambda: claw.closed_sockets == 1)
         await asyncio.sleep(0.02)
         assert await events(agent, turn()) == ["b", Usage(7, 2)]
         await agent.aclose()
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, AgentRejected), (400, AgentRejected), (503, AgentBusy)])
-async def test_a_refused_socket(status: int, kind: type[AgentError]) -> None:
-    async with Claw(status=status) as claw:
+async def test_a_refused_socket_raises_the_error_of_its_status(status: int, kind: type[AgentError]) -> None:
+    async with FakeZeroClawServer(status=status) as claw:
         agent = ZeroClawAgent(claw.url, key=KEY)
         for attempt in (agent.warm("c1"), events(agent, turn())):
             with pytest.raises(AgentError) as raised:
@@ -383,26 +383,26 @@ async def test_a_refused_socket(status: int, kind: type[AgentError]) -> None:
 @pytest.mark.parametrize(
     ("opening", "kind", "words"),
     [
-        ((), AgentUnavailable, r"opened no session in 0\.05 s"),
+        ((), AgentUnavailable, r"opened no session within 0\.05 s"),
         ((None,), AgentUnavailable, "closed the connection"),
         (({"type": "error", "code": "SESSION_RESTORE_UNAVAILABLE"},), AgentUnavailable, "RESTORE"),
         ((b"?",), AgentProtocolError, "no JSON object"),
     ],
 )
-async def test_a_socket_without_a_session(
+async def test_a_socket_without_a_session_raises_an_error(
     opening: tuple[Step, ...], kind: type[AgentError], words: str
 ) -> None:
-    async with Claw() as claw:
+    async with FakeZeroClawServer() as claw:
         claw.opening = opening
-        agent = ZeroClawAgent(claw.url, connect=0.05)
+        agent = ZeroClawAgent(claw.url, connect_timeout=0.05)
         with pytest.raises(kind, match=words):
             await events(agent, turn())
-        await until(lambda: claw.closed == 1)
+        await wait_until(lambda: claw.closed_sockets == 1)
         await agent.aclose()
 
 
-async def test_nobody_there_is_unavailable() -> None:
-    async with Claw() as claw:
+async def test_an_unreachable_server_is_unavailable() -> None:
+    async with FakeZeroClawServer() as claw:
         pass
     agent = ZeroClawAgent(claw.url)
     for attempt in (agent.warm(), agent.warm("c1"), events(agent, turn())):

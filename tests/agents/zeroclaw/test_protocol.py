@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.zeroclaw.protocol import ZeroClawTurnDecoder, decision, message, resumed
+from voicegw.agents.zeroclaw.protocol import ZeroClawTurnDecoder, approval_frame, message_frame, parse_resumed
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentUnavailable
 from voicegw.events import Activity, Event, Usage
 
@@ -18,7 +18,7 @@ WHERE = "http://claw/ws/chat"
 
 def read(*frames: dict[str, Any]) -> list[Event]:
     reader = ZeroClawTurnDecoder(WHERE)
-    return [event for frame in frames for event in reader.read(frame)]
+    return [event for frame in frames for event in reader.feed(frame)]
 
 
 def chunk(text: Any) -> dict[str, Any]:
@@ -32,9 +32,9 @@ def done(answer: str = "", **more: Any) -> dict[str, Any]:
 TOOL = {"type": "tool_call", "name": "shell", "args": {"x": 1}}
 
 
-def test_what_is_sent() -> None:
-    assert message("Hi") == {"type": "message", "content": "Hi"}
-    assert decision("r", "deny") == {"type": "approval_response", "request_id": "r", "decision": "deny"}
+def test_encoded_requests() -> None:
+    assert message_frame("Hi") == {"type": "message", "content": "Hi"}
+    assert approval_frame("r", "deny") == {"type": "approval_response", "request_id": "r", "decision": "deny"}
 
 
 @pytest.mark.parametrize(
@@ -65,23 +65,23 @@ def test_frames_are_events(frames: tuple[dict[str, Any], ...], events: list[Even
     assert read(*frames) == events
 
 
-def test_a_turn_is_over_when_it_is_done_or_aborted() -> None:
+def test_a_turn_is_done_after_done_or_aborted() -> None:
     reader = ZeroClawTurnDecoder(WHERE)
-    reader.read(chunk("a"))
-    assert (reader.over, reader.aborted) == (False, False)
-    reader.read(done())
-    assert (reader.over, reader.aborted) == (True, False)
+    reader.feed(chunk("a"))
+    assert (reader.done, reader.aborted) == (False, False)
+    reader.feed(done())
+    assert (reader.done, reader.aborted) == (True, False)
     stopped = ZeroClawTurnDecoder(WHERE)
-    stopped.read({"type": "aborted"})
-    assert (stopped.over, stopped.aborted) == (True, True)
+    stopped.feed({"type": "aborted"})
+    assert (stopped.done, stopped.aborted) == (True, True)
 
 
-def test_only_the_last_frame_wants_something_approved() -> None:
+def test_the_approval_id_is_that_of_the_last_frame() -> None:
     reader = ZeroClawTurnDecoder(WHERE)
-    assert reader.read({"type": "approval_request", "request_id": "r", "tool": "rm"}) == [Activity("rm")]
-    assert reader.asked == "r"
-    reader.read(chunk("a"))
-    assert reader.asked is None
+    assert reader.feed({"type": "approval_request", "request_id": "r", "tool": "rm"}) == [Activity("rm")]
+    assert reader.approval_id == "r"
+    reader.feed(chunk("a"))
+    assert reader.approval_id is None
 
 
 @pytest.mark.parametrize(
@@ -98,26 +98,26 @@ def test_only_the_last_frame_wants_something_approved() -> None:
         ({"code": 5, "message": []}, AgentError, False, f"{WHERE} reported an error"),
     ],
 )
-def test_an_error_says_whether_the_turn_is_over(
+def test_an_error_frame_tells_whether_the_turn_is_done(
     frame: dict[str, Any], kind: type[AgentError], over: bool, words: str
 ) -> None:
     reader = ZeroClawTurnDecoder(WHERE)
     with pytest.raises(AgentError) as raised:
-        reader.read({"type": "error", **frame})
-    assert (type(raised.value), str(raised.value), reader.over) == (kind, words, over)
+        reader.feed({"type": "error", **frame})
+    assert (type(raised.value), str(raised.value), reader.done) == (kind, words, over)
 
 
-def test_text_that_is_none_is_garbled() -> None:
+def test_content_that_is_no_text_is_a_protocol_error() -> None:
     with pytest.raises(AgentProtocolError, match="content is no text"):
         read(chunk(5))
 
 
-def test_a_session_is_new_or_not() -> None:
-    assert resumed({"type": "session_start", "resumed": True}, WHERE) is True
-    assert resumed({"type": "session_start"}, WHERE) is False
-    assert resumed({"type": "history_trimmed"}, WHERE) is None
+def test_a_session_is_resumed_or_new() -> None:
+    assert parse_resumed({"type": "session_start", "resumed": True}, WHERE) is True
+    assert parse_resumed({"type": "session_start"}, WHERE) is False
+    assert parse_resumed({"type": "history_trimmed"}, WHERE) is None
     with pytest.raises(AgentUnavailable):
-        resumed({"type": "error", "code": "SESSION_RESTORE_UNAVAILABLE"}, WHERE)
+        parse_resumed({"type": "error", "code": "SESSION_RESTORE_UNAVAILABLE"}, WHERE)
 
 
 JSON = st.recursive(
@@ -149,6 +149,6 @@ def test_no_frame_raises_anything_but_an_agent_error(frames: list[dict[str, Any]
     reader = ZeroClawTurnDecoder(WHERE)
     for frame in frames:
         with suppress(AgentError):
-            assert all(type(event) in (str, Activity, Usage) for event in reader.read(frame))
+            assert all(type(event) in (str, Activity, Usage) for event in reader.feed(frame))
         with suppress(AgentError):
-            resumed(frame, WHERE)
+            parse_resumed(frame, WHERE)

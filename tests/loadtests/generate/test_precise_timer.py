@@ -1,4 +1,4 @@
-"""The alarm rings once for each time it was set, never before its time, and for the last setting only."""
+"""The timer calls back once per schedule, never early, and for the last schedule only."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from loadtests.generate.precise_timer import PreciseTimer
 pytestmark = pytest.mark.wire
 
 
-async def test_it_rings_when_it_was_set_to_and_not_before() -> None:
-    rung: asyncio.Queue[float] = asyncio.Queue()
-    alarm = PreciseTimer(lambda: rung.put_nowait(time.perf_counter()))
+async def test_the_timer_calls_back_on_time_and_never_early() -> None:
+    calls: asyncio.Queue[float] = asyncio.Queue()
+    timer = PreciseTimer(lambda: calls.put_nowait(time.perf_counter()))
     for wait in (0.0, 0.002, -1.0):
         at = time.perf_counter() + wait
-        alarm.schedule(at)
-        assert await rung.get() >= at
-    alarm.close()
-    assert rung.empty()
+        timer.schedule(at)
+        assert await calls.get() >= at
+    timer.close()
+    assert calls.empty()
 
 
-async def test_setting_it_anew_replaces_what_it_was_set_to() -> None:
-    rung: asyncio.Queue[float] = asyncio.Queue()
-    alarm = PreciseTimer(lambda: rung.put_nowait(time.perf_counter()))
-    alarm.schedule(time.perf_counter() + 3600)
-    alarm.schedule(time.perf_counter() + 0.001)
-    await rung.get()
-    alarm.schedule(time.perf_counter())
-    alarm.schedule(time.perf_counter() + 3600)
-    alarm.close()
-    assert rung.empty()
+async def test_a_new_schedule_replaces_the_old_one() -> None:
+    calls: asyncio.Queue[float] = asyncio.Queue()
+    timer = PreciseTimer(lambda: calls.put_nowait(time.perf_counter()))
+    timer.schedule(time.perf_counter() + 3600)
+    timer.schedule(time.perf_counter() + 0.001)
+    await calls.get()
+    timer.schedule(time.perf_counter())
+    timer.schedule(time.perf_counter() + 3600)
+    timer.close()
+    assert calls.empty()

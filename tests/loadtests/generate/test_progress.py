@@ -1,4 +1,4 @@
-"""A session shows how far it is to those who look, and only to them."""
+"""The progress bar is shown on a terminal only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from loadtests.generate.progress import Progress
 PHASES = {"S1": 1000.0, "S2": 3000.0}
 
 
-def test_nothing_is_shown_where_nobody_looks(capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_shown_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     with Progress(PHASES) as progress:
         progress.start_phase("S1")
         progress.refresh()

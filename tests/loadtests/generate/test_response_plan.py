@@ -1,4 +1,4 @@
-"""A model name is a plan: what it draws is repeatable, and what it cannot mean is refused."""
+"""A model name is a response plan: its random waits repeat with the seed, and invalid names are refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from statistics import mean, median
 
 import pytest
 
-from loadtests.generate.response_plan import FAULTS, PARAMETER_COUNTS, PRESETS, SLOW_FACTOR, Distribution, ResponsePlan
+from loadtests.generate.response_plan import (
+    FAULTS,
+    PARAMETER_COUNTS,
+    PRESETS,
+    SLOW_FACTOR,
+    Distribution,
+    ResponsePlan,
+)
 from loadtests.report.results import ROOT
 
 
@@ -17,7 +24,9 @@ def waits(model: str, number: int, count: int) -> list[float]:
 
 
 def test_a_model_name_sets_the_timing() -> None:
-    assert ResponsePlan.from_model_name("voice") == ResponsePlan.from_model_name("first=0.3,every=0.02,tokens=40")
+    assert ResponsePlan.from_model_name("voice") == ResponsePlan.from_model_name(
+        "first=0.3,every=0.02,tokens=40"
+    )
     assert ResponsePlan.from_model_name("tokens=10,apart=1") == PRESETS["burst"]
     assert ResponsePlan.from_model_name("voice").seconds == pytest.approx(1.08)
     assert waits("voice", 5, 2) == [0.3, 0.02, 0.02]
@@ -40,18 +49,18 @@ def test_a_model_name_sets_the_timing() -> None:
         *("first=normal:1:2", "first=lognormal:1", "every=exponential:", "first=uniform:1:inf"),
     ],
 )
-def test_a_model_name_without_a_timing_is_refused(model: str) -> None:
+def test_an_invalid_model_name_is_refused(model: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         ResponsePlan.from_model_name(model)
 
 
-def test_streams_of_one_seed_wait_alike_and_others_do_not() -> None:
+def test_streams_with_one_seed_have_equal_waits() -> None:
     model = "first=lognormal:0.3:0.5,every=exponential:0.02,tokens=40"
     assert waits(model, 1, 39) == waits(model, 1, 39) != waits(model, 2, 39)
     assert waits(f"{model},seed=9", 1, 39) == waits(f"{model},seed=9", 2, 39) == waits(model, 9, 39)
 
 
-def test_what_is_drawn_follows_its_distribution() -> None:
+def test_random_waits_follow_their_distribution() -> None:
     model = "first=lognormal:0.3:0.5,every=exponential:0.02,tokens=2"
     drawn = [waits(model, seed, 1) for seed in range(2000)]
     assert median(first for first, _ in drawn) == pytest.approx(0.3, rel=0.05)
@@ -60,7 +69,7 @@ def test_what_is_drawn_follows_its_distribution() -> None:
     assert 0.1 <= min(flat) < 0.11 < 0.19 < max(flat) < 0.2
 
 
-def test_a_slow_stream_waits_longer_and_says_the_same() -> None:
+def test_a_slow_stream_waits_longer_for_the_same_tokens() -> None:
     for model in ("first=0.1,every=0.2,tokens=3", "first=uniform:1:2,every=exponential:1,tokens=3"):
         expected = [SLOW_FACTOR * wait for wait in waits(model, 3, 2)]
         assert waits(f"{model},fault=slow", 3, 2) == pytest.approx(expected)
@@ -68,7 +77,7 @@ def test_a_slow_stream_waits_longer_and_says_the_same() -> None:
     assert Distribution("uniform", (1.0, 3.0)).typical == 2.0
 
 
-def test_the_page_names_every_plan_fault_and_distribution() -> None:
+def test_the_docs_name_every_preset_fault_and_distribution() -> None:
     page = (ROOT / "docs" / "load-testing.md").read_text("utf-8")
     assert [name for name in [*PRESETS, *FAULTS] if name and f"`{name}`" not in page] == []
     assert [name for name in PARAMETER_COUNTS if f"`={name}:" not in page] == []

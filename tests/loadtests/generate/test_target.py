@@ -1,4 +1,4 @@
-"""A door is where a URL says, on this machine unless more is meant, and is asked as platforms ask."""
+"""A target is the address in its URL, on this machine unless others are allowed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from loadtests.generate.target import Target
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://127.0.0.1:8080/v1/chat/completions"])
-def test_a_base_url_and_a_full_one_are_the_same_door(url: str) -> None:
+def test_a_base_url_and_a_full_url_are_the_same_target(url: str) -> None:
     assert Target.from_url(url) == Target.from_url("http://127.0.0.1:8080/v1/") == Target("target", 8080)
 
 
-def test_another_machine_must_be_meant() -> None:
+def test_another_machine_needs_anywhere() -> None:
     for host in (
         "example.org",
         "10.0.0.1",
@@ -28,20 +28,24 @@ def test_another_machine_must_be_meant() -> None:
     assert Target.from_url("https://example.org/api", anywhere=True) == Target(
         "target", 443, "example.org", "/api/chat/completions", tls=True
     )
-    assert [Target.from_url(f"http://{host}/").port for host in ("localhost", "[::1]", "127.9.9.9")] == [80, 80, 80]
+    assert [Target.from_url(f"http://{host}/").port for host in ("localhost", "[::1]", "127.9.9.9")] == [
+        80,
+        80,
+        80,
+    ]
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://127.0.0.1", "http://", ""])
-def test_what_is_no_url_of_a_server_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="no URL of a server"):
+def test_an_invalid_url_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="is not the URL of a server"):
         Target.from_url(url)
 
 
-def test_an_address_with_colons_stands_in_brackets() -> None:
+def test_an_ipv6_address_stands_in_brackets() -> None:
     assert b"\r\nhost: [::1]:80\r\n" in Target.from_url("http://[::1]/").encode_request("voice")
 
 
-def test_a_request_names_its_call_and_is_as_long_as_it_says() -> None:
+def test_a_request_has_its_call_id_and_content_length() -> None:
     head, _, body = Target("", 1, key="k").encode_request("voice", "call-7", "Hi").partition(b"\r\n\r\n")
     assert b"\r\nx-voicegw-call: call-7\r\n" in head
     assert b"\r\nauthorization: Bearer k\r\n" in head

@@ -1,4 +1,4 @@
-"""The model that charges for unread beginnings: it charges once, and not for what was broken off."""
+"""The model with a prompt cache charges once for a prefix, and not for an unfinished one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from loadtests.micro.prefix import PrefixModel, prompt_prefix
-from tests.agents.upstream import until
+from tests.agents.upstream import wait_until
 
 pytestmark = pytest.mark.wire
 
@@ -18,8 +18,8 @@ BODY = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user"
 
 
 @asynccontextmanager
-async def asking(model: PrefixModel) -> AsyncIterator[asyncio.StreamReader]:
-    """The answer to one request; leaving hangs up."""
+async def send_request(model: PrefixModel) -> AsyncIterator[asyncio.StreamReader]:
+    """Send one request and yield the reader of its answer; hang up at the end."""
     server = await asyncio.start_server(model.answer, "127.0.0.1", 0)
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
@@ -32,21 +32,21 @@ async def asking(model: PrefixModel) -> AsyncIterator[asyncio.StreamReader]:
             await writer.wait_closed()
 
 
-async def test_a_beginning_is_read_once_and_answered_with_a_word() -> None:
+async def test_a_prefix_is_read_once_and_answered_with_a_word() -> None:
     model = PrefixModel(0.0)
-    async with asking(model) as reader:
+    async with send_request(model) as reader:
         assert b'"content":"Hello."' in await reader.read()
     assert (model.known_prefixes, model.request_count) == ({prompt_prefix(BODY)}, 1)
 
 
-async def test_what_was_broken_off_was_not_read() -> None:
+async def test_an_unfinished_prefix_is_not_known() -> None:
     model = PrefixModel(60.0)
-    async with asking(model):
-        await until(lambda: model.request_count)
+    async with send_request(model):
+        await wait_until(lambda: model.request_count)
     assert model.known_prefixes == set()
 
 
-def test_only_instructions_and_tools_are_the_beginning() -> None:
+def test_the_prefix_is_instructions_and_tools() -> None:
     tools = BODY | {"tools": [{"type": "function"}]}
     assert prompt_prefix(BODY) == b'[null,[{"role":"system","content":"Be brief."}]]'
     assert prompt_prefix(tools) != prompt_prefix(BODY)

@@ -1,4 +1,4 @@
-"""ConversationRelay both ways: what Twilio and Telnyx tell us, and only frames that they take."""
+"""ConversationRelay both ways: the frames of Twilio and Telnyx are decoded, and only frames that they accept are sent."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from voicegw.calls.codec import (
     UnexpectedFrame,
 )
 from voicegw.events import ToolCall
-from voicegw.platforms.conversation_relay.codec import Flavour, RelayCodec
+from voicegw.platforms.conversation_relay.codec import RelayCodec, RelayPlatform
 
-GOLDEN = Path(__file__).parent
-FLAVOURS: tuple[Flavour, ...] = ("twilio", "telnyx")
-REASONS = {
+FOLDER = Path(__file__).parent
+PLATFORMS: tuple[RelayPlatform, ...] = ("twilio", "telnyx")
+UNEXPECTED_REASONS = {
     "a binary frame",
     "not valid JSON",
     "not a JSON object",
     "a frame of unknown type",
-    "a key that no keypad has",
+    "a dtmf frame without a valid digit",
     "a prompt of wrong types",
     "a prompt without words",
     "a setup that names no call",
@@ -45,23 +45,23 @@ OPTIONAL = {"interruptible", "preemptible"}
 
 
 def transcript(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (GOLDEN / f"relay_{name}.jsonl").read_text("utf-8").splitlines()]
+    return [json.loads(line) for line in (FOLDER / f"relay_{name}.jsonl").read_text("utf-8").splitlines()]
 
 
-COMING = [step["comes"] for name in FLAVOURS for step in transcript(name) if "comes" in step]
+RECEIVED = [step["comes"] for name in PLATFORMS for step in transcript(name) if "comes" in step]
 
 
 def frames(data: bytes) -> list[dict[str, Any]]:
-    """The frames in what a codec wrote, each of them one that the platforms take."""
+    """Return the encoded frames, each of which the platforms accept."""
     assert not data or data.endswith(b"\n")
     found = [json.loads(line) for line in data.decode().split("\n")[:-1]]
     for frame in found:
-        judge(frame)
+        assert_valid(frame)
     return found
 
 
-def judge(frame: dict[str, Any]) -> None:
-    """Assert that a frame is in the table of what we may send, with no field besides."""
+def assert_valid(frame: dict[str, Any]) -> None:
+    """Assert that the platforms accept a frame, and that it has no other field."""
     assert type(frame) is dict
     fields = frame.keys() - {"type"}
     match frame["type"]:
@@ -87,10 +87,10 @@ def judge(frame: dict[str, Any]) -> None:
             wanted = {"end_call": set(), "transfer_call": {"number"}}[data["reasonCode"]]
             assert data.keys() - {"reason"} == {"reasonCode"} | wanted
         case other:
-            raise AssertionError(f"nobody takes {other!r}")
+            raise AssertionError(f"no platform accepts {other!r}")
 
 
-def acted(name: str, arguments: Any) -> ToolCall:
+def action_call(name: str, arguments: Any) -> ToolCall:
     return ToolCall("call_1", name, json.dumps(arguments))
 
 
@@ -101,7 +101,7 @@ def perform(turn: TurnEncoder, step: list[Any]) -> bytes:
         case ["text", delta]:
             return turn.text_delta(delta)
         case ["call", name, arguments]:
-            return turn.tool_call(acted(name, arguments))
+            return turn.tool_call(action_call(name, arguments))
         case ["drain"]:
             return turn.drain()
         case ["stop"]:
@@ -111,49 +111,49 @@ def perform(turn: TurnEncoder, step: list[Any]) -> bytes:
     raise AssertionError(step)
 
 
-def turn(flavour: Flavour = "twilio") -> TurnEncoder:
-    return RelayCodec(flavour).turn(TurnRequested("Hello?"))
+def make_turn(platform: RelayPlatform = "twilio") -> TurnEncoder:
+    return RelayCodec(platform).begin_turn(TurnRequested("Hello?"))
 
 
-def tell(frame: Any, flavour: Flavour = "twilio") -> CallEvent | None:
-    return RelayCodec(flavour).receive(json.dumps(frame))
+def decode(frame: Any, platform: RelayPlatform = "twilio") -> CallEvent | None:
+    return RelayCodec(platform).receive(json.dumps(frame))
 
 
-def told(step: dict[str, Any]) -> CallEvent | None:
+def expected_event(step: dict[str, Any]) -> CallEvent | None:
     if step["tells"] is None:
         return None
     kind, fields = step["tells"]
     if kind == "CallStarted":
-        return CallStarted(fields["call"], step["comes"])
+        return CallStarted(fields["call_id"], step["comes"])
     kinds: dict[str, Any] = {
         "TurnRequested": TurnRequested,
         "Interrupted": Interrupted,
         "DtmfPressed": DtmfPressed,
         "UnexpectedFrame": UnexpectedFrame,
     }
-    happening: CallEvent = kinds[kind](**fields)
-    return happening
+    event: CallEvent = kinds[kind](**fields)
+    return event
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("escaped", [True, False])
-def test_a_whole_call_goes_as_the_transcript_says(flavour: Flavour, escaped: bool) -> None:
-    call: CallCodec = RelayCodec(flavour)
-    assert (call.name, call.close_code, call.open("Hello.")) == (flavour, 1012, b"")
-    assert call.open("Hello.", again=True) == b""
-    current = turn()
-    for step in transcript(flavour):
+def test_whole_call_follows_the_recorded_transcript(platform: RelayPlatform, escaped: bool) -> None:
+    call: CallCodec = RelayCodec(platform)
+    assert (call.name, call.close_code, call.open("Hello.")) == (platform, 1012, b"")
+    assert call.open("Hello.", reconnected=True) == b""
+    current = make_turn()
+    for step in transcript(platform):
         if "comes" in step:
-            happening = call.receive(json.dumps(step["comes"], ensure_ascii=escaped))
-            assert happening == told(step)
-            if isinstance(happening, TurnRequested) and happening.final:
-                current = call.turn(happening)
+            event = call.receive(json.dumps(step["comes"], ensure_ascii=escaped))
+            assert event == expected_event(step)
+            if isinstance(event, TurnRequested) and event.final:
+                current = call.begin_turn(event)
         else:
             assert frames(perform(current, step["do"])) == step["goes"]
 
 
 @pytest.mark.parametrize(
-    ("flavour", "names", "call"),
+    ("platform", "names", "call"),
     [
         ("twilio", {"sessionId": "s", "callSid": "c", "callControlId": "x"}, "c"),
         ("telnyx", {"sessionId": "s", "callSessionId": "e", "callControlId": "x", "callSid": "c"}, "x"),
@@ -161,19 +161,21 @@ def test_a_whole_call_goes_as_the_transcript_says(flavour: Flavour, escaped: boo
         ("telnyx", {"sessionId": "s", "callSessionId": 7, "callControlId": None}, "s"),
     ],
 )
-def test_a_call_has_the_best_name_that_came(flavour: Flavour, names: dict[str, Any], call: str) -> None:
+def test_call_id_is_the_first_field_that_is_there(
+    platform: RelayPlatform, names: dict[str, Any], call: str
+) -> None:
     setup = {"type": "setup", **names}
-    assert tell(setup, flavour) == CallStarted(call, setup)
+    assert decode(setup, platform) == CallStarted(call, setup)
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("name", [None, "", " ", 7, True, ["c"], {}])
-def test_a_setup_without_a_name_is_odd(flavour: Flavour, name: Any) -> None:
+def test_setup_without_a_call_id_is_unexpected(platform: RelayPlatform, name: Any) -> None:
     keys = ("callSid", "callControlId", "callSessionId", "sessionId")
-    assert tell({"type": "setup", **dict.fromkeys(keys, name)}, flavour) == UnexpectedFrame(
+    assert decode({"type": "setup", **dict.fromkeys(keys, name)}, platform) == UnexpectedFrame(
         "a setup that names no call"
     )
-    assert tell({"type": "setup"}, flavour) == UnexpectedFrame("a setup that names no call")
+    assert decode({"type": "setup"}, platform) == UnexpectedFrame("a setup that names no call")
 
 
 @pytest.mark.parametrize(
@@ -194,30 +196,28 @@ def test_a_setup_without_a_name_is_odd(flavour: Flavour, name: Any) -> None:
         ({}, UnexpectedFrame("a prompt of wrong types")),
     ],
 )
-def test_a_prompt_is_final_words_unless_it_says_otherwise(
-    fields: dict[str, Any], expected: CallEvent | None
-) -> None:
-    assert tell({"type": "prompt", **fields}) == expected
+def test_prompt_is_final_unless_last_is_false(fields: dict[str, Any], expected: CallEvent | None) -> None:
+    assert decode({"type": "prompt", **fields}) == expected
 
 
-@pytest.mark.parametrize("lasted", [460, "460", None, "soon", 4.6])
+@pytest.mark.parametrize("duration", [460, "460", None, "soon", 4.6])
 @pytest.mark.parametrize(("heard", "expected"), [("Our", "Our"), ("", ""), (None, None), (7, None)])
-def test_an_interruption_tells_what_was_heard_however_long_it_took(
-    lasted: Any, heard: Any, expected: str | None
+def test_interruption_has_the_heard_text_with_any_duration(
+    duration: Any, heard: Any, expected: str | None
 ) -> None:
-    frame = {"type": "interrupt", "utteranceUntilInterrupt": heard, "durationUntilInterruptMs": lasted}
-    assert tell(frame) == Interrupted(expected)
-    assert tell({"type": "interrupt"}) == Interrupted(None)
+    frame = {"type": "interrupt", "utteranceUntilInterrupt": heard, "durationUntilInterruptMs": duration}
+    assert decode(frame) == Interrupted(expected)
+    assert decode({"type": "interrupt"}) == Interrupted(None)
 
 
 @pytest.mark.parametrize("digit", "0123456789*#ABCD")
-def test_a_key_is_pressed(digit: str) -> None:
-    assert tell({"type": "dtmf", "digit": digit}) == DtmfPressed(digit)
+def test_dtmf_digit_is_decoded(digit: str) -> None:
+    assert decode({"type": "dtmf", "digit": digit}) == DtmfPressed(digit)
 
 
 @pytest.mark.parametrize("digit", ["", "12", "w", "E", "a", "١", "1\n", 1, None, ["1"]])
-def test_what_is_no_key_is_odd(digit: Any) -> None:
-    assert tell({"type": "dtmf", "digit": digit}) == UnexpectedFrame("a key that no keypad has")
+def test_invalid_dtmf_digit_is_unexpected(digit: Any) -> None:
+    assert decode({"type": "dtmf", "digit": digit}) == UnexpectedFrame("a dtmf frame without a valid digit")
 
 
 @pytest.mark.parametrize(
@@ -236,17 +236,17 @@ def test_what_is_no_key_is_odd(digit: Any) -> None:
         ('{"type":{}}', "a frame of unknown type"),
     ],
 )
-def test_a_frame_that_means_nothing_is_odd(frame: str | bytes, why: str) -> None:
+def test_invalid_frame_is_unexpected(frame: str | bytes, why: str) -> None:
     assert RelayCodec("twilio").receive(frame) == UnexpectedFrame(why)
 
 
-def test_half_an_emoji_does_not_cost_the_prompt() -> None:
+def test_lone_surrogate_in_a_prompt_is_replaced() -> None:
     assert RelayCodec("twilio").receive('{"type":"prompt","voicePrompt":"Hi \\ud83d"}') == TurnRequested(
         "Hi \ufffd"
     )
 
 
-anything = st.recursive(
+any_json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
@@ -255,26 +255,26 @@ anything = st.recursive(
 
 @st.composite
 def mutated(draw: st.DrawFn) -> str:
-    """A frame that could have come, with a field gone, exchanged or added, or cut off."""
-    frame = dict(draw(st.sampled_from(COMING)))
+    """A valid frame with a field removed, replaced or added, or cut off."""
+    frame = dict(draw(st.sampled_from(RECEIVED)))
     for key in draw(st.lists(st.sampled_from([*frame, "last", "digit"]), max_size=3)):
         if draw(st.booleans()):
             frame.pop(key, None)
         else:
-            frame[key] = draw(anything)
+            frame[key] = draw(any_json)
     text = json.dumps(frame, ensure_ascii=draw(st.booleans()))
     return text[: draw(st.integers(0, len(text)))] if draw(st.integers(0, 3)) == 0 else text
 
 
-def sane(happening: CallEvent | None) -> None:
-    match happening:
+def assert_sane(event: CallEvent | None) -> None:
+    match event:
         case CallStarted(call, facts):
             assert isinstance(call, str)
             assert call.strip()
             assert isinstance(facts, dict)
-        case TurnRequested(said, "said", final, language, None, 0):
-            assert isinstance(said, str)
-            assert said.strip()
+        case TurnRequested(words, "said", final, language, None, 0):
+            assert isinstance(words, str)
+            assert words.strip()
             assert type(final) is bool
             assert language is None or (isinstance(language, str) and language)
         case Interrupted(heard):
@@ -282,28 +282,28 @@ def sane(happening: CallEvent | None) -> None:
         case DtmfPressed(digit):
             assert digit in list("0123456789*#ABCD")
         case UnexpectedFrame(why):
-            assert why in REASONS, "nothing of what came"
+            assert why in UNEXPECTED_REASONS, "the reason holds nothing of the frame"
         case other:
             assert other is None
 
 
-@given(st.sampled_from(FLAVOURS), mutated() | st.text() | st.binary() | anything.map(json.dumps))
-def test_whatever_comes_is_read_without_a_fuss(flavour: Flavour, frame: str | bytes) -> None:
-    sane(RelayCodec(flavour).receive(frame))
+@given(st.sampled_from(PLATFORMS), mutated() | st.text() | st.binary() | any_json.map(json.dumps))
+def test_any_frame_is_decoded_without_an_exception(platform: RelayPlatform, frame: str | bytes) -> None:
+    assert_sane(RelayCodec(platform).receive(frame))
 
 
-def test_words_travel_unescaped_and_with_their_spaces() -> None:
-    talk = turn()
-    talk.text_delta(" Größe “M” 🙂\n")
-    assert talk.drain() == '{"type":"text","token":" Größe “M” 🙂\\n","last":false}\n'.encode()
-    assert talk.spoken_text == " Größe “M” 🙂\n"
+def test_tokens_are_unescaped_and_keep_their_spaces() -> None:
+    turn = make_turn()
+    turn.text_delta(" Größe “M” 🙂\n")
+    assert turn.drain() == '{"type":"text","token":" Größe “M” 🙂\\n","last":false}\n'.encode()
+    assert turn.spoken_text == " Größe “M” 🙂\n"
 
 
-def test_an_emoji_that_came_in_halves_is_whole_again() -> None:
-    talk = turn()
-    talk.text_delta("\ud83d")
-    talk.text_delta("\ude42")
-    assert frames(talk.finish("stop", None)) == [{"type": "text", "token": "🙂", "last": True}]
+def test_surrogate_pair_in_two_deltas_is_joined() -> None:
+    turn = make_turn()
+    turn.text_delta("\ud83d")
+    turn.text_delta("\ude42")
+    assert frames(turn.finish("stop", None)) == [{"type": "text", "token": "🙂", "last": True}]
 
 
 @pytest.mark.parametrize(
@@ -315,74 +315,74 @@ def test_an_emoji_that_came_in_halves_is_whole_again() -> None:
         ({"interruptible": True, "preemptible": False}, {"interruptible": True, "preemptible": False}),
     ],
 )
-def test_every_token_says_what_may_cut_it_if_that_is_configured(
+def test_every_token_has_the_configured_flags(
     options: dict[str, bool | None], fields: dict[str, bool]
 ) -> None:
-    talk = RelayCodec("twilio", **options).turn(TurnRequested("Hello?"))
-    talk.text_delta("Hi")
-    assert frames(talk.drain()) == [{"type": "text", "token": "Hi", "last": False, **fields}]
-    assert frames(talk.stop()) == [{**FINAL, **fields}]
+    turn = RelayCodec("twilio", **options).begin_turn(TurnRequested("Hello?"))
+    turn.text_delta("Hi")
+    assert frames(turn.drain()) == [{"type": "text", "token": "Hi", "last": False, **fields}]
+    assert frames(turn.stop()) == [{**FINAL, **fields}]
 
 
-def test_a_turn_of_no_words_still_ends_its_cycle() -> None:
-    assert frames(turn().finish("stop", None)) == [FINAL]
+def test_turn_without_words_closes_its_talk_cycle() -> None:
+    assert frames(make_turn().finish("stop", None)) == [FINAL]
 
 
-def test_a_turn_of_nonsense_only_still_ends_its_cycle() -> None:
-    talk = turn()
-    assert talk.tool_call(acted("send_digits", {"digits": "one"})) == b""
-    assert frames(talk.finish("tool_calls", None)) == [FINAL]
+def test_turn_with_only_invalid_actions_closes_its_talk_cycle() -> None:
+    turn = make_turn()
+    assert turn.tool_call(action_call("send_digits", {"digits": "one"})) == b""
+    assert frames(turn.finish("tool_calls", None)) == [FINAL]
 
 
-def test_a_turn_stopped_before_its_first_token_leaves_no_trace() -> None:
-    talk = turn()
-    assert talk.start("One moment. ") == b""
-    assert talk.stop() == b""
-    assert talk.spoken_text == ""
+def test_turn_stopped_before_its_first_token_sends_nothing() -> None:
+    turn = make_turn()
+    assert turn.start("One moment. ") == b""
+    assert turn.stop() == b""
+    assert turn.spoken_text == ""
 
 
-def test_a_silent_socket_needs_no_keep_alive() -> None:
-    assert turn().keepalive == b""
+def test_keepalive_is_empty() -> None:
+    assert make_turn().keepalive == b""
 
 
-def test_a_turn_that_was_cut_short_does_not_end_the_call() -> None:
-    talk = turn()
-    talk.text_delta("Bye")
-    talk.drain()
-    talk.tool_call(acted("end_call", {}))
-    assert talk.ends_call
-    assert frames(talk.stop()) == [FINAL]
-    assert not talk.ends_call
+def test_stopped_turn_does_not_end_the_call() -> None:
+    turn = make_turn()
+    turn.text_delta("Bye")
+    turn.drain()
+    turn.tool_call(action_call("end_call", {}))
+    assert turn.ends_call
+    assert frames(turn.stop()) == [FINAL]
+    assert not turn.ends_call
 
 
-def test_the_call_ends_after_the_farewell_and_once() -> None:
-    talk = turn()
-    assert talk.tool_call(acted("end_call", {"reason": None})) == b""
-    assert talk.tool_call(acted("transfer_call", {"number": "+15550199"})) == b""
-    talk.text_delta("Goodbye.")
-    assert frames(talk.finish("stop", None)) == [{"type": "text", "token": "Goodbye.", "last": True}, ENDED]
-    assert talk.ends_call
-    assert talk.spoken_text == "Goodbye."
+def test_end_frame_follows_the_last_words_once() -> None:
+    turn = make_turn()
+    assert turn.tool_call(action_call("end_call", {"reason": None})) == b""
+    assert turn.tool_call(action_call("transfer_call", {"number": "+15550199"})) == b""
+    turn.text_delta("Goodbye.")
+    assert frames(turn.finish("stop", None)) == [{"type": "text", "token": "Goodbye.", "last": True}, ENDED]
+    assert turn.ends_call
+    assert turn.spoken_text == "Goodbye."
 
 
 @pytest.mark.parametrize("close", ["end", "stop"])
-def test_nothing_comes_after_the_turn(close: str) -> None:
-    talk = turn()
-    talk.text_delta("Hi")
-    talk.drain()
-    perform(talk, [close])
+def test_nothing_is_encoded_after_the_turn(close: str) -> None:
+    turn = make_turn()
+    turn.text_delta("Hi")
+    turn.drain()
+    perform(turn, [close])
     after: list[list[Any]] = [
         ["begin", "a"],
         ["text", "b"],
         ["call", "end_call", {}],
         ["call", "send_digits", {"digits": "1"}],
     ]
-    assert [perform(talk, step) for step in [*after, ["drain"], ["stop"], ["end"]]] == [b""] * 7
-    assert (talk.spoken_text, talk.ends_call) == ("Hi", False)
+    assert [perform(turn, step) for step in [*after, ["drain"], ["stop"], ["end"]]] == [b""] * 7
+    assert (turn.spoken_text, turn.ends_call) == ("Hi", False)
 
 
 LONG = "0w9#*" * 12 + "1234"
-SENSE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+VALID_ACTIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("send_digits", {"digits": LONG}, {"type": "sendDigits", "digits": LONG}),
     *(
         (
@@ -404,11 +404,11 @@ SENSE: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "frame"), SENSE)
-def test_an_action_is_one_frame(name: str, arguments: dict[str, Any], frame: dict[str, Any]) -> None:
-    talk = turn()
-    assert frames(talk.tool_call(acted(name, arguments))) == [frame]
-    assert (talk.finish("tool_calls", None), talk.ends_call) == (b"", False)
+@pytest.mark.parametrize(("name", "arguments", "frame"), VALID_ACTIONS)
+def test_action_is_one_frame(name: str, arguments: dict[str, Any], frame: dict[str, Any]) -> None:
+    turn = make_turn()
+    assert frames(turn.tool_call(action_call(name, arguments))) == [frame]
+    assert (turn.finish("tool_calls", None), turn.ends_call) == (b"", False)
 
 
 @pytest.mark.parametrize(
@@ -428,12 +428,10 @@ def test_an_action_is_one_frame(name: str, arguments: dict[str, Any], frame: dic
         ),
     ],
 )
-def test_what_goes_on_with_the_call_is_json_in_a_text(
-    name: str, arguments: dict[str, Any], data: dict[str, str]
-) -> None:
-    talk = turn()
-    assert talk.tool_call(acted(name, arguments)) == b""
-    [end] = frames(talk.finish("tool_calls", None))
+def test_handoff_data_is_json_in_a_text(name: str, arguments: dict[str, Any], data: dict[str, str]) -> None:
+    turn = make_turn()
+    assert turn.tool_call(action_call(name, arguments)) == b""
+    [end] = frames(turn.finish("tool_calls", None))
     assert json.loads(end["handoffData"]) == data
 
 
@@ -463,7 +461,7 @@ NO_AUDIO = (
     None,
 )
 NO_OBJECTS: tuple[Any, ...] = (None, [], "x", 1)
-NONSENSE: list[tuple[str, Any]] = [
+INVALID_ACTIONS: list[tuple[str, Any]] = [
     ("hang_up", {}),
     ("", {}),
     *((name, arguments) for name in ACTIONS for arguments in NO_OBJECTS),
@@ -478,28 +476,28 @@ NONSENSE: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments"), NONSENSE)
-def test_an_action_that_makes_no_sense_does_nothing(name: str, arguments: Any) -> None:
-    talk = turn()
-    talk.text_delta("Hi")
-    assert talk.tool_call(acted(name, arguments)) == b""
-    assert not talk.ends_call
-    assert frames(talk.finish("stop", None)) == [{"type": "text", "token": "Hi", "last": True}]
+@pytest.mark.parametrize(("name", "arguments"), INVALID_ACTIONS)
+def test_invalid_action_does_nothing(name: str, arguments: Any) -> None:
+    turn = make_turn()
+    turn.text_delta("Hi")
+    assert turn.tool_call(action_call(name, arguments)) == b""
+    assert not turn.ends_call
+    assert frames(turn.finish("stop", None)) == [{"type": "text", "token": "Hi", "last": True}]
 
 
 @pytest.mark.parametrize("arguments", ["", "{", '{"reason":"\ud83d"}'])
-def test_arguments_that_are_no_json_do_nothing(arguments: str) -> None:
-    talk = turn()
-    assert talk.tool_call(ToolCall("call_1", "end_call", arguments)) == b""
-    assert not talk.ends_call
+def test_arguments_that_are_not_json_do_nothing(arguments: str) -> None:
+    turn = make_turn()
+    assert turn.tool_call(ToolCall("call_1", "end_call", arguments)) == b""
+    assert not turn.ends_call
 
 
 words = st.text(max_size=8).map(lambda text: text.encode("utf-8", "replace").decode())
 calls = st.one_of(
-    st.sampled_from([(name, arguments) for name, arguments, _ in SENSE]),
+    st.sampled_from([(name, arguments) for name, arguments, _ in VALID_ACTIONS]),
     st.sampled_from([("end_call", {"reason": "done"}), ("transfer_call", {"number": "+15550199"})]),
-    st.sampled_from(NONSENSE),
-    st.tuples(st.sampled_from(ACTIONS), anything),
+    st.sampled_from(INVALID_ACTIONS),
+    st.tuples(st.sampled_from(ACTIONS), any_json),
 )
 steps = st.lists(
     st.one_of(
@@ -511,26 +509,26 @@ steps = st.lists(
 )
 
 
-@given(st.sampled_from(FLAVOURS), steps, st.sampled_from(["end", "stop"]), steps)
-def test_whatever_an_agent_does_the_platform_gets_one_well_formed_cycle(
-    flavour: Flavour, before: list[list[Any]], close: str, after: list[list[Any]]
+@given(st.sampled_from(PLATFORMS), steps, st.sampled_from(["end", "stop"]), steps)
+def test_every_turn_is_one_well_formed_talk_cycle(
+    platform: RelayPlatform, before: list[list[Any]], close: str, after: list[list[Any]]
 ) -> None:
-    talk = turn(flavour)
-    running = [frame for step in before for frame in frames(perform(talk, step))]
-    ending = talk.ends_call
-    closing = frames(perform(talk, [close]))
-    assert all(perform(talk, step) == b"" for step in [*after, ["drain"], ["end"], ["stop"]])
+    turn = make_turn(platform)
+    running = [frame for step in before for frame in frames(perform(turn, step))]
+    ending = turn.ends_call
+    closing = frames(perform(turn, [close]))
+    assert all(perform(turn, step) == b"" for step in [*after, ["drain"], ["end"], ["stop"]])
     check_cycle(running, closing, ending and close == "end")
     tokens = "".join(frame["token"] for frame in running + closing if frame["type"] == "text")
-    said = "".join(step[1] for step in before if step[0] in ("begin", "text"))
-    assert talk.spoken_text == tokens
-    assert said.startswith(tokens)
-    assert tokens == said or close == "stop"
-    assert talk.ends_call == (ending and close == "end")
+    words = "".join(step[1] for step in before if step[0] in ("begin", "text"))
+    assert turn.spoken_text == tokens
+    assert words.startswith(tokens)
+    assert tokens == words or close == "stop"
+    assert turn.ends_call == (ending and close == "end")
 
 
 def check_cycle(running: list[dict[str, Any]], closing: list[dict[str, Any]], ended: bool) -> None:
-    """Nothing is final before the close, which is a final token wherever one was due, and then the end."""
+    """Assert that only the close is final: a final token where one is due, and then the end frame."""
     assert not any(frame.get("last") or frame["type"] == "end" for frame in running)
     finals = [frame for frame in closing if frame["type"] == "text"]
     assert [frame["type"] for frame in closing] == ["text"] * len(finals) + ["end"] * ended
@@ -539,8 +537,8 @@ def check_cycle(running: list[dict[str, Any]], closing: list[dict[str, Any]], en
         assert finals, "an open cycle is closed"
 
 
-class TestTwilioItself:
-    """Twilio's own Python models of these frames agree with us; skipped where they are not installed."""
+class TestTwilioModels:
+    """The codec agrees with Twilio's own Python models of the frames; skipped where they are not installed."""
 
     @pytest.fixture
     def voice(self) -> Any:
@@ -550,23 +548,23 @@ class TestTwilioItself:
     def handoff(self) -> Any:
         return pytest.importorskip("tac.models.handoff", reason="needs `pip install twilio-agent-connect`")
 
-    def coming(self, kind: str) -> Iterator[dict[str, Any]]:
-        yield from (frame for frame in COMING if frame["type"] == kind)
+    def received(self, kind: str) -> Iterator[dict[str, Any]]:
+        yield from (frame for frame in RECEIVED if frame["type"] == kind)
 
-    def test_setups(self, voice: Any) -> None:
-        for frame in self.coming("setup"):
+    def test_setup_is_decoded_as_by_twilio(self, voice: Any) -> None:
+        for frame in self.received("setup"):
             theirs = voice.SetupMessage.model_validate(frame)
-            ours = tell(frame)
+            ours = decode(frame)
             assert isinstance(ours, CallStarted)
             assert (theirs.call_sid, theirs.custom_parameters) == (
-                ours.call,
+                ours.call_id,
                 ours.metadata["customParameters"],
             )
 
-    def test_prompts(self, voice: Any) -> None:
-        for frame in self.coming("prompt"):
+    def test_prompt_is_decoded_as_by_twilio(self, voice: Any) -> None:
+        for frame in self.received("prompt"):
             theirs = voice.PromptMessage.model_validate(frame)
-            if isinstance(ours := tell(frame), TurnRequested):
+            if isinstance(ours := decode(frame), TurnRequested):
                 final = theirs.last is not False
                 assert (theirs.voice_prompt, theirs.lang, final) == (
                     ours.user_text,
@@ -574,12 +572,12 @@ class TestTwilioItself:
                     ours.final,
                 )
 
-    def test_interruptions(self, voice: Any) -> None:
-        for frame in self.coming("interrupt"):
+    def test_interrupt_is_decoded_as_by_twilio(self, voice: Any) -> None:
+        for frame in self.received("interrupt"):
             theirs = voice.InterruptMessage.model_validate(frame)
-            assert tell(frame) == Interrupted(theirs.utterance_until_interrupt)
+            assert decode(frame) == Interrupted(theirs.utterance_until_interrupt)
 
-    def test_ends(self, handoff: Any) -> None:
+    def test_end_frame_is_valid_for_twilio(self, handoff: Any) -> None:
         ends = [
             frame for step in transcript("twilio") for frame in step.get("goes", ()) if frame["type"] == "end"
         ]
@@ -599,7 +597,7 @@ class TestTwilioItself:
         ({"customParameters": {"voicegw": 1}}, "", {"customParameters": {}}),
     ],
 )
-def test_an_agent_sees_no_ticket(facts: dict[str, Any], ticket: str, rest: dict[str, Any]) -> None:
+def test_ticket_is_hidden_from_the_agent(facts: dict[str, Any], ticket: str, rest: dict[str, Any]) -> None:
     setup = {"type": "setup", "callSid": "CA1"}
     opened = RelayCodec("twilio", ticket_parameter="voicegw").receive(json.dumps({**setup, **facts}))
     assert opened == CallStarted("CA1", {**setup, **rest}, ticket)

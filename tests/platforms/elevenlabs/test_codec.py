@@ -29,10 +29,10 @@ STEPS: list[dict[str, Any]] = [json.loads(line) for line in GOLDEN.read_text("ut
 KEYS = ["type", "content", "event_id", "is_final"]
 TALK = [{"role": "agent", "content": "Hello."}, {"role": "user", "content": "Are you open?"}]
 HISTORY = (Message("assistant", "Hello."), Message("user", "Are you open?"))
-NO_OBJECT = UnexpectedFrame("a frame that is no JSON object")
+NO_OBJECT = UnexpectedFrame("a frame that is not a JSON object")
 NO_TYPE = UnexpectedFrame("a frame of an unknown type")
-NO_NAME = UnexpectedFrame("a beginning that names no conversation")
-NO_NUMBER = UnexpectedFrame("a transcript whose number is none")
+NO_NAME = UnexpectedFrame("an init without a valid conversation_id")
+NO_NUMBER = UnexpectedFrame("a transcript with an invalid event_id")
 TROUBLE = UnexpectedFrame("the platform reports an error")
 END = ToolCall("c1", "end_call", "{}")
 
@@ -73,7 +73,11 @@ def told(step: dict[str, Any]) -> CallEvent | None:
             return TurnRequested(**{**fields, "history": history})
         case "ProtocolReply":
             return ProtocolReply(json.dumps(fields["frame"], separators=(",", ":")).encode() + b"\n")
-    happening: CallEvent = {"CallStarted": CallStarted, "UnexpectedFrame": UnexpectedFrame, "CallEnded": CallEnded}[kind](**fields)
+    happening: CallEvent = {
+        "CallStarted": CallStarted,
+        "UnexpectedFrame": UnexpectedFrame,
+        "CallEnded": CallEnded,
+    }[kind](**fields)
     return happening
 
 
@@ -96,29 +100,34 @@ def perform(turn: TurnEncoder, step: list[Any]) -> bytes:
 
 def test_it_is_a_codec_of_calls_and_its_answers_are_those_of_a_listener() -> None:
     codec: CallCodec = SpeechEngineCodec()
-    turn: TurnEncoder = codec.turn(TurnRequested(history=()))
+    turn: TurnEncoder = codec.begin_turn(TurnRequested(history=()))
     listened: StreamEncoder = turn
-    assert (codec.name, codec.close_code, codec.ends, listened.keepalive) == ("elevenlabs", 1012, False, b"")
+    assert (codec.name, codec.close_code, codec.end_call_is_final, listened.keepalive) == (
+        "elevenlabs",
+        1012,
+        False,
+        b"",
+    )
 
 
 @pytest.mark.parametrize("form", ["escaped", "plain", "bytes"])
 def test_a_whole_call_goes_as_the_transcript_says(form: str) -> None:
     call: CallCodec = SpeechEngineCodec()
-    current = call.turn(TurnRequested())
+    current = call.begin_turn(TurnRequested())
     for step in STEPS:
         if "comes" in step:
             text = json.dumps(step["comes"], ensure_ascii=form == "escaped")
             happening = call.receive(text.encode() if form == "bytes" else text)
             assert happening == told(step)
             if isinstance(happening, TurnRequested):
-                current = call.turn(happening)
+                current = call.begin_turn(happening)
         else:
             assert frames(perform(current, step["do"])) == step["goes"]
 
 
 @pytest.mark.parametrize("again", [True, False])
 def test_nothing_is_said_unasked(again: bool) -> None:
-    assert SpeechEngineCodec().open("Hello.", again=again) == b""
+    assert SpeechEngineCodec().open("Hello.", reconnected=again) == b""
 
 
 def test_what_a_beginning_tells_besides_the_name_are_facts() -> None:
@@ -175,13 +184,13 @@ def test_an_answer_carries_the_number_of_its_transcript(id: int | None, echoed: 
     codec = SpeechEngineCodec()
     asked = ask(codec, id)
     assert asked == TurnRequested("Are you open?", history=HISTORY, id=id or 0)
-    assert frames(codec.turn(asked).finish("stop", None)) == [response(echoed, "")]
+    assert frames(codec.begin_turn(asked).finish("stop", None)) == [response(echoed, "")]
 
 
 @pytest.mark.parametrize("id", [True, False, "1", 1.0, [1], {}, 2**64])
 def test_a_number_that_is_none_is_odd_and_changes_nothing(id: Any) -> None:
     codec = SpeechEngineCodec()
-    turn = codec.turn(ask(codec, 1))
+    turn = codec.begin_turn(ask(codec, 1))
     assert ask(codec, id) == NO_NUMBER
     assert ask(codec, 1) is None
     assert frames(turn.finish("stop", None)) == [response(1, "")]
@@ -228,7 +237,7 @@ def test_what_was_said_is_the_caller_s_last_word() -> None:
 @pytest.mark.parametrize("close", ["end", "stop"])
 def test_a_transcript_is_answered_once_at_a_time_and_again_when_it_comes_after_that(close: str) -> None:
     codec = SpeechEngineCodec()
-    turn = codec.turn(ask(codec, 5))
+    turn = codec.begin_turn(ask(codec, 5))
     assert ask(codec, 5) is None
     turn.text_delta("Yes")
     turn.drain()
@@ -239,20 +248,20 @@ def test_a_transcript_is_answered_once_at_a_time_and_again_when_it_comes_after_t
 
 def test_the_first_transcript_may_have_the_number_nought_and_counts_as_any_other() -> None:
     codec = SpeechEngineCodec()
-    codec.turn(ask(codec, 0))
+    codec.begin_turn(ask(codec, 0))
     assert ask(codec, 0) is None
 
 
 def test_a_transcript_that_nobody_answers_is_asked_again() -> None:
     codec = SpeechEngineCodec()
-    codec.turn(ask(codec, 5))
+    codec.begin_turn(ask(codec, 5))
     assert ask(codec, 6) == ask(codec, 6)
 
 
 @pytest.mark.parametrize("id", [4, 6, None])
 def test_another_number_supersedes_be_it_higher_or_lower(id: int | None) -> None:
     codec = SpeechEngineCodec()
-    old = codec.turn(ask(codec, 5))
+    old = codec.begin_turn(ask(codec, 5))
     assert ask(codec, id) == TurnRequested("Are you open?", history=HISTORY, id=id or 0)
     assert old.stop() == b""
     assert ask(codec, 5) == TurnRequested("Are you open?", history=HISTORY, id=5)
@@ -260,14 +269,14 @@ def test_another_number_supersedes_be_it_higher_or_lower(id: int | None) -> None
 
 def test_without_a_number_nothing_is_known_to_be_the_same() -> None:
     codec = SpeechEngineCodec()
-    codec.turn(ask(codec))
+    codec.begin_turn(ask(codec))
     assert ask(codec) == TurnRequested("Are you open?", history=HISTORY)
 
 
 def test_nothing_is_said_but_in_reply_to_a_transcript() -> None:
     codec = SpeechEngineCodec()
-    answering = codec.turn(ask(codec, 1))
-    mute = codec.turn(TurnRequested("Hello?"))
+    answering = codec.begin_turn(ask(codec, 1))
+    mute = codec.begin_turn(TurnRequested("Hello?"))
     assert mute.start("We are full.") + mute.tool_call(END) + mute.drain() + mute.finish("stop", None) == b""
     assert (mute.spoken_text, mute.ends_call, mute.executed) == ("", False, [])
     assert ask(codec, 1) is None
@@ -360,7 +369,7 @@ def test_whatever_comes_is_read_without_a_fuss(sent: list[Any], data: st.DataObj
             case TurnRequested(said, "said", True, None, tuple() as history) as asked:
                 assert all(message.role in ("user", "assistant") for message in history)
                 assert said == ([""] + [m.text for m in history if m.role == "user"])[-1]
-                codec.turn(asked)
+                codec.begin_turn(asked)
                 open_turn = asked
             case other:
                 assert other in (CallEnded(), NO_OBJECT, NO_TYPE, NO_NAME, NO_NUMBER, TROUBLE)

@@ -110,7 +110,7 @@ async def ours(script: Script) -> Sent:
                     await send(frame)
                 case TurnRequested() as asked:
                     await stop()
-                    turn = codec.turn(asked)
+                    turn = codec.begin_turn(asked)
                     task = asyncio.create_task(reply(turn, asked.user_text))
                     await asyncio.sleep(0)
                 case CallEnded():

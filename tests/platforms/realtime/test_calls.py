@@ -11,9 +11,9 @@ import pytest
 from starlette.types import ASGIApp
 
 from tests.app.test_platforms import gateway
-from tests.support.phone import Phone, dial
-from tests.support.script import Script, script
-from voicegw.calls.playback import TOGETHER
+from tests.support.asgi_websocket import AsgiWebSocket, connect_websocket
+from tests.support.fake_agent import FakeAgent, fake_agent
+from voicegw.calls.playback import GATHER_SECONDS
 from voicegw.calls.session import MAX_TURNS
 from voicegw.errors import AgentUnavailable
 from voicegw.events import ToolCall
@@ -36,7 +36,7 @@ CREATE = {"type": "response.create"}
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 
 
-def house(folder: Path, agent: Script, text: str = FILE) -> ASGIApp:
+def house(folder: Path, agent: FakeAgent, text: str = FILE) -> ASGIApp:
     return gateway(folder, agent, text)
 
 
@@ -48,16 +48,16 @@ def said(words: str) -> dict[str, Any]:
     }
 
 
-def asks(phone: Phone, words: str) -> None:
-    phone.says(said(words))
-    phone.says(CREATE)
+def asks(phone: AsgiWebSocket, words: str) -> None:
+    phone.send_frame(said(words))
+    phone.send_frame(CREATE)
 
 
-def kinds(phone: Phone) -> list[str]:
+def kinds(phone: AsgiWebSocket) -> list[str]:
     return [frame["type"] for _, frame in phone.frames]
 
 
-def deltas(phone: Phone) -> list[tuple[float, str]]:
+def deltas(phone: AsgiWebSocket) -> list[tuple[float, str]]:
     return [
         (when, frame["delta"])
         for when, frame in phone.frames
@@ -65,7 +65,7 @@ def deltas(phone: Phone) -> list[tuple[float, str]]:
     ]
 
 
-def ends(phone: Phone) -> list[tuple[float, str]]:
+def ends(phone: AsgiWebSocket) -> list[tuple[float, str]]:
     return [
         (when, frame["response"]["status"])
         for when, frame in phone.frames
@@ -74,8 +74,8 @@ def ends(phone: Phone) -> list[tuple[float, str]]:
 
 
 async def test_the_response_begins_at_once_and_its_first_words_wait_for_nobody(tmp_path: Path) -> None:
-    agent = script(0.01, "Hello", 0.01, " there.")
-    async with dial(house(tmp_path, agent), PATH) as phone:
+    agent = fake_agent(0.01, "Hello", 0.01, " there.")
+    async with connect_websocket(house(tmp_path, agent), PATH) as phone:
         asks(phone, "Hello?")
         await asyncio.sleep(1)
     created = next(when for when, frame in phone.frames if frame["type"] == "response.created")
@@ -87,18 +87,20 @@ async def test_the_response_begins_at_once_and_its_first_words_wait_for_nobody(t
 
 
 async def test_words_that_follow_closely_share_an_event(tmp_path: Path) -> None:
-    async with dial(house(tmp_path, script("a", 0.001, " b", 0.001, " c", 1)), PATH) as phone:
+    async with connect_websocket(
+        house(tmp_path, fake_agent("a", 0.001, " b", 0.001, " c", 1)), PATH
+    ) as phone:
         asks(phone, "Hello?")
         await asyncio.sleep(0.5)
-        assert deltas(phone) == [(0.0, "a"), (TOGETHER, " b c")]
+        assert deltas(phone) == [(0.0, "a"), (GATHER_SECONDS, " b c")]
 
 
 async def test_new_words_of_the_caller_supersede_and_the_same_request_again_does_not(tmp_path: Path) -> None:
-    agent = script("Well", 0.5, " then.")
-    async with dial(house(tmp_path, agent), PATH) as phone:
+    agent = fake_agent("Well", 0.5, " then.")
+    async with connect_websocket(house(tmp_path, agent), PATH) as phone:
         asks(phone, "Hello?")
         await asyncio.sleep(0.1)
-        phone.says({**CREATE, "event_id": "again"})
+        phone.send_frame({**CREATE, "event_id": "again"})
         await asyncio.sleep(0.1)
         asks(phone, "Are you there?")
         await asyncio.sleep(1)
@@ -107,20 +109,20 @@ async def test_new_words_of_the_caller_supersede_and_the_same_request_again_does
         ("conversation_already_has_active_response", "again")
     ]
     assert ends(phone) == [(0.2, "cancelled"), (0.7, "completed")]
-    assert (agent.started, agent.closed) == ([0.0, 0.2], [0.2, 0.7])
+    assert (agent.start_times, agent.close_times) == ([0.0, 0.2], [0.2, 0.7])
 
 
 async def test_a_tool_s_result_comes_back_to_the_agent(tmp_path: Path) -> None:
-    agent = script(ToolCall("c1", "weather", "{}"))
-    async with dial(house(tmp_path, agent), PATH) as phone:
-        phone.says({"type": "session.update", "session": {"type": "realtime", "tools": [WEATHER]}})
+    agent = fake_agent(ToolCall("c1", "weather", "{}"))
+    async with connect_websocket(house(tmp_path, agent), PATH) as phone:
+        phone.send_frame({"type": "session.update", "session": {"type": "realtime", "tools": [WEATHER]}})
         asks(phone, "How is the weather?")
         await asyncio.sleep(0.1)
         [call] = phone.frames[-1][1]["response"]["output"]
         agent.steps = ("Sunny.",)
         output = {"type": "function_call_output", "call_id": call["call_id"], "output": "sun"}
-        phone.says({"type": "conversation.item.create", "item": output})
-        phone.says(CREATE)
+        phone.send_frame({"type": "conversation.item.create", "item": output})
+        phone.send_frame(CREATE)
         await asyncio.sleep(0.1)
     assert [status for _, status in ends(phone)] == ["completed", "completed"]
     first, second = agent.turns
@@ -133,24 +135,24 @@ async def test_a_tool_s_result_comes_back_to_the_agent(tmp_path: Path) -> None:
 
 
 async def test_the_agent_may_speak_first_and_is_never_asked_nothing(tmp_path: Path) -> None:
-    agent = script("Good morning.")
-    async with dial(house(tmp_path, agent), PATH) as phone:
-        phone.says(CREATE)
+    agent = fake_agent("Good morning.")
+    async with connect_websocket(house(tmp_path, agent), PATH) as phone:
+        phone.send_frame(CREATE)
         await asyncio.sleep(0.1)
     assert [message.text for message in agent.turns[0].messages] == [CALL_START_PROMPT]
     assert deltas(phone) == [(0.0, "Good morning.")]
 
 
 async def test_a_failing_agent_is_a_sentence(tmp_path: Path) -> None:
-    async with dial(house(tmp_path, script(0.1, AgentUnavailable("gone"))), PATH) as phone:
+    async with connect_websocket(house(tmp_path, fake_agent(0.1, AgentUnavailable("gone"))), PATH) as phone:
         asks(phone, "Hello?")
         await asyncio.sleep(1)
-    assert (deltas(phone), ends(phone)) == ([(0.1, PHRASES["en"].failed)], [(0.1, "completed")])
+    assert (deltas(phone), ends(phone)) == ([(0.1, PHRASES["en"].failure)], [(0.1, "completed")])
 
 
 async def test_every_request_of_a_flood_gets_its_end_and_few_the_agent(tmp_path: Path) -> None:
-    agent = script("Hi.")
-    async with dial(house(tmp_path, agent), PATH) as phone:
+    agent = fake_agent("Hi.")
+    async with connect_websocket(house(tmp_path, agent), PATH) as phone:
         for number in range(3 * MAX_TURNS):
             asks(phone, f"Question {number}")
             await asyncio.sleep(0.01)
@@ -160,28 +162,32 @@ async def test_every_request_of_a_flood_gets_its_end_and_few_the_agent(tmp_path:
 
 
 async def test_a_call_too_many_is_refused_before_the_upgrade(tmp_path: Path) -> None:
-    app = house(tmp_path, script("Hi."))
-    async with dial(app, PATH), dial(app, PATH), dial(app, PATH) as third:
+    app = house(tmp_path, fake_agent("Hi."))
+    async with (
+        connect_websocket(app, PATH),
+        connect_websocket(app, PATH),
+        connect_websocket(app, PATH) as third,
+    ):
         await asyncio.sleep(0)
     assert (third.status, json.loads(third.body)["error"]["type"]) == (429, "rate_limit_error")
 
 
 async def test_a_call_that_is_dialled_again_leaves_its_first_socket(tmp_path: Path) -> None:
-    agent = script("Well", 5)
+    agent = fake_agent("Well", 5)
     app = house(tmp_path, agent)
     named = {"x-voicegw-call": "17"}
-    async with dial(app, PATH, headers=named) as first, dial(app, PATH) as other:
+    async with connect_websocket(app, PATH, headers=named) as first, connect_websocket(app, PATH) as other:
         asks(first, "Hello?")
         await asyncio.sleep(0.1)
-        async with dial(app, PATH, headers=named) as second:
+        async with connect_websocket(app, PATH, headers=named) as second:
             await asyncio.sleep(0.1)
-            assert (first.code, second.code, other.code) == (1001, None, None)
-    assert (ends(first), agent.closed) == ([(0.1, "cancelled")], [0.1])
+            assert (first.close_code, second.close_code, other.close_code) == (1001, None, None)
+    assert (ends(first), agent.close_times) == ([(0.1, "cancelled")], [0.1])
 
 
 @pytest.mark.parametrize("name", ["/v1/realtime", "/realtime"])
 async def test_who_asks_for_the_subprotocol_gets_it(tmp_path: Path, name: str) -> None:
-    app = house(tmp_path, script())
+    app = house(tmp_path, fake_agent())
     sent: list[dict[str, Any]] = []
 
     async def gone() -> dict[str, Any]:
@@ -190,7 +196,7 @@ async def test_who_asks_for_the_subprotocol_gets_it(tmp_path: Path, name: str) -
     async def send(message: Any) -> None:
         sent.append(message)
 
-    async with dial(app, name):
+    async with connect_websocket(app, name):
         pass
     for offered, given in (
         (["realtime", "openai-beta.realtime-v1"], "realtime"),
@@ -215,25 +221,28 @@ async def test_who_asks_for_the_subprotocol_gets_it(tmp_path: Path, name: str) -
 
 
 async def test_nothing_stays_of_a_call_that_nobody_can_come_back_to(tmp_path: Path) -> None:
-    agent = script("Hi.")
+    agent = fake_agent("Hi.")
     app = house(tmp_path, agent)
-    async with dial(app, PATH) as phone, dial(app, PATH, headers={"x-voicegw-call": "17"}) as named:
+    async with (
+        connect_websocket(app, PATH) as phone,
+        connect_websocket(app, PATH, headers={"x-voicegw-call": "17"}) as named,
+    ):
         asks(phone, "Hello?")
         asks(named, "Hello?")
         await asyncio.sleep(0.1)
     await asyncio.sleep(0)
     gone = [turn.call for turn in agent.turns if not turn.extra]
-    assert agent.left == gone
+    assert agent.ended_calls == gone
     assert len(gone) == 1
 
 
 async def test_many_events_at_once_lose_none_of_their_answers(tmp_path: Path) -> None:
-    async with dial(house(tmp_path, script("Hi.")), PATH) as phone:
+    async with connect_websocket(house(tmp_path, fake_agent("Hi.")), PATH) as phone:
         for number in range(3000):
-            phone.says(said(f"{number} {'x' * 200}"))
-        phone.says(CREATE)
+            phone.send_frame(said(f"{number} {'x' * 200}"))
+        phone.send_frame(CREATE)
         await asyncio.sleep(1)
-        assert phone.code is None
+        assert phone.close_code is None
     assert kinds(phone).count("conversation.item.done") == 3000 + 1
     assert kinds(phone).count("response.created") == len(ends(phone)) == 1
 
@@ -241,9 +250,9 @@ async def test_many_events_at_once_lose_none_of_their_answers(tmp_path: Path) ->
 async def test_a_mistake_before_the_upgrade_is_told_and_no_secret_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = house(tmp_path, script())
+    app = house(tmp_path, fake_agent())
     monkeypatch.setattr("voicegw.platforms.realtime.handshake.resolve_call_id", lambda *_, **__: 1 / 0)
-    async with dial(app, PATH, query="model=s3cret") as phone:
+    async with connect_websocket(app, PATH, query="model=s3cret") as phone:
         await asyncio.sleep(0)
     assert (phone.status, json.loads(phone.body)["error"]["type"]) == (500, "server_error")
     assert "s3cret" not in caplog.text

@@ -70,7 +70,7 @@ def send(codec: RealtimeCodec, event: Any) -> CallEvent | None:
 @pytest.mark.parametrize("escaped", [True, False])
 def test_a_whole_call_goes_as_the_transcript_says(escaped: bool) -> None:
     codec = session()
-    turn = RealtimeCodec("other", "desk", prefix="x").turn(TurnRequested())
+    turn = RealtimeCodec("other", "desk", prefix="x").begin_turn(TurnRequested())
     for step in TRANSCRIPT:
         if "do" in step:
             assert frames(perform(codec, turn, step["do"])) == step["goes"]
@@ -79,7 +79,7 @@ def test_a_whole_call_goes_as_the_transcript_says(escaped: bool) -> None:
         assert type(happening).__name__ == step["tells"][0]
         if isinstance(happening, TurnRequested):
             assert happening == told(step)
-            turn = codec.turn(happening)
+            turn = codec.begin_turn(happening)
         else:
             assert answers(happening) == step["goes"]
 
@@ -91,8 +91,8 @@ def test_the_transcript_has_only_events_that_a_client_of_the_sdk_can_send() -> N
 
 def test_a_session_is_told_of_at_once_and_greets_nobody() -> None:
     codec: CallCodec = session()
-    assert (codec.name, codec.ends, codec.close_code) == ("realtime", False, 1001)
-    first = frames(codec.open("Hello.", again=True))
+    assert (codec.name, codec.end_call_is_final, codec.close_code) == ("realtime", False, 1001)
+    first = frames(codec.open("Hello.", reconnected=True))
     again = frames(session().open(""))
     assert first == again
     assert first[0]["session"] == {
@@ -205,7 +205,7 @@ def test_a_session_that_cannot_be_is_refused(given: Any, param: str) -> None:
 
 
 def ids(codec: RealtimeCodec) -> list[str]:
-    return list(codec.book.items)
+    return list(codec.conversation.items)
 
 
 def test_items_are_added_where_the_client_wants_them() -> None:
@@ -278,7 +278,7 @@ def asked(codec: RealtimeCodec, **response: Any) -> TurnRequested:
 
 def started(codec: RealtimeCodec, words: str = "", **response: Any) -> RealtimeResponse:
     """A response that is being made, of which these words were sent."""
-    turn = codec.turn(asked(codec, **response))
+    turn = codec.begin_turn(asked(codec, **response))
     turn.start(words)
     turn.drain()
     return turn
@@ -326,16 +326,16 @@ def test_the_answer_is_to_what_was_asked_last() -> None:
     codec = session()
     old = asked(codec, metadata={"a": "old"})
     new = asked(codec, metadata={"a": "new"}, max_output_tokens=5)
-    [created] = frames(codec.turn(new).start(""))
+    [created] = frames(codec.begin_turn(new).start(""))
     assert created["response"]["metadata"] == {"a": "new"}
     assert created["response"]["max_output_tokens"] == 5
-    [late] = frames(codec.turn(old).start(""))
+    [late] = frames(codec.begin_turn(old).start(""))
     assert late["response"]["metadata"] is None
 
 
 def test_words_that_were_not_asked_for_are_a_response_too() -> None:
     codec = session()
-    turn = codec.turn(TurnRequested())
+    turn = codec.begin_turn(TurnRequested())
     told = frames(
         turn.start("Goodbye.") + turn.tool_call(ToolCall("", "end_call")) + turn.finish("stop", None)
     )
@@ -368,7 +368,7 @@ def test_what_is_new_supersedes_what_is_being_said() -> None:
     assert tuple(told.text for told in newer.history or ()) == words
     [*_, done] = frames(turn.stop())
     assert done["response"]["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
-    codec.turn(newer)
+    codec.begin_turn(newer)
     assert fault(tell(codec, "response.create"))[0] == "conversation_already_has_active_response"
 
 
@@ -418,7 +418,7 @@ def test_an_item_keeps_what_was_heard_of_it(
 ) -> None:
     codec = session(chars_per_second=pace)
     turn = started(codec, "We open at eight.")
-    id = turn.item
+    id = turn.open_item_id
     if when == "over":
         turn.finish("stop", None)
     if when == "after its end":
@@ -447,7 +447,7 @@ def test_what_was_heard_of_an_older_item_leaves_the_present_response_alone() -> 
 def test_an_interruption_in_an_earlier_item_ends_the_response() -> None:
     codec = session()
     turn = started(codec, "Let me see.", tools=[{"type": "function", "name": "hours"}])
-    id = turn.item
+    id = turn.open_item_id
     turn.tool_call(ToolCall("c", "hours"))
     turn.text_delta("We open")
     turn.drain()
@@ -555,11 +555,11 @@ ANY = st.text(st.characters(exclude_categories=[])) | st.binary() | JSON.map(jso
 
 def advance(codec: RealtimeCodec, step: str, latest: TurnRequested) -> bytes:
     """Go on with the response that is being made, or begin one."""
-    turn = codec.answer
+    turn = codec.response
     match step, turn:
         case ("turn", _) | (_, None):
             stopped = turn.stop() if turn is not None else b""
-            return stopped + codec.turn(latest).start("Hi ")
+            return stopped + codec.begin_turn(latest).start("Hi ")
         case "text", RealtimeResponse():
             return turn.text_delta("there ")
         case "call", RealtimeResponse():

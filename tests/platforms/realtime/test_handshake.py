@@ -7,27 +7,27 @@ from typing import Any
 import pytest
 from starlette.types import Scope
 
-from tests.support.script import script
+from tests.support.fake_agent import fake_agent
 from voicegw.conversations.agent_registry import AgentRegistry
 from voicegw.errors import BadRequest, Forbidden, ModelNotFound, NotFound, RequestError, Unauthorized
 from voicegw.platforms.realtime.handshake import RealtimeHandshake
 from voicegw.security.authenticator import Authenticator
-from voicegw.security.keys import ApiKey, ApiKeys, digest
+from voicegw.security.keys import ApiKey, ApiKeys, hash_secret
 from voicegw.speech.options import SpeechOptions
 from voicegw.turns.dialects import DIALECTS
 from voicegw.turns.served_agent import ServedAgent
 from voicegw.turns.speech_buffer import SpeechFilters
 
-ONE = ApiKey("one", digest("s1"))
-SHOP = ApiKey("shop", digest("s2"), frozenset({"shop"}), "elevenlabs")
-READER = ApiKey("reader", digest("s3"), dialect="chat")
+ONE = ApiKey("one", hash_secret("s1"))
+SHOP = ApiKey("shop", hash_secret("s2"), frozenset({"shop"}), "elevenlabs")
+READER = ApiKey("reader", hash_secret("s3"), dialect="chat")
 PATH = "/v1/realtime"
 
 
 def line(name: str, language: str) -> ServedAgent:
     return ServedAgent(
         name,
-        script("Hi."),
+        fake_agent("Hi."),
         DIALECTS["vapi"],
         language=language,
         speech_filters=SpeechFilters(SpeechOptions(), {}),
@@ -63,9 +63,9 @@ def scope(
 )
 def test_there_are_two_addresses_and_no_others(path: str) -> None:
     for good in (PATH, "/realtime"):
-        assert counter(ONE).admit(scope(good))
+        assert counter(ONE).authenticate(scope(good))
     with pytest.raises(NotFound):
-        counter(ONE).admit(scope(path))
+        counter(ONE).authenticate(scope(path))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_who_is_not_let_in(
     keys: tuple[ApiKey, ...], asked: dict[str, Any], failure: type[RequestError]
 ) -> None:
     with pytest.raises(failure):
-        counter(*keys).admit(scope(**asked))
+        counter(*keys).authenticate(scope(**asked))
 
 
 @pytest.mark.parametrize(
@@ -97,50 +97,52 @@ def test_who_is_not_let_in(
     ids=["header", "subprotocol"],
 )
 def test_a_key_opens_wherever_it_is_shown(asked: dict[str, Any]) -> None:
-    assert counter(ONE).admit(scope(**asked)).startswith("call_")
-    assert counter(ONE).route(scope(**asked)).key is ONE
+    assert counter(ONE).authenticate(scope(**asked)).startswith("call_")
+    assert counter(ONE).choose_profile(scope(**asked)).key is ONE
 
 
 def test_without_keys_programs_on_this_machine_may_call() -> None:
-    assert counter().route(scope(secret="")).agent is LINES["desk"]
+    assert counter().choose_profile(scope(secret="")).agent is LINES["desk"]
 
 
 def test_the_model_names_the_agent_and_the_key_decides_which_there_are() -> None:
-    assert counter(ONE).route(scope(query="model=shop")).agent.name == "shop"
-    assert counter(SHOP).route(scope(secret="s2")).agent.name == "shop"
+    assert counter(ONE).choose_profile(scope(query="model=shop")).agent.name == "shop"
+    assert counter(SHOP).choose_profile(scope(secret="s2")).agent.name == "shop"
     with pytest.raises(ModelNotFound):
-        counter(SHOP).route(scope(secret="s2", query="model=desk"))
+        counter(SHOP).choose_profile(scope(secret="s2", query="model=desk"))
     with pytest.raises(ModelNotFound):
-        counter(ONE).route(scope(query="model=gpt-realtime"))
-    assert counter(ONE, strict=False).route(scope(query="model=gpt-realtime")).agent.name == "desk"
+        counter(ONE).choose_profile(scope(query="model=gpt-realtime"))
+    assert counter(ONE, strict=False).choose_profile(scope(query="model=gpt-realtime")).agent.name == "desk"
 
 
 def test_the_key_s_dialect_counts_before_the_agent_s() -> None:
     house = counter(ONE, SHOP, READER)
-    assert house.route(scope()).dialect is DIALECTS["vapi"]
-    assert house.route(scope(secret="s2")).dialect is DIALECTS["elevenlabs"]
-    reader = house.route(scope(secret="s3"))
+    assert house.choose_profile(scope()).dialect is DIALECTS["vapi"]
+    assert house.choose_profile(scope(secret="s2")).dialect is DIALECTS["elevenlabs"]
+    reader = house.choose_profile(scope(secret="s3"))
     assert (reader.dialect, reader.agent.speech_filters) == (DIALECTS["chat"], None)
-    assert house.route(scope()).agent.speech_filters is not None
+    assert house.choose_profile(scope()).agent.speech_filters is not None
 
 
 def test_the_language_is_the_agent_s_unless_the_table_has_one() -> None:
-    assert counter(ONE).route(scope()).language == "de"
-    assert counter(ONE, language="pt-BR").route(scope()).language == "pt-BR"
+    assert counter(ONE).choose_profile(scope()).language == "de"
+    assert counter(ONE, language="pt-BR").choose_profile(scope()).language == "pt-BR"
 
 
 def test_a_call_is_named_in_a_header_or_in_the_address_and_else_nobody_s() -> None:
-    house = counter(ONE, names=("x-my-call",))
-    named = house.admit(scope(x_voicegw_call="42"))
-    assert house.admit(scope(x_voicegw_call="42")) == named
-    assert house.admit(scope(query="call_id=42")) == named
-    assert house.admit(scope(x_voicegw_call="42", query="call_id=43")) == named, "the header counts first"
-    assert house.admit(scope(x_my_call="42")) == house.admit(scope(x_my_call="42")) != named
-    assert house.admit(scope()) != house.admit(scope())
+    house = counter(ONE, call_headers=("x-my-call",))
+    named = house.authenticate(scope(x_voicegw_call="42"))
+    assert house.authenticate(scope(x_voicegw_call="42")) == named
+    assert house.authenticate(scope(query="call_id=42")) == named
+    assert house.authenticate(scope(x_voicegw_call="42", query="call_id=43")) == named, (
+        "the header counts first"
+    )
+    assert house.authenticate(scope(x_my_call="42")) == house.authenticate(scope(x_my_call="42")) != named
+    assert house.authenticate(scope()) != house.authenticate(scope())
 
 
 def test_the_agent_learns_the_id_as_it_was_written() -> None:
-    house = counter(ONE, names=("x-my-call",))
+    house = counter(ONE, call_headers=("x-my-call",))
     asked: list[tuple[dict[str, Any], dict[str, str]]] = [
         ({}, {}),
         ({"x_voicegw_call": " 42 "}, {"call_id": "42"}),
@@ -148,4 +150,4 @@ def test_the_agent_learns_the_id_as_it_was_written() -> None:
         ({"query": "call_id=8"}, {"call_id": "8"}),
     ]
     for how, facts in asked:
-        assert house.route(scope(**how)).metadata == facts
+        assert house.choose_profile(scope(**how)).metadata == facts

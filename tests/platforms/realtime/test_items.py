@@ -11,14 +11,14 @@ from voicegw.errors import BadRequest
 from voicegw.events import Message, ToolCall
 from voicegw.platforms.realtime.events import EventWriter, RealtimeError
 from voicegw.platforms.realtime.items import (
+    ItemContent,
     RealtimeConversation,
     RealtimeItem,
-    Said,
     heard_prefix,
-    history,
     item_json,
-    parse,
-    parse_id,
+    parse_item,
+    parse_item_id,
+    to_messages,
     words_within,
 )
 
@@ -41,8 +41,8 @@ def result(id: str, text: str = "8 to 18") -> Message:
     return Message("tool", text, tool_call_id=id)
 
 
-def read(data: dict[str, Any]) -> Said:
-    return parse(data, "item.", EventWriter("p"))
+def read(data: dict[str, Any]) -> ItemContent:
+    return parse_item(data, "item.", EventWriter("p"))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def read(data: dict[str, Any]) -> Said:
         ({"type": "function_call_output", "call_id": "c", "output": ""}, result("c", "")),
     ],
 )
-def test_an_item_is_read(data: dict[str, Any], said: Said) -> None:
+def test_an_item_is_read(data: dict[str, Any], said: ItemContent) -> None:
     assert read(data) == said
 
 
@@ -94,13 +94,13 @@ def test_an_item_that_is_none_is_refused_by_the_name_of_its_field(data: dict[str
 
 @pytest.mark.parametrize(("id", "expected"), [(None, None), ("a", "a"), ("é" * 64, "é" * 64)])
 def test_a_client_may_name_an_item(id: str | None, expected: str | None) -> None:
-    assert parse_id({"id": id}, "item.") == expected
+    assert parse_item_id({"id": id}, "item.") == expected
 
 
 @pytest.mark.parametrize("id", ["", "a" * 65, "a\n", 7, True])
 def test_a_name_is_short_and_printable(id: Any) -> None:
     with pytest.raises(BadRequest) as refused:
-        parse_id({"id": id}, "item.")
+        parse_item_id({"id": id}, "item.")
     assert refused.value.param == "item.id"
 
 
@@ -121,7 +121,7 @@ def shown(kind: str, **fields: Any) -> dict[str, Any]:
         (result("c", "8"), shown("function_call_output", call_id="c", output="8")),
     ],
 )
-def test_an_item_is_shown(said: Said, expected: dict[str, Any]) -> None:
+def test_an_item_is_shown(said: ItemContent, expected: dict[str, Any]) -> None:
     assert item_json(RealtimeItem("x", said)) == expected
 
 
@@ -160,9 +160,9 @@ A, B = call("a"), call("b")
     ],
 )
 def test_an_agent_is_told_of_calls_with_their_results_right_behind(
-    items: list[Said], expected: list[Message]
+    items: list[ItemContent], expected: list[Message]
 ) -> None:
-    assert history(items) == expected
+    assert to_messages(items) == expected
 
 
 IDS = st.sampled_from("abc")
@@ -175,8 +175,10 @@ SAID = st.one_of(
 
 
 @given(st.lists(SAID, max_size=12))
-def test_whatever_the_items_every_call_has_its_result_and_no_message_is_empty(items: list[Said]) -> None:
-    told = history(items)
+def test_whatever_the_items_every_call_has_its_result_and_no_message_is_empty(
+    items: list[ItemContent],
+) -> None:
+    told = to_messages(items)
     waiting: list[str] = []
     for spoken in told:
         if spoken.role == "tool":
@@ -216,7 +218,7 @@ def test_a_time_keeps_whole_words(most: float, kept: str) -> None:
     assert words_within("We open at. ", most) == kept
 
 
-def filled(*said: Said, **bounds: int) -> RealtimeConversation:
+def filled(*said: ItemContent, **bounds: int) -> RealtimeConversation:
     book = RealtimeConversation("conv", **bounds)
     for number, each in enumerate(said):
         book.add(RealtimeItem(str(number), each))
@@ -249,36 +251,36 @@ def test_an_item_is_found_by_its_id() -> None:
     assert book.find("0", "item_id") == RealtimeItem("0", user("a"))
     with pytest.raises(RealtimeError) as fault:
         book.find("1", "item_id")
-    assert (fault.value.tag, fault.value.param) == ("item_not_found", "item_id")
+    assert (fault.value.error_code, fault.value.param) == ("item_not_found", "item_id")
 
 
 def test_an_item_that_is_gone_does_not_come_back() -> None:
     book = filled(user("abc"), user("de"))
-    book.drop("0")
-    book.put(RealtimeItem("0", user("abcd")))
+    book.remove("0")
+    book.replace(RealtimeItem("0", user("abcd")))
     assert (ids(book), book.size) == ("1", 2)
-    book.put(RealtimeItem("1", user("abcd")))
-    assert (book.history(), book.size) == ([user("abcd")], 4)
+    book.replace(RealtimeItem("1", user("abcd")))
+    assert (book.messages(), book.size) == ([user("abcd")], 4)
 
 
 @pytest.mark.parametrize(
     ("said", "bounds", "left"),
     [
-        ([user("a"), user("b"), user("c")], {"most": 2}, "12"),
-        ([user("aaa"), user("b"), user("c")], {"text": 3}, "12"),
-        ([user("aaa"), user("bbbb")], {"text": 3}, "1"),
-        ([A, user("1"), result("a"), user("2")], {"most": 3}, "13"),
-        ([A, user("1"), user("2")], {"most": 2}, "12"),
-        ([result("a"), A, user("1"), user("2")], {"most": 3}, "23"),
-        ([A, B, result("b"), result("a"), user("1")], {"most": 4}, "124"),
+        ([user("a"), user("b"), user("c")], {"max_items": 2}, "12"),
+        ([user("aaa"), user("b"), user("c")], {"max_chars": 3}, "12"),
+        ([user("aaa"), user("bbbb")], {"max_chars": 3}, "1"),
+        ([A, user("1"), result("a"), user("2")], {"max_items": 3}, "13"),
+        ([A, user("1"), user("2")], {"max_items": 2}, "12"),
+        ([result("a"), A, user("1"), user("2")], {"max_items": 3}, "23"),
+        ([A, B, result("b"), result("a"), user("1")], {"max_items": 4}, "124"),
     ],
 )
 def test_the_oldest_items_go_first_and_calls_go_with_their_results(
-    said: list[Said], bounds: dict[str, int], left: str
+    said: list[ItemContent], bounds: dict[str, int], left: str
 ) -> None:
     book = filled(*said, **bounds)
     assert ids(book) == left
-    assert book.size == filled(*(item.said for item in book.items.values())).size
+    assert book.size == filled(*(item.content for item in book.items.values())).size
 
 
 def test_two_thousand_items_or_a_million_characters_are_kept() -> None:

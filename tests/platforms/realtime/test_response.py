@@ -31,7 +31,7 @@ def answer(to: RealtimeConversation | None = None, *, tools: bool = True, **how:
 
 
 def said(conversation: RealtimeConversation) -> list[str]:
-    return [item.said.text for item in conversation.items.values() if isinstance(item.said, Message)]
+    return [item.content.text for item in conversation.items.values() if isinstance(item.content, Message)]
 
 
 def test_it_does_what_every_turn_does() -> None:
@@ -46,7 +46,7 @@ def test_it_does_what_every_turn_does() -> None:
 
 
 def test_a_response_is_there_at_once_and_words_wait_to_be_gathered() -> None:
-    turn = answer(metadata={"a": "b"}, wishes=SessionConfig(most=7))
+    turn = answer(metadata={"a": "b"}, config=SessionConfig(max_output_tokens=7))
     [created] = frames(turn.start("One "))
     assert created == {
         "event_id": "event_p_1",
@@ -191,7 +191,7 @@ def test_a_client_without_tools_gets_no_calls() -> None:
 def test_a_stop_ends_what_is_open_and_drops_what_was_not_sent(reason: str) -> None:
     conversation = book()
     turn = answer(conversation)
-    turn.reason = reason
+    turn.cancel_reason = reason
     turn.start("One ")
     turn.drain()
     turn.text_delta("two")
@@ -214,12 +214,12 @@ def test_a_stop_before_anything_was_told_says_nothing() -> None:
 def test_the_conversation_knows_what_was_said_so_far() -> None:
     conversation = book()
     turn = answer(conversation)
-    turn.settle()
+    turn.sync_conversation()
     assert said(conversation) == ["Hello?"]
     turn.start("One ")
     turn.drain()
     turn.text_delta("two")
-    turn.settle()
+    turn.sync_conversation()
     assert said(conversation) == ["Hello?", "One "]
     assert list(conversation.items.values())[-1].status == "in_progress"
 
@@ -230,11 +230,11 @@ def test_a_cut_message_stays_cut_whatever_follows(how: str) -> None:
     turn = answer(conversation)
     turn.start("One two")
     turn.drain()
-    turn.cut("One")
+    turn.truncate("One")
     assert said(conversation) == ["Hello?", "One"]
     turn.text_delta(" three")
     turn.drain()
-    turn.settle()
+    turn.sync_conversation()
     endings: dict[str, Callable[[], bytes]] = {
         "stop": turn.stop,
         "end": partial(turn.finish, "stop", None),
@@ -244,7 +244,7 @@ def test_a_cut_message_stays_cut_whatever_follows(how: str) -> None:
     assert said(conversation) == ["Hello?", "One"]
     turn.text_delta("Four")
     turn.drain()
-    turn.settle()
+    turn.sync_conversation()
     assert said(conversation) == ["Hello?", "One", *(["Four"] if how == "call" else [])]
 
 
@@ -260,10 +260,10 @@ def test_its_items_are_its_own() -> None:
 
 def test_a_response_apart_leaves_the_conversation_alone() -> None:
     conversation = book()
-    turn = answer(conversation, apart=True)
+    turn = answer(conversation, out_of_band=True)
     sent = turn.start("One") + turn.drain()
-    turn.settle()
-    turn.cut("")
+    turn.sync_conversation()
+    turn.truncate("")
     sent += turn.tool_call(CALL) + turn.finish("stop", None)
     told = frames(sent)
     assert not [event for event in told if event["type"].startswith("conversation.")]
@@ -277,8 +277,8 @@ def test_an_item_that_the_client_deleted_does_not_come_back() -> None:
     turn = answer(conversation)
     turn.start("One")
     turn.drain()
-    conversation.drop(turn.item)
-    turn.settle()
+    conversation.remove(turn.open_item_id)
+    turn.sync_conversation()
     assert kinds(turn.finish("stop", None)) == ENDING
     assert said(conversation) == ["Hello?"]
 
@@ -289,7 +289,7 @@ def test_its_items_take_no_name_that_the_client_took() -> None:
     turn = answer(conversation)
     turn.start("One")
     turn.drain()
-    assert turn.item == "item_p_3"
+    assert turn.open_item_id == "item_p_3"
 
 
 def test_half_an_emoji_is_the_same_in_deltas_and_in_the_whole() -> None:
@@ -306,9 +306,11 @@ def test_half_an_emoji_is_the_same_in_deltas_and_in_the_whole() -> None:
 WORDS = st.text(max_size=4)
 STEPS = st.lists(
     st.tuples(st.sampled_from(["start", "text_delta"]), WORDS)
-    | st.tuples(st.just("tool_call"), st.builds(ToolCall, st.sampled_from(["", "c"]), st.just("hours"), WORDS))
-    | st.tuples(st.just("cut"), WORDS)
-    | st.tuples(st.sampled_from(["drain", "settle"]), st.none()),
+    | st.tuples(
+        st.just("tool_call"), st.builds(ToolCall, st.sampled_from(["", "c"]), st.just("hours"), WORDS)
+    )
+    | st.tuples(st.just("truncate"), WORDS)
+    | st.tuples(st.sampled_from(["drain", "sync_conversation"]), st.none()),
     max_size=12,
 )
 
@@ -317,7 +319,7 @@ def play(turn: RealtimeResponse, steps: list[tuple[str, Any]]) -> bytes:
     sent = b""
     for step, value in steps:
         frame = getattr(turn, step)() if value is None else getattr(turn, step)(value)
-        assert step not in ("text_delta", "settle", "cut") or not frame
+        assert step not in ("text_delta", "sync_conversation", "truncate") or not frame
         sent += frame or b""
     return sent
 
@@ -326,9 +328,9 @@ def play(turn: RealtimeResponse, steps: list[tuple[str, Any]]) -> bytes:
 def test_every_response_is_well_formed(
     before: list[tuple[str, Any]], how: str, after: list[tuple[str, Any]], apart: bool, tools: bool
 ) -> None:
-    before = [step for step in before if step[0] != "cut"]
+    before = [step for step in before if step[0] != "truncate"]
     conversation = book()
-    turn = answer(conversation, apart=apart, tools=tools)
+    turn = answer(conversation, out_of_band=apart, tools=tools)
     sent = play(turn, before)
     sent += turn.finish("stop", None) if how == "end" else turn.stop()
     told = frames(sent)

@@ -71,7 +71,7 @@ def test_what_makes_no_sense_is_refused_by_name(data: dict[str, Any], param: str
 
 
 def test_a_session_shows_what_holds() -> None:
-    assert GIVEN.form() == {
+    assert GIVEN.to_json() == {
         "output_modalities": ["text"],
         "instructions": "Be kind.",
         "tools": [HOURS],
@@ -84,10 +84,10 @@ def test_a_session_shows_what_holds() -> None:
     ("wishes", "choice", "options"),
     [
         (SessionConfig(), None, {}),
-        (SessionConfig(choice="required", most=1), None, {"max_tokens": 1}),
+        (SessionConfig(tool_choice="required", max_output_tokens=1), None, {"max_tokens": 1}),
         (SessionConfig(tools=(TOOL,)), "auto", {}),
         (
-            SessionConfig(tools=(TOOL,), choice=FUNCTION),
+            SessionConfig(tools=(TOOL,), tool_choice=FUNCTION),
             {"type": "function", "function": {"name": "hours"}},
             {},
         ),
@@ -96,7 +96,7 @@ def test_a_session_shows_what_holds() -> None:
 def test_agents_are_told_in_the_form_of_chat_completions(
     wishes: SessionConfig, choice: Any, options: dict[str, Any]
 ) -> None:
-    assert (wishes.tool_choice, wishes.options) == (choice, options)
+    assert (wishes.chat_tool_choice, wishes.chat_options) == (choice, options)
 
 
 def ordered(**data: Any) -> ResponseConfig:
@@ -113,13 +113,13 @@ FULL = {"k" * 64: "v" * 512, **{str(number): "" for number in range(15)}}
     [
         ({}, ResponseConfig(GIVEN)),
         ({"conversation": "auto", "metadata": None, "input": None}, ResponseConfig(GIVEN)),
-        ({"conversation": "none"}, ResponseConfig(GIVEN, apart=True)),
+        ({"conversation": "none"}, ResponseConfig(GIVEN, out_of_band=True)),
         ({"metadata": FULL}, ResponseConfig(GIVEN, metadata=FULL)),
         ({"instructions": "Greet."}, ResponseConfig(SessionConfig("Greet.", (TOOL,), "required", 9))),
-        ({"input": []}, ResponseConfig(GIVEN, messages=())),
+        ({"input": []}, ResponseConfig(GIVEN, input=())),
         (
             {"input": [{"type": "item_reference", "id": "said"}, message("user", "Yes", id="said")]},
-            ResponseConfig(GIVEN, messages=(Message("user", "Hi"), Message("user", "Yes"))),
+            ResponseConfig(GIVEN, input=(Message("user", "Hi"), Message("user", "Yes"))),
         ),
     ],
 )

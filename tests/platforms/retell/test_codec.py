@@ -117,7 +117,7 @@ def done(*calls: ToolCall, words: str = "Bye.") -> dict[str, Any]:
 
 def test_it_is_a_codec_of_calls_and_its_answers_are_those_of_a_listener() -> None:
     codec: CallCodec = RetellCodec(CALL)
-    turn: TurnEncoder = codec.turn(TurnRequested(id=3))
+    turn: TurnEncoder = codec.begin_turn(TurnRequested(id=3))
     listened: StreamEncoder = turn
     assert (codec.name, codec.close_code, listened.keepalive) == ("retell", 1012, b"")
 
@@ -136,7 +136,7 @@ def test_a_whole_call_both_ways() -> None:
     assert update == TranscriptUpdated(HISTORY)
     question = asked(codec, 1)
     assert question == TurnRequested("Are you open?", history=HISTORY, id=1)
-    turn = codec.turn(question)
+    turn = codec.begin_turn(question)
     assert turn.start("One moment... ") == b""
     assert turn.drain() == (
         b'{"response_type":"response","response_id":1,"content":"One moment... ","content_complete":false}\n'
@@ -152,7 +152,7 @@ def test_a_whole_call_both_ways() -> None:
     assert (turn.spoken_text, turn.ends_call) == ("One moment... Ja, schön", True)
     nudge = asked(codec, 2, kind="reminder_required")
     assert nudge == TurnRequested("", "reminder", history=HISTORY, id=2)
-    assert frames(codec.turn(nudge).finish("stop", None)) == [response(2, "", True)]
+    assert frames(codec.begin_turn(nudge).finish("stop", None)) == [response(2, "", True)]
 
 
 @pytest.mark.parametrize("greeting", ["", "Hello.", 'Grüße "an" dich\n'])
@@ -163,12 +163,12 @@ def test_configuration_comes_first_then_what_the_agent_begins_with(greeting: str
 
 
 def test_a_socket_that_replaces_a_lost_one_is_configured_and_not_greeted() -> None:
-    assert RetellCodec(CALL).open("Hello.", again=True) == CONFIG
+    assert RetellCodec(CALL).open("Hello.", reconnected=True) == CONFIG
 
 
 @pytest.mark.parametrize("option", ["auto_reconnect", "call_details", "transcript_with_tool_calls"])
 def test_every_option_can_be_declined(option: str) -> None:
-    [config] = frames(RetellCodec(CALL, **{option: False}).open("", again=True))
+    [config] = frames(RetellCodec(CALL, **{option: False}).open("", reconnected=True))
     assert [name for name, wanted in config["config"].items() if not wanted] == [option]
 
 
@@ -179,7 +179,7 @@ def test_the_call_is_the_path_s_whatever_the_details_say() -> None:
 
 def test_a_ping_is_echoed_while_an_answer_is_open() -> None:
     codec = RetellCodec(CALL)
-    turn = codec.turn(asked(codec, 1))
+    turn = codec.begin_turn(asked(codec, 1))
     turn.text_delta("One ")
     turn.drain()
     pong = received(codec, interaction_type="ping_pong", timestamp=7)
@@ -190,7 +190,7 @@ def test_a_ping_is_echoed_while_an_answer_is_open() -> None:
 
 def test_an_update_changes_nothing_about_the_open_answer() -> None:
     codec = RetellCodec(CALL)
-    turn = codec.turn(asked(codec, 4))
+    turn = codec.begin_turn(asked(codec, 4))
     turn.text_delta("Yes.")
     assert received(codec, interaction_type="update_only", transcript=[]) == TranscriptUpdated(())
     assert asked(codec, 4) == TurnRequested("Are you open?", history=HISTORY, id=4)
@@ -200,48 +200,48 @@ def test_an_update_changes_nothing_about_the_open_answer() -> None:
 def test_an_older_question_than_the_newest_is_odd() -> None:
     codec = RetellCodec(CALL)
     assert asked(codec, 5).id == 5
-    assert asked(codec, 4) == UnexpectedFrame("a question older than the newest")
-    assert asked(codec, 4, kind="reminder_required") == UnexpectedFrame("a question older than the newest")
+    assert asked(codec, 4) == UnexpectedFrame("a request older than the newest")
+    assert asked(codec, 4, kind="reminder_required") == UnexpectedFrame("a request older than the newest")
     assert asked(codec, 6).id == 6
-    assert asked(RetellCodec(CALL), -1) == UnexpectedFrame("a question older than the newest")
+    assert asked(RetellCodec(CALL), -1) == UnexpectedFrame("a request older than the newest")
 
 
 def test_a_question_that_cannot_be_read_is_the_newest_all_the_same() -> None:
     codec = RetellCodec(CALL)
-    assert asked(codec, 5, transcript="x") == UnexpectedFrame("a question without a transcript")
+    assert asked(codec, 5, transcript="x") == UnexpectedFrame("a request without a transcript")
     assert isinstance(asked(codec, 4), UnexpectedFrame)
 
 
 @pytest.mark.parametrize("id", [None, True, False, "1", 1.0, [1], 2**64])
 @pytest.mark.parametrize("kind", ["response_required", "reminder_required"])
 def test_a_question_needs_a_whole_number(kind: str, id: Any) -> None:
-    assert asked(RetellCodec(CALL), id, kind=kind) == UnexpectedFrame("a question without a number")
+    assert asked(RetellCodec(CALL), id, kind=kind) == UnexpectedFrame("a request without a valid response_id")
 
 
 @pytest.mark.parametrize("timestamp", [None, True, "7", 7.5, {}])
 def test_a_ping_needs_a_time(timestamp: Any) -> None:
     assert received(interaction_type="ping_pong", timestamp=timestamp) == UnexpectedFrame(
-        "a ping without a time"
+        "a ping without a timestamp"
     )
 
 
 @pytest.mark.parametrize(
     ("frame", "why"),
     [
-        (b'{"interaction_type":"ping_pong","timestamp":1}', "a frame that is no JSON object"),
-        ("", "a frame that is no JSON object"),
-        ("{", "a frame that is no JSON object"),
-        ("[]", "a frame that is no JSON object"),
-        ('"ping_pong"', "a frame that is no JSON object"),
-        ("\ud83d", "a frame that is no JSON object"),
-        ("[" * 100_000, "a frame that is no JSON object"),
+        (b'{"interaction_type":"ping_pong","timestamp":1}', "a frame that is not a JSON object"),
+        ("", "a frame that is not a JSON object"),
+        ("{", "a frame that is not a JSON object"),
+        ("[]", "a frame that is not a JSON object"),
+        ('"ping_pong"', "a frame that is not a JSON object"),
+        ("\ud83d", "a frame that is not a JSON object"),
+        ("[" * 100_000, "a frame that is not a JSON object"),
         ("{}", "a frame of an unknown type"),
         ('{"interaction_type":"dance"}', "a frame of an unknown type"),
         ('{"interaction_type":["ping_pong"]}', "a frame of an unknown type"),
         ('{"interaction_type":"update_only"}', "an update without a transcript"),
         ('{"interaction_type":"update_only","transcript":{}}', "an update without a transcript"),
-        ('{"interaction_type":"call_details"}', "call details without any"),
-        ('{"interaction_type":"call_details","call":[]}', "call details without any"),
+        ('{"interaction_type":"call_details"}', "call_details without a call"),
+        ('{"interaction_type":"call_details","call":[]}', "call_details without a call"),
     ],
 )
 def test_what_makes_no_sense_is_odd_and_its_content_is_not_told(frame: str | bytes, why: str) -> None:

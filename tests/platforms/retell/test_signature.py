@@ -1,4 +1,4 @@
-"""Retell's signatures are checked as its own library does."""
+"""Retell's signatures, compared with the official library."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ KEY, NOW = "key_0123456789", 1_763_640_000_000
 BODY = b'{"event":"call_ended","call":{"call_id":"call_a1b2"}}'
 
 
-SEALED = f"v={NOW},d=593f6803ccda6d05afcf518d5a244f540b384fc8ff5d81c59f02a4d04e499235"
+HEADER = f"v={NOW},d=593f6803ccda6d05afcf518d5a244f540b384fc8ff5d81c59f02a4d04e499235"
 
 
 MINUTES = 60_000
 
 
-def test_a_retell_signature_fits_its_body_its_key_and_its_time() -> None:
-    assert verify_retell_signature(SEALED, BODY, KEY, NOW)
-    assert not verify_retell_signature(SEALED, BODY + b" ", KEY, NOW)
-    assert not verify_retell_signature(SEALED, BODY, KEY + "x", NOW)
-    assert not verify_retell_signature(SEALED.replace(f"{NOW}", f"{NOW + 1}"), BODY, KEY, NOW)
-    assert not verify_retell_signature(SEALED[:-1] + "6", BODY, KEY, NOW)
+def test_signature_fits_its_body_key_and_time() -> None:
+    assert verify_retell_signature(HEADER, BODY, KEY, NOW)
+    assert not verify_retell_signature(HEADER, BODY + b" ", KEY, NOW)
+    assert not verify_retell_signature(HEADER, BODY, KEY + "x", NOW)
+    assert not verify_retell_signature(HEADER.replace(f"{NOW}", f"{NOW + 1}"), BODY, KEY, NOW)
+    assert not verify_retell_signature(HEADER[:-1] + "6", BODY, KEY, NOW)
 
 
-def test_a_key_and_a_body_may_hold_any_character() -> None:
+def test_key_and_body_may_hold_any_character() -> None:
     digest = "2934fc50a871dbe0c841d22e49660087bcbbf20f9b17fedcade2d543e8fe3815"
     assert verify_retell_signature(f"v={NOW},d={digest}", '{"name":"Zoë"}'.encode(), "schlüssel", NOW)
-    assert not verify_retell_signature(SEALED, b"\xff", "\udcff", NOW)
+    assert not verify_retell_signature(HEADER, b"\xff", "\udcff", NOW)
 
 
 @pytest.mark.parametrize(
-    ("late", "good"),
+    ("delay", "valid"),
     [
         (5 * MINUTES, True),
         (5 * MINUTES + 1, False),
@@ -42,8 +42,8 @@ def test_a_key_and_a_body_may_hold_any_character() -> None:
         (0, True),
     ],
 )
-def test_a_retell_signature_is_good_for_five_minutes_either_way(late: int, good: bool) -> None:
-    assert verify_retell_signature(SEALED, BODY, KEY, NOW + late) is good
+def test_signature_is_valid_for_five_minutes_either_way(delay: int, valid: bool) -> None:
+    assert verify_retell_signature(HEADER, BODY, KEY, NOW + delay) is valid
 
 
 @pytest.mark.parametrize(
@@ -51,18 +51,18 @@ def test_a_retell_signature_is_good_for_five_minutes_either_way(late: int, good:
     [
         "",
         "v=,d=",
-        SEALED.upper(),
-        SEALED + " ",
-        SEALED + "\n",
-        " " + SEALED,
-        SEALED.replace("v=", "v=-"),
-        SEALED.replace(",", ", "),
-        SEALED.split(",")[1],
-        SEALED.replace("1", "١"),
-        f"v={'9' * 5000},{SEALED.split(',')[1]}",
+        HEADER.upper(),
+        HEADER + " ",
+        HEADER + "\n",
+        " " + HEADER,
+        HEADER.replace("v=", "v=-"),
+        HEADER.replace(",", ", "),
+        HEADER.split(",")[1],
+        HEADER.replace("1", "١"),
+        f"v={'9' * 5000},{HEADER.split(',')[1]}",
     ],
 )
-def test_a_header_of_another_form_is_no_signature(header: str) -> None:
+def test_malformed_header_is_invalid(header: str) -> None:
     assert not verify_retell_signature(header, BODY, KEY, NOW)
 
 
@@ -72,9 +72,9 @@ def test_a_header_of_another_form_is_no_signature(header: str) -> None:
     st.integers(0, 10**15),
     st.integers(-400_000, 400_000),
 )
-def test_retell_s_own_library_agrees(body: str, key: str, stamp: int, late: int) -> None:
+def test_library_agrees(body: str, key: str, timestamp: int, delay: int) -> None:
     auth = pytest.importorskip("retell.lib.webhook_auth", reason="retell-sdk is not installed").symmetric
-    header = auth["sign"](body, key, stamp)
-    judged = auth["verify"](body, key, header, {"timestamp": stamp + late})
-    assert verify_retell_signature(header, body.encode(), key, stamp + late) is judged
-    assert not verify_retell_signature(header, body.encode() + b"x", key, stamp)
+    header = auth["sign"](body, key, timestamp)
+    expected = auth["verify"](body, key, header, {"timestamp": timestamp + delay})
+    assert verify_retell_signature(header, body.encode(), key, timestamp + delay) is expected
+    assert not verify_retell_signature(header, body.encode() + b"x", key, timestamp)

@@ -1,4 +1,4 @@
-"""TwiML, judged by Twilio's own library: the same document, whatever the order of attributes."""
+"""TwiML compared with the documents of Twilio's own library; the order of attributes does not count."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ TEXTS = st.text(st.characters(exclude_categories=("Cs",), min_codepoint=32), max
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9]{0,20}", fullmatch=True)
 
 
-def same(ours: bytes, theirs: object) -> bool:
+def is_same(ours: bytes, theirs: object) -> bool:
     return canonicalize(ours) == canonicalize(str(theirs))
 
 
-def test_a_call_is_connected_as_twilio_s_library_would() -> None:
+def test_connect_relay_equals_the_document_of_the_library() -> None:
     connect = voice_response.Connect(action=ACTION)
     relay = connect.conversation_relay(
         url=URL,
@@ -38,7 +38,7 @@ def test_a_call_is_connected_as_twilio_s_library_would() -> None:
     relay.parameter(name="voicegw", value="1.ab")
     theirs = voice_response.VoiceResponse()
     theirs.append(connect)
-    ours = twiml.connect(
+    ours = twiml.connect_relay(
         URL,
         action=ACTION,
         attributes={
@@ -52,11 +52,13 @@ def test_a_call_is_connected_as_twilio_s_library_would() -> None:
         languages=("en-US", "fr-FR"),
         parameters={"shop": "Müller & Söhne", "voicegw": "1.ab"},
     )
-    assert same(ours, theirs)
+    assert is_same(ours, theirs)
 
 
-def test_the_table_s_attributes_are_those_of_twilio_s_library() -> None:
-    table = TwilioSettings(greeting="Hi", voice="v", tts_provider="Google", transcription_provider="Deepgram")
+def test_settings_have_the_attributes_of_the_library() -> None:
+    settings = TwilioSettings(
+        greeting="Hi", voice="v", tts_provider="Google", transcription_provider="Deepgram"
+    )
     connect = voice_response.Connect()
     connect.conversation_relay(
         url=URL,
@@ -73,52 +75,52 @@ def test_the_table_s_attributes_are_those_of_twilio_s_library() -> None:
     )
     theirs = voice_response.VoiceResponse()
     theirs.append(connect)
-    assert same(twiml.connect(URL, attributes=table.relay()), theirs)
+    assert is_same(twiml.connect_relay(URL, attributes=settings.relay_attributes()), theirs)
 
 
-def test_the_least_is_an_address() -> None:
+def test_connect_relay_needs_only_a_url() -> None:
     connect = voice_response.Connect()
     connect.conversation_relay(url=URL)
     theirs = voice_response.VoiceResponse()
     theirs.append(connect)
-    assert same(twiml.connect(URL), theirs)
+    assert is_same(twiml.connect_relay(URL), theirs)
 
 
 @pytest.mark.parametrize("language", ["", "de-DE"])
-def test_a_caller_for_whom_there_is_no_time_is_told_so(language: str) -> None:
+def test_say_and_hang_up_equals_the_document_of_the_library(language: str) -> None:
     theirs = voice_response.VoiceResponse()
     theirs.say("Wir sind <sehr> beschäftigt.", **({"language": language} if language else {}))
     theirs.hangup()
-    assert same(twiml.busy("Wir sind <sehr> beschäftigt.", language), theirs)
+    assert is_same(twiml.say_and_hang_up("Wir sind <sehr> beschäftigt.", language), theirs)
 
 
-def test_a_call_is_put_through_or_left_alone() -> None:
+def test_dial_and_empty_response_equal_the_documents_of_the_library() -> None:
     theirs = voice_response.VoiceResponse()
-    assert same(twiml.empty_response(), theirs)
+    assert is_same(twiml.empty_response(), theirs)
     theirs.dial("+4930123456")
-    assert same(twiml.dial("+4930123456"), theirs)
+    assert is_same(twiml.dial("+4930123456"), theirs)
 
 
 @given(st.dictionaries(NAMES, TEXTS | st.booleans(), max_size=4), st.dictionaries(TEXTS, TEXTS, max_size=3))
-def test_whatever_is_written_is_read_the_same(
+def test_attributes_and_parameters_survive_parsing(
     attributes: dict[str, str | bool], parameters: dict[str, str]
 ) -> None:
     attributes.pop("url", None)
-    relay = fromstring(twiml.connect(URL, attributes=attributes, parameters=parameters)).find(
+    relay = fromstring(twiml.connect_relay(URL, attributes=attributes, parameters=parameters)).find(
         "Connect/ConversationRelay"
     )
     assert relay is not None
     wanted = {
         name: str(value).lower() if value in (True, False) else value for name, value in attributes.items()
     }
-    legal = twiml._legal
+    legal = twiml._strip_illegal
     assert relay.attrib == {"url": URL} | {name: legal(str(value)) for name, value in wanted.items()}
     assert [(child.get("name"), child.get("value")) for child in relay] == [
         (legal(name), legal(value)) for name, value in parameters.items()
     ]
 
 
-@pytest.mark.parametrize("odd", ["\x00", "\x08", "\x1b", "\ud800", "\ufffe"])
-def test_what_xml_cannot_hold_is_left_out(odd: str) -> None:
-    said = fromstring(twiml.busy(f"a{odd}b", f"d{odd}e"))[0]
-    assert (said.text, said.get("language")) == ("ab", "de")
+@pytest.mark.parametrize("character", ["\x00", "\x08", "\x1b", "\ud800", "\ufffe"])
+def test_characters_that_xml_cannot_hold_are_left_out(character: str) -> None:
+    say = fromstring(twiml.say_and_hang_up(f"a{character}b", f"d{character}e"))[0]
+    assert (say.text, say.get("language")) == ("ab", "de")

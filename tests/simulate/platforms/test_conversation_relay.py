@@ -1,4 +1,4 @@
-"""The caller of ConversationRelay: what it sends, how it reads a gateway, and that it finds every flaw."""
+"""The simulated ConversationRelay: its frames, and the observations in a gateway's frames."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ ID = "ab" * 16
 HELLO = {"say": "Hello?"}
 
 
-def told(*turns: dict[str, Any], **tables: Any) -> CallScript:
+def make_script(*turns: dict[str, Any], **tables: Any) -> CallScript:
     return CallScript.model_validate({"turns": turns or [HELLO], **tables})
 
 
-def relay(script: CallScript | None = None, secret: str = "", **how: Any) -> SimulatedConversationRelay:
-    return SimulatedConversationRelay(script or told(), secret, random_hex=lambda size: "ab" * size, **how)
+def make_platform(
+    script: CallScript | None = None, secret: str = "", **options: Any
+) -> SimulatedConversationRelay:
+    return SimulatedConversationRelay(
+        script or make_script(), secret, random_hex=lambda size: "ab" * size, **options
+    )
 
 
-def frames(sent: Iterable[str | bytes]) -> list[Any]:
+def decode_all(sent: Iterable[str | bytes]) -> list[Any]:
     return [json.loads(frame) for frame in sent]
 
 
@@ -38,24 +42,30 @@ def text(token: str, last: bool = False, **more: Any) -> str:
     return json.dumps({"type": "text", "token": token, "last": last, **more})
 
 
-def asked(caller: SimulatedConversationRelay | None = None) -> SimulatedConversationRelay:
-    """A caller whose question was asked."""
-    caller = caller or relay()
-    caller.start(reconnecting=False)
-    caller.ask("Hello?")
-    return caller
+def asked(platform: SimulatedConversationRelay | None = None) -> SimulatedConversationRelay:
+    """Return a platform that has asked its first question."""
+    platform = platform or make_platform()
+    platform.start(reconnecting=False)
+    platform.ask("Hello?")
+    return platform
 
 
-def test_it_is_a_caller() -> None:
-    caller: SimulatedPlatform = relay()
-    assert (caller.name, caller.ping_interval, caller.ping(), caller.hang_up(), caller.repeat()) == (
+def test_implements_the_platform_protocol() -> None:
+    platform: SimulatedPlatform = make_platform()
+    assert (
+        platform.name,
+        platform.ping_interval,
+        platform.ping(),
+        platform.hang_up(),
+        platform.repeat(),
+    ) == (
         *("twilio", None),
         *((), (), ()),
     )
 
 
-def test_the_setup_is_twilio_s() -> None:
-    assert frames(relay(parameters={"table": "7"}).start(reconnecting=False)) == [
+def test_setup_has_twilio_s_fields() -> None:
+    assert decode_all(make_platform(parameters={"table": "7"}).start(reconnecting=False)) == [
         {
             "type": "setup",
             "sessionId": f"VX{ID}",
@@ -74,8 +84,8 @@ def test_the_setup_is_twilio_s() -> None:
     ]
 
 
-def test_telnyx_names_its_calls_otherwise() -> None:
-    [setup] = frames(relay(flavour="telnyx").start(reconnecting=False))
+def test_telnyx_setup_has_its_own_call_ids() -> None:
+    [setup] = decode_all(make_platform(vendor="telnyx").start(reconnecting=False))
     named = {key: setup[key] for key in ("callControlId", "callSessionId", "callLegId", "callStatus")}
     assert named == {
         "callControlId": f"v3:{ID}",
@@ -86,122 +96,135 @@ def test_telnyx_names_its_calls_otherwise() -> None:
     assert "callSid" not in setup
 
 
-def test_what_the_caller_does_is_said_in_the_platform_s_words() -> None:
-    caller = relay(told(language="de-DE"))
-    caller.start(reconnecting=False)
-    spoken = [*caller.encode_partial("Hal"), *caller.ask("Hallo, hören Sie?"), *caller.press("1#")]
-    assert frames([*spoken, *caller.interrupt("Guten Tag, hier")]) == [
+def test_caller_s_actions_are_encoded_as_platform_frames() -> None:
+    platform = make_platform(make_script(language="de-DE"))
+    platform.start(reconnecting=False)
+    spoken = [*platform.encode_partial("Hal"), *platform.ask("Hallo, hören Sie?"), *platform.press("1#")]
+    assert decode_all([*spoken, *platform.interrupt("Guten Tag, hier")]) == [
         {"type": "prompt", "voicePrompt": "Hal", "lang": "de-DE", "last": False},
         {"type": "prompt", "voicePrompt": "Hallo, hören Sie?", "lang": "de-DE", "last": True},
         {"type": "dtmf", "digit": "1"},
         {"type": "dtmf", "digit": "#"},
         {"type": "interrupt", "utteranceUntilInterrupt": "Guten Tag, hier", "durationUntilInterruptMs": 1000},
     ]
-    assert caller.ask(None) == ()
+    assert platform.ask(None) == ()
 
 
-def test_a_call_that_comes_back_is_the_same_and_replays_its_last_question() -> None:
-    caller = relay()
-    setup = caller.start(reconnecting=False)
-    assert caller.start(reconnecting=True) == setup
-    caller.ask("Hello?")
-    question = caller.press("12")
-    assert caller.start(reconnecting=True) == (*setup, *question)
+def test_reconnected_call_repeats_its_setup_and_last_question() -> None:
+    platform = make_platform()
+    setup = platform.start(reconnecting=False)
+    assert platform.start(reconnecting=True) == setup
+    platform.ask("Hello?")
+    question = platform.press("12")
+    assert platform.start(reconnecting=True) == (*setup, *question)
 
 
-def test_the_handshake_is_signed_as_twilio_does_it() -> None:
-    headers = relay(secret="tok").build_headers(URL)
+def test_handshake_has_twilio_s_signature() -> None:
+    headers = make_platform(secret="tok").build_headers(URL)
     assert headers == {"X-Twilio-Signature": str(RequestValidator("tok").compute_signature(URL, {}))}
-    assert relay(secret="tok").build_url(URL) == URL
+    assert make_platform(secret="tok").build_url(URL) == URL
 
 
-def test_behind_a_proxy_the_public_address_is_signed() -> None:
-    caller = relay(secret="tok", public=URL)
-    assert caller.build_headers("ws://127.0.0.1:8080/twilio/relay") == relay(secret="tok").build_headers(URL)
+def test_public_url_is_signed_instead_of_the_called_one() -> None:
+    platform = make_platform(secret="tok", public_url=URL)
+    assert platform.build_headers("ws://127.0.0.1:8080/twilio/relay") == make_platform(
+        secret="tok"
+    ).build_headers(URL)
 
 
-def test_a_forged_handshake_bears_another_signature() -> None:
-    for caller in (relay(secret="tok"), relay()):
-        forged = caller.build_headers(URL, forged=True)
+def test_forged_handshake_has_another_signature() -> None:
+    for platform in (make_platform(secret="tok"), make_platform()):
+        forged = platform.build_headers(URL, forged=True)
         assert forged.keys() == {"X-Twilio-Signature"}
-        assert forged != caller.build_headers(URL)
+        assert forged != platform.build_headers(URL)
 
 
-def test_without_a_secret_and_at_telnyx_nothing_is_proven() -> None:
-    assert relay().build_headers(URL) == {}
-    telnyx = relay(secret="tok", flavour="telnyx")
-    assert (telnyx.build_headers(URL), telnyx.build_headers(URL, forged=True), telnyx.parameters) == ({}, {}, {})
+def test_no_signature_without_a_secret_and_none_at_telnyx() -> None:
+    assert make_platform().build_headers(URL) == {}
+    telnyx = make_platform(secret="tok", vendor="telnyx")
+    assert (telnyx.build_headers(URL), telnyx.build_headers(URL, forged=True), telnyx.parameters) == (
+        {},
+        {},
+        {},
+    )
 
 
-def test_a_call_with_a_secret_shows_a_ticket_of_its_own() -> None:
-    caller = relay(secret="tok", now=1e9, parameters={"table": "7"})
-    [setup] = frames(caller.start(reconnecting=False))
+def test_call_with_a_secret_has_its_own_ticket() -> None:
+    platform = make_platform(secret="tok", now=1e9, parameters={"table": "7"})
+    [setup] = decode_all(platform.start(reconnecting=False))
     shown = setup["customParameters"]
     assert shown.keys() == {"voicegw", "table"}
     assert ticket.verify("tok", shown["voicegw"], f"CA{ID}", 1e9 + 60)
     assert not ticket.verify("tok", shown["voicegw"], "CA2", 1e9 + 60)
 
 
-def test_calls_have_names_of_their_own() -> None:
-    assert SimulatedConversationRelay(told()).call_ids != SimulatedConversationRelay(told()).call_ids
+def test_each_call_has_its_own_id() -> None:
+    assert (
+        SimulatedConversationRelay(make_script()).call_ids
+        != SimulatedConversationRelay(make_script()).call_ids
+    )
 
 
-def test_words_belong_to_the_newest_question_and_those_before_it_greet() -> None:
-    caller = relay()
-    caller.start(reconnecting=False)
-    assert caller.receive(text("Hi!", True)) == (TextHeard(None, "Hi!"), AnswerEnded(None))
-    caller.ask("Hello?")
-    assert caller.receive(text("One")) == (TextHeard(0, "One"),)
-    assert caller.receive(text(" two.", True)) == (TextHeard(0, " two."), AnswerEnded(0))
-    caller.ask("And?")
-    assert caller.receive(text("Three.", True)) == (TextHeard(1, "Three."), AnswerEnded(1))
+def test_tokens_belong_to_the_newest_question_and_earlier_ones_are_a_greeting() -> None:
+    platform = make_platform()
+    platform.start(reconnecting=False)
+    assert platform.receive(text("Hi!", True)) == (TextHeard(None, "Hi!"), AnswerEnded(None))
+    platform.ask("Hello?")
+    assert platform.receive(text("One")) == (TextHeard(0, "One"),)
+    assert platform.receive(text(" two.", True)) == (TextHeard(0, " two."), AnswerEnded(0))
+    platform.ask("And?")
+    assert platform.receive(text("Three.", True)) == (TextHeard(1, "Three."), AnswerEnded(1))
 
 
-def test_an_empty_token_may_close_the_cycle_of_the_question_before() -> None:
-    caller = asked()
-    caller.receive(text("We are"))
-    caller.ask("When?")
-    assert caller.receive(text("", True)) == ()
-    assert caller.receive(text("At nine.")) == (TextHeard(1, "At nine."),)
-    assert caller.receive(text("", True)) == (TextHeard(1, ""), AnswerEnded(1))
+def test_empty_token_may_close_the_older_talk_cycle() -> None:
+    platform = asked()
+    platform.receive(text("We are"))
+    platform.ask("When?")
+    assert platform.receive(text("", True)) == ()
+    assert platform.receive(text("At nine.")) == (TextHeard(1, "At nine."),)
+    assert platform.receive(text("", True)) == (TextHeard(1, ""), AnswerEnded(1))
 
 
-def test_whoever_does_not_close_the_cycle_before_is_understood_too() -> None:
-    caller = asked()
-    caller.receive(text("We are"))
-    caller.ask("When?")
-    assert caller.receive(text("At nine.")) == (TextHeard(1, "At nine."),)
-    assert caller.receive(text("", True)) == (TextHeard(1, ""), AnswerEnded(1))
+def test_older_talk_cycle_may_stay_open() -> None:
+    platform = asked()
+    platform.receive(text("We are"))
+    platform.ask("When?")
+    assert platform.receive(text("At nine.")) == (TextHeard(1, "At nine."),)
+    assert platform.receive(text("", True)) == (TextHeard(1, ""), AnswerEnded(1))
 
 
-def test_after_an_interruption_the_cycle_may_be_closed_and_words_are_late() -> None:
-    caller = asked()
-    caller.receive(text("We are"))
-    caller.interrupt("We")
-    assert caller.receive(text("", True)) == (TextHeard(0, ""), AnswerEnded(0))
-    assert caller.receive(text(" open.")) == (TextHeard(0, " open."),)
+def test_talk_cycle_may_be_closed_after_an_interruption_and_later_tokens_are_text() -> None:
+    platform = asked()
+    platform.receive(text("We are"))
+    platform.interrupt("We")
+    assert platform.receive(text("", True)) == (TextHeard(0, ""), AnswerEnded(0))
+    assert platform.receive(text(" open.")) == (TextHeard(0, " open."),)
 
 
-def test_actions_are_noted_and_the_end_hangs_up() -> None:
-    caller = asked()
+def test_actions_are_recorded_and_end_hangs_up() -> None:
+    platform = asked()
     for frame in (
         {"type": "play", "source": "https://a.example/b.mp3", "loop": 2, "preemptible": True},
         {"type": "sendDigits", "digits": "1w2#"},
         {"type": "language", "ttsLanguage": "de-DE"},
         {"type": "config", "whatever": {}},
     ):
-        assert caller.receive(json.dumps(frame)) == (ActionSeen(0, str(frame["type"]), json.dumps(frame)),)
-    caller.receive(text("Bye.", True))
+        assert platform.receive(json.dumps(frame)) == (ActionSeen(0, str(frame["type"]), json.dumps(frame)),)
+    platform.receive(text("Bye.", True))
     end = '{"type":"end","handoffData":"{}"}'
-    assert caller.receive(end) == (ActionSeen(0, "end", end), HangUpSeen())
+    assert platform.receive(end) == (ActionSeen(0, "end", end), HangUpSeen())
 
 
-def test_a_call_may_end_without_a_word() -> None:
-    assert asked().receive('{"type":"end"}') == (ActionSeen(0, "end", '{"type":"end"}'), AnswerEnded(0), HangUpSeen())
+def test_call_may_end_without_text() -> None:
+    assert asked().receive('{"type":"end"}') == (
+        ActionSeen(0, "end", '{"type":"end"}'),
+        AnswerEnded(0),
+        HangUpSeen(),
+    )
 
 
 @pytest.mark.parametrize(
-    ("frame", "why"),
+    ("frame", "reason"),
     [
         (b"\x00\x01", "a binary frame of 2 bytes"),
         ("hi", "no JSON: 'hi'"),
@@ -222,16 +245,16 @@ def test_a_call_may_end_without_a_word() -> None:
         ('{"type":"end","handoffData":{}}', "end: handoffData does not fit: an object"),
     ],
 )
-def test_what_twilio_does_not_take_is_wrong_and_said_how(frame: str | bytes, why: str) -> None:
-    assert asked().receive(frame) == (Violation("frames", why),)
+def test_invalid_frames_are_violations_with_a_reason(frame: str | bytes, reason: str) -> None:
+    assert asked().receive(frame) == (Violation("frames", reason),)
 
 
-def test_telnyx_does_not_know_twilio_s_newer_frames() -> None:
-    caller = asked(relay(flavour="telnyx"))
-    assert caller.receive('{"type":"hints"}') == (Violation("frames", "a frame of unknown type: 'hints'"),)
+def test_telnyx_does_not_accept_twilio_s_newer_frames() -> None:
+    platform = asked(make_platform(vendor="telnyx"))
+    assert platform.receive('{"type":"hints"}') == (Violation("frames", "a frame of unknown type: 'hints'"),)
 
 
-# Whatever comes
+# Arbitrary frames
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -240,58 +263,60 @@ VALUES = st.recursive(
 )
 KEYS = st.sampled_from(["type", "token", "last", "source", "loop", "digits", "ttsLanguage", "handoffData"])
 KINDS = st.sampled_from(["text", "play", "sendDigits", "language", "end", "config", "hints", "setup"])
-ANY = st.one_of(
+ANY_FRAME = st.one_of(
     st.text(),
     st.binary(),
     VALUES.map(json.dumps),
     st.dictionaries(KEYS, VALUES | KINDS, max_size=5).map(json.dumps),
     st.builds(lambda kind, rest: json.dumps({**rest, "type": kind}), KINDS, st.dictionaries(KEYS, VALUES)),
 )
-DOES = st.sampled_from(["ask", "partial", "interrupt", "press", "again"])
+CALLER_ACTIONS = st.sampled_from(["ask", "partial", "interrupt", "press", "again"])
 
 
-@given(st.lists(st.one_of(ANY, DOES), max_size=12))
-def test_nothing_that_comes_is_too_much_for_it(steps: list[str | bytes]) -> None:
-    caller = relay()
-    items = {check.item for check in caller.checks}
+@given(st.lists(st.one_of(ANY_FRAME, CALLER_ACTIONS), max_size=12))
+def test_any_frames_give_observations_of_known_turns_and_checks(steps: list[str | bytes]) -> None:
+    platform = make_platform()
+    items = {check.item for check in platform.checks}
     turns = -1
-    caller.start(reconnecting=False)
+    platform.start(reconnecting=False)
     for step in steps:
         if step in ("ask", "press"):
             turns += 1
-        heard = _do(caller, step)
-        assert all(found.item in items for found in heard if isinstance(found, Violation))
-        numbers = {found.turn for found in heard if isinstance(found, TextHeard | AnswerEnded | ActionSeen)}
+        observations = _do(platform, step)
+        assert all(found.item in items for found in observations if isinstance(found, Violation))
+        numbers = {
+            found.turn for found in observations if isinstance(found, TextHeard | AnswerEnded | ActionSeen)
+        }
         assert numbers <= {turns if turns >= 0 else None}
 
 
-def _do(caller: SimulatedConversationRelay, step: str | bytes) -> Iterable[Any]:
+def _do(platform: SimulatedConversationRelay, step: str | bytes) -> Iterable[Any]:
     match step:
         case "ask":
-            caller.ask("Hello?")
+            platform.ask("Hello?")
         case "partial":
-            caller.encode_partial("Hel")
+            platform.encode_partial("Hel")
         case "interrupt":
-            caller.interrupt("He")
+            platform.interrupt("He")
         case "press":
-            caller.press("1")
+            platform.press("1")
         case "again":
-            caller.start(reconnecting=True)
+            platform.start(reconnecting=True)
         case _:
-            return caller.receive(step)
+            return platform.receive(step)
     return ()
 
 
 @pytest.mark.parametrize(
     "frame", ['{"type":' + "[" * 900 + "]" * 900 + "}", "[" * 100_000, "1" * 5000, '"\\ud800"']
 )
-def test_deep_and_long_frames_are_no_more_than_wrong(frame: str) -> None:
-    [wrong] = asked().receive(frame)
-    assert isinstance(wrong, Violation)
-    assert len(wrong.reason) < 120
+def test_deep_and_long_frames_are_violations_with_short_reasons(frame: str) -> None:
+    [violation] = asked().receive(frame)
+    assert isinstance(violation, Violation)
+    assert len(violation.reason) < 120
 
 
-def test_its_nonsense_asks_for_nothing() -> None:
+def test_malformed_frames_ask_no_question() -> None:
     found = [decode_frame(frame) for frame in MALFORMED_FRAMES]
     kinds = {str(frame.get("type")) for frame in found if isinstance(frame, dict)}
     assert not kinds & {"setup", "prompt", "interrupt", "dtmf"}

@@ -1,4 +1,4 @@
-"""Vapi's requests are those of its documentation, and its checklist finds every flaw."""
+"""The simulated Vapi: documented requests, and each flaw breaks its own check."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from tests.simulate.desk import CHAT_FLAWS, KEY, URL, Broken, broken, headless, refusing, states
-from tests.simulate.poststage import events, poststage
-from tests.support.gateway import gateway
-from tests.support.script import script as agent
+from tests.simulate.asgi_http import change_events, post_to_app
+from tests.simulate.flawed_http import (
+    CHAT_FLAWS,
+    KEY,
+    URL,
+    FlawedGateway,
+    broken_checks,
+    check_states,
+    delay_head,
+    refuse_if,
+)
+from tests.support.fake_agent import fake_agent as agent
+from tests.support.gateway import create_gateway
 from voicegw.simulate.http_platform import PlatformRequest
 from voicegw.simulate.http_runner import HttpRunner
 from voicegw.simulate.platforms.vapi import EXAMPLE_METADATA, MetadataPlacement, SimulatedVapi
 from voicegw.simulate.script import CallScript
 
 
-def _hesitating(event: bytes) -> Iterable[bytes | float]:
+def _pause_in_clause(event: bytes) -> Iterable[bytes | float]:
     if b" in Rome" in event:
         yield 0.4
     yield event.replace(b"sunny,", b"sunny") + b"\n\n"
 
 
-def _always_streaming(request: PlatformRequest, message: Message) -> Iterable[Message]:
+def _always_stream(request: PlatformRequest, message: Message) -> Iterable[Message]:
     if not json.loads(request.body)["stream"] and message["type"] == "http.response.start":
         message = {**message, "headers": [(b"content-type", b"text/event-stream")]}
     yield message
@@ -33,46 +42,48 @@ def _always_streaming(request: PlatformRequest, message: Message) -> Iterable[Me
 
 FLAWS = {
     **CHAT_FLAWS,
-    "clause": Broken(events(_hesitating)),
-    "in-time": Broken(headless(20.0), frozenset({"first-words", "silence"})),
-    "whole": Broken(_always_streaming),
-    "doubled-path": Broken(refusing(lambda request, body: request.url.count("chat") == 2, 404)),
+    "clause": FlawedGateway(change_events(_pause_in_clause)),
+    "in-time": FlawedGateway(delay_head(20.0), frozenset({"first-words", "silence"})),
+    "whole": FlawedGateway(_always_stream),
+    "doubled-path": FlawedGateway(refuse_if(lambda request, body: request.url.count("chat") == 2, 404)),
 }
 
 
-def caller(metadata: MetadataPlacement = "variable", **tables: Any) -> SimulatedVapi:
+def make_platform(metadata: MetadataPlacement = "variable", **tables: Any) -> SimulatedVapi:
     script = CallScript.model_validate({"turns": [{"say": "Hello?"}], **tables})
-    return SimulatedVapi(script, URL, secret=KEY, call_id="8f0c1c1e-0000-4000-8000-000000000001", metadata=metadata)
+    return SimulatedVapi(
+        script, URL, secret=KEY, call_id="8f0c1c1e-0000-4000-8000-000000000001", metadata=metadata
+    )
 
 
-def body(request: PlatformRequest) -> dict[str, Any]:
+def decode_body(request: PlatformRequest) -> dict[str, Any]:
     found = json.loads(request.body)
     assert isinstance(found, dict)
     return found
 
 
 @pytest.mark.parametrize("item", [check.item for check in SimulatedVapi.checks])
-async def test_a_flaw_breaks_its_entry_of_the_checklist_and_no_other(item: str) -> None:
+async def test_flaw_breaks_its_check_and_no_other(item: str) -> None:
     flawed = FLAWS[item]
-    assert broken(SimulatedVapi, await flawed.play(SimulatedVapi)) == {item} | flawed.also
+    assert broken_checks(SimulatedVapi, await flawed.run(SimulatedVapi)) == {item} | flawed.side_effects
 
 
-def test_there_is_no_flaw_without_an_entry() -> None:
+def test_every_flaw_has_its_check() -> None:
     assert FLAWS.keys() == {check.item for check in SimulatedVapi.checks}
 
 
-async def test_our_gateway_holds_the_whole_checklist() -> None:
-    tape = await Broken().play(SimulatedVapi)
-    assert tape.failure == ""
-    assert set(states(SimulatedVapi, tape).values()) == {"held"}
+async def test_our_gateway_passes_all_checks() -> None:
+    recording = await FlawedGateway().run(SimulatedVapi)
+    assert recording.failure == ""
+    assert set(check_states(SimulatedVapi, recording).values()) == {"held"}
 
 
-async def test_the_times_of_an_acknowledged_answer_are_exact() -> None:
+async def test_acknowledgement_and_answer_have_exact_times() -> None:
     script = CallScript.model_validate({"turns": [{"say": "Hello?"}]})
-    app = gateway(agent(2.0, "Good day."), desk={"dialect": "vapi"})
-    tape = await HttpRunner(SimulatedVapi(script, URL), script, poststage(app)).run()
-    assert tape.turns[0].texts == [(0.0, "One moment. "), (2.0, "Good day.")]
-    assert states(SimulatedVapi, tape, script)["clause"] == "held"
+    app = create_gateway(agent(2.0, "Good day."), agent_section={"dialect": "vapi"})
+    recording = await HttpRunner(SimulatedVapi(script, URL), script, post_to_app(app)).run()
+    assert recording.turns[0].texts == [(0.0, "One moment. "), (2.0, "Good day.")]
+    assert check_states(SimulatedVapi, recording, script)["clause"] == "held"
 
 
 @pytest.mark.parametrize(
@@ -85,14 +96,14 @@ async def test_the_times_of_an_acknowledged_answer_are_exact() -> None:
         ),
     ],
 )
-def test_the_path_is_always_added(entered: str, address: str) -> None:
-    platform = SimulatedVapi(caller().script, entered)
+def test_path_is_always_appended(entered: str, address: str) -> None:
+    platform = SimulatedVapi(make_platform().script, entered)
     assert platform.url == address
     assert platform.build_probes()[1].request.url == "https://gw.example/v1/chat/completions/chat/completions"
 
 
-def test_a_question_tells_of_the_call() -> None:
-    asked = body(caller().ask("Hello?"))
+def test_request_has_the_fields_of_the_call() -> None:
+    asked = decode_body(make_platform().ask("Hello?"))
     assert asked.keys() == {
         *("model", "messages", "stream", "temperature", "max_tokens"),
         *("call", "phoneNumber", "customer", "metadata"),
@@ -104,32 +115,36 @@ def test_a_question_tells_of_the_call() -> None:
     assert (asked["temperature"], asked["max_tokens"]) == (0.5, 250)
 
 
-def test_metadata_goes_where_the_operator_wants_it() -> None:
-    assert body(caller("off").ask("Hello?")).keys() == {
+def test_metadata_is_placed_as_configured() -> None:
+    assert decode_body(make_platform("off").ask("Hello?")).keys() == {
         *("model", "messages", "stream", "temperature", "max_tokens")
     }
-    spread = body(caller("destructured").ask("Hello?"))
+    spread = decode_body(make_platform("destructured").ask("Hello?"))
     assert EXAMPLE_METADATA.items() <= spread.items()
     assert "metadata" not in spread
-    assert EXAMPLE_METADATA.items() <= body(caller("off").ask("Hello?", unusual=True)).items()
+    assert EXAMPLE_METADATA.items() <= decode_body(make_platform("off").ask("Hello?", unusual=True)).items()
 
 
 @pytest.mark.parametrize("metadata", ["off", "variable", "destructured"])
-async def test_our_gateway_takes_every_kind_of_metadata(metadata: MetadataPlacement) -> None:
+async def test_our_gateway_accepts_every_metadata_placement(metadata: MetadataPlacement) -> None:
     script = CallScript.model_validate({"turns": [{"say": "Hello?"}, {"say": "Odd", "nonsense": True}]})
-    app = gateway(agent("Good day."))
-    tape = await HttpRunner(SimulatedVapi(script, URL, metadata=metadata), script, poststage(app)).run()
-    assert "broken" not in states(SimulatedVapi, tape, script).values()
+    app = create_gateway(agent("Good day."))
+    recording = await HttpRunner(
+        SimulatedVapi(script, URL, metadata=metadata), script, post_to_app(app)
+    ).run()
+    assert "broken" not in check_states(SimulatedVapi, recording, script).values()
 
 
-def test_its_own_tools_are_offered_with_their_own_schemas_where_the_script_lists_them() -> None:
-    offered = body(caller(tools=[{"name": "transferCall"}, {"name": "endCall"}]).ask("Hello?"))["tools"]
+def test_system_tools_in_the_script_are_offered_with_the_platform_s_schemas() -> None:
+    offered = decode_body(make_platform(tools=[{"name": "transferCall"}, {"name": "endCall"}]).ask("Hello?"))[
+        "tools"
+    ]
     assert offered[0]["function"]["parameters"]["required"] == ["destination"]
     assert offered[1]["function"]["description"] == "End the call."
 
 
-def test_only_a_request_whose_connection_died_counts_as_a_retry() -> None:
-    platform = caller()
+def test_only_a_request_after_a_lost_connection_is_marked_as_a_retry() -> None:
+    platform = make_platform()
     first = platform.ask("Hello?")
     assert platform.repeat(after_loss=False) == first
     assert platform.repeat(after_loss=True).headers == {**first.headers, "x-stainless-retry-count": "1"}

@@ -1,4 +1,7 @@
-"""Any server that speaks Anthropic's Messages: the maker's own, and others that took the protocol over."""
+"""The agent behind any server that speaks Anthropic's Messages API, Anthropic's own or another.
+
+The bytes of requests and responses are the business of `request` and `decoder`.
+"""
 
 from __future__ import annotations
 
@@ -11,30 +14,33 @@ from voicegw.agents.anthropic.decoder import MessagesDecoder
 from voicegw.agents.anthropic.request import encode_request
 from voicegw.agents.client.http import HttpResponse
 from voicegw.agents.client.http_errors import error_from_response
-from voicegw.agents.client.json_api import JsonApi
+from voicegw.agents.client.json_api import EVENT_STREAM, JsonApi
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected
 from voicegw.events import Event, Turn
 from voicegw.wire.sse import SseParser
 
 URL = "https://api.anthropic.com"
 PATH = "/v1/messages"
-STREAM = "text/event-stream"
 VERSION = "2026-10-21"
-"""Of the protocol. Requests of this version have neither temperature nor `top_p`."""
+"""The version of the protocol. Requests of this version have neither `temperature` nor `top_p`."""
 SAMPLING_VERSION = "2023-06-01"
-"""The last one in which older models take them."""
-MEANT: Mapping[int, type[AgentError]] = {402: AgentRejected, 529: AgentBusy}
-"""What statuses mean that only this protocol has: the bill is not paid, everybody is asking."""
+"""The last version in which older models take `temperature` and `top_p`."""
+STATUS_ERRORS: Mapping[int, type[AgentError]] = {402: AgentRejected, 529: AgentBusy}
+"""The errors of statuses that only this protocol has: the bill is not paid, the service is overloaded."""
 
 
 class AnthropicAgent:
     """An agent behind `POST .../v1/messages`; closing a reply closes its connection.
 
-    `url` is the base address, with or without its `/v1`, or the full one. An answer has at most `max_tokens`
-    tokens, thinking included, unless the turn says how many. `cache` asks the server to remember tools and
-    instructions from turn to turn. `sampling` passes on temperature or `top_p`, which current models refuse.
-    `version` is that of the protocol (None: the one that fits). `fields` are further fields of each request,
-    such as `thinking`, `headers` its further headers, and `connect` is in seconds.
+    `url` is the base URL, with or without its `/v1`, or the full one. `model` is asked for in every turn.
+    `key` is sent as `x-api-key`. An answer has at most `max_tokens` tokens, thinking included, unless the
+    turn has a limit. `cache` asks the server to cache tools and instructions between turns. `sampling` passes
+    on `temperature` or `top_p`, which current models refuse. `version` is that of the protocol; None means
+    the one that fits `sampling`. `fields` are further fields of each request, such as `thinking`; `headers`
+    are its further headers. `ssl` replaces the system's certificate authorities. `connect_timeout` is in
+    seconds.
+
+    The constructor raises `ConfigError` if `url` is no address.
     """
 
     def __init__(
@@ -50,72 +56,80 @@ class AnthropicAgent:
         fields: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         ssl: SSLContext | None = None,
-        connect: float = 5.0,
+        connect_timeout: float = 5.0,
     ) -> None:
         base = url.rstrip("/").removesuffix("/messages").removesuffix("/v1")
         secret = {**({"x-api-key": key} if key else {}), **(headers or {})}
-        self._api = JsonApi(base, secret, ssl=ssl, connect=connect)
+        self._api = JsonApi(base, secret, ssl=ssl, connect_timeout=connect_timeout)
         self._version = version or (SAMPLING_VERSION if sampling else VERSION)
         self._model = model
-        self._most = max_tokens
+        self._max_tokens = max_tokens
         self._cache = cache
         self._sampling = sampling
         self._fields = fields
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Ask for an answer and give its events as they come."""
-        splitter, decoder = SseParser(), MessagesDecoder(turn.id)
+        """Ask for an answer to `turn` and yield its events as they arrive.
+
+        Raises the `AgentError` of the client, of a refusal, or that the server reports, and
+        `AgentProtocolError` if the answer breaks off before its reason to stop.
+        """
+        sse_parser, decoder = SseParser(), MessagesDecoder(turn.id)
         try:
-            async with self._asked(self._request(turn)) as response:
+            async with self._open_stream(self._request_body(turn)) as response:
                 async for data in response:
-                    for sse in splitter.feed(data):
+                    for sse in sse_parser.feed(data):
                         for event in decoder.feed(sse):
                             yield event
                     if decoder.done:
                         response.discard_rest()
                         break
         except AgentError:
-            if not decoder.complete:  # after its reason to stop a broken connection takes nothing away
+            if not decoder.complete:  # after its reason to stop, a broken connection loses nothing
                 raise
         if not decoder.complete:
-            raise AgentProtocolError(f"{self._where} ended in the middle of an answer")
+            raise AgentProtocolError(f"{self._url} ended in the middle of an answer")
         for event in decoder.end():
             yield event
 
     async def warm(self, call: str | None = None) -> None:
-        """Have a connection ready. Raises `AgentUnavailable` when the server cannot be reached."""
+        """Open a connection. Raises `AgentUnavailable` if the server cannot be reached."""
         await self._api.client.prewarm(1)
 
     async def call_ended(self, call: str) -> None:
-        """Nothing is kept for a call."""
+        """Do nothing: the agent keeps nothing for a call."""
 
     async def aclose(self) -> None:
+        """Close every connection."""
         await self._api.client.aclose()
 
-    def _request(self, turn: Turn) -> dict[str, Any]:
+    def _request_body(self, turn: Turn) -> dict[str, Any]:
         return encode_request(
             turn,
             model=self._model,
-            most=self._most,
+            max_tokens=self._max_tokens,
             cache=self._cache,
             sampling=self._sampling,
-            more=self._fields,
+            extra_fields=self._fields,
         )
 
     @asynccontextmanager
-    async def _asked(self, body: Mapping[str, Any]) -> AsyncIterator[HttpResponse]:
-        """The answer to a request, which is a stream."""
+    async def _open_stream(self, body: Mapping[str, Any]) -> AsyncIterator[HttpResponse]:
+        """Send a request and give its response, which is an event stream; raise for any other."""
         async with self._api.request(
-            "POST", PATH, body, allow_status=MEANT, accept=STREAM, anthropic_version=self._version
+            "POST",
+            PATH,
+            body,
+            allow_status=STATUS_ERRORS,
+            accept=EVENT_STREAM,
+            anthropic_version=self._version,
         ) as response:
-            if response.status in MEANT:
-                error = await error_from_response(response, self._where)
-                raise MEANT[response.status](error.summary, error.quote)
-            told = response.headers.get("content-type", STREAM).partition(";")[0].strip().lower()
-            if told != STREAM:
-                raise AgentProtocolError(f"{self._where} answered with {told!r}")
+            if response.status in STATUS_ERRORS:
+                error = await error_from_response(response, self._url)
+                raise STATUS_ERRORS[response.status](error.summary, error.quote)
+            self._api.check_event_stream(response, PATH)
             yield response
 
     @property
-    def _where(self) -> str:
-        return self._api.where(PATH)
+    def _url(self) -> str:
+        return self._api.url_for(PATH)

@@ -1,7 +1,9 @@
-"""Anthropic's Messages protocol seen by its client: a turn becomes a request.
+"""The body of an Anthropic Messages request for a turn. Pure; `decoder` reads the response.
 
-The protocol is strict where OpenAI's is not: the two speak by turns, no text is blank, what a tool answered
-follows its call at once. `messages_answer` is the other half.
+The protocol is stricter than OpenAI's: the two parties take turns, no text is blank, and the result of a
+tool follows its call at once.
+
+Source: Anthropic's API reference, "Create a Message"; the tests validate with Anthropic's Python SDK.
 """
 
 from __future__ import annotations
@@ -12,17 +14,17 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from voicegw.agents.session_prompt import system
+from voicegw.agents.session_prompt import system_prompt
 from voicegw.events import Message, Tool, ToolCall, Turn
 from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
-from voicegw.wire.json import loads
-from voicegw.wire.openai import TEXTS
+from voicegw.wire.json import loads_object
+from voicegw.wire.openai import TEXT_PART_TYPES
 
 IMAGES: Mapping[str, str] = {
     f"data:image/{name};base64": f"image/{kind}"
     for name, kind in {"gif": "gif", "jpeg": "jpeg", "jpg": "jpeg", "png": "png", "webp": "webp"}.items()
 }
-"""How images begin that come in their address, and what kind they are."""
+"""The media type for each beginning of a data URL that may hold an image."""
 BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 Block = dict[str, Any]
@@ -32,140 +34,136 @@ def encode_request(
     turn: Turn,
     *,
     model: str,
-    most: int,
+    max_tokens: int,
     cache: bool = False,
     sampling: bool = False,
-    more: Mapping[str, Any] | None = None,
+    extra_fields: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The body that asks for a streamed answer to `turn` of at most `most` tokens, unless it says how many.
+    """Return the body that asks for a streamed answer to `turn`.
 
-    `cache` marks the end of the instructions, which are the same in every turn of a call, as worth keeping.
-    `sampling` passes on the temperature, or else `top_p`: models that know both take one of them. `more` are
-    further fields, which go behind ours.
+    The answer has at most `max_tokens` tokens, unless the turn has a limit. `cache` marks the end of the
+    instructions, which are the same in every turn of a call, as a cache breakpoint. `sampling` passes on
+    `temperature`, or else `top_p`: models that know both take only one of them. `extra_fields` never replace
+    the gateway's fields.
     """
-    asked = turn.options
+    options = turn.options
     body = {
-        **(more or {}),
+        **(extra_fields or {}),
         "model": model,
-        "max_tokens": asked.get("max_completion_tokens") or asked.get("max_tokens") or most,
-        "messages": _conversation(turn.messages),
+        "max_tokens": options.get("max_completion_tokens") or options.get("max_tokens") or max_tokens,
+        "messages": _encode_messages(turn.messages),
         "stream": True,
     }
-    if said := system(turn):
-        body["system"] = [_marked(said)] if cache else said
-    if stops := _stops(asked.get("stop")):
+    if instructions := system_prompt(turn):
+        body["system"] = [_cached_text(instructions)] if cache else instructions
+    if stops := _stop_sequences(options.get("stop")):
         body["stop_sequences"] = stops
-    return body | _tools(turn) | (_sampling(asked) if sampling else {})
+    return body | _tool_fields(turn) | (_sampling_fields(options) if sampling else {})
 
 
-def _marked(text: str) -> Block:
+def _cached_text(text: str) -> Block:
     return {"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}
 
 
-def _stops(given: Any) -> list[str]:
-    stops = [given] if isinstance(given, str) else given or []
-    return [stop for stop in stops if isinstance(stop, str) and stop.strip()]
+def _stop_sequences(stop: Any) -> list[str]:
+    stops = [stop] if isinstance(stop, str) else stop or []
+    return [text for text in stops if isinstance(text, str) and text.strip()]
 
 
-def _sampling(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """OpenAI's temperatures go up to 2, these to 1."""
-    if (temperature := asked.get("temperature")) is not None:
+def _sampling_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenAI's temperatures go up to 2, Anthropic's to 1."""
+    if (temperature := options.get("temperature")) is not None:
         return {"temperature": min(temperature, 1)}
-    return {"top_p": asked["top_p"]} if asked.get("top_p") is not None else {}
+    return {"top_p": options["top_p"]} if options.get("top_p") is not None else {}
 
 
-def _tools(turn: Turn) -> dict[str, Any]:
-    """The tools and how they are chosen. A conversation in which some were called cannot do without any."""
+def _tool_fields(turn: Turn) -> dict[str, Any]:
+    """Return the tools and their choice. A conversation with tool calls must name tools, offered or not."""
     if turn.tools:
-        return {"tools": [_tool(tool) for tool in turn.tools], "tool_choice": _choice(turn)}
+        return {"tools": [_encode_tool(tool) for tool in turn.tools], "tool_choice": _encode_choice(turn)}
     called = dict.fromkeys(call.name for message in turn.messages for call in message.tool_calls if call.name)
     if not called:
         return {}
-    return {"tools": [_tool(Tool(name)) for name in called], "tool_choice": {"type": "none"}}
+    return {"tools": [_encode_tool(Tool(name)) for name in called], "tool_choice": {"type": "none"}}
 
 
-def _tool(tool: Tool) -> Block:
-    described = {"description": tool.description} if tool.description else {}
-    return {"name": tool.name, **described, "input_schema": {"type": "object", **tool.parameters}}
+def _encode_tool(tool: Tool) -> Block:
+    description = {"description": tool.description} if tool.description else {}
+    return {"name": tool.name, **description, "input_schema": {"type": "object", **tool.parameters}}
 
 
-def _choice(turn: Turn) -> Block:
-    chosen: Block = {"type": "auto"}
+def _encode_choice(turn: Turn) -> Block:
+    choice: Block = {"type": "auto"}
     match turn.tool_choice:
         case "none":
             return {"type": "none"}
         case "required":
-            chosen = {"type": "any"}
+            choice = {"type": "any"}
         case {"function": {"name": str(name)}} if any(tool.name == name for tool in turn.tools):
-            chosen = {"type": "tool", "name": name}
-    one = turn.options.get("parallel_tool_calls") is False
-    return chosen | ({"disable_parallel_tool_use": True} if one else {})
+            choice = {"type": "tool", "name": name}
+    one_at_a_time = turn.options.get("parallel_tool_calls") is False
+    return choice | ({"disable_parallel_tool_use": True} if one_at_a_time else {})
 
 
-def _conversation(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """What the two said by turns, the caller first and last; the instructions are not among it.
+def _encode_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Return the conversation by turns, the user first and last, without the instructions.
 
-    What a tool answered follows its call at once, and a call without an answer or a name never happened. Ids
-    are our own: they have to be unique, and others' may have characters that are refused.
+    The result of a tool follows its call at once. A call without a result or a name is left out. The ids are
+    numbered here: they must be unique, and those of other models may have characters that are refused.
     """
-    answers: defaultdict[str, deque[str]] = defaultdict(deque)
+    results: defaultdict[str, deque[str]] = defaultdict(deque)
     for message in messages:
         if message.role in ("tool", "function"):
-            answers[message.tool_call_id or ""].append(message.text)
-    talk: list[dict[str, Any]] = []
+            results[message.tool_call_id or ""].append(message.text)
+    encoded: list[dict[str, Any]] = []
     ids = (f"call_{number}" for number in count(1))
     for message in messages:
         if message.role == "user":
-            _say(talk, "user", _blocks(message))
+            _append(encoded, "user", _encode_content(message))
         elif message.role == "assistant":
-            called = [
-                (next(ids), call, answers[call.id].popleft())
+            calls = [
+                (next(ids), call, results[call.id].popleft())
                 for call in message.tool_calls
-                if call.name and answers[call.id]
+                if call.name and results[call.id]
             ]
-            _say(talk, "assistant", [*_text(message.text), *(_use(id, call) for id, call, _ in called)])
-            _say(talk, "user", [_result(id, answer) for id, _, answer in called])
-    if not talk or talk[0]["role"] != "user":
-        talk.insert(0, {"role": "user", "content": _text(CALL_START_PROMPT)})
-    if talk[-1]["role"] != "user":
-        _say(talk, "user", _text(SILENCE_PROMPT))
-    return talk
+            uses = [_encode_call(id, call) for id, call, _ in calls]
+            _append(encoded, "assistant", [*_encode_text(message.text), *uses])
+            _append(encoded, "user", [_encode_result(id, result) for id, _, result in calls])
+    if not encoded or encoded[0]["role"] != "user":
+        encoded.insert(0, {"role": "user", "content": _encode_text(CALL_START_PROMPT)})
+    if encoded[-1]["role"] != "user":
+        _append(encoded, "user", _encode_text(SILENCE_PROMPT))
+    return encoded
 
 
-def _say(talk: list[dict[str, Any]], role: str, blocks: list[Block]) -> None:
-    if blocks and talk and talk[-1]["role"] == role:
-        talk[-1]["content"] += blocks
+def _append(encoded: list[dict[str, Any]], role: str, blocks: list[Block]) -> None:
+    """Add blocks to the last message if it has the same role, else as a new message."""
+    if blocks and encoded and encoded[-1]["role"] == role:
+        encoded[-1]["content"] += blocks
     elif blocks:
-        talk.append({"role": role, "content": blocks})
+        encoded.append({"role": role, "content": blocks})
 
 
-def _use(id: str, call: ToolCall) -> Block:
-    try:
-        given = loads(call.arguments.encode("utf-8", "replace"))
-    except ValueError:
-        given = None
-    return {
-        "type": "tool_use",
-        "id": id,
-        "name": call.name,
-        "input": given if isinstance(given, dict) else {},
-    }
+def _encode_call(id: str, call: ToolCall) -> Block:
+    """Arguments that are no JSON object become an empty one: the protocol takes nothing else."""
+    arguments = loads_object(call.arguments.encode("utf-8", "replace")) or {}
+    return {"type": "tool_use", "id": id, "name": call.name, "input": arguments}
 
 
-def _result(id: str, text: str) -> Block:
+def _encode_result(id: str, text: str) -> Block:
     return {"type": "tool_result", "tool_use_id": id, "content": text}
 
 
-def _blocks(message: Message) -> list[Block]:
-    """What the caller said and showed. Texts that are blank would be refused."""
+def _encode_content(message: Message) -> list[Block]:
+    """Return the text and images of a user message, without blank texts, which would be refused."""
     if not message.parts:
-        return _text(message.text)
-    return [block for part in message.parts for block in _part(part)]
+        return _encode_text(message.text)
+    return [block for part in message.parts for block in _encode_part(part)]
 
 
-def _part(part: Mapping[str, Any]) -> list[Block]:
-    if part.get("type") in TEXTS:
-        return _text(str(part.get("text") or ""))
+def _encode_part(part: Mapping[str, Any]) -> list[Block]:
+    if part.get("type") in TEXT_PART_TYPES:
+        return _encode_text(str(part.get("text") or ""))
     image = part.get("image_url")
     url = image.get("url") if isinstance(image, Mapping) else image
     if not isinstance(url, str):
@@ -176,5 +174,5 @@ def _part(part: Mapping[str, Any]) -> list[Block]:
     return [{"type": "image", "source": {"type": "url", "url": url}}] if url.startswith("https://") else []
 
 
-def _text(text: str) -> list[Block]:
+def _encode_text(text: str) -> list[Block]:
     return [{"type": "text", "text": text}] if text.strip() else []

@@ -1,4 +1,4 @@
-"""The tables of the configuration file that describe models with an API of their own."""
+"""Configuration keys of Anthropic agents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""What Amazon Bedrock's ConverseStream tells, as events; what it reports, as errors of ours."""
+"""Decoder for streams of Amazon Bedrock's ConverseStream: messages become events and errors. Pure.
+
+`eventstream` cuts the bytes into messages; `request` is the other half.
+
+Source: Amazon Bedrock's API reference, "ConverseStream"; the tests compare with botocore.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from voicegw.agents.bedrock.eventstream import EventStreamMessage
-from voicegw.agents.client.error_body import REPORTED, WORDS
+from voicegw.agents.client.error_body import MAX_QUOTE_CHARS, REPORTED_ERROR
+from voicegw.agents.client.json_values import decode_object, text_or_empty
+from voicegw.agents.tool_calls import ToolCallBuilder
 from voicegw.errors import (
     AgentBusy,
     AgentError,
@@ -16,18 +23,19 @@ from voicegw.errors import (
     AgentTimeout,
     AgentUnavailable,
 )
-from voicegw.events import Activity, Event, Finish, Reason, ToolCall, Usage
-from voicegw.wire.json import loads
+from voicegw.events import Activity, Event, Finish, Reason, Usage
+from voicegw.wire.json import loads_object
 
-REASONS: Mapping[str, Reason] = {
+FINISH_REASONS: Mapping[str, Reason] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "guardrail_intervened": "content_filter",
     "content_filtered": "content_filter",
 }
-KNOWN = ("contentBlockDelta", "contentBlockStart", "contentBlockStop", "messageStop", "metadata")
-"""The events that say something to us; what is in the others does not matter, if anything is."""
-FAILURES: Mapping[str, type[AgentError]] = {
+"""The reason of the answer's end for each `stopReason`; any other one means "tool_calls" or "stop"."""
+EVENT_TYPES = ("contentBlockDelta", "contentBlockStart", "contentBlockStop", "messageStop", "metadata")
+"""The events that are decoded; all others are skipped unread."""
+ERRORS_BY_NAME: Mapping[str, type[AgentError]] = {
     "accessdenied": AgentRejected,
     "expiredtoken": AgentRejected,
     "incompletesignature": AgentRejected,
@@ -39,164 +47,137 @@ FAILURES: Mapping[str, type[AgentError]] = {
     "throttling": AgentBusy,
     "validation": AgentRejected,
 }
-"""What the names of failures mean, as far as the status does not say the same."""
+"""The errors that a name decides, where the status alone would not."""
 
 
 class ConverseDecoder:
-    """Turns the frames of one answer into events.
+    """Turns the messages of one answer into events.
 
-    `complete` says that nothing is missing even if the connection breaks now, `done` that nothing more will
-    come: how many tokens were used is told after the end. `ids` begins the ids of tool calls without one.
-    Raises `AgentProtocolError` for what cannot be understood, an `AgentError` for what Bedrock reports.
+    `id_prefix` begins the ids of tool calls without one. `complete` says that nothing is missing even if the
+    connection breaks now, `done` that nothing more comes: the token usage follows the end of the answer.
     """
 
-    __slots__ = ("_called", "_calls", "_ids", "_reason", "_usage", "complete", "done")
+    __slots__ = ("_call_count", "_calls", "_id_prefix", "_reason", "_usage", "complete", "done")
 
-    def __init__(self, ids: str = "call") -> None:
-        self._ids = ids
-        self._calls: dict[int, tuple[str, str, list[str]]] = {}
-        self._called = 0
+    def __init__(self, id_prefix: str = "call") -> None:
+        self._id_prefix = id_prefix
+        self._calls: dict[int, ToolCallBuilder] = {}
+        self._call_count = 0
         self._reason: Reason = "stop"
         self._usage: Usage | None = None
         self.complete = self.done = False
 
-    def feed(self, frame: EventStreamMessage) -> list[Event]:
-        """What one frame says: text at once, a tool call when whole, the rest at the end."""
-        headers, payload = frame
+    def feed(self, message: EventStreamMessage) -> list[Event]:
+        """Return the events of one message: text at once, a tool call when it is whole.
+
+        Raises `AgentProtocolError` for a message of an unknown shape, or a model that broke off, and the
+        `AgentError` that Bedrock reports.
+        """
+        headers, payload = message
         if headers.get(":message-type") != "event":
-            raise _reported(frame)
+            raise _reported_error(message)
         kind = headers.get(":event-type")
-        if kind not in KNOWN or (self.complete and kind != "metadata"):
+        if kind not in EVENT_TYPES or (self.complete and kind != "metadata"):
             return []
-        told = _object(payload)
+        event = decode_object(payload, "an event")
         try:
-            return self._read(kind, told)
+            return self._decode_event(kind, event)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise AgentProtocolError(f"an event of an unknown shape: {error!r}") from error
 
     def end(self) -> list[Event]:
-        """What is left when the stream is over: the usage, and why it stopped unless that is as usual."""
+        """Return what remains after the stream: the usage, and the reason of the end unless it is "stop".
+
+        Raises `AgentProtocolError` if the stream ended before the answer did.
+        """
         if not self.complete:
             raise AgentProtocolError("the stream ended in the middle of an answer")
         finish = [] if self._reason == "stop" else [Finish(self._reason)]
         return [*finish] if self._usage is None else [self._usage, *finish]
 
-    def _read(self, kind: object, told: dict[str, Any]) -> list[Event]:
+    def _decode_event(self, kind: object, event: dict[str, Any]) -> list[Event]:
         if kind == "contentBlockDelta":
-            return self._delta(told)
+            return self._decode_delta(event)
         if kind == "contentBlockStart":
-            return self._start(told)
+            return self._start_block(event)
         if kind == "contentBlockStop":
-            return self._stop(told["contentBlockIndex"])
+            return self._stop_block(event["contentBlockIndex"])
         if kind == "messageStop":
-            return self._over(told["stopReason"])
-        self._usage, self.done = _usage(told["usage"]), self.complete
+            return self._stop_message(event["stopReason"])
+        self._usage, self.done = _decode_usage(event["usage"]), self.complete
         return []
 
-    def _delta(self, told: dict[str, Any]) -> list[Event]:
-        delta = told["delta"]
+    def _decode_delta(self, event: dict[str, Any]) -> list[Event]:
+        delta = event["delta"]
         if (text := delta.get("text")) is not None:
-            return [text] if _string(text) else []
-        if (use := delta.get("toolUse")) and (call := self._calls.get(told["contentBlockIndex"])):
-            call[2].append(use["input"])
+            return [text] if _require_text(text) else []
+        if (use := delta.get("toolUse")) and (call := self._calls.get(event["contentBlockIndex"])):
+            call.add_arguments(use["input"])
         return []
 
-    def _start(self, told: dict[str, Any]) -> list[Event]:
-        use = told["start"].get("toolUse")
+    def _start_block(self, event: dict[str, Any]) -> list[Event]:
+        use = event["start"].get("toolUse")
         if not use:
             return []
-        name = _string(use["name"])
+        name = _require_text(use["name"])
         if use.get("type") == "server_tool_use":  # Bedrock runs it
             return [Activity(name)]
-        self._calls[told["contentBlockIndex"]] = (_string(use.get("toolUseId") or ""), name, [])
+        call = ToolCallBuilder(_require_text(use.get("toolUseId") or ""), name)
+        self._calls[event["contentBlockIndex"]] = call
         return []
 
-    def _stop(self, index: int) -> list[Event]:
+    def _stop_block(self, index: int) -> list[Event]:
         call = self._calls.pop(index, None)
         if call is None:
             return []
-        self._called += 1
-        id, name, pieces = call
-        return [ToolCall(id or f"{self._ids}_{self._called}", name, _arguments(name, "".join(pieces)))]
+        self._call_count += 1
+        return [call.build(f"{self._id_prefix}_{self._call_count}")]
 
-    def _over(self, reason: object) -> list[Event]:
-        why = _string(reason)
-        if why.startswith("malformed"):  # a tool that was announced is never called: nobody may wait for it
-            raise AgentProtocolError(f"the model broke off with {why!r}")
-        events = [event for index in [*self._calls] for event in self._stop(index)]
-        self._reason = REASONS.get(why, "tool_calls" if self._called else "stop")
+    def _stop_message(self, reason: object) -> list[Event]:
+        name = _require_text(reason)
+        if name.startswith("malformed"):  # an announced tool call never comes
+            raise AgentProtocolError(f"the model broke off with {name!r}")
+        events = [event for index in [*self._calls] for event in self._stop_block(index)]
+        self._reason = FINISH_REASONS.get(name, "tool_calls" if self._call_count else "stop")
         self.complete, self.done = True, self._usage is not None
         return events
 
 
-def _arguments(name: str, text: str) -> str:
-    """The arguments of a call, `{}` where there are none."""
-    if not text.strip():
-        return "{}"
-    try:
-        fine = type(loads(text.encode("utf-8", "replace"))) is dict
-    except ValueError:
-        fine = False
-    if not fine:
-        raise AgentProtocolError(f"the arguments of tool {name!r} are no JSON object")
-    return text
-
-
-def _string(value: object) -> str:
+def _require_text(value: object) -> str:
     if type(value) is not str:
         raise TypeError(f"{type(value).__name__} where a string should be")
     return value
 
 
-def _usage(told: dict[str, Any]) -> Usage:
-    """Bedrock counts what it read from its cache, and what it wrote there, beside the rest of a prompt."""
-    read, written = (int(told.get(f"cache{what}InputTokens") or 0) for what in ("Read", "Write"))
-    return Usage(int(told["inputTokens"]) + read + written, int(told["outputTokens"]), read)
+def _decode_usage(usage: dict[str, Any]) -> Usage:
+    """Return the usage; `inputTokens` do not include the tokens read from the cache or written to it."""
+    read, written = (int(usage.get(f"cache{access}InputTokens") or 0) for access in ("Read", "Write"))
+    return Usage(int(usage["inputTokens"]) + read + written, int(usage["outputTokens"]), read)
 
 
-def _object(payload: bytes) -> dict[str, Any]:
-    try:
-        told = loads(payload)
-    except ValueError as error:
-        raise AgentProtocolError(f"no JSON where an event should be: {error}") from None
-    if type(told) is not dict:
-        raise AgentProtocolError(f"an event that is no object but {type(told).__name__}")
-    return told
-
-
-def _reported(frame: EventStreamMessage) -> AgentError:
-    """A failure in the stream: of the model or service, or one of the stream itself."""
-    headers, payload = frame
+def _reported_error(message: EventStreamMessage) -> AgentError:
+    """Return the error that a message reports: an exception of the service, or an error of the stream."""
+    headers, payload = message
     kind = headers.get(":message-type")
     if kind == "exception":
-        name, said = headers.get(":exception-type"), _words(payload)
+        name = headers.get(":exception-type")
+        words = text_or_empty((loads_object(payload) or {}).get("message"))
     elif kind == "error":
-        name, said = headers.get(":error-code"), _short(str(headers.get(":error-message") or ""))
+        name = headers.get(":error-code")
+        words = str(headers.get(":error-message") or "")
     else:
-        return AgentProtocolError(f"a frame of the unknown type {kind!r}")
-    called = named(str(name or ""))
-    return meaning(called, AgentError)(f"{REPORTED} ({called})" if called else REPORTED, said)
+        return AgentProtocolError(f"a message of the unknown type {kind!r}")
+    name = parse_error_name(str(name or ""))
+    summary = f"{REPORTED_ERROR} ({name})" if name else REPORTED_ERROR
+    return error_class_for(name, AgentError)(summary, " ".join(words.split())[:MAX_QUOTE_CHARS])
 
 
-def _words(payload: bytes) -> str:
-    """The service's own words about a failure."""
-    try:
-        said = _object(payload).get("message")
-    except AgentProtocolError:
-        said = None
-    return _short(said) if isinstance(said, str) else ""
-
-
-def _short(text: str) -> str:
-    return " ".join(text.split())[:WORDS]
-
-
-def named(name: str) -> str:
-    """The name of a failure without what may surround it: a namespace, an address; "" if it has none."""
+def parse_error_name(name: str) -> str:
+    """Return the name of an error without the namespace or address around it; "" if there is no name."""
     found = re.fullmatch(r"(?:[^#]*#)?(\w{1,80})(?::.*)?", name.strip())
     return found[1] if found else ""
 
 
-def meaning(name: str, otherwise: type[AgentError]) -> type[AgentError]:
-    """What a failure with this name is to us."""
-    return FAILURES.get(name.removesuffix("Exception").lower(), otherwise)
+def error_class_for(name: str, default: type[AgentError]) -> type[AgentError]:
+    """Return the error that Bedrock's error of this name stands for, `default` if the name decides none."""
+    return ERRORS_BY_NAME.get(name.removesuffix("Exception").lower(), default)

@@ -9,14 +9,14 @@ from pydantic import Field, Strict, model_validator
 from voicegw.settings.agent import ModelSettings
 from voicegw.settings.fields import File, Url, Variable, optional
 
-REGION = r"^[a-z]{2,8}(-[a-z0-9]+)+$"
+REGION_PATTERN = r"^[a-z]{2,8}(-[a-z0-9]+)+$"
 
 
 class BedrockSettings(ModelSettings):
     """A model on Amazon Bedrock."""
 
     kind: Literal["bedrock"] = Field(description="A model on Amazon Bedrock.")
-    region: Annotated[str, Field(pattern=REGION)] = Field(description="Region, such as `eu-west-1`.")
+    region: Annotated[str, Field(pattern=REGION_PATTERN)] = Field(description="Region, such as `eu-west-1`.")
     model: Annotated[str, Field(min_length=1)] = Field(
         description="Id of the model or inference profile, or an ARN."
     )
@@ -44,7 +44,7 @@ class BedrockSettings(ModelSettings):
     ca_file: File | None = optional("Certificates to trust instead of the system's, a PEM file.")
 
     @model_validator(mode="after")
-    def _known(self) -> BedrockSettings:
+    def _check_credentials(self) -> BedrockSettings:
         if (self.access_key_env is None) != (self.secret_key_env is None):
             raise ValueError("access_key_env and secret_key_env belong together; one of them is missing")
         if (self.key_env is None) == (self.access_key_env is None):

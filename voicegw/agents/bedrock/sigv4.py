@@ -1,6 +1,8 @@
-"""Signature Version 4, by which AWS knows who sends a request, for requests without a query.
+"""AWS Signature Version 4 for requests without a query. Pure: the caller passes the time.
 
-Pure: the caller tells the time. A signature is good for five minutes before and after it.
+AWS accepts a signature for five minutes before and after its time.
+
+Source: AWS documentation, "Signature Version 4 for API requests"; the tests compare with botocore.
 """
 
 from __future__ import annotations
@@ -11,13 +13,13 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from urllib.parse import quote
 
-METHOD = "AWS4-HMAC-SHA256"
-END = "aws4_request"
+ALGORITHM = "AWS4-HMAC-SHA256"
+TERMINATOR = "aws4_request"
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An access key. `session_token` belongs to one that is valid for a while only."""
+    """An access key with its secret; `session_token` belongs to a temporary one."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -26,39 +28,40 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Signs requests to one service in one region."""
+    """Signs requests to one service, such as "bedrock", in one region."""
 
     credentials: Credentials
     region: str
     service: str
 
     def sign(
-        self, stamp: str, method: str, path: str, headers: Mapping[str, str], body: bytes
+        self, timestamp: str, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> dict[str, str]:
-        """The headers that a request needs besides `headers`, which are signed and must name the `host`.
+        """Return the headers that a request needs besides `headers`, which are signed and must name `host`.
 
-        `stamp` is the time, as `20261231T235959Z`; `path` is quoted, as it is sent, and signed quoted again.
+        `timestamp` is the time in UTC, such as `20261231T235959Z`. `path` is quoted, as it is sent; the
+        signature covers it quoted a second time.
         """
         token = self.credentials.session_token
-        more = {"x-amz-date": stamp, **({"x-amz-security-token": token} if token else {})}
-        written = _written({**headers, **more})
-        names = ";".join(written)
-        lines = "".join(f"{name}:{value}\n" for name, value in written.items())
+        more = {"x-amz-date": timestamp, **({"x-amz-security-token": token} if token else {})}
+        canonical = _canonical_headers({**headers, **more})
+        names = ";".join(canonical)
+        lines = "".join(f"{name}:{value}\n" for name, value in canonical.items())
         request = "\n".join((method, quote(path, safe="/~"), "", lines, names, sha256(body).hexdigest()))
-        scope = f"{stamp[:8]}/{self.region}/{self.service}/{END}"
-        sealed = "\n".join((METHOD, stamp, scope, sha256(request.encode()).hexdigest()))
-        signature = hmac.digest(self._key(stamp[:8]), sealed.encode(), "sha256").hex()
+        scope = f"{timestamp[:8]}/{self.region}/{self.service}/{TERMINATOR}"
+        to_sign = "\n".join((ALGORITHM, timestamp, scope, sha256(request.encode()).hexdigest()))
+        signature = hmac.digest(self._signing_key(timestamp[:8]), to_sign.encode(), "sha256").hex()
         credential = f"Credential={self.credentials.access_key}/{scope}"
-        more["authorization"] = f"{METHOD} {credential}, SignedHeaders={names}, Signature={signature}"
+        more["authorization"] = f"{ALGORITHM} {credential}, SignedHeaders={names}, Signature={signature}"
         return more
 
-    def _key(self, day: str) -> bytes:
+    def _signing_key(self, date: str) -> bytes:
         key = f"AWS4{self.credentials.secret_key}".encode()
-        for part in (day, self.region, self.service, END):
+        for part in (date, self.region, self.service, TERMINATOR):
             key = hmac.digest(key, part.encode(), "sha256")
         return key
 
 
-def _written(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers as they are signed: by name, in small letters, with single blanks."""
+def _canonical_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return headers as they are signed: sorted by name, in lower case, with single blanks."""
     return dict(sorted((name.lower(), " ".join(value.split())) for name, value in headers.items()))

@@ -1,0 +1,1 @@
+"""The HTTP and websocket clients that all agents share."""

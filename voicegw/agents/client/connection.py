@@ -1,4 +1,7 @@
-"""One connection to an upstream: HTTP/1.1, one request at a time."""
+"""One HTTP/1.1 connection to an agent's server, which carries one request at a time.
+
+Connections are pooled and kept in `http`; this module knows no origin and opens no socket.
+"""
 
 from __future__ import annotations
 
@@ -10,104 +13,120 @@ import httptools
 
 from voicegw.errors import AgentProtocolError
 
-HEAD = 64 * 1024
-"""Bytes that the head of an answer, with everything before it, may have."""
+MAX_HEAD_BYTES = 64 * 1024
+"""Bytes that the head of a response may have, informational responses before it included."""
 
-BODY = 64 * 1024
-"""Bytes of a body that may wait for a slow reader before the upstream is held back."""
+MAX_BUFFERED_BYTES = 64 * 1024
+"""Bytes of a body that may wait for a slow reader before the connection stops reading."""
 
 
 class Connection(asyncio.Protocol):
-    """Carries one request at a time. `crowd` is the set of open connections, which it joins and leaves.
+    """One connection; `open_connections` is the set of open ones, which it joins and leaves.
 
-    `done` tells that nothing is under way: no request, or an answer that arrived whole. `broken` says why
-    an answer will never arrive whole, `over` that its reader needs no more of it.
+    The transport and the HTTP parser call its other public methods; they are not for users.
     """
 
     def __init__(self, open_connections: set[Connection]) -> None:
         self.loop = asyncio.get_running_loop()
-        self.gone: asyncio.Future[None] = self.loop.create_future()
-        self.since = 0.0
-        self._crowd = open_connections
+        # Done when the connection is closed.
+        self.closed: asyncio.Future[None] = self.loop.create_future()
+        # The loop time in seconds since which the connection waits for a request; the pool sets it.
+        self.idle_since = 0.0
+        self._open_connections = open_connections
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._rest: Callable[[Connection], None] | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._begin()
+        self._on_drained: Callable[[Connection], None] | None = None
+        self._drain_timer: asyncio.TimerHandle | None = None
+        self._reset()
+        # No request is under way: none was sent yet, or its response arrived whole.
         self.done = True
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
+        """Forget the last response."""
+        # The status of the response, 0 until its head is complete.
         self.status = 0
+        # The headers of the response by their names in lower case; repeated ones are joined by ", ".
         self.headers: dict[str, str] = {}
-        self.done = self.over = False
-        self.broken = ""
-        self._heard = 0
-        self._keep = True
-        self._parts: list[bytes] = []
-        self._size = 0
+        self.done = False
+        # The reader needs no more of the body; the pool may drain it and keep the connection.
+        self.rest_discarded = False
+        # Why the response will never arrive whole, "" while it still may.
+        self.broken_reason = ""
+        self._received = 0
+        self._keep_alive = True
+        self._chunks: list[bytes] = []
+        self._buffered = 0
         self._paused = False
 
     @property
-    def alive(self) -> bool:
+    def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
     @property
-    def reusable(self) -> bool:
+    def is_reusable(self) -> bool:
+        """Whether another request may be sent: the response is whole, and the server keeps the connection."""
         transport = self._transport
-        idle = self.done and self._keep and transport is not None and not transport.is_closing()
+        idle = self.done and self._keep_alive and transport is not None and not transport.is_closing()
         return idle and cast(asyncio.Transport, transport).get_write_buffer_size() == 0
 
     async def send_request(self, request: bytes) -> bool:
-        """Send a request, wait for the head of its answer. False: the connection died before a byte of it."""
-        self._resume()
-        self._begin()
+        """Send a request and wait for the head of its response.
+
+        Returns False if the connection closed before any byte of the response: then the request may be sent
+        again on another one. Raises `AgentProtocolError` if the head breaks off or is no HTTP.
+        """
+        self._resume_reading()
+        self._reset()
         transport = self._transport
         if transport is None or transport.is_closing():
-            self.broken = "connection closed"
+            self.broken_reason = "connection closed"
             return False
         try:
             transport.write(request)
             while not self.status:
-                if self.broken and not self._heard:
+                if self.broken_reason and not self._received:
                     return False
-                await self._news()
+                await self._wait_for_data()
         except BaseException:
             self.abort()
             raise
         return True
 
     async def read_chunk(self) -> bytes:
-        """What arrived of the body, b"" at its end. Raises `AgentProtocolError` when it broke off."""
-        while not self._parts:
+        """Wait for the body and return all that has arrived of it, b"" at its end.
+
+        Raises `AgentProtocolError` if the response breaks off; the bytes before that are returned first.
+        """
+        while not self._chunks:
             if self.done:
                 return b""
-            await self._news()
-        parts, self._parts, self._size = self._parts, [], 0
-        self._resume()
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            await self._wait_for_data()
+        chunks, self._chunks, self._buffered = self._chunks, [], 0
+        self._resume_reading()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def drain(self, seconds: float, rest: Callable[[Connection], None]) -> None:
-        """Let the body end by itself within `seconds`, then be ready for `rest`; else hang up."""
-        self._rest = rest
-        self._deadline = self.loop.call_later(seconds, self.abort)
-        self._resume()
+    def drain(self, timeout: float, on_drained: Callable[[Connection], None]) -> None:
+        """Drop the rest of the body. If it ends within `timeout` seconds, call `on_drained`; else close."""
+        self._on_drained = on_drained
+        self._drain_timer = self.loop.call_later(timeout, self.abort)
+        self._resume_reading()
 
     def abort(self) -> None:
-        """Hang up, now."""
+        """Close the connection at once."""
         if not self.done:
-            self.broken = self.broken or "hung up"
+            self.broken_reason = self.broken_reason or "hung up"
         if self._transport is not None:
             self._transport.abort()
 
-    def _news(self) -> asyncio.Future[None]:
-        """To be awaited for something to happen. Raises `AgentProtocolError` when nothing more will."""
-        if self.broken:
-            raise AgentProtocolError(f"{self.broken} in the middle of an answer")
+    def _wait_for_data(self) -> asyncio.Future[None]:
+        """Return a future for the next change. Raises `AgentProtocolError` if the response broke off."""
+        if self.broken_reason:
+            raise AgentProtocolError(f"{self.broken_reason} in the middle of an answer")
         self._waiter = self.loop.create_future()
         return self._waiter
 
-    def _resume(self) -> None:
+    def _resume_reading(self) -> None:
         if self._paused and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
@@ -117,67 +136,67 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, reason: str) -> None:
         if not self.done:
-            self.broken = why
+            self.broken_reason = reason
         self.abort()
 
-    # What the transport tells
+    # Called by the transport (asyncio.Protocol)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._crowd.add(self)
+        self._open_connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self.broken:
+        if self.broken_reason:
             return
-        self._heard += len(data)
+        self._received += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(f"no HTTP ({error})")
-        if not self.status and self._heard > HEAD:
-            self._fail(f"a head of more than {HEAD} bytes")
-        if self._size > BODY and not self._paused and not self.done:
+        if not self.status and self._received > MAX_HEAD_BYTES:
+            self._fail(f"a head of more than {MAX_HEAD_BYTES} bytes")
+        if self._buffered > MAX_BUFFERED_BYTES and not self._paused and not self.done:
             self._paused = True
             cast(asyncio.Transport, self._transport).pause_reading()
         self._wake()
-        if self._rest is not None and self.done:
-            self._end_lingering(self._rest)
+        if self._on_drained is not None and self.done:
+            self._finish_drain(self._on_drained)
 
-    def _end_lingering(self, rest: Callable[[Connection], None]) -> None:
-        self._rest = None
-        if self._deadline is not None:
-            self._deadline.cancel()
-        if self.reusable:
-            rest(self)
+    def _finish_drain(self, on_drained: Callable[[Connection], None]) -> None:
+        self._on_drained = None
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+        if self.is_reusable:
+            on_drained(self)
         else:
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.done and not self.broken:
-            to_the_end = self.status and not self._framed and exc is None
-            self.done = bool(to_the_end)
-            self.broken = "" if to_the_end else "connection reset" if exc else "connection closed"
-        self._crowd.discard(self)
-        if self._deadline is not None:
-            self._deadline.cancel()
-        if not self.gone.done():
-            self.gone.set_result(None)
+        if not self.done and not self.broken_reason:
+            ends_body = self.status and not self._has_framing and exc is None
+            self.done = bool(ends_body)
+            self.broken_reason = "" if ends_body else "connection reset" if exc else "connection closed"
+        self._open_connections.discard(self)
+        if self._drain_timer is not None:
+            self._drain_timer.cancel()
+        if not self.closed.done():
+            self.closed.set_result(None)
         self._wake()
 
     @property
-    def _framed(self) -> bool:
-        """Whether the answer says where its body ends, other than by the end of the connection."""
+    def _has_framing(self) -> bool:
+        """Whether the headers say where the body ends; else the end of the connection is its end."""
         return (
             "content-length" in self.headers or "chunked" in self.headers.get("transfer-encoding", "").lower()
         )
 
-    # What the parser tells
+    # Called by the parser (httptools)
 
     def on_message_begin(self) -> None:
         if self.done:
-            raise ValueError("an answer that nobody asked for")
+            raise ValueError("an answer without a request")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.status:  # later ones are trailers
@@ -186,16 +205,16 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status < 200:  # the real answer is still to come
+        if status < 200:  # an informational response; the final one follows
             self.headers = {}
         else:
             self.status = status
-            self._keep = self._parser.should_keep_alive()
+            self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:
-        if self._rest is None:
-            self._parts.append(data)
-            self._size += len(data)
+        if self._on_drained is None:
+            self._chunks.append(data)
+            self._buffered += len(data)
 
     def on_message_complete(self) -> None:
         self.done = self.status >= 200

@@ -1,4 +1,7 @@
-"""What servers report as errors, in whatever shape, as errors of ours."""
+"""Errors that a server reports in a body or an event, in any of the usual shapes.
+
+Not the meaning of a status: that is `http_errors`.
+"""
 
 from __future__ import annotations
 
@@ -9,41 +12,47 @@ import orjson
 from voicegw.errors import AgentBusy, AgentError, AgentTimeout
 from voicegw.wire.json import loads
 
-REPORTED = "the server reported an error"
-WORDS = 300
-"""Characters of a server's own words that are kept."""
+REPORTED_ERROR = "the server reported an error"
+MAX_QUOTE_CHARS = 300
+"""Characters of a server's own words that an error keeps."""
 
 
 def error_from_body(body: bytes) -> AgentError:
-    """The error that a server reports, as ours, with the server's own words (`WORDS` characters of them)."""
+    """Return the error that a body reports, with at most `MAX_QUOTE_CHARS` of the server's own words.
+
+    A body that is no JSON is itself the words; bytes that are no UTF-8 become U+FFFD.
+    """
     try:
-        said = loads(body)
+        decoded = loads(body)
     except ValueError:
-        said = body.decode("utf-8", "replace")
-    return error_from_object(said.get("error", said) if isinstance(said, dict) else said)
+        decoded = body.decode("utf-8", "replace")
+    return error_from_object(decoded.get("error", decoded) if isinstance(decoded, dict) else decoded)
 
 
 def error_from_object(error: Any) -> AgentError:
-    """The same of an error that was parsed already."""
+    """Return the error that a parsed `error` value reports: an object, or a text.
+
+    Its `type`, `code` or `status` decides between `AgentBusy`, `AgentTimeout` and plain `AgentError`.
+    """
     kinds: tuple[Any, ...] = ()
     words = error
     if isinstance(error, dict):
         kinds = (error.get("type"), error.get("code"), error.get("status"))
         words = error.get("message") or error.get("detail") or error
-    text = " ".join(quoted(words).split())[:WORDS]
-    kind = " ".join(map(quoted, kinds)).lower()
+    quote = " ".join(to_text(words).split())[:MAX_QUOTE_CHARS]
+    kind = " ".join(map(to_text, kinds)).lower()
     if any(mark in kind for mark in ("rate_limit", "overloaded", "unavailable", "429", "503")):
-        return AgentBusy(REPORTED, text)
+        return AgentBusy(REPORTED_ERROR, quote)
     if any(mark in kind for mark in ("timeout", "408", "504")):
-        return AgentTimeout(REPORTED, text)
-    return AgentError(REPORTED, text)
+        return AgentTimeout(REPORTED_ERROR, quote)
+    return AgentError(REPORTED_ERROR, quote)
 
 
-def quoted(said: Any) -> str:
-    """What was said, as JSON where it is no text; "" where that is nested deeper than JSON is written."""
-    if isinstance(said, str):
-        return said
+def to_text(value: Any) -> str:
+    """Return a text as it is and any other value as JSON; "" if it is nested too deep to be written."""
+    if isinstance(value, str):
+        return value
     try:
-        return orjson.dumps(said).decode()
+        return orjson.dumps(value).decode()
     except TypeError:
         return ""

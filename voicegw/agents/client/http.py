@@ -1,15 +1,15 @@
-"""The one HTTP client towards agents: streams, keeps connections warm, and hangs up at once.
+"""The HTTP/1.1 client for agents: it streams bodies, pools connections, and closes one to cancel a turn.
 
-A `HttpClient` talks to one origin over HTTP/1.1. A request has a connection of its own for as long as the
-`async with` lasts: leaving it before the end of the body closes the connection, which is how a turn
-is cancelled; a body read to its end gives the connection back.
+A `HttpClient` talks to one origin. A request has a connection to itself for as long as the `async with`
+lasts. Leaving before the end of the body closes the connection, which is how a turn is cancelled; a body
+read to its end gives the connection back to the pool.
 
     async with client.post("/v1/chat/completions", headers, body) as response:
         async for data in response:
             ...
 
-From the socket to the reader there is one wake-up and neither task nor queue. Nothing here limits how
-long an agent may think; whoever reads decides that.
+One wake-up carries the data from the socket to the reader; there is no task and no queue between. The client
+does not limit how long an agent may think: the deadlines are in `voicegw.turns.timeouts`.
 """
 
 from __future__ import annotations
@@ -18,34 +18,36 @@ import asyncio
 import ssl as tls
 from collections.abc import Mapping
 
-from voicegw.agents.client.connect import connect, parse_origin, system_tls
+from voicegw.agents.client.connect import connect, create_tls_context, parse_origin
 from voicegw.agents.client.connection import Connection
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentUnavailable
 
-LINGER = 0.1
-"""Seconds that a body whose rest means nothing gets to end, so that its connection can be kept."""
+DRAIN_TIMEOUT = 0.1
+"""Seconds that a discarded body gets to end, so that its connection can be kept."""
 
 
 class HttpResponse:
-    """The head of an answer, and its body as it comes.
+    """A response whose head has arrived; `async for` gives its body in the pieces in which it comes.
 
-    `take` awaits what one read brought, b"" at the end; `async for` gives the same, a hop dearer.
+    `read_chunk` awaits the next piece, b"" at the end. `async for` gives the same pieces, and costs one more
+    coroutine for each. Both raise `AgentProtocolError` if the body breaks off.
     """
 
-    __slots__ = ("_connection", "headers", "status", "read_chunk")
+    __slots__ = ("_connection", "headers", "read_chunk", "status")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.read_chunk = connection.read_chunk
         self.status = connection.status
+        # By their names in lower case.
         self.headers: Mapping[str, str] = connection.headers
 
     def __aiter__(self) -> HttpResponse:
         return self
 
     @property
-    def compressed(self) -> bool:
-        """Was the body compressed, although the server was told not to? Only refusals get this far so."""
+    def is_compressed(self) -> bool:
+        """Whether the body is compressed against the request. Only a refusal may be: others raise before."""
         return self.headers.get("content-encoding", "identity") != "identity"
 
     async def __anext__(self) -> bytes:
@@ -54,42 +56,56 @@ class HttpResponse:
             raise StopAsyncIteration
         return data
 
-    async def read(self, limit: int) -> bytes:
-        """The whole body. Raises `AgentProtocolError` when it is cut or longer than `limit` bytes."""
-        body = await self.read_start(limit + 1)
-        if len(body) > limit:
-            raise AgentProtocolError(f"a body of more than {limit} bytes")
+    async def read(self, max_bytes: int) -> bytes:
+        """Return the whole body. Raises `AgentProtocolError` if it breaks off or exceeds `max_bytes`."""
+        body = await self.read_start(max_bytes + 1)
+        if len(body) > max_bytes:
+            raise AgentProtocolError(f"a body of more than {max_bytes} bytes")
         return body
 
     async def read_start(self, size: int) -> bytes:
-        """The first `size` bytes of the body, or all of it where it is shorter."""
+        """Return the first `size` bytes of the body, fewer if it is shorter.
+
+        Raises `AgentProtocolError` if it breaks off before that.
+        """
         body = bytearray()
         while len(body) < size and (data := await self._connection.read_chunk()):
             body += data
         return bytes(body[:size])
 
     def discard_rest(self) -> None:
-        """The rest of the body means nothing: the connection is kept if it ends by itself right away."""
-        self._connection.over = True
+        """Say that the rest of the body does not matter.
+
+        After the `async with`, the connection is kept if the body ends within `DRAIN_TIMEOUT` seconds.
+        """
+        self._connection.rest_discarded = True
 
 
 class PendingResponse:
-    """A request and its answer, for an `async with`. Its failures name the address that was asked."""
+    """A request that `async with` sends; the block gets its response.
 
-    __slots__ = ("_again", "_client", "_connection", "_path", "_request")
+    Entering raises `AgentUnavailable`, `AgentBusy` or `AgentProtocolError` (see `HttpClient`). The summary of
+    an `AgentError` that leaves the block, the client's or the reader's, then names the request's address.
+    """
 
-    def __init__(self, client: HttpClient, path: str, request: bytes, again: bool) -> None:
+    __slots__ = ("_client", "_connection", "_path", "_request", "_retry")
+
+    def __init__(self, client: HttpClient, path: str, request: bytes, retry: bool) -> None:
         self._client = client
+        # With its query; messages show it without.
         self._path = path
+        # The whole request as it is written to the connection.
         self._request = request
-        self._again = again
+        # Whether a kept connection that turns out dead may be replaced.
+        self._retry = retry
+        # None until the head of the response has arrived.
         self._connection: Connection | None = None
 
     async def __aenter__(self) -> HttpResponse:
         try:
-            self._connection = await self._client._answered(self._request, self._again)
+            self._connection = await self._client._send(self._request, self._retry)
             response = HttpResponse(self._connection)
-            self._client._check(response)
+            self._client._check_response(response)
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
             raise
@@ -97,96 +113,106 @@ class PendingResponse:
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._connection is not None:
-            self._client._let_go(self._connection)
+            self._client._release(self._connection)
         if isinstance(error, AgentError) and self._client.origin not in error.summary:
-            where = f"{self._client.origin}{self._path.partition('?')[0]}"
-            error.redact(f"{where}: {error.summary}", error.quote)
+            url = f"{self._client.origin}{self._path.partition('?')[0]}"
+            error.redact(f"{url}: {error.summary}", error.quote)
 
 
 class HttpClient:
-    """A pool of connections to the origin of `url` (`http` or `https`; a path in it is ignored).
+    """A pool of connections to the origin of `url` (http or https; a path in it is ignored).
 
-    `connect` limits, in seconds, finding, reaching and greeting the upstream; `most` is the number of
-    connections that may be open, one more raises `AgentBusy`; one that rested for `idle` seconds is closed,
-    before servers and balancers do, most of which wait a minute or more.
-    `ssl` replaces the system's certificate authorities.
+    `connect_timeout` limits, in seconds, name resolution, connection and TLS handshake together. At most
+    `max_connections` may be open. A connection that was idle for `keepalive_expiry` seconds is closed: most
+    servers and load balancers close theirs after 60 seconds or more. `ssl` replaces the system's certificate
+    authorities. `origin` is the origin as messages name it, such as `https://example.org:8443`.
 
-    A request raises `AgentUnavailable` when the upstream cannot be reached or redirects, and
-    `AgentProtocolError` when the answer breaks off or is no HTTP.
+    The constructor raises `ConfigError` if `url` is no address. A request raises `AgentUnavailable` if the
+    server cannot be reached or redirects, `AgentBusy` if all connections are in use, and `AgentProtocolError`
+    if the response breaks off, is compressed, or is no HTTP.
     """
 
     def __init__(
         self,
         url: str,
         *,
-        connect: float = 5.0,
+        connect_timeout: float = 5.0,
         ssl: tls.SSLContext | None = None,
-        most: int = 4096,
-        idle: float = 50.0,
+        max_connections: int = 4096,
+        keepalive_expiry: float = 50.0,
     ) -> None:
         secure, self._host, self._port, name = parse_origin(url)
         self.origin = f"{'https' if secure else 'http'}://{name}"
         self._host_line = f"host: {name}"
-        self._ssl = (ssl or system_tls()) if secure else None
-        self._connect = connect
-        self._most = most
-        self._idle_after = idle
+        self._ssl = (ssl or create_tls_context()) if secure else None
+        self._connect_timeout = connect_timeout
+        self._max_connections = max_connections
+        self._keepalive_expiry = keepalive_expiry
+        # Connections that wait for a request; the last one was used last.
         self._idle: list[Connection] = []
-        self._open: set[Connection] = set()
-        self._dialling = 0
-        self._sweep: asyncio.TimerHandle | None = None
+        # Every open connection, idle or in use.
+        self._connections: set[Connection] = set()
+        # Connections that are being opened; they count towards `max_connections`.
+        self._opening = 0
+        # Runs while a connection is idle.
+        self._expiry_timer: asyncio.TimerHandle | None = None
 
     def post(
         self, path: str, headers: Mapping[str, str], body: bytes, *, retry: bool = True
     ) -> PendingResponse:
-        """Send `body` to `path`; see `request`."""
+        """Prepare a POST of `body` to `path`; see `request`."""
         return self.request("POST", path, headers, body, retry=retry)
 
     def request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", *, retry: bool = True
     ) -> PendingResponse:
-        """Send a request, wait for the head of the answer.
+        """Prepare a request; `async with` sends it and waits for the head of the response.
 
-        A kept connection may turn out to be dead. Then the request goes out once more on a fresh one,
-        unless `again` is False because the agent must not be asked twice: a server that closed while the
-        request was on its way looks the same as one that began to work on it and fell over.
+        A kept connection may turn out to be dead. Then the request is sent once more on a new one, unless
+        `retry` is False because the agent must not get it twice: a server that closed while the request was
+        on its way looks the same as one that began to work on it and crashed.
+
+        Raises ValueError if `path` or a header contains a line break.
         """
-        return PendingResponse(self, path, self._written(method, path, headers, body), retry)
+        return PendingResponse(self, path, self._encode_request(method, path, headers, body), retry)
 
-    async def _answered(self, request: bytes, again: bool) -> Connection:
-        """A connection on which the head of the answer arrived."""
-        connection = self._rested()
+    async def _send(self, request: bytes, retry: bool) -> Connection:
+        """Send a request and return its connection once the head of the response has arrived."""
+        connection = self._take_idle()
         if connection is not None:
             if await connection.send_request(request):
                 return connection
-            if not again:
-                raise AgentProtocolError(f"{connection.broken} before any answer")
-        connection = await self._dial()
+            if not retry:
+                raise AgentProtocolError(f"{connection.broken_reason} before any answer")
+        connection = await self._open_connection()
         if not await connection.send_request(request):
-            raise AgentProtocolError(f"{connection.broken} before any answer")
+            raise AgentProtocolError(f"{connection.broken_reason} before any answer")
         return connection
 
     async def prewarm(self, count: int) -> None:
-        """Have `count` connections ready. Raises `AgentUnavailable` when the upstream cannot be reached."""
-        missing = count - sum(connection.alive for connection in self._idle)
-        warmed = (self._warm() for _ in range(missing))
-        for error in await asyncio.gather(*warmed, return_exceptions=True):
+        """Open connections until `count` are idle.
+
+        Raises `AgentUnavailable` if the server cannot be reached, `AgentBusy` if all connections are in use.
+        """
+        missing = count - sum(connection.is_open for connection in self._idle)
+        openings = (self._prewarm_one() for _ in range(missing))
+        for error in await asyncio.gather(*openings, return_exceptions=True):
             if error is not None:
                 raise error
 
-    async def _warm(self) -> None:
-        self._rest(await self._dial())
+    async def _prewarm_one(self) -> None:
+        self._keep_idle(await self._open_connection())
 
     async def aclose(self) -> None:
-        """Close every connection, and wait until they are closed."""
-        if self._sweep is not None:
-            self._sweep.cancel()
-        left = list(self._open)
-        for connection in left:
+        """Close every connection, in use or not, and wait until they are closed."""
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+        connections = list(self._connections)
+        for connection in connections:
             connection.abort()
-        await asyncio.gather(*(connection.gone for connection in left))
+        await asyncio.gather(*(connection.closed for connection in connections))
 
-    def _written(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    def _encode_request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
         lines = [f"{method} {path} HTTP/1.1", self._host_line]
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if body or method == "POST":
@@ -196,60 +222,64 @@ class HttpClient:
             raise ValueError("a path or header with a line break in it")
         return head.encode("latin-1") + b"\r\n\r\n" + body
 
-    def _check(self, response: HttpResponse) -> None:
+    def _check_response(self, response: HttpResponse) -> None:
+        """Raise `AgentUnavailable` for a redirect, `AgentProtocolError` for a compressed body."""
         if 300 <= response.status < 400:
             target = response.headers.get("location", "another address")
             raise AgentUnavailable(f"{self.origin} redirects to {target}: configure the final address")
-        if response.compressed and response.status < 300:
+        if response.is_compressed and response.status < 300:
             raise AgentProtocolError(f"{self.origin} compressed its answer although it was told not to")
 
-    def _rested(self) -> Connection | None:
-        """The connection that was used last, of those that wait for work and live."""
+    def _take_idle(self) -> Connection | None:
+        """Take the idle connection that was used last, without those that closed meanwhile."""
         while self._idle:
-            if (connection := self._idle.pop()).alive:
+            if (connection := self._idle.pop()).is_open:
                 return connection
         return None
 
-    def _let_go(self, connection: Connection) -> None:
-        if connection.reusable:
-            self._rest(connection)
-        elif connection.over and not connection.done:
-            connection.drain(LINGER, self._rest)
+    def _release(self, connection: Connection) -> None:
+        """Keep a connection whose response is whole or may be drained; close any other."""
+        if connection.is_reusable:
+            self._keep_idle(connection)
+        elif connection.rest_discarded and not connection.done:
+            connection.drain(DRAIN_TIMEOUT, self._keep_idle)
         else:
             connection.abort()
 
-    def _rest(self, connection: Connection) -> None:
+    def _keep_idle(self, connection: Connection) -> None:
         loop = connection.loop
-        connection.since = loop.time()
+        connection.idle_since = loop.time()
         self._idle.append(connection)
-        if self._sweep is None:
-            self._sweep = loop.call_later(self._idle_after, self._close_rested)
+        if self._expiry_timer is None:
+            self._expiry_timer = loop.call_later(self._keepalive_expiry, self._close_expired)
 
-    def _close_rested(self) -> None:
-        """Close what rested too long, and look again when the next one will have."""
-        self._sweep = None
+    def _close_expired(self) -> None:
+        """Close the connections that were idle too long, and set the timer for the next one."""
+        self._expiry_timer = None
         if not self._idle:
             return
         loop = self._idle[0].loop
         for connection in self._idle[:]:
-            if not connection.alive or connection.since + self._idle_after <= loop.time():
+            if not connection.is_open or connection.idle_since + self._keepalive_expiry <= loop.time():
                 self._idle.remove(connection)
                 connection.abort()
         if self._idle:
-            oldest = min(connection.since for connection in self._idle)
-            self._sweep = loop.call_at(oldest + self._idle_after, self._close_rested)
+            oldest = min(connection.idle_since for connection in self._idle)
+            self._expiry_timer = loop.call_at(oldest + self._keepalive_expiry, self._close_expired)
 
-    async def _dial(self) -> Connection:
-        """A new connection, or `AgentUnavailable`."""
-        if len(self._open) + self._dialling >= self._most:
-            raise AgentBusy(f"{self.origin}: {self._most} connections are open, the most allowed")
-        self._dialling += 1
+    async def _open_connection(self) -> Connection:
+        """Open a connection. Raises `AgentUnavailable` or `AgentBusy`."""
+        if len(self._connections) + self._opening >= self._max_connections:
+            raise AgentBusy(f"{self.origin}: {self._max_connections} connections are open, the most allowed")
+        self._opening += 1
         try:
-            async with asyncio.timeout(self._connect):
-                return await connect(self._host, self._port, self._ssl, self._open)
+            async with asyncio.timeout(self._connect_timeout):
+                return await connect(self._host, self._port, self._ssl, self._connections)
         except TimeoutError as error:
-            raise AgentUnavailable(f"{self.origin}: no connection within {self._connect:g} s") from error
+            raise AgentUnavailable(
+                f"{self.origin}: no connection within {self._connect_timeout:g} s"
+            ) from error
         except OSError as error:
             raise AgentUnavailable(f"{self.origin}: {error}") from error
         finally:
-            self._dialling -= 1
+            self._opening -= 1

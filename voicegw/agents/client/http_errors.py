@@ -1,4 +1,7 @@
-"""What an agent's refusals mean, with its own words and without our secrets."""
+"""Errors for the refusals of an agent's server, with the server's own words and without secrets.
+
+The shapes of error bodies are in `error_body`; which request failed is known to the caller.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,21 @@ from voicegw.errors import (
     AgentUnavailable,
 )
 
-COMPLAINT = 16 * 1024
-"""Bytes of an error body that are looked at for the server's own words."""
-PATIENCE = 1.0
+MAX_ERROR_BODY_BYTES = 16 * 1024
+"""Bytes of an error body that are searched for the server's own words."""
+ERROR_BODY_TIMEOUT = 1.0
 """Seconds that an error body gets to arrive."""
-SECRET = 6
-"""Characters from which on a value counts as a secret in error messages."""
+MIN_SECRET_CHARS = 6
+"""A shorter value is not treated as a secret: hiding it would make messages unreadable."""
+CONFLICT_RETRY_DELAYS = (0.02, 0.04, 0.08, 0.16)
+"""Seconds before each new attempt while a server answers 409: it still ends the conversation's last turn."""
 
 
 def error_class(status: int) -> type[AgentError]:
-    """401, 403 and 404 are the operator's mistake: asking again cannot help."""
+    """Return the error that a status stands for.
+
+    401, 403 and 404 are mistakes in the configuration: another attempt cannot help.
+    """
     if status in (401, 403, 404):
         return AgentRejected
     if status in (429, 503):
@@ -37,47 +45,57 @@ def error_class(status: int) -> type[AgentError]:
     return AgentUnavailable if status >= 500 else AgentProtocolError
 
 
-def error_from_status(where: str, status: int, said: str) -> AgentError:
-    """What a status means, in words that name the agent, and with what it said."""
-    return error_class(status)(f"{where} answered {status}", said)
+def error_from_status(url: str, status: int, quote: str) -> AgentError:
+    """Return the error for a status: `url` names the agent, `quote` holds the server's own words."""
+    return error_class(status)(f"{url} answered {status}", quote)
 
 
-async def error_from_response(response: HttpResponse, where: str) -> AgentError:
-    """What an answer means that is not the one that was wanted: its status counts, whatever its body does."""
+async def error_from_response(response: HttpResponse, url: str) -> AgentError:
+    """Read the body of a refusal and return its error; raises no `AgentError` if the body breaks off.
+
+    The body gets `ERROR_BODY_TIMEOUT` seconds. A compressed one is not read: the client cannot decode it.
+    """
     body = bytearray()
     with suppress(AgentError, TimeoutError):
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(ERROR_BODY_TIMEOUT):
             async for data in response:
                 body += data
-                if len(body) >= COMPLAINT:
+                if len(body) >= MAX_ERROR_BODY_BYTES:
                     break
-    said = "" if response.compressed else words(bytes(body))
-    return error_from_status(where, response.status, said)
+    words = "" if response.is_compressed else extract_quote(bytes(body))
+    return error_from_status(url, response.status, words)
 
 
-def words(body: bytes) -> str:
-    """The server's own words in an error body, as far as they are looked at."""
-    return error_from_body(body[:COMPLAINT]).quote
+def extract_quote(body: bytes) -> str:
+    """Return the server's own words from the first `MAX_ERROR_BODY_BYTES` of an error body."""
+    return error_from_body(body[:MAX_ERROR_BODY_BYTES]).quote
 
 
-def secrets(values: Iterable[str | None]) -> list[str]:
-    """Those of these values that must not be repeated, and what in them follows a word such as "Bearer"."""
+def collect_secrets(values: Iterable[str | None]) -> list[str]:
+    """Return the values that error messages must not repeat.
+
+    Of a value such as "Bearer abcdef", both the whole and the part after the scheme are secret.
+    """
     found = [value for value in values if value]
     found += [rest for value in found for scheme, _, rest in [value.partition(" ")] if scheme.isalnum()]
-    return [value for value in found if len(value) >= SECRET]
+    return [value for value in found if len(value) >= MIN_SECRET_CHARS]
 
 
 def redact(error: AgentError, secrets: Iterable[str]) -> None:
-    """Keep our secrets out of what a server says back to us, also where it was cut in the middle of one."""
-    for secret in sorted((secret for secret in secrets if len(secret) >= SECRET), key=len, reverse=True):
-        least = max(SECRET, secret.find(" ") + 2)  # a word such as "Bearer" alone is none
+    """Replace each of `secrets` in the messages of `error` by "***".
+
+    This includes URL-encoded secrets, and the beginning of one where the quote was cut off.
+    """
+    hidden = [secret for secret in secrets if len(secret) >= MIN_SECRET_CHARS]
+    for secret in sorted(hidden, key=len, reverse=True):  # one secret may contain another
+        min_chars = max(MIN_SECRET_CHARS, secret.find(" ") + 2)  # "Bearer" alone is no secret
         for form in (secret, quote(secret, safe="")):
-            said = _uncut(error.quote.replace(form, "***"), form, least)
-            error.redact(error.summary.replace(form, "***"), said)
+            words = _redact_cut_secret(error.quote.replace(form, "***"), form, min_chars)
+            error.redact(error.summary.replace(form, "***"), words)
 
 
-def _uncut(text: str, secret: str, least: int) -> str:
-    """The text without the beginning of a secret at its end, if that has `least` characters."""
-    sizes = range(min(len(secret), len(text)), least - 1, -1)
+def _redact_cut_secret(text: str, secret: str, min_chars: int) -> str:
+    """Replace the beginning of `secret` at the end of `text` if it has at least `min_chars` characters."""
+    sizes = range(min(len(secret), len(text)), min_chars - 1, -1)
     size = next((size for size in sizes if text.endswith(secret[:size])), 0)
     return f"{text[:-size]}***" if size else text

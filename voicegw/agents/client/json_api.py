@@ -1,4 +1,7 @@
-"""An agent's HTTP interface: JSON both ways, refusals as errors of ours, and no secret in any of them."""
+"""An agent's HTTP API: JSON both ways, refusals as `AgentError`, and no secret in any message.
+
+Each agent knows the paths, and the meaning of the values.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,22 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from voicegw.agents.client.http import HttpClient, HttpResponse
-from voicegw.agents.client.http_errors import error_from_response, redact, secrets
+from voicegw.agents.client.http_errors import collect_secrets, error_from_response, redact
 from voicegw.errors import AgentError, AgentProtocolError
 from voicegw.wire.json import dumps, loads
 
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
-"""Bytes of a JSON answer."""
-STREAM = "text/event-stream"
+MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+"""Bytes of a JSON response; a longer one raises `AgentProtocolError`."""
+EVENT_STREAM = "text/event-stream"
 
 
 class JsonApi:
-    """The interface below `url`. `headers` go with every request; what they hold counts as secret.
+    """The API below `url`, whose `headers` go with every request; their values count as secrets.
 
-    Raises `AgentError`: what a status that was not wanted means, with the server's own words.
+    `connect_timeout` is in seconds; `ssl` replaces the system's certificate authorities. `client` is the HTTP
+    client, which the owner closes; `base_path` the path of `url`; `secrets` what messages must not repeat.
+
+    The constructor raises `ConfigError` if `url` is no address.
     """
 
     def __init__(
@@ -30,11 +36,11 @@ class JsonApi:
         headers: Mapping[str, str],
         *,
         ssl: SSLContext | None = None,
-        connect: float = 5.0,
+        connect_timeout: float = 5.0,
     ) -> None:
-        self.base = urlsplit(url).path.rstrip("/")
-        self.client = HttpClient(url, ssl=ssl, connect=connect)
-        self.secrets = secrets(headers.values())
+        self.base_path = urlsplit(url).path.rstrip("/")
+        self.client = HttpClient(url, ssl=ssl, connect_timeout=connect_timeout)
+        self.secrets = collect_secrets(headers.values())
         self._headers = {
             "accept-encoding": "identity",
             "content-type": "application/json",
@@ -52,23 +58,29 @@ class JsonApi:
         retry: bool = True,
         **headers: str,
     ) -> AsyncIterator[HttpResponse]:
-        """Send `value` as JSON and give the answer, which has a status of 2xx or one that is `fine`.
+        """Send `value` as JSON (None: no body) and give the response, whose body is not read yet.
 
-        Leaving before the end of the body hangs up. What breaks inside is reported without our secrets too.
-        A kept connection that was dead is replaced, unless the agent must not be asked `again`.
+        The status of the response is 2xx or in `allow_status`. `headers` are further ones, such as
+        `x_name="a"` for `x-name: a`. Leaving before the end of the body closes the connection. `retry`: see
+        `HttpClient.request`.
+
+        Raises the `AgentError` of any other status, with the server's own words, and what `HttpClient`
+        raises. Every `AgentError` that leaves the block, the reader's too, is freed of `secrets`.
         """
         body = b"" if value is None else dumps(value)
         more = self._headers | {name.replace("_", "-").lower(): text for name, text in headers.items()}
         try:
-            async with self.client.request(method, self.base + path, more, body, retry=retry) as response:
+            async with self.client.request(
+                method, self.base_path + path, more, body, retry=retry
+            ) as response:
                 if not 200 <= response.status < 300 and response.status not in allow_status:
-                    raise await error_from_response(response, self.where(path))
+                    raise await error_from_response(response, self.url_for(path))
                 yield response
         except AgentError as error:
             redact(error, self.secrets)
             raise
 
-    async def call(
+    async def request_json(
         self,
         method: str,
         path: str,
@@ -77,24 +89,28 @@ class JsonApi:
         allow_status: Container[int] = (),
         retry: bool = True,
     ) -> Any:
-        """Send `value` and give the JSON that comes back; None if nothing does, or the status was `fine`."""
+        """Send `value` and return the JSON of the response; None if it is empty or its status is not 2xx.
+
+        Raises what `request` raises, and `AgentProtocolError` if the response is no JSON or exceeds
+        `MAX_RESPONSE_BYTES`.
+        """
         async with self.request(method, path, value, allow_status=allow_status, retry=retry) as response:
-            body = await response.read(MAX_ANSWER_BYTES)
+            body = await response.read(MAX_RESPONSE_BYTES)
             if not body.strip() or not 200 <= response.status < 300:
                 return None
             try:
                 return loads(body)
             except ValueError:
                 raise AgentProtocolError(
-                    f"{self.where(path)} answered with something that is no JSON"
+                    f"{self.url_for(path)} answered with something that is no JSON"
                 ) from None
 
-    def stream(self, response: HttpResponse, path: str) -> None:
-        """Raise `AgentProtocolError` if an answer is something else than a stream of events, and says so."""
-        kind = response.headers.get("content-type", STREAM).partition(";")[0].strip().lower()
-        if kind != STREAM:
-            raise AgentProtocolError(f"{self.where(path)} answered with {kind!r}")
+    def check_event_stream(self, response: HttpResponse, path: str) -> None:
+        """Raise `AgentProtocolError` if the response to `path` names another type than an event stream."""
+        kind = response.headers.get("content-type", EVENT_STREAM).partition(";")[0].strip().lower()
+        if kind != EVENT_STREAM:
+            raise AgentProtocolError(f"{self.url_for(path)} answered with {kind!r}")
 
-    def where(self, path: str) -> str:
-        """The address of something, for messages."""
-        return f"{self.client.origin}{self.base}{path.partition('?')[0]}"
+    def url_for(self, path: str) -> str:
+        """Return the URL of `path` for messages, without its query."""
+        return f"{self.client.origin}{self.base_path}{path.partition('?')[0]}"

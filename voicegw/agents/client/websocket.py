@@ -1,6 +1,7 @@
-"""The websocket towards agents: JSON frames, and whatever breaks as an error of ours.
+"""The websocket client for agents: JSON frames, and failures as `AgentError`.
 
-Nothing is read but by whoever waits for it; frames that nobody asked for yet wait in the library.
+A frame is parsed when its reader asks for it; until then it waits in a bounded queue of the websockets
+library. There is no task of the gateway between.
 """
 
 from __future__ import annotations
@@ -18,124 +19,141 @@ from websockets.frames import Frame
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
-from voicegw.agents.client import http_errors as complaints
-from voicegw.agents.client.http_errors import redact
+from voicegw.agents.client.http_errors import collect_secrets, error_from_status, extract_quote, redact
 from voicegw.errors import AgentError, AgentProtocolError, AgentUnavailable
 from voicegw.wire.json import dumps, loads
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""Bytes of a frame."""
-WAITING = 4096
-"""Frames that may wait to be read,"""
-HELD = 2 * MAX_MESSAGE_BYTES
-"""and bytes in them. Beyond that the agent is held back."""
-GOODBYE = 1.0
-"""Seconds that a closing connection gets."""
-ABNORMAL = 1006
-GARBLED = (1002, 1007, 1009)
-"""Codes with which we close on frames that are wrong or too large."""
+"""Bytes of a message; a larger one closes the connection."""
+MAX_QUEUED_FRAMES = 4096
+"""Frames that may wait to be read; beyond that the connection stops reading."""
+MAX_QUEUED_BYTES = 2 * MAX_MESSAGE_BYTES
+"""Bytes of frames that may wait to be read; beyond that the connection stops reading."""
+CLOSE_TIMEOUT = 1.0
+"""Seconds that a closing handshake gets."""
+ABNORMAL_CLOSURE = 1006
+"""The code of a connection that broke without a close frame (RFC 6455, section 7.4.1)."""
+PROTOCOL_ERROR_CODES = (1002, 1007, 1009)
+"""Codes with which this side closes after a frame that is wrong or too large."""
 
 
 class WebSocketClosed(AgentUnavailable):
-    """The agent closed the socket, with this code."""
+    """The agent closed the websocket; `close_code` is the code of its close frame."""
 
-    def __init__(self, where: str, code: int, reason: str = "") -> None:
-        super().__init__(f"{where} closed the connection with code {code}", reason)
-        self.number = code
+    def __init__(self, url: str, close_code: int, reason: str = "") -> None:
+        super().__init__(f"{url} closed the connection with code {close_code}", reason)
+        self.close_code = close_code
 
 
 class AgentWebSocket:
-    """One open websocket. `where` names the agent in messages, `secrets` never appear in them."""
+    """One open websocket.
 
-    def __init__(self, connection: ClientConnection, where: str, secrets: Sequence[str] = ()) -> None:
+    `connection` is the library's connection. `url`, without its query, names the agent in messages;
+    `secrets` are the values that messages must not repeat.
+    """
+
+    def __init__(self, connection: ClientConnection, url: str, secrets: Sequence[str] = ()) -> None:
         self.connection = connection
-        self.where = where
+        self.url = url
         self.secrets = secrets
 
     @property
-    def alive(self) -> bool:
+    def is_open(self) -> bool:
         return self.connection.state is State.OPEN
 
     async def send(self, value: Mapping[str, Any]) -> None:
-        """Send a frame. Raises `WebSocketClosed`."""
+        """Send `value` as a JSON text frame. Raises `WebSocketClosed`."""
         try:
             await self.connection.send(dumps(value).decode())
         except ConnectionClosed as closed:
-            raise self._closed(closed) from None
+            raise self._closed_error(closed) from None
 
     async def receive(self) -> dict[str, Any]:
-        """The next frame. Raises `WebSocketClosed`, or `AgentProtocolError` for what is no JSON object or too large."""
+        """Wait for the next frame and return its JSON object.
+
+        Raises `WebSocketClosed`, or `AgentProtocolError` for a frame that is too large or no JSON object.
+        """
         try:
             frame = await self.connection.recv(decode=False)
         except ConnectionClosed as closed:
-            raise self._garbled(closed) or self._closed(closed) from None
+            raise self._protocol_error(closed) or self._closed_error(closed) from None
         try:
             value = loads(frame)
         except ValueError:
             value = None
         if type(value) is not dict:
-            raise AgentProtocolError(f"{self.where} sent a frame that is no JSON object")
+            raise AgentProtocolError(f"{self.url} sent a frame that is no JSON object")
         return value
 
     async def close(self) -> None:
-        """Say goodbye, and hang up after `GOODBYE` seconds at most, or now if this is cancelled."""
+        """Close with a handshake of at most `CLOSE_TIMEOUT` seconds; at once if this is cancelled."""
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(GOODBYE):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
                     await self.connection.close()
         finally:
             self.abort()
 
     def abort(self) -> None:
-        """Hang up, now."""
+        """Close the connection at once, without a handshake."""
         self.connection.transport.abort()
 
-    def _closed(self, closed: ConnectionClosed) -> WebSocketClosed:
-        code, reason = (ABNORMAL, "") if closed.rcvd is None else (closed.rcvd.code, closed.rcvd.reason)
-        error = WebSocketClosed(self.where, code, reason)
+    def _closed_error(self, closed: ConnectionClosed) -> WebSocketClosed:
+        code, reason = (
+            (ABNORMAL_CLOSURE, "") if closed.rcvd is None else (closed.rcvd.code, closed.rcvd.reason)
+        )
+        error = WebSocketClosed(self.url, code, reason)
         redact(error, self.secrets)
         return error
 
-    def _garbled(self, closed: ConnectionClosed) -> AgentProtocolError | None:
-        """What was wrong with a frame, if it was us who closed because of it."""
-        if closed.rcvd_then_sent or closed.sent is None or closed.sent.code not in GARBLED:
+    def _protocol_error(self, closed: ConnectionClosed) -> AgentProtocolError | None:
+        """Return the error for a wrong frame if this side closed because of one, else None."""
+        if closed.rcvd_then_sent or closed.sent is None or closed.sent.code not in PROTOCOL_ERROR_CODES:
             return None
-        return AgentProtocolError(f"{self.where} broke the protocol of websockets", closed.sent.reason)
+        return AgentProtocolError(f"{self.url} broke the protocol of websockets", closed.sent.reason)
 
 
 class NoRedirectConnect(connect):
-    """Does not follow redirects, which would take our headers elsewhere."""
+    """Connects without following redirects, which would carry the headers to another server."""
 
     def process_redirect(self, exc: Exception) -> Exception:
         return exc
 
 
 class ByteBoundedQueue(SimpleQueue[Frame]):
-    """Frames that wait to be read. The more bytes they have, the more of them it seems to hold."""
+    """Frames that wait to be read, limited by their bytes too.
 
-    size = 0
+    The library compares the length of the queue with a number of frames. `queued_bytes` therefore counts as
+    frames: `MAX_QUEUED_BYTES` as much as `MAX_QUEUED_FRAMES`.
+    """
+
+    queued_bytes = 0
 
     def __len__(self) -> int:
-        return max(super().__len__(), self.size * WAITING // HELD)
+        return max(super().__len__(), self.queued_bytes * MAX_QUEUED_FRAMES // MAX_QUEUED_BYTES)
 
     def put(self, item: Frame) -> None:
-        self.size += len(item.data)
+        self.queued_bytes += len(item.data)
         super().put(item)
 
     async def get(self, block: bool = True) -> Frame:
         frame = await super().get(block)
-        self.size -= len(frame.data)
+        self.queued_bytes -= len(frame.data)
         return frame
 
     def put_back(self, items: Sequence[Frame]) -> None:
-        self.size += sum(len(item.data) for item in items)
+        self.queued_bytes += sum(len(item.data) for item in items)
         super().put_back(items)
 
 
 class BoundedClientConnection(ClientConnection):
-    """Holds back a server that says more than is read, and hangs up on one that said goodbye and stays."""
+    """A connection that stops reading when too much is queued.
 
-    ending: asyncio.TimerHandle | None = None
+    After a close frame of the server, it closes if the server does not within `CLOSE_TIMEOUT` seconds:
+    `close_timer` is the timer for that.
+    """
+
+    close_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -143,30 +161,32 @@ class BoundedClientConnection(ClientConnection):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.ending is None and self.protocol.close_expected():
-            self.ending = self.loop.call_later(GOODBYE, self.transport.abort)
+        if self.close_timer is None and self.protocol.close_expected():
+            self.close_timer = self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self.ending is not None:
-            self.ending.cancel()
+        if self.close_timer is not None:
+            self.close_timer.cancel()
 
 
-async def open_socket(
+async def open_websocket(
     url: str,
     headers: Mapping[str, str],
     *,
     subprotocols: Iterable[str] = (),
     ssl: tls.SSLContext | None = None,
-    within: float = 5.0,
+    connect_timeout: float = 5.0,
     secrets: Sequence[str] = (),
 ) -> AgentWebSocket:
-    """Dial `url` (ws or wss). Raises `AgentUnavailable`, or what the status of a refused handshake means.
+    """Open a websocket to `url` (ws or wss) within `connect_timeout` seconds, the handshake included.
 
-    What `headers` hold counts as secret, as `secrets` do.
+    `ssl` replaces the system's certificate authorities. Messages repeat neither `secrets` nor the values of
+    `headers`. Raises `AgentUnavailable`, or the `AgentError` that the status of a refused handshake stands
+    for.
     """
     where = url.partition("?")[0]
-    hidden = [*secrets, *complaints.secrets(headers.values())]
+    hidden = [*secrets, *collect_secrets(headers.values())]
     offered = [Subprotocol(name) for name in subprotocols]
     try:
         connection = await NoRedirectConnect(
@@ -174,17 +194,17 @@ async def open_socket(
             additional_headers=dict(headers),
             user_agent_header=None,
             subprotocols=offered or None,
-            compression=None,  # small frames would only come later
-            open_timeout=within,
-            close_timeout=GOODBYE,
+            compression=None,  # compression would delay small frames and gain nothing
+            open_timeout=connect_timeout,
+            close_timeout=CLOSE_TIMEOUT,
             create_connection=BoundedClientConnection,
             max_size=MAX_MESSAGE_BYTES,
-            max_queue=WAITING,
+            max_queue=MAX_QUEUED_FRAMES,
             proxy=None,
             ssl=(ssl or True) if url.startswith("wss:") else None,
         )
     except InvalidStatus as refusal:
-        error = _refused(where, refusal)
+        error = _error_from_refusal(where, refusal)
     except (OSError, WebSocketException, ValueError) as broken:
         error = AgentUnavailable(f"{where}: no websocket", str(broken) or type(broken).__name__)
     else:
@@ -193,11 +213,11 @@ async def open_socket(
     raise error
 
 
-def _refused(where: str, refusal: InvalidStatus) -> AgentError:
+def _error_from_refusal(url: str, refusal: InvalidStatus) -> AgentError:
     response = refusal.response
     if 300 <= response.status_code < 400:
         target = response.headers.get("location", "another address")
-        return AgentUnavailable(f"{where} redirects to {target}: configure the final address")
+        return AgentUnavailable(f"{url} redirects to {target}: configure the final address")
     compressed = response.headers.get("content-encoding", "identity") != "identity"
-    said = "" if compressed else complaints.words(bytes(response.body or b""))
-    return complaints.error_from_status(where, response.status_code, said)
+    quote = "" if compressed else extract_quote(bytes(response.body or b""))
+    return error_from_status(url, response.status_code, quote)

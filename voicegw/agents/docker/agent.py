@@ -1,4 +1,7 @@
-"""Docker's agent by the events of `docker agent serve api`: a session for each call."""
+"""The docker agent by `docker agent serve api`: one session per call, and a run in it per turn.
+
+`docker agent serve chat` is reached by `OpenAIAgent` instead.
+"""
 
 from __future__ import annotations
 
@@ -6,48 +9,56 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from ssl import SSLContext
 from urllib.parse import quote
 
 from voicegw.agents.client.http import HttpResponse
-from voicegw.agents.client.http_errors import redact, secrets
+from voicegw.agents.client.http_errors import CONFLICT_RETRY_DELAYS, collect_secrets, redact
 from voicegw.agents.client.json_api import JsonApi
-from voicegw.agents.docker.protocol import NEW, DockerEventDecoder, ask, created, served
+from voicegw.agents.docker.protocol import (
+    NEW_SESSION,
+    DockerEventDecoder,
+    parse_session_id,
+    parse_team,
+    run_request,
+)
 from voicegw.agents.session_pool import SessionPool
 from voicegw.agents.session_prompt import session_prompt, user_message_count
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
 from voicegw.events import Event, Turn
 from voicegw.wire.sse import SseParser
 
-CONFLICT = 409
-PAUSES = (0.02, 0.04, 0.08, 0.16)
-"""Seconds between asking a session again that has not yet let go of its last run."""
-END = 0.5
-"""Seconds that a stream gets to end after its run stopped: then its session is free for sure."""
-CLOSE = 2.0
+END_TIMEOUT = 0.5
+"""Seconds that a stream gets to end after its run stopped. After its end, the session is certainly free."""
+CLOSE_TIMEOUT = 2.0
 """Seconds that deleting a session may take."""
 
 
 @dataclass(slots=True, eq=False)
 class DockerSession:
-    """A session on the server. `known`: how many words of the caller were said in it. `good`: it works."""
+    """A session on the server, by its `id`."""
 
     id: str
-    known: int | None = None
-    good: bool = True
+    # How many messages of the caller it got; None if it got none.
+    user_messages_sent: int | None = None
+    # Whether another turn can use it: the server did not refuse the last one.
+    is_usable: bool = True
 
 
 class DockerApiAgent:
-    """`docker agent serve api` at `url`. `team` is the configuration that it serves (its only one, or the
-    first), `agent` one of that team (its default one). `connect` is in seconds.
+    """An agent of `docker agent serve api` at `url`.
 
-    Closing a reply hangs up, which cancels the model and the tools. The next turn asks again for as long as
-    the session is busy with that, and gets another session, which is told everything, if it stays so. The
-    server's way to speak into a run (`steer`) is not used: it waits for tools to end before it is heard,
-    and the answer that the caller interrupted would go on.
+    `team` is the configuration that answers; None takes the first that the server has. `agent` is one of that
+    team; None takes its default. `connect_timeout` is in seconds. At most `max_sessions` are open.
 
-    Tools that want to be confirmed are denied, questions declined; a team that should act without asking is
-    configured so on its server. A session is deleted when its call is over.
+    Closing a reply closes its connection, which cancels the model and the tools. The next turn retries while
+    the session is busy with that. If it stays busy, the turn gets a new session, which gets the whole
+    conversation. The server's request that adds text to a run (`steer`) is not used: the run reads it only
+    after its tools end, and the interrupted answer would continue.
+
+    Actions that need a confirmation are rejected, and questions declined; to allow actions, configure the
+    team on its server. A session is deleted when its call ends.
     """
 
     def __init__(
@@ -58,89 +69,94 @@ class DockerApiAgent:
         team: str | None = None,
         agent: str | None = None,
         ssl: SSLContext | None = None,
-        connect: float = 5.0,
+        connect_timeout: float = 5.0,
         max_sessions: int = 1000,
     ) -> None:
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._secrets = secrets((key,))
-        self._api = JsonApi(url, headers, ssl=ssl, connect=connect)
-        self._where = self._api.where("/api")
+        self._secrets = collect_secrets((key,))
+        self._api = JsonApi(url, headers, ssl=ssl, connect_timeout=connect_timeout)
+        self._where = self._api.url_for("/api")
         self._team = team
         self._agent = agent
         self._sessions = SessionPool(
-            self._open, self._close, good=lambda session: session.good, max_sessions=max_sessions
+            self._open, self._close, is_usable=lambda session: session.is_usable, max_sessions=max_sessions
         )
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Say what is new in the session of the call, and give what is answered."""
+        """Send the new messages of the call, and yield the events of the run. Closing it cancels the run.
+
+        Raises `AgentBusy` when `max_sessions` are open or the server is busy, `AgentRejected` or
+        `AgentUnavailable` for a server that cannot be used, `AgentProtocolError` for a stream that is invalid
+        or breaks off, and `AgentError` for a run that fails.
+        """
         async with self._sessions.acquire(turn) as session:
             try:
-                async with self._run(session, turn) as response:
-                    splitter, decoder = SseParser(), DockerEventDecoder(session.id, self._where)
+                async with self._start_run(session, turn) as response:
+                    parser, decoder = SseParser(), DockerEventDecoder(session.id, self._where)
                     async for data in response:
-                        for sse in splitter.feed(data):
+                        for sse in parser.feed(data):
                             for event in decoder.feed(sse):
                                 yield event
-                            if decoder.answer is not None:
-                                await self._answer(session, *decoder.answer)
-                        if decoder.over:
-                            await self._end(response)
+                            if decoder.pending_answer is not None:
+                                await self._answer(session, *decoder.pending_answer)
+                        if decoder.done:
+                            await self._drain(response)
                             break
-                    if splitter.held and not decoder.over:
+                    if parser.has_partial_event and not decoder.done:
                         raise AgentProtocolError(f"{self._where} broke off in the middle of an event")
-                for event in decoder.end():
+                for event in decoder.finish():
                     yield event
             except AgentError as error:
                 redact(error, self._secrets)
                 raise
 
     @asynccontextmanager
-    async def _run(self, session: DockerSession, turn: Turn) -> AsyncIterator[HttpResponse]:
-        """The events of a run. A busy session took nothing yet; one that stays busy is given up."""
-        for pause in PAUSES:
-            async with self._asked(session, turn) as response:
-                if response.status != CONFLICT:
+    async def _start_run(self, session: DockerSession, turn: Turn) -> AsyncIterator[HttpResponse]:
+        """Start a run and yield its stream. A busy session is retried, then replaced: it got nothing yet."""
+        for delay in CONFLICT_RETRY_DELAYS:
+            async with self._post_run(session, turn) as response:
+                if response.status != HTTPStatus.CONFLICT:
                     yield response
                     return
-            await asyncio.sleep(pause)
+            await asyncio.sleep(delay)
         with suppress(AgentError):
             await self._close(session, True)
-        session.id, session.known = await self._create(), None
-        async with self._asked(session, turn) as response:
-            if response.status == CONFLICT:
+        session.id, session.user_messages_sent = await self._create_session(), None
+        async with self._post_run(session, turn) as response:
+            if response.status == HTTPStatus.CONFLICT:
                 raise AgentBusy(f"{self._where} is busy even in a new session")
             yield response
 
     @asynccontextmanager
-    async def _asked(self, session: DockerSession, turn: Turn) -> AsyncIterator[HttpResponse]:
-        body = ask(session_prompt(turn, session.known, fresh=True))
+    async def _post_run(self, session: DockerSession, turn: Turn) -> AsyncIterator[HttpResponse]:
+        body = run_request(session_prompt(turn, session.user_messages_sent, fresh=True))
         async with AsyncExitStack() as stack:
-            request = self._api.request(
-                "POST", await self._path(session), body, allow_status=(CONFLICT,), retry=False
-            )
+            path = await self._run_path(session)
+            request = self._api.request("POST", path, body, allow_status=(HTTPStatus.CONFLICT,), retry=False)
             try:
                 response = await stack.enter_async_context(request)
-            except AgentError:  # the server may have forgotten it
-                session.good = False
+            except AgentError:  # the server may have forgotten the session
+                session.is_usable = False
                 raise
-            if response.status != CONFLICT:
-                self._api.stream(response, "/api")
-                session.known = session.known if turn.background else user_message_count(turn.messages)
+            if response.status != HTTPStatus.CONFLICT:
+                self._api.check_event_stream(response, "/api")
+                if not turn.background:
+                    session.user_messages_sent = user_message_count(turn.messages)
             yield response
 
-    async def _end(self, response: HttpResponse) -> None:
+    async def _drain(self, response: HttpResponse) -> None:
         with suppress(TimeoutError, AgentError):
-            async with asyncio.timeout(END):
+            async with asyncio.timeout(END_TIMEOUT):
                 async for _ in response:
                     pass
 
-    async def _answer(self, session: DockerSession, place: str, value: dict[str, object]) -> None:
-        await self._api.call("POST", f"/api/sessions/{quote(session.id, safe='')}/{place}", value)
+    async def _answer(self, session: DockerSession, action: str, body: dict[str, object]) -> None:
+        await self._api.request_json("POST", f"{_session_path(session)}/{action}", body)
 
     async def warm(self, call: str | None = None) -> None:
-        """Open the session of a call; at start, find out which team is served."""
+        """Create the session of `call`; with None, find the team. Raises `AgentError` when it cannot."""
         if call is None:
-            await self._served()
+            await self._find_team()
         else:
             await self._sessions.warm(call)
 
@@ -149,34 +165,40 @@ class DockerApiAgent:
         await self._sessions.call_ended(call)
 
     async def aclose(self) -> None:
+        """Close all connections. The sessions of calls stay on the server."""
         await self._sessions.aclose()
         await self._api.client.aclose()
 
-    async def _served(self) -> str:
+    async def _find_team(self) -> str:
         if self._team is None:
-            self._team = served(await self._api.call("GET", "/api/agents"), self._where)
+            self._team = parse_team(await self._api.request_json("GET", "/api/agents"), self._where)
         return self._team
 
-    async def _path(self, session: DockerSession) -> str:
-        parts = [session.id, "agent", await self._served(), *([self._agent] if self._agent else [])]
+    async def _run_path(self, session: DockerSession) -> str:
+        parts = [session.id, "agent", await self._find_team(), *([self._agent] if self._agent else [])]
         return "/api/sessions/" + "/".join(quote(part, safe="") for part in parts)
 
     async def _open(self, call: str | None) -> DockerSession:
-        """A session; one that comes when nobody waits for it any more is deleted again."""
-        making = asyncio.create_task(self._create())
+        """Create a session. If this is cancelled meanwhile, delete the session again."""
+        creation = asyncio.create_task(self._create_session())
         try:
-            return DockerSession(await asyncio.shield(making))
+            return DockerSession(await asyncio.shield(creation))
         except asyncio.CancelledError:
             with suppress(AgentError, TimeoutError):
-                async with asyncio.timeout(CLOSE):
-                    await self._close(DockerSession(await making), True)
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await self._close(DockerSession(await creation), True)
             raise
 
-    async def _create(self) -> str:
-        return created(await self._api.call("POST", "/api/sessions", NEW), self._where)
+    async def _create_session(self) -> str:
+        answer = await self._api.request_json("POST", "/api/sessions", NEW_SESSION)
+        return parse_session_id(answer, self._where)
 
-    async def _close(self, session: DockerSession, gone: bool) -> None:
-        if gone or not session.good:
+    async def _close(self, session: DockerSession, call_ended: bool) -> None:
+        if call_ended or not session.is_usable:
             with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE):
-                    await self._api.call("DELETE", f"/api/sessions/{quote(session.id, safe='')}")
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await self._api.request_json("DELETE", _session_path(session))
+
+
+def _session_path(session: DockerSession) -> str:
+    return f"/api/sessions/{quote(session.id, safe='')}"

@@ -1,0 +1,1 @@
+"""Connects the API server of Hermes Agent: one run, or one chat completion, per turn."""

@@ -1,7 +1,7 @@
-"""Hermes' API server seen by its client: a turn becomes a run or a chat, what it tells becomes events.
+"""The protocol of Hermes' API server: encodes a turn as a run or a chat, and decodes the events. No I/O.
 
-Either way the whole conversation travels with each turn, as the caller heard it: the server then never
-believes that words were said which nobody heard.
+Each turn sends the whole conversation as the caller heard it, so the server never assumes that the caller
+heard text that was interrupted.
 """
 
 from __future__ import annotations
@@ -11,110 +11,122 @@ from dataclasses import dataclass
 from typing import Any
 
 from voicegw.agents import session_prompt
-from voicegw.agents.client.error_body import WORDS, error_from_body, quoted
+from voicegw.agents.client.error_body import MAX_QUOTE_CHARS, error_from_body, to_text
+from voicegw.agents.client.json_values import count_or_zero, decode_object
 from voicegw.agents.openai.decoder import ChatChunkDecoder
 from voicegw.errors import AgentError, AgentProtocolError
 from voicegw.events import Activity, Event, Message, Turn, Usage
 from voicegw.wire.json import loads
 from voicegw.wire.sse import ServerSentEvent
 
-CALL = "(Call {session})"
-"""The server tells chats apart by their instructions and first words alone: two callers who say "Hello?"
-would share a session. This line, under the instructions, keeps them apart."""
+CALL_LINE = "(Call {session})"
+"""A line below the instructions that makes them unique for a call. The server identifies a chat by its
+instructions and first message: without the line, two callers who say "Hello?" would share a session."""
 DENY = "deny"
-EMPTY = "(empty)"
-"""What the server gives for an answer when its model said nothing."""
-PROGRESS = "hermes.tool.progress"
-SHORT = 80
-"""Characters of what a tool is said to do."""
-RUN = re.compile(r"[A-Za-z0-9_-]{1,128}")
+EMPTY_ANSWER = "(empty)"
+"""The answer that the server sends when its model generated no text."""
+PROGRESS_EVENT = "hermes.tool.progress"
+MAX_ACTIVITY_CHARS = 80
+"""Characters of the text that describes a tool."""
+RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+"""Run ids that can be part of a path."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequest:
-    """A tool waits for somebody to allow it."""
+    """A tool of the run waits for an approval."""
 
 
-def run(turn: Turn, session: str = "", model: str | None = None) -> dict[str, Any]:
-    """The body that begins a run. What there is nothing to say about is left out."""
-    *before, last = _conversation(turn)
+def run_request(turn: Turn, session: str = "", model: str | None = None) -> dict[str, Any]:
+    """Return the body that starts a run. Fields without a value are left out."""
+    *history, last = _conversation(turn)
     body = {
         "input": last["content"],
-        "instructions": session_prompt.system(turn),
-        "conversation_history": before,
+        "instructions": session_prompt.system_prompt(turn),
+        "conversation_history": history,
         "session_id": session,
         "model": model,
     }
     return {name: value for name, value in body.items() if value}
 
 
-def chat(turn: Turn, session: str, model: str | None = None) -> dict[str, Any]:
-    """The body that asks for a chat completion."""
-    system = session_prompt.joined(session_prompt.system(turn), CALL.format(session=session))
+def chat_request(turn: Turn, session: str, model: str | None = None) -> dict[str, Any]:
+    """Return the body that requests a chat completion in the session of this name."""
+    call_line = CALL_LINE.format(session=session)
+    system = session_prompt.join_paragraphs(session_prompt.system_prompt(turn), call_line)
     messages = [{"role": "system", "content": system}, *_conversation(turn)]
     return {"messages": messages, "stream": True, **({"model": model} if model else {})}
 
 
 def _conversation(turn: Turn) -> list[dict[str, str]]:
-    """What was said, ending with what is to be answered."""
-    said = [m for m in turn.messages if m.role in ("user", "assistant") and m.text.strip()]
-    if not said or said[-1].role != "user":
-        said += session_prompt.new_messages(said, session_prompt.user_message_count(said))
-    return [_written(message) for message in said]
+    """Return the messages of the caller and the agent; the last one is the caller's."""
+    dialog = [m for m in turn.messages if m.role in ("user", "assistant") and m.text.strip()]
+    if not dialog or dialog[-1].role != "user":
+        dialog += session_prompt.new_user_messages(dialog, session_prompt.user_message_count(dialog))
+    return [_encode_message(message) for message in dialog]
 
 
-def _written(message: Message) -> dict[str, str]:
+def _encode_message(message: Message) -> dict[str, str]:
     return {"role": message.role, "content": message.text}
 
 
-def begun(answer: Any, where: str) -> str:
-    """The id of the run that began. Raises `AgentProtocolError` for one that cannot be part of an address."""
+def parse_run_id(answer: Any, where: str) -> str:
+    """Return the id of a run that was started. `where` names the server in errors.
+
+    Raises `AgentProtocolError` if there is none, or if it cannot be part of a path.
+    """
     id = answer.get("run_id") if isinstance(answer, dict) else None
-    if not isinstance(id, str) or not RUN.fullmatch(id):
-        raise AgentProtocolError(f"{where} began a run without an id")
+    if not isinstance(id, str) or not RUN_ID.fullmatch(id):
+        raise AgentProtocolError(f"{where} started a run without a valid id")
     return id
 
 
-def routes(answer: Any, where: str) -> list[str]:
-    """The models that can be asked for by name, from the list of all: those that stand for another."""
+def parse_models(answer: Any, where: str) -> list[str]:
+    """Return the models that a turn can ask for by name: those with a parent, as routes have.
+
+    Raises `AgentProtocolError` for a list of an unknown shape.
+    """
     models = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(models, list):
         raise AgentProtocolError(f"{where} has a list of models of an unknown shape")
-    named = (model for model in models if isinstance(model, dict) and model.get("parent"))
-    return [id for model in named if isinstance(id := model.get("id"), str) and id]
+    routes = (model for model in models if isinstance(model, dict) and model.get("parent"))
+    return [id for route in routes if isinstance(id := route.get("id"), str) and id]
 
 
 class HermesRunDecoder:
-    """Turns what happens in a run into events. `over`: it ended, so there is nothing to stop.
-
-    Anything that cannot be understood raises `AgentProtocolError`, a run that failed an `AgentError`.
-    """
+    """Decodes the server-sent events of one run."""
 
     def __init__(self) -> None:
-        self.over = False
-        self._said: list[str] = []
-        self._silent = True
+        # Whether the run ended, so there is nothing to stop.
+        self.done = False
+        self._deltas: list[str] = []
+        # Whether no text came since the start or since the last tool.
+        self._silent_since_tool = True
 
     def feed(self, sse: ServerSentEvent) -> list[Event | ApprovalRequest]:
-        """What one server-sent event says."""
-        if self.over:
+        """Return the events of one server-sent event; none after the end of the run.
+
+        Raises `AgentProtocolError` for an event that cannot be decoded, and `AgentError` if the run failed or
+        another client stopped it.
+        """
+        if self.done:
             return []
-        event = _object(sse.data)
+        event = decode_object(sse.data, "an event of Hermes")
         kind = event.get("event")
         if kind == "message.delta":
             return self._delta(event.get("delta"))
         if kind == "tool.started":
-            self._silent = True
-            return [_doing(event.get("preview"), event.get("tool"))]
+            self._silent_since_tool = True
+            return [_activity(event.get("preview"), event.get("tool"))]
         if kind == "approval.request":
             return [ApprovalRequest()]
         if kind == "run.completed":
             return self._completed(event)
         if kind in ("run.failed", "run.cancelled"):
-            self.over = True
-            told = " ".join(quoted(event.get("error") or "").split())[:WORDS]
+            self.done = True
+            quote = " ".join(to_text(event.get("error") or "").split())[:MAX_QUOTE_CHARS]
             raise AgentError(
-                "Hermes failed" if kind == "run.failed" else "somebody else stopped Hermes", told
+                "Hermes failed" if kind == "run.failed" else "another client stopped Hermes", quote
             )
         return []
 
@@ -123,77 +135,70 @@ class HermesRunDecoder:
             raise AgentProtocolError("Hermes sent a delta without text")
         if not text:
             return []
-        self._said.append(text)
-        self._silent = self._silent and text.isspace()
+        self._deltas.append(text)
+        self._silent_since_tool = self._silent_since_tool and text.isspace()
         return [text]
 
     def _completed(self, event: dict[str, Any]) -> list[Event | ApprovalRequest]:
-        """What it used; and its words where they did not come as deltas, which not every model makes."""
-        self.over = True
+        """Return the usage, and the answer if it did not stream: some models send no deltas."""
+        self.done = True
         events: list[Event | ApprovalRequest] = []
         output = event.get("output")
-        if self._silent and isinstance(output, str) and self._new(output):
-            events.append(f"\n\n{output}" if self._said else output)
+        if self._silent_since_tool and isinstance(output, str) and self._is_new(output):
+            events.append(f"\n\n{output}" if self._deltas else output)
         if isinstance(usage := event.get("usage"), dict):
-            events.append(Usage(_count(usage.get("input_tokens")), _count(usage.get("output_tokens"))))
+            input_tokens, output_tokens = usage.get("input_tokens"), usage.get("output_tokens")
+            events.append(Usage(count_or_zero(input_tokens), count_or_zero(output_tokens)))
         return events
 
-    def _new(self, output: str) -> bool:
-        """Whether these words were not said yet; an agent that ends with a tool repeats what came before."""
+    def _is_new(self, output: str) -> bool:
+        """Whether the text did not stream. An agent whose run ends with a tool repeats its earlier text."""
         words = " ".join(output.split())
-        return words not in ("", EMPTY) and words not in " ".join("".join(self._said).split())
+        return words not in ("", EMPTY_ANSWER) and words not in " ".join("".join(self._deltas).split())
 
 
 class HermesChatDecoder:
-    """Turns a chat completion with its tools into events. `over`: nothing is missing any more."""
+    """Decodes the server-sent events of one chat completion, with the progress of its tools."""
 
     def __init__(self) -> None:
         self._decoder = ChatChunkDecoder()
 
     @property
-    def over(self) -> bool:
+    def done(self) -> bool:
+        """Whether the answer is complete, even if the connection breaks now."""
         return self._decoder.complete
 
     def feed(self, sse: ServerSentEvent) -> list[Event]:
-        """What one server-sent event says. Raises as `RunEvents.feed` does."""
-        if sse.event == PROGRESS:
-            tool = _object(sse.data)
-            return [] if tool.get("status") == "completed" else [_doing(tool.get("label"), tool.get("tool"))]
-        if b'"error"' in sse.data and (error := _broken(sse.data)) is not None:
+        """Return the events of one server-sent event.
+
+        Raises `AgentProtocolError` for an event that cannot be decoded, and the error that the server
+        reports: `AgentError`, `AgentBusy` or `AgentTimeout`.
+        """
+        if sse.event == PROGRESS_EVENT:
+            tool = decode_object(sse.data, "an event of Hermes")
+            is_completed = tool.get("status") == "completed"
+            return [] if is_completed else [_activity(tool.get("label"), tool.get("tool"))]
+        if b'"error"' in sse.data and (error := _error_in_chunk(sse.data)) is not None:
             raise error
         return self._decoder.feed(sse)
 
-    def end(self) -> list[Event]:
-        """What it used, and why it stopped."""
+    def finish(self) -> list[Event]:
+        """Return the usage, and the reason why the answer stopped."""
         return self._decoder.end()
 
 
-def _broken(data: bytes) -> AgentError | None:
-    """What a chunk reports that ends with "error", which is no reason to finish that anybody else knows."""
+def _error_in_chunk(data: bytes) -> AgentError | None:
+    """Return the error of a chunk with the finish reason "error", which OpenAI's protocol does not have."""
     try:
         chunk = loads(data)
         if chunk["choices"][0]["finish_reason"] != "error":
             return None
         return error_from_body(data) if chunk.get("error") else AgentError("Hermes failed")
     except (AttributeError, LookupError, TypeError, ValueError):
-        return None  # whatever it is, it is judged as any other chunk
+        return None  # the chunk decoder raises the error for an invalid chunk
 
 
-def _doing(*names: Any) -> Activity:
-    """The first of these names that is one, in short."""
-    found = (" ".join(name.split())[:SHORT].rstrip() for name in names if isinstance(name, str))
-    return Activity(next(filter(None, found), "a tool"))
-
-
-def _count(value: Any) -> int:
-    return value if type(value) is int else 0
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        event = loads(data)
-    except ValueError as error:
-        raise AgentProtocolError(f"no JSON where an event of Hermes should be: {error}") from None
-    if type(event) is not dict:
-        raise AgentProtocolError(f"an event of Hermes that is no object but {type(event).__name__}")
-    return event
+def _activity(*names: Any) -> Activity:
+    """Return an activity with the first of the names that is a text, shortened."""
+    texts = (" ".join(name.split())[:MAX_ACTIVITY_CHARS].rstrip() for name in names if isinstance(name, str))
+    return Activity(next(filter(None, texts), "a tool"))

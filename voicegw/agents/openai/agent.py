@@ -1,4 +1,8 @@
-"""Any server that speaks OpenAI's chat completions: the widest door there is."""
+"""The agent behind any server that speaks OpenAI's chat completions.
+
+The bytes of requests and responses are the business of `request` and `decoder`; servers with known limits
+have a function in `presets`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import astuple
+from http import HTTPStatus
 from ssl import SSLContext
 from typing import Literal, TypeVar
 from urllib.parse import urlsplit
@@ -13,7 +18,13 @@ from urllib.parse import urlsplit
 import orjson
 
 from voicegw.agents.client.http import HttpClient, HttpResponse
-from voicegw.agents.client.http_errors import COMPLAINT, error_from_response, redact, secrets
+from voicegw.agents.client.http_errors import (
+    CONFLICT_RETRY_DELAYS,
+    MAX_ERROR_BODY_BYTES,
+    collect_secrets,
+    error_from_response,
+    redact,
+)
 from voicegw.agents.openai.decoder import ChatChunkDecoder, decode_completion, decode_models
 from voicegw.agents.openai.request import encode_request
 from voicegw.agents.session_prompt import user_message_count, with_missed_context
@@ -22,10 +33,7 @@ from voicegw.events import Event, Turn, Usage
 from voicegw.wire.sse import MAX_EVENT_BYTES, SseParser
 
 MAX_REMEMBERED_CALLS = 10_000
-"""Calls whose totals are remembered, and what servers were told in them."""
-CONFLICT = 409
-PAUSES = (0.02, 0.04, 0.08, 0.16)
-"""Seconds between asking again a server that has not yet let go of the last turn of the conversation."""
+"""Calls whose token totals, and whose messages on the server, are remembered; the oldest is forgotten."""
 
 T = TypeVar("T")
 
@@ -33,17 +41,24 @@ T = TypeVar("T")
 class OpenAIAgent:
     """An agent behind `POST .../chat/completions`; closing a reply closes its connection.
 
-    `url` is the base address (`http://host/v1`) or the full one. `model` replaces the model that the turn
-    names, `fields` lists what the server accepts beyond model, messages and stream (None: everything),
-    `stream=False` asks for whole answers. `headers` go with every request. `connect` is in seconds.
-    `totals`: the server counts the tokens of the whole conversation; what a turn used is the difference.
+    `url` is the base URL (`http://host/v1`) or the full one. `key` is sent as a bearer token. `model`
+    replaces the model that the turn names. `fields` lists the fields that the server accepts beyond `model`,
+    `messages` and `stream`; None means all. `stream=False` asks for whole answers. `headers` go with every
+    request. `ssl` replaces the system's certificate authorities. `connect_timeout` is in seconds.
+    `usage_totals`: the server counts the tokens of the whole conversation; a turn's usage is the difference.
 
-    For servers that are agents themselves: `plain` sends texts of the system, the user and the assistant
-    only. `calls="doing"` tells of the tools that the server calls and runs itself, instead of asking the
-    platform to run them. `keeps` names a header that carries the id of the call, for a server that keeps the
-    conversation and takes only the last words of a request; they say what it missed, since it forgets turns
-    that were interrupted. `history="last"` leaves the rest away. `listing` asks it at start for its
-    models, and a turn that names one of them gets it.
+    For servers that are agents themselves:
+    - `text_only` sends only the texts of the system, the user and the assistant.
+    - `tools_run_by="server"` reports the tools that the server calls as `Activity`; by default the platform
+      is asked to run them.
+    - `conversation_header` names a header with the id of the call, for a server that keeps the conversation.
+      Such a server reads only the last message of a request. It forgets turns that were interrupted, so the
+      last message repeats what it missed.
+    - `history="last"` sends only that message and the instructions to such a server.
+    - `list_models` asks the server for its models at start; a turn that names one of them gets it. `models`
+      holds them, and is empty until then.
+
+    The constructor raises `ConfigError` if `url` is no address.
     """
 
     def __init__(
@@ -56,32 +71,34 @@ class OpenAIAgent:
         stream: bool = True,
         headers: Mapping[str, str] | None = None,
         ssl: SSLContext | None = None,
-        connect: float = 5.0,
-        totals: bool = False,
-        plain: bool = False,
-        calls: Literal["offered", "doing"] = "offered",
-        keeps: str | None = None,
+        connect_timeout: float = 5.0,
+        usage_totals: bool = False,
+        text_only: bool = False,
+        tools_run_by: Literal["platform", "server"] = "platform",
+        conversation_header: str | None = None,
         history: Literal["whole", "last"] = "whole",
-        listing: bool = False,
+        list_models: bool = False,
     ) -> None:
         parts = urlsplit(url)
         base = parts.path.rstrip("/").removesuffix("/chat/completions")
         query = f"?{parts.query}" if parts.query else ""
         self.models: Sequence[str] = ()
-        self._route = f"{base}/chat/completions"
-        self._path = f"{self._route}{query}"
-        self._list = f"{base}/models{query}" if listing else None
-        self._client = HttpClient(url, ssl=ssl, connect=connect)
+        self._path = f"{base}/chat/completions"
+        self._query = query
+        self._models_path = f"{base}/models{query}" if list_models else None
+        self._client = HttpClient(url, ssl=ssl, connect_timeout=connect_timeout)
         self._model = model
         self._fields = fields
         self._stream = stream
-        self._plain = plain
-        self._doing = calls == "doing"
-        self._keeps = keeps
-        self._whole = history == "whole"
-        self._totals: dict[str, Usage] | None = {} if totals else None
-        self._known: dict[str, int] = {}
-        self._secrets = secrets((key, *(headers or {}).values()))
+        self._text_only = text_only
+        self._server_runs_tools = tools_run_by == "server"
+        self._conversation_header = conversation_header
+        self._keep_history = history == "whole"
+        # The last usage of each call, for `usage_totals` only.
+        self._totals: dict[str, Usage] | None = {} if usage_totals else None
+        # For each call whose conversation the server keeps: how many of the caller's messages it answered.
+        self._known_counts: dict[str, int] = {}
+        self._secrets = collect_secrets((key, *(headers or {}).values()))
         self._headers = {
             "accept": "text/event-stream, application/json" if stream else "application/json",
             "accept-encoding": "identity",
@@ -91,73 +108,83 @@ class OpenAIAgent:
         }
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Ask for an answer and give its events as they come."""
-        splitter, decoder = SseParser(), ChatChunkDecoder(turn.id, doing=self._doing)
+        """Ask for an answer to `turn` and yield its events as they arrive.
+
+        Raises the `AgentError` of the client, of a status other than 200, or that the server reports, and
+        `AgentProtocolError` if the answer breaks off before its end or is of another type.
+        """
+        sse_parser, decoder = (
+            SseParser(),
+            ChatChunkDecoder(turn.id, server_runs_tools=self._server_runs_tools),
+        )
         try:
-            async with self._asked(turn) as response:
-                await self._check(response)
-                if not self._streamed(response):
+            async with self._send(turn) as response:
+                await self._check_status(response)
+                if not self._is_stream(response):
                     body = await response.read(MAX_EVENT_BYTES)
-                    events = decode_completion(body, turn.id, doing=self._doing)
-                    self._learned(turn)
+                    events = decode_completion(body, turn.id, server_runs_tools=self._server_runs_tools)
+                    self._note_answered(turn)
                     for event in events:
-                        yield self._own(event, turn)
+                        yield self._usage_of_turn(event, turn)
                     return
                 while data := await response.read_chunk():
-                    for sse in splitter.feed(data):
+                    for sse in sse_parser.feed(data):
                         for event in decoder.feed(sse):
-                            yield event if type(event) is str else self._own(event, turn)
+                            yield event if type(event) is str else self._usage_of_turn(event, turn)
                     if decoder.done:
                         response.discard_rest()
                         break
-                if splitter.held and not decoder.done:
-                    raise AgentProtocolError(f"{self._where} broke off in the middle of an event")
+                if sse_parser.has_partial_event and not decoder.done:
+                    raise AgentProtocolError(f"{self._url} broke off in the middle of an event")
         except AgentError as error:
-            if not decoder.complete:  # after its finish_reason a broken connection takes nothing away
+            if not decoder.complete:  # after its finish_reason, a broken connection loses nothing
                 redact(error, self._secrets)
                 raise
-        self._learned(turn)
+        self._note_answered(turn)
         for event in decoder.end():
-            yield self._own(event, turn)
+            yield self._usage_of_turn(event, turn)
 
-    def _asked(self, turn: Turn) -> AbstractAsyncContextManager[HttpResponse]:
-        """The answer to a turn."""
-        call = self._kept(turn)
-        body = orjson.dumps(self._request(turn, call))
-        if call is None or self._keeps is None:
-            return self._client.post(self._path, self._headers, body)
-        return self._asked_again({**self._headers, self._keeps: call}, body)
+    def _send(self, turn: Turn) -> AbstractAsyncContextManager[HttpResponse]:
+        call = self._kept_call(turn)
+        body = orjson.dumps(self._request_body(turn, call))
+        if call is None or self._conversation_header is None:
+            return self._client.post(self._path + self._query, self._headers, body)
+        return self._send_until_free({**self._headers, self._conversation_header: call}, body)
 
     @asynccontextmanager
-    async def _asked_again(self, headers: Mapping[str, str], body: bytes) -> AsyncIterator[HttpResponse]:
-        """The answer, also of a server that was not done with the turn before: it took nothing."""
-        for pause in PAUSES:
-            async with self._client.post(self._path, headers, body) as response:
-                if response.status != CONFLICT:
+    async def _send_until_free(self, headers: Mapping[str, str], body: bytes) -> AsyncIterator[HttpResponse]:
+        """Send again while the server answers 409: it still ends the turn before, and took nothing."""
+        path = self._path + self._query
+        for delay in CONFLICT_RETRY_DELAYS:
+            async with self._client.post(path, headers, body) as response:
+                if response.status != HTTPStatus.CONFLICT:
                     yield response
                     return
-                await response.read_start(COMPLAINT)
-            await asyncio.sleep(pause)
-        async with self._client.post(self._path, headers, body) as response:
+                await response.read_start(MAX_ERROR_BODY_BYTES)  # to its end, so that the connection is kept
+            await asyncio.sleep(delay)
+        async with self._client.post(path, headers, body) as response:
             yield response
 
-    def _kept(self, turn: Turn) -> str | None:
-        """The call whose conversation the server keeps; a turn aside is a conversation of its own."""
-        return None if self._keeps is None or turn.background else turn.call
+    def _kept_call(self, turn: Turn) -> str | None:
+        """Return the call whose conversation the server keeps; None for a background turn, which has none."""
+        return None if self._conversation_header is None or turn.background else turn.call
 
-    def _request(self, turn: Turn, call: str | None) -> dict[str, object]:
-        known = None if call is None else self._known.get(call)
-        asked = turn if known is None else with_missed_context(turn, known, whole=self._whole)
+    def _request_body(self, turn: Turn, call: str | None) -> dict[str, object]:
+        known = None if call is None else self._known_counts.get(call)
+        if known is not None:
+            turn = with_missed_context(turn, known, keep_history=self._keep_history)
         model = turn.model if turn.model in self.models else self._model
-        return encode_request(asked, model=model, fields=self._fields, stream=self._stream, plain=self._plain)
+        return encode_request(
+            turn, model=model, fields=self._fields, stream=self._stream, text_only=self._text_only
+        )
 
-    def _learned(self, turn: Turn) -> None:
-        """The server heard and answered all of this turn: it keeps that."""
-        if (call := self._kept(turn)) is not None:
-            _remember(self._known, call, user_message_count(turn.messages))
+    def _note_answered(self, turn: Turn) -> None:
+        """Remember that the server answered all of this turn, and therefore keeps it."""
+        if (call := self._kept_call(turn)) is not None:
+            _remember(self._known_counts, call, user_message_count(turn.messages))
 
-    def _own(self, event: Event, turn: Turn) -> Event:
-        """The event; of a usage that is a total, what this turn of the call added to it."""
+    def _usage_of_turn(self, event: Event, turn: Turn) -> Event:
+        """Return the event; of a usage that is a total, the part that this turn of the call added."""
         if type(event) is not Usage or self._totals is None or turn.call is None:
             return event
         before = self._totals.get(turn.call, Usage())
@@ -165,47 +192,57 @@ class OpenAIAgent:
         return Usage(*(max(0, now - then) for now, then in zip(astuple(event), astuple(before), strict=True)))
 
     async def warm(self, call: str | None = None) -> None:
-        """Have a connection ready. Raises `AgentUnavailable` when the server cannot be reached."""
-        await self._client.prewarm(1)
-        if self._list is not None and not self.models:
-            await self._ask_for_models(self._list)
+        """Open a connection, and list the models if that is wanted and was not done.
 
-    async def _ask_for_models(self, path: str) -> None:
+        Raises `AgentUnavailable` if the server cannot be reached, and the `AgentError` of a refused list.
+        """
+        await self._client.prewarm(1)
+        if self._models_path is not None and not self.models:
+            await self._fetch_models(self._models_path)
+
+    async def _fetch_models(self, path: str) -> None:
         async with self._client.request("GET", path, self._headers) as response:
-            await self._check(response)
+            await self._check_status(response)
             self.models = decode_models(await response.read(MAX_EVENT_BYTES))
 
     async def call_ended(self, call: str) -> None:
-        """Forget what was counted for the call."""
-        self._known.pop(call, None)
+        """Forget the token totals and the message count of the call."""
+        self._known_counts.pop(call, None)
         if self._totals is not None:
             self._totals.pop(call, None)
 
     async def aclose(self) -> None:
+        """Close every connection."""
         await self._client.aclose()
 
-    def _streamed(self, response: HttpResponse) -> bool:
-        """Whether the answer is a stream: its content type decides, whatever was asked for."""
+    def _is_stream(self, response: HttpResponse) -> bool:
+        """Whether the response is a stream: its content type decides, else the request does.
+
+        Raises `AgentProtocolError` for a type that is neither JSON nor an event stream.
+        """
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "text/event-stream" or (self._stream and not kind):
             return True
         if kind == "application/json" or not kind:
             return False
-        raise AgentProtocolError(f"{self._where} answered with {kind!r}")
+        raise AgentProtocolError(f"{self._url} answered with {kind!r}")
 
-    async def _check(self, response: HttpResponse) -> None:
-        """Raise what a status other than 200 means, with the server's own words."""
-        if response.status != 200:
-            error = await error_from_response(response, self._where)
-            raise AgentBusy(error.summary, error.quote) if response.status == CONFLICT else error
+    async def _check_status(self, response: HttpResponse) -> None:
+        """Raise the `AgentError` of a status other than 200, with the server's own words."""
+        if response.status != HTTPStatus.OK:
+            error = await error_from_response(response, self._url)
+            if response.status == HTTPStatus.CONFLICT:
+                raise AgentBusy(error.summary, error.quote)
+            raise error
 
     @property
-    def _where(self) -> str:
-        return f"{self._client.origin}{self._route}"
+    def _url(self) -> str:
+        """The address for messages, without a query, which may hold a key."""
+        return f"{self._client.origin}{self._path}"
 
 
 def _remember(memory: dict[str, T], call: str, value: T) -> None:
-    """Keep the calls that spoke last."""
+    """Store the value as the newest, and drop the oldest beyond `MAX_REMEMBERED_CALLS`."""
     memory.pop(call, None)
     memory[call] = value
     if len(memory) > MAX_REMEMBERED_CALLS:

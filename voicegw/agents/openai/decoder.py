@@ -1,7 +1,9 @@
-"""The chat-completions protocol seen by its client: the chunks of an answer become events.
+"""Decoder for chat-completions responses: chunks of a stream, or one body, become events. Pure.
 
-Lenient in what it reads, because many servers speak this protocol with an accent: a missing
-`finish_reason`, `index`, id or `[DONE]`, errors as text, tool calls whole or in pieces.
+It is lenient, because many servers deviate from the protocol: `finish_reason`, `index`, an id or `[DONE]`
+may be missing, an error may be a text, a tool call may come whole or in pieces. `request` is the other half.
+
+Source: OpenAI's API reference, "Chat completion chunk object".
 """
 
 from __future__ import annotations
@@ -12,61 +14,78 @@ from typing import Any
 
 import orjson
 
-from voicegw.agents.client.error_body import REPORTED, error_from_body, error_from_object
+from voicegw.agents.client.error_body import REPORTED_ERROR, error_from_body, error_from_object
+from voicegw.agents.client.json_values import decode_object
+from voicegw.agents.tool_calls import ToolCallBuilder
 from voicegw.errors import AgentError, AgentProtocolError
-from voicegw.events import Activity, Event, Finish, Reason, ToolCall, Usage
-from voicegw.wire.json import loads
+from voicegw.events import Activity, Event, Finish, Reason, Usage
 from voicegw.wire.sse import ServerSentEvent
 
-REASONS: Mapping[str, Reason] = {
+FINISH_REASONS: Mapping[str, Reason] = {
     "length": "length",
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
-TRIES = (2, 3, 8)
-"""The texts of a stream from which its mould is taken; the first comes with a role, others may differ."""
-AGAIN = 16
-"""Of so many texts that do not fit, one gives a new mould: some servers put the time into every chunk."""
+"""The reason of the answer's end for each `finish_reason`; any other one means "stop"."""
+TEMPLATE_CHUNKS = (2, 3, 8)
+"""The text chunks of a stream from which a template is taken. The first one has a role; others may differ."""
+TEMPLATE_INTERVAL = 16
+"""Every so many text chunks that do not fit the template, a new one is taken: some servers put the time into
+each chunk."""
 PROBE = b'"\\u0000 probe"'
-"""Any text that no server says."""
+"""A JSON string that no server sends, to try a template with."""
 
 
 class ChatChunkDecoder:
     """Turns the chunks of one streamed answer into events.
 
-    `done` says that the stream is over (`[DONE]` came), `complete` that nothing is missing even if the
-    connection breaks now. `ids` begins the ids of tool calls that came without one. `doing`: the server
-    runs the tools that it calls by itself. Anything that cannot be understood raises `AgentProtocolError`, an
-    error that the server reports an `AgentError`.
+    `id_prefix` begins the ids of tool calls that came without one. `server_runs_tools`: the server runs the
+    tools that it calls, so a call becomes an `Activity`. `done` says that the stream is over: `[DONE]` came.
 
-    The chunks of most streams differ in their text alone. What stands around it is the `_mould`: where it
-    fits, only the text is parsed, an eighth of what a delta costs the gateway.
+    The chunks of most streams differ only in their text. The decoder keeps the bytes before and after the
+    text as a template. In a chunk that fits, it parses the text alone: an eighth of the usual cost.
     """
 
-    __slots__ = ("_call", "_called", "_doing", "_ids", "_mould", "_reason", "_texts", "_usage", "done")
+    __slots__ = (
+        "_call",
+        "_call_count",
+        "_call_index",
+        "_id_prefix",
+        "_reason",
+        "_server_runs_tools",
+        "_template",
+        "_text_chunks",
+        "_usage",
+        "done",
+    )
 
-    def __init__(self, ids: str = "call", *, doing: bool = False) -> None:
-        self._ids = ids
-        self._doing = doing
+    def __init__(self, id_prefix: str = "call", *, server_runs_tools: bool = False) -> None:
+        self._id_prefix = id_prefix
+        self._server_runs_tools = server_runs_tools
         self.done = False
-        self._call: _Call | None = None
-        self._called = 0
+        self._call: ToolCallBuilder | None = None
+        self._call_index: int | None = None
+        self._call_count = 0
         self._reason: Reason | None = None
         self._usage: Usage | None = None
-        self._mould = (b"", b"")  # before and after it
-        self._texts = 0
+        self._template = (b"", b"")  # the bytes before and after the text
+        self._text_chunks = 0
 
     @property
     def complete(self) -> bool:
+        """Whether nothing is missing even if the connection breaks now."""
         return self.done or self._reason is not None
 
     def feed(self, sse: ServerSentEvent) -> list[Event]:
-        """What one server-sent event says: text at once, a tool call when whole, the rest at the end."""
+        """Return the events of one server-sent event: text at once, a tool call when it is whole.
+
+        Raises `AgentProtocolError` for what is no chunk, and the `AgentError` that the server reports.
+        """
         name, data = sse
-        before, after = self._mould
+        before, after = self._template
         if before and data.startswith(before) and data.endswith(after) and not (name or self.done):
-            text = _text(data[len(before) : len(data) - len(after)])
+            text = _decode_text(data[len(before) : len(data) - len(after)])
             if text:
                 return [text]
         if name == "error":
@@ -76,157 +95,132 @@ class ChatChunkDecoder:
         if data == b"[DONE]":
             self.done = True
             return []
-        events = self._read(_json(data))
+        events = self._decode_chunk(decode_object(data, "a chunk"))
         if len(events) == 1 and type(events[0]) is str:
-            self._texts += 1
-            if self._texts in TRIES or not self._texts % AGAIN:
-                self._cast(data, events[0])
+            self._text_chunks += 1
+            if self._text_chunks in TEMPLATE_CHUNKS or not self._text_chunks % TEMPLATE_INTERVAL:
+                self._take_template(data, events[0])
         return events
 
-    def _cast(self, data: bytes, text: str) -> None:
-        """Remember what stands around the text of a chunk, if any other text there would be just that."""
+    def _take_template(self, data: bytes, text: str) -> None:
+        """Keep the bytes around `text` in a chunk if another text in its place is just another text."""
         before, _, after = data.partition(orjson.dumps(text))
         trial = ChatChunkDecoder()
-        with suppress(AgentError):  # what looks like the text may be something else
-            if trial._read(_json(before + PROBE + after)) == [orjson.loads(PROBE)]:
-                self._mould = (b"", b"") if trial.complete or trial._usage or trial._call else (before, after)
+        with suppress(AgentError):  # the bytes that equal the text may be another field
+            if trial._decode_chunk(decode_object(before + PROBE + after, "a chunk")) == [orjson.loads(PROBE)]:
+                has_more = trial.complete or trial._usage or trial._call
+                self._template = (b"", b"") if has_more else (before, after)
 
     def end(self) -> list[Event]:
-        """What is left when the stream is over: a tool call, the usage, and why it stopped if it said so."""
+        """Return what remains after the stream: a tool call, the usage, and the reason if one came.
+
+        Raises `AgentProtocolError` if the tool call is incomplete.
+        """
         events: list[Event] = []
-        self._close_call(events)
+        self._finish_call(events)
         if self._usage is not None:
             events.append(self._usage)
         if self._reason is not None:
-            events.append(Finish(self._true_reason(self._reason)))
+            events.append(Finish(self._corrected_reason(self._reason)))
         return events
 
-    def _true_reason(self, reason: Reason) -> Reason:
-        """Some say "stop" after tool calls (a forced tool does), some "tool_calls" after none."""
+    def _corrected_reason(self, reason: Reason) -> Reason:
+        """Some servers say "stop" after tool calls (after a forced tool), some "tool_calls" without any."""
         if reason in ("stop", "tool_calls"):
-            return "tool_calls" if self._called else "stop"
+            return "tool_calls" if self._call_count else "stop"
         return reason
 
-    def _read(self, chunk: dict[str, Any]) -> list[Event]:
+    def _decode_chunk(self, chunk: dict[str, Any]) -> list[Event]:
         events: list[Event] = []
         try:
             if error := chunk.get("error"):
                 raise error_from_object(error)
             if choices := chunk.get("choices"):
-                self._choice(choices[0], events)
+                self._decode_choice(choices[0], events)
             if usage := chunk.get("usage"):
-                self._usage = _usage(usage)
+                self._usage = _decode_usage(usage)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise AgentProtocolError(f"a chunk of an unknown shape: {error!r}") from error
         return events
 
-    def _choice(self, choice: dict[str, Any], events: list[Event]) -> None:
+    def _decode_choice(self, choice: dict[str, Any], events: list[Event]) -> None:
         if delta := choice.get("delta"):
             if text := delta.get("content") or delta.get("refusal"):
-                events.append(text if type(text) is str else _joined(text))
+                events.append(text if type(text) is str else _join_parts(text))
             if fragments := delta.get("tool_calls"):
                 for fragment in fragments:
-                    self._gather(fragment, events)
+                    self._add_fragment(fragment, events)
             if function := delta.get("function_call"):
-                self._gather({"index": 0, "function": function}, events)
+                self._add_fragment({"index": 0, "function": function}, events)
         if reason := choice.get("finish_reason"):
             if reason == "error":
-                raise AgentError(REPORTED)
-            self._close_call(events)
-            self._reason = REASONS.get(reason, "stop")
+                raise AgentError(REPORTED_ERROR)
+            self._finish_call(events)
+            self._reason = FINISH_REASONS.get(reason, "stop")
 
-    def _gather(self, fragment: dict[str, Any], events: list[Event]) -> None:
+    def _add_fragment(self, fragment: dict[str, Any], events: list[Event]) -> None:
+        """Add a piece of a tool call. A piece of another call ends the call before."""
         function = fragment.get("function") or {}
-        index, id, name = (
-            fragment.get("index"),
-            str(fragment.get("id") or ""),
-            str(function.get("name") or ""),
-        )
-        if self._call is None or self._call.ends_before(index, id, name):
-            self._close_call(events)
-            self._call = _Call(index)
-        if self._doing and name and not self._call.name:
+        index = fragment.get("index")
+        id, name = str(fragment.get("id") or ""), str(function.get("name") or "")
+        call = self._call
+        if call is None or self._begins_another_call(call, index, id, name):
+            self._finish_call(events)
+            self._call_index = index
+            call = self._call = ToolCallBuilder()
+        if self._server_runs_tools and name and not call.name:
             events.append(Activity(name))
-        self._call.id = self._call.id or id
-        self._call.name = self._call.name or name
+        call.id = call.id or id
+        call.name = call.name or name
         if arguments := function.get("arguments"):
-            text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
-            self._call.arguments.append(text)
+            call.add_arguments(arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode())
 
-    def _close_call(self, events: list[Event]) -> None:
-        call, self._call = self._call, None
-        if call is not None and not self._doing:
-            self._called += 1
-            events.append(call.whole(f"{self._ids}_{self._called}"))
-
-
-class _Call:
-    """A tool call that is still coming in pieces."""
-
-    __slots__ = ("arguments", "id", "index", "name")
-
-    def __init__(self, index: int | None) -> None:
-        self.index = index
-        self.id = ""
-        self.name = ""
-        self.arguments: list[str] = []
-
-    def ends_before(self, index: int | None, id: str, name: str) -> bool:
-        """Whether a piece with these marks begins another call; index and id may be missing or repeated."""
-        if index is not None and index != self.index:
+    def _begins_another_call(self, call: ToolCallBuilder, index: int | None, id: str, name: str) -> bool:
+        """Whether a piece belongs to another call; its index and id may be missing or repeated."""
+        if index is not None and index != self._call_index:
             return True
-        if id and self.id:
-            return id != self.id
-        return index is None and bool(name and self.name)
+        if id and call.id:
+            return id != call.id
+        return index is None and bool(name and call.name)
 
-    def whole(self, id: str) -> ToolCall:
-        arguments = "".join(self.arguments).strip() or "{}"
-        if not self.name:
-            raise AgentProtocolError("a tool call without a name")
-        try:
-            if not isinstance(orjson.loads(arguments), dict):
-                raise AgentProtocolError(f"the arguments of tool {self.name!r} are no object")
-        except orjson.JSONDecodeError as error:
-            raise AgentProtocolError(f"the arguments of tool {self.name!r} are no JSON: {error}") from error
-        return ToolCall(self.id or id, self.name, arguments)
+    def _finish_call(self, events: list[Event]) -> None:
+        call, self._call = self._call, None
+        if call is not None and not self._server_runs_tools:
+            self._call_count += 1
+            events.append(call.build(f"{self._id_prefix}_{self._call_count}"))
 
 
-def decode_completion(body: bytes, ids: str = "call", *, doing: bool = False) -> list[Event]:
-    """The events of an answer that came as one JSON body instead of a stream."""
-    answer = _json(body)
-    if error := answer.get("error"):
+def decode_completion(
+    body: bytes, id_prefix: str = "call", *, server_runs_tools: bool = False
+) -> list[Event]:
+    """Return the events of an answer that came as one JSON body; for the arguments see `ChatChunkDecoder`.
+
+    Raises `AgentProtocolError` for what is no completion, and the `AgentError` that the server reports.
+    """
+    completion = decode_object(body, "an answer")
+    if error := completion.get("error"):
         raise error_from_object(error)
-    decoder = ChatChunkDecoder(ids, doing=doing)
+    decoder = ChatChunkDecoder(id_prefix, server_runs_tools=server_runs_tools)
     try:
-        choice = answer["choices"][0]
+        choice = completion["choices"][0]
         calls = choice["message"].get("tool_calls") or ()
         calls = [{**call, "index": index} for index, call in enumerate(calls)]
         choice = {**choice, "delta": {**choice["message"], "tool_calls": calls}}
     except (AttributeError, LookupError, TypeError) as error:
         raise AgentProtocolError(f"an answer of an unknown shape: {error!r}") from error
-    return [*decoder._read({**answer, "choices": [choice]}), *decoder.end()]
+    return [*decoder._decode_chunk({**completion, "choices": [choice]}), *decoder.end()]
 
 
 def decode_models(body: bytes) -> tuple[str, ...]:
-    """The names in a list of models."""
+    """Return the ids in a list of models. Raises `AgentProtocolError` for what is no such list."""
     try:
-        return tuple(str(model["id"]) for model in _json(body)["data"])
+        return tuple(str(model["id"]) for model in decode_object(body, "a list of models")["data"])
     except (LookupError, TypeError) as error:
         raise AgentProtocolError(f"a list of models of an unknown shape: {error!r}") from error
 
 
-def _json(data: bytes) -> dict[str, Any]:
-    try:
-        chunk = loads(data)
-    except ValueError as error:
-        raise AgentProtocolError(f"no JSON where a chunk should be: {error}") from error
-    if type(chunk) is not dict:
-        raise AgentProtocolError(f"a chunk that is no object but {type(chunk).__name__}")
-    return chunk
-
-
-def _text(literal: bytes) -> str | None:
-    """The text that a JSON string stands for; None for anything else."""
+def _decode_text(literal: bytes) -> str | None:
+    """Return the text that a JSON string stands for; None for anything else."""
     try:
         text = orjson.loads(literal)
     except orjson.JSONDecodeError:
@@ -234,14 +228,14 @@ def _text(literal: bytes) -> str | None:
     return text if type(text) is str else None
 
 
-def _joined(parts: Any) -> str:
-    """The text of content that came as a list of parts."""
+def _join_parts(parts: Any) -> str:
+    """Return the text of content that came as a list of parts. Raises TypeError if it is no list."""
     if type(parts) is not list:
         raise TypeError(f"content is {type(parts).__name__}")
     return "".join(part if isinstance(part, str) else part.get("text") or "" for part in parts)
 
 
-def _usage(usage: dict[str, Any]) -> Usage:
+def _decode_usage(usage: dict[str, Any]) -> Usage:
     return Usage(
         prompt=int(usage.get("prompt_tokens") or 0),
         completion=int(usage.get("completion_tokens") or 0),

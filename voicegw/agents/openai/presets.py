@@ -1,4 +1,4 @@
-"""Agent systems with an OpenAI-compatible surface, and what each of them makes of it."""
+"""Agents for servers with an OpenAI-compatible API and limits that are known."""
 
 from __future__ import annotations
 
@@ -7,65 +7,70 @@ from urllib.parse import urlsplit, urlunsplit
 
 from voicegw.agents.openai.agent import OpenAIAgent
 
-CONVERSATION = "x-conversation-id"
+CONVERSATION_HEADER = "x-conversation-id"
 
 
-def docker_chat(
+def make_docker_chat(
     url: str,
     *,
     key: str | None = None,
     agent: str | None = None,
-    conversations: bool = False,
+    keep_conversations: bool = False,
     ssl: SSLContext | None = None,
-    connect: float = 5.0,
+    connect_timeout: float = 5.0,
 ) -> OpenAIAgent:
-    """`docker agent serve chat` at `url`. `agent` is one of its team; without, a turn may name one.
+    """Return the agent for `docker agent serve chat` at `url`; images are not sent.
 
-    By default every turn brings the whole conversation. `conversations` is for a server that runs with
-    `--conversations-max`: it keeps those of calls, but forgets the turns that were interrupted. Its counts of
-    tokens are those of the last time that it asked its model. Images stay behind.
+    `agent` is a member of its team; if it is None, a turn may name one. `connect_timeout` is in seconds.
+
+    By default every turn brings the whole conversation. Set `keep_conversations` for a server that runs with
+    `--conversations-max`: it keeps the conversation of each call, but not the turns that were interrupted.
+    The token counts of a turn are those of the server's last request to its model.
+
+    Raises `ConfigError` if `url` is no address.
     """
     return OpenAIAgent(
-        _v1(url),
+        _with_v1(url),
         key=key,
         model=agent,
         fields=frozenset({"stream_options"}),
         ssl=ssl,
-        connect=connect,
-        plain=True,
-        calls="doing",
-        keeps=CONVERSATION if conversations else None,
-        listing=agent is None,
+        connect_timeout=connect_timeout,
+        text_only=True,
+        tools_run_by="server",
+        conversation_header=CONVERSATION_HEADER if keep_conversations else None,
+        list_models=agent is None,
     )
 
 
-def zeroclaw_chat(
+def make_zeroclaw_chat(
     url: str,
     *,
     key: str | None = None,
     agent: str = "default",
     ssl: SSLContext | None = None,
-    connect: float = 5.0,
+    connect_timeout: float = 5.0,
 ) -> OpenAIAgent:
-    """The OpenAI-compatible surface that some builds of ZeroClaw have, at `url`.
+    """Return the agent for the OpenAI-compatible API that some builds of ZeroClaw have, at `url`.
 
-    They refuse fields of a request that they do not know, so it gets the fewest, and every turn brings
-    the whole conversation. Closing the connection stops the agent when it says the next thing.
+    These builds refuse a request with unknown fields, so it has only the necessary ones. Every turn brings
+    the whole conversation. After the connection closes, ZeroClaw stops at its next output.
+    `connect_timeout` is in seconds. Raises `ConfigError` if `url` is no address.
     """
     return OpenAIAgent(
-        _v1(url),
+        _with_v1(url),
         key=key,
         model=f"zeroclaw/{agent}",
         fields=frozenset(),
         ssl=ssl,
-        connect=connect,
-        plain=True,
-        calls="doing",
+        connect_timeout=connect_timeout,
+        text_only=True,
+        tools_run_by="server",
     )
 
 
-def _v1(url: str) -> str:
-    """The address with the `/v1` that these surfaces are under."""
+def _with_v1(url: str) -> str:
+    """Append the `/v1` under which these APIs are, unless `url` has it."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/")
     if not path.endswith(("/v1", "/chat/completions")):

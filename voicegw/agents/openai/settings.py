@@ -38,7 +38,7 @@ class OpenAISettings(ModelSettings):
     ca_file: File | None = optional("Certificates to trust instead of the system's, a PEM file.")
 
     @model_validator(mode="after")
-    def _named(self) -> OpenAISettings:
+    def _check_warm_has_model(self) -> OpenAISettings:
         if self.warm and self.model is None:
-            raise ValueError("warm needs a model: before the first turn nobody names one")
+            raise ValueError("warm needs a model: no request names one before the first turn")
         return self

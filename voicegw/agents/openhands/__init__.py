@@ -1,0 +1,1 @@
+"""Connects OpenHands' agent server: one conversation per call, streamed over its websocket."""

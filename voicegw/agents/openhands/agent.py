@@ -1,6 +1,7 @@
-"""OpenHands by its native API: a conversation for each call, and the socket on which its words stream.
+"""The OpenHands agent: one conversation on the agent server per call, streamed over its session socket.
 
-Its own OpenAI interface answers when all is done; here the first word leaves as soon as it is made.
+It does not use the server's OpenAI interface, which answers only when a turn is complete; here the first
+word leaves when the model makes it. Servers without the native API are asked by that interface.
 """
 
 from __future__ import annotations
@@ -13,36 +14,38 @@ from uuid import uuid4
 
 from voicegw.agents.client.http_errors import redact
 from voicegw.agents.openai.agent import OpenAIAgent
-from voicegw.agents.openhands import requests as orders
+from voicegw.agents.openhands import requests
 from voicegw.agents.openhands.confirmation import confirmation_question, is_yes
 from voicegw.agents.openhands.conversation import OpenHandsConversation
-from voicegw.agents.openhands.decoder import WAITING, OpenHandsTurnDecoder
+from voicegw.agents.openhands.decoder import WAITING_FOR_CONFIRMATION, OpenHandsTurnDecoder
 from voicegw.agents.openhands.requests import Confirm
 from voicegw.agents.openhands.server import ConversationNotFound, OpenHandsServer
 from voicegw.agents.session_pool import SessionPool
-from voicegw.agents.session_prompt import new_messages, session_prompt, system, user_message_count
+from voicegw.agents.session_prompt import new_user_messages, session_prompt, system_prompt, user_message_count
 from voicegw.errors import AgentBusy, AgentError
 from voicegw.events import Event, Turn, Usage
 
-DENIALS = 5
-"""How often an agent may want in one turn what is denied."""
-DENIED = "Nobody may confirm this on the phone. Go on without it, or say what you would need."
+MAX_DENIALS = 5
+"""Number of denied actions in one turn after which the turn fails at the next one."""
+DENIAL_REASON = "Nobody may confirm this on the phone. Go on without it, or say what you would need."
+"""The reason that the agent gets for a denied action."""
 
 
 class OpenHandsAgent:
-    """The agent server at `url`, OpenHands 1.43 or newer; older ones by their OpenAI interface.
+    """An agent on the agent server at `url`: OpenHands 1.43 or newer. Older ones use their OpenAI interface.
 
-    `profile` is the LLM profile that speaks: a turn may name another of `models`, by default it is the active
-    one. With `tools` it is a lean agent, which ends with plain words that stream. Without, it is the server's
-    agent profile, whose last words may come at once, and which asks a failing model again and again for
-    longer than anybody waits on a phone. `workspace` is a folder on the server's machine.
+    `profile` is the LLM profile of a turn that names none of `models`; None takes the server's active one.
+    With `tools` the conversation has a lean agent, whose final answer is plain text that streams. With None
+    it has the server's agent profile: its final answer may arrive all at once, and it retries a failing model
+    for longer than a caller waits. `workspace` is a folder on the server's machine.
 
-    `confirm` says what becomes of actions whose risk is high or unknown: `"ask"` asks the caller aloud and
-    does them after a clear yes, `"deny"` tells the agent no, `"never"` lets the agent do everything.
+    `confirm` decides about actions whose risk is high or unknown: `"ask"` asks the caller aloud and runs them
+    after a clear yes, `"deny"` rejects them, `"never"` runs them without confirmation.
 
-    Closing a reply interrupts the conversation, which forgets the answer then; the next words tell it what
-    was heard of it. Conversations are removed with their calls, unless `keep`. What a turn used is not known
-    once a call changed its model. `connect` is in seconds.
+    Closing a reply interrupts the conversation. The server then forgets the answer, so the next message says
+    which part the caller heard. A conversation is deleted when its call ends, unless `keep_conversations`.
+    The usage of a turn is unknown after a call changed its model. `connect_timeout` is in seconds. At most
+    `max_sessions` conversations are open.
     """
 
     def __init__(
@@ -54,28 +57,34 @@ class OpenHandsAgent:
         tools: Sequence[str] | None = None,
         workspace: str | None = None,
         confirm: Confirm = "ask",
-        keep: bool = False,
+        keep_conversations: bool = False,
         ssl: SSLContext | None = None,
-        connect: float = 5.0,
+        connect_timeout: float = 5.0,
         max_sessions: int = 1000,
     ) -> None:
-        self._server = OpenHandsServer(url, key, profile, ssl, connect)
+        self._server = OpenHandsServer(url, key, profile, ssl, connect_timeout)
         self._where = self._server.where
         self._tools = tools
         self._workspace = workspace
         self._confirm = confirm
-        self._keep = keep
-        self._plain: OpenAIAgent | None = None
+        self._keep_conversations = keep_conversations
+        self._openai_agent: OpenAIAgent | None = None
         self._sessions = SessionPool(self._open, self._close, max_sessions=max_sessions)
+        # The names that a turn can ask for: one per LLM profile. The server updates the list in place.
         self.models = self._server.models
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Say what is new in the conversation of the call, and give what is answered."""
-        async with self._sessions.acquire(turn) as talk:
+        """Send the new messages of the call to its conversation, and yield the events of the answer.
+
+        Raises `AgentBusy` when `max_sessions` are open or the server is at its run limit, `AgentTimeout`,
+        `AgentRejected`, `AgentUnavailable` or `AgentProtocolError` for a server that cannot be used, and
+        `AgentError` for a turn that fails. Closing the generator interrupts the conversation.
+        """
+        async with self._sessions.acquire(turn) as conversation:
             try:
-                plain = await self._ready(talk, system(turn), turn.model)
-                answer = self._answer(turn, talk) if plain is None else plain.reply(turn)
-                async with aclosing(answer) as events:
+                openai_agent = await self._prepare(conversation, system_prompt(turn), turn.model)
+                reply = self._reply(turn, conversation) if openai_agent is None else openai_agent.reply(turn)
+                async with aclosing(reply) as events:
                     async for event in events:
                         yield event
             except AgentError as error:
@@ -83,155 +92,180 @@ class OpenHandsAgent:
                 raise
 
     async def warm(self, call: str | None = None) -> None:
-        """Begin the conversation of a call and listen to it; at first learn the profiles.
+        """Create the conversation of `call` and connect to it; with None, load the server's profiles.
 
-        Its first turn still takes 0.1 s more than others if there is a terminal: only a turn starts that.
+        The first turn of a conversation with a terminal still takes 0.1 s more than the others: only a turn
+        starts the terminal. Raises `AgentError` when the server cannot be used.
         """
         if call is None:
-            await self._server.learn()
+            await self._server.load_profiles()
         else:
-            await self._sessions.warm(call, lambda talk: self._ready(talk, "", ""))
+            await self._sessions.warm(call, lambda conversation: self._prepare(conversation, "", ""))
 
     async def call_ended(self, call: str) -> None:
-        """End the conversation of a call."""
+        """Close the conversation of a call, and delete it unless conversations are kept."""
         await self._sessions.call_ended(call)
-        if self._plain is not None:
-            await self._plain.call_ended(call)
+        if self._openai_agent is not None:
+            await self._openai_agent.call_ended(call)
 
     async def aclose(self) -> None:
+        """Close all connections. The conversations of calls stay on the server."""
         await self._sessions.aclose()
         await self._server.api.client.aclose()
-        if self._plain is not None:
-            await self._plain.aclose()
+        if self._openai_agent is not None:
+            await self._openai_agent.aclose()
 
-    async def _answer(self, turn: Turn, talk: OpenHandsConversation) -> AsyncGenerator[Event, None]:
-        if talk.asking and not _spoke(turn, talk):
-            yield talk.asking
+    async def _reply(self, turn: Turn, conversation: OpenHandsConversation) -> AsyncGenerator[Event, None]:
+        if conversation.question and not _has_new_message(turn, conversation):
+            yield conversation.question
             return
-        said: list[str] = []
-        answer = OpenHandsTurnDecoder(await self._words(turn, talk), talk.totals, self._where)
+        spoken: list[str] = []
+        prompt = await self._prompt(turn, conversation)
+        decoder = OpenHandsTurnDecoder(prompt, conversation.total_usage, self._where)
         try:
-            await self._hand_over(turn, talk, answer)
-            async with aclosing(self._settled(talk, answer)) as events:
+            await self._send(turn, conversation, decoder)
+            async with aclosing(self._events_until_end(conversation, decoder)) as events:
                 async for event in events:
                     if type(event) is str:
-                        said.append(event)
+                        spoken.append(event)
                     yield event
-            if answer.status == WAITING:
-                talk.wanted, talk.asking = answer.wanted, confirmation_question(answer.wanted, turn.language)
-                yield answer.say(talk.asking)
-            answer.check()
-            if (used := answer.used) != Usage():
-                yield used
+            if decoder.status == WAITING_FOR_CONFIRMATION:
+                conversation.pending_actions = decoder.pending_actions
+                conversation.question = confirmation_question(decoder.pending_actions, turn.language)
+                yield decoder.separate(conversation.question)
+            decoder.raise_for_status()
+            if (usage := decoder.usage) != Usage():
+                yield usage
         finally:
-            if answer.handed and not answer.status and not answer.full:
-                await talk.stop(answer)
-            if answer.begun and not turn.background:
-                talk.cut = None if answer.kept else "".join(said) or (None if answer.status else "")
-            talk.saved = talk.saved or answer.full
-            talk.totals, talk.seq = answer.totals, answer.seq
+            if decoder.sent and not decoder.status and not decoder.run_limit_reached:
+                await conversation.stop(decoder)
+            if decoder.started and not turn.background:
+                lost_text = "".join(spoken) or (None if decoder.status else "")
+                conversation.interrupted_text = None if decoder.is_remembered else lost_text
+            conversation.has_unanswered_text = conversation.has_unanswered_text or decoder.run_limit_reached
+            conversation.total_usage, conversation.seq = decoder.total_usage, decoder.seq
 
-    async def _words(self, turn: Turn, talk: OpenHandsConversation) -> str | None:
-        """What the conversation is told; None if it goes on by a yes, or has been told already.
+    async def _prompt(self, turn: Turn, conversation: OpenHandsConversation) -> str | None:
+        """Return the text to send; None if the run continues after a yes, or the server has the text.
 
-        Any words would be taken for a yes, so where one is waited for and not given, it is told no first.
+        The server takes any message for a yes. So a pending action is rejected first, unless it is confirmed.
         """
-        if talk.waiting:
-            if _allowed(turn, talk):
+        if conversation.awaits_confirmation:
+            if _is_confirmed(turn, conversation):
                 return None
-            await talk.reject(turn.said)
-            talk.waiting, talk.asking = False, ""
-        elif talk.saved and not _spoke(turn, talk):
+            await conversation.reject(turn.said)
+            conversation.awaits_confirmation, conversation.question = False, ""
+        elif conversation.has_unanswered_text and not _has_new_message(turn, conversation):
             return None
-        heard = talk.cut if turn.heard is None else turn.heard
-        kept = [message for message in turn.messages if message.role not in ("system", "developer")]
-        asked = replace(turn, heard=heard, messages=tuple(kept) if talk.suffix else turn.messages)
-        return session_prompt(asked, talk.known, fresh=talk.fresh)
+        heard = conversation.interrupted_text if turn.heard is None else turn.heard
+        dialog = tuple(message for message in turn.messages if message.role not in ("system", "developer"))
+        messages = dialog if conversation.system_suffix else turn.messages
+        turn = replace(turn, heard=heard, messages=messages)
+        return session_prompt(turn, conversation.user_messages_sent, fresh=conversation.is_new)
 
-    async def _hand_over(self, turn: Turn, talk: OpenHandsConversation, answer: OpenHandsTurnDecoder) -> None:
-        """Say it. From here on nobody else may be asked the same."""
-        answer.handed = True
-        words = new_messages(turn.messages, talk.known or 0)
-        if answer.said is not None:
-            await talk.send(orders.message(answer.said, words))
-        else:  # nothing marks where the answer begins, but a new socket
-            talk.hang_up()
-            await talk.connect()
+    async def _send(
+        self, turn: Turn, conversation: OpenHandsConversation, decoder: OpenHandsTurnDecoder
+    ) -> None:
+        """Send the prompt, or let the run continue. From here on no other agent may get the same turn."""
+        decoder.sent = True
+        new_messages = new_user_messages(turn.messages, conversation.user_messages_sent or 0)
+        if decoder.prompt is not None:
+            await conversation.send(requests.user_message(decoder.prompt, new_messages))
+        else:  # no frame marks where the answer begins, but a new socket has frames of this run only
+            conversation.disconnect()
+            await conversation.connect()
             try:
-                await (talk.accept() if talk.waiting else talk.run())
+                await (conversation.accept() if conversation.awaits_confirmation else conversation.run())
             except AgentBusy:
-                answer.full = True
+                decoder.run_limit_reached = True
                 raise
-        talk.waiting, talk.asking, talk.saved, answer.seq = False, "", False, talk.seq
+        conversation.awaits_confirmation, conversation.question = False, ""
+        conversation.has_unanswered_text, decoder.seq = False, conversation.seq
         if not turn.background:
-            talk.known = user_message_count(turn.messages)
+            conversation.user_messages_sent = user_message_count(turn.messages)
 
-    async def _settled(
-        self, talk: OpenHandsConversation, answer: OpenHandsTurnDecoder
+    async def _events_until_end(
+        self, conversation: OpenHandsConversation, decoder: OpenHandsTurnDecoder
     ) -> AsyncGenerator[Event, None]:
-        """What it tells until it ends, or waits for the caller; an agent that is denied something goes on."""
-        for denied in range(DENIALS + 1):
-            async with aclosing(talk.told(answer)) as events:
+        """Yield events until the run ends or waits for the caller. Unless it may ask, deny each action."""
+        for denied in range(MAX_DENIALS + 1):
+            async with aclosing(conversation.events(decoder)) as events:
                 async for event in events:
                     yield event
-            talk.waiting = answer.status == WAITING
-            if not talk.waiting or self._confirm == "ask":
+            conversation.awaits_confirmation = decoder.status == WAITING_FOR_CONFIRMATION
+            if not conversation.awaits_confirmation or self._confirm == "ask":
                 return
-            answer.go_on()
-            await talk.reject(DENIED)
-            talk.waiting = False
-            if denied < DENIALS:
-                await talk.run()
-        raise AgentError(f"{self._where} wants again and again what is denied")
+            decoder.resume()
+            await conversation.reject(DENIAL_REASON)
+            conversation.awaits_confirmation = False
+            if denied < MAX_DENIALS:
+                await conversation.run()
+        raise AgentError(f"{self._where} requests denied actions again and again")
 
-    async def _ready(self, talk: OpenHandsConversation, instructions: str, model: str) -> OpenAIAgent | None:
-        """Have the conversation, its socket and its model; gives what to ask where there is no such thing."""
-        profile = await self._server.wanted(model)
-        if not self._server.native:
-            self._plain = self._plain or await self._server.openai()
-            return self._plain
+    async def _prepare(
+        self, conversation: OpenHandsConversation, instructions: str, model: str
+    ) -> OpenAIAgent | None:
+        """Create and connect the conversation, and select its model.
+
+        Return None, or the agent to ask instead if the server has no native API.
+        """
+        profile = await self._server.select_profile(model)
+        if not self._server.has_native_api:
+            self._openai_agent = self._openai_agent or await self._server.make_openai_agent()
+            return self._openai_agent
         try:
-            await self._connected(talk, instructions, profile)
+            await self._connect(conversation, instructions, profile)
         except ConversationNotFound:
-            await self._connected(talk, instructions, profile)
-        if talk.astray:
-            await talk.interrupt()
-            talk.astray = False
-        if profile is not None and profile != talk.profile:
-            await talk.switch(profile, await self._server.settings(profile))
+            await self._connect(conversation, instructions, profile)
+        if conversation.needs_interrupt:
+            await conversation.interrupt()
+            conversation.needs_interrupt = False
+        if profile is not None and profile != conversation.profile:
+            await conversation.switch_profile(profile, await self._server.fetch_llm_settings(profile))
         return None
 
-    async def _connected(self, talk: OpenHandsConversation, instructions: str, profile: str | None) -> None:
-        if not talk.begun:
-            lean = self._tools is not None or self._server.known.agent is None
-            talk.suffix = instructions if len(instructions) <= orders.SUFFIX else ""
-            talk.profile = profile
-            order = orders.conversation_request(
-                talk.id,
-                self._server.known,
-                llm=await self._server.settings(profile) if lean and profile else None,
+    async def _connect(
+        self, conversation: OpenHandsConversation, instructions: str, profile: str | None
+    ) -> None:
+        if not conversation.exists:
+            is_lean = self._tools is not None or self._server.profiles.agent_profile_id is None
+            suffix = instructions if len(instructions) <= requests.MAX_SUFFIX_CHARS else ""
+            conversation.system_suffix = suffix
+            conversation.profile = profile
+            request = requests.conversation_request(
+                conversation.id,
+                self._server.profiles,
+                llm=await self._server.fetch_llm_settings(profile) if is_lean and profile else None,
                 profile=profile,
                 tools=self._tools,
-                suffix=talk.suffix,
+                suffix=suffix,
                 workspace=self._workspace,
                 confirm=self._confirm,
             )
-            await talk.begin(order)
-        await talk.connect()
+            await conversation.create(request)
+        await conversation.connect()
 
     async def _open(self, call: str | None) -> OpenHandsConversation:
-        return OpenHandsConversation(self._server, call or str(uuid4()), own=call is None)
+        return OpenHandsConversation(self._server, call or str(uuid4()), is_temporary=call is None)
 
-    async def _close(self, talk: OpenHandsConversation, gone: bool) -> None:
-        await talk.close(gone and (talk.own or not self._keep))
-
-
-def _spoke(turn: Turn, talk: OpenHandsConversation) -> bool:
-    """Whether the caller said anything that the conversation was not told."""
-    return talk.known is None or user_message_count(turn.messages) > talk.known
+    async def _close(self, conversation: OpenHandsConversation, call_ended: bool) -> None:
+        delete = call_ended and (conversation.is_temporary or not self._keep_conversations)
+        await conversation.close(delete)
 
 
-def _allowed(turn: Turn, talk: OpenHandsConversation) -> bool:
-    """Whether the caller was asked, heard what it is about, and said yes."""
-    heard = turn.heard is None or all(what in turn.heard for what in talk.wanted)
-    return bool(talk.asking) and heard and _spoke(turn, talk) and is_yes(turn.said)
+def _has_new_message(turn: Turn, conversation: OpenHandsConversation) -> bool:
+    """Whether the turn has a message of the caller that the conversation did not get."""
+    sent = conversation.user_messages_sent
+    return sent is None or user_message_count(turn.messages) > sent
+
+
+def _is_confirmed(turn: Turn, conversation: OpenHandsConversation) -> bool:
+    """Whether the caller was asked, heard every pending action, and said yes."""
+    heard = turn.heard
+    heard_all = heard is None or all(action in heard for action in conversation.pending_actions)
+    return (
+        bool(conversation.question)
+        and heard_all
+        and _has_new_message(turn, conversation)
+        and is_yes(turn.said)
+    )

@@ -1,4 +1,4 @@
-"""Asking a caller aloud whether an agent may act, and what counts as a yes."""
+"""The question whether an agent may act, and what counts as a yes. It sends nothing and keeps no state."""
 
 from __future__ import annotations
 
@@ -17,33 +17,43 @@ QUESTIONS = {
 }
 
 
-def _plain(text: str) -> str:
-    """The text written in one way, however it was composed."""
+def _normalize(text: str) -> str:
+    """Return the text in lower case and composed form, with plain apostrophes."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).replace("’", "'")
 
 
-def _table(*lines: str) -> frozenset[str]:
-    return frozenset(_plain(" ".join(lines)).split())
+def _word_set(*lines: str) -> frozenset[str]:
+    return frozenset(_normalize(" ".join(lines)).split())
 
 
-PLAIN = _table(
+YES_WORDS = _word_set(
     "yes yeah yep yup ja jawohl jep oui ouais sí si sì sim certo tak da да так hai はい ええ",
     "是 是的 对 好 好的 예 네",
 )
-"""A yes in itself: a few more words may follow it."""
-AGREED = PLAIN | _table(
+"""Words that are a yes by themselves: a few other words may follow."""
+AGREEMENT_WORDS = YES_WORDS | _word_set(
     "ok okay sure alright absolutely definitely affirmative confirmed correct agreed",
     "klar gerne einverstanden genau d'accord volontiers vale claro dale adelante hazlo",
     "va bene prego prima akkoord goed pode",
 )
-PHRASES = ("go ahead", "do it", "do that", "go for it", "mach das", "tu das", "vas y", "allez y", "doe maar")
-POLITE = _table(
+AGREEMENT_PHRASES = (
+    "go ahead",
+    "do it",
+    "do that",
+    "go for it",
+    "mach das",
+    "tu das",
+    "vas y",
+    "allez y",
+    "doe maar",
+)
+NEUTRAL_WORDS = _word_set(
     "please thanks thank you of course just then and well oh um uh er i think so it that",
     "bitte danke natürlich das d' s'il vous te plaît merci bien sûr por favor gracias",
     "per favore grazie obrigado obrigada graag alsjeblieft dank je",
 )
-"""What may stand around an agreement without changing it."""
-DOUBT = _table(
+"""Words around an agreement that do not change it."""
+DOUBT_WORDS = _word_set(
     "no not nope nah don't dont never stop wait cancel but if unless only except later",
     "what why how who when which where hold hang moment instead rather maybe perhaps",
     "nein nicht kein keine keinen nie niemals halt warte aber wenn falls außer nur später",
@@ -54,26 +64,26 @@ DOUBT = _table(
     "niet nee geen nooit wacht maar als wat waarom hoe misschien nic ale нет не но",
     "いいえ 不 不要 아니 아니요",
 )
-"""What makes it something else, wherever it stands."""
-SHORT = 6
-"""Words of an answer that is as clear as that."""
+"""Words that turn any answer into a no."""
+MAX_YES_WORDS = 6
+"""Words that an answer may have which begins with a yes."""
 
 
-def confirmation_question(whats: Sequence[str], language: str) -> str:
-    """Whether all of this may be done, in one sentence that ends with a question mark."""
+def confirmation_question(actions: Sequence[str], language: str) -> str:
+    """Return the question whether these actions may run, in `language` or in English if that is unknown."""
     text = QUESTIONS.get(language.partition("-")[0].lower(), QUESTIONS["en"])
-    return text.format(what=", ".join(whats) or "…")
+    return text.format(what=", ".join(actions) or "…")
 
 
-def is_yes(said: str) -> bool:
-    """Whether this is a clear yes. Anything else is a no: a doubt, a question, a change of mind, silence."""
-    text = _plain(said)
+def is_yes(user_text: str) -> bool:
+    """Whether this is a clear yes. A doubt, a question, a change of mind or silence is a no."""
+    text = _normalize(user_text)
     words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text)
-    if not words or "?" in text or not DOUBT.isdisjoint(words):
+    if not words or "?" in text or not DOUBT_WORDS.isdisjoint(words):
         return False
-    if words[0] in PLAIN and len(words) <= SHORT:
+    if words[0] in YES_WORDS and len(words) <= MAX_YES_WORDS:
         return True
-    plain = " ".join(words)
-    wants = not AGREED.isdisjoint(words) or any(phrase in plain for phrase in PHRASES)
-    known = AGREED.union(POLITE, *(phrase.split() for phrase in PHRASES))
-    return wants and known.issuperset(words)
+    joined = " ".join(words)
+    agrees = not AGREEMENT_WORDS.isdisjoint(words) or any(phrase in joined for phrase in AGREEMENT_PHRASES)
+    allowed = AGREEMENT_WORDS.union(NEUTRAL_WORDS, *(phrase.split() for phrase in AGREEMENT_PHRASES))
+    return agrees and allowed.issuperset(words)

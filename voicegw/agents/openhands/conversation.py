@@ -1,208 +1,245 @@
-"""One conversation on OpenHands' agent server, with the socket that tells what happens in it."""
+"""One conversation on OpenHands' agent server: its requests, its session socket, and its state between turns.
+
+It does not know turns: `OpenHandsAgent` decides what to send, `OpenHandsTurnDecoder` what the frames mean.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
-from voicegw.agents.client.json_api import MAX_ANSWER_BYTES
+from voicegw.agents.client.json_api import MAX_RESPONSE_BYTES
 from voicegw.agents.client.websocket import AgentWebSocket, WebSocketClosed
-from voicegw.agents.openhands.decoder import OpenHandsTurnDecoder, legacy
+from voicegw.agents.openhands.decoder import OpenHandsTurnDecoder, from_legacy_event
 from voicegw.agents.openhands.server import ConversationNotFound, OpenHandsServer
 from voicegw.errors import AgentError, AgentProtocolError, AgentTimeout, AgentUnavailable
 from voicegw.events import Event, Usage
 
-BEGIN = 10.0
-"""Seconds that the server gets to begin one; the next who needs it asks again, and gets the same."""
-STOP = 2.0
-"""Seconds that a conversation gets to stop before it is given up until its next turn."""
-DETAIL = 0.5
-"""Seconds after which an error has no reason, and words that a broken connection carried are lost."""
-CLOSE = 2.0
-"""Seconds that letting go of a conversation may take."""
-BACK = "The caller was away."
-"""What is told to an agent that wants something, by a gateway that does not remember what."""
-CONFLICT = 409
+CREATE_TIMEOUT = 10.0
+"""Seconds that the server gets to create a conversation. Another request then gets the same conversation."""
+STOP_TIMEOUT = 2.0
+"""Seconds that a run gets to stop. After that, the next turn interrupts it again before it sends anything."""
+FOLLOW_UP_TIMEOUT = 0.5
+"""Seconds to wait for the reason of an error, and, on a new socket, for our own message to come back."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds that closing and deleting a conversation may take."""
+CALLER_WAS_AWAY = "The caller was away."
+"""The reason to reject pending actions of an earlier connection: this gateway does not know what they are."""
 
 
 class OpenHandsConversation:
-    """A conversation by its `id`, and what we know of it between turns. `own`: it is no call's.
+    """The conversation `id` on `server`; one that `is_temporary` belongs to no call, only to one turn."""
 
-    `known` are the words of the caller that it was told, None if we never spoke to it; `fresh` that it began
-    with us, and `suffix` the instructions that it began with. `saved`: it was told something that it did not
-    answer. `cut` is what was said of an answer that was interrupted, of which it keeps nothing. `waiting`: it
-    has to be told yes or no, to what is `wanted`; `asking` is how the caller was asked. `profile` is the LLM
-    profile that speaks, `astray` that it may still be at what it was to stop.
-    """
-
-    def __init__(self, server: OpenHandsServer, id: str, *, own: bool) -> None:
+    def __init__(self, server: OpenHandsServer, id: str, *, is_temporary: bool) -> None:
         self.server = server
         self.id = id
-        self.own = own
-        self.fresh = False
-        self.suffix = ""
+        self.is_temporary = is_temporary
+        # Whether this connection created it; else it has messages that this gateway does not know.
+        self.is_new = False
+        # The instructions that it was created with, "" if none; they are not sent again as text.
+        self.system_suffix = ""
+        # The LLM profile that answers; None before the first one is selected.
         self.profile: str | None = None
+        # The number of the last durable event that was read; None before the first.
         self.seq: int | None = None
-        self.begun = False
-        self.astray = False
-        self._making: asyncio.Task[None] | None = None
+        # Whether the server has it, as far as known.
+        self.exists = False
+        # Whether a run may still be active that could not be stopped in time.
+        self.needs_interrupt = False
+        self._creation: asyncio.Task[None] | None = None
         self._socket: AgentWebSocket | None = None
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
-        """What was said is of another conversation."""
-        self.known: int | None = None
-        self.totals: Usage | None = None
-        self.saved = False
-        self.cut: str | None = None
-        self.waiting = False
-        self.asking = ""
-        self.wanted: list[str] = []
+    def _reset(self) -> None:
+        """Forget the turns so far: the server has a new conversation."""
+        # How many messages of the caller it got; None if this gateway sent none.
+        self.user_messages_sent: int | None = None
+        # The tokens that it used so far; None if unknown.
+        self.total_usage: Usage | None = None
+        # Whether it got a message that it did not answer, because the server was at its run limit.
+        self.has_unanswered_text = False
+        # The spoken part of an interrupted answer, which the server forgot; None if nothing is lost.
+        self.interrupted_text: str | None = None
+        # Whether it waits for a yes or no to `pending_actions`.
+        self.awaits_confirmation = False
+        # The question that the caller was asked about them, "" if none.
+        self.question = ""
+        # A short text for each action that waits for confirmation.
+        self.pending_actions: list[str] = []
 
     @property
     def path(self) -> str:
+        """The path of its resource on the server."""
         return f"/api/conversations/{self.id}"
 
-    async def begin(self, order: Mapping[str, Any]) -> None:
-        """Have it on the server. What was begun is known to be, also when nobody waits for it any more."""
-        if self._making is None or (self._making.done() and not self.begun):
-            self._making = asyncio.create_task(self._make(order))
-            self._making.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.shield(self._making)
+    async def create(self, request: Mapping[str, Any]) -> None:
+        """Create it on the server, or find the one that has this id.
 
-    async def _make(self, order: Mapping[str, Any]) -> None:
+        The request completes even if the caller of this method is cancelled, so `exists` is always right.
+        Raises `AgentTimeout` after `CREATE_TIMEOUT` seconds, and `AgentError` if the server refuses.
+        """
+        if self._creation is None or (self._creation.done() and not self.exists):
+            self._creation = asyncio.create_task(self._create_in_time(request))
+            self._creation.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(self._creation)
+
+    async def _create_in_time(self, request: Mapping[str, Any]) -> None:
         try:
-            async with asyncio.timeout(BEGIN):
-                await self._have(order)
+            async with asyncio.timeout(CREATE_TIMEOUT):
+                await self._create(request)
         except TimeoutError:
-            raise AgentTimeout(f"{self.server.where} began no conversation within {BEGIN:g} s") from None
+            raise AgentTimeout(
+                f"{self.server.where} created no conversation within {CREATE_TIMEOUT:g} s"
+            ) from None
 
-    async def _have(self, order: Mapping[str, Any]) -> None:
-        async with self.server.api.request("POST", "/api/conversations", order) as response:
-            self.fresh = self.own or response.status == 201
-            await response.read(MAX_ANSWER_BYTES)
-        if not self.fresh:  # it went on while nobody listened, or waits for a yes that nobody remembers
+    async def _create(self, request: Mapping[str, Any]) -> None:
+        async with self.server.api.request("POST", "/api/conversations", request) as response:
+            self.is_new = self.is_temporary or response.status == 201
+            await response.read(MAX_RESPONSE_BYTES)
+        if not self.is_new:  # a run may be active, or wait for the confirmation of an unknown action
             await self.interrupt()
-            await self.reject(BACK)
-        self._forget()
-        self.begun = True
+            await self.reject(CALLER_WAS_AWAY)
+        self._reset()
+        self.exists = True
 
     async def connect(self, after: int | None = None) -> None:
-        """Listen to it. Raises `ConversationNotFound` when the server forgot it."""
-        if self._socket is None or not self._socket.alive:
+        """Open the session socket, unless it is open. With `after`, events of higher numbers are repeated.
+
+        Raises `ConversationNotFound` when the server has no such conversation, and `AgentError` when the
+        socket cannot be opened.
+        """
+        if self._socket is None or not self._socket.is_open:
             try:
-                self._socket, first = await self.server.dial(self.id, after)
+                self._socket, first = await self.server.connect_conversation(self.id, after)
             except ConversationNotFound:
-                self.begun = False
+                self.exists = False
                 raise
             if after is None and type(through := first.get("through_seq")) is int:
                 self.seq = through
 
     async def send(self, frame: Mapping[str, Any]) -> None:
-        """Say something."""
-        await self._line.send(frame)
+        """Send a message, which starts a run. Raises `WebSocketClosed`."""
+        await self._connected_socket.send(frame)
 
     async def receive(self) -> dict[str, Any]:
-        """The next frame."""
-        frame = await self._line.receive()
-        return legacy(frame) if self.server.old else frame
+        """Return the next frame. Raises `WebSocketClosed`, and `AgentProtocolError` for an invalid frame."""
+        frame = await self._connected_socket.receive()
+        return from_legacy_event(frame) if self.server.is_legacy else frame
 
-    async def told(self, answer: OpenHandsTurnDecoder) -> AsyncGenerator[Event, None]:
-        """What its socket tells until an end; one that breaks is replaced once, and repeats what was kept."""
-        again = not self.server.old
+    async def events(self, decoder: OpenHandsTurnDecoder) -> AsyncGenerator[Event, None]:
+        """Yield the events that `decoder` makes of the frames, until the run ends or waits.
+
+        A socket that breaks is replaced once per turn; the new one repeats the durable events. Raises
+        `AgentProtocolError` if that fails too: the turn was sent, so no other agent may get it.
+        """
+        may_reconnect = not self.server.is_legacy
         try:
-            while not answer.status:
+            while not decoder.status:
                 try:
-                    events = answer.feed(await self.receive())
+                    events = decoder.feed(await self.receive())
                 except WebSocketClosed:
-                    if not again:
+                    if not may_reconnect:
                         raise
-                    again = False
-                    events = await self._resumed(answer)
+                    may_reconnect = False
+                    events = await self._reconnect(decoder)
                 for event in events:
                     yield event
-        except AgentUnavailable as error:  # it was told, and nobody else must be
+        except AgentUnavailable as error:  # "unavailable" would let a fallback agent get the same turn
             raise AgentProtocolError(error.summary, error.quote) from None
         with suppress(AgentError, TimeoutError):
-            async with asyncio.timeout(DETAIL):
-                while not answer.whole:
-                    answer.feed(await self.receive())
+            async with asyncio.timeout(FOLLOW_UP_TIMEOUT):
+                while not decoder.is_complete:
+                    decoder.feed(await self.receive())
 
-    async def _resumed(self, answer: OpenHandsTurnDecoder) -> list[Event]:
-        """Listen to it again. Our words may have been lost: then they are not told once more."""
-        await self.connect(-1 if answer.seq is None else answer.seq)
+    async def _reconnect(self, decoder: OpenHandsTurnDecoder) -> list[Event]:
+        """Open a new socket. A message that does not come back on it may be lost, and is not sent again."""
+        await self.connect(-1 if decoder.seq is None else decoder.seq)
         events: list[Event] = []
         try:
-            async with asyncio.timeout(DETAIL):
-                while not answer.begun:
-                    events += answer.feed(await self.receive())
+            async with asyncio.timeout(FOLLOW_UP_TIMEOUT):
+                while not decoder.started:
+                    events += decoder.feed(await self.receive())
         except TimeoutError:
-            answer.handed, self.astray = False, True
-            raise AgentUnavailable(f"{self.server.where} hung up before it took what was said") from None
+            decoder.sent, self.needs_interrupt = False, True
+            raise AgentUnavailable(
+                f"{self.server.where} closed the connection before it took the message"
+            ) from None
         return events
 
-    async def stop(self, answer: OpenHandsTurnDecoder) -> None:
-        """Interrupt it, once our words have arrived there: before that there is nothing to stop."""
-        if self.own:
-            return  # it is removed
-        self.astray = True
+    async def stop(self, decoder: OpenHandsTurnDecoder) -> None:
+        """Interrupt the run, after our message came back: before that, there is no run to interrupt.
+
+        Raises nothing: a run that does not stop in `STOP_TIMEOUT` seconds sets `needs_interrupt`.
+        """
+        if self.is_temporary:
+            return  # deleting the conversation stops its run
+        self.needs_interrupt = True
         with suppress(AgentError, TimeoutError):
-            async with asyncio.timeout(STOP):
-                while not answer.begun:
-                    answer.feed(await self.receive())
+            async with asyncio.timeout(STOP_TIMEOUT):
+                while not decoder.started:
+                    decoder.feed(await self.receive())
                 await self.interrupt()
-                self.astray = False
+                self.needs_interrupt = False
 
     @property
-    def _line(self) -> AgentWebSocket:
-        assert self._socket is not None, "nobody listens to the conversation"
+    def _connected_socket(self) -> AgentWebSocket:
+        assert self._socket is not None, "the conversation is not connected"
         return self._socket
 
     async def run(self) -> None:
-        """Go on without new words."""
-        await self.server.api.call("POST", f"{self.path}/run", {}, allow_status=(CONFLICT,))
+        """Start a run without a new message. Raises `AgentError`; `AgentBusy` at the run limit."""
+        await self.server.api.request_json(
+            "POST", f"{self.path}/run", {}, allow_status=(HTTPStatus.CONFLICT,)
+        )
 
     async def accept(self) -> None:
-        """Do what waits for a yes."""
+        """Confirm the pending actions, which starts a run. Raises `AgentError`."""
         await self.post("events/respond_to_confirmation", {"accept": True})
 
     async def reject(self, reason: str) -> None:
-        """Do nothing of what waits for a yes; it does not go on by itself."""
+        """Reject the pending actions; this starts no run. Raises `AgentError`."""
         await self.post("events/respond_to_confirmation", {"accept": False, "reason": reason})
 
     async def interrupt(self) -> None:
-        """Stop what runs: it has when this returns."""
+        """Stop the active run. It has stopped when this returns. Raises `AgentError`."""
         await self.post("interrupt")
 
-    async def switch(self, profile: str, llm: Mapping[str, Any] | None) -> None:
-        """Have another model speak from now on."""
+    async def switch_profile(self, profile: str, llm: Mapping[str, Any] | None) -> None:
+        """Let `profile` answer from now on, by the settings `llm` or by its name. Raises `AgentError`."""
         if llm is None:
             await self.post("switch_profile", {"profile_name": profile})
         else:
             await self.post("switch_llm", {"llm": llm})
         self.profile = profile
 
-    async def post(self, what: str, body: Mapping[str, Any] | None = None) -> None:
-        await self.server.api.call("POST", f"{self.path}/{what}", body or {})
+    async def post(self, action: str, body: Mapping[str, Any] | None = None) -> None:
+        """Post to a path below its own. Raises `AgentError`."""
+        await self.server.api.request_json("POST", f"{self.path}/{action}", body or {})
 
-    def hang_up(self) -> None:
-        """Listen no more."""
+    def disconnect(self) -> None:
+        """Close its socket at once, without a closing handshake."""
         if self._socket is not None:
             self._socket.abort()
             self._socket = None
 
-    async def close(self, gone: bool) -> None:
-        """Let go of it, and remove it from the server if it is `gone`."""
-        self.hang_up()
-        if self._making is None:
+    async def close(self, delete: bool) -> None:
+        """Close its socket and, with `delete`, remove it from the server, in `CLOSE_TIMEOUT` seconds at most.
+
+        Raises `AgentError` when the server refuses to delete it.
+        """
+        self.disconnect()
+        if self._creation is None:
             return
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE):
-                    await asyncio.wait((self._making,))
-                    if gone:
-                        await self.server.api.call("DELETE", self.path, allow_status=(404,))
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await asyncio.wait((self._creation,))
+                    if delete:
+                        await self.server.api.request_json(
+                            "DELETE", self.path, allow_status=(HTTPStatus.NOT_FOUND,)
+                        )
         finally:
-            self._making.cancel()
+            self._creation.cancel()

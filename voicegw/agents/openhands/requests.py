@@ -1,4 +1,4 @@
-"""What is asked of OpenHands' agent server: the bodies of its requests, and its lists of profiles."""
+"""The bodies of requests to OpenHands' agent server, and its lists of profiles. It sends nothing."""
 
 from __future__ import annotations
 
@@ -13,86 +13,94 @@ from voicegw.wire.json import loads
 
 Confirm = Literal["ask", "deny", "never"]
 
-PREFIX = "openhands_"
-"""Begins the model that stands for an LLM profile, here as on the server's own OpenAI interface."""
-WORKSPACE = "workspace/project"
-"""The folder that the server itself takes, relative to the one that it runs in."""
-SUFFIX = 32_768
-"""Characters of instructions that a conversation can begin with."""
-LIVE = {"stream": True, "num_retries": 2, "retry_min_wait": 0, "retry_max_wait": 1}
-"""How a model is asked on a call: in a stream, and once more at once, where the default waits 8 seconds."""
-RISKY = {
+MODEL_PREFIX = "openhands_"
+"""The model of an LLM profile is this and its name, as on the server's own OpenAI interface."""
+DEFAULT_WORKSPACE = "workspace/project"
+"""The folder that the server takes by default, relative to its working directory."""
+MAX_SUFFIX_CHARS = 32_768
+"""Characters that the server takes as the system message suffix of a new conversation."""
+LLM_OVERRIDES = {"stream": True, "num_retries": 2, "retry_min_wait": 0, "retry_max_wait": 1}
+"""LLM settings for a call: stream, and retry once and at once. By default the server waits 8 seconds."""
+CONFIRM_RISKY = {
     "confirmation_policy": {"kind": "ConfirmRisky", "threshold": "HIGH", "confirm_unknown": True},
     "security_analyzer": {"kind": "LLMSecurityAnalyzer"},
 }
-CONNECTION = "provider_connection_id"
-"""Names a key that is kept elsewhere on the server, and found for agent profiles only."""
-NEVER = {"confirmation_policy": {"kind": "NeverConfirm"}}
+PROVIDER_CONNECTION = "provider_connection_id"
+"""The field that names a key stored elsewhere on the server. The server finds it for agent profiles only."""
+NEVER_CONFIRM = {"confirmation_policy": {"kind": "NeverConfirm"}}
 
 
 @dataclass(frozen=True, slots=True)
 class LlmProfiles:
-    """What the server has: LLM profiles by name, and the agent profile (by id) that is active.
+    """The profiles that a server has: its LLM profiles, and its active agent profile."""
 
-    `refers` is the LLM profile that the agent profile names; None too where it brings a model of its own.
-    """
-
+    # The names of the LLM profiles.
     names: tuple[str, ...] = ()
+    # The name of the active LLM profile, if there is one.
     active: str | None = None
-    agent: str | None = None
-    refers: str | None = None
-    foreign: bool = False
+    # The id of the active agent profile, if there is one.
+    agent_profile_id: str | None = None
+    # The LLM profile that the agent profile names; None also if it brings its own model.
+    agent_llm_profile: str | None = None
+    # Whether the agent profile is of another kind than OpenHands, such as ACP, which has its own model.
+    agent_has_own_model: bool = False
 
     @property
     def models(self) -> list[str]:
-        return [PREFIX + name for name in self.names]
+        """The model names that stand for the LLM profiles."""
+        return [MODEL_PREFIX + name for name in self.names]
 
-    def asked(self, model: str) -> str | None:
-        """The profile that a model stands for."""
-        name = model.removeprefix(PREFIX)
+    def profile_for_model(self, model: str) -> str | None:
+        """Return the LLM profile that a model name stands for, None if there is none."""
+        name = model.removeprefix(MODEL_PREFIX)
         return name if name != model and name in self.names else None
 
-    def usual(self) -> str | None:
-        """The one that speaks if nobody says which: the active one, else that of the agent profile."""
-        wanted = (self.active, self.refers, *self.names[:1])
-        return next((name for name in wanted if name in self.names), None)
+    def default_profile(self) -> str | None:
+        """Return the active LLM profile, else the agent profile's, else the first; None if none exists."""
+        candidates = (self.active, self.agent_llm_profile, *self.names[:1])
+        return next((name for name in candidates if name in self.names), None)
 
 
-def profiles(listed: Any, agents: Any, where: str) -> LlmProfiles:
-    """What the server lists, None where it has no such list. Raises `AgentProtocolError`."""
+def parse_profiles(llm_profiles: Any, agent_profiles: Any, where: str) -> LlmProfiles:
+    """Return the profiles from both lists of a server, each None where the server has no such list.
+
+    `where` names the server in errors. Raises `AgentProtocolError` for lists of an unknown shape.
+    """
     try:
-        listed, agents = listed or {}, agents or {}
-        names = tuple(str(one["name"]) for one in listed.get("profiles") or ())
-        agent = agents.get("active_agent_profile_id")
-        own: Mapping[str, Any] = next(
-            (one for one in agents.get("profiles") or () if one.get("id") == agent), {}
-        )
+        llm_profiles, agent_profiles = llm_profiles or {}, agent_profiles or {}
+        names = tuple(str(profile["name"]) for profile in llm_profiles.get("profiles") or ())
+        agent_id = agent_profiles.get("active_agent_profile_id")
+        candidates = agent_profiles.get("profiles") or ()
+        agent: Mapping[str, Any] = next((one for one in candidates if one.get("id") == agent_id), {})
         return LlmProfiles(
             names,
-            listed.get("active_profile"),
-            None if agent is None else str(agent),
-            own.get("llm_profile_ref"),
-            own.get("agent_kind", "openhands") != "openhands",
+            llm_profiles.get("active_profile"),
+            None if agent_id is None else str(agent_id),
+            agent.get("llm_profile_ref"),
+            agent.get("agent_kind", "openhands") != "openhands",
         )
     except (AttributeError, LookupError, TypeError) as error:
         raise AgentProtocolError(f"{where} lists profiles of an unknown shape: {error!r}") from error
 
 
-def settings(body: bytes, where: str) -> dict[str, Any]:
-    """How a model is asked on a call, from the profile that the server gave out. Raises `AgentProtocolError`."""
+def parse_llm_settings(body: bytes, where: str) -> dict[str, Any]:
+    """Return the LLM settings from an exported profile, with `LLM_OVERRIDES`.
+
+    Raises `AgentProtocolError` for a body of an unknown shape.
+    """
     try:
-        answer = loads(body)
+        profile = loads(body)
     except ValueError:
-        answer = None
-    config = answer.get("config") if isinstance(answer, dict) else None
+        profile = None
+    config = profile.get("config") if isinstance(profile, dict) else None
     if not isinstance(config, dict):
-        raise AgentProtocolError(f"{where} gave out a profile of an unknown shape")
-    return {**config, **LIVE, "usage_id": "voice"}
+        raise AgentProtocolError(f"{where} answered with a profile of an unknown shape")
+    return {**config, **LLM_OVERRIDES, "usage_id": "voice"}
 
 
 def conversation_request(
     id: str,
-    known: LlmProfiles,
+    profiles: LlmProfiles,
     *,
     llm: Mapping[str, Any] | None,
     profile: str | None,
@@ -101,29 +109,34 @@ def conversation_request(
     workspace: str | None = None,
     confirm: Confirm = "ask",
 ) -> dict[str, Any]:
-    """What begins a conversation.
+    """Return the body that creates the conversation `id`.
 
-    With `tools`, and `llm` to ask, it is a lean agent that ends with plain words, which stream. Else it is
-    the agent profile of the server with its own tools, asking `profile`; its last words may come at once, as
-    the argument of a tool. Raises `AgentRejected` where the server has neither.
+    With `tools` and the settings `llm` of a model, it has a lean agent, whose final answer is plain text that
+    streams. Else it has the agent profile of the server with its own tools and the LLM profile `profile`; its
+    final answer may arrive all at once, as the argument of a tool. `suffix` is added to the system message.
+    Raises `AgentRejected` if the server has neither.
     """
     body: dict[str, Any] = {
         "conversation_id": id,
-        "workspace": {"kind": "LocalWorkspace", "working_dir": workspace or WORKSPACE},
+        "workspace": {"kind": "LocalWorkspace", "working_dir": workspace or DEFAULT_WORKSPACE},
         "autotitle": False,
-        **(NEVER if confirm == "never" else RISKY),
+        **(NEVER_CONFIRM if confirm == "never" else CONFIRM_RISKY),
     }
-    if llm is not None and (known.agent is None or (tools is not None and not llm.get(CONNECTION))):
-        return body | _lean(llm, tools or (), suffix)
-    if known.agent is None:
-        raise AgentRejected("OpenHands has no profile that could speak: save an LLM profile on the server")
-    ref = None if known.foreign else profile
-    additions = {"llm_profile_ref": ref, "system_message_suffix_append": suffix or None}
-    given = {name: value for name, value in additions.items() if value}
-    return body | {"agent_profile_id": known.agent} | ({"agent_launch_additions": given} if given else {})
+    has_agent_profile = profiles.agent_profile_id is not None
+    if llm is not None and (
+        not has_agent_profile or (tools is not None and not llm.get(PROVIDER_CONNECTION))
+    ):
+        return body | _lean_agent(llm, tools or (), suffix)
+    if not has_agent_profile:
+        raise AgentRejected("OpenHands has no profile that could answer: save an LLM profile on the server")
+    llm_profile = None if profiles.agent_has_own_model else profile
+    additions = {"llm_profile_ref": llm_profile, "system_message_suffix_append": suffix or None}
+    additions = {name: value for name, value in additions.items() if value}
+    launch = {"agent_launch_additions": additions} if additions else {}
+    return body | {"agent_profile_id": profiles.agent_profile_id} | launch
 
 
-def _lean(llm: Mapping[str, Any], tools: Sequence[str], suffix: str) -> dict[str, Any]:
+def _lean_agent(llm: Mapping[str, Any], tools: Sequence[str], suffix: str) -> dict[str, Any]:
     agent: dict[str, Any] = {
         "kind": "Agent",
         "llm": dict(llm),
@@ -135,21 +148,21 @@ def _lean(llm: Mapping[str, Any], tools: Sequence[str], suffix: str) -> dict[str
     return {"agent": agent, "secrets_encrypted": True}
 
 
-def message(text: str, words: Sequence[Message] = ()) -> dict[str, Any]:
-    """What the caller says, with the pictures that came with it."""
-    pictures = [url for said in words for part in said.parts if (url := _picture(part))]
+def user_message(text: str, messages: Sequence[Message] = ()) -> dict[str, Any]:
+    """Return the frame that sends `text` to a conversation, with the images of the caller's `messages`."""
+    images = [url for message in messages for part in message.parts if (url := _image_url(part))]
     content: list[dict[str, Any]] = [{"type": "text", "text": text}]
-    if pictures:
-        content.append({"type": "image", "image_urls": pictures})
+    if images:
+        content.append({"type": "image", "image_urls": images})
     return {"role": "user", "content": content}
 
 
-def _picture(part: Mapping[str, Any]) -> str:
+def _image_url(part: Mapping[str, Any]) -> str:
     image = part.get("image_url")
     url = image.get("url") if isinstance(image, Mapping) else image
     return url if isinstance(url, str) else ""
 
 
-def within(path: str, name: str) -> str:
-    """The address of something by its name."""
+def join_path(path: str, name: str) -> str:
+    """Return the path of `name` below `path`, with `name` percent-encoded."""
     return f"{path}/{quote(name, safe='')}"

@@ -1,4 +1,7 @@
-"""OpenHands' agent server: its profiles, the sockets of its conversations, and its OpenAI interface."""
+"""OpenHands' agent server: its LLM profiles, the sockets of its conversations, and its OpenAI interface.
+
+It holds no conversation; `OpenHandsConversation` does.
+"""
 
 from __future__ import annotations
 
@@ -8,144 +11,168 @@ from contextlib import suppress
 from ssl import SSLContext
 from typing import Any
 
-from voicegw.agents.client.http_errors import secrets
-from voicegw.agents.client.json_api import MAX_ANSWER_BYTES, JsonApi
-from voicegw.agents.client.websocket import AgentWebSocket, WebSocketClosed, open_socket
+from voicegw.agents.client.http_errors import collect_secrets
+from voicegw.agents.client.json_api import MAX_RESPONSE_BYTES, JsonApi
+from voicegw.agents.client.websocket import AgentWebSocket, WebSocketClosed, open_websocket
 from voicegw.agents.openai.agent import OpenAIAgent
 from voicegw.agents.openai.decoder import decode_models
-from voicegw.agents.openhands import requests as orders
-from voicegw.agents.openhands.decoder import legacy
+from voicegw.agents.openhands import requests
+from voicegw.agents.openhands.decoder import from_legacy_event
 from voicegw.agents.openhands.requests import LlmProfiles
 from voicegw.errors import AgentBusy, AgentError, AgentRejected, AgentTimeout, AgentUnavailable
 
-HEADER = "X-Session-API-Key"
-KEEPS = "X-OpenHands-ServerConversation-ID"
-FRESH = 30.0
-"""Seconds for which the list of profiles is taken to be right, whatever is asked for."""
-STRANGER, UNKNOWN, CROWDED = 4001, 4004, 1013
+KEY_HEADER = "X-Session-API-Key"
+CONVERSATION_HEADER = "X-OpenHands-ServerConversation-ID"
+"""The header by which the server's OpenAI interface continues a conversation."""
+MAX_PROFILES_AGE = 30.0
+"""Seconds for which the list of profiles counts as current, even if a turn names an unknown one."""
+CLOSE_UNAUTHORIZED, CLOSE_NOT_FOUND, CLOSE_TRY_AGAIN = 4001, 4004, 1013
 """Codes with which the server closes a socket: a wrong key, no such conversation, too many sockets."""
 
 
 class ConversationNotFound(AgentUnavailable):
-    """The server knows nothing of the conversation any more."""
+    """The server has no conversation of this id, or forgot it."""
 
 
 class OpenHandsServer:
-    """The agent server at `url`, and how to reach it. `profile` speaks if nobody says which.
-
-    `old`: its sockets are those of versions before 1.46. `native`: there is more than an OpenAI interface.
-    """
+    """The agent server at `url`. `profile` is the LLM profile of turns that name none."""
 
     def __init__(
-        self, url: str, key: str | None, profile: str | None, ssl: SSLContext | None, connect: float
+        self, url: str, key: str | None, profile: str | None, ssl: SSLContext | None, connect_timeout: float
     ) -> None:
-        headers = {HEADER: key} if key else {}
-        self.api = JsonApi(url.rstrip("/").removesuffix("/v1"), headers, ssl=ssl, connect=connect)
-        self.where = self.api.where("")
+        headers = {KEY_HEADER: key} if key else {}
+        self.api = JsonApi(
+            url.rstrip("/").removesuffix("/v1"), headers, ssl=ssl, connect_timeout=connect_timeout
+        )
+        # Its address, for error messages.
+        self.where = self.api.url_for("")
         self.profile = profile
-        self.known = LlmProfiles()
+        # The profiles that `load_profiles` found last.
+        self.profiles = LlmProfiles()
+        # The model names of its profiles. Agents share this list, so it is updated in place.
         self.models: list[str] = []
-        self.native = True
-        self.old = False
-        self.secrets = secrets((key,))
+        # Whether it has more than an OpenAI interface (1.43 and newer).
+        self.has_native_api = True
+        # Whether it has only the events socket of versions before 1.46.
+        self.is_legacy = False
+        # Values that no error message may contain.
+        self.secrets = collect_secrets((key,))
         self._key = key
         self._ssl = ssl
-        self._connect = connect
-        self._learned: float | None = None
+        self._connect_timeout = connect_timeout
+        self._profiles_loaded_at: float | None = None
 
-    async def wanted(self, model: str) -> str | None:
-        """The profile that a turn asks for, or the usual one."""
+    async def select_profile(self, model: str) -> str | None:
+        """Return the profile that a turn's `model` names, or the default one; None if there is none.
+
+        An unknown name reloads the list, at most every `MAX_PROFILES_AGE` seconds. Raises as `load_profiles`.
+        """
         now = asyncio.get_running_loop().time()
-        new = model.startswith(orders.PREFIX) and model not in self.models
-        if self._learned is None or (new and self._learned + FRESH < now):
-            await self.learn()
-        return self.known.asked(model) or self.profile or self.known.usual()
+        is_unknown = model.startswith(requests.MODEL_PREFIX) and model not in self.models
+        loaded_at = self._profiles_loaded_at
+        if loaded_at is None or (is_unknown and loaded_at + MAX_PROFILES_AGE < now):
+            await self.load_profiles()
+        return self.profiles.profile_for_model(model) or self.profile or self.profiles.default_profile()
 
-    async def learn(self) -> None:
-        """Which profiles there are, and whether this is more than an OpenAI interface."""
-        listed = await self.api.call("GET", "/api/profiles", allow_status=(404,))
-        agents = await self.api.call("GET", "/api/agent-profiles", allow_status=(404,))
-        self.native = listed is not None or agents is not None
-        self.known = orders.profiles(listed, agents, self.where)
-        self._learned = asyncio.get_running_loop().time()
-        self.models[:] = self.known.models or ([] if self.native else self.models)
+    async def load_profiles(self) -> None:
+        """Load the profiles, and find out whether the server has the native API.
 
-    async def settings(self, profile: str) -> dict[str, Any] | None:
-        """How to ask the model of a profile, its secrets encrypted; None where the server cannot do that."""
-        path = orders.within("/api/profiles", profile)
-        async with self.api.request("GET", path, allow_status=(503,), x_expose_secrets="encrypted") as response:
-            body = await response.read(MAX_ANSWER_BYTES)
-            return None if response.status == 503 else orders.settings(body, self.api.where(path))
+        Raises `AgentError` when the server cannot be reached or refuses, and `AgentProtocolError` for lists
+        of an unknown shape.
+        """
+        llm_profiles = await self.api.request_json("GET", "/api/profiles", allow_status=(404,))
+        agent_profiles = await self.api.request_json("GET", "/api/agent-profiles", allow_status=(404,))
+        self.has_native_api = llm_profiles is not None or agent_profiles is not None
+        self.profiles = requests.parse_profiles(llm_profiles, agent_profiles, self.where)
+        self._profiles_loaded_at = asyncio.get_running_loop().time()
+        self.models[:] = self.profiles.models or ([] if self.has_native_api else self.models)
 
-    async def openai(self) -> OpenAIAgent:
-        """The server's own OpenAI interface, for want of a better one."""
+    async def fetch_llm_settings(self, profile: str) -> dict[str, Any] | None:
+        """Return the LLM settings of a profile with encrypted secrets; None if the server cannot encrypt.
+
+        Raises `AgentRejected` for an unknown profile, `AgentProtocolError` for an unknown shape,
+        `AgentError`.
+        """
+        path = requests.join_path("/api/profiles", profile)
+        async with self.api.request(
+            "GET", path, allow_status=(503,), x_expose_secrets="encrypted"
+        ) as response:
+            body = await response.read(MAX_RESPONSE_BYTES)
+            return (
+                None if response.status == 503 else requests.parse_llm_settings(body, self.api.url_for(path))
+            )
+
+    async def make_openai_agent(self) -> OpenAIAgent:
+        """Return an agent that uses the OpenAI interface, and load its models. Raises `AgentError`."""
         async with self.api.request("GET", "/v1/models") as response:
-            self.models[:] = decode_models(await response.read(MAX_ANSWER_BYTES))
-        usual = f"{orders.PREFIX}{self.profile}" if self.profile else next(iter(self.models), None)
-        plain = OpenAIAgent(
+            self.models[:] = decode_models(await response.read(MAX_RESPONSE_BYTES))
+        default = f"{requests.MODEL_PREFIX}{self.profile}" if self.profile else next(iter(self.models), None)
+        agent = OpenAIAgent(
             f"{self.where}/v1",
             key=self._key,
-            model=usual,
+            model=default,
             ssl=self._ssl,
-            connect=self._connect,
-            totals=True,
-            keeps=KEEPS,
+            connect_timeout=self._connect_timeout,
+            usage_totals=True,
+            conversation_header=CONVERSATION_HEADER,
             history="last",
         )
-        plain.models = self.models
-        return plain
+        agent.models = self.models
+        return agent
 
-    async def dial(self, id: str, after: int | None) -> tuple[AgentWebSocket, dict[str, Any]]:
-        """Open the socket of a conversation, give it and its first frame.
+    async def connect_conversation(self, id: str, after: int | None) -> tuple[AgentWebSocket, dict[str, Any]]:
+        """Open the socket of a conversation; return it and its first frame, after which no frame is missed.
 
-        `after` is the number of an event: those that came since are repeated.
+        With `after`, the number of a durable event, the server repeats the later ones. Raises
+        `ConversationNotFound`, `AgentRejected` for a wrong key, `AgentBusy` for too many sockets,
+        `AgentTimeout`, and `AgentUnavailable` if the socket cannot be opened or closes.
         """
-        if not self.old:
+        if not self.is_legacy:
             query = "" if after is None else f"?after_seq={after}"
             try:
-                socket = await self._open(f"/sockets/session/{id}{query}", {})
+                socket = await self._open_websocket(f"/sockets/session/{id}{query}", {})
             except AgentRejected:
-                pass  # no key was sent yet, so there is no such socket
+                pass  # no key was sent yet, so the server has no such socket: it is older
             else:
-                return socket, await self._greet(socket)
-        socket = await self._open(f"/sockets/events/{id}", {HEADER: self._key} if self._key else {})
-        self.old = True
-        return socket, legacy(await self._first(socket))
+                return socket, await self._authenticate(socket)
+        headers = {KEY_HEADER: self._key} if self._key else {}
+        socket = await self._open_websocket(f"/sockets/events/{id}", headers)
+        self.is_legacy = True
+        return socket, from_legacy_event(await self._receive_first(socket))
 
-    async def _open(self, path: str, headers: Mapping[str, str]) -> AgentWebSocket:
-        return await open_socket(
+    async def _open_websocket(self, path: str, headers: Mapping[str, str]) -> AgentWebSocket:
+        return await open_websocket(
             f"ws{self.where.removeprefix('http')}{path}",
             headers,
             ssl=self._ssl,
-            within=self._connect,
+            connect_timeout=self._connect_timeout,
             secrets=self.secrets,
         )
 
-    async def _greet(self, socket: AgentWebSocket) -> dict[str, Any]:
+    async def _authenticate(self, socket: AgentWebSocket) -> dict[str, Any]:
         if self._key:
-            with suppress(WebSocketClosed):  # what it says instead is heard by who waits for an answer
+            with suppress(WebSocketClosed):  # receiving raises the error with the server's close code
                 await socket.send({"type": "auth", "session_api_key": self._key})
-        return await self._first(socket)
+        return await self._receive_first(socket)
 
-    async def _first(self, socket: AgentWebSocket) -> dict[str, Any]:
-        """Wait for the first frame: from then on nothing is missed."""
+    async def _receive_first(self, socket: AgentWebSocket) -> dict[str, Any]:
         try:
-            async with asyncio.timeout(self._connect):
+            async with asyncio.timeout(self._connect_timeout):
                 return await socket.receive()
         except TimeoutError:
             socket.abort()
-            raise AgentTimeout(f"{socket.where} said nothing within {self._connect:g} s") from None
+            raise AgentTimeout(f"{socket.url} sent nothing within {self._connect_timeout:g} s") from None
         except WebSocketClosed as closed:
-            raise _meant(closed) from None
+            raise _error_from_close(closed) from None
         except BaseException:
             socket.abort()
             raise
 
 
-def _meant(closed: WebSocketClosed) -> AgentError:
-    kinds: dict[int, type[AgentError]] = {
-        STRANGER: AgentRejected,
-        UNKNOWN: ConversationNotFound,
-        CROWDED: AgentBusy,
+def _error_from_close(closed: WebSocketClosed) -> AgentError:
+    classes: dict[int, type[AgentError]] = {
+        CLOSE_UNAUTHORIZED: AgentRejected,
+        CLOSE_NOT_FOUND: ConversationNotFound,
+        CLOSE_TRY_AGAIN: AgentBusy,
     }
-    return kinds.get(closed.number, AgentUnavailable)(closed.summary, closed.quote)
+    return classes.get(closed.close_code, AgentUnavailable)(closed.summary, closed.quote)

@@ -1,68 +1,77 @@
-"""Text that streams, may begin anew or have gaps, and comes again when it is whole: each word said once."""
+"""Text that streams with gaps and restarts and then comes again complete: each word is spoken once.
+
+It handles one event of OpenHands' session socket and knows no frames.
+"""
 
 from __future__ import annotations
 
 import re
 
-PAUSE = "\n\n"
-SENTENCE = re.compile(r"[.!?]\s+|\n")
+PARAGRAPH_BREAK = "\n\n"
+SENTENCE_END = re.compile(r"[.!?]\s+|\n")
 
 
 class StreamedText:
-    """What was said of one event that streams.
+    """The text of one event, and how much of it was spoken.
 
-    A model that fails half-way is asked again, and its text begins again as another attempt. As long as that
-    says the same, nothing is said; what follows goes on from there. Where it says something else, it goes on
-    after a pause with the sentence in which it does.
+    OpenHands asks a model again that fails half-way; the text then starts anew as another attempt. While the
+    attempt repeats the spoken text, nothing is spoken; then it continues. Where it differs, it continues
+    after a paragraph break, with the first sentence that differs.
 
-    After a gap nothing streams any more: the kept event brings the rest.
+    After a gap no delta is spoken any more: the complete event brings the rest.
     """
 
-    __slots__ = ("_attempt", "_before", "_order", "_said", "lossy")
+    __slots__ = ("_attempt", "_earlier_text", "_order", "_parts", "has_gap")
 
     def __init__(self) -> None:
         self._attempt = 1
-        self._before = ""
-        self._order = -1
-        self._said: list[str] = []
-        self.lossy = False
+        self._earlier_text = ""  # spoken in earlier attempts, as long as this attempt repeats it
+        self._order = -1  # the number of the last delta
+        self._parts: list[str] = []  # the deltas of this attempt
+        # Whether deltas of this attempt were lost.
+        self.has_gap = False
 
-    def delta(self, attempt: int, order: int | None, text: str) -> str:
-        """What of this delta is to be said. Older servers know no `order`."""
+    def feed(self, attempt: int, order: int | None, text: str) -> str:
+        """Return the part of a delta that is not spoken yet.
+
+        `attempt` counts from 1, `order` from 0 in each attempt; older servers send no order.
+        """
         if attempt > self._attempt:
-            self._attempt, self._order, self.lossy = attempt, -1, False
-            self._before, self._said = self.text, []
+            self._attempt, self._order, self.has_gap = attempt, -1, False
+            self._earlier_text, self._parts = self.text, []
         if order is not None:
-            self.lossy = self.lossy or order != self._order + 1
+            self.has_gap = self.has_gap or order != self._order + 1
             self._order = order
-        if attempt < self._attempt or self.lossy:
+        if attempt < self._attempt or self.has_gap:
             return ""
-        self._said.append(text)
-        return self._new("".join(self._said)) if self._before else text
+        self._parts.append(text)
+        return self._continuation("".join(self._parts)) if self._earlier_text else text
 
     @property
     def text(self) -> str:
-        """What was said, as far as what comes can go on from it."""
-        return self._before or "".join(self._said)
+        """The spoken text that later text has to continue."""
+        return self._earlier_text or "".join(self._parts)
 
-    def rest(self, whole: str) -> str:
-        """What is left to say, now that all of it is known."""
-        said, text = self.text, whole.lstrip()
-        if text.startswith(said.strip()):
-            rest = text[len(said.strip()) :]
-            rest = rest.lstrip() if said.rstrip() != said else rest
+    def finish(self, complete_text: str) -> str:
+        """Return the part of the complete text that is not spoken yet."""
+        spoken, text = self.text, complete_text.lstrip()
+        if text.startswith(spoken.strip()):
+            rest = text[len(spoken.strip()) :]
+            rest = rest.lstrip() if spoken.rstrip() != spoken else rest
             return rest if rest.strip() else ""
-        return self._new(whole) if self._before or self.lossy else ""
+        return self._continuation(complete_text) if self._earlier_text or self.has_gap else ""
 
-    def _new(self, text: str) -> str:
-        before = self._before or self.text
+    def _continuation(self, text: str) -> str:
+        before = self._earlier_text or self.text
         if before.startswith(text):
             return ""
-        self._before = ""
-        return text[len(before) :] if text.startswith(before) else PAUSE + text[_common(before, text) :]
+        self._earlier_text = ""
+        if text.startswith(before):
+            return text[len(before) :]
+        return PARAGRAPH_BREAK + text[_common_sentences_end(before, text) :]
 
 
-def _common(one: str, other: str) -> int:
-    """The end of the last sentence with which both begin; somewhere they differ."""
-    same = next(place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
-    return max((found.end() for found in SENTENCE.finditer(one, 0, same)), default=0)
+def _common_sentences_end(one: str, other: str) -> int:
+    """Return where the last sentence ends with which both texts begin; the texts must differ somewhere."""
+    difference = next(place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return max((found.end() for found in SENTENCE_END.finditer(one, 0, difference)), default=0)

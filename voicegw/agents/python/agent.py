@@ -1,7 +1,8 @@
-"""An agent written in Python, in the process of the gateway: `async def reply(turn): yield "Hello"`.
+"""An agent written in Python, in the gateway's process: `async def reply(turn): yield "Hello"`.
 
-It shares the event loop with every other call, so it must await what takes long; a function that blocks has
-a thread instead, and what a framework made is asked by the framework's own means.
+It shares the event loop with all calls, so it must await everything slow. A function that blocks runs in a
+thread instead (`threads`), and an object of a framework is asked by its own API (`frameworks`). The contract
+is `voicegw.events`; docs/python-agents.md describes it.
 """
 
 from __future__ import annotations
@@ -24,71 +25,84 @@ from voicegw.agents.python.frameworks.detect import detect_framework
 from voicegw.agents.python.threads import run_in_thread
 from voicegw.errors import AgentError, AgentProtocolError, ConfigError
 from voicegw.events import Activity, Agent, Event, Finish, Reason, ToolCall, Turn, Usage
-from voicegw.wire.json import loads
+from voicegw.wire.json import loads_object
 
 EVENTS = (str, ToolCall, Activity, Usage, Finish)
 TARGET = r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"
 REASONS = get_args(Reason)
 HOOKS: Mapping[str, Sequence[object]] = {"warm": [None], "aclose": [], "call_ended": [""]}
-BREATH = 256
-"""Events after which the loop gets a turn, also from code that never waits: other calls wait for it."""
+"""The optional methods of an agent, each with arguments that it must accept."""
+EVENTS_PER_YIELD = 256
+"""Events after which an agent that never waits yields to the event loop, for the sake of other calls."""
 EXPECTED = "expected is `async def reply(turn)` with a `yield` in it, or an object or a class that has one"
 
 log = logging.getLogger("voicegw.error")
 
 
-async def nothing(*_: object) -> None:
-    """Stands in for what an agent leaves out."""
+async def no_op(*_: object) -> None:
+    """Stand in for a hook that an agent leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
 class PythonAgent:
-    """An agent made of somebody's code: what it yields is checked, what it raises is an `AgentError`."""
+    """An agent made of the code at `target`. It checks the events, and turns exceptions into `AgentError`."""
 
+    # The name of the code, "package.module:name", for messages.
     target: str
-    replying: Callable[[Turn], AsyncGenerator[Any, None]]
-    warming: Callable[[str | None], Awaitable[None]] = nothing
-    closing: Callable[[], Awaitable[None]] = nothing
-    leaving: Callable[[str], Awaitable[None]] = nothing
+    # Returns the generator that answers one turn.
+    reply_function: Callable[[Turn], AsyncGenerator[Any, None]]
+    # The hooks of the code; `no_op` for those that it leaves out.
+    warm_hook: Callable[[str | None], Awaitable[None]] = no_op
+    aclose_hook: Callable[[], Awaitable[None]] = no_op
+    call_ended_hook: Callable[[str], Awaitable[None]] = no_op
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
+        """Yield the events of the code. Closing the generator closes the code's generator at once.
+
+        Raises `AgentProtocolError` for an event of a wrong type or with wrong values, each `AgentError` of
+        the code, and `AgentError` in place of every other exception.
+        """
         try:
-            async with aclosing(self.replying(turn)) as events:
-                told = count(1)
+            async with aclosing(self.reply_function(turn)) as events:
+                counter = count(1)
                 async for event in events:
-                    yield event if type(event) is str else self._checked(event)
-                    if not next(told) % BREATH:
+                    yield event if type(event) is str else self._check(event)
+                    if not next(counter) % EVENTS_PER_YIELD:
                         await asyncio.sleep(0)
         except AgentError:
             raise
         except (Exception, SystemExit, KeyboardInterrupt) as error:
-            raise AgentError(f"{self.target} raised {kind(error)}{where(error)}", str(error)) from error
+            message = f"{self.target} raised {type_name(error)}{location(error)}"
+            raise AgentError(message, str(error)) from error
 
-    def _checked(self, event: object) -> Event:
-        """The event, fit for every codec. Strings with manners of their own become plain ones."""
+    def _check(self, event: object) -> Event:
+        """Return the event if codecs can encode it. A subclass of `str` becomes a plain one."""
         if isinstance(event, str):
             return str.__str__(event)
         if not isinstance(event, EVENTS):
-            raise AgentProtocolError(f"{self.target} yielded {kind(event)}; {speakable()}")
+            raise AgentProtocolError(f"{self.target} yielded {type_name(event)}; {expected_events()}")
         if flaw := event_flaw(event):
-            raise AgentProtocolError(f"{self.target} yielded {kind(event)} with {flaw}")
+            raise AgentProtocolError(f"{self.target} yielded {type_name(event)} with {flaw}")
         return event
 
     async def warm(self, call: str | None = None) -> None:
-        await self.warming(call)
+        """Call the code's `warm`. Raises what it raises."""
+        await self.warm_hook(call)
 
     async def call_ended(self, call: str) -> None:
-        await self.leaving(call)
+        """Call the code's `call_ended`. Raises what it raises."""
+        await self.call_ended_hook(call)
 
     async def aclose(self) -> None:
-        await self.closing()
+        """Call the code's `aclose`. Raises what it raises."""
+        await self.aclose_hook()
 
 
 def load(target: str, options: Mapping[str, Any] | None = None) -> Agent:
-    """The agent at `target`, "package.module:name", where `name` may be dotted.
+    """Return the agent at `target`, "package.module:name", where `name` may be dotted.
 
-    `options` are keyword arguments: of the class that is made, or of the function at every turn.
-    Raises `ConfigError` for whatever would not answer, saying what was found.
+    `options` are keyword arguments: of the class when the agent is made, or of the function at every turn.
+    Raises `ConfigError` for a target that cannot answer a turn; the message says what was found.
     """
     if not re.fullmatch(TARGET, target):
         raise ConfigError(f'target "{target}" is not of the form "package.module:name"')
@@ -98,29 +112,33 @@ def load(target: str, options: Mapping[str, Any] | None = None) -> Agent:
     if not hasattr(found, "reply"):
         if adapt := detect_framework(target, found):
             return PythonAgent(target, adapt(found, options))
-        return PythonAgent(target, generator(target, found, options))
+        return PythonAgent(target, as_async_generator(target, found, options))
     if options:
         raise ConfigError(f"{target} is an object that is already made: it takes no options")
-    hooks = [hook(target, found, name, *given) for name, given in HOOKS.items()]
-    return PythonAgent(target, generator(f"{target}.reply", found.reply, {}), *hooks)
+    hooks = [find_hook(target, found, name, *arguments) for name, arguments in HOOKS.items()]
+    return PythonAgent(target, as_async_generator(f"{target}.reply", found.reply, {}), *hooks)
 
 
 def import_target(target: str) -> Any:
+    """Return the object at `target`. Raises `ConfigError` if its module or a name in it does not exist."""
     module, _, path = target.partition(":")
-    found: Any = imported(module)
+    found: Any = import_module(module)
     for name in path.split("."):
         if not hasattr(found, name):
             close = get_close_matches(name, dir(found), n=1)
             near = f'; did you mean "{close[0]}"?' if close else ""
-            raise ConfigError(
-                f'{target}: there is no "{name}" in {getattr(found, "__name__", kind(found))}{near}'
-            )
+            owner = getattr(found, "__name__", type_name(found))
+            raise ConfigError(f'{target}: there is no "{name}" in {owner}{near}')
         found = getattr(found, name)
     return found
 
 
-def imported(module: str) -> object:
-    """The module, or why there is none: it is missing, something that it imports is missing, or it fails."""
+def import_module(module: str) -> object:
+    """Return the module of this name.
+
+    Raises `ConfigError` that says why there is none: it is missing, one of its imports is missing, it has the
+    name of a module that it imports, or it fails.
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -130,81 +148,93 @@ def imported(module: str) -> object:
             hint = "leave out .py" if module.endswith(".py") else hint
             raise ConfigError(f'there is no module "{missing}" ({module}); {hint}') from error
         if missing.startswith(f"{module}."):
-            raise ConfigError(itself(module)) from error
+            raise ConfigError(shadowing_message(module)) from error
         raise ConfigError(f'module "{module}" imports "{missing}", which is not installed') from error
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         if isinstance(error, ImportError) and error.name == module:
-            raise ConfigError(itself(module)) from error
-        what = f"{kind(error)}{where(error)}: {error}"
-        raise ConfigError(f'module "{module}" failed at import: {what}') from error
+            raise ConfigError(shadowing_message(module)) from error
+        reason = f"{type_name(error)}{location(error)}: {error}"
+        raise ConfigError(f'module "{module}" failed at import: {reason}') from error
 
 
-def itself(module: str) -> str:
+def shadowing_message(module: str) -> str:
+    """Return the message for a file that has the name of a package which it imports."""
     return f'module "{module}" imports from "{module}" and finds itself; give the file another name'
 
 
 def instantiate(target: str, cls: type[Any], options: Mapping[str, Any]) -> Any:
+    """Return an object of the class. Raises `ConfigError` if it has no `reply` or cannot be made."""
     if not hasattr(cls, "reply"):
         raise ConfigError(f"{target} is a class without `reply`; {EXPECTED}")
     check_options(target, cls, options)
-    check_signature(target, cls, (), options, "its constructor must be content with the options")
+    check_signature(
+        target, cls, (), options, "its constructor must accept the options, and need nothing else"
+    )
     try:
         return cls(**options)
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{target} could not be made: {kind(error)}{where(error)}: {error}") from error
+        reason = f"{type_name(error)}{location(error)}: {error}"
+        raise ConfigError(f"{target} could not be made: {reason}") from error
 
 
-def generator(
+def as_async_generator(
     target: str, function: Any, options: Mapping[str, Any]
 ) -> Callable[[Turn], AsyncGenerator[Any, None]]:
-    """The function with its options bound, once it is sure to answer one turn."""
+    """Return a function that answers one turn by `function` with its options; a blocking one gets a thread.
+
+    Raises `ConfigError` if the function is of a wrong kind or does not take a turn and the options.
+    """
     if inspect.iscoroutinefunction(function) or not inspect.isroutine(function):
-        raise ConfigError(f"{target} is {described(function)}; {EXPECTED}")
+        raise ConfigError(f"{target} is {describe(function)}; {EXPECTED}")
     check_options(target, function, options)
-    check_signature(
-        target, function, (None,), options, "it must take the turn, and nothing else without a default"
-    )
+    rule = "it must take the turn, and nothing else without a default"
+    check_signature(target, function, (None,), options, rule)
     bound = partial(function, **options) if options else function
+    # Unwrapped: a decorator may hide the generator in a plain function.
     if inspect.isasyncgenfunction(inspect.unwrap(function)) and not inspect.isgeneratorfunction(function):
-        return bound  # also behind a decorator
-    log.info("%s blocks: every turn of it runs in a thread of its own", target)
+        return bound
+    log.info("%s blocks: each of its turns runs in a separate thread", target)
     return run_in_thread(bound)
 
 
-def hook(target: str, agent: object, name: str, *given: object) -> Callable[..., Awaitable[None]]:
-    found: Callable[..., Awaitable[None]] = getattr(agent, name, nothing)
+def find_hook(target: str, agent: object, name: str, *arguments: object) -> Callable[..., Awaitable[None]]:
+    """Return the hook `name` of an agent, or `no_op`. Raises `ConfigError` for one that does not fit."""
+    found: Callable[..., Awaitable[None]] = getattr(agent, name, no_op)
     if not inspect.iscoroutinefunction(found):
-        raise ConfigError(f"{target}.{name} is {described(found)}; expected is `async def {name}`")
-    check_signature(f"{target}.{name}", found, given, {}, "expected are warm(call), aclose() and call_ended(call)")
+        raise ConfigError(f"{target}.{name} is {describe(found)}; expected is `async def {name}`")
+    rule = "expected are warm(call), aclose() and call_ended(call)"
+    check_signature(f"{target}.{name}", found, arguments, {}, rule)
     return found
 
 
 def check_options(target: str, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` for an option that the function has no parameter for."""
     parameters = inspect.signature(function).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
-    named = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
     for option in options:
-        if option not in named:
+        if option not in names:
             raise ConfigError(
-                f'{target} takes no option "{option}"; its parameters: {", ".join(named) or "none"}'
+                f'{target} takes no option "{option}"; its parameters: {", ".join(names) or "none"}'
             )
 
 
 def check_signature(
-    target: str, function: Any, given: tuple[object, ...], options: Mapping[str, Any], rule: str
+    target: str, function: Any, arguments: tuple[object, ...], options: Mapping[str, Any], rule: str
 ) -> None:
+    """Raise `ConfigError`, with `rule` at its end, if the function does not accept these arguments."""
     signature = inspect.signature(function)
     try:
-        signature.bind(*given, **options)
+        signature.bind(*arguments, **options)
     except TypeError as error:
         bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
-        taken = signature.replace(parameters=bare, return_annotation=signature.empty)
-        raise ConfigError(f"{target}{taken} does not fit: {error}; {rule}") from error
+        shown = signature.replace(parameters=bare, return_annotation=signature.empty)
+        raise ConfigError(f"{target}{shown} does not fit: {error}; {rule}") from error
 
 
-def where(error: BaseException) -> str:
-    """Where in its code, as far down as we know it."""
+def location(error: BaseException) -> str:
+    """Return " at FILE:LINE" for the innermost frame of an error that has a file, "" if none has."""
     if isinstance(error, SyntaxError):
         return f" at {error.filename}:{error.lineno}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename[:1] != "<"]
@@ -212,10 +242,10 @@ def where(error: BaseException) -> str:
 
 
 def event_flaw(event: Event) -> str:
-    """What is wrong inside an event, "" if nothing is."""
+    """Return what is wrong with the values of an event, "" if nothing is."""
     match event:
         case ToolCall(str(), str(), str(arguments)):
-            return "" if is_object(arguments) else "arguments that are no JSON object"
+            return "" if loads_object(arguments) is not None else "arguments that are no JSON object"
         case Usage(int(), int(), int(), int()) | Activity(str()):
             return ""
         case Finish(str(reason)) if reason in REASONS:
@@ -223,24 +253,20 @@ def event_flaw(event: Event) -> str:
     return "values of the wrong type"
 
 
-def is_object(text: str) -> bool:
-    try:
-        return isinstance(loads(text.encode()), dict)
-    except ValueError:
-        return False
-
-
-def described(found: object) -> str:
+def describe(found: object) -> str:
+    """Return what an object is that cannot answer, for messages."""
     if inspect.iscoroutinefunction(found):
         return "a coroutine function: it has no `yield`"
     if inspect.isgeneratorfunction(found):
         return "a generator function without `async`"
-    return "a plain function" if inspect.isroutine(found) else f"an object of type {kind(found)}"
+    return "a plain function" if inspect.isroutine(found) else f"an object of type {type_name(found)}"
 
 
-def kind(found: object) -> str:
+def type_name(found: object) -> str:
+    """Return the name of an object's class."""
     return type(found).__name__
 
 
-def speakable() -> str:
+def expected_events() -> str:
+    """Return the part of a message that lists the classes of events."""
     return f"expected are {', '.join(event.__name__ for event in EVENTS)}"

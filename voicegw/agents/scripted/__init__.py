@@ -1,0 +1,1 @@
+"""Plays scripted agents without a model: for demos, tests and load tests."""

@@ -1,8 +1,8 @@
-"""The demo agent: Robin, who answers the telephone of a small bicycle workshop.
+"""The demo agent: Robin, the receptionist of a small bicycle workshop.
 
-It needs no model and no network, yet it holds a conversation and calls the tools that a request offers.
-It keeps nothing between turns: where a booking stands is read from what the caller said so far. What
-was answered does not count, because the caller may have cut it short.
+It uses no model and no network, yet it holds a conversation and calls the tools that a request offers. It
+keeps nothing between turns: it reads the state of a booking from the caller's messages. Its own answers do
+not count, because the caller may have interrupted them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,19 @@ from functools import reduce
 
 import orjson
 
-from voicegw.agents.scripted.tool_arguments import MAX_TEXT_LENGTH, after_name, call, mapping, reaches, result
+from voicegw.agents.scripted.tool_arguments import (
+    MAX_TEXT_LENGTH,
+    as_mapping,
+    knows_destination,
+    make_call,
+    result_text,
+    text_after_name,
+)
 from voicegw.events import Tool, ToolCall, Turn
 from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 
-MEMORY = 40
-"""How many of the caller's messages are looked at: work is bounded."""
+MAX_MESSAGES = 40
+"""How many of the caller's messages it reads, which bounds the work of a turn."""
 
 GREETING = "Hello, this is Bluebell Bicycles, Robin speaking. How can I help you?"
 SILENCE = "Are you still there? You can ask me for our opening hours, our prices, or an appointment."
@@ -72,18 +79,18 @@ TOPICS = {
         GREETING,
     ),
 }
-INFORMING = {"who", "human", "hours", "where", "prices", "repair"}
-TOOLS = {
+INFORMATION_TOPICS = {"who", "human", "hours", "where", "prices", "repair"}
+TOPIC_TOOLS = {
     "goodbye": (("end_call", "endCall"), FAREWELL, "The caller said goodbye."),
     "human": (("transfer_to_number", "transferCall"), TRANSFER, "The caller asked for a person."),
 }
-WISHES = {
+INTENTS = {
     "forget": r"\bnever ?mind\b|\bforget (it|that|about)\b",
     "cancel": r"\bcancel",
     "move": r"\breschedul|\bpostpone|\b(change|move|shift)\b.*\b(appointment|booking|visit|time|day|it)\b",
     "book": r"\b(book|booking|appointment|reserve|schedule|come (in|by)|bring (it|my|the)|drop (it|my))\b",
 }
-NEEDS = {"cancel": ("name",), "move": ("day", "time", "name"), "book": ("day", "time", "name")}
+REQUIRED_DETAILS = {"cancel": ("name",), "move": ("day", "time", "name"), "book": ("day", "time", "name")}
 QUESTIONS = {
     "day": "Which day from Tuesday to Saturday would suit you?",
     "time": "At what time between nine and six would you like to come?",
@@ -91,7 +98,7 @@ QUESTIONS = {
 }
 DAY = r"(?i)\b(?:(?:tues|wednes|thurs|fri|satur)day|today|tomorrow)\b"
 NAME = r"\b(?i:my name is|under(?: the name)?(?: of)?) ([^\W\d_]+(?: [A-Z](?:[^\W_]|['-])*)*)"
-JUST_A_NAME = (
+NAME_ONLY = (
     r"(?i)^\W*(?:(?:it is|it's|i am|i'm|for|the name is) )?"
     r"((?!what|sorry)[^\W\d_](?:[^\W_]|['-])*(?: (?:[^\W_]|['-])+)?)\W*$"
 )
@@ -100,9 +107,9 @@ CLOCK = (
     rf"(?i)\b(at )?((?:half|quarter) (?:past|to) )?(\d\d?|{'|'.join(HOURS)})(?:[:.]([0-5]\d)| (thirty))?"
     r"(\s?(?:[ap]\.?m\b|o.?clock|in the (?:morning|afternoon|evening)))?(?![\w:])"
 )
-PAST = {"half past": 30, "quarter past": 15, "quarter to": -15}
+MINUTES_PAST = {"half past": 30, "quarter past": 15, "quarter to": -15}
 QUARTERS = ("", "quarter past ", "half past ", "quarter to ")
-MIRROR = {
+REPLACED_PRONOUNS = {
     "i": "you",
     "i'm": "you are",
     "i've": "you have",
@@ -115,125 +122,139 @@ MIRROR = {
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """What is known of the caller's appointment, and what the caller wishes to do about it."""
+    """The appointment as the caller described it so far. A detail is "" until the caller gives it."""
 
-    wish: str = ""
+    # A key of `INTENTS`, "" while the caller wants nothing about an appointment.
+    intent: str = ""
+    # Capitalised, such as "Friday" or "Tomorrow".
     day: str = ""
+    # In words, such as "half past ten in the morning".
     time: str = ""
     name: str = ""
 
     @property
-    def missing(self) -> str:
-        """The next thing to ask for, or "" when nothing is."""
-        return next((need for need in NEEDS.get(self.wish, ()) if not getattr(self, need)), "")
+    def missing_detail(self) -> str:
+        """The name of the detail to ask for next, "" if none is missing."""
+        details = REQUIRED_DETAILS.get(self.intent, ())
+        return next((detail for detail in details if not getattr(self, detail)), "")
 
 
 def answer(turn: Turn) -> tuple[str, ToolCall | None]:
-    """What to say in this turn, and the offered tool to call after it, if any.
+    """Return the text of this turn, and the call of an offered tool after it, or None.
 
-    A result is answered even when `tool_choice` forces a call: a client that leaves it on would
-    otherwise go round in circles. What a tool says to the caller itself is not said twice.
+    A tool's result is answered even if `tool_choice` forces a call: a client that never changes it would get
+    calls forever. A text that a tool says to the caller is not repeated. Raises `AttributeError`,
+    `LookupError`, `TypeError` or `ValueError` for a tool with an invalid schema.
     """
-    if (found := result(turn)) is not None:
-        return found, None
-    topic = topic_of(turn.said.strip()[-MAX_TEXT_LENGTH:])
-    tool = chosen(turn, topic)
+    if (result := result_text(turn)) is not None:
+        return result, None
+    topic = find_topic(turn.said.strip()[-MAX_TEXT_LENGTH:])
+    tool = choose_tool(turn, topic)
     if tool is None:
         return reply(turn, topic), None
-    names, text, reason = TOOLS.get(topic, ((), "", ""))
+    names, text, reason = TOPIC_TOOLS.get(topic, ((), "", ""))
     if tool.name not in names:
-        return "", call(turn, tool)
-    asked = call(turn, tool, reason=reason, message=text, client_message=text, agent_message=reason)
-    return ("" if text in orjson.loads(asked.arguments).values() else text), asked
+        return "", make_call(turn, tool)
+    call = make_call(turn, tool, reason=reason, message=text, client_message=text, agent_message=reason)
+    return ("" if text in orjson.loads(call.arguments).values() else text), call
 
 
-def topic_of(said: str) -> str:
-    return next((name for name, (words, _) in TOPICS.items() if re.search(words, said, re.I)), "")
+def find_topic(user_text: str) -> str:
+    """Return the first topic that the text is about, "" if there is none."""
+    return next((name for name, (words, _) in TOPICS.items() if re.search(words, user_text, re.I)), "")
 
 
 def reply(turn: Turn, topic: str) -> str:
-    """The words of a turn without a tool: about the topic, about the appointment, or about both."""
-    told = [m.text.strip()[-MAX_TEXT_LENGTH:] for m in turn.messages if m.role == "user"][-MEMORY:]
-    if not told:
+    """Return the text of a turn without a tool: about the topic, the appointment, or both."""
+    texts = [m.text.strip()[-MAX_TEXT_LENGTH:] for m in turn.messages if m.role == "user"][-MAX_MESSAGES:]
+    if not texts or texts[-1] == CALL_START_PROMPT:
         return GREETING
-    if told[-1] == CALL_START_PROMPT:
-        return GREETING
-    if turn.kind == "reminder" or told[-1] == SILENCE_PROMPT or not re.search(r"[^\W_]", told[-1]):
+    last = texts[-1]
+    if turn.kind == "reminder" or last == SILENCE_PROMPT or not re.search(r"[^\W_]", last):
         return SILENCE
-    if keys := re.fullmatch(r"\(.*\bpressed ([0-9*#]+) .*\)", told[-1]):
+    if keys := re.fullmatch(r"\(.*\bpressed ([0-9*#]+) .*\)", last):
         return f"You pressed {' '.join(keys[1])}. What can I do for you?"
     if topic == "goodbye":
         return FAREWELL
-    before = reduce(listen, told[:-1], Booking())
-    visit = listen(before, told[-1])
-    if visit.missing:
-        new, stuck = visit.wish != before.wish, visit.missing == before.missing
-        heard = "Of course." if new else "Sorry?" if stuck else "Lovely."
-        return f"{TOPICS[topic][1] if topic in INFORMING else heard} {QUESTIONS[visit.missing]}"
-    if visit.wish:
-        return done(visit)
-    return (
-        TOPICS[topic][1] if topic else f"Let me note that down: {mirrored(told[-1])}. Is there anything else?"
-    )
+    before = reduce(update_booking, texts[:-1], Booking())
+    booking = update_booking(before, last)
+    if booking.missing_detail:
+        is_new, is_stuck = booking.intent != before.intent, booking.missing_detail == before.missing_detail
+        acknowledgement = "Of course." if is_new else "Sorry?" if is_stuck else "Lovely."
+        beginning = TOPICS[topic][1] if topic in INFORMATION_TOPICS else acknowledgement
+        return f"{beginning} {QUESTIONS[booking.missing_detail]}"
+    if booking.intent:
+        return confirm(booking)
+    if topic:
+        return TOPICS[topic][1]
+    return f"Let me note that down: {repeat_back(last)}. Is there anything else?"
 
 
-def listen(visit: Booking, said: str) -> Booking:
-    """What is known once the caller has said this too. A wish that has all it needs is over."""
-    asked = visit.missing
-    day = (re.findall(DAY, said) or [""])[-1].capitalize()
-    wish = next((wish for wish, words in WISHES.items() if re.search(words, said, re.I)), "")
-    wish = wish or (visit.wish if asked else "book" if day and not visit.day else "")
-    if wish != visit.wish or not asked:
-        visit = Booking(wish, name=visit.name) if wish else replace(visit, wish="")
-    name = re.search(NAME, said) or (asked == "name" and not topic_of(said) and re.search(JUST_A_NAME, said))
+def update_booking(booking: Booking, user_text: str) -> Booking:
+    """Return the booking after one more message. An intent that has all its details is completed."""
+    question = booking.missing_detail
+    day = (re.findall(DAY, user_text) or [""])[-1].capitalize()
+    intent = next((intent for intent, words in INTENTS.items() if re.search(words, user_text, re.I)), "")
+    intent = intent or (booking.intent if question else "book" if day and not booking.day else "")
+    if intent != booking.intent or not question:
+        booking = Booking(intent, name=booking.name) if intent else replace(booking, intent="")
+    name = re.search(NAME, user_text)
+    if not name and question == "name" and not find_topic(user_text):
+        name = re.search(NAME_ONLY, user_text)
     return replace(
-        visit,
-        day=day or visit.day,
-        time=time_in(said, asked == "time") or visit.time,
-        name=(name[1].title() if name[1].islower() else name[1]) if name else visit.name,
+        booking,
+        day=day or booking.day,
+        time=find_time(user_text, question == "time") or booking.time,
+        name=(name[1].title() if name[1].islower() else name[1]) if name else booking.name,
     )
 
 
-def time_in(said: str, asked: bool) -> str:
-    """The first time within our hours, as one says it. A bare number counts when a time was asked for."""
-    for at, past, hour, minute, half, part in re.findall(CLOCK, said):
+def find_time(user_text: str, accept_number: bool) -> str:
+    """Return the first time within the opening hours, in words, "" if there is none.
+
+    `accept_number` takes a bare number for a time.
+    """
+    for at, past, hour, minute, half, part in re.findall(CLOCK, user_text):
         number = int(hour) if hour.isdecimal() else HOURS.index(hour.lower())
-        late = re.search("p|noon|evening", part, re.I) if part else number < 9
-        moment = (number % 12 + 12 if late else number) * 60 + int(minute or 0) + 30 * bool(half)
-        moment += PAST.get(past.lower().strip(), 0)
-        if (asked or at or past or minute or half or part) and 9 * 60 <= moment < 18 * 60:
-            name = HOURS[(moment + 15) // 60 % 12]
-            return f"{QUARTERS[moment % 60 // 15]}{name} in the {'morning' if moment < 720 else 'afternoon'}"
+        is_afternoon = re.search("p|noon|evening", part, re.I) if part else number < 9
+        minutes = (number % 12 + 12 if is_afternoon else number) * 60 + int(minute or 0) + 30 * bool(half)
+        minutes += MINUTES_PAST.get(past.lower().strip(), 0)
+        if (accept_number or at or past or minute or half or part) and 9 * 60 <= minutes < 18 * 60:
+            name = HOURS[(minutes + 15) // 60 % 12]
+            part_of_day = "morning" if minutes < 720 else "afternoon"
+            return f"{QUARTERS[minutes % 60 // 15]}{name} in the {part_of_day}"
     return ""
 
 
-def done(visit: Booking) -> str:
-    if visit.wish == "forget":
+def confirm(booking: Booking) -> str:
+    """Return the confirmation of an intent that has all its details."""
+    if booking.intent == "forget":
         return "No problem at all. What else can I do for you?"
-    day = visit.day.lower() if visit.day.startswith("To") else visit.day
-    news = {
-        "book": f"you are booked in for {day} at {visit.time}",
-        "move": f"your appointment is now {day} at {visit.time}",
+    day = booking.day.lower() if booking.day.startswith("To") else booking.day
+    results = {
+        "book": f"you are booked in for {day} at {booking.time}",
+        "move": f"your appointment is now {day} at {booking.time}",
         "cancel": "your appointment is cancelled",
     }
-    return f"All right, {visit.name}, {news[visit.wish]}. Is there anything else I can do?"
+    return f"All right, {booking.name}, {results[booking.intent]}. Is there anything else I can do?"
 
 
-def mirrored(said: str) -> str:
-    """The first words of the caller as we say them back, with nothing in them that is not a word."""
-    words = re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", said)[:12]
-    return " ".join(MIRROR.get(word.lower(), word) for word in words)
+def repeat_back(user_text: str) -> str:
+    """Return the caller's first words from Robin's side, without anything that is no word."""
+    words = re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", user_text)[:12]
+    return " ".join(REPLACED_PRONOUNS.get(word.lower(), word) for word in words)
 
 
-def chosen(turn: Turn, topic: str) -> Tool | None:
-    """The tool to call: one that is forced, said by its name, or fits the topic; always an offered one."""
+def choose_tool(turn: Turn, topic: str) -> Tool | None:
+    """Return the offered tool to call, or None: a forced one, one that the caller names, or the topic's."""
     offered, choice = {tool.name: tool for tool in turn.tools}, turn.tool_choice
     if not offered or choice == "none":
         return None
-    if isinstance(choice, Mapping) and (name := mapping(choice.get("function", choice)).get("name")):
+    if isinstance(choice, Mapping) and (name := as_mapping(choice.get("function", choice)).get("name")):
         return offered.get(name)
-    named = (tool for tool in turn.tools if after_name(tool, turn.said[-MAX_TEXT_LENGTH:]) is not None)
-    fits = (
-        offered[name] for name in TOOLS.get(topic, ((),))[0] if name in offered and reaches(offered[name])
-    )
-    return next(named, None) or next(fits, None) or (turn.tools[0] if choice == "required" else None)
+    user_text = turn.said[-MAX_TEXT_LENGTH:]
+    named = (tool for tool in turn.tools if text_after_name(tool, user_text) is not None)
+    names = TOPIC_TOOLS.get(topic, ((),))[0]
+    of_topic = (offered[name] for name in names if name in offered and knows_destination(offered[name]))
+    required = turn.tools[0] if choice == "required" else None
+    return next(named, None) or next(of_topic, None) or required

@@ -1,0 +1,1 @@
+"""Connects the gateway of ZeroClaw: one chat websocket per call."""

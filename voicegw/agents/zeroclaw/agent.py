@@ -1,4 +1,7 @@
-"""ZeroClaw by its chat socket: one for each call, opened when the call is."""
+"""The ZeroClaw agent: one chat websocket per call, opened when the call begins.
+
+Builds with an OpenAI-compatible interface are reached by `OpenAIAgent` instead.
+"""
 
 from __future__ import annotations
 
@@ -6,65 +9,72 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from ssl import SSLContext
 from typing import Literal
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
-from voicegw.agents.client.http_errors import redact, secrets
+from voicegw.agents.client.http_errors import collect_secrets, redact
 from voicegw.agents.client.json_api import JsonApi
-from voicegw.agents.client.websocket import AgentWebSocket, WebSocketClosed, open_socket
+from voicegw.agents.client.websocket import AgentWebSocket, WebSocketClosed, open_websocket
 from voicegw.agents.session_pool import SessionPool
 from voicegw.agents.session_prompt import session_prompt, user_message_count
 from voicegw.agents.zeroclaw.protocol import (
-    CONNECT,
-    PROTOCOL,
+    CONNECT_FRAME,
+    SUBPROTOCOL,
     ZeroClawTurnDecoder,
-    decision,
-    message,
-    resumed,
+    approval_frame,
+    message_frame,
+    parse_resumed,
 )
 from voicegw.errors import AgentError, AgentProtocolError, AgentRejected, AgentUnavailable
 from voicegw.events import Event, Turn
 
-STOP = 2.0
-"""Seconds that a turn gets to stop before its socket is closed."""
-TELL = 1.0
-"""Seconds that telling it so may take."""
-AGAIN = 0.1
-"""Seconds until a turn is told again that was not there yet, because its first frame was still on its way."""
+STOP_TIMEOUT = 2.0
+"""Seconds that an aborted turn gets to end. After that, its socket is closed."""
+ABORT_TIMEOUT = 1.0
+"""Seconds that an abort request may take."""
+ABORT_RETRY_DELAY = 0.1
+"""Seconds until an abort is repeated that found no turn, because the message had not arrived yet."""
 
 
 @dataclass(slots=True, eq=False)
 class ZeroClawSession:
-    """An open socket. `known`: how many words of the caller were said in it. `own`: it is no call's."""
+    """An open chat socket and its session."""
 
     socket: AgentWebSocket
+    # The id of the session on the server: the call's, or a random one.
     name: str
-    own: bool
-    fresh: bool
-    known: int | None = None
-    spoilt: bool = False
+    # Whether it belongs to no call, and is deleted after its turn.
+    is_temporary: bool
+    # Whether this socket created it; else the server has its earlier messages.
+    is_new: bool
+    # How many messages of the caller it got; None if this gateway sent none.
+    user_messages_sent: int | None = None
+    # Whether `abort()` closed it.
+    is_broken: bool = False
 
     @property
-    def good(self) -> bool:
-        return self.socket.alive and not self.spoilt
+    def is_usable(self) -> bool:
+        """Whether another turn can use it."""
+        return self.socket.is_open and not self.is_broken
 
-    def spoil(self) -> None:
-        """Hang up, which stops whatever runs there; the next turn opens another socket."""
-        self.spoilt = True
+    def abort(self) -> None:
+        """Close the socket at once, which stops its turn; the next turn opens another socket."""
+        self.is_broken = True
         self.socket.abort()
 
 
 class ZeroClawAgent:
-    """The gateway of ZeroClaw at `url` (http or https), paired by `key`; `agent` is the alias that answers.
+    """The agent of the alias `agent` on ZeroClaw's gateway at `url` (http or https), paired by `key`.
 
-    A turn is one `message`, and never sent while another runs: ZeroClaw would take it for advice to that
-    one. Closing a reply aborts the turn; ZeroClaw keeps the part that it said and marks it as interrupted. If
-    it does not stop in time, the socket is closed, which stops it too, and opened again for the next turn.
+    A turn is one `message` frame. It is never sent while another turn runs, because ZeroClaw would add it to
+    that turn. Closing a reply aborts the turn; ZeroClaw keeps the generated part and marks it as interrupted.
+    If the turn does not end in time, its socket is closed, which stops the turn too.
 
-    `approvals`: what becomes of actions that want to be approved. A call that ends leaves its transcript with
-    ZeroClaw; a session that belonged to no call is deleted. `connect` is in seconds.
+    `approvals` decides about actions that need an approval. The session of a call stays on the server, that
+    of a turn without a call is deleted. `connect_timeout` is in seconds. At most `max_sessions` are open.
     """
 
     def __init__(
@@ -75,91 +85,105 @@ class ZeroClawAgent:
         agent: str = "default",
         approvals: Literal["deny", "approve"] = "deny",
         ssl: SSLContext | None = None,
-        connect: float = 5.0,
+        connect_timeout: float = 5.0,
         max_sessions: int = 1000,
     ) -> None:
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._secrets = secrets((key,))
-        self._api = JsonApi(url, self._headers, ssl=ssl, connect=connect)
-        self._where = self._api.where("/ws/chat")
+        self._secrets = collect_secrets((key,))
+        self._api = JsonApi(url, self._headers, ssl=ssl, connect_timeout=connect_timeout)
+        self._where = self._api.url_for("/ws/chat")
         self._agent = agent
         self._approvals = approvals
         self._ssl = ssl
-        self._connect = connect
+        self._connect_timeout = connect_timeout
         self._sessions = SessionPool(
-            self._open, self._close, good=lambda session: session.good, max_sessions=max_sessions
+            self._open,
+            self._close,
+            is_usable=lambda session: session.is_usable,
+            max_sessions=max_sessions,
         )
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Say what is new in the session of the call, and give what is answered."""
+        """Send the new messages of the call, and yield the events of the answer. Closing it aborts the turn.
+
+        Raises `AgentBusy` when `max_sessions` are open or the server's queue is full, `AgentRejected` or
+        `AgentUnavailable` for a server that cannot be used, `AgentProtocolError` for an invalid frame or a
+        socket that breaks during the turn, and `AgentError` for a turn that fails.
+        """
         async with self._sessions.acquire(turn) as session:
-            frames, handed = ZeroClawTurnDecoder(self._where), False
+            decoder, sent = ZeroClawTurnDecoder(self._where), False
             try:
-                await session.socket.send(message(session_prompt(turn, session.known, fresh=session.fresh)))
-                handed = True
+                prompt = session_prompt(turn, session.user_messages_sent, fresh=session.is_new)
+                await session.socket.send(message_frame(prompt))
+                sent = True
                 if not turn.background:
-                    session.known = user_message_count(turn.messages)
-                while not frames.over:
-                    for event in frames.read(await session.socket.receive()):
+                    session.user_messages_sent = user_message_count(turn.messages)
+                while not decoder.done:
+                    for event in decoder.feed(await session.socket.receive()):
                         yield event
-                    if frames.asked is not None:
-                        await session.socket.send(decision(frames.asked, self._approvals))
-                if frames.aborted:
-                    raise AgentError(f"{self._where} was told to stop by somebody else")
+                    if decoder.approval_id is not None:
+                        await session.socket.send(approval_frame(decoder.approval_id, self._approvals))
+                if decoder.aborted:
+                    raise AgentError(f"{self._where} was stopped by another client")
             except AgentError as error:
-                if not frames.over:
-                    session.spoil()
+                if not decoder.done:
+                    session.abort()
                 redact(error, self._secrets)
-                if handed and isinstance(error, WebSocketClosed):  # somebody else must not be asked the same
+                if sent and isinstance(error, WebSocketClosed):  # no other agent may get the same turn
                     raise AgentProtocolError(error.summary, error.quote) from None
                 raise
             finally:
-                if not frames.over and session.good:
-                    await self._stop(session, frames, handed)
+                if not decoder.done and session.is_usable:
+                    await self._stop(session, decoder, sent)
 
-    async def _stop(self, session: ZeroClawSession, frames: ZeroClawTurnDecoder, handed: bool) -> None:
-        """Stop a turn in the middle, and wait until it has: what it still says is not for the next one."""
-        if session.own or not handed:
-            return session.spoil()
+    async def _stop(self, session: ZeroClawSession, decoder: ZeroClawTurnDecoder, sent: bool) -> None:
+        """Abort the turn and wait for its end: the next turn must not read the frames of this one."""
+        if session.is_temporary or not sent:
+            return session.abort()
         try:
-            async with asyncio.timeout(STOP):
-                while not frames.over:
+            async with asyncio.timeout(STOP_TIMEOUT):
+                while not decoder.done:
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(await self._abort(session)):
-                            await self._drain(session, frames)
+                        async with asyncio.timeout(await self._request_abort(session)):
+                            await self._drain(session, decoder)
         except (TimeoutError, AgentError):
             pass
         finally:
-            if not frames.over:
-                session.spoil()
+            if not decoder.done:
+                session.abort()
 
-    async def _abort(self, session: ZeroClawSession) -> float | None:
-        """Tell the running turn to stop; gives when to do that again, None if it was running."""
-        async with asyncio.timeout(TELL):
-            said = await self._api.call("POST", f"/api/sessions/{quote(session.name, safe='')}/abort")
-        return None if isinstance(said, dict) and said.get("status") == "aborted" else AGAIN
+    async def _request_abort(self, session: ZeroClawSession) -> float | None:
+        """Abort the running turn. Return the seconds until the next attempt, None if the turn was running."""
+        async with asyncio.timeout(ABORT_TIMEOUT):
+            path = f"/api/sessions/{quote(session.name, safe='')}/abort"
+            answer = await self._api.request_json("POST", path)
+        return None if isinstance(answer, dict) and answer.get("status") == "aborted" else ABORT_RETRY_DELAY
 
-    async def _drain(self, session: ZeroClawSession, frames: ZeroClawTurnDecoder) -> None:
-        """Read on to the end of the turn, whatever it is."""
-        while not frames.over:
+    async def _drain(self, session: ZeroClawSession, decoder: ZeroClawTurnDecoder) -> None:
+        """Read and discard frames to the end of the turn, also if it ends with an error."""
+        while not decoder.done:
             try:
-                frames.read(await session.socket.receive())
+                decoder.feed(await session.socket.receive())
             except AgentError:
-                if not frames.over:
+                if not decoder.done:
                     raise
 
     async def warm(self, call: str | None = None) -> None:
-        """Open the socket of a call and have its agent built; at start, have a connection ready."""
+        """Open the socket of `call`, which builds its agent; with None, open a connection for requests.
+
+        Raises `AgentError` when the server cannot be used.
+        """
         if call is None:
             await self._api.client.prewarm(1)
         else:
             await self._sessions.warm(call)
 
     async def call_ended(self, call: str) -> None:
-        """Close the socket of a call."""
+        """Close the socket of a call. Its session stays on the server."""
         await self._sessions.call_ended(call)
 
     async def aclose(self) -> None:
+        """Close all sockets and connections."""
         await self._sessions.aclose()
         await self._api.client.aclose()
 
@@ -167,38 +191,40 @@ class ZeroClawAgent:
         name = call or str(uuid4())
         address = f"ws{self._where.removeprefix('http')}"
         try:
-            socket = await open_socket(
+            socket = await open_websocket(
                 f"{address}?{urlencode({'agent': self._agent, 'session_id': name})}",
                 self._headers,
-                subprotocols=(PROTOCOL,),
+                subprotocols=(SUBPROTOCOL,),
                 ssl=self._ssl,
-                within=self._connect,
+                connect_timeout=self._connect_timeout,
                 secrets=self._secrets,
             )
-        except AgentProtocolError as error:  # it knows no agent of that name
+        except AgentProtocolError as error:  # status 400: the server has no agent of this alias
             raise AgentRejected(error.summary, error.quote) from None
-        return ZeroClawSession(socket, name, call is None, not await self._begin(socket))
+        return ZeroClawSession(socket, name, call is None, not await self._start_session(socket))
 
-    async def _begin(self, socket: AgentWebSocket) -> bool:
-        """Wait for the session; gives whether it existed before."""
+    async def _start_session(self, socket: AgentWebSocket) -> bool:
+        """Wait for the session and have its agent built. Return whether the session existed before."""
         try:
-            async with asyncio.timeout(self._connect):
-                while (known := resumed(await socket.receive(), self._where)) is None:
+            async with asyncio.timeout(self._connect_timeout):
+                while (resumed := parse_resumed(await socket.receive(), self._where)) is None:
                     pass
-                await socket.send(CONNECT)
+                await socket.send(CONNECT_FRAME)
         except TimeoutError:
             socket.abort()
-            raise AgentUnavailable(f"{self._where} opened no session in {self._connect:g} s") from None
+            timeout = f"{self._connect_timeout:g} s"
+            raise AgentUnavailable(f"{self._where} opened no session within {timeout}") from None
         except BaseException as error:
             socket.abort()
             if isinstance(error, AgentError):
                 redact(error, self._secrets)
             raise
-        return known
+        return resumed
 
-    async def _close(self, session: ZeroClawSession, gone: bool) -> None:
+    async def _close(self, session: ZeroClawSession, call_ended: bool) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(STOP):
+            async with asyncio.timeout(STOP_TIMEOUT):
                 await session.socket.close()
-                if session.own:
-                    await self._api.call("DELETE", f"/api/sessions/{session.name}", allow_status=(404,))
+                if session.is_temporary:
+                    path = f"/api/sessions/{session.name}"
+                    await self._api.request_json("DELETE", path, allow_status=(HTTPStatus.NOT_FOUND,))

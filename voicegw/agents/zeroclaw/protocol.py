@@ -1,7 +1,7 @@
-"""ZeroClaw's chat socket: frames become events, and what is sent there.
+"""The protocol of ZeroClaw's chat websocket: encodes the frames to send, decodes those of a turn. No I/O.
 
-Frames do not name the turn that they belong to: a turn ends with `done`, `aborted` or `error`, and the next
-one begins only then. Frames of other things (scheduled jobs, plans, trimmed histories) may come any time.
+Frames do not name their turn: a turn ends with `done`, `aborted` or `error`, and the next one begins only
+then. Frames about other things (scheduled jobs, plans, trimmed histories) may arrive at any time.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from voicegw.agents.client.error_body import WORDS
+from voicegw.agents.client.error_body import MAX_QUOTE_CHARS
+from voicegw.agents.client.json_values import count_or_zero, text_or_empty
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentUnavailable
 from voicegw.events import Activity, Event, Usage
 
-PROTOCOL = "zeroclaw.v1"
-CONNECT: Mapping[str, Any] = {"type": "connect"}
-"""Changes nothing, but the agent of a socket is only built when its first frame comes."""
+SUBPROTOCOL = "zeroclaw.v1"
+CONNECT_FRAME: Mapping[str, Any] = {"type": "connect"}
+"""A frame without effect. But the server builds the agent of a socket only when its first frame arrives."""
 
-CODES: Mapping[str, type[AgentError]] = {
+ERROR_CLASSES: Mapping[str, type[AgentError]] = {
     "AUTH_ERROR": AgentRejected,
     "NEEDS_ONBOARDING": AgentRejected,
     "INVALID_CWD": AgentRejected,
@@ -29,86 +30,94 @@ CODES: Mapping[str, type[AgentError]] = {
     "EMPTY_CONTENT": AgentProtocolError,
     "UNKNOWN_MESSAGE_TYPE": AgentProtocolError,
 }
-"""What is an `AgentError` and nothing more is not here."""
-TURNS = frozenset(
+"""Error codes and their errors. Every other code is an `AgentError`."""
+TURN_ERRORS = frozenset(
     {"AUTH_ERROR", "PROVIDER_ERROR", "AGENT_ERROR", "SESSION_QUEUE_FULL", "SESSION_QUEUE_TIMEOUT"}
 )
-"""Errors that end a turn and leave the socket as good as it was."""
-ASIDE = ("STEERING_", "SOP_", "INVALID_APPROVAL_RESPONSE")
-"""What errors begin with that end nothing."""
+"""Codes of errors that end the turn but not the socket."""
+IGNORED_ERRORS = ("STEERING_", "SOP_", "INVALID_APPROVAL_RESPONSE")
+"""Prefixes of error codes that do not concern the turn."""
 
 
-def message(text: str) -> dict[str, Any]:
+def message_frame(text: str) -> dict[str, Any]:
+    """Return the frame that sends a message of the caller, which starts a turn."""
     return {"type": "message", "content": text}
 
 
-def decision(request: str, verdict: Literal["deny", "approve"]) -> dict[str, Any]:
-    return {"type": "approval_response", "request_id": request, "decision": verdict}
+def approval_frame(request_id: str, decision: Literal["deny", "approve"]) -> dict[str, Any]:
+    """Return the frame that answers an approval request."""
+    return {"type": "approval_response", "request_id": request_id, "decision": decision}
 
 
-def resumed(frame: Mapping[str, Any], where: str) -> bool | None:
-    """Whether the session that a socket opened existed before; None if the frame says nothing of that."""
+def parse_resumed(frame: Mapping[str, Any], where: str) -> bool | None:
+    """Whether the session of a new socket existed before; None if this frame does not start the session.
+
+    Raises the `AgentError` that the frame reports. `where` names the server in it.
+    """
     if frame.get("type") == "error":
-        raise _failed(frame, where)
+        raise _reported_error(frame, where)
     return frame.get("resumed") is True if frame.get("type") == "session_start" else None
 
 
 class ZeroClawTurnDecoder:
-    """Turns the frames of one turn into events; `where` names the agent in errors.
+    """Decodes the frames of one turn. `where` names the server in errors."""
 
-    `over`: the turn ended, `aborted`: because it was told to. `asked` is the id of the action that the last
-    frame wants to be approved. What cannot be understood raises `AgentProtocolError`.
-    """
-
-    __slots__ = ("_said", "_since", "_where", "aborted", "asked", "over")
+    __slots__ = ("_deltas", "_spoke_since_tool", "_where", "aborted", "approval_id", "done")
 
     def __init__(self, where: str) -> None:
-        self.over = False
+        # Whether the turn ended, so the socket is free for the next one.
+        self.done = False
+        # Whether the turn ended because a client aborted it.
         self.aborted = False
-        self.asked: str | None = None
+        # The id of the action that the last frame asks to approve; None if it does not ask.
+        self.approval_id: str | None = None
         self._where = where
-        self._said: list[str] = []
-        self._since = False
+        self._deltas: list[str] = []
+        self._spoke_since_tool = False
 
-    def read(self, frame: Mapping[str, Any]) -> list[Event]:
-        """What one frame says: the usage comes with the end. Raises the error that a frame reports."""
-        self.asked = None
+    def feed(self, frame: Mapping[str, Any]) -> list[Event]:
+        """Return the events of one frame; the usage comes with the end.
+
+        Raises the `AgentError` that a frame reports, and `AgentProtocolError` for a frame of an unknown
+        shape.
+        """
+        self.approval_id = None
         match frame.get("type"):
             case "chunk":
-                return self._speak(self._text(frame, "content"))
+                return self._delta(self._text(frame, "content"))
             case "tool_call":
-                self._since = False
+                self._spoke_since_tool = False
                 return [Activity(self._text(frame, "name") or "tool")]
             case "approval_request":
-                self.asked = self._text(frame, "request_id")
+                self.approval_id = self._text(frame, "request_id")
                 return [Activity(self._text(frame, "tool") or "approval")]
             case "done":
-                self.over = True
-                return [*self._unsaid(self._text(frame, "full_response")), *_usage(frame)]
+                self.done = True
+                return [*self._unstreamed(self._text(frame, "full_response")), *_usage(frame)]
             case "aborted":
-                self.over = self.aborted = True
-            case "error" if "component" not in frame:  # that is news of another part of the server
-                self._fail(frame)
+                self.done = self.aborted = True
+            case "error" if "component" not in frame:  # an error with a component concerns no turn
+                self._error(frame)
         return []
 
-    def _speak(self, text: str) -> list[Event]:
+    def _delta(self, text: str) -> list[Event]:
         if not text:
             return []
-        self._said.append(text)
-        self._since = self._since or bool(text.strip())
+        self._deltas.append(text)
+        self._spoke_since_tool = self._spoke_since_tool or bool(text.strip())
         return [text]
 
-    def _unsaid(self, answer: str) -> list[Event]:
-        """The answer, where it did not come in pieces: not every provider streams."""
-        if self._since or not answer.strip() or answer.strip() in "".join(self._said):
+    def _unstreamed(self, answer: str) -> list[Event]:
+        """Return the complete answer if it did not stream: some providers send no chunks."""
+        if self._spoke_since_tool or not answer.strip() or answer.strip() in "".join(self._deltas):
             return []
         return [answer]
 
-    def _fail(self, frame: Mapping[str, Any]) -> None:
-        code = _word(frame.get("code"))
-        if not code.startswith(ASIDE):
-            self.over = code in TURNS
-            raise _failed(frame, self._where)
+    def _error(self, frame: Mapping[str, Any]) -> None:
+        code = text_or_empty(frame.get("code"))
+        if not code.startswith(IGNORED_ERRORS):
+            self.done = code in TURN_ERRORS
+            raise _reported_error(frame, self._where)
 
     def _text(self, frame: Mapping[str, Any], name: str) -> str:
         text = frame.get(name)
@@ -117,23 +126,16 @@ class ZeroClawTurnDecoder:
         return text or ""
 
 
-def _failed(frame: Mapping[str, Any], where: str) -> AgentError:
-    code = _word(frame.get("code"))
-    words = " ".join(_word(frame.get("message")).split())[:WORDS]
-    return CODES.get(code, AgentError)(f"{where} reported {code[:WORDS] or 'an error'}", words)
+def _reported_error(frame: Mapping[str, Any], where: str) -> AgentError:
+    code = text_or_empty(frame.get("code"))
+    quote = " ".join(text_or_empty(frame.get("message")).split())[:MAX_QUOTE_CHARS]
+    summary = f"{where} reported {code[:MAX_QUOTE_CHARS] or 'an error'}"
+    return ERROR_CLASSES.get(code, AgentError)(summary, quote)
 
 
 def _usage(frame: Mapping[str, Any]) -> list[Event]:
-    prompt, completion = _count(frame.get("input_tokens")), _count(frame.get("output_tokens"))
+    prompt, completion = count_or_zero(frame.get("input_tokens")), count_or_zero(frame.get("output_tokens"))
     providers = frame.get("usage_by_provider")
     parts = providers if type(providers) is list else []
-    cached = sum(_count(part.get("cached_input_tokens")) for part in parts if type(part) is dict)
+    cached = sum(count_or_zero(part.get("cached_input_tokens")) for part in parts if type(part) is dict)
     return [Usage(prompt, completion, cached)] if prompt or completion else []
-
-
-def _word(value: object) -> str:
-    return value if type(value) is str else ""
-
-
-def _count(value: object) -> int:
-    return max(0, value) if type(value) is int else 0

@@ -1,4 +1,7 @@
-"""What an operator can do about an agent that failed its checkup. Pure."""
+"""Hints of `voicegw doctor`: how an operator can mend a failure of an agent. It is pure.
+
+`settings` is always the agent's table in the configuration. It is read by `getattr`, because kinds differ.
+"""
 
 from __future__ import annotations
 
@@ -13,86 +16,85 @@ from voicegw.errors import (
     ConfigError,
 )
 
-ANSWERED = re.compile(r" answered (\d{3})$")
-"""How our errors tell the status that a server answered with."""
-SERVERS = ("openhands", "hermes", "zeroclaw", "docker-agent")
-"""Kinds whose servers the operator starts as docs/agents.md says."""
-ROOM = {"openhands": "OH_MAX_CONCURRENT_RUNS", "hermes": "max_concurrent_runs"}
-"""By which settings of their own servers do more at a time."""
-PROFILE = "/api/profiles/"
-"""Where OpenHands has its LLM profiles."""
-NAMES = ("model", "agent", "team")
-"""Keys that name something on a server."""
-EXPIRED, HOSTS = 10, (62, 64)
-"""OpenSSL's numbers for a certificate that is too old, and for one with other names."""
+ANSWERED_STATUS = re.compile(r" answered (\d{3})$")
+"""The end of an error's summary that holds the status of the server's answer."""
+SELF_HOSTED_KINDS = ("openhands", "hermes", "zeroclaw", "docker-agent")
+"""Kinds whose server the operator starts as docs/agents.md shows."""
+CONCURRENCY_SETTINGS = {"openhands": "OH_MAX_CONCURRENT_RUNS", "hermes": "max_concurrent_runs"}
+"""The setting of the agent's server that limits how many runs it does at a time, by kind."""
+PROFILE_PATH = "/api/profiles/"
+"""The path of OpenHands' LLM profiles."""
+NAME_KEYS = ("model", "agent", "team")
+"""Keys of the configuration that name an object on the server."""
+CERTIFICATE_EXPIRED_CODE, NAME_MISMATCH_CODES = 10, (62, 64)
+"""OpenSSL's numbers for a certificate that has expired, and for one with other names."""
 
 
-def hint(error: BaseException, table: object) -> str:
-    """What to do about an error of a checkup, as a sentence; "" where it says so itself.
-
-    `table` is that of the agent in the configuration.
-    """
-    status = int(found[1]) if (found := ANSWERED.search(getattr(error, "summary", ""))) else 0
+def hint_for(error: BaseException, settings: object) -> str:
+    """Return how to mend this error, as a sentence; "" where the error says it, or nothing is known."""
+    match = ANSWERED_STATUS.search(getattr(error, "summary", ""))
+    status = int(match[1]) if match else 0
     if isinstance(error, ConfigError) or "redirects" in str(error):
         return ""
     if isinstance(error, AgentRejected) and status:
-        return _wrong_key(table) if status in (401, 403) else _wrong_name(error.summary, table)
+        return _key_hint(settings) if status in (401, 403) else _name_hint(error.summary, settings)
     if isinstance(error, AgentBusy):
-        return _no_room(table)
+        return _busy_hint(settings)
     if isinstance(error, AgentProtocolError):
-        return _not_understood(table, status)
+        return _protocol_hint(settings, status)
     if isinstance(error, (AgentTimeout, TimeoutError)):
         return "See what it waits for; --within gives it longer."
     if isinstance(error, AgentUnavailable) and not status:
-        return unreachable(table)
-    return "The log of its server may say more." if getattr(table, "url", None) else ""
+        return unreachable_hint(settings)
+    return "The log of its server may say more." if getattr(settings, "url", None) else ""
 
 
-def untrusted(number: int) -> str:
-    """What to do about a certificate that is not trusted, by OpenSSL's number for why."""
-    if number == EXPIRED:
+def certificate_hint(verify_code: int) -> str:
+    """Return how to mend a certificate that OpenSSL does not trust for the reason `verify_code`."""
+    if verify_code == CERTIFICATE_EXPIRED_CODE:
         return "Renew the certificate."
-    if number in HOSTS:
-        return "Let `url` name its server as the certificate does."
-    return "Name its certificate, or that of who signed it, in `ca_file`."
+    if verify_code in NAME_MISMATCH_CODES:
+        return "Use a host name in `url` that the certificate holds."
+    return "Name its certificate, or that of its issuer, in `ca_file`."
 
 
-def unreachable(table: object) -> str:
-    """What to do where nobody answers."""
-    if _kind(table) in SERVERS:
+def unreachable_hint(settings: object) -> str:
+    """Return what to do about a server that does not answer."""
+    if _kind(settings) in SELF_HOSTED_KINDS:
         return "Start its server, or correct `url`: docs/agents.md says how."
-    if _kind(table) == "openai":
+    if _kind(settings) == "openai":
         return "Start its server, or correct `url`."
-    return "See that it can be reached from here."
+    return "Check that this machine can reach it."
 
 
-def _wrong_key(table: object) -> str:
-    variables = [variable for _, variable in getattr(table, "variables", ())]
+def _key_hint(settings: object) -> str:
+    variables = [variable for _, variable in getattr(settings, "variables", ())]
     if not variables:
-        return "It wants a key: let `key_env` name the environment variable that holds it."
-    return f"It does not take the key in {' and '.join(variables)}: compare it with the one that it knows."
+        return "It requires a key: name the environment variable that holds the key in `key_env`."
+    return f"It does not accept the key in {' and '.join(variables)}: compare it with the key on its server."
 
 
-def _wrong_name(summary: str, table: object) -> str:
-    if PROFILE in summary:
+def _name_hint(summary: str, settings: object) -> str:
+    if PROFILE_PATH in summary:
         return "Save that LLM profile on its server, as docs/agents.md shows, or correct `profile`."
-    named = [f"`{key}`" for key in NAMES if getattr(table, key, None)]
-    return f"Its server knows no such thing: correct {' or '.join(['`url`', *named])}."
+    keys = [f"`{key}`" for key in NAME_KEYS if getattr(settings, key, None)]
+    return f"Its server does not know that name or address: correct {' or '.join(['`url`', *keys])}."
 
 
-def _no_room(table: object) -> str:
-    setting = f" ({ROOM[_kind(table)]})" if _kind(table) in ROOM else ""
-    return f"It had no room for one more: try later, or let its server do more at a time{setting}."
+def _busy_hint(settings: object) -> str:
+    kind = _kind(settings)
+    setting = f" ({CONCURRENCY_SETTINGS[kind]})" if kind in CONCURRENCY_SETTINGS else ""
+    return f"It is busy with other turns: try later, or raise its server's limit{setting}."
 
 
-def _not_understood(table: object, status: int) -> str:
+def _protocol_hint(settings: object, status: int) -> str:
     if status:
-        fields = ", or pass on fewer options (`fields`)" if _kind(table) == "openai" else ""
-        return f"It does not take what it is asked: correct what its answer names{fields}."
-    plain = str(getattr(table, "url", "")).startswith("http:")
-    secure = ", or begin `url` with https:// if it speaks TLS" if plain else ""
-    return f"Its server may be one of another kind: correct `url` or `kind`{secure}."
+        fields = ", or pass on fewer options (`fields`)" if _kind(settings) == "openai" else ""
+        return f"It does not accept the request: correct the field that its answer names{fields}."
+    is_plain = str(getattr(settings, "url", "")).startswith("http:")
+    use_tls = ", or begin `url` with https:// if it speaks TLS" if is_plain else ""
+    return f"Its server may be one of another kind: correct `url` or `kind`{use_tls}."
 
 
-def _kind(table: object) -> str:
-    return str(getattr(table, "kind", ""))
+def _kind(settings: object) -> str:
+    return str(getattr(settings, "kind", ""))

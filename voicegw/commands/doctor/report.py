@@ -1,4 +1,7 @@
-"""What the doctor found out about one agent, and what to do about it. Pure; times are in seconds."""
+"""The report of `voicegw doctor` about one agent, and the advice that follows from it. Times are in seconds.
+
+It measures nothing: `examine` fills the report. `docs/agents.md` explains each column.
+"""
 
 from __future__ import annotations
 
@@ -8,170 +11,203 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-SLOW, LATE, SLUGGISH = 2.0, 0.5, 0.25
-"""Seconds to the first token from which on callers need words at once, or soon; and to stop."""
-REPLAYED, BURST = 0.1, 0.001
-"""If an answer was replayed and not streamed, all of it came within this part of its time, one piece right
-after the other: so many seconds apart at most."""
-BRIEF = 0.1
-"""Seconds within which an answer may be over without anybody having waited for its end."""
-FEW = 4
-"""Deltas that an answer must have for its cadence to mean anything."""
-WORK = 4.0
-"""Seconds of work without a word after which a caller should hear that it goes on."""
+VERY_SLOW_FIRST_TOKEN, SLOW_FIRST_TOKEN = 2.0, 0.5
+"""Seconds to the first token from which on callers need an acknowledgement at once, or soon."""
+SLOW_STOP = 0.25
+"""Seconds to stop from which on an interruption may delay the next turn."""
+MAX_REPLAY_SHARE, MAX_REPLAY_GAP = 0.1, 0.001
+"""An answer counts as replayed, not streamed, if all of it comes within this share of its time, and the
+median gap between its pieces is at most this many seconds."""
+MIN_REPLAY_SECONDS = 0.1
+"""A shorter answer does not count as replayed: no caller waits for its end."""
+MIN_PIECES = 4
+"""Pieces, or words, that an answer needs before its cadence says anything."""
+LONG_SILENCE = 4.0
+"""Seconds of work without a word after which a caller should hear a progress line."""
 
 
 @dataclass(slots=True)
 class ObservedReply:
-    """One answer as it came. `deltas` are the times of its pieces since the question, `work` what it did.
+    """One answer as the agent streamed it. All times count from the question."""
 
-    `over` is when it ended, None if it was cut short; `stopped` how long it took to stop then.
-    """
-
-    deltas: list[float] = field(default_factory=list)
-    work: list[tuple[float, str]] = field(default_factory=list)
+    delta_times: list[float] = field(default_factory=list)
+    """When each piece of text came; white space alone does not count."""
+    activities: list[tuple[float, str]] = field(default_factory=list)
+    """When the agent reported work, and its text for it."""
     text: str = ""
-    over: float | None = None
-    stopped: float | None = None
+    """The whole text."""
+    total_seconds: float | None = None
+    """When the answer ended; None if it was cut off or failed."""
+    stop_seconds: float | None = None
+    """Seconds from the interruption until the reply was closed; None if it was not interrupted."""
 
     @property
-    def first(self) -> float | None:
-        """Seconds to the first token."""
-        return self.deltas[0] if self.deltas else None
+    def first_token(self) -> float | None:
+        """Seconds to the first token; None if there is none."""
+        return self.delta_times[0] if self.delta_times else None
 
     @property
     def cadence(self) -> float | None:
-        """The usual time between two pieces; None for too few of them."""
-        if len(self.deltas) < FEW:
+        """The median time between two pieces; None with fewer than `MIN_PIECES`."""
+        if len(self.delta_times) < MIN_PIECES:
             return None
-        return median(later - earlier for earlier, later in pairwise(self.deltas))
+        return median(later - earlier for earlier, later in pairwise(self.delta_times))
 
     @property
-    def silence(self) -> float:
-        """The longest time without a word while it worked, in seconds; 0 if it did no work."""
-        gaps = pairwise((0.0, *self.deltas))
-        worked = (end - begin for begin, end in gaps if any(begin <= at < end for at, _ in self.work))
-        return max(worked, default=0.0)
+    def longest_silence(self) -> float:
+        """The longest time between two pieces in which the agent worked; 0 if it reported no work."""
+        gaps = pairwise((0.0, *self.delta_times))
+        silences = (end - begin for begin, end in gaps if any(begin <= at < end for at, _ in self.activities))
+        return max(silences, default=0.0)
 
     @property
-    def replayed(self) -> bool:
-        """Did all of it come at once, at the end?"""
-        if self.over is None or self.over < BRIEF or not self.deltas or len(self.text.split()) < FEW:
+    def is_replayed(self) -> bool:
+        """Did the whole answer come at once, at its end?"""
+        if self.total_seconds is None or self.total_seconds < MIN_REPLAY_SECONDS:
             return False
-        burst = self.cadence is None or self.cadence <= BURST
-        return burst and self.deltas[-1] - self.deltas[0] <= REPLAYED * self.over
+        if not self.delta_times or len(self.text.split()) < MIN_PIECES:
+            return False
+        is_burst = self.cadence is None or self.cadence <= MAX_REPLAY_GAP
+        return (
+            is_burst and self.delta_times[-1] - self.delta_times[0] <= MAX_REPLAY_SHARE * self.total_seconds
+        )
 
 
 @dataclass(slots=True)
 class AgentReport:
-    """Everything about one agent. Steps that were not reached are None; `failure` is what ended it.
-
-    `ack` and `every` are its `ack.after` and `ack.every`, in seconds; None is off.
-    """
+    """The measurements of one agent, and the step that failed. A step that was not reached is None."""
 
     name: str
+    """The agent's name in the configuration."""
     kind: str
-    connected: float | None = None
-    secured: float | None = None
-    ready: float | None = None
-    opened: float | None = None
+    """The agent's `kind`."""
+    connect_seconds: float | None = None
+    """Time to connect to the agent's server."""
+    tls_seconds: float | None = None
+    """Time to connect and check the certificate."""
+    ready_seconds: float | None = None
+    """Time of the agent's preparation at start."""
+    open_seconds: float | None = None
+    """Time of the agent's preparation for a call."""
     models: Sequence[str] = ()
+    """Further names for which the agent answers."""
     answer: ObservedReply | None = None
-    cut: ObservedReply | None = None
+    """The answer that ran to its end."""
+    interrupted_answer: ObservedReply | None = None
+    """The answer that was cut off after its first word."""
     failure: str = ""
-    step: str = ""
-    """The step that failed."""
-    remedy: str = ""
-    """What to do about it."""
-    ack: float | None = 0.5
-    every: float | None = 10.0
+    """The failure as a sentence; "" if there is none."""
+    failed_step: str = ""
+    """The step that failed: "make", "connect", "TLS", "ready", "open", "answer" or "stop"."""
+    hint: str = ""
+    """How to mend the failure; "" if that is not known."""
+    ack_after: float | None = 0.5
+    """The agent's `ack.after`; None is off."""
+    ack_every: float | None = 10.0
+    """The agent's `ack.every`; None is off."""
 
     @property
-    def well(self) -> bool:
+    def is_well(self) -> bool:
+        """Did every step succeed?"""
         return not self.failure
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, with times in milliseconds."""
-        answer, cut = self.answer or ObservedReply(), self.cut or ObservedReply()
+        """Return the report as a JSON object, with times in milliseconds; the keys are an interface."""
+        answer = self.answer or ObservedReply()
+        interrupted_answer = self.interrupted_answer or ObservedReply()
         return {
             "agent": self.name,
             "kind": self.kind,
-            "well": self.well,
-            "failed_at": self.step or None,
+            "well": self.is_well,
+            "failed_at": self.failed_step or None,
             "failure": self.failure or None,
-            "connect_ms": ms(self.connected),
-            "tls_ms": ms(self.secured),
-            "ready_ms": ms(self.ready),
-            "open_ms": ms(self.opened),
+            "connect_ms": to_milliseconds(self.connect_seconds),
+            "tls_ms": to_milliseconds(self.tls_seconds),
+            "ready_ms": to_milliseconds(self.ready_seconds),
+            "open_ms": to_milliseconds(self.open_seconds),
             "models": list(self.models),
-            "first_token_ms": ms(answer.first),
-            "cadence_ms": ms(answer.cadence),
-            "deltas": len(answer.deltas),
-            "replayed": answer.replayed,
-            "answer_ms": ms(answer.over),
-            "stop_ms": ms(cut.stopped),
-            "advice": list(advice(self)),
+            "first_token_ms": to_milliseconds(answer.first_token),
+            "cadence_ms": to_milliseconds(answer.cadence),
+            "deltas": len(answer.delta_times),
+            "replayed": answer.is_replayed,
+            "answer_ms": to_milliseconds(answer.total_seconds),
+            "stop_ms": to_milliseconds(interrupted_answer.stop_seconds),
+            "advice": list(give_advice(self)),
         }
 
 
-def ms(seconds: float | None) -> float | None:
+def to_milliseconds(seconds: float | None) -> float | None:
+    """Return a time in milliseconds, to a tenth; None stays None."""
     return None if seconds is None else round(seconds * 1000, 1)
 
 
-def advice(found: AgentReport) -> Iterator[str]:
-    """What the operator may want to do, in sentences."""
-    if found.remedy:
-        yield found.remedy
-    answer, cut = found.answer, found.cut
-    if answer is not None and answer.first is not None:
-        yield from _bridging(found, answer)
-        if answer.silence >= WORK and (found.every is None or found.every > answer.silence):
+def give_advice(report: AgentReport) -> Iterator[str]:
+    """Yield what the operator may want to change, one sentence or two for each point."""
+    if report.hint:
+        yield report.hint
+    answer, interrupted_answer = report.answer, report.interrupted_answer
+    if answer is not None and answer.first_token is not None:
+        yield from _advise_acknowledgement(report, answer)
+        silence = answer.longest_silence
+        if silence >= LONG_SILENCE and (report.ack_every is None or report.ack_every > silence):
             yield (
-                f"It worked for {answer.silence:.1f} s without a word: a lower ack.every, such as {WORK:g}, "
-                "lets callers hear that it goes on."
+                f"It worked for {silence:.1f} s without a word: set a lower ack.every, such as "
+                f"{LONG_SILENCE:g}, so that callers hear a progress line."
             )
-    if cut is not None and cut.stopped is not None and cut.stopped > SLUGGISH:
+    stop_seconds = interrupted_answer.stop_seconds if interrupted_answer is not None else None
+    if stop_seconds is not None and stop_seconds > SLOW_STOP:
         yield (
-            f"It took {cut.stopped:.1f} s to stop when it was interrupted: so long it works for nobody, "
-            "and the caller's next words may have to wait for it."
+            f"It took {stop_seconds:.1f} s to stop when it was interrupted: until then it works in vain, "
+            "and the caller's next words may have to wait."
         )
 
 
-def _bridging(found: AgentReport, answer: ObservedReply) -> Iterator[str]:
-    """What to say until it speaks, unless that is said already."""
-    wait, ack = answer.first or 0.0, found.ack
-    bridge = ""
-    if wait >= SLOW and ack != 0:
-        bridge = "let ours go at once (ack.after = 0)"
-    elif wait >= LATE and (ack is None or ack > LATE):
-        bridge = "let ours go before (ack.after = 0.5)"
-    if answer.replayed:
-        more = f" Until then, {bridge}." if bridge else ""
-        yield f"Its answer came whole after {wait:.1f} s, not word by word: make it stream if it can.{more}"
-    elif bridge:
-        yield f"Its first word takes {wait:.1f} s: {bridge}."
+def _advise_acknowledgement(report: AgentReport, answer: ObservedReply) -> Iterator[str]:
+    """Yield advice about a slow first word, unless `ack.after` bridges it already."""
+    wait, ack_after = answer.first_token or 0.0, report.ack_after
+    change = ""
+    if wait >= VERY_SLOW_FIRST_TOKEN and ack_after != 0:
+        change = "set ack.after = 0 to acknowledge the caller at once"
+    elif wait >= SLOW_FIRST_TOKEN and (ack_after is None or ack_after > SLOW_FIRST_TOKEN):
+        change = "set ack.after = 0.5 to acknowledge the caller before that"
+    if answer.is_replayed:
+        until_then = f" Until then, {change}." if change else ""
+        yield (
+            f"Its whole answer came at once after {wait:.1f} s: configure it to stream if it can.{until_then}"
+        )
+    elif change:
+        yield f"Its first word takes {wait:.1f} s: {change}."
 
 
-def table(found: Sequence[AgentReport]) -> str:
-    """The checkups as a table, with what failed and what is advised below it."""
-    heads = ("agent", "kind", "connect", "TLS", "ready", "open", "first token", "cadence", "stream", "stop")
-    rows = [heads, *(_row(checkup) for checkup in found)]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(heads))]
+def format_table(reports: Sequence[AgentReport]) -> str:
+    """Return the reports as a table of text, with failures and advice below it."""
+    head = ("agent", "kind", "connect", "TLS", "ready", "open", "first token", "cadence", "stream", "stop")
+    rows = [head, *(_format_row(report) for report in reports)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
-    for checkup in found:
-        notes = [f"failed at {checkup.step}: {checkup.failure}"] if checkup.failure else []
-        lines += [f"{checkup.name}: {note}" for note in (*notes, *advice(checkup))]
+    for report in reports:
+        notes = [f"failed at {report.failed_step}: {report.failure}"] if report.failure else []
+        lines += [f"{report.name}: {note}" for note in (*notes, *give_advice(report))]
     return "\n".join(lines)
 
 
-def _row(found: AgentReport) -> tuple[str, ...]:
-    answer, cut = found.answer or ObservedReply(), found.cut or ObservedReply()
-    stream = "-" if answer.over is None else "replayed" if answer.replayed else "real"
-    times = (found.connected, found.secured, found.ready, found.opened, answer.first, answer.cadence)
-    return (found.name, found.kind, *map(_ms, times), stream, _ms(cut.stopped))
+def _format_row(report: AgentReport) -> tuple[str, ...]:
+    answer = report.answer or ObservedReply()
+    interrupted_answer = report.interrupted_answer or ObservedReply()
+    stream = "-" if answer.total_seconds is None else "replayed" if answer.is_replayed else "real"
+    times = (
+        report.connect_seconds,
+        report.tls_seconds,
+        report.ready_seconds,
+        report.open_seconds,
+        answer.first_token,
+        answer.cadence,
+    )
+    stop = _format_milliseconds(interrupted_answer.stop_seconds)
+    return (report.name, report.kind, *map(_format_milliseconds, times), stream, stop)
 
 
-def _ms(seconds: float | None) -> str:
+def _format_milliseconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1000:.0f} ms"

@@ -1,0 +1,1 @@
+"""Holds the codec of ConversationRelay, the protocol that Twilio and Telnyx share."""

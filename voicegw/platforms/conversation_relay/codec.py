@@ -1,7 +1,10 @@
-"""ConversationRelay, as Twilio and Telnyx speak it: JSON texts on one websocket per call.
+"""Decodes and encodes the frames of ConversationRelay, which Twilio and Telnyx share.
 
-A turn is one talk cycle: tokens, of which only the final one says so. The platform joins tokens as they
-are, so the agent's spaces stay; whatever followed the final token would open a new cycle.
+Each frame is a JSON text; a socket carries one call. A turn is one talk cycle: text tokens, of which only the
+last one is marked as final. The platform joins tokens as they are, so the agent's spaces are kept. A token
+after the final one would open a new talk cycle. Authentication is in the platforms' own folders.
+
+Source: Twilio's and Telnyx's documentation of ConversationRelay's websocket messages.
 """
 
 from __future__ import annotations
@@ -21,96 +24,105 @@ from voicegw.calls.codec import (
 from voicegw.events import ToolCall, Usage
 from voicegw.wire.json import dumps, loads
 
-Flavour: TypeAlias = Literal["twilio", "telnyx"]
-Object: TypeAlias = dict[str, Any]
+RelayPlatform: TypeAlias = Literal["twilio", "telnyx"]
+JsonObject: TypeAlias = dict[str, Any]
 
-IDS: Mapping[Flavour, tuple[str, ...]] = {
+CALL_ID_FIELDS: Mapping[RelayPlatform, tuple[str, ...]] = {
     "twilio": ("callSid",),
     "telnyx": ("callControlId", "callSessionId", "sessionId"),
 }
-"""Where the setup names the call, the best name first."""
-KEY = re.compile(r"[0-9*#A-D]")
-DIGITS = re.compile(r"[0-9w#*]{1,64}")
-NUMBER = re.compile(r"\+[1-9][0-9]{3,14}")
-"""E.164, which is what both platforms dial."""
-LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,4}")
-"""BCP-47, as far as its shape goes."""
-AUDIO = re.compile(r"https://[A-Za-z0-9\[][A-Za-z0-9.:\-\]]*(?:[/?#][!-~]{0,2000})?")
+"""Fields of the setup frame that identify the call; the first one that is there counts."""
+DTMF_KEY = re.compile(r"[0-9*#A-D]")
+SENDABLE_DIGITS = re.compile(r"[0-9w#*]{1,64}")
+"""Digits of a sendDigits frame; "w" waits."""
+E164_NUMBER = re.compile(r"\+[1-9][0-9]{3,14}")
+"""E.164, the form of a telephone number that both platforms dial."""
+LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,4}")
+"""The shape of a BCP 47 tag."""
+AUDIO_URL = re.compile(r"https://[A-Za-z0-9\[][A-Za-z0-9.:\-\]]*(?:[/?#][!-~]{0,2000})?")
 
 
 class RelayCodec:
-    """One ConversationRelay call.
-
-    `preemptible` (the next cycle may cut a turn) and `interruptible` (the caller may) are said with every
-    token; None leaves them to what the call was set up with. `ticket_parameter` is the custom parameter that
-    holds the call's ticket, "" if there is none: the agent does not see it.
-    """
+    """Decodes and encodes the frames of one ConversationRelay socket."""
 
     close_code = 1012
-    ends = True
+    """Service Restart (RFC 6455 registry)."""
+    end_call_is_final = True
+    """An end frame ends the session, with the words before it."""
 
     def __init__(
         self,
-        name: Flavour,
+        name: RelayPlatform,
         *,
         preemptible: bool | None = None,
         interruptible: bool | None = None,
         ticket_parameter: str = "",
     ) -> None:
-        self.name: str = name
-        self.ticket_parameter = ticket_parameter
-        self.ids = IDS[name]
-        options = {"preemptible": preemptible, "interruptible": interruptible}
-        said = {key: value for key, value in options.items() if value is not None}
-        self.more, self.final = _tail(last=False, **said), _tail(last=True, **said)
+        """Make the codec of one socket.
 
-    def open(self, greeting: str, *, again: bool = False) -> bytes:
-        """Nothing: the platform speaks the greeting itself while the socket is set up."""
+        `preemptible` (the next talk cycle may cut a turn) and `interruptible` (the caller may) are written
+        into every token; None leaves them to the call's setup.
+        """
+        self.name: str = name
+        self.ticket_parameter = (
+            ticket_parameter  # custom parameter with the ticket, hidden from the agent; "" for none
+        )
+        self.call_id_fields = CALL_ID_FIELDS[name]
+        options = {"preemptible": preemptible, "interruptible": interruptible}
+        given = {key: value for key, value in options.items() if value is not None}
+        # The end of a text frame, behind its token.
+        self.partial_tail, self.final_tail = (
+            _encode_tail(last=False, **given),
+            _encode_tail(last=True, **given),
+        )
+
+    def open(self, greeting: str, *, reconnected: bool = False) -> bytes:
+        """Return b"": the platform itself speaks the greeting while the socket is set up."""
         return b""
 
     def receive(self, frame: str | bytes) -> CallEvent | None:
-        """What a frame tells; None if nothing that matters. Never raises, whatever came."""
+        """Decode a frame; None if the gateway has nothing to do. Never raises, for any input."""
         if not isinstance(frame, str):
             return UnexpectedFrame("a binary frame")
         try:
             data = loads(frame.encode())
         except ValueError:
             return UnexpectedFrame("not valid JSON")
-        return self._read(data) if isinstance(data, dict) else UnexpectedFrame("not a JSON object")
+        return self._decode(data) if isinstance(data, dict) else UnexpectedFrame("not a JSON object")
 
-    def turn(self, asked: TurnRequested) -> RelayTurn:
-        """The codec of the answer to this."""
-        return RelayTurn(self.more, self.final)
+    def begin_turn(self, request: TurnRequested) -> RelayTurn:
+        """Return the encoder of the reply to `request`."""
+        return RelayTurn(self.partial_tail, self.final_tail)
 
-    def _read(self, data: Object) -> CallEvent | None:
+    def _decode(self, data: JsonObject) -> CallEvent | None:
         match data.get("type"):
             case "prompt":
-                return _asked(data)
+                return _decode_prompt(data)
             case "interrupt":
                 heard = data.get("utteranceUntilInterrupt")
                 return Interrupted(heard if isinstance(heard, str) else None)
             case "dtmf":
-                digit = _matched(KEY, data.get("digit"))
-                return DtmfPressed(digit) if digit else UnexpectedFrame("a key that no keypad has")
+                digit = _match_text(DTMF_KEY, data.get("digit"))
+                return DtmfPressed(digit) if digit else UnexpectedFrame("a dtmf frame without a valid digit")
             case "setup":
-                return self._opened(data)
+                return self._decode_setup(data)
             case "info" | "configUpdated":
                 return None
             case "error":
                 return UnexpectedFrame("the platform reports an error")
         return UnexpectedFrame("a frame of unknown type")
 
-    def _opened(self, data: Object) -> CallEvent:
-        named = (data.get(key) for key in self.ids)
-        call = next((id for id in named if isinstance(id, str) and id.strip()), None)
-        if call is None:
+    def _decode_setup(self, data: JsonObject) -> CallEvent:
+        ids = (data.get(field) for field in self.call_id_fields)
+        call_id = next((id for id in ids if isinstance(id, str) and id.strip()), None)
+        if call_id is None:
             return UnexpectedFrame("a setup that names no call")
-        ticket, facts = _without_ticket(data, self.ticket_parameter)
-        return CallStarted(call, facts, ticket)
+        ticket, metadata = _split_ticket(data, self.ticket_parameter)
+        return CallStarted(call_id, metadata, ticket)
 
 
-def _without_ticket(setup: Object, parameter: str) -> tuple[str, Object]:
-    """Take the ticket out of what the platform tells of a call: it is no business of the agent's."""
+def _split_ticket(setup: JsonObject, parameter: str) -> tuple[str, JsonObject]:
+    """Return the ticket ("" for none) and the setup without it: the agent must not see it."""
     match setup:
         case {"customParameters": {} as parameters} if parameter and parameter in parameters:
             rest = {name: value for name, value in parameters.items() if name != parameter}
@@ -119,135 +131,140 @@ def _without_ticket(setup: Object, parameter: str) -> tuple[str, Object]:
     return "", setup
 
 
-def _asked(data: Object) -> CallEvent | None:
-    said, final, language = data.get("voicePrompt"), data.get("last"), data.get("lang")
-    if not isinstance(said, str) or not isinstance(final, bool | None):
+def _decode_prompt(data: JsonObject) -> CallEvent | None:
+    text, final, language = data.get("voicePrompt"), data.get("last"), data.get("lang")
+    if not isinstance(text, str) or not isinstance(final, bool | None):
         return UnexpectedFrame("a prompt of wrong types")
     final = final is not False
-    if not said.strip():
+    if not text.strip():
         return UnexpectedFrame("a prompt without words") if final else None
     return TurnRequested(
-        said, final=final, language=language if isinstance(language, str) and language else None
+        text, final=final, language=language if isinstance(language, str) and language else None
     )
 
 
 class RelayTurn:
-    """One turn: tokens, actions among them, and one final token; ending the call comes after that.
-
-    `more` and `final` are what follows the token in a text frame.
-    """
+    """Encodes one turn: text tokens and actions, one final token, and the end of the call after it."""
 
     keepalive = b""
 
-    def __init__(self, more: bytes, final: bytes) -> None:
-        self.more = more
-        self.final = final
-        self.words: list[str] = []
+    def __init__(self, partial_tail: bytes, final_tail: bytes) -> None:
+        self.partial_tail = partial_tail  # the end of a text frame that is not the last of the turn
+        self.final_tail = final_tail
+        self.gathered: list[str] = []  # words that are not in a frame yet
         self.spoken_text = ""
-        self.begun = False
-        self.acted = False
-        self.over = False
-        self.hangup = b""
+        self.has_tokens = False  # did a token open the talk cycle?
+        self.has_actions = False
+        self.ended = False
+        self.end_frame = b""  # ends the session after the final token; b"" if the call goes on
         self.executed: list[ToolCall] = []
         self.already_executed: set[tuple[str, str]] = set()
 
     @property
     def ends_call(self) -> bool:
-        """Did the agent end the call with this turn? Not if the turn was cut short before it did."""
-        return bool(self.hangup)
+        """Did the agent end or transfer the call in this turn? False after `stop`."""
+        return bool(self.end_frame)
 
     def start(self, words: str) -> bytes:
+        """Gather the acknowledgement; return b""."""
         return self.text_delta(words)
 
     def text_delta(self, delta: str) -> bytes:
-        if not self.over:
-            self.words.append(delta)
+        """Gather words; return b""."""
+        if not self.ended:
+            self.gathered.append(delta)
         return b""
 
     def drain(self) -> bytes:
-        """What was gathered, as one token."""
-        words = self._gathered()
+        """Return the gathered words as one token, b"" if there are none."""
+        words = self._take_gathered()
         if not words:
             return b""
-        self.begun = True
-        return self._token(words, self.more)
+        self.has_tokens = True
+        return self._encode_token(words, self.partial_tail)
 
     def tool_call(self, call: ToolCall) -> bytes:
-        """An action, after the words before it; ending the call waits for `end`, and the first one counts."""
-        action = None if self.over else _action(call)
+        """Return the frame of an action behind the gathered words.
+
+        Ending the call waits for `finish`, and the first such action counts. An unknown action or invalid
+        arguments do nothing.
+        """
+        action = None if self.ended else _encode_action(call)
         if action is None:
             return b""
-        self.acted = True
+        self.has_actions = True
         if (call.name, call.arguments) in self.already_executed:
-            return b""  # done already, in answer to the same words
+            return b""  # it ran for the same words of the caller
         self.executed.append(call)
         frame = dumps(action) + b"\n"
         if action["type"] != "end":
             return self.drain() + frame
-        self.hangup = self.hangup or frame
+        self.end_frame = self.end_frame or frame
         return b""
 
     def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
-        """The remaining words as the final token, then the end of the call if there is one.
+        """Return the remaining words as the final token, then the end of the call if the agent ended it.
 
-        A turn that only acted opened no talk cycle, and closes none.
+        A turn with actions and without words opened no talk cycle, and closes none.
         """
-        if self.over:
+        if self.ended:
             return b""
-        self.over = True
-        words = self._gathered()
-        silent = self.acted and not words and not self.begun
-        return self.hangup if silent else self._token(words, self.final) + self.hangup
+        self.ended = True
+        words = self._take_gathered()
+        opened_no_cycle = self.has_actions and not words and not self.has_tokens
+        return (
+            self.end_frame if opened_no_cycle else self._encode_token(words, self.final_tail) + self.end_frame
+        )
 
     def stop(self) -> bytes:
-        """Close the cycle if it was opened. Gathered words and the end of the call are dropped."""
-        if self.over:
+        """Close the talk cycle if it was opened; drop the gathered words and the end of the call."""
+        if self.ended:
             return b""
-        self.over = True
-        self.words.clear()
-        self.hangup = b""
-        return self._token("", self.final) if self.begun else b""
+        self.ended = True
+        self.gathered.clear()
+        self.end_frame = b""
+        return self._encode_token("", self.final_tail) if self.has_tokens else b""
 
-    def _gathered(self) -> str:
-        words = "".join(self.words)
-        self.words.clear()
+    def _take_gathered(self) -> str:
+        words = "".join(self.gathered)
+        self.gathered.clear()
         return words
 
-    def _token(self, words: str, tail: bytes) -> bytes:
+    def _encode_token(self, words: str, tail: bytes) -> bytes:
         self.spoken_text += words
         return b'{"type":"text","token":' + dumps(words) + tail
 
 
-def _tail(**fields: bool) -> bytes:
+def _encode_tail(**fields: bool) -> bytes:
     return b"," + dumps(fields)[1:] + b"\n"
 
 
-def _action(call: ToolCall) -> Object | None:
-    """The frame for an action; None if we know no such action or its arguments make no sense."""
-    build = ACTIONS.get(call.name)
+def _encode_action(call: ToolCall) -> JsonObject | None:
+    """Return the frame of an action; None for an unknown action or invalid arguments."""
+    encode = ACTION_ENCODERS.get(call.name)
     try:
         arguments = loads(call.arguments.encode())
     except ValueError:
         return None
-    return build(arguments) if build and isinstance(arguments, dict) else None
+    return encode(arguments) if encode and isinstance(arguments, dict) else None
 
 
-def _matched(pattern: re.Pattern[str], value: Any) -> str | None:
-    """The value, if it is a text of this pattern and nothing more."""
+def _match_text(pattern: re.Pattern[str], value: Any) -> str | None:
+    """Return the value if it is a text that the pattern matches as a whole, else None."""
     return value if isinstance(value, str) and pattern.fullmatch(value) else None
 
 
-def _end_call(arguments: Object) -> Object | None:
-    return _handoff("end_call", arguments)
+def _end_call(arguments: JsonObject) -> JsonObject | None:
+    return _end_frame("end_call", arguments)
 
 
-def _transfer_call(arguments: Object) -> Object | None:
-    number = _matched(NUMBER, arguments.get("number"))
-    return _handoff("transfer_call", arguments, number=number) if number else None
+def _transfer_call(arguments: JsonObject) -> JsonObject | None:
+    number = _match_text(E164_NUMBER, arguments.get("number"))
+    return _end_frame("transfer_call", arguments, number=number) if number else None
 
 
-def _handoff(code: str, arguments: Object, **more: str) -> Object | None:
-    """The end of our session, and what the web hook that goes on with the call has to know: JSON in JSON."""
+def _end_frame(code: str, arguments: JsonObject, **more: str) -> JsonObject | None:
+    """Return the frame that ends the session; its handoffData, JSON in JSON, is for the action webhook."""
     reason = arguments.get("reason")
     if not isinstance(reason, str | None):
         return None
@@ -255,29 +272,30 @@ def _handoff(code: str, arguments: Object, **more: str) -> Object | None:
     return {"type": "end", "handoffData": dumps({"reasonCode": code, **given, **more}).decode()}
 
 
-def _send_digits(arguments: Object) -> Object | None:
-    digits = _matched(DIGITS, arguments.get("digits"))
+def _send_digits(arguments: JsonObject) -> JsonObject | None:
+    digits = _match_text(SENDABLE_DIGITS, arguments.get("digits"))
     return {"type": "sendDigits", "digits": digits} if digits else None
 
 
-def _switch_language(arguments: Object) -> Object | None:
-    language = _matched(LANGUAGE, arguments.get("language"))
+def _switch_language(arguments: JsonObject) -> JsonObject | None:
+    language = _match_text(LANGUAGE_TAG, arguments.get("language"))
     if not language:
         return None
     return {"type": "language", "ttsLanguage": language, "transcriptionLanguage": language}
 
 
-def _play_audio(arguments: Object) -> Object | None:
-    source, loop = _matched(AUDIO, arguments.get("url")), arguments.get("loop")
+def _play_audio(arguments: JsonObject) -> JsonObject | None:
+    source, loop = _match_text(AUDIO_URL, arguments.get("url")), arguments.get("loop")
     if not source or not (loop is None or (type(loop) is int and loop > 0)):
-        return None  # a bool is an int to Python, and 0 means "for ever" to some
+        return None  # a bool is an int in Python, and some agents mean "endless" by 0
     return {"type": "play", "source": source, **({} if loop is None else {"loop": loop})}
 
 
-ACTIONS: Mapping[str, Callable[[Object], Object | None]] = {
+ACTION_ENCODERS: Mapping[str, Callable[[JsonObject], JsonObject | None]] = {
     "end_call": _end_call,
     "transfer_call": _transfer_call,
     "send_digits": _send_digits,
     "switch_language": _switch_language,
     "play_audio": _play_audio,
 }
+"""By the action's name: from its arguments to its frame, None if the arguments are invalid."""

@@ -1,0 +1,1 @@
+"""Connects ElevenLabs' Speech Engine websocket: its frames, its tokens, its settings and its endpoint."""

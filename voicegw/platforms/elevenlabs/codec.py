@@ -1,8 +1,11 @@
-"""ElevenLabs Speech Engine: every transcript holds the whole conversation, answers carry its number.
+"""Decodes and encodes the messages of ElevenLabs' Speech Engine websocket.
 
-ElevenLabs drops without a word what does not carry the number of its newest transcript, and waits for one
-empty final message with every answer that nothing superseded. The greeting is configured over there: here
-nothing is said but in reply to a transcript, and nothing can be done on a call but speak.
+Each transcript holds the whole conversation, and each reply carries the transcript's `event_id`. ElevenLabs
+drops silently every message that does not carry the newest `event_id`. It waits for one empty final message
+with each reply that no newer transcript superseded. The greeting is configured at ElevenLabs: the gateway
+speaks only in reply to a transcript. The protocol has no actions.
+
+Source: `SpeechEngineSession` of the official `elevenlabs` library.
 """
 
 from __future__ import annotations
@@ -20,148 +23,147 @@ from voicegw.calls.codec import (
     UnexpectedFrame,
 )
 from voicegw.events import Message, Role, ToolCall, Usage
-from voicegw.wire.json import dumps, loads
+from voicegw.wire.json import dumps, loads_object
 
 ROLES: dict[str, Role] = {"user": "user", "agent": "assistant"}
-NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
+CONVERSATION_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 HEAD = b'{"type":"agent_response","content":'
 PONG = b'{"type":"pong"}\n'
 
 
 class SpeechEngineCodec:
-    """One conversation, named by its first message."""
+    """Decodes and encodes the messages of one Speech Engine socket; the first message identifies the call."""
 
     name = "elevenlabs"
-    ends = False
+    end_call_is_final = False
+    """The protocol has no action that ends the call."""
     close_code = 1012
+    """Service Restart (RFC 6455 registry)."""
 
     def __init__(self) -> None:
-        self.newest: int | None = None
-        self.reply: SpeechEngineTurn | None = None  # to the newest transcript
+        self.newest_event_id: int | None = None  # of the transcripts so far; None if the newest has none
+        self.newest_turn: SpeechEngineTurn | None = None  # the reply to the newest transcript
 
-    def open(self, greeting: str, *, again: bool = False) -> bytes:
-        """Nothing: ElevenLabs speaks the greeting itself."""
+    def open(self, greeting: str, *, reconnected: bool = False) -> bytes:
+        """Return b"": ElevenLabs speaks the greeting itself."""
         return b""
 
     def receive(self, frame: str | bytes) -> CallEvent | None:
-        """What a frame tells; None for a transcript that is being answered. Never raises, whatever came.
+        """Decode a message; None for a transcript whose reply is being sent. Never raises, for any input.
 
-        What makes no sense in a transcript is left out, or counts as an empty one: somebody said something,
-        and must not wait unheard.
+        Invalid entries of a transcript are left out, and an invalid transcript counts as empty: the caller
+        has spoken and must get a reply.
         """
-        data = _object(frame)
+        data = loads_object(frame)
         if data is None:
-            return UnexpectedFrame("a frame that is no JSON object")
+            return UnexpectedFrame("a frame that is not a JSON object")
         match data.get("type"):
             case "user_transcript":
-                return self._asked(data)
+                return self._decode_transcript(data)
             case "ping":
                 return ProtocolReply(PONG)
             case "init":
-                return _opened(data)
+                return _decode_init(data)
             case "close":
                 return CallEnded()
             case "error":
                 return UnexpectedFrame("the platform reports an error")
         return UnexpectedFrame("a frame of an unknown type")
 
-    def turn(self, asked: TurnRequested) -> SpeechEngineTurn:
-        """The codec of the answer to the newest transcript; a mute one if no transcript asked."""
-        reply = SpeechEngineTurn(self.newest)
-        if asked.history is None:
-            reply.stop()
+    def begin_turn(self, request: TurnRequested) -> SpeechEngineTurn:
+        """Return the encoder of the reply to the newest transcript; a stopped one for any other request."""
+        turn = SpeechEngineTurn(self.newest_event_id)
+        if request.history is None:
+            turn.stop()
         else:
-            self.reply = reply
-        return reply
+            self.newest_turn = turn
+        return turn
 
-    def _asked(self, data: dict[str, Any]) -> TurnRequested | UnexpectedFrame | None:
+    def _decode_transcript(self, data: dict[str, Any]) -> TurnRequested | UnexpectedFrame | None:
         id, entries = data.get("event_id"), data.get("user_transcript")
         if id is not None and type(id) is not int:
-            return UnexpectedFrame("a transcript whose number is none")
-        if id is not None and id == self.newest and self.reply is not None and not self.reply.over:
+            return UnexpectedFrame("a transcript with an invalid event_id")
+        if (
+            id is not None
+            and id == self.newest_event_id
+            and self.newest_turn is not None
+            and not self.newest_turn.ended
+        ):
             return None
-        self.newest, self.reply = id, None
-        history = tuple(_messages(entries)) if isinstance(entries, list) else ()
-        said = next((message.text for message in reversed(history) if message.role == "user"), "")
-        return TurnRequested(said, history=history, id=id or 0)
+        self.newest_event_id, self.newest_turn = id, None
+        history = tuple(_parse_messages(entries)) if isinstance(entries, list) else ()
+        text = next((message.text for message in reversed(history) if message.role == "user"), "")
+        return TurnRequested(text, history=history, id=id or 0)
 
 
 class SpeechEngineTurn:
-    """One answer: a message for whatever was gathered, and an empty final one.
-
-    `id` is the number of its transcript, None where that had none.
-    """
+    """Encodes one reply: a message for each piece of gathered words, and an empty final one."""
 
     keepalive = b""
     ends_call = False
 
-    def __init__(self, id: int | None) -> None:
-        self.words: list[str] = []
-        self.framed: list[str] = []
-        self.over = False
+    def __init__(self, event_id: int | None) -> None:
+        """Make the encoder of the reply to the transcript with this number, None if that has none."""
+        self.gathered: list[str] = []  # words that are not in a message yet
+        self.sent: list[str] = []  # the content of each message
+        self.ended = False
         self.executed: list[ToolCall] = []
         self.already_executed: set[tuple[str, str]] = set()
-        numbered = b',"event_id":' + dumps(id)
-        self.more = numbered + b',"is_final":false}\n'
-        self.final = HEAD + b'""' + numbered + b',"is_final":true}\n'
+        numbered = b',"event_id":' + dumps(event_id)
+        self.partial_tail = numbered + b',"is_final":false}\n'
+        self.final_frame = HEAD + b'""' + numbered + b',"is_final":true}\n'
 
     @property
     def spoken_text(self) -> str:
-        """Everything that was put into frames so far."""
-        return "".join(self.framed)
+        """All text that was put into messages so far."""
+        return "".join(self.sent)
 
     def start(self, words: str) -> bytes:
+        """Gather the acknowledgement; return b""."""
         return self.text_delta(words)
 
     def text_delta(self, delta: str) -> bytes:
-        if delta and not self.over:
-            self.words.append(delta)
+        """Gather words; return b""."""
+        if delta and not self.ended:
+            self.gathered.append(delta)
         return b""
 
     def tool_call(self, call: ToolCall) -> bytes:
-        """Nothing: this wire carries no actions."""
+        """Return b"": the protocol has no actions."""
         return b""
 
     def drain(self) -> bytes:
-        if not self.words:
+        """Return the gathered words as one message, b"" if there are none."""
+        if not self.gathered:
             return b""
-        content = "".join(self.words)
-        self.words.clear()
-        self.framed.append(content)
-        return HEAD + dumps(content) + self.more
+        content = "".join(self.gathered)
+        self.gathered.clear()
+        self.sent.append(content)
+        return HEAD + dumps(content) + self.partial_tail
 
     def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
-        """What was gathered, and the final message, without which ElevenLabs would wait."""
-        if self.over:
+        """Return the gathered words and the final message, for which ElevenLabs waits."""
+        if self.ended:
             return b""
-        self.over = True
-        return self.drain() + self.final
+        self.ended = True
+        return self.drain() + self.final_frame
 
     def stop(self) -> bytes:
-        """Nothing is sent: an answer that was superseded has no final message."""
-        self.over = True
-        self.words.clear()
+        """Drop the gathered words; return b"": a superseded reply has no final message."""
+        self.ended = True
+        self.gathered.clear()
         return b""
 
 
-def _object(frame: str | bytes) -> dict[str, Any] | None:
-    """The JSON object that a frame holds, None if it holds none."""
-    try:
-        data = loads(frame.encode() if isinstance(frame, str) else frame)
-    except ValueError:
-        return None
-    return data if isinstance(data, dict) else None
+def _decode_init(data: dict[str, Any]) -> CallStarted | UnexpectedFrame:
+    call_id = data.get("conversation_id")
+    if not isinstance(call_id, str) or not CONVERSATION_ID.fullmatch(call_id):
+        return UnexpectedFrame("an init without a valid conversation_id")
+    return CallStarted(call_id, {name: value for name, value in data.items() if name != "type"})
 
 
-def _opened(data: dict[str, Any]) -> CallStarted | UnexpectedFrame:
-    call = data.get("conversation_id")
-    if not isinstance(call, str) or not NAME.fullmatch(call):
-        return UnexpectedFrame("a beginning that names no conversation")
-    return CallStarted(call, {name: value for name, value in data.items() if name != "type"})
-
-
-def _messages(entries: Iterable[Any]) -> Iterator[Message]:
-    """What was said, in order, without what makes no sense."""
+def _parse_messages(entries: Iterable[Any]) -> Iterator[Message]:
+    """Yield the messages of a transcript in order, without invalid entries."""
     for entry in entries:
         match entry:
             case {"role": "user" | "agent" as role, "content": str(content)}:

@@ -1,4 +1,4 @@
-"""ElevenLabs' Speech Engine: where its calls arrive."""
+"""Builds the websocket endpoint of ElevenLabs' Speech Engine from its settings."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ from voicegw.security.keys import ApiKey
 from voicegw.turns.dialects import DIALECTS
 
 
-def _endpoint(table: ElevenLabsSettings, context: PlatformContext) -> CallEndpoint:
+def _build_endpoint(settings: ElevenLabsSettings, context: PlatformContext) -> CallEndpoint:
     return CallEndpoint(
         "elevenlabs",
         CallProfile(
             ApiKey("@elevenlabs", b""),
-            context.agent_for(table),
-            table.language,
+            context.agent_for(settings),
+            settings.language,
             dialect=DIALECTS["elevenlabs"],
         ),
-        ElevenLabsTokenAuth(context.secret(table.api_key_env), context.now),
-        lambda call, route: SpeechEngineCodec(),
-        max_calls=context.share(table.concurrent_calls),
+        ElevenLabsTokenAuth(context.read_secret(settings.api_key_env), context.now),
+        lambda call_id, profile: SpeechEngineCodec(),
+        max_calls=context.worker_share(settings.concurrent_calls),
     )
 
 
 ELEVENLABS = PlatformKind(
-    "elevenlabs", ElevenLabsSettings, "Calls by ElevenLabs' Speech Engine; none if left out.", _endpoint
+    "elevenlabs",
+    ElevenLabsSettings,
+    "Calls by ElevenLabs' Speech Engine; none if left out.",
+    _build_endpoint,
 )
+"""ElevenLabs' Speech Engine, for `voicegw.platforms.registry`."""

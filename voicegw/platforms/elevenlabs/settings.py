@@ -9,7 +9,7 @@ from voicegw.settings.platform import PlatformSettings
 
 
 class ElevenLabsSettings(PlatformSettings):
-    """ElevenLabs' Speech Engine."""
+    """Settings of ElevenLabs' Speech Engine."""
 
     proof: ClassVar[tuple[str, ...]] = ("api_key_env",)
 

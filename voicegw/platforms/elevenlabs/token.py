@@ -1,6 +1,7 @@
-"""The token by which ElevenLabs proves that it opened a Speech Engine socket.
+"""Verifies the token with which ElevenLabs opens a Speech Engine socket: a JWT with HS256.
 
-Pure: the caller gives the API key and the time.
+Pure: the caller passes the API key and the time. Source: the official `elevenlabs` library,
+`elevenlabs.speech_engine.resource.verify_speech_engine_jwt`.
 """
 
 from __future__ import annotations
@@ -16,18 +17,19 @@ ISSUER = "https://api.elevenlabs.io/convai/speech-engine"
 SUBJECT = "convai_speech_engine_upstream"
 LEEWAY = 60
 """Seconds by which the clocks may differ, either way."""
-REGION = re.compile(r"_residency_[a-z0-9]+\Z")
-"""What a key of a data residency ends in; it is no part of the secret."""
+RESIDENCY_SUFFIX = re.compile(r"_residency_[a-z0-9]+\Z")
+"""The end of an API key with data residency; it is no part of the secret."""
 BEARER = "bearer "
 
 
 def verify_token(value: str, api_key: str, now: float) -> bool:
-    """Is `X-Elevenlabs-Speech-Engine-Authorization` a token signed with this API key, good at this time?
+    """Return whether the token was signed with this API key by ElevenLabs, and is valid at this time.
 
-    `now` is in seconds of Unix time. The token's own header is not read: only one algorithm is possible.
-    Without a key nothing is genuine, whatever it was signed with. Never raises.
+    `value` is the header `X-Elevenlabs-Speech-Engine-Authorization`, with or without "Bearer". `now` is Unix
+    time in seconds. The header of the token is not read, because one algorithm alone is accepted. Without a
+    key no token is valid. Never raises.
     """
-    token, key = value.strip(), REGION.sub("", api_key.strip())
+    token, key = value.strip(), RESIDENCY_SUFFIX.sub("", api_key.strip())
     if token[: len(BEARER)].lower() == BEARER:
         token = token[len(BEARER) :].strip()
     parts = token.split(".")
@@ -35,22 +37,22 @@ def verify_token(value: str, api_key: str, now: float) -> bool:
         return False
     head, claims, signature = parts
     try:
-        seal = hmac.digest(sha256(key.encode()).digest(), f"{head}.{claims}".encode(), "sha256")
-        if not hmac.compare_digest(seal, _decoded(signature)):
+        expected = hmac.digest(sha256(key.encode()).digest(), f"{head}.{claims}".encode(), "sha256")
+        if not hmac.compare_digest(expected, _decode_base64(signature)):
             return False
-        return _good(json.loads(_decoded(claims)), int(now))
+        return _are_claims_valid(json.loads(_decode_base64(claims)), int(now))
     except (ValueError, RecursionError):
         return False
 
 
-def _decoded(part: str) -> bytes:
-    """Base64 of either alphabet, padded or not; what belongs to neither counts for nothing."""
+def _decode_base64(part: str) -> bytes:
+    """Decode Base64 of either alphabet, padded or not; skip other characters, as the library does."""
     return urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
-def _good(claims: Any, now: int) -> bool:
-    """Is this ElevenLabs' word to us, neither old nor of the future? A time that is no number is neither."""
+def _are_claims_valid(claims: Any, now: int) -> bool:
+    """Return whether issuer, subject and times fit. A NaN fits no time."""
     match claims:
-        case {"iss": iss, "sub": sub, "exp": int() | float() as until, "iat": int() | float() as since}:
-            return bool(iss == ISSUER and sub == SUBJECT and since - LEEWAY <= now <= until + LEEWAY)
+        case {"iss": iss, "sub": sub, "exp": int() | float() as expiry, "iat": int() | float() as issued}:
+            return bool(iss == ISSUER and sub == SUBJECT and issued - LEEWAY <= now <= expiry + LEEWAY)
     return False

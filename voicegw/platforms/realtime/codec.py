@@ -1,8 +1,11 @@
-"""OpenAI's realtime websocket, as far as it is text: for bridges that hear and speak themselves.
+"""Decodes the client events of a realtime session, and answers those that need no agent.
 
-The client writes what the caller said as items, asks for responses, and speaks their text. What was heard
-of an item is told by truncating it. Whatever is wrong with an event is told in an error event; the session
-stays.
+It serves the text part of OpenAI's Realtime protocol, for programs with their own speech-to-text and
+text-to-speech. The client writes the caller's words as items, requests responses, and speaks their text. It
+reports the heard part of an item by truncating it. An invalid event is answered with an error event; the
+session goes on. Responses are encoded in `voicegw.platforms.realtime.response`.
+
+Source: OpenAI's documentation of the Realtime API, and the event types of the official `openai` library.
 """
 
 from __future__ import annotations
@@ -19,20 +22,20 @@ from voicegw.platforms.realtime.items import (
     RealtimeItem,
     heard_prefix,
     item_json,
-    parse,
-    parse_id,
+    parse_item,
+    parse_item_id,
     words_within,
 )
 from voicegw.platforms.realtime.response import RealtimeResponse
 from voicegw.platforms.realtime.session_config import ResponseConfig, SessionConfig, parse_response_config
-from voicegw.wire.validation import NULL, field, parse_object, printable
+from voicegw.wire.validation import NULL, check_printable, get_field, parse_object
 
 MAX_JSON_DEPTH = 64
-"""How deep an event may be nested."""
+"""Levels to which an event may be nested."""
 MAX_EVENT_ID_LENGTH = 512
-AUDIO = ("input_audio_buffer.", "output_audio_buffer.")
-OUTPUT = "response."
-LOOKING = frozenset(
+AUDIO_EVENTS = ("input_audio_buffer.", "output_audio_buffer.")
+"""Prefixes of the types of audio events, which are refused."""
+READS_CONVERSATION = frozenset(
     {
         "conversation.item.delete",
         "conversation.item.retrieve",
@@ -40,180 +43,190 @@ LOOKING = frozenset(
         "response.create",
     }
 )
-"""Events that look at what was said; for others, nobody puts the pieces of a message together."""
+"""Events that read the conversation; before these alone, the open message is written into it."""
 
 
 class RealtimeCodec:
-    """One session, of the call `call`.
-
-    `prefix` makes its ids unique: a random token. `pace` is how many characters are spoken in a second, to
-    tell from a time how much of an item was heard. One response is made at a time, those outside of the
-    conversation among them.
-    """
+    """Decodes the events of one session, and keeps its conversation and its configuration."""
 
     name = "realtime"
-    ends = False
+    end_call_is_final = False
+    """The protocol has no action that ends the call."""
     close_code = 1001
+    """Going Away (RFC 6455)."""
 
-    def __init__(self, call: str, model: str, *, prefix: str, chars_per_second: float = 15.0) -> None:
-        self.call = call
-        self.model = model
-        self.chars_per_second = chars_per_second
+    def __init__(self, call_id: str, model: str, *, prefix: str, chars_per_second: float = 15.0) -> None:
+        """Make the codec of one session; `prefix`, a random token, makes its ids unique."""
+        self.call_id = call_id  # the id of the session
+        self.model = model  # the agent's name
+        self.chars_per_second = chars_per_second  # the speed of speech, to convert `audio_end_ms` into text
         self.events = EventWriter(prefix)
-        self.book = RealtimeConversation(f"conv_{prefix}")
-        self.wishes = SessionConfig()
-        self.order = ResponseConfig()
-        self.orders = 0
-        self.answer: RealtimeResponse | None = None
+        self.conversation = RealtimeConversation(f"conv_{prefix}")
+        self.session_config = SessionConfig()
+        self.newest_request = ResponseConfig()  # the newest response.create
+        self.request_count = 0  # of response.create; it is the `id` of the newest `TurnRequested`
+        self.response: RealtimeResponse | None = None  # the newest one; responses never run side by side
 
     @property
-    def active(self) -> RealtimeResponse | None:
-        """The response that is being made, if there is one."""
-        return self.answer if self.answer is not None and not self.answer.over else None
+    def active_response(self) -> RealtimeResponse | None:
+        """The response that is being made, None if there is none."""
+        return self.response if self.response is not None and not self.response.ended else None
 
-    def open(self, greeting: str, *, again: bool = False) -> bytes:
-        """The session. Nobody is greeted: the client asks for the first words."""
-        return self._session("session.created")
+    def open(self, greeting: str, *, reconnected: bool = False) -> bytes:
+        """Return session.created; nothing is spoken until the client requests a response."""
+        return self._encode_session("session.created")
 
     def receive(self, frame: str | bytes) -> CallEvent | None:
-        """What an event tells. Never raises, whatever came."""
-        cause = None
+        """Decode an event, or answer it. Never raises, for any input."""
+        event_id = None
         try:
-            data = _event(frame)
-            cause = (
-                printable(field(data, "event_id", str, NULL) or "", "event_id", MAX_EVENT_ID_LENGTH) or None
-            )
-            return self._read(data)
-        except BadRequest as wrong:
-            return ProtocolReply(self.events.error(wrong, cause))
+            data = _parse_event(frame)
+            id = get_field(data, "event_id", str, NULL) or ""
+            event_id = check_printable(id, "event_id", MAX_EVENT_ID_LENGTH) or None
+            return self._decode(data)
+        except BadRequest as failure:
+            return ProtocolReply(self.events.encode_error(failure, event_id))
 
-    def turn(self, asked: TurnRequested) -> RealtimeResponse:
-        """The codec of the answer to this, or of words of ours that the client did not ask for."""
-        wanted = self.order if asked.id and asked.id == self.orders else ResponseConfig(self.wishes)
-        self.answer = RealtimeResponse(self.events, self.book, wanted, tools=bool(asked.tools))
-        return self.answer
+    def begin_turn(self, request: TurnRequested) -> RealtimeResponse:
+        """Return the encoder of the requested response, or of words that the client did not request."""
+        is_newest = request.id and request.id == self.request_count
+        wanted = self.newest_request if is_newest else ResponseConfig(self.session_config)
+        self.response = RealtimeResponse(self.events, self.conversation, wanted, tools=bool(request.tools))
+        return self.response
 
-    def _read(self, data: dict[str, Any]) -> CallEvent:
-        kind = field(data, "type", str)
-        if kind in LOOKING and (answer := self.active) is not None:
-            answer.settle()
+    def _decode(self, data: dict[str, Any]) -> CallEvent:
+        kind = get_field(data, "type", str)
+        if kind in READS_CONVERSATION and (response := self.active_response) is not None:
+            response.sync_conversation()
         match kind:
             case "session.update":
-                return self._updated(field(data, "session", dict))
+                return self._update_session(get_field(data, "session", dict))
             case "conversation.item.create":
-                return self._created(data)
+                return self._create_item(data)
             case "conversation.item.retrieve":
-                return self._say("conversation.item.retrieved", item=item_json(self._item(data)))
+                return self._reply("conversation.item.retrieved", item=item_json(self._find_item(data)))
             case "conversation.item.delete":
-                return self._deleted(self._item(data))
+                return self._delete_item(self._find_item(data))
             case "conversation.item.truncate":
-                return self._truncated(data)
+                return self._truncate_item(data)
             case "response.create":
-                return self._asked(field(data, "response", dict, NULL) or {})
+                return self._request_response(get_field(data, "response", dict, NULL) or {})
             case "response.cancel":
-                return self._cancelled(field(data, "response_id", str, NULL))
-            case _ if kind.startswith(AUDIO):
+                return self._cancel_response(get_field(data, "response_id", str, NULL))
+            case _ if kind.startswith(AUDIO_EVENTS):
                 message = "This session is text only: send conversation.item.create with input_text."
                 raise RealtimeError("unsupported_event", message, "type")
-        raise BadRequest("'type' is no event that is known here.", param="type")
+        raise BadRequest("'type' is not the type of a known client event.", param="type")
 
-    def _updated(self, session: dict[str, Any]) -> ProtocolReply:
-        if field(session, "type", str, NULL, path="session.") not in (None, "realtime"):
+    def _update_session(self, session: dict[str, Any]) -> ProtocolReply:
+        if get_field(session, "type", str, NULL, path="session.") not in (None, "realtime"):
             raise BadRequest("'session.type' must be realtime.", param="session.type")
-        self.wishes = self.wishes.merged(session, "session.")
-        return ProtocolReply(self._session("session.updated"))
+        self.session_config = self.session_config.merged(session, "session.")
+        return ProtocolReply(self._encode_session("session.updated"))
 
-    def _session(self, kind: str) -> bytes:
-        session = {"type": "realtime", "object": "realtime.session", "id": self.call, "model": self.model}
-        return self.events.say(kind, session=session | self.wishes.form())
+    def _encode_session(self, kind: str) -> bytes:
+        session = {
+            "type": "realtime",
+            "object": "realtime.session",
+            "id": self.call_id,
+            "model": self.model,
+        }
+        return self.events.encode(kind, session=session | self.session_config.to_json())
 
-    def _created(self, data: dict[str, Any]) -> ProtocolReply:
-        given = field(data, "item", dict)
-        after = field(data, "previous_item_id", str, NULL)
-        id = parse_id(given, "item.") or self.events.name("item", self.book.items)
-        said = parse(given, "item.", self.events)
-        if id in self.book.items:
+    def _create_item(self, data: dict[str, Any]) -> ProtocolReply:
+        given = get_field(data, "item", dict)
+        after = get_field(data, "previous_item_id", str, NULL)
+        id = parse_item_id(given, "item.") or self.events.new_id("item", self.conversation.items)
+        content = parse_item(given, "item.", self.events)
+        if id in self.conversation.items:
             raise RealtimeError(
                 "item_already_exists", "'item.id' names an item that exists already.", "item.id"
             )
         if after not in (None, ROOT):
-            self.book.find(after, "previous_item_id")
-        item = RealtimeItem(id, said)
-        place = {"previous_item_id": self.book.add(item, after), "item": item_json(item)}
-        self.book.told += 1
-        added = self.events.say("conversation.item.added", **place)
-        return ProtocolReply(added + self.events.say("conversation.item.done", **place))
+            self.conversation.find(after, "previous_item_id")
+        item = RealtimeItem(id, content)
+        fields = {"previous_item_id": self.conversation.add(item, after), "item": item_json(item)}
+        self.conversation.client_item_count += 1
+        added = self.events.encode("conversation.item.added", **fields)
+        return ProtocolReply(added + self.events.encode("conversation.item.done", **fields))
 
-    def _deleted(self, item: RealtimeItem) -> ProtocolReply:
-        self.book.drop(item.id)
-        return self._say("conversation.item.deleted", item_id=item.id)
+    def _delete_item(self, item: RealtimeItem) -> ProtocolReply:
+        self.conversation.remove(item.id)
+        return self._reply("conversation.item.deleted", item_id=item.id)
 
-    def _truncated(self, data: dict[str, Any]) -> CallEvent:
-        """What was heard of an item: as the client tells it in `heard`, or as the time lets us guess."""
-        item = self._item(data)
-        said = item.said
-        if isinstance(said, ToolCall) or said.role != "assistant":
+    def _truncate_item(self, data: dict[str, Any]) -> CallEvent:
+        """Keep the heard part of an item: the words in `heard`, else those that fit into `audio_end_ms`."""
+        item = self._find_item(data)
+        content = item.content
+        if isinstance(content, ToolCall) or content.role != "assistant":
             raise BadRequest("'item_id' must be that of a message of the assistant.", param="item_id")
-        if field(data, "content_index", int) != 0:
+        if get_field(data, "content_index", int) != 0:
             raise BadRequest("'content_index' must be 0.", param="content_index")
-        lasted, heard = field(data, "audio_end_ms", int), field(data, "heard", str, NULL)
-        if lasted < 0:
+        audio_end_ms, heard = get_field(data, "audio_end_ms", int), get_field(data, "heard", str, NULL)
+        if audio_end_ms < 0:
             raise BadRequest("'audio_end_ms' must not be negative.", param="audio_end_ms")
-        most = lasted * self.chars_per_second / 1000
-        kept = words_within(said.text, most) if heard is None else heard_prefix(said.text, heard)
-        return self._cut(item, kept, lasted)
-
-    def _cut(self, item: RealtimeItem, kept: str, lasted: int) -> CallEvent:
-        """An item is now as it was heard. The response that it is of ends; another one goes on."""
-        answer = self.active
-        if answer is not None and answer.item == item.id:
-            answer.cut(kept)
+        max_chars = audio_end_ms * self.chars_per_second / 1000
+        if heard is None:
+            heard_text = words_within(content.text, max_chars)
         else:
-            self.book.put(RealtimeItem(item.id, Message("assistant", kept), item.status))
-        frames = self.events.say(
-            "conversation.item.truncated", item_id=item.id, content_index=0, audio_end_ms=lasted
-        )
-        other = answer is not None and not answer.owns(item.id)
-        return ProtocolReply(frames) if other else Interrupted(frames=frames)
+            heard_text = heard_prefix(content.text, heard)
+        return self._keep_heard(item, heard_text, audio_end_ms)
 
-    def _asked(self, response: dict[str, Any]) -> TurnRequested:
-        """A response is wanted. One that is being made gives way only if there is something new to answer."""
-        wanted = parse_response_config(response, OUTPUT, self.wishes, self.book, self.events)
-        answer = self.active
-        if answer is not None and (wanted.apart or answer.told == self.book.told):
+    def _keep_heard(self, item: RealtimeItem, heard_text: str, audio_end_ms: int) -> CallEvent:
+        """Write the heard text into the conversation; interrupt the response to which the item belongs."""
+        response = self.active_response
+        if response is not None and response.open_item_id == item.id:
+            response.truncate(heard_text)
+        else:
+            self.conversation.replace(RealtimeItem(item.id, Message("assistant", heard_text), item.status))
+        frames = self.events.encode(
+            "conversation.item.truncated", item_id=item.id, content_index=0, audio_end_ms=audio_end_ms
+        )
+        is_older_item = response is not None and not response.owns(item.id)
+        return ProtocolReply(frames) if is_older_item else Interrupted(frames=frames)
+
+    def _request_response(self, data: dict[str, Any]) -> TurnRequested:
+        """Request a response; it supersedes the active one only if the client has added an item since."""
+        request = parse_response_config(
+            data, "response.", self.session_config, self.conversation, self.events
+        )
+        active = self.active_response
+        if active is not None and (
+            request.out_of_band or active.seen_client_items == self.conversation.client_item_count
+        ):
             raise RealtimeError(
-                "conversation_already_has_active_response", "A response is being made already."
+                "conversation_already_has_active_response", "Another response is active already."
             )
-        wishes = wanted.wishes
-        messages = self.book.history() if wanted.messages is None else wanted.messages
-        system = [Message("system", wishes.instructions)] if wishes.instructions else []
-        self.order, self.orders = wanted, self.orders + 1
+        config = request.config
+        messages = self.conversation.messages() if request.input is None else request.input
+        system = [Message("system", config.instructions)] if config.instructions else []
+        self.newest_request, self.request_count = request, self.request_count + 1
         return TurnRequested(
             next((message.text for message in reversed(messages) if message.role == "user"), ""),
             history=(*system, *messages),
-            id=self.orders,
-            tools=wishes.tools,
-            tool_choice=wishes.tool_choice,
-            options=wishes.options,
+            id=self.request_count,
+            tools=config.tools,
+            tool_choice=config.chat_tool_choice,
+            options=config.chat_options,
         )
 
-    def _cancelled(self, id: str | None) -> Interrupted:
-        answer = self.active
-        if answer is None:
-            raise RealtimeError("response_cancel_not_active", "No response is being made.")
-        if id not in (None, answer.id):
-            raise RealtimeError("response_not_found", "'response_id' is not being made.", "response_id")
-        answer.reason = "client_cancelled"
+    def _cancel_response(self, id: str | None) -> Interrupted:
+        response = self.active_response
+        if response is None:
+            raise RealtimeError("response_cancel_not_active", "No response is active.")
+        if id not in (None, response.id):
+            raise RealtimeError("response_not_found", "'response_id' is not active.", "response_id")
+        response.cancel_reason = "client_cancelled"
         return Interrupted()
 
-    def _item(self, data: dict[str, Any]) -> RealtimeItem:
-        return self.book.find(field(data, "item_id", str), "item_id")
+    def _find_item(self, data: dict[str, Any]) -> RealtimeItem:
+        return self.conversation.find(get_field(data, "item_id", str), "item_id")
 
-    def _say(self, kind: str, **fields: Any) -> ProtocolReply:
-        return ProtocolReply(self.events.say(kind, **fields))
+    def _reply(self, kind: str, **fields: Any) -> ProtocolReply:
+        return ProtocolReply(self.events.encode(kind, **fields))
 
 
-def _event(frame: str | bytes) -> dict[str, Any]:
+def _parse_event(frame: str | bytes) -> dict[str, Any]:
     try:
         return parse_object(frame.encode() if isinstance(frame, str) else b"", MAX_JSON_DEPTH)
     except (BadRequest, ValueError):

@@ -1,4 +1,4 @@
-"""OpenAI's Realtime protocol: where programs with an API key open calls."""
+"""Builds the websocket endpoint of the Realtime protocol."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from voicegw.calls.codec import CallCodec
 from voicegw.calls.endpoint import CallEndpoint
 from voicegw.calls.profile import CallProfile
-from voicegw.platforms.realtime.codec import RealtimeCodec as RealtimeCodec
-from voicegw.platforms.realtime.handshake import PATHS, PROTOCOL, RealtimeHandshake
+from voicegw.platforms.realtime.codec import RealtimeCodec
+from voicegw.platforms.realtime.handshake import PATHS, SUBPROTOCOL, RealtimeHandshake
 from voicegw.platforms.realtime.settings import RealtimeSettings
 from voicegw.security.authenticator import Authenticator
 from voicegw.security.keys import ANONYMOUS, ApiKey
@@ -17,32 +17,38 @@ from voicegw.turns.served_agent import ServedAgent
 
 
 def realtime_endpoint(
-    table: RealtimeSettings,
-    default: ServedAgent,
-    find: Callable[[str, ApiKey], ServedAgent],
-    door: Authenticator,
+    settings: RealtimeSettings,
+    default_agent: ServedAgent,
+    resolve_agent: Callable[[str, ApiKey], ServedAgent],
+    authenticator: Authenticator,
     *,
-    names: Sequence[str],
-    most: int | None,
+    call_headers: Sequence[str],
+    max_calls: int | None,
 ) -> CallEndpoint:
     """Return the endpoint for programs with an API key.
 
-    `find` gives the agent for a model's name and a key, `default` is the one of a model that no agent has.
-    `names` are further headers that name a call, in lower case. `most` bounds its calls in this process.
+    `resolve_agent` returns the agent for the name of a model and a key, and raises `ModelNotFound`;
+    `default_agent` answers for other names. `call_headers` are further headers that may hold the id of a
+    call, in lower case. `max_calls` limits its calls in this process, None for the limit of all calls alone.
     """
-    counter = RealtimeHandshake(door, find, table.language, names)
+    handshake = RealtimeHandshake(authenticator, resolve_agent, settings.language, call_headers)
 
-    def codec(call: str | None, route: CallProfile) -> CallCodec:
-        return RealtimeCodec(call or "", route.agent.name, prefix=secrets.token_hex(8), chars_per_second=table.chars_per_second)
+    def make_codec(call_id: str | None, profile: CallProfile) -> CallCodec:
+        return RealtimeCodec(
+            call_id or "",
+            profile.agent.name,
+            prefix=secrets.token_hex(8),
+            chars_per_second=settings.chars_per_second,
+        )
 
     return CallEndpoint(
         "realtime",
-        CallProfile(ANONYMOUS, default),
-        counter.admit,
-        codec,
-        max_calls=most,
-        choose_profile=counter.route,
-        paths=tuple({path.split("/")[1] for path in PATHS}),
-        subprotocol=PROTOCOL,
+        CallProfile(ANONYMOUS, default_agent),
+        handshake.authenticate,
+        make_codec,
+        max_calls=max_calls,
+        choose_profile=handshake.choose_profile,
+        path_prefixes=tuple({path.split("/")[1] for path in PATHS}),
+        subprotocol=SUBPROTOCOL,
         refuses_before_upgrade=True,
     )

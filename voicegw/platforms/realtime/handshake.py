@@ -1,4 +1,8 @@
-"""The counter: where programs call that hold a key of the house, on OpenAI's Realtime protocol."""
+"""Authenticates the handshakes of realtime clients by their API key, and chooses the agent that they name.
+
+Source: OpenAI's documentation of the Realtime API over websockets: the parameter `model`, and the
+subprotocols of clients in browsers.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,9 @@ from urllib.parse import parse_qs
 
 from starlette.types import Scope
 
+from voicegw.calls.path_secret import NO_CALLS_HERE
 from voicegw.calls.profile import CallProfile
-from voicegw.conversations.call_id import ALIASES, OURS, resolve_call_id
+from voicegw.conversations.call_id import CALL_HEADER, CALL_HEADER_ALIASES, resolve_call_id
 from voicegw.errors import BadRequest, NotFound
 from voicegw.security.authenticator import Authenticator
 from voicegw.security.keys import ApiKey
@@ -17,56 +22,62 @@ from voicegw.turns.dialects import DIALECTS
 from voicegw.turns.served_agent import ServedAgent
 
 PATHS = frozenset({"/v1/realtime", "/realtime"})
-PROTOCOL = "realtime"
-KEY = "openai-insecure-api-key."
-"""How clients show their key that cannot send headers: as one more subprotocol."""
+SUBPROTOCOL = "realtime"
+KEY_SUBPROTOCOL = "openai-insecure-api-key."
+"""The prefix of a subprotocol that holds the API key, for clients that cannot send headers."""
 
 
 @dataclass(frozen=True, slots=True)
 class RealtimeHandshake:
-    """Lets in whoever shows a key, and connects them with the agent that they ask for.
+    """Accepts clients with an API key, and connects each with the agent that it names."""
 
-    `find` gives the line for a model's name and a key, and raises `ModelNotFound`; `names` are further headers
-    that name a call, `language` is that of the call where the agent's table has none.
-    """
-
-    door: Authenticator
-    find: Callable[[str, ApiKey], ServedAgent]
+    authenticator: Authenticator
+    resolve_agent: Callable[[str, ApiKey], ServedAgent]
+    """Returns the agent for the name of a model and a key; raises `ModelNotFound`."""
     language: str | None = None
-    names: Sequence[str] = ()
+    """The language of the calls; None for that of the agent."""
+    call_headers: Sequence[str] = ()
+    """Further headers that may hold the id of the call, in lower case."""
 
-    def admit(self, scope: Scope) -> str:
-        """The call that the client names, or a fresh one. Raises `RequestError`."""
+    def authenticate(self, scope: Scope) -> str:
+        """Return the id of the call that the client names, or a new one.
+
+        Raises `Unauthorized`, `Forbidden` or `TooManyRequests` as the authenticator does, `NotFound` for
+        another path, and `BadRequest` for an invalid id.
+        """
         if scope["path"] not in PATHS:
-            raise NotFound("No calls are taken here.")
-        self._key(scope)
-        asked = _asked(scope, "call_id")
-        named = ((OURS.encode(), asked.encode()),) if asked else ()
-        return resolve_call_id([*named, *scope["headers"]], {}, names=self.names).name
+            raise NotFound(NO_CALLS_HERE)
+        self._api_key(scope)
+        call_id = _query_parameter(scope, "call_id")
+        header = ((CALL_HEADER.encode(), call_id.encode()),) if call_id else ()
+        return resolve_call_id([*header, *scope["headers"]], {}, names=self.call_headers).name
 
-    def _facts(self, scope: Scope) -> dict[str, str]:
-        """The call's id as the client wrote it."""
-        sent = dict(scope["headers"])
-        names = (sent.get(name.encode(), b"").strip() for name in (OURS, *self.names, *ALIASES))
-        written = next(filter(None, names), b"").decode("latin-1") or _asked(scope, "call_id")
-        return {"call_id": written} if written else {}
+    def choose_profile(self, scope: Scope) -> CallProfile:
+        """Return how this client is served. Raises what `authenticate` raises, and `ModelNotFound`."""
+        key = self._api_key(scope)
+        agent = self.resolve_agent(_query_parameter(scope, "model"), key)
+        dialect = agent.dialect if key.dialect is None else DIALECTS[key.dialect]
+        spoken = agent if dialect.filters_speech else agent.for_reading
+        language = self.language or agent.language
+        metadata = self._metadata(scope)
+        return CallProfile(key, spoken, language, dialect=dialect, metadata=metadata, is_named=bool(metadata))
 
-    def route(self, scope: Scope) -> CallProfile:
-        """How this client is served. Raises `RequestError`."""
-        key = self._key(scope)
-        line = self.find(_asked(scope, "model"), key)
-        dialect = line.dialect if key.dialect is None else DIALECTS[key.dialect]
-        spoken = line if dialect.speech else line.for_reading
-        language = self.language or line.language
-        facts = self._facts(scope)
-        return CallProfile(key, spoken, language, dialect=dialect, metadata=facts, is_named=bool(facts))
+    def _metadata(self, scope: Scope) -> dict[str, str]:
+        """Return the call's id as the client wrote it, {} if it named no call."""
+        headers = dict(scope["headers"])
+        ids = (
+            headers.get(name.encode(), b"").strip()
+            for name in (CALL_HEADER, *self.call_headers, *CALL_HEADER_ALIASES)
+        )
+        call_id = next(filter(None, ids), b"").decode("latin-1") or _query_parameter(scope, "call_id")
+        return {"call_id": call_id} if call_id else {}
 
-    def _key(self, scope: Scope) -> ApiKey:
-        return self.door.authenticate([*scope["headers"], *_shown(scope)])
+    def _api_key(self, scope: Scope) -> ApiKey:
+        return self.authenticator.authenticate([*scope["headers"], *_key_headers(scope)])
 
 
-def _asked(scope: Scope, name: str) -> str:
-    """A parameter of the address, "" if it is not there. Raises `BadRequest`."""
+def _query_parameter(scope: Scope, name: str) -> str:
+    """Return the last value of a query parameter, "" if it is missing. Raises `BadRequest`."""
     try:
         found = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=100)
     except ValueError:
@@ -74,8 +85,9 @@ def _asked(scope: Scope, name: str) -> str:
     return str(found.get(name, [""])[-1])
 
 
-def _shown(scope: Scope) -> Iterator[tuple[bytes, bytes]]:
-    """Keys among the subprotocols, as the headers that they stand for."""
+def _key_headers(scope: Scope) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the API keys among the subprotocols as authorization headers."""
     for offered in scope.get("subprotocols", ()):
-        if offered.startswith(KEY):
-            yield b"authorization", b"Bearer " + offered.removeprefix(KEY).encode("latin-1", "replace")
+        if offered.startswith(KEY_SUBPROTOCOL):
+            key = offered.removeprefix(KEY_SUBPROTOCOL).encode("latin-1", "replace")
+            yield b"authorization", b"Bearer " + key

@@ -1,4 +1,8 @@
-"""The items of a realtime conversation: as they come, as they are shown, and as an agent is told of them."""
+"""The items of a realtime conversation: parsing, encoding, and conversion to an agent's messages.
+
+It encodes no events (`voicegw.platforms.realtime.events`). Source: the item types of the official `openai`
+library (`openai.types.realtime`).
+"""
 
 from __future__ import annotations
 
@@ -7,186 +11,198 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
-from voicegw.conversations.history import bare
-from voicegw.conversations.transcript import MAX_MESSAGES, MAX_TEXT
+from voicegw.conversations.history import normalize
+from voicegw.conversations.transcript import MAX_CHARS, MAX_MESSAGES
 from voicegw.errors import BadRequest
 from voicegw.events import Message, Role, ToolCall
 from voicegw.platforms.realtime.events import EventWriter, RealtimeError
 from voicegw.wire import openai
-from voicegw.wire.openai import TEXTS, merge_assistant
-from voicegw.wire.validation import NULL, field, map_objects, printable
+from voicegw.wire.openai import TEXT_PART_TYPES, merge_assistant
+from voicegw.wire.validation import NULL, check_printable, get_field, map_objects
 
-Said: TypeAlias = Message | ToolCall
+ItemContent: TypeAlias = Message | ToolCall
 
 ROLES = ("system", "user", "assistant")
-KINDS = ("message", "function_call", "function_call_output")
+ITEM_TYPES = ("message", "function_call", "function_call_output")
 MAX_ID_LENGTH = 64
 ROOT = "root"
-"""What an item is put behind to become the first one."""
+"""The previous_item_id of an item that becomes the first one."""
 WORD = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, slots=True)
 class RealtimeItem:
-    """One item. `said` is what it means to an agent; a call's result is a message of a tool."""
+    """One item of the conversation."""
 
     id: str
-    said: Said
+    content: ItemContent
+    """The item as an agent gets it; the output of a function call is a message with the role "tool"."""
     status: str = "completed"
+    """"in_progress", "completed" or "incomplete"."""
 
 
 class RealtimeConversation:
-    """Items in their order, at most `most` of them with so much `text` together: the oldest go first.
+    """The items in their order, within a number of items and of characters; the oldest are removed first."""
 
-    `told` counts the items that the client added.
-    """
-
-    def __init__(self, id: str, *, most: int = MAX_MESSAGES, text: int = MAX_TEXT) -> None:
+    def __init__(self, id: str, *, max_items: int = MAX_MESSAGES, max_chars: int = MAX_CHARS) -> None:
         self.id = id
-        self.most, self.text = most, text
+        self.max_items, self.max_chars = max_items, max_chars
         self.items: dict[str, RealtimeItem] = {}
-        self.size = 0
-        self.told = 0
+        self.size = 0  # characters of all items
+        self.client_item_count = 0  # items that the client created; it only grows
 
     def find(self, id: str, param: str) -> RealtimeItem:
-        """The item of that name, which the client told in the field `param`."""
+        """Return the item with this id. Raises `RealtimeError` that names `param`, the field with the id."""
         if id not in self.items:
             raise RealtimeError("item_not_found", f"'{param}' names no item of this conversation.", param)
         return self.items[id]
 
     def add(self, item: RealtimeItem, after: str | None = None) -> str | None:
-        """Put a new item behind another one, or last; gives the id of the item before it, if there is one."""
+        """Insert a new item behind `after`, or at the end; return the id of the item before it, None for the
+        first.
+
+        `after` is the id of an item or `ROOT`. Raises `ValueError` for an unknown id.
+        """
         previous = next(reversed(self.items), None)
         later: dict[str, RealtimeItem] = {}
         if after is not None and after != previous:
             ids = list(self.items)
-            place = 0 if after == ROOT else ids.index(after) + 1
-            previous = ids[place - 1] if place else None
-            later = {id: self.items.pop(id) for id in ids[place:]}
+            position = 0 if after == ROOT else ids.index(after) + 1
+            previous = ids[position - 1] if position else None
+            later = {id: self.items.pop(id) for id in ids[position:]}
         self.items[item.id] = item
         self.items.update(later)
-        self.size += _size(item.said)
-        self._shorten()
+        self.size += _size(item.content)
+        self._remove_oldest()
         return previous
 
-    def put(self, item: RealtimeItem) -> None:
-        """An item became another one; nothing happens if it is gone by now."""
+    def replace(self, item: RealtimeItem) -> None:
+        """Replace the item with the same id; nothing happens if it was removed."""
         if old := self.items.get(item.id):
-            self.size += _size(item.said) - _size(old.said)
+            self.size += _size(item.content) - _size(old.content)
             self.items[item.id] = item
 
-    def drop(self, id: str) -> None:
-        self.size -= _size(self.items.pop(id).said)
+    def remove(self, id: str) -> None:
+        """Remove an item. Raises `KeyError` for an unknown id."""
+        self.size -= _size(self.items.pop(id).content)
 
-    def history(self) -> list[Message]:
-        """The conversation as an agent is told of it."""
-        return history([item.said for item in self.items.values()])
+    def messages(self) -> list[Message]:
+        """Return the conversation as messages for an agent."""
+        return to_messages([item.content for item in self.items.values()])
 
-    def _shorten(self) -> None:
-        """Drop the oldest items, a call and its result together."""
-        while len(self.items) > self.most or (self.size > self.text and len(self.items) > 1):
+    def _remove_oldest(self) -> None:
+        """Remove the oldest items until the limits hold, a function call and its output together."""
+        while len(self.items) > self.max_items or (self.size > self.max_chars and len(self.items) > 1):
             oldest = next(iter(self.items.values()))
-            self.drop(oldest.id)
-            if (call := _call_id(oldest.said)) is not None:
-                for id in [id for id, item in self.items.items() if _call_id(item.said) == call]:
-                    self.drop(id)
+            self.remove(oldest.id)
+            if (call := _call_id(oldest.content)) is not None:
+                for id in [id for id, item in self.items.items() if _call_id(item.content) == call]:
+                    self.remove(id)
 
 
-def parse(data: dict[str, Any], path: str, events: EventWriter) -> Said:
-    """What an item says; `path` leads to it, and ends with a dot."""
-    kind = field(data, "type", str, path=path)
+def parse_item(data: dict[str, Any], path: str, events: EventWriter) -> ItemContent:
+    """Return the content of a client's item. Raises `BadRequest`.
+
+    `path` leads to the item and ends with a dot, for the error. `events` names a function call without a
+    call_id.
+    """
+    kind = get_field(data, "type", str, path=path)
     if kind == "function_call":
-        call = field(data, "call_id", str, NULL, path=path) or events.name("call")
-        name, arguments = (field(data, key, str, path=path) for key in ("name", "arguments"))
+        call = get_field(data, "call_id", str, NULL, path=path) or events.new_id("call")
+        name, arguments = (get_field(data, key, str, path=path) for key in ("name", "arguments"))
         return ToolCall(call, name, arguments or "{}")
     if kind == "function_call_output":
-        call = field(data, "call_id", str, path=path)
-        return Message("tool", field(data, "output", str, path=path), tool_call_id=call)
+        call = get_field(data, "call_id", str, path=path)
+        return Message("tool", get_field(data, "output", str, path=path), tool_call_id=call)
     if kind != "message":
-        raise BadRequest(f"'{path}type' must be one of {', '.join(KINDS)}.", param=f"{path}type")
-    role = field(data, "role", str, path=path)
+        raise BadRequest(f"'{path}type' must be one of {', '.join(ITEM_TYPES)}.", param=f"{path}type")
+    role = get_field(data, "role", str, path=path)
     if role not in ROLES:
         raise BadRequest(f"'{path}role' must be one of {', '.join(ROLES)}.", param=f"{path}role")
-    parts = map_objects(field(data, "content", list, path=path), f"{path}content", _part)
+    parts = map_objects(get_field(data, "content", list, path=path), f"{path}content", _parse_part)
     return Message(cast(Role, role), openai.parse_content(parts, path)[0])
 
 
-def _part(data: dict[str, Any], path: str) -> dict[str, Any]:
-    if field(data, "type", str, path=path) not in TEXTS:
+def _parse_part(data: dict[str, Any], path: str) -> dict[str, Any]:
+    if get_field(data, "type", str, path=path) not in TEXT_PART_TYPES:
         raise BadRequest(
-            f"'{path}type' must be input_text or output_text: only text is taken.", param=path + "type"
+            f"'{path}type' must be input_text or output_text: only text is supported.", param=path + "type"
         )
-    return {"type": "text", "text": field(data, "text", str, path=path)}
+    return {"type": "text", "text": get_field(data, "text", str, path=path)}
 
 
-def parse_id(data: dict[str, Any], path: str) -> str | None:
-    """The id that a client gives an item, None if it gives none."""
-    id = field(data, "id", str, NULL, path=path)
+def parse_item_id(data: dict[str, Any], path: str) -> str | None:
+    """Return the id that the client gave an item, None if it gave none. Raises `BadRequest`."""
+    id = get_field(data, "id", str, NULL, path=path)
     if id == "":
         raise BadRequest(f"'{path}id' must not be empty.", param=f"{path}id")
-    return None if id is None else printable(id, f"{path}id", MAX_ID_LENGTH)
+    return None if id is None else check_printable(id, f"{path}id", MAX_ID_LENGTH)
 
 
 def item_json(item: RealtimeItem) -> dict[str, Any]:
-    """An item as it is shown. A message of ours that has no words yet has no content either."""
-    said = item.said
-    shape = {"id": item.id, "object": "realtime.item", "status": item.status}
-    if isinstance(said, ToolCall):
-        call = {"call_id": said.id, "name": said.name, "arguments": said.arguments}
-        return {**shape, "type": "function_call", **call}
-    if said.role == "tool":
-        return {**shape, "type": "function_call_output", "call_id": said.tool_call_id, "output": said.text}
-    kind = "output_text" if said.role == "assistant" else "input_text"
-    content = [] if item.status == "in_progress" and not said.text else [{"type": kind, "text": said.text}]
-    return {**shape, "type": "message", "role": said.role, "content": content}
+    """Return an item as OpenAI's events hold it. A reply without words so far has no content part."""
+    content = item.content
+    base = {"id": item.id, "object": "realtime.item", "status": item.status}
+    if isinstance(content, ToolCall):
+        call = {"call_id": content.id, "name": content.name, "arguments": content.arguments}
+        return {**base, "type": "function_call", **call}
+    if content.role == "tool":
+        output = {"call_id": content.tool_call_id, "output": content.text}
+        return {**base, "type": "function_call_output", **output}
+    kind = "output_text" if content.role == "assistant" else "input_text"
+    is_empty = item.status == "in_progress" and not content.text
+    parts = [] if is_empty else [{"type": kind, "text": content.text}]
+    return {**base, "type": "message", "role": content.role, "content": parts}
 
 
-def history(items: Sequence[Said]) -> list[Message]:
-    """Items as messages. Many servers refuse calls without results, results without calls and empty messages,
-    and want a result right behind its call: so the former are left out, and the latter are put there.
+def to_messages(items: Sequence[ItemContent]) -> list[Message]:
+    """Return items as messages for an agent.
+
+    Many model servers refuse calls without results, results without calls and empty messages: these are left
+    out. They also want a result directly behind its call: results are moved there.
     """
-    results = _results(items)
-    found: list[Said] = []
-    owed: list[Said] = []
-    for place, said in enumerate(items):
-        if isinstance(said, ToolCall):
-            if place in results:
-                found.append(said)
-                owed.append(results[place])
+    results = _results_by_call(items)
+    found: list[ItemContent] = []
+    pending_results: list[ItemContent] = []
+    for index, content in enumerate(items):
+        if isinstance(content, ToolCall):
+            if index in results:
+                found.append(content)
+                pending_results.append(results[index])
             continue
-        if said.role != "assistant":
-            found += owed
-            owed.clear()
-        if said.role != "tool" and said.text:
-            found.append(said)
-    return merge_assistant([*found, *owed])
+        if content.role != "assistant":
+            found += pending_results
+            pending_results.clear()
+        if content.role != "tool" and content.text:
+            found.append(content)
+    return merge_assistant([*found, *pending_results])
 
 
-def _results(items: Sequence[Said]) -> dict[int, Message]:
-    """The results of those calls that have one, by the places of the calls."""
-    waiting: dict[str | None, int] = {}
+def _results_by_call(items: Sequence[ItemContent]) -> dict[int, Message]:
+    """Return the result of each call that has one, by the call's index."""
+    open_calls: dict[str | None, int] = {}
     found: dict[int, Message] = {}
-    for place, said in enumerate(items):
-        if isinstance(said, ToolCall):
-            waiting[said.id] = place
-        elif said.role == "tool" and (call := waiting.pop(said.tool_call_id, None)) is not None:
-            found[call] = said
+    for index, content in enumerate(items):
+        if isinstance(content, ToolCall):
+            open_calls[content.id] = index
+        elif content.role == "tool" and (call := open_calls.pop(content.tool_call_id, None)) is not None:
+            found[call] = content
     return found
 
 
 def heard_prefix(text: str, heard: str) -> str:
-    """The longest beginning of a text, in whole words, that was heard."""
+    """Return the longest prefix of `text`, in whole words, that `heard` begins with."""
     end = 0
     for word, other in zip(WORD.finditer(text), heard.split(), strict=False):
-        if bare(word[0]) != bare(other):
+        if normalize(word[0]) != normalize(other):
             break
         end = word.end()
     return text[:end]
 
 
-def words_within(text: str, most: float) -> str:
-    """The whole words that a text has within so many characters."""
-    end = int(min(most, len(text)))
+def words_within(text: str, max_chars: float) -> str:
+    """Return the whole words within the first `max_chars` characters of a text."""
+    end = int(min(max_chars, len(text)))
     part = text[:end]
     if end == len(text) or text[end].isspace() or part[-1:].isspace():
         return part.rstrip()
@@ -194,11 +210,11 @@ def words_within(text: str, most: float) -> str:
     return whole[0] if len(whole) > 1 else ""
 
 
-def _call_id(said: Said) -> str | None:
-    return said.id if isinstance(said, ToolCall) else said.tool_call_id
+def _call_id(content: ItemContent) -> str | None:
+    return content.id if isinstance(content, ToolCall) else content.tool_call_id
 
 
-def _size(said: Said) -> int:
-    if isinstance(said, ToolCall):
-        return len(said.id) + len(said.name) + len(said.arguments)
-    return len(said.text) + len(said.tool_call_id or "")
+def _size(content: ItemContent) -> int:
+    if isinstance(content, ToolCall):
+        return len(content.id) + len(content.name) + len(content.arguments)
+    return len(content.text) + len(content.tool_call_id or "")

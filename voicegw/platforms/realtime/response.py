@@ -1,4 +1,8 @@
-"""One response of a realtime session on the wire: what is said, item by item, and how it ended."""
+"""Encodes one response of a realtime session: its events, its items and its end.
+
+It asks no agent: it is the `voicegw.calls.codec.TurnEncoder` of the Realtime protocol. Source: the order of
+events in OpenAI's documentation of the Realtime API, and the event types of the official `openai` library.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,13 @@ from voicegw.platforms.realtime.items import RealtimeConversation, RealtimeItem,
 from voicegw.platforms.realtime.session_config import ResponseConfig
 from voicegw.wire.json import dumps, loads
 
-INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-"""Reasons for which a response is not complete, under their names here."""
+INCOMPLETE_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
+"""The finish_reason of an incomplete response, and OpenAI's name for it in `status_details`."""
 DELTA = b'"type":"response.output_text.delta",%b,"delta":'
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:
+    """Return the token counts in the form of the Realtime API."""
     cached = {"text_tokens": usage.cached, "audio_tokens": 0, "image_tokens": 0}
     return {
         "total_tokens": usage.prompt + usage.completion,
@@ -33,205 +38,220 @@ def usage_json(usage: Usage) -> dict[str, Any]:
 
 
 class RealtimeResponse:
-    """One response. Its items are part of the conversation from their first word on, unless it is `apart`.
+    """Encodes one response and keeps its items in the conversation, unless it is out of band.
 
-    Words are gathered into a message, which a call or the end closes. What was sent of it is kept as JSON, so
-    that the deltas and the whole text are the same to the last byte. Without `tools` there are no calls:
-    the client could not answer them. `reason` is why it would be cancelled.
+    Words are gathered into a message item, which a function call or the end closes. An item is in the
+    conversation from its first word on.
     """
 
     keepalive = b""
     ends_call = False
 
     def __init__(
-        self, events: EventWriter, book: RealtimeConversation, order: ResponseConfig, *, tools: bool
+        self,
+        events: EventWriter,
+        conversation: RealtimeConversation,
+        request: ResponseConfig,
+        *,
+        tools: bool,
     ) -> None:
         self.events = events
-        self.book = None if order.apart else book
-        self.taken = book.items
-        self.tools = tools
-        self.id = events.name("resp")
-        self.told = book.told  # what the conversation had when this began
-        self.reason = "turn_detected"
-        self.begun = self.over = False
-        self.shape = {
-            "object": "realtime.response",
-            "id": self.id,
-            "conversation_id": None if order.apart else book.id,
-            "output_modalities": ["text"],
-            "max_output_tokens": order.wishes.most,
-            "metadata": order.metadata,
-        }
-        self.output: list[dict[str, Any]] = []
-        self.words: list[str] = []
-        self.said: list[str] = []
-        self.pieces: list[bytes] = []
-        self.item = ""
-        self.kept: str | None = None
-        self.previous: str | None = None
-        self.head = b""
-        self.place: dict[str, Any] = {}
+        self.conversation = None if request.out_of_band else conversation
+        self.tools = tools  # without tools, calls are dropped: the client could not run them
+        self.id = events.new_id("resp")
+        self.seen_client_items = conversation.client_item_count  # when this response began
+        self.cancel_reason = "turn_detected"  # why the response is cancelled, if `stop` ends it
+        self.started = self.ended = False
+        self.output: list[dict[str, Any]] = []  # the finished items
+        self.gathered: list[str] = []  # words that are not in a delta yet
         self.executed: list[ToolCall] = []
         self.already_executed: set[tuple[str, str]] = set()
+        self.open_item_id = ""  # the message that receives deltas; "" if none is open
+        self._item_ids = conversation.items  # ids that a new item must not have
+        self._closed_texts: list[str] = []  # the texts of the closed messages
+        # The deltas of the open message as JSON, so that its whole text is equal to them to the last byte.
+        self._sent_json: list[bytes] = []
+        self._heard_text: str | None = None  # set by `truncate`, for the open message
+        self._previous_item_id: str | None = None  # of the newest item
+        self._delta_head = b""  # a delta event of the open message, up to its value
+        self._position: dict[str, Any] = {}  # the ids and indexes in each event of the open message
+        self._base_fields = {
+            "object": "realtime.response",
+            "id": self.id,
+            "conversation_id": None if request.out_of_band else conversation.id,
+            "output_modalities": ["text"],
+            "max_output_tokens": request.config.max_output_tokens,
+            "metadata": request.metadata,
+        }
 
     @property
     def spoken_text(self) -> str:
-        """Everything that was put into frames so far."""
-        return "".join(self.said) + self._text()
+        """All text that was put into deltas so far."""
+        return "".join(self._closed_texts) + self._open_text()
 
     def start(self, words: str) -> bytes:
-        """The response itself; the words wait to be gathered."""
+        """Return response.created and gather the words; return b"" if the response has begun."""
         self.text_delta(words)
-        if self.begun or self.over:
+        if self.started or self.ended:
             return b""
-        self.begun = True
-        return self._response("response.created", "in_progress", None, None)
+        self.started = True
+        return self._encode_response("response.created", "in_progress", None, None)
 
     def text_delta(self, delta: str) -> bytes:
-        if delta and not self.over:
-            self.words.append(delta)
+        """Gather words; return b""."""
+        if delta and not self.ended:
+            self.gathered.append(delta)
         return b""
 
     def drain(self) -> bytes:
-        """What was gathered, as one delta; before the first one the message that it is of."""
-        if not self.words:
+        """Return the gathered words as one delta, behind the events that open a message if none is open."""
+        if not self.gathered:
             return b""
-        piece = dumps("".join(self.words))
-        self.words.clear()
-        opening = b"" if self.item else self._open()
-        self.pieces.append(piece[1:-1])
-        return opening + self.events.write(self.head, piece)
+        piece = dumps("".join(self.gathered))
+        self.gathered.clear()
+        opening = b"" if self.open_item_id else self._open_message()
+        self._sent_json.append(piece[1:-1])
+        return opening + self.events.encode_parts(self._delta_head, piece)
 
     def tool_call(self, call: ToolCall) -> bytes:
-        """A call is an item of its own; its arguments come whole, in one delta."""
-        if self.over or not self.tools:
+        """Return a function call as its own item, with its arguments in one delta; b"" without tools."""
+        if self.ended or not self.tools:
             return b""
-        say, arguments = self.events.say, call.arguments
-        id = call.id or self.events.name("call")
-        before = self.start("") + self.drain() + self._close("completed")
-        begun = RealtimeItem(self._name(), ToolCall(id, call.name, ""), "in_progress")
-        place = {
+        encode, arguments = self.events.encode, call.arguments
+        id = call.id or self.events.new_id("call")
+        before = self.start("") + self.drain() + self._close_message("completed")
+        begun = RealtimeItem(self._new_item_id(), ToolCall(id, call.name, ""), "in_progress")
+        position = {
             "response_id": self.id,
             "item_id": begun.id,
             "output_index": len(self.output),
             "call_id": id,
         }
+        done = {"name": call.name, "arguments": arguments}
         return b"".join(
             (
                 before,
-                self._added(begun),
-                say("response.function_call_arguments.delta", **place, delta=arguments),
-                say("response.function_call_arguments.done", **place, name=call.name, arguments=arguments),
-                self._finished(RealtimeItem(begun.id, ToolCall(id, call.name, arguments))),
+                self._add_item(begun),
+                encode("response.function_call_arguments.delta", **position, delta=arguments),
+                encode("response.function_call_arguments.done", **position, **done),
+                self._finish_item(RealtimeItem(begun.id, ToolCall(id, call.name, arguments))),
             )
         )
 
     def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
-        """The end of what is open, and last the response as it became."""
-        if self.over:
+        """Return the end of the open message, and response.done with the whole response."""
+        if self.ended:
             return b""
-        why = INCOMPLETE.get(reason)
-        return self.start("") + self.drain() + self._end("incomplete" if why else "completed", why, usage)
+        incomplete = INCOMPLETE_REASONS.get(reason)
+        status = "incomplete" if incomplete else "completed"
+        return self.start("") + self.drain() + self._end(status, incomplete, usage)
 
     def stop(self) -> bytes:
-        """What is open ends as it is; gathered words are dropped."""
-        self.words.clear()
-        if self.over or not self.begun:
-            self.over = True
+        """Drop the gathered words; return the end of a cancelled response, b"" if it has not begun."""
+        self.gathered.clear()
+        if self.ended or not self.started:
+            self.ended = True
             return b""
-        return self._end("cancelled", self.reason, None)
+        return self._end("cancelled", self.cancel_reason, None)
 
-    def settle(self) -> None:
-        """Let the conversation know what was said of the open message so far."""
-        if self.item and self.book is not None:
-            text = self._text() if self.kept is None else self.kept
-            self.book.put(RealtimeItem(self.item, Message("assistant", text), "in_progress"))
+    def sync_conversation(self) -> None:
+        """Write the words of the open message into the conversation, as far as they were sent."""
+        if self.open_item_id and self.conversation is not None:
+            text = self._open_text() if self._heard_text is None else self._heard_text
+            item = RealtimeItem(self.open_item_id, Message("assistant", text), "in_progress")
+            self.conversation.replace(item)
 
-    def cut(self, kept: str) -> None:
-        """Of the open message only this stays in the conversation, whatever else is still said."""
-        self.kept = kept
-        self.settle()
+    def truncate(self, heard_text: str) -> None:
+        """Keep only `heard_text` of the open message in the conversation, also if more words follow."""
+        self._heard_text = heard_text
+        self.sync_conversation()
 
     def owns(self, id: str) -> bool:
-        """Is this one of its items?"""
-        return id == self.item or any(item["id"] == id for item in self.output)
+        """Return whether this is the id of one of the response's items."""
+        return id == self.open_item_id or any(item["id"] == id for item in self.output)
 
-    def _name(self) -> str:
-        return self.events.name("item", self.taken)
+    def _new_item_id(self) -> str:
+        return self.events.new_id("item", self._item_ids)
 
-    def _text(self) -> str:
-        """What was said of the open message."""
-        return str(loads(b'"%b"' % b"".join(self.pieces)))
+    def _open_text(self) -> str:
+        """Return the words of the open message that were sent."""
+        return str(loads(b'"%b"' % b"".join(self._sent_json)))
 
-    def _open(self) -> bytes:
-        """A new message, of which nothing is known yet."""
+    def _open_message(self) -> bytes:
+        """Return the events that open a message."""
         created = self.start("")
-        item = RealtimeItem(self._name(), Message("assistant"), "in_progress")
-        self.item = item.id
-        self.place = {
+        item = RealtimeItem(self._new_item_id(), Message("assistant"), "in_progress")
+        self.open_item_id = item.id
+        self._position = {
             "response_id": self.id,
             "item_id": item.id,
             "output_index": len(self.output),
             "content_index": 0,
         }
-        self.head = DELTA % dumps(self.place)[1:-1]
-        added, part = self._added(item), {"type": "text", "text": ""}
-        return created + added + self.events.say("response.content_part.added", **self.place, part=part)
+        self._delta_head = DELTA % dumps(self._position)[1:-1]
+        added, part = self._add_item(item), {"type": "text", "text": ""}
+        opened = self.events.encode("response.content_part.added", **self._position, part=part)
+        return created + added + opened
 
-    def _close(self, status: str) -> bytes:
-        """The end of the message, if one is open."""
-        if not self.item:
+    def _close_message(self, status: str) -> bytes:
+        """Return the events that close the open message, b"" if none is open."""
+        if not self.open_item_id:
             return b""
-        text = self._text()
-        say, item = self.events.say, RealtimeItem(self.item, Message("assistant", text), status)
+        text = self._open_text()
+        encode, item = self.events.encode, RealtimeItem(self.open_item_id, Message("assistant", text), status)
+        part = {"type": "text", "text": text}
         frames = b"".join(
             (
-                say("response.output_text.done", **self.place, text=text),
-                say("response.content_part.done", **self.place, part={"type": "text", "text": text}),
-                self._finished(item),
+                encode("response.output_text.done", **self._position, text=text),
+                encode("response.content_part.done", **self._position, part=part),
+                self._finish_item(item),
             )
         )
-        if self.kept is not None and self.book is not None:
-            self.book.put(RealtimeItem(item.id, Message("assistant", self.kept), status))
-        self.said.append(text)
-        self.pieces.clear()
-        self.item, self.kept = "", None
+        if self._heard_text is not None and self.conversation is not None:
+            self.conversation.replace(RealtimeItem(item.id, Message("assistant", self._heard_text), status))
+        self._closed_texts.append(text)
+        self._sent_json.clear()
+        self.open_item_id, self._heard_text = "", None
         return frames
 
-    def _added(self, item: RealtimeItem) -> bytes:
-        """An item begins, in the response and in the conversation."""
-        shown, index = item_json(item), len(self.output)
-        frames = self.events.say(
-            "response.output_item.added", response_id=self.id, output_index=index, item=shown
+    def _add_item(self, item: RealtimeItem) -> bytes:
+        """Return the events of a new item of the response, and add it to the conversation."""
+        encoded, index = item_json(item), len(self.output)
+        frames = self.events.encode(
+            "response.output_item.added", response_id=self.id, output_index=index, item=encoded
         )
-        if self.book is None:
+        if self.conversation is None:
             return frames
-        self.previous = self.book.add(item)
-        return frames + self.events.say("conversation.item.added", previous_item_id=self.previous, item=shown)
+        self._previous_item_id = self.conversation.add(item)
+        return frames + self._encode_conversation_item("added", encoded)
 
-    def _finished(self, item: RealtimeItem) -> bytes:
-        """An item is what it is to be."""
-        shown, index = item_json(item), len(self.output)
-        self.output.append(shown)
-        frames = self.events.say(
-            "response.output_item.done", response_id=self.id, output_index=index, item=shown
+    def _finish_item(self, item: RealtimeItem) -> bytes:
+        """Return the events of a finished item, and replace it in the conversation."""
+        encoded, index = item_json(item), len(self.output)
+        self.output.append(encoded)
+        frames = self.events.encode(
+            "response.output_item.done", response_id=self.id, output_index=index, item=encoded
         )
-        if self.book is None:
+        if self.conversation is None:
             return frames
-        self.book.put(item)
-        return frames + self.events.say("conversation.item.done", previous_item_id=self.previous, item=shown)
+        self.conversation.replace(item)
+        return frames + self._encode_conversation_item("done", encoded)
 
-    def _end(self, status: str, why: str | None, usage: Usage | None) -> bytes:
-        closing = self._close("completed" if status == "completed" else "incomplete")
-        self.over = True
-        return closing + self._response("response.done", status, why, usage)
+    def _encode_conversation_item(self, change: str, item: dict[str, Any]) -> bytes:
+        previous = self._previous_item_id
+        return self.events.encode(f"conversation.item.{change}", previous_item_id=previous, item=item)
 
-    def _response(self, kind: str, status: str, why: str | None, usage: Usage | None) -> bytes:
+    def _end(self, status: str, reason: str | None, usage: Usage | None) -> bytes:
+        closing = self._close_message("completed" if status == "completed" else "incomplete")
+        self.ended = True
+        return closing + self._encode_response("response.done", status, reason, usage)
+
+    def _encode_response(self, kind: str, status: str, reason: str | None, usage: Usage | None) -> bytes:
         response = {
-            **self.shape,
+            **self._base_fields,
             "status": status,
-            "status_details": {"type": status, "reason": why} if why else None,
+            "status_details": {"type": status, "reason": reason} if reason else None,
             "output": self.output,
             "usage": usage and usage_json(usage),
         }
-        return self.events.say(kind, response=response)
+        return self.events.encode(kind, response=response)

@@ -11,15 +11,15 @@ from voicegw.settings.section import Section
 
 
 class RealtimeSettings(Section):
-    """OpenAI's Realtime protocol, for programs with a key; always there."""
+    """Settings of OpenAI's Realtime protocol, which is served with every configuration."""
 
     language: Language | None = optional("Language of the calls; that of the agent if left out.")
     concurrent_calls: Annotated[int, Field(ge=1)] | None = optional(
-        "Most of these calls at the same time, all workers together; half of those of `[limits]` if left out."
+        "Limit of these calls at the same time, all workers together; half of that of `[limits]` if left out."
     )
     chars_per_second: float = Field(
         default=15.0,
         ge=1,
         le=100,
-        description="Characters of speech per second, by which `audio_end_ms` tells what was heard.",
+        description="Characters of speech per second, to convert `audio_end_ms` into heard text.",
     )

@@ -1,8 +1,11 @@
-"""Retell's custom LLM websocket: the transcript comes with every question, answers carry its number.
+"""Decodes and encodes the frames of Retell's custom LLM websocket.
 
-Retell takes content only for the newest `response_id` that it asked for, and only until that answer says
-that it is complete; anything else it drops without a word. So does a field of a wrong type: numbers are
-whole, flags are booleans.
+Each request holds the transcript, and each reply carries the request's `response_id`. Retell accepts content
+only for the newest `response_id` that it sent, and only until a frame says that the reply is complete. It
+drops other frames silently, also those with a field of a wrong type: numbers are integers, flags are
+booleans. The webhook is in `voicegw.platforms.retell.webhook`.
+
+Source: Retell's documentation of the LLM websocket and its demo server.
 """
 
 from __future__ import annotations
@@ -20,215 +23,218 @@ from voicegw.calls.codec import (
     UnexpectedFrame,
 )
 from voicegw.events import Message, Role, ToolCall, Usage
-from voicegw.wire.json import dumps, loads
+from voicegw.wire.json import dumps, loads_object
 
 ROLES: dict[Any, Role] = {"agent": "assistant", "user": "user", "system": "system"}
-ASKING = {"response_required": "said", "reminder_required": "reminder"}
-ACTIONS = ("end_call", "transfer_call", "send_digits")
-"""What Retell can do, the strongest first: it does only one with an answer."""
-NUMBER = re.compile(r"\+[1-9][0-9]{3,14}")
-DIGITS = re.compile(r"[0-9*#]{1,64}")
+TURN_KINDS = {"response_required": "said", "reminder_required": "reminder"}
+"""`TurnRequested.kind` by the interaction_type of a request."""
+ACTIONS_BY_PRIORITY = ("end_call", "transfer_call", "send_digits")
+"""Retell executes one action per reply; the first of these that the agent called is sent."""
+E164_NUMBER = re.compile(r"\+[1-9][0-9]{3,14}")
+SENDABLE_DIGITS = re.compile(r"[0-9*#]{1,64}")
 
 
 class RetellCodec:
-    """One call, named by the last part of the path that Retell dialled."""
+    """Decodes and encodes the frames of one Retell socket."""
 
     name = "retell"
-    close_code = 1012  # 1000 would hang up
-    ends = False  # who interrupts last words is not hung up on
+    close_code = 1012
+    """Service Restart, after which Retell reconnects; 1000 would hang up the call."""
+    end_call_is_final = False
+    """A caller who interrupts the last words is not hung up on."""
 
     def __init__(
         self,
-        call: str,
+        call_id: str,
         *,
         auto_reconnect: bool = True,
         call_details: bool = True,
         transcript_with_tool_calls: bool = True,
     ) -> None:
-        self.call = call
-        self.newest = 0
+        """Make the codec of one socket; the options are those of Retell's config frame, by its names."""
+        self.call_id = call_id  # the last segment of the path that Retell connected to
+        self.newest_response_id = 0  # of the requests so far; 0 is the greeting
         self.config = {
             "auto_reconnect": auto_reconnect,
             "call_details": call_details,
             "transcript_with_tool_calls": transcript_with_tool_calls,
         }
 
-    def open(self, greeting: str, *, again: bool = False) -> bytes:
-        """The configuration and what the agent says first; "" lets the caller speak first.
+    def open(self, greeting: str, *, reconnected: bool = False) -> bytes:
+        """Return the config frame and the greeting; "" lets the caller speak first.
 
-        On a socket that replaces a lost one (`again`) nothing is said.
+        A socket that replaces a lost one (`reconnected`) gets the config frame alone.
         """
-        config = _frame({"response_type": "config", "config": self.config})
-        if again:
+        config = _encode_frame({"response_type": "config", "config": self.config})
+        if reconnected:
             return config
-        begin = RetellTurn(0)
-        begin.start(greeting)
-        return config + begin.finish("stop", None)
+        turn = RetellTurn(0)
+        turn.start(greeting)
+        return config + turn.finish("stop", None)
 
     def receive(self, frame: str | bytes) -> CallEvent | None:
-        """What a frame tells. Never raises."""
-        data = _object(frame) if isinstance(frame, str) else None
+        """Decode a frame. Never raises, for any input."""
+        data = loads_object(frame) if isinstance(frame, str) else None
         if data is None:
-            return UnexpectedFrame("a frame that is no JSON object")
+            return UnexpectedFrame("a frame that is not a JSON object")
         match data.get("interaction_type"):
             case "update_only":
-                history = _history(data)
+                history = _parse_history(data)
                 return (
                     UnexpectedFrame("an update without a transcript")
                     if history is None
                     else TranscriptUpdated(history)
                 )
             case "response_required" | "reminder_required" as kind:
-                return self._asked(data, ASKING[kind])
+                return self._decode_request(data, TURN_KINDS[kind])
             case "ping_pong":
-                return _pong(data.get("timestamp"))
+                return _reply_to_ping(data.get("timestamp"))
             case "call_details":
-                facts = data.get("call")
+                metadata = data.get("call")
                 return (
-                    CallStarted(self.call, facts)
-                    if isinstance(facts, dict)
-                    else UnexpectedFrame("call details without any")
+                    CallStarted(self.call_id, metadata)
+                    if isinstance(metadata, dict)
+                    else UnexpectedFrame("call_details without a call")
                 )
         return UnexpectedFrame("a frame of an unknown type")
 
-    def turn(self, asked: TurnRequested) -> RetellTurn:
-        """The codec of the answer to this."""
-        return RetellTurn(asked.id)
+    def begin_turn(self, request: TurnRequested) -> RetellTurn:
+        """Return the encoder of the reply to `request`."""
+        return RetellTurn(request.id)
 
-    def _asked(self, data: dict[str, Any], kind: str) -> TurnRequested | UnexpectedFrame:
-        id, history = data.get("response_id"), _history(data)
+    def _decode_request(self, data: dict[str, Any], kind: str) -> TurnRequested | UnexpectedFrame:
+        id, history = data.get("response_id"), _parse_history(data)
         if type(id) is not int:
-            return UnexpectedFrame("a question without a number")
-        if id < self.newest:
-            return UnexpectedFrame("a question older than the newest")
-        self.newest = id
+            return UnexpectedFrame("a request without a valid response_id")
+        if id < self.newest_response_id:
+            return UnexpectedFrame("a request older than the newest")
+        self.newest_response_id = id
         if history is None:
-            return UnexpectedFrame("a question without a transcript")
-        last = next((message.text for message in reversed(history) if message.role == "user"), "")
-        return TurnRequested(last if kind == "said" else "", kind, history=history, id=id)
+            return UnexpectedFrame("a request without a transcript")
+        text = next((message.text for message in reversed(history) if message.role == "user"), "")
+        return TurnRequested(text if kind == "said" else "", kind, history=history, id=id)
 
 
 class RetellTurn:
-    """One answer. What the agent wants done goes with its last frame, for after its words are spoken."""
+    """Encodes one reply. Its action goes with the last frame, for Retell to execute after the words."""
 
     keepalive = b""
 
-    def __init__(self, id: int) -> None:
-        self.words: list[str] = []
-        self.framed: list[str] = []
-        self.actions: dict[str, dict[str, Any]] = {}
-        self.over = False
+    def __init__(self, response_id: int) -> None:
+        self.gathered: list[str] = []  # words that are not in a frame yet
+        self.sent: list[str] = []  # the content of each frame
+        self.actions: dict[str, dict[str, Any]] = {}  # the fields of the last frame, by the action's name
+        self.ended = False
         self.executed: list[ToolCall] = []
         self.already_executed: set[tuple[str, str]] = set()
-        self.head = dumps({"response_type": "response", "response_id": id})[:-1] + b',"content":'
+        self.frame_head = (
+            dumps({"response_type": "response", "response_id": response_id})[:-1] + b',"content":'
+        )
 
     @property
     def spoken_text(self) -> str:
-        """Everything that was put into frames so far."""
-        return "".join(self.framed)
+        """All text that was put into frames so far."""
+        return "".join(self.sent)
 
     @property
     def ends_call(self) -> bool:
-        """Does the call end with this answer, or go to somebody else?"""
+        """Does this reply end or transfer the call?"""
         return bool(self.actions.keys() & {"end_call", "transfer_call"})
 
     def start(self, words: str) -> bytes:
+        """Gather the acknowledgement; return b""."""
         return self.text_delta(words)
 
     def text_delta(self, delta: str) -> bytes:
-        if delta and not self.over:
-            self.words.append(delta)
+        """Gather words; return b""."""
+        if delta and not self.ended:
+            self.gathered.append(delta)
         return b""
 
     def tool_call(self, call: ToolCall) -> bytes:
-        """Note what is to be done at the end; of two of a kind the first."""
-        if not self.over and (fields := _action(call)):
+        """Keep an action for the last frame, the first of each name; return b"".
+
+        Actions that Retell cannot execute and invalid arguments do nothing.
+        """
+        if not self.ended and (fields := _action_fields(call)):
             self.actions.setdefault(call.name, fields)
             self.executed.append(call)
         return b""
 
     def drain(self) -> bytes:
-        return self._content(b',"content_complete":false}\n') if self.words else b""
+        """Return the gathered words as one frame, b"" if there are none."""
+        return self._encode_content(b',"content_complete":false}\n') if self.gathered else b""
 
     def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
-        """The frame that completes the answer: without it the agent would stay mute."""
-        if self.over:
+        """Return the frame that completes the reply: without it Retell's agent would stay silent."""
+        if self.ended:
             return b""
-        self.over = True
-        action = next((self.actions[name] for name in ACTIONS if name in self.actions), {})
-        return self._content(b"," + _frame({"content_complete": True, **action})[1:])
+        self.ended = True
+        action = next((self.actions[name] for name in ACTIONS_BY_PRIORITY if name in self.actions), {})
+        return self._encode_content(b"," + _encode_frame({"content_complete": True, **action})[1:])
 
     def stop(self) -> bytes:
-        """Nothing is sent: Retell dropped this answer when it asked anew."""
-        if not self.over:
-            self.over = True
-            self.words.clear()
+        """Drop the gathered words and the actions; return b"": Retell has dropped this reply itself."""
+        if not self.ended:
+            self.ended = True
+            self.gathered.clear()
             self.actions.clear()
         return b""
 
-    def _content(self, tail: bytes) -> bytes:
-        content = "".join(self.words)
-        self.words.clear()
-        self.framed.append(content)
-        return self.head + dumps(content) + tail
+    def _encode_content(self, tail: bytes) -> bytes:
+        content = "".join(self.gathered)
+        self.gathered.clear()
+        self.sent.append(content)
+        return self.frame_head + dumps(content) + tail
 
 
-def _frame(value: dict[str, Any]) -> bytes:
+def _encode_frame(value: dict[str, Any]) -> bytes:
     return dumps(value) + b"\n"
 
 
-def _object(text: str) -> dict[str, Any] | None:
-    """The JSON object that a text holds, None if it holds none."""
-    try:
-        data = loads(text.encode())
-    except ValueError:
-        return None
-    return data if isinstance(data, dict) else None
-
-
-def _pong(timestamp: Any) -> ProtocolReply | UnexpectedFrame:
+def _reply_to_ping(timestamp: Any) -> ProtocolReply | UnexpectedFrame:
     if type(timestamp) is not int:
-        return UnexpectedFrame("a ping without a time")
-    return ProtocolReply(_frame({"response_type": "ping_pong", "timestamp": timestamp}))
+        return UnexpectedFrame("a ping without a timestamp")
+    return ProtocolReply(_encode_frame({"response_type": "ping_pong", "timestamp": timestamp}))
 
 
-def _action(call: ToolCall) -> dict[str, Any]:
-    """The fields that make Retell do this, {} if it cannot or if the arguments make no sense.
+def _action_fields(call: ToolCall) -> dict[str, Any]:
+    """Return the fields that make Retell execute an action; {} for an unknown one or invalid arguments.
 
-    The caller may not interrupt last words: Retell would then not do what was to follow them.
+    The caller may not interrupt the last words: Retell would then not execute the action behind them.
     """
-    match call.name, _object(call.arguments):
+    match call.name, loads_object(call.arguments):
         case "end_call", dict():
             return {"no_interruption_allowed": True, "end_call": True}
-        case "transfer_call", {"number": str(number)} if NUMBER.fullmatch(number):
+        case "transfer_call", {"number": str(number)} if E164_NUMBER.fullmatch(number):
             return {"no_interruption_allowed": True, "transfer_number": number}
-        case "send_digits", {"digits": str(digits)} if DIGITS.fullmatch(digits):
+        case "send_digits", {"digits": str(digits)} if SENDABLE_DIGITS.fullmatch(digits):
             return {"digit_to_press": digits}
     return {}
 
 
-def _history(data: dict[str, Any]) -> tuple[Message, ...] | None:
-    """The conversation, with the tools' part in it where that came; None if there is no transcript."""
+def _parse_history(data: dict[str, Any]) -> tuple[Message, ...] | None:
+    """Return the transcript, the one with tool calls if it is there; None if there is none."""
     for name in ("transcript_with_tool_calls", "transcript"):
         if isinstance(entries := data.get(name), list):
-            return tuple(_messages(entries))
+            return tuple(_parse_messages(entries))
     return None
 
 
-def _messages(entries: Iterable[Any]) -> Iterator[Message]:
-    """What was said and done, in order; without results that nobody asked for and what makes no sense."""
-    asked = set()
+def _parse_messages(entries: Iterable[Any]) -> Iterator[Message]:
+    """Yield the messages and tool calls in order, without invalid entries and results without a call."""
+    open_calls = set()
     for entry in entries:
         match entry:
             case {"role": "agent" | "user" | "system" as role, "content": str(content)}:
                 yield Message(ROLES[role], content)
             case {"role": "tool_call_invocation", "tool_call_id": str(id), "name": str(name)} if id and name:
                 arguments = entry.get("arguments")
-                if isinstance(arguments, str) and _object(arguments) is not None:
-                    asked.add(id)
+                if isinstance(arguments, str) and loads_object(arguments) is not None:
+                    open_calls.add(id)
                     yield Message("assistant", tool_calls=(ToolCall(id, name, arguments),))
             case {"role": "tool_call_result", "tool_call_id": str(id), "content": str(content)} if (
-                id in asked
+                id in open_calls
             ):
-                asked.remove(id)
+                open_calls.remove(id)
                 yield Message("tool", content, tool_call_id=id)

@@ -1,4 +1,4 @@
-"""Retell's custom LLM: where its calls arrive, and its webhook."""
+"""Builds the websocket endpoint and the webhook of Retell from its settings."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ from voicegw.calls.endpoint import CallEndpoint
 from voicegw.calls.path_secret import PathSecretAuth
 from voicegw.calls.server import CallServer
 from voicegw.platforms.context import PlatformContext, PlatformKind
-from voicegw.platforms.retell.codec import RetellCodec as RetellCodec
+from voicegw.platforms.retell.codec import RetellCodec
 from voicegw.platforms.retell.settings import RetellSettings
 from voicegw.platforms.retell.webhook import retell_webhooks
 from voicegw.telemetry.turn_log import TurnLog
 
 
-def _endpoint(table: RetellSettings, context: PlatformContext) -> CallEndpoint:
+def _build_endpoint(settings: RetellSettings, context: PlatformContext) -> CallEndpoint:
     return CallEndpoint(
         "retell",
-        context.profile("retell", table, table.actions),
-        PathSecretAuth(True, context.secret(table.secret_env)),
-        lambda call, route: RetellCodec(call or ""),
-        max_calls=context.share(table.concurrent_calls),
+        context.build_profile("retell", settings, settings.actions),
+        PathSecretAuth(True, context.read_secret(settings.secret_env)),
+        lambda call_id, profile: RetellCodec(call_id or ""),
+        max_calls=context.worker_share(settings.concurrent_calls),
     )
 
 
-def _webhooks(
-    table: RetellSettings, context: PlatformContext, floor: CallServer, journal: TurnLog
+def _build_webhooks(
+    settings: RetellSettings, context: PlatformContext, call_server: CallServer, turn_log: TurnLog
 ) -> dict[str, ASGIApp]:
-    return retell_webhooks(context.secret(table.api_key_env), floor, journal, context.now)
+    return retell_webhooks(context.read_secret(settings.api_key_env), call_server, turn_log, context.now)
 
 
 RETELL = PlatformKind(
-    "retell", RetellSettings, "Calls by Retell's custom LLM; none if left out.", _endpoint, _webhooks
+    "retell",
+    RetellSettings,
+    "Calls by Retell's custom LLM; none if left out.",
+    _build_endpoint,
+    _build_webhooks,
 )
+"""Retell, for `voicegw.platforms.registry`."""

@@ -13,7 +13,7 @@ RetellAction: TypeAlias = Literal["end_call", "transfer_call", "send_digits"]
 
 
 class RetellSettings(GreetingPlatformSettings):
-    """Retell's custom LLM."""
+    """Settings of Retell's custom LLM websocket."""
 
     proof: ClassVar[tuple[str, ...]] = ("secret_env",)
     signature: ClassVar[tuple[str, ...]] = ("api_key_env",)
@@ -23,6 +23,6 @@ class RetellSettings(GreetingPlatformSettings):
         "Environment variable that holds the secret part of the address that Retell calls."
     )
     api_key_env: Variable | None = optional(
-        "Environment variable that holds the API key by which Retell signs its web hooks."
+        "Environment variable that holds the API key by which Retell signs its webhooks."
     )
     actions: Annotated[tuple[RetellAction, ...], Strict(False)] = Field(default=(), description=ACTIONS)

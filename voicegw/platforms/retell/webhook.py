@@ -1,4 +1,7 @@
-"""The webhook of Retell: the end of a call."""
+"""Answers Retell's webhook, which reports the end of a call.
+
+Source: Retell's documentation of webhooks; the signature is in `voicegw.platforms.retell.signature`.
+"""
 
 from __future__ import annotations
 
@@ -21,46 +24,55 @@ JSON = b"application/json"
 
 
 def retell_webhooks(
-    key: str, floor: CallServer, journal: TurnLog, now: Callable[[], float] = time.time
+    api_key: str, call_server: CallServer, turn_log: TurnLog, now: Callable[[], float] = time.time
 ) -> dict[str, ASGIApp]:
-    """Retell's web hook by path. `key` is the API key, "" if there is none; `now` as for Twilio's."""
-    return {"/retell/webhook": Webhook(RetellWebhook(key, floor, now).event, journal)}
+    """Return Retell's webhook by path.
+
+    `api_key` is the account's key, "" if none is configured: the webhook then accepts this machine only.
+    `now` returns Unix time in seconds.
+    """
+    return {"/retell/webhook": Webhook(RetellWebhook(api_key, call_server, now).handle_event, turn_log)}
 
 
 class RetellWebhook:
-    """Hears from Retell how calls went."""
+    """Answers the events that Retell posts."""
 
-    def __init__(self, key: str, floor: CallServer, now: Callable[[], float]) -> None:
-        self.key = key
-        self.call_server = floor
+    def __init__(self, api_key: str, call_server: CallServer, now: Callable[[], float]) -> None:
+        self.api_key = api_key
+        self.call_server = call_server
         self.now = now
 
-    async def event(self, scope: Scope, receive: Receive) -> Response:
-        """Something happened to a call; of interest is only that it ended."""
-        call = ended_call_id(await self._body(scope, receive))
+    async def handle_event(self, scope: Scope, receive: Receive) -> Response:
+        """Return 204 for an event; forget the call if it ended.
+
+        Raises `RequestError` for a request that is not Retell's or is not an event.
+        """
+        call = parse_ended_call(await self._read_body(scope, receive))
         if call is not None:
             self.call_server.call_ended("retell", call)
         return Response(status_code=204)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """The raw body of a request that is Retell's. Raises `RequestError`."""
+    async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
+        """Return the raw body of a request that Retell signed. Raises `RequestError` for any other."""
         headers = dict(scope["headers"])
         signature = headers.get(b"x-retell-signature", b"").decode("latin-1")
-        if not self.key:
+        if not self.api_key:
             require_loopback(scope)
         elif not signature:
             raise Forbidden("The signature is missing.")
         require_content_type(JSON, headers)
         body = await read_body(scope, receive, MAX_BODY_BYTES)
-        if self.key and not verify_retell_signature(signature, body, self.key, int(self.now() * 1000)):
+        if self.api_key and not verify_retell_signature(
+            signature, body, self.api_key, int(self.now() * 1000)
+        ):
             raise Forbidden("The signature is wrong.")
         return body
 
 
-def ended_call_id(body: bytes) -> str | None:
-    """The call that is over by this event of Retell's, None if it tells something else.
+def parse_ended_call(body: bytes) -> str | None:
+    """Return the id of the call that this event reports as over, None for another event.
 
-    Raises `BadRequest` for what is no event. Older payloads have the call under `data`.
+    Raises `BadRequest` for a body that is not an event. Older payloads hold the call under `data`.
     """
     try:
         data = loads(body)

@@ -1,0 +1,1 @@
+"""Connects Telnyx's ConversationRelay: its settings and its websocket endpoint."""

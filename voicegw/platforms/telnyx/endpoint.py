@@ -1,4 +1,4 @@
-"""Telnyx's ConversationRelay: where its calls arrive."""
+"""Builds the websocket endpoint of Telnyx from its settings."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from voicegw.platforms.conversation_relay.codec import RelayCodec
 from voicegw.platforms.telnyx.settings import TelnyxSettings
 
 
-def _endpoint(table: TelnyxSettings, context: PlatformContext) -> CallEndpoint:
+def _build_endpoint(settings: TelnyxSettings, context: PlatformContext) -> CallEndpoint:
     return CallEndpoint(
         "telnyx",
-        context.profile("telnyx", table, table.actions, speculate=table.partial == "speculate"),
-        PathSecretAuth(False, context.secret(table.token_env)),
-        lambda call, route: RelayCodec("telnyx"),
-        max_calls=context.share(table.concurrent_calls),
+        context.build_profile(
+            "telnyx", settings, settings.actions, speculate=settings.partial == "speculate"
+        ),
+        PathSecretAuth(False, context.read_secret(settings.token_env)),
+        lambda call_id, profile: RelayCodec("telnyx"),
+        max_calls=context.worker_share(settings.concurrent_calls),
     )
 
 
 TELNYX = PlatformKind(
-    "telnyx", TelnyxSettings, "Calls by Telnyx's ConversationRelay; none if left out.", _endpoint
+    "telnyx", TelnyxSettings, "Calls by Telnyx's ConversationRelay; none if left out.", _build_endpoint
 )
+"""Telnyx, for `voicegw.platforms.registry`."""

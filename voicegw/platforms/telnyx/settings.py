@@ -13,7 +13,7 @@ RelayAction: TypeAlias = Literal["end_call", "send_digits", "switch_language", "
 
 
 class TelnyxSettings(GreetingPlatformSettings):
-    """Telnyx's ConversationRelay, started by the operator's own TeXML."""
+    """Settings of Telnyx's ConversationRelay, which the operator's own TeXML starts."""
 
     proof: ClassVar[tuple[str, ...]] = ("token_env",)
     path_secrets: ClassVar[frozenset[str]] = frozenset({"token_env"})

@@ -1,0 +1,1 @@
+"""Connects Twilio's ConversationRelay: signatures, tickets, TwiML, webhooks and the websocket endpoint."""

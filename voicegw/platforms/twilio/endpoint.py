@@ -1,8 +1,6 @@
-"""Twilio's ConversationRelay: where its calls arrive, and its webhooks."""
+"""Builds the websocket endpoint and the webhooks of Twilio from its settings."""
 
 from __future__ import annotations
-
-import logging
 
 from starlette.types import ASGIApp
 
@@ -17,49 +15,54 @@ from voicegw.platforms.twilio.settings import TwilioSettings
 from voicegw.platforms.twilio.webhooks import VoiceWebhookOptions, twilio_webhooks
 from voicegw.telemetry.turn_log import TurnLog
 
-log = logging.getLogger("voicegw.error")
 
+def _build_endpoint(settings: TwilioSettings, context: PlatformContext) -> CallEndpoint:
+    auth_token, signing_key = _read_secrets(settings, context)
+    ticket_secret = auth_token or signing_key
 
-def _endpoint(table: TwilioSettings, context: PlatformContext) -> CallEndpoint:
-    token, signing_key = _secrets(table, context)
-    secret = token or signing_key
-
-    def believe(opened: CallStarted) -> bool:
-        """Did the call come by way of our webhook, less than the ticket's time ago?"""
-        return ticket.verify(secret, opened.ticket, opened.call, context.now())
+    def has_valid_ticket(started: CallStarted) -> bool:
+        return ticket.verify(ticket_secret, started.ticket, started.call_id, context.now())
 
     return CallEndpoint(
         "twilio",
-        context.profile("twilio", table, table.actions, speculate=table.partial == "speculate"),
-        TwilioSignatureAuth(context.public_url, token, signing_key),
-        lambda call, route: RelayCodec("twilio", ticket_parameter=ticket.PARAMETER),
-        believe if secret and table.tickets else lambda opened: True,
-        context.share(table.concurrent_calls),
+        context.build_profile(
+            "twilio", settings, settings.actions, speculate=settings.partial == "speculate"
+        ),
+        TwilioSignatureAuth(context.public_url, auth_token, signing_key),
+        lambda call_id, profile: RelayCodec("twilio", ticket_parameter=ticket.PARAMETER),
+        has_valid_ticket if ticket_secret and settings.tickets else lambda started: True,
+        context.worker_share(settings.concurrent_calls),
     )
 
 
-def _webhooks(
-    table: TwilioSettings, context: PlatformContext, floor: CallServer, journal: TurnLog
+def _build_webhooks(
+    settings: TwilioSettings, context: PlatformContext, call_server: CallServer, turn_log: TurnLog
 ) -> dict[str, ASGIApp]:
-    token, signing_key = _secrets(table, context)
-    welcome = VoiceWebhookOptions(
-        busy=context.agent_for(table).phrases_in(table.language).busy,
-        language=table.language,
+    auth_token, signing_key = _read_secrets(settings, context)
+    options = VoiceWebhookOptions(
+        busy_phrase=context.agent_for(settings).phrases_in(settings.language).busy,
+        language=settings.language,
         public_url=context.public_url,
-        attributes=table.relay(),
-        languages=table.languages,
-        parameters=table.parameters,
-        transfers="transfer_call" in table.actions,
-        token=token,
+        attributes=settings.relay_attributes(),
+        languages=settings.languages,
+        parameters=settings.parameters,
+        transfers_enabled="transfer_call" in settings.actions,
+        auth_token=auth_token,
         signing_key=signing_key,
     )
-    return twilio_webhooks(welcome, floor, journal, context.now)
+    return twilio_webhooks(options, call_server, turn_log, context.now)
 
 
-def _secrets(table: TwilioSettings, context: PlatformContext) -> tuple[str, str]:
-    return context.secret(table.auth_token_env), context.secret(table.signing_key_env)
+def _read_secrets(settings: TwilioSettings, context: PlatformContext) -> tuple[str, str]:
+    """Return the auth token and the signing key, "" for each that is not configured."""
+    return context.read_secret(settings.auth_token_env), context.read_secret(settings.signing_key_env)
 
 
 TWILIO = PlatformKind(
-    "twilio", TwilioSettings, "Calls by Twilio's ConversationRelay; none if left out.", _endpoint, _webhooks
+    "twilio",
+    TwilioSettings,
+    "Calls by Twilio's ConversationRelay; none if left out.",
+    _build_endpoint,
+    _build_webhooks,
 )
+"""Twilio, for `voicegw.platforms.registry`."""

@@ -29,25 +29,25 @@ ATTRIBUTES: Mapping[str, str] = {
     "applicationReconnect": "reconnect",
     "partialPrompts": "partial",
 }
-"""The attributes of ConversationRelay that have keys of their own."""
+"""Attributes of ConversationRelay by Twilio's name, and the configuration key of each."""
 
 
-def _further(attribute: str) -> str:
+def _check_extra_attribute(attribute: str) -> str:
     if attribute == "url":
-        raise ValueError("is the gateway's business")
+        raise ValueError("is set by the gateway; leave it out")
     if attribute in ATTRIBUTES:
-        raise ValueError(f"has a key of its own: {ATTRIBUTES[attribute]}")
+        raise ValueError(f"has its own key; use {ATTRIBUTES[attribute]}")
     return attribute
 
 
-def _free(parameter: str) -> str:
+def _check_parameter_name(parameter: str) -> str:
     if parameter == PARAMETER:
-        raise ValueError("is a name that the gateway needs itself")
+        raise ValueError("is reserved by the gateway; use another name")
     return parameter
 
 
 class TwilioSettings(GreetingPlatformSettings):
-    """Twilio's ConversationRelay."""
+    """Settings of Twilio's ConversationRelay."""
 
     proof: ClassVar[tuple[str, ...]] = ("auth_token_env", "signing_key_env")
     signature: ClassVar[tuple[str, ...]] = proof
@@ -61,43 +61,46 @@ class TwilioSettings(GreetingPlatformSettings):
     )
     actions: Annotated[tuple[TwilioAction, ...], Strict(False)] = Field(default=(), description=ACTIONS)
     languages: Annotated[tuple[Language, ...], Strict(False)] = Field(
-        default=(), description="Further languages of the call; `switch_language` knows these."
+        default=(), description="Further languages of the call, to which `switch_language` may switch."
     )
     voice: str | None = optional(
         "Voice that speaks, by the provider's name for it; Twilio's choice if unset."
     )
-    tts_provider: str | None = optional('Who speaks, such as `"ElevenLabs"`; Twilio\'s choice if unset.')
-    transcription_provider: str | None = optional(
-        'Who listens, such as `"Deepgram"`; Twilio\'s choice if unset.'
+    tts_provider: str | None = optional(
+        'Text-to-speech provider, such as `"ElevenLabs"`; Twilio\'s choice if unset.'
     )
-    dtmf: bool = Field(default=True, description="Tell of keys that the caller presses.")
+    transcription_provider: str | None = optional(
+        'Speech-to-text provider, such as `"Deepgram"`; Twilio\'s choice if unset.'
+    )
+    dtmf: bool = Field(default=True, description="Report the keys that the caller presses.")
     interruptible: Interruption = Field(
-        default="any", description="What of the caller's cuts the agent short: speech, keys, both or nothing."
+        default="any",
+        description="Which input of the caller interrupts the agent: speech, keys, both or none.",
     )
     welcome_greeting_interruptible: Interruption = Field(
         default="any", description="The same for the greeting."
     )
-    reconnect: bool = Field(default=True, description="Twilio comes back when the connection is lost.")
+    reconnect: bool = Field(default=True, description="Twilio reconnects when the connection is lost.")
     partial: Partial = Field(default="ignore", description=PARTIAL)
-    attributes: dict[Annotated[str, Field(pattern=ATTRIBUTE), AfterValidator(_further)], str] = Field(
-        default={}, description="Further attributes of ConversationRelay, as Twilio names them."
-    )
-    parameters: dict[Annotated[Name, AfterValidator(_free)], str] = Field(
-        default={}, description="Parameters of each call that the agent is told."
+    attributes: dict[
+        Annotated[str, Field(pattern=ATTRIBUTE), AfterValidator(_check_extra_attribute)], str
+    ] = Field(default={}, description="Further attributes of ConversationRelay, as Twilio names them.")
+    parameters: dict[Annotated[Name, AfterValidator(_check_parameter_name)], str] = Field(
+        default={}, description="Custom parameters of each call, which the agent finds in `turn.extra`."
     )
     tickets: bool = Field(
         default=True,
-        description="Only calls that came through `/twilio/voice`; false lets your own TwiML connect them.",
+        description="Accept only calls that came through `/twilio/voice`; false for your own TwiML.",
     )
 
     @model_validator(mode="after")
-    def _declared(self) -> TwilioSettings:
+    def _check_languages(self) -> TwilioSettings:
         if "switch_language" in self.actions and not self.languages:
-            raise ValueError("the action switch_language needs languages: Twilio takes no others")
+            raise ValueError("the action switch_language needs languages: Twilio switches to no others")
         return self
 
-    def relay(self) -> dict[str, str | bool]:
-        """The attributes of ConversationRelay, all but its address."""
-        own = {attribute: getattr(self, key) for attribute, key in ATTRIBUTES.items()}
-        own["partialPrompts"] = self.partial == "speculate"
-        return {name: value for name, value in own.items() if value not in (None, "")} | self.attributes
+    def relay_attributes(self) -> dict[str, str | bool]:
+        """Return the attributes of ConversationRelay by Twilio's names, all but its address."""
+        values = {attribute: getattr(self, key) for attribute, key in ATTRIBUTES.items()}
+        values["partialPrompts"] = self.partial == "speculate"
+        return {name: value for name, value in values.items() if value not in (None, "")} | self.attributes

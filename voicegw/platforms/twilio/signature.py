@@ -1,6 +1,7 @@
-"""Signatures by which Retell and Twilio prove that a request comes from them.
+"""Verifies the signatures of Twilio's webhooks and websocket handshakes.
 
-Pure: the caller gives the secret and the time. Without a secret nothing is genuine.
+Pure: the caller passes the secret. Without a secret no signature is valid. Source: the official `twilio`
+library, `twilio.request_validator.RequestValidator`.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from urllib.parse import parse_qsl
 from voicegw.security.keys import encode_secret
 
 Params: TypeAlias = Mapping[str, str | Sequence[str]] | Iterable[tuple[str, str]]
-"""The fields of a form or a query: pairs, or a value or several by name."""
+"""The fields of a form or a query: pairs, or one or more values by name."""
 
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:/?#@\[\]]+)(?::[0-9]*)?")
-SECURE = frozenset({"https", "wss"})
-SCHEMES = frozenset({"http", "ws"}) | SECURE
+SECURE_SCHEMES = frozenset({"https", "wss"})
+SCHEMES = frozenset({"http", "ws"}) | SECURE_SCHEMES
 HASHES = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 
 
-def algorithm(settings: str | None) -> str:
-    """Which algorithm `X-Twilio-Webhooks-Signature-Settings` names: "HMAC_SHA1" where it names none.
+def signature_algorithm(settings: str | None) -> str:
+    """Return the algorithm that `X-Twilio-Webhooks-Signature-Settings` names, "HMAC_SHA1" if it names none.
 
-    It also says which secret signed: the account's token with HMAC_SHA1, else the shared signing key.
+    The algorithm tells the secret: the account's auth token for HMAC_SHA1, else the shared signing key.
     """
     for part in (settings or "").split(","):
         name, _, value = part.partition("=")
@@ -38,40 +39,42 @@ def algorithm(settings: str | None) -> str:
 def verify_twilio_signature(
     signature: str, settings: str | None, urls: Sequence[str], params: Params, token: str
 ) -> bool:
-    """Does `X-Twilio-Signature` fit one of these addresses with these fields?
+    """Return whether the header `X-Twilio-Signature` fits one of these addresses with these fields.
 
-    `params` are those of a form that was posted, none for a GET, whose query is part of the address.
+    `settings` is the header `X-Twilio-Webhooks-Signature-Settings`, None if it is missing. `params` are the
+    fields of a POSTed form; a GET has none, since its query is a part of the address. `token` is the secret
+    that belongs to `signature_algorithm(settings)`. Never raises.
     """
-    hashed = HASHES.get(algorithm(settings))
-    if hashed is None or not token:
+    hash_name = HASHES.get(signature_algorithm(settings))
+    if hash_name is None or not token:
         return False
     fields, given, secret = (
-        encode_secret(_concatenated(params)),
+        encode_secret(_concatenate(params)),
         encode_secret(signature),
         encode_secret(token),
     )
-    seals = [b64encode(hmac.digest(secret, encode_secret(url) + fields, hashed)) for url in urls]
-    return any(hmac.compare_digest(seal, given) for seal in seals)
+    expected = [b64encode(hmac.digest(secret, encode_secret(url) + fields, hash_name)) for url in urls]
+    return any(hmac.compare_digest(one, given) for one in expected)
 
 
 def signed_url_candidates(
     scheme: str, host: str, raw_path: bytes, query: bytes, *, websocket: bool
 ) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
-    """The addresses that Twilio may have signed, each with the fields to sign after it.
+    """Return the addresses that Twilio may have signed, each with the fields that are signed behind it.
 
-    With the query in the address, and without it but with its pairs as fields; with and without a port.
-    `scheme` and `host` are those that Twilio used, `raw_path` and `query` as they came, still encoded.
-    None for a scheme or host that makes no sense.
+    The query is in the address, or its pairs are the fields; the address has a port or none. `scheme` and
+    `host` are those that Twilio used; `raw_path` and `query` are percent-encoded, as received. Returns [] for
+    an invalid scheme or host.
     """
-    named = HOST.fullmatch(host)
-    if named is None or scheme not in SCHEMES:
+    match = HOST.fullmatch(host)
+    if match is None or scheme not in SCHEMES:
         return []
-    secure = scheme in SECURE
+    secure = scheme in SECURE_SCHEMES
     ports = [443] if secure else [80]
     if websocket:
-        ports.append(80)  # Twilio's own library takes this for the port of wss
+        ports.append(80)  # Twilio's own library takes 80 for the port of wss
     kind = ("wss" if secure else "ws") if websocket else ("https" if secure else "http")
-    hosts = dict.fromkeys([host, named[1], *(f"{named[1]}:{port}" for port in ports)])
+    hosts = dict.fromkeys([host, match[1], *(f"{match[1]}:{port}" for port in ports)])
     bases = [f"{kind}://{name}{raw_path.decode(errors='replace')}" for name in hosts]
     if not query:
         return [(base, ()) for base in bases]
@@ -80,8 +83,8 @@ def signed_url_candidates(
     return [*((f"{base}?{text}", ()) for base in bases), *((base, pairs) for base in bases)]
 
 
-def _concatenated(params: Params) -> str:
-    """Names and values without anything between them, sorted; a value that comes twice counts once."""
+def _concatenate(params: Params) -> str:
+    """Return names and values, sorted and without separators; a pair that is there twice counts once."""
     pairs = set()
     for name, values in params.items() if isinstance(params, Mapping) else params:
         pairs |= {(name, value) for value in ([values] if isinstance(values, str) else values)}

@@ -1,4 +1,7 @@
-"""TwiML: what Twilio is to do with a call, as XML."""
+"""Writes TwiML, the XML with which a webhook tells Twilio how to go on with a call.
+
+Source: Twilio's documentation of TwiML; the tests compare it with `twilio.twiml.voice_response`.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 Value: TypeAlias = str | bool
 
 ILLEGAL = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold in any form. It is left out: a voice could not say it either."""
+"""Characters that XML 1.0 cannot hold in any form. They are left out; no voice could speak them."""
 
 
-def connect(
+def connect_relay(
     url: str,
     *,
     action: str = "",
@@ -21,52 +24,58 @@ def connect(
     languages: Iterable[str] = (),
     parameters: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Connect the call to our websocket at `url`.
+    """Return the document that connects the call to the websocket at `url` (`<ConversationRelay>`).
 
-    `attributes` are those of ConversationRelay, `languages` what may be switched to, and `parameters` come
-    back with the socket's setup. When the session is over, Twilio asks `action` how to go on.
+    `action` is the address that Twilio asks how to go on after the session, "" for none. `attributes` are
+    those of ConversationRelay. `languages` are BCP 47 tags that the session may switch to. `parameters` are
+    returned in the socket's setup frame.
     """
     response = Element("Response")
-    connected = SubElement(response, "Connect", _written({"action": action} if action else {}))
-    relay = SubElement(connected, "ConversationRelay", _written({"url": url, **(attributes or {})}))
+    connect = SubElement(response, "Connect", _xml_attributes({"action": action} if action else {}))
+    relay = SubElement(connect, "ConversationRelay", _xml_attributes({"url": url, **(attributes or {})}))
     for code in languages:
-        SubElement(relay, "Language", _written({"code": code}))
+        SubElement(relay, "Language", _xml_attributes({"code": code}))
     for name, value in (parameters or {}).items():
-        SubElement(relay, "Parameter", _written({"name": name, "value": value}))
-    return _document(response)
+        SubElement(relay, "Parameter", _xml_attributes({"name": name, "value": value}))
+    return _serialize(response)
 
 
-def busy(words: str, language: str = "") -> bytes:
-    """Say why nobody has time, and hang up."""
+def say_and_hang_up(words: str, language: str = "") -> bytes:
+    """Return the document that speaks `words` and hangs up.
+
+    `language` is a BCP 47 tag, "" for Twilio's default.
+    """
     response = Element("Response")
-    SubElement(response, "Say", _written({"language": language} if language else {})).text = _legal(words)
+    SubElement(
+        response, "Say", _xml_attributes({"language": language} if language else {})
+    ).text = _strip_illegal(words)
     SubElement(response, "Hangup")
-    return _document(response)
+    return _serialize(response)
 
 
 def dial(number: str) -> bytes:
-    """Put the caller through to another number."""
+    """Return the document that transfers the call to this number, in E.164 form."""
     response = Element("Response")
-    SubElement(response, "Dial").text = _legal(number)
-    return _document(response)
+    SubElement(response, "Dial").text = _strip_illegal(number)
+    return _serialize(response)
 
 
 def empty_response() -> bytes:
-    """Nothing more: a call that has nothing left to do ends."""
-    return _document(Element("Response"))
+    """Return the document without a verb: Twilio ends the call."""
+    return _serialize(Element("Response"))
 
 
-def _written(values: Mapping[str, Value]) -> dict[str, str]:
+def _xml_attributes(values: Mapping[str, Value]) -> dict[str, str]:
     return {
-        name: ("true" if value else "false") if isinstance(value, bool) else _legal(value)
+        name: ("true" if value else "false") if isinstance(value, bool) else _strip_illegal(value)
         for name, value in values.items()
     }
 
 
-def _legal(text: str) -> str:
+def _strip_illegal(text: str) -> str:
     return ILLEGAL.sub("", text)
 
 
-def _document(response: Element) -> bytes:
+def _serialize(response: Element) -> bytes:
     written: bytes = tostring(response, encoding="UTF-8", xml_declaration=True)
     return written

@@ -1,4 +1,7 @@
-"""The webhooks of Twilio: an incoming call, and the end of its session."""
+"""Answers Twilio's webhooks with TwiML: an incoming call, and the end of its session.
+
+Source: Twilio's documentation of Voice webhooks and of ConversationRelay's action URL.
+"""
 
 from __future__ import annotations
 
@@ -15,137 +18,163 @@ from voicegw.asgi.context import RequestContext
 from voicegw.asgi.webhook import MAX_BODY_BYTES, Webhook, parse_call_sid, require_content_type
 from voicegw.calls.server import CallServer
 from voicegw.errors import BadRequest, Forbidden, TooManyRequests
-from voicegw.platforms.conversation_relay.codec import NUMBER
+from voicegw.platforms.conversation_relay.codec import E164_NUMBER
 from voicegw.platforms.twilio import ticket, twiml
-from voicegw.platforms.twilio.signature import algorithm, signed_url_candidates, verify_twilio_signature
+from voicegw.platforms.twilio.signature import (
+    signature_algorithm,
+    signed_url_candidates,
+    verify_twilio_signature,
+)
 from voicegw.security.authenticator import require_loopback
 from voicegw.telemetry.turn_log import TurnLog
 from voicegw.wire.json import loads
 
 FORM = b"application/x-www-form-urlencoded"
+MAX_FORM_FIELDS = 500
+"""Fields of a form; Twilio sends a few dozen. A form with more is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceWebhookOptions:
-    """How Twilio's calls are answered.
+    """How Twilio's incoming calls are answered."""
 
-    `public_url` is the address by which Twilio reaches us, that of the request if empty. `attributes`,
-    `languages` and `parameters` go into the TwiML. `busy` is said in `language` when there is no room.
-    `transfers`: the agent may have a call put through. `token` and `signing_key` are Twilio's secrets for
-    the two kinds of signatures, "" if there is none.
-    """
-
-    busy: str
+    busy_phrase: str
+    """The words for a caller if the gateway has no capacity."""
     language: str
+    """The BCP 47 tag of the language in which `busy_phrase` is spoken."""
     public_url: str = ""
+    """The gateway's address as Twilio knows it, without a path; "" for the Host header of the request."""
     attributes: Mapping[str, str | bool] = field(default_factory=dict)
+    """Attributes of ConversationRelay, by Twilio's names."""
     languages: Sequence[str] = ()
+    """BCP 47 tags that the session may switch to."""
     parameters: Mapping[str, str] = field(default_factory=dict)
-    transfers: bool = False
-    token: str = field(default="", repr=False)
+    """Custom parameters of each call."""
+    transfers_enabled: bool = False
+    """May the agent transfer a call?"""
+    auth_token: str = field(default="", repr=False)
+    """The account's auth token, for signatures with HMAC-SHA1; "" if it is not configured."""
     signing_key: str = field(default="", repr=False)
+    """The shared key of signatures with HMAC-SHA256; "" if it is not configured."""
 
     @property
-    def secret(self) -> str:
-        """What seals tickets; "" where nothing is to be proven."""
-        return self.token or self.signing_key
+    def ticket_secret(self) -> str:
+        """The secret that signs tickets; "" if none is configured: calls then have no ticket."""
+        return self.auth_token or self.signing_key
 
 
 def twilio_webhooks(
-    welcome: VoiceWebhookOptions, floor: CallServer, journal: TurnLog, now: Callable[[], float] = time.time
+    options: VoiceWebhookOptions,
+    call_server: CallServer,
+    turn_log: TurnLog,
+    now: Callable[[], float] = time.time,
 ) -> dict[str, ASGIApp]:
-    """Twilio's web hooks by path. `now` is the time of day in seconds since 1970."""
-    twilio = TwilioWebhooks(welcome, floor, journal, now)
+    """Return Twilio's webhooks by path; `now` returns Unix time in seconds."""
+    webhooks = TwilioWebhooks(options, call_server, turn_log, now)
     return {
-        "/twilio/voice": Webhook(twilio.voice, journal),
-        "/twilio/action": Webhook(twilio.action, journal),
+        "/twilio/voice": Webhook(webhooks.handle_voice, turn_log),
+        "/twilio/action": Webhook(webhooks.handle_action, turn_log),
     }
 
 
 class TwilioWebhooks:
-    """Answers Twilio, in TwiML."""
+    """Answers the requests that Twilio posts."""
 
     def __init__(
-        self, welcome: VoiceWebhookOptions, floor: CallServer, journal: TurnLog, now: Callable[[], float]
+        self,
+        options: VoiceWebhookOptions,
+        call_server: CallServer,
+        turn_log: TurnLog,
+        now: Callable[[], float],
     ) -> None:
-        self.options = welcome
-        self.call_server = floor
-        self.turn_log = journal
+        self.options = options
+        self.call_server = call_server
+        self.turn_log = turn_log
         self.now = now
 
-    async def voice(self, scope: Scope, receive: Receive) -> Response:
-        """A call comes in: connect it to our websocket, or say that nobody has time."""
-        fields = await self._form(scope, receive)
+    async def handle_voice(self, scope: Scope, receive: Receive) -> Response:
+        """Return the TwiML that connects an incoming call to the websocket, or says that the gateway is busy.
+
+        Raises `RequestError` for a request that is not Twilio's or names no call.
+        """
+        fields = await self._read_form(scope, receive)
         call = parse_call_sid(fields.get("CallSid"))
-        welcome = self.options
-        if not self.call_server.has_room("twilio"):
-            visit: RequestContext = scope["voicegw"]
-            self.turn_log.refusal(TooManyRequests("Too many calls at once."), visit.id, visit.client)
-            return _xml(twiml.busy(welcome.busy, welcome.language))
-        parameters = dict(welcome.parameters)
-        if welcome.secret:
-            parameters[ticket.PARAMETER] = ticket.issue(welcome.secret, call, self.now())
-        base = self._base(scope)
-        return _xml(
-            twiml.connect(
-                f"ws{base.removeprefix('http')}/twilio/relay",
-                action=f"{base}/twilio/action",
-                attributes=welcome.attributes,
-                languages=welcome.languages,
+        options = self.options
+        if not self.call_server.has_capacity("twilio"):
+            context: RequestContext = scope["voicegw"]
+            self.turn_log.record_refusal(
+                TooManyRequests("Too many calls at once."), context.id, context.client
+            )
+            return _twiml_response(twiml.say_and_hang_up(options.busy_phrase, options.language))
+        parameters = dict(options.parameters)
+        if options.ticket_secret:
+            parameters[ticket.PARAMETER] = ticket.issue(options.ticket_secret, call, self.now())
+        base_url = self._base_url(scope)
+        return _twiml_response(
+            twiml.connect_relay(
+                f"ws{base_url.removeprefix('http')}/twilio/relay",
+                action=f"{base_url}/twilio/action",
+                attributes=options.attributes,
+                languages=options.languages,
                 parameters=parameters,
             )
         )
 
-    async def action(self, scope: Scope, receive: Receive) -> Response:
-        """The session is over: put the call through if the agent said so, else it ends."""
-        fields = await self._form(scope, receive)
-        self.call_server.call_ended("twilio", parse_call_sid(fields.get("CallSid")))
-        number = transfer_number(fields.get("HandoffData", "")) if self.options.transfers else None
-        return _xml(twiml.empty_response() if number is None else twiml.dial(number))
+    async def handle_action(self, scope: Scope, receive: Receive) -> Response:
+        """Forget the call, whose session is over; return the TwiML that transfers it, or else ends it.
 
-    async def _form(self, scope: Scope, receive: Receive) -> dict[str, str]:
-        """The fields of a request that is Twilio's. Raises `RequestError`."""
+        Raises `RequestError` for a request that is not Twilio's or names no call.
+        """
+        fields = await self._read_form(scope, receive)
+        self.call_server.call_ended("twilio", parse_call_sid(fields.get("CallSid")))
+        number = (
+            parse_transfer_number(fields.get("HandoffData", "")) if self.options.transfers_enabled else None
+        )
+        return _twiml_response(twiml.empty_response() if number is None else twiml.dial(number))
+
+    async def _read_form(self, scope: Scope, receive: Receive) -> dict[str, str]:
+        """Return the fields of a request that Twilio signed. Raises `RequestError` for any other."""
         headers = dict(scope["headers"])
-        signed = bool(self.options.secret)
-        if not signed:
+        must_be_signed = bool(self.options.ticket_secret)
+        if not must_be_signed:
             require_loopback(scope)
         elif b"x-twilio-signature" not in headers:
             raise Forbidden("The signature is missing.")
         require_content_type(FORM, headers)
         pairs = parse_form(await read_body(scope, receive, MAX_BODY_BYTES))
-        if signed and not self._signed(scope, headers, pairs):
+        if must_be_signed and not self._is_signed(scope, headers, pairs):
             raise Forbidden("The signature is wrong.")
         return dict(pairs)
 
-    def _signed(self, scope: Scope, headers: Mapping[bytes, bytes], pairs: list[tuple[str, str]]) -> bool:
+    def _is_signed(self, scope: Scope, headers: Mapping[bytes, bytes], pairs: list[tuple[str, str]]) -> bool:
         settings = headers.get(b"x-twilio-webhooks-signature-settings", b"").decode("latin-1")
-        secret = self.options.token if algorithm(settings) == "HMAC_SHA1" else self.options.signing_key
-        scheme, _, host = self._base(scope).partition("://")
+        secret = (
+            self.options.auth_token
+            if signature_algorithm(settings) == "HMAC_SHA1"
+            else self.options.signing_key
+        )
+        scheme, _, host = self._base_url(scope).partition("://")
         query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
-        found = signed_url_candidates(scheme, host, scope["raw_path"], b"", websocket=False)
-        urls = [url + query for url, _ in found]  # of a POST, the query stays in the address
+        candidates = signed_url_candidates(scheme, host, scope["raw_path"], b"", websocket=False)
+        urls = [url + query for url, _ in candidates]  # a POST keeps its query in the address
         return verify_twilio_signature(
             headers[b"x-twilio-signature"].decode("latin-1"), settings, urls, pairs, secret
         )
 
-    def _base(self, scope: Scope) -> str:
-        """How Twilio calls us, without a path. Somebody else's Host header fits no signature of Twilio's."""
+    def _base_url(self, scope: Scope) -> str:
+        """Return the gateway's address without a path. A forged Host header fits no signature of Twilio's."""
         if self.options.public_url:
             return self.options.public_url
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
         return f"{scope['scheme']}://{host.decode('latin-1')}"
 
 
-def _xml(document: bytes) -> Response:
+def _twiml_response(document: bytes) -> Response:
     return Response(document, media_type="text/xml")
 
 
-MAX_FORM_FIELDS = 500
-"""Most fields of a form; Twilio sends a few dozen."""
-
-
 def parse_form(body: bytes) -> list[tuple[str, str]]:
-    """The fields of a form as pairs, in order. Raises `BadRequest`."""
+    """Return the fields of a form as pairs, in order. Raises `BadRequest` for a body that is not a form."""
     try:
         return parse_qsl(
             body.decode("ascii"),
@@ -158,13 +187,16 @@ def parse_form(body: bytes) -> list[tuple[str, str]]:
         raise BadRequest("The body is not a form.") from None
 
 
-def transfer_number(handoff: str) -> str | None:
-    """The number that the caller is to be put through to, out of what our codec left for this moment."""
+def parse_transfer_number(handoff: str) -> str | None:
+    """Return the number of a transfer, None if the agent requested none.
+
+    `handoff` is the handoffData that `voicegw.platforms.conversation_relay.codec` wrote into the end frame.
+    """
     try:
         data = loads(handoff.encode())
     except ValueError:
         return None
     match data:
-        case {"reasonCode": "transfer_call", "number": str(number)} if NUMBER.fullmatch(number):
+        case {"reasonCode": "transfer_call", "number": str(number)} if E164_NUMBER.fullmatch(number):
             return number
     return None

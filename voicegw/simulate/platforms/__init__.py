@@ -1,0 +1,1 @@
+"""One simulated voice platform per module, each with its checklist."""

@@ -1,4 +1,7 @@
-"""The callers of ConversationRelay, as Twilio and Telnyx speak it, and what these two need. Pure."""
+"""ConversationRelay, as Twilio and Telnyx implement it: the platform's side of a call. Pure.
+
+The gateway's side is `voicegw.platforms.conversation_relay`, which this module does not use.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from voicegw.platforms.twilio import ticket
 from voicegw.security.keys import encode_secret
-from voicegw.simulate.platform import Frame, PlatformTraits, decode_frame, encode_frame
+from voicegw.simulate.platform import (
+    CHARS_PER_SECOND,
+    Frame,
+    PlatformTraits,
+    WebSocketEntry,
+    decode_frame,
+    encode_frame,
+)
 from voicegw.simulate.platforms.conversation_relay_checks import CHECKS, RelayVendor, find_frame_flaw
-from voicegw.simulate.recording import ActionSeen, AnswerEnded, Observation, HangUpSeen, TextHeard, Violation
+from voicegw.simulate.recording import (
+    ActionSeen,
+    AnswerEnded,
+    HangUpSeen,
+    Observation,
+    TextHeard,
+    Violation,
+)
 from voicegw.simulate.script import CallScript
 
-CHARS_PER_SECOND = 15.0
-"""Characters of speech per second."""
 MALFORMED_FRAMES: tuple[Frame, ...] = (
     '{"type":"weather","rain":true}',
     '{"type":"info","name":"clientSpeaking","value":"off","ts":1760000000000}',
     '{"type":"configUpdated"}',
-    '{"type":"error","description":"This is a rehearsal."}',
+    '{"type":"error","description":"This is a simulation."}',
     '{"type":null}',
     "[]",
     "{",
@@ -29,12 +44,12 @@ MALFORMED_FRAMES: tuple[Frame, ...] = (
 
 
 class SimulatedConversationRelay:
-    """One call of Twilio's, or, as `flavour`, of Telnyx's.
+    """One call of Twilio's, or, with another `vendor`, of Telnyx's.
 
-    `secret` is Twilio's auth token: it signs the handshake and makes a ticket, as the gateway's own web hook
-    does. `public` is the address that is signed where another one is dialled, of a gateway behind a proxy.
-    `parameters` are those of the call's TwiML. `now` is the time of day in seconds since 1970; `hex`
-    gives random hexadecimal digits for so many bytes.
+    `secret` is Twilio's auth token: it signs the handshake and makes a ticket, as the gateway's own webhook
+    does. `public_url` is the URL that is signed, for a gateway behind a proxy; "" for the one that is called.
+    `parameters` are the custom parameters of the call's TwiML. `now` is the time of day in seconds since
+    1970; `random_hex` returns random hexadecimal digits for a number of bytes.
     """
 
     ping_interval: float | None = None
@@ -57,38 +72,38 @@ class SimulatedConversationRelay:
         self.vendor: RelayVendor = vendor
         self.public_url = public_url
         self.checks = CHECKS[vendor]
-        self.call_ids = _ids(vendor, random_hex)
+        self.call_ids = _make_call_ids(vendor, random_hex)
         self.parameters = dict(parameters or {})
         if self.secret:
-            shown = ticket.issue(self.secret, self.call_ids["callSid"], now)
-            self.parameters = {ticket.PARAMETER: shown, **self.parameters}
+            issued = ticket.issue(self.secret, self.call_ids["callSid"], now)
+            self.parameters = {ticket.PARAMETER: issued, **self.parameters}
         self.question_frames: Sequence[Frame] = ()  # the last question
         self.turn: int | None = None  # its number; None before the first
-        self.is_answered = False  # did its answer end?
-        self.excess_item = "one-last"  # what it is, if it is answered twice
-        self.is_interrupted = False  # was it interrupted?
+        self.is_answered = False  # has its answer ended?
+        self.excess_item = "one-last"  # the check that fails if it is answered twice
+        self.is_interrupted = False
         self.is_cycle_open = False  # is a talk cycle open?
-        self.is_cycle_stale = False  # is the open talk cycle that of the question before?
-        self.has_partial = False  # did words come that may still change?
+        self.is_cycle_stale = False  # does the open talk cycle belong to the previous question?
+        self.has_partial = False  # has a partial prompt been sent since the last question?
         self.is_call_ended = False
 
     def build_url(self, url: str) -> str:
-        """What stands in the TwiML."""
+        """Return the URL as it stands in the TwiML."""
         return url
 
     def build_headers(self, url: str, *, forged: bool = False) -> Mapping[str, str]:
-        """Twilio's signature of the address; where `forged`, that of another secret."""
+        """Return Twilio's signature of the URL; with `forged`, one by another secret."""
         if self.name != "twilio" or not (self.secret or forged):
             return {}
         key = self.secret + " forged" if forged else self.secret
         return {"X-Twilio-Signature": sign_url(key, self.public_url or url)}
 
     def start(self, *, reconnecting: bool) -> Sequence[Frame]:
-        """The setup; a call that comes back replays the last question, answered or not."""
+        """Return the setup frame. A call that reconnects repeats the last question, answered or not."""
         self.is_cycle_open = self.is_cycle_stale = False
         if reconnecting and self.question_frames:
             self.excess_item = "not-twice"
-        facts = {
+        setup = {
             **self.call_ids,
             "from": self.script.caller,
             "to": self.script.called,
@@ -97,26 +112,33 @@ class SimulatedConversationRelay:
             "callerName": "",
             "customParameters": self.parameters,
         }
-        return (encode_frame(type="setup", **facts), *(self.question_frames if reconnecting else ()))
+        return (encode_frame(type="setup", **setup), *(self.question_frames if reconnecting else ()))
 
     def encode_partial(self, text: str) -> Sequence[Frame]:
+        """Return a prompt with `last: false`."""
         self.has_partial = True
-        return (self._prompt(text, last=False),)
+        return (self._encode_prompt(text, last=False),)
 
     def ask(self, text: str | None) -> Sequence[Frame]:
-        """A prompt; the platform tells of no silence."""
-        return () if text is None else self._question(self._prompt(text, last=True))
+        """Return a prompt; () for a silent caller, which the platform does not report."""
+        return () if text is None else self._begin_question(self._encode_prompt(text, last=True))
 
     def press(self, digits: str) -> Sequence[Frame]:
-        return self._question(*(encode_frame(type="dtmf", digit=digit) for digit in digits))
+        """Return a dtmf frame for each key."""
+        return self._begin_question(*(encode_frame(type="dtmf", digit=digit) for digit in digits))
 
     def repeat(self) -> Sequence[Frame]:
         return ()
 
     def interrupt(self, heard_text: str) -> Sequence[Frame]:
+        """Return an interrupt frame with the spoken part of the answer."""
         self.is_interrupted = True
-        spoken = int(len(heard_text) / CHARS_PER_SECOND * 1000)
-        return (encode_frame(type="interrupt", utteranceUntilInterrupt=heard_text, durationUntilInterruptMs=spoken),)
+        spoken_ms = int(len(heard_text) / CHARS_PER_SECOND * 1000)
+        return (
+            encode_frame(
+                type="interrupt", utteranceUntilInterrupt=heard_text, durationUntilInterruptMs=spoken_ms
+            ),
+        )
 
     def encode_malformed(self) -> Sequence[Frame]:
         return MALFORMED_FRAMES
@@ -128,53 +150,56 @@ class SimulatedConversationRelay:
         return ()
 
     def receive(self, frame: Frame) -> Sequence[Observation]:
-        """What a frame of the gateway's means. Never raises."""
+        """Return the observations in a frame from the gateway. It never raises."""
         if self.is_call_ended:
             return (Violation("ends-last", "a frame came after the end of the call"),)
         data = decode_frame(frame)
-        why = data if isinstance(data, str) else find_frame_flaw(data, self.vendor)
-        if isinstance(data, str) or why is not None:
-            return (Violation("frames", why or ""),)
+        flaw = data if isinstance(data, str) else find_frame_flaw(data, self.vendor)
+        if isinstance(data, str) or flaw is not None:
+            return (Violation("frames", flaw or ""),)
         if data["type"] == "text":
-            return tuple(self._text(data["token"], data.get("last") is True))
-        acted = ActionSeen(self.turn, data["type"], str(frame))
-        return (acted, *self._end()) if acted.name == "end" else (acted,)
+            return tuple(self._receive_token(data["token"], data.get("last") is True))
+        action = ActionSeen(self.turn, data["type"], str(frame))
+        return (action, *self._end_call()) if action.name == "end" else (action,)
 
-    def _prompt(self, words: str, *, last: bool) -> str:
-        return encode_frame(type="prompt", voicePrompt=words, lang=self.script.language, last=last)
+    def _encode_prompt(self, text: str, *, last: bool) -> str:
+        return encode_frame(type="prompt", voicePrompt=text, lang=self.script.language, last=last)
 
-    def _question(self, *frames: str) -> Sequence[Frame]:
-        """The next question. A talk cycle that is open by then may yet be closed, and means nothing more."""
-        newer = self.turn is not None and not (self.is_answered or self.is_interrupted)
-        self.excess_item = "superseded" if newer else "one-last"
+    def _begin_question(self, *frames: str) -> Sequence[Frame]:
+        """Begin the next question.
+
+        A talk cycle that is open now may still be closed by a final token, which then belongs to no answer.
+        """
+        supersedes = self.turn is not None and not (self.is_answered or self.is_interrupted)
+        self.excess_item = "superseded" if supersedes else "one-last"
         self.question_frames = frames
         self.turn = 0 if self.turn is None else self.turn + 1
         self.is_cycle_stale = self.is_cycle_open
         self.is_answered = self.is_interrupted = self.has_partial = False
         return frames
 
-    def _text(self, words: str, last: bool) -> Iterator[Observation]:
-        """A token belongs to the newest question."""
-        if self.is_cycle_stale and last and not words:
+    def _receive_token(self, text: str, last: bool) -> Iterator[Observation]:
+        """Assign a token to the newest question."""
+        if self.is_cycle_stale and last and not text:
             self.is_cycle_stale = self.is_cycle_open = False
             return
         self.is_cycle_stale, self.is_cycle_open = False, not last
         if self.is_answered and not self.is_interrupted and (self.has_partial or self.turn is not None):
-            yield self._excess(words, last)
+            yield self._report_excess(text, last)
             return
-        yield TextHeard(self.turn, words)
+        yield TextHeard(self.turn, text)
         if last:
             self.is_answered = True
             yield AnswerEnded(self.turn)
 
-    def _excess(self, words: str, last: bool) -> Violation:
-        """A token although the answer had ended."""
-        what = f"{'a final' if last else 'one more'} token of {len(words)} characters"
+    def _report_excess(self, text: str, last: bool) -> Violation:
+        """Report a token after the end of the answer."""
+        token = f"{'a final' if last else 'one more'} token of {len(text)} characters"
         if self.has_partial:
-            return Violation("partial", f"{what} came before the caller had finished")
-        return Violation(self.excess_item, f"{what} came after the answer had ended")
+            return Violation("partial", f"{token} came before the caller had finished")
+        return Violation(self.excess_item, f"{token} came after the answer had ended")
 
-    def _end(self) -> Iterator[Observation]:
+    def _end_call(self) -> Iterator[Observation]:
         self.is_call_ended = True
         if self.is_cycle_open:
             yield Violation("ends-last", "the call was ended before the final token of its last words")
@@ -184,25 +209,41 @@ class SimulatedConversationRelay:
 
 
 def sign_url(secret: str, url: str) -> str:
-    """Twilio's signature of a handshake to this address."""
-    sealed = hmac.digest(encode_secret(secret), encode_secret(url), "sha1")
-    return b64encode(sealed).decode()
+    """Return Twilio's signature of a handshake to this URL: base64 of HMAC-SHA1."""
+    digest = hmac.digest(encode_secret(secret), encode_secret(url), "sha1")
+    return b64encode(digest).decode()
 
 
-def _ids(flavour: RelayVendor, hex: Callable[[int], str]) -> dict[str, str]:
-    if flavour == "twilio":
+def _make_call_ids(vendor: RelayVendor, random_hex: Callable[[int], str]) -> dict[str, str]:
+    if vendor == "twilio":
         return {
-            "sessionId": f"VX{hex(16)}",
-            "accountSid": f"AC{hex(16)}",
-            "callSid": f"CA{hex(16)}",
+            "sessionId": f"VX{random_hex(16)}",
+            "accountSid": f"AC{random_hex(16)}",
+            "callSid": f"CA{random_hex(16)}",
             "parentCallSid": "",
             "callType": "PSTN",
             "callStatus": "RINGING",
         }
     return {
-        "sessionId": hex(16),
-        "callControlId": f"v3:{hex(16)}",
-        "callSessionId": hex(16),
-        "callLegId": hex(16),
+        "sessionId": random_hex(16),
+        "callControlId": f"v3:{random_hex(16)}",
+        "callSessionId": random_hex(16),
+        "callLegId": random_hex(16),
         "callStatus": "active",
     }
+
+
+TWILIO = WebSocketEntry(
+    name="twilio",
+    make=lambda script, setup, now: SimulatedConversationRelay(
+        script, setup.secret, public_url=setup.public_url, now=now
+    ),
+)
+TELNYX = WebSocketEntry(
+    name="telnyx",
+    secret_in_url=True,
+    public_path_words=frozenset({"telnyx", "relay"}),
+    make=lambda script, setup, now: SimulatedConversationRelay(
+        script, setup.secret, vendor="telnyx", now=now
+    ),
+)

@@ -1,4 +1,4 @@
-"""What ConversationRelay needs beyond what every platform does. Pure."""
+"""The checks of ConversationRelay besides those that all platforms share. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,23 @@ from voicegw.simulate.checks import (
     COMMON,
     REFUSES,
     Check,
-    is_connection_dropped,
     check_turns,
-    from_violations_if,
     from_violations,
+    from_violations_if,
+    is_connection_dropped,
     is_uninterrupted,
 )
-from voicegw.simulate.frame_schema import FrameFields, is_count, is_boolean, matches, find_mismatch, required_fields, optional_fields, is_text
-from voicegw.simulate.recording import Recording, RecordedTurn
+from voicegw.simulate.frame_schema import (
+    FrameFields,
+    find_mismatch,
+    is_boolean,
+    is_count,
+    is_text,
+    matches,
+    optional_fields,
+    required_fields,
+)
+from voicegw.simulate.recording import RecordedTurn, Recording
 from voicegw.simulate.script import CallScript
 
 CYCLE_FIELDS = optional_fields(interruptible=is_boolean, preemptible=is_boolean)
@@ -29,65 +38,71 @@ COMMON_FRAMES: Mapping[str, FrameFields] = {
     "end": optional_fields(handoffData=is_text),
 }
 RelayVendor: TypeAlias = Literal["twilio", "telnyx"]
-"""Whose ConversationRelay: they name a call and its fields differently."""
+"""The vendor of the ConversationRelay: they name a call and its fields differently."""
 FRAMES_BY_VENDOR: Mapping[RelayVendor, Mapping[str, FrameFields]] = {
-    "twilio": {**COMMON_FRAMES, "config": {}, "hints": {}},  # whose fields are not documented
+    "twilio": {**COMMON_FRAMES, "config": {}, "hints": {}},  # the fields of these two are not documented
     "telnyx": COMMON_FRAMES,
 }
-"""What a gateway may send."""
+"""The frames that a gateway may send."""
 
 
 def find_frame_flaw(frame: Mapping[str, Any], vendor: RelayVendor) -> str | None:
-    """Why the platform does not take this frame; None if it does."""
-    kind = frame.get("type")
-    if kind == "language" and not frame.keys() & COMMON_FRAMES["language"].keys():
+    """Return a sentence that says why the platform does not accept this frame; None if it does."""
+    frame_type = frame.get("type")
+    if frame_type == "language" and not frame.keys() & COMMON_FRAMES["language"].keys():
         return "language without a language"
-    return find_mismatch(frame, kind, FRAMES_BY_VENDOR[vendor])
+    return find_mismatch(frame, frame_type, FRAMES_BY_VENDOR[vendor])
 
 
-def _newer(tape: Recording, script: CallScript) -> list[str] | None:
-    """Was every question answered that came over the answer to another?"""
-    cut = (older.step.next is not None and older.stopped_at is not None for older in tape.turns)
-    newer = [numbered for over, numbered in zip(cut, tape.numbered_turns[1:], strict=False) if over]
-    mute = (number for number, turn in newer if is_uninterrupted(turn) and not turn.end_times)
-    return [f"turn {number}: no answer" for number in mute] if newer else None
+def _check_superseding(recording: Recording, script: CallScript) -> list[str] | None:
+    """Check that each question that superseded another one is answered."""
+    superseded = (older.step.next is not None and older.stopped_at is not None for older in recording.turns)
+    pairs = zip(superseded, recording.numbered_turns[1:], strict=False)
+    newer = [numbered for is_superseded, numbered in pairs if is_superseded]
+    unanswered = (number for number, turn in newer if is_uninterrupted(turn) and not turn.end_times)
+    return [f"turn {number}: no answer" for number in unanswered] if newer else None
 
 
-def _endless(turn: RecordedTurn) -> bool:
-    """Did words come, and nothing that ended them for as long as the platform waited?"""
-    return is_uninterrupted(turn) and bool(turn.texts) and not (turn.end_times or turn.failure or turn.lost_at)
+def _is_endless(turn: RecordedTurn) -> bool:
+    """Did text arrive, but no end of it for as long as the platform waited?"""
+    has_other_cause = turn.end_times or turn.failure or turn.lost_at
+    return is_uninterrupted(turn) and bool(turn.texts) and not has_other_cause
 
 
-def _last(turn: RecordedTurn, script: CallScript) -> str | None:
-    return "no token says that it is the last" if _endless(turn) else None
+def _find_missing_last(turn: RecordedTurn, script: CallScript) -> str | None:
+    return "no token has last: true" if _is_endless(turn) else None
 
 
 FRAMES = Check(
-    "frames", "every frame is a JSON text that the platform takes, its fields of the right types", from_violations
+    "frames",
+    "every frame is JSON text that the platform accepts, with fields of the right types",
+    from_violations,
 )
 ONE_LAST = Check(
     "one-last",
-    "an answer ends with exactly one token that says it is the last",
-    check_turns(_last, lambda turn: bool(turn.end_times) or _endless(turn)),
+    "exactly one token of an answer has last: true, and it ends the answer",
+    check_turns(_find_missing_last, lambda turn: bool(turn.end_times) or _is_endless(turn)),
 )
 PARTIAL = Check(
     "partial",
-    "words that may still change are not answered",
-    from_violations_if(lambda tape: any(turn.step.partial for turn in tape.turns)),
+    "partial transcripts are not answered",
+    from_violations_if(lambda recording: any(turn.step.partial for turn in recording.turns)),
 )
-SUPERSEDED = Check("superseded", "of two questions in a row only the newer one is answered", _newer)
+SUPERSEDED = Check(
+    "superseded", "of two questions in a row only the newer one is answered", _check_superseding
+)
 ENDS_LAST = Check(
     "ends-last",
-    "the call is ended after the last token, and nothing follows",
-    from_violations_if(lambda tape: tape.agent_ended_call),
+    "the call is ended after the last token, and no frame follows",
+    from_violations_if(lambda recording: recording.agent_ended_call),
 )
 NOT_TWICE = Check(
     "not-twice",
     "a question that the platform repeats after a lost connection is answered once",
-    from_violations_if(lambda tape: any(map(is_connection_dropped, tape.turns))),
+    from_violations_if(lambda recording: any(map(is_connection_dropped, recording.turns))),
 )
 TELNYX_CHECKS = (
-    *(check for check in COMMON if check is not REFUSES),  # it proves nothing itself
+    *(check for check in COMMON if check is not REFUSES),  # Telnyx sends no proof
     FRAMES,
     ONE_LAST,
     PARTIAL,
@@ -96,4 +111,7 @@ TELNYX_CHECKS = (
     COMES_BACK,
     NOT_TWICE,
 )
-CHECKS: Mapping[RelayVendor, Sequence[Check]] = {"twilio": (REFUSES, *TELNYX_CHECKS), "telnyx": TELNYX_CHECKS}
+CHECKS: Mapping[RelayVendor, Sequence[Check]] = {
+    "twilio": (REFUSES, *TELNYX_CHECKS),
+    "telnyx": TELNYX_CHECKS,
+}

@@ -11,7 +11,7 @@ from voicegw.simulate.http_platform import HttpEntry
 from voicegw.simulate.platform import WebSocketEntry
 from voicegw.simulate.platforms.conversation_relay import TELNYX, TWILIO
 from voicegw.simulate.platforms.elevenlabs import ELEVENLABS
-from voicegw.simulate.platforms.realtime.caller import REALTIME
+from voicegw.simulate.platforms.realtime.client import REALTIME
 from voicegw.simulate.platforms.retell import RETELL
 from voicegw.simulate.platforms.speech_engine import SPEECH_ENGINE
 from voicegw.simulate.platforms.vapi import VAPI

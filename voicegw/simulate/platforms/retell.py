@@ -1,4 +1,7 @@
-"""The caller of Retell's custom LLM websocket. Pure."""
+"""Retell's custom LLM websocket: the platform's side of a call. Pure.
+
+The gateway's side is `voicegw.platforms.retell`, which this module does not use.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from voicegw.simulate.checks import Check
-from voicegw.simulate.platform import NO_DTMF, Frame, PlatformTraits, decode_frame, abbreviate, encode_frame
+from voicegw.simulate.platform import (
+    NO_DTMF,
+    Frame,
+    PlatformTraits,
+    WebSocketEntry,
+    abbreviate,
+    decode_frame,
+    encode_frame,
+)
 from voicegw.simulate.platforms.retell_checks import ACTIONS, CHECKS, find_frame_flaw
-from voicegw.simulate.recording import ActionSeen, AnswerEnded, Observation, HangUpSeen, PongSeen, FramesReturned, TextHeard, Violation
+from voicegw.simulate.recording import (
+    ActionSeen,
+    AnswerEnded,
+    FramesReturned,
+    HangUpSeen,
+    Observation,
+    PongSeen,
+    TextHeard,
+    Violation,
+)
 from voicegw.simulate.script import CallScript
-from voicegw.simulate.transcript import TranscriptEntry, PlatformTranscript
+from voicegw.simulate.transcript import PlatformTranscript, TranscriptEntry
 
 JsonObject: TypeAlias = dict[str, Any]
 MALFORMED_FRAMES: tuple[Frame, ...] = (
@@ -28,8 +48,8 @@ MALFORMED_FRAMES: tuple[Frame, ...] = (
 class SimulatedRetell:
     """One call of Retell's.
 
-    The secret of such a call, if there is one, is part of the address that the operator enters. `now` is the
-    time of day in seconds since 1970; `hex` gives random hexadecimal digits for so many bytes.
+    The secret of a call, if there is one, is a part of the URL that the operator enters. `now` is the time of
+    day in seconds since 1970; `random_hex` returns random hexadecimal digits for a number of bytes.
     """
 
     name = "retell"
@@ -48,34 +68,34 @@ class SimulatedRetell:
         self.script = script
         self.call_id = f"call_{random_hex(14)}"
         self.started_ms = int(now * 1000)
-        self.config: JsonObject | None = None  # that of the present socket
+        self.config: JsonObject | None = None  # the config frame on the current socket
         self.transcript = PlatformTranscript()
-        self.newest_id = 0  # the number of the newest request
-        self.turn: int | None = None  # and of the question that it asks
+        self.newest_id = 0  # the response_id of the newest request
+        self.turn: int | None = None  # the turn of that request
         self.turn_by_id: dict[int, int | None] = {0: None}
         self.completed_ids: set[int] = set()
-        self.ids_with_text: set[int] = set()  # the answers with words
+        self.ids_with_text: set[int] = set()
         self.request_kind = "response_required"
         self.is_interrupted = False  # was the newest answer interrupted?
-        self.has_sent_update = False  # did an update come since it was complete?
-        self.is_reconnected = False  # did the call come back?
-        self.sent_timestamps: deque[int] = deque()
+        self.has_sent_update = False  # since the newest request?
+        self.is_reconnected = False
+        self.sent_timestamps: deque[int] = deque()  # of the pings without a pong
         self.ping_count = 0
-        self.tool_names: dict[str, str] = {}
+        self.tool_names: dict[str, str] = {}  # by the id of the tool call
 
     def build_url(self, url: str) -> str:
-        """The call's own address below the one that was entered."""
+        """Return the URL of this call, below the one that was entered."""
         base, mark, query = url.partition("?")
         scheme, sep, rest = base.partition("://")
         scheme = {"https": "wss", "http": "ws"}.get(scheme.lower(), scheme)
         return f"{scheme}{sep}{rest.rstrip('/')}/{self.call_id}{mark}{query}"
 
     def build_headers(self, url: str, *, forged: bool = False) -> Mapping[str, str]:
-        """None: Retell proves nothing."""
+        """Return no headers: Retell sends no proof."""
         return {}
 
     def start(self, *, reconnecting: bool) -> Sequence[Frame]:
-        """Nothing; a call that comes back asks again what was not answered."""
+        """Return no frames, or, after a lost connection, the request that was not answered."""
         self.config, self.is_reconnected = None, reconnecting
         self.sent_timestamps.clear()
         if not reconnecting or self.turn is None or self.newest_id in self.completed_ids:
@@ -83,35 +103,36 @@ class SimulatedRetell:
         return self.repeat()
 
     def encode_partial(self, text: str) -> Sequence[Frame]:
-        """An update with words that may still change."""
-        return (self._update(self.transcript.with_partial(text)),)
+        """Return an update with a partial utterance."""
+        return (self._encode_update(self.transcript.with_partial(text)),)
 
     def ask(self, text: str | None) -> Sequence[Frame]:
+        """Return a request; a silent caller makes it a reminder."""
         if text is not None:
             self.transcript.add_user(text)
         self.request_kind = "reminder_required" if text is None else "response_required"
         self.turn = 0 if self.turn is None else self.turn + 1
-        return self._request()
+        return self._encode_request()
 
     def press(self, digits: str) -> Sequence[Frame]:
         return ()
 
     def repeat(self) -> Sequence[Frame]:
-        """The same request under a new number; what was said in answer to the old one is forgotten."""
+        """Return the same request with a new id; the transcript drops the answer to the old one."""
         self.transcript.truncate_reply("")
-        return self._request()
+        return self._encode_request()
 
     def interrupt(self, heard_text: str) -> Sequence[Frame]:
-        """An update: of the answer the transcript keeps what was heard. Its further words are not spoken."""
+        """Return an update whose transcript has the heard part of the answer. Later text is not spoken."""
         self.is_interrupted = True
         self.transcript.truncate_reply(heard_text)
-        return (self._update(self.transcript.entries),)
+        return (self._encode_update(self.transcript.entries),)
 
     def encode_malformed(self) -> Sequence[Frame]:
         return MALFORMED_FRAMES
 
     def ping(self) -> Sequence[Frame]:
-        """A ping with a time of its own, if the gateway asked for that."""
+        """Return a ping with a new timestamp, if the gateway's config asked for pings."""
         if not (self.config or {}).get("auto_reconnect"):
             return ()
         self.ping_count += 1
@@ -122,44 +143,45 @@ class SimulatedRetell:
         return ()
 
     def receive(self, frame: Frame) -> Sequence[Observation]:
-        """What a frame of the gateway's means. Never raises."""
+        """Return the observations in a frame from the gateway. It never raises."""
         data = decode_frame(frame)
         if isinstance(data, str):
             return (Violation("types", data),)
-        kind = data.get("response_type", "response")
-        if (why := find_frame_flaw(data, kind)) is not None:
-            return (Violation("types", why),)
-        early = self.config is None and kind != "config"
-        self.config = {} if early else self.config
-        wrong = (Violation("config-first", f"{kind} came before config"),) if early else ()
-        return (*wrong, *self._heard(kind, data))
+        frame_type = data.get("response_type", "response")
+        if (flaw := find_frame_flaw(data, frame_type)) is not None:
+            return (Violation("types", flaw),)
+        is_early = self.config is None and frame_type != "config"
+        self.config = {} if is_early else self.config
+        violations = (Violation("config-first", f"{frame_type} came before config"),) if is_early else ()
+        return (*violations, *self._receive(frame_type, data))
 
-    def _heard(self, kind: str, data: JsonObject) -> Iterator[Observation]:
-        match kind:
+    def _receive(self, frame_type: str, data: JsonObject) -> Iterator[Observation]:
+        match frame_type:
             case "response":
-                yield from self._response(data["response_id"], data)
+                yield from self._receive_response(data["response_id"], data)
             case "config":
-                yield from self._configured(data["config"])
+                yield from self._receive_config(data["config"])
             case "ping_pong":
-                yield from self._ponged(data["timestamp"])
+                yield from self._receive_pong(data["timestamp"])
             case "agent_interrupt":
                 yield TextHeard(self.turn, data["content"])
             case "tool_call_invocation":
-                yield from self._invoked(data)
+                yield from self._receive_invocation(data)
             case "tool_call_result":
-                yield from self._resulted(data)
+                yield from self._receive_result(data)
 
-    def _configured(self, config: JsonObject) -> Iterator[Observation]:
+    def _receive_config(self, config: JsonObject) -> Iterator[Observation]:
         if self.config is not None:
             yield Violation("config-first", "config came twice, or too late")
         self.config = config
         if config.get("call_details"):
-            yield FramesReturned((encode_frame(interaction_type="call_details", call=self._details()),))
+            details = encode_frame(interaction_type="call_details", call=self._call_details())
+            yield FramesReturned((details,))
 
-    def _details(self) -> JsonObject:
+    def _call_details(self) -> JsonObject:
         return {
             "call_id": self.call_id,
-            "agent_id": "agent_rehearsal",
+            "agent_id": "agent_simulation",
             "call_type": "phone_call",
             "call_status": "ongoing",
             "direction": "inbound",
@@ -169,34 +191,35 @@ class SimulatedRetell:
             "retell_llm_dynamic_variables": {},
         }
 
-    def _ponged(self, timestamp: int) -> Iterator[Observation]:
-        wanted = self.sent_timestamps.popleft() if self.sent_timestamps else timestamp
-        if timestamp != wanted:
-            yield Violation("echo", f"timestamp {timestamp}, not {wanted}")
+    def _receive_pong(self, timestamp: int) -> Iterator[Observation]:
+        expected = self.sent_timestamps.popleft() if self.sent_timestamps else timestamp
+        if timestamp != expected:
+            yield Violation("echo", f"timestamp {timestamp}, not {expected}")
         yield PongSeen()
 
-    def _response(self, id: int, data: JsonObject) -> Iterator[Observation]:
+    def _receive_response(self, id: int, data: JsonObject) -> Iterator[Observation]:
         content = data["content"]
         if id == 0 and self.is_reconnected:
             if content:
-                why = f"{len(content)} characters for response_id 0 on a new connection"
-                yield Violation("no-second-greeting", why)
+                reason = f"{len(content)} characters for response_id 0 on a new connection"
+                yield Violation("no-second-greeting", reason)
         elif id in self.completed_ids or id not in self.turn_by_id:
-            yield self._excess(id)
-        elif id == self.newest_id or id == 0:  # a begin message may cross the first words
-            yield from self._answer(id, content, data["content_complete"])
-            yield from self._action(id, data)
+            yield self._report_excess(id)
+        elif id == self.newest_id or id == 0:  # a begin message may cross the caller's first words
+            yield from self._receive_answer(id, content, data["content_complete"])
+            yield from self._receive_action(id, data)
         elif self.turn_by_id[id] != self.turn:
             yield TextHeard(self.turn_by_id[id], content)
 
-    def _excess(self, id: int) -> Violation:
+    def _report_excess(self, id: int) -> Violation:
         if self.has_sent_update and self.newest_id in self.completed_ids:
             return Violation("updates", f"a response with response_id {id} came after update_only")
         if id in self.completed_ids:
             return Violation("one-complete", f"response_id {id} goes on after its content_complete")
-        return Violation("old-ids", f"response_id {id} was never asked for, the newest is {self.newest_id}")
+        newest = f"the newest is {self.newest_id}"
+        return Violation("old-ids", f"response_id {id} was never asked for, {newest}")
 
-    def _answer(self, id: int, content: str, complete: bool) -> Iterator[Observation]:
+    def _receive_answer(self, id: int, content: str, complete: bool) -> Iterator[Observation]:
         if not self.is_interrupted:
             if id == self.newest_id:
                 self.transcript.append_reply(content)
@@ -207,44 +230,54 @@ class SimulatedRetell:
             self.completed_ids.add(id)
             yield AnswerEnded(self.turn_by_id[id])
 
-    def _action(self, id: int, data: JsonObject) -> Iterator[Observation]:
-        """What is to be done once the words are spoken."""
-        wanted = [name for name in ACTIONS if data.get(name) not in (None, False, "")]
-        if not wanted:
+    def _receive_action(self, id: int, data: JsonObject) -> Iterator[Observation]:
+        """Read the action that the platform takes after the text is spoken."""
+        actions = [name for name in ACTIONS if data.get(name) not in (None, False, "")]
+        if not actions:
             return
+        action = actions[0]
         if not data["content_complete"]:
-            yield Violation("actions", f"{wanted[0]} before content_complete")
-        if len(wanted) > 1:
-            yield Violation("actions", f"{' and '.join(wanted)} at once")
-        leaves = wanted[0] != "digit_to_press"
-        if leaves and id in self.ids_with_text and data.get("no_interruption_allowed") is not True:
-            yield Violation("actions", f"{wanted[0]} without no_interruption_allowed, after words")
-        yield ActionSeen(self.turn, wanted[0], json.dumps({wanted[0]: data[wanted[0]]}))
-        if leaves and data["content_complete"] and not self.is_interrupted:
+            yield Violation("actions", f"{action} before content_complete")
+        if len(actions) > 1:
+            yield Violation("actions", f"{' and '.join(actions)} at once")
+        ends_call = action != "digit_to_press"
+        if ends_call and id in self.ids_with_text and data.get("no_interruption_allowed") is not True:
+            yield Violation("actions", f"{action} without no_interruption_allowed, after words")
+        yield ActionSeen(self.turn, action, json.dumps({action: data[action]}))
+        if ends_call and data["content_complete"] and not self.is_interrupted:
             yield HangUpSeen()
 
-    def _invoked(self, data: JsonObject) -> Iterator[Observation]:
+    def _receive_invocation(self, data: JsonObject) -> Iterator[Observation]:
         self.tool_names[data["tool_call_id"]] = data["name"]
         yield ActionSeen(self.turn, data["name"], data["arguments"], data["tool_call_id"])
 
-    def _resulted(self, data: JsonObject) -> Iterator[Observation]:
+    def _receive_result(self, data: JsonObject) -> Iterator[Observation]:
         if data["tool_call_id"] not in self.tool_names:
             yield Violation("types", f"tool_call_result of no tool call: {abbreviate(data['tool_call_id'])}")
 
-    def _request(self) -> Sequence[Frame]:
-        """The next request, about the transcript as it is."""
+    def _encode_request(self) -> Sequence[Frame]:
+        """Return the next request, with the transcript as it is."""
         self.newest_id += 1
         self.turn_by_id[self.newest_id] = self.turn
         self.transcript.end_reply()
         self.is_interrupted = self.has_sent_update = False
-        told = self._told(self.transcript.entries)
-        return (encode_frame(interaction_type=self.request_kind, response_id=self.newest_id, **told),)
+        transcripts = self._encode_transcripts(self.transcript.entries)
+        return (encode_frame(interaction_type=self.request_kind, response_id=self.newest_id, **transcripts),)
 
-    def _update(self, entries: Sequence[TranscriptEntry]) -> Frame:
+    def _encode_update(self, entries: Sequence[TranscriptEntry]) -> Frame:
         self.has_sent_update = True
-        return encode_frame(interaction_type="update_only", turntaking="user_turn", **self._told(entries))
+        transcripts = self._encode_transcripts(entries)
+        return encode_frame(interaction_type="update_only", turntaking="user_turn", **transcripts)
 
-    def _told(self, entries: Sequence[TranscriptEntry]) -> JsonObject:
-        """The transcript, and the one with tool calls if the gateway asked for that."""
-        both = (self.config or {}).get("transcript_with_tool_calls")
-        return {"transcript": entries, **({"transcript_with_tool_calls": entries} if both else {})}
+    def _encode_transcripts(self, entries: Sequence[TranscriptEntry]) -> JsonObject:
+        """Return the transcript, and the one with tool calls if the gateway's config asked for it."""
+        wants_both = (self.config or {}).get("transcript_with_tool_calls")
+        return {"transcript": entries, **({"transcript_with_tool_calls": entries} if wants_both else {})}
+
+
+RETELL = WebSocketEntry(
+    name="retell",
+    secret_in_url=True,
+    public_path_words=frozenset({"retell", "llm-websocket"}),
+    make=lambda script, setup, now: SimulatedRetell(script, setup.secret, now=now),
+)

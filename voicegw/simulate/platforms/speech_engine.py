@@ -1,4 +1,7 @@
-"""The caller of ElevenLabs' Speech Engine. Pure."""
+"""ElevenLabs' Speech Engine: the platform's side of a call. Pure.
+
+The gateway's side is `voicegw.platforms.elevenlabs`; only the constants of its token are used here.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,33 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 
-from voicegw.platforms.elevenlabs.token import ISSUER, REGION, SUBJECT
+from voicegw.platforms.elevenlabs.token import ISSUER, RESIDENCY_SUFFIX, SUBJECT
 from voicegw.simulate.checks import Check
 from voicegw.simulate.frame_schema import find_mismatch
-from voicegw.simulate.platform import NO_DTMF, Frame, PlatformTraits, decode_frame, abbreviate, encode_frame
+from voicegw.simulate.platform import (
+    NO_DTMF,
+    Frame,
+    PlatformTraits,
+    WebSocketEntry,
+    abbreviate,
+    decode_frame,
+    encode_frame,
+)
 from voicegw.simulate.platforms.speech_engine_checks import CHECKS, FRAME_TYPES
 from voicegw.simulate.recording import AnswerEnded, Observation, PongSeen, TextHeard, Violation
 from voicegw.simulate.script import CallScript
 from voicegw.simulate.transcript import PlatformTranscript
 
 PING_INTERVAL = 2.0
-"""Seconds between pings. ElevenLabs does not tell how often it sends them: this is our choice."""
+"""Seconds between pings. ElevenLabs does not document its own interval: this is our choice."""
 TOKEN_LIFETIME = 3600
-"""Seconds for which a token is good: longer than a rehearsal takes."""
+"""Seconds for which a token is valid: longer than a simulation takes."""
 MIN_REPEATED_CHARS = 8
-"""Characters of words that do not come twice by chance."""
+"""Characters of a text that does not occur twice by chance."""
 TOKEN_HEADER = "X-Elevenlabs-Speech-Engine-Authorization"
 MALFORMED_FRAMES: tuple[Frame, ...] = (
     '{"type":"weather","rain":true}',
-    '{"type":"error","message":"This is a rehearsal."}',
+    '{"type":"error","message":"This is a simulation."}',
     '{"type":null}',
     "[]",
     "{",
@@ -38,8 +49,8 @@ class SimulatedSpeechEngine:
     """One conversation of ElevenLabs'.
 
     `secret` is the account's API key, which signs a token for each handshake. `now` is the time of day in
-    seconds since 1970; `hex` gives random hexadecimal digits for so many bytes. The transcript that asks
-    question 0 has number 1, and so on.
+    seconds since 1970; `random_hex` returns random hexadecimal digits for a number of bytes. The transcript
+    of turn 0 has the event_id 1, and so on.
     """
 
     name = "speech-engine"
@@ -60,52 +71,56 @@ class SimulatedSpeechEngine:
         self.conversation_id = f"conv_{random_hex(13)}"
         self.transcript = PlatformTranscript()
         self.transcript.append_reply(script.greeting)
-        self.newest_id = 0
+        self.newest_id = 0  # the event_id of the newest transcript
         self.question_frames: Sequence[Frame] = ()
-        self.final_ids: set[int] = set()  # the answers that ended
+        self.final_ids: set[int] = set()  # of the answers that have ended
         self.is_interrupted = False  # was the newest answer interrupted?
-        self.answer_text = ""  # in answer to the newest transcript
-        self.text_before_repeat: str | None = None  # what of it was said before it was repeated
+        self.answer_text = ""  # the answer to the newest transcript, so far
+        self.text_before_repeat: str | None = None  # the part of it before the transcript was repeated
 
     def build_url(self, url: str) -> str:
-        """The `ws_url`, as it was entered."""
+        """Return the `ws_url` as it was entered."""
         return url
 
     def build_headers(self, url: str, *, forged: bool = False) -> Mapping[str, str]:
-        """A token; where `forged`, one that another key signed."""
+        """Return a token; with `forged`, one that another key signed."""
         if not (self.secret or forged):
             return {}
-        return {TOKEN_HEADER: f"Bearer {issue_token(self.secret + ' forged' if forged else self.secret, self.now)}"}
+        key = self.secret + " forged" if forged else self.secret
+        return {TOKEN_HEADER: f"Bearer {issue_token(key, self.now)}"}
 
     def start(self, *, reconnecting: bool) -> Sequence[Frame]:
-        """The beginning; a conversation that comes back asks again what was not answered."""
-        unanswered = reconnecting and self.newest_id not in self.final_ids
-        begin = encode_frame(type="init", conversation_id=self.conversation_id)
-        return (begin, *(self.question_frames if unanswered else ()))
+        """Return the init frame. A conversation that reconnects repeats an unanswered transcript."""
+        is_unanswered = reconnecting and self.newest_id not in self.final_ids
+        init = encode_frame(type="init", conversation_id=self.conversation_id)
+        return (init, *(self.question_frames if is_unanswered else ()))
 
     def encode_partial(self, text: str) -> Sequence[Frame]:
         return ()
 
     def ask(self, text: str | None) -> Sequence[Frame]:
-        """The whole conversation under the next number; if nothing was said, without anything new."""
+        """Return the whole conversation with the next event_id; a silent caller adds no entry."""
         self.transcript.end_reply()
         if text is not None:
             self.transcript.add_user(text)
         self.newest_id += 1
         self.is_interrupted, self.answer_text, self.text_before_repeat = False, "", None
         entries = self.transcript.entries
-        self.question_frames = (encode_frame(type="user_transcript", user_transcript=entries, event_id=self.newest_id),)
+        self.question_frames = (
+            encode_frame(type="user_transcript", user_transcript=entries, event_id=self.newest_id),
+        )
         return self.question_frames
 
     def press(self, digits: str) -> Sequence[Frame]:
         return ()
 
     def repeat(self) -> Sequence[Frame]:
+        """Return the same transcript with the same event_id."""
         self.text_before_repeat = self.answer_text.strip()
         return self.question_frames
 
     def interrupt(self, heard_text: str) -> Sequence[Frame]:
-        """Nothing: ElevenLabs stops playing, and the next transcript tells what was heard."""
+        """Return no frames: ElevenLabs stops playing, and the next transcript has the heard part."""
         self.is_interrupted = True
         self.transcript.truncate_reply(heard_text)
         return ()
@@ -120,38 +135,38 @@ class SimulatedSpeechEngine:
         return ('{"type":"close"}',)
 
     def receive(self, frame: Frame) -> Sequence[Observation]:
-        """What a frame of the gateway's means. Never raises."""
+        """Return the observations in a frame from the gateway. It never raises."""
         data = decode_frame(frame)
-        why = data if isinstance(data, str) else find_mismatch(data, data.get("type"), FRAME_TYPES)
-        if isinstance(data, str) or why is not None:
-            return (Violation("frames", str(why)),)
+        flaw = data if isinstance(data, str) else find_mismatch(data, data.get("type"), FRAME_TYPES)
+        if isinstance(data, str) or flaw is not None:
+            return (Violation("frames", str(flaw)),)
         if data["type"] == "pong":
             return (PongSeen(),)
-        return tuple(self._response(data["event_id"], data["content"], data["is_final"]))
+        return tuple(self._receive_response(data["event_id"], data["content"], data["is_final"]))
 
-    def _response(self, id: int, content: str, final: bool) -> Iterator[Observation]:
+    def _receive_response(self, id: int, content: str, final: bool) -> Iterator[Observation]:
         if not self.newest_id:
-            why = f"agent_response with {len(content)} characters before the first user_transcript"
-            yield Violation("speaks-when-asked", why)
+            reason = f"agent_response with {len(content)} characters before the first user_transcript"
+            yield Violation("speaks-when-asked", reason)
         elif not 1 <= id <= self.newest_id:
             yield Violation("frames", f"event_id {id} is no transcript's, the newest is {self.newest_id}")
         elif id in self.final_ids:
-            yield self._excess(id, final)
+            yield self._report_excess(id, final)
         elif id == self.newest_id:
-            yield from self._answer(content, final)
+            yield from self._receive_answer(content, final)
         else:
-            yield from self._late(id, content, final)
+            yield from self._receive_late_answer(id, content, final)
 
-    def _excess(self, id: int, final: bool) -> Violation:
-        what = "a second final message" if final else "a message after the final one"
-        repeated = id == self.newest_id and self.text_before_repeat is not None
-        return Violation("not-twice" if repeated else "one-final", f"{what} with event_id {id}")
+    def _report_excess(self, id: int, final: bool) -> Violation:
+        message = "a second final message" if final else "a message after the final one"
+        is_repeated = id == self.newest_id and self.text_before_repeat is not None
+        return Violation("not-twice" if is_repeated else "one-final", f"{message} with event_id {id}")
 
-    def _answer(self, content: str, final: bool) -> Iterator[Observation]:
+    def _receive_answer(self, content: str, final: bool) -> Iterator[Observation]:
         if content:
             self.answer_text += content
-            yield from self._again()
-        if content and not self.is_interrupted:  # else it is not played
+            yield from self._find_repeated_text()
+        if content and not self.is_interrupted:  # the text of an interrupted answer is not played
             self.transcript.append_reply(content)
             yield TextHeard(self.newest_id - 1, content)
         if final:
@@ -160,16 +175,16 @@ class SimulatedSpeechEngine:
                 yield Violation("one-final", f"a final message with {len(content)} characters of content")
             yield AnswerEnded(self.newest_id - 1)
 
-    def _late(self, id: int, content: str, final: bool) -> Iterator[Observation]:
-        """A message in answer to a transcript that was superseded."""
+    def _receive_late_answer(self, id: int, content: str, final: bool) -> Iterator[Observation]:
+        """Read a message in answer to a transcript that a newer one superseded."""
         if final:
-            why = f"a final message with event_id {id}, when {self.newest_id} was the newest"
-            yield Violation("no-final-superseded", why)
+            reason = f"a final message with event_id {id}, when {self.newest_id} was the newest"
+            yield Violation("no-final-superseded", reason)
         if content:
             yield TextHeard(id - 1, content)
 
-    def _again(self) -> Iterator[Observation]:
-        """Did what was said before the transcript was repeated come once more?"""
+    def _find_repeated_text(self) -> Iterator[Observation]:
+        """Report, once, if the text from before the repeated transcript comes again."""
         before = self.text_before_repeat or ""
         if len(before) >= MIN_REPEATED_CHARS and self.answer_text.count(before) > 1:
             self.text_before_repeat = ""
@@ -177,16 +192,22 @@ class SimulatedSpeechEngine:
 
 
 def issue_token(api_key: str, now: int) -> str:
-    """What ElevenLabs shows at the handshake: a token that the digest of the API key signs."""
+    """Return ElevenLabs' token of a handshake: a JWT that the SHA-256 digest of the API key signs."""
     claims = {"iss": ISSUER, "sub": SUBJECT, "iat": now, "exp": now + TOKEN_LIFETIME}
-    text = f"{_part({'alg': 'HS256', 'typ': 'JWT'})}.{_part(claims)}"
-    key = sha256(REGION.sub("", api_key.strip()).encode("utf-8", "surrogatepass")).digest()
-    return f"{text}.{_encoded(hmac.digest(key, text.encode(), 'sha256'))}"
+    text = f"{_encode_json({'alg': 'HS256', 'typ': 'JWT'})}.{_encode_json(claims)}"
+    key = sha256(RESIDENCY_SUFFIX.sub("", api_key.strip()).encode("utf-8", "surrogatepass")).digest()
+    return f"{text}.{_encode_base64(hmac.digest(key, text.encode(), 'sha256'))}"
 
 
-def _part(fields: Mapping[str, object]) -> str:
-    return _encoded(json.dumps(fields, separators=(",", ":")).encode())
+def _encode_json(fields: Mapping[str, object]) -> str:
+    return _encode_base64(json.dumps(fields, separators=(",", ":")).encode())
 
 
-def _encoded(data: bytes) -> str:
+def _encode_base64(data: bytes) -> str:
     return urlsafe_b64encode(data).decode().rstrip("=")
+
+
+SPEECH_ENGINE = WebSocketEntry(
+    name="speech-engine",
+    make=lambda script, setup, now: SimulatedSpeechEngine(script, setup.secret, now=now),
+)

@@ -1,4 +1,4 @@
-"""Vapi with a custom LLM: what it posts, and what it needs."""
+"""Vapi with a custom LLM: its requests and its checks. Pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,38 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from voicegw.simulate.checks import Check
-from voicegw.simulate.http_checks import CHAT, MIN_PAUSE, RecordedStream, split_first_words, begins_within, from_probe, check_streams
-from voicegw.simulate.http_platform import COMPLETIONS_PATH, SimulatedHttpPlatform, Probe, completions_url
+from voicegw.simulate.http_checks import (
+    CHAT,
+    MIN_PAUSE,
+    RecordedStream,
+    begins_within,
+    check_streams,
+    from_probe,
+    split_first_words,
+)
+from voicegw.simulate.http_platform import (
+    COMPLETIONS_PATH,
+    DEFAULT_MODEL,
+    HttpEntry,
+    Probe,
+    SimulatedHttpPlatform,
+    completions_url,
+)
 from voicegw.simulate.probes import check_completion, check_stream
 from voicegw.simulate.recording import CLAUSE_ENDS
-from voicegw.simulate.script import CallScript, ScriptTool
+from voicegw.simulate.script import CallScript
 
 FIRST_TOKEN_TIMEOUT = 20.0
-"""Seconds: timeoutSeconds as it is if nobody changed it, to the first token."""
+"""Seconds to the first token: Vapi's default of timeoutSeconds."""
 MetadataPlacement: TypeAlias = Literal["off", "variable", "destructured"]
-"""Where the operator's metadata goes: nowhere, under its name, or among the fields of the request."""
+"""The place of the operator's metadata: none, the field `metadata`, or fields of the request itself."""
 CREATED_AT = "2026-01-05T09:30:00.000Z"
-EXAMPLE_METADATA: Mapping[str, Any] = {"plan": "gold", "visits": 3, "tags": ["returning"], "branch": {"id": None}}
+EXAMPLE_METADATA: Mapping[str, Any] = {
+    "plan": "gold",
+    "visits": 3,
+    "tags": ["returning"],
+    "branch": {"id": None},
+}
 SYSTEM_TOOLS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "endCall": ("End the call.", {"type": "object", "properties": {}}),
     "transferCall": (
@@ -31,7 +51,7 @@ SYSTEM_TOOLS: Mapping[str, tuple[str, dict[str, Any]]] = {
         {"type": "object", "properties": {"dtmf": {"type": "string"}}, "required": ["dtmf"]},
     ),
 }
-"""The platform's own tools, offered where the script lists them."""
+"""Vapi's own tools: description and parameters."""
 
 
 class SimulatedVapi(SimulatedHttpPlatform):
@@ -39,6 +59,7 @@ class SimulatedVapi(SimulatedHttpPlatform):
 
     name = "vapi"
     hangup_tools = frozenset({"endCall", "transferCall"})
+    system_tools = SYSTEM_TOOLS
 
     def __init__(
         self,
@@ -46,7 +67,7 @@ class SimulatedVapi(SimulatedHttpPlatform):
         url: str,
         *,
         secret: str = "",
-        model: str = "agent",
+        model: str = DEFAULT_MODEL,
         call_id: str = "",
         metadata: MetadataPlacement = "variable",
     ) -> None:
@@ -66,14 +87,15 @@ class SimulatedVapi(SimulatedHttpPlatform):
 
     def build_fields(self, call_id: str, *, unusual: bool) -> dict[str, Any]:
         sampling = {"temperature": 0.5, "max_tokens": 250}
-        known = sampling | self._call(call_id) if unusual or self.metadata != "off" else sampling
+        has_call = unusual or self.metadata != "off"
+        fields = sampling | self._build_call_fields(call_id) if has_call else sampling
         if unusual or self.metadata == "destructured":
-            return {**EXAMPLE_METADATA, **known}
-        return known if self.metadata == "off" else {**known, "metadata": dict(EXAMPLE_METADATA)}
+            return {**EXAMPLE_METADATA, **fields}
+        return fields if self.metadata == "off" else {**fields, "metadata": dict(EXAMPLE_METADATA)}
 
-    def _call(self, id: str) -> dict[str, Any]:
+    def _build_call_fields(self, call_id: str) -> dict[str, Any]:
         customer = {"number": self.script.caller}
-        called = {
+        phone_number = {
             "id": "0c9e2a52-9c37-4a1e-8d53-6d3a9d3c9a10",
             "provider": "twilio",
             "number": self.script.called,
@@ -81,25 +103,18 @@ class SimulatedVapi(SimulatedHttpPlatform):
             "twilioAuthToken": 32 * "0",
         }
         call = {
-            "id": id,
+            "id": call_id,
             "orgId": "7a1c7f0e-51a8-4d09-a1b7-2f8f5c1f6a11",
             "type": "inboundPhoneCall",
             "status": "in-progress",
             "assistantId": "4b8c7d1e-2a63-4f6c-9f0b-8f9e4a2d7c12",
             "createdAt": CREATED_AT,
             "customer": customer,
-            "phoneNumberId": called["id"],
+            "phoneNumberId": phone_number["id"],
             "phoneCallProvider": "twilio",
             "assistantOverrides": {"variableValues": {"language": self.script.language}},
         }
-        return {"call": call, "phoneNumber": called, "customer": customer}
-
-    def encode_tool(self, tool: ScriptTool) -> dict[str, Any]:
-        offered = super().encode_tool(tool)
-        if tool.name in SYSTEM_TOOLS:
-            about, parameters = SYSTEM_TOOLS[tool.name]
-            offered["function"] |= {"description": tool.description or about, "parameters": parameters}
-        return offered
+        return {"call": call, "phoneNumber": phone_number, "customer": customer}
 
     def build_probes(self) -> Sequence[Probe]:
         return (
@@ -109,7 +124,7 @@ class SimulatedVapi(SimulatedHttpPlatform):
 
 
 def double_path(url: str) -> str:
-    """The same address with the endpoint's path exactly twice."""
+    """Return the same URL with the path of the chat completions exactly twice."""
     parts = urlsplit(url)
     path = parts.path
     while path.endswith(COMPLETIONS_PATH):
@@ -117,21 +132,37 @@ def double_path(url: str) -> str:
     return parts._replace(path=path + COMPLETIONS_PATH + COMPLETIONS_PATH).geturl()
 
 
-def _unfinished(stream: RecordedStream) -> str | None:
+def _find_unfinished_clause(stream: RecordedStream) -> str | None:
     found = split_first_words(stream)
     if found is None:
         return None
     first, _, pause = found
-    held = pause >= MIN_PAUSE and not first.rstrip().endswith(CLAUSE_ENDS)
-    return f"{first.strip()[-40:]!r} is no clause and waits {pause:.2f} s for its end" if held else None
+    if pause < MIN_PAUSE or first.rstrip().endswith(CLAUSE_ENDS):
+        return None
+    return f"{first.strip()[-40:]!r} is no clause and waits {pause:.2f} s for its end"
 
 
 CLAUSE = Check(
     "clause",
-    "first words that stand alone are a whole clause, or they wait for its end",
-    check_streams(_unfinished, lambda stream: split_first_words(stream) is not None),
+    "first words before a pause are a whole clause",
+    check_streams(_find_unfinished_clause, lambda stream: split_first_words(stream) is not None),
 )
-IN_TIME = Check("in-time", f"something comes within {FIRST_TOKEN_TIMEOUT:g} s, or the call fails", begins_within(FIRST_TOKEN_TIMEOUT))
-WHOLE = Check("whole", "a request without stream is answered in one piece of JSON", from_probe("whole"))
-DOUBLED = Check("doubled-path", f"the address answers with {COMPLETIONS_PATH} twice, too", from_probe("doubled-path"))
+IN_TIME = Check(
+    "in-time",
+    f"text or a tool call comes within {FIRST_TOKEN_TIMEOUT:g} s, or the call fails",
+    begins_within(FIRST_TOKEN_TIMEOUT),
+)
+WHOLE = Check("whole", "a request without stream is answered by one JSON object", from_probe("whole"))
+DOUBLED = Check(
+    "doubled-path",
+    f"the address with {COMPLETIONS_PATH} twice is answered, too",
+    from_probe("doubled-path"),
+)
 SimulatedVapi.checks = (*CHAT, CLAUSE, IN_TIME, WHOLE, DOUBLED)
+
+VAPI = HttpEntry(
+    name="vapi",
+    make=lambda script, url, setup: SimulatedVapi(
+        script, url, secret=setup.secret, model=setup.model or DEFAULT_MODEL
+    ),
+)

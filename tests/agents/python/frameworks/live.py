@@ -10,8 +10,8 @@ from typing import Any
 from uvicorn.server import ServerState
 
 from tests.e2e.server import LAST, PATIENCE, asking
-from tests.support.asgi import chunks, content, running
-from tests.support.gateway import settings
+from tests.support.asgi import chunk_text, parse_chunks, run_lifespan
+from tests.support.gateway import make_config
 from voicegw.app.create import create_app
 from voicegw.asgi.http_protocol import GatewayHttpProtocol
 from voicegw.server import _uvicorn
@@ -28,7 +28,7 @@ class Answer:
     def text(self) -> str:
         """What was said so far."""
         whole = self.raw[: self.raw.rfind(b"\n\n") + 2]
-        return "".join(map(content, chunks(whole)))
+        return "".join(map(chunk_text, parse_chunks(whole)))
 
     async def until(self, words: str) -> None:
         """Listen until they are said."""
@@ -79,11 +79,11 @@ async def served(target: str, options: dict[str, Any], **ack: Any) -> AsyncItera
     Raises `TimeoutError` when the test takes too long.
     """
     table = {"kind": "python", "target": target, "options": options, "ack": {"after": "off", **ack}}
-    config = settings(desk=table)
+    config = make_config(agent_section=table)
     app = create_app(config)
     how, server, loop = _uvicorn(config, app), ServerState(), asyncio.get_running_loop()
     how.load()
-    async with running(app) as state:
+    async with run_lifespan(app) as state:
         listener = await loop.create_server(
             lambda: GatewayHttpProtocol(how, server, state, loop), "127.0.0.1", 0
         )

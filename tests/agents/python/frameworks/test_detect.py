@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from voicegw.agents.python.frameworks import detect as known
-from voicegw.agents.python.frameworks.detect import detect_framework, only
+from voicegw.agents.python.frameworks.detect import detect_framework, reject_unknown_options
 from voicegw.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ def made_like(module: str, name: str) -> Any:
 @pytest.mark.parametrize(
     "found", [4, "text", object(), made_like("mine", "Agent"), made_like("agents.desk", "Agent")]
 )
-def test_what_no_framework_made_is_left_to_others(found: object) -> None:
+def test_an_object_of_no_framework_is_not_detected(found: object) -> None:
     assert detect_framework("here:it", found) is None
 
 
@@ -32,7 +32,7 @@ def test_what_no_framework_made_is_left_to_others(found: object) -> None:
         ("langchain_core.runnables.base", "Runnable", "a LangChain runnable", "langchain"),
     ],
 )
-def test_a_part_of_a_framework_that_is_missing_is_said(
+def test_a_missing_package_of_a_framework_is_named(
     module: str, name: str, what: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def absent(name: str) -> None:
@@ -51,6 +51,6 @@ def test_a_graph_that_is_not_compiled_is_refused() -> None:
 
 
 def test_an_option_that_an_adapter_does_not_know_is_refused() -> None:
-    only({"tone": 1}, "tone")
+    reject_unknown_options({"tone": 1}, "tone")
     with pytest.raises(ConfigError, match='there is no option "tone" for it; its options: none'):
-        only({"tone": 1})
+        reject_unknown_options({"tone": 1})

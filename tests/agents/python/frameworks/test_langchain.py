@@ -29,18 +29,18 @@ many = ChatPromptTemplate.from_template("{one} {two} {three}") | parrot
 
 
 @pytest.mark.wire
-async def test_a_chat_model_is_recognised_and_its_text_comes_as_it_is_made() -> None:
+async def test_a_chat_model_is_detected_and_its_text_streams() -> None:
     assert await told(load(f"{HERE}:parrot").reply, turn()) == ["H", "i"]
     model = GenericFakeChatModel(messages=iter([AIMessage("Hello you")]))
     assert await told(adapt(model, {}), turn()) == ["Hello", " ", "you"]
 
 
 @pytest.mark.wire
-async def test_a_model_that_binds_no_tools_is_asked_without_them() -> None:
+async def test_a_model_that_cannot_bind_tools_is_asked_without_them() -> None:
     assert text(await told(adapt(FakeListChatModel(responses=["Hi"]), {}), turn(tools=(WEATHER,)))) == "Hi"
 
 
-async def test_history_and_system_texts_reach_the_model() -> None:
+async def test_history_and_system_messages_reach_the_model() -> None:
     model = Chatting(lines=[["Hello ", "Ann."], ["Ann."]])
     replying = adapt(model, {})
     assert await told(replying, turn(*FIRST)) == ["Hello ", "Ann."]
@@ -68,14 +68,14 @@ async def test_a_tool_of_the_platform_is_called_and_its_result_read() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["[1]", '{"at":', '{"at":"\ud83d"}'])
-async def test_a_call_with_broken_arguments_does_not_cost_the_turns_after_it(arguments: str) -> None:
+async def test_a_tool_call_with_invalid_arguments_does_not_break_later_turns(arguments: str) -> None:
     model = Chatting(lines=[["Sunny"]])
     past = Message("assistant", tool_calls=(ToolCall("c1", "weather", arguments),))
     asked = turn(past, Message("tool", "sun", tool_call_id="c1"), Message("user", "So?"))
     assert await told(adapt(model, {}), asked) == ["Sunny"]
 
 
-async def test_a_tool_of_its_own_is_work() -> None:
+async def test_a_tool_of_the_agent_is_an_activity() -> None:
     assert await told(adapt(Chatting(lines=[calling("door")]), {}), turn()) == [
         Activity("door"),
         Usage(5, 2, 3),
@@ -83,7 +83,7 @@ async def test_a_tool_of_its_own_is_work() -> None:
 
 
 @pytest.mark.wire
-async def test_a_prompt_gets_what_it_asks_for() -> None:
+async def test_a_prompt_gets_the_values_of_its_variables() -> None:
     model = Chatting(lines=[["One"], ["Two"]])
     prompt = ChatPromptTemplate(
         [("system", "You are {who}."), MessagesPlaceholder("past"), ("human", "{words}")]
@@ -98,12 +98,12 @@ async def test_a_prompt_gets_what_it_asks_for() -> None:
 
 
 @pytest.mark.wire
-async def test_an_output_that_is_no_text_is_garbled() -> None:
+async def test_an_output_that_is_no_text_is_a_protocol_error() -> None:
     with pytest.raises(AgentProtocolError, match="yielded int"):
         await told(load(f"{HERE}:counting").reply, turn())
 
 
-def test_a_prompt_with_variables_that_nobody_fills_is_refused_at_start() -> None:
+def test_a_prompt_with_unfilled_variables_is_refused_at_start() -> None:
     with pytest.raises(ConfigError) as refused:
         load(f"{HERE}:many", {"one": 1})
     says = "its prompt has several variables (three, two); fill all but the caller's words by options"

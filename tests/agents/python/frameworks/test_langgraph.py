@@ -66,11 +66,11 @@ def graph(model: Chatting, memory: InMemorySaver | None = None) -> Any:
     return built.add_edge("tools", "speaker").compile(checkpointer=memory)
 
 
-async def test_a_graph_is_recognised_and_what_a_node_answers_is_said() -> None:
+async def test_a_graph_is_detected_and_the_answer_of_a_node_is_spoken() -> None:
     assert await told(load(f"{HERE}:compiled").reply, turn()) == ["Fixed"]
 
 
-async def test_a_tool_of_the_graph_is_work_and_text_comes_as_it_is_made() -> None:
+async def test_a_tool_of_the_graph_is_an_activity_and_text_streams() -> None:
     model = Chatting(lines=[calling("door"), ["It is ", "open"]])
     events = await told(adapt(graph(model), {}), turn())
     assert events == [Activity("door"), "It is ", "open", Usage(5, 2, 3)]
@@ -91,7 +91,7 @@ async def test_without_a_checkpointer_the_history_is_the_turns() -> None:
     assert model.asked == [PAST, [*PAST, ("ai", "Hello Ann."), ("human", "Who am I?")]]
 
 
-async def test_with_a_checkpointer_a_call_is_a_thread_that_is_told_what_is_new() -> None:
+async def test_with_a_checkpointer_a_call_is_a_thread_that_gets_only_new_messages() -> None:
     model = Chatting(lines=[calling("door"), ["Hello Ann."], ["Ann."], ["Hi"]])
     replying = adapt(graph(model, InMemorySaver()), {})
     await told(replying, turn(*FIRST, call="c"))
@@ -102,7 +102,7 @@ async def test_with_a_checkpointer_a_call_is_a_thread_that_is_told_what_is_new()
     assert model.asked[3] == PAST
 
 
-async def test_nothing_is_kept_of_a_turn_without_a_call() -> None:
+async def test_the_thread_of_a_turn_without_a_call_is_deleted() -> None:
     memory = InMemorySaver()
     replying = adapt(graph(Chatting(lines=[["Hi"], ["Hi"]]), memory), {})
     await told(replying, turn(call="c"))
@@ -121,7 +121,7 @@ async def test_an_interrupted_answer_is_remembered_as_it_was_heard(heard: str) -
     assert model.asked[1] == [("human", "Hi"), *said, ("human", "Wait")]
 
 
-async def test_a_tool_that_was_interrupted_leaves_nothing_half_done() -> None:
+async def test_an_interrupted_tool_call_is_removed_from_the_thread() -> None:
     model = Chatting(lines=[calling("door"), ["Yes?"]])
     replying = adapt(graph(model, InMemorySaver()), {})
     gates.append(asyncio.Event())

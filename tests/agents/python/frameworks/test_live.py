@@ -9,7 +9,7 @@ import pytest
 
 from tests.agents.python.frameworks.live import served
 from tests.agents.python.frameworks.staff import FRAMEWORKS, LOOK, Desk
-from tests.agents.upstream import until
+from tests.agents.upstream import wait_until
 
 pytestmark = pytest.mark.wire
 
@@ -34,7 +34,7 @@ def hire(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Hir
     return hired
 
 
-async def test_a_tool_is_never_spoken_of(hire: Hire) -> None:
+async def test_a_tool_is_not_spoken(hire: Hire) -> None:
     found = hire(LOOK, ["It is ", "open."])
     found.opened.set()
     async with served(TARGET, found.options) as gateway:
@@ -42,7 +42,7 @@ async def test_a_tool_is_never_spoken_of(hire: Hire) -> None:
     assert found.histories == [[HELLO], [HELLO]]
 
 
-async def test_a_line_of_progress_is_said_while_a_tool_is_at_work(hire: Hire) -> None:
+async def test_a_line_of_progress_is_spoken_while_a_tool_runs(hire: Hire) -> None:
     found = hire(LOOK, ["It is ", "open."])
     progress = {"en": ["Still looking"]}
     async with (
@@ -60,7 +60,7 @@ async def test_a_caller_who_hangs_up_stops_the_model(hire: Hire) -> None:
         async with gateway.ask(HELLO) as answer:
             await answer.until("One.")
             await found.waiting.wait()
-        await until(lambda: found.log == ["stopped"])
+        await wait_until(lambda: found.log == ["stopped"])
 
 
 async def test_a_caller_who_hangs_up_stops_the_tool(hire: Hire) -> None:
@@ -72,7 +72,7 @@ async def test_a_caller_who_hangs_up_stops_the_tool(hire: Hire) -> None:
     assert found.histories[1:] == [[HELLO, ("user", "Are you there?")]]
 
 
-async def test_a_newer_turn_stops_the_model_and_knows_what_was_heard(hire: Hire) -> None:
+async def test_a_newer_turn_stops_the_model_and_has_the_heard_part(hire: Hire) -> None:
     found = hire(["One. ", "Two. ", None], ["Three."])
     async with served(TARGET, found.options) as gateway, gateway.ask(HELLO) as answer:
         await answer.until("Two.")
@@ -84,7 +84,7 @@ async def test_a_newer_turn_stops_the_model_and_knows_what_was_heard(hire: Hire)
     assert found.histories == [[HELLO], heard]
 
 
-async def test_the_second_turn_knows_what_was_heard_of_the_first_without_our_words(hire: Hire) -> None:
+async def test_the_second_turn_has_the_first_answer_without_acknowledgements(hire: Hire) -> None:
     found = hire(["Hello ", "Ann."], ["Ann."], ["Hello Bo."])
     async with served(TARGET, found.options, after=0, phrases={"en": ["One moment"]}) as gateway:
         first = await gateway.say(HELLO)

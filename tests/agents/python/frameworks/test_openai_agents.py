@@ -119,18 +119,18 @@ greeter = Agent("greeter", model=Chatting(["Hello ", "you"]))
 clerk = Agent("clerk", model=Chatting(['{"number": 1}']), output_type=Order)
 
 
-async def test_an_agent_is_recognised_and_its_text_comes_as_it_is_made() -> None:
+async def test_an_agent_is_detected_and_its_text_streams() -> None:
     assert await told(load(f"{HERE}:greeter", QUIET).reply, turn()) == ["Hello ", "you", Usage(5, 2, 3, 1)]
 
 
-async def test_a_tool_of_the_agent_is_work_and_gets_the_turn() -> None:
+async def test_a_tool_of_the_agent_is_an_activity_and_gets_the_turn() -> None:
     model = Chatting(calling("door"), ["It is open"])
     events = await told(adapt(Agent("desk", model=model, tools=[door]), QUIET), turn())
     assert events == [Activity("door"), "It is open", Usage(10, 4, 6, 2)]
     assert model.asked[1][-1]["output"] == "open in 7"
 
 
-async def test_another_agent_may_take_over() -> None:
+async def test_a_handoff_is_an_activity() -> None:
     second = Agent("second", model=Chatting(["Second here"]))
     first = Agent("first", model=Chatting(calling("transfer_to_second")), handoffs=[second])
     events = await told(adapt(first, QUIET), turn())
@@ -143,7 +143,7 @@ async def test_a_barge_in_stops_the_model_and_waits_for_its_end() -> None:
     assert model.log == ["stopped"]
 
 
-async def test_closing_between_two_words_stops_the_model() -> None:
+async def test_closing_between_two_events_stops_the_model() -> None:
     model = Chatting(["One", None])
     words = adapt(Agent("desk", model=model), QUIET)(turn())
     assert await anext(words) == "One"
@@ -152,7 +152,7 @@ async def test_closing_between_two_words_stops_the_model() -> None:
     assert model.log == ["stopped"]
 
 
-async def test_history_and_system_texts_reach_the_model_beside_its_own() -> None:
+async def test_history_and_system_messages_reach_the_model_beside_its_instructions() -> None:
     model = Chatting(["Hello Ann."], ["Ann."])
     replying = adapt(Agent("desk", instructions="You are Bo.", model=model), QUIET)
     await told(replying, turn(*FIRST, call="c"))
@@ -163,7 +163,7 @@ async def test_history_and_system_texts_reach_the_model_beside_its_own() -> None
     assert model.instructions == ["You are Bo."] * 2
 
 
-async def test_calls_of_tools_in_the_history_reach_the_model() -> None:
+async def test_tool_calls_in_the_history_reach_the_model() -> None:
     model = Chatting(["Sunny"])
     said = (
         Message("user", "How is it?"),
@@ -177,7 +177,7 @@ async def test_calls_of_tools_in_the_history_reach_the_model() -> None:
     ]
 
 
-async def test_an_output_that_is_no_text_is_garbled() -> None:
+async def test_an_output_that_is_no_text_is_a_protocol_error() -> None:
     with pytest.raises(AgentProtocolError, match="yielded Order"):
         await told(load(f"{HERE}:clerk", QUIET).reply, turn())
 

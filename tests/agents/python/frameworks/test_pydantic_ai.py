@@ -59,14 +59,14 @@ class Model:
         yield "bye"
 
 
-async def test_an_agent_is_recognised_and_its_text_comes_as_it_is_made() -> None:
+async def test_an_agent_is_detected_and_its_text_streams() -> None:
     said = await told(load(f"{HERE}:greeter").reply, turn())
     assert said[:2] == ["Hello ", "you"]
     assert type(said[2]) is Usage
     assert said[2].completion > 0
 
 
-async def test_a_tool_of_the_agent_is_work() -> None:
+async def test_a_tool_of_the_agent_is_an_activity() -> None:
     agent = Agent(TestModel(custom_output_text="It is open"), tools=[door])
     events = await told(adapt(agent, {}), turn())
     assert events[0] == Activity("door")
@@ -89,7 +89,7 @@ async def test_a_barge_in_stops_the_model() -> None:
     assert log == ["stopped"]
 
 
-async def test_history_and_system_texts_reach_the_model_beside_its_own() -> None:
+async def test_history_and_system_messages_reach_the_model_beside_its_instructions() -> None:
     model = Model()
     replying = adapt(Agent(FunctionModel(stream_function=model.stream), system_prompt="You are Bo."), {})
     assert text(await told(replying, turn(*FIRST))) == "Goodbye"
@@ -99,7 +99,7 @@ async def test_history_and_system_texts_reach_the_model_beside_its_own() -> None
     assert model.instructions == ["Be brief.", "Be brief."]
 
 
-async def test_an_agent_that_had_the_last_word_is_asked_to_go_on() -> None:
+async def test_a_history_that_ends_with_the_agent_gets_a_prompt() -> None:
     model = Model()
     replying = adapt(Agent(FunctionModel(stream_function=model.stream)), {})
     hello = Message("assistant", "Hello?")
@@ -138,7 +138,7 @@ async def test_a_tool_of_the_platform_is_called_and_its_result_read() -> None:
     assert results == [("weather", "sun")]
 
 
-async def test_tools_of_the_platform_can_be_kept_from_the_agent() -> None:
+async def test_platform_tools_can_be_disabled() -> None:
     agent = Agent(TestModel(custom_output_text="Hi"))
     assert text(await told(adapt(agent, {"tools": False}), turn(tools=(WEATHER,)))) == "Hi"
 
@@ -150,7 +150,7 @@ async def test_an_agent_that_depends_on_the_turn_gets_it() -> None:
     )
 
 
-async def test_an_output_that_is_no_text_is_garbled() -> None:
+async def test_an_output_that_is_no_text_is_a_protocol_error() -> None:
     with pytest.raises(AgentProtocolError, match="yielded Order"):
         await told(load(f"{HERE}:clerk").reply, turn())
 

@@ -1,6 +1,6 @@
-"""What a framework's object is told by: the names of its classes and of where they come from.
+"""Detects the framework of an object by the names of its classes and of their modules.
 
-Nothing is imported to find out, so that a framework which is not installed costs nothing.
+It imports no framework for that: one that is not installed costs nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 from voicegw.errors import ConfigError
 from voicegw.events import Turn
 
-Adapt = Callable[[Any, Mapping[str, Any]], Callable[[Turn], AsyncGenerator[Any, None]]]
+FrameworkAdapter = Callable[[Any, Mapping[str, Any]], Callable[[Turn], AsyncGenerator[Any, None]]]
+"""Makes the function that answers a turn from an object and its options. Raises `ConfigError`."""
 
 FRAMEWORKS = {
     ("langgraph", "Pregel"): ("langgraph", "a LangGraph graph"),
@@ -20,45 +21,46 @@ FRAMEWORKS = {
     ("agents.agent", "Agent"): ("openai_agents", "an agent of the OpenAI Agents SDK"),
     ("langchain_core", "Runnable"): ("langchain", "a LangChain runnable"),
 }
-"""Package and class, and which of our modules adapts it. The most special class of an object decides.
+"""By package and class: the module here that adapts it, and its name in messages.
 
-Many a project has a package `agents` of its own: there the module counts too.
+The first match in the order of an object's base classes decides. The class of the OpenAI SDK needs its whole
+module, because many projects have a package `agents`.
 """
 
 
-def detect_framework(target: str, found: object) -> Adapt | None:
-    """What makes an agent of `found`, None if it is of no framework that we know.
+def detect_framework(target: str, found: object) -> FrameworkAdapter | None:
+    """Return the adapter for `found`, None if it is of no known framework. `target` names it in errors.
 
-    Raises `ConfigError` when it is, but cannot be used.
+    Raises `ConfigError` for a graph that is not compiled, or if a package of the framework is missing.
     """
-    kin = [
-        (place, cls.__name__)
+    base_classes = [
+        (module, cls.__name__)
         for cls in type(found).__mro__
-        for place in (cls.__module__, cls.__module__.partition(".")[0])
+        for module in (cls.__module__, cls.__module__.partition(".")[0])
     ]
-    if ("langgraph", "StateGraph") in kin:
+    if ("langgraph", "StateGraph") in base_classes:
         raise ConfigError(f"{target} is a graph that is not compiled; name what its `compile()` returns")
-    name, what = next((FRAMEWORKS[one] for one in kin if one in FRAMEWORKS), ("", ""))
+    name, label = next((FRAMEWORKS[one] for one in base_classes if one in FRAMEWORKS), ("", ""))
     if not name:
         return None
     try:
         adapter = importlib.import_module(f"voicegw.agents.python.frameworks.{name}")
     except ImportError as error:
         extra = f"pip install 'voicegw[{name.replace('_', '-')}]'"
-        raise ConfigError(f"{target} is {what}, but {error}; {extra} brings what is needed") from error
+        raise ConfigError(f"{target} is {label}, but {error}; {extra} brings what is needed") from error
 
     def adapt(found: Any, options: Mapping[str, Any]) -> Callable[[Turn], AsyncGenerator[Any, None]]:
         try:
-            replying: Callable[[Turn], AsyncGenerator[Any, None]] = adapter.adapt(found, options)
+            reply: Callable[[Turn], AsyncGenerator[Any, None]] = adapter.adapt(found, options)
         except ConfigError as error:
-            raise ConfigError(f"{target} is {what}, but {error}") from error
-        return replying
+            raise ConfigError(f"{target} is {label}, but {error}") from error
+        return reply
 
     return adapt
 
 
-def only(options: Mapping[str, Any], *known: str) -> None:
-    """Raises `ConfigError` for an option that an adapter does not know."""
+def reject_unknown_options(options: Mapping[str, Any], *known: str) -> None:
+    """Raise `ConfigError` for an option that is none of `known`."""
     for option in options:
         if option not in known:
             raise ConfigError(

@@ -1,8 +1,8 @@
-"""A compiled LangGraph graph with `messages` in its state, asked by `astream`.
+"""Adapts a compiled LangGraph graph with `messages` in its state, asked by `astream`.
 
-Without a checkpointer the turn's messages are all that it knows. With one, a call is a thread of its own
-that remembers more, so that it is told only what is new; what an interruption left half done there, a call
-of a tool that nobody answered, is taken out first.
+Without a checkpointer, the turn's messages are the whole history. With one, each call is a thread that also
+remembers the results of tools, so it gets only what is new. An interruption can leave a tool call without a
+result in the thread; such a call is removed before the next turn.
 """
 
 from __future__ import annotations
@@ -13,83 +13,93 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
 
-from voicegw.agents.python.frameworks.detect import only
-from voicegw.agents.python.frameworks.langchain import GraphStream, converted
+from voicegw.agents.python.frameworks.detect import reject_unknown_options
+from voicegw.agents.python.frameworks.langchain import GraphStream, convert_messages
 from voicegw.errors import ConfigError
 from voicegw.events import Turn
 
 
-def adapt(found: Any, options: Mapping[str, Any]) -> Callable[[Turn], AsyncGenerator[Any, None]]:
-    """`nodes` names those whose models speak to the caller; all do without it."""
-    only(options, "nodes")
+def adapt(graph: Any, options: Mapping[str, Any]) -> Callable[[Turn], AsyncGenerator[Any, None]]:
+    """Return the function that answers a turn by `graph`.
+
+    The option `nodes` names the nodes whose models speak to the caller; without it, all do. Raises
+    `ConfigError` for another option, an unknown node, or a state without `messages`.
+    """
+    reject_unknown_options(options, "nodes")
     nodes = options.get("nodes")
-    if "messages" not in found.channels:
+    if "messages" not in graph.channels:
         raise ConfigError("its state has no `messages`")
     for node in nodes or ():
-        if node not in found.nodes:
-            raise ConfigError(f'it has no node "{node}"; its nodes: {", ".join(found.nodes)}')
+        if node not in graph.nodes:
+            raise ConfigError(f'it has no node "{node}"; its nodes: {", ".join(graph.nodes)}')
 
     async def reply(turn: Turn) -> AsyncGenerator[Any, None]:
         config = {"configurable": {"thread_id": turn.call or turn.id}}
-        answer = GraphStream()
-        async with remembering(found, turn):
-            given = {"messages": await news(found, config, turn)}
-            async with aclosing(found.astream(given, config, stream_mode="messages")) as pieces:
-                async for message, place in pieces:
+        stream = GraphStream()
+        async with forget_if_no_call(graph, turn):
+            state = {"messages": await new_messages(graph, config, turn)}
+            async with aclosing(graph.astream(state, config, stream_mode="messages")) as pieces:
+                async for message, metadata in pieces:
                     if isinstance(message, AIMessage):
-                        for told in answer.hear(message):
-                            if not isinstance(told, str) or nodes is None or place["langgraph_node"] in nodes:
-                                yield told
-        for told in answer.end():
-            yield told
+                        speaks = nodes is None or metadata["langgraph_node"] in nodes
+                        for event in stream.feed(message):
+                            if speaks or not isinstance(event, str):
+                                yield event
+        for event in stream.finish():
+            yield event
 
     return reply
 
 
 @asynccontextmanager
-async def remembering(graph: Any, turn: Turn) -> AsyncGenerator[None, None]:
-    """What a turn of no call left in the checkpointer is forgotten: nobody comes back to it."""
+async def forget_if_no_call(graph: Any, turn: Turn) -> AsyncGenerator[None, None]:
+    """Delete the thread of a turn without a call at exit: no later turn continues it."""
     try:
         yield
     finally:
         if turn.call is None and graph.checkpointer:
-            with suppress(NotImplementedError):  # not every checkpointer can
+            with suppress(NotImplementedError):  # some checkpointers cannot delete
                 await graph.checkpointer.adelete_thread(turn.id)
 
 
-async def news(graph: Any, config: dict[str, Any], turn: Turn) -> list[AnyMessage | RemoveMessage]:
-    """What the graph has to be told, given what it remembers."""
-    kept: Sequence[AnyMessage] = ()
+async def new_messages(graph: Any, config: dict[str, Any], turn: Turn) -> list[AnyMessage | RemoveMessage]:
+    """Return the messages that the graph's thread does not have, and removals of unfinished tool calls."""
+    stored: Sequence[AnyMessage] = ()
     if graph.checkpointer:
-        kept = (await graph.aget_state(config)).values.get("messages", ())
-    if not kept:
-        return [*converted(turn.messages)]
-    half = half_done(kept)
-    left = [message for message in kept if message.id not in half]
-    answered = bool(left) and isinstance(left[-1], AIMessage)
-    new = turn.messages[known(kept, answered, turn) :]
-    spoken = [message for message in new if message.role not in ("system", "developer")]
-    return [*(RemoveMessage(id=id) for id in half), *converted(spoken)]
+        stored = (await graph.aget_state(config)).values.get("messages", ())
+    if not stored:
+        return [*convert_messages(turn.messages)]
+    unfinished = find_unfinished(stored)
+    left = [message for message in stored if message.id not in unfinished]
+    is_answered = bool(left) and isinstance(left[-1], AIMessage)
+    new = turn.messages[count_known(stored, is_answered, turn) :]
+    dialog = [message for message in new if message.role not in ("system", "developer")]
+    return [*(RemoveMessage(id=id) for id in unfinished), *convert_messages(dialog)]
 
 
-def known(kept: Sequence[AnyMessage], answered: bool, turn: Turn) -> int:
-    """How many of the turn's messages the graph has: as many of the caller's, and, if given, their answer.
+def count_known(stored: Sequence[AnyMessage], is_answered: bool, turn: Turn) -> int:
+    """Return how many of the turn's messages the thread has.
 
-    What the caller said last is always news.
+    These are as many messages of the caller as it stores, and the answer to the last of them if
+    `is_answered`. The caller's last message is always new.
     """
-    users = [at for at, message in enumerate(turn.messages) if message.role == "user"]
-    had = sum(isinstance(message, HumanMessage) for message in kept)
-    last = users[-1] if users else 0
-    if not 0 < had < len(users):
+    places = [place for place, message in enumerate(turn.messages) if message.role == "user"]
+    stored_count = sum(isinstance(message, HumanMessage) for message in stored)
+    last = places[-1] if places else 0
+    if not 0 < stored_count < len(places):
         return last
-    return users[had] if answered else users[had - 1] + 1
+    return places[stored_count] if is_answered else places[stored_count - 1] + 1
 
 
-def half_done(messages: Iterable[AnyMessage]) -> list[str]:
-    """The ids of calls of tools without an answer, and of what belongs to them."""
+def find_unfinished(messages: Iterable[AnyMessage]) -> list[str]:
+    """Return the ids of messages that call a tool without a result, and of the other results for them."""
     messages = list(messages)
-    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
-    asking = [m for m in messages if isinstance(m, AIMessage) and {c["id"] for c in m.tool_calls} - answered]
-    calls = {call["id"] for message in asking for call in message.tool_calls}
-    parts = [m for m in messages if isinstance(m, ToolMessage) and m.tool_call_id in calls]
-    return [message.id for message in (*asking, *parts) if message.id]
+    with_result = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    calling = [
+        message
+        for message in messages
+        if isinstance(message, AIMessage) and {call["id"] for call in message.tool_calls} - with_result
+    ]
+    call_ids = {call["id"] for message in calling for call in message.tool_calls}
+    results = [m for m in messages if isinstance(m, ToolMessage) and m.tool_call_id in call_ids]
+    return [message.id for message in (*calling, *results) if message.id]

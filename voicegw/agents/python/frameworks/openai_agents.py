@@ -1,6 +1,7 @@
-"""An `Agent` of the OpenAI Agents SDK, asked by `Runner.run_streamed`.
+"""Adapts an `Agent` of the OpenAI Agents SDK, asked by `Runner.run_streamed`.
 
-Tools of the platform are not offered: what the SDK calls it also runs. A call is a group of its traces.
+It does not offer the platform's tools, because the SDK runs every tool that it calls. The turns of a call
+share a group of traces.
 """
 
 from __future__ import annotations
@@ -12,34 +13,42 @@ from typing import Any
 
 from agents import RunConfig, Runner, RunResultStreaming, StreamEvent
 
-from voicegw.agents.python.frameworks.detect import only
+from voicegw.agents.python.frameworks.detect import reject_unknown_options
 from voicegw.events import Activity, Message, Turn, Usage
 
 
-def adapt(found: Any, options: Mapping[str, Any]) -> Callable[[Turn], AsyncGenerator[Any, None]]:
-    """`tracing = false` sends no traces; `max_turns` bounds how often models are asked in one turn."""
-    only(options, "tracing", "max_turns")
-    traced = options.get("tracing", True)
-    bounds = {name: options[name] for name in ("max_turns",) if name in options}
+def adapt(agent: Any, options: Mapping[str, Any]) -> Callable[[Turn], AsyncGenerator[Any, None]]:
+    """Return the function that answers a turn by `agent`.
+
+    The option `tracing = false` sends no traces; `max_turns` bounds the requests to models in one turn.
+    Raises `ConfigError` for another option.
+    """
+    reject_unknown_options(options, "tracing", "max_turns")
+    with_tracing = options.get("tracing", True)
+    limits = {name: options[name] for name in ("max_turns",) if name in options}
 
     async def reply(turn: Turn) -> AsyncGenerator[Any, None]:
-        config = RunConfig(tracing_disabled=not traced, group_id=turn.call)
-        run = Runner.run_streamed(found, items(turn.messages), context=turn, run_config=config, **bounds)
-        events: Any = run.stream_events()  # a generator, though they call it an iterator
-        async with aclosing(events), stopping(run):
-            async for event in events:
-                for told in heard(event):
-                    yield told
-        yield used(run)
+        config = RunConfig(tracing_disabled=not with_tracing, group_id=turn.call)
+        items = input_items(turn.messages)
+        run = Runner.run_streamed(agent, items, context=turn, run_config=config, **limits)
+        events: Any = run.stream_events()  # a generator, though the SDK declares an iterator
+        async with aclosing(events), cancel_on_exit(run):
+            async for sdk_event in events:
+                for event in convert_event(sdk_event):
+                    yield event
+        yield read_usage(run)
         if not isinstance(run.final_output, str):
-            yield run.final_output  # refused by who reads it: it cannot be said
+            yield run.final_output  # `PythonAgent` raises the error: only text can be spoken
 
     return reply
 
 
 @asynccontextmanager
-async def stopping(run: RunResultStreaming) -> AsyncGenerator[None, None]:
-    """At the end the run is over. Its events are closed after that: they would wait for it, not cancel it."""
+async def cancel_on_exit(run: RunResultStreaming) -> AsyncGenerator[None, None]:
+    """Cancel an active run at exit, and wait for its end.
+
+    The stream of its events must be closed after that: its close waits for the run and does not cancel it.
+    """
     try:
         yield
     finally:
@@ -49,24 +58,24 @@ async def stopping(run: RunResultStreaming) -> AsyncGenerator[None, None]:
             await asyncio.wait([run.run_loop_task])
 
 
-def items(messages: Sequence[Message]) -> list[Any]:
-    """The history in the form of OpenAI's Responses."""
-    told: list[Any] = []
+def input_items(messages: Sequence[Message]) -> list[Any]:
+    """Return the messages as input items of OpenAI's Responses API."""
+    items: list[Any] = []
     for message in messages:
         if message.role in ("tool", "function"):
             id = message.tool_call_id or ""
-            told.append({"type": "function_call_output", "call_id": id, "output": message.text})
+            items.append({"type": "function_call_output", "call_id": id, "output": message.text})
         elif message.text:
-            told.append({"role": message.role, "content": message.text})
-        told += [
+            items.append({"role": message.role, "content": message.text})
+        items += [
             {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments}
             for call in message.tool_calls
         ]
-    return told
+    return items
 
 
-def heard(event: StreamEvent) -> Iterator[Any]:
-    """What an event of theirs is to us."""
+def convert_event(event: StreamEvent) -> Iterator[Any]:
+    """Yield the event that an event of the SDK stands for, if any."""
     if event.type == "raw_response_event":
         if event.data.type == "response.output_text.delta" and event.data.delta:
             yield event.data.delta
@@ -76,8 +85,9 @@ def heard(event: StreamEvent) -> Iterator[Any]:
         yield Activity("handoff")
 
 
-def used(run: RunResultStreaming) -> Usage:
-    told = run.context_wrapper.usage
-    cached = told.input_tokens_details.cached_tokens or 0
-    reasoning = told.output_tokens_details.reasoning_tokens or 0
-    return Usage(told.input_tokens, told.output_tokens, cached, reasoning)
+def read_usage(run: RunResultStreaming) -> Usage:
+    """Return the tokens of all requests of a run."""
+    usage = run.context_wrapper.usage
+    cached = usage.input_tokens_details.cached_tokens or 0
+    reasoning = usage.output_tokens_details.reasoning_tokens or 0
+    return Usage(usage.input_tokens, usage.output_tokens, cached, reasoning)

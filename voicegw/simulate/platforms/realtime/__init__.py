@@ -1,0 +1,1 @@
+"""The simulated client of the Realtime protocol."""

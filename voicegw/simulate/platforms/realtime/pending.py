@@ -1,4 +1,4 @@
-"""The events that a realtime client sent, and what of them is still to be answered. Pure."""
+"""The events that a realtime client sent, and the answers that are still missing. Pure."""
 
 from __future__ import annotations
 
@@ -12,79 +12,93 @@ from voicegw.simulate.platform import Frame, encode_frame
 
 @dataclass(frozen=True, slots=True)
 class PendingEvent:
-    """An event of ours. `item` is the checklist's entry that it belongs to.
+    """An event of the client. `item` is the check that its answer belongs to.
 
-    `needed`: it has to be answered, so the answer is owed; else only an error would be one.
+    With `needs_answer`, a missing answer is a violation; else only an error event would answer it.
     """
 
     item: str
-    kind: str
+    event_type: str
     needs_answer: bool
     fields: Mapping[str, Any]
 
 
 class PendingEvents:
-    """Writes the events of one call, each with an id of its own, and notes their answers."""
+    """Encodes the events of one call, each with its own id, and matches them with their answers.
+
+    `prefix` makes the ids unique.
+    """
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.last_id = ""  # the id of the last event
         self.count = 0
-        self.by_id: dict[str, PendingEvent] = {}
+        self.by_id: dict[str, PendingEvent] = {}  # without an answer, in the order of sending
         self.overdue_ids: set[str] = set()
-        self.tried_items: set[str] = set()
+        self.tried_items: set[str] = set()  # the checks that an event has exercised
 
-    def encode_event(self, kind: str, item: str, /, *, needs_answer: bool = False, **fields: Any) -> Frame:
-        """An event of this kind, with these fields."""
-        self.last_id = self._name("event")
-        self._note(self.last_id, PendingEvent(item, kind, needs_answer, fields))
-        return encode_frame(type=kind, event_id=self.last_id, **fields)
+    def encode_event(
+        self, event_type: str, item: str, /, *, needs_answer: bool = False, **fields: Any
+    ) -> Frame:
+        """Return an event of this type, with these fields, and remember it for the check `item`."""
+        self.last_id = self._make_id("event")
+        self._add(self.last_id, PendingEvent(item, event_type, needs_answer, fields))
+        return encode_frame(type=event_type, event_id=self.last_id, **fields)
 
-    def expect(self, item: str, kind: str) -> None:
-        """Something that is due although no event with an id asked for it."""
-        self._note(self._name("#"), PendingEvent(item, kind, True, {}))
+    def expect(self, item: str, event_type: str) -> None:
+        """Expect an answer of this type that belongs to no event with an id."""
+        self._add(self._make_id("#"), PendingEvent(item, event_type, True, {}))
 
-    def is_pending(self, kind: str) -> bool:
-        """Is an event of this kind, or its answer, still due?"""
-        return any(due.kind == kind for due in self.by_id.values())
+    def is_pending(self, event_type: str) -> bool:
+        """Is an event of this type still without its answer?"""
+        return any(event.event_type == event_type for event in self.by_id.values())
 
-    def confirm(self, kind: str, **fields: Any) -> bool:
-        """The answer to an event of this kind came; tells whether there was one with these fields."""
-        for id, due in self.by_id.items():
-            if due.kind == kind and fields.items() <= due.fields.items():
+    def confirm(self, event_type: str, **fields: Any) -> bool:
+        """Mark the oldest event of this type with these fields as answered. Returns whether there was one."""
+        for id, event in self.by_id.items():
+            if event.event_type == event_type and fields.items() <= event.fields.items():
                 del self.by_id[id]
                 return True
         return False
 
     def pop_rejected(self, id: str | None) -> PendingEvent | None:
-        """The event that an error is about, None if there is none; without an id it is one that had none."""
+        """Return the event that an error is about; None if there is none.
+
+        An error without an id is about a frame that had none.
+        """
         if id is None:
-            found = (name for name, due in self.by_id.items() if name.startswith("#") and due.item == "errors")
+            found = (
+                name for name, event in self.by_id.items() if name.startswith("#") and event.item == "errors"
+            )
             id = next(found, "")
         return self.by_id.pop(id, None)
 
     def mark_answered(self, id: str) -> None:
-        """A response.create is answered: so should be whatever was sent before it."""
+        """Mark a response.create as answered; the answers to all earlier events are overdue from now on."""
         if id in self.by_id:
             self.overdue_ids.update(takewhile(lambda name: name != id, self.by_id))
             del self.by_id[id]
 
     def reset_connection(self) -> None:
-        """The socket is lost, and with it what may still have come."""
-        self.by_id = {id: due for id, due in self.by_id.items() if due.needs_answer and id in self.overdue_ids}
+        """Drop the events whose answers were lost with the socket; only overdue ones stay missing."""
+        self.by_id = {
+            id: event for id, event in self.by_id.items() if event.needs_answer and id in self.overdue_ids
+        }
 
     def missing_answers(self, item: str) -> list[str] | None:
-        """What of an entry of the checklist is due, in sentences; None if nothing ever was."""
+        """Return a sentence for each missing answer of the check `item`; None if no event exercised it."""
         if item not in self.tried_items:
             return None
-        due = [due.kind for due in self.by_id.values() if due.needs_answer and due.item == item]
-        return [f"{kind} was not answered" for kind in dict.fromkeys(due)]
+        types = [
+            event.event_type for event in self.by_id.values() if event.needs_answer and event.item == item
+        ]
+        return [f"{event_type} was not answered" for event_type in dict.fromkeys(types)]
 
-    def _name(self, kind: str) -> str:
+    def _make_id(self, kind: str) -> str:
         self.count += 1
         return f"{kind}_{self.prefix}_{self.count}"
 
-    def _note(self, id: str, due: PendingEvent) -> None:
-        self.by_id[id] = due
-        if due.needs_answer:
-            self.tried_items.add(due.item)
+    def _add(self, id: str, event: PendingEvent) -> None:
+        self.by_id[id] = event
+        if event.needs_answer:
+            self.tried_items.add(event.item)

@@ -14,28 +14,29 @@ from voicegw.asgi.context import RequestContext
 from voicegw.security.keys import ANONYMOUS
 
 
-class Phone:
-    """One socket, from the platform's side. `frames` is [(time since it opened, frame)] of what came.
+class AsgiWebSocket:
+    """One websocket, from the platform's side.
 
-    `status` is that of the handshake: 101, or the refusal's, with its `body`; `code` is the one with which
-    the gateway closed.
+    `frames` is [(seconds since it opened, frame)] of the gateway's frames. `status` is that of the handshake:
+    101, or that of the refusal with its `body`. `close_code` is the code with which the gateway closed. The
+    gateway's sends wait for `send_gate` if there is one.
     """
 
     def __init__(self) -> None:
         self.status = 0
         self.body = b""
-        self.code: int | None = None
+        self.close_code: int | None = None
         self.frames: list[tuple[float, dict[str, Any]]] = []
         self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.started = asyncio.get_running_loop().time()
-        self.slow: asyncio.Event | None = None
+        self.send_gate: asyncio.Event | None = None
 
     @property
-    def now(self) -> float:
+    def elapsed(self) -> float:
         return round(asyncio.get_running_loop().time() - self.started, 9)
 
-    def says(self, frame: dict[str, Any] | str | bytes) -> None:
-        """The platform sends a frame."""
+    def send_frame(self, frame: dict[str, Any] | str | bytes) -> None:
+        """Send a frame to the gateway."""
         if isinstance(frame, bytes):
             self.inbox.put_nowait({"type": "websocket.receive", "bytes": frame})
         else:
@@ -45,7 +46,7 @@ class Phone:
     def hang_up(self, code: int = 1000) -> None:
         self.inbox.put_nowait({"type": "websocket.disconnect", "code": code})
 
-    async def send(self, message: dict[str, Any]) -> None:
+    async def asgi_send(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "websocket.accept":
             self.status = 101
@@ -54,28 +55,28 @@ class Phone:
         elif kind == "websocket.http.response.body":
             self.body += message["body"]
         elif kind == "websocket.close":
-            self.code = message["code"]
-            self.hang_up(self.code or 1000)
+            self.close_code = message["code"]
+            self.hang_up(self.close_code or 1000)
         else:
             assert kind == "websocket.send"
             assert set(message) == {"type", "text"}, "platforms want text frames"
-            if self.slow is not None:
-                await self.slow.wait()
-            self.frames.append((self.now, json.loads(message["text"])))
+            if self.send_gate is not None:
+                await self.send_gate.wait()
+            self.frames.append((self.elapsed, json.loads(message["text"])))
 
 
 @asynccontextmanager
-async def dial(
+async def connect_websocket(
     app: ASGIApp,
     path: str,
     *,
     headers: dict[str, str] | None = None,
     query: str = "",
     scheme: str = "ws",
-) -> AsyncIterator[Phone]:
-    """A socket to `path`; it is hung up at the end, and the gateway's side of it awaited."""
-    phone = Phone()
-    phone.inbox.put_nowait({"type": "websocket.connect"})
+) -> AsyncIterator[AsgiWebSocket]:
+    """Open a websocket to `path`. At the end, close it and wait for the application."""
+    websocket = AsgiWebSocket()
+    websocket.inbox.put_nowait({"type": "websocket.connect"})
     fields = {"host": "127.0.0.1:8080", **(headers or {})}
     scope = {
         "type": "websocket",
@@ -89,10 +90,10 @@ async def dial(
         "extensions": {"websocket.http.response": {}},
         "voicegw": RequestContext(ANONYMOUS, "req_1", "127.0.0.1"),
     }
-    side = asyncio.ensure_future(app(scope, phone.inbox.get, phone.send))
+    application = asyncio.ensure_future(app(scope, websocket.inbox.get, websocket.asgi_send))
     await asyncio.sleep(0)
     try:
-        yield phone
+        yield websocket
     finally:
-        phone.hang_up()
-        await side
+        websocket.hang_up()
+        await application

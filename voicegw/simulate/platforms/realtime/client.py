@@ -1,4 +1,7 @@
-"""The caller of OpenAI's realtime protocol: a bridge that hears and speaks itself, and sends text. Pure."""
+"""A client of OpenAI's Realtime protocol: a bridge with its own speech recognition and synthesis. Pure.
+
+It sends and receives text only. The gateway's side, `voicegw.platforms.realtime`, is not used here.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from voicegw.simulate.checks import Check
-from voicegw.simulate.platform import NO_DTMF, Frame, PlatformTraits, abbreviate
+from voicegw.simulate.platform import (
+    CHARS_PER_SECOND,
+    NO_DTMF,
+    Frame,
+    PlatformTraits,
+    WebSocketEntry,
+    abbreviate,
+)
 from voicegw.simulate.platforms.realtime.checks import build_checks
 from voicegw.simulate.platforms.realtime.pending import PendingEvents
 from voicegw.simulate.platforms.realtime.response import JsonObject, ResponseItem
@@ -15,8 +25,6 @@ from voicegw.simulate.platforms.realtime.session import TRUNCATE, HistoryEntry, 
 from voicegw.simulate.recording import AnswerEnded, Observation
 from voicegw.simulate.script import CallScript
 
-CHARS_PER_SECOND = 15.0
-"""Characters of speech per second."""
 MALFORMED_EVENTS: Sequence[tuple[str, JsonObject]] = (
     ("weather", {"rain": True}),
     ("session.update", {"session": 7}),
@@ -27,9 +35,9 @@ MALFORMED_TEXTS = ("{", "[]")
 
 
 class SimulatedRealtimeClient:
-    """One call. `secret` is the key that opens the gateway; `model` names what is to answer, if given.
+    """One call. `secret` is the gateway's API key, `model` the agent to ask for; "" for none.
 
-    `hex` gives random hexadecimal digits for so many bytes.
+    `random_hex` returns random hexadecimal digits for a number of bytes.
     """
 
     name = "realtime"
@@ -50,13 +58,16 @@ class SimulatedRealtimeClient:
         self.model = model
         self.pending_events = PendingEvents(random_hex(4))
         self.checks = build_checks(self.pending_events.missing_answers)
-        self.turn: int | None = None
-        self.is_answered = True
+        self.turn: int | None = None  # the index of the newest turn; None before the first
+        self.is_answered = True  # has its answer ended?
         self.history: list[HistoryEntry] = []
-        self.session = self._connect()
+        self.session = self._new_session()
 
     def build_url(self, url: str) -> str:
-        """The websocket at the base address that OpenAI's clients are given, which may be whole already."""
+        """Return the URL of the websocket below `url`, the base URL of OpenAI's clients.
+
+        A `url` that ends with the websocket's path keeps it.
+        """
         base, _, query = url.partition("?")
         scheme, _, rest = base.rpartition("://")
         scheme, rest = {"https": "wss", "http": "ws", "": "ws"}.get(scheme, scheme), rest.rstrip("/")
@@ -66,16 +77,16 @@ class SimulatedRealtimeClient:
         return f"{scheme}://{rest}?{'&'.join(filter(None, (query, model)))}".rstrip("?")
 
     def build_headers(self, url: str, *, forged: bool = False) -> Mapping[str, str]:
-        """The key; where `forged`, a wrong one."""
+        """Return the key; with `forged`, a wrong one."""
         if not (self.secret or forged):
             return {}
         return {"Authorization": f"Bearer {self.secret}{'-forged' if forged else ''}"}
 
     def start(self, *, reconnecting: bool) -> Sequence[Frame]:
-        """The session; a call that comes back tells what was said, and asks again what was not answered."""
-        lost = [id(piece) for piece in self.session.unfinished_items]
+        """Return a session.update; after a lost connection also the history and an unanswered question."""
+        lost = [id(item) for item in self.session.unfinished_items]
         self.history = [entry for entry in self.history if id(entry) not in lost]
-        self.session = self._connect()
+        self.session = self._new_session()
         self.pending_events.reset_connection()
         self.pending_events.expect("session-first", "session.created")
         session = {
@@ -87,15 +98,18 @@ class SimulatedRealtimeClient:
                 for tool in self.script.tools
             ],
         }
-        update = self.pending_events.encode_event("session.update", "session-first", needs_answer=True, session=session)
-        question = () if self.turn is None or self.is_answered else (self.session.create_response(self.turn),)
-        return (update, *map(self.session.encode_item, self._told()), *question)
+        update = self.pending_events.encode_event(
+            "session.update", "session-first", needs_answer=True, session=session
+        )
+        is_unanswered = self.turn is not None and not self.is_answered
+        question = (self.session.create_response(self.turn or 0),) if is_unanswered else ()
+        return (update, *map(self.session.encode_item, self._history_items()), *question)
 
     def encode_partial(self, text: str) -> Sequence[Frame]:
         return ()
 
     def ask(self, text: str | None) -> Sequence[Frame]:
-        """What was said is an item, and wants a response; one that is being made is cancelled first."""
+        """Return an item with the text, and a response.create; an active response is cancelled first."""
         frames = self.session.cancel_responses()
         if text is not None:
             item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
@@ -109,24 +123,27 @@ class SimulatedRealtimeClient:
         return ()
 
     def repeat(self) -> Sequence[Frame]:
-        """One more response is wanted, while one is being made."""
+        """Return a second response.create during the response."""
         return (self.session.create_response(self.turn or 0, is_duplicate=True),)
 
     def interrupt(self, heard_text: str) -> Sequence[Frame]:
-        """The response is cancelled, and the messages of the turn are cut to what was heard."""
+        """Cancel the response, and truncate the messages of the turn to the heard text."""
         frames = self.session.cancel_responses()
-        for piece in self.session.messages_for(self.turn):
-            kept, heard_text = heard_text[: len(piece.text)], heard_text[len(piece.text) :]
-            if kept != piece.text or not piece.is_done:
-                piece.heard_prefix = kept
-                frames.append(self._truncate(piece.id, kept))
+        for item in self.session.messages_for(self.turn):
+            prefix, heard_text = heard_text[: len(item.text)], heard_text[len(item.text) :]
+            if prefix != item.text or not item.is_done:
+                item.heard_prefix = prefix
+                frames.append(self._encode_truncate(item.id, prefix))
         return tuple(frames)
 
     def encode_malformed(self) -> Sequence[Frame]:
-        """Events of no known kind or with broken fields, and texts that are none."""
-        events = [self.pending_events.encode_event(kind, "errors", needs_answer=True, **fields) for kind, fields in MALFORMED_EVENTS]
-        for garbled in MALFORMED_TEXTS:
-            self.pending_events.expect("errors", abbreviate(garbled))
+        """Return events of an unknown type or with wrong fields, and texts that are no event."""
+        events = [
+            self.pending_events.encode_event(event_type, "errors", needs_answer=True, **fields)
+            for event_type, fields in MALFORMED_EVENTS
+        ]
+        for text in MALFORMED_TEXTS:
+            self.pending_events.expect("errors", abbreviate(text))
         return (*events, *MALFORMED_TEXTS)
 
     def ping(self) -> Sequence[Frame]:
@@ -136,18 +153,18 @@ class SimulatedRealtimeClient:
         return ()
 
     def receive(self, frame: Frame) -> Sequence[Observation]:
-        """What a frame of the gateway's means. Never raises."""
-        found = tuple(self.session.receive(frame))
-        self.is_answered = self.is_answered or AnswerEnded(self.turn) in found
-        return found
+        """Return the observations in a frame from the gateway. It never raises."""
+        observations = tuple(self.session.receive(frame))
+        self.is_answered = self.is_answered or AnswerEnded(self.turn) in observations
+        return observations
 
-    def _connect(self) -> RealtimeClientSession:
-        """A new session, to which nothing that was under way before matters."""
+    def _new_session(self) -> RealtimeClientSession:
+        """Return a session without any active or pending response."""
         results = {tool.name: tool.result for tool in self.script.tools}
         return RealtimeClientSession(self.pending_events, results, self.history)
 
-    def _told(self) -> Iterator[JsonObject]:
-        """The conversation so far, as items."""
+    def _history_items(self) -> Iterator[JsonObject]:
+        """Yield the conversation so far, as items."""
         for entry in self.history:
             if not isinstance(entry, ResponseItem):
                 yield entry
@@ -155,7 +172,15 @@ class SimulatedRealtimeClient:
                 content = [{"type": "output_text", "text": entry.heard_text}]
                 yield {"type": "message", "role": "assistant", "content": content}
 
-    def _truncate(self, id: str, kept: str) -> Frame:
-        lasted = int(len(kept) / CHARS_PER_SECOND * 1000)
-        place = {"item_id": id, "content_index": 0, "audio_end_ms": lasted}
-        return self.pending_events.encode_event(TRUNCATE, "truncates", needs_answer=True, **place, heard=kept)
+    def _encode_truncate(self, item_id: str, heard_text: str) -> Frame:
+        audio_end_ms = int(len(heard_text) / CHARS_PER_SECOND * 1000)
+        fields = {"item_id": item_id, "content_index": 0, "audio_end_ms": audio_end_ms}
+        return self.pending_events.encode_event(
+            TRUNCATE, "truncates", needs_answer=True, **fields, heard=heard_text
+        )
+
+
+REALTIME = WebSocketEntry(
+    name="realtime",
+    make=lambda script, setup, now: SimulatedRealtimeClient(script, setup.secret, model=setup.model),
+)

@@ -1,4 +1,4 @@
-"""A stage for rehearsals: sockets into an ASGI application, on the loop's own clock, with flaws on demand."""
+"""Sockets into an ASGI application, on the loop's own clock. A flaw may change the frames that leave it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from starlette.types import ASGIApp, Message
 
 from voicegw.asgi.context import RequestContext
 from voicegw.security.keys import ANONYMOUS
-from voicegw.simulate.call_runner import OpenSocket, SocketClosed, HandshakeRejected, PlatformSocket
+from voicegw.simulate.connection import HandshakeRejected, OpenSocket, PlatformSocket, SocketClosed
 from voicegw.simulate.platform import Frame
 
 Flaw: TypeAlias = Callable[[dict[str, Any]], Iterable[Frame | dict[str, Any] | float]]
-"""What leaves instead of a frame of the gateway's: frames as they are, objects as JSON, pauses."""
+"""Yields the replacement of one frame: frames as they are, objects as JSON, pauses in seconds."""
 
 
-def sound(frame: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    """No flaw."""
+def unchanged(frame: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    """Be no flaw: yield the frame itself."""
     yield frame
 
 
-class Staged:
-    """One socket into the application; `flaw` mends what comes out of it for the worse."""
+class AsgiSocket:
+    """One socket into the application; `flaw` changes the frames that leave it."""
 
     def __init__(self, app: ASGIApp, scope: dict[str, Any], flaw: Flaw) -> None:
         self.flaw = flaw
@@ -33,11 +33,11 @@ class Staged:
         self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.outbox: asyncio.Queue[Frame | int] = asyncio.Queue()
         self.inbox.put_nowait({"type": "websocket.connect"})
-        self.closed: int | None = None
-        self.side = asyncio.ensure_future(app(scope, self.inbox.get, self._take))
+        self.close_code: int | None = None
+        self.task = asyncio.ensure_future(app(scope, self.inbox.get, self._send))
 
-    async def _take(self, message: Message) -> None:
-        """What the application sends."""
+    async def _send(self, message: Message) -> None:
+        """Be the application's ASGI `send`."""
         kind = message["type"]
         if kind == "websocket.accept":
             self.status.set_result(101)
@@ -53,41 +53,41 @@ class Staged:
                     self.outbox.put_nowait(json.dumps(piece) if isinstance(piece, dict) else piece)
 
     async def send(self, frame: Frame) -> None:
-        if self.closed is not None:
-            raise SocketClosed(self.closed)
+        if self.close_code is not None:
+            raise SocketClosed(self.close_code)
         key = "text" if isinstance(frame, str) else "bytes"
         self.inbox.put_nowait({"type": "websocket.receive", key: frame})
 
     async def receive(self) -> Frame:
-        if self.closed is None:
+        if self.close_code is None:
             frame = await self.outbox.get()
             if not isinstance(frame, int):
                 return frame
-            self.closed = frame
-        raise SocketClosed(self.closed)
+            self.close_code = frame
+        raise SocketClosed(self.close_code)
 
     async def close(self) -> None:
         self.inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
-        await self.side
+        await self.task
 
     def abort(self) -> None:
         self.inbox.put_nowait({"type": "websocket.disconnect", "code": 1006})
 
 
-def stage(app: ASGIApp, flaw: Flaw = sound) -> OpenSocket:
-    """Sockets into this application."""
+def sockets_to_app(app: ASGIApp, flaw: Flaw = unchanged) -> OpenSocket:
+    """Return a function that opens sockets into this application."""
 
-    async def dial(address: str, headers: Mapping[str, str]) -> PlatformSocket:
-        url = urlsplit(address)
-        fields = {"host": url.netloc, **headers}
-        socket = Staged(
+    async def open_socket(url: str, headers: Mapping[str, str]) -> PlatformSocket:
+        parts = urlsplit(url)
+        fields = {"host": parts.netloc, **headers}
+        socket = AsgiSocket(
             app,
             {
                 "type": "websocket",
-                "path": url.path,
-                "raw_path": url.path.encode(),
-                "query_string": url.query.encode(),
-                "scheme": url.scheme,
+                "path": parts.path,
+                "raw_path": parts.path.encode(),
+                "query_string": parts.query.encode(),
+                "scheme": parts.scheme,
                 "client": ("127.0.0.1", 5555),
                 "headers": [
                     (name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()
@@ -99,8 +99,8 @@ def stage(app: ASGIApp, flaw: Flaw = sound) -> OpenSocket:
             flaw,
         )
         if (status := await socket.status) != 101:
-            await socket.side
+            await socket.task
             raise HandshakeRejected(status)
         return socket
 
-    return dial
+    return open_socket

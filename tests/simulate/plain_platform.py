@@ -1,4 +1,4 @@
-"""A platform and a gateway as plain as can be, for tests of what plays and tapes a call."""
+"""A minimal platform and a minimal gateway, for tests of the runner and its connection."""
 
 from __future__ import annotations
 
@@ -8,14 +8,24 @@ from typing import Any
 
 from voicegw.simulate.call_runner import CallRunner
 from voicegw.simulate.checks import COMMON, Check
-from voicegw.simulate.connection import OpenSocket, SocketClosed, HandshakeRejected, PlatformSocket
+from voicegw.simulate.connection import HandshakeRejected, OpenSocket, PlatformSocket, SocketClosed
 from voicegw.simulate.platform import Frame, PlatformTraits
-from voicegw.simulate.recording import ActionSeen, AnswerEnded, Observation, HangUpSeen, PongSeen, FramesReturned, Recording, TextHeard, Violation
+from voicegw.simulate.recording import (
+    ActionSeen,
+    AnswerEnded,
+    FramesReturned,
+    HangUpSeen,
+    Observation,
+    PongSeen,
+    Recording,
+    TextHeard,
+    Violation,
+)
 from voicegw.simulate.script import CallScript
 
 
-class Plain:
-    """Sends what happens in words, and reads `KIND TEXT`; whatever comes belongs to the newest question."""
+class PlainPlatform:
+    """Sends plain words and reads `KIND TEXT`; every frame belongs to the newest question."""
 
     name = "plain"
     checks: Sequence[Check] = COMMON
@@ -24,7 +34,7 @@ class Plain:
     def __init__(self, every: float | None = None) -> None:
         self.ping_interval = every
         self.turn: int | None = None
-        self.asked: Sequence[Frame] = ()
+        self.question_frames: Sequence[Frame] = ()
 
     def build_url(self, url: str) -> str:
         return url + "/call"
@@ -33,7 +43,7 @@ class Plain:
         return {"proof": "wrong" if forged else f"right for {url}"}
 
     def start(self, *, reconnecting: bool) -> Sequence[Frame]:
-        return ("hello again", *self.asked) if reconnecting else ("hello",)
+        return ("hello again", *self.question_frames) if reconnecting else ("hello",)
 
     def encode_partial(self, text: str) -> Sequence[Frame]:
         return (f"perhaps {text}",)
@@ -46,11 +56,11 @@ class Plain:
 
     def _question(self, frame: str) -> Sequence[Frame]:
         self.turn = 0 if self.turn is None else self.turn + 1
-        self.asked = (frame,)
-        return self.asked
+        self.question_frames = (frame,)
+        return self.question_frames
 
     def repeat(self) -> Sequence[Frame]:
-        return self.asked
+        return self.question_frames
 
     def interrupt(self, heard_text: str) -> Sequence[Frame]:
         return (f"stop at {heard_text!r}",)
@@ -79,27 +89,27 @@ class Plain:
         return (found.get(kind, Violation("frames", rest)),)
 
 
-class Wire:
-    """One socket to a gateway that is a coroutine: it takes frames from `inbox`, and says or closes."""
+class GatewaySocket:
+    """One socket to a gateway that is a coroutine: it reads `inbox`, and calls `deliver`."""
 
-    def __init__(self, gateway: Callable[[Wire], Awaitable[None]]) -> None:
+    def __init__(self, gateway: Callable[[GatewaySocket], Awaitable[None]]) -> None:
         self.inbox: asyncio.Queue[Frame] = asyncio.Queue()
         self.outbox: asyncio.Queue[Frame | int] = asyncio.Queue()
-        self.closed: int | None = None
-        self.left = ""
-        self.side = asyncio.ensure_future(gateway(self))
+        self.close_code: int | None = None
+        self.ended_by = ""
+        self.task = asyncio.ensure_future(gateway(self))
 
-    def say(self, *frames: Frame) -> None:
+    def deliver(self, *frames: Frame) -> None:
         for frame in frames:
             self.outbox.put_nowait(frame)
 
-    def hang_up(self, code: int) -> None:
-        self.closed = code
+    def deliver_close(self, code: int) -> None:
+        self.close_code = code
         self.outbox.put_nowait(code)
 
     async def send(self, frame: Frame) -> None:
-        if self.closed is not None:
-            raise SocketClosed(self.closed)
+        if self.close_code is not None:
+            raise SocketClosed(self.close_code)
         self.inbox.put_nowait(frame)
 
     async def receive(self) -> Frame:
@@ -109,80 +119,87 @@ class Wire:
         return frame
 
     async def close(self) -> None:
-        self.left = "closed"
-        self.side.cancel()
+        self.ended_by = "closed"
+        self.task.cancel()
 
     def abort(self) -> None:
-        self.left = "aborted"
-        self.side.cancel()
+        self.ended_by = "aborted"
+        self.task.cancel()
 
 
-class Switch:
-    """Dials one gateway after the other; an OSError, or a status, is what comes of it instead."""
+class SocketOpener:
+    """Opens a socket to one gateway after the other. A status rejects the handshake; an OSError is raised."""
 
-    def __init__(self, *gateways: Callable[[Wire], Awaitable[None]] | int | OSError) -> None:
+    def __init__(self, *gateways: Callable[[GatewaySocket], Awaitable[None]] | int | OSError) -> None:
         self.gateways = iter(gateways)
-        self.dialled: list[tuple[str, Mapping[str, str]]] = []
-        self.wires: list[Wire] = []
+        self.opened: list[tuple[str, Mapping[str, str]]] = []
+        self.sockets: list[GatewaySocket] = []
 
     async def __call__(self, address: str, headers: Mapping[str, str]) -> PlatformSocket:
-        self.dialled.append((address, headers))
+        self.opened.append((address, headers))
         gateway = next(self.gateways)
         if isinstance(gateway, int):
             raise HandshakeRejected(gateway)
         if isinstance(gateway, OSError):
             raise gateway
-        self.wires.append(Wire(gateway))
-        return self.wires[-1]
+        self.sockets.append(GatewaySocket(gateway))
+        return self.sockets[-1]
 
 
 Steps = Sequence[str | float]
 
 
-def answers(*steps: Steps) -> Callable[[Wire], Awaitable[None]]:
-    """Answers the n-th question by the n-th steps, whatever else comes: frames, and pauses in seconds."""
-    left = [*steps]
+def answering(*steps: Steps) -> Callable[[GatewaySocket], Awaitable[None]]:
+    """Return a gateway that answers the n-th question by the n-th steps: frames, and pauses in seconds."""
+    remaining = [*steps]
 
-    async def gateway(wire: Wire) -> None:
-        going: asyncio.Task[None] | None = None
+    async def gateway(socket: GatewaySocket) -> None:
+        answer: asyncio.Task[None] | None = None
         try:
             while True:
-                frame = await wire.inbox.get()
+                frame = await socket.inbox.get()
                 if frame == "ping":
-                    wire.say("pong")
+                    socket.deliver("pong")
                 elif isinstance(frame, str) and frame.startswith(("ask", "press", "stop")):
-                    if going is not None:
-                        going.cancel()
+                    if answer is not None:
+                        answer.cancel()
                     if not frame.startswith("stop"):
-                        going = asyncio.ensure_future(_say(wire, left.pop(0)))
+                        answer = asyncio.ensure_future(_deliver_steps(socket, remaining.pop(0)))
         finally:
-            if going is not None:
-                going.cancel()
+            if answer is not None:
+                answer.cancel()
 
     return gateway
 
 
-async def _say(wire: Wire, steps: Steps) -> None:
+async def _deliver_steps(socket: GatewaySocket, steps: Steps) -> None:
     for step in steps:
         if isinstance(step, str):
-            wire.say(step)
+            socket.deliver(step)
         else:
             await asyncio.sleep(step)
 
 
-async def silent(wire: Wire) -> None:
-    """A gateway that takes everything and says nothing."""
+async def silent_gateway(socket: GatewaySocket) -> None:
+    """Be a gateway that sends no frames."""
 
 
-def script(*turns: Mapping[str, Any], **tables: Any) -> CallScript:
+def make_script(*turns: Mapping[str, Any], **tables: Any) -> CallScript:
     return CallScript.model_validate({"turns": turns or [{"say": "Hello?"}], **tables})
 
 
-async def play(
-    told: CallScript, dial: OpenSocket, *, every: float | None = None, proof: bool = False, caller: Plain | None = None
+async def run_call(
+    script: CallScript,
+    open_socket: OpenSocket,
+    *,
+    ping_interval: float | None = None,
+    try_forged: bool = False,
+    platform: PlainPlatform | None = None,
 ) -> Recording:
-    return await CallRunner(caller or Plain(every), told, "ws://gateway", dial, try_forged=proof).run()
+    return await CallRunner(
+        platform or PlainPlatform(ping_interval), script, "ws://gateway", open_socket, try_forged=try_forged
+    ).run()
 
 
-def sent(tape: Recording) -> list[tuple[float, str]]:
-    return [(round(at, 9), text) for at, kind, text in tape.log if kind == ">"]
+def sent_frames(recording: Recording) -> list[tuple[float, str]]:
+    return [(round(at, 9), text) for at, kind, text in recording.log if kind == ">"]

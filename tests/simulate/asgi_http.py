@@ -1,4 +1,4 @@
-"""A stage for rehearsals by requests: posts into an ASGI application, with flaws on what comes out of it."""
+"""Requests into an ASGI application. A flaw may change the messages that leave it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ from voicegw.simulate.http_exchange import PlatformResponse, PostRequest
 from voicegw.simulate.http_platform import PlatformRequest
 
 Flaw: TypeAlias = Callable[[PlatformRequest, Message], Iterable[Message | float | OSError]]
-"""What leaves instead of a message of the gateway's: messages, pauses, the death of the connection."""
-FAREWELL = 20
-"""Turns of the loop that an application gets to notice that its client hung up."""
+"""Yields the replacement of one message: messages, pauses in seconds, or the error of the connection."""
+DISCONNECT_STEPS = 20
+"""Turns of the event loop in which an application can notice that its client disconnected."""
 
 
-def sound(request: PlatformRequest, message: Message) -> Iterable[Message]:
-    """No flaw."""
+def unchanged(request: PlatformRequest, message: Message) -> Iterable[Message]:
+    """Be no flaw: yield the message itself."""
     yield message
 
 
-def events(change: Callable[[bytes], Iterable[bytes | float]]) -> Flaw:
-    """A flaw in single events of streams; each is given without its blank line, and given back with it."""
+def change_events(change: Callable[[bytes], Iterable[bytes | float]]) -> Flaw:
+    """Return a flaw in single events of streams.
+
+    `change` gets an event without its blank line, and yields its replacement with it.
+    """
 
     def flaw(request: PlatformRequest, message: Message) -> Iterable[Message | float]:
         body: bytes = message.get("body", b"")
@@ -36,32 +39,32 @@ def events(change: Callable[[bytes], Iterable[bytes | float]]) -> Flaw:
         more = message.get("more_body", False)
         for event in body.removesuffix(b"\n\n").split(b"\n\n"):
             for piece in change(event):
-                yield piece if isinstance(piece, float) else part(piece)
+                yield piece if isinstance(piece, float) else body_message(piece)
         if not more:
-            yield part(b"", more=False)
+            yield body_message(b"", more=False)
 
     return flaw
 
 
-def part(body: bytes, *, more: bool = True) -> Message:
+def body_message(body: bytes, *, more: bool = True) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": more}
 
 
-def chunk(change: Callable[[dict[str, Any]], Any]) -> Flaw:
-    """A flaw in the JSON of every chunk: it is changed in place."""
+def change_chunks(change: Callable[[dict[str, Any]], Any]) -> Flaw:
+    """Return a flaw in the JSON of every chunk, which `change` changes in place."""
 
-    def changed(event: bytes) -> Iterable[bytes]:
+    def change_event(event: bytes) -> Iterable[bytes]:
         if event.startswith(b"data: {"):
             data = json.loads(event[6:])
             change(data)
             event = b"data: " + json.dumps(data, separators=(",", ":")).encode()
         yield event + b"\n\n"
 
-    return events(changed)
+    return change_events(change_event)
 
 
-class Staged:
-    """One answer of the application's."""
+class AsgiResponse:
+    """One response of the application."""
 
     def __init__(self) -> None:
         self.head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -69,7 +72,7 @@ class Staged:
         self.status = 0
         self.headers: Mapping[str, str] = {}
 
-    def __aiter__(self) -> Staged:
+    def __aiter__(self) -> AsgiResponse:
         return self
 
     async def __anext__(self) -> bytes:
@@ -81,10 +84,10 @@ class Staged:
             raise StopAsyncIteration
         return piece
 
-    def take(self, message: Message | OSError) -> None:
-        """What came over the wire."""
+    def receive(self, message: Message | OSError) -> None:
+        """Take a message of the application, or the error of the connection."""
         if self.head.cancelled():
-            return  # nobody waits for it any more
+            return  # the platform has left
         if isinstance(message, OSError):
             if not self.head.done():
                 self.head.set_exception(message)
@@ -99,7 +102,7 @@ class Staged:
                 self.pieces.put_nowait(None)
 
 
-def scope_of(request: PlatformRequest) -> dict[str, Any]:
+def build_scope(request: PlatformRequest) -> dict[str, Any]:
     url = urlsplit(request.url)
     fields = {"host": url.netloc, **request.headers}
     return {
@@ -118,20 +121,22 @@ def scope_of(request: PlatformRequest) -> dict[str, Any]:
     }
 
 
-def poststage(app: ASGIApp, flaw: Flaw = sound, posted: list[PlatformRequest] | None = None) -> PostRequest:
-    """Requests into this application; `posted` is given each of them."""
+def post_to_app(
+    app: ASGIApp, flaw: Flaw = unchanged, requests: list[PlatformRequest] | None = None
+) -> PostRequest:
+    """Return a function that posts into this application, and adds each request to `requests`."""
 
     @asynccontextmanager
     async def post(request: PlatformRequest) -> AsyncIterator[PlatformResponse]:
-        if posted is not None:
-            posted.append(request)
-        answer, gone = Staged(), asyncio.Event()
+        if requests is not None:
+            requests.append(request)
+        response, disconnected = AsgiResponse(), asyncio.Event()
         inbox = [{"type": "http.request", "body": request.body, "more_body": False}]
 
         async def receive() -> Message:
             if inbox:
                 return inbox.pop()
-            await gone.wait()
+            await disconnected.wait()
             return {"type": "http.disconnect"}
 
         async def send(message: Message) -> None:
@@ -139,19 +144,19 @@ def poststage(app: ASGIApp, flaw: Flaw = sound, posted: list[PlatformRequest] | 
                 if isinstance(piece, float):
                     await asyncio.sleep(piece)
                 else:
-                    answer.take(piece)
+                    response.receive(piece)
 
-        side = asyncio.ensure_future(app(scope_of(request), receive, send))
+        task = asyncio.ensure_future(app(build_scope(request), receive, send))
         try:
-            await answer.head
-            yield answer
+            await response.head
+            yield response
         finally:
-            gone.set()
-            for _ in range(FAREWELL):
+            disconnected.set()
+            for _ in range(DISCONNECT_STEPS):
                 await asyncio.sleep(0)
-            side.cancel()  # whatever a flaw still wants to send
-            await asyncio.wait([side])
-            if not side.cancelled():
-                side.result()
+            task.cancel()  # a flaw may still have messages to send
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.result()
 
     return post

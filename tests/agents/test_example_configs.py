@@ -1,4 +1,4 @@
-"""The files in configs/ put agents behind the gateway, which learn what of their words was heard."""
+"""The example configurations of agents: each agent learns how much of its answer the caller heard."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.agents.openhands.server_double import FakeOpenHandsServer, answer_steps
+from tests.agents.openhands.fake_server import FakeOpenHandsServer, answer_steps
 from tests.agents.upstream import Upstream, chunk, chunked_head
-from tests.agents.zeroclaw.server import FakeZeroClawServer
+from tests.agents.zeroclaw.fake_server import FakeZeroClawServer
 from tests.support.gateway import loop_time, send_turn
 from voicegw.app.agents import make_agent
 from voicegw.app.create import create_app
@@ -24,11 +24,13 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 KEYS = dict.fromkeys(("OPENHANDS_KEY", "ZEROCLAW_TOKEN", "DOCKER_AGENT_KEY"), "s3cret-0123")
 HELLO, SORRY = {"role": "user", "content": "Hello?"}, {"role": "user", "content": "Sorry?"}
 HEARD_PART = {"role": "assistant", "content": "We are"}
-INPUT_AFTER_INTERRUPTION = '(The caller interrupted you: of your last answer they heard only "We are".)\n\nSorry?'
+INPUT_AFTER_INTERRUPTION = (
+    '(The caller interrupted you: of your last answer they heard only "We are".)\n\nSorry?'
+)
 
 
 async def interrupted_call(name: str, url: str, folder: Path) -> list[str]:
-    """Both answers of the agent in a file to a caller who hears but a part of the first one."""
+    """Return both answers of a configured agent to a caller who interrupts the first one."""
     text = re.sub(r'url = ".*"', f'url = "{url}"', (CONFIGS / f"{name}.toml").read_text("utf-8"))
     file = folder / "voicegw.toml"
     file.write_text(text, "utf-8")
@@ -47,32 +49,49 @@ async def interrupted_call(name: str, url: str, folder: Path) -> list[str]:
 
 
 def without_acknowledgements(texts: list[str]) -> list[str]:
-    """The answers without our own words, which leave at once and are never the same twice running."""
-    ours, theirs = zip(*(text.split(". ", 1) for text in texts), strict=True)
-    assert len(set(ours)) == 2
-    return list(theirs)
+    """Return the answers without the acknowledgements, which differ from turn to turn."""
+    acknowledgements, answers = zip(*(text.split(". ", 1) for text in texts), strict=True)
+    assert len(set(acknowledgements)) == 2
+    return list(answers)
 
 
-async def test_openhands(tmp_path: Path) -> None:
-    async with FakeOpenHandsServer(answer_steps("We are ", "open."), answer_steps("All day."), key="s3cret-0123") as hands:
-        hands.answers["GET /api/profiles"] = 200, {"profiles": [{"name": "voice"}], "active_profile": "voice"}
-        assert without_acknowledgements(await interrupted_call("openhands", hands.url, tmp_path)) == ["We are open.", "All day."]
-    assert hands.received_texts == ["Hello?", INPUT_AFTER_INTERRUPTION]
+async def test_openhands_learns_how_much_the_caller_heard(tmp_path: Path) -> None:
+    async with FakeOpenHandsServer(
+        answer_steps("We are ", "open."), answer_steps("All day."), key="s3cret-0123"
+    ) as server:
+        server.answers["GET /api/profiles"] = (
+            200,
+            {"profiles": [{"name": "voice"}], "active_profile": "voice"},
+        )
+        assert without_acknowledgements(await interrupted_call("openhands", server.url, tmp_path)) == [
+            "We are open.",
+            "All day.",
+        ]
+    assert server.received_texts == ["Hello?", INPUT_AFTER_INTERRUPTION]
 
 
-async def test_zeroclaw(tmp_path: Path) -> None:
+async def test_zeroclaw_learns_how_much_the_caller_heard(tmp_path: Path) -> None:
     said = [[{"type": "chunk", "content": text}] for text in ("We are open.", "All day.")]
-    async with FakeZeroClawServer(*((*frames, {"type": "done", "full_response": ""}) for frames in said)) as claw:
-        assert without_acknowledgements(await interrupted_call("zeroclaw", claw.url, tmp_path)) == ["We are open.", "All day."]
-    assert claw.received_texts == ["Hello?", INPUT_AFTER_INTERRUPTION]
-    assert set(claw.keys) == {"Bearer s3cret-0123"}
+    async with FakeZeroClawServer(
+        *((*frames, {"type": "done", "full_response": ""}) for frames in said)
+    ) as server:
+        assert without_acknowledgements(await interrupted_call("zeroclaw", server.url, tmp_path)) == [
+            "We are open.",
+            "All day.",
+        ]
+    assert server.received_texts == ["Hello?", INPUT_AFTER_INTERRUPTION]
+    assert set(server.keys) == {"Bearer s3cret-0123"}
 
 
-async def test_docker_agent(tmp_path: Path) -> None:
+async def test_docker_agent_learns_how_much_the_caller_heard(tmp_path: Path) -> None:
     def stream(*texts: str) -> tuple[bytes, ...]:
         deltas = [{"choices": [{"delta": {"content": text}}]} for text in texts]
         events = b"".join(b"data: %b\n\n" % orjson.dumps(delta) for delta in deltas)
-        return (chunked_head("content-type: text/event-stream"), chunk(events + b"data: [DONE]\n\n"), chunk(b""))
+        return (
+            chunked_head("content-type: text/event-stream"),
+            chunk(events + b"data: [DONE]\n\n"),
+            chunk(b""),
+        )
 
     async with Upstream(stream("We are ", "open."), stream("All day.")) as upstream:
         assert without_acknowledgements(await interrupted_call("docker-agent", upstream.url, tmp_path)) == [

@@ -1,4 +1,4 @@
-"""Agents made of agents: each rung alone, and races of two."""
+"""Chains of agents: each step alone, and the change from one agent to the next."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEADLINE = 2.0
 async def play(
     *steps: FallbackStep, until: float = 60.0
 ) -> tuple[list[tuple[float, Event]], BaseException | None]:
-    """What a chain says and when, and how it failed."""
+    """Return the events of a chain with their times, and its failure."""
     now = asyncio.get_running_loop().time
     chain = FallbackAgent(steps, now=now)
     said: list[tuple[float, Event]] = []
@@ -42,7 +42,9 @@ async def play(
     return said, failure
 
 
-def step(agent: FakeAgent, *, idempotent: bool = True, max_attempts: int = 1, **timeouts: float) -> FallbackStep:
+def step(
+    agent: FakeAgent, *, idempotent: bool = True, max_attempts: int = 1, **timeouts: float
+) -> FallbackStep:
     return FallbackStep(agent, Timeouts(**timeouts), idempotent, max_attempts)
 
 
@@ -66,7 +68,7 @@ def step(agent: FakeAgent, *, idempotent: bool = True, max_attempts: int = 1, **
         ((9.0, "Hi."), {"total": DEADLINE}, [(2.0, "Fine.")]),
     ],
 )
-async def test_until_an_agent_is_of_use_another_may_take_its_place(
+async def test_next_agent_answers_if_the_first_gives_no_output(
     first: tuple[Line, ...], patience: dict[str, float], said: list[tuple[float, Event]]
 ) -> None:
     assert await play(step(fake_agent(*first), **patience), step(fake_agent(*FINE))) == (said, None)
@@ -81,7 +83,7 @@ async def test_until_an_agent_is_of_use_another_may_take_its_place(
         ((Activity("bash"), 9.0), {"idle": DEADLINE}, AgentTimeout),
     ],
 )
-async def test_once_it_was_of_use_the_turn_is_its_alone(
+async def test_failure_after_output_is_raised_without_a_fallback(
     first: tuple[Line, ...], patience: dict[str, float], kind: type[AgentError]
 ) -> None:
     other = fake_agent(*FINE)
@@ -95,14 +97,14 @@ async def test_once_it_was_of_use_the_turn_is_its_alone(
     ("failed", "goes_on"),
     [(AgentUnavailable("refused"), True), (AgentBusy("full"), False), (AgentProtocolError("noise"), False)],
 )
-async def test_what_may_not_be_repeated_is_replaced_only_if_nothing_was_handed_over(
+async def test_agent_that_is_not_idempotent_is_replaced_only_if_it_was_unavailable(
     failed: AgentError, goes_on: bool
 ) -> None:
     said, failure = await play(step(fake_agent(failed), idempotent=False), step(fake_agent(*FINE)))
     assert (said == [(0.0, "Fine.")], failure is failed) == (goes_on, not goes_on)
 
 
-async def test_what_may_be_repeated_is_asked_again_as_often_as_allowed() -> None:
+async def test_idempotent_agent_gets_max_attempts() -> None:
     flaky, last = fake_agent(0.5, AgentProtocolError("noise")), fake_agent(*FINE)
     assert await play(step(flaky, max_attempts=3), step(last)) == ([(1.5, "Fine.")], None)
     assert flaky.start_times == [0.0, 0.5, 1.0]
@@ -111,20 +113,20 @@ async def test_what_may_be_repeated_is_asked_again_as_often_as_allowed() -> None
     assert len(once.start_times) == 1
 
 
-async def test_when_all_fail_the_last_failure_is_the_chain_s() -> None:
+async def test_last_failure_is_raised_when_all_agents_fail() -> None:
     last = AgentBusy("full")
     said, failure = await play(step(fake_agent(AgentProtocolError("noise"))), step(fake_agent(0.5, last)))
     assert (said, failure) == ([], last)
 
 
-async def test_nobody_waits_for_an_agent_that_is_slow_to_stop() -> None:
+async def test_fallback_does_not_wait_for_an_agent_that_is_slow_to_stop() -> None:
     slow = fake_agent(60.0, closing=5.0)
     said, _ = await play(step(slow, first_token=DEADLINE), step(fake_agent(*FINE)))
     assert said == [(2.0, "Fine.")]
     assert slow.close_times == [7.0]
 
 
-async def test_a_chain_that_is_stopped_stops_its_agent_and_lets_it_clean_up() -> None:
+async def test_cancelled_chain_cancels_its_agent_and_waits_for_it() -> None:
     agent = fake_agent("Hi.", 60.0, closing=0.1)
     chain = FallbackAgent([step(agent)], now=asyncio.get_running_loop().time)
     run = Run(chain, TURN, lambda run: None, now=asyncio.get_running_loop().time)
@@ -144,7 +146,7 @@ CHAIN_CONFIG: dict[str, Any] = {
 }
 
 
-async def test_a_failover_is_not_heard() -> None:
+async def test_acknowledgement_covers_a_fallback() -> None:
     agent = fake_agent(60.0)
     calls: list[Turn] = []
 
@@ -172,7 +174,7 @@ async def test_a_failover_is_not_heard() -> None:
         ({"first_token": "off", "total": 4.0}, (60.0,), 4.0),
     ],
 )
-async def test_the_last_rung_is_an_apology_and_a_clean_end(
+async def test_failure_of_all_agents_ends_with_an_apology(
     patience: dict[str, Any], steps: tuple[Line, ...], ended: float
 ) -> None:
     agent = fake_agent(*steps)
@@ -184,9 +186,11 @@ async def test_the_last_rung_is_an_apology_and_a_clean_end(
     lint(answer.body)
 
 
-async def test_long_work_is_told_of_in_the_caller_s_language() -> None:
+async def test_progress_of_long_work_is_spoken_in_the_language_of_the_caller() -> None:
     agent = fake_agent(1.0, Activity("bash"), 25.0, "Done.")
-    answer = await send_turn(create_gateway(agent, agent_section={"ack": {"every": 8.0, "after": 0}, "language": "de"}))
+    answer = await send_turn(
+        create_gateway(agent, agent_section={"ack": {"every": 8.0, "after": 0}, "language": "de"})
+    )
     assert answer.texts == [
         (0.0, "Einen Moment. "),
         (9.0, "Ich bin noch dabei. "),
@@ -197,13 +201,13 @@ async def test_long_work_is_told_of_in_the_caller_s_language() -> None:
     lint(answer.body)
 
 
-async def test_a_line_of_progress_joins_what_the_agent_said_before() -> None:
+async def test_progress_phrase_continues_the_text_before_it() -> None:
     agent = fake_agent("Let me look", Activity("bash"), 9.0, " Found it.")
     answer = await send_turn(create_gateway(agent, agent_section={"ack": {"every": 8.0, "after": "off"}}))
     assert answer.text == "Let me look... Still working on it. Found it."
 
 
-async def test_a_chain_gets_ready_for_a_call_with_its_first_agent_and_has_its_models() -> None:
+async def test_chain_warms_its_first_agent_and_has_its_models() -> None:
     first, second = fake_agent("Hi"), fake_agent("Ho")
     first.models = ["red"]  # type: ignore[attr-defined]
     chain = FallbackAgent([FallbackStep(first), FallbackStep(second)])

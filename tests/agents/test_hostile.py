@@ -1,4 +1,4 @@
-"""Every kind of agent behind a server that answers with all that can go wrong on a wire."""
+"""Every kind of agent against a server whose responses are wrong in every way."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ KINDS: dict[str, Callable[[str], Agent]] = {
 
 
 def stream_with(body: bytes) -> tuple[bytes, ...]:
-    """Something that is said instead of an event."""
+    """An event stream with `body` in place of an event."""
     return (chunked_head(STREAM), chunk(b"data: %b\n\n" % body), chunk(b""))
 
 
@@ -90,7 +90,7 @@ def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cal
 
 
 async def failure(agent: Agent) -> AgentError:
-    """What a turn fails with, and nothing else than that."""
+    """Return the failure of a turn; it must be an `AgentError` without the key."""
     run = Run(agent, TURN, lambda run: None, now=asyncio.get_running_loop().time, timeouts=TIMEOUTS)
     run.start()
     assert run.task is not None
@@ -105,7 +105,7 @@ async def failure(agent: Agent) -> AgentError:
 
 
 @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
-async def test_whatever_a_server_says_ends_the_turn_with_an_error_of_ours(
+async def test_every_bad_response_ends_the_turn_with_an_agent_error(
     make: Callable[[str], Agent], reply: tuple[Piece | Action, ...]
 ) -> None:
     async with Upstream(*[reply] * 9) as upstream:
@@ -116,7 +116,7 @@ async def test_whatever_a_server_says_ends_the_turn_with_an_error_of_ours(
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "compressed"])
 @pytest.mark.parametrize("status", STATUSES)
-async def test_a_status_means_the_same_for_every_kind(
+async def test_status_gives_the_same_error_for_every_agent(
     make: Callable[[str], Agent], status: str, compressed: bool
 ) -> None:
     body = f'{{"error": {{"message": "not with {KEY}"}}}}'.encode()
@@ -130,7 +130,7 @@ async def test_a_status_means_the_same_for_every_kind(
         await wait_until(lambda: upstream.ended_connections == upstream.connections)
 
 
-async def test_nobody_there_is_unavailable_for_every_kind(make: Callable[[str], Agent]) -> None:
+async def test_refused_connection_raises_unavailable_for_every_agent(make: Callable[[str], Agent]) -> None:
     async with Upstream() as upstream:
         pass
     error = await failure(make(upstream.url))

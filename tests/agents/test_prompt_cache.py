@@ -1,4 +1,4 @@
-"""What turns begin with is read ahead: once in a while, in the background, never in the way of a turn."""
+"""The prompt cache is warmed at start and after a pause, and never delays a turn."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def warmed_agent(model: FakeAgent, **how: Any) -> CacheWarmedAgent:
     return CacheWarmedAgent(model, **{"instructions": "Be brief.", "warm": True, "now": loop_time, **how})
 
 
-async def test_instructions_go_before_turns_that_bring_none() -> None:
+async def test_instructions_are_added_to_turns_without_any() -> None:
     model = fake_agent("Hi")
     agent = CacheWarmedAgent(model, instructions="Be brief.")
     assert await collect_events(agent) == ["Hi"]
@@ -44,7 +44,7 @@ async def test_instructions_go_before_turns_that_bring_none() -> None:
     assert [turn.messages for turn in model.turns] == [(SYSTEM, CALLER), own]
 
 
-async def test_without_warm_nothing_is_asked_ahead() -> None:
+async def test_cache_is_not_warmed_without_warm() -> None:
     model = fake_agent("Hi")
     agent = CacheWarmedAgent(model, instructions="Be brief.")
     await agent.warm()
@@ -52,7 +52,7 @@ async def test_without_warm_nothing_is_asked_ahead() -> None:
     assert (model.turns, model.warm_count) == ([], 2)
 
 
-async def test_one_token_is_asked_for_at_start_and_another_connection_made_ready() -> None:
+async def test_start_asks_for_one_token_and_warms_a_second_connection() -> None:
     model = fake_agent("Hello", 5.0, " you")
     await warmed_agent(model).warm()
     [turn] = model.turns
@@ -60,7 +60,7 @@ async def test_one_token_is_asked_for_at_start_and_another_connection_made_ready
     assert (model.close_times, model.warm_count) == ([0.0], 2)
 
 
-async def test_a_call_that_opens_after_a_pause_has_it_read_again() -> None:
+async def test_call_after_a_pause_warms_the_cache_again() -> None:
     model = fake_agent("Hi")
     agent = warmed_agent(model)
     await agent.warm()
@@ -73,7 +73,7 @@ async def test_a_call_that_opens_after_a_pause_has_it_read_again() -> None:
     assert len(model.turns) == 2
 
 
-async def test_what_the_last_turn_began_with_is_read() -> None:
+async def test_prefix_of_the_last_turn_is_warmed() -> None:
     model = fake_agent("Hi")
     agent = warmed_agent(model)
     options = {"temperature": 0.5, "max_completion_tokens": 500}
@@ -88,7 +88,7 @@ async def test_what_the_last_turn_began_with_is_read() -> None:
     assert ahead.options == {"temperature": 0.5, "max_completion_tokens": 1}
 
 
-async def test_a_turn_has_it_read_as_well() -> None:
+async def test_turn_warms_the_cache_itself() -> None:
     model = fake_agent("Hi")
     agent = warmed_agent(model)
     await collect_events(agent)
@@ -96,7 +96,7 @@ async def test_a_turn_has_it_read_as_well() -> None:
     assert len(model.turns) == 1
 
 
-async def test_a_call_without_a_beginning_has_nothing_read() -> None:
+async def test_call_without_a_prefix_warms_nothing() -> None:
     model = fake_agent("Hi")
     agent = warmed_agent(model, instructions=None)
     await agent.warm("c")
@@ -107,7 +107,7 @@ async def test_a_call_without_a_beginning_has_nothing_read() -> None:
 
 
 @pytest.mark.parametrize("opened", [None, "c"])
-async def test_the_call_s_turn_ends_it_and_does_not_wait(opened: str | None) -> None:
+async def test_turn_of_the_call_cancels_the_warming_and_does_not_wait(opened: str | None) -> None:
     model = fake_agent(3.0, "Hi")
     agent = warmed_agent(model)
     warming = asyncio.create_task(agent.warm(opened))
@@ -118,7 +118,7 @@ async def test_the_call_s_turn_ends_it_and_does_not_wait(opened: str | None) -> 
     await warming
 
 
-async def test_another_call_s_turn_does_not() -> None:
+async def test_turn_of_another_call_does_not_cancel_the_warming() -> None:
     model = fake_agent(3.0, "Hi")
     agent = warmed_agent(model)
     warming = asyncio.create_task(agent.warm("d"))
@@ -128,14 +128,14 @@ async def test_another_call_s_turn_does_not() -> None:
     await warming
 
 
-async def test_calls_that_open_meanwhile_do_not_ask_again() -> None:
+async def test_calls_that_open_during_the_warming_do_not_start_another() -> None:
     model = fake_agent(3.0, "Hi")
     agent = warmed_agent(model)
     await asyncio.gather(agent.warm("c"), agent.warm("d"))
     assert len(model.turns) == 1
 
 
-async def test_it_is_given_up_in_time_and_tried_again_for_the_next_call(
+async def test_warming_times_out_and_is_repeated_for_the_next_call(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     model = fake_agent(60.0, "Hi")
@@ -150,7 +150,7 @@ async def test_it_is_given_up_in_time_and_tried_again_for_the_next_call(
     assert len(model.turns) == 2
 
 
-async def test_a_turn_that_comes_as_it_is_given_up_is_answered() -> None:
+async def test_turn_that_comes_at_the_timeout_is_answered() -> None:
     model = fake_agent(WARM_TIMEOUT, 0.0, "Hi")
     agent = warmed_agent(model)
     warming = asyncio.create_task(agent.warm("c"))
@@ -159,14 +159,14 @@ async def test_a_turn_that_comes_as_it_is_given_up_is_answered() -> None:
     await warming
 
 
-async def test_a_refusal_is_told_as_it_is() -> None:
+async def test_refusal_of_the_warming_is_raised() -> None:
     agent = warmed_agent(fake_agent(AgentRejected("The key is wrong.")))
     for call in (None, "c"):
         with pytest.raises(AgentRejected, match="The key is wrong"):
             await agent.warm(call)
 
 
-async def test_the_end_of_the_gateway_ends_it() -> None:
+async def test_cancelled_warm_cancels_the_request() -> None:
     model = fake_agent(3.0, "Hi")
     warming = asyncio.create_task(warmed_agent(model).warm("c"))
     await asyncio.sleep(1)
@@ -176,7 +176,7 @@ async def test_the_end_of_the_gateway_ends_it() -> None:
     assert model.close_times == [1.0]
 
 
-async def test_everything_else_is_the_model_s_own() -> None:
+async def test_other_methods_go_to_the_agent() -> None:
     model = fake_agent("Hi")
     agent = warmed_agent(model)
     await agent.call_ended("c")
@@ -196,7 +196,7 @@ def bodies(upstream: Upstream) -> list[dict[str, Any]]:
 
 
 @pytest.mark.wire
-async def test_the_request_begins_as_the_turn_s_and_the_turn_has_a_connection_ready() -> None:
+async def test_warming_request_has_the_prefix_of_the_turn_and_leaves_a_connection() -> None:
     async with Upstream(
         (STREAM, chunk(HELLO), Action.HANG), (STREAM, chunk(HELLO + DONE), chunk(b""))
     ) as upstream:
@@ -212,7 +212,7 @@ async def test_the_request_begins_as_the_turn_s_and_the_turn_has_a_connection_re
 
 
 @pytest.mark.wire
-async def test_a_wrong_key_shows_at_start() -> None:
+async def test_wrong_key_raises_at_start() -> None:
     async with Upstream((http_response(b"", status="401 No"),)) as upstream:
         agent = CacheWarmedAgent(AnthropicAgent(upstream.url, model="own"), warm=True)
         with pytest.raises(AgentRejected):

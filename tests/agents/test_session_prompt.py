@@ -1,4 +1,4 @@
-"""What an agent is asked that keeps the conversation itself."""
+"""The input of agents that keep the conversation themselves."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def turn(*messages: Message, heard: str | None = None) -> Turn:
         (turn(ONE), 1, "One"),
     ],
 )
-def test_words_say_what_is_new(asked: Turn, known: int, said: str) -> None:
+def test_known_session_gets_what_is_new(asked: Turn, known: int, said: str) -> None:
     assert new_input(asked, known) == said
     assert session_prompt(asked, known, fresh=True) == said
 
 
-def test_a_fresh_session_is_told_everything() -> None:
+def test_fresh_session_gets_instructions_and_history() -> None:
     said = session_prompt(turn(SYSTEM, ONE, ANSWER, TWO), None, fresh=True)
     instructions, before, last = said.split("\n\n")
     assert instructions.endswith(":\nBe kind.\n)")
@@ -59,7 +59,7 @@ def test_a_fresh_session_is_told_everything() -> None:
     assert session_prompt(turn(ONE), None, fresh=True) == "One"
 
 
-def test_a_fresh_session_hears_of_an_interruption_only_if_there_was_an_answer() -> None:
+def test_fresh_session_gets_an_interruption_note_only_after_an_answer() -> None:
     said = session_prompt(turn(ONE, TWO, heard=""), None, fresh=True)
     assert said == "(The conversation so far, which you do not need to answer:\nCaller: One\n)\n\nTwo"
     assert session_prompt(turn(ONE, ANSWER, TWO, heard="Ye"), None, fresh=True).endswith(
@@ -68,13 +68,16 @@ def test_a_fresh_session_hears_of_an_interruption_only_if_there_was_an_answer() 
     assert session_prompt(turn(ONE, TWO, heard=""), None, fresh=False) == f"{UNHEARD_NOTE}\n\nTwo"
 
 
-def test_a_session_that_went_on_is_told_the_last_words() -> None:
+def test_continued_session_gets_the_last_message() -> None:
     assert session_prompt(turn(SYSTEM, ONE, ANSWER, TWO), None, fresh=False) == "Two"
     assert session_prompt(turn(SYSTEM, ONE, ANSWER), None, fresh=False) == SILENCE_PROMPT
 
 
-def test_the_last_words_are_not_counted_as_seen() -> None:
-    assert [earlier_user_message_count(asked) for asked in (turn(), turn(ONE), turn(ONE, ANSWER), turn(ONE, ANSWER, TWO))] == [
+def test_last_message_does_not_count_as_earlier() -> None:
+    assert [
+        earlier_user_message_count(asked)
+        for asked in (turn(), turn(ONE), turn(ONE, ANSWER), turn(ONE, ANSWER, TWO))
+    ] == [
         0,
         0,
         1,
@@ -82,7 +85,7 @@ def test_the_last_words_are_not_counted_as_seen() -> None:
     ]
 
 
-def test_a_server_that_missed_something_hears_of_it_in_the_last_words() -> None:
+def test_missed_context_is_in_the_last_message() -> None:
     asked = turn(SYSTEM, ONE, ANSWER, TWO, THREE, heard="")
     last = Message("user", f"Two\n\n{UNHEARD_NOTE}\n\nThree")
     assert with_missed_context(asked, 1, keep_history=True) == replace(
@@ -103,7 +106,7 @@ MESSAGES = st.lists(
 
 
 @given(MESSAGES, st.none() | st.integers(0, 5), st.booleans(), st.none() | st.text(max_size=5))
-def test_an_agent_is_never_asked_nothing(
+def test_prompt_is_never_empty(
     messages: list[Message], known: int | None, fresh: bool, heard: str | None
 ) -> None:
     assert session_prompt(turn(*messages, heard=heard), known, fresh=fresh)

@@ -57,7 +57,9 @@ def test_call_without_a_name_raises_a_protocol_error() -> None:
         build("{}", name="")
 
 
-@pytest.mark.parametrize("pieces", [['{"x"'], ["[1]"], ["null"], ["{}", "{}"], [7], ["{", None], ["[" * 5000]])
+@pytest.mark.parametrize(
+    "pieces", [['{"x"'], ["[1]"], ["null"], ["{}", "{}"], [7], ["{", None], ["[" * 5000]]
+)
 def test_arguments_that_are_no_object_raise_a_protocol_error(pieces: list[Any]) -> None:
     with pytest.raises(AgentProtocolError, match=r"^the arguments of tool 'f' are no JSON object$"):
         build(*pieces)

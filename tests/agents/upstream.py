@@ -14,14 +14,15 @@ Piece = bytes | float
 class Action(Enum):
     CLOSE = "end the connection after what was written"
     RESET = "drop the connection"
-    HANG = "say nothing more until the client hangs up"
+    HANG = "send nothing more until the client closes the connection"
 
 
 class Upstream:
     """`async with Upstream(reply, reply, ...) as upstream`, a reply being a sequence of pieces and acts.
 
-    A server without replies left hangs. `requests` are the requests as they came, `connections` counts
-    those accepted, and `gone` is set when a client hung up in the middle of a reply.
+    A server without replies left hangs. `requests` are the requests as they came. `connections` counts the
+    accepted connections, `ended_connections` those that ended. `disconnected` is set when a client closes
+    its connection in the middle of a reply.
     """
 
     def __init__(self, *replies: tuple[Piece | Action, ...], tls: ssl.SSLContext | None = None) -> None:
@@ -85,23 +86,23 @@ class Upstream:
 
 
 async def wait_until(predicate: Callable[[], object]) -> None:
-    """Wait, two seconds at most, for something that only the operating system can bring about."""
+    """Wait up to two seconds for something that only the operating system can bring about."""
     async with asyncio.timeout(2):
         while not predicate():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
 
 def http_response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """A whole answer with a length."""
+    """Return a whole response with a content length."""
     head = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", *headers]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 
 def chunked_head(*headers: str, status: str = "200 OK") -> bytes:
-    """The head of an answer in chunks."""
+    """Return the head of a response with a chunked body."""
     return "\r\n".join([f"HTTP/1.1 {status}", "transfer-encoding: chunked", *headers]).encode() + b"\r\n\r\n"
 
 
 def chunk(data: bytes) -> bytes:
-    """One chunk; an empty one is the last."""
+    """Return one chunk; an empty one is the last."""
     return b"%x\r\n%b\r\n" % (len(data), data)

@@ -1,4 +1,4 @@
-"""Every table becomes the agent that it describes, with its secrets from the environment, and none shown."""
+"""Each section of the configuration becomes its agent, with secrets from the environment, never displayed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from voicegw.config.load import load
 
 URL = 'url = "http://127.0.0.1:1"\nkey_env = "KEY"\n'
 SECRET = "s3cret-of-this-test"
-MADE: dict[str, list[tuple[str, type[Any]]]] = {
+CASES: dict[str, list[tuple[str, type[Any]]]] = {
     "scripted": [("", ScriptedAgent)],
     "openai": [(URL, OpenAIAgent), (URL + 'model = "m"\nwarm = true\n', CacheWarmedAgent)],
     "anthropic": [
@@ -56,17 +56,21 @@ async def reply(turn: Any) -> Any:
     yield "Hi."
 
 
-def test_every_kind_is_tried() -> None:
-    assert set(MADE) == set(AGENT_SETTINGS)
+def test_all_kinds_have_a_case() -> None:
+    assert set(CASES) == set(AGENT_SETTINGS)
 
 
-@pytest.mark.parametrize(("kind", "rest", "made"), [(kind, *case) for kind in MADE for case in MADE[kind]])
-async def test_a_table_becomes_its_agent(kind: str, rest: str, made: type[Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "keys", "agent_class"), [(kind, *case) for kind in CASES for case in CASES[kind]]
+)
+async def test_section_becomes_its_agent(
+    kind: str, keys: str, agent_class: type[Any], tmp_path: Path
+) -> None:
     file = tmp_path / "voicegw.toml"
-    file.write_text(f'[agents.desk]\nkind = "{kind}"\n{rest}', "utf-8")
+    file.write_text(f'[agents.desk]\nkind = "{kind}"\n{keys}', "utf-8")
     config = load(file, {"KEY": SECRET})
     agent = make_agent(config.agents["desk"], config)
-    assert isinstance(agent, made)
+    assert isinstance(agent, agent_class)
     assert SECRET not in repr(config)
     for method in ("reply", "warm", "call_ended", "aclose"):
         assert callable(getattr(agent, method))
@@ -74,13 +78,13 @@ async def test_a_table_becomes_its_agent(kind: str, rest: str, made: type[Any], 
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic", "openhands", "hermes", "zeroclaw", "docker-agent"])
-async def test_own_certificates_are_trusted_or_missed_at_start(kind: str, tmp_path: Path) -> None:
+async def test_invalid_ca_file_fails_at_start(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "voicegw.toml"
     (tmp_path / "ca.pem").write_text("no certificate", "utf-8")
-    table = 'url = "https://127.0.0.1:1"\nca_file = "ca.pem"\n' + (
+    keys = 'url = "https://127.0.0.1:1"\nca_file = "ca.pem"\n' + (
         'model = "m"\n' if kind == "anthropic" else ""
     )
-    file.write_text(f'[agents.desk]\nkind = "{kind}"\n{table}', "utf-8")
+    file.write_text(f'[agents.desk]\nkind = "{kind}"\n{keys}', "utf-8")
     config = load(file, {})
     with pytest.raises(OSError, match=r"certificate|SSL"):
         make_agent(config.agents["desk"], config)

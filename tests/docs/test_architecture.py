@@ -13,7 +13,7 @@ MAX_LINES = 150
 
 
 def folders() -> list[str]:
-    """The table's rows: each folder of the package with the first line of its docstring."""
+    """Return the rows of the table: each folder of the package with the first line of its docstring."""
     rows = []
     for path in sorted(PACKAGE.glob("*/__init__.py")):
         docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
@@ -23,7 +23,7 @@ def folders() -> list[str]:
 
 
 def names() -> set[str]:
-    """Every class, function and method of the package."""
+    """Return the names of all classes, functions and methods of the package."""
     found = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -35,7 +35,7 @@ def names() -> set[str]:
     return found
 
 
-def test_the_table_quotes_every_folder() -> None:
+def test_table_quotes_the_docstring_of_every_folder() -> None:
     [table] = re.findall(r"<!-- folders -->\n(.*?)<!-- /folders -->", TEXT, re.DOTALL)
     assert table.splitlines() == folders()
 
@@ -55,5 +55,5 @@ def test_classes_and_methods_exist() -> None:
         assert name in classes or name == "ToolCall", name
 
 
-def test_the_page_is_short() -> None:
+def test_page_has_at_most_150_lines() -> None:
     assert len(TEXT.splitlines()) <= MAX_LINES

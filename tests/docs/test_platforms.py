@@ -1,4 +1,4 @@
-"""What the pages about calls on websockets say is true: files load, and calls go as they show them."""
+"""The pages about calls on websockets: their configurations load, and calls follow their frames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from websockets.asyncio.client import connect
 from loadtests.servers.launch import free_port
 from tests.calls.test_session import HELLO, SETUP
 from tests.docs.test_pages import SEARCH, blocks, caddy, nginx, page, running
-from tests.e2e.server import Server, eventually
+from tests.e2e.server import Server, wait_until
 from tests.platforms.elevenlabs.test_token import CLAIMS
 from tests.platforms.elevenlabs.test_token import token as jwt
 from tests.support.asgi import send_request
@@ -31,7 +31,7 @@ from tests.support.fake_agent import FakeAgent, fake_agent
 from tests.support.gateway import loop_time
 from voicegw.agents.python import agent as python
 from voicegw.app.create import create_app
-from voicegw.calls.dtmf import INTER_DIGIT_TIMEOUT as KEYPAD
+from voicegw.calls.dtmf import INTER_DIGIT_TIMEOUT
 from voicegw.calls.playback import GATHER_SECONDS
 from voicegw.config.load import Config, load
 from voicegw.errors import ConfigError
@@ -39,7 +39,7 @@ from voicegw.events import Agent, Event, ToolCall
 from voicegw.platforms.twilio import ticket
 
 PAGES = ("twilio", "telnyx", "retell", "speech-engine")
-TABLES = {"speech-engine": "elevenlabs"}
+SECTIONS = {"speech-engine": "elevenlabs"}
 SECRET = "s3cret-of-this-test-only"
 PUBLIC = "https://voice.example.com"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -47,7 +47,7 @@ DESK = '[agents.desk]\nkind = "scripted"\n'
 
 
 def settings(block: str, folder: Path) -> Config:
-    """A block as a file, with our secret for all that it wants."""
+    """Load a configuration of a page, with the same value for each of its secrets."""
     file = folder / "voicegw.toml"
     file.write_text(block, "utf-8")
     return load(file, dict.fromkeys(re.findall(r'^\w+_env = "(\w+)"', block, re.M), SECRET))
@@ -61,8 +61,8 @@ def signed(url: str, fields: dict[str, str] | None = None) -> dict[str, str]:
     return {"x-twilio-signature": str(RequestValidator(SECRET).compute_signature(url, fields or {}))}
 
 
-def handshake(name: str) -> tuple[str, dict[str, str]]:
-    """Path and headers of a call."""
+def handshake_of(name: str) -> tuple[str, dict[str, str]]:
+    """Return the path and the headers of an authenticated handshake."""
     if name == "speech-engine":
         now = int(time.time())
         token = jwt({**CLAIMS, "iat": now, "exp": now + 300}, key=SECRET)
@@ -75,14 +75,14 @@ def handshake(name: str) -> tuple[str, dict[str, str]]:
 @pytest.mark.parametrize(
     ("name", "block"), [(name, block) for name in PAGES for block in blocks(name, "toml")]
 )
-def test_every_configuration_loads_and_wants_its_secret(name: str, block: str, tmp_path: Path) -> None:
-    assert list(settings(block, tmp_path).platforms) == [TABLES.get(name, name)]
+def test_every_configuration_loads_and_needs_its_secret(name: str, block: str, tmp_path: Path) -> None:
+    assert list(settings(block, tmp_path).platforms) == [SECTIONS.get(name, name)]
     with pytest.raises(ConfigError, match="_env: the environment variable"):
         load(tmp_path / "voicegw.toml", {})
 
 
-class Scene(FakeAgent):
-    """The agent of the pages: slow at first, and quick to say good bye."""
+class PageAgent(FakeAgent):
+    """The agent of the pages: slow in its first turn, and quick to say good bye."""
 
     async def reply(self, turn: Any) -> Any:
         bye: tuple[Event, ...] = ("Good bye.", ToolCall("1", "end_call", "{}"))
@@ -92,90 +92,94 @@ class Scene(FakeAgent):
 
 
 @pytest.mark.parametrize("name", PAGES)
-async def test_a_call_goes_frame_by_frame_as_the_page_shows_it(name: str, tmp_path: Path) -> None:
-    [shown] = blocks(name, "text")
-    shown = shown.replace("TICKET", ticket.issue(SECRET, "CA1", time.time()))
-    app = gateway(blocks(name, "toml")[0], tmp_path, Scene())
-    path, headers = handshake(name)
-    heard = 0
-    async with connect_websocket(app, path, headers=headers) as phone:
-        for line in shown.splitlines():
+async def test_call_follows_the_frames_of_the_page(name: str, tmp_path: Path) -> None:
+    [expected] = blocks(name, "text")
+    expected = expected.replace("TICKET", ticket.issue(SECRET, "CA1", time.time()))
+    app = gateway(blocks(name, "toml")[0], tmp_path, PageAgent())
+    path, headers = handshake_of(name)
+    frame_count = 0
+    async with connect_websocket(app, path, headers=headers) as websocket:
+        for line in expected.splitlines():
             frame = json.loads(line[2:])
             if line.startswith("> "):
-                phone.send_frame(frame)
+                websocket.send_frame(frame)
                 continue
-            while len(phone.frames) <= heard:
+            while len(websocket.frames) <= frame_count:
                 await asyncio.sleep(0.01)
-                assert phone.elapsed < 10, f"{frame} did not come"
-            assert phone.frames[heard][1] == frame
-            heard += 1
-        assert (len(phone.frames), phone.close_code) == (heard, None)
+                assert websocket.elapsed < 10, f"{frame} did not come"
+            assert websocket.frames[frame_count][1] == frame
+            frame_count += 1
+        assert (len(websocket.frames), websocket.close_code) == (frame_count, None)
 
 
-def same(one: Element, other: Element) -> bool:
-    """Are these the same elements, whatever the white space?"""
+def is_same(one: Element, other: Element) -> bool:
+    """Return whether two elements are equal, without their white space."""
     return (one.tag, one.attrib, len(one)) == (other.tag, other.attrib, len(other)) and all(
-        map(same, one, other)
+        map(is_same, one, other)
     )
 
 
-async def test_twilio_s_web_hook_answers_what_the_page_shows(tmp_path: Path) -> None:
+async def test_twilio_webhook_returns_the_twiml_of_the_page(tmp_path: Path) -> None:
     app = gateway(blocks("twilio", "toml")[0], tmp_path, fake_agent())
     fields = {"CallSid": "CA1", "From": "+15550100"}
     headers = {**FORM, **signed(f"{PUBLIC}/twilio/voice", fields)}
     answer = await send_request(app, urlencode(fields).encode(), path="/twilio/voice", headers=headers)
-    [shown] = blocks("twilio", "xml")
+    [expected] = blocks("twilio", "xml")
     text = re.sub(r'(name="voicegw" value=")[^"]+', r"\1TICKET", answer.body.decode())
-    assert same(fromstring(text.encode()), fromstring(shown))
+    assert is_same(fromstring(text.encode()), fromstring(expected))
 
 
-async def test_twiml_of_one_s_own_needs_no_ticket(tmp_path: Path) -> None:
+async def test_own_twiml_needs_no_ticket(tmp_path: Path) -> None:
     for block, code in zip(blocks("twilio", "toml"), (1008, None), strict=True):
-        path, headers = handshake("twilio")
-        async with connect_websocket(gateway(block, tmp_path, fake_agent("Hi.")), path, headers=headers) as phone:
-            phone.send_frame(SETUP)
+        path, headers = handshake_of("twilio")
+        async with connect_websocket(
+            gateway(block, tmp_path, fake_agent("Hi.")), path, headers=headers
+        ) as websocket:
+            websocket.send_frame(SETUP)
             await asyncio.sleep(0.1)
-            assert phone.close_code == code
+            assert websocket.close_code == code
 
 
-async def test_the_texml_on_telnyx_s_page_leads_to_the_gateway(tmp_path: Path) -> None:
+async def test_texml_of_the_telnyx_page_connects_to_the_gateway(tmp_path: Path) -> None:
     [[relay]] = fromstring(blocks("telnyx", "xml")[0])
     config = settings(blocks("telnyx", "toml")[0], tmp_path)
     assert config.telnyx is not None
     assert relay.attrib["welcomeGreeting"] == config.telnyx.greeting
     path = relay.attrib["url"].removeprefix("wss://voice.example.com").replace("TOKEN", SECRET)
-    async with connect_websocket(gateway(blocks("telnyx", "toml")[0], tmp_path, fake_agent("Hi.")), path) as phone:
+    async with connect_websocket(
+        gateway(blocks("telnyx", "toml")[0], tmp_path, fake_agent("Hi.")), path
+    ) as websocket:
         await asyncio.sleep(0)
-    assert phone.status == 101
+    assert websocket.status == 101
 
 
-async def test_the_addresses_for_retell_are_served(tmp_path: Path) -> None:
+async def test_addresses_of_the_retell_page_are_served(tmp_path: Path) -> None:
     app = gateway(blocks("retell", "toml")[0], tmp_path, fake_agent())
-    url, hook = (
+    url, webhook = (
         re.findall(rf"`({scheme}://voice.example.com[^`]+)`", page("retell"))[0]
         for scheme in ("wss", "https")
     )
     async with connect_websocket(
         app, url.removeprefix("wss://voice.example.com").replace("SECRET", SECRET) + "/call_1"
-    ) as phone:
+    ) as websocket:
         await asyncio.sleep(0)
-    assert phone.status == 101
-    assert (await send_request(app, b"{}", path=hook.removeprefix(PUBLIC))).status == 403
+    assert websocket.status == 101
+    assert (await send_request(app, b"{}", path=webhook.removeprefix(PUBLIC))).status == 403
 
 
-async def test_the_agent_on_the_page_knows_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_agent_of_the_page_gets_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "agent_of_the_call_page.py").write_text(blocks("twilio", "python")[0], "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     agent = python.load("agent_of_the_call_page:reply", {})
     app = gateway(f"{DESK}ack.after = 'off'\n[twilio]\n", tmp_path, agent)
-    async with connect_websocket(app, "/twilio/relay") as phone:
-        phone.send_frame({**SETUP, "from": "Ada", "customParameters": {"shop": "Bluebell"}})
-        phone.send_frame(HELLO)
+    async with connect_websocket(app, "/twilio/relay") as websocket:
+        websocket.send_frame({**SETUP, "from": "Ada", "customParameters": {"shop": "Bluebell"}})
+        websocket.send_frame(HELLO)
         await asyncio.sleep(0.1)
-    assert phone.frames[0][1]["token"] == "You call Bluebell from Ada."
+    assert websocket.frames[0][1]["token"] == "You call Bluebell from Ada."
 
 
-async def test_the_checks_on_the_pages_reach_the_gateway(tmp_path: Path) -> None:
+async def test_check_commands_of_the_pages_reach_the_gateway(tmp_path: Path) -> None:
     app = gateway(f"{DESK}[twilio]\n[telnyx]\n", tmp_path, fake_agent())
     curl, *_ = (shlex.split(block) for block in blocks("twilio", "sh"))
     form = "&".join(value.replace("+", "%2B") for option, value in pairwise(curl) if option == "-d")
@@ -184,25 +188,25 @@ async def test_the_checks_on_the_pages_reach_the_gateway(tmp_path: Path) -> None
     [[relay]] = fromstring(answer.body)
     assert relay.attrib["url"] == "ws://127.0.0.1:8080/twilio/relay"
     locked = gateway(blocks("retell", "toml")[0], tmp_path, fake_agent())
-    for name, house in (("twilio", app), ("telnyx", app), ("retell", locked)):
+    for name, app_of_page in (("twilio", app), ("telnyx", app), ("retell", locked)):
         *_, (run, flag, module, url), _ = (shlex.split(block) for block in blocks(name, "sh"))
         assert (run, flag, module) == ("python", "-m", "websockets")
         called = url.removeprefix("ws://127.0.0.1:8080").replace("$RETELL_SECRET", SECRET)
-        async with connect_websocket(house, called) as phone:
+        async with connect_websocket(app_of_page, called) as websocket:
             await asyncio.sleep(0)
-        assert phone.status == 101, name
+        assert websocket.status == 101, name
 
 
-def test_the_times_on_the_pages_are_the_real_ones() -> None:
+def test_times_on_the_pages_are_those_of_the_code() -> None:
     assert f"within {GATHER_SECONDS * 1000:g} ms share a frame" in page("twilio")
     assert f"within {GATHER_SECONDS * 1000:g} ms share a frame" in page("retell")
-    assert f"within {KEYPAD:g} s of each other" in page("twilio")
+    assert f"within {INTER_DIGIT_TIMEOUT:g} s of each other" in page("twilio")
     assert ticket.TICKET_TTL == 4 * 3600, "the page says four hours"
 
 
 @pytest.mark.wire
 @pytest.mark.parametrize("proxy", [nginx, caddy])
-async def test_calls_pass_the_proxy_both_ways_and_so_does_a_hang_up(proxy: Any, tmp_path: Path) -> None:
+async def test_frames_and_a_hang_up_pass_the_proxy(proxy: Any, tmp_path: Path) -> None:
     if shutil.which(proxy.__name__, path=SEARCH) is None:
         pytest.skip(f"{proxy.__name__} is not installed")
     config = f'{DESK}[retell]\nsecret_env = "SECRET"\ngreeting = "Hello."\n'
@@ -211,12 +215,12 @@ async def test_calls_pass_the_proxy_both_ways_and_so_does_a_hang_up(proxy: Any, 
         async with (
             asyncio.timeout(30),
             running(proxy(port, server.port, tmp_path), port, tmp_path),
-            connect(f"ws://127.0.0.1:{port}/retell/{SECRET}/call_1", proxy=None) as phone,
+            connect(f"ws://127.0.0.1:{port}/retell/{SECRET}/call_1", proxy=None) as websocket,
         ):
-            assert json.loads(await phone.recv())["response_type"] == "config"
-            assert json.loads(await phone.recv())["content"] == "Hello."
-            await phone.send('{"interaction_type": "ping_pong", "timestamp": 7}')
-            assert json.loads(await phone.recv())["timestamp"] == 7
-            phone.transport.abort()
-            await asyncio.to_thread(eventually, lambda: server.lines("call"))
+            assert json.loads(await websocket.recv())["response_type"] == "config"
+            assert json.loads(await websocket.recv())["content"] == "Hello."
+            await websocket.send('{"interaction_type": "ping_pong", "timestamp": 7}')
+            assert json.loads(await websocket.recv())["timestamp"] == 7
+            websocket.transport.abort()
+            await asyncio.to_thread(wait_until, lambda: server.log_records("call"))
         assert SECRET not in server.log

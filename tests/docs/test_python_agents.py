@@ -55,10 +55,10 @@ async def test_every_agent_on_the_page_answers(
     config = load_config(tmp_path / "voicegw.toml", {})
     agent = make_agent(config.agents["desk"], config)
     if library == "agents":
-        from tests.agents.python.frameworks.test_openai_agents import Chatting, calling
+        from tests.agents.python.frameworks.test_openai_agents import FakeModel, tool_call
 
-        call = calling("free_rooms", '{"kind": "single"}')
-        sys.modules["desk"].agent.model = Chatting(call, ["Three singles ", "are free."])
+        call = tool_call("free_rooms", '{"kind": "single"}')
+        sys.modules["desk"].agent.model = FakeModel(call, ["Three singles ", "are free."])
         agent = load("desk:agent", {"tracing": False})
     async with aclosing(agent.reply(TURN)) as stream:
         events = [event async for event in stream]

@@ -26,12 +26,13 @@ PAGES = [*ROOT.glob("*.md"), ROOT / "docs" / "README.md", ROOT / "docs" / "first
 
 
 def blocks(language: str, page: str = README) -> list[str]:
+    """Return the code blocks of this language in a Markdown text."""
     return [text for name, text in re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL) if name == language]
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """The port of `voicegw serve`, exactly as a newcomer starts it, but for the port."""
+    """Start `voicegw serve` as the page shows it, except for the port, and give the port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         number: int = free.getsockname()[1]
@@ -54,8 +55,8 @@ def port() -> Iterator[int]:
         assert server.wait(30) in (0, -signal.SIGTERM)
 
 
-def shape(event: str) -> Any:
-    """An event without what differs from run to run."""
+def normalize(event: str) -> Any:
+    """Return an event without its ID and time, which differ from run to run."""
     if not event.startswith("data: {"):
         return event
     chunk = json.loads(event[6:])
@@ -63,7 +64,7 @@ def shape(event: str) -> Any:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_curl_streams_what_the_page_shows(port: int) -> None:
+def test_curl_command_streams_the_events_of_the_page(port: int) -> None:
     curl = next(text for text in blocks("sh", FIRST_MINUTE) if text.startswith("curl"))
     command = shlex.split(curl.replace(":8080", f":{port}"))
     retry = ["--retry", "20", "--retry-connrefused", "--retry-delay", "1", "--silent"]
@@ -72,21 +73,21 @@ def test_the_curl_streams_what_the_page_shows(port: int) -> None:
     [text] = blocks("text", FIRST_MINUTE)
     before, after = (part.strip().split("\n\n") for part in text.split("\n...\n"))
     events = streamed.decode().strip().split("\n\n")
-    assert [shape(event) for event in events[: len(before)]] == [shape(event) for event in before]
-    assert [shape(event) for event in events[-len(after) :]] == [shape(event) for event in after]
+    assert [normalize(event) for event in events[: len(before)]] == [normalize(event) for event in before]
+    assert [normalize(event) for event in events[-len(after) :]] == [normalize(event) for event in after]
 
 
-def test_the_two_commands_come_first(port: int) -> None:
+def test_two_commands_of_the_readme_work(port: int) -> None:
     """`make serve` exists, and the simulated call passes against what it serves."""
     serve, simulate = blocks("sh")[0].splitlines()
     assert serve.startswith("make serve ")
     assert re.search(r"^serve:", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     program, *arguments = shlex.split(simulate.replace(":8080", f":{port}"), comments=True)
     assert program == ".venv/bin/voicegw"
-    played = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "voicegw", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
-    assert played.returncode == 0, played.stdout + played.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 def test_commands_of_contributing_exist() -> None:
@@ -97,13 +98,13 @@ def test_commands_of_contributing_exist() -> None:
         assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
 
 
-def test_the_index_lists_every_page() -> None:
+def test_index_lists_every_page() -> None:
     index = (ROOT / "docs" / "README.md").read_text("utf-8")
     for page in (ROOT / "docs").glob("*.md"):
         assert page.name == "README.md" or f"]({page.name})" in index, page.name
 
 
-def test_the_python_agent_of_the_readme_answers(tmp_path: Path) -> None:
+def test_python_agent_of_the_readme_answers(tmp_path: Path) -> None:
     [file], [agent] = blocks("toml"), blocks("python")
     (tmp_path / "voicegw.toml").write_text(file, "utf-8")
     (tmp_path / "my_agent.py").write_text(agent, "utf-8")
@@ -123,7 +124,7 @@ def test_the_python_agent_of_the_readme_answers(tmp_path: Path) -> None:
         "    async for event in reply(Turn('t', (Message('user', 'Hello'),))): print(event)\n"
         "asyncio.run(main())"
     )
-    said = subprocess.run(
+    answer = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -132,10 +133,10 @@ def test_the_python_agent_of_the_readme_answers(tmp_path: Path) -> None:
         check=True,
         timeout=60,
     )
-    assert said.stdout == "You said: Hello\n"
+    assert answer.stdout == "You said: Hello\n"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
         assert target.startswith("https://") or (page.parent / target).exists(), target

@@ -1,4 +1,7 @@
-"""The real server in a separate process, and a caller who sees every byte."""
+"""Start `voicegw serve` in a separate process, and read its answers byte by byte over a plain socket.
+
+These helpers hold no tests; the HTTP client is as small as the tests need, and no general one.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +22,28 @@ from typing import Any
 from tests.support.asgi import chunk_text, parse_chunks
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 15.0
-"""Seconds until a test gives up on something that should happen at once."""
-HELLO: dict[str, Any] = {"stream": True, "messages": [{"role": "user", "content": "Hello?"}]}
-LAST = b"0\r\n\r\n"
-"""The chunk that ends a body."""
+TIMEOUT = 15.0
+"""Seconds until a test fails because something that should happen at once has not happened."""
+DEFAULT_BODY: dict[str, Any] = {"stream": True, "messages": [{"role": "user", "content": "Hello?"}]}
+"""The chat request of `chat_request` where a test gives no other fields."""
+LAST_CHUNK = b"0\r\n\r\n"
+"""The empty chunk that ends a chunked body."""
 
 
-def eventually(happened: Callable[[], object], within: float = PATIENCE) -> None:
-    """Wait until something is true, or fail."""
-    deadline = time.monotonic() + within
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen in time"
+def wait_until(condition: Callable[[], object], timeout: float = TIMEOUT) -> None:
+    """Poll `condition` until it is true; fail the test after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"the condition did not hold within {timeout} seconds"
         time.sleep(0.01)
 
 
 class Server:
-    """`with Server(folder, toml) as server`: serves on a free port, and is stopped at the end.
+    """Serve on a free port within a `with` block, and stop the server at its end.
 
-    `agents` is the source of a module `agents` beside the configuration. `log` is what it wrote so far.
+    `config` is the TOML text of the configuration, `flags` are more options of `voicegw serve`. `agents` is
+    the source of a module `agents` beside the configuration. `environ` is added to the environment. `url` and
+    `port` are set once the server is ready. `log` is the text that the server has written to stderr.
     """
 
     def __init__(
@@ -51,9 +57,9 @@ class Server:
         self.folder = folder
         (folder / "voicegw.toml").write_text(config, "utf-8")
         (folder / "agents.py").write_text(agents, "utf-8")
-        self.written = folder / "stderr"
+        self.stderr_file = folder / "stderr"
         command = [sys.executable, "-m", "voicegw", "serve", "--config", str(folder / "voicegw.toml")]
-        with self.written.open("wb") as stderr:
+        with self.stderr_file.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [*command, "--port", "0", *flags],
                 cwd=ROOT,
@@ -61,11 +67,12 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stderr=stderr,
             )
-        self.trust: ssl.SSLContext | None = None
+        self.tls_context: ssl.SSLContext | None = None
+        """The trust store with which clients connect; None connects without TLS."""
 
     def __enter__(self) -> Server:
         try:
-            eventually(self._ready)
+            wait_until(self._is_ready)
         except BaseException:
             self.process.kill()
             self.process.wait()
@@ -74,15 +81,15 @@ class Server:
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         if self.process.poll() is None:
-            self.tell(signal.SIGTERM)
+            self.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(PATIENCE)
+            self.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             assert kind is not None, f"the server did not stop:\n{self.log}"
 
-    def _ready(self) -> bool:
+    def _is_ready(self) -> bool:
         assert self.process.poll() is None, f"the server ended:\n{self.log}"
         found = re.search(r"answers at (https?://[^/]+:(\d+))/v1", self.log)
         if found is None:
@@ -91,32 +98,32 @@ class Server:
         if self.url.startswith("https"):
             return True
         try:
-            with Caller(self) as caller:
-                return caller.get("/readyz").status == 200
+            with HttpClient(self) as client:
+                return client.get("/readyz").status == 200
         except ConnectionRefusedError:
             return False
 
     @property
     def log(self) -> str:
-        return self.written.read_text("utf-8")
+        return self.stderr_file.read_text("utf-8")
 
-    def lines(self, event: str) -> list[dict[str, Any]]:
-        """The journal's lines about turns or refusals."""
-        found = [json.loads(line) for line in self.log.splitlines() if line.startswith('{"event"')]
-        return [line for line in found if line["event"] == event]
+    def log_records(self, event: str) -> list[dict[str, Any]]:
+        """Return the JSON records of one event: "turn", "call", "refusal" or "blocked"."""
+        records = [json.loads(line) for line in self.log.splitlines() if line.startswith('{"event"')]
+        return [record for record in records if record["event"] == event]
 
-    def count(self, sample: str) -> float:
-        """The sum of the metric's samples whose line begins so."""
-        with Caller(self) as caller:
-            text = caller.get("/metrics").body.decode()
+    def metric(self, sample: str) -> float:
+        """Return the sum of the samples in `/metrics` whose line begins with `sample`."""
+        with HttpClient(self) as client:
+            text = client.get("/metrics").body.decode()
         return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(sample))
 
-    def tell(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         os.kill(self.process.pid, number)
 
 
-class Reply:
-    """One HTTP answer as it was on the wire: `raw` is the body before chunks were joined."""
+class HttpResponse:
+    """One HTTP response as it was on the wire: `raw` is the body with its chunk framing."""
 
     def __init__(self, head: bytes, raw: bytes) -> None:
         first, *fields = head.decode("latin-1").split("\r\n")
@@ -127,7 +134,7 @@ class Reply:
 
     @property
     def body(self) -> bytes:
-        return dechunk(self.raw) if self.headers.get("transfer-encoding") == "chunked" else self.raw
+        return decode_chunked(self.raw) if self.headers.get("transfer-encoding") == "chunked" else self.raw
 
     @property
     def error(self) -> dict[str, Any]:
@@ -135,27 +142,31 @@ class Reply:
 
     @property
     def text(self) -> str:
+        """The text of all deltas of a chat completion stream."""
         return "".join(map(chunk_text, parse_chunks(self.body)))
 
 
-class Caller:
-    """One connection. `read` takes what came; `reply` reads one whole answer."""
+class HttpClient:
+    """One connection to the server. `read` does one read, `read_response` reads one whole response.
 
-    def __init__(self, server: Server, *, receive: int | None = None) -> None:
+    `receive_buffer` is the size of the socket's receive buffer in bytes; None leaves it to the system.
+    """
+
+    def __init__(self, server: Server, *, receive_buffer: int | None = None) -> None:
         self.socket = socket.socket()
-        if receive is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
-        self.socket.settimeout(PATIENCE)
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(TIMEOUT)
         try:
             self.socket.connect(("127.0.0.1", server.port))
         except OSError:
             self.socket.close()
             raise
-        if server.trust is not None:
-            self.socket = server.trust.wrap_socket(self.socket, server_hostname="127.0.0.1")
+        if server.tls_context is not None:
+            self.socket = server.tls_context.wrap_socket(self.socket, server_hostname="127.0.0.1")
         self.buffer = b""
 
-    def __enter__(self) -> Caller:
+    def __enter__(self) -> HttpClient:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -164,76 +175,79 @@ class Caller:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def ask(self, body: dict[str, Any] | None = None, **headers: str) -> None:
-        """Send one question; `body` is what differs from a plain one."""
-        self.send(asking(body, **headers))
+    def post_chat(self, body: dict[str, Any] | None = None, **headers: str) -> None:
+        """Send a chat request without reading the response; `body` is added to `DEFAULT_BODY`."""
+        self.send(chat_request(body, **headers))
 
-    def get(self, path: str, method: str = "GET", **headers: str) -> Reply:
-        self.send(head(f"{method} {path} HTTP/1.1", **headers))
-        return self.reply(bodiless=method == "HEAD")
+    def get(self, path: str, method: str = "GET", **headers: str) -> HttpResponse:
+        """Send a request without a body, and return the response."""
+        self.send(request_head(f"{method} {path} HTTP/1.1", **headers))
+        return self.read_response(bodiless=method == "HEAD")
 
     def read(self) -> bytes:
-        """Return the bytes of the next read, b"" after the server hung up."""
+        """Do one read into the buffer, and return its bytes: none after the server closed the connection."""
         data = self.socket.recv(65_536)
         self.buffer += data
         return data
 
-    def until(self, mark: bytes) -> bytes:
-        """Read up to and with `mark`; what follows stays for later."""
+    def read_until(self, mark: bytes) -> bytes:
+        """Return the bytes up to and with `mark`; later bytes stay in the buffer."""
         while mark not in self.buffer:
-            assert self.read(), f"the server hung up after {self.buffer!r}"
+            assert self.read(), f"the server closed the connection after {self.buffer!r}"
         found, _, rest = self.buffer.partition(mark)
         self.buffer = rest
         return found + mark
 
-    def reply(self, *, bodiless: bool = False) -> Reply:
-        reply = Reply(self.until(b"\r\n\r\n").removesuffix(b"\r\n\r\n"), b"")
-        if "transfer-encoding" in reply.headers:
-            reply.raw = self._chunked()
+    def read_response(self, *, bodiless: bool = False) -> HttpResponse:
+        """Read one response; `bodiless` is for a request of HEAD, whose response has no body."""
+        response = HttpResponse(self.read_until(b"\r\n\r\n").removesuffix(b"\r\n\r\n"), b"")
+        if "transfer-encoding" in response.headers:
+            response.raw = self._read_chunked_body()
         elif not bodiless:
-            size = int(reply.headers.get("content-length", 0))
+            size = int(response.headers.get("content-length", 0))
             while len(self.buffer) < size:
                 assert self.read()
-            reply.raw, self.buffer = self.buffer[:size], self.buffer[size:]
-        return reply
+            response.raw, self.buffer = self.buffer[:size], self.buffer[size:]
+        return response
 
-    def _chunked(self) -> bytes:
+    def _read_chunked_body(self) -> bytes:
         raw = []
-        while not raw or raw[-1] != LAST:
-            size = self.until(b"\r\n")
+        while not raw or raw[-1] != LAST_CHUNK:
+            size = self.read_until(b"\r\n")
             wanted = int(size, 16) + 2
             while len(self.buffer) < wanted:
-                assert self.read(), "the body was cut"
+                assert self.read(), "the server closed the connection within the body"
             raw.append(size + self.buffer[:wanted])
             self.buffer = self.buffer[wanted:]
         return b"".join(raw)
 
-    def gone(self) -> bool:
-        """Wait until the server hangs up; anything else that comes is a surprise."""
+    def is_closed(self) -> bool:
+        """Wait until the server closes the connection; return False if it sends something instead."""
         try:
             return not self.buffer and not self.read()
         except ConnectionResetError:
             return True
 
 
-def head(first: str, **headers: str) -> bytes:
+def request_head(first: str, **headers: str) -> bytes:
+    """Return the head of a request: its first line and these headers, with `_` for `-` in their names."""
     fields = {"host": "127.0.0.1", **{name.replace("_", "-"): value for name, value in headers.items()}}
     return "\r\n".join([first, *(f"{name}: {value}" for name, value in fields.items()), "\r\n"]).encode()
 
 
-def asking(body: dict[str, Any] | None = None, **headers: str) -> bytes:
-    """The bytes of one question."""
-    data = json.dumps({**HELLO, **(body or {})}).encode()
-    return head("POST /v1/chat/completions HTTP/1.1", content_length=str(len(data)), **headers) + data
+def chat_request(body: dict[str, Any] | None = None, **headers: str) -> bytes:
+    """Return the bytes of one chat request; `body` is added to `DEFAULT_BODY`."""
+    data = json.dumps({**DEFAULT_BODY, **(body or {})}).encode()
+    return request_head("POST /v1/chat/completions HTTP/1.1", content_length=str(len(data)), **headers) + data
 
 
-def dechunk(raw: bytes) -> bytes:
-    """The body of a chunked answer, which must end properly."""
+def decode_chunked(raw: bytes) -> bytes:
+    """Return the body of a chunked response; fail the test if the chunk framing is wrong."""
     body, at = [], 0
-    while raw[at : at + len(LAST) + 1] != LAST:
+    while raw[at : at + len(LAST_CHUNK) + 1] != LAST_CHUNK:
         line = raw.index(b"\r\n", at)
         start, end = line + 2, line + 2 + int(raw[at:line], 16)
-        assert start < end, "a body ends once"
+        assert start < end, "an empty chunk stands before the end of the body"
         assert raw[end : end + 2] == b"\r\n"
         body.append(raw[start:end])
         at = end + 2

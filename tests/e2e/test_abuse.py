@@ -1,4 +1,4 @@
-"""The served gateway against clients and agents that mean no good."""
+"""The served gateway against hostile clients and against agents that exit, block or ignore cancellation."""
 
 from __future__ import annotations
 
@@ -12,49 +12,57 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.server import LAST, Caller, Server, asking, dechunk, eventually, head
+from tests.e2e.server import (
+    LAST_CHUNK,
+    HttpClient,
+    Server,
+    chat_request,
+    decode_chunked,
+    request_head,
+    wait_until,
+)
 from tests.support.chat_lint import lint
 from voicegw.turns.phrases import PHRASES
 
 pytestmark = pytest.mark.wire
 
 HEADER_BYTES = 4096
-SOON = 2.5
-"""Seconds, and less than the keep-alive comment takes: its failure would tell of a hang-up too."""
-QUICK = 10.0
-"""Seconds in which the gateway ends, even if its agents go on."""
+HANG_UP_TIMEOUT = 2.5
+"""Seconds. It is less than the keep-alive interval: a failed keep-alive would detect the hang-up as well."""
+SHUTDOWN_TIMEOUT = 10.0
+"""Seconds in which the gateway exits, even if its agents continue."""
 CONFIG = f"""
-server.drain = DRAIN
-limits = {{ header_bytes = {HEADER_BYTES}, send_timeout = 1 }}
+server.shutdown_grace = GRACE
+limits = {{ max_header_bytes = {HEADER_BYTES}, send_timeout = 1 }}
 
 [agents.echo]
 kind = "scripted"
 script = "echo"
 ack.after = "off"
 
-[agents.patient]
+[agents.waiting]
 kind = "python"
-target = "agents:patient"
+target = "agents:waiting"
 
-[agents.torrent]
+[agents.large]
 kind = "python"
-target = "agents:torrent"
+target = "agents:large"
 
-[agents.leaver]
+[agents.exiting]
 kind = "python"
-target = "agents:leaver"
+target = "agents:exiting"
 
-[agents.bolter]
+[agents.exiting_task]
 kind = "python"
-target = "agents:bolter"
+target = "agents:exiting_task"
 
-[agents.deaf]
+[agents.uncancellable]
 kind = "python"
-target = "agents:deaf"
+target = "agents:uncancellable"
 
-[agents.stuck]
+[agents.blocked_thread]
 kind = "python"
-target = "agents:stuck"
+target = "agents:blocked_thread"
 """
 AGENTS = """
 import asyncio
@@ -62,12 +70,12 @@ import sys
 import time
 
 
-async def patient(turn):
+async def waiting(turn):
     yield "Well"
     await asyncio.sleep(600)
 
 
-async def torrent(turn):
+async def large(turn):
     for _ in range(39):
         yield "a" * 100_000
         await asyncio.sleep(0)
@@ -75,22 +83,22 @@ async def torrent(turn):
     yield "b"
 
 
-async def leaver(turn):
+async def exiting(turn):
     yield "Well"
     await asyncio.sleep(0.01)
     sys.exit(3)
 
 
-async def bolter(turn):
+async def exiting_task(turn):
     yield "Well"
-    await asyncio.create_task(exiting())
+    await asyncio.create_task(exit_process())
 
 
-async def exiting():
+async def exit_process():
     sys.exit(3)
 
 
-async def deaf(turn):
+async def uncancellable(turn):
     yield "Well"
     while True:
         try:
@@ -99,67 +107,69 @@ async def deaf(turn):
             pass
 
 
-async def stuck(turn):
+async def blocked_thread(turn):
     yield "Well"
     await asyncio.to_thread(time.sleep, 600)
 """
 
 
-def serving(folder: Path, drain: float) -> Server:
+def start_server(folder: Path, shutdown_grace: float) -> Server:
     folder.mkdir(exist_ok=True)
-    return Server(folder, CONFIG.replace("DRAIN", str(drain)), agents=AGENTS)
+    return Server(folder, CONFIG.replace("GRACE", str(shutdown_grace)), agents=AGENTS)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("abuse"), shutdown_grace=20) as server:
+    with start_server(tmp_path_factory.mktemp("abuse"), shutdown_grace=20) as server:
         yield server
 
 
-def turns(server: Server) -> float:
-    return server.count("voicegw_turns_running")
+def running_turns(server: Server) -> float:
+    return server.metric("voicegw_turns_running")
 
 
 @pytest.fixture
-def caller(server: Server) -> Iterator[Caller]:
-    eventually(lambda: turns(server) == 0)
-    with Caller(server) as caller:
-        yield caller
+def client(server: Server) -> Iterator[HttpClient]:
+    wait_until(lambda: running_turns(server) == 0)
+    with HttpClient(server) as client:
+        yield client
 
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("size", [300_000, 500_000, 1_000_000])
-def test_a_hang_up_after_a_large_request_is_noticed_at_once(
-    server: Server, caller: Caller, stream: bool, size: int
+def test_disconnect_after_a_large_request_stops_the_turn_at_once(
+    server: Server, client: HttpClient, stream: bool, size: int
 ) -> None:
-    """The size decides whether the server pauses at the last bytes."""
-    caller.ask({"messages": [{"role": "user", "content": "a" * size}], "model": "patient", "stream": stream})
-    eventually(lambda: turns(server) == 1)
-    caller.socket.close()
-    eventually(lambda: turns(server) == 0, within=SOON)
+    """The size decides whether the server has paused reading at the last bytes."""
+    client.post_chat(
+        {"messages": [{"role": "user", "content": "a" * size}], "model": "waiting", "stream": stream}
+    )
+    wait_until(lambda: running_turns(server) == 1)
+    client.socket.close()
+    wait_until(lambda: running_turns(server) == 0, timeout=HANG_UP_TIMEOUT)
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("together", [True, False])
-def test_a_hang_up_behind_a_second_request_is_noticed_at_once(
-    server: Server, caller: Caller, stream: bool, together: bool
+@pytest.mark.parametrize("in_one_send", [True, False])
+def test_disconnect_after_a_pipelined_request_stops_the_turn_at_once(
+    server: Server, client: HttpClient, stream: bool, in_one_send: bool
 ) -> None:
-    request = asking({"model": "patient", "stream": stream})
-    caller.send(2 * request if together else request)
-    eventually(lambda: turns(server) == 1)
-    if not together:
-        caller.send(request)
-        time.sleep(0.2)  # until it was read, which nothing outside can see
-    caller.socket.close()
-    eventually(lambda: turns(server) == 0, within=SOON)
+    request = chat_request({"model": "waiting", "stream": stream})
+    client.send(2 * request if in_one_send else request)
+    wait_until(lambda: running_turns(server) == 1)
+    if not in_one_send:
+        client.send(request)
+        time.sleep(0.2)  # the server reads the second request; no metric shows when it has
+    client.socket.close()
+    wait_until(lambda: running_turns(server) == 0, timeout=HANG_UP_TIMEOUT)
 
 
-def flood(caller: Caller, piece: bytes, most: int = 16_000_000) -> int:
-    """Send the same piece until the server hangs up; how many bytes it and the network took."""
+def send_until_closed(client: HttpClient, piece: bytes, max_bytes: int = 16_000_000) -> int:
+    """Send the same piece until the server closes the connection; return how many bytes were accepted."""
     sent = 0
     try:
-        while sent < most:
-            caller.send(piece)
+        while sent < max_bytes:
+            client.send(piece)
             sent += len(piece)
     except ConnectionError:
         pass
@@ -167,106 +177,108 @@ def flood(caller: Caller, piece: bytes, most: int = 16_000_000) -> int:
 
 
 @pytest.mark.parametrize("piece", [b"x-more: 12345678\r\n" * 100, b"y" * 1000])
-def test_fields_after_the_body_have_an_end(caller: Caller, piece: bytes) -> None:
-    caller.send(head("POST /v1/chat/completions HTTP/1.1", transfer_encoding="chunked"))
-    caller.send(b"2\r\n{}\r\n0\r\nx-field: ")
-    assert flood(caller, piece) < 16_000_000
-    assert caller.gone()
+def test_endless_trailer_fields_close_the_connection(client: HttpClient, piece: bytes) -> None:
+    client.send(request_head("POST /v1/chat/completions HTTP/1.1", transfer_encoding="chunked"))
+    client.send(b"2\r\n{}\r\n0\r\nx-field: ")
+    assert send_until_closed(client, piece) < 16_000_000
+    assert client.is_closed()
 
 
-def test_a_body_of_tiny_chunks_with_a_field_after_it_is_answered(caller: Caller) -> None:
+def test_body_of_tiny_chunks_with_a_trailer_is_answered(client: HttpClient) -> None:
     body = json.dumps({"messages": [{"role": "user", "content": "a" * 20_000}], "stream": True}).encode()
-    caller.send(head("POST /v1/chat/completions HTTP/1.1", transfer_encoding="chunked"))
-    caller.send(b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\nx-checksum: 1\r\n\r\n")
-    assert caller.reply().text == "a" * 20_000
-    assert caller.get("/healthz").status == 200
+    client.send(request_head("POST /v1/chat/completions HTTP/1.1", transfer_encoding="chunked"))
+    client.send(b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\nx-checksum: 1\r\n\r\n")
+    assert client.read_response().text == "a" * 20_000
+    assert client.get("/healthz").status == 200
 
 
-def test_garbage_in_the_middle_of_a_stream_puts_no_head_into_it(server: Server, caller: Caller) -> None:
-    caller.ask({"model": "patient"})
-    caller.until(b'"content":"Well"')
-    caller.send(b"\x00\x01\x02\r\n\r\n")
+def test_garbage_during_a_stream_adds_no_second_response_head_to_it(
+    server: Server, client: HttpClient
+) -> None:
+    client.post_chat({"model": "waiting"})
+    client.read_until(b'"content":"Well"')
+    client.send(b"\x00\x01\x02\r\n\r\n")
     try:
-        while caller.read():
+        while client.read():
             pass
     except ConnectionResetError:
         pass
-    assert b"HTTP/" not in caller.buffer
-    assert LAST not in caller.buffer
-    eventually(lambda: turns(server) == 0, within=SOON)
+    assert b"HTTP/" not in client.buffer
+    assert LAST_CHUNK not in client.buffer
+    wait_until(lambda: running_turns(server) == 0, timeout=HANG_UP_TIMEOUT)
 
 
-def test_a_request_that_offers_http_2_is_answered_as_usual(caller: Caller) -> None:
+def test_upgrade_to_http_2_is_ignored(client: HttpClient) -> None:
     offer = {"upgrade": "h2c", "http2-settings": "AAMAAABkAARAAAAAAAIAAAAA"}
     for _ in range(2):
-        caller.ask({}, **offer, connection="Upgrade, HTTP2-Settings")
-        assert caller.reply().text == "Hello?"
+        client.post_chat({}, **offer, connection="Upgrade, HTTP2-Settings")
+        assert client.read_response().text == "Hello?"
 
 
-def torrent(seconds: int) -> dict[str, Any]:
-    """A question whose answer is more than the network holds, and goes on for so long."""
-    return {"model": "torrent", "messages": [{"role": "user", "content": str(seconds)}]}
+def large_answer_request(seconds: int) -> dict[str, Any]:
+    """Return a request whose answer is larger than all socket buffers, and takes this long."""
+    return {"model": "large", "messages": [{"role": "user", "content": str(seconds)}]}
 
 
-def test_a_client_that_reads_nothing_is_hung_up_on_and_its_run_stopped(server: Server) -> None:
-    with Caller(server, receive=4096) as deaf:
-        deaf.ask(torrent(600))
-        eventually(lambda: turns(server) == 1)
-        eventually(lambda: turns(server) == 0)
+def test_client_that_reads_nothing_is_disconnected_and_its_run_cancelled(server: Server) -> None:
+    with HttpClient(server, receive_buffer=4096) as slow_client:
+        slow_client.post_chat(large_answer_request(600))
+        wait_until(lambda: running_turns(server) == 1)
+        wait_until(lambda: running_turns(server) == 0)
         with pytest.raises((AssertionError, ConnectionResetError)):
-            deaf.until(LAST)
+            slow_client.read_until(LAST_CHUNK)
 
 
-def test_the_run_of_a_client_that_reads_nothing_goes_on_for_others(server: Server, caller: Caller) -> None:
-    with Caller(server, receive=4096) as deaf:
-        deaf.ask(torrent(3), x_voicegw_call="shared")
-        eventually(lambda: turns(server) == 1)
-        caller.ask(torrent(3), x_voicegw_call="shared")
-        answer = caller.until(LAST).partition(b"\r\n\r\n")[2]
-    eventually(lambda: turns(server) == 0)
-    assert len(lint(dechunk(answer))) == 39 + 3
-    told = [(line["turn"], line["outcome"]) for line in server.lines("turn") if line["call"]]
-    assert told == [(told[0][0], "cancelled"), (told[0][0], "answered")]
+def test_shared_run_continues_after_a_client_that_reads_nothing(server: Server, client: HttpClient) -> None:
+    with HttpClient(server, receive_buffer=4096) as slow_client:
+        slow_client.post_chat(large_answer_request(3), x_voicegw_call="shared")
+        wait_until(lambda: running_turns(server) == 1)
+        client.post_chat(large_answer_request(3), x_voicegw_call="shared")
+        answer = client.read_until(LAST_CHUNK).partition(b"\r\n\r\n")[2]
+    wait_until(lambda: running_turns(server) == 0)
+    assert len(lint(decode_chunked(answer))) == 39 + 3
+    outcomes = [(turn["turn"], turn["outcome"]) for turn in server.log_records("turn") if turn["call"]]
+    assert outcomes == [(outcomes[0][0], "cancelled"), (outcomes[0][0], "answered")]
 
 
-@pytest.mark.parametrize("agent", ["leaver", "bolter"])
-def test_an_agent_that_ends_the_program_ends_its_own_turn_only(
-    agent: str, server: Server, caller: Caller
+@pytest.mark.parametrize("agent", ["exiting", "exiting_task"])
+def test_agent_that_calls_sys_exit_fails_only_its_own_turn(
+    agent: str, server: Server, client: HttpClient
 ) -> None:
-    """Raise in a separate task, as the tools of many frameworks do."""
-    with Caller(server) as other:
-        other.ask({"model": "patient"})
-        other.until(b'"content":"Well"')
-        caller.ask({"model": agent})
-        reply = caller.reply()
-        lint(reply.body)
-        assert reply.text.endswith(f"Well... {PHRASES['en'].failure}")
-        caller.ask({"model": agent, "stream": False})
-        assert caller.reply().status == 502
-        assert turns(server) == 1
-    eventually(lambda: turns(server) == 0)
+    """The second agent exits in a separate task, as the tools of many frameworks do."""
+    with HttpClient(server) as other:
+        other.post_chat({"model": "waiting"})
+        other.read_until(b'"content":"Well"')
+        client.post_chat({"model": agent})
+        response = client.read_response()
+        lint(response.body)
+        assert response.text.endswith(f"Well... {PHRASES['en'].failure}")
+        client.post_chat({"model": agent, "stream": False})
+        assert client.read_response().status == 502
+        assert running_turns(server) == 1
+    wait_until(lambda: running_turns(server) == 0)
     assert server.process.poll() is None
-    whys = [line["why"] for line in server.lines("turn") if line["agent"] == agent]
-    assert [f"agents:{agent} raised SystemExit at " in why for why in whys] == [True, True]
+    causes = [turn["why"] for turn in server.log_records("turn") if turn["agent"] == agent]
+    assert [f"agents:{agent} raised SystemExit at " in cause for cause in causes] == [True, True]
 
 
-def test_the_end_waits_neither_for_half_a_request_nor_for_agents_that_will_not_end(tmp_path: Path) -> None:
-    """All in one, for each takes its seconds."""
+def test_shutdown_waits_neither_for_half_a_request_nor_for_agents_that_do_not_stop(tmp_path: Path) -> None:
+    """One test shuts all three servers down at the same time, because each takes seconds."""
     with ExitStack() as stack:
-        half = stack.enter_context(serving(tmp_path / "half", shutdown_grace=20))
-        ends = {half: SOON}
-        sender = stack.enter_context(Caller(half))
-        sender.send(asking()[:-5])
+        idle = stack.enter_context(start_server(tmp_path / "idle", shutdown_grace=20))
+        timeouts = {idle: HANG_UP_TIMEOUT}
+        sender = stack.enter_context(HttpClient(idle))
+        sender.send(chat_request()[:-5])
         assert sender.buffer == b""
-        for model in ("deaf", "stuck"):
-            server = stack.enter_context(serving(tmp_path / model, shutdown_grace=0))
-            caller = stack.enter_context(Caller(server))
-            caller.ask({"model": model})
-            caller.until(b'"content":"Well"')
-            ends[server] = QUICK
+        for model in ("uncancellable", "blocked_thread"):
+            server = stack.enter_context(start_server(tmp_path / model, shutdown_grace=0))
+            client = stack.enter_context(HttpClient(server))
+            client.post_chat({"model": model})
+            client.read_until(b'"content":"Well"')
+            timeouts[server] = SHUTDOWN_TIMEOUT
         start = time.monotonic()
-        for server in ends:
-            server.tell(signal.SIGTERM)
-        for server, seconds in ends.items():
+        for server in timeouts:
+            server.send_signal(signal.SIGTERM)
+        for server, seconds in timeouts.items():
             assert server.process.wait(max(0.1, start + seconds - time.monotonic())) == 0, server.log
-        assert sender.gone()
+        assert sender.is_closed()

@@ -1,4 +1,4 @@
-"""Faulty Python agents, served: each is named, its caller hears a sentence, others hear their answers."""
+"""Faulty Python agents behind the served gateway: the log names the fault, the caller hears an apology."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.server import ROOT, Caller, Server, eventually
+from tests.e2e.server import ROOT, HttpClient, Server, wait_until
 from voicegw.turns.phrases import PHRASES
 
 pytestmark = pytest.mark.wire
 
-SORRY = PHRASES["en"].failure
-QUICK = 10.0
-"""Seconds in which the gateway ends, even if its agents go on."""
+APOLOGY = PHRASES["en"].failure
+SHUTDOWN_TIMEOUT = 10.0
+"""Seconds in which the gateway exits, even if its agents continue."""
 NAMES = (
     "echoing",
     "numbers",
     "raising",
     "midway",
-    "mute",
+    "silent",
     "endless",
     "blocking",
     "returning",
-    "deaf",
-    "jammed",
+    "uncancellable",
+    "blocked_thread",
 )
 CONFIG = """
 [server]
-drain = 0
+shutdown_grace = 0
 
 [agents.spare]
 kind = "scripted"
@@ -43,7 +43,7 @@ ack.after = "off"
 [agents.flaky]
 kind = "python"
 target = "agents:raising"
-repeatable = true
+idempotent = true
 fallback = ["spare"]
 ack.after = "off"
 """ + "".join(
@@ -79,7 +79,7 @@ async def midway(turn):
     raise LookupError("no such table")
 
 
-async def mute(turn):
+async def silent(turn):
     if turn.said == "speak":
         yield "Hello"
 
@@ -99,7 +99,7 @@ def returning(turn):
     return 42
 
 
-async def deaf(turn):
+async def uncancellable(turn):
     yield "Well"
     while True:
         try:
@@ -108,14 +108,14 @@ async def deaf(turn):
             pass
 
 
-def jammed(turn):
+def blocked_thread(turn):
     yield "Well"
     time.sleep(600)
 """
 
 
-def line(text: str) -> int:
-    """The number of the first line of the agents' file with this text."""
+def line_number(text: str) -> int:
+    """Return the number of the first line of `agents.py` that holds this text."""
     return AGENTS[: AGENTS.index(text)].count("\n") + 1
 
 
@@ -125,85 +125,79 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
-def caller(server: Server) -> Iterator[Caller]:
-    with Caller(server) as caller:
-        yield caller
+def get_answer(server: Server, model: str) -> str:
+    with HttpClient(server) as client:
+        client.post_chat({"model": model})
+        response = client.read_response()
+        assert response.status == 200
+        return response.text
 
 
-def ask(server: Server, model: str) -> str:
-    with Caller(server) as caller:
-        caller.ask({"model": model})
-        reply = caller.reply()
-        assert reply.status == 200
-        return reply.text
+def turn_record(server: Server, agent: str) -> dict[str, Any]:
+    """Wait for the log record of the agent's only turn, and return it."""
+    wait_until(lambda: [turn for turn in server.log_records("turn") if turn["agent"] == agent])
+    [record] = [turn for turn in server.log_records("turn") if turn["agent"] == agent]
+    return record
 
 
-def told(server: Server, agent: str) -> dict[str, Any]:
-    """The line of the log about the one turn of an agent."""
-    eventually(lambda: [line for line in server.lines("turn") if line["agent"] == agent])
-    [found] = [line for line in server.lines("turn") if line["agent"] == agent]
-    return found
-
-
-TOO_LONG = "the agent took too long before its first output"
-EXPECTED = "expected are str, ToolCall, Activity, Usage, Finish"
+TIMED_OUT = "the agent took too long before its first output"
+EXPECTED_EVENTS = "expected are str, ToolCall, Activity, Usage, Finish"
 
 
 @pytest.mark.parametrize(
-    ("agent", "says", "why"),
+    ("agent", "answer", "cause"),
     [
-        ("numbers", SORRY, f"agents:numbers yielded int; {EXPECTED}"),
-        ("returning", SORRY, f"agents:returning yielded int; {EXPECTED}"),
-        ("raising", SORRY, f"agents:raising raised LookupError at FILE:{line('raise LookupError')}"),
+        ("numbers", APOLOGY, f"agents:numbers yielded int; {EXPECTED_EVENTS}"),
+        ("returning", APOLOGY, f"agents:returning yielded int; {EXPECTED_EVENTS}"),
+        ("raising", APOLOGY, f"agents:raising raised LookupError at FILE:{line_number('raise LookupError')}"),
         (
             "midway",
-            f"Well... {SORRY}",
-            f"agents:midway raised LookupError at FILE:{line('raise LookupError') + 6}",
+            f"Well... {APOLOGY}",
+            f"agents:midway raised LookupError at FILE:{line_number('raise LookupError') + 6}",
         ),
-        ("mute", SORRY, "the agent said nothing"),
-        ("endless", SORRY, TOO_LONG),
+        ("silent", APOLOGY, "the agent said nothing"),
+        ("endless", APOLOGY, TIMED_OUT),
     ],
-    ids=["numbers", "returning", "raising", "midway", "mute", "endless"],
+    ids=["numbers", "returning", "raising", "midway", "silent", "endless"],
 )
-def test_a_fault_is_named_in_the_log_and_the_caller_hears_a_sentence(
-    agent: str, says: str, why: str, server: Server
+def test_faulty_agent_is_named_in_the_log_and_the_caller_hears_an_apology(
+    agent: str, answer: str, cause: str, server: Server
 ) -> None:
-    assert ask(server, agent) == says
-    found = told(server, agent)
-    assert (found["outcome"], found["why"]) == (
+    assert get_answer(server, agent) == answer
+    record = turn_record(server, agent)
+    assert (record["outcome"], record["why"]) == (
         "failed",
-        why.replace("FILE", str(server.folder / "agents.py")),
+        cause.replace("FILE", str(server.folder / "agents.py")),
     )
-    assert ask(server, "echoing") == "Hello?"
+    assert get_answer(server, "echoing") == "Hello?"
 
 
-def test_another_agent_answers_for_one_that_fails_before_its_first_word(server: Server) -> None:
-    assert ask(server, "flaky") == "Hello?"
+def test_fallback_answers_for_an_agent_that_fails_before_its_first_output(server: Server) -> None:
+    assert get_answer(server, "flaky") == "Hello?"
 
 
-def test_who_blocks_the_loop_is_named_by_file_and_line(server: Server) -> None:
-    assert ask(server, "blocking") == "Done."
-    eventually(lambda: server.lines("blocked"))
-    [found] = server.lines("blocked")
-    assert found["where"] == f"{server.folder / 'agents.py'}:{line('time.sleep(1)')}"
-    assert ask(server, "echoing") == "Hello?"
+def test_blocked_event_loop_is_logged_with_file_and_line(server: Server) -> None:
+    assert get_answer(server, "blocking") == "Done."
+    wait_until(lambda: server.log_records("blocked"))
+    [record] = server.log_records("blocked")
+    assert record["where"] == f"{server.folder / 'agents.py'}:{line_number('time.sleep(1)')}"
+    assert get_answer(server, "echoing") == "Hello?"
 
 
-def test_what_cannot_answer_is_named_at_start_all_of_it_at_once(tmp_path: Path) -> None:
-    wrong = {
+def test_serve_reports_all_invalid_targets_at_once(tmp_path: Path) -> None:
+    targets = {
         "absent": "no_such_agents:reply",
         "misspelt": "bad_agents:replly",
-        "unmet": "bad_import:reply",
-        "turnless": "bad_agents:turnless",
-        "plain": "bad_agents:plain",
+        "missing_import": "bad_import:reply",
+        "no_parameter": "bad_agents:no_parameter",
+        "coroutine": "bad_agents:coroutine",
     }
-    tables = (f'[agents.{name}]\nkind = "python"\ntarget = "{target}"\n' for name, target in wrong.items())
+    tables = (f'[agents.{name}]\nkind = "python"\ntarget = "{target}"\n' for name, target in targets.items())
     (tmp_path / "voicegw.toml").write_text("\n".join(tables), "utf-8")
     (tmp_path / "bad_import.py").write_text("import no_such_library\n", "utf-8")
     (tmp_path / "bad_agents.py").write_text(
-        "async def reply(turn):\n    yield ''\n\nasync def turnless():\n    yield ''\n\n"
-        "async def plain(turn):\n    return ''\n",
+        "async def reply(turn):\n    yield ''\n\nasync def no_parameter():\n    yield ''\n\n"
+        "async def coroutine(turn):\n    return ''\n",
         "utf-8",
     )
     command = [
@@ -216,27 +210,30 @@ def test_what_cannot_answer_is_named_at_start_all_of_it_at_once(tmp_path: Path) 
         "--config",
         str(tmp_path / "voicegw.toml"),
     ]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert ended.returncode != 0
-    for name, what in {
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert process.returncode != 0
+    lines = process.stderr.splitlines()
+    for name, problem in {
         "absent": 'there is no module "no_such_agents"',
         "misspelt": 'there is no "replly" in bad_agents; did you mean "reply"?',
-        "unmet": 'module "bad_import" imports "no_such_library", which is not installed',
-        "turnless": "bad_agents:turnless() does not fit: too many positional arguments",
-        "plain": "bad_agents:plain is a coroutine function: it has no `yield`",
+        "missing_import": 'module "bad_import" imports "no_such_library", which is not installed',
+        "no_parameter": "bad_agents:no_parameter() does not fit: too many positional arguments",
+        "coroutine": "bad_agents:coroutine is a coroutine function: it has no `yield`",
     }.items():
-        assert any(f"agents.{name}: " in told and what in told for told in ended.stderr.splitlines()), name
-    assert "Traceback" not in ended.stderr
+        assert any(f"agents.{name}: " in line and problem in line for line in lines), name
+    assert "Traceback" not in process.stderr
 
 
-@pytest.mark.parametrize("agent", ["deaf", "jammed"])
-def test_what_ignores_its_end_stays_alone_with_it(agent: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("agent", ["uncancellable", "blocked_thread"])
+def test_agent_that_does_not_stop_neither_delays_other_turns_nor_the_shutdown(
+    agent: str, tmp_path: Path
+) -> None:
     with Server(tmp_path, CONFIG, agents=AGENTS) as server:
-        with Caller(server) as caller:
-            caller.ask({"model": agent})
-            caller.until(b'"content":"Well"')
-        assert told(server, agent)["stop_ms"] is None, "it has not stopped, and that is told"
-        assert ask(server, "echoing") == "Hello?"
-        server.tell(signal.SIGTERM)
-        assert server.process.wait(QUICK) == 0, server.log
+        with HttpClient(server) as client:
+            client.post_chat({"model": agent})
+            client.read_until(b'"content":"Well"')
+        assert turn_record(server, agent)["stop_ms"] is None, "the agent has not stopped"
+        assert get_answer(server, "echoing") == "Hello?"
+        server.send_signal(signal.SIGTERM)
+        assert server.process.wait(SHUTDOWN_TIMEOUT) == 0, server.log
         assert "the agent did not close in time" in server.log

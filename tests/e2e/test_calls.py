@@ -1,4 +1,4 @@
-"""Turns of one call join, replay and supersede each other, as the official SDK sees it."""
+"""Turns of one call share a run, replay it or supersede it; the client is the official OpenAI SDK."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.e2e.server import PATIENCE, Server, eventually
+from tests.e2e.server import TIMEOUT, Server, wait_until
 from voicegw.calls.codec import ACTIONS
 from voicegw.turns.acknowledgement import SYSTEM_TOOLS
 
 pytestmark = pytest.mark.wire
 
-GRACE = 5.0
+DISCONNECT_GRACE = 5.0
 CONFIG = f"""
-turns.disconnect_grace = {GRACE}
+turns.disconnect_grace = {DISCONNECT_GRACE}
 
-[agents.clerk]
+[agents.gated]
 kind = "python"
-target = "agents:clerk"
+target = "agents:gated"
 options = {{ folder = "FOLDER" }}
 ack.after = "off"
 
@@ -35,17 +35,17 @@ target = "agents:slow"
 options = {{ folder = "FOLDER" }}
 ack.after = "off"
 
-[agents.away]
+[agents.unreachable]
 kind = "openai"
 url = "http://127.0.0.1:1/v1"
 fallback = ["echo"]
 ack.after = 0
 
-[agents.late]
+[agents.no_first_token]
 kind = "scripted"
 script = "role_only"
 first_token = 0.3
-repeatable = true
+idempotent = true
 fallback = ["echo"]
 
 [agents.echo]
@@ -62,17 +62,17 @@ import asyncio
 from pathlib import Path
 
 
-def begun(turn, folder):
-    """Write a line for this run into the file that the caller names; how many there are now."""
+def record_run(turn, folder):
+    """Add a line for this run to the file that the user's text names; return the number of lines."""
     with Path(folder, turn.said).open("a+") as runs:
         print(turn.id, file=runs)
         runs.seek(0)
         return len(runs.readlines())
 
 
-async def clerk(turn, folder):
+async def gated(turn, folder):
     try:
-        yield f"Run {begun(turn, folder)}"
+        yield f"Run {record_run(turn, folder)}"
         while not Path(folder, f"{turn.said}.go").exists():
             await asyncio.sleep(0.01)
         yield " is over."
@@ -81,7 +81,7 @@ async def clerk(turn, folder):
 
 
 async def slow(turn, folder):
-    begun(turn, folder)
+    record_run(turn, folder)
     await asyncio.sleep(1.7)
     yield "Here."
 '''
@@ -96,112 +96,118 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def sdk(server: Server) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0, timeout=PATIENCE) as sdk:
+    with OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0, timeout=TIMEOUT) as sdk:
         yield sdk
 
 
 @pytest.fixture
-def call(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Headers that name a call of this test's own."""
+def call_headers(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Headers with a call ID that only this test uses."""
     return {"x-voicegw-call": request.node.name}
 
 
-def say(text: str) -> list[Any]:
+def user_messages(text: str) -> list[Any]:
     return [{"role": "user", "content": text}]
 
 
-def words(chunks: list[Any]) -> str:
+def text_of(chunks: list[Any]) -> str:
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
 
-def reasons(chunks: list[Any]) -> list[str]:
+def finish_reasons(chunks: list[Any]) -> list[str]:
     return [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices[0].finish_reason]
 
 
-def spoken(stream: Iterator[Any]) -> str:
-    """The next words of a stream, however many chunks without any come before."""
+def next_text(stream: Iterator[Any]) -> str:
+    """Return the next text of a stream; chunks without text are skipped."""
     return str(next(filter(None, (chunk.choices[0].delta.content for chunk in stream))))
 
 
-def runs(server: Server, name: str) -> int:
-    """How often the agent was asked in this test."""
+def count_runs(server: Server, name: str) -> int:
+    """Return how many runs the agent recorded in the file `name`."""
     path = Path(server.folder, name)
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
-async def heard(sdk: AsyncOpenAI, after: float, **options: Any) -> list[Any]:
-    """All chunks of a stream that is asked for a little later."""
-    await asyncio.sleep(after)
+async def collect_stream(sdk: AsyncOpenAI, delay: float, **options: Any) -> list[Any]:
+    """Wait `delay` seconds, request a stream, and return all its chunks."""
+    await asyncio.sleep(delay)
     stream: AsyncIterator[Any] = await sdk.chat.completions.create(stream=True, **options)
     async with aclosing(stream) as chunks:  # type: ignore[type-var]
         return [chunk async for chunk in chunks]
 
 
-async def test_two_identical_requests_are_one_run_and_two_full_answers(
-    server: Server, call: dict[str, str]
+async def test_identical_requests_share_one_run_and_each_gets_the_whole_answer(
+    server: Server, call_headers: dict[str, str]
 ) -> None:
-    asked = {"model": "clerk", "messages": say("twice"), "extra_headers": call}
+    options = {"model": "gated", "messages": user_messages("twice"), "extra_headers": call_headers}
     go = Path(server.folder, "twice.go")
-    async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="unused", timeout=PATIENCE) as sdk:
-        both = asyncio.gather(heard(sdk, 0, **asked), heard(sdk, 0.1, **asked))
-        await asyncio.to_thread(eventually, lambda: server.count("voicegw_turns_running") == 2)
+    async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="unused", timeout=TIMEOUT) as sdk:
+        streams = asyncio.gather(collect_stream(sdk, 0, **options), collect_stream(sdk, 0.1, **options))
+        await asyncio.to_thread(wait_until, lambda: server.metric("voicegw_turns_running") == 2)
         await asyncio.to_thread(go.touch)
-        answers = await both
-    assert [words(answer) for answer in answers] == ["Run 1 is over."] * 2
-    assert [reasons(answer) for answer in answers] == [["stop"]] * 2
-    assert runs(server, "twice") == 1
+        answers = await streams
+    assert [text_of(answer) for answer in answers] == ["Run 1 is over."] * 2
+    assert [finish_reasons(answer) for answer in answers] == [["stop"]] * 2
+    assert count_runs(server, "twice") == 1
 
 
-def test_who_comes_back_within_the_grace_hears_at_once_what_was_said(
-    server: Server, sdk: OpenAI, call: dict[str, str]
+def test_reconnect_within_the_disconnect_grace_replays_the_answer_so_far(
+    server: Server, sdk: OpenAI, call_headers: dict[str, str]
 ) -> None:
-    def ask() -> Any:
+    def request_stream() -> Any:
         return sdk.chat.completions.create(
-            model="clerk", messages=say("back"), stream=True, extra_headers=call
+            model="gated", messages=user_messages("back"), stream=True, extra_headers=call_headers
         )
 
-    with ask() as stream:
-        assert spoken(stream) == "Run 1"
-    eventually(lambda: server.count("voicegw_turns_running") == 0)
-    with ask() as stream:
-        assert spoken(stream) == "Run 1", "the agent said it to the first one, and waits"
+    with request_stream() as stream:
+        assert next_text(stream) == "Run 1"
+    wait_until(lambda: server.metric("voicegw_turns_running") == 0)
+    with request_stream() as stream:
+        assert next_text(stream) == "Run 1", (
+            "the first request started the run, and the agent waits for the file"
+        )
         Path(server.folder, "back.go").touch()
-        assert words(list(stream)) == " is over."
-    assert runs(server, "back") == 1
+        assert text_of(list(stream)) == " is over."
+    assert count_runs(server, "back") == 1
 
 
-@pytest.mark.parametrize("named", [True, False])
-def test_the_retry_of_an_impatient_client_gets_the_answer_to_its_first_try(
-    server: Server, sdk: OpenAI, call: dict[str, str], named: bool
+@pytest.mark.parametrize("has_call_id", [True, False])
+def test_retry_after_a_client_timeout_gets_the_answer_of_the_first_request(
+    server: Server, sdk: OpenAI, call_headers: dict[str, str], has_call_id: bool
 ) -> None:
     answer = sdk.with_options(timeout=1.0, max_retries=2).chat.completions.create(
-        model="slow", messages=say(f"slow-{named}"), extra_headers=call if named else {}
+        model="slow",
+        messages=user_messages(f"slow-{has_call_id}"),
+        extra_headers=call_headers if has_call_id else {},
     )
     assert answer.choices[0].message.content == "Here."
-    assert runs(server, f"slow-{named}") == 1
+    assert count_runs(server, f"slow-{has_call_id}") == 1
 
 
-@pytest.mark.parametrize("model", ["away", "late"])
-def test_an_agent_that_fails_is_replaced_and_nobody_hears_it(sdk: OpenAI, model: str) -> None:
-    answer = list(sdk.chat.completions.create(model=model, messages=say("Hello?"), stream=True))
-    assert (words(answer), reasons(answer)) == ("One moment. Hello?", ["stop"])
-    whole = sdk.chat.completions.create(model=model, messages=say("Hello?"))
-    assert whole.choices[0].message.content == "Hello?"
+@pytest.mark.parametrize("model", ["unreachable", "no_first_token"])
+def test_fallback_answers_without_an_apology_when_the_agent_fails(sdk: OpenAI, model: str) -> None:
+    answer = list(sdk.chat.completions.create(model=model, messages=user_messages("Hello?"), stream=True))
+    assert (text_of(answer), finish_reasons(answer)) == ("One moment. Hello?", ["stop"])
+    completion = sdk.chat.completions.create(model=model, messages=user_messages("Hello?"))
+    assert completion.choices[0].message.content == "Hello?"
 
 
-def test_a_newer_turn_ends_the_older_stream_well_formed(
-    server: Server, sdk: OpenAI, call: dict[str, str]
+def test_newer_turn_ends_the_older_stream_with_a_finish_reason(
+    server: Server, sdk: OpenAI, call_headers: dict[str, str]
 ) -> None:
     older, newer = (
-        sdk.chat.completions.create(model="clerk", messages=say(name), stream=True, extra_headers=call)
+        sdk.chat.completions.create(
+            model="gated", messages=user_messages(name), stream=True, extra_headers=call_headers
+        )
         for name in ("older", "newer")
     )
     Path(server.folder, "newer.go").touch()
     with older, newer:
-        assert words(list(newer)) == "Run 1 is over."
-        cut = list(older)
-    assert ("Run 1".startswith(words(cut)), reasons(cut)) == (True, ["stop"])
-    eventually(Path(server.folder, "older.closed").exists)
+        assert text_of(list(newer)) == "Run 1 is over."
+        superseded = list(older)
+    assert ("Run 1".startswith(text_of(superseded)), finish_reasons(superseded)) == (True, ["stop"])
+    wait_until(Path(server.folder, "older.closed").exists)
     assert not Path(server.folder, "older.go").exists()
 
 
@@ -236,16 +242,16 @@ TOOLS: dict[str, tuple[dict[str, Any], list[str], str]] = {
     ),
     "voicemail_detection": (REASON, [], "Please leave a message after the tone."),
 }
-"""ElevenLabs' system tools as its requests offer them: properties, what is required; and what is said."""
-KINDS = {"string": str, "integer": int}
+"""ElevenLabs' system tools as its requests offer them: properties, required keys; and the user's text."""
+JSON_TYPES = {"string": str, "integer": int}
 
 
-def fits(arguments: Mapping[str, Any], properties: Mapping[str, Any], required: list[str]) -> bool:
-    """Are these arguments what the request's schema asks for?"""
+def matches_schema(arguments: Mapping[str, Any], properties: Mapping[str, Any], required: list[str]) -> bool:
+    """Do these arguments match the schema of the request?"""
     if not set(required) <= arguments.keys() <= properties.keys():
         return False
     return all(
-        type(value) is KINDS[schema["type"]]
+        type(value) is JSON_TYPES[schema["type"]]
         and value in schema.get("enum", [value])
         and schema.get("minimum", value) <= value <= schema.get("maximum", value)
         and re.search(schema.get("pattern", ""), str(value)) is not None
@@ -253,28 +259,38 @@ def fits(arguments: Mapping[str, Any], properties: Mapping[str, Any], required: 
     )
 
 
-def test_the_tools_are_those_that_we_know() -> None:
+def test_all_system_tools_of_elevenlabs_are_tried() -> None:
     assert TOOLS.keys() | {*ACTIONS} == SYSTEM_TOOLS | {"skip_turn"}
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_a_system_tool_makes_the_round_trip(sdk: OpenAI, call: dict[str, str], name: str) -> None:
-    properties, required, said = TOOLS[name]
+def test_system_tool_call_and_its_result_make_the_round_trip(
+    sdk: OpenAI, call_headers: dict[str, str], name: str
+) -> None:
+    properties, required, user_text = TOOLS[name]
     parameters = {"type": "object", "properties": properties, "required": required}
     tools: Any = [{"type": "function", "function": {"name": name, "parameters": parameters}}]
-    asked = [{"role": "system", "content": "You are on the phone."}, *say(said)]
-    with sdk.chat.completions.stream(model="tool", messages=asked, tools=tools, extra_headers=call) as stream:
+    messages = [{"role": "system", "content": "You are on the phone."}, *user_messages(user_text)]
+    with sdk.chat.completions.stream(
+        model="tool", messages=messages, tools=tools, extra_headers=call_headers
+    ) as stream:
         [choice] = stream.get_final_completion().choices
-    [made] = choice.message.tool_calls or []
-    assert (choice.finish_reason, made.function.name) == ("tool_calls", name)
-    assert fits(json.loads(made.function.arguments), properties, required)
-    before = "" if name == "skip_turn" else "One moment... "
-    assert (choice.message.content or "") == before, "speech goes before a tool, and never before skip_turn"
-    result: Any = {"role": "tool", "tool_call_id": made.id, "content": '{"status":"success","reason":"Done"}'}
-    history = [*asked, choice.message.model_dump(exclude_none=True), result]
+    [tool_call] = choice.message.tool_calls or []
+    assert (choice.finish_reason, tool_call.function.name) == ("tool_calls", name)
+    assert matches_schema(json.loads(tool_call.function.arguments), properties, required)
+    text = "" if name == "skip_turn" else "One moment... "
+    assert (choice.message.content or "") == text, (
+        "the acknowledgement precedes every tool call except skip_turn"
+    )
+    result: Any = {
+        "role": "tool",
+        "tool_call_id": tool_call.id,
+        "content": '{"status":"success","reason":"Done"}',
+    }
+    history = [*messages, choice.message.model_dump(exclude_none=True), result]
     final = list(
         sdk.chat.completions.create(
-            model="tool", messages=history, tools=tools, stream=True, extra_headers=call
+            model="tool", messages=history, tools=tools, stream=True, extra_headers=call_headers
         )
     )
-    assert (words(final), reasons(final)) == ("Here is what I found: reason Done.", ["stop"])
+    assert (text_of(final), finish_reasons(final)) == ("Here is what I found: reason Done.", ["stop"])

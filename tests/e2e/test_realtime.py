@@ -1,4 +1,4 @@
-"""The official library's Realtime client, unchanged, against the served gateway, and the docs' bridge."""
+"""Realtime sessions of the served gateway, with the official OpenAI SDK and with the bridge of the docs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from websockets.exceptions import InvalidStatus
 
 from tests.docs.test_pages import blocks
-from tests.e2e.server import PATIENCE, Server, eventually
+from tests.e2e.server import TIMEOUT, Server, wait_until
 
 pytestmark = pytest.mark.wire
 
@@ -42,9 +42,9 @@ from voicegw.events import ToolCall, Usage
 
 
 async def desk(turn, folder):
-    told = {"heard": turn.heard, "call": turn.call, "texts": [m.text for m in turn.messages]}
-    with Path(folder, "told").open("a") as file:
-        file.write(json.dumps(told) + "\\n")
+    record = {"heard": turn.heard, "call": turn.call, "texts": [m.text for m in turn.messages]}
+    with Path(folder, "turns.jsonl").open("a") as file:
+        file.write(json.dumps(record) + "\\n")
     if turn.messages[-1].role == "tool":
         yield f"It is {turn.messages[-1].text}."
     elif turn.tools:
@@ -77,130 +77,131 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def told(server: Server) -> list[dict[str, Any]]:
-    """Return the messages that the agent received, turn by turn."""
-    return [json.loads(line) for line in (server.folder / "told").read_text("utf-8").splitlines()]
+def received_turns(server: Server) -> list[dict[str, Any]]:
+    """Return a record for each turn that the agent received: call ID, message texts, and the heard text."""
+    return [json.loads(line) for line in (server.folder / "turns.jsonl").read_text("utf-8").splitlines()]
 
 
 def client(server: Server) -> AsyncOpenAI:
     return AsyncOpenAI(base_url=f"{server.url}/v1", api_key=SECRET)
 
 
-def connected(server: Server, work: Callable[[AsyncRealtimeConnection], Awaitable[None]]) -> None:
-    """Do something on one connection, on the plain loop."""
+def run_connected(server: Server, work: Callable[[AsyncRealtimeConnection], Awaitable[None]]) -> None:
+    """Await `work` with an open connection, on a new event loop."""
 
     async def main() -> None:
-        async with asyncio.timeout(PATIENCE), client(server).realtime.connect(model="desk") as line:
-            assert (await line.recv()).type == "session.created"
-            await work(line)
+        async with asyncio.timeout(TIMEOUT), client(server).realtime.connect(model="desk") as connection:
+            assert (await connection.recv()).type == "session.created"
+            await work(connection)
 
     asyncio.run(main())
 
 
-async def say(line: AsyncRealtimeConnection, words: str) -> None:
-    await line.conversation.item.create(
-        item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": words}]}
+async def ask(connection: AsyncRealtimeConnection, text: str) -> None:
+    """Add a user message, and request a response."""
+    await connection.conversation.item.create(
+        item={"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
     )
-    await line.response.create()
+    await connection.response.create()
 
 
-async def until(line: AsyncRealtimeConnection, kind: str) -> list[Any]:
-    """Events up to one of this kind."""
-    found: list[Any] = []
-    async for event in line:
+async def read_until(connection: AsyncRealtimeConnection, event_type: str) -> list[Any]:
+    """Return the events up to and with the first one of this type; fail the test on an error event."""
+    events: list[Any] = []
+    async for event in connection:
         assert event.type != "error", event
-        found.append(event)
-        if event.type == kind:
+        events.append(event)
+        if event.type == event_type:
             break
-    return found
+    return events
 
 
-def words(events: list[Any]) -> str:
+def text_of(events: list[Any]) -> str:
     return "".join(event.delta for event in events if event.type == "response.output_text.delta")
 
 
-def test_a_text_turn(server: Server) -> None:
-    async def work(line: AsyncRealtimeConnection) -> None:
-        await line.session.update(session={"type": "realtime", "instructions": "Be brief."})
-        [*_, updated] = await until(line, "session.updated")
+def test_text_turn_has_an_acknowledgement_and_usage(server: Server) -> None:
+    async def work(connection: AsyncRealtimeConnection) -> None:
+        await connection.session.update(session={"type": "realtime", "instructions": "Be brief."})
+        [*_, updated] = await read_until(connection, "session.updated")
         assert updated.session.instructions == "Be brief."
-        await say(line, "When are you open?")
-        events = await until(line, "response.done")
-        assert words(events) == "Let me see. We are open from nine to five."
+        await ask(connection, "When are you open?")
+        events = await read_until(connection, "response.done")
+        assert text_of(events) == "Let me see. We are open from nine to five."
         response = events[-1].response
         assert (response.status, response.usage.total_tokens) == ("completed", 12)
-        assert response.output[0].content[0].text == words(events)
+        assert response.output[0].content[0].text == text_of(events)
 
-    connected(server, work)
-    assert told(server)[-1]["texts"] == ["Be brief.", "When are you open?"]
+    run_connected(server, work)
+    assert received_turns(server)[-1]["texts"] == ["Be brief.", "When are you open?"]
 
 
-def test_a_tool_round_trip(server: Server) -> None:
-    async def work(line: AsyncRealtimeConnection) -> None:
-        await line.session.update(session={"type": "realtime", "tools": [WEATHER]})
-        await say(line, "How is the weather in Oslo?")
-        events = await until(line, "response.done")
+def test_tool_call_and_its_output_make_the_round_trip(server: Server) -> None:
+    async def work(connection: AsyncRealtimeConnection) -> None:
+        await connection.session.update(session={"type": "realtime", "tools": [WEATHER]})
+        await ask(connection, "How is the weather in Oslo?")
+        events = await read_until(connection, "response.done")
         [call] = events[-1].response.output
         assert (call.type, call.name, json.loads(call.arguments)) == (
             "function_call",
             "weather",
             {"city": "Oslo"},
         )
-        await line.conversation.item.create(
+        await connection.conversation.item.create(
             item={"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
         )
-        await line.response.create()
-        assert words(await until(line, "response.done")) == "It is sunny."
+        await connection.response.create()
+        assert text_of(await read_until(connection, "response.done")) == "It is sunny."
 
-    connected(server, work)
+    run_connected(server, work)
 
 
-def test_a_cancelled_response_stops_the_agent(server: Server) -> None:
-    async def work(line: AsyncRealtimeConnection) -> None:
+def test_response_cancel_stops_the_agent(server: Server) -> None:
+    async def work(connection: AsyncRealtimeConnection) -> None:
         closed = server.folder / "closed"
         closed.unlink(missing_ok=True)
-        await say(line, "Tell me everything.")
-        await until(line, "response.output_text.delta")
-        await line.response.cancel()
-        [*_, done] = await until(line, "response.done")
+        await ask(connection, "Tell me everything.")
+        await read_until(connection, "response.output_text.delta")
+        await connection.response.cancel()
+        [*_, done] = await read_until(connection, "response.done")
         assert (done.response.status, done.response.status_details.reason) == (
             "cancelled",
             "client_cancelled",
         )
-        await asyncio.to_thread(eventually, closed.exists)
-        await line.response.cancel()
-        assert (await line.recv()).error.code == "response_cancel_not_active"
-        await say(line, "When are you open?")
-        assert "nine" in words(await until(line, "response.done"))
+        await asyncio.to_thread(wait_until, closed.exists)
+        await connection.response.cancel()
+        assert (await connection.recv()).error.code == "response_cancel_not_active"
+        await ask(connection, "When are you open?")
+        assert "nine" in text_of(await read_until(connection, "response.done"))
 
-    connected(server, work)
+    run_connected(server, work)
 
 
-@pytest.mark.parametrize("how", ["heard", "audio_end_ms"])
-def test_a_truncated_item_is_what_was_heard(server: Server, how: str) -> None:
-    async def work(line: AsyncRealtimeConnection) -> None:
-        await say(line, "When are you open?")
-        [*_, done] = await until(line, "response.done")
+@pytest.mark.parametrize("field", ["heard", "audio_end_ms"])
+def test_item_truncate_sets_the_heard_text(server: Server, field: str) -> None:
+    async def work(connection: AsyncRealtimeConnection) -> None:
+        await ask(connection, "When are you open?")
+        [*_, done] = await read_until(connection, "response.done")
         [item] = done.response.output
-        if how == "heard":
-            said: Any = {"heard": "Let me see. We are open", "audio_end_ms": 0}
-            await line.send(
-                {"type": "conversation.item.truncate", "item_id": item.id, "content_index": 0, **said}
+        if field == "heard":
+            position: Any = {"heard": "Let me see. We are open", "audio_end_ms": 0}
+            await connection.send(
+                {"type": "conversation.item.truncate", "item_id": item.id, "content_index": 0, **position}
             )
         else:
-            await line.conversation.item.truncate(item_id=item.id, content_index=0, audio_end_ms=1600)
-        [*_, cut] = await until(line, "conversation.item.truncated")
-        assert cut.item_id == item.id
-        await say(line, "Sorry?")
-        await until(line, "response.done")
+            await connection.conversation.item.truncate(item_id=item.id, content_index=0, audio_end_ms=1600)
+        [*_, truncated] = await read_until(connection, "conversation.item.truncated")
+        assert truncated.item_id == item.id
+        await ask(connection, "Sorry?")
+        await read_until(connection, "response.done")
 
-    connected(server, work)
-    last = told(server)[-1]
+    run_connected(server, work)
+    last = received_turns(server)[-1]
     assert (last["heard"], last["texts"][-2]) == ("We are open", "We are open")
 
 
-def test_who_has_no_key_or_asks_for_nobody_is_refused_before_the_upgrade(server: Server) -> None:
-    for key, model, status in (("wrong", "desk", 401), (SECRET, "nobody", 404)):
+def test_wrong_key_or_unknown_model_is_refused_before_the_upgrade(server: Server) -> None:
+    for key, model, status in (("wrong", "desk", 401), (SECRET, "unknown", 404)):
         gateway = OpenAI(base_url=f"{server.url}/v1", api_key=key)
         with pytest.raises(InvalidStatus) as refused, gateway.realtime.connect(model=model):
             pass
@@ -208,128 +209,129 @@ def test_who_has_no_key_or_asks_for_nobody_is_refused_before_the_upgrade(server:
         assert json.loads(refused.value.response.body)["error"]["message"]
 
 
-class Mouth:
-    """Speaks at once, and was heard as far as the second word of what was interrupted."""
+class FakeSpeaker:
+    """A text to speech for the bridge: an interrupted item counts as heard up to its fifth word."""
 
     def __init__(self) -> None:
-        self.said: list[tuple[str, str]] = []
-        self.quiet = True
-        self.news = asyncio.Event()
+        self.spoken: list[tuple[str, str]] = []
+        self.is_idle = True
+        self.changed = asyncio.Event()
 
-    async def heard(self, text: str) -> None:
-        """The caller has heard this."""
-        while text not in "".join(words for _, words in self.said):
-            self.news.clear()
-            await self.news.wait()
+    async def wait_for(self, text: str) -> None:
+        """Wait until the spoken text contains `text`."""
+        while text not in "".join(delta for _, delta in self.spoken):
+            self.changed.clear()
+            await self.changed.wait()
 
-    def say(self, item: str, words: str) -> None:
-        self.quiet = False
-        self.said.append((item, words))
-        self.news.set()
+    def say(self, item: str, delta: str) -> None:
+        self.is_idle = False
+        self.spoken.append((item, delta))
+        self.changed.set()
 
     def stop(self) -> tuple[str, str] | None:
-        if self.quiet:
+        if self.is_idle:
             return None
-        self.quiet = True
-        item = self.said[-1][0]
-        spoken = "".join(words for other, words in self.said if other == item)
-        return item, " ".join(spoken.split()[:5])
+        self.is_idle = True
+        item = self.spoken[-1][0]
+        text = "".join(delta for other, delta in self.spoken if other == item)
+        return item, " ".join(text.split()[:5])
 
 
 @asynccontextmanager
-async def distant(port: int, delay: float) -> AsyncIterator[tuple[int, Callable[[], None]]]:
-    """The gateway at some distance, in seconds each way: a port, and what cuts every connection to it."""
+async def delaying_proxy(port: int, delay: float) -> AsyncIterator[tuple[int, Callable[[], None]]]:
+    """Give the port of a proxy to the gateway that delays each way by `delay` seconds.
+
+    The second value is a function that aborts every connection.
+    """
     writers: set[asyncio.StreamWriter] = set()
     tasks: set[asyncio.Task[None]] = set()
 
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
         while data := await reader.read(65536):
             loop.call_later(delay, writer.write, data)
 
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", port)
-        writers.update((writer, back))
-        for pair in ((reader, back), (there, writer)):
-            tasks.add(asyncio.ensure_future(carry(*pair)))
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", port)
+        writers.update((writer, upstream_writer))
+        for pair in ((reader, upstream_writer), (upstream_reader, writer)):
+            tasks.add(asyncio.ensure_future(copy(*pair)))
 
-    def cut() -> None:
+    def abort() -> None:
         for writer in writers:
             writer.transport.abort()
 
-    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
-        yield server.sockets[0].getsockname()[1], cut
+        yield server.sockets[0].getsockname()[1], abort
     finally:
-        cut()
+        abort()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         server.close()
 
 
-def bridging() -> Any:
-    """The bridge of the page."""
-    code, _ = blocks("bridge", "python")
+def load_bridge() -> Any:
+    """Return the function `bridge` of docs/realtime.md."""
+    code, _ = blocks("realtime", "python")
     names: dict[str, Any] = {}
-    exec(compile(code, "bridge.md", "exec"), names)
+    exec(compile(code, "realtime.md", "exec"), names)
     return names["bridge"]
 
 
-def test_the_bridge_of_the_docs_joins_ears_and_mouth_also_from_afar(server: Server) -> None:
-    mouth = Mouth()
+def test_bridge_of_the_docs_carries_a_call_over_a_slow_network(server: Server) -> None:
+    speaker = FakeSpeaker()
     late: list[str] = []
 
-    async def ears() -> AsyncIterator[str | None]:
+    async def listener() -> AsyncIterator[str | None]:
         yield None
         yield "Tell me everything."
-        await mouth.heard("item 3.")
-        before = len(mouth.said)
+        await speaker.wait_for("item 3.")
+        before = len(speaker.spoken)
         yield None
-        await asyncio.sleep(0.4)  # the caller speaks, and what was under way arrives
-        late.extend(words for _, words in mouth.said[before:])
+        await asyncio.sleep(0.4)  # deltas that were on their way arrive while the caller speaks
+        late.extend(delta for _, delta in speaker.spoken[before:])
         yield "When are you open?"
-        await mouth.heard("five.")
+        await speaker.wait_for("five.")
 
     async def main() -> None:
-        async with asyncio.timeout(PATIENCE), distant(server.port, 0.1) as (port, _):
+        async with asyncio.timeout(TIMEOUT), delaying_proxy(server.port, 0.1) as (port, _):
             gateway = AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=SECRET)
-            await bridging()(gateway, ears(), mouth, "desk", "call-17")
+            await load_bridge()(gateway, listener(), speaker, "desk", "call-17")
 
     asyncio.run(main())
-    assert late == [], "nothing of an answer that was cut is spoken"
-    first, second = told(server)[-2:]
+    assert late == [], "no delta of the interrupted answer is spoken"
+    first, second = received_turns(server)[-2:]
     assert first["call"] == second["call"]
     assert second["texts"] == ["Tell me everything.", "This is", "When are you open?"]
     assert second["heard"] == "This is"
-    last = mouth.said[-1][0]
-    words = "".join(words for item, words in mouth.said if item == last)
-    assert words == "Let me see. We are open from nine to five."
+    last = speaker.spoken[-1][0]
+    text = "".join(delta for item, delta in speaker.spoken if item == last)
+    assert text == "Let me see. We are open from nine to five."
 
 
-def test_the_bridge_tells_at_once_that_the_gateway_is_gone(server: Server) -> None:
-    mouth = Mouth()
-    forever = asyncio.Event()
+def test_bridge_raises_when_the_connection_to_the_gateway_is_lost(server: Server) -> None:
+    speaker = FakeSpeaker()
 
-    async def ears() -> AsyncIterator[str | None]:
+    async def listener() -> AsyncIterator[str | None]:
         yield "Tell me everything."
-        await mouth.heard("item 3.")
-        cutting()
-        await forever.wait()
+        await speaker.wait_for("item 3.")
+        abort()
+        await asyncio.Event().wait()
 
-    cutting: Callable[[], None] = lambda: None  # noqa: E731
+    abort: Callable[[], None] = lambda: None  # noqa: E731
 
     async def main() -> None:
-        nonlocal cutting
-        async with asyncio.timeout(PATIENCE), distant(server.port, 0.0) as (port, cut):
-            cutting = cut
+        nonlocal abort
+        async with asyncio.timeout(TIMEOUT), delaying_proxy(server.port, 0.0) as (port, abort):
             gateway = AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=SECRET)
-            await bridging()(gateway, ears(), mouth, "desk", "call-18")
+            await load_bridge()(gateway, listener(), speaker, "desk", "call-18")
 
     with pytest.raises(ExceptionGroup):
         asyncio.run(main())
 
 
-def test_the_bridge_is_short_enough_to_read() -> None:
-    code, _ = blocks("bridge", "python")
+def test_bridge_has_at_most_60_lines() -> None:
+    code, _ = blocks("realtime", "python")
     assert len([line for line in code.splitlines() if line.strip()]) <= 60

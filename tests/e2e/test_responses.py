@@ -1,4 +1,4 @@
-"""The official SDK's Responses API against the served gateway."""
+"""The Responses API of the served gateway, with the official OpenAI SDK."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.e2e.server import PATIENCE, Caller, Server, eventually, head
+from tests.e2e.server import TIMEOUT, HttpClient, Server, request_head, wait_until
 from tests.support.responses_lint import lint
 
 pytestmark = pytest.mark.wire
@@ -27,14 +27,14 @@ limits.concurrent_turns = 2
 kind = "scripted"
 options = { first = 0, every = 0 }
 
-[agents.memory]
+[agents.messages]
 kind = "python"
-target = "agents:memory"
+target = "agents:messages"
 speech = "off"
 
-[agents.patient]
+[agents.waiting]
 kind = "python"
-target = "agents:patient"
+target = "agents:waiting"
 options = { folder = "FOLDER" }
 ack.after = "off"
 
@@ -53,12 +53,12 @@ from pathlib import Path
 from voicegw import errors, events
 
 
-async def memory(turn):
+async def messages(turn):
     yield " | ".join(f"{message.role}: {message.text}" for message in turn.messages)
     yield events.Usage(5, 7, 2, 1)
 
 
-async def patient(turn, folder):
+async def waiting(turn, folder):
     try:
         yield "Well"
         await asyncio.sleep(600)
@@ -67,7 +67,7 @@ async def patient(turn, folder):
 
 
 async def failing(turn):
-    raise getattr(errors, turn.said)("as the caller wished")
+    raise getattr(errors, turn.said)("secret detail")
     yield
 """
 WEATHER: Any = {
@@ -88,7 +88,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def client(server: Server, key: str = KEY, **options: Any) -> OpenAI:
     return OpenAI(
-        base_url=f"{server.url}/v1", api_key=key, **{"max_retries": 0, "timeout": PATIENCE, **options}
+        base_url=f"{server.url}/v1", api_key=key, **{"max_retries": 0, "timeout": TIMEOUT, **options}
     )
 
 
@@ -99,25 +99,25 @@ def sdk(server: Server) -> Iterator[OpenAI]:
 
 
 @pytest.mark.parametrize("text", ["Hello?", "Grüße, 世界! 🎉", 'a "quoted" \\ line\nbreak', "x" * 40_000])
-def test_the_final_response_is_what_the_deltas_said(sdk: OpenAI, text: str) -> None:
+def test_final_response_has_the_text_of_the_deltas(sdk: OpenAI, text: str) -> None:
     with sdk.responses.stream(model="echo", input=text) as stream:
-        said = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+        deltas = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
         final = stream.get_final_response()
-    whole = sdk.responses.create(model="echo", input=text)
-    assert said == final.output_text == whole.output_text == text
-    assert (final.status, whole.status, whole.error) == ("completed", "completed", None)
+    response = sdk.responses.create(model="echo", input=text)
+    assert deltas == final.output_text == response.output_text == text
+    assert (final.status, response.status, response.error) == ("completed", "completed", None)
 
 
-async def test_the_async_stream_says_the_same(server: Server) -> None:
+async def test_async_stream_has_the_same_text(server: Server) -> None:
     async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key=KEY, max_retries=0) as sdk:
         async with sdk.responses.stream(model="desk", input="When are you open?") as stream:
-            said = [event.delta async for event in stream if event.type == "response.output_text.delta"]
+            deltas = [event.delta async for event in stream if event.type == "response.output_text.delta"]
             final = await stream.get_final_response()
-        whole = await sdk.responses.create(model="desk", input="When are you open?")
-    assert "".join(said) == final.output_text == f"One moment. {whole.output_text}"
+        response = await sdk.responses.create(model="desk", input="When are you open?")
+    assert "".join(deltas) == final.output_text == f"One moment. {response.output_text}"
 
 
-def test_the_plain_stream_has_every_event_in_order(sdk: OpenAI) -> None:
+def test_stream_has_all_events_in_order(sdk: OpenAI) -> None:
     events = list(sdk.responses.create(model="desk", input="When are you open?", stream=True))
     assert [event.sequence_number for event in events] == list(range(len(events)))
     assert [event.type for event in events[:5]] == [
@@ -130,80 +130,80 @@ def test_the_plain_stream_has_every_event_in_order(sdk: OpenAI) -> None:
     assert events[-1].type == "response.completed"
 
 
-def test_the_bytes_are_well_formed(server: Server) -> None:
+def test_bytes_of_the_stream_are_well_formed(server: Server) -> None:
     body = json.dumps({"model": "desk", "input": "Hello?", "stream": True}).encode()
-    with Caller(server) as caller:
-        asked = head(
+    with HttpClient(server) as http:
+        head = request_head(
             "POST /v1/responses HTTP/1.1", content_length=str(len(body)), authorization=f"Bearer {KEY}"
         )
-        caller.send(asked + body)
-        lint(caller.reply().body)
+        http.send(head + body)
+        lint(http.read_response().body)
 
 
-def test_usage_is_told_in_full(sdk: OpenAI) -> None:
-    with sdk.responses.stream(model="memory", input="Hi") as stream:
+def test_usage_has_all_token_counts(sdk: OpenAI) -> None:
+    with sdk.responses.stream(model="messages", input="Hi") as stream:
         streamed = stream.get_final_response().usage
-    whole = sdk.responses.create(model="memory", input="Hi").usage
+    usage = sdk.responses.create(model="messages", input="Hi").usage
     assert streamed is not None
-    assert streamed == whole
+    assert streamed == usage
     assert (streamed.input_tokens, streamed.output_tokens, streamed.total_tokens) == (5, 7, 12)
     assert streamed.input_tokens_details.cached_tokens == 2
     assert streamed.input_tokens_details.cache_write_tokens == 0
     assert streamed.output_tokens_details.reasoning_tokens == 1
 
 
-def test_a_tool_makes_the_round_trip(sdk: OpenAI) -> None:
+def test_tool_call_and_its_result_make_the_round_trip(sdk: OpenAI) -> None:
     with sdk.responses.stream(model="tool", input="Paris", tools=[WEATHER]) as stream:
         final = stream.get_final_response()
     [call] = final.output
     assert call.type == "function_call"
     assert (call.name, call.arguments) == ("weather", '{"city":"Paris"}')
     output: Any = {"type": "function_call_output", "call_id": call.call_id, "output": '{"sky": "rain"}'}
-    asked: Any = [{"role": "user", "content": "Paris"}, call.model_dump(exclude={"parsed_arguments"}), output]
-    whole = sdk.responses.create(model="tool", input=asked, tools=[WEATHER])
-    going_on = sdk.responses.create(
+    items: Any = [{"role": "user", "content": "Paris"}, call.model_dump(exclude={"parsed_arguments"}), output]
+    response = sdk.responses.create(model="tool", input=items, tools=[WEATHER])
+    continued = sdk.responses.create(
         model="tool", input=[output], tools=[WEATHER], previous_response_id=final.id
     )
-    assert whole.output_text == going_on.output_text == "Here is what I found: sky rain."
+    assert response.output_text == continued.output_text == "Here is what I found: sky rain."
 
 
-def test_a_conversation_goes_on_from_its_last_response(server: Server, sdk: OpenAI) -> None:
-    with sdk.responses.stream(model="memory", input="One", instructions="Be brief.") as stream:
+def test_previous_response_id_continues_the_conversation(server: Server, sdk: OpenAI) -> None:
+    with sdk.responses.stream(model="messages", input="One", instructions="Be brief.") as stream:
         first = stream.get_final_response()
     assert first.output_text.endswith("system: Be brief. | user: One")
-    second = sdk.responses.create(model="memory", input="Two", previous_response_id=first.id)
+    second = sdk.responses.create(model="messages", input="Two", previous_response_id=first.id)
     assert second.output_text == "user: One | assistant: system: Be brief. | user: One | user: Two"
     assert second.previous_response_id == first.id
     with client(server, OTHER) as other, pytest.raises(openai.NotFoundError) as raised:
-        other.responses.create(model="memory", input="Two", previous_response_id=first.id)
+        other.responses.create(model="messages", input="Two", previous_response_id=first.id)
     assert (raised.value.code, raised.value.param) == ("previous_response_not_found", "previous_response_id")
 
 
-def test_what_was_not_to_be_stored_is_not(sdk: OpenAI) -> None:
-    first = sdk.responses.create(model="memory", input="One", store=False)
+def test_response_with_store_false_is_not_stored(sdk: OpenAI) -> None:
+    first = sdk.responses.create(model="messages", input="One", store=False)
     with pytest.raises(openai.NotFoundError):
-        sdk.responses.create(model="memory", input="Two", previous_response_id=first.id)
+        sdk.responses.create(model="messages", input="Two", previous_response_id=first.id)
 
 
-REFUSED = [
+INVALID_REQUESTS = [
     ({"input": []}, openai.BadRequestError, "input"),
     ({"temperature": "hot"}, openai.BadRequestError, "temperature"),
-    ({"model": "nobody"}, openai.NotFoundError, "model"),
+    ({"model": "unknown"}, openai.NotFoundError, "model"),
 ]
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize(("options", "kind", "param"), REFUSED)
-def test_a_bad_request_is_the_exception_that_programs_expect(
-    sdk: OpenAI, options: Any, kind: type[openai.APIStatusError], param: str, stream: bool
+@pytest.mark.parametrize(("options", "error", "param"), INVALID_REQUESTS)
+def test_invalid_request_raises_the_exception_of_its_status(
+    sdk: OpenAI, options: Any, error: type[openai.APIStatusError], param: str, stream: bool
 ) -> None:
-    with pytest.raises(kind) as raised:
+    with pytest.raises(error) as raised:
         sdk.responses.create(**{"model": "echo", "input": "Hi", "stream": stream, **options})
     assert (raised.value.param, raised.value.type) == (param, "invalid_request_error")
     assert raised.value.request_id
 
 
-def test_a_wrong_key_is_refused(server: Server) -> None:
+def test_wrong_key_is_refused(server: Server) -> None:
     with client(server, "vgw_wrong") as sdk, pytest.raises(openai.AuthenticationError):
         sdk.responses.create(model="echo", input="Hi")
 
@@ -211,7 +211,7 @@ def test_a_wrong_key_is_refused(server: Server) -> None:
 @pytest.mark.parametrize(
     ("failure", "status"), [("AgentError", 502), ("AgentTimeout", 504), ("AgentBusy", 503)]
 )
-def test_a_failing_agent_is_a_status_or_an_apology(sdk: OpenAI, failure: str, status: int) -> None:
+def test_failing_agent_is_a_status_or_in_a_stream_an_apology(sdk: OpenAI, failure: str, status: int) -> None:
     with pytest.raises(openai.InternalServerError) as raised:
         sdk.responses.create(model="failing", input=failure)
     assert (raised.value.status_code, raised.value.type) == (status, "server_error")
@@ -220,15 +220,15 @@ def test_a_failing_agent_is_a_status_or_an_apology(sdk: OpenAI, failure: str, st
     assert (final.status, final.output_text.startswith("Sorry, ")) == ("completed", True)
 
 
-def test_too_many_turns_are_refused(sdk: OpenAI) -> None:
-    held = [sdk.responses.create(model="patient", input=f"held-{n}", stream=True) for n in range(2)]
+def test_too_many_concurrent_turns_are_refused(sdk: OpenAI) -> None:
+    open_streams = [sdk.responses.create(model="waiting", input=f"held-{n}", stream=True) for n in range(2)]
     with pytest.raises(openai.RateLimitError):
         sdk.responses.create(model="echo", input="Hi")
-    for stream in held:
+    for stream in open_streams:
         stream.close()
 
 
-def test_a_client_that_closes_its_stream_stops_the_agent(server: Server, sdk: OpenAI) -> None:
-    with sdk.responses.create(model="patient", input="closed", stream=True) as stream:
+def test_closing_the_stream_stops_the_agent(server: Server, sdk: OpenAI) -> None:
+    with sdk.responses.create(model="waiting", input="closed", stream=True) as stream:
         next(event for event in stream if event.type == "response.output_text.delta")
-    eventually((server.folder / "closed").exists)
+    wait_until((server.folder / "closed").exists)

@@ -1,4 +1,4 @@
-"""How the served gateway ends: nobody is cut off, and nothing takes forever."""
+"""Shutdown of the served gateway: running turns finish within the grace, and new connections are refused."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import LAST, PATIENCE, Caller, Reply, Server, eventually
+from tests.e2e.server import LAST_CHUNK, TIMEOUT, HttpClient, HttpResponse, Server, wait_until
 from tests.support.chat_lint import lint
 from voicegw.turns.phrases import PHRASES
 
 pytestmark = pytest.mark.wire
 
 CONFIG = """
-server.drain = DRAIN
+server.shutdown_grace = GRACE
 
 [agents.count]
 kind = "scripted"
@@ -25,9 +25,9 @@ script = "count"
 options = { to = 15, every = 0.1 }
 ack.after = "off"
 
-[agents.patient]
+[agents.waiting]
 kind = "python"
-target = "agents:patient"
+target = "agents:waiting"
 options = { folder = "FOLDER" }
 ack.after = "off"
 """
@@ -36,7 +36,7 @@ import asyncio
 from pathlib import Path
 
 
-async def patient(turn, folder):
+async def waiting(turn, folder):
     try:
         yield "Well"
         await asyncio.sleep(600)
@@ -47,83 +47,85 @@ async def patient(turn, folder):
 
 
 @contextmanager
-def serving(folder: Path, drain: float) -> Iterator[Server]:
-    config = CONFIG.replace("DRAIN", str(drain)).replace("FOLDER", str(folder))
+def start_server(folder: Path, shutdown_grace: float) -> Iterator[Server]:
+    config = CONFIG.replace("GRACE", str(shutdown_grace)).replace("FOLDER", str(folder))
     with Server(folder, config, agents=AGENTS) as server:
         yield server
 
 
-def refused(server: Server) -> bool:
+def refuses_connections(server: Server) -> bool:
     try:
-        with Caller(server):
+        with HttpClient(server):
             return False
     except ConnectionRefusedError:
         return True
 
 
-def rest(caller: Caller) -> Reply:
-    """The whole answer, whose head is still unread."""
-    reply = caller.reply()
-    assert reply.raw.endswith(LAST)
-    lint(reply.body)
-    return reply
+def read_whole_stream(client: HttpClient) -> HttpResponse:
+    """Read the response to its last chunk, check its events, and return it."""
+    response = client.read_response()
+    assert response.raw.endswith(LAST_CHUNK)
+    lint(response.body)
+    return response
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_running_turn_finishes_and_nobody_new_comes_in(tmp_path: Path, number: signal.Signals) -> None:
-    with serving(tmp_path, shutdown_grace=20) as server, Caller(server) as caller:
-        caller.ask({"model": "count"})
-        while b" three" not in caller.buffer:
-            caller.read()
-        server.tell(number)
-        eventually(lambda: refused(server))
-        assert b"fifteen" not in caller.buffer
-        assert rest(caller).text.endswith("thirteen fourteen fifteen")
-        assert server.process.wait(PATIENCE) == 0, server.log
-        assert caller.gone()
-    assert server.lines("turn")[-1]["outcome"] == "answered"
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_running_turn_finishes_and_new_connections_are_refused(
+    tmp_path: Path, signal_number: signal.Signals
+) -> None:
+    with start_server(tmp_path, shutdown_grace=20) as server, HttpClient(server) as client:
+        client.post_chat({"model": "count"})
+        while b" three" not in client.buffer:
+            client.read()
+        server.send_signal(signal_number)
+        wait_until(lambda: refuses_connections(server))
+        assert b"fifteen" not in client.buffer
+        assert read_whole_stream(client).text.endswith("thirteen fourteen fifteen")
+        assert server.process.wait(TIMEOUT) == 0, server.log
+        assert client.is_closed()
+    assert server.log_records("turn")[-1]["outcome"] == "answered"
 
 
-def test_after_the_time_for_it_a_turn_hears_a_farewell_and_ends_well(tmp_path: Path) -> None:
-    with serving(tmp_path, shutdown_grace=0.3) as server, Caller(server) as caller:
-        caller.ask({"model": "patient"})
-        while b"Well" not in caller.buffer:
-            caller.read()
-        server.tell(signal.SIGTERM)
-        reply = rest(caller)
-        assert reply.text == f"Well... {PHRASES['en'].shutdown}"
-        assert server.process.wait(PATIENCE) == 0, server.log
+def test_turn_ends_with_the_shutdown_phrase_after_the_grace(tmp_path: Path) -> None:
+    with start_server(tmp_path, shutdown_grace=0.3) as server, HttpClient(server) as client:
+        client.post_chat({"model": "waiting"})
+        while b"Well" not in client.buffer:
+            client.read()
+        server.send_signal(signal.SIGTERM)
+        response = read_whole_stream(client)
+        assert response.text == f"Well... {PHRASES['en'].shutdown}"
+        assert server.process.wait(TIMEOUT) == 0, server.log
     assert (tmp_path / "closed").exists()
-    assert [line["error"] for line in server.lines("turn")] == ["ShuttingDown"]
+    assert [turn["error"] for turn in server.log_records("turn")] == ["ShuttingDown"]
     assert "Traceback" not in server.log
 
 
-def test_a_whole_answer_that_takes_too_long_is_refused(tmp_path: Path) -> None:
-    with serving(tmp_path, shutdown_grace=0.3) as server, Caller(server) as caller:
-        caller.ask({"model": "patient", "stream": False})
-        eventually(lambda: server.count("voicegw_turns_running") == 1)
-        server.tell(signal.SIGTERM)
-        reply = caller.reply()
-        assert (reply.status // 100, reply.error["type"]) == (5, "server_error")
-        assert server.process.wait(PATIENCE) == 0, server.log
+def test_completion_without_a_stream_fails_with_a_5xx_after_the_grace(tmp_path: Path) -> None:
+    with start_server(tmp_path, shutdown_grace=0.3) as server, HttpClient(server) as client:
+        client.post_chat({"model": "waiting", "stream": False})
+        wait_until(lambda: server.metric("voicegw_turns_running") == 1)
+        server.send_signal(signal.SIGTERM)
+        response = client.read_response()
+        assert (response.status // 100, response.error["type"]) == (5, "server_error")
+        assert server.process.wait(TIMEOUT) == 0, server.log
     assert (tmp_path / "closed").exists()
 
 
-def test_without_turns_the_end_comes_at_once_whoever_keeps_a_connection(tmp_path: Path) -> None:
-    with serving(tmp_path, shutdown_grace=600) as server, Caller(server) as caller:
-        assert caller.get("/readyz").status == 200
-        server.tell(signal.SIGTERM)
-        assert caller.gone()
-        assert server.process.wait(PATIENCE) == 0, server.log
+def test_idle_server_exits_at_once_despite_an_open_connection(tmp_path: Path) -> None:
+    with start_server(tmp_path, shutdown_grace=600) as server, HttpClient(server) as client:
+        assert client.get("/readyz").status == 200
+        server.send_signal(signal.SIGTERM)
+        assert client.is_closed()
+        assert server.process.wait(TIMEOUT) == 0, server.log
 
 
-def test_a_second_ctrl_c_waits_for_nobody(tmp_path: Path) -> None:
-    with serving(tmp_path, shutdown_grace=600) as server, Caller(server) as caller:
-        caller.ask({"model": "patient"})
-        while b"Well" not in caller.buffer:
-            caller.read()
-        server.tell(signal.SIGINT)
-        eventually(lambda: refused(server))
-        time.sleep(0.3)  # signals that come together are one
-        server.tell(signal.SIGINT)
-        assert server.process.wait(PATIENCE) == 0, server.log
+def test_second_ctrl_c_exits_without_waiting_for_turns(tmp_path: Path) -> None:
+    with start_server(tmp_path, shutdown_grace=600) as server, HttpClient(server) as client:
+        client.post_chat({"model": "waiting"})
+        while b"Well" not in client.buffer:
+            client.read()
+        server.send_signal(signal.SIGINT)
+        wait_until(lambda: refuses_connections(server))
+        time.sleep(0.3)  # two signals within a short time count as one
+        server.send_signal(signal.SIGINT)
+        assert server.process.wait(TIMEOUT) == 0, server.log

@@ -25,7 +25,7 @@ from voicegw.simulate.script import ScriptTimeouts, load_script
 pytestmark = pytest.mark.wire
 
 SECRET = "s3cret-of-this-test-only"
-PAGES = ("twilio", "telnyx", "retell", "speech-engine", "bridge", "elevenlabs", "vapi")
+PAGES = ("twilio", "telnyx", "retell", "speech-engine", "realtime", "elevenlabs", "vapi")
 AGENT = '[agents.assistant]\nkind = "scripted"\n'
 CALLS = Path(__file__).parents[2] / "configs" / "calls"
 ADDRESSES = {

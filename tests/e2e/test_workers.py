@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.server import PATIENCE, Caller, Server, eventually
+from tests.e2e.server import TIMEOUT, HttpClient, Server, wait_until
 
 pytestmark = pytest.mark.wire
 
 CONFIG = """
 limits.concurrent_turns = 100
 
-[agents.who]
+[agents.pid]
 kind = "python"
-target = "agents:who"
+target = "agents:pid"
 ack.after = "off"
 """
 AGENTS = """
@@ -26,8 +26,8 @@ import os
 import time
 
 
-async def who(turn):
-    time.sleep(0.05)  # a busy worker leaves new connections to the other one
+async def pid(turn):
+    time.sleep(0.05)  # while one worker is busy, the other accepts the new connections
     yield str(os.getpid())
 """
 
@@ -38,11 +38,11 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-def children(pid: int) -> set[int]:
+def child_pids(pid: int) -> set[int]:
     return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
-def alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -50,28 +50,28 @@ def alive(pid: int) -> bool:
     return True
 
 
-def ask_at_once(server: Server, count: int) -> set[int]:
-    """The processes that answered so many callers at the same time."""
+def answering_pids(server: Server, count: int) -> set[int]:
+    """Send `count` requests at the same time; return the PIDs of the workers that answered."""
     with ExitStack() as stack:
-        callers = [stack.enter_context(Caller(server)) for _ in range(count)]
-        for caller in callers:
-            caller.ask()
-        return {int(caller.reply().text) for caller in callers}
+        clients = [stack.enter_context(HttpClient(server)) for _ in range(count)]
+        for client in clients:
+            client.post_chat()
+        return {int(client.read_response().text) for client in clients}
 
 
-def test_all_workers_answer_metrics_are_summed_and_a_signal_ends_them_all(server: Server) -> None:
-    asked, answered = 0, set[int]()
-    while len(answered) < 2:
-        assert asked < 400, "only one worker answers"
-        answered |= ask_at_once(server, 10)
-        asked += 10
-    family = children(server.process.pid)
-    assert answered < family, "the workers are ours, and so is one process that tracks what they share"
-    eventually(lambda: server.count("voicegw_turns_total") == asked)
-    assert server.count("voicegw_turns_running") == 0
-    assert len(server.lines("turn")) == asked
+def test_workers_share_the_port_sum_their_metrics_and_end_on_one_signal(server: Server) -> None:
+    requests, workers = 0, set[int]()
+    while len(workers) < 2:
+        assert requests < 400, "only one worker answers"
+        workers |= answering_pids(server, 10)
+        requests += 10
+    children = child_pids(server.process.pid)
+    assert workers < children, "the children are the workers and the resource tracker of multiprocessing"
+    wait_until(lambda: server.metric("voicegw_turns_total") == requests)
+    assert server.metric("voicegw_turns_running") == 0
+    assert len(server.log_records("turn")) == requests
     assert "2 workers: limits are divided among them, metrics are summed" in server.log
     server.process.terminate()
-    assert server.process.wait(PATIENCE) == 0
-    eventually(lambda: not any(map(alive, family)))
+    assert server.process.wait(TIMEOUT) == 0
+    wait_until(lambda: not any(map(is_alive, children)))
     assert "Traceback" not in server.log

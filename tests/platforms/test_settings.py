@@ -1,4 +1,4 @@
-"""The platforms' tables: what may stand in them, what must, and what becomes of it."""
+"""The platforms' sections of the configuration: valid and required keys, and their values."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ OPEN = f'[server]\nhost = "0.0.0.0"\npublic_url = "https://voice.example.com"\n[
 TABLES = [("twilio", "auth_token_env"), ("telnyx", "token_env"), ("retell", "secret_env")]
 
 
-def test_without_a_table_a_platform_does_not_exist(file: Path) -> None:
+def test_platform_without_a_section_is_not_served(file: Path) -> None:
     config = loaded(file, DESK)
     assert (config.twilio, config.telnyx, config.retell, config.platforms) == (None, None, None, {})
     config = loaded(file, f"[retell]\n[twilio]\n{DESK}")
     assert config.platforms == {"twilio": TwilioSettings(), "retell": RetellSettings()}
 
 
-def test_a_whole_table_is_read_as_it_is_written(file: Path) -> None:
+def test_whole_section_is_parsed(file: Path) -> None:
     config = loaded(
         file,
         f"""
@@ -65,7 +65,7 @@ def test_a_whole_table_is_read_as_it_is_written(file: Path) -> None:
     assert (twilio.agent, twilio.concurrent_calls, twilio.parameters) == ("desk", 3, {"shop": "7"})
     assert (twilio.actions, twilio.languages) == (ACTIONS, ("en-US",))
     assert (config.secret("A"), config.secret("B")) == (TOKEN, "b")
-    assert twilio.relay() == {
+    assert twilio.relay_attributes() == {
         "language": "de-DE",
         "welcomeGreeting": "Guten Tag!",
         "voice": "v",
@@ -81,7 +81,7 @@ def test_a_whole_table_is_read_as_it_is_written(file: Path) -> None:
     }
 
 
-def test_what_is_unset_is_left_to_twilio() -> None:
+def test_unset_attributes_are_left_to_twilio() -> None:
     assert TwilioSettings().relay_attributes() == {
         "language": "en-US",
         "dtmfDetection": True,
@@ -92,19 +92,19 @@ def test_what_is_unset_is_left_to_twilio() -> None:
     }
 
 
-def test_the_public_address_ends_without_a_slash(file: Path) -> None:
+def test_public_url_loses_its_trailing_slash(file: Path) -> None:
     for url in ("https://voice.example.com:8443", "https://voice.example.com:8443/"):
         config = loaded(file, f'[server]\npublic_url = "{url}"\n{DESK}')
         assert config.server.public_url == "https://voice.example.com:8443"
 
 
-def test_each_platform_has_the_actions_that_its_codec_can_do() -> None:
+def test_each_platform_has_the_actions_of_its_codec() -> None:
     assert get_args(TwilioAction) == ACTIONS
     assert {*get_args(RelayAction)} == {*ACTIONS} - {"transfer_call"}
     assert get_args(RetellAction) == retell.ACTIONS_BY_PRIORITY
 
 
-def test_every_attribute_with_a_key_of_its_own_has_that_key() -> None:
+def test_every_attribute_has_an_existing_key() -> None:
     assert set(ATTRIBUTES.values()) <= TwilioSettings.model_fields.keys()
 
 
@@ -141,7 +141,7 @@ def test_every_attribute_with_a_key_of_its_own_has_that_key() -> None:
         ('[retell]\nactions = "end_call"', "retell.actions: must be a list"),
         (
             '[twilio]\nactions = ["switch_language"]',
-            "twilio: the action switch_language needs languages: Twilio takes no others",
+            "twilio: the action switch_language needs languages: Twilio switches to no others",
         ),
         (
             '[twilio]\ninterruptible = "maybe"',
@@ -153,19 +153,22 @@ def test_every_attribute_with_a_key_of_its_own_has_that_key() -> None:
             '[twilio]\nattributes = { "a b" = "c" }',
             'twilio.attributes."a b": must be the name of an attribute such as "speechModel"',
         ),
-        ('[twilio]\nattributes = { url = "c" }', "twilio.attributes.url: is the gateway's business"),
+        (
+            '[twilio]\nattributes = { url = "c" }',
+            "twilio.attributes.url: is set by the gateway; leave it out",
+        ),
         (
             '[twilio]\nattributes = { ttsProvider = "c" }',
-            "twilio.attributes.ttsProvider: has a key of its own: tts_provider",
+            "twilio.attributes.ttsProvider: has its own key; use tts_provider",
         ),
         ("[twilio]\nattributes = { debug = 1 }", "twilio.attributes.debug: must be a valid string"),
         (
             '[twilio]\nparameters = { voicegw = "x" }',
-            "twilio.parameters.voicegw: is a name that the gateway needs itself",
+            "twilio.parameters.voicegw: is reserved by the gateway; use another name",
         ),
     ],
 )
-def test_a_wrong_value_is_told_what_it_must_be(file: Path, text: str, problem: str) -> None:
+def test_invalid_value_is_reported_with_the_valid_ones(file: Path, text: str, problem: str) -> None:
     [found] = problems(file, f"{text}\n{DESK}")
     assert found.startswith(problem) if problem.endswith("are ") else found == problem
     assert SECRET not in found
@@ -174,7 +177,7 @@ def test_a_wrong_value_is_told_what_it_must_be(file: Path, text: str, problem: s
 @pytest.mark.parametrize(
     ("table", "key"), [*TABLES, ("twilio", "signing_key_env"), ("retell", "api_key_env")]
 )
-def test_a_secret_that_is_not_set_is_named(file: Path, table: str, key: str) -> None:
+def test_missing_environment_variable_is_named(file: Path, table: str, key: str) -> None:
     assert problems(file, f'{PUBLIC}[{table}]\n{key} = "A"\n{DESK}') == [
         f"{table}.{key}: the environment variable A is not set"
     ]
@@ -182,16 +185,16 @@ def test_a_secret_that_is_not_set_is_named(file: Path, table: str, key: str) -> 
 
 @pytest.mark.parametrize(("table", "key"), TABLES[1:])
 @pytest.mark.parametrize("secret", ["0123456789abcde", "0123456789/abcdef", "0123456789abcdef%", "é" * 20])
-def test_a_secret_in_an_address_must_be_long_and_plain(file: Path, table: str, key: str, secret: str) -> None:
+def test_secret_in_a_path_must_be_long_and_plain(file: Path, table: str, key: str, secret: str) -> None:
     [problem] = problems(file, f'[{table}]\n{key} = "A"\n{DESK}', {"A": secret})
     assert problem.startswith(f"{table}.{key}: the environment variable A ")
-    assert problem.endswith("a part of an address") or not secret.isascii()
+    assert problem.endswith("a segment of an address") or not secret.isascii()
     assert secret not in problem
     assert loaded(file, f'[{table}]\n{key} = "A"\n{DESK}', {"A": TOKEN}).platforms
 
 
 @pytest.mark.parametrize(("table", "key"), TABLES)
-def test_where_others_reach_us_a_platform_must_prove_itself(file: Path, table: str, key: str) -> None:
+def test_public_gateway_needs_a_secret_of_each_platform(file: Path, table: str, key: str) -> None:
     assert problems(file, f"{OPEN}[{table}]\n{MODEL}") == [
         f"{table}.{key}: is missing, and 0.0.0.0 can be reached by others; "
         "without it anybody could pose as the platform"
@@ -200,12 +203,12 @@ def test_where_others_reach_us_a_platform_must_prove_itself(file: Path, table: s
     assert not loaded(file, f"[{table}]\n{MODEL}").platforms[table].proven
 
 
-def test_the_web_hook_s_key_does_not_protect_the_socket(file: Path) -> None:
+def test_webhook_key_does_not_protect_the_websocket(file: Path) -> None:
     [problem] = problems(file, f'{OPEN}[retell]\napi_key_env = "A"\n{MODEL}', {"A": TOKEN})
     assert problem.startswith("retell.secret_env: is missing")
 
 
-def test_either_of_twilio_s_secrets_will_do_and_needs_the_public_address(file: Path) -> None:
+def test_either_secret_of_twilio_is_enough_and_needs_the_public_url(file: Path) -> None:
     for key in ("auth_token_env", "signing_key_env"):
         table = f'[twilio]\n{key} = "A"\n{DESK}'
         assert loaded(file, OPEN + table, {"A": "a"}).platforms["twilio"].proven
@@ -214,7 +217,7 @@ def test_either_of_twilio_s_secrets_will_do_and_needs_the_public_address(file: P
         ]
 
 
-def test_telnyx_knows_no_settings_that_its_own_texml_makes() -> None:
+def test_telnyx_has_no_settings_that_belong_into_its_texml() -> None:
     shared = TwilioSettings.model_fields.keys() & TelnyxSettings.model_fields.keys()
     assert shared == {
         "agent",

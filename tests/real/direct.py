@@ -1,4 +1,4 @@
-"""Real agents asked directly, by their own protocols, with nothing of ours between."""
+"""Clients of the real agents by their own protocols, without the gateway."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from typing import Any
 import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.real.model import Asked
-from tests.real.servers import Server
+from tests.real.model import ModelRequest
+from tests.real.servers import AgentServer
 
-PATIENCE = 30.0
-"""Seconds until a test gives up."""
-ENDS = {"finished", "error", "stuck", "paused", "waiting_for_confirmation"}
+TIMEOUT = 30.0
+"""Seconds that a test waits for an event."""
+END_STATUSES = {"finished", "error", "stuck", "paused", "waiting_for_confirmation"}
 Frame = dict[str, Any]
 
 
-def client(server: Server, **headers: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=server.url, headers=headers, timeout=PATIENCE, trust_env=False)
+def http_client(server: AgentServer, **headers: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=server.url, headers=headers, timeout=TIMEOUT, trust_env=False)
 
 
-class Conversation:
-    """One OpenHands conversation, seen through its session socket. `frames` is what came so far."""
+class DirectConversation:
+    """One OpenHands conversation, with its session socket. `frames` are those received so far."""
 
     def __init__(self, http: httpx.AsyncClient, socket: ClientConnection, path: str) -> None:
         self.http = http
@@ -34,14 +34,14 @@ class Conversation:
         self.path = path
         self.frames: list[Frame] = []
 
-    async def post(self, what: str, body: Frame | None = None) -> httpx.Response:
-        return await self.http.post(f"{self.path}/{what}", json=body or {})
+    async def post(self, action: str, body: Frame | None = None) -> httpx.Response:
+        return await self.http.post(f"{self.path}/{action}", json=body or {})
 
     async def say(self, text: str) -> None:
         await self.socket.send(json.dumps({"role": "user", "content": [{"type": "text", "text": text}]}))
 
     async def until(self, wanted: Callable[[Frame], object]) -> Frame:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while True:
                 frame: Frame = json.loads(await self.socket.recv())
                 self.frames.append(frame)
@@ -49,29 +49,29 @@ class Conversation:
                     return frame
 
     async def end(self) -> str:
-        """How the run ended."""
-        frame = await self.until(lambda frame: state(frame) in ENDS)
-        return state(frame)
+        """Wait until the run ends, and return its status."""
+        frame = await self.until(lambda frame: execution_status(frame) in END_STATUSES)
+        return execution_status(frame)
 
     async def ask(self, text: str) -> str:
         await self.say(text)
         return await self.end()
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         return "".join(frame["content"] for frame in self.frames if frame["type"] == "delta")
 
     def events(self, kind: str) -> list[Frame]:
-        return [event for event in map(durable, self.frames) if event.get("kind") == kind]
+        return [event for event in map(durable_event, self.frames) if event.get("kind") == kind]
 
 
-def durable(frame: Frame) -> Frame:
+def durable_event(frame: Frame) -> Frame:
     event: Frame = frame["event"] if frame["type"] == "durable" else {}
     return event
 
 
-def state(frame: Frame) -> str:
-    event = durable(frame)
+def execution_status(frame: Frame) -> str:
+    event = durable_event(frame)
     return str(event["value"]) if event.get("key") == "execution_status" else ""
 
 
@@ -79,78 +79,78 @@ def is_delta(frame: Frame) -> bool:
     return bool(frame["type"] == "delta")
 
 
-def order(server: Server, identity: str, **more: Any) -> Frame:
-    """What creates a lean conversation: its own model, one tool, and an answer in plain words."""
+def conversation_request(server: AgentServer, id: str, **more: Any) -> Frame:
+    """Return the body that creates a conversation with its own model, one tool, and a plain-text answer."""
     llm = {"model": "openai/fake", "base_url": server.model_url, "api_key": "none", "stream": True}
     agent = {"kind": "Agent", "llm": llm, "tools": [{"name": "terminal"}], "include_default_tools": []}
-    place = {"kind": "LocalWorkspace", "working_dir": str(server.folder / "workspace")}
-    return {"conversation_id": identity, "agent": agent, "workspace": place, "autotitle": False, **more}
+    workspace = {"kind": "LocalWorkspace", "working_dir": str(server.folder / "workspace")}
+    return {"conversation_id": id, "agent": agent, "workspace": workspace, "autotitle": False, **more}
 
 
-def socket(server: Server, identity: str, **headers: str) -> connect:
-    """The session socket, yet without a key."""
-    url = f"{server.url.replace('http', 'ws', 1)}/sockets/session/{identity}"
+def connect_socket(server: AgentServer, id: str, **headers: str) -> connect:
+    """Connect to the session socket, without sending a key."""
+    url = f"{server.url.replace('http', 'ws', 1)}/sockets/session/{id}"
     return connect(url, compression=None, max_size=8 * 2**20, proxy=None, additional_headers=headers)
 
 
-def auth(key: str) -> str:
-    """The first frame on a session socket."""
+def auth_frame(key: str) -> str:
+    """Return the first frame of a session socket."""
     return json.dumps({"type": "auth", "session_api_key": key})
 
 
 @asynccontextmanager
-async def conversation(server: Server, **more: Any) -> AsyncIterator[Conversation]:
-    """A conversation with an open socket that is subscribed, and removed at the end."""
-    identity = str(uuid.uuid4())
-    async with client(server, **{"X-Session-API-Key": server.key}) as http:
-        created = await http.post("/api/conversations", json=order(server, identity, **more))
+async def open_conversation(server: AgentServer, **more: Any) -> AsyncIterator[DirectConversation]:
+    """Open a conversation with a subscribed socket, and delete it at exit."""
+    id = str(uuid.uuid4())
+    async with http_client(server, **{"X-Session-API-Key": server.key}) as http:
+        created = await http.post("/api/conversations", json=conversation_request(server, id, **more))
         assert created.status_code == 201, created.text
-        async with socket(server, identity) as connection:
-            await connection.send(auth(server.key))
-            one = Conversation(http, connection, f"/api/conversations/{identity}")
-            await one.until(lambda frame: frame["type"] == "transient")
-            yield one
-        await http.delete(f"/api/conversations/{identity}")
+        async with connect_socket(server, id) as connection:
+            await connection.send(auth_frame(server.key))
+            conversation = DirectConversation(http, connection, f"/api/conversations/{id}")
+            await conversation.until(lambda frame: frame["type"] == "transient")
+            yield conversation
+        await http.delete(f"/api/conversations/{id}")
 
 
-async def left(asked: Asked) -> None:
-    """Wait until the agent hangs up on its model."""
-    assert await asyncio.to_thread(asked.over.wait, PATIENCE)
-    assert asked.left is not None, "the answer went to its end"
+async def wait_until_left(request: ModelRequest) -> None:
+    """Wait until the agent closes its request to the model."""
+    assert await asyncio.to_thread(request.closed.wait, TIMEOUT)
+    assert request.left_at is not None, "the model answered to the end"
 
 
-class Run:
-    """One run of Hermes, to be followed once. `events` is what happened, `replies` what our posts got."""
+class DirectRun:
+    """One run of Hermes. `events` are its events so far, `responses` those to our posts."""
 
     def __init__(self, http: httpx.AsyncClient, path: str) -> None:
         self.http = http
         self.path = path
         self.events: list[Frame] = []
-        self.replies: list[httpx.Response] = []
+        self.responses: list[httpx.Response] = []
 
     async def follow(self, upon: str = "", do: str = "", body: Frame | None = None) -> str:
-        """How the run ended. At the first event `upon`, something is posted."""
-        async with asyncio.timeout(PATIENCE), self.http.stream("GET", f"{self.path}/events") as answer:
-            async for line in answer.aiter_lines():
+        """Read the events to the end, and return the last name. Post to `do` at the first event `upon`."""
+        async with asyncio.timeout(TIMEOUT), self.http.stream("GET", f"{self.path}/events") as response:
+            async for line in response.aiter_lines():
                 if not line.startswith("data:"):
                     continue
                 self.events.append(json.loads(line.removeprefix("data:")))
-                if upon and self.names().count(upon) == 1 and self.names()[-1] == upon:
-                    self.replies.append(await self.http.post(f"{self.path}/{do}", json=body or {}))
-        return self.names()[-1]
+                if upon and self.event_names().count(upon) == 1 and self.event_names()[-1] == upon:
+                    self.responses.append(await self.http.post(f"{self.path}/{do}", json=body or {}))
+        return self.event_names()[-1]
 
-    def names(self) -> list[str]:
+    def event_names(self) -> list[str]:
         return [event["event"] for event in self.events]
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         return "".join(event["delta"] for event in self.events if event["event"] == "message.delta")
 
 
 @asynccontextmanager
-async def run(server: Server, text: str, **more: Any) -> AsyncIterator[Run]:
-    """A new run."""
-    async with client(server, Authorization=f"Bearer {server.key}") as http:
-        begun = await http.post("/v1/runs", json={"input": text, **more})
-        assert begun.status_code == 202, begun.text
-        yield Run(http, f"/v1/runs/{begun.json()['run_id']}")
+async def start_run(server: AgentServer, text: str, **more: Any) -> AsyncIterator[DirectRun]:
+    """Start a run."""
+    async with http_client(server, Authorization=f"Bearer {server.key}") as http:
+        started = await http.post("/v1/runs", json={"input": text, **more})
+        assert started.status_code == 202, started.text
+        yield DirectRun(http, f"/v1/runs/{started.json()['run_id']}")

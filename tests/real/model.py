@@ -1,6 +1,6 @@
-"""A chat-completions server in the place of the model: it says what it is told to, on time, and remembers.
+"""A fake model with OpenAI's chat completions: it answers as requests say, on time, and records them.
 
-What the user says last decides the answer. Marks in it ask for more than words:
+The last user message decides the answer. Marks in it ask for more than words:
 
     Hello [first=0.4 every=0.02 words=40]      "word0 word1 ...": seconds before the first and between words
     Look it up [run sleep 5]                   "Let me check. " and a call of the terminal tool, then words
@@ -9,7 +9,7 @@ What the user says last decides the answer. Marks in it ask for more than words:
     Think first [think]                        some reasoning before the words
     Break down [fail 503]                      an error instead of an answer
 
-Blocking sockets and a thread per connection, so that it outlives the event loop of a test.
+It uses blocking sockets and a thread per connection, so it outlives the event loop of a test.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-NAME = "fake"
+MODEL_NAME = "fake"
 CONTEXT = 200_000
-"""Tokens that the model claims to take; agents refuse small models."""
+"""The context size in tokens that the model reports; agents refuse small models."""
 FILLER = "Let me check. "
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
-numbers = itertools.count(1)
+counter = itertools.count(1)
 
 
-class Left(Exception):
-    """The client did not wait for the end of the answer."""
+class ClientLeft(Exception):
+    """The client closed the connection before the end of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to answer, and when; times are seconds."""
+class ResponsePlan:
+    """The answer to a request, and its timing in seconds."""
 
     first: float = 0.2
     every: float = 0.02
@@ -52,44 +52,41 @@ class Plan:
     fail: int = 0
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         return "".join(f"word{i} " for i in range(self.words))
 
 
 @dataclass(slots=True, eq=False)
-class Asked:
-    """A request, and what became of it; times are `time.monotonic`, and None where it did not happen."""
+class ModelRequest:
+    """A request of an agent. `left_at` is when it closed its connection early, by `time.monotonic`."""
 
     body: dict[str, Any]
-    at: float = field(default_factory=time.monotonic)
-    spoke: float | None = None
-    ended: float | None = None
-    left: float | None = None
-    over: threading.Event = field(default_factory=threading.Event)
+    left_at: float | None = None
+    closed: threading.Event = field(default_factory=threading.Event)
 
     @property
     def messages(self) -> list[dict[str, Any]]:
         return list(self.body["messages"])
 
     @property
-    def plan(self) -> Plan:
-        """What the user's last words ask for; once the tool has answered they ask for words alone."""
-        place = max((i for i, told in enumerate(self.messages) if told["role"] == "user"), default=-1)
-        plan = planned(last(self.messages[place])) if place >= 0 else Plan()
-        worked = any(told["role"] == "tool" for told in self.messages[place + 1 :])
-        return replace(plan, run="", finish="") if worked else plan
+    def plan(self) -> ResponsePlan:
+        """The plan of the last user message; after a tool result it asks for words alone."""
+        place = max((i for i, message in enumerate(self.messages) if message["role"] == "user"), default=-1)
+        plan = parse_plan(last_text(self.messages[place])) if place >= 0 else ResponsePlan()
+        has_result = any(message["role"] == "tool" for message in self.messages[place + 1 :])
+        return replace(plan, run="", finish="") if has_result else plan
 
 
-def last(message: dict[str, Any]) -> str:
-    """The last text of a message: some agents put what the user said before, unanswered, in front of it."""
+def last_text(message: dict[str, Any]) -> str:
+    """Return the last text of a message: some agents put earlier unanswered messages before it."""
     content = message.get("content") or ""
     return content if isinstance(content, str) else str(content[-1].get("text", ""))
 
 
-def planned(said: str) -> Plan:
-    """The plan that the marks in a text ask for."""
-    plan = Plan()
-    for mark in re.findall(r"\[([^\]]+)\]", said):
+def parse_plan(text: str) -> ResponsePlan:
+    """Return the plan that the marks in a text ask for."""
+    plan = ResponsePlan()
+    for mark in re.findall(r"\[([^\]]+)\]", text):
         name, _, rest = mark.partition(" ")
         if name in ("run", "finish", "risk"):
             plan = replace(plan, **{name: rest})
@@ -98,41 +95,43 @@ def planned(said: str) -> Plan:
         elif name == "fail":
             plan = replace(plan, fail=int(rest))
         else:
-            plan = replace(plan, **timing(mark))
+            plan = replace(plan, **parse_timing(mark))
     return plan
 
 
-def timing(mark: str) -> dict[str, Any]:
+def parse_timing(mark: str) -> dict[str, Any]:
     found = dict(re.findall(r"\b(first|every|words)=([\d.]+)", mark))
     return {name: int(value) if name == "words" else float(value) for name, value in found.items()}
 
 
-def call(asked: Asked, plan: Plan) -> dict[str, Any] | None:
-    """The tool call of the answer, with the arguments that this agent's tools insist on."""
-    name, given = ("terminal", {"command": plan.run}) if plan.run else ("finish", {"message": plan.finish})
+def make_tool_call(request: ModelRequest, plan: ResponsePlan) -> dict[str, Any] | None:
+    """Return the tool call of the answer, with the arguments that the agent's tools require."""
+    name, arguments = (
+        ("terminal", {"command": plan.run}) if plan.run else ("finish", {"message": plan.finish})
+    )
     if not (plan.run or plan.finish):
         return None
-    tools = {tool["function"]["name"]: tool["function"] for tool in asked.body.get("tools") or []}
-    known = tools.get(name, {}).get("parameters", {}).get("properties", {})
+    tools = {tool["function"]["name"]: tool["function"] for tool in request.body.get("tools") or []}
+    properties = tools.get(name, {}).get("parameters", {}).get("properties", {})
     more = {"security_risk": plan.risk, "summary": "Run a command."}
-    given |= {key: value for key, value in more.items() if key in known}
-    function = {"name": name, "arguments": json.dumps(given)}
-    return {"index": 0, "id": f"call_{next(numbers)}", "type": "function", "function": function}
+    arguments |= {key: value for key, value in more.items() if key in properties}
+    function = {"name": name, "arguments": json.dumps(arguments)}
+    return {"index": 0, "id": f"call_{next(counter)}", "type": "function", "function": function}
 
 
-def deltas(asked: Asked, plan: Plan) -> Iterator[tuple[float, dict[str, Any]]]:
-    """The answer: how long to wait, and then what to say."""
-    said = FILLER if plan.run else "" if plan.finish else plan.said
+def plan_deltas(request: ModelRequest, plan: ResponsePlan) -> Iterator[tuple[float, dict[str, Any]]]:
+    """Yield the answer: seconds to wait, and then a delta."""
+    text = FILLER if plan.run else "" if plan.finish else plan.text
     wait = plan.first
     for word in re.findall(r"\S+ ", "Well, think hard. " if plan.think else ""):
         yield wait, {"reasoning_content": word}
         wait = plan.every
-    for word in re.findall(r"\S+ ", said):
+    for word in re.findall(r"\S+ ", text):
         yield wait, {"content": word}
         wait = plan.every
-    wanted = call(asked, plan)
-    if wanted is not None:
-        yield wait, {"tool_calls": [wanted]}
+    call = make_tool_call(request, plan)
+    if call is not None:
+        yield wait, {"tool_calls": [call]}
 
 
 class Connection(BaseHTTPRequestHandler):
@@ -140,10 +139,10 @@ class Connection(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1
-    server: Model
+    server: FakeModel
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def setup(self) -> None:
         super().setup()
@@ -155,62 +154,60 @@ class Connection(BaseHTTPRequestHandler):
         super().finish()
 
     def do_GET(self) -> None:
-        model = {"id": NAME, "object": "model", "owned_by": "tests", "context_length": CONTEXT}
+        model = {"id": MODEL_NAME, "object": "model", "owned_by": "tests", "context_length": CONTEXT}
         self.answer(200, {"object": "list", "data": [model]})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if not self.path.endswith("/chat/completions"):
-            self.answer(404, {"error": {"message": "Nothing here."}})
+            self.answer(404, {"error": {"message": "Not found."}})
             return
-        asked = Asked(body)
-        self.server.asked.append(asked)
+        request = ModelRequest(body)
+        self.server.requests.append(request)
         try:
-            self.reply(asked, asked.plan)
-            asked.ended = time.monotonic()
-        except (Left, OSError):
-            asked.left = time.monotonic()
+            self.reply(request, request.plan)
+        except (ClientLeft, OSError):
+            request.left_at = time.monotonic()
             self.close_connection = True
         finally:
-            asked.over.set()
+            request.closed.set()
 
-    def reply(self, asked: Asked, plan: Plan) -> None:
+    def reply(self, request: ModelRequest, plan: ResponsePlan) -> None:
         if plan.fail:
             self.answer(plan.fail, {"error": {"message": "The model broke down.", "type": "server_error"}})
-        elif asked.body.get("stream"):
-            self.stream(asked, plan)
+        elif request.body.get("stream"):
+            self.stream(request, plan)
         else:
-            self.whole(asked, plan)
+            self.complete(request, plan)
 
-    def whole(self, asked: Asked, plan: Plan) -> None:
-        parts = [*deltas(asked, plan)]
+    def complete(self, request: ModelRequest, plan: ResponsePlan) -> None:
+        parts = [*plan_deltas(request, plan)]
         self.wait(sum(wait for wait, _ in parts))
-        said = "".join(delta.get("content", "") for _, delta in parts)
-        calls = [wanted for _, delta in parts for wanted in delta.get("tool_calls", [])]
-        message = {"role": "assistant", "content": said or None} | ({"tool_calls": calls} if calls else {})
+        text = "".join(delta.get("content", "") for _, delta in parts)
+        calls = [call for _, delta in parts for call in delta.get("tool_calls", [])]
+        message = {"role": "assistant", "content": text or None} | ({"tool_calls": calls} if calls else {})
         choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if calls else "stop"}
-        self.answer(200, frame("chat.completion") | {"choices": [choice], "usage": USAGE})
+        self.answer(200, completion_object("chat.completion") | {"choices": [choice], "usage": USAGE})
 
-    def stream(self, asked: Asked, plan: Plan) -> None:
+    def stream(self, request: ModelRequest, plan: ResponsePlan) -> None:
         self.begin(200, "text/event-stream", "transfer-encoding", "chunked")
-        fixed, reason = frame("chat.completion.chunk"), "stop"
+        fixed, reason = completion_object("chat.completion.chunk"), "stop"
         self.event(fixed, {"role": "assistant", "content": ""})
-        for wait, delta in deltas(asked, plan):
+        for wait, delta in plan_deltas(request, plan):
             self.wait(wait)
-            asked.spoke = asked.spoke or time.monotonic()
             self.event(fixed, delta)
             reason = "tool_calls" if "tool_calls" in delta else reason
         self.event(fixed, {}, reason)
-        if (asked.body.get("stream_options") or {}).get("include_usage"):
+        if (request.body.get("stream_options") or {}).get("include_usage"):
             self.chunk(json.dumps({**fixed, "choices": [], "usage": USAGE}))
         self.chunk("[DONE]")
         self.wfile.write(b"0\r\n\r\n")
         self.wfile.flush()
 
     def wait(self, seconds: float) -> None:
-        """Wait, unless the client hangs up before."""
+        """Wait. Raises `ClientLeft` if the client closes the connection before."""
         if select.select([self.connection], [], [], seconds)[0]:
-            raise Left
+            raise ClientLeft
 
     def event(self, fixed: dict[str, Any], delta: dict[str, Any], reason: str | None = None) -> None:
         self.chunk(json.dumps({**fixed, "choices": [{"index": 0, "delta": delta, "finish_reason": reason}]}))
@@ -233,12 +230,12 @@ class Connection(BaseHTTPRequestHandler):
         self.wfile.flush()
 
 
-def frame(kind: str) -> dict[str, Any]:
-    return {"id": f"chatcmpl-{next(numbers)}", "object": kind, "created": 1, "model": NAME}
+def completion_object(kind: str) -> dict[str, Any]:
+    return {"id": f"chatcmpl-{next(counter)}", "object": kind, "created": 1, "model": MODEL_NAME}
 
 
-class Model(ThreadingHTTPServer):
-    """`with Model() as model`: answers at `model.url`; `asked` are the requests so far, in their order."""
+class FakeModel(ThreadingHTTPServer):
+    """`with FakeModel() as model` answers at `model.url`; `requests` are the requests so far, in order."""
 
     daemon_threads = False
     request_queue_size = 128
@@ -246,11 +243,11 @@ class Model(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Connection)
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
-        self.asked: list[Asked] = []
+        self.requests: list[ModelRequest] = []
         self.open: set[socket.socket] = set()
         self.thread = threading.Thread(target=self.serve_forever, args=(0.02,))
 
-    def __enter__(self) -> Model:
+    def __enter__(self) -> FakeModel:
         self.thread.start()
         return self
 

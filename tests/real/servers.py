@@ -1,9 +1,9 @@
-"""Real agents as processes of their own, in front of the model of the tests. Nothing leaves the loopback.
+"""Starts real agents as processes that use the fake model. Nothing leaves the loopback interface.
 
-    with Model() as model, openhands(folder, model.url) as server:
+    with FakeModel() as model, serve_openhands(folder, model.url) as server:
         ...   # server.url, server.key
 
-What a server writes stays in the folder: its log, its home, its conversations.
+Everything that a server writes stays in the folder: its log, its home, its conversations.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
 from loadtests.servers.launch import free_port
-from tests.real.model import NAME
-from tests.real.setup import FOLDER, HERMES, OPENHANDS, Recipe
+from tests.real.model import MODEL_NAME
+from tests.real.setup import ENVIRONMENTS, HERMES, OPENHANDS, Recipe
 
-READY = 90.0
-"""Seconds that a server has to become healthy."""
-STOP = 10.0
-"""Seconds that a server has to end when told to; then it is killed."""
+READY_TIMEOUT = 90.0
+"""Seconds that a server gets to become healthy."""
+STOP_TIMEOUT = 10.0
+"""Seconds that a server gets to end after SIGTERM; then it is killed."""
 KEY = "only-for-tests-on-this-machine-0123456789"
 
 HERMES_CONFIG = """\
@@ -40,12 +40,12 @@ model:
 
 
 class NotReady(Exception):
-    """The server did not come up; the message has the end of its log."""
+    """The server did not become healthy; the message has the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """A running agent. `url` has no path; `folder` holds its `log` and all that it keeps."""
+class AgentServer:
+    """A running agent. `url` has no path; `folder` holds its `log` and its other files."""
 
     url: str
     key: str
@@ -56,10 +56,18 @@ class Server:
 
 
 @contextlib.contextmanager
-def openhands(folder: Path, model_url: str, **more: str) -> Iterator[Server]:
-    """The OpenHands agent server; `more` are environment variables, such as OH_MAX_CONCURRENT_RUNS."""
+def serve_openhands(folder: Path, model_url: str, **more: str) -> Iterator[AgentServer]:
+    """Serve the OpenHands agent server; `more` are environment variables, such as OH_MAX_CONCURRENT_RUNS."""
     port = free_port()
-    command = [python(OPENHANDS), "-m", "openhands.agent_server", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        interpreter_path(OPENHANDS),
+        "-m",
+        "openhands.agent_server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     paths = {
         "OH_PERSISTENCE_DIR": "persistence",
         "OH_CONVERSATIONS_PATH": "conversations",
@@ -68,24 +76,24 @@ def openhands(folder: Path, model_url: str, **more: str) -> Iterator[Server]:
         "OH_CONVERSATION_WORKTREE_ROOT": "worktrees",
     }
     env = {
-        **{name: str(made(folder / path)) for name, path in paths.items()},
+        **{name: str(make_folder(folder / path)) for name, path in paths.items()},
         "OH_ENABLE_VSCODE": "0",
         "OH_PRELOAD_TOOLS": "0",
         "OH_SECRET_KEY": KEY,
         "OH_SESSION_API_KEYS_0": KEY,
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else its import looks for prices in the network
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else its import loads prices from the network
         **more,
     }
-    with running(command, folder, env, port, "/ready", model_url) as server:
+    with run_server(command, folder, env, port, "/ready", model_url) as server:
         yield server
 
 
 @contextlib.contextmanager
-def hermes(folder: Path, model_url: str, **more: str) -> Iterator[Server]:
-    """The API server of Hermes; `more` are environment variables."""
+def serve_hermes(folder: Path, model_url: str, **more: str) -> Iterator[AgentServer]:
+    """Serve the API server of Hermes; `more` are environment variables."""
     port = free_port()
-    home = made(folder / "hermes")
-    (home / "config.yaml").write_text(HERMES_CONFIG.format(model=NAME, url=model_url), "utf-8")
+    home = make_folder(folder / "hermes")
+    (home / "config.yaml").write_text(HERMES_CONFIG.format(model=MODEL_NAME, url=model_url), "utf-8")
     env = {
         "HERMES_HOME": str(home),
         "API_SERVER_ENABLED": "true",
@@ -94,44 +102,44 @@ def hermes(folder: Path, model_url: str, **more: str) -> Iterator[Server]:
         "API_SERVER_PORT": str(port),
         **more,
     }
-    command = [str(Path(python(HERMES)).with_name("hermes")), "gateway", "run"]
-    with running(command, folder, env, port, "/health", model_url) as server:
+    command = [str(Path(interpreter_path(HERMES)).with_name("hermes")), "gateway", "run"]
+    with run_server(command, folder, env, port, "/health", model_url) as server:
         yield server
 
 
-def missing(recipe: Recipe) -> str:
-    """Why an agent cannot be started here; nothing when it can."""
+def missing_reason(recipe: Recipe) -> str:
+    """Return why an agent cannot be started here, "" if it can."""
     return (
         ""
-        if recipe.ready()
-        else f"{recipe.name} is not in {FOLDER}: python -m tests.real.setup {recipe.name}"
+        if recipe.is_installed()
+        else f"{recipe.name} is not in {ENVIRONMENTS}: python -m tests.real.setup {recipe.name}"
     )
 
 
-def python(recipe: Recipe) -> str:
+def interpreter_path(recipe: Recipe) -> str:
     return str(recipe.python())
 
 
-def made(folder: Path) -> Path:
+def make_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def outside(folder: Path) -> dict[str, str]:
-    """What every server sees of the machine: a home of its own, and no way but to the loopback.
+def base_environment(folder: Path) -> dict[str, str]:
+    """Return the environment of every server: a separate home, and proxies that refuse connections.
 
-    Port 9 answers nobody: who obeys the proxy settings meets a closed door there at once.
+    Nothing listens on port 9, so a client that obeys the proxy settings fails at once.
     """
-    closed = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
     return {
-        **closed,
+        **proxies,
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
-        "HOME": str(made(folder / "home")),
-        "TMPDIR": str(made(folder / "tmp")),
-        "TMUX_TMPDIR": str(made(folder / "tmux")),
+        "HOME": str(make_folder(folder / "home")),
+        "TMPDIR": str(make_folder(folder / "tmp")),
+        "TMUX_TMPDIR": str(make_folder(folder / "tmux")),
         "DO_NOT_TRACK": "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -139,12 +147,12 @@ def outside(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(
+def run_server(
     command: list[str], folder: Path, env: Mapping[str, str], port: int, health: str, model_url: str
-) -> Iterator[Server]:
-    """A server that is healthy, and stopped at the end with all that it started."""
-    made(folder)
-    log, env = folder / "log", {**outside(folder), **env}
+) -> Iterator[AgentServer]:
+    """Start a server, wait until it is healthy, and stop it and its child processes at exit."""
+    make_folder(folder)
+    log, env = folder / "log", {**base_environment(folder), **env}
     with log.open("ab") as out:
         process = subprocess.Popen(
             command,
@@ -157,41 +165,41 @@ def running(
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        await_healthy(process, url + health, log)
-        yield Server(url, KEY, model_url, folder, log, process.pid)
+        wait_until_healthy(process, url + health, log)
+        yield AgentServer(url, KEY, model_url, folder, log, process.pid)
     finally:
         stop(process)
         stop_terminals(folder / "tmux", env)
 
 
-def await_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    until = time.monotonic() + READY
-    while not healthy(url):
-        if process.poll() is not None or time.monotonic() > until:
+def wait_until_healthy(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT
+    while not is_healthy(url):
+        if process.poll() is not None or time.monotonic() > deadline:
             raise NotReady("\n".join(log.read_text("utf-8", "replace").splitlines()[-20:]))
         time.sleep(0.1)
 
 
-def healthy(url: str) -> bool:
+def is_healthy(url: str) -> bool:
     try:
-        with build_opener(ProxyHandler({})).open(url, timeout=5) as answer:
-            return bool(answer.status == 200)
+        with build_opener(ProxyHandler({})).open(url, timeout=5) as response:
+            return bool(response.status == 200)
     except (URLError, OSError):
         return False
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the server to end, and kill what is left of its group, which is its own."""
+    """Terminate the server, and kill the rest of its process group, which is separate from ours."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STOP)
+        process.wait(STOP_TIMEOUT)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def stop_terminals(folder: Path, env: Mapping[str, str]) -> None:
-    """End the terminals that outlived their server: no children of it, but their sockets are here."""
+    """End the tmux servers of terminals: they are no children of the server, but their sockets are here."""
     tmux = shutil.which("tmux")
     for socket in folder.glob("*/*") if tmux else ():
         if socket.is_socket():

@@ -1,9 +1,9 @@
-"""Set up real agents, each in a virtual environment of its own.
+"""Sets up real agents, each in a separate virtual environment.
 
     python -m tests.real.setup [openhands] [hermes] [--into FOLDER]
 
-Without names it sets up all of them. What is there already is left alone; the packages come from where
-pip is told to find them. The exit status is 0 when everything asked for is there at the end.
+Without names it sets up all of them. It leaves existing environments alone. Packages come from the index that
+pip is configured with. The exit status is 0 if all of them are ready at the end.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[2] / ".agents"
-VERSION = "import sys; print(*sys.version_info[:2])"
-INSTALLED = (
+ENVIRONMENTS = Path(__file__).parents[2] / ".agents"
+PRINT_VERSION = "import sys; print(*sys.version_info[:2])"
+PRINT_PACKAGES = (
     "import sys; from importlib.metadata import version as v; print(*(f'{n}=={v(n)}' for n in sys.argv[1:]))"
 )
 
 
-class Impossible(Exception):
+class SetupError(Exception):
     """An agent cannot be set up; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What an agent needs: its packages, and the Python versions that they run on, best first."""
+    """The packages of an agent, and the Python versions that they run on, best first."""
 
     name: str
     packages: tuple[str, ...]
     pythons: tuple[tuple[int, int], ...]
 
-    def python(self, into: Path = FOLDER) -> Path:
-        """The interpreter of its environment."""
+    def python(self, into: Path = ENVIRONMENTS) -> Path:
+        """Return the path of the interpreter of its environment."""
         return into / self.name / "bin" / "python"
 
-    def ready(self, into: Path = FOLDER) -> bool:
-        """Whether its environment holds these very versions."""
+    def is_installed(self, into: Path = ENVIRONMENTS) -> bool:
+        """Whether its environment has exactly these versions."""
         pinned = [package for package in self.packages if "==" in package]
         names = [package.partition("==")[0] for package in self.packages]
-        return set(pinned) <= set(told(self.python(into), INSTALLED, *names).split())
+        return set(pinned) <= set(run_program(self.python(into), PRINT_PACKAGES, *names).split())
 
 
 OPENHANDS = Recipe(
@@ -57,19 +57,19 @@ HERMES = Recipe("hermes", ("hermes-agent==0.19.0", "aiohttp"), ((3, 12), (3, 11)
 RECIPES = {recipe.name: recipe for recipe in (OPENHANDS, HERMES)}
 
 
-def told(python: Path, source: str, *arguments: str) -> str:
-    """What a little program prints; nothing where it fails or there is no such interpreter."""
+def run_program(python: Path, source: str, *arguments: str) -> str:
+    """Return the output of a small program, "" if it fails or the interpreter does not exist."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [python, "-I", "-c", source, *arguments], capture_output=True, text=True, timeout=60, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    return process.stdout if process.returncode == 0 else ""
 
 
-def candidates(version: tuple[int, int]) -> Iterator[Path]:
-    """Where an interpreter of this version may be."""
+def find_interpreters(version: tuple[int, int]) -> Iterator[Path]:
+    """Yield paths where an interpreter of this version may be."""
     name = "python{}.{}".format(*version)
     yield Path(sys.executable)
     found = shutil.which(name)
@@ -79,64 +79,64 @@ def candidates(version: tuple[int, int]) -> Iterator[Path]:
     yield from sorted(pyenv.glob("versions/{}.{}.*/bin/python".format(*version)), reverse=True)
 
 
-def interpreter(recipe: Recipe) -> Path:
-    """A Python that the agent runs on. Raises Impossible when there is none."""
+def choose_interpreter(recipe: Recipe) -> Path:
+    """Return a Python that the agent runs on. Raises `SetupError` if there is none."""
     for version in recipe.pythons:
         wanted = "{} {}\n".format(*version)
-        for python in candidates(version):
-            if told(python, VERSION) == wanted:
+        for python in find_interpreters(version):
+            if run_program(python, PRINT_VERSION) == wanted:
                 return python
     known = ", ".join("{}.{}".format(*version) for version in recipe.pythons)
-    raise Impossible(f"it needs Python {known}, and none is on the PATH or among the versions of pyenv")
+    raise SetupError(f"it needs Python {known}, and none is on the PATH or among the versions of pyenv")
 
 
-def run(command: list[str | Path], log: Path) -> None:
-    """Run a step, with what it says kept beside the environment. Raises Impossible when it fails."""
+def run_step(command: list[str | Path], log: Path) -> None:
+    """Run a command with its output in `log`. Raises `SetupError` if it fails."""
     with log.open("ab") as out:
         code = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False
         ).returncode
     if code:
         last = log.read_text("utf-8", "replace").strip().splitlines()[-1:] or ["nothing"]
-        raise Impossible(f"{Path(command[0]).name} failed and said: {last[0]} (more in {log})")
+        raise SetupError(f"{Path(command[0]).name} failed: {last[0]} (more in {log})")
 
 
 def set_up(recipe: Recipe, into: Path) -> None:
-    """Make the environment and fill it. Raises Impossible when it cannot be done."""
-    if recipe.ready(into):
-        print(f"{recipe.name}: is there already")
+    """Make the environment and install the packages. Raises `SetupError` if that fails."""
+    if recipe.is_installed(into):
+        print(f"{recipe.name}: is already set up")
         return
     into.mkdir(parents=True, exist_ok=True)
     (into / ".gitignore").write_text("*\n", "utf-8")
     log, python, began = into / f"{recipe.name}.log", recipe.python(into), time.monotonic()
-    if not told(python, "import pip; print('yes')"):
-        base = interpreter(recipe)
+    if not run_program(python, "import pip; print('yes')"):
+        base = choose_interpreter(recipe)
         print(f"{recipe.name}: makes an environment with {base}", flush=True)
-        run([base, "-m", "venv", "--clear", into / recipe.name], log)
+        run_step([base, "-m", "venv", "--clear", into / recipe.name], log)
     print(f"{recipe.name}: installs {', '.join(recipe.packages)}; this takes minutes", flush=True)
-    run([python, "-m", "pip", "install", "--progress-bar", "off", *recipe.packages], log)
-    if not recipe.ready(into):
-        raise Impossible(f"the packages are not the versions asked for (more in {log})")
+    run_step([python, "-m", "pip", "install", "--progress-bar", "off", *recipe.packages], log)
+    if not recipe.is_installed(into):
+        raise SetupError(f"the packages are not the versions asked for (more in {log})")
     print(f"{recipe.name}: is ready after {time.monotonic() - began:.0f} s")
 
 
 def main() -> int:
-    """0 when every agent asked for is there, 1 otherwise."""
+    """Return 0 if every requested agent is ready, else 1."""
     parser = argparse.ArgumentParser(prog="tests.real.setup", description="Set up real agents to test with.")
     parser.add_argument("names", nargs="*", metavar="agent", help=f"of {', '.join(RECIPES)}; all by default")
-    parser.add_argument("--into", type=Path, default=FOLDER, help="the folder of the environments")
+    parser.add_argument("--into", type=Path, default=ENVIRONMENTS, help="the folder of the environments")
     options = parser.parse_args()
     unknown = set(options.names) - set(RECIPES)
     if unknown:
         parser.error(f"no such agent: {', '.join(sorted(unknown))}")
-    missing = 0
+    failed = 0
     for name in options.names or RECIPES:
         try:
             set_up(RECIPES[name], options.into.resolve())
-        except Impossible as error:
+        except SetupError as error:
             print(f"{name}: cannot be set up: {error}", file=sys.stderr)
-            missing += 1
-    return 1 if missing else 0
+            failed += 1
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

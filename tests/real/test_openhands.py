@@ -1,4 +1,4 @@
-"""A real OpenHands behind the gateway, lean and as it is: asked by HTTP, and called on the phone."""
+"""A real OpenHands behind the gateway, with a lean agent and its agent profile: over HTTP and in calls."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection
 
-from tests.e2e.server import Caller, Server, eventually
-from tests.e2e.test_phone import dial, hears, required, says
-from tests.real.examined import examined
-from tests.real.model import FILLER, Asked, Model
-from tests.real.servers import Server as Agent
-from tests.real.servers import missing, openhands
+from tests.e2e.server import HttpClient, Server, wait_until
+from tests.e2e.test_phone import connect_call, receive_frame, response_required, send_frame
+from tests.real.doctor import run_doctor
+from tests.real.model import FILLER, FakeModel, ModelRequest
+from tests.real.servers import AgentServer, missing_reason, serve_openhands
 from tests.real.setup import OPENHANDS
 from voicegw.turns.phrases import PHRASES
 
-pytestmark = [pytest.mark.wire, pytest.mark.skipif(bool(missing(OPENHANDS)), reason=missing(OPENHANDS))]
+pytestmark = [
+    pytest.mark.wire,
+    pytest.mark.skipif(bool(missing_reason(OPENHANDS)), reason=missing_reason(OPENHANDS)),
+]
 
 RETELL = "retell-s3cret-0123456789"
 CONFIG = """
@@ -56,20 +58,23 @@ GREETING = "Good morning."
 
 
 @pytest.fixture(scope="module")
-def model() -> Iterator[Model]:
-    with Model() as model:
+def model() -> Iterator[FakeModel]:
+    with FakeModel() as model:
         yield model
 
 
-def http(office: Agent) -> httpx.Client:
-    headers = {"X-Session-API-Key": office.key}
-    return httpx.Client(base_url=office.url, headers=headers, timeout=60, trust_env=False)
+def http_client(openhands_server: AgentServer) -> httpx.Client:
+    headers = {"X-Session-API-Key": openhands_server.key}
+    return httpx.Client(base_url=openhands_server.url, headers=headers, timeout=60, trust_env=False)
 
 
 @pytest.fixture(scope="module")
-def office(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
-    """An OpenHands with one LLM profile, whose model it would ask without streaming."""
-    with openhands(tmp_path_factory.mktemp("openhands"), model.url) as agent, http(agent) as client:
+def openhands_server(model: FakeModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentServer]:
+    """An OpenHands server with one LLM profile, whose settings do not stream."""
+    with (
+        serve_openhands(tmp_path_factory.mktemp("openhands"), model.url) as agent,
+        http_client(agent) as client,
+    ):
         llm = {"model": "openai/fake", "base_url": model.url, "api_key": "sk-of-the-model"}
         saved = client.post("/api/profiles/voice", json={"llm": llm, "include_secrets": True})
         assert saved.status_code == 201, saved.text
@@ -77,69 +82,74 @@ def office(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
 
 
 @pytest.fixture(scope="module")
-def gateway(office: Agent, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    environ, config = {"OPENHANDS": office.key, "RETELL": RETELL}, CONFIG.format(url=office.url)
+def gateway(openhands_server: AgentServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    environ, config = (
+        {"OPENHANDS": openhands_server.key, "RETELL": RETELL},
+        CONFIG.format(url=openhands_server.url),
+    )
     with Server(tmp_path_factory.mktemp("gateway"), config, environ=environ) as server:
         yield server
-    secrets = (office.key, "sk-of-the-model", "gAAAA")
+    secrets = (openhands_server.key, "sk-of-the-model", "gAAAA")
     assert not [word for word in (*secrets, "Traceback") if word in server.log], server.log
 
 
-def body(name: str, *said: str, system: str = "Be brief.") -> dict[str, Any]:
-    """A conversation in turns."""
-    spoken = [
-        {"role": "assistant" if place % 2 else "user", "content": text} for place, text in enumerate(said)
+def chat_body(name: str, *texts: str, system: str = "Be brief.") -> dict[str, Any]:
+    """Return a chat body in which the caller and the agent alternate."""
+    dialog = [
+        {"role": "assistant" if place % 2 else "user", "content": text} for place, text in enumerate(texts)
     ]
-    return {"model": name, "messages": [{"role": "system", "content": system}, *spoken]}
+    return {"model": name, "messages": [{"role": "system", "content": system}, *dialog]}
 
 
-def ask(gateway: Server, name: str, *said: str, **headers: str) -> str:
-    """What the gateway answers to the last words of a conversation."""
-    with Caller(gateway) as caller:
-        caller.ask(body(name, *said), **headers)
-        reply = caller.reply()
+def ask(gateway: Server, name: str, *texts: str, **headers: str) -> str:
+    """Return the answer of the gateway to the last of the texts."""
+    with HttpClient(gateway) as caller:
+        caller.post_chat(chat_body(name, *texts), **headers)
+        reply = caller.read_response()
     assert reply.status == 200
     return reply.text
 
 
-def told(asked: Asked) -> list[tuple[str, list[str]]]:
-    """What the model was told, but for its instructions."""
-    return [(m["role"], texts(m["content"])) for m in asked.messages if m["role"] != "system"]
+def dialog_of(request: ModelRequest) -> list[tuple[str, list[str]]]:
+    """Return the messages of a request without the instructions."""
+    return [(m["role"], content_texts(m["content"])) for m in request.messages if m["role"] != "system"]
 
 
-def texts(content: Any) -> list[str]:
+def content_texts(content: Any) -> list[str]:
     return [content] if isinstance(content, str) else [part["text"] for part in content]
 
 
-def conversations(office: Agent) -> int:
-    with http(office) as client:
+def count_conversations(openhands_server: AgentServer) -> int:
+    with http_client(openhands_server) as client:
         return int(client.get("/api/conversations/count").json())
 
 
 @AGENTS
 def test_text_streams_and_a_conversation_without_a_call_is_deleted(
-    gateway: Server, office: Agent, model: Model, name: str
+    gateway: Server, openhands_server: AgentServer, model: FakeModel, name: str
 ) -> None:
-    before = conversations(office)
+    before = count_conversations(openhands_server)
     assert ask(gateway, name, "I am Ada.", "Hello Ada.", "Who am I? [words=3]").split() == [
         "word0",
         "word1",
         "word2",
     ]
-    asked = model.asked[-1]
-    assert asked.body["stream"] is True
-    assert "Be brief." in str(asked.messages[0]["content"])
-    assert told(asked)[0][1][0].endswith("Caller: I am Ada.\nYou: Hello Ada.\n)\n\nWho am I? [words=3]")
-    eventually(lambda: conversations(office) == before)
+    request = model.requests[-1]
+    assert request.body["stream"] is True
+    assert "Be brief." in str(request.messages[0]["content"])
+    assert dialog_of(request)[0][1][0].endswith(
+        "Caller: I am Ada.\nYou: Hello Ada.\n)\n\nWho am I? [words=3]"
+    )
+    wait_until(lambda: count_conversations(openhands_server) == before)
 
 
 @AGENTS
-def test_a_call_keeps_its_conversation_over_turns(gateway: Server, model: Model, name: str) -> None:
+def test_a_call_keeps_its_conversation_over_turns(gateway: Server, model: FakeModel, name: str) -> None:
     call = f"{name}-{uuid4()}"
     first = "Hello [words=2]"
     assert ask(gateway, name, first, x_voicegw_call=call).split() == ["word0", "word1"]
     assert ask(gateway, name, first, "word0 word1", "More [words=1]", x_voicegw_call=call) == "word0"
-    assert told(model.asked[-1]) == [
+    assert dialog_of(model.requests[-1]) == [
         ("user", [first]),
         ("assistant", ["word0 word1 "]),
         ("user", ["More [words=1]"]),
@@ -160,54 +170,56 @@ def test_an_answer_in_the_finish_tool_is_spoken(gateway: Server) -> None:
 
 
 def test_the_first_token_comes_long_before_that_of_the_openai_interface(
-    gateway: Server, office: Agent
+    gateway: Server, openhands_server: AgentServer
 ) -> None:
     talk, call = "Talk [words=60]", str(uuid4())
     ask(gateway, "lean", talk, x_voicegw_call=call)
-    ours, theirs = [], []
+    gateway_times, openai_times = [], []
     for place in range(3):
-        with Caller(gateway) as caller:
+        with HttpClient(gateway) as caller:
             began = time.monotonic()
-            caller.ask(body("lean", *[talk, "Fine."] * (place + 1), talk), x_voicegw_call=call)
-            caller.until(b"word0")
-            ours.append(time.monotonic() - began)
-            caller.until(b"[DONE]")
-        with http(office) as client:
+            caller.post_chat(chat_body("lean", *[talk, "Fine."] * (place + 1), talk), x_voicegw_call=call)
+            caller.read_until(b"word0")
+            gateway_times.append(time.monotonic() - began)
+            caller.read_until(b"[DONE]")
+        with http_client(openhands_server) as client:
             began = time.monotonic()
-            asked = body("openhands_voice", talk) | {"stream": True}
-            with client.stream("POST", "/v1/chat/completions", json=asked) as answer:
+            request = chat_body("openhands_voice", talk) | {"stream": True}
+            with client.stream("POST", "/v1/chat/completions", json=request) as answer:
                 next(line for line in answer.iter_lines() if "word0" in line)
-            theirs.append(time.monotonic() - began)
-    print(f"first word: {sorted(ours)[1]:.3f} s here, {sorted(theirs)[1]:.3f} s by /v1")
-    assert sorted(ours)[1] * 4 < sorted(theirs)[1]
+            openai_times.append(time.monotonic() - began)
+    print(f"first word: {sorted(gateway_times)[1]:.3f} s here, {sorted(openai_times)[1]:.3f} s by /v1")
+    assert sorted(gateway_times)[1] * 4 < sorted(openai_times)[1]
 
 
 @AGENTS
-def test_a_caller_who_hangs_up_stops_the_model(gateway: Server, model: Model, name: str) -> None:
-    before = len(cancelled(gateway, name))
-    with Caller(gateway) as caller:
-        talk = body(name, f"Talk, {name} [every=0.05 words=400]")
-        caller.ask(talk, x_voicegw_call=str(uuid4()))
-        caller.until(b"word1")
-        asked = model.asked[-1]
-    assert asked.over.wait(5)
-    assert asked.left is not None
-    eventually(lambda: len(cancelled(gateway, name)) > before)
-    took = cancelled(gateway, name)[-1]["stop_ms"]
+def test_a_caller_who_hangs_up_stops_the_model(gateway: Server, model: FakeModel, name: str) -> None:
+    before = len(cancelled_turns(gateway, name))
+    with HttpClient(gateway) as caller:
+        talk = chat_body(name, f"Talk, {name} [every=0.05 words=400]")
+        caller.post_chat(talk, x_voicegw_call=str(uuid4()))
+        caller.read_until(b"word1")
+        request = model.requests[-1]
+    assert request.closed.wait(5)
+    assert request.left_at is not None
+    wait_until(lambda: len(cancelled_turns(gateway, name)) > before)
+    took = cancelled_turns(gateway, name)[-1]["stop_ms"]
     print(f"stopped after {took:.0f} ms ({name})")
     assert took < 1000
 
 
-def cancelled(gateway: Server, name: str) -> list[dict[str, Any]]:
-    """The turns of an agent that were cancelled so far."""
-    return [x for x in gateway.lines("turn") if (x["outcome"], x["agent"]) == ("cancelled", name)]
+def cancelled_turns(gateway: Server, name: str) -> list[dict[str, Any]]:
+    """Return the cancelled turns of an agent so far."""
+    return [x for x in gateway.log_records("turn") if (x["outcome"], x["agent"]) == ("cancelled", name)]
 
 
 @AGENTS
 def test_a_failing_model_becomes_an_apology(gateway: Server, name: str) -> None:
     assert PHRASES["en"].failure in ask(gateway, name, f"Fail, {name} [fail 400]")
     failed = (name, "AgentError")
-    eventually(lambda: [line for line in gateway.lines("turn") if (line["agent"], line["error"]) == failed])
+    wait_until(
+        lambda: [line for line in gateway.log_records("turn") if (line["agent"], line["error"]) == failed]
+    )
 
 
 def test_a_profile_is_a_model_of_the_gateway(gateway: Server) -> None:
@@ -215,23 +227,23 @@ def test_a_profile_is_a_model_of_the_gateway(gateway: Server) -> None:
 
 
 def test_a_client_of_the_openai_interface_continues_by_the_same_header(
-    gateway: Server, model: Model
+    gateway: Server, model: FakeModel
 ) -> None:
-    """Such a client says only what is new, since over there the server remembers the rest."""
+    """Such a client sends only new messages, because the server keeps the rest."""
     header = {"x_openhands_serverconversation_id": str(uuid4())}
     for said in ("I am Ada. [words=2]", "Who am I? [words=1]"):
-        with Caller(gateway) as caller:
-            caller.ask(body("openhands_voice", said), **header)
-            reply = caller.reply()
+        with HttpClient(gateway) as caller:
+            caller.post_chat(chat_body("openhands_voice", said), **header)
+            reply = caller.read_response()
         assert reply.headers["x-openhands-serverconversation-id"] == next(iter(header.values()))
-    assert told(model.asked[-1]) == [
+    assert dialog_of(model.requests[-1]) == [
         ("user", ["I am Ada. [words=2]"]),
         ("assistant", ["word0 word1 "]),
         ("user", ["Who am I? [words=1]"]),
     ]
 
 
-DOCTORED = """
+DOCTOR_CONFIG = """
 [agents.hands]
 kind = "openhands"
 url = "{url}"
@@ -241,13 +253,15 @@ tools = ["terminal"]
 """
 
 
-def test_the_doctor_finds_no_fault_and_leaves_no_conversation(office: Agent, tmp_path: Path) -> None:
-    before = conversations(office)
-    table = DOCTORED.format(url=office.url, profile="voice")
-    status, found = examined(tmp_path, table, OPENHANDS=office.key)
-    assert (status, found["failure"]) == (0, None)
-    assert (found["replayed"], found["deltas"], found["models"]) == (False, 20, ["openhands_voice"])
-    assert conversations(office) == before
+def test_the_doctor_finds_no_fault_and_leaves_no_conversation(
+    openhands_server: AgentServer, tmp_path: Path
+) -> None:
+    before = count_conversations(openhands_server)
+    table = DOCTOR_CONFIG.format(url=openhands_server.url, profile="voice")
+    status, report = run_doctor(tmp_path, table, OPENHANDS=openhands_server.key)
+    assert (status, report["failure"]) == (0, None)
+    assert (report["replayed"], report["deltas"], report["models"]) == (False, 20, ["openhands_voice"])
+    assert count_conversations(openhands_server) == before
 
 
 @pytest.mark.parametrize(
@@ -270,74 +284,84 @@ def test_the_doctor_finds_no_fault_and_leaves_no_conversation(office: Agent, tmp
     ],
 )
 def test_the_doctor_advises_on_a_wrong_profile_or_key(
-    office: Agent, tmp_path: Path, profile: str, key: str | None, step: str, failure: str, advice: str
+    openhands_server: AgentServer,
+    tmp_path: Path,
+    profile: str,
+    key: str | None,
+    step: str,
+    failure: str,
+    advice: str,
 ) -> None:
-    table = DOCTORED.format(url=office.url, profile=profile)
-    status, found = examined(tmp_path, table, OPENHANDS=key or office.key)
-    assert (status, found["failed_at"], found["failure"]) == (1, step, office.url + failure)
-    assert found["advice"] == [advice]
+    table = DOCTOR_CONFIG.format(url=openhands_server.url, profile=profile)
+    status, report = run_doctor(tmp_path, table, OPENHANDS=key or openhands_server.key)
+    assert (status, report["failed_at"], report["failure"]) == (1, step, openhands_server.url + failure)
+    assert report["advice"] == [advice]
 
 
 @pytest.mark.parametrize(("answer", "done"), [("Yes, please.", True), ("Rather not.", False)])
-def test_the_caller_confirms_or_rejects_an_action(gateway: Server, office: Agent, answer: str, done: bool) -> None:
-    proof, call = office.folder / f"proof-{done}", str(uuid4())
-    wanted = f"Do it [risk HIGH] [run touch {proof}] [words=2]"
-    question = ask(gateway, "lean", wanted, x_voicegw_call=call)
+def test_the_caller_confirms_or_rejects_an_action(
+    gateway: Server, openhands_server: AgentServer, answer: str, done: bool
+) -> None:
+    proof, call = openhands_server.folder / f"proof-{done}", str(uuid4())
+    action_request = f"Do it [risk HIGH] [run touch {proof}] [words=2]"
+    question = ask(gateway, "lean", action_request, x_voicegw_call=call)
     assert question == f"{FILLER}Run a command: Shall I go ahead?"
     assert not proof.exists()
-    said = ask(gateway, "lean", wanted, question, answer, x_voicegw_call=call)
+    said = ask(gateway, "lean", action_request, question, answer, x_voicegw_call=call)
     assert said.startswith("word0 ")
     assert proof.exists() is done
 
 
-def test_denied_actions_are_rejected_without_a_question(gateway: Server, office: Agent) -> None:
-    proof = office.folder / "proof-denied"
-    wanted = f"Do it [risk HIGH] [run touch {proof}] [words=2]"
-    assert ask(gateway, "denied", wanted) == f"{FILLER}word0 word1"
+def test_denied_actions_are_rejected_without_a_question(
+    gateway: Server, openhands_server: AgentServer
+) -> None:
+    proof = openhands_server.folder / "proof-denied"
+    action_request = f"Do it [risk HIGH] [run touch {proof}] [words=2]"
+    assert ask(gateway, "denied", action_request) == f"{FILLER}word0 word1"
     assert not proof.exists()
 
 
-def answer(phone: ClientConnection, number: int) -> str:
-    """The words of one response to its end; those of others are passed over."""
-    words, over = "", False
-    while not over:
-        if (frame := hears(phone)).get("response_id") == number:
-            words, over = words + frame["content"], frame["content_complete"]
+def read_response(phone: ClientConnection, number: int) -> str:
+    """Return the text of one response to its end; skip frames of others."""
+    words, is_complete = "", False
+    while not is_complete:
+        if (frame := receive_frame(phone)).get("response_id") == number:
+            words, is_complete = words + frame["content"], frame["content_complete"]
     return words
 
 
 def test_an_interrupted_call_continues_from_the_heard_part(
-    gateway: Server, office: Agent, model: Model
+    gateway: Server, openhands_server: AgentServer, model: FakeModel
 ) -> None:
-    talk, before = "Talk [every=0.05 words=400]", conversations(office)
-    with dial(gateway, f"/retell/{RETELL}/call_1") as phone:
+    talk, before = "Talk [every=0.05 words=400]", count_conversations(openhands_server)
+    with connect_call(gateway, f"/retell/{RETELL}/call_1") as phone:
         for _ in range(2):
-            hears(phone)
-        eventually(lambda: conversations(office) == before + 1)
-        says(phone, required(1, GREETING, talk))
-        assert hears(phone)["content"].split()[0] == "word0"
-        asked = model.asked[-1]
-        says(phone, required(2, GREETING, talk, "word0", "Stop [words=2]"))
-        assert answer(phone, 2).split() == ["word0", "word1"]
-    assert asked.over.wait(5)
-    assert asked.left is not None
-    first, second = told(model.asked[-1])[-1][1]
+            receive_frame(phone)
+        wait_until(lambda: count_conversations(openhands_server) == before + 1)
+        send_frame(phone, response_required(1, GREETING, talk))
+        assert receive_frame(phone)["content"].split()[0] == "word0"
+        request = model.requests[-1]
+        send_frame(phone, response_required(2, GREETING, talk, "word0", "Stop [words=2]"))
+        assert read_response(phone, 2).split() == ["word0", "word1"]
+    assert request.closed.wait(5)
+    assert request.left_at is not None
+    first, second = dialog_of(model.requests[-1])[-1][1]
     assert first.endswith(f"\nYou: {GREETING}\n)\n\n{talk}")
     assert second == (
         '(The caller interrupted you: of your last answer they heard only "word0".)\n\nStop [words=2]'
     )
 
 
-def test_interrupting_a_tool_does_not_wait_for_its_end(gateway: Server, model: Model) -> None:
+def test_interrupting_a_tool_does_not_wait_for_its_end(gateway: Server, model: FakeModel) -> None:
     work, stop = "Work [run sleep 60]", "Never mind [words=1]"
-    with dial(gateway, f"/retell/{RETELL}/call_2") as phone:
+    with connect_call(gateway, f"/retell/{RETELL}/call_2") as phone:
         for _ in range(2):
-            hears(phone)
-        says(phone, required(1, GREETING, work))
-        while "check" not in hears(phone)["content"]:
+            receive_frame(phone)
+        send_frame(phone, response_required(1, GREETING, work))
+        while "check" not in receive_frame(phone)["content"]:
             pass
         time.sleep(0.3)
         began = time.monotonic()
-        says(phone, required(2, GREETING, work, FILLER, stop))
-        assert answer(phone, 2).split() == ["word0"]
+        send_frame(phone, response_required(2, GREETING, work, FILLER, stop))
+        assert read_response(phone, 2).split() == ["word0"]
     assert time.monotonic() - began < 2

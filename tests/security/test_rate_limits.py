@@ -1,4 +1,4 @@
-"""The rate limiter counts concurrent turns and limiter the requests per minute of each key."""
+"""The rate limiter counts concurrent turns and limits the requests per minute of each key."""
 
 from __future__ import annotations
 

@@ -30,14 +30,14 @@ texts = st.text('a \n{}%"', max_size=5)
 messages = st.lists(st.builds(Message, roles, texts), max_size=8)
 
 
-def test_the_instructions_are_all_of_them_in_order() -> None:
+def test_instructions_are_joined_in_order() -> None:
     more = (RULES, HELLO, Message("developer", "Be brief."), Message("system"), Message("system", " \n"))
     assert system_prompt(Turn("t", more)) == "Be kind.\n\nBe brief."
     assert system_prompt(Turn("t", (HELLO,))) == ""
 
 
 @pytest.mark.parametrize(
-    ("said", "known", "new"),
+    ("messages", "known_count", "new"),
     [
         ((HELLO,), 0, (HELLO,)),
         ((RULES, HELLO, HI, WHEN), 1, (WHEN,)),
@@ -46,10 +46,10 @@ def test_the_instructions_are_all_of_them_in_order() -> None:
         ((HELLO, HI, PICTURE), 1, (PICTURE,)),
     ],
 )
-def test_what_the_caller_said_since_is_new(
-    said: tuple[Message, ...], known: int, new: tuple[Message, ...]
+def test_messages_since_the_known_count_are_new(
+    messages: tuple[Message, ...], known_count: int, new: tuple[Message, ...]
 ) -> None:
-    assert new_user_messages(said, known) == new
+    assert new_user_messages(messages, known_count) == new
 
 
 @pytest.mark.parametrize(
@@ -62,27 +62,27 @@ def test_what_the_caller_said_since_is_new(
         (HI, WHEN),
     ],
 )
-def test_words_that_were_not_answered_count_again(said: tuple[Message, ...]) -> None:
+def test_unanswered_message_is_new_again(said: tuple[Message, ...]) -> None:
     assert new_user_messages(said, user_message_count(said)) == (WHEN,)
     assert new_user_messages(said, 99) == (WHEN,)
 
 
 @pytest.mark.parametrize("said", [(HELLO, HI), (HELLO, HI, RULES), (HELLO, HI, BLANK)])
-def test_a_caller_who_is_silent_after_an_answer_is_brought_back(said: tuple[Message, ...]) -> None:
+def test_silence_after_an_answer_becomes_the_silence_prompt(said: tuple[Message, ...]) -> None:
     assert new_user_messages(said, 1) == (Message("user", SILENCE_PROMPT),)
 
 
 @pytest.mark.parametrize("said", [(), (RULES,), (HI,), (BLANK,), (RULES, HI, BLANK)])
-def test_a_call_in_which_the_caller_said_nothing_has_just_begun(said: tuple[Message, ...]) -> None:
+def test_call_without_caller_messages_becomes_the_start_prompt(said: tuple[Message, ...]) -> None:
     assert new_user_messages(said, 0) == (Message("user", CALL_START_PROMPT),)
 
 
-def test_blank_words_were_never_said() -> None:
+def test_blank_messages_are_not_counted() -> None:
     assert user_message_count((RULES, HELLO, HI, BLANK, PICTURE, WHEN)) == 3
 
 
 @pytest.mark.parametrize(
-    ("heard", "words"),
+    ("heard", "note"),
     [
         (None, ""),
         ("", UNHEARD_NOTE),
@@ -93,8 +93,8 @@ def test_blank_words_were_never_said() -> None:
         ),
     ],
 )
-def test_what_was_heard_of_an_answer_is_noted_if_it_was_not_all(heard: str | None, words: str) -> None:
-    assert interruption_note(heard) == words
+def test_interruption_note_quotes_the_heard_part(heard: str | None, note: str) -> None:
+    assert interruption_note(heard) == note
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def test_what_was_heard_of_an_answer_is_noted_if_it_was_not_all(heard: str | Non
         ((Message("user", " a {lines}\n b "), HI), "Caller: a {lines} b\nYou: Hi!"),
     ],
 )
-def test_the_conversation_before_has_a_line_for_everything_but_what_is_new(
+def test_history_summary_has_a_line_for_each_message_that_is_not_new(
     said: tuple[Message, ...], lines: str
 ) -> None:
     assert history_summary(said) == f"(The conversation so far, which you do not need to answer:\n{lines}\n)"
 
 
 @pytest.mark.parametrize("said", [(), (RULES,), (HELLO,), (RULES, HELLO, BLANK), (PICTURE, WHEN)])
-def test_a_conversation_without_anything_before_has_no_before(said: tuple[Message, ...]) -> None:
+def test_history_summary_is_empty_without_older_messages(said: tuple[Message, ...]) -> None:
     assert history_summary(said) == ""
 
 
@@ -126,14 +126,14 @@ def test_texts_are_joined_as_paragraphs_without_blank_ones() -> None:
 
 
 @given(messages, st.integers(0, 9))
-def test_there_is_always_something_new_that_is_not_blank(said: list[Message], known: int) -> None:
+def test_new_messages_are_never_empty_or_blank(said: list[Message], known: int) -> None:
     new = new_user_messages(said, known)
     assert new
     assert all(message.role == "user" and message.text.strip() for message in new)
 
 
 @given(messages, messages)
-def test_an_agent_that_was_told_everything_hears_of_everything_else(
+def test_new_messages_are_exactly_those_after_the_known_ones(
     said: list[Message], more: list[Message]
 ) -> None:
     added = user_message_count(more)
@@ -145,7 +145,7 @@ def test_an_agent_that_was_told_everything_hears_of_everything_else(
 
 
 @given(messages)
-def test_each_message_is_told_once_before_or_as_new(said: list[Message]) -> None:
+def test_each_message_is_either_in_the_summary_or_new(said: list[Message]) -> None:
     spoken = [m for m in said if m.role in ("user", "assistant") and m.text.strip()]
     new = [
         m
@@ -158,6 +158,6 @@ def test_each_message_is_told_once_before_or_as_new(said: list[Message]) -> None
 
 
 @given(st.none() | texts)
-def test_a_note_is_one_line(heard: str | None) -> None:
+def test_interruption_note_is_one_line(heard: str | None) -> None:
     assert "\n" not in interruption_note(heard)
     assert bool(interruption_note(heard)) == (heard is not None)

@@ -291,7 +291,7 @@ async def test_deltas_share_one_timer() -> None:
 async def test_pause_without_held_text_is_not_reported() -> None:
     calls: list[str] = []
     now = asyncio.get_running_loop().time
-    buffer = SpeechBuffer(SpeechFilter(), 0.25, calls.append, lambda: calls.append("calls"), now)
+    buffer = SpeechBuffer(SpeechFilter(), 0.25, calls.append, lambda: calls.append("pause"), now)
     buffer.feed("Hi\n\n", now())
     buffer.feed("you.", now())
     await asyncio.sleep(1)

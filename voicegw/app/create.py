@@ -24,7 +24,7 @@ from voicegw.api.formats import ChatFormat, ResponsesFormat
 from voicegw.app.agents import make_agent
 from voicegw.app.lifespan import lifespan
 from voicegw.app.platforms import call_endpoints, platform_context, realtime_call_endpoint, webhooks
-from voicegw.app.serving import AgentFactory, make_agents, serve_agents
+from voicegw.app.served_agents import AgentFactory, make_agents, serve_agents
 from voicegw.asgi.context import RequestContext
 from voicegw.asgi.error_response import error_response
 from voicegw.asgi.middleware import GatewayMiddleware

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from voicegw.app.serving import close, warm
+from voicegw.app.served_agents import close, warm
 from voicegw.calls.server import CallServer
 from voicegw.config.load import Config
 from voicegw.conversations.dispatcher import Dispatcher

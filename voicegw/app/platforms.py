@@ -47,7 +47,9 @@ def call_endpoints(settings: Config, context: PlatformContext) -> dict[str, Call
     for name, platform in settings.platforms.items():
         if not (platform.proven or settings.is_demo):
             log.warning(UNAUTHENTICATED, platform.proof[0], name)
-    return {name: PLATFORMS[name].build_endpoint(table, context) for name, table in settings.platforms.items()}
+    return {
+        name: PLATFORMS[name].build_endpoint(table, context) for name, table in settings.platforms.items()
+    }
 
 
 def realtime_call_endpoint(

@@ -1,1 +1,1 @@
-"""The TOML configuration file: its sections, loading, checks, and the kinds of agents."""
+"""The TOML configuration file as a whole: loading, checks, and the kinds of agents."""

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 
 from voicegw.config.root import Config
-from voicegw.config.sections import ServerSettings
 from voicegw.security import addresses
 from voicegw.settings.fields import (
     VISIBLE,
 )
+from voicegw.settings.gateway import ServerSettings
 from voicegw.settings.problems import Loc, Problem, suggestion
 
 SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,}")

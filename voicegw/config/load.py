@@ -19,7 +19,6 @@ from pydantic_core import ErrorDetails
 from voicegw.config.agent_kinds import AGENT_SETTINGS
 from voicegw.config.checks import conflicts, duplicate_keys, named_variables, unset_variables
 from voicegw.config.root import DEMO, SECTIONS, Config
-from voicegw.config.sections import KeySettings
 from voicegw.errors import ConfigError
 from voicegw.settings import problems
 from voicegw.settings.agent import AckSettings
@@ -36,6 +35,7 @@ from voicegw.settings.fields import (
     TARGET,
     VARIABLE,
 )
+from voicegw.settings.gateway import KeySettings
 from voicegw.settings.problems import Loc, Problem, describe, key_path, quoted
 from voicegw.settings.section import Section
 

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Annotated, get_args, get_origin
 from pydantic import Field, PrivateAttr, create_model
 
 from voicegw.config.agent_kinds import AnyAgent
-from voicegw.config.sections import (
+from voicegw.platforms.realtime.settings import RealtimeSettings
+from voicegw.platforms.registry import PLATFORMS
+from voicegw.security.keys import ApiKey, hash_secret
+from voicegw.settings.fields import Name, optional
+from voicegw.settings.gateway import (
     CallSettings,
     KeySettings,
     LimitSettings,
@@ -18,10 +22,6 @@ from voicegw.config.sections import (
     TraceSettings,
     TurnSettings,
 )
-from voicegw.platforms.realtime.settings import RealtimeSettings
-from voicegw.platforms.registry import PLATFORMS
-from voicegw.security.keys import ApiKey, hash_secret
-from voicegw.settings.fields import Name, optional
 from voicegw.settings.platform import PlatformSettings
 from voicegw.settings.section import Section
 

@@ -1,1 +1,1 @@
-"""The parts from which configuration sections are made: types of values, shared keys, error sentences."""
+"""The configuration keys of no integration, the types of values, and the error sentences."""

@@ -50,9 +50,9 @@ def loads(data: bytes) -> Any:
 
 
 def loads_object(data: str | bytes) -> dict[str, Any] | None:
-    """Return the JSON object in `data`; None if it is no JSON, or JSON of another type."""
+    """Return the JSON object in `data`; None if `data` is not JSON or is another JSON value."""
     try:
         value = loads(data.encode() if isinstance(data, str) else data)
-    except ValueError:  # a lone surrogate in a text cannot be encoded, which is one as well
+    except ValueError:  # also UnicodeEncodeError, for a lone surrogate in a `str`
         return None
     return value if isinstance(value, dict) else None

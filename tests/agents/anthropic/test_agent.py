@@ -1,4 +1,4 @@
-"""The Anthropic agent against a scripted server, and against the maker's own library."""
+"""The Anthropic agent against a scripted server, and compared with Anthropic's SDK."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def parse_request(request: bytes) -> tuple[list[str], dict[str, Any]]:
     return head.decode().split("\r\n"), orjson.loads(body)
 
 
-async def test_a_turn_becomes_a_request() -> None:
+async def test_turn_becomes_a_request() -> None:
     async with Upstream((STREAM + chunk(STREAM_BODY) + chunk(b""),)) as upstream:
         agent = AnthropicAgent(upstream.url, key=KEY, model="own", headers={"X-Mine": "1"})
         assert await events(agent) == EVENTS
@@ -141,7 +141,7 @@ async def test_a_turn_becomes_a_request() -> None:
         ),
     ],
 )
-async def test_what_is_configured_is_sent(options: Any, version: str, sent: dict[str, Any]) -> None:
+async def test_constructor_options_are_sent(options: Any, version: str, sent: dict[str, Any]) -> None:
     async with Upstream((STREAM + chunk(STREAM_BODY) + chunk(b""),)) as upstream:
         agent = AnthropicAgent(upstream.url, model="own", **options)
         await events(agent)
@@ -162,7 +162,7 @@ async def test_what_is_configured_is_sent(options: Any, version: str, sent: dict
         ("/anthropic", "/anthropic/v1/messages"),
     ],
 )
-async def test_the_address_may_be_the_base_or_the_full_one(path: str, wanted: str) -> None:
+async def test_url_may_be_the_base_or_the_full_one(path: str, wanted: str) -> None:
     async with Upstream((http_response(b"", status="500 No"),)) as upstream:
         agent = AnthropicAgent(upstream.url + path, model="own")
         with pytest.raises(AgentUnavailable, match=f"{wanted} answered 500$"):
@@ -180,7 +180,11 @@ async def test_every_cut_on_the_wire_gives_the_same_events() -> None:
 @given(st.lists(st.integers(0, len(STREAM_BODY)), max_size=12), st.booleans())
 def test_any_cut_on_the_wire_gives_the_same_events(cuts: list[int], framed: bool) -> None:
     cuts = sorted(cuts)
-    pieces = [piece for a, b in zip([0, *cuts], [*cuts, len(STREAM_BODY)], strict=True) if (piece := STREAM_BODY[a:b])]
+    pieces = [
+        piece
+        for a, b in zip([0, *cuts], [*cuts, len(STREAM_BODY)], strict=True)
+        if (piece := STREAM_BODY[a:b])
+    ]
     if framed:
         reply: list[bytes | Action] = [STREAM, *map(chunk, pieces), chunk(b"")]
     else:
@@ -188,7 +192,7 @@ def test_any_cut_on_the_wire_gives_the_same_events(cuts: list[int], framed: bool
     assert asyncio.run(reply_to(*reply)) == EVENTS
 
 
-async def test_closing_the_reply_hangs_up_at_once() -> None:
+async def test_closing_the_reply_closes_the_connection_at_once() -> None:
     async with Upstream((STREAM + chunk(STARTED + text_delta("a")), Action.HANG)) as upstream:
         agent = AnthropicAgent(upstream.url, model="own")
         reply = agent.reply(TURN)
@@ -200,7 +204,7 @@ async def test_closing_the_reply_hangs_up_at_once() -> None:
         await agent.aclose()
 
 
-async def test_turns_share_a_connection_even_if_the_body_ends_after_the_message() -> None:
+async def test_turns_share_a_connection_if_the_body_ends_after_the_message() -> None:
     slow = (STREAM + chunk(STREAM_BODY), 0.01, chunk(b""))
     async with Upstream(slow, slow, slow) as upstream:
         agent = AnthropicAgent(upstream.url, model="own")
@@ -212,7 +216,7 @@ async def test_turns_share_a_connection_even_if_the_body_ends_after_the_message(
         await agent.aclose()
 
 
-async def test_nothing_waits_for_a_body_that_goes_on_after_the_message() -> None:
+async def test_reply_ends_with_the_message_although_the_body_goes_on() -> None:
     async with Upstream((STREAM + chunk(STREAM_BODY), Action.HANG)) as upstream:
         agent = AnthropicAgent(upstream.url, model="own")
         assert await events(agent) == EVENTS
@@ -221,7 +225,7 @@ async def test_nothing_waits_for_a_body_that_goes_on_after_the_message() -> None
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html; charset=utf-8"])
-async def test_an_answer_that_is_no_stream_is_garbled(kind: str) -> None:
+async def test_other_content_type_raises_a_protocol_error(kind: str) -> None:
     with pytest.raises(AgentProtocolError, match=f"/v1/messages answered with '{kind.partition(';')[0]}'"):
         await reply_to(http_response(b"{}", f"content-type: {kind}"))
 
@@ -245,14 +249,14 @@ async def test_an_answer_that_is_no_stream_is_garbled(kind: str) -> None:
         (529, AgentBusy),
     ],
 )
-async def test_what_a_status_means(status: int, kind: type[AgentError]) -> None:
+async def test_status_decides_the_error(status: int, kind: type[AgentError]) -> None:
     with pytest.raises(AgentError) as raised:
         await reply_to(http_response(b"", status=f"{status} X"))
     assert type(raised.value) is kind
 
 
 @pytest.mark.parametrize("status", [401, 529])
-async def test_a_refusal_says_the_servers_words_but_never_the_key(status: int) -> None:
+async def test_refusal_has_the_words_of_the_server_without_secrets(status: int) -> None:
     error = {"type": "authentication_error", "message": f"wrong {KEY} or token-123"}
     body = orjson.dumps({"type": "error", "error": error, "request_id": "req_1"})
     async with Upstream((http_response(body, status=f"{status} No"),)) as upstream:
@@ -264,7 +268,7 @@ async def test_a_refusal_says_the_servers_words_but_never_the_key(status: int) -
     assert raised.value.quote == "wrong *** or ***"
 
 
-async def test_an_error_in_the_stream_comes_after_what_was_said_and_never_says_the_key() -> None:
+async def test_error_in_the_stream_is_raised_after_the_text_without_secrets() -> None:
     error = sse_event("error", error={"type": "overloaded_error", "message": f"busy {KEY}"})
     async with Upstream((STREAM + chunk(STARTED + text_delta("a") + error) + chunk(b""),)) as upstream:
         agent = AnthropicAgent(upstream.url, model="own", key=KEY)
@@ -277,9 +281,15 @@ async def test_an_error_in_the_stream_comes_after_what_was_said_and_never_says_t
 
 @pytest.mark.parametrize(
     "end",
-    [(Action.CLOSE,), (Action.RESET,), (chunk(b""),), (chunk(b"event: message_st"), chunk(b"")), (b"zz\r\n",)],
+    [
+        (Action.CLOSE,),
+        (Action.RESET,),
+        (chunk(b""),),
+        (chunk(b"event: message_st"), chunk(b"")),
+        (b"zz\r\n",),
+    ],
 )
-async def test_a_cut_in_the_middle_is_garbled_after_what_was_said(end: tuple[bytes | Action, ...]) -> None:
+async def test_cut_in_the_middle_raises_after_the_text(end: tuple[bytes | Action, ...]) -> None:
     async with Upstream((STREAM + chunk(STARTED + text_delta("a")), 0.01, *end)) as upstream:
         agent = AnthropicAgent(upstream.url, model="own")
         async with aclosing(agent.reply(TURN)) as reply:
@@ -290,28 +300,28 @@ async def test_a_cut_in_the_middle_is_garbled_after_what_was_said(end: tuple[byt
 
 
 @pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET, chunk(b"")])
-async def test_a_cut_after_the_reason_to_stop_takes_nothing_away(end: bytes | Action) -> None:
+async def test_cut_after_the_stop_reason_loses_nothing(end: bytes | Action) -> None:
     length = sse_event("message_delta", delta={"stop_reason": "max_tokens"}, usage={"output_tokens": 7})
     found = await reply_to(STREAM + chunk(STARTED + text_delta("a") + length), 0.01, end)
     assert found == ["a", Usage(25, 7, 20), Finish("length")]
 
 
-async def test_an_event_without_end_is_garbled() -> None:
+async def test_endless_event_raises_a_protocol_error() -> None:
     with pytest.raises(AgentProtocolError, match="a server-sent event of more than"):
         await reply_to(STREAM + chunk(b"data: " + b"x" * (10 * 1024 * 1024)) + chunk(b""))
 
 
-async def test_a_compressed_answer_is_garbled() -> None:
+async def test_compressed_response_raises_a_protocol_error() -> None:
     with pytest.raises(AgentProtocolError, match="compressed its answer"):
         await reply_to(STREAM.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n") + chunk(b"x"))
 
 
-async def test_a_head_without_end_is_garbled() -> None:
+async def test_endless_head_raises_a_protocol_error() -> None:
     with pytest.raises(AgentProtocolError):
         await reply_to(b"HTTP/1.1 200 OK\r\n", *(b"x: " + b"y" * 9000 + b"\r\n" for _ in range(12)))
 
 
-async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
+async def test_refused_connection_raises_unavailable_for_turns_and_warming() -> None:
     async with Upstream() as upstream:
         pass
     agent = AnthropicAgent(upstream.url, model="own")
@@ -323,10 +333,10 @@ async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
     await agent.aclose()
 
 
-# The maker's own library
+# Compared with Anthropic's SDK
 
 
-async def test_the_makers_library_asks_the_same_way_and_hears_the_same() -> None:
+async def test_sdk_sends_the_same_request_and_decodes_the_same_events() -> None:
     sdk = pytest.importorskip("anthropic")
     reply = (STREAM + chunk(STREAM_BODY) + chunk(b""),)
     async with Upstream(reply, reply) as upstream:
@@ -339,11 +349,11 @@ async def test_the_makers_library_asks_the_same_way_and_hears_the_same() -> None
         async with client, client.messages.stream(**more) as stream:
             words = [part async for part in stream.text_stream]
             message = await stream.get_final_message()
-            theirs = stream.response.request
-    assert orjson.loads(theirs.content) == body
-    assert f"{theirs.method} {theirs.url.path} HTTP/1.1" == lines[0]
+            sdk_request = stream.response.request
+    assert orjson.loads(sdk_request.content) == body
+    assert f"{sdk_request.method} {sdk_request.url.path} HTTP/1.1" == lines[0]
     for name in ("content-type", "anthropic-version"):
-        assert f"{name}: {theirs.headers[name]}" in lines
+        assert f"{name}: {sdk_request.headers[name]}" in lines
     calls = [(part.id, part.name, part.input) for part in message.content if part.type == "tool_use"]
     used = message.usage
     read = used.cache_read_input_tokens
@@ -371,23 +381,23 @@ async def test_the_makers_library_asks_the_same_way_and_hears_the_same() -> None
         ("api_error", AgentError),
     ],
 )
-async def test_the_makers_library_knows_the_errors_that_we_know(kind: str, error: type[AgentError]) -> None:
+async def test_sdk_raises_the_same_errors(kind: str, error: type[AgentError]) -> None:
     sdk = pytest.importorskip("anthropic")
     reply = (STREAM + chunk(sse_event("error", error={"type": kind, "message": "why"})) + chunk(b""),)
     async with Upstream(reply, reply) as upstream:
         agent = AnthropicAgent(upstream.url, model="own")
-        with pytest.raises(AgentError) as ours:
+        with pytest.raises(AgentError) as raised:
             await events(agent)
         await agent.aclose()
         client = sdk.AsyncAnthropic(base_url=upstream.url, api_key=KEY, max_retries=0)
         async with client, client.messages.stream(model="m", max_tokens=1, messages=[]) as stream:
-            with pytest.raises(sdk.APIStatusError) as theirs:
+            with pytest.raises(sdk.APIStatusError) as sdk_raised:
                 await stream.get_final_message()
-    assert (type(ours.value), ours.value.quote) == (error, "why")
-    assert (theirs.value.type, theirs.value.api_message) == (kind, "why")
+    assert (type(raised.value), raised.value.quote) == (error, "why")
+    assert (sdk_raised.value.type, sdk_raised.value.api_message) == (kind, "why")
 
 
-def test_the_kinds_of_errors_and_reasons_to_stop_are_those_of_the_makers_library() -> None:
+def test_error_types_and_stop_reasons_are_those_of_the_sdk() -> None:
     types = pytest.importorskip("anthropic.types")
     errors = pytest.importorskip("anthropic.types.shared.error_object")
     known = {
@@ -395,4 +405,6 @@ def test_the_kinds_of_errors_and_reasons_to_stop_are_those_of_the_makers_library
         for kind in get_args(get_args(errors.ErrorObject)[0])
     }
     assert known - {"api_error"} == ERRORS_BY_TYPE.keys()
-    assert set(get_args(types.StopReason)) - {"end_turn", "stop_sequence", "pause_turn"} == FINISH_REASONS.keys()
+    assert (
+        set(get_args(types.StopReason)) - {"end_turn", "stop_sequence", "pause_turn"} == FINISH_REASONS.keys()
+    )

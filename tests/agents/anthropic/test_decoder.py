@@ -1,4 +1,4 @@
-"""The events of Anthropic's streams as ours, whole or with pieces missing."""
+"""Anthropic's streams as events, whole or with pieces missing."""
 
 from __future__ import annotations
 
@@ -59,16 +59,18 @@ def sse(event: dict[str, Any] | ServerSentEvent) -> ServerSentEvent:
 
 def decode(*events: dict[str, Any] | ServerSentEvent) -> list[Event]:
     decoder = MessagesDecoder("t1")
-    found = [ours for event in events for ours in decoder.feed(sse(event))]
+    found = [event_found for event in events for event_found in decoder.feed(sse(event))]
     return found + decoder.end()
 
 
-def test_an_answer() -> None:
+def test_text_and_usage() -> None:
     decoder = MessagesDecoder()
-    told = [
+    events = [
         decoder.feed(sse(event))
         for event in (
-            message_start(input_tokens=5, cache_read_input_tokens=20, cache_creation_input_tokens=3, output_tokens=1),
+            message_start(
+                input_tokens=5, cache_read_input_tokens=20, cache_creation_input_tokens=3, output_tokens=1
+            ),
             block_start("text", text=""),
             ServerSentEvent("ping", b'{"type":"ping"}'),
             text_delta("Hé"),
@@ -77,7 +79,7 @@ def test_an_answer() -> None:
             block_stop(),
         )
     ]
-    assert told == [[], [], [], ["Hé"], [], ["llo"], []]
+    assert events == [[], [], [], ["Hé"], [], ["llo"], []]
     assert not decoder.complete
     assert decoder.feed(sse(message_delta("end_turn", output_tokens=7))) == []
     assert (decoder.complete, decoder.done) == (True, False)
@@ -87,7 +89,7 @@ def test_an_answer() -> None:
     assert decoder.end() == [Usage(prompt=28, completion=7, cached=20)]
 
 
-def test_what_it_thinks_is_dropped() -> None:
+def test_thinking_is_dropped() -> None:
     assert decode(
         block_start("thinking", thinking="hm", signature=""),
         delta("thinking_delta", thinking="hm"),
@@ -104,7 +106,7 @@ def test_what_it_thinks_is_dropped() -> None:
     ) == ["a", "b", Usage(completion=9, reasoning=4)]
 
 
-def test_calls_are_told_whole_and_at_once() -> None:
+def test_tool_call_is_returned_when_its_block_ends() -> None:
     decoder = MessagesDecoder()
     for part in (
         block_start("tool_use", 1, id="toolu_1", name="f", input={}),
@@ -122,9 +124,18 @@ def test_calls_are_told_whole_and_at_once() -> None:
     ("events", "found"),
     [
         ([block_start("tool_use", id="a", name="f", input={}), block_stop()], [ToolCall("a", "f", "{}")]),
-        ([block_start("tool_use", id="a", name="f", input={"x": 1}), block_stop()], [ToolCall("a", "f", '{"x":1}')]),
-        ([block_start("tool_use", name="f"), arguments_delta("{}"), block_stop()], [ToolCall("t1_1", "f", "{}")]),
-        ([block_start("tool_use", id="a", name="f"), arguments_delta('{"x":1}'), MESSAGE_STOP], [ToolCall("a", "f", '{"x":1}')]),
+        (
+            [block_start("tool_use", id="a", name="f", input={"x": 1}), block_stop()],
+            [ToolCall("a", "f", '{"x":1}')],
+        ),
+        (
+            [block_start("tool_use", name="f"), arguments_delta("{}"), block_stop()],
+            [ToolCall("t1_1", "f", "{}")],
+        ),
+        (
+            [block_start("tool_use", id="a", name="f"), arguments_delta('{"x":1}'), MESSAGE_STOP],
+            [ToolCall("a", "f", '{"x":1}')],
+        ),
         (
             [
                 block_start("tool_use", 0, id="a", name="f"),
@@ -136,7 +147,10 @@ def test_calls_are_told_whole_and_at_once() -> None:
             ],
             [ToolCall("a", "f", '{"y":2}'), ToolCall("b", "g", '{"x":1}')],
         ),
-        ([block_start("server_tool_use", id="a", name="web_search"), arguments_delta('{"q'), block_stop()], []),
+        (
+            [block_start("server_tool_use", id="a", name="web_search"), arguments_delta('{"q'), block_stop()],
+            [],
+        ),
         (
             [
                 {
@@ -153,7 +167,7 @@ def test_calls_are_told_whole_and_at_once() -> None:
         ),
     ],
 )
-def test_calls(events: list[dict[str, Any]], found: list[Event]) -> None:
+def test_tool_calls_become_whole(events: list[dict[str, Any]], found: list[Event]) -> None:
     assert decode(*events) == found
 
 
@@ -171,11 +185,11 @@ def test_calls(events: list[dict[str, Any]], found: list[Event]) -> None:
         (None, []),
     ],
 )
-def test_why_it_stopped(reason: str | None, found: list[Event]) -> None:
+def test_stop_reason_decides_the_finish(reason: str | None, found: list[Event]) -> None:
     assert decode(message_delta(reason), MESSAGE_STOP) == found
 
 
-def test_a_reason_stays_that_is_not_told_again() -> None:
+def test_stop_reason_stays_without_a_new_one() -> None:
     assert decode(message_delta("max_tokens"), message_delta(None), MESSAGE_STOP) == [Finish("length")]
 
 
@@ -208,17 +222,17 @@ def test_counts_are_totals(usages: list[dict[str, Any]], found: list[Event]) -> 
         ServerSentEvent("", b"{}"),
     ],
 )
-def test_what_is_new_or_missing_does_no_harm(harmless: dict[str, Any] | ServerSentEvent) -> None:
+def test_unknown_events_and_missing_fields_are_skipped(harmless: dict[str, Any] | ServerSentEvent) -> None:
     assert decode(text_delta("a"), harmless, text_delta("b")) == ["a", "b"]
 
 
-def test_the_name_of_an_event_may_be_told_by_either() -> None:
+def test_event_type_may_be_in_the_data_or_the_event_name() -> None:
     said = {"index": 0, "delta": {"type": "text_delta", "text": "a"}}
     assert decode(ServerSentEvent("", orjson.dumps(said | {"type": "content_block_delta"}))) == ["a"]
     assert decode(ServerSentEvent("content_block_delta", orjson.dumps(said))) == ["a"]
 
 
-def test_half_an_emoji_is_mended() -> None:
+def test_lone_surrogate_becomes_the_replacement_character() -> None:
     half = b'{"type":"content_block_delta","delta":{"type":"text_delta","text":"\\ud83d!"}}'
     assert decode(ServerSentEvent("", half)) == ["�!"]
 
@@ -241,7 +255,7 @@ def test_half_an_emoji_is_mended() -> None:
         (None, AgentError, ""),
     ],
 )
-def test_what_an_error_means(error: Any, kind: type[AgentError], words: str) -> None:
+def test_error_type_decides_the_error(error: Any, kind: type[AgentError], words: str) -> None:
     with pytest.raises(AgentError) as raised:
         decode(text_delta("a"), event("error", error=error))
     assert (type(raised.value), raised.value.quote) == (kind, words)
@@ -267,24 +281,24 @@ def test_what_an_error_means(error: Any, kind: type[AgentError], words: str) -> 
         block_start("text", text=["a"]),
     ],
 )
-def test_an_unknown_shape_is_garbled(wrong: dict[str, Any] | ServerSentEvent) -> None:
+def test_unknown_shape_raises_a_protocol_error(wrong: dict[str, Any] | ServerSentEvent) -> None:
     with pytest.raises(AgentProtocolError, match="an event of an unknown shape"):
         decode(wrong)
 
 
 @pytest.mark.parametrize("pieces", [['{"x"'], ["[1]"], [7], ["{}", "{}"]])
-def test_arguments_that_make_no_sense_are_garbled(pieces: list[Any]) -> None:
+def test_arguments_that_are_no_object_raise_a_protocol_error(pieces: list[Any]) -> None:
     begun = (block_start("tool_use", id="a", name="f"), *map(arguments_delta, pieces))
     with pytest.raises(AgentProtocolError, match="the arguments of tool 'f' are no JSON object"):
         decode(*begun, block_stop())
 
 
-def test_a_call_without_a_name_is_garbled() -> None:
+def test_tool_call_without_a_name_raises_a_protocol_error() -> None:
     with pytest.raises(AgentProtocolError, match="a tool call without a name"):
         decode(block_start("tool_use", id="a"), block_stop())
 
 
-def test_an_input_that_nothing_can_write_is_garbled() -> None:
+def test_too_deeply_nested_input_raises_a_protocol_error() -> None:
     deep = b'{"a":' * 1000 + b"{}" + b"}" * 1000
     begun = b'{"type":"content_block_start","content_block":{"type":"tool_use","name":"f","input":%b}}' % deep
     with pytest.raises(AgentProtocolError):
@@ -341,9 +355,9 @@ EVENTS = st.fixed_dictionaries(
 @given(
     st.lists(st.builds(sse, EVENTS) | st.builds(ServerSentEvent, KINDS, st.binary(max_size=9)), max_size=8)
 )
-def test_nothing_but_our_events_and_errors_comes_of_anything(events: list[ServerSentEvent]) -> None:
+def test_every_stream_gives_events_or_an_agent_error(events: list[ServerSentEvent]) -> None:
     decoder = MessagesDecoder()
     with suppress(AgentError):
         for given in events:
-            assert all(isinstance(ours, (str, ToolCall)) for ours in decoder.feed(given))
-        assert all(isinstance(ours, (ToolCall, Usage, Finish)) for ours in decoder.end())
+            assert all(isinstance(event_found, (str, ToolCall)) for event_found in decoder.feed(given))
+        assert all(isinstance(event_found, (ToolCall, Usage, Finish)) for event_found in decoder.end())

@@ -1,4 +1,4 @@
-"""A turn as a request of Anthropic's, whatever its conversation looks like."""
+"""Turns as bodies of Messages requests, for every kind of conversation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def body(*messages: Message, **more: Any) -> dict[str, Any]:
 
 
 def conversation(*messages: Message) -> list[tuple[str, list[Any]]]:
-    """The conversation, texts as mere texts."""
+    """Return the encoded conversation, with text blocks as strings."""
     return [
         (
             message["role"],
@@ -55,7 +55,7 @@ def tool_result(id: str, text: str = "42") -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": id, "content": text}
 
 
-def test_a_plain_turn() -> None:
+def test_minimal_turn() -> None:
     assert body(model="ignored") == {
         "model": "m",
         "max_tokens": 10,
@@ -64,25 +64,29 @@ def test_a_plain_turn() -> None:
     }
 
 
-def test_instructions_are_apart_and_joined() -> None:
+def test_instructions_are_joined_in_the_system_field() -> None:
     asked = turn(Message("system", "Be kind"), HI, Message("developer", "Be brief"), Message("system", " "))
     assert encode_request(asked, model="m", max_tokens=1)["system"] == "Be kind\n\nBe brief"
     assert encode_request(asked, model="m", max_tokens=1, cache=True)["system"] == [
         {"type": "text", "text": "Be kind\n\nBe brief", "cache_control": {"type": "ephemeral"}}
     ]
-    assert [message["role"] for message in encode_request(asked, model="m", max_tokens=1)["messages"]] == ["user"]
+    assert [message["role"] for message in encode_request(asked, model="m", max_tokens=1)["messages"]] == [
+        "user"
+    ]
     assert "system" not in encode_request(turn(), model="m", max_tokens=1, cache=True)
 
 
-def test_the_two_speak_by_turns() -> None:
-    assert conversation(HI, Message("user", "you"), Message("assistant", "a"), Message("assistant", "b"), HI) == [
+def test_messages_of_the_same_role_are_merged() -> None:
+    assert conversation(
+        HI, Message("user", "you"), Message("assistant", "a"), Message("assistant", "b"), HI
+    ) == [
         ("user", ["Hi", "you"]),
         ("assistant", ["a", "b"]),
         ("user", ["Hi"]),
     ]
 
 
-def test_the_caller_speaks_first_and_last() -> None:
+def test_user_message_comes_first_and_last() -> None:
     assert conversation(Message("assistant", "Hello!"), HI) == [
         ("user", [CALL_START_PROMPT]),
         ("assistant", ["Hello!"]),
@@ -92,23 +96,31 @@ def test_the_caller_speaks_first_and_last() -> None:
     assert conversation(Message("system", "Greet")) == [("user", [CALL_START_PROMPT])]
 
 
-def test_what_is_blank_is_left_out() -> None:
+def test_blank_texts_are_left_out() -> None:
     blank = Message("user", "", parts=({"type": "text", "text": " "}, {"type": "text", "text": None}))
-    assert conversation(HI, Message("assistant", " \n"), Message("user", ""), blank, Message("user", "you")) == [
-        ("user", ["Hi", "you"])
-    ]
+    assert conversation(
+        HI, Message("assistant", " \n"), Message("user", ""), blank, Message("user", "you")
+    ) == [("user", ["Hi", "you"])]
 
 
-def test_results_follow_their_calls() -> None:
-    assert conversation(HI, assistant_calls("a", "b", text="So"), tool_answer("b", "B"), tool_answer("a", "A"), HI) == [
+def test_tool_results_follow_their_calls() -> None:
+    assert conversation(
+        HI, assistant_calls("a", "b", text="So"), tool_answer("b", "B"), tool_answer("a", "A"), HI
+    ) == [
         ("user", ["Hi"]),
         ("assistant", ["So", tool_use("call_1"), tool_use("call_2")]),
         ("user", [tool_result("call_1", "A"), tool_result("call_2", "B"), "Hi"]),
     ]
 
 
-def test_results_that_came_late_follow_their_calls_too() -> None:
-    late = (HI, assistant_calls("a"), Message("user", "Well?"), Message("assistant", "Wait"), tool_answer("a"))
+def test_late_tool_results_follow_their_calls() -> None:
+    late = (
+        HI,
+        assistant_calls("a"),
+        Message("user", "Well?"),
+        Message("assistant", "Wait"),
+        tool_answer("a"),
+    )
     assert conversation(*late) == [
         ("user", ["Hi"]),
         ("assistant", [tool_use("call_1")]),
@@ -118,8 +130,10 @@ def test_results_that_came_late_follow_their_calls_too() -> None:
     ]
 
 
-def test_calls_without_an_answer_and_answers_without_a_call_are_left_out() -> None:
-    assert conversation(HI, assistant_calls("a", "b"), tool_answer("b"), tool_answer("c"), assistant_calls("d"), HI) == [
+def test_calls_without_results_and_results_without_calls_are_left_out() -> None:
+    assert conversation(
+        HI, assistant_calls("a", "b"), tool_answer("b"), tool_answer("c"), assistant_calls("d"), HI
+    ) == [
         ("user", ["Hi"]),
         ("assistant", [tool_use("call_1")]),
         ("user", [tool_result("call_1"), "Hi"]),
@@ -127,8 +141,15 @@ def test_calls_without_an_answer_and_answers_without_a_call_are_left_out() -> No
 
 
 @pytest.mark.parametrize("id", ["0", "", "functions.f:0"])
-def test_ids_that_come_again_are_told_apart(id: str) -> None:
-    assert conversation(HI, assistant_calls(id, id), tool_answer(id, "1"), assistant_calls(id), tool_answer(id, "2"), tool_answer(id, "3")) == [
+def test_repeated_call_ids_become_unique(id: str) -> None:
+    assert conversation(
+        HI,
+        assistant_calls(id, id),
+        tool_answer(id, "1"),
+        assistant_calls(id),
+        tool_answer(id, "2"),
+        tool_answer(id, "3"),
+    ) == [
         ("user", ["Hi"]),
         ("assistant", [tool_use("call_1"), tool_use("call_2")]),
         ("user", [tool_result("call_1", "1"), tool_result("call_2", "2")]),
@@ -137,7 +158,7 @@ def test_ids_that_come_again_are_told_apart(id: str) -> None:
     ]
 
 
-def test_a_call_without_a_name_is_left_out() -> None:
+def test_tool_call_without_a_name_is_left_out() -> None:
     nameless = Message("assistant", "So", tool_calls=(ToolCall("a", ""),))
     assert conversation(HI, nameless, tool_answer("a"), HI) == [
         ("user", ["Hi"]),
@@ -147,7 +168,7 @@ def test_a_call_without_a_name_is_left_out() -> None:
     assert "tools" not in encode_request(Turn("7", (HI, nameless)), model="m", max_tokens=1)
 
 
-def test_an_old_function_call_is_a_tool_call() -> None:
+def test_function_call_becomes_a_tool_use() -> None:
     old = Message("assistant", tool_calls=(ToolCall("", "f", '{"x":1}'),))
     assert conversation(HI, old, Message("function", "42", name="f"))[1:] == [
         ("assistant", [tool_use("call_1")]),
@@ -158,7 +179,7 @@ def test_an_old_function_call_is_a_tool_call() -> None:
 @pytest.mark.parametrize(
     ("arguments", "given"), [("{}", {}), ("", {}), ("[1]", {}), ("{", {}), ('{"a":"\\ud800"}', {"a": "�"})]
 )
-def test_arguments_are_an_object_whatever_was_made(arguments: str, given: dict[str, Any]) -> None:
+def test_arguments_that_are_no_object_become_an_empty_one(arguments: str, given: dict[str, Any]) -> None:
     call = Message("assistant", tool_calls=(ToolCall("a", "f", arguments),))
     assert conversation(HI, call, tool_answer("a"))[1] == ("assistant", [tool_use("call_1", given)])
 
@@ -190,13 +211,13 @@ def image(url: Any) -> dict[str, Any]:
         ({}, None),
     ],
 )
-def test_images_of_the_caller(part: dict[str, Any], source: dict[str, Any] | None) -> None:
+def test_images_of_a_user_message(part: dict[str, Any], source: dict[str, Any] | None) -> None:
     asked = Message("user", "see", parts=({"type": "input_text", "text": "see"}, part))
     shown = [] if source is None else [{"type": "image", "source": source}]
     assert conversation(asked) == [("user", ["see", *shown])]
 
 
-def test_tools_and_how_they_are_described() -> None:
+def test_tools_and_their_descriptions() -> None:
     full = Tool("b", "B", {"type": "object", "properties": {}}, strict=True)
     assert body(tools=(Tool("a"), full)) == body() | {
         "tools": [
@@ -219,18 +240,18 @@ def test_tools_and_how_they_are_described() -> None:
         ({"type": "function"}, {"type": "auto"}),
     ],
 )
-def test_how_tools_are_chosen(choice: Any, chosen: dict[str, Any]) -> None:
+def test_tool_choice(choice: Any, chosen: dict[str, Any]) -> None:
     assert body(tools=(Tool("a"),), tool_choice=choice)["tool_choice"] == chosen
     one = body(tools=(Tool("a"),), tool_choice=choice, options={"parallel_tool_calls": False})["tool_choice"]
     assert one == (chosen if choice == "none" else chosen | {"disable_parallel_tool_use": True})
     assert body(tools=(Tool("a"),), options={"parallel_tool_calls": True})["tool_choice"] == {"type": "auto"}
 
 
-def test_a_choice_without_tools_is_not_sent() -> None:
+def test_tool_choice_without_tools_is_not_sent() -> None:
     assert body(tool_choice="required") == body()
 
 
-def test_tools_that_were_called_are_named_even_if_none_are_offered() -> None:
+def test_called_tools_are_named_although_none_is_offered() -> None:
     assert {
         "tools": [{"name": "f", "input_schema": {"type": "object"}}],
         "tool_choice": {"type": "none"},
@@ -246,7 +267,7 @@ def test_tools_that_were_called_are_named_even_if_none_are_offered() -> None:
         ({"max_tokens": None}, 10),
     ],
 )
-def test_how_long_an_answer_may_be(options: dict[str, Any], most: int) -> None:
+def test_max_tokens(options: dict[str, Any], most: int) -> None:
     assert body(options=options)["max_tokens"] == most
 
 
@@ -254,7 +275,7 @@ def test_how_long_an_answer_may_be(options: dict[str, Any], most: int) -> None:
     ("stop", "stops"),
     [("END", ["END"]), (["a", " ", 7, "b"], ["a", "b"]), ("\n", None), ([], None), (None, None)],
 )
-def test_where_an_answer_stops(stop: Any, stops: list[str] | None) -> None:
+def test_stop_sequences(stop: Any, stops: list[str] | None) -> None:
     assert body(options={"stop": stop}).get("stop_sequences") == stops
 
 
@@ -267,13 +288,13 @@ def test_where_an_answer_stops(stop: Any, stops: list[str] | None) -> None:
         ({"temperature": None, "top_p": None, "seed": 1}, {}),
     ],
 )
-def test_sampling_is_only_sent_where_it_is_taken(options: dict[str, Any], sent: dict[str, Any]) -> None:
+def test_sampling_options_are_sent_only_with_sampling(options: dict[str, Any], sent: dict[str, Any]) -> None:
     asked = turn(options=options)
     assert encode_request(asked, model="m", max_tokens=10, sampling=True) == body() | sent
     assert encode_request(asked, model="m", max_tokens=10) == body()
 
 
-def test_further_fields_never_replace_ours() -> None:
+def test_extra_fields_do_not_replace_others() -> None:
     more = {"thinking": {"type": "disabled"}, "model": "x", "stream": False}
     assert encode_request(turn(), model="m", max_tokens=10, extra_fields=more) == body() | {
         "thinking": {"type": "disabled"}
@@ -306,33 +327,39 @@ TURNS = st.builds(
 
 
 @given(TURNS)
-def test_every_conversation_keeps_the_rules_of_the_protocol(asked: Turn) -> None:
-    talk = orjson.loads(dumps(encode_request(asked, model="m", max_tokens=10)))["messages"]
-    assert [message["role"] for message in talk] == [("user", "assistant")[n % 2] for n in range(len(talk))]
-    assert len(talk) % 2 == 1
+def test_every_conversation_follows_the_rules_of_the_protocol(asked: Turn) -> None:
+    messages = orjson.loads(dumps(encode_request(asked, model="m", max_tokens=10)))["messages"]
+    assert [message["role"] for message in messages] == [
+        ("user", "assistant")[n % 2] for n in range(len(messages))
+    ]
+    assert len(messages) % 2 == 1
     ids: list[str] = []
-    for number, message in enumerate(talk):
+    for number, message in enumerate(messages):
         blocks = message["content"]
         assert blocks
         assert all(block["text"].strip() for block in blocks if block["type"] == "text")
         made = [block["id"] for block in blocks if block["type"] == "tool_use"]
         if made:
             assert message["role"] == "assistant"
-            assert [block.get("tool_use_id") for block in talk[number + 1]["content"][: len(made)]] == made
+            assert [
+                block.get("tool_use_id") for block in messages[number + 1]["content"][: len(made)]
+            ] == made
         ids += made
     assert len(ids) == len(set(ids))
-    assert len(ids) == sum(block["type"] == "tool_result" for message in talk for block in message["content"])
+    assert len(ids) == sum(
+        block["type"] == "tool_result" for message in messages for block in message["content"]
+    )
 
 
 @functools.cache
 def sdk_type() -> Any:
-    """What the maker's own library takes for a request."""
+    """Return the type of a streamed request in Anthropic's SDK."""
     types = pytest.importorskip("anthropic.types.message_create_params")
     return TypeAdapter(types.MessageCreateParamsStreaming)
 
 
 def fully_validated(value: Any) -> Any:
-    """The value, after everything in it was checked: that happens when it is looked at."""
+    """Return the value with everything in it validated: pydantic validates iterables when they are read."""
     if isinstance(value, dict):
         return {name: fully_validated(inner) for name, inner in value.items()}
     return (
@@ -343,7 +370,7 @@ def fully_validated(value: Any) -> Any:
 
 
 @given(TURNS, st.booleans())
-def test_the_makers_own_types_take_every_request(asked: Turn, cache: bool) -> None:
+def test_sdk_types_accept_every_request(asked: Turn, cache: bool) -> None:
     written = orjson.loads(dumps(encode_request(asked, model="m", max_tokens=10, cache=cache)))
     assert fully_validated(sdk_type().validate_python(written, extra="forbid")) == written
 
@@ -357,6 +384,6 @@ def test_the_makers_own_types_take_every_request(asked: Turn, cache: bool) -> No
         {"tool_choice": {"type": "auto", "name": "f"}},
     ],
 )
-def test_the_makers_own_types_refuse_what_is_wrong(wrong: dict[str, Any]) -> None:
+def test_sdk_types_refuse_wrong_requests(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         fully_validated(sdk_type().validate_python(body() | wrong, extra="forbid"))

@@ -1,4 +1,4 @@
-"""The frames of an event stream, written as AWS writes them."""
+"""Messages of an event stream, encoded as AWS encodes them."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ HI_DELTA = bytes.fromhex(
     "6576656e747b22636f6e74656e74426c6f636b496e646578223a302c2264656c7461223a7b2274657874223a224869227d2c2270"
     "223a2261626364227df2ace5ff"
 )
-"""A frame with the text "Hi"."""
+"""A message with the text "Hi"."""
 THROTTLED = bytes.fromhex(
     "0000008800000061de0175f40f3a657863657074696f6e2d747970650700137468726f74746c696e67457863657074696f6e0d3a"
     "636f6e74656e742d747970650700106170706c69636174696f6e2f6a736f6e0d3a6d6573736167652d74797065070009"
     "657863657074696f6e7b226d657373616765223a22736c6f7720646f776e227d832ee072"
 )
-"""A frame that tells of throttling, with the words "slow down"."""
+"""A message with a throttling exception and the words "slow down"."""
 
 
 def encode_header(name: str, kind: int, value: bytes) -> bytes:
-    """A header with its value as it is written."""
+    """Encode a header whose value is encoded already."""
     return pack(">B", len(name.encode())) + name.encode() + pack(">B", kind) + value
 
 
 def string_header(name: str, value: str) -> bytes:
-    """A header that is a text."""
+    """Encode a header whose value is a string."""
     return encode_header(name, 7, pack(">H", len(value.encode())) + value.encode())
 
 
 def encode_message(headers: bytes, payload: bytes = b"") -> bytes:
-    """A frame with its checksums."""
+    """Encode a message with its checksums."""
     prelude = pack(">II", 16 + len(headers) + len(payload), len(headers))
     whole = prelude + pack(">I", crc32(prelude)) + headers + payload
     return whole + pack(">I", crc32(whole))
 
 
 def string_message(headers: Mapping[str, str], payload: bytes = b"") -> bytes:
-    """A frame whose headers are texts."""
+    """Encode a message whose header values are strings."""
     return encode_message(b"".join(string_header(name, value) for name, value in headers.items()), payload)
 
 
 def event(kind: str, **more: Any) -> bytes:
-    """A frame that tells of an event."""
+    """Encode a message with an event."""
     headers = {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}
     return string_message(headers, orjson.dumps(more))
 
 
 def exception_message(kind: str, message: str) -> bytes:
-    """A frame that tells of an exception."""
+    """Encode a message with an exception."""
     headers = {":exception-type": kind, ":content-type": "application/json", ":message-type": "exception"}
     return string_message(headers, orjson.dumps({"message": message}))
 
@@ -63,10 +63,12 @@ def block_delta(index: int = 0, **what: Any) -> bytes:
 
 
 def tool_use(index: int, name: str, *pieces: str, id: str | None = "tooluse_1", **more: Any) -> bytes:
-    """A whole use of a tool."""
+    """Encode a whole tool use: block start, pieces of the input, block stop."""
     start = {"toolUse": {"toolUseId": id, "name": name, **more}}
     began = event("contentBlockStart", contentBlockIndex=index, start=start)
-    return began + b"".join(block_delta(index, toolUse={"input": piece}) for piece in pieces) + block_stop(index)
+    return (
+        began + b"".join(block_delta(index, toolUse={"input": piece}) for piece in pieces) + block_stop(index)
+    )
 
 
 def block_stop(index: int = 0) -> bytes:

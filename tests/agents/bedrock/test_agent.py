@@ -12,7 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.agents.bedrock.frames import HI_DELTA, THROTTLED, block_delta, event, exception_message, metadata, message_stop, block_stop, tool_use
+from tests.agents.bedrock.frames import (
+    HI_DELTA,
+    THROTTLED,
+    block_delta,
+    block_stop,
+    event,
+    exception_message,
+    message_stop,
+    metadata,
+    tool_use,
+)
 from tests.agents.upstream import Action, Piece, Upstream, chunk, chunked_head, http_response, wait_until
 from voicegw.agents.bedrock import agent as bedrock
 from voicegw.agents.bedrock.agent import BedrockAgent, endpoint_url
@@ -81,14 +91,14 @@ async def reply_to(*reply: Piece | Action, **options: Any) -> list[Event]:
 
 
 def parse_request(upstream: Upstream) -> tuple[str, dict[str, str], bytes]:
-    """The first line, the headers and the body of the only request."""
+    """Return the request line, the headers and the body of the only request."""
     [request] = upstream.requests
     head, _, body = request.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     return first, dict(line.split(": ", 1) for line in lines), body
 
 
-async def test_a_turn_becomes_a_request_with_a_key() -> None:
+async def test_turn_becomes_a_request_with_a_key() -> None:
     turn = Turn("t1", (Message("system", "Be kind."), *TURN.messages), tools=(Tool("end_call"),))
     options = {"latency": "optimized", "tier": "priority", "cache": ("system", "tools")}
     async with run_agent(WHOLE_REPLY, **options) as (agent, upstream):
@@ -114,7 +124,7 @@ async def test_a_turn_becomes_a_request_with_a_key() -> None:
 
 
 @pytest.mark.parametrize("access", [ACCESS, Credentials(ACCESS.access_key, ACCESS.secret_key)])
-async def test_a_request_is_signed_as_it_arrives(access: Credentials) -> None:
+async def test_request_is_signed_as_it_arrives(access: Credentials) -> None:
     async with run_agent(WHOLE_REPLY, credentials=access, now=lambda: NOW) as (agent, upstream):
         assert await events(agent) == EVENTS
         _, headers, body = parse_request(upstream)
@@ -126,9 +136,12 @@ async def test_a_request_is_signed_as_it_arrives(access: Credentials) -> None:
     assert "SignedHeaders=content-type;host;x-amz-date" in headers["authorization"]
 
 
-async def test_each_request_is_signed_at_its_own_time() -> None:
+async def test_each_request_is_signed_with_the_current_time() -> None:
     times = iter((NOW, NOW + 600))
-    async with run_agent(WHOLE_REPLY, WHOLE_REPLY, credentials=ACCESS, now=lambda: next(times)) as (agent, upstream):
+    async with run_agent(WHOLE_REPLY, WHOLE_REPLY, credentials=ACCESS, now=lambda: next(times)) as (
+        agent,
+        upstream,
+    ):
         await events(agent)
         await events(agent)
     stamps = [request.partition(b"x-amz-date: ")[2][:16] for request in upstream.requests]
@@ -148,7 +161,7 @@ async def test_each_request_is_signed_at_its_own_time() -> None:
         ),
     ],
 )
-async def test_the_model_is_part_of_the_address(path: str, model: str, asked: str) -> None:
+async def test_model_is_part_of_the_path(path: str, model: str, asked: str) -> None:
     async with run_agent(WHOLE_REPLY, path=path, model=model) as (agent, upstream):
         await events(agent)
         assert parse_request(upstream)[0] == f"POST {asked} HTTP/1.1"
@@ -164,7 +177,7 @@ async def test_the_model_is_part_of_the_address(path: str, model: str, asked: st
         ("us-isob-east-1", "https://bedrock-runtime.us-isob-east-1.sc2s.sgov.gov"),
     ],
 )
-async def test_a_region_has_an_endpoint(region: str, address: str) -> None:
+async def test_endpoint_of_a_region(region: str, address: str) -> None:
     assert endpoint_url(region) == address
     agent = BedrockAgent(region, MODEL, key=KEY)
     assert agent._url == f"{address}{PATH}"
@@ -185,7 +198,7 @@ def test_botocore_knows_the_same_endpoints() -> None:
 
 
 @pytest.mark.parametrize("known", [{}, {"key": KEY, "credentials": ACCESS}])
-async def test_there_is_one_way_to_be_known(known: dict[str, Any]) -> None:
+async def test_key_and_credentials_exclude_each_other(known: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="either an API key or an access key"):
         BedrockAgent("us-east-1", MODEL, **known)
 
@@ -199,21 +212,25 @@ async def test_every_cut_on_the_wire_gives_the_same_events() -> None:
 @given(st.lists(st.integers(0, len(STREAM_BODY)), max_size=12))
 def test_any_cut_on_the_wire_gives_the_same_events(cuts: list[int]) -> None:
     cuts = sorted(cuts)
-    pieces = [piece for a, b in zip([0, *cuts], [*cuts, len(STREAM_BODY)], strict=True) if (piece := STREAM_BODY[a:b])]
+    pieces = [
+        piece
+        for a, b in zip([0, *cuts], [*cuts, len(STREAM_BODY)], strict=True)
+        if (piece := STREAM_BODY[a:b])
+    ]
     assert asyncio.run(reply_to(STREAM, *map(chunk, pieces), chunk(b""))) == EVENTS
 
 
-async def test_an_answer_without_a_type_is_a_stream() -> None:
+async def test_response_without_a_type_is_a_stream() -> None:
     assert await reply_to(http_response(STREAM_BODY)) == EVENTS
 
 
-async def test_text_leaves_before_the_next_is_said() -> None:
+async def test_text_is_yielded_before_the_next_message() -> None:
     talks = (STREAM, chunk(HI_DELTA + block_delta(text="x")[:30]), Action.HANG)
     async with run_agent(talks) as (agent, _), aclosing(agent.reply(TURN)) as reply:
         assert await anext(reply) == "Hi"
 
 
-async def test_closing_the_reply_hangs_up_at_once() -> None:
+async def test_closing_the_reply_closes_the_connection_at_once() -> None:
     async with run_agent((STREAM + chunk(HI_DELTA), Action.HANG)) as (agent, upstream):
         reply = agent.reply(TURN)
         assert await anext(reply) == "Hi"
@@ -223,7 +240,7 @@ async def test_closing_the_reply_hangs_up_at_once() -> None:
             await upstream.disconnected.wait()
 
 
-async def test_turns_share_a_connection_that_was_opened_before() -> None:
+async def test_turns_share_a_prewarmed_connection() -> None:
     async with run_agent(WHOLE_REPLY, WHOLE_REPLY, WHOLE_REPLY) as (agent, upstream):
         await agent.warm()
         await wait_until(lambda: upstream.connections)
@@ -234,7 +251,7 @@ async def test_turns_share_a_connection_that_was_opened_before() -> None:
         assert upstream.connections == 1
 
 
-async def test_a_kept_connection_that_died_is_replaced() -> None:
+async def test_dead_kept_connection_is_replaced() -> None:
     async with run_agent((*WHOLE_REPLY, Action.CLOSE), WHOLE_REPLY) as (agent, upstream):
         assert await events(agent) == await events(agent) == EVENTS
         assert upstream.connections == 2
@@ -243,15 +260,18 @@ async def test_a_kept_connection_that_died_is_replaced() -> None:
 # After the end of the answer
 
 
-async def test_the_count_of_tokens_may_come_a_little_later() -> None:
+async def test_usage_may_come_a_little_later() -> None:
     pieces = (STREAM, chunk(HI_DELTA + message_stop()), 0.02, chunk(metadata(1, 2)), 0.02, chunk(b""))
     assert await reply_to(*pieces) == ["Hi", Usage(1, 2)]
 
 
-async def test_nobody_waits_long_for_the_count_of_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reply_does_not_wait_long_for_the_usage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bedrock, "USAGE_TIMEOUT", 0.05)
     async with asyncio.timeout(1):
-        assert await reply_to(STREAM, chunk(HI_DELTA + message_stop("max_tokens")), Action.HANG) == ["Hi", Finish("length")]
+        assert await reply_to(STREAM, chunk(HI_DELTA + message_stop("max_tokens")), Action.HANG) == [
+            "Hi",
+            Finish("length"),
+        ]
 
 
 @pytest.mark.parametrize(
@@ -265,16 +285,16 @@ async def test_nobody_waits_long_for_the_count_of_tokens(monkeypatch: pytest.Mon
         (chunk(metadata(1, 2)[:20]), chunk(b"")),
     ],
 )
-async def test_what_goes_wrong_after_the_answer_takes_nothing_away(rest: Reply) -> None:
+async def test_error_after_the_answer_loses_nothing(rest: Reply) -> None:
     assert await reply_to(STREAM, chunk(HI_DELTA + message_stop()), 0.02, *rest) == ["Hi"]
 
 
 @pytest.mark.parametrize("wrong", [THROTTLED, HI_DELTA[:-1] + b"x", b"no frame at all"])
-async def test_what_is_wrong_in_the_same_read_takes_nothing_away(wrong: bytes) -> None:
+async def test_error_in_the_same_read_as_the_end_loses_nothing(wrong: bytes) -> None:
     assert await reply_to(STREAM, chunk(HI_DELTA + message_stop() + wrong), chunk(b"")) == ["Hi"]
 
 
-# What goes wrong before
+# Errors before the end of the answer
 
 
 async def failure(*reply: Piece | Action, **options: Any) -> AgentError:
@@ -306,7 +326,7 @@ async def failure(*reply: Piece | Action, **options: Any) -> AgentError:
         (302, "", AgentUnavailable),
     ],
 )
-async def test_what_a_refusal_means(status: int, name: str, kind: type[AgentError]) -> None:
+async def test_status_and_error_name_decide_the_error(status: int, name: str, kind: type[AgentError]) -> None:
     headers = (f"x-amzn-ErrorType: {name}",) if name else ()
     raised = await failure(http_response(b'{"message":"No."}', *headers, status=f"{status} X"))
     assert type(raised) is kind
@@ -325,14 +345,14 @@ async def test_what_a_refusal_means(status: int, name: str, kind: type[AgentErro
         ("server: none", ""),
     ],
 )
-async def test_a_refused_signature_names_a_clock_that_is_wrong(date: str, said: str) -> None:
+async def test_refused_signature_names_the_clock_skew(date: str, said: str) -> None:
     name = "x-amzn-ErrorType: InvalidSignatureException"
     refused = http_response(b'{"message":"Signature expired."}', name, date, status="403 Forbidden")
     raised = await failure(refused, credentials=ACCESS, now=lambda: NOW)
     assert raised.summary.endswith(f"answered 403 (InvalidSignatureException){said}")
 
 
-async def test_a_wrong_clock_does_not_matter_to_a_key() -> None:
+async def test_refused_key_does_not_name_the_clock_skew() -> None:
     refused = http_response(b"{}", "date: Fri, 02 Jan 2026 03:14:05 GMT", status="403 Forbidden")
     assert (await failure(refused, now=lambda: NOW)).summary.endswith("answered 403")
 
@@ -348,10 +368,11 @@ async def test_a_wrong_clock_does_not_matter_to_a_key() -> None:
         (b"\x7f\xff\xff\xff" * 10, AgentProtocolError),
     ],
 )
-async def test_what_breaks_in_the_stream_comes_after_what_was_said(
-    data: bytes, kind: type[AgentError]
-) -> None:
-    async with run_agent((STREAM, chunk(HI_DELTA + block_stop()), 0.02, chunk(data), Action.HANG)) as (agent, upstream):
+async def test_error_in_the_stream_is_raised_after_the_text(data: bytes, kind: type[AgentError]) -> None:
+    async with run_agent((STREAM, chunk(HI_DELTA + block_stop()), 0.02, chunk(data), Action.HANG)) as (
+        agent,
+        upstream,
+    ):
         reply = agent.reply(TURN)
         assert await anext(reply) == "Hi"
         with pytest.raises(AgentError) as raised:
@@ -371,29 +392,30 @@ async def test_what_breaks_in_the_stream_comes_after_what_was_said(
         (b"zz\r\n", Action.CLOSE),
     ],
 )
-async def test_an_answer_that_is_cut_is_garbled(end: Reply) -> None:
+async def test_cut_answer_raises_a_protocol_error(end: Reply) -> None:
     assert type(await failure(STREAM, chunk(HI_DELTA), *end)) is AgentProtocolError
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html; charset=utf-8"])
-async def test_another_type_is_garbled(kind: str) -> None:
+async def test_other_content_type_raises_a_protocol_error(kind: str) -> None:
     raised = await failure(http_response(b"{}", f"content-type: {kind}"))
     assert type(raised) is AgentProtocolError
     assert raised.summary.endswith(f"answered with {kind.partition(';')[0]!r}")
 
 
-async def test_compressed_answers_are_garbled() -> None:
+async def test_compressed_response_raises_a_protocol_error() -> None:
     head = chunked_head("content-type: application/vnd.amazon.eventstream", "content-encoding: gzip")
     assert type(await failure(head, chunk(b"\x1f\x8b"), chunk(b""))) is AgentProtocolError
 
 
-async def test_a_head_without_an_end_is_garbled() -> None:
+async def test_endless_head_raises_a_protocol_error() -> None:
     assert (
-        type(await failure(b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 20_000, Action.HANG)) is AgentProtocolError
+        type(await failure(b"HTTP/1.1 200 OK\r\n" + b"x-a: b\r\n" * 20_000, Action.HANG))
+        is AgentProtocolError
     )
 
 
-async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
+async def test_refused_connection_raises_unavailable_for_turns_and_warming() -> None:
     async with Upstream() as upstream:
         pass
     agent = BedrockAgent("us-east-1", MODEL, key=KEY, url=upstream.url)
@@ -404,8 +426,8 @@ async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
     await agent.aclose()
 
 
-async def test_a_refusal_never_says_what_is_secret() -> None:
-    """AWS says back what should have been signed, with the session token in it."""
+async def test_refusal_has_no_secrets() -> None:
+    """AWS repeats what should have been signed, with the session token in it."""
     words = f"signed: x-amz-security-token:{ACCESS.session_token} by {ACCESS.secret_key}"
     refused = http_response(orjson.dumps({"message": words}), status="403 Forbidden")
     raised = await failure(refused, credentials=ACCESS)
@@ -414,17 +436,17 @@ async def test_a_refusal_never_says_what_is_secret() -> None:
     assert str(await failure(http_response(body, status="403 No"))).endswith("answered 403: no such key ***")
 
 
-async def test_a_failure_in_the_stream_never_says_what_is_secret() -> None:
+async def test_error_in_the_stream_has_no_secrets() -> None:
     raised = await failure(STREAM, chunk(exception_message("validationException", f"bad {KEY}")))
     assert raised.quote == "bad ***"
     assert KEY not in str(raised)
 
 
-# Judged by botocore
+# Compared with botocore
 
 
 class RawBody:
-    """The body of an answer as botocore reads it."""
+    """The body of a response as botocore reads it."""
 
     def stream(self) -> Iterator[bytes]:
         yield STREAM_BODY
@@ -433,7 +455,7 @@ class RawBody:
 
 
 @pytest.mark.parametrize("model", [MODEL, "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.m:0"])
-async def test_botocore_sends_and_hears_the_same(model: str) -> None:
+async def test_botocore_sends_and_decodes_the_same(model: str) -> None:
     session: Any = pytest.importorskip("botocore.session").Session()
     from botocore.awsrequest import AWSResponse
 
@@ -441,7 +463,9 @@ async def test_botocore_sends_and_hears_the_same(model: str) -> None:
 
     def answered(request: Any, **_: Any) -> Any:
         sent.append(request)
-        return AWSResponse(request.url, 200, {"content-type": "application/vnd.amazon.eventstream"}, RawBody())
+        return AWSResponse(
+            request.url, 200, {"content-type": "application/vnd.amazon.eventstream"}, RawBody()
+        )
 
     async with run_agent(WHOLE_REPLY, model=model, credentials=ACCESS, now=lambda: NOW) as (agent, upstream):
         assert await events(agent) == EVENTS

@@ -1,4 +1,4 @@
-"""What ConverseStream tells, as events, and what goes wrong, as errors."""
+"""Messages of ConverseStream as events and errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.agents.bedrock.frames import HI_DELTA, THROTTLED, block_delta, event, exception_message, metadata, message_stop, block_stop, string_message, tool_use
+from tests.agents.bedrock.frames import (
+    HI_DELTA,
+    THROTTLED,
+    block_delta,
+    block_stop,
+    event,
+    exception_message,
+    message_stop,
+    metadata,
+    string_message,
+    tool_use,
+)
 from voicegw.agents.bedrock.decoder import ConverseDecoder, error_class_for, parse_error_name
 from voicegw.agents.bedrock.eventstream import EventStreamMessage, EventStreamParser
 from voicegw.errors import (
@@ -32,28 +43,44 @@ def decode(*data: bytes) -> list[Event]:
     return [*events, *decoder.end()]
 
 
-def test_an_answer_becomes_events() -> None:
-    assert decode(START, HI_DELTA, block_delta(text=""), block_delta(text=" there"), block_stop(), message_stop(), metadata(5, 7)) == [
+def test_text_and_usage() -> None:
+    assert decode(
+        START,
+        HI_DELTA,
+        block_delta(text=""),
+        block_delta(text=" there"),
+        block_stop(),
+        message_stop(),
+        metadata(5, 7),
+    ) == [
         "Hi",
         " there",
         Usage(5, 7),
     ]
 
 
-def test_text_leaves_with_its_frame() -> None:
+def test_text_is_returned_with_its_message() -> None:
     assert ConverseDecoder().feed(next(EventStreamParser().feed(HI_DELTA))) == ["Hi"]
 
 
-def test_tool_calls_leave_when_they_are_whole() -> None:
+def test_tool_call_is_returned_when_its_block_ends() -> None:
     decoder = ConverseDecoder("t1")
-    told = [
-        decoder.feed(frame) for frame in EventStreamParser().feed(tool_use(1, "weather", '{"city":', '"Rome"}'))
+    results = [
+        decoder.feed(frame)
+        for frame in EventStreamParser().feed(tool_use(1, "weather", '{"city":', '"Rome"}'))
     ]
-    assert told == [[], [], [], [ToolCall("tooluse_1", "weather", '{"city":"Rome"}')]]
+    assert results == [[], [], [], [ToolCall("tooluse_1", "weather", '{"city":"Rome"}')]]
 
 
-def test_tool_calls_beside_text_and_each_other() -> None:
-    data = (HI_DELTA, block_stop(), tool_use(1, "a", ""), tool_use(2, "b", id=""), message_stop("tool_use"), metadata(1, 2))
+def test_text_and_several_tool_calls() -> None:
+    data = (
+        HI_DELTA,
+        block_stop(),
+        tool_use(1, "a", ""),
+        tool_use(2, "b", id=""),
+        message_stop("tool_use"),
+        metadata(1, 2),
+    )
     assert decode(*data) == [
         "Hi",
         ToolCall("tooluse_1", "a"),
@@ -63,7 +90,7 @@ def test_tool_calls_beside_text_and_each_other() -> None:
     ]
 
 
-def test_pieces_of_calls_may_be_mixed() -> None:
+def test_pieces_of_tool_calls_may_be_interleaved() -> None:
     whole = [
         EventStreamParser().feed(tool_use(index, name, '{"a":', "1}", id=name))
         for index, name in ((0, "x"), (1, "y"))
@@ -76,14 +103,14 @@ def test_pieces_of_calls_may_be_mixed() -> None:
     ]
 
 
-def test_a_call_that_is_not_closed_ends_with_the_message() -> None:
+def test_tool_call_without_a_block_stop_ends_with_the_message() -> None:
     assert decode(tool_use(0, "a", "{}")[: -len(block_stop())], message_stop("tool_use")) == [
         ToolCall("tooluse_1", "a"),
         Finish("tool_calls"),
     ]
 
 
-def test_a_tool_that_bedrock_runs_is_its_doing() -> None:
+def test_tool_run_by_bedrock_becomes_an_activity() -> None:
     result = {"toolResult": {"toolUseId": "tooluse_1"}}
     data = (
         tool_use(0, "search", '{"q":1}', type="server_tool_use"),
@@ -94,7 +121,7 @@ def test_a_tool_that_bedrock_runs_is_its_doing() -> None:
     assert decode(*data, message_stop()) == [Activity("search")]
 
 
-def test_reasoning_and_what_is_unknown_are_dropped() -> None:
+def test_reasoning_and_unknown_events_are_dropped() -> None:
     assert (
         decode(
             block_delta(reasoningContent={"text": "Hm"}),
@@ -108,7 +135,7 @@ def test_reasoning_and_what_is_unknown_are_dropped() -> None:
     )
 
 
-def test_tokens_read_from_the_cache_and_written_there_are_part_of_the_prompt() -> None:
+def test_cache_tokens_are_part_of_the_prompt_tokens() -> None:
     data = metadata(5, 7, cacheReadInputTokens=100, cacheWriteInputTokens=20)
     assert decode(message_stop(), data) == [Usage(125, 7, 100)]
 
@@ -126,17 +153,17 @@ def test_tokens_read_from_the_cache_and_written_there_are_part_of_the_prompt() -
         ("content_filtered", [Finish("content_filter")]),
     ],
 )
-def test_why_it_stopped(reason: str, end: list[Event]) -> None:
+def test_stop_reason_decides_the_finish(reason: str, end: list[Event]) -> None:
     assert decode(HI_DELTA, message_stop(reason)) == ["Hi", *end]
 
 
 @pytest.mark.parametrize("reason", ["malformed_tool_use", "malformed_model_output"])
-def test_a_model_that_says_nothing_that_makes_sense_is_garbled(reason: str) -> None:
+def test_malformed_stop_reason_raises_a_protocol_error(reason: str) -> None:
     with pytest.raises(AgentProtocolError, match=f"broke off with '{reason}'"):
         decode(HI_DELTA, message_stop(reason))
 
 
-def test_the_count_of_tokens_comes_after_the_end_and_is_the_last_to_come() -> None:
+def test_stream_is_done_after_usage_that_follows_the_end() -> None:
     decoder, seen = ConverseDecoder(), []
     for frame in EventStreamParser().feed(HI_DELTA + message_stop() + metadata(1, 2)):
         decoder.feed(frame)
@@ -144,11 +171,11 @@ def test_the_count_of_tokens_comes_after_the_end_and_is_the_last_to_come() -> No
     assert seen == [(False, False), (True, False), (True, True)]
 
 
-def test_nothing_is_said_after_the_end() -> None:
+def test_text_after_the_end_is_skipped() -> None:
     assert decode(HI_DELTA, message_stop(), block_delta(text="again"), metadata(1, 2)) == ["Hi", Usage(1, 2)]
 
 
-def test_the_count_of_tokens_may_come_first() -> None:
+def test_usage_may_come_before_the_end() -> None:
     decoder, seen = ConverseDecoder(), []
     for frame in EventStreamParser().feed(metadata(1, 2) + message_stop()):
         decoder.feed(frame)
@@ -157,7 +184,7 @@ def test_the_count_of_tokens_may_come_first() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", HI_DELTA, START + HI_DELTA + block_stop()])
-def test_a_stream_that_ends_before_the_answer_does_is_garbled(data: bytes) -> None:
+def test_stream_that_ends_before_the_answer_raises_a_protocol_error(data: bytes) -> None:
     with pytest.raises(AgentProtocolError, match="ended in the middle of an answer"):
         decode(data)
 
@@ -196,7 +223,12 @@ def test_a_stream_that_ends_before_the_answer_does_is_garbled(data: bytes) -> No
             "the server reported an error (modelTimeoutException)",
             "x" * 300,
         ),
-        (string_message({":message-type": "exception"}, b"oh"), AgentError, "the server reported an error", ""),
+        (
+            string_message({":message-type": "exception"}, b"oh"),
+            AgentError,
+            "the server reported an error",
+            "",
+        ),
         (
             string_message({":message-type": "exception", ":exception-type": "a b"}, b'{"message": 5}'),
             AgentError,
@@ -204,25 +236,37 @@ def test_a_stream_that_ends_before_the_answer_does_is_garbled(data: bytes) -> No
             "",
         ),
         (
-            string_message({":message-type": "error", ":error-code": "InternalError", ":error-message": "we broke"}),
+            string_message(
+                {":message-type": "error", ":error-code": "InternalError", ":error-message": "we broke"}
+            ),
             AgentError,
             "the server reported an error (InternalError)",
             "we broke",
         ),
         (
-            string_message({":message-type": "error", ":error-code": "Throttling", ":error-message": " x" * 400}),
+            string_message(
+                {":message-type": "error", ":error-code": "Throttling", ":error-message": " x" * 400}
+            ),
             AgentBusy,
             "the server reported an error (Throttling)",
             "x " * 150,
         ),
         (string_message({":message-type": "error"}), AgentError, "the server reported an error", ""),
-        (string_message({":message-type": "other"}), AgentProtocolError, "a message of the unknown type 'other'", ""),
-        (string_message({":event-type": "messageStop"}), AgentProtocolError, "a message of the unknown type None", ""),
+        (
+            string_message({":message-type": "other"}),
+            AgentProtocolError,
+            "a message of the unknown type 'other'",
+            "",
+        ),
+        (
+            string_message({":event-type": "messageStop"}),
+            AgentProtocolError,
+            "a message of the unknown type None",
+            "",
+        ),
     ],
 )
-def test_failures_in_the_stream_are_told_apart(
-    data: bytes, kind: type[AgentError], summary: str, quote: str
-) -> None:
+def test_reported_errors(data: bytes, kind: type[AgentError], summary: str, quote: str) -> None:
     with pytest.raises(AgentError) as raised:
         decode(HI_DELTA, data)
     assert (type(raised.value), raised.value.summary, raised.value.quote) == (kind, summary, quote)
@@ -249,17 +293,20 @@ def event_with_payload(kind: str, payload: bytes) -> bytes:
         ),
         (event("messageStop", stopReason=5), "int where a string should be"),
         (event("metadata", usage={"inputTokens": "x", "outputTokens": 1}), "unknown shape: ValueError"),
-        (event_with_payload("metadata", b'{"usage": {"inputTokens": 1e999}}'), "no JSON where an event should be"),
+        (
+            event_with_payload("metadata", b'{"usage": {"inputTokens": 1e999}}'),
+            "no JSON where an event should be",
+        ),
         (tool_use(0, "a", "[]"), "the arguments of tool 'a' are no JSON object"),
         (tool_use(0, "a", '{"b"'), "the arguments of tool 'a' are no JSON object"),
     ],
 )
-def test_what_makes_no_sense_is_garbled(data: bytes, complaint: str) -> None:
+def test_wrong_event_raises_a_protocol_error(data: bytes, complaint: str) -> None:
     with pytest.raises(AgentProtocolError, match=complaint):
         decode(data)
 
 
-def test_half_an_emoji_in_a_text_does_not_matter() -> None:
+def test_lone_surrogate_becomes_the_replacement_character() -> None:
     data = event_with_payload("contentBlockDelta", b'{"contentBlockIndex":0,"delta":{"text":"a\\ud83d"}}')
     assert decode(data, message_stop()) == ["a\ufffd"]
 
@@ -275,7 +322,7 @@ def test_half_an_emoji_in_a_text_does_not_matter() -> None:
         ("x" * 81, ""),
     ],
 )
-def test_a_failure_is_called_by_its_plain_name(name: str, found: str) -> None:
+def test_error_name_without_namespace_and_address(name: str, found: str) -> None:
     assert parse_error_name(name) == found
 
 
@@ -294,7 +341,7 @@ def test_a_failure_is_called_by_its_plain_name(name: str, found: str) -> None:
         ("", AgentProtocolError),
     ],
 )
-def test_what_a_failure_means(name: str, kind: type[AgentError]) -> None:
+def test_error_name_decides_the_error(name: str, kind: type[AgentError]) -> None:
     assert error_class_for(name, AgentProtocolError) is kind
 
 
@@ -327,7 +374,7 @@ heads = st.fixed_dictionaries(
 
 
 @given(st.lists(st.tuples(heads, st.binary(max_size=20) | json.map(orjson.dumps)), max_size=8))
-def test_no_frame_raises_anything_but_our_errors(frames: list[tuple[dict[str, Any], bytes]]) -> None:
+def test_every_message_gives_events_or_an_agent_error(frames: list[tuple[dict[str, Any], bytes]]) -> None:
     decoder = ConverseDecoder()
     with suppress(AgentError):
         for headers, payload in frames:
@@ -339,7 +386,7 @@ def test_no_frame_raises_anything_but_our_errors(frames: list[tuple[dict[str, An
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("field", WORDS)
-def test_what_is_nested_very_deep_raises_nothing_else(kind: str, field: str) -> None:
+def test_deep_nesting_gives_events_or_an_agent_error(kind: str, field: str) -> None:
     deep = b'{"%b": %b1%b}' % (field.encode(), b'{"a":' * 1000, b"}" * 1000)
     with suppress(AgentError):
         ConverseDecoder().feed(EventStreamMessage({":message-type": "event", ":event-type": kind}, deep))

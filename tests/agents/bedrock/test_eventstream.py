@@ -1,4 +1,4 @@
-"""The frames of an event stream, cut anywhere, broken anywhere, and judged by botocore."""
+"""Messages of an event stream, cut anywhere, broken anywhere, and compared with botocore."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.agents.bedrock.frames import HI_DELTA, THROTTLED, event, encode_message, encode_header, string_header, string_message
+from tests.agents.bedrock.frames import (
+    HI_DELTA,
+    THROTTLED,
+    encode_header,
+    encode_message,
+    event,
+    string_header,
+    string_message,
+)
 from voicegw.agents.bedrock.eventstream import MAX_MESSAGE_BYTES, EventStreamMessage, EventStreamParser
 from voicegw.errors import AgentProtocolError
 
@@ -46,18 +54,22 @@ def parse(*pieces: bytes) -> list[EventStreamMessage]:
     return [found for piece in pieces for found in frames.feed(piece)]
 
 
-def test_frames_are_read_as_they_are_written() -> None:
+def test_messages_are_decoded() -> None:
     assert parse(HI_DELTA + THROTTLED) == [HI_MESSAGE, THROTTLED_MESSAGE]
     assert event("contentBlockDelta", contentBlockIndex=0, delta={"text": "Hi"}, p="abcd") == HI_DELTA
 
 
 @pytest.mark.parametrize("size", range(1, len(HI_DELTA)))
-def test_any_pieces_give_the_same_frames(size: int) -> None:
+def test_any_pieces_give_the_same_messages(size: int) -> None:
     whole = HI_DELTA + THROTTLED + HI_DELTA
-    assert parse(*(whole[at : at + size] for at in range(0, len(whole), size))) == [HI_MESSAGE, THROTTLED_MESSAGE, HI_MESSAGE]
+    assert parse(*(whole[at : at + size] for at in range(0, len(whole), size))) == [
+        HI_MESSAGE,
+        THROTTLED_MESSAGE,
+        HI_MESSAGE,
+    ]
 
 
-def test_every_kind_of_header_is_read() -> None:
+def test_every_header_type_is_decoded() -> None:
     assert parse(encode_message(EVERY_KIND, b"{}")) == [
         EventStreamMessage(
             {
@@ -77,16 +89,20 @@ def test_every_kind_of_header_is_read() -> None:
     ]
 
 
-def test_a_frame_may_be_empty() -> None:
+def test_message_may_be_empty() -> None:
     assert parse(encode_message(b"")) == [EventStreamMessage({}, b"")]
 
 
-def test_headers_that_change_are_read_anew() -> None:
-    first, again, other = string_message({"a": "1"}), string_message({"a": "1"}, b"x"), string_message({"a": "2"})
+def test_changed_headers_are_decoded_again() -> None:
+    first, again, other = (
+        string_message({"a": "1"}),
+        string_message({"a": "1"}, b"x"),
+        string_message({"a": "2"}),
+    )
     assert [found.headers["a"] for found in parse(first + again + other)] == ["1", "1", "2"]
 
 
-def test_what_is_held_is_an_unfinished_frame() -> None:
+def test_partial_message_is_reported() -> None:
     frames = EventStreamParser()
     assert not frames.has_partial_message
     assert [*frames.feed(b"")] == []
@@ -100,7 +116,7 @@ def test_what_is_held_is_an_unfinished_frame() -> None:
 
 
 def prelude(total: int, headers: int) -> bytes:
-    """The beginning of a frame with right checksum and wrong lengths."""
+    """Return a prelude with a right checksum and wrong lengths."""
     lengths = pack(">II", total, headers)
     return lengths + pack(">I", crc32(lengths))
 
@@ -128,51 +144,51 @@ def prelude(total: int, headers: int) -> bytes:
         (b"HTTP/1.1 200 OK", "beginning fails its checksum"),
     ],
 )
-def test_what_is_no_frame_is_garbled(data: bytes, complaint: str) -> None:
+def test_wrong_message_raises_a_protocol_error(data: bytes, complaint: str) -> None:
     with pytest.raises(AgentProtocolError, match=complaint):
         parse(data)
 
 
-def test_frames_before_a_broken_one_are_given_first() -> None:
+def test_messages_before_a_broken_one_are_yielded_first() -> None:
     frames = EventStreamParser().feed(HI_DELTA + THROTTLED + HI_DELTA[:-1] + b"x")
     assert [next(frames), next(frames)] == [HI_MESSAGE, THROTTLED_MESSAGE]
     with pytest.raises(AgentProtocolError, match="fails its checksum"):
         next(frames)
 
 
-def test_a_frame_that_is_too_long_is_refused_from_its_beginning() -> None:
+def test_too_long_message_is_refused_from_its_prelude() -> None:
     with pytest.raises(AgentProtocolError, match="more than 100 bytes"):
         next(EventStreamParser(100).feed(HI_DELTA[:12]))
 
 
-def test_a_long_frame_in_small_pieces_is_put_together_once() -> None:
-    """Else reading it takes time that grows with the square of its length."""
+def test_long_message_in_small_pieces_is_joined_once() -> None:
+    """Otherwise decoding would take time that grows with the square of the length."""
     whole = string_message({"a": "1"}, bytes(MAX_MESSAGE_BYTES - 100))
     [found] = parse(*(whole[at : at + 100] for at in range(0, len(whole), 100)))
     assert found == EventStreamMessage({"a": "1"}, bytes(MAX_MESSAGE_BYTES - 100))
 
 
 @given(st.binary(max_size=400), st.integers(1, 50))
-def test_noise_never_raises_anything_else(data: bytes, size: int) -> None:
+def test_random_bytes_give_messages_or_a_protocol_error(data: bytes, size: int) -> None:
     with suppress(AgentProtocolError):
         parse(*(data[at : at + size] for at in range(0, len(data), size)))
 
 
 @given(st.binary(max_size=60), st.binary(max_size=20))
-def test_headers_of_noise_never_raise_anything_else(headers: bytes, payload: bytes) -> None:
+def test_random_headers_give_messages_or_a_protocol_error(headers: bytes, payload: bytes) -> None:
     with suppress(AgentProtocolError):
         assert parse(encode_message(headers, payload))[0].payload == payload
 
 
 @given(st.integers(0, len(HI_DELTA) * 8 - 1))
-def test_no_bit_can_be_flipped_unnoticed(bit: int) -> None:
+def test_every_flipped_bit_raises_a_protocol_error(bit: int) -> None:
     broken = bytearray(HI_DELTA)
     broken[bit // 8] ^= 1 << bit % 8
     with pytest.raises(AgentProtocolError):
         parse(bytes(broken))
 
 
-# Judged by botocore
+# Compared with botocore
 
 
 def by_botocore(data: bytes) -> list[EventStreamMessage]:
@@ -181,7 +197,7 @@ def by_botocore(data: bytes) -> list[EventStreamMessage]:
     return [EventStreamMessage(message.headers, message.payload) for message in buffer]
 
 
-def test_botocore_reads_the_same() -> None:
+def test_botocore_decodes_the_same() -> None:
     data = HI_DELTA + THROTTLED + encode_message(EVERY_KIND, b"payload") + encode_message(b"")
     assert parse(data) == by_botocore(data)
 
@@ -198,7 +214,7 @@ values = st.one_of(
 
 
 @given(st.lists(st.tuples(st.dictionaries(names, values, max_size=4), st.binary(max_size=50)), max_size=4))
-def test_botocore_reads_the_same_in_all_frames(written: list[tuple[dict[str, Any], bytes]]) -> None:
+def test_botocore_decodes_every_message_the_same(written: list[tuple[dict[str, Any], bytes]]) -> None:
     data = b"".join(
         encode_message(b"".join(encode_header(name, *value) for name, value in headers.items()), payload)
         for headers, payload in written

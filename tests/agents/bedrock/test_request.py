@@ -1,4 +1,4 @@
-"""Turns as requests to ConverseStream, and botocore's opinion of them."""
+"""Turns as bodies of ConverseStream requests, validated by botocore."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PIXEL = b64encode(b"pixel").decode()
 
 
 def conversation(*messages: Message, tools: tuple[Tool, ...] = ()) -> list[tuple[str, list[Any]]]:
-    """The messages of the request, texts and uses of tools in short."""
+    """Return the encoded conversation, with text blocks as strings."""
     body = encode_request(Turn("t1", messages, tools=tools))
     return [(message["role"], [short(block) for block in message["content"]]) for message in body["messages"]]
 
@@ -39,12 +39,12 @@ def tool_result(id: str, text: str) -> dict[str, Any]:
     return {"toolResult": {"toolUseId": id, "content": [{"text": text}]}}
 
 
-def test_a_turn_becomes_a_request_with_nothing_that_is_not_needed() -> None:
+def test_minimal_turn() -> None:
     turn = Turn("t1", (Message("user", "Hi"),), model="asked", options={"seed": 1, "temperature": None})
     assert encode_request(turn) == {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
 
 
-def test_all_of_it_together() -> None:
+def test_turn_with_all_fields() -> None:
     messages = (Message("system", "Be kind."), Message("user", "Hi"), Message("developer", "Be brief."))
     turn = Turn(
         "t1",
@@ -84,7 +84,7 @@ def test_all_of_it_together() -> None:
     }
 
 
-def test_there_is_no_cache_point_after_nothing() -> None:
+def test_cache_point_needs_something_before_it() -> None:
     turn = Turn("t1", (Message("system", " "), Message("user", "Hi")))
     assert encode_request(turn, cache=("system", "tools")).keys() == {"messages"}
 
@@ -98,7 +98,7 @@ def test_there_is_no_cache_point_after_nothing() -> None:
         ({"temperature": 0.5, "top_p": 0.1, "presence_penalty": 1, "latency": "optimized"}, None),
     ],
 )
-def test_options_are_said_in_bedrocks_words(options: dict[str, Any], written: dict[str, Any] | None) -> None:
+def test_options_become_inference_config(options: dict[str, Any], written: dict[str, Any] | None) -> None:
     body = encode_request(Turn("t1", (Message("user", "Hi"),), options=options))
     assert body.get("inferenceConfig") == written
 
@@ -113,7 +113,7 @@ def test_options_are_said_in_bedrocks_words(options: dict[str, Any], written: di
         ({}, None),
     ],
 )
-def test_sampling_is_passed_on_where_it_is_taken_and_never_both_ways(
+def test_sampling_sends_temperature_or_else_top_p(
     options: dict[str, Any], written: dict[str, Any] | None
 ) -> None:
     turn = Turn("t1", (Message("user", "Hi"),), options=options)
@@ -132,12 +132,12 @@ def test_sampling_is_passed_on_where_it_is_taken_and_never_both_ways(
         ({"type": "function", "function": "weather"}, None),
     ],
 )
-def test_a_forced_tool_is_forced(choice: Any, written: Any) -> None:
+def test_tool_choice(choice: Any, written: Any) -> None:
     turn = Turn("t1", (Message("user", "Hi"),), tools=(WEATHER,), tool_choice=choice)
     assert encode_request(turn)["toolConfig"].get("toolChoice") == written
 
 
-def test_tools_that_may_not_be_called_are_not_offered() -> None:
+def test_tool_choice_none_offers_no_tools() -> None:
     turn = Turn("t1", (Message("user", "Hi"),), tools=(WEATHER,), tool_choice="none")
     assert "toolConfig" not in encode_request(turn)
 
@@ -159,13 +159,13 @@ USER, BOT = Message("user", "Hi"), Message("assistant", "Hello")
         ((BOT,), [("user", [CALL_START_PROMPT]), ("assistant", ["Hello"]), ("user", [SILENCE_PROMPT])]),
     ],
 )
-def test_the_two_take_turns_and_the_caller_begins_and_ends(
+def test_messages_alternate_and_user_comes_first_and_last(
     messages: tuple[Message, ...], written: list[Any]
 ) -> None:
     assert conversation(*messages) == written
 
 
-def test_a_tool_and_its_result_follow_each_other() -> None:
+def test_tool_results_follow_their_calls() -> None:
     messages = (
         USER,
         Message("assistant", "Let me see.", tool_calls=(ASKED, ToolCall("2", "end_call"))),
@@ -177,13 +177,17 @@ def test_a_tool_and_its_result_follow_each_other() -> None:
         ("user", ["Hi"]),
         (
             "assistant",
-            ["Let me see.", tool_use("call_1_0", "weather", {"city": "Rome"}), tool_use("call_1_1", "end_call", {})],
+            [
+                "Let me see.",
+                tool_use("call_1_0", "weather", {"city": "Rome"}),
+                tool_use("call_1_1", "end_call", {}),
+            ],
         ),
         ("user", [tool_result("call_1_0", "Sunny"), tool_result("call_1_1", "Bye"), "And?"]),
     ]
 
 
-def test_a_result_that_came_late_or_never_or_is_blank_stands_behind_its_use() -> None:
+def test_late_missing_and_blank_tool_results_follow_their_calls() -> None:
     messages = (
         Message("assistant", tool_calls=(ASKED,)),
         Message("user", "Hurry"),
@@ -200,7 +204,7 @@ def test_a_result_that_came_late_or_never_or_is_blank_stands_behind_its_use() ->
     ]
 
 
-def test_ids_that_come_twice_belong_to_the_results_in_their_order() -> None:
+def test_repeated_call_ids_take_their_results_in_order() -> None:
     call = (Message("assistant", tool_calls=(ToolCall("call_0", "weather"),)),)
     messages = (
         *call,
@@ -214,10 +218,13 @@ def test_ids_that_come_twice_belong_to_the_results_in_their_order() -> None:
     ]
 
 
-def test_functions_without_ids_are_known_by_their_names() -> None:
+def test_function_calls_take_results_by_name() -> None:
     call = Message("assistant", tool_calls=(ToolCall("", "weather", "{}"),))
     answers = (Message("function", "Sunny", name="weather"), Message("function", "Rainy", name="weather"))
-    assert conversation(USER, call, answers[0], tools=(WEATHER,))[2] == ("user", [tool_result("call_1_0", "Sunny")])
+    assert conversation(USER, call, answers[0], tools=(WEATHER,))[2] == (
+        "user",
+        [tool_result("call_1_0", "Sunny")],
+    )
     assert conversation(answers[1], call, answers[0], tools=(WEATHER,)) == [
         ("user", ["(A tool answered: Rainy)"]),
         ("assistant", [tool_use("call_1_0", "weather", {})]),
@@ -225,27 +232,27 @@ def test_functions_without_ids_are_known_by_their_names() -> None:
     ]
 
 
-def test_a_result_without_its_use_is_told() -> None:
+def test_tool_result_without_a_call_becomes_text() -> None:
     lost = Message("tool", "Sunny", tool_call_id="x")
     assert conversation(USER, lost, Message("tool", " "), tools=(WEATHER,)) == [
         ("user", ["Hi", "(A tool answered: Sunny)"])
     ]
 
 
-def test_without_tools_only_the_results_of_those_before_are_told() -> None:
-    """Bedrock refuses uses of tools where none are offered."""
+def test_tool_results_become_text_when_no_tool_is_offered() -> None:
+    """Bedrock refuses tool uses where no tool is offered."""
     messages = (USER, Message("assistant", tool_calls=(ASKED,)), Message("tool", "1", tool_call_id=ASKED.id))
     assert conversation(*messages) == [("user", ["Hi", "(A tool answered: 1)"])]
 
 
-def test_a_use_of_a_tool_without_a_name_is_left_out() -> None:
+def test_tool_call_without_a_name_is_left_out() -> None:
     assert conversation(USER, Message("assistant", tool_calls=(ToolCall("1", ""),)), tools=(BARE,)) == [
         ("user", ["Hi"])
     ]
 
 
 @pytest.mark.parametrize("arguments", ["", "[1]", "no", "{", "\ud800", "[" * 2000])
-def test_arguments_that_are_no_object_are_none(arguments: str) -> None:
+def test_arguments_that_are_no_object_become_an_empty_one(arguments: str) -> None:
     call = Message("assistant", tool_calls=(ToolCall("1", "end_call", arguments),))
     assert conversation(USER, call, tools=(BARE,))[1] == ("assistant", [tool_use("call_1_0", "end_call", {})])
 
@@ -257,7 +264,7 @@ def content_with_image(url: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "gif", "webp"])
-def test_pictures_in_the_request_are_shown(kind: str) -> None:
+def test_images_in_data_urls_are_sent(kind: str) -> None:
     picture = {"image": {"format": kind, "source": {"bytes": PIXEL}}}
     url = f"data:image/{kind};base64,{PIXEL}"
     assert content_with_image({"url": url, "detail": "low"}) == content_with_image(url) == ["Look", picture]
@@ -277,16 +284,16 @@ def test_pictures_in_the_request_are_shown(kind: str) -> None:
         None,
     ],
 )
-def test_other_pictures_stay_away(url: Any) -> None:
+def test_other_images_are_left_out(url: Any) -> None:
     assert content_with_image(url) == ["Look"]
 
 
-def test_parts_of_other_kinds_stay_away() -> None:
+def test_other_parts_are_left_out() -> None:
     parts = ({"type": "file", "file": {}}, {"type": "text", "text": " "})
     assert conversation(Message("user", "", parts=parts)) == [("user", [CALL_START_PROMPT])]
 
 
-# What Bedrock demands of any conversation, and botocore's opinion
+# Every conversation follows the rules of Bedrock and passes botocore's validation
 
 texts = st.sampled_from(["", " ", "Hi", "Où?"])
 ids = st.sampled_from(["", "a", "b", "x" * 100, "ä/ö"])
@@ -321,7 +328,7 @@ turns = st.builds(
 
 
 @given(turns)
-def test_any_conversation_becomes_one_that_bedrock_takes(turn: Turn) -> None:
+def test_every_conversation_follows_the_rules_of_bedrock(turn: Turn) -> None:
     body = encode_request(turn, cache=("system", "tools"))
     roles = [message["role"] for message in body["messages"]]
     assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"]
@@ -343,7 +350,7 @@ def test_any_conversation_becomes_one_that_bedrock_takes(turn: Turn) -> None:
 
 @pytest.fixture(scope="session")
 def validate() -> Any:
-    """Raises for a request that botocore would not send."""
+    """Return a function that raises for a request which botocore would not send."""
     session: Any = pytest.importorskip("botocore.session")
     from botocore.validate import ParamValidator
 
@@ -357,5 +364,5 @@ def validate() -> Any:
 
 
 @given(turn=turns)
-def test_botocore_would_send_the_same(validate: Any, turn: Turn) -> None:
+def test_botocore_accepts_every_request(validate: Any, turn: Turn) -> None:
     validate(encode_request(turn, latency="standard", tier="flex", cache=("system", "tools"), sampling=True))

@@ -1,4 +1,4 @@
-"""Signatures of requests to AWS, against known ones and against botocore."""
+"""Signatures of requests to AWS, compared with known ones and with botocore."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def sign(
     return signer.sign(STAMP, method, path, headers, body)
 
 
-def test_a_signature_is_the_known_one() -> None:
+def test_known_signature() -> None:
     assert sign() == {
         "x-amz-date": STAMP,
         "authorization": "AWS4-HMAC-SHA256 "
@@ -42,7 +42,7 @@ def test_a_signature_is_the_known_one() -> None:
     }
 
 
-def test_a_session_token_is_sent_and_signed() -> None:
+def test_session_token_is_sent_and_signed() -> None:
     signed = sign("TOKEN")
     assert signed["x-amz-security-token"] == "TOKEN"
     assert "SignedHeaders=content-type;host;x-amz-date;x-amz-security-token, " in signed["authorization"]
@@ -51,22 +51,22 @@ def test_a_session_token_is_sent_and_signed() -> None:
     )
 
 
-def test_names_and_blanks_of_headers_make_no_difference() -> None:
+def test_case_and_blanks_of_headers_make_no_difference() -> None:
     assert sign(headers={"Host": f" {HOST}  ", "Content-Type": "application/json"}) == sign()
 
 
 @pytest.mark.parametrize("changed", [{"path": "/model/x"}, {"body": b"{}"}, {"method": "PUT"}])
-def test_whatever_is_changed_changes_the_signature(changed: dict[str, Any]) -> None:
+def test_every_change_of_a_request_changes_the_signature(changed: dict[str, Any]) -> None:
     assert sign(**changed)["authorization"] != sign()["authorization"]
 
 
-def test_secrets_are_never_shown() -> None:
+def test_secrets_are_not_in_the_repr() -> None:
     shown = repr(Signer(Credentials("AKIDEXAMPLE", SECRET, "TOKEN"), "us-east-1", "bedrock"))
     assert "AKIDEXAMPLE" in shown
     assert not re.search(f"{re.escape(SECRET)}|TOKEN", shown)
 
 
-# Judged by botocore
+# Compared with botocore
 
 
 def by_botocore(
@@ -105,7 +105,7 @@ def test_botocore_signs_the_same(
 
 
 @given(st.text(min_size=1, max_size=30).filter(lambda model: model not in (".", "..")), st.binary())
-def test_botocore_signs_the_same_for_all_models_and_bodies(model: str, body: bytes) -> None:
+def test_botocore_signs_every_model_and_body_the_same(model: str, body: bytes) -> None:
     path = f"/model/{quote(model.encode('utf-8', 'replace'), safe='')}/converse-stream"
     with pytest.MonkeyPatch.context() as patch:
         assert sign(None, path, HEADERS, body) == by_botocore(patch, None, path, HEADERS, body)

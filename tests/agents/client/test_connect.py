@@ -1,4 +1,4 @@
-"""Which address gets the connection."""
+"""Connections to one of several addresses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from tests.agents.upstream import Upstream, wait_until
-from voicegw.agents.client import connect as dial
+from voicegw.agents.client import connect as connect_module
 from voicegw.agents.client.connect import connect
 from voicegw.agents.client.connection import Connection
 
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.wire
 
 
 @pytest.fixture
-def resolved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The addresses that every name stands for, to be filled by the test."""
+def addresses_of_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses of every name; the test fills the list."""
     addresses: list[str] = []
 
     async def found(*_: object) -> list[str]:
         return addresses
 
-    monkeypatch.setattr(dial, "_resolve", found)
+    monkeypatch.setattr(connect_module, "_resolve", found)
     return addresses
 
 
@@ -42,79 +42,79 @@ def silent() -> Any:
             each.close()
 
 
-async def test_families_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_resolved_addresses_alternate_between_families(monkeypatch: pytest.MonkeyPatch) -> None:
     async def getaddrinfo(self: object, host: str, port: int, **_: object) -> list[Any]:
         addresses = ["::1", "::2", "127.0.0.1", "127.0.0.2", "::3"]
         return [(10 if ":" in address else 2, 1, 6, "", (address, port)) for address in addresses]
 
     monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", getaddrinfo)
-    assert await dial._resolve("name", 1) == ["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"]
+    assert await connect_module._resolve("name", 1) == ["::1", "127.0.0.1", "::2", "127.0.0.2", "::3"]
 
 
-async def test_an_address_is_not_looked_up() -> None:
-    assert await dial._resolve("::1", 1) == ["::1"]
+async def test_ip_address_is_not_resolved() -> None:
+    assert await connect_module._resolve("::1", 1) == ["::1"]
 
 
-async def test_a_refusing_address_costs_no_time(resolved: list[str]) -> None:
-    resolved += ["127.0.0.3", "127.0.0.1"]
-    crowd: set[Connection] = set()
+async def test_refusal_starts_the_next_address_at_once(addresses_of_names: list[str]) -> None:
+    addresses_of_names += ["127.0.0.3", "127.0.0.1"]
+    open_connections: set[Connection] = set()
     async with Upstream() as upstream:
-        async with asyncio.timeout(dial.ATTEMPT_DELAY / 2):
-            connection = await connect("name", upstream.port, None, crowd)
-        assert crowd == {connection}
+        async with asyncio.timeout(connect_module.ATTEMPT_DELAY / 2):
+            connection = await connect("name", upstream.port, None, open_connections)
+        assert open_connections == {connection}
         connection.abort()
         await connection.closed
 
 
-async def test_a_silent_address_loses_to_the_next_one(
-    resolved: list[str], silent: int, monkeypatch: pytest.MonkeyPatch
+async def test_silent_address_loses_to_the_next_one(
+    addresses_of_names: list[str], silent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dial, "ATTEMPT_DELAY", 0.02)
-    resolved += ["127.0.0.2", "127.0.0.1"]
-    crowd: set[Connection] = set()
+    monkeypatch.setattr(connect_module, "ATTEMPT_DELAY", 0.02)
+    addresses_of_names += ["127.0.0.2", "127.0.0.1"]
+    open_connections: set[Connection] = set()
     with socket.create_server(("127.0.0.1", silent)):
-        connection = await connect("name", silent, None, crowd)
+        connection = await connect("name", silent, None, open_connections)
         assert connection.is_open
-        assert crowd == {connection}
+        assert open_connections == {connection}
         connection.abort()
         await connection.closed
 
 
-async def test_when_all_refuse_the_first_reason_is_told(resolved: list[str]) -> None:
-    resolved += ["127.0.0.1", "127.0.0.2"]
+async def test_error_of_the_first_address_is_raised_when_all_refuse(addresses_of_names: list[str]) -> None:
+    addresses_of_names += ["127.0.0.1", "127.0.0.2"]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(OSError, match=r"127\.0\.0\.1"):
         await connect("name", port, None, set())
 
 
-async def test_giving_up_leaves_no_connection(resolved: list[str], silent: int) -> None:
-    resolved += ["127.0.0.2", "127.0.0.2"]
-    crowd: set[Connection] = set()
+async def test_cancelled_connect_leaves_no_connection(addresses_of_names: list[str], silent: int) -> None:
+    addresses_of_names += ["127.0.0.2", "127.0.0.2"]
+    open_connections: set[Connection] = set()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await connect("name", silent, None, crowd)
-    assert crowd == set()
+            await connect("name", silent, None, open_connections)
+    assert open_connections == set()
 
 
-async def test_of_two_that_answer_together_one_is_hung_up_on(
-    resolved: list[str], monkeypatch: pytest.MonkeyPatch
+async def test_second_of_two_simultaneous_connections_is_closed(
+    addresses_of_names: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resolved += ["127.0.0.1", "127.0.0.1"]
-    both, real = asyncio.Event(), dial._connect_to_address
+    addresses_of_names += ["127.0.0.1", "127.0.0.1"]
+    both, real = asyncio.Event(), connect_module._connect_to_address
     asyncio.get_running_loop().call_later(0.05, both.set)
 
-    async def together(*place: Any) -> Connection:
+    async def wait_for_both(*place: Any) -> Connection:
         connection = await real(*place)
         await both.wait()
         return connection
 
-    monkeypatch.setattr(dial, "_connect_to_address", together)
-    monkeypatch.setattr(dial, "ATTEMPT_DELAY", 0.01)
-    crowd: set[Connection] = set()
+    monkeypatch.setattr(connect_module, "_connect_to_address", wait_for_both)
+    monkeypatch.setattr(connect_module, "ATTEMPT_DELAY", 0.01)
+    open_connections: set[Connection] = set()
     async with Upstream() as upstream:
-        connection = await connect("name", upstream.port, None, crowd)
-        await wait_until(lambda: crowd == {connection})
+        connection = await connect("name", upstream.port, None, open_connections)
+        await wait_until(lambda: open_connections == {connection})
         assert upstream.connections == 2
         connection.abort()
         await connection.closed
@@ -123,15 +123,19 @@ async def test_of_two_that_answer_together_one_is_hung_up_on(
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["127.0.0.1", "127.0.0.2", "127.0.0.3"]])
 @pytest.mark.parametrize("steps", range(10))
-def test_whoever_is_called_off_at_any_step_leaves_no_connection_behind(
-    resolved: list[str], monkeypatch: pytest.MonkeyPatch, loop: Any, addresses: list[str], steps: int
+def test_cancellation_at_any_step_leaves_no_connection(
+    addresses_of_names: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    loop: Any,
+    addresses: list[str],
+    steps: int,
 ) -> None:
-    monkeypatch.setattr(dial, "ATTEMPT_DELAY", 0.0)
-    resolved += addresses
+    monkeypatch.setattr(connect_module, "ATTEMPT_DELAY", 0.0)
+    addresses_of_names += addresses
 
-    async def called_off(port: int, *, twice: bool) -> None:
-        crowd: set[Connection] = set()
-        task = asyncio.create_task(connect("name", port, None, crowd))
+    async def connect_and_cancel(port: int, *, twice: bool) -> None:
+        open_connections: set[Connection] = set()
+        task = asyncio.create_task(connect("name", port, None, open_connections))
         for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()
@@ -141,8 +145,8 @@ def test_whoever_is_called_off_at_any_step_leaves_no_connection_behind(
         found = (await asyncio.gather(task, return_exceptions=True))[0]
         if isinstance(found, Connection):
             found.abort()
-        await wait_until(lambda: not crowd and len(asyncio.all_tasks()) == 1)
+        await wait_until(lambda: not open_connections and len(asyncio.all_tasks()) == 1)
 
     with socket.create_server(("", 0)) as server, asyncio.Runner(loop_factory=loop) as runner:
         for twice in (False, True):
-            runner.run(called_off(server.getsockname()[1], twice=twice))
+            runner.run(connect_and_cancel(server.getsockname()[1], twice=twice))

@@ -1,4 +1,4 @@
-"""One connection, fed by hand: the answer does not depend on how the network cut it."""
+"""One connection with a fake transport: the response does not depend on how the network cut it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from voicegw.errors import AgentProtocolError
 
 
 class FakeTransport(asyncio.Transport):
-    """A transport that only notes what happens to it."""
+    """A transport that records the calls of its methods."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ async def read_body(connection: Connection) -> bytes:
         b"HTTP/1.1 100 Continue\r\n\r\n" + http_response(b"hello", "x: y"),
     ],
 )
-async def test_every_cut_gives_the_same_answer(reply: bytes) -> None:
+async def test_every_cut_gives_the_same_response(reply: bytes) -> None:
     for cut in range(1, len(reply)):
         connection, _ = make_connection()
         task = await start_request(connection)
@@ -88,7 +88,7 @@ async def test_every_cut_gives_the_same_answer(reply: bytes) -> None:
         assert connection.is_reusable
 
 
-async def test_one_wake_up_brings_all_that_one_read_brought() -> None:
+async def test_one_wake_up_returns_all_chunks_of_one_read() -> None:
     connection, _ = make_connection()
     task = await start_request(connection)
     connection.data_received(chunked_head() + chunk(b"a"))
@@ -97,7 +97,7 @@ async def test_one_wake_up_brings_all_that_one_read_brought() -> None:
     assert await connection.read_chunk() == b"abc"
 
 
-async def test_the_reader_is_woken_in_the_turn_of_the_loop_after_the_read() -> None:
+async def test_reader_runs_in_the_loop_iteration_after_the_read() -> None:
     connection, _ = make_connection()
     task = await start_request(connection)
     connection.data_received(chunked_head())
@@ -110,7 +110,7 @@ async def test_the_reader_is_woken_in_the_turn_of_the_loop_after_the_read() -> N
     assert await taking == b"a"
 
 
-async def test_the_transport_pauses_above_the_limit_and_resumes_when_it_is_taken() -> None:
+async def test_transport_pauses_above_the_limit_and_resumes_after_reading() -> None:
     connection, wire = make_connection()
     task = await start_request(connection)
     connection.data_received(chunked_head() + chunk(b"x" * MAX_BUFFERED_BYTES))
@@ -123,7 +123,7 @@ async def test_the_transport_pauses_above_the_limit_and_resumes_when_it_is_taken
     assert wire.reading
 
 
-async def test_a_connection_with_unsent_bytes_is_not_reused() -> None:
+async def test_connection_with_unsent_bytes_is_not_reused() -> None:
     connection, wire = make_connection()
     task = await start_request(connection)
     connection.data_received(http_response(b""))
@@ -132,7 +132,7 @@ async def test_a_connection_with_unsent_bytes_is_not_reused() -> None:
     assert not connection.is_reusable
 
 
-async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
+async def test_response_without_a_request_closes_the_connection() -> None:
     connection, wire = make_connection()
     connection.data_received(b"HTTP/1.1 408 Timeout\r\n\r\n")
     assert wire.closed
@@ -140,7 +140,7 @@ async def test_bytes_that_nobody_asked_for_end_the_connection() -> None:
     assert wire.written == []
 
 
-async def test_a_reset_is_no_end_of_a_body_without_length() -> None:
+async def test_reset_does_not_end_a_body_without_length() -> None:
     connection, _ = make_connection()
     task = await start_request(connection)
     connection.data_received(b"HTTP/1.1 200 OK\r\n\r\nabc")
@@ -151,7 +151,7 @@ async def test_a_reset_is_no_end_of_a_body_without_length() -> None:
         await connection.read_chunk()
 
 
-async def test_a_next_answer_shows_nothing_of_the_last_one() -> None:
+async def test_next_response_has_nothing_of_the_last_one() -> None:
     connection, _ = make_connection()
     task = await start_request(connection)
     connection.data_received(http_response(b"unread", "a: 1"))
@@ -163,27 +163,27 @@ async def test_a_next_answer_shows_nothing_of_the_last_one() -> None:
     assert await read_body(connection) == b"new"
 
 
-async def test_lingering_ends_with_the_body_or_with_its_time() -> None:
-    rested: list[Connection] = []
+async def test_draining_ends_with_the_body_or_its_timeout() -> None:
+    drained: list[Connection] = []
     for last, ready in ((chunk(b""), 1), (chunk(b"more"), 0)):
         connection, wire = make_connection()
         task = await start_request(connection)
         connection.data_received(chunked_head() + chunk(b"a"))
         assert await task
-        connection.drain(0.1, rested.append)
+        connection.drain(0.1, drained.append)
         connection.data_received(last)
-        assert len(rested) == ready
+        assert len(drained) == ready
         await asyncio.sleep(0.1)
         assert wire.closed is not bool(ready)
-        rested.clear()
+        drained.clear()
 
 
-async def test_an_open_connection_is_in_the_crowd() -> None:
-    crowd: set[Connection] = set()
-    connection = Connection(crowd)
+async def test_open_connections_contain_only_open_ones() -> None:
+    open_connections: set[Connection] = set()
+    connection = Connection(open_connections)
     assert not connection.is_open
     wire = FakeTransport(connection)
-    assert crowd == {connection}
+    assert open_connections == {connection}
     wire.abort()
-    assert crowd == set()
+    assert open_connections == set()
     assert connection.closed.done()

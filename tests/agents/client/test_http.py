@@ -1,4 +1,4 @@
-"""The client against a scripted server: reuse, hanging up, and everything that breaks."""
+"""The HTTP client against a scripted server: reuse, cancellation and every broken response."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def post_and_read(client: HttpClient, *, retry: bool = True) -> bytes:
         return await response.read(1000)
 
 
-async def test_a_request_is_one_head_and_body() -> None:
+async def test_request_is_one_head_and_body() -> None:
     async with Upstream((http_response(b"ok", "X-A: 1", "x-a: 2"),)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/p?q=1", {"a": "b"}, b"body") as response:
@@ -38,7 +38,7 @@ async def test_a_request_is_one_head_and_body() -> None:
         await client.aclose()
 
 
-async def test_a_request_without_a_body_has_no_length() -> None:
+async def test_request_without_a_body_has_no_content_length() -> None:
     async with Upstream((OK,)) as upstream:
         client = HttpClient(upstream.url)
         async with client.request("GET", "/", {}) as response:
@@ -57,7 +57,7 @@ async def test_a_request_without_a_body_has_no_length() -> None:
         tuple(bytes([byte]) for byte in chunked_head() + chunk(b"ok") + chunk(b"")),
     ],
 )
-async def test_a_body_read_to_its_end_gives_the_connection_back(reply: tuple[bytes, ...]) -> None:
+async def test_connection_is_reused_after_a_body_read_to_its_end(reply: tuple[bytes, ...]) -> None:
     async with Upstream(*[reply] * 3) as upstream:
         client = HttpClient(upstream.url)
         assert [await post_and_read(client) for _ in range(3)] == [b"ok"] * 3
@@ -75,7 +75,7 @@ async def test_a_body_read_to_its_end_gives_the_connection_back(reply: tuple[byt
         (OK + b"HTTP/1.1 200 OK\r\n",),
     ],
 )
-async def test_a_connection_that_must_not_be_reused_is_closed(reply: tuple[bytes | Action, ...]) -> None:
+async def test_connection_that_must_not_be_reused_is_closed(reply: tuple[bytes | Action, ...]) -> None:
     async with Upstream(reply, reply) as upstream:
         client = HttpClient(upstream.url)
         assert [await post_and_read(client) for _ in range(2)] == [b"ok"] * 2
@@ -83,7 +83,7 @@ async def test_a_connection_that_must_not_be_reused_is_closed(reply: tuple[bytes
         await client.aclose()
 
 
-async def test_leaving_before_the_end_hangs_up() -> None:
+async def test_leaving_before_the_end_closes_the_connection() -> None:
     async with Upstream((chunked_head() + chunk(b"a"), Action.HANG)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
@@ -93,7 +93,7 @@ async def test_leaving_before_the_end_hangs_up() -> None:
 
 
 @pytest.mark.parametrize("reply", [(Action.HANG,), (chunked_head() + chunk(b"a"), Action.HANG)])
-async def test_cancelling_hangs_up(reply: tuple[bytes | Action, ...]) -> None:
+async def test_cancellation_closes_the_connection(reply: tuple[bytes | Action, ...]) -> None:
     async with Upstream(reply) as upstream:
         client = HttpClient(upstream.url)
         task = asyncio.create_task(post_and_read(client))
@@ -106,7 +106,7 @@ async def test_cancelling_hangs_up(reply: tuple[bytes | Action, ...]) -> None:
         await client.aclose()
 
 
-async def test_a_body_that_is_over_ends_by_itself_and_its_connection_is_kept() -> None:
+async def test_discarded_body_that_ends_in_time_keeps_its_connection() -> None:
     slow = (chunked_head() + chunk(b"[DONE]"), 0.02, chunk(b"more"), chunk(b""))
     async with Upstream(slow, (OK,)) as upstream:
         client = HttpClient(upstream.url)
@@ -119,7 +119,7 @@ async def test_a_body_that_is_over_ends_by_itself_and_its_connection_is_kept() -
         await client.aclose()
 
 
-async def test_a_body_that_is_over_but_goes_on_is_hung_up_on() -> None:
+async def test_discarded_body_that_goes_on_loses_its_connection() -> None:
     async with Upstream((chunked_head() + chunk(b"[DONE]"), Action.HANG)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
@@ -131,7 +131,7 @@ async def test_a_body_that_is_over_but_goes_on_is_hung_up_on() -> None:
 
 
 @pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET])
-async def test_a_kept_connection_that_died_is_replaced_once(end: Action) -> None:
+async def test_dead_kept_connection_is_replaced_once(end: Action) -> None:
     async with Upstream((OK,), (end,), (OK,)) as upstream:
         client = HttpClient(upstream.url)
         assert await post_and_read(client) == b"ok"
@@ -140,7 +140,7 @@ async def test_a_kept_connection_that_died_is_replaced_once(end: Action) -> None
         await client.aclose()
 
 
-async def test_what_must_not_be_asked_twice_is_not() -> None:
+async def test_request_without_retry_is_not_sent_twice() -> None:
     async with Upstream((OK,), (Action.CLOSE,), (OK,)) as upstream:
         client = HttpClient(upstream.url)
         await post_and_read(client)
@@ -150,7 +150,7 @@ async def test_what_must_not_be_asked_twice_is_not() -> None:
         await client.aclose()
 
 
-async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used() -> None:
+async def test_kept_connection_that_closed_meanwhile_is_not_used() -> None:
     async with Upstream((OK, Action.CLOSE), (OK,)) as upstream:
         client = HttpClient(upstream.url)
         await post_and_read(client)
@@ -178,7 +178,7 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used() -> None
         ((http_response(b"ok", "content-encoding: gzip"),), "compressed"),
     ],
 )
-async def test_an_answer_that_breaks_is_garbled_and_says_how(
+async def test_broken_response_raises_a_protocol_error_with_the_reason(
     reply: tuple[bytes | Action, ...], words: str
 ) -> None:
     async with Upstream(reply) as upstream:
@@ -189,7 +189,7 @@ async def test_an_answer_that_breaks_is_garbled_and_says_how(
         await client.aclose()
 
 
-async def test_an_error_of_whoever_reads_names_the_address_once() -> None:
+async def test_error_of_the_reader_names_the_address_once() -> None:
     async with Upstream((OK,), (OK,)) as upstream:
         client = HttpClient(upstream.url)
         for summary in ("no sense", f"{upstream.url}/x?secret=1: no sense"):
@@ -201,7 +201,7 @@ async def test_an_error_of_whoever_reads_names_the_address_once() -> None:
         await client.aclose()
 
 
-async def test_a_refusal_counts_although_it_is_compressed() -> None:
+async def test_compressed_refusal_is_given_to_the_reader() -> None:
     async with Upstream((http_response(b"ok", "content-encoding: gzip", status="401 No"),)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/x", {}, b"") as response:
@@ -209,7 +209,7 @@ async def test_a_refusal_counts_although_it_is_compressed() -> None:
         await client.aclose()
 
 
-async def test_what_arrived_before_the_cut_is_read_first() -> None:
+async def test_bytes_before_a_cut_are_read_before_the_error() -> None:
     async with Upstream((chunked_head() + chunk(b"ab"), Action.CLOSE)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
@@ -220,7 +220,7 @@ async def test_what_arrived_before_the_cut_is_read_first() -> None:
         await client.aclose()
 
 
-async def test_a_redirect_is_the_operators_business() -> None:
+async def test_redirect_raises_unavailable_with_its_target() -> None:
     moved = http_response(b"", "location: https://b.example/", status="301 Moved")
     async with Upstream((moved,)) as upstream:
         client = HttpClient(upstream.url)
@@ -229,7 +229,7 @@ async def test_a_redirect_is_the_operators_business() -> None:
         await client.aclose()
 
 
-async def test_nobody_listening_is_unavailable() -> None:
+async def test_refused_connection_raises_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     for host in ("127.0.0.1", "localhost"):
@@ -237,12 +237,12 @@ async def test_nobody_listening_is_unavailable() -> None:
             await post_and_read(HttpClient(f"http://{host}:{port}"))
 
 
-async def test_no_name_is_unavailable() -> None:
+async def test_unknown_host_raises_unavailable() -> None:
     with pytest.raises(AgentUnavailable, match=r"http://nowhere\.invalid: "):
         await post_and_read(HttpClient("http://nowhere.invalid"))
 
 
-async def test_a_connection_that_takes_too_long_is_unavailable() -> None:
+async def test_slow_handshake_raises_unavailable() -> None:
     tls = ssl.create_default_context()
     async with Upstream((Action.HANG,)) as upstream:  # speaks no TLS and never answers the greeting
         client = HttpClient(f"https://127.0.0.1:{upstream.port}", connect_timeout=0.05, ssl=tls)
@@ -251,7 +251,7 @@ async def test_a_connection_that_takes_too_long_is_unavailable() -> None:
         await client.aclose()
 
 
-async def test_more_connections_than_allowed_are_refused_at_once() -> None:
+async def test_more_than_max_connections_raises_busy() -> None:
     async with Upstream((chunked_head(), Action.HANG), (OK,)) as upstream:
         client = HttpClient(upstream.url, max_connections=1)
         async with client.post("/", {}, b""):
@@ -272,14 +272,14 @@ async def test_prewarmed_connections_are_used() -> None:
         await client.aclose()
 
 
-async def test_prewarming_nobody_is_unavailable() -> None:
+async def test_prewarming_without_a_server_raises_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(AgentUnavailable):
         await HttpClient(f"http://127.0.0.1:{port}").prewarm(2)
 
 
-async def test_connections_that_rest_too_long_are_closed() -> None:
+async def test_connection_idle_for_too_long_is_closed() -> None:
     async with Upstream() as upstream:
         client = HttpClient(upstream.url, keepalive_expiry=0.05)
         await client.prewarm(2)
@@ -287,7 +287,7 @@ async def test_connections_that_rest_too_long_are_closed() -> None:
         await client.aclose()
 
 
-async def test_a_slow_reader_holds_the_upstream_back() -> None:
+async def test_slow_reader_stops_the_server_from_sending() -> None:
     piece = chunk(b"x" * 65536)
     sent = 0
 
@@ -317,7 +317,7 @@ async def test_a_slow_reader_holds_the_upstream_back() -> None:
     server.close()
 
 
-async def test_closing_the_client_ends_what_runs() -> None:
+async def test_closing_the_client_breaks_running_responses() -> None:
     async with Upstream((b"HTTP/1.1 200 OK\r\n\r\nendless", Action.HANG)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
@@ -331,7 +331,7 @@ async def test_closing_the_client_ends_what_runs() -> None:
     ("path", "headers"),
     [("/a\r\nx: 1", {}), ("/", {"a": "b\nc: d"}), ("/", {"a\r": "b"}), ("/", {"a": "\r\n"})],
 )
-async def test_line_breaks_in_a_head_are_refused(path: str, headers: dict[str, str]) -> None:
+async def test_line_break_in_a_head_raises_a_value_error(path: str, headers: dict[str, str]) -> None:
     client = HttpClient("http://127.0.0.1:1")
     with pytest.raises(ValueError, match="line break"):
         async with client.post(path, headers, b""):
@@ -342,7 +342,7 @@ async def test_line_breaks_in_a_head_are_refused(path: str, headers: dict[str, s
     "url",
     ["", "host", "ftp://host", "http://", "http://h:x", "http://u:p@h", "http://h:99999", "http://[::1"],
 )
-async def test_an_address_that_is_none_is_a_configuration_error(url: str) -> None:
+async def test_wrong_address_raises_a_config_error(url: str) -> None:
     with pytest.raises(ConfigError):
         HttpClient(url)
 
@@ -358,7 +358,7 @@ async def test_an_address_that_is_none_is_a_configuration_error(url: str) -> Non
         ("http://bücher.example", "http://xn--bcher-kva.example"),
     ],
 )
-async def test_the_origin_is_what_the_host_header_says(url: str, origin: str) -> None:
+async def test_origin_equals_the_host_header(url: str, origin: str) -> None:
     assert HttpClient(url).origin == origin
 
 
@@ -375,7 +375,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-async def test_tls_with_a_known_certificate(certificate: Path) -> None:
+async def test_tls_with_a_trusted_certificate(certificate: Path) -> None:
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(certificate)
     knowing = ssl.create_default_context(cafile=certificate)
@@ -389,10 +389,10 @@ async def test_tls_with_a_known_certificate(certificate: Path) -> None:
         await client.aclose()
 
 
-async def test_tls_with_an_unknown_certificate_is_unavailable(certificate: Path) -> None:
+async def test_tls_with_an_untrusted_certificate_raises_unavailable(certificate: Path) -> None:
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(certificate)
-    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # the server's side of the refusal
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # the server logs the failed handshake
     async with Upstream((OK,), tls=serving) as upstream:
         client = HttpClient(upstream.url)
         with pytest.raises(AgentUnavailable, match=r"(?i)certificate verify failed"):

@@ -1,4 +1,4 @@
-"""What refusals mean, in the server's words and without our secrets."""
+"""Errors for refusals, with the words of the server and without secrets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.agents.upstream import Action, Piece, Upstream, chunk, chunked_head, http_response
-from voicegw.agents.client import http_errors as complaints
+from voicegw.agents.client import http_errors as http_errors
 from voicegw.agents.client.http import HttpClient
 from voicegw.agents.client.http_errors import (
     collect_secrets,
@@ -40,7 +40,7 @@ KEY = "k3y-of-the-house"
         ((200, 400, 409, 422, 426), AgentProtocolError),
     ],
 )
-def test_a_status_has_a_meaning(statuses: tuple[int, ...], error: type[AgentError]) -> None:
+def test_status_decides_the_error_class(statuses: tuple[int, ...], error: type[AgentError]) -> None:
     assert {error_class(status) for status in statuses} == {error}
 
 
@@ -54,20 +54,20 @@ def test_a_status_has_a_meaning(statuses: tuple[int, ...], error: type[AgentErro
         (b'"no"', "no"),
         (b"[" * 1020 + b"]" * 1020, ""),
         (b'{"error": {"x": ' + b"[" * 500 + b"]" * 500 + b"}}", ""),
-        (b" " * complaints.MAX_ERROR_BODY_BYTES + b"too late", ""),
+        (b" " * http_errors.MAX_ERROR_BODY_BYTES + b"too late", ""),
         (b"x" * 1000, "x" * 300),
     ],
 )
-def test_the_servers_own_words_are_found(body: bytes, said: str) -> None:
+def test_quote_holds_the_words_of_the_server(body: bytes, said: str) -> None:
     assert extract_quote(body) == said
 
 
 @given(st.binary() | st.text('[]{}:,"\\ud8e1', max_size=60).map(str.encode))
-def test_no_body_is_too_strange(body: bytes) -> None:
+def test_quote_is_short_for_every_body(body: bytes) -> None:
     assert len(extract_quote(body)) <= 300
 
 
-def test_a_secret_is_what_is_long_enough_and_what_follows_its_scheme() -> None:
+def test_long_values_and_parts_after_a_scheme_are_secrets() -> None:
     assert collect_secrets((None, "", "short", f"Bearer {KEY}", KEY, "Basic abc", "a=b; c=defghi")) == [
         f"Bearer {KEY}",
         KEY,
@@ -101,26 +101,26 @@ def redacted(summary: str, quote: str, *hidden: str | None) -> str:
         (None, "nothing", "nothing"),
     ],
 )
-def test_a_secret_is_not_repeated(hidden: str | None, said: str, left: str) -> None:
+def test_secret_in_the_quote_is_redacted(hidden: str | None, said: str, left: str) -> None:
     assert redacted("It", said, hidden) == f"It: {left}"
 
 
-def test_a_secret_is_not_repeated_in_our_own_words_either() -> None:
+def test_secret_in_the_summary_is_redacted() -> None:
     assert redacted(f"It redirects to /?k={KEY}", "", KEY) == "It redirects to /?k=***"
 
 
-def test_a_secret_within_another_leaves_nothing_of_it() -> None:
+def test_secret_within_another_one_is_redacted_whole() -> None:
     assert redacted("It", f"{KEY}-and-more", KEY, f"{KEY}-and-more") == "It: ***"
 
 
-def test_values_that_are_no_secret_hide_nothing() -> None:
+def test_short_values_are_not_redacted() -> None:
     error = AgentRejected("It said", "abc")
     redact(error, ["", "abc"])
     assert str(error) == "It said: abc"
 
 
 @given(st.text("ab ", min_size=6, max_size=9), st.text("ab ", max_size=30), st.integers(0, 30))
-def test_no_secret_is_left_wherever_words_are_cut(secret: str, said: str, cut: int) -> None:
+def test_no_secret_remains_at_any_cut_of_the_quote(secret: str, said: str, cut: int) -> None:
     error = AgentError("x", f"{said}{secret}{said}"[:cut])
     redact(error, [secret])
     assert secret not in error.quote
@@ -138,33 +138,33 @@ async def error_of(*reply: Piece | Action) -> AgentError:
 
 
 @pytest.mark.wire
-async def test_an_answer_becomes_an_error_with_its_words() -> None:
+async def test_refusal_becomes_an_error_with_its_quote() -> None:
     error = await error_of(http_response(b'{"error": "wrong key"}', status="401 No"))
     assert (type(error), str(error)) == (AgentRejected, "It answered 401: wrong key")
 
 
 @pytest.mark.wire
-async def test_of_a_compressed_refusal_the_status_is_told() -> None:
+async def test_compressed_refusal_becomes_an_error_without_quote() -> None:
     error = await error_of(http_response(gzip.compress(b"no"), "content-encoding: gzip", status="401 No"))
     assert (type(error), str(error)) == (AgentRejected, "It answered 401")
 
 
 @pytest.mark.wire
 @pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET])
-async def test_a_status_counts_although_its_body_is_cut(end: Action) -> None:
+async def test_refusal_with_a_cut_body_keeps_its_status(end: Action) -> None:
     error = await error_of(http_response(b"no such", status="404 No")[:-2], 0.05, end)
     assert (type(error), str(error)) == (AgentRejected, "It answered 404: no su")
 
 
 @pytest.mark.wire
-async def test_a_body_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(complaints, "ERROR_BODY_TIMEOUT", 0.05)
+async def test_slow_error_body_is_read_until_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_errors, "ERROR_BODY_TIMEOUT", 0.05)
     error = await error_of(chunked_head(status="429 No") + chunk(b"later"), Action.HANG)
     assert (type(error), str(error)) == (AgentBusy, "It answered 429: later")
 
 
 @pytest.mark.wire
-async def test_a_body_without_end_is_read_no_further_than_it_counts() -> None:
+async def test_endless_error_body_is_read_up_to_the_limit() -> None:
     flood = (chunk(b"x" * 4096),) * 8
     error = await error_of(chunked_head(status="500 No"), *flood, Action.HANG)
     assert (type(error), str(error)) == (AgentUnavailable, f"It answered 500: {'x' * 300}")

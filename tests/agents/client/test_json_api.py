@@ -1,4 +1,4 @@
-"""An agent's JSON interface, and everything that comes back from one."""
+"""The JSON API of an agent against every kind of response."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def failure(*reply: Piece | Action, **more: Any) -> AgentError:
     return raised.value
 
 
-async def test_a_call_is_json_both_ways() -> None:
+async def test_request_and_response_are_json() -> None:
     async with Upstream((http_response(b'{"b": [1, "\xc3\xa4"]}'),)) as upstream:
         api = JsonApi(f"{upstream.url}/base/?ignored", BEARER)
         assert await api.request_json("PUT", "/x?y=z", {"a": "ü"}) == {"b": [1, "ä"]}
@@ -59,7 +59,7 @@ async def test_a_call_is_json_both_ways() -> None:
         await api.client.aclose()
 
 
-async def test_a_request_may_have_headers_of_its_own() -> None:
+async def test_request_headers_replace_those_of_the_api() -> None:
     async with Upstream((http_response(b"ok"),)) as upstream:
         api = JsonApi(upstream.url, {"X-Name": "ours"})
         async with api.request("GET", "/", Accept="text/event-stream", x_name="mine") as response:
@@ -78,17 +78,17 @@ async def test_a_request_may_have_headers_of_its_own() -> None:
         (chunked_head(status="201 Created"), chunk(b"")),
     ],
 )
-async def test_an_empty_answer_is_nothing(reply: tuple[bytes, ...]) -> None:
+async def test_empty_response_is_none(reply: tuple[bytes, ...]) -> None:
     assert await request_once(*reply) is None
 
 
-async def test_a_status_may_be_fine() -> None:
+async def test_allowed_status_gives_none() -> None:
     refusal = http_response(b"no JSON", status="404 Not Found")
     assert await request_once(refusal, allow_status=(404, 409)) is None
     assert type(await failure(refusal, allow_status=(409,))) is AgentRejected
 
 
-async def test_with_a_status_that_is_fine_the_answer_can_be_read() -> None:
+async def test_response_with_an_allowed_status_can_be_read() -> None:
     async with Upstream((http_response(b"taken", status="409 Conflict"),)) as upstream:
         api = JsonApi(upstream.url, {})
         async with api.request("POST", "/", allow_status=(409,)) as response:
@@ -110,7 +110,9 @@ async def test_with_a_status_that_is_fine_the_answer_can_be_read() -> None:
         ("504 Slow", AgentTimeout),
     ],
 )
-async def test_a_refusal_is_an_error_with_the_servers_words(status: str, kind: type[AgentError]) -> None:
+async def test_refusal_raises_an_error_with_the_words_of_the_server(
+    status: str, kind: type[AgentError]
+) -> None:
     error = await failure(http_response(b'{"detail": "because"}', status=status))
     assert type(error) is kind
     assert error.summary.endswith(f"/base/x answered {status[:3]}")
@@ -125,18 +127,23 @@ async def test_a_refusal_is_an_error_with_the_servers_words(status: str, kind: t
         ((http_response(b'{"a": '),), "/base/x answered with something that is no JSON"),
         ((http_response(b"[" * 5000 + b"]" * 5000),), "/base/x answered with something that is no JSON"),
         ((http_response(gzip.compress(b"{}"), "content-encoding: gzip"),), "compressed its answer"),
-        ((http_response(b'{"a": 1}')[:-1], Action.CLOSE), "/base/x: connection closed in the middle of an answer"),
+        (
+            (http_response(b'{"a": 1}')[:-1], Action.CLOSE),
+            "/base/x: connection closed in the middle of an answer",
+        ),
         ((chunked_head() + b"zz\r\n", Action.HANG), "/base/x: no HTTP"),
         ((b"SSH-2.0\r\n", Action.HANG), "no HTTP"),
     ],
 )
-async def test_an_answer_that_makes_no_sense_is_garbled(reply: tuple[bytes | Action, ...], words: str) -> None:
+async def test_broken_response_raises_a_protocol_error(reply: tuple[bytes | Action, ...], words: str) -> None:
     error = await failure(*reply)
     assert type(error) is AgentProtocolError
     assert words in str(error)
 
 
-async def test_a_body_that_is_too_large_is_garbled_and_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_large_body_raises_a_protocol_error_and_closes_the_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "MAX_RESPONSE_BYTES", 100_000)
     assert await request_once(http_response(b'"' + b"x" * 99_998 + b'"')) == "x" * 99_998
     async with Upstream((chunked_head() + chunk(b"x" * 100_001), Action.HANG)) as upstream:
@@ -147,13 +154,13 @@ async def test_a_body_that_is_too_large_is_garbled_and_hung_up_on(monkeypatch: p
         await api.client.aclose()
 
 
-async def test_a_redirect_is_not_followed_and_hides_our_secrets() -> None:
+async def test_redirect_raises_unavailable_without_secrets() -> None:
     error = await failure(http_response(b"", f"location: https://b.example/?k={KEY}", status="307 Moved"))
     assert type(error) is AgentUnavailable
     assert str(error).endswith(" redirects to https://b.example/?k=***: configure the final address")
 
 
-async def test_a_server_that_is_not_there_is_unavailable() -> None:
+async def test_refused_connection_raises_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(AgentUnavailable, match=f"http://127.0.0.1:{port}: "):
@@ -163,13 +170,13 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
 @pytest.mark.parametrize(
     "said", [f"no key {KEY}", f"no Bearer {KEY}", f"{'x' * 290}{KEY}"], ids=["bare", "whole", "cut"]
 )
-async def test_our_secrets_are_not_repeated(said: str) -> None:
+async def test_secrets_are_redacted(said: str) -> None:
     error = await failure(http_response(said.encode(), status="401 No"))
     assert KEY[:6] not in str(error)
     assert str(error).endswith("***")
 
 
-async def test_an_error_of_whoever_reads_is_reported_without_our_secrets_too() -> None:
+async def test_secrets_in_an_error_of_the_reader_are_redacted() -> None:
     async with Upstream((http_response(b"ok"),)) as upstream:
         api = JsonApi(upstream.url, BEARER)
         with pytest.raises(AgentRejected, match=r"/: It said: no key \*\*\*$"):
@@ -178,7 +185,7 @@ async def test_an_error_of_whoever_reads_is_reported_without_our_secrets_too() -
         await api.client.aclose()
 
 
-async def test_leaving_early_hangs_up() -> None:
+async def test_leaving_early_closes_the_connection() -> None:
     async with Upstream((chunked_head() + chunk(b"a"), Action.HANG)) as upstream:
         api = JsonApi(upstream.url, {})
         async with api.request("POST", "/", {}) as response:
@@ -188,7 +195,7 @@ async def test_leaving_early_hangs_up() -> None:
 
 
 @pytest.mark.parametrize("reply", [(Action.HANG,), (http_response(b"{}")[:-1], Action.HANG)])
-async def test_a_call_that_is_cancelled_hangs_up(reply: tuple[bytes | Action, ...]) -> None:
+async def test_cancelled_request_closes_the_connection(reply: tuple[bytes | Action, ...]) -> None:
     async with Upstream(reply) as upstream:
         api = JsonApi(upstream.url, {})
         with pytest.raises(TimeoutError):
@@ -198,9 +205,11 @@ async def test_a_call_that_is_cancelled_hangs_up(reply: tuple[bytes | Action, ..
         await api.client.aclose()
 
 
-async def test_what_was_read_to_its_end_keeps_the_connection() -> None:
+async def test_connection_is_kept_after_every_complete_response() -> None:
     refusal = http_response(b'{"detail": "no"}', status="404 No")
-    async with Upstream((http_response(b"{}"),), (http_response(b"no JSON"),), (refusal,), (http_response(b"1"),)) as upstream:
+    async with Upstream(
+        (http_response(b"{}"),), (http_response(b"no JSON"),), (refusal,), (http_response(b"1"),)
+    ) as upstream:
         api = JsonApi(upstream.url, {})
         assert await api.request_json("GET", "/") == {}
         for kind in (AgentProtocolError, AgentRejected):
@@ -212,7 +221,7 @@ async def test_what_was_read_to_its_end_keeps_the_connection() -> None:
 
 
 @pytest.mark.parametrize("again", [True, False])
-async def test_a_dead_connection_is_replaced_unless_nothing_may_be_asked_twice(again: bool) -> None:
+async def test_dead_connection_is_replaced_only_with_retry(again: bool) -> None:
     async with Upstream((http_response(b"1"),), (Action.CLOSE,), (http_response(b"2"),)) as upstream:
         api = JsonApi(upstream.url, {})
         assert await api.request_json("POST", "/", {}) == 1
@@ -226,7 +235,7 @@ async def test_a_dead_connection_is_replaced_unless_nothing_may_be_asked_twice(a
 
 
 @pytest.mark.parametrize(("path", "more"), [("/a\r\nx: 1", {}), ("/", {"x_name": "a\r\nb: c"})])
-async def test_a_line_break_in_the_head_is_never_sent(path: str, more: dict[str, str]) -> None:
+async def test_line_break_in_the_head_is_never_sent(path: str, more: dict[str, str]) -> None:
     async with Upstream() as upstream:
         api = JsonApi(upstream.url, {})
         with pytest.raises(ValueError, match="line break"):
@@ -235,5 +244,5 @@ async def test_a_line_break_in_the_head_is_never_sent(path: str, more: dict[str,
         assert upstream.connections == 0
 
 
-async def test_an_address_in_messages_has_no_query() -> None:
+async def test_url_in_messages_has_no_query() -> None:
     assert JsonApi("http://h/v1/", {}).url_for("/x?token=1") == "http://h/v1/x"

@@ -1,4 +1,4 @@
-"""The websocket towards agents against real servers, and against some that are none."""
+"""The websocket client against real servers and against broken ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Play = Callable[[ServerConnection], Awaitable[None]]
 
 @asynccontextmanager
 async def run_server(play: Play, **more: Any) -> AsyncIterator[str]:
-    """A server that does `play` with every socket, at the address that this gives."""
+    """Run a server that calls `play` for every socket; gives its URL."""
 
     async def quietly(connection: ServerConnection) -> None:
         with suppress(ConnectionClosed):
@@ -51,14 +51,14 @@ async def run_server(play: Play, **more: Any) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def connected(play: Play, **more: Any) -> AsyncIterator[AgentWebSocket]:
-    """A socket to a server that does `play`."""
+    """Give a websocket to a server that calls `play`."""
     async with run_server(play) as url:
-        talk = await open_websocket(url, {}, **more)
+        websocket = await open_websocket(url, {}, **more)
         try:
-            yield talk
+            yield websocket
         finally:
-            talk.abort()
-            await talk.connection.wait_closed()
+            websocket.abort()
+            await websocket.connection.wait_closed()
 
 
 def sends(*frames: str | bytes) -> Play:
@@ -80,13 +80,17 @@ async def wait_closed(connection: ServerConnection) -> None:
     await connection.wait_closed()
 
 
-async def handshake_error(*reply: Piece | Action, headers: dict[str, str] | None = None, **more: Any) -> AgentError:
-    """What becomes of a handshake that gets this reply."""
+async def handshake_error(
+    *reply: Piece | Action, headers: dict[str, str] | None = None, **more: Any
+) -> AgentError:
+    """Return the error of a handshake that gets this reply, without the URL in front."""
     async with Upstream(reply) as upstream:
         url = f"{upstream.url.replace('http', 'ws')}/ws?token={KEY}"
         with pytest.raises(AgentError) as raised:
             await open_websocket(url, headers or {}, **more)
-        await wait_until(lambda: upstream.ended_connections == upstream.connections == 1)  # nothing is left open
+        await wait_until(
+            lambda: upstream.ended_connections == upstream.connections == 1
+        )  # the client closed it
         where = url.partition("?")[0]
         assert raised.value.summary.startswith(where)
         raised.value.summary = raised.value.summary.removeprefix(where)
@@ -96,12 +100,14 @@ async def handshake_error(*reply: Piece | Action, headers: dict[str, str] | None
 # Opening
 
 
-async def test_of_a_compressed_refusal_the_status_is_told() -> None:
-    error = await handshake_error(http_response(b"\x1f\x8b\x00", "content-encoding: gzip", status="503 Later"))
+async def test_compressed_refusal_becomes_an_error_without_quote() -> None:
+    error = await handshake_error(
+        http_response(b"\x1f\x8b\x00", "content-encoding: gzip", status="503 Later")
+    )
     assert (type(error), error.quote) == (AgentBusy, "")
 
 
-async def test_a_handshake_brings_our_headers_and_what_we_offer() -> None:
+async def test_handshake_sends_headers_and_subprotocols() -> None:
     async def play(connection: ServerConnection) -> None:
         request = connection.request
         assert request is not None
@@ -112,22 +118,22 @@ async def test_a_handshake_brings_our_headers_and_what_we_offer() -> None:
         await connection.wait_closed()
 
     async with run_server(play, subprotocols=["b.v2"]) as url:
-        talk = await open_websocket(f"{url}?since=0", {"X-Key": KEY}, subprotocols=("a.v1", "b.v2"))
-        assert talk.connection.subprotocol == "b.v2"
-        assert (talk.url, talk.is_open) == (url, True)
-        assert await talk.receive() == {
+        websocket = await open_websocket(f"{url}?since=0", {"X-Key": KEY}, subprotocols=("a.v1", "b.v2"))
+        assert websocket.connection.subprotocol == "b.v2"
+        assert (websocket.url, websocket.is_open) == (url, True)
+        assert await websocket.receive() == {
             "x-key": KEY,
             "user-agent": None,
             "sec-websocket-extensions": None,
             "path": "/ws?since=0",
         }
-        await talk.close()
-        assert not talk.is_open
+        await websocket.close()
+        assert not websocket.is_open
 
 
-async def test_a_server_that_takes_none_of_the_offers_is_fine() -> None:
-    async with connected(wait_closed, subprotocols=("a.v1",)) as talk:
-        assert talk.connection.subprotocol is None
+async def test_server_may_choose_no_subprotocol() -> None:
+    async with connected(wait_closed, subprotocols=("a.v1",)) as websocket:
+        assert websocket.connection.subprotocol is None
 
 
 @pytest.mark.parametrize(
@@ -145,7 +151,7 @@ async def test_a_server_that_takes_none_of_the_offers_is_fine() -> None:
         ("503 Later", AgentBusy),
     ],
 )
-async def test_a_refused_handshake_is_an_error_with_the_servers_words(
+async def test_refused_handshake_raises_an_error_with_the_words_of_the_server(
     status: str, kind: type[AgentError]
 ) -> None:
     error = await handshake_error(http_response(b'{"error": {"message": "because"}}', status=status))
@@ -163,20 +169,20 @@ async def test_a_refused_handshake_is_an_error_with_the_servers_words(
         ((http_response(b"x" * 100_000, status="403 No"),), "x" * 300),
     ],
 )
-async def test_a_refusal_may_have_any_body(reply: tuple[bytes | Action, ...], quote: str) -> None:
+async def test_refusal_may_have_any_body(reply: tuple[bytes | Action, ...], quote: str) -> None:
     error = await handshake_error(*reply)
     assert (type(error), error.quote) == (AgentRejected, quote)
 
 
 @pytest.mark.parametrize("hidden", [{"secrets": [KEY]}, {"headers": {"authorization": f"Bearer {KEY}"}}])
 @pytest.mark.parametrize("said", [f"no key {KEY}", f"{'x' * 290}{KEY}"], ids=["whole", "cut"])
-async def test_our_secrets_are_not_repeated(hidden: dict[str, Any], said: str) -> None:
+async def test_secrets_are_redacted(hidden: dict[str, Any], said: str) -> None:
     error = await handshake_error(http_response(said.encode(), status="401 No"), **hidden)
     assert KEY[:6] not in str(error)
     assert str(error).endswith("***")
 
 
-async def test_a_redirect_is_not_followed() -> None:
+async def test_redirect_is_not_followed() -> None:
     async with Upstream() as other:
         moved = http_response(b"", f"location: {other.url}/?k={KEY}", status="302 Found")
         error = await handshake_error(moved, headers={"x-key": KEY})
@@ -197,23 +203,28 @@ SWITCH = b"HTTP/1.1 101 Go\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
         ((Action.CLOSE,), "did not receive a valid HTTP response"),
         ((Action.RESET,), ""),
         ((b"HTTP/1.1 101 Go\r\nx: " + b"y" * 70_000, Action.HANG), "did not receive a valid HTTP response"),
-        ((SWITCH + b"sec-websocket-accept: x\r\n\r\n", Action.HANG), "invalid Sec-WebSocket-Accept header: x"),
+        (
+            (SWITCH + b"sec-websocket-accept: x\r\n\r\n", Action.HANG),
+            "invalid Sec-WebSocket-Accept header: x",
+        ),
         ((b"HTTP/1.1 101 Go\r\n\r\n", Action.HANG), "missing Connection header"),
     ],
 )
-async def test_what_is_no_websocket_is_unavailable(reply: tuple[bytes | Action, ...], words: str) -> None:
+async def test_server_without_websockets_raises_unavailable(
+    reply: tuple[bytes | Action, ...], words: str
+) -> None:
     error = await handshake_error(*reply)
     assert (type(error), error.summary) == (AgentUnavailable, ": no websocket")
     assert words in error.quote
 
 
 @pytest.mark.parametrize("reply", [(Action.HANG,), (b"HTTP/1.1 101 Go\r\n", Action.HANG)])
-async def test_a_handshake_without_an_end_is_given_up(reply: tuple[bytes | Action, ...]) -> None:
+async def test_slow_handshake_raises_unavailable(reply: tuple[bytes | Action, ...]) -> None:
     error = await handshake_error(*reply, connect_timeout=0.05)
     assert (type(error), error.quote) == (AgentUnavailable, "timed out during opening handshake")
 
 
-async def test_a_subprotocol_that_was_not_offered_is_refused() -> None:
+async def test_subprotocol_that_was_not_offered_raises_unavailable() -> None:
     def other(connection: ServerConnection, offered: Any) -> Any:
         return "other.v1"
 
@@ -234,14 +245,14 @@ async def test_a_subprotocol_that_was_not_offered_is_refused() -> None:
         (f"http://127.0.0.1/?token={KEY}", {}),
     ],
 )
-async def test_what_cannot_be_dialled_is_unavailable(url: str, more: dict[str, Any]) -> None:
+async def test_wrong_url_raises_unavailable_without_secrets(url: str, more: dict[str, Any]) -> None:
     with pytest.raises(AgentUnavailable, match="no websocket") as raised:
         await open_websocket(url, {}, secrets=[KEY], **more)
     assert KEY not in str(raised.value)
 
 
 @pytest.mark.parametrize("value", ["a\r\nb: c", "€"])
-async def test_a_header_that_cannot_be_sent_is_not(value: str) -> None:
+async def test_header_that_cannot_be_encoded_is_not_sent(value: str) -> None:
     async with Upstream() as upstream:
         with pytest.raises(AgentUnavailable):
             await open_websocket(upstream.url.replace("http", "ws"), {"x": value})
@@ -249,26 +260,26 @@ async def test_a_header_that_cannot_be_sent_is_not(value: str) -> None:
         assert upstream.requests == []
 
 
-async def test_nobody_listening_is_unavailable() -> None:
+async def test_refused_connection_raises_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(AgentUnavailable, match=f"^ws://127.0.0.1:{port}/ws: no websocket: .*{port}"):
         await open_websocket(f"ws://127.0.0.1:{port}/ws", {})
 
 
-async def test_tls_needs_a_certificate_that_is_known(certificate: Path) -> None:
+async def test_tls_needs_a_trusted_certificate(certificate: Path) -> None:
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(certificate)
     async with run_server(sends("{}"), ssl=serving) as url:
         url = url.replace("ws:", "wss:")
-        talk = await open_websocket(url, {}, ssl=ssl.create_default_context(cafile=certificate))
-        assert await talk.receive() == {}
-        await talk.close()
+        websocket = await open_websocket(url, {}, ssl=ssl.create_default_context(cafile=certificate))
+        assert await websocket.receive() == {}
+        await websocket.close()
         with pytest.raises(AgentUnavailable, match=r"(?i)/ws: no websocket: .*certificate verify failed"):
             await open_websocket(url, {})
 
 
-async def test_cancelled_while_connecting_nothing_is_left_open() -> None:
+async def test_cancelled_handshake_leaves_nothing_open() -> None:
     async with Upstream((Action.HANG,)) as upstream:
         opening = asyncio.create_task(open_websocket(upstream.url.replace("http", "ws"), {}))
         await wait_until(lambda: upstream.requests)
@@ -278,10 +289,10 @@ async def test_cancelled_while_connecting_nothing_is_left_open() -> None:
         await asyncio.wait_for(upstream.disconnected.wait(), 2)
 
 
-# Talking
+# Frames
 
 
-async def test_frames_are_objects_both_ways() -> None:
+async def test_objects_are_sent_and_received() -> None:
     async def echo(connection: ServerConnection) -> None:
         async for frame in connection:
             assert type(frame) is str
@@ -289,33 +300,33 @@ async def test_frames_are_objects_both_ways() -> None:
             await connection.send(frame.encode())
             await connection.send(iter([frame[:1], frame[1:]]))
 
-    async with connected(echo) as talk:
-        await talk.send({"a": "ä\ud800"})
-        assert [await talk.receive() for _ in range(3)] == [{"a": "ä\N{REPLACEMENT CHARACTER}"}] * 3
+    async with connected(echo) as websocket:
+        await websocket.send({"a": "ä\ud800"})
+        assert [await websocket.receive() for _ in range(3)] == [{"a": "ä\N{REPLACEMENT CHARACTER}"}] * 3
 
 
 @pytest.mark.parametrize("frame", ["", "no", "[]", "1", "null", '{"a": ', b"\xff\xfe", "[" * 5000])
-async def test_a_frame_that_is_no_object_is_garbled_and_the_next_one_is_not(frame: str | bytes) -> None:
-    async with connected(sends(frame, "{}")) as talk:
+async def test_frame_that_is_no_object_raises_and_the_next_one_is_received(frame: str | bytes) -> None:
+    async with connected(sends(frame, "{}")) as websocket:
         with pytest.raises(AgentProtocolError, match=r"/ws sent a frame that is no JSON object$"):
-            await talk.receive()
-        assert await talk.receive() == {}
+            await websocket.receive()
+        assert await websocket.receive() == {}
 
 
-async def test_a_frame_that_is_too_large_is_garbled() -> None:
+async def test_too_large_frame_raises_a_protocol_error() -> None:
     large = orjson.dumps({"a": "x" * (MAX_MESSAGE_BYTES - 8)})
     assert len(large) == MAX_MESSAGE_BYTES
-    async with connected(sends(large, large + b" ")) as talk:
-        assert len((await talk.receive())["a"]) == MAX_MESSAGE_BYTES - 8
+    async with connected(sends(large, large + b" ")) as websocket:
+        assert len((await websocket.receive())["a"]) == MAX_MESSAGE_BYTES - 8
         with pytest.raises(
             AgentProtocolError, match=r"/ws broke the protocol of websockets: .*16777217 bytes"
         ):
-            await talk.receive()
-        assert not talk.is_open
+            await websocket.receive()
+        assert not websocket.is_open
 
 
 async def connect_raw(*pieces: Piece | Action) -> tuple[asyncio.Server, AgentWebSocket]:
-    """A socket to a server that shakes hands, sends these bytes and stays."""
+    """Return a websocket to a server that sends these bytes after the handshake and does not disconnect."""
 
     async def serve_raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -347,75 +358,75 @@ async def connect_raw(*pieces: Piece | Action) -> tuple[asyncio.Server, AgentWeb
         (Action.RESET, WebSocketClosed, "closed the connection with code 1006"),
     ],
 )
-async def test_a_server_that_ends_it_and_stays_is_hung_up_on(
+async def test_server_that_closes_without_disconnecting_is_disconnected(
     frame: bytes | Action, kind: type[AgentError], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.05)
-    server, talk = await connect_raw(frame)
+    server, websocket = await connect_raw(frame)
     async with asyncio.timeout(2):
         with pytest.raises(kind, match=words):
-            await talk.receive()
-    assert not talk.is_open
+            await websocket.receive()
+    assert not websocket.is_open
     server.close()
 
 
 @pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1011, "oops"), (4001, "session\nover")])
-async def test_a_socket_that_was_closed_says_so_with_its_code(code: int, reason: str) -> None:
-    async with connected(closes(code, reason)) as talk:
-        for step in (talk.receive(), talk.receive(), talk.send({})):
+async def test_closed_socket_raises_with_the_close_code(code: int, reason: str) -> None:
+    async with connected(closes(code, reason)) as websocket:
+        for step in (websocket.receive(), websocket.receive(), websocket.send({})):
             with pytest.raises(WebSocketClosed) as raised:
                 await step
             assert (raised.value.close_code, raised.value.quote) == (code, reason)
-            assert raised.value.summary == f"{talk.url} closed the connection with code {code}"
-        assert not talk.is_open
+            assert raised.value.summary == f"{websocket.url} closed the connection with code {code}"
+        assert not websocket.is_open
 
 
-async def test_what_arrived_before_the_end_is_read_first() -> None:
+async def test_frames_before_the_close_are_received_first() -> None:
     async def play(connection: ServerConnection) -> None:
         await connection.send('{"a": 1}')
         await connection.close(4000)
 
-    async with connected(play) as talk:
-        await wait_until(lambda: not talk.is_open)
-        assert await talk.receive() == {"a": 1}
+    async with connected(play) as websocket:
+        await wait_until(lambda: not websocket.is_open)
+        assert await websocket.receive() == {"a": 1}
         with pytest.raises(WebSocketClosed, match="4000"):
-            await talk.receive()
+            await websocket.receive()
 
 
-async def test_a_connection_that_broke_is_closed_abnormally() -> None:
+async def test_broken_connection_raises_abnormal_closure() -> None:
     async def play(connection: ServerConnection) -> None:
         await connection.recv()
         connection.transport.abort()
 
-    async with connected(play) as talk:
-        await talk.send({})
+    async with connected(play) as websocket:
+        await websocket.send({})
         with pytest.raises(WebSocketClosed, match=r"code 1006$") as raised:
-            await talk.receive()
+            await websocket.receive()
         assert raised.value.close_code == 1006
 
 
 @pytest.mark.parametrize("said", [f"no key {KEY}", f"{'x' * 110}{KEY[:13]}"], ids=["whole", "cut"])
-async def test_a_reason_does_not_repeat_our_secrets(said: str) -> None:
-    async with connected(closes(4003, said), secrets=["", KEY]) as talk:
+async def test_secrets_in_a_close_reason_are_redacted(said: str) -> None:
+    async with connected(closes(4003, said), secrets=["", KEY]) as websocket:
         with pytest.raises(WebSocketClosed, match=r"\*\*\*$") as raised:
-            await talk.receive()
+            await websocket.receive()
         assert KEY[:6] not in str(raised.value)
 
 
-async def test_cancelled_while_receiving_no_frame_is_lost() -> None:
+async def test_cancelled_receive_loses_no_frame() -> None:
     async def play(connection: ServerConnection) -> None:
         await connection.send(await connection.recv())
         await connection.wait_closed()
 
-    async with connected(play) as talk:
+    async with connected(play) as websocket:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await talk.receive()
-        await talk.send({"a": 1})
-        assert await talk.receive() == {"a": 1}
+                await websocket.receive()
+        await websocket.send({"a": 1})
+        assert await websocket.receive() == {"a": 1}
 
 
-async def test_a_slow_reader_holds_the_server_back() -> None:
+async def test_slow_reader_stops_the_server_from_sending() -> None:
     sent = 0
     frame = orjson.dumps({"x": "y" * 4000})
 
@@ -426,18 +437,18 @@ async def test_a_slow_reader_holds_the_server_back() -> None:
             sent += 1
         await connection.wait_closed()
 
-    async with connected(play) as talk:
+    async with connected(play) as websocket:
         before = -1
         while sent > before:
             before = sent
             await asyncio.sleep(0.2)
         assert module.MAX_QUEUED_FRAMES < sent < 10_000
         for _ in range(10_000):
-            await talk.receive()
+            await websocket.receive()
         assert sent == 10_000
 
 
-async def test_a_slow_reader_holds_back_a_server_that_says_much_at_once() -> None:
+async def test_slow_reader_stops_a_server_that_sends_large_frames() -> None:
     sent = 0
     frame = orjson.dumps({"x": "y" * 1024**2})
 
@@ -448,19 +459,21 @@ async def test_a_slow_reader_holds_back_a_server_that_says_much_at_once() -> Non
             sent += 1
         await connection.wait_closed()
 
-    async with connected(play) as talk:
+    async with connected(play) as websocket:
         before = -1
         while sent > before:
             before = sent
             await asyncio.sleep(0.2)
         assert sent < 100
-        assert len(talk.connection.recv_messages.frames.queue) * len(frame) < module.MAX_QUEUED_BYTES + 2 * len(frame)
+        assert len(websocket.connection.recv_messages.frames.queue) * len(
+            frame
+        ) < module.MAX_QUEUED_BYTES + 2 * len(frame)
         for _ in range(100):
-            await talk.receive()
+            await websocket.receive()
         assert sent == 100
 
 
-async def test_a_message_in_pieces_larger_than_what_may_wait_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fragmented_message_larger_than_the_queue_is_received(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_QUEUED_BYTES", 1000)
     go_on = asyncio.Event()
 
@@ -476,47 +489,47 @@ async def test_a_message_in_pieces_larger_than_what_may_wait_arrives(monkeypatch
         await connection.send("{}")
         await connection.wait_closed()
 
-    async with connected(play) as talk:
-        with pytest.raises(TimeoutError):  # its pieces wait for the next reader
+    async with connected(play) as websocket:
+        with pytest.raises(TimeoutError):  # its fragments wait for the next reader
             async with asyncio.timeout(0.05):
-                await talk.receive()
+                await websocket.receive()
         go_on.set()
-        assert await talk.receive() == {"x": "y" * 10_000}
-        assert await talk.receive() == {}
+        assert await websocket.receive() == {"x": "y" * 10_000}
+        assert await websocket.receive() == {}
 
 
 # Closing
 
 
-async def test_closing_is_a_goodbye_that_may_be_said_twice() -> None:
+async def test_close_sends_a_close_frame_and_may_be_repeated() -> None:
     heard: list[int | None] = []
 
     async def play(connection: ServerConnection) -> None:
         await connection.wait_closed()
         heard.append(connection.close_code)
 
-    async with connected(play) as talk:
-        await talk.close()
-        await talk.close()
-        assert not talk.is_open
+    async with connected(play) as websocket:
+        await websocket.close()
+        await websocket.close()
+        assert not websocket.is_open
         await wait_until(lambda: heard)
         assert heard == [1000]
         with pytest.raises(WebSocketClosed, match=r"code 1000$"):
-            await talk.receive()
+            await websocket.receive()
 
 
-async def test_a_server_that_does_not_answer_the_goodbye_is_hung_up_on(
+async def test_server_that_does_not_answer_the_close_is_disconnected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.05)
-    server, talk = await connect_raw()
+    server, websocket = await connect_raw()
     async with asyncio.timeout(2):
-        await talk.close()
-        await talk.connection.wait_closed()
+        await websocket.close()
+        await websocket.connection.wait_closed()
     server.close()
 
 
-async def test_a_server_that_does_not_read_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_server_that_does_not_read_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.05)
     over = asyncio.Event()
 
@@ -525,34 +538,34 @@ async def test_a_server_that_does_not_read_is_hung_up_on(monkeypatch: pytest.Mon
         await over.wait()
         connection.transport.abort()
 
-    async with connected(play) as talk:
+    async with connected(play) as websocket:
         try:
-            sending = asyncio.create_task(talk.send({"x": "y" * (MAX_MESSAGE_BYTES - 100)}))
+            sending = asyncio.create_task(websocket.send({"x": "y" * (MAX_MESSAGE_BYTES - 100)}))
             await asyncio.sleep(0.1)
             assert not sending.done()
             async with asyncio.timeout(2):
-                await talk.close()
+                await websocket.close()
                 await sending
                 with pytest.raises(WebSocketClosed, match="1006"):
-                    await talk.receive()
+                    await websocket.receive()
         finally:
             over.set()
 
 
-async def test_cancelled_while_closing_nothing_is_left_open() -> None:
-    server, talk = await connect_raw()
+async def test_cancelled_close_leaves_nothing_open() -> None:
+    server, websocket = await connect_raw()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
-            await talk.close()
+            await websocket.close()
     async with asyncio.timeout(0.5):
-        await talk.connection.wait_closed()
+        await websocket.connection.wait_closed()
     server.close()
 
 
-async def test_hanging_up_is_at_once() -> None:
-    async with connected(wait_closed) as talk:
-        receiving = asyncio.create_task(talk.receive())
+async def test_abort_disconnects_at_once() -> None:
+    async with connected(wait_closed) as websocket:
+        receiving = asyncio.create_task(websocket.receive())
         await asyncio.sleep(0)
-        talk.abort()
+        websocket.abort()
         with pytest.raises(WebSocketClosed, match=r"code 1006$"):
             await receiving

@@ -1,4 +1,4 @@
-"""Docker's agent by its API, against a scripted server."""
+"""The docker agent against a fake server: runs, sessions, busy sessions and failures."""
 
 from __future__ import annotations
 
@@ -26,21 +26,23 @@ def event(type: str, **fields: Any) -> bytes:
     return b"data: %b\n\n" % orjson.dumps({"type": type, **fields})
 
 
-def says(text: str) -> bytes:
+def text_event(text: str) -> bytes:
     return event("agent_choice", content=text)
 
 
 STOPPED = event("stream_stopped")
 Step = bytes | float | None
-"""Bytes of a stream, a pause, or (None) the end of the connection in the middle."""
+"""Bytes of a stream, a pause in seconds, or None, which breaks the connection."""
 
 
 @dataclass
 class FakeDockerServer:
-    """`serve api`: runs play their steps; a run may stay busy for a while after its client hung up."""
+    """`docker agent serve api`: runs play their steps; a session stays busy after a disconnect."""
 
     runs: list[tuple[Step, ...]]
+    # Seconds that a session stays busy after a disconnect.
     busy_seconds: float = 0.0
+    # A status and a body for requests, by a part of their request line.
     refusals: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     teams: bytes = b'[{"name":"desk","multi":false},{"name":"other"}]'
     requests: list[tuple[str, Any]] = field(default_factory=list)
@@ -114,9 +116,9 @@ class FakeDockerServer:
                 if step is None:
                     raise ConnectionResetError
                 if isinstance(step, float):
-                    gone = asyncio.ensure_future(reader.read(1))
-                    done, _ = await asyncio.wait((gone,), timeout=step)
-                    gone.cancel()
+                    closed = asyncio.ensure_future(reader.read(1))
+                    done, _ = await asyncio.wait((closed,), timeout=step)
+                    closed.cancel()
                     if done:
                         self.disconnects += 1
                         await asyncio.sleep(self.busy_seconds)
@@ -137,8 +139,8 @@ def turn(*messages: Message, call: str | None = "c1", **more: Any) -> Turn:
     return Turn("t", messages or (HI,), call=call, **more)
 
 
-async def events(agent: DockerApiAgent, asked: Turn) -> list[Event]:
-    async with aclosing(agent.reply(asked)) as reply:
+async def collect_events(agent: DockerApiAgent, turn: Turn) -> list[Event]:
+    async with aclosing(agent.reply(turn)) as reply:
         return [event async for event in reply]
 
 
@@ -147,14 +149,14 @@ async def test_a_turn_is_a_run_and_its_events_are_decoded() -> None:
         event("stream_started", session_id="s1"),
         event("agent_choice_reasoning", content="hm"),
         event("tool_call", tool_call={"id": "1", "function": {"name": "shell"}}),
-        says("a"),
+        text_event("a"),
         event("token_usage", usage={"last_message": {"input_tokens": 5, "output_tokens": 2}}),
         STOPPED,
     )
-    async with FakeDockerServer([run]) as docker:
-        agent = DockerApiAgent(docker.url, key=KEY, agent="front desk")
-        assert await events(agent, turn()) == [Activity("shell"), "a", Usage(5, 2)]
-        assert docker.requests == [
+    async with FakeDockerServer([run]) as server:
+        agent = DockerApiAgent(server.url, key=KEY, agent="front desk")
+        assert await collect_events(agent, turn()) == [Activity("shell"), "a", Usage(5, 2)]
+        assert server.requests == [
             ("POST /api/sessions", {"title": "Call"}),
             ("GET /api/agents", None),
             (
@@ -162,37 +164,37 @@ async def test_a_turn_is_a_run_and_its_events_are_decoded() -> None:
                 {"messages": [{"role": "user", "content": "Hi"}]},
             ),
         ]
-        assert docker.keys == {f"Bearer {KEY}"}
+        assert server.keys == {f"Bearer {KEY}"}
         await agent.aclose()
 
 
 async def test_a_call_has_a_session_from_its_beginning_to_its_end() -> None:
-    async with FakeDockerServer([(says("a"),), (says("b"), STOPPED)]) as docker:
-        agent = DockerApiAgent(docker.url, team="my team")
+    async with FakeDockerServer([(text_event("a"),), (text_event("b"), STOPPED)]) as server:
+        agent = DockerApiAgent(server.url, team="my team")
         await agent.warm()
         await agent.warm("c1")
-        assert await events(agent, turn()) == ["a"]
+        assert await collect_events(agent, turn()) == ["a"]
         again = turn(HI, Message("assistant", "a"), Message("user", "More"), heard="")
-        assert await events(agent, again) == ["b"]
+        assert await collect_events(agent, again) == ["b"]
         await agent.call_ended("c1")
         await agent.aclose()
     run = "POST /api/sessions/s1/agent/my%20team"
-    assert docker.lines == ["POST /api/sessions", run, run, "DELETE /api/sessions/s1"]
-    assert docker.received_texts[0] == "Hi"
-    assert docker.received_texts[1].endswith("heard anything of your last answer.)\n\nMore")
+    assert server.lines == ["POST /api/sessions", run, run, "DELETE /api/sessions/s1"]
+    assert server.received_texts[0] == "Hi"
+    assert server.received_texts[1].endswith("heard anything of your last answer.)\n\nMore")
 
 
 async def test_the_team_is_loaded_at_start() -> None:
-    async with FakeDockerServer([]) as docker:
-        agent = DockerApiAgent(docker.url)
+    async with FakeDockerServer([]) as server:
+        agent = DockerApiAgent(server.url)
         await agent.warm()
         await agent.warm()
         await agent.aclose()
-    assert docker.lines == ["GET /api/agents"]
+    assert server.lines == ["GET /api/agents"]
 
 
 @pytest.mark.parametrize(
-    ("wants", "place", "answer"),
+    ("event_bytes", "action", "answer"),
     [
         (event("tool_call_confirmation"), "resume", "reject"),
         (event("max_iterations_reached"), "resume", "reject"),
@@ -200,13 +202,15 @@ async def test_the_team_is_loaded_at_start() -> None:
     ],
 )
 async def test_requests_of_a_run_are_rejected_and_the_run_continues(
-    wants: bytes, place: str, answer: str
+    event_bytes: bytes, action: str, answer: str
 ) -> None:
-    async with FakeDockerServer([(wants + says("ok"), 0.01, says("then"), STOPPED)]) as docker:
-        agent = DockerApiAgent(docker.url, team="t")
-        assert await events(agent, turn()) == ["ok", "then"]
-        line, body = docker.requests[-1]
-        assert line == f"POST /api/sessions/s1/{place}"
+    async with FakeDockerServer(
+        [(event_bytes + text_event("ok"), 0.01, text_event("then"), STOPPED)]
+    ) as server:
+        agent = DockerApiAgent(server.url, team="t")
+        assert await collect_events(agent, turn()) == ["ok", "then"]
+        line, body = server.requests[-1]
+        assert line == f"POST /api/sessions/s1/{action}"
         assert answer in body.values()
         await agent.aclose()
 
@@ -215,54 +219,58 @@ async def test_requests_of_a_run_are_rejected_and_the_run_continues(
 
 
 async def test_closing_a_reply_closes_the_connection_and_the_next_turn_waits_for_the_session() -> None:
-    async with FakeDockerServer([(says("a"), 60.0), (says("b"), STOPPED)], busy_seconds=0.05) as docker:
-        agent = DockerApiAgent(docker.url, team="t")
+    async with FakeDockerServer(
+        [(text_event("a"), 60.0), (text_event("b"), STOPPED)], busy_seconds=0.05
+    ) as server:
+        agent = DockerApiAgent(server.url, team="t")
         reply = agent.reply(turn())
         assert await anext(reply) == "a"
         await reply.aclose()
         later = turn(HI, Message("assistant", "a"), Message("user", "No"), heard="a")
-        assert await events(agent, later) == ["b"]
-        assert docker.disconnects == 1
-        assert docker.sessions == 1
-        assert len(docker.received_texts) in (3, 4)
-        assert docker.received_texts[-1].endswith('heard only "a".)\n\nNo')
+        assert await collect_events(agent, later) == ["b"]
+        assert server.disconnects == 1
+        assert server.sessions == 1
+        assert len(server.received_texts) in (3, 4)
+        assert server.received_texts[-1].endswith('heard only "a".)\n\nNo')
         await agent.aclose()
 
 
 async def test_a_cancelled_task_closes_the_connection() -> None:
-    async with FakeDockerServer([(says("a"), 60.0), (says("b"), STOPPED)]) as docker:
-        agent = DockerApiAgent(docker.url, team="t")
-        task = asyncio.create_task(events(agent, turn()))
-        await wait_until(lambda: docker.busy)
+    async with FakeDockerServer([(text_event("a"), 60.0), (text_event("b"), STOPPED)]) as server:
+        agent = DockerApiAgent(server.url, team="t")
+        task = asyncio.create_task(collect_events(agent, turn()))
+        await wait_until(lambda: server.busy)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await wait_until(lambda: docker.disconnects == 1)
-        assert await events(agent, turn()) == ["b"]
-        assert docker.sessions == 1
+        await wait_until(lambda: server.disconnects == 1)
+        assert await collect_events(agent, turn()) == ["b"]
+        assert server.sessions == 1
         await agent.aclose()
 
 
 async def test_a_session_that_stays_busy_is_replaced_by_a_new_one_with_the_history() -> None:
-    async with FakeDockerServer([(says("a"), 60.0), (says("b"), STOPPED)], busy_seconds=60.0) as docker:
-        agent = DockerApiAgent(docker.url, team="t")
+    async with FakeDockerServer(
+        [(text_event("a"), 60.0), (text_event("b"), STOPPED)], busy_seconds=60.0
+    ) as server:
+        agent = DockerApiAgent(server.url, team="t")
         reply = agent.reply(turn())
         assert await anext(reply) == "a"
         await reply.aclose()
         later = turn(HI, Message("assistant", "a"), Message("user", "No"), heard="a")
-        assert await events(agent, later) == ["b"]
-        runs = [line for line in docker.lines if "/agent/" in line]
+        assert await collect_events(agent, later) == ["b"]
+        runs = [line for line in server.lines if "/agent/" in line]
         assert runs == ["POST /api/sessions/s1/agent/t"] * 5 + ["POST /api/sessions/s2/agent/t"]
-        assert "DELETE /api/sessions/s1" in docker.lines
-        assert "Caller: Hi\nYou: a" in docker.received_texts[-1]
+        assert "DELETE /api/sessions/s1" in server.lines
+        assert "Caller: Hi\nYou: a" in server.received_texts[-1]
         await agent.aclose()
 
 
 async def test_a_busy_new_session_raises_busy() -> None:
-    async with FakeDockerServer([], refusals={"/agent/": (409, b'{"message":"in use"}')}) as docker:
-        agent = DockerApiAgent(docker.url, team="t")
+    async with FakeDockerServer([], refusals={"/agent/": (409, b'{"message":"in use"}')}) as server:
+        agent = DockerApiAgent(server.url, team="t")
         with pytest.raises(AgentBusy, match="busy even in a new session"):
-            await events(agent, turn())
+            await collect_events(agent, turn())
         await agent.aclose()
 
 
@@ -273,32 +281,34 @@ async def test_a_stream_that_continues_after_its_run_is_not_awaited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(docker_api, "END_TIMEOUT", 0.02)
-    async with FakeDockerServer([(says("a") + STOPPED, 60.0), (says("b") + STOPPED, None)]) as docker:
-        agent = DockerApiAgent(docker.url, team="t")
-        assert await events(agent, turn()) == ["a"]
-        assert await events(agent, turn()) == ["b"]
+    async with FakeDockerServer(
+        [(text_event("a") + STOPPED, 60.0), (text_event("b") + STOPPED, None)]
+    ) as server:
+        agent = DockerApiAgent(server.url, team="t")
+        assert await collect_events(agent, turn()) == ["a"]
+        assert await collect_events(agent, turn()) == ["b"]
         await agent.aclose()
 
 
 @pytest.mark.parametrize(
-    ("run", "words"),
+    ("run", "message"),
     [
-        ((says("a"), None), "in the middle of an answer"),
-        ((says("a"), b"data: {"), "broke off in the middle of an event"),
-        ((says("a"), b"data: [1]\n\n"), "an event of an unknown shape"),
+        ((text_event("a"), None), "in the middle of an answer"),
+        ((text_event("a"), b"data: {"), "broke off in the middle of an event"),
+        ((text_event("a"), b"data: [1]\n\n"), "an event of an unknown shape"),
     ],
 )
-async def test_a_broken_run_is_a_protocol_error(run: tuple[Step, ...], words: str) -> None:
-    async with FakeDockerServer([run, (says("b"), STOPPED)]) as docker:
-        agent = DockerApiAgent(docker.url, team="t")
-        with pytest.raises(AgentProtocolError, match=words):
-            await events(agent, turn())
-        assert await events(agent, turn()) == ["b"]
+async def test_a_broken_run_is_a_protocol_error(run: tuple[Step, ...], message: str) -> None:
+    async with FakeDockerServer([run, (text_event("b"), STOPPED)]) as server:
+        agent = DockerApiAgent(server.url, team="t")
+        with pytest.raises(AgentProtocolError, match=message):
+            await collect_events(agent, turn())
+        assert await collect_events(agent, turn()) == ["b"]
         await agent.aclose()
 
 
 @pytest.mark.parametrize(
-    ("reply", "kind"),
+    ("reply", "error_class"),
     [
         ((http_response(b"x", "content-encoding: gzip"),), AgentProtocolError),
         ((http_response(b"", "location: http://127.0.0.1:9/", status="302 Found"),), AgentUnavailable),
@@ -307,21 +317,25 @@ async def test_a_broken_run_is_a_protocol_error(run: tuple[Step, ...], words: st
         ((b"nonsense\r\n\r\n",), AgentProtocolError),
     ],
 )
-async def test_an_answer_that_is_no_stream_raises_an_error(reply: tuple[Any, ...], kind: type[AgentError]) -> None:
+async def test_an_answer_that_is_no_stream_raises_an_error(
+    reply: tuple[Any, ...], error_class: type[AgentError]
+) -> None:
     session = http_response(b'{"id":"s1"}')
     async with Upstream((session,), reply, (http_response(b"null"),)) as upstream:
         agent = DockerApiAgent(upstream.url, team="t")
-        with pytest.raises(kind):
-            await events(agent, turn())
+        with pytest.raises(error_class):
+            await collect_events(agent, turn())
         await agent.aclose()
 
 
 async def test_an_error_of_the_run_never_contains_the_key() -> None:
-    async with FakeDockerServer([(says("a"), event("error", error=f"not with {KEY}"), STOPPED)]) as docker:
-        agent = DockerApiAgent(docker.url, key=KEY, team="t")
+    async with FakeDockerServer(
+        [(text_event("a"), event("error", error=f"not with {KEY}"), STOPPED)]
+    ) as server:
+        agent = DockerApiAgent(server.url, key=KEY, team="t")
         with pytest.raises(AgentError) as raised:
-            await events(agent, turn())
-        assert str(raised.value) == f"{docker.url}/api reported an error: not with ***"
+            await collect_events(agent, turn())
+        assert str(raised.value) == f"{server.url}/api reported an error: not with ***"
         await agent.aclose()
 
 
@@ -329,50 +343,52 @@ async def test_an_error_of_the_run_never_contains_the_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("status", "error_class"),
     [(401, AgentRejected), (404, AgentRejected), (429, AgentBusy), (500, AgentUnavailable)],
 )
 @pytest.mark.parametrize("part", ["/api/agents", "POST /api/sessions", "/agent/"])
-async def test_a_status_selects_the_error_class(part: str, status: int, kind: type[AgentError]) -> None:
-    async with FakeDockerServer([], refusals={part: (status, b'{"message":"no"}')}) as docker:
-        agent = DockerApiAgent(docker.url)
+async def test_a_status_selects_the_error_class(
+    part: str, status: int, error_class: type[AgentError]
+) -> None:
+    async with FakeDockerServer([], refusals={part: (status, b'{"message":"no"}')}) as server:
+        agent = DockerApiAgent(server.url)
         with pytest.raises(AgentError, match=f"answered {status}: no$") as raised:
-            await events(agent, turn())
-        assert type(raised.value) is kind
+            await collect_events(agent, turn())
+        assert type(raised.value) is error_class
         await agent.aclose()
 
 
 async def test_a_session_that_the_server_forgot_is_replaced_by_a_new_one_with_the_history() -> None:
-    async with FakeDockerServer([(says("a"), STOPPED), (says("b"), STOPPED)]) as docker:
-        agent = DockerApiAgent(docker.url, team="t")
-        await events(agent, turn())
-        docker.refusals["/s1/agent/"] = (500, b"session not found")
+    async with FakeDockerServer([(text_event("a"), STOPPED), (text_event("b"), STOPPED)]) as server:
+        agent = DockerApiAgent(server.url, team="t")
+        await collect_events(agent, turn())
+        server.refusals["/s1/agent/"] = (500, b"session not found")
         later = turn(HI, Message("assistant", "a"), Message("user", "More"))
         with pytest.raises(AgentUnavailable):
-            await events(agent, later)
-        assert await events(agent, later) == ["b"]
-        assert "DELETE /api/sessions/s1" in docker.lines
-        assert "You: a" in docker.received_texts[-1]
+            await collect_events(agent, later)
+        assert await collect_events(agent, later) == ["b"]
+        assert "DELETE /api/sessions/s1" in server.lines
+        assert "You: a" in server.received_texts[-1]
         await agent.aclose()
 
 
 @pytest.mark.parametrize("teams", [b"[]", b"{}", b"no"])
 async def test_a_server_without_a_team_is_a_protocol_error(teams: bytes) -> None:
-    async with FakeDockerServer([], teams=teams) as docker:
-        agent = DockerApiAgent(docker.url)
+    async with FakeDockerServer([], teams=teams) as server:
+        agent = DockerApiAgent(server.url)
         with pytest.raises(AgentProtocolError):
             await agent.warm()
         await agent.aclose()
 
 
 async def test_turns_without_a_call_and_background_turns_do_not_count() -> None:
-    async with FakeDockerServer([(says(text), STOPPED) for text in "abc"]) as docker:
-        agent = DockerApiAgent(docker.url, team="t")
-        assert await events(agent, turn(call=None)) == ["a"]
-        assert docker.lines[-1] == "DELETE /api/sessions/s1"
-        assert await events(agent, turn(background=True)) == ["b"]
-        assert await events(agent, turn()) == ["c"]
-        assert docker.received_texts == ["Hi", "Hi", "Hi"]
+    async with FakeDockerServer([(text_event(text), STOPPED) for text in "abc"]) as server:
+        agent = DockerApiAgent(server.url, team="t")
+        assert await collect_events(agent, turn(call=None)) == ["a"]
+        assert server.lines[-1] == "DELETE /api/sessions/s1"
+        assert await collect_events(agent, turn(background=True)) == ["b"]
+        assert await collect_events(agent, turn()) == ["c"]
+        assert server.received_texts == ["Hi", "Hi", "Hi"]
         await agent.aclose()
 
 
@@ -382,14 +398,14 @@ async def test_the_message_names_the_content_type_that_is_no_stream(kind: str) -
     async with Upstream((http_response(b'{"id": "s1"}'),), (run,), (http_response(b"null"),)) as upstream:
         agent = DockerApiAgent(upstream.url, team="t")
         with pytest.raises(AgentProtocolError, match=f"/api answered with '{kind}'$"):
-            await events(agent, turn())
+            await collect_events(agent, turn())
         await agent.aclose()
 
 
 async def test_a_session_created_after_the_cancellation_is_deleted() -> None:
     async with Upstream((0.05, http_response(b'{"id": "s1"}')), (http_response(b"null"),)) as upstream:
         agent = DockerApiAgent(upstream.url, team="t")
-        task = asyncio.create_task(events(agent, turn()))
+        task = asyncio.create_task(collect_events(agent, turn()))
         await wait_until(lambda: upstream.requests)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -400,19 +416,19 @@ async def test_a_session_created_after_the_cancellation_is_deleted() -> None:
 
 async def test_deleting_a_session_has_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker_api, "CLOSE_TIMEOUT", 0.02)
-    async with FakeDockerServer([(says("a"), STOPPED)]) as docker:
-        agent = DockerApiAgent(docker.url, team="t")
-        await events(agent, turn())
-        monkeypatch.setattr(docker, "_answer", lambda *_: asyncio.sleep(60))
+    async with FakeDockerServer([(text_event("a"), STOPPED)]) as server:
+        agent = DockerApiAgent(server.url, team="t")
+        await collect_events(agent, turn())
+        monkeypatch.setattr(server, "_answer", lambda *_: asyncio.sleep(60))
         await agent.call_ended("c1")
         await agent.aclose()
 
 
 async def test_an_unreachable_server_is_unavailable() -> None:
-    async with FakeDockerServer([]) as docker:
+    async with FakeDockerServer([]) as server:
         pass
-    agent = DockerApiAgent(docker.url)
-    for attempt in (agent.warm(), agent.warm("c1"), events(agent, turn())):
+    agent = DockerApiAgent(server.url)
+    for attempt in (agent.warm(), agent.warm("c1"), collect_events(agent, turn())):
         with pytest.raises(AgentUnavailable):
             await attempt
     await agent.aclose()

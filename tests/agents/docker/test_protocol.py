@@ -1,4 +1,4 @@
-"""Events of `docker agent serve api`."""
+"""Events of `docker agent serve api` are decoded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def event(type: str, **fields: Any) -> dict[str, Any]:
     return {"type": type, **fields}
 
 
-def says(text: Any, **more: Any) -> dict[str, Any]:
+def text_event(text: Any, **more: Any) -> dict[str, Any]:
     return event("agent_choice", content=text, **more)
 
 
@@ -35,11 +35,11 @@ def decode(*values: Any) -> list[Event]:
     return [found for value in values for found in feed(decoder, value)] + decoder.finish()
 
 
-def used(**last: int) -> dict[str, Any]:
+def usage_event(**last: int) -> dict[str, Any]:
     return event("token_usage", usage={"input_tokens": 900, "output_tokens": 90, "last_message": last})
 
 
-def calls(name: str, id: str = "1", type: str = "tool_call") -> dict[str, Any]:
+def tool_event(name: str, id: str = "1", type: str = "tool_call") -> dict[str, Any]:
     return event(type, tool_call={"id": id, "function": {"name": name, "arguments": "{}"}})
 
 
@@ -50,26 +50,26 @@ def test_encoded_requests() -> None:
 @pytest.mark.parametrize(
     ("values", "events"),
     [
-        ((says("a", session_id="s1"), says(""), says("b")), ["a", "b"]),
-        ((says("to the other", session_id="s2"),), []),
+        ((text_event("a", session_id="s1"), text_event(""), text_event("b")), ["a", "b"]),
+        ((text_event("to the other", session_id="s2"),), []),
         ((event("agent_choice_reasoning", content="hm"), event("team_info"), {"x": 1}, b""), []),
         ((event("stream_started", session_id="s1", agent_name="root"),), []),
         ((event("stream_started", session_id="s2", agent_name="clerk"),), [Activity("clerk")]),
         ((event("stream_started", session_id="s2"),), [Activity("agent")]),
         (
             (
-                calls("", type="partial_tool_call"),
-                calls("f", type="partial_tool_call"),
-                calls("f"),
-                calls("g", "2"),
+                tool_event("", type="partial_tool_call"),
+                tool_event("f", type="partial_tool_call"),
+                tool_event("f"),
+                tool_event("g", "2"),
             ),
             [Activity("f"), Activity("g")],
         ),
-        ((calls("f", ""), event("tool_call")), [Activity("f")]),
+        ((tool_event("f", ""), event("tool_call")), [Activity("f")]),
         (
             (
-                used(input_tokens=5, output_tokens=2, cached_input_tokens=3),
-                used(input_tokens=7, output_tokens=1),
+                usage_event(input_tokens=5, output_tokens=2, cached_input_tokens=3),
+                usage_event(input_tokens=7, output_tokens=1),
             ),
             [Usage(15, 3, 3)],
         ),
@@ -81,8 +81,8 @@ def test_encoded_requests() -> None:
             [Usage(9, 4)],
         ),
         ((event("token_usage"), event("token_usage", usage={"input_tokens": "x"})), []),
-        ((event("error", error="x", session_id="s2"), says("a")), ["a"]),
-        ((event("error", error="compaction"), says(" "), says("a")), [" ", "a"]),
+        ((event("error", error="x", session_id="s2"), text_event("a")), ["a"]),
+        ((event("error", error="compaction"), text_event(" "), text_event("a")), [" ", "a"]),
     ],
 )
 def test_events_are_decoded(values: tuple[Any, ...], events: list[Event]) -> None:
@@ -90,7 +90,7 @@ def test_events_are_decoded(values: tuple[Any, ...], events: list[Event]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("value", "place", "answer"),
+    ("value", "action", "answer"),
     [
         (event("tool_call_confirmation"), "resume", {"confirmation": "reject"}),
         (event("max_iterations_reached", max_iterations=5), "resume", {"confirmation": "reject"}),
@@ -107,13 +107,13 @@ def test_events_are_decoded(values: tuple[Any, ...], events: list[Event]) -> Non
         ),
     ],
 )
-def test_requests_for_approval_are_rejected(value: Any, place: str, answer: dict[str, Any]) -> None:
+def test_requests_for_approval_are_rejected(value: Any, action: str, answer: dict[str, Any]) -> None:
     decoder = DockerEventDecoder("s1", WHERE)
     assert feed(decoder, value) == []
     assert decoder.pending_answer is not None
-    assert decoder.pending_answer[0] == place
+    assert decoder.pending_answer[0] == action
     assert decoder.pending_answer[1].items() >= answer.items()
-    feed(decoder, says("a"))
+    feed(decoder, text_event("a"))
     assert decoder.pending_answer is None
 
 
@@ -126,21 +126,22 @@ def test_a_run_is_done_when_its_own_stream_stops() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "kind", "words"),
+    ("value", "error_class", "message"),
     [
         (event("error", error="no\nluck"), AgentError, f"{WHERE} reported an error: no luck"),
         (event("error", error="slow", code="rate_limited"), AgentBusy, f"{WHERE} reported an error: slow"),
         (event("error"), AgentError, f"{WHERE} reported an error"),
     ],
 )
-def test_an_error_is_raised_at_the_end(value: Any, kind: type[AgentError], words: str) -> None:
+def test_an_error_is_raised_at_the_end(value: Any, error_class: type[AgentError], message: str) -> None:
     with pytest.raises(AgentError) as raised:
-        decode(says("a"), value, event("stream_stopped"))
-    assert (type(raised.value), str(raised.value)) == (kind, words)
+        decode(text_event("a"), value, event("stream_stopped"))
+    assert (type(raised.value), str(raised.value)) == (error_class, message)
 
 
 @pytest.mark.parametrize(
-    "value", [b"{", [], "x", says(5), calls("f") | {"tool_call": 5}, event("token_usage", usage=[1])]
+    "value",
+    [b"{", [], "x", text_event(5), tool_event("f") | {"tool_call": 5}, event("token_usage", usage=[1])],
 )
 def test_invalid_events_are_protocol_errors(value: Any) -> None:
     with pytest.raises(AgentProtocolError, match="an event of an unknown shape"):

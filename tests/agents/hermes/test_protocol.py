@@ -1,4 +1,4 @@
-"""Hermes' protocol without Hermes: bodies, what happens in runs and chats, and nonsense."""
+"""Hermes' protocol: request bodies, events of runs and chats, and invalid input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.agents.hermes.recorded import EVENTS, recorded
+from tests.agents.hermes.recordings import EVENTS, read_recording
 from voicegw.agents.hermes.protocol import (
     ApprovalRequest,
     HermesChatDecoder,
@@ -37,10 +37,10 @@ def sse(**event: Any) -> ServerSentEvent:
     return ServerSentEvent("", orjson.dumps(event))
 
 
-def fed(
+def decode(
     decoder: HermesRunDecoder | HermesChatDecoder, *events: ServerSentEvent
 ) -> list[Event | ApprovalRequest]:
-    return [told for event in events for told in decoder.feed(event)]
+    return [decoded for event in events for decoded in decoder.feed(event)]
 
 
 def delta(text: str) -> ServerSentEvent:
@@ -55,8 +55,8 @@ STARTED = sse(event="tool.started", tool="terminal", preview="ls")
 
 
 def test_a_turn_becomes_a_run_with_its_history() -> None:
-    asked = turn(SYSTEM, HI, HELLO, Message("developer", "Be brief."), Message("user", "Who are you?"))
-    assert run_request(asked, "c1", "fast") == {
+    asking = turn(SYSTEM, HI, HELLO, Message("developer", "Be brief."), Message("user", "Who are you?"))
+    assert run_request(asking, "c1", "fast") == {
         "input": "Who are you?",
         "instructions": "Be kind.\n\nBe brief.",
         "conversation_history": [
@@ -73,7 +73,7 @@ def test_a_run_needs_only_a_first_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("messages", "asked"),
+    ("messages", "contents"),
     [
         ((), [CALL_START_PROMPT]),
         ((HELLO,), ["Hello?", CALL_START_PROMPT]),
@@ -83,12 +83,14 @@ def test_a_run_needs_only_a_first_message() -> None:
         ((HI, Message("assistant", "", tool_calls=(TOOL,)), Message("tool", "5")), ["Hi"]),
     ],
 )
-def test_a_request_always_ends_with_a_user_message(messages: tuple[Message, ...], asked: list[str]) -> None:
-    *before, last = asked
+def test_a_request_always_ends_with_a_user_message(
+    messages: tuple[Message, ...], contents: list[str]
+) -> None:
+    *history, last = contents
     body = run_request(turn(*messages))
-    assert [m["content"] for m in body.get("conversation_history", [])] == before
+    assert [m["content"] for m in body.get("conversation_history", [])] == history
     assert body["input"] == last
-    assert [m["content"] for m in chat_request(turn(*messages), "s")["messages"]][1:] == asked
+    assert [m["content"] for m in chat_request(turn(*messages), "s")["messages"]][1:] == contents
 
 
 def test_a_turn_becomes_a_chat_with_a_line_for_its_call() -> None:
@@ -128,8 +130,8 @@ def test_an_id_that_cannot_be_in_a_path_is_a_protocol_error(answer: Any) -> None
 def test_models_with_a_parent_can_be_selected() -> None:
     main = {"id": "hermes-agent", "parent": None}
     fast = {"id": "fast", "root": "tiny", "parent": "hermes-agent"}
-    odd = [{"id": "old"}, {"id": 1, "parent": "x"}, {"id": "", "parent": "x"}, "fast", None]
-    assert parse_models({"object": "list", "data": [main, fast, *odd]}, "Hermes") == ["fast"]
+    invalid = [{"id": "old"}, {"id": 1, "parent": "x"}, {"id": "", "parent": "x"}, "fast", None]
+    assert parse_models({"object": "list", "data": [main, fast, *invalid]}, "Hermes") == ["fast"]
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"data": {}}, {"data": None}])
@@ -140,24 +142,24 @@ def test_a_missing_list_of_models_is_a_protocol_error(answer: Any) -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 def test_a_recorded_run_is_decoded(size: int) -> None:
-    decoder, splitter, body = HermesRunDecoder(), SseParser(), recorded("run")
+    decoder, splitter, body = HermesRunDecoder(), SseParser(), read_recording("run")
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
-    assert fed(decoder, *(event for piece in pieces for event in splitter.feed(piece))) == EVENTS
+    assert decode(decoder, *(event for piece in pieces for event in splitter.feed(piece))) == EVENTS
     assert decoder.done
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 def test_a_recorded_chat_is_decoded(size: int) -> None:
-    decoder, splitter, body = HermesChatDecoder(), SseParser(), recorded("chat")
+    decoder, splitter, body = HermesChatDecoder(), SseParser(), read_recording("chat")
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
-    told = fed(decoder, *(event for piece in pieces for event in splitter.feed(piece)))
+    decoded = decode(decoder, *(event for piece in pieces for event in splitter.feed(piece)))
     assert decoder.done
-    assert [*told, *decoder.finish()] == [*EVENTS, Finish()]
+    assert [*decoded, *decoder.finish()] == [*EVENTS, Finish()]
 
 
 def test_tools_of_a_run_are_short_activities() -> None:
     decoder = HermesRunDecoder()
-    assert fed(
+    assert decode(
         decoder,
         sse(event="tool.started", tool="terminal", preview="echo \n 'a  b'"),
         sse(event="tool.started", tool="memory", preview=None),
@@ -180,13 +182,13 @@ def test_tools_of_a_run_are_short_activities() -> None:
 
 
 def test_an_approval_event_is_an_approval_request() -> None:
-    assert fed(HermesRunDecoder(), sse(event="approval.request", choices=["once", "deny"])) == [
+    assert decode(HermesRunDecoder(), sse(event="approval.request", choices=["once", "deny"])) == [
         ApprovalRequest()
     ]
 
 
 @pytest.mark.parametrize(
-    ("before", "output", "said"),
+    ("events", "output", "spoken"),
     [
         ([], "Hi", ["Hi"]),
         ([delta("")], "Hi", ["Hi"]),
@@ -203,16 +205,16 @@ def test_an_approval_event_is_an_approval_request() -> None:
     ],
 )
 def test_output_that_did_not_stream_is_spoken(
-    before: list[ServerSentEvent], output: Any, said: list[str]
+    events: list[ServerSentEvent], output: Any, spoken: list[str]
 ) -> None:
     decoder = HermesRunDecoder()
-    fed(decoder, *before)
-    assert fed(decoder, sse(event="run.completed", output=output)) == said
+    decode(decoder, *events)
+    assert decode(decoder, sse(event="run.completed", output=output)) == spoken
     assert decoder.done
 
 
 @pytest.mark.parametrize(
-    ("usage", "told"),
+    ("usage", "events"),
     [
         ({"input_tokens": 5, "output_tokens": 7, "total_tokens": 12}, [Usage(5, 7)]),
         ({"input_tokens": None, "output_tokens": "7"}, [Usage()]),
@@ -221,12 +223,12 @@ def test_output_that_did_not_stream_is_spoken(
         (5, []),
     ],
 )
-def test_usage_of_a_run(usage: Any, told: list[Event]) -> None:
-    assert fed(HermesRunDecoder(), sse(event="run.completed", output="", usage=usage)) == told
+def test_the_usage_of_a_run(usage: Any, events: list[Event]) -> None:
+    assert decode(HermesRunDecoder(), sse(event="run.completed", output="", usage=usage)) == events
 
 
 @pytest.mark.parametrize(
-    ("event", "said"),
+    ("event", "message"),
     [
         ({"event": "run.failed", "error": "HTTP 400:\n no"}, "Hermes failed: HTTP 400: no"),
         ({"event": "run.failed", "error": "x" * 999}, "Hermes failed: " + "x" * 300),
@@ -235,16 +237,18 @@ def test_usage_of_a_run(usage: Any, told: list[Event]) -> None:
         ({"event": "run.cancelled"}, "another client stopped Hermes"),
     ],
 )
-def test_a_failed_run_is_an_error_and_done(event: Any, said: str) -> None:
+def test_a_failed_run_is_an_error_and_done(event: Any, message: str) -> None:
     decoder = HermesRunDecoder()
     with pytest.raises(AgentError) as raised:
         decoder.feed(sse(**event))
-    assert (type(raised.value), str(raised.value)) == (AgentError, said)
+    assert (type(raised.value), str(raised.value)) == (AgentError, message)
     assert decoder.done
 
 
 def test_events_after_the_end_are_ignored() -> None:
-    assert fed(HermesRunDecoder(), sse(event="run.completed"), delta("Hi"), ServerSentEvent("", b"{")) == []
+    assert (
+        decode(HermesRunDecoder(), sse(event="run.completed"), delta("Hi"), ServerSentEvent("", b"{")) == []
+    )
 
 
 @pytest.mark.parametrize("text", [None, 5, ["Hi"], {}])
@@ -262,7 +266,7 @@ def test_an_event_that_is_no_object_is_a_protocol_error(data: bytes) -> None:
 
 
 def test_tools_of_a_chat_are_activities_when_they_start() -> None:
-    assert fed(
+    assert decode(
         HermesChatDecoder(),
         progress(tool="terminal", label="ls", status="running"),
         progress(tool="terminal", status="completed"),
@@ -272,12 +276,12 @@ def test_tools_of_a_chat_are_activities_when_they_start() -> None:
 
 
 def chunk(reason: str | None = None, text: str | None = None, **more: Any) -> ServerSentEvent:
-    said = {} if text is None else {"content": text}
-    return sse(choices=[{"index": 0, "delta": said, "finish_reason": reason}], **more)
+    delta = {} if text is None else {"content": text}
+    return sse(choices=[{"index": 0, "delta": delta, "finish_reason": reason}], **more)
 
 
 @pytest.mark.parametrize(
-    ("event", "kind", "said"),
+    ("event", "error_class", "message"),
     [
         (chunk("error", error={"message": "HTTP 400", "type": "agent_error"}), AgentError, ": HTTP 400"),
         (chunk("error", error={"message": "Slow down", "type": "rate_limit"}), AgentBusy, ": Slow down"),
@@ -287,22 +291,24 @@ def chunk(reason: str | None = None, text: str | None = None, **more: Any) -> Se
     ],
 )
 def test_a_chat_that_ends_with_an_error_raises_it(
-    event: ServerSentEvent, kind: type[AgentError], said: str
+    event: ServerSentEvent, error_class: type[AgentError], message: str
 ) -> None:
-    with pytest.raises(AgentError, match=said) as raised:
+    with pytest.raises(AgentError, match=message) as raised:
         HermesChatDecoder().feed(event)
-    assert type(raised.value) is kind
+    assert type(raised.value) is error_class
 
 
 def test_text_about_errors_is_no_error() -> None:
     decoder = HermesChatDecoder()
-    told = fed(decoder, chunk(text='He said "error".'), chunk("stop", error=None, hermes={"error": "x"}))
-    assert (told, decoder.done) == (['He said "error".'], True)
+    decoded = decode(
+        decoder, chunk(text='He said "error".'), chunk("stop", error=None, hermes={"error": "x"})
+    )
+    assert (decoded, decoder.done) == (['He said "error".'], True)
 
 
 def test_a_chat_may_end_at_its_length() -> None:
     decoder = HermesChatDecoder()
-    assert fed(decoder, chunk("length", usage={"prompt_tokens": 1, "completion_tokens": 2})) == []
+    assert decode(decoder, chunk("length", usage={"prompt_tokens": 1, "completion_tokens": 2})) == []
     assert decoder.finish() == [Usage(1, 2), Finish("length")]
 
 
@@ -324,10 +330,10 @@ DATA = (HAPPENING | CHUNK | JSON).map(lambda value: json.dumps(value).encode()) 
 def test_invalid_events_raise_only_agent_errors(events: list[tuple[str, bytes]]) -> None:
     for decoder in (HermesRunDecoder(), HermesChatDecoder()):
         try:
-            told = fed(decoder, *(ServerSentEvent(name, data) for name, data in events))
+            decoded = decode(decoder, *(ServerSentEvent(name, data) for name, data in events))
         except AgentError:
             continue
-        assert all(isinstance(event, (str, Activity, Usage, ApprovalRequest, ToolCall)) for event in told)
+        assert all(isinstance(event, (str, Activity, Usage, ApprovalRequest, ToolCall)) for event in decoded)
 
 
 @given(JSON)

@@ -64,7 +64,7 @@ async def reply_to(*reply: bytes | float | Action, **options: Any) -> list[Event
             await agent.aclose()
 
 
-async def test_a_turn_becomes_a_request() -> None:
+async def test_turn_becomes_a_request() -> None:
     async with Upstream((STREAM + chunk(STREAM_BODY) + chunk(b""),)) as upstream:
         agent = OpenAIAgent(f"{upstream.url}/v1/", key=KEY, model="own", headers={"X-Mine": "1"})
         assert await events(agent) == EVENTS
@@ -93,7 +93,7 @@ async def test_a_turn_becomes_a_request() -> None:
         ("/v1?v=1", "/v1/chat/completions?v=1"),
     ],
 )
-async def test_the_address_may_be_the_base_or_the_full_one(path: str, asked: str) -> None:
+async def test_url_may_be_the_base_or_the_full_one(path: str, asked: str) -> None:
     async with Upstream((http_response(b"", status="500 No"),)) as upstream:
         agent = OpenAIAgent(upstream.url + path, fields=frozenset())
         with pytest.raises(AgentUnavailable):
@@ -114,7 +114,11 @@ async def test_every_cut_on_the_wire_gives_the_same_events() -> None:
 @given(st.lists(st.integers(0, len(STREAM_BODY)), max_size=12), st.booleans())
 def test_any_cut_on_the_wire_gives_the_same_events(cuts: list[int], framed: bool) -> None:
     cuts = sorted(cuts)
-    pieces = [piece for a, b in zip([0, *cuts], [*cuts, len(STREAM_BODY)], strict=True) if (piece := STREAM_BODY[a:b])]
+    pieces = [
+        piece
+        for a, b in zip([0, *cuts], [*cuts, len(STREAM_BODY)], strict=True)
+        if (piece := STREAM_BODY[a:b])
+    ]
     if framed:
         reply: list[bytes | Action] = [STREAM, *map(chunk, pieces), chunk(b"")]
     else:
@@ -122,7 +126,7 @@ def test_any_cut_on_the_wire_gives_the_same_events(cuts: list[int], framed: bool
     assert asyncio.run(reply_to(*reply)) == EVENTS
 
 
-async def test_text_leaves_before_the_next_is_said() -> None:
+async def test_text_is_yielded_before_the_next_chunk() -> None:
     async with Upstream((STREAM + chunk(sse_chunk({"content": "a"})), Action.HANG)) as upstream:
         agent = OpenAIAgent(upstream.url)
         async with aclosing(agent.reply(TURN)) as reply:
@@ -130,7 +134,7 @@ async def test_text_leaves_before_the_next_is_said() -> None:
         await agent.aclose()
 
 
-async def test_closing_the_reply_hangs_up_at_once() -> None:
+async def test_closing_the_reply_closes_the_connection_at_once() -> None:
     async with Upstream((STREAM + chunk(sse_chunk({"content": "a"})), Action.HANG)) as upstream:
         agent = OpenAIAgent(upstream.url)
         reply = agent.reply(TURN)
@@ -142,7 +146,7 @@ async def test_closing_the_reply_hangs_up_at_once() -> None:
         await agent.aclose()
 
 
-async def test_turns_share_a_connection_even_if_the_body_ends_after_done() -> None:
+async def test_turns_share_a_connection_if_the_body_ends_after_done() -> None:
     slow = (STREAM + chunk(STREAM_BODY), 0.01, chunk(b""))
     async with Upstream(slow, slow, slow) as upstream:
         agent = OpenAIAgent(upstream.url)
@@ -154,7 +158,7 @@ async def test_turns_share_a_connection_even_if_the_body_ends_after_done() -> No
         await agent.aclose()
 
 
-async def test_nothing_waits_for_a_body_that_goes_on_after_done() -> None:
+async def test_reply_ends_at_done_although_the_body_goes_on() -> None:
     async with Upstream((STREAM + chunk(STREAM_BODY), Action.HANG)) as upstream:
         agent = OpenAIAgent(upstream.url)
         assert await events(agent) == EVENTS
@@ -167,20 +171,23 @@ COMPLETION = orjson.dumps({"choices": [{"message": {"content": "Hi"}, "finish_re
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8"])
-async def test_a_whole_answer_is_understood_whatever_was_asked(stream: bool, kind: str) -> None:
-    assert await reply_to(http_response(COMPLETION, f"content-type: {kind}"), stream=stream) == ["Hi", Finish()]
+async def test_json_response_is_decoded_with_and_without_stream(stream: bool, kind: str) -> None:
+    assert await reply_to(http_response(COMPLETION, f"content-type: {kind}"), stream=stream) == [
+        "Hi",
+        Finish(),
+    ]
 
 
-async def test_a_stream_is_understood_whatever_was_asked() -> None:
+async def test_event_stream_is_decoded_without_stream() -> None:
     assert await reply_to(STREAM + chunk(STREAM_BODY) + chunk(b""), stream=False) == EVENTS
 
 
-async def test_an_answer_without_a_type_is_what_was_asked() -> None:
+async def test_response_without_a_type_is_decoded_as_requested() -> None:
     assert await reply_to(http_response(COMPLETION), stream=False) == ["Hi", Finish()]
     assert await reply_to(http_response(STREAM_BODY), stream=True) == EVENTS
 
 
-async def test_another_type_is_garbled() -> None:
+async def test_other_content_type_raises_a_protocol_error() -> None:
     with pytest.raises(AgentProtocolError, match="answered with 'text/html'"):
         await reply_to(http_response(b"<html>", "content-type: text/html"))
 
@@ -204,13 +211,13 @@ async def test_another_type_is_garbled() -> None:
         (302, AgentUnavailable),
     ],
 )
-async def test_what_a_status_means(status: int, kind: type[AgentError]) -> None:
+async def test_status_decides_the_error(status: int, kind: type[AgentError]) -> None:
     with pytest.raises(AgentError) as raised:
         await reply_to(http_response(b"", status=f"{status} X"))
     assert type(raised.value) is kind
 
 
-async def test_a_refusal_says_the_servers_words_but_never_the_key() -> None:
+async def test_refusal_has_the_words_of_the_server_without_secrets() -> None:
     body = orjson.dumps({"error": {"message": f"wrong key {KEY} or token-123"}})
     async with Upstream((http_response(body, status="401 No"),)) as upstream:
         agent = OpenAIAgent(f"{upstream.url}/v1?code=hidden", key=KEY, headers={"x-token": "token-123"})
@@ -222,25 +229,26 @@ async def test_a_refusal_says_the_servers_words_but_never_the_key() -> None:
     assert KEY not in str(raised.value)
 
 
-async def test_an_error_in_the_stream_never_says_the_key() -> None:
+async def test_error_in_the_stream_has_no_secrets() -> None:
     error = b'data: {"error": "wrong key %b"}\n\n' % KEY.encode()
     with pytest.raises(AgentError, match=r": wrong key \*\*\*$"):
         await reply_to(STREAM + chunk(error) + chunk(b""), key=KEY)
 
 
-async def test_an_endless_refusal_is_not_read_to_its_end() -> None:
+async def test_endless_refusal_is_not_read_to_its_end() -> None:
     with pytest.raises(AgentProtocolError, match=r"400: x+$"):
         await reply_to(chunked_head(status="400 No") + chunk(b"x" * 20_000), Action.HANG)
 
 
 @pytest.mark.parametrize(
-    ("end", "events"), [(sse_chunk({"content": "b"}, "stop"), ["a", "b", Finish()]), (b"data: [DONE]\n\n", ["a"])]
+    ("end", "events"),
+    [(sse_chunk({"content": "b"}, "stop"), ["a", "b", Finish()]), (b"data: [DONE]\n\n", ["a"])],
 )
-async def test_a_cut_after_the_end_of_the_answer_takes_nothing_away(end: bytes, events: list[Event]) -> None:
+async def test_cut_after_the_end_of_the_answer_loses_nothing(end: bytes, events: list[Event]) -> None:
     assert await reply_to(STREAM + chunk(sse_chunk({"content": "a"}) + end), Action.CLOSE) == events
 
 
-async def test_a_cut_in_the_middle_is_garbled_after_what_was_said() -> None:
+async def test_cut_in_the_middle_raises_after_the_text() -> None:
     async with Upstream((STREAM + chunk(sse_chunk({"content": "a"})), Action.CLOSE)) as upstream:
         agent = OpenAIAgent(upstream.url)
         async with aclosing(agent.reply(TURN)) as reply:
@@ -250,11 +258,11 @@ async def test_a_cut_in_the_middle_is_garbled_after_what_was_said() -> None:
         await agent.aclose()
 
 
-async def test_a_body_that_just_ends_is_an_end() -> None:
+async def test_body_without_done_ends_the_answer() -> None:
     assert await reply_to(STREAM + chunk(sse_chunk({"content": "a"})) + chunk(b"")) == ["a"]
 
 
-async def test_nobody_there_is_unavailable_for_turns_and_for_warming() -> None:
+async def test_refused_connection_raises_unavailable_for_turns_and_warming() -> None:
     async with Upstream() as upstream:
         pass
     agent = OpenAIAgent(upstream.url)
@@ -271,17 +279,17 @@ def completion_with_usage(prompt: int, completion: int) -> bytes:
     return http_response(orjson.dumps(body), "content-type: application/json")
 
 
-async def test_a_server_that_counts_the_conversation_is_asked_for_the_difference() -> None:
+async def test_usage_totals_become_the_usage_of_the_turn() -> None:
     replies = tuple((completion_with_usage(*tokens),) for tokens in ((10, 5), (25, 9), (7, 2)))
     async with Upstream(*replies) as upstream:
         agent = OpenAIAgent(upstream.url, usage_totals=True)
         turns = [replace(TURN, call="c1"), replace(TURN, call="c1"), TURN]
-        told = [[e for e in await events(agent, turn) if isinstance(e, Usage)] for turn in turns]
+        usages = [[e for e in await events(agent, turn) if isinstance(e, Usage)] for turn in turns]
         await agent.aclose()
-    assert told == [[Usage(10, 5)], [Usage(15, 4)], [Usage(7, 2)]]
+    assert usages == [[Usage(10, 5)], [Usage(15, 4)], [Usage(7, 2)]]
 
 
-async def test_totals_are_forgotten_with_their_call() -> None:
+async def test_totals_are_forgotten_when_the_call_ends() -> None:
     async with Upstream(*((completion_with_usage(10, 5),) for _ in range(2))) as upstream:
         agent = OpenAIAgent(upstream.url, usage_totals=True)
         turn = replace(TURN, call="c1")
@@ -292,13 +300,13 @@ async def test_totals_are_forgotten_with_their_call() -> None:
         await agent.aclose()
 
 
-async def test_totals_are_remembered_for_so_many_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_totals_are_remembered_for_the_newest_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("voicegw.agents.openai.agent.MAX_REMEMBERED_CALLS", 1)
     async with Upstream(*((completion_with_usage(10, 5),) for _ in range(3))) as upstream:
         agent = OpenAIAgent(upstream.url, usage_totals=True)
-        told = [(await events(agent, replace(TURN, call=call)))[-2:] for call in ("a", "b", "a")]
+        usages = [(await events(agent, replace(TURN, call=call)))[-2:] for call in ("a", "b", "a")]
         await agent.aclose()
-    assert all(Usage(10, 5) in events for events in told)
+    assert all(Usage(10, 5) in events for events in usages)
 
 
 # Servers that are agents themselves
@@ -308,7 +316,11 @@ MODEL_LIST = http_response(b'{"data":[{"id":"root"},{"id":"clerk"}]}', "content-
 
 
 def stream_of(text: str) -> tuple[bytes, ...]:
-    return (STREAM + chunk(sse_chunk({"content": text}) + sse_chunk({}, "stop") + b"data: [DONE]\n\n") + chunk(b""),)
+    return (
+        STREAM
+        + chunk(sse_chunk({"content": text}) + sse_chunk({}, "stop") + b"data: [DONE]\n\n")
+        + chunk(b""),
+    )
 
 
 def sent_contents(upstream: Upstream) -> list[list[str]]:
@@ -317,7 +329,7 @@ def sent_contents(upstream: Upstream) -> list[list[str]]:
     return [[message["content"] for message in body["messages"]] for body in bodies]
 
 
-async def test_tools_of_the_servers_own_are_its_doing() -> None:
+async def test_tools_run_by_the_server_become_activities() -> None:
     assert await reply_to(STREAM + chunk(STREAM_BODY) + chunk(b""), tools_run_by="server") == [
         "Hé",
         Activity("f"),
@@ -325,7 +337,9 @@ async def test_tools_of_the_servers_own_are_its_doing() -> None:
         Finish(),
     ]
     body = {"choices": [{"message": {"tool_calls": [{"function": {"name": "f"}}]}}]}
-    assert await reply_to(http_response(orjson.dumps(body)), stream=False, tools_run_by="server") == [Activity("f")]
+    assert await reply_to(http_response(orjson.dumps(body)), stream=False, tools_run_by="server") == [
+        Activity("f")
+    ]
 
 
 FIRST_TURN = replace(TURN, call="c1")
@@ -344,7 +358,7 @@ SECOND_TURN = replace(
     ("history", "words"),
     [("whole", ["Be kind", "Hi", "a", "When?"]), ("last", ["Be kind", "When?"])],
 )
-async def test_a_server_that_keeps_the_conversation_is_told_the_call(history: Any, words: list[str]) -> None:
+async def test_server_that_keeps_conversations_gets_the_call_id(history: Any, words: list[str]) -> None:
     async with Upstream(stream_of("a"), stream_of("b"), stream_of("c"), stream_of("d")) as upstream:
         agent = OpenAIAgent(upstream.url, conversation_header="x-conversation-id", history=history)
         assert await events(agent, FIRST_TURN) == ["a", Finish()]
@@ -358,7 +372,7 @@ async def test_a_server_that_keeps_the_conversation_is_told_the_call(history: An
     assert sent_contents(upstream) == [["Hi"], words, everything, everything]
 
 
-async def test_a_server_that_forgot_an_interrupted_turn_hears_of_it_in_the_next() -> None:
+async def test_turn_after_an_interruption_repeats_the_interrupted_one() -> None:
     cut = (STREAM + chunk(sse_chunk({"content": "It is"})), Action.HANG)
     async with Upstream(stream_of("a"), cut, stream_of("b")) as upstream:
         agent = OpenAIAgent(upstream.url, conversation_header="x-conversation-id", history="last")
@@ -373,7 +387,7 @@ async def test_a_server_that_forgot_an_interrupted_turn_hears_of_it_in_the_next(
     assert sent_contents(upstream)[2] == ["Be kind", f"When?\n\n{note}\n\nNever mind"]
 
 
-async def test_a_call_that_is_over_is_told_everything_when_it_comes_back() -> None:
+async def test_call_that_ended_sends_the_whole_conversation_again() -> None:
     async with Upstream(stream_of("a"), stream_of("b")) as upstream:
         agent = OpenAIAgent(upstream.url, conversation_header="x-conversation-id", history="last")
         await events(agent, FIRST_TURN)
@@ -383,7 +397,7 @@ async def test_a_call_that_is_over_is_told_everything_when_it_comes_back() -> No
     assert sent_contents(upstream)[1] == ["Be kind", "Hi", "a", "When?"]
 
 
-async def test_a_conversation_that_is_not_free_yet_is_asked_again() -> None:
+async def test_conflict_is_retried_on_the_same_connection() -> None:
     async with Upstream(CONFLICT, CONFLICT, CONFLICT, CONFLICT, stream_of("a")) as upstream:
         agent = OpenAIAgent(upstream.url, conversation_header="x-conversation-id")
         assert await events(agent, FIRST_TURN) == ["a", Finish()]
@@ -392,7 +406,7 @@ async def test_a_conversation_that_is_not_free_yet_is_asked_again() -> None:
         await agent.aclose()
 
 
-async def test_a_conversation_that_does_not_become_free_is_busy() -> None:
+async def test_persistent_conflict_raises_busy() -> None:
     async with Upstream(*([CONFLICT] * 5)) as upstream:
         agent = OpenAIAgent(upstream.url, conversation_header="x-conversation-id")
         with pytest.raises(AgentBusy, match="answered 409: in flight"):
@@ -401,7 +415,7 @@ async def test_a_conversation_that_does_not_become_free_is_busy() -> None:
         await agent.aclose()
 
 
-async def test_without_a_conversation_a_conflict_is_final() -> None:
+async def test_conflict_without_a_call_raises_busy_at_once() -> None:
     async with Upstream(CONFLICT) as upstream:
         agent = OpenAIAgent(upstream.url, conversation_header="x-conversation-id")
         with pytest.raises(AgentBusy):
@@ -409,7 +423,7 @@ async def test_without_a_conversation_a_conflict_is_final() -> None:
         await agent.aclose()
 
 
-async def test_models_are_asked_for_once_and_turns_may_name_them() -> None:
+async def test_models_are_listed_once_and_turns_may_name_them() -> None:
     async with Upstream((MODEL_LIST,), stream_of("a"), stream_of("b")) as upstream:
         agent = OpenAIAgent(f"{upstream.url}/v1?v=1", key=KEY, model="own", list_models=True)
         await agent.warm()
@@ -428,7 +442,7 @@ async def test_models_are_asked_for_once_and_turns_may_name_them() -> None:
     ("reply", "kind"),
     [(http_response(b"", status="401 No"), AgentRejected), (http_response(b"[]"), AgentProtocolError)],
 )
-async def test_a_list_of_models_that_does_not_come(reply: bytes, kind: type[AgentError]) -> None:
+async def test_failed_model_list_raises_and_leaves_no_models(reply: bytes, kind: type[AgentError]) -> None:
     async with Upstream((reply,)) as upstream:
         agent = OpenAIAgent(upstream.url, list_models=True)
         with pytest.raises(kind):
@@ -437,7 +451,7 @@ async def test_a_list_of_models_that_does_not_come(reply: bytes, kind: type[Agen
         await agent.aclose()
 
 
-async def test_an_error_as_plain_text_in_the_stream_is_an_error() -> None:
+async def test_error_as_plain_text_in_the_stream_is_raised() -> None:
     error = sse_chunk({"content": "a"}) + b'data: {"error": "provider is down"}\n\n'
     with pytest.raises(AgentError, match="the server reported an error: provider is down"):
         await reply_to(STREAM + chunk(error) + chunk(b""))

@@ -1,4 +1,4 @@
-"""Every accent of an answer as events."""
+"""Chunks and completions of all kinds of servers as events."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
         ([delta(content="a"), DONE, delta(content="late")], ["a"]),
     ],
 )
-def test_text_and_its_end(chunks: list[Any], events: list[Event]) -> None:
+def test_text_usage_and_finish(chunks: list[Any], events: list[Event]) -> None:
     assert decode(*chunks) == events
 
 
@@ -123,7 +123,7 @@ TEXTS = st.one_of(
     st.lists(st.tuples(st.sampled_from(CHUNK_VARIANTS), TEXTS), min_size=4, max_size=12),
     st.one_of(st.none(), st.sampled_from(CHUNK_VARIANTS)),
 )
-def test_a_chunk_means_the_same_whatever_came_before_it(
+def test_events_of_a_chunk_do_not_depend_on_earlier_chunks(
     said: list[tuple[Callable[[str], dict[str, Any]], str]], only: Callable[[str], dict[str, Any]] | None
 ) -> None:
     decoder = ChatChunkDecoder("t1")
@@ -149,7 +149,7 @@ def test_a_chunk_means_the_same_whatever_came_before_it(
         (b'{"choices":[{"delta":{"content":""}}]}', []),
     ],
 )
-def test_what_only_looks_like_another_text_is_read_for_what_it_is(
+def test_chunk_that_fits_the_template_without_text_is_decoded_whole(
     odd: bytes, events: list[Event] | None
 ) -> None:
     decoder = ChatChunkDecoder()
@@ -164,7 +164,7 @@ def test_what_only_looks_like_another_text_is_read_for_what_it_is(
         assert decoder.feed(ServerSentEvent("", odd)) == events
 
 
-def test_a_server_that_tells_the_time_in_every_chunk_is_soon_understood_quickly_again() -> None:
+def test_template_is_renewed_when_other_fields_change() -> None:
     decoder = ChatChunkDecoder()
     for created in range(3):
         for at in range(40):
@@ -173,14 +173,14 @@ def test_a_server_that_tells_the_time_in_every_chunk_is_soon_understood_quickly_
         assert decoder._template[0].startswith(b'{"created":%d,' % created)
 
 
-def test_pieces_of_a_tool_call_beside_each_text_are_all_read() -> None:
+def test_tool_call_pieces_beside_text_are_all_decoded() -> None:
     begins, ends = delta(tool_calls=[tool(0, "a", "f", '{"x":')]), delta(tool_calls=[tool(0, arguments="}")])
     words = ["One", " moment", ",", " please", "."]
-    told = [delta(content=word, tool_calls=[tool(0, arguments="7")]) for word in words]
-    assert decode(begins, *told, ends) == [*words, ToolCall("a", "f", '{"x":77777}')]
+    pieces = [delta(content=word, tool_calls=[tool(0, arguments="7")]) for word in words]
+    assert decode(begins, *pieces, ends) == [*words, ToolCall("a", "f", '{"x":77777}')]
 
 
-def test_a_text_after_the_end_or_of_another_event_is_none() -> None:
+def test_text_after_done_or_in_another_event_is_skipped() -> None:
     chunk = orjson.dumps(delta(content="Hi"))
     decoder = ChatChunkDecoder()
     for _ in range(4):
@@ -232,11 +232,11 @@ def test_a_text_after_the_end_or_of_another_event_is_none() -> None:
         ([delta(content="Wait"), *CALL_CHUNKS], ["Wait", ToolCall("a", "f", '{"x":1}')]),
     ],
 )
-def test_tool_calls_come_whole(chunks: list[Any], events: list[Event]) -> None:
+def test_tool_calls_become_whole(chunks: list[Any], events: list[Event]) -> None:
     assert decode(*chunks) == events
 
 
-def test_a_tool_call_leaves_as_soon_as_the_next_begins_or_the_answer_ends() -> None:
+def test_tool_call_is_returned_when_the_next_one_begins_or_the_answer_ends() -> None:
     decoder = ChatChunkDecoder()
     first = orjson.dumps(delta(tool_calls=[tool(0, "a", "f", "{}")]))
     assert decoder.feed(ServerSentEvent("", first)) == []
@@ -277,7 +277,7 @@ def test_done_and_complete(last: Any, done: bool, complete: bool) -> None:
         delta(tool_calls=[tool(0, "a", None, "{}")]),
     ],
 )
-def test_what_makes_no_sense_is_garbled(chunk: Any) -> None:
+def test_wrong_chunk_raises_a_protocol_error(chunk: Any) -> None:
     with pytest.raises(AgentProtocolError):
         decode(chunk)
 
@@ -295,7 +295,7 @@ def test_what_makes_no_sense_is_garbled(chunk: Any) -> None:
         ({"message": "x" * 1000}, AgentError, "x" * 300),
     ],
 )
-def test_an_error_says_the_servers_own_words(error: Any, kind: type[AgentError], words: str) -> None:
+def test_error_has_the_words_of_the_server(error: Any, kind: type[AgentError], words: str) -> None:
     for sse in (
         ServerSentEvent("", orjson.dumps({"error": error})),
         ServerSentEvent("error", orjson.dumps({"error": error})),
@@ -320,13 +320,13 @@ JSON = st.recursive(
         max_size=3,
     )
 )
-def test_no_chunk_raises_anything_but_an_agent_error(chunks: list[dict[str, Any]]) -> None:
+def test_every_chunk_gives_events_or_an_agent_error(chunks: list[dict[str, Any]]) -> None:
     with suppress(AgentError):
         assert all(isinstance(event, Event) for event in decode(*chunks))
 
 
 @given(st.binary(max_size=20) | JSON.map(orjson.dumps))
-def test_no_body_raises_anything_but_an_agent_error(body: bytes) -> None:
+def test_every_body_gives_events_or_an_agent_error(body: bytes) -> None:
     with suppress(AgentError):
         assert all(isinstance(event, Event) for event in decode_completion(body))
 
@@ -334,7 +334,7 @@ def test_no_body_raises_anything_but_an_agent_error(body: bytes) -> None:
 # An answer as one body
 
 
-def test_a_whole_answer() -> None:
+def test_completion() -> None:
     message = {
         "role": "assistant",
         "content": "Hi",
@@ -350,7 +350,7 @@ def test_a_whole_answer() -> None:
     ]
 
 
-def test_a_whole_answer_of_the_old_kind() -> None:
+def test_completion_with_a_function_call() -> None:
     message = {"content": None, "function_call": {"name": "f", "arguments": ""}}
     answer = {"choices": [{"message": message, "finish_reason": "function_call"}]}
     assert decode_completion(orjson.dumps(answer), "t1") == [ToolCall("t1_1", "f"), Finish("tool_calls")]
@@ -360,13 +360,13 @@ def test_a_whole_answer_of_the_old_kind() -> None:
     "body",
     [b"", b"<html>", b"{}", b"[]", b'{"choices":[]}', b'{"choices":[{}]}', b'{"choices":[{"message":1}]}'],
 )
-def test_a_whole_answer_that_is_none_is_garbled(body: bytes) -> None:
+def test_wrong_completion_raises_a_protocol_error(body: bytes) -> None:
     with pytest.raises(AgentProtocolError):
         decode_completion(body)
 
 
 @pytest.mark.parametrize("error", ["full", {"message": "full"}])
-def test_an_error_with_status_200_is_an_error(error: Any) -> None:
+def test_error_in_a_completion_is_raised(error: Any) -> None:
     with pytest.raises(AgentError, match="full"):
         decode_completion(orjson.dumps({"error": error}))
 
@@ -374,7 +374,7 @@ def test_an_error_with_status_200_is_an_error(error: Any) -> None:
 DEEP = b'{"error":' * 900 + b"1" + b"}" * 900
 
 
-def test_an_error_that_is_nested_absurdly_is_an_error_without_words() -> None:
+def test_deeply_nested_error_has_no_quote() -> None:
     for raises in (
         lambda: decode_completion(DEEP),
         lambda: ChatChunkDecoder().feed(ServerSentEvent("", DEEP)),
@@ -383,7 +383,7 @@ def test_an_error_that_is_nested_absurdly_is_an_error_without_words() -> None:
             raises()
 
 
-def test_half_an_emoji_does_not_spoil_an_answer() -> None:
+def test_lone_surrogate_becomes_the_replacement_character() -> None:
     chunk = ServerSentEvent("", rb'{"choices":[{"delta":{"content":"Hi \ud83d"}}]}')
     assert ChatChunkDecoder().feed(chunk) == ["Hi \N{REPLACEMENT CHARACTER}"]
 
@@ -421,7 +421,7 @@ def decode_server_tools(*chunks: dict[str, Any]) -> list[Event]:
     ] + decoder.end()
 
 
-def test_tools_that_the_server_runs_itself_are_its_own_doing() -> None:
+def test_tools_run_by_the_server_become_activities() -> None:
     events = decode_server_tools(
         delta(content="a"),
         delta(tool_calls=[tool(0, "1", "f", "{")]),
@@ -433,22 +433,22 @@ def test_tools_that_the_server_runs_itself_are_its_own_doing() -> None:
     assert events == ["a", Activity("f"), Activity("g"), "b", Finish()]
 
 
-def test_a_whole_answer_tells_of_its_own_doing_too() -> None:
+def test_tools_of_a_completion_run_by_the_server_become_activities() -> None:
     message = {"content": "a", "tool_calls": [tool(None, "1", "f", "{}")]}
     body = orjson.dumps({"choices": [{"message": message, "finish_reason": "stop"}]})
     assert decode_completion(body, server_runs_tools=True) == ["a", Activity("f"), Finish()]
 
 
-def test_an_answer_that_ends_in_an_error_is_one() -> None:
+def test_finish_reason_error_is_raised() -> None:
     with pytest.raises(AgentError, match=r"^the server reported an error$"):
         decode(delta(content="a"), delta("error"))
 
 
-def test_an_answer_may_end_without_a_reason() -> None:
+def test_answer_may_end_without_a_reason() -> None:
     assert decode(delta(content="a"), DONE) == ["a"]
 
 
-def test_a_list_of_models() -> None:
+def test_model_list() -> None:
     assert decode_models(b'{"object":"list","data":[{"id":"root"},{"id":"clerk"}]}') == ("root", "clerk")
     for body in (b"[]", b"{}", b'{"data":5}', b'{"data":[5]}', b'{"data":[{}]}', b"no"):
         with pytest.raises(AgentProtocolError):

@@ -1,4 +1,4 @@
-"""Agent systems with an OpenAI-compatible surface."""
+"""Agents for servers with an OpenAI-compatible API."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def body(request: bytes) -> dict[str, Any]:
     return parsed
 
 
-async def test_docker_serves_chat() -> None:
+async def test_docker_chat_sends_texts_and_reports_tools() -> None:
     call = {"index": 0, "id": "1", "type": "function", "function": {"name": "shell", "arguments": "{}"}}
     run = sse_response(
         delta(role="assistant"),
@@ -86,7 +86,7 @@ async def test_docker_serves_chat() -> None:
     }
 
 
-async def test_docker_keeps_conversations_of_one_of_its_agents() -> None:
+async def test_docker_chat_with_conversations_sends_the_call_id() -> None:
     async with Upstream((sse_response(delta("stop", content="a")),)) as upstream:
         agent = make_docker_chat(f"{upstream.url}/v1/", agent="clerk", keep_conversations=True)
         await agent.warm()
@@ -97,7 +97,7 @@ async def test_docker_keeps_conversations_of_one_of_its_agents() -> None:
     assert body(upstream.requests[0])["model"] == "clerk"
 
 
-async def test_docker_fails_in_the_stream() -> None:
+async def test_docker_error_in_the_stream_is_raised() -> None:
     failed = sse_response(
         delta(content="a"), {"error": {"message": "no model", "type": "internal_error"}}, delta("error")
     )
@@ -108,7 +108,7 @@ async def test_docker_fails_in_the_stream() -> None:
         await agent.aclose()
 
 
-async def test_zeroclaw_gets_the_fewest_fields() -> None:
+async def test_zeroclaw_chat_sends_only_necessary_fields() -> None:
     async with Upstream((sse_response(delta(None, role="assistant", content="a")),)) as upstream:
         agent = make_zeroclaw_chat(f"{upstream.url}/claw", agent="desk", key="claw-key")
         assert await events(agent) == ["a"]
@@ -117,7 +117,7 @@ async def test_zeroclaw_gets_the_fewest_fields() -> None:
     assert body(upstream.requests[0]) == {"model": "zeroclaw/desk", "messages": MESSAGES, "stream": True}
 
 
-async def test_zeroclaw_fails_in_the_stream_in_its_two_ways() -> None:
+async def test_zeroclaw_errors_in_the_stream_are_raised() -> None:
     named = STREAM + chunk(b'event: error\ndata: {"error":{"message":"no model"}}\n\n') + chunk(b"")
     for reply in (sse_response({"error": "no model"}), named):
         async with Upstream((reply,)) as upstream:

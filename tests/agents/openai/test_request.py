@@ -1,4 +1,4 @@
-"""A turn as the body of a request."""
+"""Turns as bodies of chat-completions requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def turn(*messages: Message, **more: Any) -> Turn:
     return Turn("t1", messages or (Message("user", "Hi"),), **more)
 
 
-def test_a_plain_turn() -> None:
+def test_minimal_turn() -> None:
     assert encode_request(turn(model="m")) == {
         "model": "m",
         "messages": [{"role": "user", "content": "Hi"}],
@@ -23,7 +23,7 @@ def test_a_plain_turn() -> None:
     }
 
 
-def test_a_whole_answer_needs_no_stream_options() -> None:
+def test_request_without_stream_has_no_stream_options() -> None:
     assert encode_request(turn(), model="own", stream=False) == {
         "model": "own",
         "messages": [{"role": "user", "content": "Hi"}],
@@ -31,7 +31,7 @@ def test_a_whole_answer_needs_no_stream_options() -> None:
     }
 
 
-def test_messages_keep_all_they_have() -> None:
+def test_messages_keep_all_fields() -> None:
     parts = ({"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": "x"}})
     call = ToolCall("c1", "look", '{"a":1}')
     written = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"a":1}'}}
@@ -53,7 +53,7 @@ def test_messages_keep_all_they_have() -> None:
     ]
 
 
-def test_tools_and_their_choice() -> None:
+def test_tools_and_tool_choice() -> None:
     bare, full = Tool("a"), Tool("b", "B", {"type": "object"}, strict=True)
     body = encode_request(turn(tools=(bare, full), tool_choice="auto"))
     assert body["tool_choice"] == "auto"
@@ -66,19 +66,19 @@ def test_tools_and_their_choice() -> None:
     ]
 
 
-def test_a_choice_without_tools_is_not_sent() -> None:
+def test_tool_choice_without_tools_is_not_sent() -> None:
     assert "tool_choice" not in encode_request(turn(tool_choice="none"))
     filtered = encode_request(turn(tools=(Tool("a"),), tool_choice="auto"), fields=frozenset({"tool_choice"}))
     assert "tool_choice" not in filtered
 
 
-def test_options_pass_under_their_own_names() -> None:
+def test_options_keep_their_names() -> None:
     options = {"max_tokens": 5, "temperature": 0.5, "seed": None}
     assert options.items() <= encode_request(turn(options=options)).items()
     assert encode_request(turn(options={"max_completion_tokens": 5}))["max_completion_tokens"] == 5
 
 
-def test_options_do_not_touch_what_is_ours() -> None:
+def test_reserved_options_are_ignored() -> None:
     body = encode_request(
         turn(options={"n": 3, "stream": False, "stream_options": None, "messages": [], "model": "x"})
     )
@@ -98,12 +98,12 @@ def test_only_listed_fields_are_sent() -> None:
     assert "stream_options" in encode_request(asked, fields=frozenset({"stream_options"}))
 
 
-def test_a_request_is_json() -> None:
+def test_request_is_json() -> None:
     asked = turn(Message("user", "é", parts=({"a": 1},)), tools=(Tool("a", parameters={"type": "object"}),))
     assert orjson.loads(orjson.dumps(encode_request(asked)))["messages"][0]["content"] == [{"a": 1}]
 
 
-def test_a_plain_request_has_texts_of_three_roles() -> None:
+def test_text_only_request_has_texts_of_three_roles() -> None:
     body = encode_request(
         turn(
             Message("developer", "Be kind"),

@@ -1,10 +1,10 @@
-"""OpenHands by its native API, turn by turn: what it is told, what it says, and whom it asks first."""
+"""The OpenHands agent against a fake server: turns, confirmations, run limits and sessions."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.agents.openhands.server_double import (
+from tests.agents.openhands.fake_server import (
     CALL,
     KEY,
     PATH,
@@ -13,7 +13,7 @@ from tests.agents.openhands.server_double import (
     Step,
     action_event,
     answer_steps,
-    events,
+    collect_events,
     read_until,
     served_agent,
     streamed_frames,
@@ -26,20 +26,20 @@ from voicegw.events import Activity, Event, Message, Turn, Usage
 
 pytestmark = pytest.mark.wire
 
-REPLY = f"POST {PATH}/events/respond_to_confirmation"
+CONFIRM = f"POST {PATH}/events/respond_to_confirmation"
 RISKY: list[Step] = [action_event("Delete the file", "Hm."), "waiting_for_confirmation"]
-ASKED: list[Event] = ["Hm.", Activity("Delete the file"), "\n\nDelete the file: Shall I go ahead?"]
+QUESTION_EVENTS: list[Event] = ["Hm.", Activity("Delete the file"), "\n\nDelete the file: Shall I go ahead?"]
 
 
 async def test_a_call_gets_a_conversation_of_its_id_with_a_lean_agent() -> None:
-    async with FakeOpenHandsServer(answer_steps("It ", "is."), key=KEY) as hands:
-        agent = OpenHandsAgent(f"{hands.url}/", key=KEY, tools=("terminal",), workspace="/w", profile="good")
-        assert await events(agent, turn(system="Be brief.")) == ["It ", "is."]
-        assert hands.received_texts == ["Hi"]
-        assert hands.auth_frames == [{"type": "auth", "session_api_key": KEY}]
-        (order,) = hands.bodies_of("POST /api/conversations")
-        assert order["conversation_id"] == CALL
-        assert order["agent"]["llm"] == {
+    async with FakeOpenHandsServer(answer_steps("It ", "is."), key=KEY) as server:
+        agent = OpenHandsAgent(f"{server.url}/", key=KEY, tools=("terminal",), workspace="/w", profile="good")
+        assert await collect_events(agent, turn(system="Be brief.")) == ["It ", "is."]
+        assert server.received_texts == ["Hi"]
+        assert server.auth_frames == [{"type": "auth", "session_api_key": KEY}]
+        (body,) = server.bodies_of("POST /api/conversations")
+        assert body["conversation_id"] == CALL
+        assert body["agent"]["llm"] == {
             "model": "good",
             "api_key": SECRET,
             "stream": True,
@@ -48,26 +48,26 @@ async def test_a_call_gets_a_conversation_of_its_id_with_a_lean_agent() -> None:
             "retry_max_wait": 1,
             "usage_id": "voice",
         }
-        assert order["agent"]["agent_context"] == {"system_message_suffix": "Be brief."}
-        (head,) = hands.bodies_of("GET /api/profiles/good")
+        assert body["agent"]["agent_context"] == {"system_message_suffix": "Be brief."}
+        (head,) = server.bodies_of("GET /api/profiles/good")
         assert "\r\nx-expose-secrets: encrypted\r\n" in head
         assert f"\r\nx-session-api-key: {KEY}\r\n" in head
-        assert hands.opened_sockets == [f"/sockets/session/{CALL}"]
+        assert server.opened_sockets == [f"/sockets/session/{CALL}"]
         await agent.call_ended(CALL)
-        assert hands.requests[-1] == f"DELETE {PATH}"
+        assert server.requests[-1] == f"DELETE {PATH}"
         await agent.aclose()
 
 
 async def test_warming_a_call_creates_its_conversation_before_the_first_turn() -> None:
-    async with served_agent(answer_steps("a"), answer_steps("b")) as (hands, agent):
+    async with served_agent(answer_steps("a"), answer_steps("b")) as (server, agent):
         await agent.warm()
         assert agent.models == ["openhands_fast", "openhands_good"]
         await agent.warm(CALL)
-        before = len(hands.requests)
-        assert await events(agent, turn(system="Be brief.")) == ["a"]
-        assert await events(agent, turn("Hi", "a", "And?", system="Be brief.")) == ["b"]
-        assert len(hands.requests) == before
-        first, second = hands.received_texts
+        before = len(server.requests)
+        assert await collect_events(agent, turn(system="Be brief.")) == ["a"]
+        assert await collect_events(agent, turn("Hi", "a", "And?", system="Be brief.")) == ["b"]
+        assert len(server.requests) == before
+        first, second = server.received_texts
         assert first.startswith("(Instructions for this call")
         assert first.endswith("\nBe brief.\n)\n\nHi")
         assert second == "And?"
@@ -75,179 +75,188 @@ async def test_warming_a_call_creates_its_conversation_before_the_first_turn() -
 
 async def test_without_tools_the_agent_profile_of_the_server_answers() -> None:
     finish = action_event("", id="f", action={"kind": "FinishAction", "message": "All done."})
-    async with served_agent([finish, "finished"], tools=None, confirm="never") as (hands, agent):
-        assert await events(agent, turn(system="Be brief.")) == ["All done."]
-        (order,) = hands.bodies_of("POST /api/conversations")
-        assert order["agent_profile_id"] == "a1"
-        assert order["agent_launch_additions"] == {
+    async with served_agent([finish, "finished"], tools=None, confirm="never") as (server, agent):
+        assert await collect_events(agent, turn(system="Be brief.")) == ["All done."]
+        (body,) = server.bodies_of("POST /api/conversations")
+        assert body["agent_profile_id"] == "a1"
+        assert body["agent_launch_additions"] == {
             "llm_profile_ref": "fast",
             "system_message_suffix_append": "Be brief.",
         }
-        assert order["confirmation_policy"] == {"kind": "NeverConfirm"}
+        assert body["confirmation_policy"] == {"kind": "NeverConfirm"}
 
 
 async def test_instructions_too_long_for_the_system_suffix_are_sent_as_text() -> None:
-    async with served_agent(answer_steps("a")) as (hands, agent):
-        await events(agent, turn(system="x" * 40_000))
-        assert "x" * 40_000 in hands.received_texts[0]
+    async with served_agent(answer_steps("a")) as (server, agent):
+        await collect_events(agent, turn(system="x" * 40_000))
+        assert "x" * 40_000 in server.received_texts[0]
 
 
 async def test_actions_are_activities_and_usage_is_counted_per_turn() -> None:
-    first = [*streamed_frames("Let me see.", item="a"), action_event("Look it up.", "Let me see."), usage_update(11, 7)]
+    first = [
+        *streamed_frames("Let me see.", item="a"),
+        action_event("Look it up.", "Let me see."),
+        usage_update(11, 7),
+    ]
     one: list[Step] = [*first, *answer_steps("Nine.")]
     two: list[Step] = [usage_update(30, 10), *answer_steps("Ten.")]
     async with served_agent(one, two) as (_, agent):
-        said = ["Let me see.", Activity("Look it up"), "\n\nNine.", Usage(11, 7)]
-        assert await events(agent, turn()) == said
-        assert await events(agent, turn("Hi", "Nine.", "And?")) == ["Ten.", Usage(19, 3)]
+        expected = ["Let me see.", Activity("Look it up"), "\n\nNine.", Usage(11, 7)]
+        assert await collect_events(agent, turn()) == expected
+        assert await collect_events(agent, turn("Hi", "Nine.", "And?")) == ["Ten.", Usage(19, 3)]
 
 
 async def test_images_are_sent_with_the_message() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
-    async with served_agent(answer_steps("a")) as (hands, agent):
-        await events(agent, Turn("t", (Message("user", "Look", (picture,)),), call=CALL))
-        assert hands.received_contents[0][1] == {"type": "image", "image_urls": ["data:image/png;base64,AA"]}
+    async with served_agent(answer_steps("a")) as (server, agent):
+        await collect_events(agent, Turn("t", (Message("user", "Look", (picture,)),), call=CALL))
+        assert server.received_contents[0][1] == {"type": "image", "image_urls": ["data:image/png;base64,AA"]}
 
 
 async def test_a_turn_without_a_call_gets_a_temporary_conversation_with_the_history() -> None:
-    async with served_agent(answer_steps("a"), keep_conversations=True) as (hands, agent):
-        assert await events(agent, turn("Hi", "Hello.", "Open?", call=None, system="Be brief.")) == ["a"]
-        assert hands.received_texts[0].endswith("Caller: Hi\nYou: Hello.\n)\n\nOpen?")
-        assert "Be brief." not in hands.received_texts[0]
-        assert hands.conversations == {}
+    async with served_agent(answer_steps("a"), keep_conversations=True) as (server, agent):
+        assert await collect_events(agent, turn("Hi", "Hello.", "Open?", call=None, system="Be brief.")) == [
+            "a"
+        ]
+        assert server.received_texts[0].endswith("Caller: Hi\nYou: Hello.\n)\n\nOpen?")
+        assert "Be brief." not in server.received_texts[0]
+        assert server.conversations == {}
 
 
 async def test_a_yes_confirms_the_pending_action() -> None:
-    async with served_agent(RISKY, answer_steps("Done.")) as (hands, agent):
-        assert await events(agent, turn()) == ASKED
-        assert await events(agent, turn("Hi", "…", "Yes, please.")) == ["Done."]
-        assert hands.bodies_of(REPLY) == [{"accept": True}]
-        assert hands.received_texts == ["Hi"]
+    async with served_agent(RISKY, answer_steps("Done.")) as (server, agent):
+        assert await collect_events(agent, turn()) == QUESTION_EVENTS
+        assert await collect_events(agent, turn("Hi", "…", "Yes, please.")) == ["Done."]
+        assert server.bodies_of(CONFIRM) == [{"accept": True}]
+        assert server.received_texts == ["Hi"]
 
 
 async def test_any_other_answer_rejects_the_action_and_is_sent() -> None:
-    async with served_agent(RISKY, answer_steps("Fine.")) as (hands, agent):
-        await events(agent, turn())
-        assert await events(agent, turn("Hi", "…", "Which file?")) == ["Fine."]
-        assert hands.bodies_of(REPLY) == [{"accept": False, "reason": "Which file?"}]
-        assert hands.received_texts == ["Hi", "Which file?"]
+    async with served_agent(RISKY, answer_steps("Fine.")) as (server, agent):
+        await collect_events(agent, turn())
+        assert await collect_events(agent, turn("Hi", "…", "Which file?")) == ["Fine."]
+        assert server.bodies_of(CONFIRM) == [{"accept": False, "reason": "Which file?"}]
+        assert server.received_texts == ["Hi", "Which file?"]
 
 
 async def test_a_yes_before_the_action_was_heard_rejects_it() -> None:
-    async with served_agent(RISKY, answer_steps("Fine."), RISKY, answer_steps("Done.")) as (hands, agent):
-        await events(agent, turn())
-        await events(agent, turn("Hi", "Hm. Delete", "Yes.", heard="Hm. Delete"))
-        assert hands.bodies_of(REPLY) == [{"accept": False, "reason": "Yes."}]
-        await events(agent, turn("Hi", "…", "Yes.", "Fine.", "Again"))
+    async with served_agent(RISKY, answer_steps("Fine."), RISKY, answer_steps("Done.")) as (server, agent):
+        await collect_events(agent, turn())
+        await collect_events(agent, turn("Hi", "Hm. Delete", "Yes.", heard="Hm. Delete"))
+        assert server.bodies_of(CONFIRM) == [{"accept": False, "reason": "Yes."}]
+        await collect_events(agent, turn("Hi", "…", "Yes.", "Fine.", "Again"))
         heard = "Hm. Delete the file: Shall"
-        await events(agent, turn("Hi", "…", "Yes.", "Fine.", "Again", heard, "Yes.", heard=heard))
-        assert hands.bodies_of(REPLY)[1:] == [{"accept": True}]
+        await collect_events(agent, turn("Hi", "…", "Yes.", "Fine.", "Again", heard, "Yes.", heard=heard))
+        assert server.bodies_of(CONFIRM)[1:] == [{"accept": True}]
 
 
 async def test_a_silent_caller_is_asked_again() -> None:
-    async with served_agent(RISKY, answer_steps("Done.")) as (hands, agent):
-        await events(agent, turn(language="de"))
+    async with served_agent(RISKY, answer_steps("Done.")) as (server, agent):
+        await collect_events(agent, turn(language="de"))
         question = "Delete the file: Soll ich das tun?"
-        assert await events(agent, turn("Hi", question)) == [question]
-        assert await events(agent, turn("Hi", question, "Ja.")) == ["Done."]
-        assert hands.bodies_of(REPLY) == [{"accept": True}]
+        assert await collect_events(agent, turn("Hi", question)) == [question]
+        assert await collect_events(agent, turn("Hi", question, "Ja.")) == ["Done."]
+        assert server.bodies_of(CONFIRM) == [{"accept": True}]
 
 
 async def test_a_yes_refused_at_the_run_limit_can_be_repeated() -> None:
-    async with served_agent(RISKY, answer_steps("Done.")) as (hands, agent):
-        await events(agent, turn())
-        hands.answers["/respond_to_confirmation"] = 429, {"detail": "limit"}
+    async with served_agent(RISKY, answer_steps("Done.")) as (server, agent):
+        await collect_events(agent, turn())
+        server.answers["/respond_to_confirmation"] = 429, {"detail": "limit"}
         with pytest.raises(AgentBusy):
-            await events(agent, turn("Hi", "…", "Yes."))
-        hands.answers.clear()
-        assert await events(agent, turn("Hi", "…", "Yes.")) == ["Done."]
+            await collect_events(agent, turn("Hi", "…", "Yes."))
+        server.answers.clear()
+        assert await collect_events(agent, turn("Hi", "…", "Yes.")) == ["Done."]
 
 
 async def test_denied_actions_are_rejected_without_a_question() -> None:
-    async with served_agent(RISKY, answer_steps("I may not."), confirm="deny") as (hands, agent):
-        said = await events(agent, turn())
+    async with served_agent(RISKY, answer_steps("I may not."), confirm="deny") as (server, agent):
+        said = await collect_events(agent, turn())
         assert said == ["Hm.", Activity("Delete the file"), "\n\nI may not."]
-        (denied,) = hands.bodies_of(REPLY)
+        (denied,) = server.bodies_of(CONFIRM)
         assert denied["accept"] is False
-        assert hands.bodies_of(f"{PATH}/run") == [{}]
+        assert server.bodies_of(f"{PATH}/run") == [{}]
 
 
 async def test_an_agent_that_repeats_a_denied_action_fails_the_turn() -> None:
-    async with served_agent(*[RISKY] * 6, confirm="deny") as (hands, agent):
+    async with served_agent(*[RISKY] * 6, confirm="deny") as (server, agent):
         with pytest.raises(AgentError, match="requests denied actions again and again"):
-            await events(agent, turn())
-        assert [body["accept"] for body in hands.bodies_of(REPLY)] == [False] * 6
-        assert hands.turns == []
+            await collect_events(agent, turn())
+        assert [body["accept"] for body in server.bodies_of(CONFIRM)] == [False] * 6
+        assert server.turns == []
 
 
 async def test_a_yes_does_not_confirm_a_denied_action() -> None:
-    async with served_agent(RISKY, answer_steps("Fine."), confirm="deny") as (hands, agent):
-        hands.answers["/respond_to_confirmation"] = 500, {}
+    async with served_agent(RISKY, answer_steps("Fine."), confirm="deny") as (server, agent):
+        server.answers["/respond_to_confirmation"] = 500, {}
         with pytest.raises(AgentUnavailable):
-            await events(agent, turn())
-        hands.answers.clear()
-        assert await events(agent, turn("Hi", "Hm.", "Yes.")) == ["Fine."]
-        assert hands.bodies_of(REPLY)[1:] == [{"accept": False, "reason": "Yes."}]
+            await collect_events(agent, turn())
+        server.answers.clear()
+        assert await collect_events(agent, turn("Hi", "Hm.", "Yes.")) == ["Fine."]
+        assert server.bodies_of(CONFIRM)[1:] == [{"accept": False, "reason": "Yes."}]
 
 
 async def test_a_message_kept_at_the_run_limit_is_not_sent_again() -> None:
-    async with served_agent(answer_steps("a"), answer_steps("b")) as (hands, agent):
-        hands.at_run_limit = True
+    async with served_agent(answer_steps("a"), answer_steps("b")) as (server, agent):
+        server.at_run_limit = True
         with pytest.raises(AgentBusy, match="as many conversations as it may"):
-            await events(agent, turn())
-        hands.at_run_limit = False
-        assert await events(agent, turn()) == ["a"]
-        assert hands.bodies_of(f"{PATH}/run") == [{}]
-        assert await events(agent, turn("Hi", "a", "And?")) == ["b"]
-        assert hands.received_texts == ["Hi", "And?"]
+            await collect_events(agent, turn())
+        server.at_run_limit = False
+        assert await collect_events(agent, turn()) == ["a"]
+        assert server.bodies_of(f"{PATH}/run") == [{}]
+        assert await collect_events(agent, turn("Hi", "a", "And?")) == ["b"]
+        assert server.received_texts == ["Hi", "And?"]
 
 
 async def test_a_server_at_its_run_limit_stays_busy() -> None:
-    async with served_agent(answer_steps("a")) as (hands, agent):
-        hands.at_run_limit = True
-        hands.answers["/run"] = 429, {"detail": "limit"}
+    async with served_agent(answer_steps("a")) as (server, agent):
+        server.at_run_limit = True
+        server.answers["/run"] = 429, {"detail": "limit"}
         for _ in range(2):
             with pytest.raises(AgentBusy):
-                await events(agent, turn())
-        hands.at_run_limit = False
-        assert await events(agent, turn("Hi", "Busy.", "Hello?")) == ["a"]
-        assert hands.received_texts == ["Hi", "Hello?"]
+                await collect_events(agent, turn())
+        server.at_run_limit = False
+        assert await collect_events(agent, turn("Hi", "Busy.", "Hello?")) == ["a"]
+        assert server.received_texts == ["Hi", "Hello?"]
 
 
 async def test_a_refused_conversation_at_the_limit_is_busy() -> None:
-    async with served_agent() as (hands, agent):
-        hands.answers["POST /api/conversations"] = 429, {"detail": "limit"}
+    async with served_agent() as (server, agent):
+        server.answers["POST /api/conversations"] = 429, {"detail": "limit"}
         with pytest.raises(AgentBusy):
-            await events(agent, turn())
+            await collect_events(agent, turn())
 
 
 async def test_a_background_turn_of_a_busy_call_gets_its_own_conversation() -> None:
-    async with served_agent([*streamed_frames("One "), 60.0], answer_steps("aside"), answer_steps("b")) as (hands, agent):
+    async with served_agent([*streamed_frames("One "), 60.0], answer_steps("aside"), answer_steps("b")) as (
+        server,
+        agent,
+    ):
         reply = agent.reply(turn())
         await read_until(reply, "One ")
-        assert await events(agent, turn("Hi", "One", "Title?", background=True)) == ["aside"]
-        assert list(hands.conversations) == [CALL]
+        assert await collect_events(agent, turn("Hi", "One", "Title?", background=True)) == ["aside"]
+        assert list(server.conversations) == [CALL]
         await reply.aclose()
-        assert await events(agent, turn("Hi", "One", "Go on")) == ["b"]
+        assert await collect_events(agent, turn("Hi", "One", "Go on")) == ["b"]
 
 
 async def test_a_background_turn_does_not_count_as_a_message_of_the_caller() -> None:
-    async with served_agent(answer_steps("a"), answer_steps("aside"), answer_steps("b")) as (hands, agent):
-        await events(agent, turn())
-        await events(agent, turn("Hi", "a", "Title?", background=True))
-        await events(agent, turn("Hi", "a", "Go on"))
-        assert hands.received_texts == ["Hi", "Title?", "Go on"]
+    async with served_agent(answer_steps("a"), answer_steps("aside"), answer_steps("b")) as (server, agent):
+        await collect_events(agent, turn())
+        await collect_events(agent, turn("Hi", "a", "Title?", background=True))
+        await collect_events(agent, turn("Hi", "a", "Go on"))
+        assert server.received_texts == ["Hi", "Title?", "Go on"]
 
 
 async def test_calls_beyond_the_limit_are_busy() -> None:
     async with served_agent(answer_steps("a"), max_sessions=1) as (_, agent):
-        await events(agent, turn())
+        await collect_events(agent, turn())
         with pytest.raises(AgentBusy):
-            await events(agent, turn(call=None))
+            await collect_events(agent, turn(call=None))
 
 
 async def test_a_turn_without_a_new_message_sends_the_silence_prompt() -> None:
-    async with served_agent(answer_steps("a"), answer_steps("b")) as (hands, agent):
-        await events(agent, turn())
-        await events(agent, turn("Hi", "a"))
-        assert hands.received_texts[1].startswith("(The caller has been silent")
+    async with served_agent(answer_steps("a"), answer_steps("b")) as (server, agent):
+        await collect_events(agent, turn())
+        await collect_events(agent, turn("Hi", "a"))
+        assert server.received_texts[1].startswith("(The caller has been silent")

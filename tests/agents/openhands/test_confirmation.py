@@ -1,4 +1,4 @@
-"""What counts as a yes, and how it is asked for."""
+"""Answers that count as a yes, and the question before them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from voicegw.agents.openhands.confirmation import (
 
 
 @pytest.mark.parametrize(
-    "said",
+    "user_text",
     [
         *(
             "Yes.",
@@ -39,12 +39,12 @@ from voicegw.agents.openhands.confirmation import (
         *("Ja graag.", "Да.", "はい。", "好的", "네", "Va bene.", "ＹＥＳ", "Si\u0301"),
     ],
 )
-def test_a_clear_agreement_is_a_yes(said: str) -> None:
-    assert is_yes(said)
+def test_a_clear_agreement_is_a_yes(user_text: str) -> None:
+    assert is_yes(user_text)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "user_text",
     [
         *(
             "",
@@ -80,8 +80,8 @@ def test_a_clear_agreement_is_a_yes(said: str) -> None:
         ),
     ],
 )
-def test_anything_else_is_a_no(said: str) -> None:
-    assert not is_yes(said)
+def test_anything_else_is_a_no(user_text: str) -> None:
+    assert not is_yes(user_text)
 
 
 @given(st.sampled_from(sorted(YES_WORDS)), st.sampled_from(sorted(DOUBT_WORDS)), st.booleans())
@@ -90,8 +90,8 @@ def test_a_word_of_doubt_makes_any_yes_a_no(yes: str, doubt: str, first: bool) -
 
 
 @given(st.text())
-def test_any_text_is_a_yes_or_a_no(said: str) -> None:
-    assert is_yes(said) in (True, False)
+def test_any_text_is_a_yes_or_a_no(user_text: str) -> None:
+    assert is_yes(user_text) in (True, False)
 
 
 def test_the_question_names_the_actions() -> None:

@@ -1,4 +1,4 @@
-"""A conversation with OpenHands when the caller interrupts, or a connection breaks."""
+"""Conversations on a fake OpenHands server when the caller interrupts or a connection breaks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.agents.openhands.server_double import (
+from tests.agents.openhands.fake_server import (
     CALL,
     PATH,
     FakeOpenHandsServer,
     Step,
     answer_steps,
+    collect_events,
     durable,
-    events,
     message_event,
     read_until,
     served_agent,
@@ -32,146 +32,153 @@ pytestmark = pytest.mark.wire
 
 
 @asynccontextmanager
-async def slowly(hands: FakeOpenHandsServer) -> AsyncIterator[asyncio.Event]:
-    """Conversations begin once the event is set."""
-    begins, answer = asyncio.Event(), hands._answer
+async def delayed_creation(server: FakeOpenHandsServer) -> AsyncIterator[asyncio.Event]:
+    """Delay the creation of conversations until the event is set."""
+    may_create, answer = asyncio.Event(), server._answer
 
     async def later(method: str, path: str, body: Any) -> tuple[int, Any]:
         if (method, path) == ("POST", "/api/conversations"):
-            await begins.wait()
+            await may_create.wait()
         return await answer(method, path, body)
 
-    hands._answer = later  # type: ignore[method-assign]
-    yield begins
+    server._answer = later  # type: ignore[method-assign]
+    yield may_create
 
 
 async def test_conversations_of_calls_can_be_kept_on_the_server() -> None:
-    async with served_agent(answer_steps("a"), answer_steps("b"), keep_conversations=True) as (hands, agent):
-        await events(agent, turn())
+    async with served_agent(answer_steps("a"), answer_steps("b"), keep_conversations=True) as (server, agent):
+        await collect_events(agent, turn())
         await agent.call_ended(CALL)
-        assert list(hands.conversations) == [CALL]
-        assert await events(agent, turn("Hi", "a", "And?")) == ["b"]
-        assert hands.received_texts == ["Hi", "And?"]
-        assert hands.bodies_of("/interrupt") == [{}]
-        assert hands.bodies_of("/respond_to_confirmation") == [
+        assert list(server.conversations) == [CALL]
+        assert await collect_events(agent, turn("Hi", "a", "And?")) == ["b"]
+        assert server.received_texts == ["Hi", "And?"]
+        assert server.bodies_of("/interrupt") == [{}]
+        assert server.bodies_of("/respond_to_confirmation") == [
             {"accept": False, "reason": "The caller was away."}
         ]
 
 
 async def test_closing_a_reply_interrupts_the_run_and_the_next_message_says_which_part_was_heard() -> None:
-    async with served_agent([*streamed_frames("One ", "two ", "three")], answer_steps("a")) as (hands, agent):
-        hands.turns[0].append(60.0)
+    async with served_agent([*streamed_frames("One ", "two ", "three")], answer_steps("a")) as (
+        server,
+        agent,
+    ):
+        server.turns[0].append(60.0)
         reply = agent.reply(turn())
         await read_until(reply, "two ")
         await reply.aclose()
-        assert hands.bodies_of(f"{PATH}/interrupt") == [{}]
-        assert hands.conversations[CALL].run is None
-        assert await events(agent, turn("Hi", "One two", "Stop")) == ["a"]
-        assert hands.received_texts[1] == (
+        assert server.bodies_of(f"{PATH}/interrupt") == [{}]
+        assert server.conversations[CALL].run is None
+        assert await collect_events(agent, turn("Hi", "One two", "Stop")) == ["a"]
+        assert server.received_texts[1] == (
             '(The caller interrupted you: of your last answer they heard only "One two".)\n\nStop'
         )
 
 
 async def test_heard_text_of_the_platform_overrides_the_spoken_text() -> None:
-    async with served_agent([*streamed_frames("One ", "two "), 60.0], answer_steps("a"), answer_steps("b")) as (hands, agent):
+    async with served_agent(
+        [*streamed_frames("One ", "two "), 60.0], answer_steps("a"), answer_steps("b")
+    ) as (server, agent):
         reply = agent.reply(turn())
         await read_until(reply, "two ")
         await reply.aclose()
-        await events(agent, turn("Hi", "One", "Stop", heard="One"))
-        await events(agent, turn("Hi", "One", "Stop", "a", "And?"))
-        assert 'heard only "One"' in hands.received_texts[1]
-        assert hands.received_texts[2] == "And?"
+        await collect_events(agent, turn("Hi", "One", "Stop", heard="One"))
+        await collect_events(agent, turn("Hi", "One", "Stop", "a", "And?"))
+        assert 'heard only "One"' in server.received_texts[1]
+        assert server.received_texts[2] == "And?"
 
 
 async def test_a_reply_closed_before_any_text_is_noted_in_the_next_message() -> None:
-    async with served_agent([60.0], answer_steps("a")) as (hands, agent):
-        hands.delay = 0.05
+    async with served_agent([60.0], answer_steps("a")) as (server, agent):
+        server.delay = 0.05
         run = Run(agent, turn(), lambda run: None, now=asyncio.get_running_loop().time)
         run.start()
-        await wait_until(lambda: hands.received_texts)
+        await wait_until(lambda: server.received_texts)
         run.cancel()
         assert run.task is not None
         await asyncio.wait((run.task,))
-        assert hands.conversations[CALL].run is None
-        await events(agent, turn("Hi", "Stop", "Stop"))
-        assert hands.received_texts[1].startswith("(The caller interrupted you before they heard anything")
+        assert server.conversations[CALL].run is None
+        await collect_events(agent, turn("Hi", "Stop", "Stop"))
+        assert server.received_texts[1].startswith("(The caller interrupted you before they heard anything")
 
 
 async def test_a_closed_turn_without_a_call_deletes_its_conversation() -> None:
-    async with served_agent([*streamed_frames("One "), 60.0]) as (hands, agent):
+    async with served_agent([*streamed_frames("One "), 60.0]) as (server, agent):
         reply = agent.reply(turn(call=None))
         await read_until(reply, "One ")
         await reply.aclose()
-        assert hands.conversations == {}
-        assert hands.bodies_of("/interrupt") == []
+        assert server.conversations == {}
+        assert server.bodies_of("/interrupt") == []
 
 
 async def test_a_run_that_did_not_stop_is_interrupted_before_the_next_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(openhands_conversation, "STOP_TIMEOUT", 0.2)
-    async with served_agent([*streamed_frames("One "), 60.0], answer_steps("a")) as (hands, agent):
-        hands.answers["/interrupt"] = 500, {}
+    async with served_agent([*streamed_frames("One "), 60.0], answer_steps("a")) as (server, agent):
+        server.answers["/interrupt"] = 500, {}
         reply = agent.reply(turn())
         await read_until(reply, "One ")
         await reply.aclose()
-        assert hands.conversations[CALL].run is not None
+        assert server.conversations[CALL].run is not None
         with pytest.raises(AgentUnavailable, match="answered 500"):
-            await events(agent, turn("Hi", "One", "Stop"))
-        assert hands.received_texts == ["Hi"]
-        del hands.answers["/interrupt"]
-        assert await events(agent, turn("Hi", "One", "Stop")) == ["a"]
+            await collect_events(agent, turn("Hi", "One", "Stop"))
+        assert server.received_texts == ["Hi"]
+        del server.answers["/interrupt"]
+        assert await collect_events(agent, turn("Hi", "One", "Stop")) == ["a"]
 
 
 async def test_creating_a_conversation_times_out_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openhands_conversation, "CREATE_TIMEOUT", 0.05)
-    async with served_agent(answer_steps("a")) as (hands, agent):
-        async with slowly(hands):
-            with pytest.raises(AgentTimeout, match=r"127\.0\.0\.1:\d+ created no conversation within 0\.05 s$"):
-                await events(agent, turn())
-        hands._answer = type(hands)._answer.__get__(hands)  # type: ignore[method-assign]
-        assert await events(agent, turn()) == ["a"]
-        assert hands.requests.count("POST /api/conversations") == 2
+    async with served_agent(answer_steps("a")) as (server, agent):
+        async with delayed_creation(server):
+            with pytest.raises(
+                AgentTimeout, match=r"127\.0\.0\.1:\d+ created no conversation within 0\.05 s$"
+            ):
+                await collect_events(agent, turn())
+        server._answer = type(server)._answer.__get__(server)  # type: ignore[method-assign]
+        assert await collect_events(agent, turn()) == ["a"]
+        assert server.requests.count("POST /api/conversations") == 2
 
 
 async def test_a_conversation_created_after_its_turn_was_cancelled_is_deleted() -> None:
-    async with served_agent() as (hands, agent), slowly(hands) as begins:
-        task = asyncio.create_task(events(agent, turn(call=None)))
-        await wait_until(lambda: "POST /api/conversations" in hands.requests)
+    async with served_agent() as (server, agent), delayed_creation(server) as may_create:
+        task = asyncio.create_task(collect_events(agent, turn(call=None)))
+        await wait_until(lambda: "POST /api/conversations" in server.requests)
         task.cancel()
         await asyncio.sleep(0)
-        begins.set()
+        may_create.set()
         await asyncio.wait((task,))
-        assert hands.conversations == {}
-        assert hands.requests[-1].startswith("DELETE /api/conversations/")
+        assert server.conversations == {}
+        assert server.requests[-1].startswith("DELETE /api/conversations/")
 
 
 async def test_a_conversation_created_after_a_cancelled_warm_up_serves_the_next_turn() -> None:
-    async with served_agent(answer_steps("a")) as (hands, agent), slowly(hands) as begins:
+    async with served_agent(answer_steps("a")) as (server, agent), delayed_creation(server) as may_create:
         task = asyncio.create_task(agent.warm(CALL))
-        await wait_until(lambda: "POST /api/conversations" in hands.requests)
+        await wait_until(lambda: "POST /api/conversations" in server.requests)
         task.cancel()
         await asyncio.wait((task,))
         task = asyncio.create_task(agent.warm(CALL))
         await wait_until(lambda: not task.done())
-        begins.set()
+        may_create.set()
         await task
-        assert await events(agent, turn()) == ["a"]
-        assert len(hands.bodies_of("POST /api/conversations")) == 1
+        assert await collect_events(agent, turn()) == ["a"]
+        assert len(server.bodies_of("POST /api/conversations")) == 1
 
 
 async def test_a_conversation_that_is_never_created_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openhands_conversation, "CLOSE_TIMEOUT", 0.05)
-    async with served_agent() as (hands, agent):
+    async with served_agent() as (server, agent):
 
         async def never(method: str, path: str, body: Any) -> tuple[int, Any]:
             await asyncio.sleep(60)
             raise AssertionError
 
         await agent.warm()
-        hands._answer = never  # type: ignore[method-assign]
+        server._answer = never  # type: ignore[method-assign]
         task = asyncio.create_task(agent.warm(CALL))
-        await wait_until(lambda: "GET /api/profiles/fast" in hands.requests)
+        await wait_until(lambda: "GET /api/profiles/fast" in server.requests)
         task.cancel()
         await asyncio.wait((task,))
         await agent.call_ended(CALL)
@@ -179,83 +186,92 @@ async def test_a_conversation_that_is_never_created_is_given_up(monkeypatch: pyt
 
 async def test_a_failed_run_raises_the_reason_that_follows_its_status() -> None:
     failed = durable("ConversationErrorEvent", code="LLMTimeoutError", detail="too slow")
-    async with served_agent([*streamed_frames("One "), "error", failed], answer_steps("a")) as (hands, agent):
+    async with served_agent([*streamed_frames("One "), "error", failed], answer_steps("a")) as (
+        server,
+        agent,
+    ):
         with pytest.raises(AgentTimeout, match="failed: LLMTimeoutError: too slow"):
-            await events(agent, turn())
-        assert await events(agent, turn("Hi", "One", "And?")) == ["a"]
-        assert hands.received_texts[1].startswith(
+            await collect_events(agent, turn())
+        assert await collect_events(agent, turn("Hi", "One", "And?")) == ["a"]
+        assert server.received_texts[1].startswith(
             '(The caller interrupted you: of your last answer they heard only "One"'
         )
-        assert hands.bodies_of("/interrupt") == []
+        assert server.bodies_of("/interrupt") == []
 
 
 async def test_a_failed_run_without_a_reason_raises_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openhands_conversation, "FOLLOW_UP_TIMEOUT", 0.02)
-    async with served_agent(["error"], answer_steps("a")) as (hands, agent):
+    async with served_agent(["error"], answer_steps("a")) as (server, agent):
         with pytest.raises(AgentError, match=r"failed$"):
-            await events(agent, turn())
-        await events(agent, turn("Hi", "Sorry.", "And?"))
-        assert hands.received_texts == ["Hi", "And?"]
+            await collect_events(agent, turn())
+        await collect_events(agent, turn("Hi", "Sorry.", "And?"))
+        assert server.received_texts == ["Hi", "And?"]
 
 
 async def test_a_run_stopped_by_another_client_raises_an_error() -> None:
     async with served_agent([*streamed_frames("One "), "paused"]) as (_, agent):
         with pytest.raises(AgentError, match="stopped by another client"):
-            await events(agent, turn())
+            await collect_events(agent, turn())
 
 
 async def test_a_socket_that_breaks_is_replaced_and_no_text_is_repeated() -> None:
-    broken: list[Step] = [*streamed_frames("It ", "is "), 0.05, None, message_event("It is nine.", "i"), "finished"]
-    async with served_agent(broken) as (hands, agent):
-        assert await events(agent, turn()) == ["It ", "is ", "nine."]
-        assert hands.received_texts == ["Hi"]
-        assert hands.opened_sockets[1:] == [f"/sockets/session/{CALL}?after_seq=1"]
+    broken: list[Step] = [
+        *streamed_frames("It ", "is "),
+        0.05,
+        None,
+        message_event("It is nine.", "i"),
+        "finished",
+    ]
+    async with served_agent(broken) as (server, agent):
+        assert await collect_events(agent, turn()) == ["It ", "is ", "nine."]
+        assert server.received_texts == ["Hi"]
+        assert server.opened_sockets[1:] == [f"/sockets/session/{CALL}?after_seq=1"]
 
 
 async def test_a_socket_that_breaks_twice_fails_the_turn_without_a_retry() -> None:
-    async with served_agent([*streamed_frames("It "), None, 0.05, None, 60.0]) as (hands, agent):
+    async with served_agent([*streamed_frames("It "), None, 0.05, None, 60.0]) as (server, agent):
         with pytest.raises(AgentProtocolError, match="closed the connection"):
-            await events(agent, turn())
-        assert hands.received_texts == ["Hi"]
-        assert hands.conversations[CALL].run is None
+            await collect_events(agent, turn())
+        assert server.received_texts == ["Hi"]
+        assert server.conversations[CALL].run is None
 
 
 async def test_a_socket_that_broke_between_turns_is_replaced() -> None:
-    async with served_agent(answer_steps("a"), answer_steps("b")) as (hands, agent):
-        await events(agent, turn())
-        hands.conversations[CALL].sockets.pop().transport.abort()
+    async with served_agent(answer_steps("a"), answer_steps("b")) as (server, agent):
+        await collect_events(agent, turn())
+        server.conversations[CALL].sockets.pop().transport.abort()
         await asyncio.sleep(0.05)
-        assert await events(agent, turn("Hi", "a", "And?")) == ["b"]
-        assert hands.received_texts == ["Hi", "And?"]
+        assert await collect_events(agent, turn("Hi", "a", "And?")) == ["b"]
+        assert server.received_texts == ["Hi", "And?"]
 
 
 async def test_a_message_that_a_broken_socket_may_have_lost_is_not_sent_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(openhands_conversation, "FOLLOW_UP_TIMEOUT", 0.1)
-    async with served_agent(answer_steps("a"), answer_steps("b")) as (hands, agent):
-        await events(agent, turn())
-        hands.conversations[CALL].sockets.pop().transport.abort()
+    async with served_agent(answer_steps("a"), answer_steps("b")) as (server, agent):
+        await collect_events(agent, turn())
+        server.conversations[CALL].sockets.pop().transport.abort()
         with pytest.raises(AgentProtocolError, match="closed the connection before it took the message"):
-            await events(agent, turn("Hi", "a", "And?"))
-        assert hands.received_texts == ["Hi"]
-        assert await events(agent, turn("Hi", "a", "And?", "Sorry.", "Hello?")) == ["b"]
-        assert hands.bodies_of("/interrupt") == [{}]
+            await collect_events(agent, turn("Hi", "a", "And?"))
+        assert server.received_texts == ["Hi"]
+        assert await collect_events(agent, turn("Hi", "a", "And?", "Sorry.", "Hello?")) == ["b"]
+        assert server.bodies_of("/interrupt") == [{}]
 
 
 async def test_a_conversation_that_the_server_forgot_is_created_again_with_the_history() -> None:
-    async with served_agent(answer_steps("a"), answer_steps("b")) as (hands, agent):
-        await events(agent, turn())
-        hands.conversations.pop(CALL).sockets.pop().transport.abort()
+    async with served_agent(answer_steps("a"), answer_steps("b")) as (server, agent):
+        await collect_events(agent, turn())
+        server.conversations.pop(CALL).sockets.pop().transport.abort()
         await asyncio.sleep(0.05)
-        assert await events(agent, turn("Hi", "a", "And?")) == ["b"]
-        assert hands.received_texts[1].endswith("Caller: Hi\nYou: a\n)\n\nAnd?")
+        assert await collect_events(agent, turn("Hi", "a", "And?")) == ["b"]
+        assert server.received_texts[1].endswith("Caller: Hi\nYou: a\n)\n\nAnd?")
 
 
 @pytest.mark.parametrize("frame", [b"nonsense", b"[1]", b'{"type": "delta"}', b'{"type": "durable"}'])
 async def test_invalid_frames_are_protocol_errors_and_interrupt_the_run(frame: bytes) -> None:
-    async with served_agent([frame, 60.0], answer_steps("a")) as (hands, agent):
+    async with served_agent([frame, 60.0], answer_steps("a")) as (server, agent):
         with pytest.raises(AgentProtocolError):
-            await events(agent, turn())
-        assert hands.conversations[CALL].run is None
-        assert await events(agent, turn("Hi", "Sorry.", "And?")) == ["a"]
+            await collect_events(agent, turn())
+        assert server.conversations[CALL].run is None
+        assert await collect_events(agent, turn("Hi", "Sorry.", "And?")) == ["a"]

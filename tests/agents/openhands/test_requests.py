@@ -1,4 +1,4 @@
-"""What is asked of OpenHands."""
+"""Requests to OpenHands' agent server, and its lists of profiles."""
 
 from __future__ import annotations
 
@@ -26,20 +26,22 @@ AGENTS = {
 }
 KNOWN = LlmProfiles(("fast", "good"), "good", "a", "fast")
 LLM = {"model": "m", "stream": True}
-PLACE = {"kind": "LocalWorkspace", "working_dir": "workspace/project"}
+WORKSPACE = {"kind": "LocalWorkspace", "working_dir": "workspace/project"}
 RISKY = {"kind": "ConfirmRisky", "threshold": "HIGH", "confirm_unknown": True}
 
 
 def test_both_lists_become_the_profiles() -> None:
-    known = parse_profiles(LISTED, AGENTS, "OpenHands")
-    assert known == KNOWN
-    assert known.models == ["openhands_fast", "openhands_good"]
-    assert known.profile_for_model("openhands_fast") == "fast"
-    assert [known.profile_for_model(model) for model in ("fast", "openhands_", "openhands_x", "")] == [None] * 4
+    profiles = parse_profiles(LISTED, AGENTS, "OpenHands")
+    assert profiles == KNOWN
+    assert profiles.models == ["openhands_fast", "openhands_good"]
+    assert profiles.profile_for_model("openhands_fast") == "fast"
+    assert [profiles.profile_for_model(model) for model in ("fast", "openhands_", "openhands_x", "")] == [
+        None
+    ] * 4
 
 
 @pytest.mark.parametrize(
-    ("known", "usual"),
+    ("profiles", "default"),
     [
         (KNOWN, "good"),
         (LlmProfiles(("fast", "good"), None, "a", "good"), "good"),
@@ -47,21 +49,24 @@ def test_both_lists_become_the_profiles() -> None:
         (LlmProfiles(), None),
     ],
 )
-def test_the_default_profile(known: LlmProfiles, usual: str | None) -> None:
-    assert known.default_profile() == usual
+def test_the_default_profile(profiles: LlmProfiles, default: str | None) -> None:
+    assert profiles.default_profile() == default
 
 
 def test_older_servers_have_no_profiles() -> None:
     assert parse_profiles(None, None, "OpenHands") == LlmProfiles()
-    assert parse_profiles({"profiles": None}, {"active_agent_profile_id": "a"}, "OpenHands").agent_profile_id == "a"
+    assert (
+        parse_profiles({"profiles": None}, {"active_agent_profile_id": "a"}, "OpenHands").agent_profile_id
+        == "a"
+    )
 
 
 def test_an_agent_profile_may_bring_its_own_model() -> None:
     agents = {"profiles": [{"id": "a", "agent_kind": "acp"}], "active_agent_profile_id": "a"}
-    known = parse_profiles(LISTED, agents, "OpenHands")
-    assert known.agent_has_own_model
+    profiles = parse_profiles(LISTED, agents, "OpenHands")
+    assert profiles.agent_has_own_model
     assert "agent_launch_additions" not in conversation_request(
-        "c", known, llm=None, profile="fast", tools=None
+        "c", profiles, llm=None, profile="fast", tools=None
     )
 
 
@@ -72,12 +77,12 @@ def test_lists_of_another_shape_are_protocol_errors(listed: Any) -> None:
 
 
 def test_a_conversation_with_tools_has_a_lean_agent() -> None:
-    asked = conversation_request(
+    body = conversation_request(
         "c", KNOWN, llm=LLM, profile="fast", tools=("terminal",), suffix="Be brief.", workspace="/w"
     )
-    assert asked == {
+    assert body == {
         "conversation_id": "c",
-        "workspace": PLACE | {"working_dir": "/w"},
+        "workspace": WORKSPACE | {"working_dir": "/w"},
         "autotitle": False,
         "confirmation_policy": RISKY,
         "security_analyzer": {"kind": "LLMSecurityAnalyzer"},
@@ -97,12 +102,12 @@ def test_without_instructions_there_is_no_suffix() -> None:
 
 
 def test_the_agent_profile_of_the_server_has_its_own_tools() -> None:
-    asked = conversation_request(
+    body = conversation_request(
         "c", KNOWN, llm=LLM, profile="fast", tools=None, suffix="Be brief.", confirm="never"
     )
-    assert asked == {
+    assert body == {
         "conversation_id": "c",
-        "workspace": PLACE,
+        "workspace": WORKSPACE,
         "autotitle": False,
         "confirmation_policy": {"kind": "NeverConfirm"},
         "agent_profile_id": "a",
@@ -119,8 +124,8 @@ def test_a_model_with_a_key_stored_elsewhere_needs_the_agent_profile(llm: Any) -
 
 
 def test_a_server_without_agent_profiles_gets_a_lean_agent() -> None:
-    asked = conversation_request("c", LlmProfiles(("fast",)), llm=LLM, profile="fast", tools=None)
-    assert asked["agent"]["tools"] == []
+    body = conversation_request("c", LlmProfiles(("fast",)), llm=LLM, profile="fast", tools=None)
+    assert body["agent"]["tools"] == []
 
 
 def test_a_server_without_any_profile_is_rejected() -> None:
@@ -129,7 +134,9 @@ def test_a_server_without_any_profile_is_rejected() -> None:
 
 
 def test_llm_settings_stream_and_retry_at_once() -> None:
-    assert parse_llm_settings(b'{"config": {"model": "m", "stream": false, "num_retries": 5}}', "OpenHands") == {
+    assert parse_llm_settings(
+        b'{"config": {"model": "m", "stream": false, "num_retries": 5}}', "OpenHands"
+    ) == {
         "model": "m",
         "stream": True,
         "num_retries": 2,
@@ -146,13 +153,13 @@ def test_settings_of_another_shape_are_agent_errors(body: bytes) -> None:
 
 
 def test_a_message_has_the_images_of_the_caller() -> None:
-    shown = Message(
+    with_images = Message(
         "user",
         "Look",
         ({"type": "text", "text": "Look"}, {"image_url": {"url": "data:1"}}, {"image_url": "http://2"}),
     )
-    odd = Message("user", "x", ({"image_url": {"url": 5}}, {"image_url": None}))
-    assert user_message("Look", (shown, odd)) == {
+    without_images = Message("user", "x", ({"image_url": {"url": 5}}, {"image_url": None}))
+    assert user_message("Look", (with_images, without_images)) == {
         "role": "user",
         "content": [
             {"type": "text", "text": "Look"},

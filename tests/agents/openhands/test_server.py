@@ -1,4 +1,4 @@
-"""OpenHands' server: its profiles, old and new sockets, and what it refuses."""
+"""The fake OpenHands server: profiles, old and new sockets, and refusals."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.agents.openhands.server_double import (
+from tests.agents.openhands.fake_server import (
     CALL,
     KEY,
     FakeOpenHandsServer,
     Step,
     answer_steps,
-    events,
+    collect_events,
     served_agent,
     streamed_frames,
     turn,
@@ -26,124 +26,128 @@ pytestmark = pytest.mark.wire
 
 
 async def test_a_server_without_encryption_uses_its_agent_profile() -> None:
-    async with served_agent(answer_steps("a")) as (hands, agent):
-        hands.answers["GET /api/profiles/fast"] = 503, {"detail": "Encryption not available"}
-        assert await events(agent, turn()) == ["a"]
-        assert "agent" not in hands.bodies_of("POST /api/conversations")[0]
+    async with served_agent(answer_steps("a")) as (server, agent):
+        server.answers["GET /api/profiles/fast"] = 503, {"detail": "Encryption not available"}
+        assert await collect_events(agent, turn()) == ["a"]
+        assert "agent" not in server.bodies_of("POST /api/conversations")[0]
 
 
 async def test_a_turn_can_ask_for_another_profile() -> None:
-    async with served_agent(answer_steps("a"), answer_steps("b"), answer_steps("c")) as (hands, agent):
-        await events(agent, turn(model="openhands_good"))
-        await events(agent, turn("Hi", "a", "And?", model="desk"))
-        await events(agent, turn("Hi", "a", "And?", "b", "So?", model="openhands_unknown"))
-        assert hands.bodies_of("POST /api/conversations")[0]["agent"]["llm"]["model"] == "good"
-        (switched,) = hands.bodies_of("/switch_llm")
+    async with served_agent(answer_steps("a"), answer_steps("b"), answer_steps("c")) as (server, agent):
+        await collect_events(agent, turn(model="openhands_good"))
+        await collect_events(agent, turn("Hi", "a", "And?", model="desk"))
+        await collect_events(agent, turn("Hi", "a", "And?", "b", "So?", model="openhands_unknown"))
+        assert server.bodies_of("POST /api/conversations")[0]["agent"]["llm"]["model"] == "good"
+        (switched,) = server.bodies_of("/switch_llm")
         assert (switched["llm"]["model"], switched["llm"]["stream"]) == ("fast", True)
-        assert len(hands.bodies_of("GET /api/profiles")) == 1
+        assert len(server.bodies_of("GET /api/profiles")) == 1
 
 
 async def test_a_profile_without_exported_secrets_is_switched_by_name() -> None:
-    async with served_agent(answer_steps("a"), answer_steps("b"), tools=None) as (hands, agent):
-        await events(agent, turn())
-        hands.answers["GET /api/profiles/good"] = 503, {}
-        await events(agent, turn("Hi", "a", "And?", model="openhands_good"))
-        assert hands.bodies_of("/switch_profile") == [{"profile_name": "good"}]
+    async with served_agent(answer_steps("a"), answer_steps("b"), tools=None) as (server, agent):
+        await collect_events(agent, turn())
+        server.answers["GET /api/profiles/good"] = 503, {}
+        await collect_events(agent, turn("Hi", "a", "And?", model="openhands_good"))
+        assert server.bodies_of("/switch_profile") == [{"profile_name": "good"}]
 
 
 async def test_an_unknown_profile_reloads_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("voicegw.agents.openhands.server.MAX_PROFILES_AGE", 0.0)
-    async with served_agent(answer_steps("a")) as (hands, agent):
+    async with served_agent(answer_steps("a")) as (server, agent):
         await agent.warm()
-        hands.answers["GET /api/profiles"] = 200, {"profiles": [{"name": "fast"}, {"name": "new"}]}
-        await events(agent, turn(model="openhands_new"))
+        server.answers["GET /api/profiles"] = 200, {"profiles": [{"name": "fast"}, {"name": "new"}]}
+        await collect_events(agent, turn(model="openhands_new"))
         assert agent.models == ["openhands_fast", "openhands_new"]
-        assert hands.bodies_of("POST /api/conversations")[0]["agent"]["llm"]["model"] == "new"
+        assert server.bodies_of("POST /api/conversations")[0]["agent"]["llm"]["model"] == "new"
 
 
 async def test_older_servers_use_the_events_socket() -> None:
-    work: list[Step] = [*streamed_frames("It "), {"type": "transient", "event": {}}, *answer_steps("It ", "is.")[2:]]
-    async with FakeOpenHandsServer(work, answer_steps("b"), is_legacy=True) as hands:
-        agent = OpenHandsAgent(hands.url, key=KEY, tools=())
-        assert await events(agent, turn()) == ["It ", "is."]
-        hands.conversations[CALL].sockets.pop().transport.abort()
+    steps: list[Step] = [
+        *streamed_frames("It "),
+        {"type": "transient", "event": {}},
+        *answer_steps("It ", "is.")[2:],
+    ]
+    async with FakeOpenHandsServer(steps, answer_steps("b"), is_legacy=True) as server:
+        agent = OpenHandsAgent(server.url, key=KEY, tools=())
+        assert await collect_events(agent, turn()) == ["It ", "is."]
+        server.conversations[CALL].sockets.pop().transport.abort()
         await asyncio.sleep(0.05)
-        assert await events(agent, turn("Hi", "It is.", "And?")) == ["b"]
-        assert hands.opened_sockets == [f"/sockets/session/{CALL}", *[f"/sockets/events/{CALL}"] * 2]
+        assert await collect_events(agent, turn("Hi", "It is.", "And?")) == ["b"]
+        assert server.opened_sockets == [f"/sockets/session/{CALL}", *[f"/sockets/events/{CALL}"] * 2]
         await agent.aclose()
 
 
 async def test_a_broken_socket_of_an_older_server_fails_the_turn() -> None:
     async with served_agent([*streamed_frames("It "), None, 60.0], is_legacy=True) as (_, agent):
         with pytest.raises(AgentProtocolError, match="closed the connection"):
-            await events(agent, turn())
+            await collect_events(agent, turn())
 
 
 @pytest.mark.parametrize("profile", [None, "good"])
 async def test_a_server_without_the_native_api_uses_its_openai_interface(profile: str | None) -> None:
-    async with served_agent(profile=profile) as (hands, agent):
-        hands.missing_paths = ("/api/",)
-        hands.answers["GET /v1/models"] = 200, {"data": [{"id": "openhands_fast"}, {"id": "openhands_good"}]}
-        said = {"choices": [{"message": {"content": "Hello."}, "finish_reason": "stop"}]}
-        hands.answers["POST /v1/chat/completions"] = 200, said
-        assert await events(agent, turn()) == ["Hello.", Finish("stop")]
-        assert await events(agent, turn("Hi", "Hello.", "And?")) == ["Hello.", Finish("stop")]
-        asked = hands.bodies_of("/chat/completions")
-        assert [body["model"] for body in asked] == [f"openhands_{profile or 'fast'}"] * 2
+    async with served_agent(profile=profile) as (server, agent):
+        server.missing_paths = ("/api/",)
+        server.answers["GET /v1/models"] = 200, {"data": [{"id": "openhands_fast"}, {"id": "openhands_good"}]}
+        completion = {"choices": [{"message": {"content": "Hello."}, "finish_reason": "stop"}]}
+        server.answers["POST /v1/chat/completions"] = 200, completion
+        assert await collect_events(agent, turn()) == ["Hello.", Finish("stop")]
+        assert await collect_events(agent, turn("Hi", "Hello.", "And?")) == ["Hello.", Finish("stop")]
+        bodies = server.bodies_of("/chat/completions")
+        assert [body["model"] for body in bodies] == [f"openhands_{profile or 'fast'}"] * 2
         assert agent.models == ["openhands_fast", "openhands_good"]
-        assert [[m["content"] for m in body["messages"]] for body in asked] == [["Hi"], ["And?"]]
-        assert hands.bodies_of("POST /api/conversations") == []
+        assert [[m["content"] for m in body["messages"]] for body in bodies] == [["Hi"], ["And?"]]
+        assert server.bodies_of("POST /api/conversations") == []
         await agent.call_ended(CALL)
 
 
 async def test_a_wrong_key_is_rejected_and_not_in_the_message() -> None:
-    async with FakeOpenHandsServer(key="another") as hands:
-        agent = OpenHandsAgent(hands.url, key=KEY, tools=())
+    async with FakeOpenHandsServer(key="another") as server:
+        agent = OpenHandsAgent(server.url, key=KEY, tools=())
         with pytest.raises(AgentRejected, match="closed the connection with code 4001") as refused:
-            await events(agent, turn())
+            await collect_events(agent, turn())
         assert KEY not in str(refused.value)
         await agent.aclose()
 
 
 async def test_refusals_raise_the_error_of_their_status() -> None:
-    async with served_agent() as (hands, agent):
-        hands.answers["GET /api/profiles"] = 401, {"detail": "Unauthorized"}
+    async with served_agent() as (server, agent):
+        server.answers["GET /api/profiles"] = 401, {"detail": "Unauthorized"}
         with pytest.raises(AgentRejected, match="/api/profiles answered 401: Unauthorized"):
             await agent.warm()
-        del hands.answers["GET /api/profiles"]
-        hands.answers["POST /api/conversations"] = 422, {"detail": "bad"}
+        del server.answers["GET /api/profiles"]
+        server.answers["POST /api/conversations"] = 422, {"detail": "bad"}
         with pytest.raises(AgentProtocolError, match="/api/conversations answered 422: bad"):
-            await events(agent, turn())
-        hands.answers["POST /api/conversations"] = 404, {"detail": "Profile 'x' not found"}
+            await collect_events(agent, turn())
+        server.answers["POST /api/conversations"] = 404, {"detail": "Profile 'x' not found"}
         with pytest.raises(AgentRejected, match="Profile 'x' not found"):
-            await events(agent, turn())
+            await collect_events(agent, turn())
 
 
 async def test_an_unreachable_server_is_unavailable() -> None:
-    async with FakeOpenHandsServer() as hands:
-        url = hands.url
+    async with FakeOpenHandsServer() as server:
+        url = server.url
     agent = OpenHandsAgent(url)
     with pytest.raises(AgentUnavailable):
         await agent.warm()
     with pytest.raises(AgentUnavailable):
-        await events(agent, turn())
+        await collect_events(agent, turn())
     await agent.aclose()
 
 
 async def test_a_silent_socket_times_out() -> None:
-    async with served_agent(answer_steps("a"), connect_timeout=0.2) as (hands, agent):
-        hands.silent_sockets = 1
+    async with served_agent(answer_steps("a"), connect_timeout=0.2) as (server, agent):
+        server.silent_sockets = 1
         with pytest.raises(AgentTimeout, match=r"sent nothing within 0\.2 s"):
-            await events(agent, turn())
-        assert await events(agent, turn()) == ["a"]
+            await collect_events(agent, turn())
+        assert await collect_events(agent, turn()) == ["a"]
 
 
 async def test_an_invalid_first_frame_is_a_protocol_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with served_agent() as (hands, agent):
+    async with served_agent() as (server, agent):
 
-        async def odd(talk: Any, connection: Any, after: Any) -> None:
+        async def send_nonsense(conversation: Any, connection: Any, after: Any) -> None:
             await connection.send("nonsense")
 
-        monkeypatch.setattr(hands, "_replay", odd)
+        monkeypatch.setattr(server, "_replay", send_nonsense)
         with pytest.raises(AgentProtocolError):
-            await events(agent, turn())
+            await collect_events(agent, turn())

@@ -1,4 +1,4 @@
-"""Text that streams is said once, whatever happens to the stream."""
+"""Text that streams with gaps and new attempts is spoken once."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ ONE = "It is open. You can come at nine."
 
 
 def streamed(*attempts: str) -> tuple[StreamedText, str]:
-    """A stretch after these attempts, character by character, and what was said."""
-    stretch = StreamedText()
-    said = [
-        stretch.feed(attempt, order, text)
+    """Feed these attempts, character by character. Return the text and what was spoken."""
+    text_stream = StreamedText()
+    spoken = [
+        text_stream.feed(attempt, order, text)
         for attempt, whole in enumerate(attempts, 1)
         for order, text in enumerate(whole)
     ]
-    return stretch, "".join(said)
+    return text_stream, "".join(spoken)
 
 
 def test_deltas_are_spoken_as_they_come_and_no_rest_is_left() -> None:
-    stretch = StreamedText()
-    assert [stretch.feed(1, order, text) for order, text in enumerate(["It ", "is", " open. "])] == [
+    text_stream = StreamedText()
+    assert [text_stream.feed(1, order, text) for order, text in enumerate(["It ", "is", " open. "])] == [
         "It ",
         "is",
         " open. ",
     ]
-    assert stretch.finish("It is open. ") == ""
-    assert stretch.finish("It is open.") == ""
+    assert text_stream.finish("It is open. ") == ""
+    assert text_stream.finish("It is open.") == ""
 
 
 def test_older_servers_do_not_number_deltas() -> None:
-    stretch = StreamedText()
-    assert [stretch.feed(1, None, text) for text in "ab"] == ["a", "b"]
+    text_stream = StreamedText()
+    assert [text_stream.feed(1, None, text) for text in "ab"] == ["a", "b"]
 
 
 def test_text_that_never_streamed_is_spoken_when_complete() -> None:
@@ -45,7 +45,7 @@ def test_text_that_never_streamed_is_spoken_when_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    ("second", "said"),
+    ("second", "spoken"),
     [
         ("It is open. You can come at nine. Or ten.", "It is open. You can come at nine. Or ten."),
         ("It is", ONE),
@@ -54,10 +54,10 @@ def test_text_that_never_streamed_is_spoken_when_complete() -> None:
         ("We are open.", f"{ONE}{PARAGRAPH_BREAK}We are open."),
     ],
 )
-def test_another_attempt_speaks_only_its_continuation(second: str, said: str) -> None:
-    stretch, heard = streamed(ONE, second)
-    assert heard == said
-    assert stretch.finish(second) == ""
+def test_another_attempt_speaks_only_its_continuation(second: str, spoken: str) -> None:
+    text_stream, spoken_text = streamed(ONE, second)
+    assert spoken_text == spoken
+    assert text_stream.finish(second) == ""
 
 
 def test_a_third_attempt_continues_the_first_if_the_second_was_shorter() -> None:
@@ -65,23 +65,23 @@ def test_a_third_attempt_continues_the_first_if_the_second_was_shorter() -> None
 
 
 def test_deltas_of_an_earlier_attempt_are_not_spoken() -> None:
-    stretch = StreamedText()
-    assert [stretch.feed(2, 0, "new"), stretch.feed(1, 0, "old")] == ["new", ""]
+    text_stream = StreamedText()
+    assert [text_stream.feed(2, 0, "new"), text_stream.feed(1, 0, "old")] == ["new", ""]
 
 
 def test_after_a_gap_the_complete_text_brings_the_rest() -> None:
-    stretch = StreamedText()
-    assert [stretch.feed(1, order, text) for order, text in ((0, "It "), (2, "at "), (3, "nine."))] == [
+    text_stream = StreamedText()
+    assert [text_stream.feed(1, order, text) for order, text in ((0, "It "), (2, "at "), (3, "nine."))] == [
         "It ",
         "",
         "",
     ]
-    assert stretch.finish("It opens at nine.") == "opens at nine."
+    assert text_stream.finish("It opens at nine.") == "opens at nine."
 
 
 def test_a_gap_ends_with_its_attempt() -> None:
-    stretch = StreamedText()
-    assert [stretch.feed(1, 0, "a "), stretch.feed(1, 5, "x"), stretch.feed(2, 0, "a b")] == [
+    text_stream = StreamedText()
+    assert [text_stream.feed(1, 0, "a "), text_stream.feed(1, 5, "x"), text_stream.feed(2, 0, "a b")] == [
         "a ",
         "",
         "b",
@@ -89,33 +89,33 @@ def test_a_gap_ends_with_its_attempt() -> None:
 
 
 def test_text_changed_after_it_was_spoken_is_not_repeated() -> None:
-    stretch, _ = streamed("The key is 12345.")
-    assert stretch.finish("The key is ***.") == ""
+    text_stream, _ = streamed("The key is 12345.")
+    assert text_stream.finish("The key is ***.") == ""
 
 
 def test_text_changed_before_it_was_spoken_is_spoken() -> None:
-    stretch = StreamedText()
-    stretch.feed(1, 0, "It opens. The key")
-    stretch.feed(1, 2, "x")
-    assert stretch.finish("It opens. No key.") == f"{PARAGRAPH_BREAK}No key."
+    text_stream = StreamedText()
+    text_stream.feed(1, 0, "It opens. The key")
+    text_stream.feed(1, 2, "x")
+    assert text_stream.finish("It opens. No key.") == f"{PARAGRAPH_BREAK}No key."
 
 
 def test_an_attempt_shorter_than_the_first_is_completed() -> None:
-    stretch, said = streamed("a b c", "a b")
-    assert (said, stretch.finish("a b x")) == ("a b c", f"{PARAGRAPH_BREAK}a b x")
+    text_stream, spoken = streamed("a b c", "a b")
+    assert (spoken, text_stream.finish("a b x")) == ("a b c", f"{PARAGRAPH_BREAK}a b x")
 
 
 @given(TEXT, TEXT)
 def test_after_two_attempts_the_end_of_the_second_was_spoken(one: str, two: str) -> None:
-    stretch, said = streamed(one, two)
-    heard = said + stretch.finish(two)
+    text_stream, spoken = streamed(one, two)
+    spoken_text = spoken + text_stream.finish(two)
     if two.strip():
-        assert heard.rstrip().endswith(two.rstrip()[-1]) or one.startswith(two)
-    assert heard.startswith(one)
+        assert spoken_text.rstrip().endswith(two.rstrip()[-1]) or one.startswith(two)
+    assert spoken_text.startswith(one)
 
 
 @given(st.text(max_size=20), st.lists(st.integers(0, 30), max_size=5))
 def test_text_is_spoken_once_for_any_lost_deltas(text: str, lost: list[int]) -> None:
-    stretch = StreamedText()
-    said = "".join(stretch.feed(1, i, c) for i, c in enumerate(text) if i not in lost)
-    assert (said + stretch.finish(text)).strip() == text.strip()
+    text_stream = StreamedText()
+    spoken = "".join(text_stream.feed(1, i, c) for i, c in enumerate(text) if i not in lost)
+    assert (spoken + text_stream.finish(text)).strip() == text.strip()

@@ -1,4 +1,4 @@
-"""Somebody's Python as an agent: found or refused at start, checked while it speaks."""
+"""Python code as an agent: loaded or refused at start, and its events checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, ConfigErro
 from voicegw.events import Activity, Agent, Event, Finish, Message, ToolCall, Turn, Usage
 
 HERE = __name__
-SAID = Turn("7", (Message("user", "Hi"),))
+TURN = Turn("7", (Message("user", "Hi"),))
 EVENTS: list[Event] = ["Hello", ToolCall("1", "look"), Activity("bash"), Usage(1, 2), Finish("stop")]
 log: list[str] = []
 
@@ -49,8 +49,8 @@ async def failing(turn: Turn) -> AsyncGenerator[Event, None]:
     raise KeyError("door")
 
 
-def marked(function: Any) -> Any:
-    """A decorator as many are: a plain function around the one that yields."""
+def plain_decorator(function: Any) -> Any:
+    """Decorate with a plain function around the one that yields."""
 
     @wraps(function)
     def call(*given: Any) -> Any:
@@ -59,7 +59,7 @@ def marked(function: Any) -> Any:
     return call
 
 
-@marked
+@plain_decorator
 async def decorated(turn: Turn) -> AsyncGenerator[Event, None]:
     yield "Hello from inside"
 
@@ -114,7 +114,7 @@ class Parrot:
         yield self.word
 
 
-class Whole(Parrot):
+class WithHooks(Parrot):
     async def warm(self, call: str | None = None) -> None:
         log.append(f"warm {call}")
 
@@ -122,15 +122,15 @@ class Whole(Parrot):
         log.append("aclose")
 
     async def call_ended(self, call: str) -> None:
-        log.append(f"leave {call}")
+        log.append(f"call_ended {call}")
 
 
-class HalfDone(Parrot):
+class PlainClose(Parrot):
     def aclose(self) -> None:
         pass
 
 
-class Odd(Parrot):
+class WrongWarm(Parrot):
     async def warm(self) -> None:
         pass
 
@@ -154,13 +154,13 @@ def _fresh() -> None:
     log.clear()
 
 
-async def heard(agent: Agent) -> list[Event]:
-    async with aclosing(agent.reply(SAID)) as events:
+async def collect_events(agent: Agent) -> list[Event]:
+    async with aclosing(agent.reply(TURN)) as events:
         return [event async for event in events]
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "said"),
+    ("name", "options", "text"),
     [
         ("reply", {}, "Hi, plain"),
         ("reply", {"tone": "merry"}, "Hi, merry"),
@@ -174,33 +174,33 @@ async def heard(agent: Agent) -> list[Event]:
     ],
 )
 async def test_a_function_a_class_and_an_object_can_answer(
-    name: str, options: dict[str, Any], said: str
+    name: str, options: dict[str, Any], text: str
 ) -> None:
     agent = load(f"{HERE}:{name}", options)
-    assert await heard(agent) == [said]
+    assert await collect_events(agent) == [text]
     await agent.warm("call")
     await agent.aclose()
 
 
 async def test_every_kind_of_event_passes_through_as_it_is() -> None:
-    told = await heard(load(f"{HERE}:everything"))
-    assert told == [*EVENTS, "!"]
-    assert all(mine is theirs for mine, theirs in zip(told, EVENTS, strict=False))
+    events = await collect_events(load(f"{HERE}:everything"))
+    assert events == [*EVENTS, "!"]
+    assert all(event is yielded for event, yielded in zip(events, EVENTS, strict=False))
 
 
 async def test_the_hooks_of_an_object_are_called() -> None:
-    agent = load(f"{HERE}:Whole")
+    agent = load(f"{HERE}:WithHooks")
     await agent.warm()
     await agent.warm("call")
     await agent.call_ended("call")
     await agent.aclose()
-    assert log == ["warm None", "warm call", "leave call", "aclose"]
+    assert log == ["warm None", "warm call", "call_ended call", "aclose"]
 
 
 INSTALLED = "is it installed, or its folder on PYTHONPATH?"
 MISSING = "missing a required argument:"
 ONE_TURN = "it must take the turn, and nothing else without a default"
-CONTENT = "its constructor must accept the options, and need nothing else"
+CONSTRUCTOR = "its constructor must accept the options, and need nothing else"
 HOOKS = "expected are warm(call), aclose() and call_ended(call)"
 NEEDS = "expected is `async def reply(turn)` with a `yield` in it, or an object or a class that has one"
 
@@ -227,13 +227,15 @@ NEEDS = "expected is `async def reply(turn)` with a `yield` in it, or an object 
             {"word": ""},
             f"HERE:Parrot could not be made: ValueError at {__file__}:110: a word, please",
         ),
-        ("HERE:Demanding", {}, f"HERE:Demanding(word) does not fit: {MISSING} 'word'; {CONTENT}"),
+        ("HERE:Demanding", {}, f"HERE:Demanding(word) does not fit: {MISSING} 'word'; {CONSTRUCTOR}"),
         ("HERE:parrot", {"word": 1}, "HERE:parrot is an object that is already made: it takes no options"),
-        ("HERE:HalfDone", {}, "HERE:HalfDone.aclose is a plain function; expected is `async def aclose`"),
-        ("HERE:Odd", {}, f"HERE:Odd.warm() does not fit: too many positional arguments; {HOOKS}"),
+        ("HERE:PlainClose", {}, "HERE:PlainClose.aclose is a plain function; expected is `async def aclose`"),
+        ("HERE:WrongWarm", {}, f"HERE:WrongWarm.warm() does not fit: too many positional arguments; {HOOKS}"),
     ],
 )
-def test_a_target_that_cannot_answer_is_refused_at_start(target: str, options: dict[str, Any], message: str) -> None:
+def test_a_target_that_cannot_answer_is_refused_at_start(
+    target: str, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError) as refused:
         load(target.replace("HERE", HERE), options)
     assert str(refused.value) == message.replace("HERE", HERE)
@@ -278,16 +280,16 @@ def test_a_module_that_cannot_be_imported_says_why(
 
 async def test_an_event_of_a_wrong_type_is_a_protocol_error() -> None:
     with pytest.raises(AgentProtocolError) as raised:
-        await heard(load(f"{HERE}:nothing_spoken"))
+        await collect_events(load(f"{HERE}:nothing_spoken"))
     wrong = f"{HERE}:nothing_spoken yielded NoneType; expected are str, ToolCall, Activity, Usage, Finish"
     assert str(raised.value) == wrong
 
 
 async def test_an_exception_of_the_code_is_an_agent_error_with_its_cause() -> None:
-    replying = load(f"{HERE}:failing").reply(SAID)
-    assert await anext(replying) == "Well"
+    reply = load(f"{HERE}:failing").reply(TURN)
+    assert await anext(reply) == "Well"
     with pytest.raises(AgentError) as raised:
-        await anext(replying)
+        await anext(reply)
     assert raised.value.summary.startswith(f"{HERE}:failing raised KeyError at {__file__}:")
     assert raised.value.quote == "'door'"
     assert isinstance(raised.value.__cause__, KeyError)
@@ -295,18 +297,18 @@ async def test_an_exception_of_the_code_is_an_agent_error_with_its_cause() -> No
 
 async def test_an_agent_error_of_the_code_passes_untouched() -> None:
     with pytest.raises(AgentBusy, match="later"):
-        await heard(load(f"{HERE}:busy"))
+        await collect_events(load(f"{HERE}:busy"))
 
 
 async def test_closing_the_reply_closes_the_code_at_once() -> None:
-    replying = load(f"{HERE}:lingering").reply(SAID)
-    assert await anext(replying) == "One"
-    await replying.aclose()
+    reply = load(f"{HERE}:lingering").reply(TURN)
+    assert await anext(reply) == "One"
+    await reply.aclose()
     assert log == ["closed"]
 
 
 async def test_cancelling_the_reply_cancels_the_code() -> None:
-    task = asyncio.create_task(heard(load(f"{HERE}:lingering")))
+    task = asyncio.create_task(collect_events(load(f"{HERE}:lingering")))
     await asyncio.sleep(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -315,14 +317,14 @@ async def test_cancelling_the_reply_cancels_the_code() -> None:
 
 
 async def test_code_that_fails_while_it_is_closed_is_an_agent_error() -> None:
-    replying = load(f"{HERE}:stubborn").reply(SAID)
-    assert await anext(replying) == "One"
+    reply = load(f"{HERE}:stubborn").reply(TURN)
+    assert await anext(reply) == "One"
     with pytest.raises(AgentError, match=r"stubborn raised ValueError at .*: no way"):
-        await replying.aclose()
+        await reply.aclose()
 
 
 async def test_code_that_never_waits_yields_to_the_loop_and_can_be_cancelled() -> None:
-    task = asyncio.create_task(heard(load(f"{HERE}:endless")))
+    task = asyncio.create_task(collect_events(load(f"{HERE}:endless")))
     for _ in range(10):
         await asyncio.sleep(0)
     task.cancel()

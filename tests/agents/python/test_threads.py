@@ -1,4 +1,4 @@
-"""Blocking functions as agents: in a thread, in order, and left alone until they return."""
+"""Blocking functions as agents: in a thread, in order, and never interrupted before they return."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from voicegw.errors import AgentError, AgentProtocolError
 from voicegw.events import Activity, Event, Message, Turn
 
 HERE = __name__
-SAID = Turn("7", (Message("user", "Hi"),))
+TURN = Turn("7", (Message("user", "Hi"),))
 caller: ContextVar[str] = ContextVar("caller")
 
 
 class Gate:
-    """A place in blocking code where it waits until the test lets it go on."""
+    """Blocks code in a thread until the test opens it."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -63,36 +63,36 @@ def silent(turn: Turn) -> None:
     return None
 
 
-class Clerk:
+class BlockingAgent:
     def reply(self, turn: Turn) -> str:
         return threading.current_thread().name
 
 
-async def heard(target: str, **options: Any) -> list[Event]:
-    async with aclosing(load(f"{HERE}:{target}", options).reply(SAID)) as events:
+async def collect_events(target: str, **options: Any) -> list[Event]:
+    async with aclosing(load(f"{HERE}:{target}", options).reply(TURN)) as events:
         return [event async for event in events]
 
 
 @pytest.mark.wire
 async def test_the_returned_text_of_a_function_is_spoken() -> None:
-    assert await heard("returning") == ["Hi, plain"]
-    assert await heard("returning", tone="merry") == ["Hi, merry"]
+    assert await collect_events("returning") == ["Hi, plain"]
+    assert await collect_events("returning", tone="merry") == ["Hi, merry"]
 
 
 @pytest.mark.wire
 async def test_the_events_of_a_generator_come_in_order() -> None:
-    assert await heard("yielding") == ["One", Activity("look"), "Two"]
+    assert await collect_events("yielding") == ["One", Activity("look"), "Two"]
 
 
 @pytest.mark.wire
 async def test_a_blocking_method_runs_in_a_separate_thread() -> None:
-    assert await heard("Clerk") == ["voicegw-blocking"]
+    assert await collect_events("BlockingAgent") == ["voicegw-blocking"]
 
 
 @pytest.mark.wire
 async def test_the_context_of_the_turn_reaches_the_thread() -> None:
     caller.set("Ann")
-    async with aclosing(run_in_thread(lambda turn: caller.get())(SAID)) as words:
+    async with aclosing(run_in_thread(lambda turn: caller.get())(TURN)) as words:
         assert [word async for word in words] == ["Ann"]
 
 
@@ -108,34 +108,34 @@ def test_a_blocking_function_is_logged_at_start(caplog: pytest.LogCaptureFixture
 )
 async def test_an_exception_in_the_thread_is_an_agent_error(target: str, cause: type[Exception]) -> None:
     with pytest.raises(AgentError) as raised:
-        await heard(target)
+        await collect_events(target)
     assert type(raised.value.__cause__) is cause
 
 
 @pytest.mark.wire
 async def test_a_function_that_returns_nothing_is_a_protocol_error() -> None:
     with pytest.raises(AgentProtocolError, match="yielded NoneType"):
-        await heard("silent")
+        await collect_events("silent")
 
 
-async def interrupted(function: Callable[[Turn], Any], gate: Gate) -> list[str]:
-    """What was said when the caller interrupts where `function` waits; the gate opens a moment later."""
-    said: list[str] = []
+async def interrupt(function: Callable[[Turn], Any], gate: Gate) -> list[str]:
+    """Cancel the reply where `function` waits at the gate, then open it. Return the words before."""
+    collected: list[str] = []
 
     async def listen() -> None:
-        async with aclosing(run_in_thread(function)(SAID)) as words:
+        async with aclosing(run_in_thread(function)(TURN)) as words:
             async for word in words:
-                said.append(word)  # noqa: PERF401 (an interruption must find what came before)
+                collected.append(word)  # noqa: PERF401 (an interruption must find what came before)
 
     listening = asyncio.create_task(listen())
     await gate.reached.wait()
     listening.cancel()
     await asyncio.wait([listening], timeout=0.01)
-    assert not listening.done(), "it is closed while its code still runs"
+    assert not listening.done(), "the reply must not close while its code runs"
     gate.opened.set()
     with pytest.raises(asyncio.CancelledError):
         await listening
-    return said
+    return collected
 
 
 @pytest.mark.wire
@@ -151,7 +151,7 @@ async def test_a_barge_in_closes_a_generator_at_its_next_yield() -> None:
         finally:
             gate.log.append("closed")
 
-    assert await interrupted(counting, gate) == ["One"]
+    assert await interrupt(counting, gate) == ["One"]
     assert gate.log == ["closed"]
 
 
@@ -164,7 +164,7 @@ async def test_a_barge_in_waits_for_a_function_and_drops_its_result() -> None:
         gate.log.append("returned")
         return "Hello"
 
-    assert await interrupted(asking, gate) == []
+    assert await interrupt(asking, gate) == []
     assert gate.log == ["returned"]
 
 
@@ -179,7 +179,7 @@ async def test_closing_between_two_events_closes_the_generator() -> None:
         finally:
             log.append("closed")
 
-    words = run_in_thread(counting)(SAID)
+    words = run_in_thread(counting)(TURN)
     assert await anext(words) == "One"
     await words.aclose()
     assert log == ["closed"]
@@ -187,7 +187,7 @@ async def test_closing_between_two_events_closes_the_generator() -> None:
 
 @pytest.mark.wire
 async def test_a_thread_ends_with_its_turn() -> None:
-    async with aclosing(run_in_thread(lambda turn: threading.current_thread())(SAID)) as words:
+    async with aclosing(run_in_thread(lambda turn: threading.current_thread())(TURN)) as words:
         [thread] = [word async for word in words]
     thread.join(10)
     assert not thread.is_alive()

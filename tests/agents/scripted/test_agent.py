@@ -1,4 +1,4 @@
-"""Scripts are pure steps; the agent that plays them sleeps and yields."""
+"""Scripts are pure steps; the agent plays them: it sleeps and yields."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from voicegw.agents.scripted.agent import (
 from voicegw.errors import AgentError, AgentProtocolError, AgentUnavailable, ConfigError
 from voicegw.events import Activity, Agent, Event, Finish, Message, Tool, ToolCall, Turn, Usage
 
-SAID = Turn("7", (Message("user", "Hi you"),))
+TURN = Turn("7", (Message("user", "Hi you"),))
 TOOL = Tool("look", "", {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]})
 
 
-def asking(text: str, **fields: Any) -> Turn:
+def make_turn(text: str, **fields: Any) -> Turn:
     return Turn("7", (Message("user", text),), **fields)
 
 
-async def timeline(agent: Agent, turn: Turn = SAID) -> list[tuple[float, Event | str]]:
-    """What the agent said and when; an error is told by its class, the end by "end"."""
+async def timeline(agent: Agent, turn: Turn = TURN) -> list[tuple[float, Event | str]]:
+    """Return each event and its time in seconds; then the name of the error, or "end"."""
     now = asyncio.get_running_loop().time
     start = now()
-    told: list[tuple[float, Event | str]] = []
+    timed: list[tuple[float, Event | str]] = []
     ending = "end"
     try:
         async with aclosing(agent.reply(turn)) as events:
             async for event in events:
-                told += [(round(now() - start, 9), event)]
+                timed += [(round(now() - start, 9), event)]
     except AgentError as error:
         ending = type(error).__name__
-    return [*told, (round(now() - start, 9), ending)]
+    return [*timed, (round(now() - start, 9), ending)]
 
 
 SCRIPT = [
@@ -70,9 +70,11 @@ SCRIPT = [
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "told"), SCRIPT)
-async def test_a_script_yields_its_events_in_time(name: str, options: dict[str, Any], told: list[Any]) -> None:
-    assert await timeline(make_scripted_agent(name, **options)) == told
+@pytest.mark.parametrize(("name", "options", "expected"), SCRIPT)
+async def test_a_script_yields_its_events_in_time(
+    name: str, options: dict[str, Any], expected: list[Any]
+) -> None:
+    assert await timeline(make_scripted_agent(name, **options)) == expected
 
 
 async def test_every_script_starts_and_closes() -> None:
@@ -80,42 +82,42 @@ async def test_every_script_starts_and_closes() -> None:
         agent = make_scripted_agent(name)
         await agent.warm()
         await agent.warm("call")
-        replying = agent.reply(SAID)
+        reply = agent.reply(TURN)
         try:
-            await anext(replying, None)
+            await anext(reply, None)
         except AgentUnavailable:
             assert name == "error_before"
-        await replying.aclose()
+        await reply.aclose()
         await agent.aclose()
 
 
 async def test_the_receptionist_streams_word_by_word_and_counts() -> None:
-    told = await timeline(make_scripted_agent("receptionist", every=0.1), asking("thanks"))
+    timed = await timeline(make_scripted_agent("receptionist", every=0.1), make_turn("thanks"))
     words = ["You", " are", " very", " welcome.", " Is", " there", " anything", " else", " I", " can", " do?"]
     times = [round(0.35 + 0.1 * place, 9) for place in range(len(words))]
-    assert told == [*zip(times, words, strict=True), (1.35, Usage(prompt=1, completion=11)), (1.35, "end")]
+    assert timed == [*zip(times, words, strict=True), (1.35, Usage(prompt=1, completion=11)), (1.35, "end")]
 
 
 async def test_the_receptionist_calls_the_tool_after_the_words() -> None:
     agent = make_scripted_agent("receptionist", first=0, every=0)
-    told = [event for _, event in await timeline(agent, asking("bye", tools=(Tool("endCall"),)))]
-    assert told[-3:] == [ToolCall("call_7", "endCall", "{}"), Usage(prompt=1, completion=10), "end"]
-    assert "".join(told[:-3]) == receptionist.FAREWELL  # type: ignore[arg-type]
+    events = [event for _, event in await timeline(agent, make_turn("bye", tools=(Tool("endCall"),)))]
+    assert events[-3:] == [ToolCall("call_7", "endCall", "{}"), Usage(prompt=1, completion=10), "end"]
+    assert "".join(events[:-3]) == receptionist.FAREWELL  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("option", ["max_tokens", "max_completion_tokens"])
 async def test_the_receptionist_stops_at_the_length_asked_for(option: str) -> None:
     agent = make_scripted_agent("receptionist", first=0, every=0)
-    turn = asking("bye", tools=(Tool("endCall"),), options={option: 2})
-    told = [event for _, event in await timeline(agent, turn)]
-    assert told == ["Thank", " you", Usage(prompt=1, completion=2), Finish("length"), "end"]
-    whole = [event for _, event in await timeline(agent, asking("bye", options={option: 10}))]
-    assert whole[-2:] == [Usage(prompt=1, completion=10), "end"]
+    turn = make_turn("bye", tools=(Tool("endCall"),), options={option: 2})
+    events = [event for _, event in await timeline(agent, turn)]
+    assert events == ["Thank", " you", Usage(prompt=1, completion=2), Finish("length"), "end"]
+    complete = [event for _, event in await timeline(agent, make_turn("bye", options={option: 10}))]
+    assert complete[-2:] == [Usage(prompt=1, completion=10), "end"]
 
 
 async def test_the_tool_script_calls_the_first_tool_and_then_says_its_result() -> None:
     agent = make_scripted_agent("tool", first=1)
-    asked = asking("the moon", tools=(TOOL, Tool("other")))
+    asked = make_turn("the moon", tools=(TOOL, Tool("other")))
     result = Turn("8", (*asked.messages, Message("assistant"), Message("tool", "round")), tools=(TOOL,))
     words = ["Here", " is", " what", " I", " found:", " round."]
     assert await timeline(agent, asked) == [(1, ToolCall("call_7", "look", '{"at":"the moon"}')), (1, "end")]
@@ -123,8 +125,8 @@ async def test_the_tool_script_calls_the_first_tool_and_then_says_its_result() -
 
 
 async def test_the_tool_script_honours_tool_choice_none() -> None:
-    told = await timeline(make_scripted_agent("tool"), asking("go", tools=(TOOL,), tool_choice="none"))
-    assert told[0] == (0, "I")
+    timed = await timeline(make_scripted_agent("tool"), make_turn("go", tools=(TOOL,), tool_choice="none"))
+    assert timed[0] == (0, "I")
 
 
 @pytest.mark.parametrize("cut", ["words", "characters", "whole", 1, 3, 100])
@@ -134,17 +136,17 @@ def test_split_text_joined_is_the_text(text: str, cut: str | int) -> None:
 
 
 def test_silences_of_length_zero_are_no_steps() -> None:
-    assert [*echo(SAID, first=0.0, every=0.0)] == ["Hi", " you"]
+    assert [*echo(TURN, first=0.0, every=0.0)] == ["Hi", " you"]
 
 
 def test_a_flood_yields_to_the_loop_after_every_burst() -> None:
-    assert [*flood(SAID, deltas=4, size=3, burst=2)] == ["aa ", "aa ", 0.0, "aa ", "aa ", 0.0]
-    assert [*flood(SAID, deltas=2, size=1, burst=0)] == [" ", " "]
-    assert sum(isinstance(step, str) for step in flood(SAID)) == 10_000
+    assert [*flood(TURN, deltas=4, size=3, burst=2)] == ["aa ", "aa ", 0.0, "aa ", "aa ", 0.0]
+    assert [*flood(TURN, deltas=2, size=1, burst=0)] == [" ", " "]
+    assert sum(isinstance(step, str) for step in flood(TURN)) == 10_000
 
 
 def test_counting_is_lazy() -> None:
-    assert next(count(SAID, to=10**12)) == "one"
+    assert next(count(TURN, to=10**12)) == "one"
 
 
 @pytest.mark.parametrize(
@@ -217,6 +219,6 @@ def test_the_receptionist_is_the_first_script() -> None:
 
 async def test_errors_say_that_they_were_scripted() -> None:
     with pytest.raises(AgentUnavailable, match="the script says"):
-        await anext(make_scripted_agent("error_before").reply(SAID))
+        await anext(make_scripted_agent("error_before").reply(TURN))
     with pytest.raises(AgentProtocolError, match="the script says"):
-        await anext(make_scripted_agent("error_midway", say="").reply(SAID))
+        await anext(make_scripted_agent("error_midway", say="").reply(TURN))

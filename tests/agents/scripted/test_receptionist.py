@@ -1,4 +1,4 @@
-"""Robin at the front desk: a pure function of what was said."""
+"""Robin, the receptionist: a pure function of the messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def tool(name: str, *required: str, description: str = "", **properties: Any) ->
     return Tool(name, description, schema)
 
 
-def called(asked: Turn) -> tuple[str, str | None, Any]:
+def answer_parts(asked: Turn) -> tuple[str, str | None, Any]:
     text, call = answer(asked)
     return (text, call.name, orjson.loads(call.arguments)) if call else (text, None, None)
 
@@ -98,7 +98,7 @@ ELSE = "Is there anything else I can do?"
 
 
 @pytest.mark.parametrize(
-    "talk",
+    "dialog",
     [
         [
             ("I'd like to book an appointment", f"Of course. {WHICH_DAY}"),
@@ -129,10 +129,10 @@ ELSE = "Is there anything else I can do?"
         [("book me in", f"Of course. {WHICH_DAY}"), ("no thanks", FAREWELL)],
     ],
 )  # fmt: skip
-def test_a_booking_takes_several_turns_and_other_questions(talk: list[tuple[str, str]]) -> None:
-    said = [caller for caller, _ in talk]
-    answers = [answer(turn(*said[: place + 1]))[0] for place in range(len(talk))]
-    assert answers == [robin for _, robin in talk]
+def test_a_booking_takes_several_turns_and_other_questions(dialog: list[tuple[str, str]]) -> None:
+    said = [caller for caller, _ in dialog]
+    answers = [answer(turn(*said[: place + 1]))[0] for place in range(len(dialog))]
+    assert answers == [robin for _, robin in dialog]
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,11 @@ def test_goodbye_ends_the_call_with_the_arguments_of_the_offered_schema() -> Non
     bare = tool("end_call", reason=TEXT)
     speaking = tool("end_call", "message", message=TEXT)
     reason = "The caller said goodbye."
-    assert called(turn("bye", tools=(WEATHER, END))) == (FAREWELL, "end_call", {"reason": reason})
-    assert called(turn("bye", tools=(bare,))) == (FAREWELL, "end_call", {"reason": reason})
-    assert called(turn("bye", tools=(Tool("endCall"),))) == (FAREWELL, "endCall", {})
-    assert called(turn("bye", tools=(speaking,))) == ("", "end_call", {"message": FAREWELL})
-    assert called(turn("bye", tools=(WEATHER,))) == (FAREWELL, None, None)
+    assert answer_parts(turn("bye", tools=(WEATHER, END))) == (FAREWELL, "end_call", {"reason": reason})
+    assert answer_parts(turn("bye", tools=(bare,))) == (FAREWELL, "end_call", {"reason": reason})
+    assert answer_parts(turn("bye", tools=(Tool("endCall"),))) == (FAREWELL, "endCall", {})
+    assert answer_parts(turn("bye", tools=(speaking,))) == ("", "end_call", {"message": FAREWELL})
+    assert answer_parts(turn("bye", tools=(WEATHER,))) == (FAREWELL, None, None)
 
 
 def test_a_human_is_reached_by_transfer_to_a_number_that_the_request_names() -> None:
@@ -171,16 +171,16 @@ def test_a_human_is_reached_by_transfer_to_a_number_that_the_request_names() -> 
         "agent_message": reason,
         "reason": reason,
     }
-    assert called(turn(said, tools=(END, TO_NUMBER))) == ("", "transfer_to_number", arguments)
+    assert answer_parts(turn(said, tools=(END, TO_NUMBER))) == ("", "transfer_to_number", arguments)
     vapi = tool(
         "transferCall", "destination", destination={"type": "string", "enum": ["+15550100", "+15550101"]}
     )
-    assert called(turn(said, tools=(vapi,))) == (TRANSFER, "transferCall", {"destination": "+15550100"})
+    assert answer_parts(turn(said, tools=(vapi,))) == (TRANSFER, "transferCall", {"destination": "+15550100"})
 
 
 def test_a_transfer_without_a_known_number_is_not_called() -> None:
     nowhere = tool("transfer_to_number", "transfer_number", transfer_number=TEXT)
-    assert called(turn("a human please", tools=(nowhere,))) == (TOPICS["human"][1], None, None)
+    assert answer_parts(turn("a human please", tools=(nowhere,))) == (TOPICS["human"][1], None, None)
 
 
 @pytest.mark.parametrize(
@@ -194,16 +194,20 @@ def test_a_transfer_without_a_known_number_is_not_called() -> None:
 )
 def test_a_tool_is_called_when_its_name_is_said(name: str, said: str, city: str) -> None:
     offered = tool(name, "city", "unit", **WEATHER.parameters["properties"])
-    assert called(turn(said, tools=(END, offered))) == ("", name, {"city": city, "unit": "celsius"})
+    assert answer_parts(turn(said, tools=(END, offered))) == ("", name, {"city": city, "unit": "celsius"})
 
 
 def test_a_tool_name_inside_another_word_does_not_count() -> None:
-    assert called(turn("hello", tools=(tool("ell"), tool("___")))) == (GREETING, None, None)
+    assert answer_parts(turn("hello", tools=(tool("ell"), tool("___")))) == (GREETING, None, None)
 
 
 def test_a_tool_without_required_arguments_gets_all() -> None:
     offered = Tool("note", "", {"properties": {"text": TEXT, "loud": {"type": "boolean"}}})
-    assert called(turn("note buy milk", tools=(offered,))) == ("", "note", {"text": "buy milk", "loud": True})
+    assert answer_parts(turn("note buy milk", tools=(offered,))) == (
+        "",
+        "note",
+        {"text": "buy milk", "loud": True},
+    )
 
 
 def test_tool_choice_is_honoured() -> None:
@@ -212,14 +216,22 @@ def test_tool_choice_is_honoured() -> None:
     named = {"type": "function", "function": {"name": "end_call"}}
     flat = {"type": "function", "name": "end_call"}
     unknown = {"type": "function", "function": {"name": "reboot"}}
-    assert called(turn("bye", tools=offered, tool_choice="none")) == (FAREWELL, None, None)
-    assert called(turn("hello", tools=offered, tool_choice="auto")) == (GREETING, None, None)
-    assert called(turn("hello", tools=offered, tool_choice="required")) == ("", "get_weather", weather)
-    assert called(turn("bye", tools=offered, tool_choice="required"))[1] == "end_call"
-    assert called(turn("hello", tools=offered, tool_choice=named)) == ("", "end_call", {"reason": "hello"})
-    assert called(turn("hello", tools=offered, tool_choice=flat)) == ("", "end_call", {"reason": "hello"})
-    assert called(turn("hello", tools=offered, tool_choice=unknown)) == (GREETING, None, None)
-    assert called(turn("hello", tool_choice="required")) == (GREETING, None, None)
+    assert answer_parts(turn("bye", tools=offered, tool_choice="none")) == (FAREWELL, None, None)
+    assert answer_parts(turn("hello", tools=offered, tool_choice="auto")) == (GREETING, None, None)
+    assert answer_parts(turn("hello", tools=offered, tool_choice="required")) == ("", "get_weather", weather)
+    assert answer_parts(turn("bye", tools=offered, tool_choice="required"))[1] == "end_call"
+    assert answer_parts(turn("hello", tools=offered, tool_choice=named)) == (
+        "",
+        "end_call",
+        {"reason": "hello"},
+    )
+    assert answer_parts(turn("hello", tools=offered, tool_choice=flat)) == (
+        "",
+        "end_call",
+        {"reason": "hello"},
+    )
+    assert answer_parts(turn("hello", tools=offered, tool_choice=unknown)) == (GREETING, None, None)
+    assert answer_parts(turn("hello", tool_choice="required")) == (GREETING, None, None)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +252,7 @@ def test_tool_results_are_spoken_even_if_a_call_is_forced(results: list[str], te
 
 
 @pytest.mark.parametrize(
-    ("schema", "said", "made"),
+    ("schema", "said", "expected"),
     [
         ({"const": 4}, "five", 4),
         ({"type": "string", "enum": ["b", "a"]}, "a", "b"),
@@ -258,9 +270,9 @@ def test_tool_results_are_spoken_even_if_a_call_is_forced(results: list[str], te
         (None, "hm", "hm"),
     ],
 )
-def test_a_value_fits_its_schema(schema: Any, said: str, made: Any) -> None:
-    assert make_value(schema, said) == made
-    assert type(make_value(schema, said)) is type(made)
+def test_a_value_fits_its_schema(schema: Any, said: str, expected: Any) -> None:
+    assert make_value(schema, said) == expected
+    assert type(make_value(schema, said)) is type(expected)
 
 
 WORDS = st.lists(
@@ -288,11 +300,14 @@ def test_only_an_offered_tool_is_ever_called(said: str) -> None:
 
 
 def test_the_work_for_a_very_long_call_is_bounded() -> None:
-    talk = ["my name is Jo, book Friday at ten", *["change " * 100_000] * 3, *["hm"] * 200]
-    assert answer(turn(*talk))[0] == "Let me note that down: hm. Is there anything else?"
+    texts = ["my name is Jo, book Friday at ten", *["change " * 100_000] * 3, *["hm"] * 200]
+    assert answer(turn(*texts))[0] == "Let me note that down: hm. Is there anything else?"
 
 
 def test_prompts_of_the_gateway_are_not_repeated_back() -> None:
     assert answer(turn(CALL_START_PROMPT)) == (GREETING, None)
     assert answer(turn("Hello", SILENCE_PROMPT)) == (SILENCE, None)
-    assert answer(turn(DTMF_PROMPT.format(digits="47#"))) == ("You pressed 4 7 #. What can I do for you?", None)
+    assert answer(turn(DTMF_PROMPT.format(digits="47#"))) == (
+        "You pressed 4 7 #. What can I do for you?",
+        None,
+    )

@@ -1,4 +1,4 @@
-"""Frames of ZeroClaw's chat socket."""
+"""Frames of ZeroClaw's chat socket are encoded and decoded."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from voicegw.events import Activity, Event, Usage
 WHERE = "http://claw/ws/chat"
 
 
-def read(*frames: dict[str, Any]) -> list[Event]:
-    reader = ZeroClawTurnDecoder(WHERE)
-    return [event for frame in frames for event in reader.feed(frame)]
+def decode(*frames: dict[str, Any]) -> list[Event]:
+    decoder = ZeroClawTurnDecoder(WHERE)
+    return [event for frame in frames for event in decoder.feed(frame)]
 
 
 def chunk(text: Any) -> dict[str, Any]:
@@ -62,30 +62,30 @@ def test_encoded_requests() -> None:
     ],
 )
 def test_frames_are_events(frames: tuple[dict[str, Any], ...], events: list[Event]) -> None:
-    assert read(*frames) == events
+    assert decode(*frames) == events
 
 
 def test_a_turn_is_done_after_done_or_aborted() -> None:
-    reader = ZeroClawTurnDecoder(WHERE)
-    reader.feed(chunk("a"))
-    assert (reader.done, reader.aborted) == (False, False)
-    reader.feed(done())
-    assert (reader.done, reader.aborted) == (True, False)
+    decoder = ZeroClawTurnDecoder(WHERE)
+    decoder.feed(chunk("a"))
+    assert (decoder.done, decoder.aborted) == (False, False)
+    decoder.feed(done())
+    assert (decoder.done, decoder.aborted) == (True, False)
     stopped = ZeroClawTurnDecoder(WHERE)
     stopped.feed({"type": "aborted"})
     assert (stopped.done, stopped.aborted) == (True, True)
 
 
 def test_the_approval_id_is_that_of_the_last_frame() -> None:
-    reader = ZeroClawTurnDecoder(WHERE)
-    assert reader.feed({"type": "approval_request", "request_id": "r", "tool": "rm"}) == [Activity("rm")]
-    assert reader.approval_id == "r"
-    reader.feed(chunk("a"))
-    assert reader.approval_id is None
+    decoder = ZeroClawTurnDecoder(WHERE)
+    assert decoder.feed({"type": "approval_request", "request_id": "r", "tool": "rm"}) == [Activity("rm")]
+    assert decoder.approval_id == "r"
+    decoder.feed(chunk("a"))
+    assert decoder.approval_id is None
 
 
 @pytest.mark.parametrize(
-    ("frame", "kind", "over", "words"),
+    ("frame", "error_class", "done", "message"),
     [
         ({"code": "SESSION_QUEUE_TIMEOUT"}, AgentBusy, True, f"{WHERE} reported SESSION_QUEUE_TIMEOUT"),
         (
@@ -99,17 +99,17 @@ def test_the_approval_id_is_that_of_the_last_frame() -> None:
     ],
 )
 def test_an_error_frame_tells_whether_the_turn_is_done(
-    frame: dict[str, Any], kind: type[AgentError], over: bool, words: str
+    frame: dict[str, Any], error_class: type[AgentError], done: bool, message: str
 ) -> None:
-    reader = ZeroClawTurnDecoder(WHERE)
+    decoder = ZeroClawTurnDecoder(WHERE)
     with pytest.raises(AgentError) as raised:
-        reader.feed({"type": "error", **frame})
-    assert (type(raised.value), str(raised.value), reader.done) == (kind, words, over)
+        decoder.feed({"type": "error", **frame})
+    assert (type(raised.value), str(raised.value), decoder.done) == (error_class, message, done)
 
 
 def test_content_that_is_no_text_is_a_protocol_error() -> None:
     with pytest.raises(AgentProtocolError, match="content is no text"):
-        read(chunk(5))
+        decode(chunk(5))
 
 
 def test_a_session_is_resumed_or_new() -> None:
@@ -146,9 +146,9 @@ FRAMES = st.builds(
 
 @given(st.lists(FRAMES, max_size=6))
 def test_no_frame_raises_anything_but_an_agent_error(frames: list[dict[str, Any]]) -> None:
-    reader = ZeroClawTurnDecoder(WHERE)
+    decoder = ZeroClawTurnDecoder(WHERE)
     for frame in frames:
         with suppress(AgentError):
-            assert all(type(event) in (str, Activity, Usage) for event in reader.feed(frame))
+            assert all(type(event) in (str, Activity, Usage) for event in decoder.feed(frame))
         with suppress(AgentError):
             parse_resumed(frame, WHERE)

@@ -1,4 +1,4 @@
-"""ConversationRelay both ways: the frames of Twilio and Telnyx are decoded, and only frames that they accept are sent."""
+"""ConversationRelay both ways: frames of Twilio and Telnyx, and only replies that they accept."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_invalid_dtmf_digit_is_unexpected(digit: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("frame", "why"),
+    ("frame", "reason"),
     [
         (b'{"type":"prompt","voicePrompt":"Hi"}', "a binary frame"),
         ("", "not valid JSON"),
@@ -236,8 +236,8 @@ def test_invalid_dtmf_digit_is_unexpected(digit: Any) -> None:
         ('{"type":{}}', "a frame of unknown type"),
     ],
 )
-def test_invalid_frame_is_unexpected(frame: str | bytes, why: str) -> None:
-    assert RelayCodec("twilio").receive(frame) == UnexpectedFrame(why)
+def test_invalid_frame_is_unexpected(frame: str | bytes, reason: str) -> None:
+    assert RelayCodec("twilio").receive(frame) == UnexpectedFrame(reason)
 
 
 def test_lone_surrogate_in_a_prompt_is_replaced() -> None:
@@ -281,8 +281,8 @@ def assert_sane(event: CallEvent | None) -> None:
             assert heard is None or isinstance(heard, str)
         case DtmfPressed(digit):
             assert digit in list("0123456789*#ABCD")
-        case UnexpectedFrame(why):
-            assert why in UNEXPECTED_REASONS, "the reason holds nothing of the frame"
+        case UnexpectedFrame(reason):
+            assert reason in UNEXPECTED_REASONS, "the reason holds nothing of the frame"
         case other:
             assert other is None
 
@@ -538,7 +538,7 @@ def check_cycle(running: list[dict[str, Any]], closing: list[dict[str, Any]], en
 
 
 class TestTwilioModels:
-    """The codec agrees with Twilio's own Python models of the frames; skipped where they are not installed."""
+    """The codec agrees with Twilio's own models of the frames; skipped where they are not installed."""
 
     @pytest.fixture
     def voice(self) -> Any:

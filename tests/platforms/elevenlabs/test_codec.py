@@ -1,4 +1,4 @@
-"""A Speech Engine conversation both ways: what ElevenLabs tells us, and only frames that it takes."""
+"""The Speech Engine protocol both ways: decoded messages, and only replies that ElevenLabs accepts."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from voicegw.events import Message, ToolCall, Usage
 from voicegw.platforms.elevenlabs.codec import SpeechEngineCodec, SpeechEngineTurn
 from voicegw.turns.stream import StreamEncoder
 
-GOLDEN = Path(__file__).parent / "speech_engine.jsonl"
-STEPS: list[dict[str, Any]] = [json.loads(line) for line in GOLDEN.read_text("utf-8").splitlines()]
+RECORDED = Path(__file__).parent / "speech_engine.jsonl"
+STEPS: list[dict[str, Any]] = [json.loads(line) for line in RECORDED.read_text("utf-8").splitlines()]
 KEYS = ["type", "content", "event_id", "is_final"]
-TALK = [{"role": "agent", "content": "Hello."}, {"role": "user", "content": "Are you open?"}]
+TRANSCRIPT = [{"role": "agent", "content": "Hello."}, {"role": "user", "content": "Are you open?"}]
 HISTORY = (Message("assistant", "Hello."), Message("user", "Are you open?"))
 NO_OBJECT = UnexpectedFrame("a frame that is not a JSON object")
 NO_TYPE = UnexpectedFrame("a frame of an unknown type")
-NO_NAME = UnexpectedFrame("an init without a valid conversation_id")
-NO_NUMBER = UnexpectedFrame("a transcript with an invalid event_id")
-TROUBLE = UnexpectedFrame("the platform reports an error")
+NO_CONVERSATION_ID = UnexpectedFrame("an init without a valid conversation_id")
+NO_EVENT_ID = UnexpectedFrame("a transcript with an invalid event_id")
+PLATFORM_ERROR = UnexpectedFrame("the platform reports an error")
 END = ToolCall("c1", "end_call", "{}")
 
 
 def frames(data: bytes) -> list[dict[str, Any]]:
-    """The frames in what a codec wrote, each of them one that ElevenLabs takes."""
+    """Return the encoded messages, each of which ElevenLabs accepts."""
     assert not data or data.endswith(b"\n")
     found = [json.loads(line) for line in data.split(b"\n")[:-1]]
     for frame in found:
@@ -55,15 +55,15 @@ def response(id: int | None, content: str) -> dict[str, Any]:
     return {"type": "agent_response", "content": content, "event_id": id, "is_final": not content}
 
 
-def tell(frame: Any) -> CallEvent | None:
+def decode(frame: Any) -> CallEvent | None:
     return SpeechEngineCodec().receive(json.dumps(frame))
 
 
-def ask(codec: SpeechEngineCodec, id: Any = None, entries: Any = TALK) -> Any:
+def send_transcript(codec: SpeechEngineCodec, id: Any = None, entries: Any = TRANSCRIPT) -> Any:
     return codec.receive(json.dumps({"type": "user_transcript", "user_transcript": entries, "event_id": id}))
 
 
-def told(step: dict[str, Any]) -> CallEvent | None:
+def expected_event(step: dict[str, Any]) -> CallEvent | None:
     if step["tells"] is None:
         return None
     kind, fields = step["tells"]
@@ -73,12 +73,12 @@ def told(step: dict[str, Any]) -> CallEvent | None:
             return TurnRequested(**{**fields, "history": history})
         case "ProtocolReply":
             return ProtocolReply(json.dumps(fields["frame"], separators=(",", ":")).encode() + b"\n")
-    happening: CallEvent = {
+    event: CallEvent = {
         "CallStarted": CallStarted,
         "UnexpectedFrame": UnexpectedFrame,
         "CallEnded": CallEnded,
     }[kind](**fields)
-    return happening
+    return event
 
 
 def perform(turn: TurnEncoder, step: list[Any]) -> bytes:
@@ -98,11 +98,11 @@ def perform(turn: TurnEncoder, step: list[Any]) -> bytes:
     raise AssertionError(step)
 
 
-def test_it_is_a_codec_of_calls_and_its_answers_are_those_of_a_listener() -> None:
+def test_codec_and_turn_implement_their_protocols() -> None:
     codec: CallCodec = SpeechEngineCodec()
     turn: TurnEncoder = codec.begin_turn(TurnRequested(history=()))
-    listened: StreamEncoder = turn
-    assert (codec.name, codec.close_code, codec.end_call_is_final, listened.keepalive) == (
+    stream_encoder: StreamEncoder = turn
+    assert (codec.name, codec.close_code, codec.end_call_is_final, stream_encoder.keepalive) == (
         "elevenlabs",
         1012,
         False,
@@ -111,41 +111,41 @@ def test_it_is_a_codec_of_calls_and_its_answers_are_those_of_a_listener() -> Non
 
 
 @pytest.mark.parametrize("form", ["escaped", "plain", "bytes"])
-def test_a_whole_call_goes_as_the_transcript_says(form: str) -> None:
+def test_whole_call_follows_the_recorded_transcript(form: str) -> None:
     call: CallCodec = SpeechEngineCodec()
     current = call.begin_turn(TurnRequested())
     for step in STEPS:
         if "comes" in step:
             text = json.dumps(step["comes"], ensure_ascii=form == "escaped")
-            happening = call.receive(text.encode() if form == "bytes" else text)
-            assert happening == told(step)
-            if isinstance(happening, TurnRequested):
-                current = call.begin_turn(happening)
+            event = call.receive(text.encode() if form == "bytes" else text)
+            assert event == expected_event(step)
+            if isinstance(event, TurnRequested):
+                current = call.begin_turn(event)
         else:
             assert frames(perform(current, step["do"])) == step["goes"]
 
 
 @pytest.mark.parametrize("again", [True, False])
-def test_nothing_is_said_unasked(again: bool) -> None:
+def test_open_sends_nothing(again: bool) -> None:
     assert SpeechEngineCodec().open("Hello.", reconnected=again) == b""
 
 
-def test_what_a_beginning_tells_besides_the_name_are_facts() -> None:
+def test_fields_of_init_are_metadata() -> None:
     frame = {"type": "init", "conversation_id": "c", "agent_id": "a", "x": [1]}
-    assert tell(frame) == CallStarted("c", {"conversation_id": "c", "agent_id": "a", "x": [1]})
+    assert decode(frame) == CallStarted("c", {"conversation_id": "c", "agent_id": "a", "x": [1]})
 
 
 @pytest.mark.parametrize("name", ["c", "conv_01k3-X", "0" * 128])
-def test_a_conversation_has_a_plain_name(name: str) -> None:
-    assert tell({"type": "init", "conversation_id": name}) == CallStarted(name, {"conversation_id": name})
+def test_conversation_id_is_decoded(name: str) -> None:
+    assert decode({"type": "init", "conversation_id": name}) == CallStarted(name, {"conversation_id": name})
 
 
 @pytest.mark.parametrize(
     "name", [None, "", " ", 7, True, ["c"], {}, "a/b", "a.b", "a b", "c\n", "ä", "١", "0" * 129]
 )
-def test_a_beginning_without_a_plain_name_is_odd(name: Any) -> None:
-    assert tell({"type": "init", "conversation_id": name}) == NO_NAME
-    assert tell({"type": "init"}) == NO_NAME
+def test_invalid_conversation_id_is_unexpected(name: Any) -> None:
+    assert decode({"type": "init", "conversation_id": name}) == NO_CONVERSATION_ID
+    assert decode({"type": "init"}) == NO_CONVERSATION_ID
 
 
 @pytest.mark.parametrize(
@@ -168,38 +168,38 @@ def test_a_beginning_without_a_plain_name_is_odd(name: Any) -> None:
         ('{"type":{}}', NO_TYPE),
         (b'{"type":"ping"}', ProtocolReply(b'{"type":"pong"}\n')),
         ('{"type":"ping","more":1}', ProtocolReply(b'{"type":"pong"}\n')),
-        ('{"type":"error"}', TROUBLE),
-        ('{"type":"error","message":"secret words"}', TROUBLE),
+        ('{"type":"error"}', PLATFORM_ERROR),
+        ('{"type":"error","message":"secret words"}', PLATFORM_ERROR),
         ('{"type":"close","reason":"done"}', CallEnded()),
     ],
 )
-def test_every_frame_has_its_meaning(frame: str | bytes, expected: CallEvent) -> None:
+def test_every_message_type_is_decoded(frame: str | bytes, expected: CallEvent) -> None:
     assert SpeechEngineCodec().receive(frame) == expected
 
 
 @pytest.mark.parametrize(
     ("id", "echoed"), [(0, 0), (7, 7), (-3, -3), (2**63 - 1, 2**63 - 1), (2**64 - 1, 2**64 - 1), (None, None)]
 )
-def test_an_answer_carries_the_number_of_its_transcript(id: int | None, echoed: int | None) -> None:
+def test_reply_has_the_event_id_of_its_transcript(id: int | None, echoed: int | None) -> None:
     codec = SpeechEngineCodec()
-    asked = ask(codec, id)
-    assert asked == TurnRequested("Are you open?", history=HISTORY, id=id or 0)
-    assert frames(codec.begin_turn(asked).finish("stop", None)) == [response(echoed, "")]
+    request = send_transcript(codec, id)
+    assert request == TurnRequested("Are you open?", history=HISTORY, id=id or 0)
+    assert frames(codec.begin_turn(request).finish("stop", None)) == [response(echoed, "")]
 
 
 @pytest.mark.parametrize("id", [True, False, "1", 1.0, [1], {}, 2**64])
-def test_a_number_that_is_none_is_odd_and_changes_nothing(id: Any) -> None:
+def test_invalid_event_id_is_unexpected_and_changes_nothing(id: Any) -> None:
     codec = SpeechEngineCodec()
-    turn = codec.begin_turn(ask(codec, 1))
-    assert ask(codec, id) == NO_NUMBER
-    assert ask(codec, 1) is None
+    turn = codec.begin_turn(send_transcript(codec, 1))
+    assert send_transcript(codec, id) == NO_EVENT_ID
+    assert send_transcript(codec, 1) is None
     assert frames(turn.finish("stop", None)) == [response(1, "")]
 
 
 @pytest.mark.parametrize("entries", [None, [], {}, "", "Hello", 7, True, {"role": "user", "content": "Hi"}])
-def test_who_spoke_is_answered_even_if_the_transcript_is_lost(entries: Any) -> None:
-    assert ask(SpeechEngineCodec(), 3, entries) == TurnRequested("", history=(), id=3)
-    assert tell({"type": "user_transcript", "event_id": 3}) == TurnRequested("", history=(), id=3)
+def test_invalid_transcript_is_answered_as_an_empty_one(entries: Any) -> None:
+    assert send_transcript(SpeechEngineCodec(), 3, entries) == TurnRequested("", history=(), id=3)
+    assert decode({"type": "user_transcript", "event_id": 3}) == TurnRequested("", history=(), id=3)
 
 
 @pytest.mark.parametrize(
@@ -221,69 +221,71 @@ def test_who_spoke_is_answered_even_if_the_transcript_is_lost(entries: Any) -> N
         {"role": ["user"], "content": "x"},
     ],
 )
-def test_entries_that_make_no_sense_are_left_out(entry: Any) -> None:
+def test_invalid_entries_are_left_out(entry: Any) -> None:
     wanted = TurnRequested("Are you open?", history=HISTORY, id=1)
-    assert ask(SpeechEngineCodec(), 1, [TALK[0], entry, TALK[1], entry]) == wanted
-    assert ask(SpeechEngineCodec(), 1, [entry]) == TurnRequested("", history=(), id=1)
+    assert send_transcript(SpeechEngineCodec(), 1, [TRANSCRIPT[0], entry, TRANSCRIPT[1], entry]) == wanted
+    assert send_transcript(SpeechEngineCodec(), 1, [entry]) == TurnRequested("", history=(), id=1)
 
 
-def test_what_was_said_is_the_caller_s_last_word() -> None:
-    more = [{"role": "user", "content": "Hm?", "when": 3}, TALK[0]]
-    asked = ask(SpeechEngineCodec(), 1, [*TALK, *more])
-    assert asked == TurnRequested("Hm?", history=(*HISTORY, Message("user", "Hm?"), HISTORY[0]), id=1)
-    assert ask(SpeechEngineCodec(), 1, TALK[:1]) == TurnRequested("", history=HISTORY[:1], id=1)
+def test_user_text_is_the_last_message_of_the_caller() -> None:
+    more = [{"role": "user", "content": "Hm?", "when": 3}, TRANSCRIPT[0]]
+    request = send_transcript(SpeechEngineCodec(), 1, [*TRANSCRIPT, *more])
+    assert request == TurnRequested("Hm?", history=(*HISTORY, Message("user", "Hm?"), HISTORY[0]), id=1)
+    assert send_transcript(SpeechEngineCodec(), 1, TRANSCRIPT[:1]) == TurnRequested(
+        "", history=HISTORY[:1], id=1
+    )
 
 
 @pytest.mark.parametrize("close", ["end", "stop"])
-def test_a_transcript_is_answered_once_at_a_time_and_again_when_it_comes_after_that(close: str) -> None:
+def test_repeated_transcript_is_ignored_during_its_reply_and_answered_after_it(close: str) -> None:
     codec = SpeechEngineCodec()
-    turn = codec.begin_turn(ask(codec, 5))
-    assert ask(codec, 5) is None
+    turn = codec.begin_turn(send_transcript(codec, 5))
+    assert send_transcript(codec, 5) is None
     turn.text_delta("Yes")
     turn.drain()
-    assert ask(codec, 5, []) is None
+    assert send_transcript(codec, 5, []) is None
     perform(turn, [close])
-    assert ask(codec, 5) == TurnRequested("Are you open?", history=HISTORY, id=5)
+    assert send_transcript(codec, 5) == TurnRequested("Are you open?", history=HISTORY, id=5)
 
 
-def test_the_first_transcript_may_have_the_number_nought_and_counts_as_any_other() -> None:
+def test_event_id_zero_is_valid() -> None:
     codec = SpeechEngineCodec()
-    codec.begin_turn(ask(codec, 0))
-    assert ask(codec, 0) is None
+    codec.begin_turn(send_transcript(codec, 0))
+    assert send_transcript(codec, 0) is None
 
 
-def test_a_transcript_that_nobody_answers_is_asked_again() -> None:
+def test_transcript_without_a_reply_is_requested_again() -> None:
     codec = SpeechEngineCodec()
-    codec.begin_turn(ask(codec, 5))
-    assert ask(codec, 6) == ask(codec, 6)
+    codec.begin_turn(send_transcript(codec, 5))
+    assert send_transcript(codec, 6) == send_transcript(codec, 6)
 
 
 @pytest.mark.parametrize("id", [4, 6, None])
-def test_another_number_supersedes_be_it_higher_or_lower(id: int | None) -> None:
+def test_any_other_event_id_supersedes(id: int | None) -> None:
     codec = SpeechEngineCodec()
-    old = codec.begin_turn(ask(codec, 5))
-    assert ask(codec, id) == TurnRequested("Are you open?", history=HISTORY, id=id or 0)
+    old = codec.begin_turn(send_transcript(codec, 5))
+    assert send_transcript(codec, id) == TurnRequested("Are you open?", history=HISTORY, id=id or 0)
     assert old.stop() == b""
-    assert ask(codec, 5) == TurnRequested("Are you open?", history=HISTORY, id=5)
+    assert send_transcript(codec, 5) == TurnRequested("Are you open?", history=HISTORY, id=5)
 
 
-def test_without_a_number_nothing_is_known_to_be_the_same() -> None:
+def test_transcripts_without_an_event_id_are_never_repeated() -> None:
     codec = SpeechEngineCodec()
-    codec.begin_turn(ask(codec))
-    assert ask(codec) == TurnRequested("Are you open?", history=HISTORY)
+    codec.begin_turn(send_transcript(codec))
+    assert send_transcript(codec) == TurnRequested("Are you open?", history=HISTORY)
 
 
-def test_nothing_is_said_but_in_reply_to_a_transcript() -> None:
+def test_turn_without_a_transcript_sends_nothing() -> None:
     codec = SpeechEngineCodec()
-    answering = codec.begin_turn(ask(codec, 1))
+    answering = codec.begin_turn(send_transcript(codec, 1))
     mute = codec.begin_turn(TurnRequested("Hello?"))
     assert mute.start("We are full.") + mute.tool_call(END) + mute.drain() + mute.finish("stop", None) == b""
     assert (mute.spoken_text, mute.ends_call, mute.executed) == ("", False, [])
-    assert ask(codec, 1) is None
+    assert send_transcript(codec, 1) is None
     assert frames(answering.finish("stop", None)) == [response(1, "")]
 
 
-def test_words_gather_until_they_are_asked_for() -> None:
+def test_words_are_gathered_until_drain() -> None:
     turn = SpeechEngineTurn(9)
     assert (
         turn.start("One ") + turn.text_delta("two ") + turn.text_delta("") + turn.text_delta("three ") == b""
@@ -298,7 +300,7 @@ def test_words_gather_until_they_are_asked_for() -> None:
     )
 
 
-def test_words_travel_unescaped_and_with_their_spaces() -> None:
+def test_content_is_unescaped_and_keeps_its_spaces() -> None:
     turn = SpeechEngineTurn(1)
     turn.text_delta(" Größe “M” 🙂\n")
     assert turn.drain() == (
@@ -306,7 +308,7 @@ def test_words_travel_unescaped_and_with_their_spaces() -> None:
     )
 
 
-def test_an_emoji_that_came_in_halves_is_whole_again() -> None:
+def test_surrogate_pair_in_two_deltas_is_joined() -> None:
     turn = SpeechEngineTurn(1)
     turn.text_delta("\ud83d")
     turn.text_delta("\ude42")
@@ -315,12 +317,12 @@ def test_an_emoji_that_came_in_halves_is_whole_again() -> None:
     assert frames(turn.drain()) == [response(1, "\ufffd!")]
 
 
-def test_half_an_emoji_does_not_cost_the_transcript() -> None:
+def test_lone_surrogate_in_a_transcript_is_replaced() -> None:
     entries = [{"role": "user", "content": "Hi \ud83d"}]
-    assert ask(SpeechEngineCodec(), 1, entries).user_text == "Hi \ufffd"
+    assert send_transcript(SpeechEngineCodec(), 1, entries).user_text == "Hi \ufffd"
 
 
-def test_this_wire_carries_no_action() -> None:
+def test_protocol_has_no_actions() -> None:
     turn = SpeechEngineTurn(1)
     assert turn.tool_call(END) == b""
     assert (turn.executed, turn.ends_call) == ([], False)
@@ -347,12 +349,12 @@ FRAME = st.fixed_dictionaries(
 
 
 @given(st.text(st.characters(exclude_categories=[])) | st.binary())
-def test_any_frame_at_all_can_come(frame: str | bytes) -> None:
+def test_random_message_is_unexpected(frame: str | bytes) -> None:
     assert SpeechEngineCodec().receive(frame) in (NO_OBJECT, NO_TYPE)
 
 
 @given(st.lists(FRAME | JSON, max_size=8), st.data())
-def test_whatever_comes_is_read_without_a_fuss(sent: list[Any], data: st.DataObject) -> None:
+def test_any_message_is_decoded_without_an_exception(sent: list[Any], data: st.DataObject) -> None:
     codec, open_turn = SpeechEngineCodec(), None
     for frame in sent:
         text = json.dumps(frame)
@@ -361,18 +363,25 @@ def test_whatever_comes_is_read_without_a_fuss(sent: list[Any], data: st.DataObj
             case None:
                 assert open_turn is not None
                 assert open_turn.id == frame["event_id"]
-            case CallStarted(call, facts):
-                assert facts == {key: value for key, value in frame.items() if key != "type"}
-                assert call == facts["conversation_id"]
+            case CallStarted(call, metadata):
+                assert metadata == {key: value for key, value in frame.items() if key != "type"}
+                assert call == metadata["conversation_id"]
             case ProtocolReply(pong):
                 assert frames(pong) == [{"type": "pong"}]
-            case TurnRequested(said, "said", True, None, tuple() as history) as asked:
+            case TurnRequested(said, "said", True, None, tuple() as history) as request:
                 assert all(message.role in ("user", "assistant") for message in history)
                 assert said == ([""] + [m.text for m in history if m.role == "user"])[-1]
-                codec.begin_turn(asked)
-                open_turn = asked
+                codec.begin_turn(request)
+                open_turn = request
             case other:
-                assert other in (CallEnded(), NO_OBJECT, NO_TYPE, NO_NAME, NO_NUMBER, TROUBLE)
+                assert other in (
+                    CallEnded(),
+                    NO_OBJECT,
+                    NO_TYPE,
+                    NO_CONVERSATION_ID,
+                    NO_EVENT_ID,
+                    PLATFORM_ERROR,
+                )
 
 
 CALLS: st.SearchStrategy[list[Any]] = st.lists(
@@ -384,7 +393,7 @@ CALLS: st.SearchStrategy[list[Any]] = st.lists(
 
 
 @given(st.none() | st.integers(-(2**63), 2**64 - 1), CALLS, st.sampled_from(["end", "stop"]), CALLS)
-def test_every_answer_is_ended_once_or_never_if_it_is_stopped(
+def test_every_reply_ends_once_or_never_if_it_is_stopped(
     id: int | None, before: list[Any], how: str, after: list[Any]
 ) -> None:
     turn, words, drained, sent = SpeechEngineTurn(id), "", "", b""

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.platforms.elevenlabs.test_token import GOOD, KEY, NOW
+from tests.platforms.elevenlabs.test_token import KEY, NOW, VALID_TOKEN
 from tests.platforms.handshakes import REMOTE_CLIENTS, REMOTE_HEADERS, handshake_scope, refusal
 from voicegw.errors import Forbidden, NotFound, Unauthorized
 from voicegw.platforms.elevenlabs.handshake import ElevenLabsTokenAuth
 
 PATH, HEADER = "/elevenlabs/speech-engine", "x_elevenlabs_speech_engine_authorization"
-SECOND_TOKEN = (b"x-elevenlabs-speech-engine-authorization", GOOD.encode())
+SECOND_TOKEN = (b"x-elevenlabs-speech-engine-authorization", VALID_TOKEN.encode())
 
 
-@pytest.mark.parametrize("token", [GOOD, f"Bearer {GOOD}"])
+@pytest.mark.parametrize("token", [VALID_TOKEN, f"Bearer {VALID_TOKEN}"])
 def test_token_is_accepted_until_it_expires(token: str) -> None:
     time = [float(NOW)]
     auth = ElevenLabsTokenAuth(KEY, lambda: time[0])
@@ -26,7 +26,7 @@ def test_token_is_accepted_until_it_expires(token: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {HEADER: ""}, {HEADER: GOOD[:-2]}, {HEADER: "é"}, {"authorization": GOOD}]
+    "headers", [{}, {HEADER: ""}, {HEADER: VALID_TOKEN[:-2]}, {HEADER: "é"}, {"authorization": VALID_TOKEN}]
 )
 def test_invalid_token_is_refused_also_from_this_machine(headers: dict[str, str]) -> None:
     auth = ElevenLabsTokenAuth(KEY, lambda: NOW)
@@ -34,7 +34,7 @@ def test_invalid_token_is_refused_also_from_this_machine(headers: dict[str, str]
 
 
 def test_second_token_is_refused() -> None:
-    scope = handshake_scope(PATH, **{HEADER: GOOD})
+    scope = handshake_scope(PATH, **{HEADER: VALID_TOKEN})
     scope["headers"].append(SECOND_TOKEN)
     assert refusal(ElevenLabsTokenAuth(KEY, lambda: NOW), scope) is Unauthorized
 
@@ -42,7 +42,7 @@ def test_second_token_is_refused() -> None:
 @pytest.mark.parametrize("path", ["/elevenlabs", "/elevenlabs/speech-engine/", "/elevenlabs/relay"])
 def test_other_path_is_not_found(path: str) -> None:
     auth = ElevenLabsTokenAuth(KEY, lambda: NOW)
-    assert refusal(auth, handshake_scope(path, **{HEADER: GOOD})) is NotFound
+    assert refusal(auth, handshake_scope(path, **{HEADER: VALID_TOKEN})) is NotFound
 
 
 @pytest.mark.parametrize("remote", REMOTE_CLIENTS)

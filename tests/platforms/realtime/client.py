@@ -1,4 +1,4 @@
-"""What a client of the official SDK makes of our events."""
+"""A realtime client that validates the gateway's events with the official SDK."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 from voicegw.calls.codec import CallEvent, Interrupted, ProtocolReply
 from voicegw.platforms.realtime.codec import RealtimeCodec
 
-CLASSES: dict[str, type[BaseModel]] = {
+EVENT_CLASSES: dict[str, type[BaseModel]] = {
     "error": sdk.RealtimeErrorEvent,
     "session.created": sdk.SessionCreatedEvent,
     "session.updated": sdk.SessionUpdatedEvent,
@@ -33,42 +33,42 @@ CLASSES: dict[str, type[BaseModel]] = {
     "response.output_item.done": sdk.ResponseOutputItemDoneEvent,
     "response.done": sdk.ResponseDoneEvent,
 }
-"""The events that we send, and what the SDK takes each of them for."""
-UNNAMED: dict[type[BaseModel], set[str]] = {sdk.RealtimeSessionCreateRequest: {"id", "object"}}
-"""What the SDK has no attribute for: its type of a session is that of a request for one."""
+"""The SDK's class of each event that the gateway sends."""
+EXTRA_FIELDS: dict[type[BaseModel], set[str]] = {sdk.RealtimeSessionCreateRequest: {"id", "object"}}
+"""Fields without an attribute in the SDK, whose type of a session is that of a request for one."""
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(sdk.RealtimeServerEvent)
 CONNECTION = AsyncRealtimeConnection.__new__(AsyncRealtimeConnection)
 
 
-def judge(frame: dict[str, Any]) -> None:
-    """Assert that the SDK takes an event for what it is meant to be, with every field of it known."""
+def assert_valid(frame: dict[str, Any]) -> None:
+    """Assert that the SDK parses an event into the right class, and knows all its fields."""
     event = SERVER_EVENT.validate_python(frame, strict=True)
-    assert type(event) is CLASSES[frame["type"]]
-    known(event)
+    assert type(event) is EVENT_CLASSES[frame["type"]]
+    assert_known_fields(event)
     parsed = CONNECTION.parse_event(json.dumps(frame))
     assert parsed == event
 
 
-def known(value: Any) -> None:
+def assert_known_fields(value: Any) -> None:
     if isinstance(value, BaseModel):
-        assert (value.model_extra or {}).keys() == UNNAMED.get(type(value), set())
+        assert (value.model_extra or {}).keys() == EXTRA_FIELDS.get(type(value), set())
         for name in type(value).model_fields:
-            known(getattr(value, name))
+            assert_known_fields(getattr(value, name))
     elif isinstance(value, list):
         for inner in value:
-            known(inner)
+            assert_known_fields(inner)
 
 
 def frames(data: bytes) -> list[dict[str, Any]]:
-    """The events in what a codec wrote, each of them one that the SDK knows."""
+    """Return the encoded events, each of which the SDK knows."""
     assert not data or data.endswith(b"\n")
     found = [json.loads(line) for line in data.decode().split("\n")[:-1]]
     for frame in found:
-        judge(frame)
+        assert_valid(frame)
     return found
 
 
-def kinds(data: bytes) -> list[str]:
+def event_types(data: bytes) -> list[str]:
     return [frame["type"] for frame in frames(data)]
 
 
@@ -76,22 +76,22 @@ def session(**how: Any) -> RealtimeCodec:
     return RealtimeCodec("call-1", "desk", prefix="p", **how)
 
 
-def tell(codec: RealtimeCodec, kind: str, **fields: Any) -> CallEvent | None:
-    """The client sends one event."""
+def send_event(codec: RealtimeCodec, kind: str, **fields: Any) -> CallEvent | None:
+    """Send one event of the client."""
     return codec.receive(json.dumps({"type": kind, **fields}))
 
 
-def answers(happening: CallEvent | None) -> list[dict[str, Any]]:
-    """The events that go back for what was told."""
-    if isinstance(happening, Interrupted):
-        return frames(happening.frames)
-    assert isinstance(happening, ProtocolReply)
-    return frames(happening.frame)
+def replies(event: CallEvent | None) -> list[dict[str, Any]]:
+    """Return the events with which the codec replies."""
+    if isinstance(event, Interrupted):
+        return frames(event.frames)
+    assert isinstance(event, ProtocolReply)
+    return frames(event.frame)
 
 
-def fault(happening: CallEvent | None) -> tuple[str, str | None]:
-    """The code of an error that was answered, and the field at fault."""
-    [frame] = answers(happening)
+def error_of(event: CallEvent | None) -> tuple[str, str | None]:
+    """Return the code of the error event, and the field that it names."""
+    [frame] = replies(event)
     error = frame["error"]
     assert error["type"] == "invalid_request_error"
     assert error["message"]
@@ -104,7 +104,7 @@ def message(role: str, *texts: str, **fields: Any) -> dict[str, Any]:
     return {"type": "message", "role": role, "content": content, **fields}
 
 
-def say(codec: RealtimeCodec, text: str, role: str = "user", **fields: Any) -> None:
-    """The client adds a message to the conversation."""
-    added, done = answers(tell(codec, "conversation.item.create", item=message(role, text, **fields)))
+def add_message(codec: RealtimeCodec, text: str, role: str = "user", **fields: Any) -> None:
+    """Add a message of the client to the conversation."""
+    added, done = replies(send_event(codec, "conversation.item.create", item=message(role, text, **fields)))
     assert (added["type"], done["type"]) == ("conversation.item.added", "conversation.item.done")

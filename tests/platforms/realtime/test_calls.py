@@ -1,4 +1,4 @@
-"""Calls by the Realtime protocol through the whole gateway: what leaves when, and what the agent is asked."""
+"""Calls by the Realtime protocol through the whole gateway: events, their times, and the agent's turns."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ CREATE = {"type": "response.create"}
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 
 
-def house(folder: Path, agent: FakeAgent, text: str = FILE) -> ASGIApp:
+def create_app(folder: Path, agent: FakeAgent, text: str = FILE) -> ASGIApp:
     return gateway(folder, agent, text)
 
 
-def said(words: str) -> dict[str, Any]:
+def item(words: str) -> dict[str, Any]:
     content = [{"type": "input_text", "text": words}]
     return {
         "type": "conversation.item.create",
@@ -48,83 +48,83 @@ def said(words: str) -> dict[str, Any]:
     }
 
 
-def asks(phone: AsgiWebSocket, words: str) -> None:
-    phone.send_frame(said(words))
-    phone.send_frame(CREATE)
+def send_text(websocket: AsgiWebSocket, words: str) -> None:
+    websocket.send_frame(item(words))
+    websocket.send_frame(CREATE)
 
 
-def kinds(phone: AsgiWebSocket) -> list[str]:
-    return [frame["type"] for _, frame in phone.frames]
+def event_types(websocket: AsgiWebSocket) -> list[str]:
+    return [frame["type"] for _, frame in websocket.frames]
 
 
-def deltas(phone: AsgiWebSocket) -> list[tuple[float, str]]:
+def deltas(websocket: AsgiWebSocket) -> list[tuple[float, str]]:
     return [
         (when, frame["delta"])
-        for when, frame in phone.frames
+        for when, frame in websocket.frames
         if frame["type"] == "response.output_text.delta"
     ]
 
 
-def ends(phone: AsgiWebSocket) -> list[tuple[float, str]]:
+def end_statuses(websocket: AsgiWebSocket) -> list[tuple[float, str]]:
     return [
         (when, frame["response"]["status"])
-        for when, frame in phone.frames
+        for when, frame in websocket.frames
         if frame["type"] == "response.done"
     ]
 
 
-async def test_the_response_begins_at_once_and_its_first_words_wait_for_nobody(tmp_path: Path) -> None:
+async def test_response_begins_at_once_and_its_first_delta_is_not_delayed(tmp_path: Path) -> None:
     agent = fake_agent(0.01, "Hello", 0.01, " there.")
-    async with connect_websocket(house(tmp_path, agent), PATH) as phone:
-        asks(phone, "Hello?")
+    async with connect_websocket(create_app(tmp_path, agent), PATH) as websocket:
+        send_text(websocket, "Hello?")
         await asyncio.sleep(1)
-    created = next(when for when, frame in phone.frames if frame["type"] == "response.created")
-    assert (created, deltas(phone), ends(phone)) == (
+    created = next(when for when, frame in websocket.frames if frame["type"] == "response.created")
+    assert (created, deltas(websocket), end_statuses(websocket)) == (
         0.0,
         [(0.01, "Hello"), (0.02, " there.")],
         [(0.02, "completed")],
     )
 
 
-async def test_words_that_follow_closely_share_an_event(tmp_path: Path) -> None:
+async def test_close_deltas_share_an_event(tmp_path: Path) -> None:
     async with connect_websocket(
-        house(tmp_path, fake_agent("a", 0.001, " b", 0.001, " c", 1)), PATH
-    ) as phone:
-        asks(phone, "Hello?")
+        create_app(tmp_path, fake_agent("a", 0.001, " b", 0.001, " c", 1)), PATH
+    ) as websocket:
+        send_text(websocket, "Hello?")
         await asyncio.sleep(0.5)
-        assert deltas(phone) == [(0.0, "a"), (GATHER_SECONDS, " b c")]
+        assert deltas(websocket) == [(0.0, "a"), (GATHER_SECONDS, " b c")]
 
 
-async def test_new_words_of_the_caller_supersede_and_the_same_request_again_does_not(tmp_path: Path) -> None:
+async def test_new_item_supersedes_and_a_repeated_request_does_not(tmp_path: Path) -> None:
     agent = fake_agent("Well", 0.5, " then.")
-    async with connect_websocket(house(tmp_path, agent), PATH) as phone:
-        asks(phone, "Hello?")
+    async with connect_websocket(create_app(tmp_path, agent), PATH) as websocket:
+        send_text(websocket, "Hello?")
         await asyncio.sleep(0.1)
-        phone.send_frame({**CREATE, "event_id": "again"})
+        websocket.send_frame({**CREATE, "event_id": "again"})
         await asyncio.sleep(0.1)
-        asks(phone, "Are you there?")
+        send_text(websocket, "Are you there?")
         await asyncio.sleep(1)
-    errors = [frame["error"] for _, frame in phone.frames if frame["type"] == "error"]
+    errors = [frame["error"] for _, frame in websocket.frames if frame["type"] == "error"]
     assert [(error["code"], error["event_id"]) for error in errors] == [
         ("conversation_already_has_active_response", "again")
     ]
-    assert ends(phone) == [(0.2, "cancelled"), (0.7, "completed")]
+    assert end_statuses(websocket) == [(0.2, "cancelled"), (0.7, "completed")]
     assert (agent.start_times, agent.close_times) == ([0.0, 0.2], [0.2, 0.7])
 
 
-async def test_a_tool_s_result_comes_back_to_the_agent(tmp_path: Path) -> None:
+async def test_tool_result_reaches_the_agent(tmp_path: Path) -> None:
     agent = fake_agent(ToolCall("c1", "weather", "{}"))
-    async with connect_websocket(house(tmp_path, agent), PATH) as phone:
-        phone.send_frame({"type": "session.update", "session": {"type": "realtime", "tools": [WEATHER]}})
-        asks(phone, "How is the weather?")
+    async with connect_websocket(create_app(tmp_path, agent), PATH) as websocket:
+        websocket.send_frame({"type": "session.update", "session": {"type": "realtime", "tools": [WEATHER]}})
+        send_text(websocket, "How is the weather?")
         await asyncio.sleep(0.1)
-        [call] = phone.frames[-1][1]["response"]["output"]
+        [call] = websocket.frames[-1][1]["response"]["output"]
         agent.steps = ("Sunny.",)
         output = {"type": "function_call_output", "call_id": call["call_id"], "output": "sun"}
-        phone.send_frame({"type": "conversation.item.create", "item": output})
-        phone.send_frame(CREATE)
+        websocket.send_frame({"type": "conversation.item.create", "item": output})
+        websocket.send_frame(CREATE)
         await asyncio.sleep(0.1)
-    assert [status for _, status in ends(phone)] == ["completed", "completed"]
+    assert [status for _, status in end_statuses(websocket)] == ["completed", "completed"]
     first, second = agent.turns
     assert [tool.name for tool in first.tools] == ["weather"]
     assert [(message.role, message.text) for message in second.messages] == [
@@ -134,35 +134,40 @@ async def test_a_tool_s_result_comes_back_to_the_agent(tmp_path: Path) -> None:
     ]
 
 
-async def test_the_agent_may_speak_first_and_is_never_asked_nothing(tmp_path: Path) -> None:
+async def test_agent_may_speak_first_with_a_call_start_prompt(tmp_path: Path) -> None:
     agent = fake_agent("Good morning.")
-    async with connect_websocket(house(tmp_path, agent), PATH) as phone:
-        phone.send_frame(CREATE)
+    async with connect_websocket(create_app(tmp_path, agent), PATH) as websocket:
+        websocket.send_frame(CREATE)
         await asyncio.sleep(0.1)
     assert [message.text for message in agent.turns[0].messages] == [CALL_START_PROMPT]
-    assert deltas(phone) == [(0.0, "Good morning.")]
+    assert deltas(websocket) == [(0.0, "Good morning.")]
 
 
-async def test_a_failing_agent_is_a_sentence(tmp_path: Path) -> None:
-    async with connect_websocket(house(tmp_path, fake_agent(0.1, AgentUnavailable("gone"))), PATH) as phone:
-        asks(phone, "Hello?")
+async def test_agent_failure_is_spoken(tmp_path: Path) -> None:
+    async with connect_websocket(
+        create_app(tmp_path, fake_agent(0.1, AgentUnavailable("gone"))), PATH
+    ) as websocket:
+        send_text(websocket, "Hello?")
         await asyncio.sleep(1)
-    assert (deltas(phone), ends(phone)) == ([(0.1, PHRASES["en"].failure)], [(0.1, "completed")])
+    assert (deltas(websocket), end_statuses(websocket)) == (
+        [(0.1, PHRASES["en"].failure)],
+        [(0.1, "completed")],
+    )
 
 
-async def test_every_request_of_a_flood_gets_its_end_and_few_the_agent(tmp_path: Path) -> None:
+async def test_requests_beyond_the_turn_rate_are_answered_without_the_agent(tmp_path: Path) -> None:
     agent = fake_agent("Hi.")
-    async with connect_websocket(house(tmp_path, agent), PATH) as phone:
+    async with connect_websocket(create_app(tmp_path, agent), PATH) as websocket:
         for number in range(3 * MAX_TURNS):
-            asks(phone, f"Question {number}")
+            send_text(websocket, f"Question {number}")
             await asyncio.sleep(0.01)
         await asyncio.sleep(1)
-    assert kinds(phone).count("response.created") == len(ends(phone)) == 3 * MAX_TURNS
+    assert event_types(websocket).count("response.created") == len(end_statuses(websocket)) == 3 * MAX_TURNS
     assert len(agent.turns) == MAX_TURNS
 
 
-async def test_a_call_too_many_is_refused_before_the_upgrade(tmp_path: Path) -> None:
-    app = house(tmp_path, fake_agent("Hi."))
+async def test_call_beyond_the_limit_is_refused_before_the_upgrade(tmp_path: Path) -> None:
+    app = create_app(tmp_path, fake_agent("Hi."))
     async with (
         connect_websocket(app, PATH),
         connect_websocket(app, PATH),
@@ -172,22 +177,22 @@ async def test_a_call_too_many_is_refused_before_the_upgrade(tmp_path: Path) -> 
     assert (third.status, json.loads(third.body)["error"]["type"]) == (429, "rate_limit_error")
 
 
-async def test_a_call_that_is_dialled_again_leaves_its_first_socket(tmp_path: Path) -> None:
+async def test_second_socket_of_a_call_replaces_the_first(tmp_path: Path) -> None:
     agent = fake_agent("Well", 5)
-    app = house(tmp_path, agent)
+    app = create_app(tmp_path, agent)
     named = {"x-voicegw-call": "17"}
     async with connect_websocket(app, PATH, headers=named) as first, connect_websocket(app, PATH) as other:
-        asks(first, "Hello?")
+        send_text(first, "Hello?")
         await asyncio.sleep(0.1)
         async with connect_websocket(app, PATH, headers=named) as second:
             await asyncio.sleep(0.1)
             assert (first.close_code, second.close_code, other.close_code) == (1001, None, None)
-    assert (ends(first), agent.close_times) == ([(0.1, "cancelled")], [0.1])
+    assert (end_statuses(first), agent.close_times) == ([(0.1, "cancelled")], [0.1])
 
 
 @pytest.mark.parametrize("name", ["/v1/realtime", "/realtime"])
-async def test_who_asks_for_the_subprotocol_gets_it(tmp_path: Path, name: str) -> None:
-    app = house(tmp_path, fake_agent())
+async def test_offered_subprotocol_is_accepted(tmp_path: Path, name: str) -> None:
+    app = create_app(tmp_path, fake_agent())
     sent: list[dict[str, Any]] = []
 
     async def gone() -> dict[str, Any]:
@@ -220,15 +225,15 @@ async def test_who_asks_for_the_subprotocol_gets_it(tmp_path: Path, name: str) -
         assert sent[0] == {"type": "websocket.accept", **({"subprotocol": given} if given else {})}
 
 
-async def test_nothing_stays_of_a_call_that_nobody_can_come_back_to(tmp_path: Path) -> None:
+async def test_unnamed_call_is_forgotten_with_its_socket(tmp_path: Path) -> None:
     agent = fake_agent("Hi.")
-    app = house(tmp_path, agent)
+    app = create_app(tmp_path, agent)
     async with (
-        connect_websocket(app, PATH) as phone,
+        connect_websocket(app, PATH) as websocket,
         connect_websocket(app, PATH, headers={"x-voicegw-call": "17"}) as named,
     ):
-        asks(phone, "Hello?")
-        asks(named, "Hello?")
+        send_text(websocket, "Hello?")
+        send_text(named, "Hello?")
         await asyncio.sleep(0.1)
     await asyncio.sleep(0)
     gone = [turn.call for turn in agent.turns if not turn.extra]
@@ -236,23 +241,23 @@ async def test_nothing_stays_of_a_call_that_nobody_can_come_back_to(tmp_path: Pa
     assert len(gone) == 1
 
 
-async def test_many_events_at_once_lose_none_of_their_answers(tmp_path: Path) -> None:
-    async with connect_websocket(house(tmp_path, fake_agent("Hi.")), PATH) as phone:
+async def test_many_events_at_once_are_all_answered(tmp_path: Path) -> None:
+    async with connect_websocket(create_app(tmp_path, fake_agent("Hi.")), PATH) as websocket:
         for number in range(3000):
-            phone.send_frame(said(f"{number} {'x' * 200}"))
-        phone.send_frame(CREATE)
+            websocket.send_frame(item(f"{number} {'x' * 200}"))
+        websocket.send_frame(CREATE)
         await asyncio.sleep(1)
-        assert phone.close_code is None
-    assert kinds(phone).count("conversation.item.done") == 3000 + 1
-    assert kinds(phone).count("response.created") == len(ends(phone)) == 1
+        assert websocket.close_code is None
+    assert event_types(websocket).count("conversation.item.done") == 3000 + 1
+    assert event_types(websocket).count("response.created") == len(end_statuses(websocket)) == 1
 
 
-async def test_a_mistake_before_the_upgrade_is_told_and_no_secret_with_it(
+async def test_exception_before_the_upgrade_is_a_500_without_secrets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = house(tmp_path, fake_agent())
+    app = create_app(tmp_path, fake_agent())
     monkeypatch.setattr("voicegw.platforms.realtime.handshake.resolve_call_id", lambda *_, **__: 1 / 0)
-    async with connect_websocket(app, PATH, query="model=s3cret") as phone:
+    async with connect_websocket(app, PATH, query="model=s3cret") as websocket:
         await asyncio.sleep(0)
-    assert (phone.status, json.loads(phone.body)["error"]["type"]) == (500, "server_error")
+    assert (websocket.status, json.loads(websocket.body)["error"]["type"]) == (500, "server_error")
     assert "s3cret" not in caplog.text

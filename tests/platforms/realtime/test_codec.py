@@ -1,4 +1,4 @@
-"""A realtime session both ways: events as the official SDK types them, and only answers that it knows."""
+"""A realtime session both ways: client events of the official SDK, and only events that it knows."""
 
 from __future__ import annotations
 
@@ -22,20 +22,30 @@ from openai.types.realtime import (
 )
 from pydantic import TypeAdapter
 
-from tests.platforms.realtime.client import answers, fault, frames, judge, kinds, message, say, session, tell
+from tests.platforms.realtime.client import (
+    add_message,
+    assert_valid,
+    error_of,
+    event_types,
+    frames,
+    message,
+    replies,
+    send_event,
+    session,
+)
 from voicegw.calls.codec import CallCodec, CallEvent, Interrupted, ProtocolReply, TurnRequested
 from voicegw.events import Message, Tool, ToolCall, Usage
 from voicegw.platforms.realtime.codec import RealtimeCodec
 from voicegw.platforms.realtime.response import RealtimeResponse
 
-GOLDEN = Path(__file__).parent / "realtime.jsonl"
-TRANSCRIPT = [json.loads(line) for line in GOLDEN.read_text("utf-8").splitlines()]
-COMING = [step["comes"] for step in TRANSCRIPT if "comes" in step]
+RECORDED = Path(__file__).parent / "realtime.jsonl"
+TRANSCRIPT = [json.loads(line) for line in RECORDED.read_text("utf-8").splitlines()]
+CLIENT_EVENTS = [step["comes"] for step in TRANSCRIPT if "comes" in step]
 CLIENT_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeClientEventParam)
 
 
-def told(step: dict[str, Any]) -> TurnRequested:
-    """What a question in the transcript has to be read as."""
+def expected_request(step: dict[str, Any]) -> TurnRequested:
+    """Return the request that a response.create of the transcript stands for."""
     fields = dict(step["tells"][1])
     fields["tools"] = tuple(Tool(**tool) for tool in fields.get("tools", ()))
     calls = [tuple(ToolCall(**call) for call in entry.get("tool_calls", ())) for entry in fields["history"]]
@@ -68,28 +78,28 @@ def send(codec: RealtimeCodec, event: Any) -> CallEvent | None:
 
 
 @pytest.mark.parametrize("escaped", [True, False])
-def test_a_whole_call_goes_as_the_transcript_says(escaped: bool) -> None:
+def test_whole_call_follows_the_recorded_transcript(escaped: bool) -> None:
     codec = session()
     turn = RealtimeCodec("other", "desk", prefix="x").begin_turn(TurnRequested())
     for step in TRANSCRIPT:
         if "do" in step:
             assert frames(perform(codec, turn, step["do"])) == step["goes"]
             continue
-        happening = codec.receive(json.dumps(step["comes"], ensure_ascii=escaped))
-        assert type(happening).__name__ == step["tells"][0]
-        if isinstance(happening, TurnRequested):
-            assert happening == told(step)
-            turn = codec.begin_turn(happening)
+        event = codec.receive(json.dumps(step["comes"], ensure_ascii=escaped))
+        assert type(event).__name__ == step["tells"][0]
+        if isinstance(event, TurnRequested):
+            assert event == expected_request(step)
+            turn = codec.begin_turn(event)
         else:
-            assert answers(happening) == step["goes"]
+            assert replies(event) == step["goes"]
 
 
-def test_the_transcript_has_only_events_that_a_client_of_the_sdk_can_send() -> None:
-    for event in COMING:
+def test_transcript_has_only_client_events_of_the_sdk() -> None:
+    for event in CLIENT_EVENTS:
         assert CLIENT_EVENT.validate_python(event)["type"] == event["type"]
 
 
-def test_a_session_is_told_of_at_once_and_greets_nobody() -> None:
+def test_open_sends_session_created_and_no_greeting() -> None:
     codec: CallCodec = session()
     assert (codec.name, codec.end_call_is_final, codec.close_code) == ("realtime", False, 1001)
     first = frames(codec.open("Hello.", reconnected=True))
@@ -122,38 +132,38 @@ def test_a_session_is_told_of_at_once_and_greets_nobody() -> None:
         "[" * 100_000,
     ],
 )
-def test_a_frame_that_is_no_event_is_told_of(frame: str | bytes) -> None:
-    assert fault(session().receive(frame)) == ("invalid_event", None)
+def test_invalid_frame_gets_an_error(frame: str | bytes) -> None:
+    assert error_of(session().receive(frame)) == ("invalid_event", None)
 
 
 @pytest.mark.parametrize("kind", [None, 7, [], "", "ping", "transcription_session.update", "response.done"])
-def test_an_event_of_an_unknown_type_is_told_of(kind: Any) -> None:
-    assert fault(session().receive(json.dumps({"type": kind}))) == ("invalid_value", "type")
-    assert fault(session().receive("{}")) == ("invalid_value", "type")
+def test_unknown_event_type_gets_an_error(kind: Any) -> None:
+    assert error_of(session().receive(json.dumps({"type": kind}))) == ("invalid_value", "type")
+    assert error_of(session().receive("{}")) == ("invalid_value", "type")
 
 
 @pytest.mark.parametrize(
     "kind", ["input_audio_buffer.append", "input_audio_buffer.commit", "output_audio_buffer.clear"]
 )
-def test_audio_is_refused_with_a_hint(kind: str) -> None:
-    [error] = answers(tell(session(), kind, audio="AAAA"))
+def test_audio_event_gets_an_error_with_a_hint(kind: str) -> None:
+    [error] = replies(send_event(session(), kind, audio="AAAA"))
     assert error["error"]["code"] == "unsupported_event"
     assert "input_text" in error["error"]["message"]
 
 
 @pytest.mark.parametrize(("id", "cause"), [("c1", "c1"), ("é" * 512, "é" * 512), ("", None), (None, None)])
-def test_an_error_names_the_event_that_caused_it(id: str | None, cause: str | None) -> None:
-    [error] = answers(tell(session(), "response.cancel", event_id=id))
+def test_error_names_the_client_event(id: str | None, cause: str | None) -> None:
+    [error] = replies(send_event(session(), "response.cancel", event_id=id))
     assert error["error"]["event_id"] == cause
 
 
 @pytest.mark.parametrize("id", [7, ["c1"], "c" * 513, "c\n"])
-def test_an_event_id_that_is_none_is_told_of(id: Any) -> None:
-    [error] = answers(tell(session(), "response.create", event_id=id))
+def test_invalid_event_id_gets_an_error(id: Any) -> None:
+    [error] = replies(send_event(session(), "response.create", event_id=id))
     assert (error["error"]["param"], error["error"]["event_id"]) == ("event_id", None)
 
 
-def test_a_session_changes_as_a_whole_or_not_at_all() -> None:
+def test_session_update_is_applied_as_a_whole_or_not_at_all() -> None:
     codec = session()
     update: SessionUpdateEventParam = {
         "type": "session.update",
@@ -168,7 +178,7 @@ def test_a_session_changes_as_a_whole_or_not_at_all() -> None:
             "truncation": "auto",
         },
     }
-    [updated] = answers(send(codec, update))
+    [updated] = replies(send(codec, update))
     changed = {
         "type": "realtime",
         "object": "realtime.session",
@@ -182,11 +192,11 @@ def test_a_session_changes_as_a_whole_or_not_at_all() -> None:
     }
     assert (updated["type"], updated["session"]) == ("session.updated", changed)
     half = {"instructions": "", "tools": [], "max_output_tokens": 0}
-    assert fault(tell(codec, "session.update", session=half)) == (
+    assert error_of(send_event(codec, "session.update", session=half)) == (
         "invalid_value",
         "session.max_output_tokens",
     )
-    [same] = answers(tell(codec, "session.update", session={}))
+    [same] = replies(send_event(codec, "session.update", session={}))
     assert same["session"] == changed
 
 
@@ -200,15 +210,15 @@ def test_a_session_changes_as_a_whole_or_not_at_all() -> None:
         ({"output_modalities": ["audio"]}, "session.output_modalities"),
     ],
 )
-def test_a_session_that_cannot_be_is_refused(given: Any, param: str) -> None:
-    assert fault(tell(session(), "session.update", session=given)) == ("invalid_value", param)
+def test_invalid_session_is_refused(given: Any, param: str) -> None:
+    assert error_of(send_event(session(), "session.update", session=given)) == ("invalid_value", param)
 
 
-def ids(codec: RealtimeCodec) -> list[str]:
+def item_ids(codec: RealtimeCodec) -> list[str]:
     return list(codec.conversation.items)
 
 
-def test_items_are_added_where_the_client_wants_them() -> None:
+def test_items_are_inserted_behind_the_previous_item_id() -> None:
     codec = session()
     item: RealtimeConversationItemUserMessageParam = {
         "type": "message",
@@ -218,7 +228,7 @@ def test_items_are_added_where_the_client_wants_them() -> None:
     }
     event: ConversationItemCreateEventParam = {"type": "conversation.item.create", "item": item}
     shown = {**item, "object": "realtime.item", "status": "completed"}
-    assert [(told["previous_item_id"], told["item"]) for told in answers(send(codec, event))] == [
+    assert [(message["previous_item_id"], message["item"]) for message in replies(send(codec, event))] == [
         (None, shown),
         (None, shown),
     ]
@@ -227,14 +237,14 @@ def test_items_are_added_where_the_client_wants_them() -> None:
         "previous_item_id": "b",
         "item": message("user", "C"),  # type: ignore[typeddict-item]
     }
-    added, done = answers(send(codec, after))
+    added, done = replies(send(codec, after))
     assert (added["type"], done["type"]) == ("conversation.item.added", "conversation.item.done")
     assert added["previous_item_id"] == done["previous_item_id"] == "b"
-    say(codec, "A", id="a")
-    assert ids(codec) == ["b", added["item"]["id"], "a"]
+    add_message(codec, "A", id="a")
+    assert item_ids(codec) == ["b", added["item"]["id"], "a"]
     front = {**event, "item": {**item, "id": "z"}, "previous_item_id": "root"}
-    assert [told["previous_item_id"] for told in answers(send(codec, front))] == [None, None]
-    assert ids(codec) == ["z", "b", added["item"]["id"], "a"]
+    assert [message["previous_item_id"] for message in replies(send(codec, front))] == [None, None]
+    assert item_ids(codec) == ["z", "b", added["item"]["id"], "a"]
 
 
 @pytest.mark.parametrize(
@@ -248,57 +258,57 @@ def test_items_are_added_where_the_client_wants_them() -> None:
         ({"item": {"type": "message", "role": "user"}}, ("invalid_value", "item.content")),
     ],
 )
-def test_an_item_that_cannot_be_changes_nothing(fields: dict[str, Any], expected: tuple[str, str]) -> None:
+def test_invalid_item_changes_nothing(fields: dict[str, Any], expected: tuple[str, str]) -> None:
     codec = session()
-    say(codec, "A", id="a")
-    assert fault(tell(codec, "conversation.item.create", **fields)) == expected
-    assert ids(codec) == ["a"]
+    add_message(codec, "A", id="a")
+    assert error_of(send_event(codec, "conversation.item.create", **fields)) == expected
+    assert item_ids(codec) == ["a"]
 
 
-def test_items_are_shown_and_deleted() -> None:
+def test_items_are_retrieved_and_deleted() -> None:
     codec = session()
-    say(codec, "A", id="a")
+    add_message(codec, "A", id="a")
     retrieve: ConversationItemRetrieveEventParam = {"type": "conversation.item.retrieve", "item_id": "a"}
     delete: ConversationItemDeleteEventParam = {"type": "conversation.item.delete", "item_id": "a"}
-    [retrieved] = answers(send(codec, retrieve))
+    [retrieved] = replies(send(codec, retrieve))
     assert retrieved["item"]["content"] == [{"type": "input_text", "text": "A"}]
-    [deleted] = answers(send(codec, delete))
+    [deleted] = replies(send(codec, delete))
     assert (deleted["type"], deleted["item_id"]) == ("conversation.item.deleted", "a")
     for event in (retrieve, delete):
-        assert fault(send(codec, event)) == ("item_not_found", "item_id")
-    assert fault(tell(codec, "conversation.item.delete")) == ("invalid_value", "item_id")
+        assert error_of(send(codec, event)) == ("item_not_found", "item_id")
+    assert error_of(send_event(codec, "conversation.item.delete")) == ("invalid_value", "item_id")
 
 
-def asked(codec: RealtimeCodec, **response: Any) -> TurnRequested:
+def request_response(codec: RealtimeCodec, **response: Any) -> TurnRequested:
     event: ResponseCreateEventParam = {"type": "response.create"}
-    happening = send(codec, {**event, "response": response} if response else event)
-    assert isinstance(happening, TurnRequested)
-    return happening
+    event = send(codec, {**event, "response": response} if response else event)
+    assert isinstance(event, TurnRequested)
+    return event
 
 
-def started(codec: RealtimeCodec, words: str = "", **response: Any) -> RealtimeResponse:
-    """A response that is being made, of which these words were sent."""
-    turn = codec.begin_turn(asked(codec, **response))
+def start_response(codec: RealtimeCodec, words: str = "", **response: Any) -> RealtimeResponse:
+    """Return an active response of which these words were sent."""
+    turn = codec.begin_turn(request_response(codec, **response))
     turn.start(words)
     turn.drain()
     return turn
 
 
-def test_a_response_is_asked_for_with_the_whole_conversation() -> None:
+def test_response_create_requests_a_turn_with_the_conversation() -> None:
     codec = session()
-    assert asked(codec) == TurnRequested(history=(), id=1)
-    say(codec, "Hello?")
-    say(codec, "Hi.", "assistant")
-    assert asked(codec) == TurnRequested(
+    assert request_response(codec) == TurnRequested(history=(), id=1)
+    add_message(codec, "Hello?")
+    add_message(codec, "Hi.", "assistant")
+    assert request_response(codec) == TurnRequested(
         "Hello?", history=(Message("user", "Hello?"), Message("assistant", "Hi.")), id=2
     )
 
 
-def test_a_response_may_have_wishes_of_its_own() -> None:
+def test_response_create_overrides_the_session() -> None:
     codec = session()
-    tell(codec, "session.update", session={"instructions": "Be kind.", "max_output_tokens": 9})
-    say(codec, "Hello?")
-    own = asked(
+    send_event(codec, "session.update", session={"instructions": "Be kind.", "max_output_tokens": 9})
+    add_message(codec, "Hello?")
+    own = request_response(
         codec,
         instructions="Be short.",
         tools=[{"type": "function", "name": "hours"}],
@@ -310,22 +320,24 @@ def test_a_response_may_have_wishes_of_its_own() -> None:
         "Hello?", history=(system, user), id=1, tools=(Tool("hours"),), tool_choice="required"
     )
     kind = Message("system", "Be kind.")
-    assert asked(codec) == TurnRequested("Hello?", history=(kind, user), id=2, options={"max_tokens": 9})
-    assert asked(codec, input=[]).history == (kind,)
+    assert request_response(codec) == TurnRequested(
+        "Hello?", history=(kind, user), id=2, options={"max_tokens": 9}
+    )
+    assert request_response(codec, input=[]).history == (kind,)
 
 
 @pytest.mark.parametrize(
     ("response", "param"),
     [([], "response"), ({"conversation": "x"}, "response.conversation"), ({"tools": 7}, "response.tools")],
 )
-def test_a_response_that_cannot_be_is_refused(response: Any, param: str) -> None:
-    assert fault(tell(session(), "response.create", response=response)) == ("invalid_value", param)
+def test_invalid_response_create_is_refused(response: Any, param: str) -> None:
+    assert error_of(send_event(session(), "response.create", response=response)) == ("invalid_value", param)
 
 
-def test_the_answer_is_to_what_was_asked_last() -> None:
+def test_turn_has_the_config_of_the_newest_response_create() -> None:
     codec = session()
-    old = asked(codec, metadata={"a": "old"})
-    new = asked(codec, metadata={"a": "new"}, max_output_tokens=5)
+    old = request_response(codec, metadata={"a": "old"})
+    new = request_response(codec, metadata={"a": "new"}, max_output_tokens=5)
     [created] = frames(codec.begin_turn(new).start(""))
     assert created["response"]["metadata"] == {"a": "new"}
     assert created["response"]["max_output_tokens"] == 5
@@ -333,56 +345,59 @@ def test_the_answer_is_to_what_was_asked_last() -> None:
     assert late["response"]["metadata"] is None
 
 
-def test_words_that_were_not_asked_for_are_a_response_too() -> None:
+def test_unrequested_words_are_a_response() -> None:
     codec = session()
     turn = codec.begin_turn(TurnRequested())
-    told = frames(
+    message = frames(
         turn.start("Goodbye.") + turn.tool_call(ToolCall("", "end_call")) + turn.finish("stop", None)
     )
-    assert [told[0]["type"], told[-1]["type"]] == ["response.created", "response.done"]
-    [item] = told[-1]["response"]["output"]
+    assert [message[0]["type"], message[-1]["type"]] == ["response.created", "response.done"]
+    [item] = message[-1]["response"]["output"]
     assert item["content"] == [{"type": "output_text", "text": "Goodbye."}]
 
 
-def test_nothing_is_answered_twice() -> None:
+def test_second_response_create_without_a_new_item_is_refused() -> None:
     codec = session()
-    say(codec, "Hello?")
-    turn = started(codec, "Hi")
+    add_message(codec, "Hello?")
+    turn = start_response(codec, "Hi")
     busy = "conversation_already_has_active_response"
-    wishes: list[Any] = [None, {"conversation": "none"}, {"input": []}]
-    for wanted in wishes:
-        assert fault(tell(codec, "response.create", response=wanted)) == (busy, None)
-    say(codec, "And?")
-    assert fault(tell(codec, "response.create", response={"conversation": "none"})) == (busy, None)
+    responses: list[Any] = [None, {"conversation": "none"}, {"input": []}]
+    for response in responses:
+        assert error_of(send_event(codec, "response.create", response=response)) == (busy, None)
+    add_message(codec, "And?")
+    assert error_of(send_event(codec, "response.create", response={"conversation": "none"})) == (busy, None)
     turn.finish("stop", None)
-    assert asked(codec, conversation="none").user_text == "And?"
+    assert request_response(codec, conversation="none").user_text == "And?"
 
 
-def test_what_is_new_supersedes_what_is_being_said() -> None:
+def test_response_create_with_a_new_item_supersedes() -> None:
     codec = session()
-    say(codec, "Hello?")
-    turn = started(codec, "Hi the")
-    say(codec, "And?")
+    add_message(codec, "Hello?")
+    turn = start_response(codec, "Hi the")
+    add_message(codec, "And?")
     words = ("Hello?", "Hi the", "And?")
-    newer = asked(codec)
-    assert tuple(told.text for told in newer.history or ()) == words
+    newer = request_response(codec)
+    assert tuple(message.text for message in newer.history or ()) == words
     [*_, done] = frames(turn.stop())
     assert done["response"]["status_details"] == {"type": "cancelled", "reason": "turn_detected"}
     codec.begin_turn(newer)
-    assert fault(tell(codec, "response.create"))[0] == "conversation_already_has_active_response"
+    assert error_of(send_event(codec, "response.create"))[0] == "conversation_already_has_active_response"
 
 
-def test_a_response_is_cancelled() -> None:
+def test_response_is_cancelled() -> None:
     codec = session()
-    assert fault(tell(codec, "response.cancel")) == ("response_cancel_not_active", None)
-    turn = started(codec, "Hi")
-    assert fault(tell(codec, "response.cancel", response_id="x")) == ("response_not_found", "response_id")
-    assert fault(tell(codec, "response.cancel", response_id=7)) == ("invalid_value", "response_id")
+    assert error_of(send_event(codec, "response.cancel")) == ("response_cancel_not_active", None)
+    turn = start_response(codec, "Hi")
+    assert error_of(send_event(codec, "response.cancel", response_id="x")) == (
+        "response_not_found",
+        "response_id",
+    )
+    assert error_of(send_event(codec, "response.cancel", response_id=7)) == ("invalid_value", "response_id")
     cancel: ResponseCancelEventParam = {"type": "response.cancel", "response_id": turn.id}
     assert send(codec, cancel) == Interrupted()
     [*_, done] = frames(turn.stop())
     assert done["response"]["status_details"] == {"type": "cancelled", "reason": "client_cancelled"}
-    assert fault(send(codec, cancel)) == ("response_cancel_not_active", None)
+    assert error_of(send(codec, cancel)) == ("response_cancel_not_active", None)
 
 
 def truncate(codec: RealtimeCodec, id: str, **fields: Any) -> CallEvent | None:
@@ -396,12 +411,12 @@ def truncate(codec: RealtimeCodec, id: str, **fields: Any) -> CallEvent | None:
 
 
 def text(codec: RealtimeCodec, id: str) -> str:
-    [shown] = answers(tell(codec, "conversation.item.retrieve", item_id=id))
+    [shown] = replies(send_event(codec, "conversation.item.retrieve", item_id=id))
     return "".join(part["text"] for part in shown["item"]["content"])
 
 
 @pytest.mark.parametrize(
-    ("fields", "pace", "kept"),
+    ("fields", "chars_per_second", "kept"),
     [
         ({}, 15.0, "We open at"),
         ({"heard": None}, 7.0, "We open"),
@@ -413,47 +428,47 @@ def text(codec: RealtimeCodec, id: str) -> str:
     ],
 )
 @pytest.mark.parametrize("when", ["over", "before its end", "after its end"])
-def test_an_item_keeps_what_was_heard_of_it(
-    fields: dict[str, Any], pace: float, kept: str, when: str
+def test_truncated_item_keeps_the_heard_text(
+    fields: dict[str, Any], chars_per_second: float, kept: str, when: str
 ) -> None:
-    codec = session(chars_per_second=pace)
-    turn = started(codec, "We open at eight.")
+    codec = session(chars_per_second=chars_per_second)
+    turn = start_response(codec, "We open at eight.")
     id = turn.open_item_id
     if when == "over":
         turn.finish("stop", None)
     if when == "after its end":
         turn.stop()
-    happening = truncate(codec, id, **fields)
-    assert isinstance(happening, Interrupted)
-    assert happening.heard_text is None
-    [truncated] = frames(happening.frames)
+    event = truncate(codec, id, **fields)
+    assert isinstance(event, Interrupted)
+    assert event.heard_text is None
+    [truncated] = frames(event.frames)
     assert truncated.items() >= {"item_id": id, "content_index": 0}.items()
     assert truncated["audio_end_ms"] == fields.get("audio_end_ms", 1000)
     assert text(codec, id) == kept
     turn.stop()
     assert text(codec, id) == kept
-    assert asked(codec).history == ((Message("assistant", kept),) if kept else ())
+    assert request_response(codec).history == ((Message("assistant", kept),) if kept else ())
 
 
-def test_what_was_heard_of_an_older_item_leaves_the_present_response_alone() -> None:
+def test_truncating_an_older_item_does_not_stop_the_response() -> None:
     codec = session()
-    say(codec, "We open at eight.", "assistant", id="old")
-    turn = started(codec, "Yes.")
+    add_message(codec, "We open at eight.", "assistant", id="old")
+    turn = start_response(codec, "Yes.")
     assert isinstance(truncate(codec, "old", heard="We open"), ProtocolReply)
     assert text(codec, "old") == "We open"
-    assert kinds(turn.finish("stop", None))[-1] == "response.done"
+    assert event_types(turn.finish("stop", None))[-1] == "response.done"
 
 
-def test_an_interruption_in_an_earlier_item_ends_the_response() -> None:
+def test_truncating_an_earlier_item_of_the_response_interrupts_it() -> None:
     codec = session()
-    turn = started(codec, "Let me see.", tools=[{"type": "function", "name": "hours"}])
+    turn = start_response(codec, "Let me see.", tools=[{"type": "function", "name": "hours"}])
     id = turn.open_item_id
     turn.tool_call(ToolCall("c", "hours"))
     turn.text_delta("We open")
     turn.drain()
     assert isinstance(truncate(codec, id, heard="Let me"), Interrupted)
     turn.stop()
-    assert [text(codec, id), text(codec, ids(codec)[-1])] == ["Let me", "We open"]
+    assert [text(codec, id), text(codec, item_ids(codec)[-1])] == ["Let me", "We open"]
 
 
 @pytest.mark.parametrize(
@@ -473,15 +488,13 @@ def test_an_interruption_in_an_earlier_item_ends_the_response() -> None:
         ({"heard": 7}, ("invalid_value", "heard")),
     ],
 )
-def test_a_truncation_that_makes_no_sense_changes_nothing(
-    fields: dict[str, Any], expected: tuple[str, str]
-) -> None:
+def test_invalid_truncation_changes_nothing(fields: dict[str, Any], expected: tuple[str, str]) -> None:
     codec = session()
-    say(codec, "We open", "assistant", id="said")
-    say(codec, "Hello?", id="user")
+    add_message(codec, "We open", "assistant", id="said")
+    add_message(codec, "Hello?", id="user")
     call = {"type": "function_call", "id": "call", "call_id": "c", "name": "hours", "arguments": "{}"}
-    tell(codec, "conversation.item.create", item=call)
-    assert fault(truncate(codec, "said", **fields)) == expected
+    send_event(codec, "conversation.item.create", item=call)
+    assert error_of(truncate(codec, "said", **fields)) == expected
     assert text(codec, "said") == "We open"
 
 
@@ -499,17 +512,17 @@ def test_errors_name_fields_and_repeat_no_content() -> None:
         {"type": "response.create", "response": {"max_output_tokens": secret}},
         {"type": "conversation.item.delete", "item_id": secret},
     ):
-        happening = session().receive(json.dumps(event))
-        assert isinstance(happening, ProtocolReply)
-        assert secret not in happening.frame.decode()
+        event = session().receive(json.dumps(event))
+        assert isinstance(event, ProtocolReply)
+        assert secret not in event.frame.decode()
     assert secret not in repr(session().receive(secret))
 
 
-def test_half_an_emoji_does_not_cost_the_item() -> None:
+def test_lone_surrogate_in_an_item_is_replaced() -> None:
     codec = session()
     item = '{"type":"message","role":"user","id":"a","content":[{"type":"input_text","text":"\\ud83d"}]}'
     codec.receive('{"type":"conversation.item.create","item":' + item + "}")
-    assert asked(codec).user_text == "\ufffd"
+    assert request_response(codec).user_text == "\ufffd"
 
 
 JSON = st.recursive(
@@ -518,7 +531,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 EVENTS = [
-    *COMING,
+    *CLIENT_EVENTS,
     {"type": "conversation.item.truncate", "item_id": "said-1", "content_index": 0, "audio_end_ms": 700},
     {
         "type": "conversation.item.create",
@@ -533,7 +546,7 @@ STEPS = ["turn", "begin", "text", "drain", "call", "end", "stop", "ahead"]
 
 @st.composite
 def mutated(draw: st.DrawFn) -> str:
-    """An event that could have come, with a field at any depth gone or exchanged, or cut off."""
+    """A valid event with a field at any depth removed or replaced, or cut off."""
     event = json.loads(json.dumps(draw(st.sampled_from(EVENTS))))
     for _ in range(draw(st.integers(0, 2))):
         place = event
@@ -554,7 +567,7 @@ ANY = st.text(st.characters(exclude_categories=[])) | st.binary() | JSON.map(jso
 
 
 def advance(codec: RealtimeCodec, step: str, latest: TurnRequested) -> bytes:
-    """Go on with the response that is being made, or begin one."""
+    """Continue the active response, or begin one."""
     turn = codec.response
     match step, turn:
         case ("turn", _) | (_, None):
@@ -576,32 +589,32 @@ def advance(codec: RealtimeCodec, step: str, latest: TurnRequested) -> bytes:
 
 
 @given(st.lists(mutated() | ANY | st.sampled_from(STEPS), max_size=12))
-def test_whatever_comes_is_answered_in_events_with_ids_of_their_own(coming: list[str | bytes]) -> None:
+def test_any_input_is_answered_with_unique_event_ids(inputs: list[str | bytes]) -> None:
     codec, latest = session(), TurnRequested()
     sent = codec.open("")
-    for frame in coming:
+    for frame in inputs:
         if isinstance(frame, str) and frame in STEPS:
             sent += advance(codec, frame, latest)
             continue
-        happening = codec.receive(frame)
-        assert isinstance(happening, ProtocolReply | TurnRequested | Interrupted)
-        if isinstance(happening, ProtocolReply):
-            assert happening.frame
-            sent += happening.frame
-        elif isinstance(happening, TurnRequested):
-            latest = happening
-            assert happening.history is not None
-            assert all(said.text or said.tool_calls or said.role == "tool" for said in happening.history)
+        event = codec.receive(frame)
+        assert isinstance(event, ProtocolReply | TurnRequested | Interrupted)
+        if isinstance(event, ProtocolReply):
+            assert event.frame
+            sent += event.frame
+        elif isinstance(event, TurnRequested):
+            latest = event
+            assert event.history is not None
+            assert all(said.text or said.tool_calls or said.role == "tool" for said in event.history)
         else:
-            sent += happening.frames
+            sent += event.frames
     named = [event["event_id"] for event in frames(sent)]
     assert len(set(named)) == len(named)
     created = [event["response"]["id"] for event in frames(sent) if event["type"] == "response.created"]
     assert len(set(created)) == len(created)
 
 
-def test_the_judge_of_events_is_strict() -> None:
+def test_validation_of_events_is_strict() -> None:
     frame = frames(session().open(""))[0]
     for broken in ({**frame, "more": 1}, {**frame, "event_id": 7}, {**frame, "type": "session.changed"}):
         with pytest.raises((AssertionError, ValueError)):
-            judge(broken)
+            assert_valid(broken)

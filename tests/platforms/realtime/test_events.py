@@ -5,13 +5,13 @@ from voicegw.errors import BadRequest
 from voicegw.platforms.realtime.events import EventWriter, RealtimeError
 
 
-def test_names_are_counted_behind_the_prefix_and_never_taken_ones() -> None:
+def test_new_ids_are_numbered_and_never_taken_ones() -> None:
     events = EventWriter("ab")
     assert [events.new_id("item"), events.new_id("resp")] == ["item_ab_1", "resp_ab_2"]
     assert events.new_id("item", {"item_ab_3", "item_ab_4"}) == "item_ab_5"
 
 
-def test_every_event_has_an_id_of_its_own() -> None:
+def test_every_event_has_its_own_id() -> None:
     events = EventWriter("ab")
     first = events.encode("conversation.item.deleted", item_id="é")
     second = events.encode_parts(b'"type":"conversation.item.deleted","item_id":', b'"x"')
@@ -21,7 +21,7 @@ def test_every_event_has_an_id_of_its_own() -> None:
     ]
 
 
-def test_an_error_tells_what_was_wrong_with_which_event() -> None:
+def test_error_names_the_event_and_the_field() -> None:
     events = EventWriter("ab")
     assert frames(events.encode_error(RealtimeError("item_not_found", "It is gone.", "item_id"), "c1")) == [
         {

@@ -1,4 +1,4 @@
-"""Who may call with a key of the house, which agent answers, and which call it is."""
+"""Handshakes of realtime clients: the API key, the agent and the id of the call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READER = ApiKey("reader", hash_secret("s3"), dialect="chat")
 PATH = "/v1/realtime"
 
 
-def line(name: str, language: str) -> ServedAgent:
+def served_agent(name: str, language: str) -> ServedAgent:
     return ServedAgent(
         name,
         fake_agent("Hi."),
@@ -34,11 +34,13 @@ def line(name: str, language: str) -> ServedAgent:
     )
 
 
-LINES = {"desk": line("desk", "de"), "shop": line("shop", "fr")}
+AGENTS = {"desk": served_agent("desk", "de"), "shop": served_agent("shop", "fr")}
 
 
-def counter(*keys: ApiKey, strict: bool = True, **how: Any) -> RealtimeHandshake:
-    return RealtimeHandshake(Authenticator(ApiKeys(keys)), AgentRegistry(LINES, strict=strict).resolve, **how)
+def make_handshake(*keys: ApiKey, strict: bool = True, **how: Any) -> RealtimeHandshake:
+    return RealtimeHandshake(
+        Authenticator(ApiKeys(keys)), AgentRegistry(AGENTS, strict=strict).resolve, **how
+    )
 
 
 def scope(
@@ -61,15 +63,15 @@ def scope(
 @pytest.mark.parametrize(
     "path", ["/v1", "/v1/", "/v1/realtime/", "/v1/realtime/x", "/v1/chat/completions", "/realtime/"]
 )
-def test_there_are_two_addresses_and_no_others(path: str) -> None:
-    for good in (PATH, "/realtime"):
-        assert counter(ONE).authenticate(scope(good))
+def test_other_paths_are_not_found(path: str) -> None:
+    for valid in (PATH, "/realtime"):
+        assert make_handshake(ONE).authenticate(scope(valid))
     with pytest.raises(NotFound):
-        counter(ONE).authenticate(scope(path))
+        make_handshake(ONE).authenticate(scope(path))
 
 
 @pytest.mark.parametrize(
-    ("keys", "asked", "failure"),
+    ("keys", "options", "failure"),
     [
         ((ONE,), {"secret": ""}, Unauthorized),
         ((ONE,), {"secret": "wrong"}, Unauthorized),
@@ -84,70 +86,77 @@ def test_there_are_two_addresses_and_no_others(path: str) -> None:
         ((ONE,), {"query": "&".join(["a=1"] * 101)}, BadRequest),
     ],
 )
-def test_who_is_not_let_in(
-    keys: tuple[ApiKey, ...], asked: dict[str, Any], failure: type[RequestError]
+def test_invalid_handshake_is_refused(
+    keys: tuple[ApiKey, ...], options: dict[str, Any], failure: type[RequestError]
 ) -> None:
     with pytest.raises(failure):
-        counter(*keys).authenticate(scope(**asked))
+        make_handshake(*keys).authenticate(scope(**options))
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "options",
     [{"secret": "s1"}, {"secret": "", "subprotocols": ("realtime", "openai-insecure-api-key.s1")}],
     ids=["header", "subprotocol"],
 )
-def test_a_key_opens_wherever_it_is_shown(asked: dict[str, Any]) -> None:
-    assert counter(ONE).authenticate(scope(**asked)).startswith("call_")
-    assert counter(ONE).choose_profile(scope(**asked)).key is ONE
+def test_api_key_is_accepted_in_a_header_or_a_subprotocol(options: dict[str, Any]) -> None:
+    assert make_handshake(ONE).authenticate(scope(**options)).startswith("call_")
+    assert make_handshake(ONE).choose_profile(scope(**options)).key is ONE
 
 
-def test_without_keys_programs_on_this_machine_may_call() -> None:
-    assert counter().choose_profile(scope(secret="")).agent is LINES["desk"]
+def test_without_keys_this_machine_may_connect() -> None:
+    assert make_handshake().choose_profile(scope(secret="")).agent is AGENTS["desk"]
 
 
-def test_the_model_names_the_agent_and_the_key_decides_which_there_are() -> None:
-    assert counter(ONE).choose_profile(scope(query="model=shop")).agent.name == "shop"
-    assert counter(SHOP).choose_profile(scope(secret="s2")).agent.name == "shop"
+def test_model_names_one_of_the_agents_of_the_key() -> None:
+    assert make_handshake(ONE).choose_profile(scope(query="model=shop")).agent.name == "shop"
+    assert make_handshake(SHOP).choose_profile(scope(secret="s2")).agent.name == "shop"
     with pytest.raises(ModelNotFound):
-        counter(SHOP).choose_profile(scope(secret="s2", query="model=desk"))
+        make_handshake(SHOP).choose_profile(scope(secret="s2", query="model=desk"))
     with pytest.raises(ModelNotFound):
-        counter(ONE).choose_profile(scope(query="model=gpt-realtime"))
-    assert counter(ONE, strict=False).choose_profile(scope(query="model=gpt-realtime")).agent.name == "desk"
+        make_handshake(ONE).choose_profile(scope(query="model=gpt-realtime"))
+    assert (
+        make_handshake(ONE, strict=False).choose_profile(scope(query="model=gpt-realtime")).agent.name
+        == "desk"
+    )
 
 
-def test_the_key_s_dialect_counts_before_the_agent_s() -> None:
-    house = counter(ONE, SHOP, READER)
-    assert house.choose_profile(scope()).dialect is DIALECTS["vapi"]
-    assert house.choose_profile(scope(secret="s2")).dialect is DIALECTS["elevenlabs"]
-    reader = house.choose_profile(scope(secret="s3"))
+def test_dialect_of_the_key_counts_before_that_of_the_agent() -> None:
+    handshake = make_handshake(ONE, SHOP, READER)
+    assert handshake.choose_profile(scope()).dialect is DIALECTS["vapi"]
+    assert handshake.choose_profile(scope(secret="s2")).dialect is DIALECTS["elevenlabs"]
+    reader = handshake.choose_profile(scope(secret="s3"))
     assert (reader.dialect, reader.agent.speech_filters) == (DIALECTS["chat"], None)
-    assert house.choose_profile(scope()).agent.speech_filters is not None
+    assert handshake.choose_profile(scope()).agent.speech_filters is not None
 
 
-def test_the_language_is_the_agent_s_unless_the_table_has_one() -> None:
-    assert counter(ONE).choose_profile(scope()).language == "de"
-    assert counter(ONE, language="pt-BR").choose_profile(scope()).language == "pt-BR"
+def test_language_is_that_of_the_section_or_of_the_agent() -> None:
+    assert make_handshake(ONE).choose_profile(scope()).language == "de"
+    assert make_handshake(ONE, language="pt-BR").choose_profile(scope()).language == "pt-BR"
 
 
-def test_a_call_is_named_in_a_header_or_in_the_address_and_else_nobody_s() -> None:
-    house = counter(ONE, call_headers=("x-my-call",))
-    named = house.authenticate(scope(x_voicegw_call="42"))
-    assert house.authenticate(scope(x_voicegw_call="42")) == named
-    assert house.authenticate(scope(query="call_id=42")) == named
-    assert house.authenticate(scope(x_voicegw_call="42", query="call_id=43")) == named, (
+def test_call_id_is_taken_from_a_header_or_the_query_or_is_new() -> None:
+    handshake = make_handshake(ONE, call_headers=("x-my-call",))
+    named = handshake.authenticate(scope(x_voicegw_call="42"))
+    assert handshake.authenticate(scope(x_voicegw_call="42")) == named
+    assert handshake.authenticate(scope(query="call_id=42")) == named
+    assert handshake.authenticate(scope(x_voicegw_call="42", query="call_id=43")) == named, (
         "the header counts first"
     )
-    assert house.authenticate(scope(x_my_call="42")) == house.authenticate(scope(x_my_call="42")) != named
-    assert house.authenticate(scope()) != house.authenticate(scope())
+    assert (
+        handshake.authenticate(scope(x_my_call="42"))
+        == handshake.authenticate(scope(x_my_call="42"))
+        != named
+    )
+    assert handshake.authenticate(scope()) != handshake.authenticate(scope())
 
 
-def test_the_agent_learns_the_id_as_it_was_written() -> None:
-    house = counter(ONE, call_headers=("x-my-call",))
-    asked: list[tuple[dict[str, Any], dict[str, str]]] = [
+def test_metadata_has_the_call_id_as_the_client_wrote_it() -> None:
+    handshake = make_handshake(ONE, call_headers=("x-my-call",))
+    cases: list[tuple[dict[str, Any], dict[str, str]]] = [
         ({}, {}),
         ({"x_voicegw_call": " 42 "}, {"call_id": "42"}),
         ({"x_my_call": "7", "query": "call_id=8"}, {"call_id": "7"}),
         ({"query": "call_id=8"}, {"call_id": "8"}),
     ]
-    for how, facts in asked:
-        assert house.choose_profile(scope(**how)).metadata == facts
+    for given, metadata in cases:
+        assert handshake.choose_profile(scope(**given)).metadata == metadata

@@ -29,7 +29,7 @@ def user(text: str) -> Message:
     return Message("user", text)
 
 
-def we(text: str, *calls: ToolCall) -> Message:
+def assistant(text: str, *calls: ToolCall) -> Message:
     return Message("assistant", text, tool_calls=calls)
 
 
@@ -41,19 +41,19 @@ def result(id: str, text: str = "8 to 18") -> Message:
     return Message("tool", text, tool_call_id=id)
 
 
-def read(data: dict[str, Any]) -> ItemContent:
+def parse(data: dict[str, Any]) -> ItemContent:
     return parse_item(data, "item.", EventWriter("p"))
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "content"),
     [
         (message("user", "Hi"), user("Hi")),
         (message("user", "Hi", "there"), user("Hi\nthere")),
         (message("user"), user("")),
         (message("system", "Be kind."), Message("system", "Be kind.")),
-        (message("assistant", "Yes."), we("Yes.")),
-        (message("assistant") | {"content": [{"type": "text", "text": "Yes."}]}, we("Yes.")),
+        (message("assistant", "Yes."), assistant("Yes.")),
+        (message("assistant") | {"content": [{"type": "text", "text": "Yes."}]}, assistant("Yes.")),
         (CALL | {"call_id": "c"}, ToolCall("c", "hours", "{}")),
         (CALL | {"call_id": "c", "arguments": ""}, ToolCall("c", "hours", "{}")),
         (CALL, ToolCall("call_p_1", "hours", "{}")),
@@ -61,8 +61,8 @@ def read(data: dict[str, Any]) -> ItemContent:
         ({"type": "function_call_output", "call_id": "c", "output": ""}, result("c", "")),
     ],
 )
-def test_an_item_is_read(data: dict[str, Any], said: ItemContent) -> None:
-    assert read(data) == said
+def test_item_is_parsed(data: dict[str, Any], content: ItemContent) -> None:
+    assert parse(data) == content
 
 
 @pytest.mark.parametrize(
@@ -86,48 +86,48 @@ def test_an_item_is_read(data: dict[str, Any], said: ItemContent) -> None:
         ({"type": "function_call_output", "output": ""}, "item.call_id"),
     ],
 )
-def test_an_item_that_is_none_is_refused_by_the_name_of_its_field(data: dict[str, Any], param: str) -> None:
+def test_invalid_item_is_refused_by_the_name_of_its_field(data: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        read(data)
+        parse(data)
     assert refused.value.param == param
 
 
 @pytest.mark.parametrize(("id", "expected"), [(None, None), ("a", "a"), ("é" * 64, "é" * 64)])
-def test_a_client_may_name_an_item(id: str | None, expected: str | None) -> None:
+def test_item_id_is_parsed(id: str | None, expected: str | None) -> None:
     assert parse_item_id({"id": id}, "item.") == expected
 
 
 @pytest.mark.parametrize("id", ["", "a" * 65, "a\n", 7, True])
-def test_a_name_is_short_and_printable(id: Any) -> None:
+def test_item_id_must_be_short_and_printable(id: Any) -> None:
     with pytest.raises(BadRequest) as refused:
         parse_item_id({"id": id}, "item.")
     assert refused.value.param == "item.id"
 
 
-def shown(kind: str, **fields: Any) -> dict[str, Any]:
+def encoded(kind: str, **fields: Any) -> dict[str, Any]:
     return {"id": "x", "object": "realtime.item", "status": "completed", "type": kind, **fields}
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("content", "expected"),
     [
-        (user("Hi"), shown("message", role="user", content=[{"type": "input_text", "text": "Hi"}])),
+        (user("Hi"), encoded("message", role="user", content=[{"type": "input_text", "text": "Hi"}])),
         (
             Message("system", "Hi"),
-            shown("message", role="system", content=[{"type": "input_text", "text": "Hi"}]),
+            encoded("message", role="system", content=[{"type": "input_text", "text": "Hi"}]),
         ),
-        (we(""), shown("message", role="assistant", content=[{"type": "output_text", "text": ""}])),
-        (call("c"), shown("function_call", call_id="c", name="hours", arguments="{}")),
-        (result("c", "8"), shown("function_call_output", call_id="c", output="8")),
+        (assistant(""), encoded("message", role="assistant", content=[{"type": "output_text", "text": ""}])),
+        (call("c"), encoded("function_call", call_id="c", name="hours", arguments="{}")),
+        (result("c", "8"), encoded("function_call_output", call_id="c", output="8")),
     ],
 )
-def test_an_item_is_shown(said: ItemContent, expected: dict[str, Any]) -> None:
-    assert item_json(RealtimeItem("x", said)) == expected
+def test_item_is_encoded(content: ItemContent, expected: dict[str, Any]) -> None:
+    assert item_json(RealtimeItem("x", content)) == expected
 
 
-def test_a_message_has_no_content_before_its_first_word() -> None:
-    assert item_json(RealtimeItem("x", we(""), "in_progress"))["content"] == []
-    assert item_json(RealtimeItem("x", we("A"), "in_progress"))["content"] == [
+def test_message_has_no_content_before_its_first_word() -> None:
+    assert item_json(RealtimeItem("x", assistant(""), "in_progress"))["content"] == []
+    assert item_json(RealtimeItem("x", assistant("A"), "in_progress"))["content"] == [
         {"type": "output_text", "text": "A"}
     ]
 
@@ -140,56 +140,63 @@ A, B = call("a"), call("b")
     ("items", "expected"),
     [
         ([], []),
-        ([user("1"), we("2"), user("3")], [user("1"), we("2"), user("3")]),
-        ([SYSTEM, user(""), we(""), Message("system")], [SYSTEM]),
-        ([A, result("a")], [we("", A), result("a")]),
-        ([A, result("a", "")], [we("", A), result("a", "")]),
-        ([we("1"), A, B, result("b"), result("a")], [we("1", A, B), result("a"), result("b")]),
-        ([A, we("1"), result("a"), we("2")], [we("1", A), result("a"), we("2")]),
-        ([A, user("1"), we("2"), result("a")], [we("", A), result("a"), user("1"), we("2")]),
-        ([A, result("a"), B, result("b")], [we("", A), result("a"), we("", B), result("b")]),
+        ([user("1"), assistant("2"), user("3")], [user("1"), assistant("2"), user("3")]),
+        ([SYSTEM, user(""), assistant(""), Message("system")], [SYSTEM]),
+        ([A, result("a")], [assistant("", A), result("a")]),
+        ([A, result("a", "")], [assistant("", A), result("a", "")]),
+        ([assistant("1"), A, B, result("b"), result("a")], [assistant("1", A, B), result("a"), result("b")]),
+        ([A, assistant("1"), result("a"), assistant("2")], [assistant("1", A), result("a"), assistant("2")]),
+        (
+            [A, user("1"), assistant("2"), result("a")],
+            [assistant("", A), result("a"), user("1"), assistant("2")],
+        ),
+        ([A, result("a"), B, result("b")], [assistant("", A), result("a"), assistant("", B), result("b")]),
         ([A, user("1")], [user("1")]),
-        ([we("1"), A, B, result("b")], [we("1", B), result("b")]),
+        ([assistant("1"), A, B, result("b")], [assistant("1", B), result("b")]),
         ([result("a"), A, user("1")], [user("1")]),
-        ([A, result("a"), result("a", "again")], [we("", A), result("a")]),
-        ([A, result("a", "1"), A, user("2")], [we("", A), result("a", "1"), user("2")]),
+        ([A, result("a"), result("a", "again")], [assistant("", A), result("a")]),
+        ([A, result("a", "1"), A, user("2")], [assistant("", A), result("a", "1"), user("2")]),
         (
             [A, result("a", "1"), A, result("a", "2")],
-            [we("", A), result("a", "1"), we("", A), result("a", "2")],
+            [assistant("", A), result("a", "1"), assistant("", A), result("a", "2")],
         ),
     ],
 )
-def test_an_agent_is_told_of_calls_with_their_results_right_behind(
+def test_results_follow_their_calls_in_the_messages(
     items: list[ItemContent], expected: list[Message]
 ) -> None:
     assert to_messages(items) == expected
 
 
 IDS = st.sampled_from("abc")
-SAID = st.one_of(
+CONTENTS = st.one_of(
     st.builds(call, IDS),
     st.builds(result, IDS),
-    st.builds(we, st.text("xy ")),
+    st.builds(assistant, st.text("xy ")),
     st.builds(user, st.text("xy ")),
 )
 
 
-@given(st.lists(SAID, max_size=12))
-def test_whatever_the_items_every_call_has_its_result_and_no_message_is_empty(
+@given(st.lists(CONTENTS, max_size=12))
+def test_in_any_messages_calls_have_results_and_no_text_is_empty(
     items: list[ItemContent],
 ) -> None:
-    told = to_messages(items)
-    waiting: list[str] = []
-    for spoken in told:
-        if spoken.role == "tool":
-            assert spoken.tool_call_id == waiting.pop(0)
+    messages = to_messages(items)
+    open_calls: list[str] = []
+    for item in messages:
+        if item.role == "tool":
+            assert item.tool_call_id == open_calls.pop(0)
             continue
-        assert not waiting
-        assert spoken.text or spoken.tool_calls
-        waiting = [asked.id for asked in spoken.tool_calls]
-    assert not waiting
-    words = [said.text for said in items if isinstance(said, Message) and said.role == "user" and said.text]
-    assert [spoken.text for spoken in told if spoken.role == "user"] == words
+        assert not open_calls
+        assert item.text or item.tool_calls
+        open_calls = [call.id for call in item.tool_calls]
+    assert not open_calls
+    words = [
+        content.text
+        for content in items
+        if isinstance(content, Message) and content.role == "user" and content.text
+    ]
+    assert [item.text for item in messages if item.role == "user"] == words
 
 
 @pytest.mark.parametrize(
@@ -206,65 +213,65 @@ def test_whatever_the_items_every_call_has_its_result_and_no_message_is_empty(
         ("", "We", ""),
     ],
 )
-def test_what_was_heard_is_the_longest_common_beginning_in_words(text: str, heard: str, kept: str) -> None:
+def test_heard_prefix_is_the_longest_common_one_in_words(text: str, heard: str, kept: str) -> None:
     assert heard_prefix(text, heard) == kept
 
 
 @pytest.mark.parametrize(
-    ("most", "kept"),
+    ("max_chars", "kept"),
     [(0, ""), (1.9, ""), (2, "We"), (6.9, "We"), (7.0, "We open"), (8, "We open"), (99, "We open at.")],
 )
-def test_a_time_keeps_whole_words(most: float, kept: str) -> None:
-    assert words_within("We open at. ", most) == kept
+def test_words_within_keeps_whole_words(max_chars: float, kept: str) -> None:
+    assert words_within("We open at. ", max_chars) == kept
 
 
-def filled(*said: ItemContent, **bounds: int) -> RealtimeConversation:
-    book = RealtimeConversation("conv", **bounds)
-    for number, each in enumerate(said):
-        book.add(RealtimeItem(str(number), each))
-    return book
+def make_conversation(*content: ItemContent, **limits: int) -> RealtimeConversation:
+    conversation = RealtimeConversation("conv", **limits)
+    for number, each in enumerate(content):
+        conversation.add(RealtimeItem(str(number), each))
+    return conversation
 
 
-def ids(book: RealtimeConversation) -> str:
-    return "".join(book.items)
+def item_ids(conversation: RealtimeConversation) -> str:
+    return "".join(conversation.items)
 
 
 @pytest.mark.parametrize(
     ("after", "previous", "order"),
     [(None, "2", "012x"), ("2", "2", "012x"), ("1", "1", "01x2"), ("0", "0", "0x12"), ("root", None, "x012")],
 )
-def test_an_item_goes_where_it_is_wanted(after: str | None, previous: str | None, order: str) -> None:
-    book = filled(user("a"), user("b"), user("c"))
-    assert book.add(RealtimeItem("x", user("d")), after) == previous
-    assert ids(book) == order
+def test_item_is_inserted_behind_another(after: str | None, previous: str | None, order: str) -> None:
+    conversation = make_conversation(user("a"), user("b"), user("c"))
+    assert conversation.add(RealtimeItem("x", user("d")), after) == previous
+    assert item_ids(conversation) == order
 
 
 @pytest.mark.parametrize("after", [None, "root"])
-def test_the_first_item_has_none_before_it(after: str | None) -> None:
-    book = filled()
-    assert book.add(RealtimeItem("x", user("d")), after) is None
-    assert ids(book) == "x"
+def test_first_item_has_no_previous_item(after: str | None) -> None:
+    conversation = make_conversation()
+    assert conversation.add(RealtimeItem("x", user("d")), after) is None
+    assert item_ids(conversation) == "x"
 
 
-def test_an_item_is_found_by_its_id() -> None:
-    book = filled(user("a"))
-    assert book.find("0", "item_id") == RealtimeItem("0", user("a"))
+def test_item_is_found_by_its_id() -> None:
+    conversation = make_conversation(user("a"))
+    assert conversation.find("0", "item_id") == RealtimeItem("0", user("a"))
     with pytest.raises(RealtimeError) as fault:
-        book.find("1", "item_id")
+        conversation.find("1", "item_id")
     assert (fault.value.error_code, fault.value.param) == ("item_not_found", "item_id")
 
 
-def test_an_item_that_is_gone_does_not_come_back() -> None:
-    book = filled(user("abc"), user("de"))
-    book.remove("0")
-    book.replace(RealtimeItem("0", user("abcd")))
-    assert (ids(book), book.size) == ("1", 2)
-    book.replace(RealtimeItem("1", user("abcd")))
-    assert (book.messages(), book.size) == ([user("abcd")], 4)
+def test_removed_item_is_not_replaced() -> None:
+    conversation = make_conversation(user("abc"), user("de"))
+    conversation.remove("0")
+    conversation.replace(RealtimeItem("0", user("abcd")))
+    assert (item_ids(conversation), conversation.size) == ("1", 2)
+    conversation.replace(RealtimeItem("1", user("abcd")))
+    assert (conversation.messages(), conversation.size) == ([user("abcd")], 4)
 
 
 @pytest.mark.parametrize(
-    ("said", "bounds", "left"),
+    ("content", "limits", "left"),
     [
         ([user("a"), user("b"), user("c")], {"max_items": 2}, "12"),
         ([user("aaa"), user("b"), user("c")], {"max_chars": 3}, "12"),
@@ -275,15 +282,17 @@ def test_an_item_that_is_gone_does_not_come_back() -> None:
         ([A, B, result("b"), result("a"), user("1")], {"max_items": 4}, "124"),
     ],
 )
-def test_the_oldest_items_go_first_and_calls_go_with_their_results(
-    said: list[ItemContent], bounds: dict[str, int], left: str
+def test_oldest_items_are_removed_first_and_calls_with_their_results(
+    content: list[ItemContent], limits: dict[str, int], left: str
 ) -> None:
-    book = filled(*said, **bounds)
-    assert ids(book) == left
-    assert book.size == filled(*(item.content for item in book.items.values())).size
+    conversation = make_conversation(*content, **limits)
+    assert item_ids(conversation) == left
+    assert (
+        conversation.size == make_conversation(*(item.content for item in conversation.items.values())).size
+    )
 
 
-def test_two_thousand_items_or_a_million_characters_are_kept() -> None:
-    book = filled(*[user("a")] * 2001)
-    assert (len(book.items), next(iter(book.items))) == (2000, "1")
-    assert len(filled(*[user("a" * 500_000)] * 3).items) == 2
+def test_default_limits_are_2000_items_and_a_million_characters() -> None:
+    conversation = make_conversation(*[user("a")] * 2001)
+    assert (len(conversation.items), next(iter(conversation.items))) == (2000, "1")
+    assert len(make_conversation(*[user("a" * 500_000)] * 3).items) == 2

@@ -14,31 +14,31 @@ from voicegw.platforms.realtime.session_config import ResponseConfig, SessionCon
 HOURS = {"type": "function", "name": "hours", "description": "When?", "parameters": {"type": "object"}}
 TOOL = Tool("hours", "When?", {"type": "object"})
 FUNCTION = {"type": "function", "name": "hours"}
-GIVEN = SessionConfig("Be kind.", (TOOL,), "required", 9)
+SESSION = SessionConfig("Be kind.", (TOOL,), "required", 9)
 
 
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        ({}, GIVEN),
-        ({"instructions": None, "tools": None, "tool_choice": None, "max_output_tokens": None}, GIVEN),
+        ({}, SESSION),
+        ({"instructions": None, "tools": None, "tool_choice": None, "max_output_tokens": None}, SESSION),
         ({"instructions": ""}, SessionConfig("", (TOOL,), "required", 9)),
         ({"tools": []}, SessionConfig("Be kind.", (), "required", 9)),
         ({"tools": [{"name": "x"}]}, SessionConfig("Be kind.", (Tool("x"),), "required", 9)),
-        ({"tools": [HOURS]}, GIVEN),
+        ({"tools": [HOURS]}, SESSION),
         ({"tool_choice": "none"}, SessionConfig("Be kind.", (TOOL,), "none", 9)),
         ({"tool_choice": {**FUNCTION, "more": 1}}, SessionConfig("Be kind.", (TOOL,), FUNCTION, 9)),
         ({"max_output_tokens": "inf"}, SessionConfig("Be kind.", (TOOL,), "required", "inf")),
         ({"max_output_tokens": 1}, SessionConfig("Be kind.", (TOOL,), "required", 1)),
         (
             {"output_modalities": ["text"], "audio": {"output": {"voice": "x"}}, "tracing": "auto", "x": 1},
-            GIVEN,
+            SESSION,
         ),
-        ({"output_modalities": None, "temperature": 2}, GIVEN),
+        ({"output_modalities": None, "temperature": 2}, SESSION),
     ],
 )
-def test_what_is_said_replaces_what_held_before(data: dict[str, Any], expected: SessionConfig) -> None:
-    assert GIVEN.merged(data, "session.") == expected
+def test_given_fields_replace_those_of_the_session(data: dict[str, Any], expected: SessionConfig) -> None:
+    assert SESSION.merged(data, "session.") == expected
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_what_is_said_replaces_what_held_before(data: dict[str, Any], expected: 
         ({"output_modalities": "text"}, "output_modalities"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name(data: dict[str, Any], param: str) -> None:
+def test_invalid_field_is_refused_by_name(data: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        GIVEN.merged(data, "session.")
+        SESSION.merged(data, "session.")
     assert refused.value.param == f"session.{param}"
 
 
-def test_a_session_shows_what_holds() -> None:
-    assert GIVEN.to_json() == {
+def test_session_is_encoded() -> None:
+    assert SESSION.to_json() == {
         "output_modalities": ["text"],
         "instructions": "Be kind.",
         "tools": [HOURS],
@@ -81,7 +81,7 @@ def test_a_session_shows_what_holds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wishes", "choice", "options"),
+    ("config", "choice", "options"),
     [
         (SessionConfig(), None, {}),
         (SessionConfig(tool_choice="required", max_output_tokens=1), None, {"max_tokens": 1}),
@@ -93,38 +93,38 @@ def test_a_session_shows_what_holds() -> None:
         ),
     ],
 )
-def test_agents_are_told_in_the_form_of_chat_completions(
-    wishes: SessionConfig, choice: Any, options: dict[str, Any]
+def test_tool_choice_and_options_have_the_form_of_chat_completions(
+    config: SessionConfig, choice: Any, options: dict[str, Any]
 ) -> None:
-    assert (wishes.chat_tool_choice, wishes.chat_options) == (choice, options)
+    assert (config.chat_tool_choice, config.chat_options) == (choice, options)
 
 
-def ordered(**data: Any) -> ResponseConfig:
-    book = RealtimeConversation("conv")
-    book.add(RealtimeItem("said", Message("user", "Hi")))
-    return parse_response_config(data, "response.", GIVEN, book, EventWriter("p"))
+def parse(**data: Any) -> ResponseConfig:
+    conversation = RealtimeConversation("conv")
+    conversation.add(RealtimeItem("said", Message("user", "Hi")))
+    return parse_response_config(data, "response.", SESSION, conversation, EventWriter("p"))
 
 
-FULL = {"k" * 64: "v" * 512, **{str(number): "" for number in range(15)}}
+MAX_METADATA = {"k" * 64: "v" * 512, **{str(number): "" for number in range(15)}}
 
 
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        ({}, ResponseConfig(GIVEN)),
-        ({"conversation": "auto", "metadata": None, "input": None}, ResponseConfig(GIVEN)),
-        ({"conversation": "none"}, ResponseConfig(GIVEN, out_of_band=True)),
-        ({"metadata": FULL}, ResponseConfig(GIVEN, metadata=FULL)),
+        ({}, ResponseConfig(SESSION)),
+        ({"conversation": "auto", "metadata": None, "input": None}, ResponseConfig(SESSION)),
+        ({"conversation": "none"}, ResponseConfig(SESSION, out_of_band=True)),
+        ({"metadata": MAX_METADATA}, ResponseConfig(SESSION, metadata=MAX_METADATA)),
         ({"instructions": "Greet."}, ResponseConfig(SessionConfig("Greet.", (TOOL,), "required", 9))),
-        ({"input": []}, ResponseConfig(GIVEN, input=())),
+        ({"input": []}, ResponseConfig(SESSION, input=())),
         (
             {"input": [{"type": "item_reference", "id": "said"}, message("user", "Yes", id="said")]},
-            ResponseConfig(GIVEN, input=(Message("user", "Hi"), Message("user", "Yes"))),
+            ResponseConfig(SESSION, input=(Message("user", "Hi"), Message("user", "Yes"))),
         ),
     ],
 )
-def test_a_response_may_be_wanted_otherwise(data: dict[str, Any], expected: ResponseConfig) -> None:
-    assert ordered(**data) == expected
+def test_response_config_is_parsed(data: dict[str, Any], expected: ResponseConfig) -> None:
+    assert parse(**data) == expected
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_response_may_be_wanted_otherwise(data: dict[str, Any], expected: Resp
         ({"metadata": {"a": 7}}, "metadata"),
         ({"metadata": {"a": "v" * 513}}, "metadata"),
         ({"metadata": {"k" * 65: ""}}, "metadata"),
-        ({"metadata": FULL | {"more": ""}}, "metadata"),
+        ({"metadata": MAX_METADATA | {"more": ""}}, "metadata"),
         ({"input": "Hi"}, "input"),
         ({"input": [7]}, "input[0]"),
         ({"input": [message("user")] * 2001}, "input"),
@@ -146,7 +146,7 @@ def test_a_response_may_be_wanted_otherwise(data: dict[str, Any], expected: Resp
         ({"output_modalities": ["audio"]}, "output_modalities"),
     ],
 )
-def test_a_response_that_cannot_be_is_refused_by_name(data: dict[str, Any], param: str) -> None:
+def test_invalid_response_field_is_refused_by_name(data: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        ordered(**data)
+        parse(**data)
     assert refused.value.param == f"response.{param}"

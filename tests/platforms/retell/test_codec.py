@@ -1,4 +1,4 @@
-"""A call by Retell's protocol, frame by frame: what comes, what it means, what goes back."""
+"""Retell's protocol both ways: decoded frames and encoded replies."""
 
 from __future__ import annotations
 
@@ -30,17 +30,22 @@ CONFIG = (
     b'{"response_type":"config","config":'
     b'{"auto_reconnect":true,"call_details":true,"transcript_with_tool_calls":true}}\n'
 )
-TALK = [{"role": "agent", "content": "Hello."}, {"role": "user", "content": "Are you open?"}]
+TRANSCRIPT = [{"role": "agent", "content": "Hello."}, {"role": "user", "content": "Are you open?"}]
 HISTORY = (Message("assistant", "Hello."), Message("user", "Are you open?"))
-USED = {"role": "tool_call_invocation", "tool_call_id": "t1", "name": "hours", "arguments": '{"day":"today"}'}
+INVOCATION = {
+    "role": "tool_call_invocation",
+    "tool_call_id": "t1",
+    "name": "hours",
+    "arguments": '{"day":"today"}',
+}
 RESULT = {"role": "tool_call_result", "tool_call_id": "t1", "content": "9 to 5"}
-CALLED = Message("assistant", tool_calls=(ToolCall("t1", "hours", '{"day":"today"}'),))
-TOLD = Message("tool", "9 to 5", tool_call_id="t1")
+CALL_MESSAGE = Message("assistant", tool_calls=(ToolCall("t1", "hours", '{"day":"today"}'),))
+RESULT_MESSAGE = Message("tool", "9 to 5", tool_call_id="t1")
 END = ToolCall("c1", "end_call", '{"reason":"done"}')
 TRANSFER = ToolCall("c2", "transfer_call", '{"number":"+4930123456"}')
 PRESS = ToolCall("c3", "send_digits", '{"digits":"12#"}')
 LAST = {"no_interruption_allowed": True}
-DONE: dict[str, dict[str, Any]] = {
+ACTION_FIELDS: dict[str, dict[str, Any]] = {
     "end_call": {**LAST, "end_call": True},
     "transfer_call": {**LAST, "transfer_number": "+4930123456"},
     "send_digits": {"digit_to_press": "12#"},
@@ -58,12 +63,12 @@ TARGETS = {
 
 
 def frames(data: bytes) -> list[dict[str, Any]]:
-    """Every frame in a piece of bytes, checked against the table of what Retell takes."""
+    """Return the encoded frames, each of which Retell accepts."""
     assert not data or data.endswith(b"\n")
-    return [checked(json.loads(line)) for line in data.split(b"\n")[:-1]]
+    return [assert_valid(json.loads(line)) for line in data.split(b"\n")[:-1]]
 
 
-def checked(frame: dict[str, Any]) -> dict[str, Any]:
+def assert_valid(frame: dict[str, Any]) -> dict[str, Any]:
     given = dict(frame)
     kind = given.pop("response_type")
     for key, wanted in KEYS[kind].items():
@@ -83,17 +88,17 @@ def received(codec: RetellCodec | None = None, **frame: Any) -> CallEvent | None
     return (codec or RetellCodec(CALL)).receive(json.dumps(frame))
 
 
-def asked(
-    codec: RetellCodec, id: Any, transcript: Any = TALK, kind: str = "response_required", **more: Any
+def request(
+    codec: RetellCodec, id: Any, transcript: Any = TRANSCRIPT, kind: str = "response_required", **more: Any
 ) -> Any:
     return received(codec, interaction_type=kind, response_id=id, transcript=transcript, **more)
 
 
-def heard(entries: list[Any]) -> tuple[Message, ...]:
-    """The history that a transcript with tools becomes."""
-    told = received(interaction_type="update_only", transcript=[], transcript_with_tool_calls=entries)
-    assert isinstance(told, TranscriptUpdated)
-    return told.history
+def parse_history(entries: list[Any]) -> tuple[Message, ...]:
+    """Return the history of a transcript with tool calls."""
+    event = received(interaction_type="update_only", transcript=[], transcript_with_tool_calls=entries)
+    assert isinstance(event, TranscriptUpdated)
+    return event.history
 
 
 def response(id: int, content: str, complete: bool, **action: Any) -> dict[str, Any]:
@@ -106,8 +111,8 @@ def response(id: int, content: str, complete: bool, **action: Any) -> dict[str, 
     }
 
 
-def done(*calls: ToolCall, words: str = "Bye.") -> dict[str, Any]:
-    """The completing frame of an answer with these actions."""
+def completing_frame(*calls: ToolCall, words: str = "Bye.") -> dict[str, Any]:
+    """Return the completing frame of a reply with these actions."""
     turn = RetellTurn(1)
     turn.text_delta(words)
     assert b"".join(map(turn.tool_call, calls)) == b""
@@ -115,14 +120,14 @@ def done(*calls: ToolCall, words: str = "Bye.") -> dict[str, Any]:
     return frame
 
 
-def test_it_is_a_codec_of_calls_and_its_answers_are_those_of_a_listener() -> None:
+def test_codec_and_turn_implement_their_protocols() -> None:
     codec: CallCodec = RetellCodec(CALL)
     turn: TurnEncoder = codec.begin_turn(TurnRequested(id=3))
-    listened: StreamEncoder = turn
-    assert (codec.name, codec.close_code, listened.keepalive) == ("retell", 1012, b"")
+    stream_encoder: StreamEncoder = turn
+    assert (codec.name, codec.close_code, stream_encoder.keepalive) == ("retell", 1012, b"")
 
 
-def test_a_whole_call_both_ways() -> None:
+def test_whole_call_both_ways() -> None:
     codec = RetellCodec(CALL)
     assert codec.open("Hello.") == CONFIG + (
         b'{"response_type":"response","response_id":0,"content":"Hello.","content_complete":true}\n'
@@ -132,11 +137,11 @@ def test_a_whole_call_both_ways() -> None:
     assert received(codec, interaction_type="ping_pong", timestamp=1703302407333) == ProtocolReply(
         b'{"response_type":"ping_pong","timestamp":1703302407333}\n'
     )
-    update = received(codec, interaction_type="update_only", transcript=TALK, turntaking="agent_turn")
+    update = received(codec, interaction_type="update_only", transcript=TRANSCRIPT, turntaking="agent_turn")
     assert update == TranscriptUpdated(HISTORY)
-    question = asked(codec, 1)
-    assert question == TurnRequested("Are you open?", history=HISTORY, id=1)
-    turn = codec.begin_turn(question)
+    requested = request(codec, 1)
+    assert requested == TurnRequested("Are you open?", history=HISTORY, id=1)
+    turn = codec.begin_turn(requested)
     assert turn.start("One moment... ") == b""
     assert turn.drain() == (
         b'{"response_type":"response","response_id":1,"content":"One moment... ","content_complete":false}\n'
@@ -150,36 +155,36 @@ def test_a_whole_call_both_ways() -> None:
         ).encode()
     )
     assert (turn.spoken_text, turn.ends_call) == ("One moment... Ja, schön", True)
-    nudge = asked(codec, 2, kind="reminder_required")
-    assert nudge == TurnRequested("", "reminder", history=HISTORY, id=2)
-    assert frames(codec.begin_turn(nudge).finish("stop", None)) == [response(2, "", True)]
+    reminder = request(codec, 2, kind="reminder_required")
+    assert reminder == TurnRequested("", "reminder", history=HISTORY, id=2)
+    assert frames(codec.begin_turn(reminder).finish("stop", None)) == [response(2, "", True)]
 
 
 @pytest.mark.parametrize("greeting", ["", "Hello.", 'Grüße "an" dich\n'])
-def test_configuration_comes_first_then_what_the_agent_begins_with(greeting: str) -> None:
+def test_open_sends_the_config_and_the_greeting(greeting: str) -> None:
     config, begin = frames(RetellCodec(CALL).open(greeting))
     assert config["response_type"] == "config"
     assert begin == response(0, greeting, True)
 
 
-def test_a_socket_that_replaces_a_lost_one_is_configured_and_not_greeted() -> None:
+def test_reconnected_socket_gets_the_config_alone() -> None:
     assert RetellCodec(CALL).open("Hello.", reconnected=True) == CONFIG
 
 
 @pytest.mark.parametrize("option", ["auto_reconnect", "call_details", "transcript_with_tool_calls"])
-def test_every_option_can_be_declined(option: str) -> None:
+def test_every_config_option_can_be_turned_off(option: str) -> None:
     [config] = frames(RetellCodec(CALL, **{option: False}).open("", reconnected=True))
     assert [name for name, wanted in config["config"].items() if not wanted] == [option]
 
 
-def test_the_call_is_the_path_s_whatever_the_details_say() -> None:
-    told = received(interaction_type="call_details", call={"call_id": "another"})
-    assert told == CallStarted(CALL, {"call_id": "another"})
+def test_call_id_is_that_of_the_path() -> None:
+    event = received(interaction_type="call_details", call={"call_id": "another"})
+    assert event == CallStarted(CALL, {"call_id": "another"})
 
 
-def test_a_ping_is_echoed_while_an_answer_is_open() -> None:
+def test_ping_is_answered_during_a_turn() -> None:
     codec = RetellCodec(CALL)
-    turn = codec.begin_turn(asked(codec, 1))
+    turn = codec.begin_turn(request(codec, 1))
     turn.text_delta("One ")
     turn.drain()
     pong = received(codec, interaction_type="ping_pong", timestamp=7)
@@ -188,45 +193,47 @@ def test_a_ping_is_echoed_while_an_answer_is_open() -> None:
     assert frames(turn.finish("stop", None)) == [response(1, "two", True)]
 
 
-def test_an_update_changes_nothing_about_the_open_answer() -> None:
+def test_update_does_not_change_the_current_turn() -> None:
     codec = RetellCodec(CALL)
-    turn = codec.begin_turn(asked(codec, 4))
+    turn = codec.begin_turn(request(codec, 4))
     turn.text_delta("Yes.")
     assert received(codec, interaction_type="update_only", transcript=[]) == TranscriptUpdated(())
-    assert asked(codec, 4) == TurnRequested("Are you open?", history=HISTORY, id=4)
+    assert request(codec, 4) == TurnRequested("Are you open?", history=HISTORY, id=4)
     assert frames(turn.finish("stop", None)) == [response(4, "Yes.", True)]
 
 
-def test_an_older_question_than_the_newest_is_odd() -> None:
+def test_request_older_than_the_newest_is_unexpected() -> None:
     codec = RetellCodec(CALL)
-    assert asked(codec, 5).id == 5
-    assert asked(codec, 4) == UnexpectedFrame("a request older than the newest")
-    assert asked(codec, 4, kind="reminder_required") == UnexpectedFrame("a request older than the newest")
-    assert asked(codec, 6).id == 6
-    assert asked(RetellCodec(CALL), -1) == UnexpectedFrame("a request older than the newest")
+    assert request(codec, 5).id == 5
+    assert request(codec, 4) == UnexpectedFrame("a request older than the newest")
+    assert request(codec, 4, kind="reminder_required") == UnexpectedFrame("a request older than the newest")
+    assert request(codec, 6).id == 6
+    assert request(RetellCodec(CALL), -1) == UnexpectedFrame("a request older than the newest")
 
 
-def test_a_question_that_cannot_be_read_is_the_newest_all_the_same() -> None:
+def test_invalid_request_counts_as_the_newest() -> None:
     codec = RetellCodec(CALL)
-    assert asked(codec, 5, transcript="x") == UnexpectedFrame("a request without a transcript")
-    assert isinstance(asked(codec, 4), UnexpectedFrame)
+    assert request(codec, 5, transcript="x") == UnexpectedFrame("a request without a transcript")
+    assert isinstance(request(codec, 4), UnexpectedFrame)
 
 
 @pytest.mark.parametrize("id", [None, True, False, "1", 1.0, [1], 2**64])
 @pytest.mark.parametrize("kind", ["response_required", "reminder_required"])
-def test_a_question_needs_a_whole_number(kind: str, id: Any) -> None:
-    assert asked(RetellCodec(CALL), id, kind=kind) == UnexpectedFrame("a request without a valid response_id")
+def test_request_needs_an_integer_response_id(kind: str, id: Any) -> None:
+    assert request(RetellCodec(CALL), id, kind=kind) == UnexpectedFrame(
+        "a request without a valid response_id"
+    )
 
 
 @pytest.mark.parametrize("timestamp", [None, True, "7", 7.5, {}])
-def test_a_ping_needs_a_time(timestamp: Any) -> None:
+def test_ping_needs_an_integer_timestamp(timestamp: Any) -> None:
     assert received(interaction_type="ping_pong", timestamp=timestamp) == UnexpectedFrame(
         "a ping without a timestamp"
     )
 
 
 @pytest.mark.parametrize(
-    ("frame", "why"),
+    ("frame", "reason"),
     [
         (b'{"interaction_type":"ping_pong","timestamp":1}', "a frame that is not a JSON object"),
         ("", "a frame that is not a JSON object"),
@@ -244,37 +251,39 @@ def test_a_ping_needs_a_time(timestamp: Any) -> None:
         ('{"interaction_type":"call_details","call":[]}', "call_details without a call"),
     ],
 )
-def test_what_makes_no_sense_is_odd_and_its_content_is_not_told(frame: str | bytes, why: str) -> None:
-    assert RetellCodec(CALL).receive(frame) == UnexpectedFrame(why)
+def test_invalid_frame_is_unexpected_without_its_content(frame: str | bytes, reason: str) -> None:
+    assert RetellCodec(CALL).receive(frame) == UnexpectedFrame(reason)
 
 
-def test_the_conversation_may_be_empty_or_hold_no_word_of_the_caller() -> None:
-    assert asked(RetellCodec(CALL), 1, []) == TurnRequested("", history=(), id=1)
-    alone = asked(RetellCodec(CALL), 1, TALK[:1])
+def test_transcript_may_be_empty_or_without_words_of_the_caller() -> None:
+    assert request(RetellCodec(CALL), 1, []) == TurnRequested("", history=(), id=1)
+    alone = request(RetellCodec(CALL), 1, TRANSCRIPT[:1])
     assert (alone.user_text, alone.history) == ("", HISTORY[:1])
 
 
-def test_speech_that_nobody_understood_stays_as_it_came() -> None:
-    question = asked(RetellCodec(CALL), 1, [{"role": "user", "content": "(unintelligible audio)"}])
-    assert question.user_text == "(unintelligible audio)"
+def test_unintelligible_speech_is_passed_on() -> None:
+    requested = request(RetellCodec(CALL), 1, [{"role": "user", "content": "(unintelligible audio)"}])
+    assert requested.user_text == "(unintelligible audio)"
 
 
-def test_what_was_said_is_the_caller_s_last_word() -> None:
-    more = [{"role": "user", "content": "Hm?"}, {"role": "system", "content": "Be brief."}, TALK[0]]
-    question = asked(RetellCodec(CALL), 1, [*TALK, *more])
-    assert question.user_text == "Hm?"
-    assert question.history == (*HISTORY, Message("user", "Hm?"), Message("system", "Be brief."), HISTORY[0])
+def test_user_text_is_the_last_message_of_the_caller() -> None:
+    more = [{"role": "user", "content": "Hm?"}, {"role": "system", "content": "Be brief."}, TRANSCRIPT[0]]
+    requested = request(RetellCodec(CALL), 1, [*TRANSCRIPT, *more])
+    assert requested.user_text == "Hm?"
+    assert requested.history == (*HISTORY, Message("user", "Hm?"), Message("system", "Be brief."), HISTORY[0])
 
 
-def test_the_transcript_with_tools_is_preferred() -> None:
-    question = asked(RetellCodec(CALL), 1, TALK, transcript_with_tool_calls=[*TALK, USED, RESULT])
-    assert question == TurnRequested("Are you open?", history=(*HISTORY, CALLED, TOLD), id=1)
-    assert asked(RetellCodec(CALL), 1, TALK, transcript_with_tool_calls=None).history == HISTORY
+def test_transcript_with_tool_calls_is_preferred() -> None:
+    requested = request(
+        RetellCodec(CALL), 1, TRANSCRIPT, transcript_with_tool_calls=[*TRANSCRIPT, INVOCATION, RESULT]
+    )
+    assert requested == TurnRequested("Are you open?", history=(*HISTORY, CALL_MESSAGE, RESULT_MESSAGE), id=1)
+    assert request(RetellCodec(CALL), 1, TRANSCRIPT, transcript_with_tool_calls=None).history == HISTORY
 
 
-def test_results_count_once_and_only_after_their_call() -> None:
-    assert heard([RESULT, USED, RESULT, RESULT]) == (CALLED, TOLD)
-    assert heard([{**RESULT, "tool_call_id": "t2"}, USED]) == (CALLED,)
+def test_tool_result_counts_once_and_only_after_its_call() -> None:
+    assert parse_history([RESULT, INVOCATION, RESULT, RESULT]) == (CALL_MESSAGE, RESULT_MESSAGE)
+    assert parse_history([{**RESULT, "tool_call_id": "t2"}, INVOCATION]) == (CALL_MESSAGE,)
 
 
 @pytest.mark.parametrize(
@@ -289,22 +298,22 @@ def test_results_count_once_and_only_after_their_call() -> None:
         {"role": "robot", "content": "x"},
         {"role": ["user"], "content": "x"},
         {"role": "dtmf", "digit": "1"},
-        {**USED, "tool_call_id": 1},
-        {**USED, "tool_call_id": ""},
-        {**USED, "name": ""},
-        {**USED, "name": None},
-        {**USED, "arguments": {"day": "today"}},
-        {**USED, "arguments": "[]"},
-        {**USED, "arguments": "{"},
-        {key: value for key, value in USED.items() if key != "arguments"},
+        {**INVOCATION, "tool_call_id": 1},
+        {**INVOCATION, "tool_call_id": ""},
+        {**INVOCATION, "name": ""},
+        {**INVOCATION, "name": None},
+        {**INVOCATION, "arguments": {"day": "today"}},
+        {**INVOCATION, "arguments": "[]"},
+        {**INVOCATION, "arguments": "{"},
+        {key: value for key, value in INVOCATION.items() if key != "arguments"},
         {**RESULT, "content": 5},
     ],
 )
-def test_entries_that_make_no_sense_are_left_out_with_their_results(entry: Any) -> None:
-    assert heard([TALK[0], entry, RESULT, TALK[1]]) == HISTORY
+def test_invalid_entries_are_left_out_with_their_results(entry: Any) -> None:
+    assert parse_history([TRANSCRIPT[0], entry, RESULT, TRANSCRIPT[1]]) == HISTORY
 
 
-def test_words_gather_until_they_are_asked_for() -> None:
+def test_words_are_gathered_until_drain() -> None:
     turn = RetellTurn(9)
     assert (
         turn.start("One ") + turn.text_delta("two ") + turn.text_delta("") + turn.text_delta("three ") == b""
@@ -315,14 +324,14 @@ def test_words_gather_until_they_are_asked_for() -> None:
     assert frames(turn.finish("stop", None)) == [response(9, "", True)]
 
 
-def test_an_answer_without_a_word_is_completed_all_the_same() -> None:
+def test_reply_without_words_is_completed() -> None:
     turn = RetellTurn(9)
     assert turn.start("") + turn.drain() == b""
     assert frames(turn.finish("length", None)) == [response(9, "", True)]
     assert (turn.spoken_text, turn.ends_call) == ("", False)
 
 
-def test_after_a_stop_nothing_more_is_said_or_done() -> None:
+def test_nothing_is_encoded_after_stop() -> None:
     turn = RetellTurn(9)
     turn.text_delta("Bye.")
     turn.tool_call(END)
@@ -332,7 +341,7 @@ def test_after_a_stop_nothing_more_is_said_or_done() -> None:
     assert (turn.spoken_text, turn.ends_call) == ("", False)
 
 
-def test_a_stop_after_the_end_takes_nothing_back() -> None:
+def test_stop_after_the_end_changes_nothing() -> None:
     turn = RetellTurn(9)
     turn.text_delta("Bye.")
     turn.tool_call(END)
@@ -349,19 +358,19 @@ def test_a_stop_after_the_end_takes_nothing_back() -> None:
 
 
 @pytest.mark.parametrize(("call", "last"), [(END, True), (TRANSFER, True), (PRESS, False)])
-def test_an_action_goes_with_the_completing_frame(call: ToolCall, last: bool) -> None:
+def test_action_goes_with_the_completing_frame(call: ToolCall, last: bool) -> None:
     turn = RetellTurn(2)
     turn.text_delta("One moment. ")
     turn.tool_call(call)
     assert turn.ends_call is last
     assert frames(turn.drain()) == [response(2, "One moment. ", False)]
     turn.text_delta("Bye.")
-    assert frames(turn.finish("tool_calls", None)) == [response(2, "Bye.", True, **DONE[call.name])]
+    assert frames(turn.finish("tool_calls", None)) == [response(2, "Bye.", True, **ACTION_FIELDS[call.name])]
     assert turn.ends_call is last
 
 
 @pytest.mark.parametrize(
-    ("calls", "strongest"),
+    ("calls", "executed_action"),
     [
         ([PRESS, TRANSFER, END], "end_call"),
         ([END, PRESS], "end_call"),
@@ -369,8 +378,8 @@ def test_an_action_goes_with_the_completing_frame(call: ToolCall, last: bool) ->
         ([PRESS, ToolCall("c4", "send_digits", '{"digits":"9"}')], "send_digits"),
     ],
 )
-def test_the_strongest_action_alone_is_done(calls: list[ToolCall], strongest: str) -> None:
-    assert done(*calls) == response(1, "Bye.", True, **DONE[strongest])
+def test_only_the_first_action_by_priority_is_sent(calls: list[ToolCall], executed_action: str) -> None:
+    assert completing_frame(*calls) == response(1, "Bye.", True, **ACTION_FIELDS[executed_action])
 
 
 @pytest.mark.parametrize(
@@ -399,24 +408,24 @@ def test_the_strongest_action_alone_is_done(calls: list[ToolCall], strongest: st
         ("weather", "{}"),
     ],
 )
-def test_what_retell_cannot_do_or_makes_no_sense_is_not_done(name: str, arguments: str) -> None:
-    assert done(ToolCall("c", name, arguments)) == response(1, "Bye.", True)
+def test_unknown_or_invalid_action_does_nothing(name: str, arguments: str) -> None:
+    assert completing_frame(ToolCall("c", name, arguments)) == response(1, "Bye.", True)
 
 
 @pytest.mark.parametrize("number", ["+4930", "+123456789012345"])
-def test_numbers_have_the_international_form(number: str) -> None:
+def test_transfer_number_is_in_e164_form(number: str) -> None:
     call = ToolCall("c", "transfer_call", json.dumps({"number": number, "reason": None}))
-    assert done(call) == response(1, "Bye.", True, transfer_number=number, **LAST)
+    assert completing_frame(call) == response(1, "Bye.", True, transfer_number=number, **LAST)
 
 
-def test_half_an_emoji_does_not_cost_the_frame() -> None:
-    assert done(words="\ud83d!") == response(1, "\ufffd!", True)
-    question = RetellCodec(CALL).receive(
+def test_lone_surrogate_is_replaced() -> None:
+    assert completing_frame(words="\ud83d!") == response(1, "\ufffd!", True)
+    requested = RetellCodec(CALL).receive(
         r'{"interaction_type":"response_required","response_id":1,'
         r'"transcript":[{"role":"user","content":"\ud83d"}]}'
     )
-    assert isinstance(question, TurnRequested)
-    assert question.user_text == "\ufffd"
+    assert isinstance(requested, TurnRequested)
+    assert requested.user_text == "\ufffd"
 
 
 JSON = st.recursive(
@@ -451,30 +460,30 @@ FRAME = st.fixed_dictionaries(
 
 
 @given(st.text(st.characters(exclude_categories=[])) | st.binary())
-def test_any_frame_at_all_can_come(frame: str | bytes) -> None:
+def test_random_frame_is_unexpected(frame: str | bytes) -> None:
     assert isinstance(RetellCodec(CALL).receive(frame), UnexpectedFrame)
 
 
 @given(st.lists(FRAME | JSON, max_size=8), st.data())
-def test_whatever_comes_is_read_or_odd(sent: list[Any], data: st.DataObject) -> None:
+def test_any_frame_is_decoded_or_unexpected(sent: list[Any], data: st.DataObject) -> None:
     codec, newest = RetellCodec(CALL), 0
     for frame in sent:
         text = json.dumps(frame)
         cut = data.draw(st.none() | st.integers(0, len(text)))
-        told = codec.receive(text[:cut])
+        event = codec.receive(text[:cut])
         assert isinstance(
-            told, CallStarted | TurnRequested | TranscriptUpdated | ProtocolReply | UnexpectedFrame
+            event, CallStarted | TurnRequested | TranscriptUpdated | ProtocolReply | UnexpectedFrame
         )
-        if isinstance(told, ProtocolReply):
-            assert frames(told.frame) == [{"response_type": "ping_pong", "timestamp": frame["timestamp"]}]
-        if isinstance(told, TurnRequested):
-            assert told.id == frame["response_id"] >= newest
-            assert told.kind == ("said" if frame["interaction_type"] == "response_required" else "reminder")
-            newest = told.id
-        if isinstance(told, TurnRequested | TranscriptUpdated):
-            assert told.history is not None
+        if isinstance(event, ProtocolReply):
+            assert frames(event.frame) == [{"response_type": "ping_pong", "timestamp": frame["timestamp"]}]
+        if isinstance(event, TurnRequested):
+            assert event.id == frame["response_id"] >= newest
+            assert event.kind == ("said" if frame["interaction_type"] == "response_required" else "reminder")
+            newest = event.id
+        if isinstance(event, TurnRequested | TranscriptUpdated):
+            assert event.history is not None
             open_calls: set[str] = set()
-            for message in told.history:
+            for message in event.history:
                 assert message.role in ("assistant", "user", "system", "tool")
                 assert message.role != "tool" or message.tool_call_id in open_calls
                 open_calls |= {call.id for call in message.tool_calls}
@@ -496,7 +505,7 @@ STEPS = st.lists(
 
 
 @given(st.integers(0, 2**63), STEPS, st.sampled_from(["end", "stop"]), STEPS)
-def test_every_answer_obeys_the_table(
+def test_every_reply_is_well_formed(
     id: int, before: list[tuple[str, Any]], how: str, after: list[tuple[str, Any]]
 ) -> None:
     turn, words, drained, sent = RetellTurn(id), "", "", b""
@@ -507,19 +516,23 @@ def test_every_answer_obeys_the_table(
         sent += frame
         words += value if step in ("start", "text_delta") else ""
         drained = words if step == "drain" else drained
-        if step == "tool_call" and done(value).keys() - response(1, "", True).keys():
+        if step == "tool_call" and completing_frame(value).keys() - response(1, "", True).keys():
             wanted.setdefault(value.name, value)
     sent += turn.finish("stop", None) if how == "end" else turn.stop()
     ended = how == "end"
-    told = frames(sent)
-    assert {frame["response_id"] for frame in told} <= {id}
-    assert [frame["content_complete"] for frame in told] == [False] * (len(told) - ended) + [True] * ended
-    assert all(frame["content"] for frame in told if not frame["content_complete"])
-    assert turn.spoken_text == "".join(frame["content"] for frame in told) == (words if ended else drained)
-    strongest = next((name for name in ("end_call", "transfer_call", "send_digits") if name in wanted), None)
-    assert turn.ends_call is (ended and strongest in ("end_call", "transfer_call"))
+    event = frames(sent)
+    assert {frame["response_id"] for frame in event} <= {id}
+    assert [frame["content_complete"] for frame in event] == [False] * (len(event) - ended) + [True] * ended
+    assert all(frame["content"] for frame in event if not frame["content_complete"])
+    assert turn.spoken_text == "".join(frame["content"] for frame in event) == (words if ended else drained)
+    executed_action = next(
+        (name for name in ("end_call", "transfer_call", "send_digits") if name in wanted), None
+    )
+    assert turn.ends_call is (ended and executed_action in ("end_call", "transfer_call"))
     if ended:
-        assert told[-1] == response(id, told[-1]["content"], True, **DONE.get(strongest or "", {}))
+        assert event[-1] == response(
+            id, event[-1]["content"], True, **ACTION_FIELDS.get(executed_action or "", {})
+        )
     for step, value in [*after, ("drain", None)]:
         assert (turn.drain() if step == "drain" else getattr(turn, step)(value)) == b""
     assert turn.finish("stop", None) + turn.stop() == b""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,3 +80,13 @@ def test_library_agrees(body: str, key: str, timestamp: int, delay: int) -> None
     expected = auth["verify"](body, key, header, {"timestamp": timestamp + delay})
     assert verify_retell_signature(header, body.encode(), key, timestamp + delay) is expected
     assert not verify_retell_signature(header, body.encode() + b"x", key, timestamp)
+
+
+def test_without_a_key_no_signature_is_valid() -> None:
+    digest = hmac.digest(b"", BODY + str(NOW).encode(), "sha256").hex()
+    assert not verify_retell_signature(f"v={NOW},d={digest}", BODY, "", NOW)
+
+
+@given(st.text(), st.binary(), st.text(min_size=1))
+def test_any_header_is_refused_without_an_exception(header: str, body: bytes, key: str) -> None:
+    assert not verify_retell_signature(header, body, key, NOW)

@@ -21,7 +21,7 @@ TWILIO = TwilioSignatureAuth(PUBLIC, TOKEN, SHARED)
 def signed(
     url: str = URL, fields: dict[str, str] | None = None, token: str = TOKEN, settings: str | None = None
 ) -> dict[str, str]:
-    """Return the headers that Twilio sends, with the signature of its own library."""
+    """Return the headers that Twilio sends, with the signature of the official library."""
     signature = RequestValidator(token).compute_signature(
         url, fields or {}, get_signature_algorithm(settings)
     )

@@ -15,7 +15,8 @@ class DockerAgentSettings(SessionSettings):
 
     kind: Literal["docker-agent"] = Field(description="Docker's agent, served by `docker agent serve`.")
     mode: Literal["chat", "api"] = Field(
-        default="chat", description="What serves: `serve chat`, or `serve api` with its events."
+        default="chat",
+        description="Command that serves the team: `serve chat`, or `serve api` with its events.",
     )
     team: str | None = optional(
         'With `mode = "api"`, the team that answers; the server\'s only one if left out.'
@@ -23,5 +24,5 @@ class DockerAgentSettings(SessionSettings):
     agent: str | None = optional("Agent of the team that answers; its first one if left out.")
     conversations: bool = Field(
         default=False,
-        description="The server keeps the conversation of a call; else every turn brings all of it.",
+        description="The server keeps the conversation of a call; else every turn sends all of it.",
     )

@@ -15,9 +15,10 @@ class HermesSettings(SessionSettings):
 
     kind: Literal["hermes"] = Field(description="The API server of Hermes Agent.")
     mode: Literal["runs", "chat"] = Field(
-        default="runs", description="By runs that can be stopped, or by its chat completions."
+        default="runs", description="Use runs, which can be stopped, or chat completions."
     )
-    model: str | None = optional("Model or route to ask for; the server's own if left out.")
+    model: str | None = optional("Model or route of the turns; the server's own if left out.")
     warm: bool = Field(
-        default=True, description="Ask it something small at start: its first answer takes seconds."
+        default=True,
+        description="Run a small turn at start, because the first answer of a server takes seconds.",
     )

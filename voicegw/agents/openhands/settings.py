@@ -14,18 +14,18 @@ class OpenHandsSettings(SessionSettings):
     """The agent server of OpenHands."""
 
     kind: Literal["openhands"] = Field(description="The agent server of OpenHands.")
-    profile: str | None = optional("LLM profile that speaks; the server's active one if left out.")
+    profile: str | None = optional("LLM profile that answers; the server's active one if left out.")
     tools: Names | None = optional(
-        "Tools of a lean agent, such as `terminal`; if left out, the server's agent profile with its own."
+        "Tools of a lean agent, such as `terminal`; if left out, the server's agent profile answers."
     )
     workspace: str | None = optional(
-        "Folder on its machine that it works in; one of the server's if left out."
+        "Working folder on the server's machine; the server's default if left out."
     )
     confirm: Literal["ask", "deny", "never"] = Field(
         default="ask",
-        description="What becomes of actions that want to be confirmed: the caller is asked aloud, they are "
-        'denied, or (`"never"`) nothing is ever asked.',
+        description="Answer to risky actions: ask the caller aloud, deny them, or "
+        'run them without confirmation (`"never"`).',
     )
     conversations: Literal["delete", "keep"] = Field(
-        default="delete", description="What becomes of a conversation on the server when its call is over."
+        default="delete", description="Delete or keep the conversation on the server when its call ends."
     )

@@ -17,6 +17,6 @@ class PythonSettings(AgentSettings):
 
     kind: Literal["python"] = Field(description="A Python function or object in this process.")
     target: Annotated[str, Field(pattern=TARGET)] = Field(
-        description='Where it is, as `"package.module:name"`.'
+        description='Import path of the agent, as `"package.module:name"`.'
     )
-    options: dict[str, Any] = Field(default={}, description="Keyword arguments for it.")
+    options: dict[str, Any] = Field(default={}, description="Keyword arguments of the class or function.")

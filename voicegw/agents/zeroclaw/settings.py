@@ -15,9 +15,9 @@ class ZeroClawSettings(SessionSettings):
     kind: Literal["zeroclaw"] = Field(description="The gateway of ZeroClaw.")
     mode: Literal["ws", "chat"] = Field(
         default="ws",
-        description="By its chat socket, or by the OpenAI-compatible surface that some builds have.",
+        description="Use its chat websocket, or the OpenAI-compatible interface that some builds have.",
     )
     agent: str = Field(default="default", description="Alias of the agent that answers.")
     approvals: Literal["deny", "approve"] = Field(
-        default="deny", description="What becomes of actions that want to be approved."
+        default="deny", description="Answer to actions that need an approval."
     )

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from voicegw.agents.client.connect import connect
 from voicegw.app.agents import make_agent
-from voicegw.app.serving import AgentFactory
+from voicegw.app.served_agents import AgentFactory
 from voicegw.commands.doctor.hints import certificate_hint, hint_for, unreachable_hint
 from voicegw.commands.doctor.report import AgentReport, ObservedReply
 from voicegw.config.load import Config

@@ -1,4 +1,4 @@
-"""Agents of every framework on a served gateway: tools, interruptions, and what they remember."""
+"""Agents of every framework on a running gateway: tools, interruptions, and histories."""
 
 from __future__ import annotations
 
@@ -7,90 +7,92 @@ from typing import Any
 
 import pytest
 
-from tests.agents.python.frameworks.live import served
-from tests.agents.python.frameworks.staff import FRAMEWORKS, LOOK, Desk
+from tests.agents.python.frameworks.framework_agents import FRAMEWORKS, TOOL_CALL, FrameworkAgent
+from tests.agents.python.frameworks.gateway import served_gateway
 from tests.agents.upstream import wait_until
 
 pytestmark = pytest.mark.wire
 
-TARGET = f"{__name__}:desk"
+TARGET = f"{__name__}:target"
 HELLO = ("user", "I am Ann.")
-desk: Any = None
-"""The agent that is served."""
-Hire = Callable[..., Desk]
+target: Any = None
+"""The agent that the gateway loads; a fixture sets it."""
+MakeAgent = Callable[..., FrameworkAgent]
 
 
 @pytest.fixture(params=FRAMEWORKS)
-def hire(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Hire:
-    """Makes the agent of one framework, whose model says these lines."""
+def make_agent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> MakeAgent:
+    """Return a function that makes the agent of one framework, whose model gives these answers."""
     pytest.importorskip(request.param)
 
-    def hired(*lines: Any) -> Desk:
-        made = Desk([*lines])
-        FRAMEWORKS[request.param](made)
-        monkeypatch.setattr(f"{__name__}.desk", made.agent)
-        return made
+    def make(*answers: Any) -> FrameworkAgent:
+        record = FrameworkAgent([*answers])
+        FRAMEWORKS[request.param](record)
+        monkeypatch.setattr(f"{__name__}.target", record.agent)
+        return record
 
-    return hired
+    return make
 
 
-async def test_a_tool_is_not_spoken(hire: Hire) -> None:
-    found = hire(LOOK, ["It is ", "open."])
-    found.opened.set()
-    async with served(TARGET, found.options) as gateway:
+async def test_a_tool_is_not_spoken(make_agent: MakeAgent) -> None:
+    record = make_agent(TOOL_CALL, ["It is ", "open."])
+    record.tool_may_return.set()
+    async with served_gateway(TARGET, record.options) as gateway:
         assert await gateway.say(HELLO) == "It is open."
-    assert found.histories == [[HELLO], [HELLO]]
+    assert record.histories == [[HELLO], [HELLO]]
 
 
-async def test_a_line_of_progress_is_spoken_while_a_tool_runs(hire: Hire) -> None:
-    found = hire(LOOK, ["It is ", "open."])
+async def test_a_line_of_progress_is_spoken_while_a_tool_runs(make_agent: MakeAgent) -> None:
+    record = make_agent(TOOL_CALL, ["It is ", "open."])
     progress = {"en": ["Still looking"]}
     async with (
-        served(TARGET, found.options, every=0.05, progress=progress) as gateway,
+        served_gateway(TARGET, record.options, every=0.05, progress=progress) as gateway,
         gateway.ask(HELLO) as answer,
     ):
         await answer.until("Still looking")
-        found.opened.set()
+        record.tool_may_return.set()
         assert (await answer.end()).replace("Still looking. ", "") == "It is open."
 
 
-async def test_a_caller_who_hangs_up_stops_the_model(hire: Hire) -> None:
-    found = hire(["One. ", None])
-    async with served(TARGET, found.options) as gateway:
+async def test_a_caller_who_hangs_up_stops_the_model(make_agent: MakeAgent) -> None:
+    record = make_agent(["One. ", None])
+    async with served_gateway(TARGET, record.options) as gateway:
         async with gateway.ask(HELLO) as answer:
             await answer.until("One.")
-            await found.waiting.wait()
-        await wait_until(lambda: found.log == ["stopped"])
+            await record.waiting.wait()
+        await wait_until(lambda: record.log == ["stopped"])
 
 
-async def test_a_caller_who_hangs_up_stops_the_tool(hire: Hire) -> None:
-    found = hire(LOOK, ["It is open."], ["Yes?"])
-    async with served(TARGET, found.options, every=0.05, progress={"en": ["Still looking"]}) as gateway:
+async def test_a_caller_who_hangs_up_stops_the_tool(make_agent: MakeAgent) -> None:
+    record = make_agent(TOOL_CALL, ["It is open."], ["Yes?"])
+    async with served_gateway(
+        TARGET, record.options, every=0.05, progress={"en": ["Still looking"]}
+    ) as gateway:
         async with gateway.ask(HELLO) as answer:
             await answer.until("Still looking")
         assert await gateway.say(HELLO, ("user", "Are you there?")) == "It is open."
-    assert found.histories[1:] == [[HELLO, ("user", "Are you there?")]]
+    assert record.histories[1:] == [[HELLO, ("user", "Are you there?")]]
 
 
-async def test_a_newer_turn_stops_the_model_and_has_the_heard_part(hire: Hire) -> None:
-    found = hire(["One. ", "Two. ", None], ["Three."])
-    async with served(TARGET, found.options) as gateway, gateway.ask(HELLO) as answer:
+async def test_a_newer_turn_stops_the_model_and_has_the_heard_part(make_agent: MakeAgent) -> None:
+    record = make_agent(["One. ", "Two. ", None], ["Three."])
+    async with served_gateway(TARGET, record.options) as gateway, gateway.ask(HELLO) as answer:
         await answer.until("Two.")
-        await found.waiting.wait()
-        heard = [HELLO, ("assistant", "One."), ("user", "Wait!")]
-        assert await gateway.say(*heard) == "Three."
-        assert found.log == ["stopped"]
+        await record.waiting.wait()
+        history = [HELLO, ("assistant", "One."), ("user", "Wait!")]
+        assert await gateway.say(*history) == "Three."
+        assert record.log == ["stopped"]
         assert await answer.end() == "One. Two. "
-    assert found.histories == [[HELLO], heard]
+    assert record.histories == [[HELLO], history]
 
 
-async def test_the_second_turn_has_the_first_answer_without_acknowledgements(hire: Hire) -> None:
-    found = hire(["Hello ", "Ann."], ["Ann."], ["Hello Bo."])
-    async with served(TARGET, found.options, after=0, phrases={"en": ["One moment"]}) as gateway:
+async def test_the_second_turn_has_the_first_answer_without_acknowledgements(make_agent: MakeAgent) -> None:
+    record = make_agent(["Hello ", "Ann."], ["Ann."], ["Hello Bo."])
+    async with served_gateway(TARGET, record.options, after=0, phrases={"en": ["One moment"]}) as gateway:
         first = await gateway.say(HELLO)
         assert first == "One moment. Hello Ann."
-        asked = [("assistant", first), ("user", "Who am I?")]
-        assert (await gateway.say(HELLO, *asked)).endswith("Ann.")
+        later = [("assistant", first), ("user", "Who am I?")]
+        assert (await gateway.say(HELLO, *later)).endswith("Ann.")
         assert (await gateway.say(("user", "I am Bo."), call="other")).endswith("Hello Bo.")
-    known = [HELLO, ("assistant", "Hello Ann."), ("user", "Who am I?")]
-    assert found.histories == [[HELLO], known, [("user", "I am Bo.")]]
+    history = [HELLO, ("assistant", "Hello Ann."), ("user", "Who am I?")]
+    assert record.histories == [[HELLO], history, [("user", "I am Bo.")]]

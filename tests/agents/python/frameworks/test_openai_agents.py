@@ -1,4 +1,4 @@
-"""Agents of the OpenAI Agents SDK, with a model that says what it was given to say."""
+"""Agents of the OpenAI Agents SDK, with a fake model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from openai.types.responses import (
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 from pydantic import BaseModel
 
-from tests.agents.python.frameworks.asking import FIRST, SECOND, interrupt, told, turn
+from tests.agents.python.frameworks.turns import FIRST, SECOND, collect_events, interrupt, turn
 from voicegw.agents.python.agent import load
 from voicegw.agents.python.frameworks.openai_agents import adapt
 from voicegw.errors import AgentProtocolError, ConfigError
@@ -34,12 +34,12 @@ HERE = __name__
 QUIET = {"tracing": False}
 
 
-class Chatting(Model):
-    """`lines` are answers in turn: pieces of text (`None` waits to be cancelled), or a call of a tool."""
+class FakeModel(Model):
+    """Gives `answers` in order: pieces of text, where None waits until it is cancelled, or a tool call."""
 
-    def __init__(self, *lines: list[str | None] | ResponseFunctionToolCall) -> None:
-        self.lines = [*lines]
-        self.asked: list[Any] = []
+    def __init__(self, *answers: list[str | None] | ResponseFunctionToolCall) -> None:
+        self.answers = [*answers]
+        self.requests: list[Any] = []
         self.instructions: list[str | None] = []
         self.waiting = asyncio.Event()
         self.log: list[str] = []
@@ -51,12 +51,12 @@ class Chatting(Model):
         self, system_instructions: str | None, input: Any, *_: Any, **__: Any
     ) -> AsyncIterator[Any]:
         self.instructions.append(system_instructions)
-        self.asked.append(list(input))
-        line = self.lines.pop(0)
-        if isinstance(line, ResponseFunctionToolCall):
-            yield completed(line)
+        self.requests.append(list(input))
+        answer = self.answers.pop(0)
+        if isinstance(answer, ResponseFunctionToolCall):
+            yield completed(answer)
             return
-        for place, piece in enumerate(line):
+        for place, piece in enumerate(answer):
             if piece is None:
                 await self._wait()
             yield ResponseTextDeltaEvent(
@@ -68,7 +68,7 @@ class Chatting(Model):
                 sequence_number=place,
                 logprobs=[],
             )
-        yield completed(message("".join(piece or "" for piece in line)))
+        yield completed(message("".join(piece or "" for piece in answer)))
 
     async def _wait(self) -> None:
         self.waiting.set()
@@ -101,7 +101,7 @@ def completed(item: Any) -> ResponseCompletedEvent:
     )
 
 
-def calling(name: str, arguments: str = "{}") -> ResponseFunctionToolCall:
+def tool_call(name: str, arguments: str = "{}") -> ResponseFunctionToolCall:
     return ResponseFunctionToolCall(type="function_call", call_id="c1", name=name, arguments=arguments)
 
 
@@ -111,41 +111,45 @@ async def door(context: RunContextWrapper[Turn]) -> str:
     return f"open in {context.context.id}"
 
 
-class Order(BaseModel):
+class Number(BaseModel):
     number: int
 
 
-greeter = Agent("greeter", model=Chatting(["Hello ", "you"]))
-clerk = Agent("clerk", model=Chatting(['{"number": 1}']), output_type=Order)
+greeter = Agent("greeter", model=FakeModel(["Hello ", "you"]))
+structured = Agent("structured", model=FakeModel(['{"number": 1}']), output_type=Number)
 
 
 async def test_an_agent_is_detected_and_its_text_streams() -> None:
-    assert await told(load(f"{HERE}:greeter", QUIET).reply, turn()) == ["Hello ", "you", Usage(5, 2, 3, 1)]
+    assert await collect_events(load(f"{HERE}:greeter", QUIET).reply, turn()) == [
+        "Hello ",
+        "you",
+        Usage(5, 2, 3, 1),
+    ]
 
 
 async def test_a_tool_of_the_agent_is_an_activity_and_gets_the_turn() -> None:
-    model = Chatting(calling("door"), ["It is open"])
-    events = await told(adapt(Agent("desk", model=model, tools=[door]), QUIET), turn())
+    model = FakeModel(tool_call("door"), ["It is open"])
+    events = await collect_events(adapt(Agent("receptionist", model=model, tools=[door]), QUIET), turn())
     assert events == [Activity("door"), "It is open", Usage(10, 4, 6, 2)]
-    assert model.asked[1][-1]["output"] == "open in 7"
+    assert model.requests[1][-1]["output"] == "open in 7"
 
 
 async def test_a_handoff_is_an_activity() -> None:
-    second = Agent("second", model=Chatting(["Second here"]))
-    first = Agent("first", model=Chatting(calling("transfer_to_second")), handoffs=[second])
-    events = await told(adapt(first, QUIET), turn())
+    second = Agent("second", model=FakeModel(["Second here"]))
+    first = Agent("first", model=FakeModel(tool_call("transfer_to_second")), handoffs=[second])
+    events = await collect_events(adapt(first, QUIET), turn())
     assert events[:-1] == [Activity("handoff"), "Second here"]
 
 
 async def test_a_barge_in_stops_the_model_and_waits_for_its_end() -> None:
-    model = Chatting(["One", None])
-    assert await interrupt(adapt(Agent("desk", model=model), QUIET), model.waiting) == ["One"]
+    model = FakeModel(["One", None])
+    assert await interrupt(adapt(Agent("receptionist", model=model), QUIET), model.waiting) == ["One"]
     assert model.log == ["stopped"]
 
 
 async def test_closing_between_two_events_stops_the_model() -> None:
-    model = Chatting(["One", None])
-    words = adapt(Agent("desk", model=model), QUIET)(turn())
+    model = FakeModel(["One", None])
+    words = adapt(Agent("receptionist", model=model), QUIET)(turn())
     assert await anext(words) == "One"
     await model.waiting.wait()
     await words.aclose()
@@ -153,37 +157,37 @@ async def test_closing_between_two_events_stops_the_model() -> None:
 
 
 async def test_history_and_system_messages_reach_the_model_beside_its_instructions() -> None:
-    model = Chatting(["Hello Ann."], ["Ann."])
-    replying = adapt(Agent("desk", instructions="You are Bo.", model=model), QUIET)
-    await told(replying, turn(*FIRST, call="c"))
-    await told(replying, turn(*SECOND, call="c"))
+    model = FakeModel(["Hello Ann."], ["Ann."])
+    reply_function = adapt(Agent("receptionist", instructions="You are Bo.", model=model), QUIET)
+    await collect_events(reply_function, turn(*FIRST, call="c"))
+    await collect_events(reply_function, turn(*SECOND, call="c"))
     first = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "I am Ann."}]
-    more = [{"role": "assistant", "content": "Hello Ann."}, {"role": "user", "content": "Who am I?"}]
-    assert model.asked == [first, first + more]
+    second = [{"role": "assistant", "content": "Hello Ann."}, {"role": "user", "content": "Who am I?"}]
+    assert model.requests == [first, first + second]
     assert model.instructions == ["You are Bo."] * 2
 
 
 async def test_tool_calls_in_the_history_reach_the_model() -> None:
-    model = Chatting(["Sunny"])
-    said = (
+    model = FakeModel(["Sunny"])
+    messages = (
         Message("user", "How is it?"),
         Message("assistant", tool_calls=(ToolCall("c1", "look"),)),
         Message("tool", "sun", tool_call_id="c1"),
     )
-    await told(adapt(Agent("desk", model=model), QUIET), turn(*said))
-    assert model.asked[0][1:] == [
+    await collect_events(adapt(Agent("receptionist", model=model), QUIET), turn(*messages))
+    assert model.requests[0][1:] == [
         {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c1", "output": "sun"},
     ]
 
 
 async def test_an_output_that_is_no_text_is_a_protocol_error() -> None:
-    with pytest.raises(AgentProtocolError, match="yielded Order"):
-        await told(load(f"{HERE}:clerk", QUIET).reply, turn())
+    with pytest.raises(AgentProtocolError, match="yielded Number"):
+        await collect_events(load(f"{HERE}:structured", QUIET).reply, turn())
 
 
 def test_an_unknown_option_is_refused_at_start() -> None:
     with pytest.raises(ConfigError) as refused:
         load(f"{HERE}:greeter", {"tone": 1})
-    says = 'there is no option "tone" for it; its options: tracing, max_turns'
-    assert str(refused.value) == f"{HERE}:greeter is an agent of the OpenAI Agents SDK, but {says}"
+    reason = 'there is no option "tone" for it; its options: tracing, max_turns'
+    assert str(refused.value) == f"{HERE}:greeter is an agent of the OpenAI Agents SDK, but {reason}"

@@ -1,4 +1,4 @@
-"""Agents of Pydantic AI, with its own models for tests."""
+"""Agents of Pydantic AI, with the test models of the framework."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
 
-from tests.agents.python.frameworks.asking import FIRST, SECOND, interrupt, text, told, turn
+from tests.agents.python.frameworks.turns import FIRST, SECOND, collect_events, interrupt, text, turn
 from voicegw.agents.python.agent import load
 from voicegw.agents.python.frameworks.pydantic_ai import adapt
 from voicegw.errors import AgentProtocolError, ConfigError
@@ -27,12 +27,12 @@ HERE = __name__
 WEATHER = Tool("weather", "Looks out of the window.", {"type": "object", "properties": {}})
 
 
-class Order(BaseModel):
+class Number(BaseModel):
     number: int
 
 
 greeter = Agent(TestModel(custom_output_text="Hello you"))
-clerk = Agent(TestModel(), output_type=Order)
+structured = Agent(TestModel(), output_type=Number)
 
 
 async def door() -> str:
@@ -41,34 +41,34 @@ async def door() -> str:
 
 
 async def name(context: RunContext[Turn]) -> str:
-    """Tells whose call it is."""
+    """Returns the id of the turn."""
     return context.deps.id
 
 
-class Model:
-    """Says "Good" and "bye", and remembers what it was asked."""
+class RecordingModel:
+    """Answers "Good" and "bye", and records its requests."""
 
     def __init__(self) -> None:
-        self.asked: list[list[Any]] = []
+        self.requests: list[list[Any]] = []
         self.instructions: list[str | None] = []
 
     async def stream(self, messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
-        self.asked.append([(part.part_kind, part.content) for m in messages for part in m.parts])
+        self.requests.append([(part.part_kind, part.content) for m in messages for part in m.parts])
         self.instructions.append(info.instructions)
         yield "Good"
         yield "bye"
 
 
 async def test_an_agent_is_detected_and_its_text_streams() -> None:
-    said = await told(load(f"{HERE}:greeter").reply, turn())
-    assert said[:2] == ["Hello ", "you"]
-    assert type(said[2]) is Usage
-    assert said[2].completion > 0
+    events = await collect_events(load(f"{HERE}:greeter").reply, turn())
+    assert events[:2] == ["Hello ", "you"]
+    assert type(events[2]) is Usage
+    assert events[2].completion > 0
 
 
 async def test_a_tool_of_the_agent_is_an_activity() -> None:
     agent = Agent(TestModel(custom_output_text="It is open"), tools=[door])
-    events = await told(adapt(agent, {}), turn())
+    events = await collect_events(adapt(agent, {}), turn())
     assert events[0] == Activity("door")
     assert text(events) == "It is open"
 
@@ -90,22 +90,24 @@ async def test_a_barge_in_stops_the_model() -> None:
 
 
 async def test_history_and_system_messages_reach_the_model_beside_its_instructions() -> None:
-    model = Model()
-    replying = adapt(Agent(FunctionModel(stream_function=model.stream), system_prompt="You are Bo."), {})
-    assert text(await told(replying, turn(*FIRST))) == "Goodbye"
-    assert text(await told(replying, turn(*SECOND))) == "Goodbye"
+    model = RecordingModel()
+    reply_function = adapt(
+        Agent(FunctionModel(stream_function=model.stream), system_prompt="You are Bo."), {}
+    )
+    assert text(await collect_events(reply_function, turn(*FIRST))) == "Goodbye"
+    assert text(await collect_events(reply_function, turn(*SECOND))) == "Goodbye"
     first = [("system-prompt", "You are Bo."), ("user-prompt", "I am Ann.")]
-    assert model.asked == [first, [*first, ("text", "Hello Ann."), ("user-prompt", "Who am I?")]]
+    assert model.requests == [first, [*first, ("text", "Hello Ann."), ("user-prompt", "Who am I?")]]
     assert model.instructions == ["Be brief.", "Be brief."]
 
 
 async def test_a_history_that_ends_with_the_agent_gets_a_prompt() -> None:
-    model = Model()
-    replying = adapt(Agent(FunctionModel(stream_function=model.stream)), {})
+    model = RecordingModel()
+    reply_function = adapt(Agent(FunctionModel(stream_function=model.stream)), {})
     hello = Message("assistant", "Hello?")
-    assert text(await told(replying, turn(hello))) == "Goodbye"
-    assert text(await told(replying, turn(Message("system", "Be brief.")))) == "Goodbye"
-    assert model.asked == [
+    assert text(await collect_events(reply_function, turn(hello))) == "Goodbye"
+    assert text(await collect_events(reply_function, turn(Message("system", "Be brief.")))) == "Goodbye"
+    assert model.requests == [
         [("text", "Hello?"), ("user-prompt", SILENCE_PROMPT)],
         [("user-prompt", CALL_START_PROMPT)],
     ]
@@ -125,38 +127,38 @@ async def test_a_tool_of_the_platform_is_called_and_its_result_read() -> None:
             assert [tool.name for tool in info.function_tools] == ["weather"]
             yield {0: DeltaToolCall("weather", "{}", tool_call_id="c1")}
 
-    replying = adapt(Agent(FunctionModel(stream_function=stream)), {})
-    asked = turn(tools=(WEATHER,))
+    reply_function = adapt(Agent(FunctionModel(stream_function=stream)), {})
+    first = turn(tools=(WEATHER,))
     call = ToolCall("c1", "weather", "{}")
-    assert (await told(replying, asked))[:-1] == [call]
+    assert (await collect_events(reply_function, first))[:-1] == [call]
     answered = (
-        *asked.messages,
+        *first.messages,
         Message("assistant", tool_calls=(call,)),
         Message("tool", "sun", tool_call_id="c1"),
     )
-    assert (await told(replying, turn(*answered, tools=(WEATHER,))))[:-1] == ["Sunny"]
+    assert (await collect_events(reply_function, turn(*answered, tools=(WEATHER,))))[:-1] == ["Sunny"]
     assert results == [("weather", "sun")]
 
 
 async def test_platform_tools_can_be_disabled() -> None:
     agent = Agent(TestModel(custom_output_text="Hi"))
-    assert text(await told(adapt(agent, {"tools": False}), turn(tools=(WEATHER,)))) == "Hi"
+    assert text(await collect_events(adapt(agent, {"tools": False}), turn(tools=(WEATHER,)))) == "Hi"
 
 
 async def test_an_agent_that_depends_on_the_turn_gets_it() -> None:
     assert (
-        text(await told(adapt(Agent(TestModel(), deps_type=Turn, tools=[name]), {}), turn()))
+        text(await collect_events(adapt(Agent(TestModel(), deps_type=Turn, tools=[name]), {}), turn()))
         == '{"name":"7"}'
     )
 
 
 async def test_an_output_that_is_no_text_is_a_protocol_error() -> None:
-    with pytest.raises(AgentProtocolError, match="yielded Order"):
-        await told(load(f"{HERE}:clerk").reply, turn())
+    with pytest.raises(AgentProtocolError, match="yielded Number"):
+        await collect_events(load(f"{HERE}:structured").reply, turn())
 
 
 def test_an_unknown_option_is_refused_at_start() -> None:
     with pytest.raises(ConfigError) as refused:
         load(f"{HERE}:greeter", {"tone": 1})
-    says = 'there is no option "tone" for it; its options: tools'
-    assert str(refused.value) == f"{HERE}:greeter is an agent of Pydantic AI, but {says}"
+    reason = 'there is no option "tone" for it; its options: tools'
+    assert str(refused.value) == f"{HERE}:greeter is an agent of Pydantic AI, but {reason}"

@@ -1,4 +1,4 @@
-"""A ZeroClaw of our own on the loopback interface: its chat socket, and stopping and deleting sessions."""
+"""A fake ZeroClaw server on the loopback interface: its chat socket, aborts, and deleted sessions."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 Step = dict[str, Any] | float | bytes | None
-"""A frame, a pause in seconds, raw bytes, or (None) the end of the connection."""
+"""A frame, a pause in seconds, raw bytes, or None, which ends the connection."""
 
 
 class FakeZeroClawServer:
-    """`async with Claw(turn, turn, ...) as claw`, a turn being the steps that a message is answered by.
+    """`async with FakeZeroClawServer(turn, turn, ...) as server`: a turn is the steps that answer a message.
 
-    A turn without steps left hangs until it is aborted. `abort` replaces what aborting does, `opening` what a
-    new socket is greeted by, `status` refuses sockets.
+    A turn without steps left hangs until it is aborted. The fake refuses a message during a turn, as the
+    agent must never send one.
     """
 
     def __init__(self, *turns: tuple[Step, ...], status: int = 101, resumed: bool = False) -> None:
         self.turns = list(turns)
+        # The status of a handshake; any but 101 refuses sockets.
         self.status = status
+        # The steps that a new socket begins with.
         self.opening: tuple[Step, ...] = ({"type": "session_start", "session_id": "s", "resumed": resumed},)
+        # Answers an abort request.
         self.abort: Callable[[str], Any] = self.stop
         self.frames: list[dict[str, Any]] = []
         self.opened_sockets: list[dict[str, str]] = []
@@ -43,8 +46,8 @@ class FakeZeroClawServer:
         return [frame["content"] for frame in self.frames if frame["type"] == "message"]
 
     async def __aenter__(self) -> FakeZeroClawServer:
-        self._inner = await serve(self._socket, "127.0.0.1", 0, process_request=self._greet)
-        self._outer = await asyncio.start_server(self._front, "127.0.0.1", 0)
+        self._inner = await serve(self._socket, "127.0.0.1", 0, process_request=self._process_request)
+        self._outer = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._outer.sockets[0].getsockname()[1]}"
         return self
 
@@ -57,7 +60,7 @@ class FakeZeroClawServer:
         await self._inner.wait_closed()
 
     async def stop(self, session: str) -> dict[str, str]:
-        """What aborting does: the turn ends, then its socket hears of it."""
+        """Abort a turn: it ends, and then its socket gets the frame."""
         if session not in self.running:
             return {"status": "no_active_response"}
         task, connection = self.running.pop(session)
@@ -66,13 +69,13 @@ class FakeZeroClawServer:
         await connection.send('{"type": "aborted"}')
         return {"status": "aborted"}
 
-    def _greet(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         self.keys.append(request.headers.get("authorization"))
         if self.status == 101:
             return None
-        said = f"no, not with {request.headers.get('authorization')}".encode()
-        headers = Headers([("content-length", str(len(said)))])
-        return Response(self.status, "No", headers, said)
+        body = f"no, not with {request.headers.get('authorization')}".encode()
+        headers = Headers([("content-length", str(len(body)))])
+        return Response(self.status, "No", headers, body)
 
     async def _socket(self, connection: ServerConnection) -> None:
         assert connection.request is not None
@@ -85,9 +88,9 @@ class FakeZeroClawServer:
                 frame = orjson.loads(data)
                 self.frames.append(frame)
                 if frame["type"] == "message":
-                    assert session not in self.running, "a message in the middle of a turn is advice"
+                    assert session not in self.running, "a message during a turn is added to it"
                     steps = self.turns.pop(0) if self.turns else (60.0,)
-                    task = asyncio.create_task(self._turn(session, connection, steps))
+                    task = asyncio.create_task(self._run_turn(session, connection, steps))
                     self.running[session] = (task, connection)
         except ConnectionClosed:
             pass
@@ -97,7 +100,7 @@ class FakeZeroClawServer:
                 running[0].cancel()
                 del self.running[session]
 
-    async def _turn(self, session: str, connection: ServerConnection, steps: tuple[Step, ...]) -> None:
+    async def _run_turn(self, session: str, connection: ServerConnection, steps: tuple[Step, ...]) -> None:
         with suppress(ConnectionClosed):
             await self._play(connection, steps, session)
 
@@ -114,14 +117,14 @@ class FakeZeroClawServer:
                     self.running.pop(session, None)
                 await connection.send(orjson.dumps(step).decode())
 
-    async def _front(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._pipes.add(task)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             if b"websocket" in head:
-                await self._join(head, reader, writer)
+                await self._proxy(head, reader, writer)
             while True:
                 method, path, _ = head.split(b" ", 2)
                 self.requests.append(f"{method.decode()} {path.decode()}")
@@ -137,8 +140,8 @@ class FakeZeroClawServer:
             self._pipes.discard(task)
             writer.transport.abort()
 
-    async def _join(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Hand a connection over to the part that knows websockets."""
+    async def _proxy(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward a connection to the websocket server."""
         port = self._inner.sockets[0].getsockname()[1]
         inner, outer = await asyncio.open_connection("127.0.0.1", port)
         outer.write(head)

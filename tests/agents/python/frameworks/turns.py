@@ -1,4 +1,4 @@
-"""What every framework is asked in its tests."""
+"""Turns and interruptions for the tests of every framework."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import pytest
 
 from voicegw.events import Message, Turn
 
-Replying = Callable[[Turn], AsyncGenerator[Any, None]]
+ReplyFunction = Callable[[Turn], AsyncGenerator[Any, None]]
 
 SYSTEM = Message("system", "Be brief.")
 FIRST = (SYSTEM, Message("user", "I am Ann."))
 SECOND = (*FIRST, Message("assistant", "Hello Ann."), Message("user", "Who am I?"))
 
 
-def turn(*messages: Message, **how: Any) -> Turn:
-    return Turn("7", messages or (Message("user", "Hi"),), **how)
+def turn(*messages: Message, **fields: Any) -> Turn:
+    return Turn("7", messages or (Message("user", "Hi"),), **fields)
 
 
-async def told(replying: Replying, asked: Turn) -> list[Any]:
-    async with aclosing(replying(asked)) as events:
+async def collect_events(reply_function: ReplyFunction, turn: Turn) -> list[Any]:
+    async with aclosing(reply_function(turn)) as events:
         return [event async for event in events]
 
 
@@ -31,19 +31,19 @@ def text(events: list[Any]) -> str:
     return "".join(event for event in events if isinstance(event, str))
 
 
-async def interrupt(replying: Replying, waiting: asyncio.Event) -> list[Any]:
-    """What was told when the caller interrupts where the model waits."""
+async def interrupt(reply_function: ReplyFunction, waiting: asyncio.Event) -> list[Any]:
+    """Cancel a reply where its model waits. Return the events before."""
     events: list[Any] = []
 
     async def listen() -> None:
-        async with aclosing(replying(turn(call="c"))) as reply:
+        async with aclosing(reply_function(turn(call="c"))) as reply:
             async for event in reply:
                 events.append(event)  # noqa: PERF401 (an interruption must find what came before)
 
     listening = asyncio.create_task(listen())
     await waiting.wait()
     for _ in range(50):
-        await asyncio.sleep(0)  # what was said before has arrived by then
+        await asyncio.sleep(0)  # lets the events before arrive
     listening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await listening

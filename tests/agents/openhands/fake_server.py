@@ -1,4 +1,4 @@
-"""An OpenHands of our own on the loopback interface: conversations, their sockets, confirmations."""
+"""A fake OpenHands server on the loopback interface: conversations, their sockets, and confirmations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from tests.agents.zeroclaw.server import pipe
+from tests.agents.zeroclaw.fake_server import pipe
 from voicegw.agents.openhands.agent import OpenHandsAgent
 from voicegw.events import Event, Message, Turn
 
@@ -22,7 +22,7 @@ CALL = "6f0c1a2e-0000-4000-8000-000000000001"
 PATH = f"/api/conversations/{CALL}"
 Frame = dict[str, Any]
 Step = Frame | str | float | bytes | None
-"""A frame; a status; a pause in seconds; raw bytes; None: the sockets of the conversation break."""
+"""A frame; a status; a pause in seconds; raw bytes; or None, which breaks the conversation's sockets."""
 PROFILES = {"profiles": [{"name": "fast"}, {"name": "good"}], "active_profile": None}
 AGENTS = {"profiles": [{"id": "a1", "llm_profile_ref": "fast"}], "active_agent_profile_id": "a1"}
 SECRET = "gAAAA-encrypted"
@@ -42,12 +42,12 @@ def usage_update(prompt: int, completion: int) -> Frame:
 
 
 def answer_steps(*texts: str, item: str = "i") -> list[Step]:
-    """An answer that streams, whole."""
+    """Return the steps of a complete answer that streams."""
     return [*streamed_frames(*texts, item=item), message_event("".join(texts), item), "finished"]
 
 
 def streamed_frames(*texts: str, item: str = "i") -> list[Frame]:
-    """The same, without its end."""
+    """Return the frames of an answer without its end."""
     opened: Frame = {"type": "item_started", "item_id": item, "attempt": 1}
     deltas = [
         {"type": "delta", "item_id": item, "attempt": 1, "order": order, "content": text}
@@ -62,15 +62,14 @@ def message_event(text: str, id: str = "i", source: str = "agent") -> Frame:
 
 
 def action_event(summary: str, thought: str = "", id: str = "a", **more: Any) -> Frame:
-    said = [{"type": "text", "text": thought}]
-    return durable("ActionEvent", id=id, thought=said, summary=summary, tool_call_id=f"call_{id}", **more)
+    parts = [{"type": "text", "text": thought}]
+    return durable("ActionEvent", id=id, thought=parts, summary=summary, tool_call_id=f"call_{id}", **more)
 
 
 class ServedConversation:
-    """A conversation: what was kept, who listens, what runs."""
+    """A conversation: its durable frames, its open sockets, and its active run."""
 
-    def __init__(self, order: Frame) -> None:
-        self.request = order
+    def __init__(self) -> None:
         self.log: list[Frame] = []
         self.sockets: list[ServerConnection] = []
         self.run: asyncio.Task[None] | None = None
@@ -79,22 +78,25 @@ class ServedConversation:
 
 
 class FakeOpenHandsServer:
-    """`async with Hands(turn, turn, ...) as hands`, a turn being the steps that a run plays.
+    """`async with FakeOpenHandsServer(turn, turn, ...) as server`: a turn is the steps that a run plays.
 
-    A run without steps left hangs until it is interrupted. `answers` replaces what a request gets, by its
-    method and the end of its path: a status and a body; `missing` are the beginnings of addresses that are
-    not there. `full`: no run begins; `deaf`: so many sockets say nothing; `lag` is how
-    long words are on their way. `said`, `requests` and `opened` tell what happened.
+    A run without steps left hangs until it is interrupted. The fake refuses a message during a run or while
+    an action waits for confirmation, as the agent must never send one.
     """
 
     def __init__(self, *turns: list[Step], is_legacy: bool = False, key: str | None = None) -> None:
         self.turns = list(turns)
         self.is_legacy = is_legacy
         self.key = key
+        # Whether a message starts no run.
         self.at_run_limit = False
+        # How many of the next sockets send nothing.
         self.silent_sockets = 0
+        # Seconds until a message of the caller arrives.
         self.delay = 0.0
+        # A status and a body for requests, by their method and the end of their path.
         self.answers: dict[str, tuple[int, Any]] = {}
+        # Prefixes of paths that are answered by 404.
         self.missing_paths: tuple[str, ...] = ()
         self.conversations: dict[str, ServedConversation] = {}
         self.received_texts: list[str] = []
@@ -106,27 +108,29 @@ class FakeOpenHandsServer:
         self._pipes: set[asyncio.Task[None]] = set()
 
     def bodies_of(self, end: str) -> list[Any]:
-        """The bodies of the requests whose lines end so."""
+        """Return the bodies of the requests whose request lines have this end."""
         return [body for line, body in zip(self.requests, self.bodies, strict=True) if line.endswith(end)]
 
     async def __aenter__(self) -> FakeOpenHandsServer:
-        self._inner = await serve(self._socket, "127.0.0.1", 0, process_request=self._greet)
-        self._outer = await asyncio.start_server(self._front, "127.0.0.1", 0)
+        self._inner = await serve(self._socket, "127.0.0.1", 0, process_request=self._process_request)
+        self._outer = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._outer.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._outer.close()
-        runs = [talk.run for talk in self.conversations.values() if talk.run is not None]
+        runs = [
+            conversation.run for conversation in self.conversations.values() if conversation.run is not None
+        ]
         for task in (*self._pipes, *runs):
             task.cancel()
         await asyncio.gather(*self._pipes, *runs, return_exceptions=True)
         self._inner.close()
         await self._inner.wait_closed()
 
-    # What the sockets do
+    # Sockets
 
-    def _greet(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         self.opened_sockets.append(request.path)
         if self.is_legacy and "/session/" in request.path:
             return connection.respond(403, "no")
@@ -140,83 +144,89 @@ class FakeOpenHandsServer:
                 self.auth_frames.append(orjson.loads(await connection.recv()))
                 if self.auth_frames[-1].get("session_api_key") != self.key:
                     return await connection.close(4001, f"not {self.auth_frames[-1].get('session_api_key')}")
-            talk = self.conversations.get(parts.path.split("/")[-1])
-            if talk is None:
+            conversation = self.conversations.get(parts.path.split("/")[-1])
+            if conversation is None:
                 return await connection.close(4004, "Conversation not found")
             if self.silent_sockets:
                 self.silent_sockets -= 1
                 await connection.wait_closed()
                 return
-            talk.sockets.append(connection)
-            await self._replay(talk, connection, parse_qs(parts.query).get("after_seq"))
+            conversation.sockets.append(connection)
+            await self._replay(conversation, connection, parse_qs(parts.query).get("after_seq"))
             async for data in connection:
-                await self._hear(talk, orjson.loads(data))
+                await self._receive(conversation, orjson.loads(data))
 
-    async def _replay(self, talk: ServedConversation, connection: ServerConnection, after: list[str] | None) -> None:
+    async def _replay(
+        self, conversation: ServedConversation, connection: ServerConnection, after: list[str] | None
+    ) -> None:
         full = {"kind": "ConversationStateUpdateEvent", "key": "full_state", "value": {"stats": {}}}
         if self.is_legacy:
             return await connection.send(orjson.dumps(full).decode())
-        sync: Frame = {"type": "sync"} | ({"through_seq": len(talk.log) - 1} if talk.log else {})
-        missed = talk.log[int(after[0]) + 1 :] if after else []
+        sync: Frame = {"type": "sync"} | (
+            {"through_seq": len(conversation.log) - 1} if conversation.log else {}
+        )
+        missed = conversation.log[int(after[0]) + 1 :] if after else []
         for frame in (sync, *missed, {"type": "transient", "event": full}):
             await connection.send(orjson.dumps(frame).decode())
 
-    async def _hear(self, talk: ServedConversation, frame: Frame) -> None:
+    async def _receive(self, conversation: ServedConversation, frame: Frame) -> None:
         text = frame["content"][0]["text"]
         self.received_texts.append(text)
         self.received_contents.append(frame["content"])
-        assert talk.run is None, "a message in the middle of a run waits for its end"
-        assert talk.status != "waiting_for_confirmation", "a message means yes"
+        assert conversation.run is None, "a message during a run waits for its end"
+        assert conversation.status != "waiting_for_confirmation", "any message confirms the action"
         await asyncio.sleep(self.delay)
-        stops = talk.interrupts
-        await self.emit(talk, message_event(text, "u", "user"))
-        if talk.interrupts > stops:
+        interrupts = conversation.interrupts
+        await self.emit(conversation, message_event(text, "u", "user"))
+        if conversation.interrupts > interrupts:
             return
         if self.at_run_limit:
             detail = "Message saved. Retry POST /run"
-            await self.emit(talk, {"type": "error", "code": "ConversationRunLimitExceeded", "detail": detail})
+            await self.emit(
+                conversation, {"type": "error", "code": "ConversationRunLimitExceeded", "detail": detail}
+            )
         else:
-            self.start(talk)
+            self.start(conversation)
 
-    async def emit(self, talk: ServedConversation, frame: Frame) -> None:
+    async def emit(self, conversation: ServedConversation, frame: Frame) -> None:
         if frame["type"] == "durable":
-            frame = frame | {"seq": len(talk.log)}
-            talk.log.append(frame)
+            frame = frame | {"seq": len(conversation.log)}
+            conversation.log.append(frame)
             if frame["event"].get("key") == "execution_status":
-                talk.status = frame["event"]["value"]
+                conversation.status = frame["event"]["value"]
         if self.is_legacy:
             event = {"kind": "StreamingDeltaEvent", "content": frame.get("content")}
             if frame["type"] not in ("durable", "transient", "delta"):
                 return
             frame = event if frame["type"] == "delta" else frame["event"]
-        for connection in talk.sockets:
+        for connection in conversation.sockets:
             with suppress(ConnectionClosed):
                 await connection.send(orjson.dumps(frame).decode())
 
-    def start(self, talk: ServedConversation) -> None:
+    def start(self, conversation: ServedConversation) -> None:
         steps: list[Step] = self.turns.pop(0) if self.turns else [60.0]
-        talk.run = asyncio.create_task(self._play(talk, steps))
+        conversation.run = asyncio.create_task(self._play(conversation, steps))
 
-    async def _play(self, talk: ServedConversation, steps: list[Step]) -> None:
-        await self.emit(talk, state_update("execution_status", "running"))
+    async def _play(self, conversation: ServedConversation, steps: list[Step]) -> None:
+        await self.emit(conversation, state_update("execution_status", "running"))
         for step in steps:
             if step is None:
-                for connection in talk.sockets:
+                for connection in conversation.sockets:
                     connection.transport.abort()
-                talk.sockets.clear()
+                conversation.sockets.clear()
             elif isinstance(step, float):
                 await asyncio.sleep(step)
             elif isinstance(step, bytes):
-                for connection in talk.sockets:
+                for connection in conversation.sockets:
                     await connection.send(step)
             elif isinstance(step, str):
-                talk.run = None
-                await self.emit(talk, state_update("execution_status", step))
+                conversation.run = None
+                await self.emit(conversation, state_update("execution_status", step))
             else:
-                await self.emit(talk, step)
-        talk.run = None
+                await self.emit(conversation, step)
+        conversation.run = None
 
-    # What the requests do
+    # Requests
 
     async def _answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         for line, answer in self.answers.items():
@@ -232,44 +242,44 @@ class FakeOpenHandsServer:
             case "GET", ["profiles", name]:
                 return 200, {"name": name, "config": {"model": name, "api_key": SECRET, "stream": False}}
             case "POST", ["conversations"]:
-                known = body["conversation_id"] in self.conversations
-                self.conversations.setdefault(body["conversation_id"], ServedConversation(body))
-                return 200 if known else 201, {"id": body["conversation_id"]}
+                exists = body["conversation_id"] in self.conversations
+                self.conversations.setdefault(body["conversation_id"], ServedConversation())
+                return 200 if exists else 201, {"id": body["conversation_id"]}
             case "DELETE", ["conversations", id]:
-                return (200, {"success": True}) if await self._end(id) else (404, {"detail": "Not Found"})
-            case "POST", ["conversations", id, *what]:
-                return await self._do(self.conversations[id], "/".join(what), body)
+                return (200, {"success": True}) if await self._delete(id) else (404, {"detail": "Not Found"})
+            case "POST", ["conversations", id, *action]:
+                return await self._post(self.conversations[id], "/".join(action), body)
         return 404, {"detail": "Not Found"}
 
-    async def _end(self, id: str) -> bool:
-        talk = self.conversations.pop(id, None)
-        if talk is not None and talk.run is not None:
-            talk.run.cancel()
-        return talk is not None
+    async def _delete(self, id: str) -> bool:
+        conversation = self.conversations.pop(id, None)
+        if conversation is not None and conversation.run is not None:
+            conversation.run.cancel()
+        return conversation is not None
 
-    async def _do(self, talk: ServedConversation, what: str, body: Any) -> tuple[int, Any]:
-        talk.interrupts += what == "interrupt"
-        if what == "interrupt" and talk.run is not None:
-            talk.run.cancel()
-            await asyncio.wait((talk.run,))
-            talk.run = None
-            await self.emit(talk, {"type": "item_aborted", "item_id": "i", "attempt": 1})
-            await self.emit(talk, state_update("execution_status", "paused"))
-        elif what == "run" or (what.endswith("confirmation") and body["accept"]):
-            self.start(talk)
-        elif what.endswith("confirmation") and talk.status == "waiting_for_confirmation":
-            await self.emit(talk, state_update("execution_status", "idle"))
-            await self.emit(talk, durable("UserRejectObservation", tool_call_id="call_a"))
+    async def _post(self, conversation: ServedConversation, action: str, body: Any) -> tuple[int, Any]:
+        conversation.interrupts += action == "interrupt"
+        if action == "interrupt" and conversation.run is not None:
+            conversation.run.cancel()
+            await asyncio.wait((conversation.run,))
+            conversation.run = None
+            await self.emit(conversation, {"type": "item_aborted", "item_id": "i", "attempt": 1})
+            await self.emit(conversation, state_update("execution_status", "paused"))
+        elif action == "run" or (action.endswith("confirmation") and body["accept"]):
+            self.start(conversation)
+        elif action.endswith("confirmation") and conversation.status == "waiting_for_confirmation":
+            await self.emit(conversation, state_update("execution_status", "idle"))
+            await self.emit(conversation, durable("UserRejectObservation", tool_call_id="call_a"))
         return 200, {"success": True}
 
-    async def _front(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._pipes.add(task)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             if b"websocket" in head:
-                await self._join(head, reader, writer)
+                await self._proxy(head, reader, writer)
             while True:
                 method, path, _ = head.decode().split(" ", 2)
                 length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or b"0"
@@ -277,9 +287,9 @@ class FakeOpenHandsServer:
                 self.requests.append(f"{method} {path}")
                 self.bodies.append(orjson.loads(body) if body else head.decode())
                 status, value = await self._answer(method, path, self.bodies[-1])
-                said = value if isinstance(value, bytes) else orjson.dumps(value)
+                data = value if isinstance(value, bytes) else orjson.dumps(value)
                 head = b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\n" % status
-                writer.write(head + b"content-length: %d\r\n\r\n%b" % (len(said), said))
+                writer.write(head + b"content-length: %d\r\n\r\n%b" % (len(data), data))
                 head = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
@@ -287,8 +297,8 @@ class FakeOpenHandsServer:
             self._pipes.discard(task)
             writer.transport.abort()
 
-    async def _join(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Hand a connection over to the part that knows websockets."""
+    async def _proxy(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward a connection to the websocket server."""
         port = self._inner.sockets[0].getsockname()[1]
         inner, outer = await asyncio.open_connection("127.0.0.1", port)
         outer.write(head)
@@ -304,33 +314,34 @@ class FakeOpenHandsServer:
 
 
 def alternating_messages(*texts: str, system: str = "") -> tuple[Message, ...]:
-    """A conversation in which the caller and the agent spoke in turns."""
-    spoken = [Message("assistant" if place % 2 else "user", text) for place, text in enumerate(texts)]
-    return (*([Message("system", system)] if system else []), *spoken)
+    """Return a history in which the caller and the agent alternate."""
+    dialog = [Message("assistant" if place % 2 else "user", text) for place, text in enumerate(texts)]
+    return (*([Message("system", system)] if system else []), *dialog)
 
 
 def turn(*texts: str, call: str | None = CALL, system: str = "", **more: Any) -> Turn:
     return Turn("t", alternating_messages(*(texts or ("Hi",)), system=system), call=call, **more)
 
 
-async def events(agent: OpenHandsAgent, asked: Turn) -> list[Event]:
-    async with aclosing(agent.reply(asked)) as reply:
+async def collect_events(agent: OpenHandsAgent, turn: Turn) -> list[Event]:
+    async with aclosing(agent.reply(turn)) as reply:
         return [event async for event in reply]
 
 
 @asynccontextmanager
 async def served_agent(
-    *turns: list[Step], is_legacy: bool = False, **how: Any
+    *turns: list[Step], is_legacy: bool = False, **options: Any
 ) -> AsyncIterator[tuple[FakeOpenHandsServer, OpenHandsAgent]]:
-    async with FakeOpenHandsServer(*turns, is_legacy=is_legacy) as hands:
-        agent = OpenHandsAgent(hands.url, **({"tools": ("terminal",)} | how))
+    async with FakeOpenHandsServer(*turns, is_legacy=is_legacy) as server:
+        agent = OpenHandsAgent(server.url, **({"tools": ("terminal",)} | options))
         try:
-            yield hands, agent
+            yield server, agent
         finally:
             await agent.aclose()
 
 
-async def read_until(reply: AsyncGenerator[Event, None], wanted: Event) -> None:
+async def read_until(reply: AsyncGenerator[Event, None], last: Event) -> None:
+    """Read events up to `last`."""
     async for event in reply:
-        if event == wanted:
+        if event == last:
             return

@@ -1,4 +1,4 @@
-"""What a Hermes 0.19 said on the wire: each line with the seconds since it was asked."""
+"""Recordings of Hermes 0.19 on the wire: each line begins with the seconds since the request."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ FOLDER = Path(__file__).parent / "fixtures"
 WORDS = ["Let ", "me ", "check. ", *(f"word{i} " for i in range(20))]
 WORDS[3] = "\n\n" + WORDS[3]
 EVENTS: list[Event] = [*WORDS[:3], Activity("sleep 1 + 1 command"), *WORDS[3:], Usage(22, 14)]
-"""What both recordings say: some words, a tool, more words, and what it took."""
+"""The events of both recordings: some text, a tool, more text, and the usage."""
 
 
-def recorded(name: str) -> bytes:
-    """The body of an answer, `run` or `chat`."""
+def read_recording(name: str) -> bytes:
+    """Return the body of an answer, `run` or `chat`."""
     lines = (FOLDER / f"hermes_{name}.tsv").read_text("utf-8").splitlines()
     return "".join(line.partition("\t")[2] + "\n" for line in lines).encode()

@@ -1,4 +1,4 @@
-"""A chat model of LangChain that says what it was given to say, and remembers what it was asked."""
+"""A fake chat model of LangChain: it gives fixed answers and records its requests."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from pydantic import Field
 
 
-class Chatting(BaseChatModel):
-    """`lines` are answers in turn, each a list of pieces; a `None` waits until it is cancelled."""
+class FakeChatModel(BaseChatModel):
+    """Gives `answers` in order, each a list of pieces; None in it waits until it is cancelled."""
 
-    lines: list[Any]
-    asked: list[list[tuple[str, str]]] = Field(default_factory=list)
-    bound: list[Any] = Field(default_factory=list)
+    answers: list[Any]
+    requests: list[list[tuple[str, str]]] = Field(default_factory=list)
+    bound_tools: list[Any] = Field(default_factory=list)
     log: list[str] = Field(default_factory=list)
     waiting: Any = None
 
     @property
     def _llm_type(self) -> str:
-        return "chatting"
+        return "fake"
 
     def _generate(self, *_: Any, **__: Any) -> ChatResult:
         raise NotImplementedError
 
-    def bind_tools(self, tools: Sequence[Any], **how: Any) -> Any:
-        self.bound.append([tool["function"]["name"] for tool in tools])
+    def bind_tools(self, tools: Sequence[Any], **options: Any) -> Any:
+        self.bound_tools.append([tool["function"]["name"] for tool in tools])
         return self
 
     async def _astream(
         self, messages: list[BaseMessage], *_: Any, **__: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        self.asked.append([(message.type, str(message.text)) for message in messages])
-        for piece in self.lines.pop(0):
+        self.requests.append([(message.type, str(message.text)) for message in messages])
+        for piece in self.answers.pop(0):
             if piece is None:
                 await self._wait()
             chunk = piece if isinstance(piece, AIMessageChunk) else AIMessageChunk(piece or "")
@@ -51,11 +51,11 @@ class Chatting(BaseChatModel):
             raise
 
 
-def calling(name: str, arguments: str = "{}") -> list[AIMessageChunk | str | None]:
-    """A call of a tool, in two pieces, and what it cost."""
+def tool_call_pieces(name: str, arguments: str = "{}") -> list[AIMessageChunk | str | None]:
+    """Return a tool call in two pieces, with its usage."""
     first = {"name": name, "args": "", "id": "c1", "index": 0, "type": "tool_call_chunk"}
     rest = {"name": None, "args": arguments, "id": None, "index": 0, "type": "tool_call_chunk"}
-    used = {
+    usage = {
         "input_tokens": 5,
         "output_tokens": 2,
         "total_tokens": 7,
@@ -63,5 +63,5 @@ def calling(name: str, arguments: str = "{}") -> list[AIMessageChunk | str | Non
     }
     return [
         AIMessageChunk("", tool_call_chunks=[first]),
-        AIMessageChunk("", tool_call_chunks=[rest], usage_metadata=used),
+        AIMessageChunk("", tool_call_chunks=[rest], usage_metadata=usage),
     ]

@@ -1,7 +1,7 @@
 """The layers of voicegw: what each folder may import, and which modules are pure.
 
-This is the one place. tests/test_imports.py holds the code to it, and `make pytest` takes the modules of the
-coverage gate from it (`python -m tests.layers` prints them).
+tests/test_imports.py checks the imports against these tables. `make pytest` takes the modules of the coverage
+gate from them (`python -m tests.layers` prints the files).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
         {"errors", "security", "settings", "config", "app", "server", "commands", "simulate", "events"}
     ),
 }
-"""From the bottom up: each folder or root module, and the others from which it may import."""
+"""From the bottom up: each folder or root module, and the others that it may import."""
 
 NARROW: Mapping[tuple[str, str], frozenset[str]] = {
     ("settings", "speech"): frozenset({"options"}),
@@ -58,7 +58,7 @@ NARROW: Mapping[tuple[str, str], frozenset[str]] = {
     ("simulate", "platforms"): frozenset({"twilio.ticket", "elevenlabs.token"}),
     ("commands", "agents"): frozenset({"client"}),
 }
-"""Arrows that reach only these modules of the other folder."""
+"""Pairs of folders where the first may import only these modules of the second."""
 
 SHARED: Mapping[str, frozenset[str]] = {
     "agents": frozenset(
@@ -69,7 +69,7 @@ SHARED: Mapping[str, frozenset[str]] = {
     ),
     "platforms": frozenset({"context", "conversation_relay"}),
 }
-"""Integrations never meet: within these folders a module imports from its own folder and from these."""
+"""Integrations do not import each other: a module in these folders imports its own folder and these."""
 
 PURE_PATTERNS = (
     "events.py",
@@ -113,7 +113,7 @@ PURE_PATTERNS = (
 )
 """Pure modules know no clock, no I/O and no framework; every branch of them is tested."""
 IMPURE = frozenset({"turns/run.py", "turns/speech_buffer.py"})
-"""What the patterns reach and is not pure: these own tasks and timers."""
+"""Exceptions from the patterns: these own tasks and timers."""
 
 
 def pure_modules() -> list[Path]:
@@ -122,11 +122,11 @@ def pure_modules() -> list[Path]:
     for pattern in PURE_PATTERNS:
         files = {path for path in PACKAGE.glob(pattern) if path.name != "__init__.py"}
         if not files:
-            raise LookupError(f"PURE_PATTERNS: {pattern} fits no module of voicegw; take it out or mend it")
+            raise LookupError(f"PURE_PATTERNS: {pattern} matches no module of voicegw; remove or correct it")
         found |= files
     excepted = {PACKAGE / name for name in IMPURE}
     if missing := sorted(path.name for path in excepted - found):
-        raise LookupError(f"IMPURE: {', '.join(missing)} is no module that a pattern reaches")
+        raise LookupError(f"IMPURE: {', '.join(missing)} matches no pattern")
     return sorted(found - excepted)
 
 

@@ -1,4 +1,4 @@
-"""The Dockerfile keeps its promises; what it runs exists and works outside of a container too."""
+"""The Dockerfile holds what it says, step by step, without a container daemon."""
 
 from __future__ import annotations
 
@@ -18,40 +18,43 @@ from voicegw.config.load import Config, ConfigError, load
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "Dockerfile").read_text("utf-8")
 Step = tuple[str, str]
+"""An instruction and its arguments."""
 
 
 def stages(text: str) -> list[list[Step]]:
-    """The instructions of each stage, continued lines joined, comments left out."""
+    """Return the instructions of each stage: continued lines joined, comments removed."""
     plain = re.sub(r"^\s*#.*\n", "", text, flags=re.M).replace("\\\n", " ")
     steps = [tuple(line.split(None, 1)) for line in plain.splitlines() if line.strip()]
-    starts = [place for place, step in enumerate(steps) if step[0] == "FROM"]
+    starts = [index for index, step in enumerate(steps) if step[0] == "FROM"]
     return [steps[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]  # type: ignore[misc]
 
 
 BUILD, FINAL = stages(TEXT)
 
 
-def every(stage: list[Step], instruction: str) -> list[str]:
+def arguments_of(stage: list[Step], instruction: str) -> list[str]:
+    """Return the arguments of every such instruction of a stage."""
     return [argument for name, argument in stage if name == instruction]
 
 
-def only(stage: list[Step], instruction: str) -> str:
-    [argument] = every(stage, instruction)
+def argument_of(stage: list[Step], instruction: str) -> str:
+    """Return the arguments of the only such instruction of a stage."""
+    [argument] = arguments_of(stage, instruction)
     return argument
 
 
-def test_both_stages_have_the_same_slim_python() -> None:
-    assert only(BUILD, "FROM") == "python:3.12-slim AS build"
-    assert only(FINAL, "FROM") == "python:3.12-slim"
+def test_stages_have_the_same_slim_python_image() -> None:
+    assert argument_of(BUILD, "FROM") == "python:3.12-slim AS build"
+    assert argument_of(FINAL, "FROM") == "python:3.12-slim"
 
 
-def test_the_final_stage_runs_nothing_and_takes_only_the_environment() -> None:
-    assert every(FINAL, "RUN") == []
-    assert only(FINAL, "COPY") == "--from=build /opt/voicegw /opt/voicegw"
+def test_final_stage_runs_no_command_and_copies_only_the_environment() -> None:
+    assert arguments_of(FINAL, "RUN") == []
+    assert argument_of(FINAL, "COPY") == "--from=build /opt/voicegw /opt/voicegw"
 
 
-def test_nothing_is_installed_without_a_hash() -> None:
-    commands = [part.strip() for run in every(BUILD, "RUN") for part in run.split("&&")]
+def test_downloads_are_checked_against_hashes() -> None:
+    commands = [part.strip() for run in arguments_of(BUILD, "RUN") for part in run.split("&&")]
     pips = [
         command
         for command in commands
@@ -59,47 +62,47 @@ def test_nothing_is_installed_without_a_hash() -> None:
     ]
     assert len(pips) == 4
     for command in pips:
-        offline = {"--no-index", "--no-deps"} & set(command.split())
-        assert offline or "--require-hashes" in command, command
+        is_offline = {"--no-index", "--no-deps"} & set(command.split())
+        assert is_offline or "--require-hashes" in command, command
     assert not re.search(r"apt|curl|wget|ADD", TEXT)
 
 
-def test_the_tools_of_the_build_are_in_the_lock_and_not_in_what_is_run() -> None:
+def test_build_tools_are_locked_and_not_in_the_final_environment() -> None:
     lock = (ROOT / "requirements.lock").read_text("utf-8")
     assert "\nhatchling==" in lock
-    [install] = [run for run in every(BUILD, "RUN") if "/opt/voicegw" in run]
+    [install] = [run for run in arguments_of(BUILD, "RUN") if "/opt/voicegw" in run]
     assert install.endswith("pip --python /opt/voicegw install --no-index --find-links /wheels voicegw")
     assert "python -m venv --without-pip /opt/voicegw" in install
 
 
-def test_it_runs_as_a_fixed_user_who_is_not_root() -> None:
-    assert only(FINAL, "USER") == "10001:10001"
+def test_final_stage_runs_as_a_fixed_user_without_root() -> None:
+    assert argument_of(FINAL, "USER") == "10001:10001"
     names = [name for name, _ in FINAL]
     assert names.index("USER") < names.index("ENTRYPOINT")
 
 
-def test_it_holds_no_secret() -> None:
-    assert every(BUILD, "ARG") == every(FINAL, "ARG") == []
-    variables = [pair.partition("=")[0] for pair in only(FINAL, "ENV").split()]
+def test_image_has_no_build_arguments_and_no_secrets() -> None:
+    assert arguments_of(BUILD, "ARG") == arguments_of(FINAL, "ARG") == []
+    variables = [pair.partition("=")[0] for pair in argument_of(FINAL, "ENV").split()]
     assert variables == ["PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"]
 
 
-def test_the_builder_gets_what_it_copies_and_nothing_else() -> None:
-    wanted = {name for copy in every(BUILD, "COPY") for name in copy.split()[:-1]}
+def test_dockerignore_admits_only_the_copied_files() -> None:
+    copied = {name for copy in arguments_of(BUILD, "COPY") for name in copy.split()[:-1]}
     first, *rules = re.sub(r"^#.*\n", "", (ROOT / ".dockerignore").read_text("utf-8"), flags=re.M).split()
     allowed = {rule[1:] for rule in rules if rule.startswith("!")}
-    assert (first, allowed) == ("*", wanted)
-    assert all((ROOT / name).exists() for name in wanted)
+    assert (first, allowed) == ("*", copied)
+    assert all((ROOT / name).exists() for name in copied)
     assert any(fnmatch("voicegw/wire/__pycache__", rule) for rule in rules)
 
 
-def test_its_command_is_one_of_ours_and_needs_a_key(tmp_path: Path) -> None:
-    entry, command = json.loads(only(FINAL, "ENTRYPOINT")), json.loads(only(FINAL, "CMD"))
+def test_command_is_valid_and_needs_a_key(tmp_path: Path) -> None:
+    entry, command = json.loads(argument_of(FINAL, "ENTRYPOINT")), json.loads(argument_of(FINAL, "CMD"))
     assert entry == ["voicegw"]
     options = cli._parser().parse_args(command)
     assert (options.config, options.host) == ("/etc/voicegw/voicegw.toml", "0.0.0.0")
-    assert only(FINAL, "EXPOSE") == str(options.port)
-    assert only(FINAL, "STOPSIGNAL") == "SIGTERM"
+    assert argument_of(FINAL, "EXPOSE") == str(options.port)
+    assert argument_of(FINAL, "STOPSIGNAL") == "SIGTERM"
     file = tmp_path / "voicegw.toml"
     file.write_text('[agents.desk]\nkind = "scripted"\n')
     with pytest.raises(ConfigError, match="add a key first"):
@@ -107,14 +110,14 @@ def test_its_command_is_one_of_ours_and_needs_a_key(tmp_path: Path) -> None:
     assert " ".join([*entry, *command]) in (ROOT / "docs" / "deploy.md").read_text("utf-8")
 
 
-def test_docker_waits_longer_than_turns_may_take_to_end() -> None:
+def test_stop_timeout_of_the_docs_exceeds_the_shutdown_grace() -> None:
     [seconds] = re.findall(r"--stop-timeout (\d+)", (ROOT / "docs" / "deploy.md").read_text("utf-8"))
     assert int(seconds) >= Config.demo().server.shutdown_grace + 5
 
 
 @pytest.mark.wire
-def test_the_health_check_tells_a_gateway_from_a_closed_port() -> None:
-    options, _, command = only(FINAL, "HEALTHCHECK").partition(" CMD ")
+def test_health_check_fails_at_a_closed_port_and_passes_at_a_gateway() -> None:
+    options, _, command = argument_of(FINAL, "HEALTHCHECK").partition(" CMD ")
     assert {option.split("=")[0] for option in options.split()} == {
         *("--interval", "--timeout", "--start-period", "--retries")
     }

@@ -19,7 +19,7 @@ CODE = [
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
 EXEMPT = {"CHANGELOG.md", "CONTRIBUTING.md", "tests/test_english.py"}
-"""What is past, and the files that list the words."""
+"""The history, and the files that list the words."""
 SPOKEN = {
     "voicegw/turns/phrases.py",
     "voicegw/agents/openhands/confirmation.py",
@@ -29,8 +29,8 @@ SPOKEN = {
 TAGLINE = "with nobody waiting in silence"
 
 BANNED = re.compile(
-    r"\b(whoever|whatever|of ours|of yours|let go|lets go|told of|tells of|heard of|is to be|are to be|of its own"
-    r"|nothing of|who is not|the like|so that nobody|for good|at it|in peace)\b",
+    r"\b(whoever|whatever|of ours|of yours|let go|lets go|told of|tells of|heard of|is to be|are to be"
+    r"|of its own|nothing of|who is not|the like|so that nobody|for good|at it|in peace)\b",
     re.IGNORECASE,
 )
 SUBJECT = re.compile(r"(?:^|[.:;!?]\s+)(?:What|Who)\b[^.?]*(?:[.]|$)")

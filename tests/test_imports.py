@@ -1,4 +1,4 @@
-"""Imports point one way, integrations never meet, and the pure modules stay pure (tests/layers.py)."""
+"""Imports point one way, integrations never meet, and the pure modules stay pure (see layers.py)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODULES = {
 }
 PURE = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in layers.pure_modules()}
 MAX_MODULES = {"simulate": 19}
-"""Modules in a folder: 16, unless it is named here."""
+"""The maximum of modules in a folder where it is not 16."""
 ROOT_MODULES = {"__init__", "__main__", "cli", "errors", "events", "server"}
 CLOCKS_AND_IO = {"asyncio", "time", "datetime", "socket", "threading", "logging", "os", "random"}
 FRAMEWORKS = {
@@ -73,15 +73,15 @@ TESTED_IN: Mapping[str, str] = {
     "turns/consume.py": "turns/test_run.py",
     "wire/openai.py": "api/test_chat_request.py",
 }
-"""Modules whose tests are in another file than their own: what makes sense only together."""
+"""Modules whose tests are in another file than their own, because they work only together."""
 
 
-def folder(module: str) -> str:
-    """The second name: `voicegw.wire.sse` is in `wire`."""
+def layer_of(module: str) -> str:
+    """Return the second part of the name: `voicegw.wire.sse` is in `wire`."""
     return module.split(".")[1]
 
 
-def imported(path: Path) -> set[str]:
+def imported_names(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -92,9 +92,9 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def arrows(module: str) -> set[str]:
-    """The modules and names of voicegw that a module imports, without `voicegw` itself."""
-    return {name for name in imported(MODULES[module]) if name.startswith("voicegw.")}
+def imported_own_names(module: str) -> set[str]:
+    """Return the modules and names of voicegw that a module imports, without `voicegw` itself."""
+    return {name for name in imported_names(MODULES[module]) if name.startswith("voicegw.")}
 
 
 ENVIRONMENT = {"voicegw.config.load", "voicegw.server", "voicegw.cli"}
@@ -103,9 +103,9 @@ INNER = [module for module in MODULES if not module.endswith("__init__")]
 
 @pytest.mark.parametrize("module", INNER)
 def test_imports_point_one_way(module: str) -> None:
-    here = folder(module)
-    for name in arrows(module):
-        there = folder(name)
+    here = layer_of(module)
+    for name in imported_own_names(module):
+        there = layer_of(name)
         if there in (here, "__version__"):
             continue
         assert there in LAYERS[here], f"{module} imports {name}"
@@ -113,25 +113,29 @@ def test_imports_point_one_way(module: str) -> None:
         rest = name.removeprefix(f"voicegw.{there}").removeprefix(".")
         if narrow and rest:
             parts = [part for part in narrow if (rest + ".").startswith(part + ".") or part.startswith(rest)]
-            assert parts, f"{module} imports {name}; of {there} only {', '.join(sorted(narrow))} is meant"
+            assert parts, (
+                f"{module} imports {name}; of {there} it may import only {', '.join(sorted(narrow))}"
+            )
 
 
 def test_no_layer_imports_from_above() -> None:
-    """The table itself has no circle: each folder names only folders above it in the table."""
+    """The table has no cycle: each folder names only folders above it in the table."""
     seen: set[str] = set()
     for name, below in LAYERS.items():
-        assert below <= seen, f"{name} may import {', '.join(sorted(below - seen))}, which stands higher"
+        assert below <= seen, (
+            f"{name} may import {', '.join(sorted(below - seen))}, which comes later in LAYERS"
+        )
         seen.add(name)
-    assert {folder(module) for module in INNER} == seen
+    assert {layer_of(module) for module in INNER} == seen
 
 
-@pytest.mark.parametrize("module", [name for name in INNER if folder(name) in SHARED])
-def test_integrations_never_meet(module: str) -> None:
-    top = folder(module)
+@pytest.mark.parametrize("module", [name for name in INNER if layer_of(name) in SHARED])
+def test_integrations_do_not_import_each_other(module: str) -> None:
+    top = layer_of(module)
     parts = module.split(".")
-    if len(parts) < 4:  # the registry, and what all of them share
+    if len(parts) < 4:  # the registry and the modules that all integrations share
         return
-    for name in arrows(module):
+    for name in imported_own_names(module):
         there = name.split(".")
         if there[1] == top and len(there) > 2:
             assert there[2] in {parts[2], *SHARED[top]}, f"{module} imports {name}"
@@ -139,7 +143,7 @@ def test_integrations_never_meet(module: str) -> None:
 
 @pytest.mark.parametrize("module", sorted(PURE))
 def test_pure_modules_import_no_clock_no_io_and_no_framework(module: str) -> None:
-    tops = {name.split(".")[0] for name in imported(MODULES[module])}
+    tops = {name.split(".")[0] for name in imported_names(MODULES[module])}
     assert not tops & (CLOCKS_AND_IO | FRAMEWORKS)
 
 
@@ -150,8 +154,8 @@ def test_a_pattern_for_pure_modules_without_a_module_fails(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_libraries_are_met_in_few_places(module: str) -> None:
-    for name in imported(MODULES[module]):
+def test_libraries_are_imported_only_where_listed(module: str) -> None:
+    for name in imported_names(MODULES[module]):
         pattern = LIBRARIES.get(name.split(".")[0])
         assert pattern is None or re.fullmatch(pattern, module.removeprefix("voicegw.")), (
             f"{module} imports {name}"
@@ -172,7 +176,7 @@ def test_the_root_holds_six_files_and_folders_stay_small() -> None:
             assert modules <= MAX_MODULES.get(path.parent.name, 16), f"{path.parent} has {modules} modules"
 
 
-@pytest.mark.parametrize("module", [name for name in INNER if name in PURE or folder(name) in MIRRORED])
+@pytest.mark.parametrize("module", [name for name in INNER if name in PURE or layer_of(name) in MIRRORED])
 def test_every_module_has_its_test_file(module: str) -> None:
     path = MODULES[module].relative_to(PACKAGE)
     elsewhere = next((file for pattern, file in TESTED_IN.items() if path.match(pattern)), None)
@@ -181,5 +185,5 @@ def test_every_module_has_its_test_file(module: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", TESTED_IN)
-def test_no_exception_outlives_its_module(pattern: str) -> None:
+def test_every_exception_names_an_existing_module(pattern: str) -> None:
     assert any(path.relative_to(PACKAGE).match(pattern) for path in MODULES.values())

@@ -15,7 +15,7 @@ MODULES = sorted((ROOT / "voicegw").rglob("*.py"))
 LIMIT = re.compile(
     r"(?:^|_)(most|largest|longest|deepest|hottest|least|smallest|shortest)(?:_|$)", re.IGNORECASE
 )
-"""Superlatives of which a limit's name is made; the field says `max_*` and `min_*`."""
+"""Superlatives in the names of limits; the field's terms are `max_*` and `min_*`."""
 MEASURED = {"longest_gap", "longest_silence"}
 """Superlatives that are measurements, such as the metric `voicegw_longest_gap_seconds`."""
 
@@ -43,6 +43,6 @@ def bound_names(tree: ast.AST) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_limits_are_called_max_or_min(path: Path) -> None:
+def test_names_of_limits_begin_with_max_or_min(path: Path) -> None:
     names = set(bound_names(ast.parse(path.read_text("utf-8")))) - MEASURED
     assert sorted(name for name in names if LIMIT.search(name)) == []

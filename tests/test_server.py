@@ -1,4 +1,4 @@
-"""The loop that serves: who may end the program."""
+"""The event loop of the server: `SystemExit` in a task does not end the process."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from voicegw.server import ExitProofLoop
 pytestmark = pytest.mark.wire
 
 
-async def exit_when_told() -> None:
+async def exit_when_cancelled() -> None:
     try:
         await asyncio.Event().wait()
     finally:
         sys.exit(5)
 
 
-def test_a_task_that_exits_does_not_end_what_goes_on() -> None:
+def test_system_exit_in_a_task_does_not_end_the_main_coroutine() -> None:
     async def serving() -> str:
-        task = asyncio.ensure_future(exit_when_told())
+        task = asyncio.ensure_future(exit_when_cancelled())
         await asyncio.sleep(0)
         task.cancel()
         exits = await asyncio.gather(task, return_exceptions=True)
@@ -31,9 +31,9 @@ def test_a_task_that_exits_does_not_end_what_goes_on() -> None:
         assert runner.run(serving()) == "[SystemExit(5)]"
 
 
-def test_a_task_that_exits_once_all_is_over_does_not_decide_how_it_ended() -> None:
+def test_system_exit_in_a_task_after_the_end_does_not_change_the_result() -> None:
     async def serving() -> asyncio.Future[None]:
-        task = asyncio.ensure_future(exit_when_told())
+        task = asyncio.ensure_future(exit_when_cancelled())
         await asyncio.sleep(0)
         return task
 
@@ -42,7 +42,7 @@ def test_a_task_that_exits_once_all_is_over_does_not_decide_how_it_ended() -> No
     assert isinstance(task.exception(), SystemExit)
 
 
-def test_what_is_served_may_end_the_program_itself() -> None:
+def test_system_exit_in_the_main_coroutine_ends_the_program() -> None:
     async def serving() -> None:
         await asyncio.sleep(0)
         sys.exit(3)

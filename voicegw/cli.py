@@ -139,7 +139,11 @@ def _doctor(options: argparse.Namespace) -> int:
         asyncio.run(examine(settings, names, _progress, found.append, step_timeout=options.within))
     finally:  # after Ctrl-C too: the reports so far
         if found:
-            _print(json.dumps([one.as_json() for one in found], indent=2) if options.json else format_table(found))
+            _print(
+                json.dumps([one.as_json() for one in found], indent=2)
+                if options.json
+                else format_table(found)
+            )
     return OK if all(checkup.is_well for checkup in found) else FAILED
 
 

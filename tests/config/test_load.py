@@ -51,11 +51,11 @@ ENVIRON = {
         "BEDROCK_KEY",
     )
 }
-LISTED = ", ".join(f'"{kind}"' for kind in AGENT_SETTINGS)
+KINDS = ", ".join(f'"{kind}"' for kind in AGENT_SETTINGS)
 DESK = '[agents.desk]\nkind = "scripted"\n'
 MODEL = '[agents.m]\nkind = "openai"\nurl = "http://127.0.0.1:1/v1"\n'
 HASH = "sha256:" + "ab" * 32
-ADDRESS = 'must be an address such as "https://voice.example.com", without a path'
+URL_PROBLEM = 'must be an address such as "https://voice.example.com", without a path'
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "voicegw.toml"
 
 
-def problems(file: Path, text: str, environ: Mapping[str, str] | None = None) -> list[str]:
+def load_problems(file: Path, text: str, environ: Mapping[str, str] | None = None) -> list[str]:
     """What is wrong with a file, without the file's name in front."""
     file.write_text(text, "utf-8")
     with pytest.raises(ConfigError) as caught:
@@ -73,7 +73,7 @@ def problems(file: Path, text: str, environ: Mapping[str, str] | None = None) ->
     return [line.removeprefix(f"{file}: ") for line in lines]
 
 
-def loaded(file: Path, text: str, environ: Mapping[str, str] | None = None) -> Config:
+def load_text(file: Path, text: str, environ: Mapping[str, str] | None = None) -> Config:
     file.write_text(text, "utf-8")
     return load(file, environ or {})
 
@@ -86,24 +86,24 @@ def test_without_a_file_the_receptionist_answers_on_loopback_without_keys() -> N
 
 
 def test_the_first_agent_in_the_file_is_the_default(file: Path) -> None:
-    assert loaded(file, MODEL + DESK).default_agent == "m"
+    assert load_text(file, MODEL + DESK).default_agent == "m"
 
 
 @pytest.mark.parametrize(("text", "name", "after"), [(DESK, "desk", 0.0), (MODEL, "m", 0.5)])
 def test_scripted_agents_acknowledge_at_once_and_models_after_half_a_second(
     file: Path, text: str, name: str, after: float
 ) -> None:
-    assert loaded(file, text).agents[name].ack.after == after
+    assert load_text(file, text).agents[name].ack.after == after
 
 
 @pytest.mark.parametrize(("written", "after"), [('"off"', None), ("0", 0.0), ("1", 1.0), ("0.25", 0.25)])
 def test_ack_after_is_seconds_or_off(file: Path, written: str, after: float | None) -> None:
-    config = loaded(file, f"{DESK}ack.after = {written}")
+    config = load_text(file, f"{DESK}ack.after = {written}")
     assert config.agents["desk"].ack.after == after
 
 
 def test_a_whole_file_is_read_as_it_is_written(file: Path) -> None:
-    config = loaded(
+    config = load_text(
         file,
         f"""
         [server]
@@ -151,14 +151,14 @@ def test_a_whole_file_is_read_as_it_is_written(file: Path) -> None:
 
 def test_a_key_in_the_environment_becomes_its_digest(file: Path) -> None:
     secret, written = generate_key()
-    config = loaded(file, f'[keys.a]\nenv = "A"\n{DESK}', {"A": secret})
+    config = load_text(file, f'[keys.a]\nenv = "A"\n{DESK}', {"A": secret})
     [key] = config.api_keys()
     assert key.digest == hash_secret(secret) == bytes.fromhex(written.removeprefix("sha256:"))
     assert (key.models, key.dialect, key.requests_per_minute) == (None, None, None)
 
 
 def test_the_configuration_cannot_be_changed_and_shows_no_secret(file: Path) -> None:
-    config = loaded(
+    config = load_text(
         file,
         f'[keys.a]\nenv = "A"\n{MODEL}key_env = "B"\nheaders = {{ X-K = "hidden" }}',
         {"A": SECRET, "B": SECRET + "2"},
@@ -173,7 +173,7 @@ def test_the_configuration_cannot_be_changed_and_shows_no_secret(file: Path) -> 
 def test_files_are_found_beside_the_configuration(file: Path) -> None:
     for name in ("cert.pem", "key.pem"):
         (file.parent / name).touch()
-    config = loaded(file, f'[server]\ntls_cert = "cert.pem"\ntls_key = "key.pem"\n{DESK}')
+    config = load_text(file, f'[server]\ntls_cert = "cert.pem"\ntls_key = "key.pem"\n{DESK}')
     assert (config.server.tls_cert, config.server.tls_key) == (
         file.parent / "cert.pem",
         file.parent / "key.pem",
@@ -192,7 +192,7 @@ def test_the_command_line_wins_over_the_file_and_is_checked_like_it(file: Path) 
 
 
 def test_every_problem_is_named_in_one_line_each_with_the_nearest_key(file: Path) -> None:
-    assert problems(
+    assert load_problems(
         file,
         f"""
         [server]
@@ -218,7 +218,7 @@ def test_every_problem_is_named_in_one_line_each_with_the_nearest_key(file: Path
 
 
 def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
-    assert problems(file, f"{DESK}[trace]\nqq = 1") == [
+    assert load_problems(file, f"{DESK}[trace]\nqq = 1") == [
         'trace.qq: unknown key; known are "log", "errors", "comment"'
     ]
 
@@ -273,8 +273,8 @@ def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
             'keys."a b": must be a name of up to 100 letters, digits and _ . : / @ -, '
             "beginning with a letter or digit",
         ),
-        ('[agents.b]\nkind = "x"', f"agents.b.kind: must be one of {LISTED}"),
-        ("[agents.b]", f"agents.b.kind: is missing; it must be one of {LISTED}"),
+        ('[agents.b]\nkind = "x"', f"agents.b.kind: must be one of {KINDS}"),
+        ("[agents.b]", f"agents.b.kind: is missing; it must be one of {KINDS}"),
         ("agents.b = 1", "agents.b: must be a table"),
         ('[agents.b]\nkind = "openai"', "agents.b.url: is missing"),
         (
@@ -352,7 +352,7 @@ def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
         (f'[speech.words]\n{"a" * 61} = "x"', f"speech.words.{'a' * 61}: must be 60 characters or fewer"),
         ("[speech.words]\na = 1", "speech.words.a: must be a valid string"),
         *(
-            (f'[server]\npublic_url = "{url}"', f"server.public_url: {ADDRESS}")
+            (f'[server]\npublic_url = "{url}"', f"server.public_url: {URL_PROBLEM}")
             for url in (
                 "voice.example.com",
                 "http://voice.example.com",
@@ -370,7 +370,7 @@ def test_an_unknown_key_like_no_other_lists_the_known_ones(file: Path) -> None:
 def test_a_wrong_value_is_told_what_it_must_be_and_never_repeated(
     file: Path, text: str, problem: str
 ) -> None:
-    assert problems(file, text) == [problem]
+    assert load_problems(file, text) == [problem]
     assert SECRET not in problem
 
 
@@ -414,20 +414,20 @@ def test_whatever_is_in_a_file_it_loads_or_is_a_configuration_error(section: str
 
 
 def test_a_file_that_is_missing_says_where(file: Path) -> None:
-    assert problems(file, f'[server]\ntls_cert = "no.pem"\n{DESK}') == [
+    assert load_problems(file, f'[server]\ntls_cert = "no.pem"\n{DESK}') == [
         f"server.tls_cert: there is no file {file.parent / 'no.pem'}"
     ]
 
 
 def test_a_certificate_without_its_key_is_refused(file: Path) -> None:
     (file.parent / "cert.pem").touch()
-    assert problems(file, f'[server]\ntls_cert = "cert.pem"\n{DESK}') == [
+    assert load_problems(file, f'[server]\ntls_cert = "cert.pem"\n{DESK}') == [
         "server: tls_cert and tls_key belong together; one of them is missing"
     ]
 
 
 def test_a_file_without_agents_says_how_to_add_one(file: Path) -> None:
-    assert problems(file, "") == [
+    assert load_problems(file, "") == [
         'agents: there is no agent: add a section such as [agents.desk] with kind = "scripted"'
     ]
 
@@ -435,29 +435,29 @@ def test_a_file_without_agents_says_how_to_add_one(file: Path) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gateway.example.com"])
 def test_without_keys_others_must_not_reach_us(file: Path, host: str) -> None:
     text = f'[server]\nhost = "{host}"\n{DESK}'
-    assert problems(file, text) == [
+    assert load_problems(file, text) == [
         f"server.host: {host} can be reached by others; add a key first: "
         "`voicegw keys new NAME` makes one and prints the lines for this file"
     ]
-    assert loaded(file, f'{text}[keys.a]\nhash = "{HASH}"').server.host == host
+    assert load_text(file, f'{text}[keys.a]\nhash = "{HASH}"').server.host == host
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
 def test_without_keys_this_machine_may_reach_us(file: Path, host: str) -> None:
-    assert loaded(file, f'[server]\nhost = "{host}"\n{DESK}').server.host == host
+    assert load_text(file, f'[server]\nhost = "{host}"\n{DESK}').server.host == host
 
 
 def test_without_keys_not_every_web_page_may_call(file: Path) -> None:
     text = f'[server]\norigins = ["*"]\n{DESK}'
-    assert problems(file, text) == [
+    assert load_problems(file, text) == [
         'server.origins: "*" lets every web page in; list the origins, or add a key first: '
         "`voicegw keys new NAME` makes one and prints the lines for this file"
     ]
-    assert loaded(file, f'{text}[keys.a]\nhash = "{HASH}"').server.origins == ("*",)
+    assert load_text(file, f'{text}[keys.a]\nhash = "{HASH}"').server.origins == ("*",)
 
 
 def test_a_key_for_an_unknown_agent_is_refused_with_the_nearest(file: Path) -> None:
-    assert problems(file, f'[keys.a]\nhash = "{HASH}"\nmodels = ["desk", "dseks"]\n{DESK}') == [
+    assert load_problems(file, f'[keys.a]\nhash = "{HASH}"\nmodels = ["desk", "dseks"]\n{DESK}') == [
         'keys.a.models: there is no agent "dseks"; did you mean "desk"?'
     ]
 
@@ -475,7 +475,7 @@ def test_a_key_for_an_unknown_agent_is_refused_with_the_nearest(file: Path) -> N
 def test_a_variable_without_a_usable_value_is_named_and_its_value_is_not(
     file: Path, environ: dict[str, str], wrong: str
 ) -> None:
-    assert problems(file, f'[keys.a]\nenv = "A"\n{MODEL}key_env = "A"', environ) == [
+    assert load_problems(file, f'[keys.a]\nenv = "A"\n{MODEL}key_env = "A"', environ) == [
         f"keys.a.env: the environment variable A {wrong}",
         f"agents.m.key_env: the environment variable A {wrong}",
     ]
@@ -484,22 +484,22 @@ def test_a_variable_without_a_usable_value_is_named_and_its_value_is_not(
 def test_two_keys_with_one_secret_are_refused(file: Path) -> None:
     hashed = hash_secret(SECRET).hex()
     text = f'[keys.a]\nhash = "sha256:{hashed}"\n[keys.b]\nenv = "B"\n{DESK}'
-    assert problems(file, text, {"B": SECRET}) == ["keys.b: has the same secret as keys.a"]
-    assert len(loaded(file, text, {"B": SECRET + "2"}).api_keys()) == 2
+    assert load_problems(file, text, {"B": SECRET}) == ["keys.b: has the same secret as keys.a"]
+    assert len(load_text(file, text, {"B": SECRET + "2"}).api_keys()) == 2
 
 
 def test_a_status_for_failures_needs_words_that_wait(file: Path) -> None:
     text = f'[turns]\non_failure = "status"\n{DESK}'
-    assert problems(file, text) == [
+    assert load_problems(file, text) == [
         'agents.desk.ack.after: is 0, so the acknowledgement leaves at once and turns.on_failure = "status" comes too late: '
         'set a wait (0.5, or "off"), or on_failure = "speak"'
     ]
     for after in ("0.5", '"off"'):
-        assert loaded(file, f"{text}ack.after = {after}").turns.on_failure == "status"
+        assert load_text(file, f"{text}ack.after = {after}").turns.on_failure == "status"
 
 
 def test_a_syntax_error_names_its_line(file: Path) -> None:
-    assert problems(file, "[server]\nport 8080\n") == [
+    assert load_problems(file, "[server]\nport 8080\n") == [
         "is not TOML: Expected '=' after a key in a key/value pair (at line 2, column 6)"
     ]
 
@@ -546,7 +546,7 @@ def test_the_dialects_are_those_that_exist() -> None:
     assert set(get_args(Dialect)) == set(DIALECTS)
 
 
-def fields(table: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+def section_rows(table: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Default and meaning of every key of a table in the schema, tables of their own left out."""
     return {
         name: (
@@ -562,11 +562,11 @@ def fields(table: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     }
 
 
-def expected() -> dict[str, dict[str, tuple[str, str]]]:
+def schema_rows() -> dict[str, dict[str, tuple[str, str]]]:
     """Every key of the schema by the heading under which it is documented."""
-    tables = {name: fields(table) for name, table in schema()["$defs"].items()}
+    tables = {name: section_rows(table) for name, table in schema()["$defs"].items()}
     kinds = {name: tables[kind.__name__] for name, kind in AGENT_SETTINGS.items()}
-    shared = set(fields(AgentSettings.model_json_schema()))
+    shared = set(section_rows(AgentSettings.model_json_schema()))
     early, late = tables["EarlyAckSettings"], tables["AckSettings"]
     after = f"{late['after'][0]}; {early['after'][0]} for scripted ones and those with sessions"
     return {
@@ -583,7 +583,7 @@ def expected() -> dict[str, dict[str, tuple[str, str]]]:
     }
 
 
-def documented() -> dict[str, dict[str, tuple[str, str]]]:
+def documented_rows() -> dict[str, dict[str, tuple[str, str]]]:
     found: dict[str, dict[str, tuple[str, str]]] = {}
     heading = ""
     for line in (ROOT / "docs" / "configuration.md").read_text("utf-8").splitlines():
@@ -597,7 +597,7 @@ def documented() -> dict[str, dict[str, tuple[str, str]]]:
 
 
 def test_the_documentation_has_every_key_with_its_default_and_no_other() -> None:
-    assert documented() == expected()
+    assert documented_rows() == schema_rows()
 
 
 def test_the_examples_in_the_documentation_load(file: Path) -> None:
@@ -605,7 +605,7 @@ def test_the_examples_in_the_documentation_load(file: Path) -> None:
     examples = re.findall(r"```toml\n(.*?)```", text, re.S)
     assert examples
     for example in examples:
-        assert loaded(file, example, ENVIRON).agents
+        assert load_text(file, example, ENVIRON).agents
 
 
 def test_the_schema_describes_every_key_in_terms_that_toml_knows() -> None:
@@ -624,4 +624,4 @@ def test_every_default_in_the_schema_is_the_one_that_is_used(file: Path) -> None
         }
         lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in defaults.items())
         assert tomllib.loads(lines) == defaults
-        assert loaded(file, f"[{name}]\n{lines}\n{DESK}") == loaded(file, f"[{name}]\n{DESK}")
+        assert load_text(file, f"[{name}]\n{lines}\n{DESK}") == load_text(file, f"[{name}]\n{DESK}")

@@ -1,4 +1,4 @@
-"""The page about agents: its files load, and it names every kind that has a section there."""
+"""docs/agents.md: its configurations load, and it has every kind of agent that belongs there."""
 
 from __future__ import annotations
 

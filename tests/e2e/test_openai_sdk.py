@@ -87,7 +87,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 class ServerWithKey(Server):
     """A server with an API key; its metrics need the key as well."""
 
-    def count(self, sample: str) -> float:
+    def metric(self, sample: str) -> float:
         with client(self) as sdk:
             text: str = sdk.get("/../metrics", cast_to=str)
         return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(sample))

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from tests.config.test_load import DESK, HASH, MODEL, SECRET, file, loaded, problems
+from tests.config.test_load import DESK, HASH, MODEL, SECRET, file, load_text, load_problems
 from voicegw.calls.codec import ACTIONS
 from voicegw.platforms.retell import codec as retell
 from voicegw.platforms.retell.settings import RetellAction, RetellSettings
@@ -23,14 +23,14 @@ TABLES = [("twilio", "auth_token_env"), ("telnyx", "token_env"), ("retell", "sec
 
 
 def test_platform_without_a_section_is_not_served(file: Path) -> None:
-    config = loaded(file, DESK)
+    config = load_text(file, DESK)
     assert (config.twilio, config.telnyx, config.retell, config.platforms) == (None, None, None, {})
-    config = loaded(file, f"[retell]\n[twilio]\n{DESK}")
+    config = load_text(file, f"[retell]\n[twilio]\n{DESK}")
     assert config.platforms == {"twilio": TwilioSettings(), "retell": RetellSettings()}
 
 
 def test_whole_section_is_parsed(file: Path) -> None:
-    config = loaded(
+    config = load_text(
         file,
         f"""
         {PUBLIC}
@@ -94,7 +94,7 @@ def test_unset_attributes_are_left_to_twilio() -> None:
 
 def test_public_url_loses_its_trailing_slash(file: Path) -> None:
     for url in ("https://voice.example.com:8443", "https://voice.example.com:8443/"):
-        config = loaded(file, f'[server]\npublic_url = "{url}"\n{DESK}')
+        config = load_text(file, f'[server]\npublic_url = "{url}"\n{DESK}')
         assert config.server.public_url == "https://voice.example.com:8443"
 
 
@@ -169,7 +169,7 @@ def test_every_attribute_has_an_existing_key() -> None:
     ],
 )
 def test_invalid_value_is_reported_with_the_valid_ones(file: Path, text: str, problem: str) -> None:
-    [found] = problems(file, f"{text}\n{DESK}")
+    [found] = load_problems(file, f"{text}\n{DESK}")
     assert found.startswith(problem) if problem.endswith("are ") else found == problem
     assert SECRET not in found
 
@@ -178,7 +178,7 @@ def test_invalid_value_is_reported_with_the_valid_ones(file: Path, text: str, pr
     ("table", "key"), [*TABLES, ("twilio", "signing_key_env"), ("retell", "api_key_env")]
 )
 def test_missing_environment_variable_is_named(file: Path, table: str, key: str) -> None:
-    assert problems(file, f'{PUBLIC}[{table}]\n{key} = "A"\n{DESK}') == [
+    assert load_problems(file, f'{PUBLIC}[{table}]\n{key} = "A"\n{DESK}') == [
         f"{table}.{key}: the environment variable A is not set"
     ]
 
@@ -186,33 +186,33 @@ def test_missing_environment_variable_is_named(file: Path, table: str, key: str)
 @pytest.mark.parametrize(("table", "key"), TABLES[1:])
 @pytest.mark.parametrize("secret", ["0123456789abcde", "0123456789/abcdef", "0123456789abcdef%", "é" * 20])
 def test_secret_in_a_path_must_be_long_and_plain(file: Path, table: str, key: str, secret: str) -> None:
-    [problem] = problems(file, f'[{table}]\n{key} = "A"\n{DESK}', {"A": secret})
+    [problem] = load_problems(file, f'[{table}]\n{key} = "A"\n{DESK}', {"A": secret})
     assert problem.startswith(f"{table}.{key}: the environment variable A ")
     assert problem.endswith("a segment of an address") or not secret.isascii()
     assert secret not in problem
-    assert loaded(file, f'[{table}]\n{key} = "A"\n{DESK}', {"A": TOKEN}).platforms
+    assert load_text(file, f'[{table}]\n{key} = "A"\n{DESK}', {"A": TOKEN}).platforms
 
 
 @pytest.mark.parametrize(("table", "key"), TABLES)
 def test_public_gateway_needs_a_secret_of_each_platform(file: Path, table: str, key: str) -> None:
-    assert problems(file, f"{OPEN}[{table}]\n{MODEL}") == [
+    assert load_problems(file, f"{OPEN}[{table}]\n{MODEL}") == [
         f"{table}.{key}: is missing, and 0.0.0.0 can be reached by others; "
         "without it anybody could pose as the platform"
     ]
-    assert loaded(file, f'{OPEN}[{table}]\n{key} = "A"\n{MODEL}', {"A": TOKEN}).platforms
-    assert not loaded(file, f"[{table}]\n{MODEL}").platforms[table].proven
+    assert load_text(file, f'{OPEN}[{table}]\n{key} = "A"\n{MODEL}', {"A": TOKEN}).platforms
+    assert not load_text(file, f"[{table}]\n{MODEL}").platforms[table].proven
 
 
 def test_webhook_key_does_not_protect_the_websocket(file: Path) -> None:
-    [problem] = problems(file, f'{OPEN}[retell]\napi_key_env = "A"\n{MODEL}', {"A": TOKEN})
+    [problem] = load_problems(file, f'{OPEN}[retell]\napi_key_env = "A"\n{MODEL}', {"A": TOKEN})
     assert problem.startswith("retell.secret_env: is missing")
 
 
 def test_either_secret_of_twilio_is_enough_and_needs_the_public_url(file: Path) -> None:
     for key in ("auth_token_env", "signing_key_env"):
         table = f'[twilio]\n{key} = "A"\n{DESK}'
-        assert loaded(file, OPEN + table, {"A": "a"}).platforms["twilio"].proven
-        assert problems(file, table, {"A": "a"}) == [
+        assert load_text(file, OPEN + table, {"A": "a"}).platforms["twilio"].proven
+        assert load_problems(file, table, {"A": "a"}) == [
             "server.public_url: is missing; calls of [twilio] come to it and are signed for it"
         ]
 

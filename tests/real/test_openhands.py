@@ -172,19 +172,21 @@ def test_an_answer_in_the_finish_tool_is_spoken(gateway: Server) -> None:
 def test_the_first_token_comes_long_before_that_of_the_openai_interface(
     gateway: Server, openhands_server: AgentServer
 ) -> None:
-    talk, call = "Talk [words=60]", str(uuid4())
-    ask(gateway, "lean", talk, x_voicegw_call=call)
+    long_request, call = "Talk [words=60]", str(uuid4())
+    ask(gateway, "lean", long_request, x_voicegw_call=call)
     gateway_times, openai_times = [], []
     for place in range(3):
         with HttpClient(gateway) as caller:
             began = time.monotonic()
-            caller.post_chat(chat_body("lean", *[talk, "Fine."] * (place + 1), talk), x_voicegw_call=call)
+            caller.post_chat(
+                chat_body("lean", *[long_request, "Fine."] * (place + 1), long_request), x_voicegw_call=call
+            )
             caller.read_until(b"word0")
             gateway_times.append(time.monotonic() - began)
             caller.read_until(b"[DONE]")
         with http_client(openhands_server) as client:
             began = time.monotonic()
-            request = chat_body("openhands_voice", talk) | {"stream": True}
+            request = chat_body("openhands_voice", long_request) | {"stream": True}
             with client.stream("POST", "/v1/chat/completions", json=request) as answer:
                 next(line for line in answer.iter_lines() if "word0" in line)
             openai_times.append(time.monotonic() - began)
@@ -196,8 +198,8 @@ def test_the_first_token_comes_long_before_that_of_the_openai_interface(
 def test_a_caller_who_hangs_up_stops_the_model(gateway: Server, model: FakeModel, name: str) -> None:
     before = len(cancelled_turns(gateway, name))
     with HttpClient(gateway) as caller:
-        talk = chat_body(name, f"Talk, {name} [every=0.05 words=400]")
-        caller.post_chat(talk, x_voicegw_call=str(uuid4()))
+        body = chat_body(name, f"Talk, {name} [every=0.05 words=400]")
+        caller.post_chat(body, x_voicegw_call=str(uuid4()))
         caller.read_until(b"word1")
         request = model.requests[-1]
     assert request.closed.wait(5)
@@ -244,7 +246,7 @@ def test_a_client_of_the_openai_interface_continues_by_the_same_header(
 
 
 DOCTOR_CONFIG = """
-[agents.hands]
+[agents.openhands]
 kind = "openhands"
 url = "{url}"
 key_env = "OPENHANDS"
@@ -333,20 +335,20 @@ def read_response(phone: ClientConnection, number: int) -> str:
 def test_an_interrupted_call_continues_from_the_heard_part(
     gateway: Server, openhands_server: AgentServer, model: FakeModel
 ) -> None:
-    talk, before = "Talk [every=0.05 words=400]", count_conversations(openhands_server)
+    long_request, before = "Talk [every=0.05 words=400]", count_conversations(openhands_server)
     with connect_call(gateway, f"/retell/{RETELL}/call_1") as phone:
         for _ in range(2):
             receive_frame(phone)
         wait_until(lambda: count_conversations(openhands_server) == before + 1)
-        send_frame(phone, response_required(1, GREETING, talk))
+        send_frame(phone, response_required(1, GREETING, long_request))
         assert receive_frame(phone)["content"].split()[0] == "word0"
         request = model.requests[-1]
-        send_frame(phone, response_required(2, GREETING, talk, "word0", "Stop [words=2]"))
+        send_frame(phone, response_required(2, GREETING, long_request, "word0", "Stop [words=2]"))
         assert read_response(phone, 2).split() == ["word0", "word1"]
     assert request.closed.wait(5)
     assert request.left_at is not None
     first, second = dialog_of(model.requests[-1])[-1][1]
-    assert first.endswith(f"\nYou: {GREETING}\n)\n\n{talk}")
+    assert first.endswith(f"\nYou: {GREETING}\n)\n\n{long_request}")
     assert second == (
         '(The caller interrupted you: of your last answer they heard only "word0".)\n\nStop [words=2]'
     )

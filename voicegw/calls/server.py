@@ -54,14 +54,14 @@ class CallServer:
         self, engine: TurnEngine, endpoints: Mapping[str, CallEndpoint], *, max_calls: int = 500
     ) -> None:
         """Serve `endpoints`, by platform, with at most `max_calls` calls at the same time in this process."""
-        self.engine = engine
-        self.endpoints = endpoints
+        self.engine = engine  # the dispatcher, the rate limiter and the turn log of all calls
+        self.endpoints = endpoints  # by platform
         self.endpoints_by_prefix = {
             prefix: endpoint
             for endpoint in endpoints.values()
             for prefix in endpoint.path_prefixes or (endpoint.name,)
         }
-        self.max_calls = max_calls
+        self.max_calls = max_calls  # of all platforms together, in this process
         self.sessions: dict[str, set[CallSession]] = {name: set() for name in endpoints}  # the open ones
         self.rejected_open = 0  # see MAX_REJECTED_OPEN
 

@@ -69,30 +69,30 @@ class CallSession:
         refusal_for: Callable[[CallStarted], RequestError | None] = lambda started: None,
     ) -> None:
         """Make the session of an accepted socket; `send` sends one text frame."""
-        self.engine = engine
-        self.profile = profile
-        self.codec = codec
+        self.engine = engine  # the dispatcher, the rate limiter and the turn log of all calls
+        self.profile = profile  # how this call is served
+        self.codec = codec  # decodes and encodes the frames of this socket
         self.internal_id = internal_id  # the id in the call store for the platform's id of a call
         self.refusal_for = refusal_for  # why a call that was identified is not served; None if it is
-        self.dispatcher = engine.dispatcher
+        self.dispatcher = engine.dispatcher  # starts the runs of the agents
         self.loop = asyncio.get_running_loop()
         self.call: CallRecord | None = None  # None until the call is identified
         self.playback: TurnPlayback | None = None  # the turn that is being spoken
         self.speculative_run: Run | None = None  # runs for words that are not final yet
         self.metadata = profile.metadata  # the platform's description of the call
-        self.timings = CallTimings(self.now())
-        self.send_queue = SendQueue(send)
+        self.timings = CallTimings(self.now())  # for the log record of the call
+        self.send_queue = SendQueue(send)  # the frames that wait to be sent
         self.ignores_frames = False  # set at the end of the call: the socket only waits to be closed
         self.platform_call_id = ""  # "" until the call is identified
         self.language: str | None = None  # the last one that the platform reported
         self._dtmf = DtmfCollector(self._on_digits)
-        self._replay_detector = ReplayDetector()
+        self._replay_detector = ReplayDetector()  # finds prompts that a platform repeats after a reconnect
         self._tool_rounds = 0  # of the current turn, see MAX_TOOL_ROUNDS
         self._executed_actions: set[tuple[str, str]] = set()  # names and arguments, of the current turn
         self._platform_keeps_history = False  # it then takes one reply for each request, and no tool rounds
-        self._turn_times: deque[float] = deque(maxlen=MAX_TURNS)
+        self._turn_times: deque[float] = deque(maxlen=MAX_TURNS)  # when the last turns were requested
         self._unexpected_frames = 0  # see MAX_UNEXPECTED_LOGGED
-        self._hang_up_timer: asyncio.TimerHandle | None = None
+        self._hang_up_timer: asyncio.TimerHandle | None = None  # of a rejected call, see HANG_UP_TIMEOUT
 
     @property
     def now(self) -> Callable[[], float]:

@@ -33,7 +33,7 @@ NEXT = replace(TURN, id="t2")
 STREAM = chunked_head("content-type: text/event-stream")
 STARTED = http_response(b'{"run_id": "run_1", "status": "started"}', status="202 Accepted")
 STOPPING = http_response(b'{"run_id": "run_1", "status": "stopping"}')
-GONE = http_response(b'{"error": {"message": "Run not found: run_1"}}', status="404 Not Found")
+UNKNOWN_RUN = http_response(b'{"error": {"message": "Run not found: run_1"}}', status="404 Not Found")
 MODELS = http_response(b'{"data": [{"id": "hermes-agent"}, {"id": "fast", "parent": "hermes-agent"}]}')
 Reply = tuple[Piece | Action, ...]
 
@@ -122,8 +122,8 @@ async def test_the_url_may_have_a_path(path: str, base_path: str) -> None:
 
 
 async def test_any_split_of_the_bytes_gives_the_same_events() -> None:
-    whole = STREAM + chunk(run_event("tool.started", tool="clock") + WORD + END) + chunk(b"")
-    async with served_agent((STARTED,), tuple(bytes([byte]) for byte in whole)) as (agent, _):
+    response = STREAM + chunk(run_event("tool.started", tool="clock") + WORD + END) + chunk(b"")
+    async with served_agent((STARTED,), tuple(bytes([byte]) for byte in response)) as (agent, _):
         assert await collect_events(agent) == [Activity("clock"), "Well", Usage(1, 2)]
 
 
@@ -137,7 +137,7 @@ async def test_a_connection_is_reused_if_its_body_ends_shortly_after_the_run() -
 
 
 async def test_text_is_yielded_at_once_and_closing_stops_the_run() -> None:
-    async with served_agent((STARTED,), UNFINISHED_RUN, (STOPPING,), (GONE,), (STARTED,), RUN) as (
+    async with served_agent((STARTED,), UNFINISHED_RUN, (STOPPING,), (UNKNOWN_RUN,), (STARTED,), RUN) as (
         agent,
         upstream,
     ):
@@ -159,13 +159,13 @@ async def cancel_turn(agent: HermesAgent, upstream: Upstream, requests: int) -> 
 
 
 async def test_a_cancelled_turn_stops_its_run() -> None:
-    async with served_agent((STARTED,), UNFINISHED_RUN, (GONE,)) as (agent, upstream):
+    async with served_agent((STARTED,), UNFINISHED_RUN, (UNKNOWN_RUN,)) as (agent, upstream):
         await cancel_turn(agent, upstream, 2)
         assert request_lines(upstream) == [BEGIN, FOLLOW, STOP]
 
 
 async def test_a_run_that_starts_after_the_cancellation_is_stopped() -> None:
-    async with served_agent((0.05, STARTED), (STOPPING,), (GONE,)) as (agent, upstream):
+    async with served_agent((0.05, STARTED), (STOPPING,), (UNKNOWN_RUN,)) as (agent, upstream):
         await cancel_turn(agent, upstream, 1)
         assert request_lines(upstream) == [BEGIN, STOP, STOP]
 
@@ -198,7 +198,7 @@ async def test_after_a_run_that_does_not_stop_the_call_uses_a_new_session(
 
 
 async def test_a_background_turn_does_not_use_a_session_in_use() -> None:
-    replies: tuple[Reply, ...] = ((STARTED,), UNFINISHED_RUN, (STARTED,), RUN, (GONE,))
+    replies: tuple[Reply, ...] = ((STARTED,), UNFINISHED_RUN, (STARTED,), RUN, (UNKNOWN_RUN,))
     async with served_agent(*replies) as (agent, upstream), aclosing(agent.reply(TURN)) as reply:
         assert await anext(reply) == "Well"
         assert await collect_events(agent, replace(NEXT, background=True)) == ["Well", Usage(1, 2)]
@@ -215,7 +215,9 @@ async def test_sessions_are_limited_and_an_ended_call_frees_its_session() -> Non
     assert request_lines(upstream) == [BEGIN, FOLLOW] * 2
 
 
-@pytest.mark.parametrize("denied", [http_response(b"{}"), GONE, http_response(b"{}", status="409 Conflict")])
+@pytest.mark.parametrize(
+    "denied", [http_response(b"{}"), UNKNOWN_RUN, http_response(b"{}", status="409 Conflict")]
+)
 async def test_approval_requests_are_denied(denied: bytes) -> None:
     approval = run_event(
         "approval.request", command="rm -rf /", choices=["once", "session", "always", "deny"]
@@ -230,7 +232,7 @@ async def test_approval_requests_are_denied(denied: bytes) -> None:
 async def test_a_run_whose_denial_fails_is_stopped() -> None:
     follow = (STREAM, chunk(run_event("approval.request")), Action.HANG)
     refused = http_response(b'{"error": {"message": "No such choice"}}', status="400 Bad Request")
-    async with served_agent((STARTED,), follow, (refused,), (GONE,)) as (agent, upstream):
+    async with served_agent((STARTED,), follow, (refused,), (UNKNOWN_RUN,)) as (agent, upstream):
         with pytest.raises(
             AgentProtocolError, match=r"/v1/runs/run_1/approval answered 400: No such choice$"
         ):
@@ -331,7 +333,7 @@ async def test_a_run_that_does_not_start_raises_the_error(
 async def test_a_run_whose_events_cannot_be_read_is_stopped(
     reply: Reply, error_class: type[AgentError], message: str
 ) -> None:
-    async with served_agent((STARTED,), reply, (GONE,)) as (agent, upstream):
+    async with served_agent((STARTED,), reply, (UNKNOWN_RUN,)) as (agent, upstream):
         with pytest.raises(AgentError, match=message) as raised:
             await collect_events(agent)
         assert type(raised.value) is error_class
@@ -356,7 +358,7 @@ async def test_events_are_requested_again_if_the_reused_connection_was_dead() ->
 async def test_a_failed_stop_request_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hermes, "STOP_INTERVAL", 0.001)
     trouble: tuple[Reply, ...] = ((http_response(b"", status="503 No"),), (Action.CLOSE,))
-    async with served_agent((STARTED,), UNFINISHED_RUN, *trouble, (GONE,), (STARTED,), RUN) as (
+    async with served_agent((STARTED,), UNFINISHED_RUN, *trouble, (UNKNOWN_RUN,), (STARTED,), RUN) as (
         agent,
         upstream,
     ):
@@ -394,7 +396,10 @@ async def test_models_are_loaded_and_selected_by_name() -> None:
 
 async def test_warming_runs_a_turn_that_is_stopped_at_its_first_text() -> None:
     unfinished = (STREAM, chunk(run_event("tool.started", tool="x") + WORD), Action.HANG)
-    async with served_agent((MODELS,), (STARTED,), unfinished, (STOPPING,), (GONE,)) as (agent, upstream):
+    async with served_agent((MODELS,), (STARTED,), unfinished, (STOPPING,), (UNKNOWN_RUN,)) as (
+        agent,
+        upstream,
+    ):
         await agent.warm(None)
         assert request_lines(upstream) == ["GET /v1/models", BEGIN, FOLLOW, STOP, STOP]
     assert request_body(upstream, 1) == {"input": "Say OK.", "session_id": "voicegw-warm-up"}
@@ -408,7 +413,10 @@ async def test_a_server_that_refuses_the_key_is_not_ready() -> None:
 
 async def test_a_warm_up_turn_without_text_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hermes, "WARM_UP_TIMEOUT", 0.05)
-    async with served_agent((MODELS,), (STARTED,), (STREAM, Action.HANG), (GONE,)) as (agent, upstream):
+    async with served_agent((MODELS,), (STARTED,), (STREAM, Action.HANG), (UNKNOWN_RUN,)) as (
+        agent,
+        upstream,
+    ):
         with pytest.raises(AgentTimeout, match=r"/v1 sent no text within 0\.05 s$"):
             async with asyncio.timeout(2):
                 await agent.warm(None)
@@ -416,7 +424,7 @@ async def test_a_warm_up_turn_without_text_times_out(monkeypatch: pytest.MonkeyP
 
 
 async def test_warming_a_call_opens_its_connections() -> None:
-    async with served_agent((STARTED,), UNFINISHED_RUN, (GONE,)) as (agent, upstream):
+    async with served_agent((STARTED,), UNFINISHED_RUN, (UNKNOWN_RUN,)) as (agent, upstream):
         await agent.warm("c1")
         await wait_until(lambda: upstream.connections == 2)
         assert await first_event(agent) == "Well"

@@ -13,7 +13,7 @@ from voicegw.agents.zeroclaw.protocol import ZeroClawTurnDecoder, approval_frame
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentUnavailable
 from voicegw.events import Activity, Event, Usage
 
-WHERE = "http://claw/ws/chat"
+WHERE = "http://zeroclaw/ws/chat"
 
 
 def decode(*frames: dict[str, Any]) -> list[Event]:

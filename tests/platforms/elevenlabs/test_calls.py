@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.app.test_platforms import gateway
+from tests.app.test_platforms import create_gateway
 from tests.platforms.elevenlabs.test_token import token_with
 from tests.support.asgi_websocket import AsgiWebSocket, connect_websocket
 from tests.support.fake_agent import FakeAgent, fake_agent
@@ -63,7 +63,7 @@ def connect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     apps: dict[int, Any] = {}
 
     def connect_call(agent: FakeAgent, **how: Any) -> Any:
-        app = apps.setdefault(id(agent), None) or gateway(tmp_path, agent, FILE)
+        app = apps.setdefault(id(agent), None) or create_gateway(tmp_path, agent, FILE)
         apps[id(agent)] = app
         return connect_websocket(app, PATH, **{"headers": token_headers(), **how})
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp
 
-from tests.app.test_platforms import gateway
+from tests.app.test_platforms import create_gateway
 from tests.support.asgi_websocket import AsgiWebSocket, connect_websocket
 from tests.support.fake_agent import FakeAgent, fake_agent
 from voicegw.calls.playback import GATHER_SECONDS
@@ -37,7 +37,7 @@ WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object
 
 
 def create_app(folder: Path, agent: FakeAgent, text: str = FILE) -> ASGIApp:
-    return gateway(folder, agent, text)
+    return create_gateway(folder, agent, text)
 
 
 def item(words: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.app.test_platforms import SECRET, TOKEN, gateway
+from tests.app.test_platforms import SECRET, TOKEN, create_gateway
 from tests.simulate.asgi_websocket import Flaw, sockets_to_app, unchanged
 from tests.simulate.flawed_websocket import (
     Bend,
@@ -117,7 +117,7 @@ async def test_gateway_accepts_a_signed_call_and_refuses_a_forged_one(
 ) -> None:
     script = make_script()
     platform = make_platform(script, secret=TOKEN, now=time.time())
-    app = gateway(tmp_path, agent("Guten Tag."))
+    app = create_gateway(tmp_path, agent("Guten Tag."))
     recording = await CallRunner(platform, script, URL, sockets_to_app(app), try_forged=True).run()
     assert (recording.forged_status, recording.status, recording.failure) == (403, 101, "")
     assert broken_checks(platform.checks, recording, script) == {}
@@ -130,7 +130,7 @@ async def test_gateway_accepts_a_signed_call_and_refuses_a_forged_one(
 async def test_gateway_passes_all_checks_in_a_full_telnyx_call(tmp_path: Path) -> None:
     script = make_script(*FULL_TURNS)
     platform = make_platform(script, vendor="telnyx")
-    app = gateway(tmp_path, hours_agent())
+    app = create_gateway(tmp_path, hours_agent())
     recording = await CallRunner(
         platform, script, f"wss://voice.example.com/telnyx/{SECRET}/relay", sockets_to_app(app)
     ).run()

@@ -192,13 +192,13 @@ def think(
 
 
 def error_before(turn: Turn, *, after: float = 0.0) -> Steps:
-    """Cannot be reached."""
+    """Raises `AgentUnavailable` after a silence."""
     yield from speak([], after, 0)
     raise AgentUnavailable("the script says that the agent cannot be reached")
 
 
 def error_midway(turn: Turn, *, say: str = "The answer is", first: float = 0.0, after: float = 0.0) -> Steps:
-    """Begins, then breaks."""
+    """Begins, then raises `AgentProtocolError`."""
     yield from speak(split_text(say, "words"), first, 0)
     yield from speak([], after, 0)
     raise AgentProtocolError("the script says that the agent breaks here")

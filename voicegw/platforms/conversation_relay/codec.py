@@ -152,10 +152,10 @@ class RelayTurn:
         self.partial_tail = partial_tail  # the end of a text frame that is not the last of the turn
         self.final_tail = final_tail
         self.gathered: list[str] = []  # words that are not in a frame yet
-        self.spoken_text = ""
+        self.spoken_text = ""  # all text that was put into tokens so far
         self.has_tokens = False  # did a token open the talk cycle?
-        self.has_actions = False
-        self.ended = False
+        self.has_actions = False  # did the agent call a valid action?
+        self.ended = False  # set by `finish` and `stop`
         self.end_frame = b""  # ends the session after the final token; b"" if the call goes on
         self.executed: list[ToolCall] = []
         self.already_executed: set[tuple[str, str]] = set()

@@ -106,10 +106,11 @@ class SpeechEngineTurn:
         """Make the encoder of the reply to the transcript with this number, None if that has none."""
         self.gathered: list[str] = []  # words that are not in a message yet
         self.sent: list[str] = []  # the content of each message
-        self.ended = False
+        self.ended = False  # set by `finish` and `stop`
         self.executed: list[ToolCall] = []
         self.already_executed: set[tuple[str, str]] = set()
         numbered = b',"event_id":' + dumps(event_id)
+        # The end of a message behind its content, and the whole final message.
         self.partial_tail = numbered + b',"is_final":false}\n'
         self.final_frame = HEAD + b'""' + numbered + b',"is_final":true}\n'
 

@@ -60,9 +60,9 @@ class RealtimeCodec:
         self.call_id = call_id  # the id of the session
         self.model = model  # the agent's name
         self.chars_per_second = chars_per_second  # the speed of speech, to convert `audio_end_ms` into text
-        self.events = EventWriter(prefix)
+        self.events = EventWriter(prefix)  # encodes the events of the session
         self.conversation = RealtimeConversation(f"conv_{prefix}")
-        self.session_config = SessionConfig()
+        self.session_config = SessionConfig()  # as session.update changed it
         self.newest_request = ResponseConfig()  # the newest response.create
         self.request_count = 0  # of response.create; it is the `id` of the newest `TurnRequested`
         self.response: RealtimeResponse | None = None  # the newest one; responses never run side by side

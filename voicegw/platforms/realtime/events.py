@@ -25,9 +25,10 @@ class EventWriter:
     """Encodes the events of one session. Ids are numbered behind a prefix that is unique to the session."""
 
     def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
+        self.prefix = prefix  # a part of every id
         self.id_count = 0  # ids that `new_id` returned
-        self.event_count = 0
+        self.event_count = 0  # events that were encoded
+        # The start of each event, up to its number.
         self.head = b'{"event_id":"event_%b_' % prefix.encode()
 
     def new_id(self, kind: str, taken: Container[str] = ()) -> str:

@@ -45,9 +45,9 @@ class RealtimeConversation:
     """The items in their order, within a number of items and of characters; the oldest are removed first."""
 
     def __init__(self, id: str, *, max_items: int = MAX_MESSAGES, max_chars: int = MAX_CHARS) -> None:
-        self.id = id
+        self.id = id  # the conversation_id of its responses
         self.max_items, self.max_chars = max_items, max_chars
-        self.items: dict[str, RealtimeItem] = {}
+        self.items: dict[str, RealtimeItem] = {}  # by id, in the order of the conversation
         self.size = 0  # characters of all items
         self.client_item_count = 0  # items that the client created; it only grows
 

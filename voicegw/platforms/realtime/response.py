@@ -55,13 +55,13 @@ class RealtimeResponse:
         *,
         tools: bool,
     ) -> None:
-        self.events = events
+        self.events = events  # encodes the events of the session
         self.conversation = None if request.out_of_band else conversation
         self.tools = tools  # without tools, calls are dropped: the client could not run them
-        self.id = events.new_id("resp")
+        self.id = events.new_id("resp")  # the response's id in its events
         self.seen_client_items = conversation.client_item_count  # when this response began
         self.cancel_reason = "turn_detected"  # why the response is cancelled, if `stop` ends it
-        self.started = self.ended = False
+        self.started = self.ended = False  # set by `start`, and by `finish` and `stop`
         self.output: list[dict[str, Any]] = []  # the finished items
         self.gathered: list[str] = []  # words that are not in a delta yet
         self.executed: list[ToolCall] = []
@@ -75,6 +75,7 @@ class RealtimeResponse:
         self._previous_item_id: str | None = None  # of the newest item
         self._delta_head = b""  # a delta event of the open message, up to its value
         self._position: dict[str, Any] = {}  # the ids and indexes in each event of the open message
+        # The fields of the response object that never change.
         self._base_fields = {
             "object": "realtime.response",
             "id": self.id,

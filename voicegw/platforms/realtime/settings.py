@@ -15,7 +15,7 @@ class RealtimeSettings(Section):
 
     language: Language | None = optional("Language of the calls; that of the agent if left out.")
     concurrent_calls: Annotated[int, Field(ge=1)] | None = optional(
-        "Limit of these calls at the same time, all workers together; half of that of `[limits]` if left out."
+        "Maximum number of these calls at a time, over all workers; half of `[limits]` if left out."
     )
     chars_per_second: float = Field(
         default=15.0,

@@ -54,6 +54,7 @@ class RetellCodec:
         """Make the codec of one socket; the options are those of Retell's config frame, by its names."""
         self.call_id = call_id  # the last segment of the path that Retell connected to
         self.newest_response_id = 0  # of the requests so far; 0 is the greeting
+        # The options of the config frame, by Retell's names.
         self.config = {
             "auto_reconnect": auto_reconnect,
             "call_details": call_details,
@@ -124,9 +125,10 @@ class RetellTurn:
         self.gathered: list[str] = []  # words that are not in a frame yet
         self.sent: list[str] = []  # the content of each frame
         self.actions: dict[str, dict[str, Any]] = {}  # the fields of the last frame, by the action's name
-        self.ended = False
+        self.ended = False  # set by `finish` and `stop`
         self.executed: list[ToolCall] = []
         self.already_executed: set[tuple[str, str]] = set()
+        # The start of each frame, up to its content.
         self.frame_head = (
             dumps({"response_type": "response", "response_id": response_id})[:-1] + b',"content":'
         )

@@ -1,10 +1,10 @@
-# Two stages: the first fetches and builds with hashes checked, the second holds only what runs.
+# Two stages: the first downloads with checked hashes and builds, the second holds only the finished environment.
 
 FROM python:3.12-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 
-# Every download is checked against its hash; the build tools among them never leave this stage.
+# pip checks every download against its hash. The build tools stay in this stage.
 COPY requirements.lock ./
 RUN python -m venv /tools \
  && pip download --require-hashes --only-binary :all: --dest /wheels -r requirements.lock \
@@ -26,6 +26,6 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
   CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/healthz', timeout=2)"]
 
-# Others can reach this address, so the file must hold a key; without one, or without the file, nothing starts.
+# 0.0.0.0 is reachable from other machines, so the gateway starts only if the file exists and holds a key.
 ENTRYPOINT ["voicegw"]
 CMD ["serve", "--config", "/etc/voicegw/voicegw.toml", "--host", "0.0.0.0", "--port", "8080"]

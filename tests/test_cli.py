@@ -194,7 +194,9 @@ def test_keys_new_prints_another_key_each_time(capsys: pytest.CaptureFixture[str
 def test_serve_without_keys_refuses_a_public_host(host: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_status("serve", "--host", host) == FAILED
     printed = capsys.readouterr().err
-    assert printed.startswith(f"voicegw: server.host: {host} can be reached by others; add a key first")
+    assert printed.startswith(
+        f"voicegw: server.host: {host} can be reached from other machines; add a key first"
+    )
     assert "answers at" not in printed
 
 

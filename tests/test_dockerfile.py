@@ -1,4 +1,4 @@
-"""The Dockerfile holds what it says, step by step, without a container daemon."""
+"""The Dockerfile: hashes, user, files and command; command and health check run without a container too."""
 
 from __future__ import annotations
 

@@ -41,10 +41,10 @@ def docstrings(tree: ast.AST) -> Iterator[tuple[int, str, ast.AST]]:
     """The docstrings of a module, of classes and functions, and below assignments."""
     for node in ast.walk(tree):
         for child in getattr(node, "body", []) if isinstance(getattr(node, "body", None), list) else []:
-            if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
-                if isinstance(child.value.value, str):
-                    first = node.body[0] is child  # type: ignore[attr-defined]
-                    yield child.lineno, child.value.value, node if first else child
+            value = getattr(child, "value", None) if isinstance(child, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                first = node.body[0] is child  # type: ignore[attr-defined]
+                yield child.lineno, value.value, node if first else child
 
 
 def comments(text: str) -> Iterator[tuple[int, str]]:

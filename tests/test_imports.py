@@ -1,4 +1,4 @@
-"""Imports point one way, integrations never meet, and the pure modules stay pure (see layers.py)."""
+"""Imports point one way, integrations do not import each other, pure modules stay pure (tests/layers.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: parses arguments and runs one command.
+"""The command line: it parses arguments and runs one command.
 
 The work of a command is in `voicegw.server`, `voicegw.config`, `voicegw.commands` and `voicegw.simulate`.
 """
@@ -21,11 +21,11 @@ from voicegw.app.create import create_app
 from voicegw.commands import new_agent as new_agent_command
 from voicegw.commands.doctor.examine import examine
 from voicegw.commands.doctor.report import AgentReport, format_table
-from voicegw.config.load import load, schema
+from voicegw.config.load import build_schema, load
 from voicegw.errors import ConfigError
 from voicegw.security.keys import generate_key
-from voicegw.server import import_from, serve, try_certificate
-from voicegw.settings.fields import VISIBLE
+from voicegw.server import add_import_paths, check_certificate, serve
+from voicegw.settings.fields import VISIBLE_ASCII
 from voicegw.simulate.platform import SimulationSetup
 from voicegw.simulate.platforms.registry import PLATFORMS
 from voicegw.simulate.run import SimulationResult, simulate
@@ -130,21 +130,21 @@ def _add_doctor(commands: Any) -> None:
 
 def _doctor(options: argparse.Namespace) -> int:
     settings = load(options.file)
-    import_from(settings)
+    add_import_paths(settings)
     names = options.agent or list(settings.agents)
     if unknown := [name for name in names if name not in settings.agents]:
         raise ConfigError(f"there is no agent {unknown[0]!r}; known are {', '.join(settings.agents)}")
-    found: list[AgentReport] = []
+    reports: list[AgentReport] = []
     try:
-        asyncio.run(examine(settings, names, _progress, found.append, step_timeout=options.within))
+        asyncio.run(examine(settings, names, _progress, reports.append, step_timeout=options.within))
     finally:  # after Ctrl-C too: the reports so far
-        if found:
+        if reports:
             _print(
-                json.dumps([one.as_json() for one in found], indent=2)
+                json.dumps([report.as_json() for report in reports], indent=2)
                 if options.json
-                else format_table(found)
+                else format_table(reports)
             )
-    return OK if all(checkup.is_well for checkup in found) else FAILED
+    return OK if all(report.is_well for report in reports) else FAILED
 
 
 def _print(text: str) -> None:
@@ -194,28 +194,28 @@ def _add_simulate(commands: Any) -> None:
         "--public-url",
         metavar="URL",
         default="",
-        help="the URL that Twilio calls and signs, if it is another one",
+        help="the URL that Twilio calls and signs, if it differs from URL",
     )
     command.add_argument("--json", action="store_true", help="print everything as one JSON object")
-    command.add_argument("--anywhere", action="store_true", help="call another machine than this one")
+    command.add_argument("--anywhere", action="store_true", help="allow a gateway on another machine")
     command.set_defaults(run=_simulate)
 
 
 def _simulate(options: argparse.Namespace) -> int:
     try:
-        found = _run_simulation(options)
+        result = _run_simulation(options)
     except ConfigError as error:  # status 1 means that the gateway failed
         print(error, file=sys.stderr)
         return MISUSED
-    _print(json.dumps(found.as_json(), indent=2) if options.json else found.as_text())
-    return OK if found.has_passed else FAILED
+    _print(json.dumps(result.as_json(), indent=2) if options.json else result.as_text())
+    return OK if result.has_passed else FAILED
 
 
 def _run_simulation(options: argparse.Namespace) -> SimulationResult:
     secret = os.environ.get(options.key_env or "")
     if options.key_env and not secret:
         raise ConfigError(f"the environment variable {options.key_env} is not set")
-    if secret and not VISIBLE.fullmatch(secret):
+    if secret and not VISIBLE_ASCII.fullmatch(secret):
         raise ConfigError(
             f"the environment variable {options.key_env} holds a character that no header can carry"
         )
@@ -239,8 +239,8 @@ def _name(text: str) -> str:
 
 def _check(options: argparse.Namespace) -> int:
     settings = load(options.file)
-    import_from(settings)
-    try_certificate(settings)
+    add_import_paths(settings)
+    check_certificate(settings)
     create_app(settings)
     agents = ", ".join(settings.agents)
     print(f"{options.file}: valid. Agents: {agents} (the first is the default).")
@@ -248,7 +248,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _schema(options: argparse.Namespace) -> int:
-    print(json.dumps(schema(), indent=2))
+    print(json.dumps(build_schema(), indent=2))
     return OK
 
 
@@ -261,5 +261,5 @@ def _new_key(options: argparse.Namespace) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     names = ("host", "port", "workers")
-    given = {name: value for name in names if (value := getattr(options, name)) is not None}
-    return OK if serve(options.config, given) else FAILED
+    overrides = {name: value for name in names if (value := getattr(options, name)) is not None}
+    return OK if serve(options.config, overrides) else FAILED

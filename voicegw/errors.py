@@ -21,7 +21,7 @@
         ├── AgentTimeout         504
         └── AgentProtocolError   502, the agent broke its protocol or gave an empty answer
 
-Two questions decide the handling: who caused the error, and has the first byte left? The client sees the
+Two questions decide the handling: who caused the error, and was the first byte sent? The client sees the
 message of a `RequestError`. The log has the summary of an `AgentError`; the client sees its `public` text.
 The envelope is OpenAI's: https://platform.openai.com/docs/guides/error-codes. Handling is not in this module.
 """
@@ -45,7 +45,7 @@ class VoicegwError(Exception):
     retryable: ClassVar[bool] = False
     """True if the same request may succeed a moment later."""
     phrase: ClassVar[str] = "failure"
-    """The field of `voicegw.turns.phrases.Phrases` that the caller hears."""
+    """The field of `voicegw.turns.phrases.Phrases` with the sentence that the caller hears."""
 
     @property
     def message(self) -> str:

@@ -29,10 +29,13 @@ from voicegw.app.create import create_app
 from voicegw.config.load import Config, load
 from voicegw.errors import ConfigError
 
-FILE = "VOICEGW_CONFIG"
-SERVER = "VOICEGW_SERVER"
-METRICS = "PROMETHEUS_MULTIPROC_DIR"
-"""Environment variables by which the supervisor passes the command line's options to its workers."""
+CONFIG_VARIABLE = "VOICEGW_CONFIG"
+SERVER_VARIABLE = "VOICEGW_SERVER"
+METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment variables by which the supervisor passes the command line's options to its workers.
+
+They hold the configuration file, the overrides of its `[server]` as JSON, and the folder of the metrics.
+"""
 
 MIN_FRAME_BYTES = 1_048_576
 """Lower bound of the websocket message limit: the transcript of a long call comes in one message."""
@@ -44,22 +47,22 @@ T = TypeVar("T")
 log = logging.getLogger("voicegw.error")
 
 
-def serve(file: str | None, given: dict[str, Any]) -> bool:
+def serve(file: str | None, overrides: dict[str, Any]) -> bool:
     """Serve until a signal stops the process, and return whether the start succeeded.
 
-    `file` is the configuration file, None for the demo; `given` overrides its `[server]`. Raises
-    `ConfigError`.
+    `file` is the configuration file, None for the demo; `overrides` replaces keys of its `[server]`. Raises
+    `ConfigError` for an invalid file, an unusable certificate, or a port that cannot be bound.
     """
-    settings = load(file, server=given)
-    import_from(settings)
+    settings = load(file, server=overrides)
+    add_import_paths(settings)
     _log_to_stderr()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # an orderly end, with status 0
     _raise_file_limit()
-    try_certificate(settings)
+    check_certificate(settings)
     app = create_app(settings, tune=True, at_end=_force_exit_later)
     if settings.server.workers > 1:
-        return _serve_many(settings, file, given)
-    config = _uvicorn(settings, app)
+        return _serve_many(settings, file, overrides)
+    config = _make_uvicorn_config(settings, app)
     uvicorn.Server(config).run([_listen(settings)])
     return True
 
@@ -71,20 +74,26 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
 
-def _serve_many(settings: Config, file: str | None, given: dict[str, Any]) -> bool:
-    """Serve with several workers: each loads the configuration, and their metrics meet in a folder."""
+def _serve_many(settings: Config, file: str | None, overrides: dict[str, Any]) -> bool:
+    """Serve with several workers: each loads the configuration and writes metrics into a shared folder."""
     with tempfile.TemporaryDirectory(prefix="voicegw-") as folder:
-        os.environ |= {SERVER: json.dumps(given), METRICS: folder, **({FILE: file} if file else {})}
-        workers = WorkerSupervisor(_uvicorn(settings, "voicegw.server:worker"), sockets=[_listen(settings)])
-        workers.run()
-    return not any(process.exitcode == STARTUP_FAILURE for process in workers.processes)
+        os.environ |= {
+            SERVER_VARIABLE: json.dumps(overrides),
+            METRICS_VARIABLE: folder,
+            **({CONFIG_VARIABLE: file} if file else {}),
+        }
+        supervisor = WorkerSupervisor(
+            _make_uvicorn_config(settings, "voicegw.server:create_worker_app"), sockets=[_listen(settings)]
+        )
+        supervisor.run()
+    return not any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
 
 
 class WorkerSupervisor(Multiprocess):
-    """uvicorn's supervisor, which also drops dead workers' gauges and closes the port at shutdown."""
+    """Supervises the workers as uvicorn does; also drops dead workers' gauges, and closes the port at the end."""
 
     def keep_subprocess_alive(self) -> None:
-        """Replace dead workers, and stop counting what they had running."""
+        """Replace dead workers, and drop their gauges."""
         before = list(self.processes)
         super().keep_subprocess_alive()
         for process in before:
@@ -107,14 +116,17 @@ def _listen(settings: Config) -> socket.socket:
     except OSError as error:
         reason = str(error.strerror).partition(" (")[0]
         raise ConfigError(f"cannot listen on {host} port {port}: {reason}") from None
-    print(_banner(settings, listener.getsockname()[1]), file=sys.stderr, flush=True)
+    print(_format_banner(settings, listener.getsockname()[1]), file=sys.stderr, flush=True)
     return listener
 
 
-def worker() -> ASGIApp:
-    """Return the application of one of several workers; uvicorn calls this in each of them."""
-    settings = load(os.environ.get(FILE), server=json.loads(os.environ[SERVER]))
-    import_from(settings)
+def create_worker_app() -> ASGIApp:
+    """Return the application of one of several workers; uvicorn calls this in each of them.
+
+    Raises `ConfigError` as `serve` does.
+    """
+    settings = load(os.environ.get(CONFIG_VARIABLE), server=json.loads(os.environ[SERVER_VARIABLE]))
+    add_import_paths(settings)
     _log_to_stderr()
     return create_app(settings, shared_metrics=True, tune=True, at_end=_force_exit_later)
 
@@ -143,7 +155,7 @@ class ExitProofLoop(uvloop.Loop):
                 log.error("a task of an agent tried to end the gateway: %r", error)
 
 
-def _uvicorn(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
+def _make_uvicorn_config(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
     server = settings.server
     return uvicorn.Config(
         app,
@@ -168,7 +180,7 @@ def _uvicorn(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
     )
 
 
-def try_certificate(settings: Config) -> None:
+def check_certificate(settings: Config) -> None:
     """Load the configured certificate. Raises `ConfigError` if it cannot be used."""
     server = settings.server
     if server.tls_cert is None:
@@ -189,15 +201,15 @@ def _log_to_stderr() -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 
-def import_from(settings: Config) -> None:
+def add_import_paths(settings: Config) -> None:
     """Let modules of Python agents be imported from the file's folder and from the working directory."""
     for folder in (os.getcwd(), str(settings.folder.resolve())):
         if folder not in sys.path:
             sys.path.insert(0, folder)
 
 
-def _banner(settings: Config, port: int) -> str:
-    """Return what the operator needs at start, with a command to try."""
+def _format_banner(settings: Config, port: int) -> str:
+    """Return the lines that the operator sees at start, with a command to try."""
     server = settings.server
     scheme = "http" if server.tls_cert is None else "https"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)

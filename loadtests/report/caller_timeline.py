@@ -104,7 +104,8 @@ def draw(with_phrases: list[Utterance], without: list[Utterance]) -> str:
     )
     legend = (
         f'<rect class="own" x="{LEFT}" y="218" width="14" height="14" rx="3"/>'
-        f'<text class="note" x="{LEFT + 20}" y="230">the gateway: “{with_phrases[0].text.strip()}” and progress</text>'
+        f'<text class="note" x="{LEFT + 20}" y="230">'
+        f"the gateway: “{with_phrases[0].text.strip()}” and progress</text>"
         f'<rect class="agent" x="{LEFT + 300}" y="218" width="14" height="14" rx="3"/>'
         f'<text class="note" x="{LEFT + 320}" y="230">the agent’s answer</text>'
         f'<rect class="silence" x="{LEFT + 470}" y="218" width="14" height="14" rx="3"/>'

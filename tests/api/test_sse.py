@@ -85,7 +85,7 @@ class Client:
     def _end(self, stream: SseResponse) -> None:
         self.end_times.append(self.loop.time())
         self.run.subscribers.remove(stream)
-        if not self.run.event_log.ended:
+        if not self.run.event_log.has_ended:
             self.run.cancel()
 
     async def _send(self, message: Any) -> None:
@@ -330,7 +330,7 @@ async def test_a_client_that_reads_nothing_counts_as_disconnected(
     client.disconnected.set()
     await request_task
     assert (client.text, client.end_times) == ("ab" if ended == 40.0 else "a", [ended])
-    assert client.stream.disconnected is (ended < 40.0 or not last)
+    assert client.stream.has_disconnected is (ended < 40.0 or not last)
 
 
 async def test_a_slow_client_that_reads_in_time_gets_everything() -> None:
@@ -366,7 +366,7 @@ async def test_a_stuck_connection_ends_its_response(last: bool) -> None:
     connection.transport.unsent_bytes = 100_000
     connection.protocol.pause_writing()
     await connection.feed()
-    assert (client.end_times, connection.transport.closed_at, client.stream.disconnected) == (
+    assert (client.end_times, connection.transport.closed_at, client.stream.has_disconnected) == (
         [3.0],
         3.0,
         True,

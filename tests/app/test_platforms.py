@@ -19,8 +19,8 @@ from tests.support.asgi_websocket import connect_websocket
 from tests.support.fake_agent import FakeAgent, fake_agent
 from tests.support.gateway import loop_time
 from voicegw.app.create import create_app
-from voicegw.app.platforms import call_endpoints, platform_context
-from voicegw.app.served_agents import serve_agents
+from voicegw.app.platforms import build_call_endpoints, build_platform_context
+from voicegw.app.served_agents import make_served_agents
 from voicegw.calls.call_tools import TOOLS
 from voicegw.calls.codec import ACTIONS, CallStarted
 from voicegw.config.load import Config, load
@@ -237,11 +237,11 @@ async def test_without_secrets_only_loopback_is_accepted_with_a_warning(
     app = create_gateway(tmp_path, fake_agent("Hi."), CONFIG_WITHOUT_SECRETS)
     for section, key in (("twilio", "auth_token_env"), ("telnyx", "token_env"), ("retell", "secret_env")):
         assert (
-            f"{key} is not configured: calls of [{section}] are taken from this machine only"
+            f"{key} is not configured: calls of [{section}] are accepted from this machine only"
             in caplog.messages
         )
     for section, key in (("twilio", "auth_token_env"), ("retell", "api_key_env")):
-        warning = f"{key} is not configured: webhooks of [{section}] are taken from this machine only"
+        warning = f"{key} is not configured: webhooks of [{section}] are accepted from this machine only"
         assert warning in caplog.messages
     for path in ("/twilio/relay", "/telnyx/relay", "/retell/1"):
         async with connect_websocket(app, path) as phone:
@@ -282,19 +282,18 @@ def test_workers_divide_the_call_limit_and_each_has_at_least_one(
 ) -> None:
     text = CONFIG.replace("[server]", "[server]\nworkers = 2")
     config = load_config(tmp_path, text.replace("concurrent_calls = 1", f"concurrent_calls = {max_calls}"))
-    served_agents = serve_agents(config, dict.fromkeys(config.agents, fake_agent()), loop_time)
-    endpoints = call_endpoints(config, platform_context(config, served_agents))
+    served_agents = make_served_agents(config, dict.fromkeys(config.agents, fake_agent()), loop_time)
+    endpoints = build_call_endpoints(config, build_platform_context(config, served_agents))
     assert [endpoint.max_calls for endpoint in endpoints.values()] == [share, None, None]
 
 
 def test_ticket_expires_by_wall_clock_time(tmp_path: Path) -> None:
     config = load_config(tmp_path)
-    served_agents = serve_agents(config, dict.fromkeys(config.agents, fake_agent()), loop_time)
+    served_agents = make_served_agents(config, dict.fromkeys(config.agents, fake_agent()), loop_time)
     issued = ticket.issue(TOKEN, "CA1", 1e9)
     for age, is_valid in ((ticket.TICKET_TTL, True), (ticket.TICKET_TTL + 1, False)):
-        endpoint = call_endpoints(config, platform_context(config, served_agents, lambda age=age: 1e9 + age))[
-            "twilio"
-        ]
+        context = build_platform_context(config, served_agents, lambda age=age: 1e9 + age)
+        endpoint = build_call_endpoints(config, context)["twilio"]
         assert endpoint.accepts(CallStarted("CA1", {}, issued)) is is_valid
 
 
@@ -326,5 +325,5 @@ async def test_shutdown_waits_for_the_grace_and_then_closes_calls_with_1012(
         when, frame = talking.frames[-1]
         assert (when, frame["content"], frame["content_complete"]) == (6.0, PHRASES["en"].shutdown, True)
     assert agent.close_times == [6.0]
-    notice = "shutting down: 1 turns and 2 calls may go on for 5 seconds; stop again to cut them"
+    notice = "shutting down: 1 turns and 2 calls may go on for 5 seconds; stop again to end them at once"
     assert caplog.messages.count(notice) == 1

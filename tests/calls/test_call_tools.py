@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from voicegw.calls.call_tools import TOOLS, call_tools
+from voicegw.calls.call_tools import TOOLS, build_call_tools
 from voicegw.calls.codec import ACTIONS
 from voicegw.turns.acknowledgement import SYSTEM_TOOLS
 
 
 def test_every_action_has_a_tool_definition() -> None:
     assert tuple(TOOLS) == ACTIONS
-    assert [tool.name for tool in call_tools(("end_call", "play_audio"))] == ["end_call", "play_audio"]
+    assert [tool.name for tool in build_call_tools(("end_call", "play_audio"))] == ["end_call", "play_audio"]
 
 
 @pytest.mark.parametrize("name", ACTIONS)

@@ -81,7 +81,7 @@ async def test_end_is_not_delayed() -> None:
     playback = make_playback(fake_agent(), "One moment. ")
     playback.start(0.0)
     add(playback, "Hi")
-    playback.run.event_log.ended = True
+    playback.run.event_log.has_ended = True
     assert not playback.done
     assert playback.has_more
     assert playback.read(0.001) == frame("Hi", last=True)
@@ -91,7 +91,7 @@ async def test_end_is_not_delayed() -> None:
 
 async def test_nothing_is_due_after_the_end() -> None:
     playback = make_playback(fake_agent())
-    playback.run.event_log.ended = True
+    playback.run.event_log.has_ended = True
     assert playback.read(0.0) == frame("", last=True)
     assert (playback.read(0.0), playback.read(10.0)) == (b"", b"")
 
@@ -153,6 +153,6 @@ async def test_stopped_turn_closes_its_cycle_once_if_it_was_opened(has_tokens: i
     assert isinstance(encoder, RelayTurn)
     assert encoder.stop() == (frame("", last=True) if has_tokens else b"")
     add(playback, " there.")
-    playback.run.event_log.ended = True
+    playback.run.event_log.has_ended = True
     assert playback.read(1.0) == b""
     assert encoder.spoken_text == ("Hi" if has_tokens else "")

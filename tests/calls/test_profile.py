@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.fake_agent import fake_agent
-from voicegw.calls.call_tools import call_tools
+from voicegw.calls.call_tools import build_call_tools
 from voicegw.calls.codec import TurnRequested
 from voicegw.calls.profile import CallProfile
 from voicegw.conversations.call_store import CallRecord
@@ -23,7 +23,7 @@ REPLY = Message("assistant", "One moment. We are open.")
 
 def profile() -> CallProfile:
     agent = ServedAgent("desk", fake_agent(), DIALECTS["voice"])
-    return CallProfile(ApiKey("twilio", b""), agent, "de-DE", actions=call_tools(("end_call",)))
+    return CallProfile(ApiKey("twilio", b""), agent, "de-DE", actions=build_call_tools(("end_call",)))
 
 
 def build(turn_request: TurnRequested, *messages: Message, heard: str | None = None, **metadata: Any) -> Any:

@@ -12,7 +12,7 @@ from tests.support.asgi_websocket import AsgiWebSocket, connect_websocket
 from tests.support.fake_agent import FakeAgent, fake_agent
 from tests.support.gateway import make_call_server
 from voicegw.calls import session
-from voicegw.calls.call_tools import call_tools
+from voicegw.calls.call_tools import build_call_tools
 from voicegw.calls.session import CallSession
 from voicegw.conversations.transcript import TOOL_NOT_DONE
 from voicegw.errors import AgentUnavailable
@@ -358,7 +358,7 @@ async def test_progress_phrases_are_spoken_while_the_agent_works() -> None:
 
 async def test_end_call_is_sent_after_the_last_words() -> None:
     agent = fake_agent("Good bye.", ToolCall("1", "end_call", '{"reason": "done"}'))
-    app, dispatcher = make_call_server(agent, ack=SILENT, actions=call_tools(("end_call",)))
+    app, dispatcher = make_call_server(agent, ack=SILENT, actions=build_call_tools(("end_call",)))
     async with connect_websocket(app, "/twilio/relay") as websocket:
         websocket.send_frame(SETUP)
         websocket.send_frame(HELLO)
@@ -385,7 +385,7 @@ async def test_agent_that_only_called_an_action_is_run_again() -> None:
             yield ToolCall("1", "send_digits", '{"digits": "5"}') if len(self.turns) == 1 else "Sales, then."
 
     agent = DigitSender()
-    app, _ = make_call_server(agent, ack=SILENT, actions=call_tools(("send_digits",)))
+    app, _ = make_call_server(agent, ack=SILENT, actions=build_call_tools(("send_digits",)))
     async with connect_websocket(app, "/twilio/relay") as websocket:
         websocket.send_frame(SETUP)
         websocket.send_frame(HELLO)
@@ -396,7 +396,7 @@ async def test_agent_that_only_called_an_action_is_run_again() -> None:
 
 async def test_repeated_action_does_not_start_a_third_run() -> None:
     agent = fake_agent(ToolCall("1", "send_digits", '{"digits": "5"}'))
-    app, _ = make_call_server(agent, ack=SILENT, actions=call_tools(("send_digits",)))
+    app, _ = make_call_server(agent, ack=SILENT, actions=build_call_tools(("send_digits",)))
     async with connect_websocket(app, "/twilio/relay") as websocket:
         websocket.send_frame(SETUP)
         websocket.send_frame(HELLO)
@@ -412,7 +412,7 @@ async def test_tool_rounds_are_limited() -> None:
             yield ToolCall("1", "send_digits", json.dumps({"digits": str(len(self.turns))}))
 
     agent = DigitSender()
-    app, _ = make_call_server(agent, ack=SILENT, actions=call_tools(("send_digits",)))
+    app, _ = make_call_server(agent, ack=SILENT, actions=build_call_tools(("send_digits",)))
     async with connect_websocket(app, "/twilio/relay") as websocket:
         websocket.send_frame(SETUP)
         websocket.send_frame(HELLO)
@@ -422,7 +422,7 @@ async def test_tool_rounds_are_limited() -> None:
 
 async def test_invalid_action_has_a_result_that_says_so() -> None:
     agent = fake_agent("I put you through.", ToolCall("1", "transfer_call", '{"number": "0800 123"}'))
-    app, _ = make_call_server(agent, ack=SILENT, actions=call_tools(("transfer_call",)))
+    app, _ = make_call_server(agent, ack=SILENT, actions=build_call_tools(("transfer_call",)))
     async with connect_websocket(app, "/twilio/relay") as websocket:
         websocket.send_frame(SETUP)
         websocket.send_frame(HELLO)
@@ -563,7 +563,7 @@ async def test_exception_in_the_gateway_closes_the_socket_with_1011(monkeypatch:
 
 async def test_prompt_after_end_call_is_ignored() -> None:
     agent = fake_agent("Good bye.", ToolCall("1", "end_call"))
-    app, _ = make_call_server(agent, ack=SILENT, actions=call_tools(("end_call",)))
+    app, _ = make_call_server(agent, ack=SILENT, actions=build_call_tools(("end_call",)))
     async with connect_websocket(app, "/twilio/relay") as websocket:
         websocket.send_frame(SETUP)
         websocket.send_frame(HELLO)
@@ -575,7 +575,7 @@ async def test_prompt_after_end_call_is_ignored() -> None:
 
 async def test_retell_caller_may_interrupt_the_last_words() -> None:
     agent = fake_agent("Good bye.", ToolCall("1", "end_call"))
-    app, _ = make_call_server(agent, ack=SILENT, actions=call_tools(("end_call",)))
+    app, _ = make_call_server(agent, ack=SILENT, actions=build_call_tools(("end_call",)))
     async with connect_websocket(app, "/retell/call1") as websocket:
         websocket.send_frame(response_required(1, "Bye"))
         await asyncio.sleep(1)

@@ -1,4 +1,4 @@
-"""Configuration keys say their unit, and a key's former name leads to the new one."""
+"""Descriptions of configuration keys state the unit, and an old key gets an error with the new one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from voicegw.config.load import ConfigError, load, schema
-from voicegw.settings.problems import RENAMED
+from voicegw.config.load import ConfigError, build_schema, load
+from voicegw.settings.problems import RENAMED_KEYS
 
 UNITS = re.compile(r"\b(seconds?|bytes|characters|tokens|levels|number of|attempts|port\b)", re.IGNORECASE)
 SECTIONS = {
@@ -24,31 +24,31 @@ SECTIONS = {
 }
 
 
-def numbers() -> Iterator[tuple[str, str]]:
-    """Every key of the file that holds a number, with its description."""
-    for section, table in schema()["$defs"].items():
+def numeric_keys() -> Iterator[tuple[str, str]]:
+    """Yield every key of the schema that holds a number, with its description."""
+    for section, table in build_schema()["$defs"].items():
         for name, key in table["properties"].items():
             kinds = {kind.get("type") for kind in [key, *key.get("anyOf", ())]}
             if kinds & {"integer", "number"}:
                 yield f"{section}.{name}", key["description"]
 
 
-@pytest.mark.parametrize(("key", "description"), [*numbers()])
-def test_a_number_says_its_unit(key: str, description: str) -> None:
+@pytest.mark.parametrize(("key", "description"), [*numeric_keys()])
+def test_description_of_a_number_states_its_unit(key: str, description: str) -> None:
     assert UNITS.search(description), f"{key}: {description}"
 
 
 @pytest.mark.parametrize(
     ("section", "old"), [(section, old) for section, keys in SECTIONS.items() for old in sorted(keys)]
 )
-def test_a_former_key_is_an_error_that_names_the_new_one(section: str, old: str, tmp_path: Path) -> None:
+def test_old_key_is_an_error_that_names_the_new_key(section: str, old: str, tmp_path: Path) -> None:
     file = tmp_path / "voicegw.toml"
     agents = "" if "agents" in section else '\n[agents.a]\nkind = "scripted"'
     file.write_text(f"{section}\n{old} = 1{agents}\n", "utf-8")
-    with pytest.raises(ConfigError, match=rf'{old}: unknown key; did you mean "{RENAMED[old]}"\?'):
+    with pytest.raises(ConfigError, match=rf'{old}: unknown key; did you mean "{RENAMED_KEYS[old]}"\?'):
         load(file, {})
 
 
-def test_every_former_key_is_tried() -> None:
-    tried: set[Any] = set().union(*SECTIONS.values())
-    assert tried == RENAMED.keys()
+def test_all_old_keys_have_a_case() -> None:
+    cases: set[Any] = set().union(*SECTIONS.values())
+    assert cases == RENAMED_KEYS.keys()

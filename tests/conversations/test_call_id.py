@@ -18,7 +18,7 @@ def identify(
     extra: dict[str, Any] | None = None, names: tuple[str, ...] = (), **headers: str
 ) -> CallIdentity:
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return resolve_call_id(pairs, extra or {}, names=names)
+    return resolve_call_id(pairs, extra or {}, header_names=names)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ TURN = Turn("t1", (Message("user", "Hello?"),))
 
 
 def test_a_call_is_kept_while_it_is_used() -> None:
-    calls = CallStore(idle=10)
+    calls = CallStore(idle_timeout=10)
     first = calls.get("a", 0.0)
     assert calls.get("a", 9.0) is first
     assert calls.get("a", 18.0) is first
@@ -31,7 +31,7 @@ def test_contains_makes_no_call() -> None:
 
 
 def test_idle_calls_are_forgotten_when_another_is_used() -> None:
-    calls = CallStore(idle=10)
+    calls = CallStore(idle_timeout=10)
     for number in range(5):
         calls.get(str(number), float(number))
     calls.get("new", 13.0)
@@ -40,7 +40,7 @@ def test_idle_calls_are_forgotten_when_another_is_used() -> None:
 
 @pytest.mark.parametrize("is_background", [False, True])
 async def test_a_call_is_not_idle_while_a_run_of_it_is_open(is_background: bool) -> None:
-    calls = CallStore(idle=10)
+    calls = CallStore(idle_timeout=10)
     run = Run(fake_agent(60.0), TURN, lambda run: None, now=lambda: 0.0)
     call = calls.get("a", 0.0)
     (call.add_background if is_background else call.start_run)(run)
@@ -51,7 +51,7 @@ async def test_a_call_is_not_idle_while_a_run_of_it_is_open(is_background: bool)
 
 
 async def test_a_call_is_not_idle_while_an_older_run_of_it_closes() -> None:
-    calls = CallStore(idle=10)
+    calls = CallStore(idle_timeout=10)
     older, newer = (Run(fake_agent(60.0), TURN, lambda run: None, now=lambda: 0.0) for _ in range(2))
     call = calls.get("a", 0.0)
     call.start_run(older)
@@ -132,7 +132,7 @@ async def test_older_runs_are_kept_until_they_are_closed() -> None:
 
 def test_the_callback_gets_each_call_that_is_forgotten() -> None:
     ended_calls: list[str] = []
-    calls = CallStore(idle=10, max_calls=2, on_call_ended=ended_calls.append)
+    calls = CallStore(idle_timeout=10, max_calls=2, on_call_ended=ended_calls.append)
     calls.get("ended", 0.0)
     calls.end("ended")
     calls.end("ended")

@@ -75,7 +75,7 @@ class FakeSubscriber:
 async def test_a_run_is_cancelled_when_its_last_subscriber_leaves() -> None:
     agent = fake_agent(60.0)
     dispatcher = create_dispatcher(serve(agent))
-    run = dispatcher.dispatch(dispatcher.agents.agents["desk"], TURN)
+    run = dispatcher.dispatch(dispatcher.agents.by_name["desk"], TURN)
     one, two = FakeSubscriber(), FakeSubscriber()
     run.subscribers += [one, two]
     run.start()
@@ -92,7 +92,7 @@ async def test_a_run_is_cancelled_when_its_last_subscriber_leaves() -> None:
 async def test_the_grace_starts_anew_each_time_the_last_subscriber_leaves() -> None:
     agent = fake_agent(60.0)
     dispatcher = create_dispatcher(serve(agent), disconnect_grace=2.0)
-    run = dispatcher.dispatch(dispatcher.agents.agents["desk"], TURN)
+    run = dispatcher.dispatch(dispatcher.agents.by_name["desk"], TURN)
     run.start()
     for _ in range(3):
         subscriber = FakeSubscriber()
@@ -106,14 +106,14 @@ async def test_the_grace_starts_anew_each_time_the_last_subscriber_leaves() -> N
 async def test_an_empty_call_store_is_used() -> None:
     calls = CallStore(max_calls=1)
     dispatcher = create_dispatcher(serve(), calls=calls)
-    run = dispatcher.dispatch(dispatcher.agents.agents["desk"], replace(TURN, call="c1"))
+    run = dispatcher.dispatch(dispatcher.agents.by_name["desk"], replace(TURN, call="c1"))
     assert calls.get("c1", 0.0).run is run
 
 
 async def test_an_ended_run_is_not_cancelled_when_its_subscriber_leaves() -> None:
     agent = fake_agent("Hi", closing=1.0)
     dispatcher = create_dispatcher(serve(agent))
-    run = dispatcher.dispatch(dispatcher.agents.agents["desk"], TURN)
+    run = dispatcher.dispatch(dispatcher.agents.by_name["desk"], TURN)
     subscriber = FakeSubscriber()
     run.subscribers.append(subscriber)
     run.start()
@@ -125,7 +125,7 @@ async def test_an_ended_run_is_not_cancelled_when_its_subscriber_leaves() -> Non
 async def test_a_run_that_does_not_close_in_time_stays_owned() -> None:
     agent = fake_agent(60.0, closing=5.0)
     dispatcher = create_dispatcher(serve(agent))
-    run = dispatcher.dispatch(dispatcher.agents.agents["desk"], TURN)
+    run = dispatcher.dispatch(dispatcher.agents.by_name["desk"], TURN)
     run.start()
     await asyncio.sleep(1)
     run.cancel()
@@ -138,7 +138,7 @@ async def test_a_run_that_does_not_close_in_time_stays_owned() -> None:
 @pytest.mark.parametrize(("retried", "delivered"), [(False, False), (True, True)])
 async def test_an_identical_background_request_joins_the_run(retried: bool, delivered: bool) -> None:
     dispatcher = create_dispatcher(serve(fake_agent(1.0, "Hi", 1.0)))
-    served_agent = dispatcher.agents.agents["desk"]
+    served_agent = dispatcher.agents.by_name["desk"]
     turn = replace(TURN, call="c1")
     newest = dispatcher.dispatch(served_agent, turn)
     background_run = dispatcher.dispatch(
@@ -167,7 +167,7 @@ async def test_a_retry_after_a_retryable_failure_gets_a_new_run(
     failure: AgentError, is_new: bool, is_background: bool
 ) -> None:
     dispatcher = create_dispatcher(serve(fake_agent(failure)))
-    served_agent = dispatcher.agents.agents["desk"]
+    served_agent = dispatcher.agents.by_name["desk"]
     turn = replace(TURN, call="c1")
     run = dispatcher.dispatch(served_agent, turn, background=is_background)
     run.start()
@@ -179,19 +179,19 @@ async def test_a_retry_after_a_retryable_failure_gets_a_new_run(
 
 async def test_drain_refuses_new_turns_and_lets_running_ones_finish() -> None:
     dispatcher = create_dispatcher(serve(fake_agent(1.0, "Hi")))
-    run = dispatcher.dispatch(dispatcher.agents.agents["desk"], TURN)
+    run = dispatcher.dispatch(dispatcher.agents.by_name["desk"], TURN)
     run.start()
     await asyncio.sleep(0.5)
     dispatcher.drain()
     with pytest.raises(ServiceUnavailable):
-        dispatcher.dispatch(dispatcher.agents.agents["desk"], TURN)
+        dispatcher.dispatch(dispatcher.agents.by_name["desk"], TURN)
     await asyncio.sleep(1)
     assert (run.event_log.events, run.event_log.failure) == (["Hi"], None)
 
 
 async def test_stop_all_ends_every_run_with_shutting_down() -> None:
     dispatcher = create_dispatcher(serve(fake_agent(60.0)))
-    runs = [dispatcher.dispatch(dispatcher.agents.agents["desk"], TURN) for _ in range(3)]
+    runs = [dispatcher.dispatch(dispatcher.agents.by_name["desk"], TURN) for _ in range(3)]
     for run in runs[:2]:
         run.start()
     await asyncio.sleep(0.1)
@@ -206,7 +206,7 @@ async def test_aclose_waits_for_agents_up_to_the_stop_timeout(caplog: pytest.Log
     dispatcher = create_dispatcher(serve(quick), serve(slow, "slow"), stop_timeout=0.25)
     runs: list[Run] = []
     for name in ("desk", "slow"):
-        runs.append(dispatcher.dispatch(dispatcher.agents.agents[name], TURN))
+        runs.append(dispatcher.dispatch(dispatcher.agents.by_name[name], TURN))
         runs[-1].start()
     await asyncio.sleep(1)
     await dispatcher.aclose()

@@ -41,7 +41,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.loop = VirtualLoop()
         self.agent = ControlledAgent(self._on_reply)
         self.served_agent = ServedAgent("desk", self.agent, DIALECTS["voice"])
-        self.calls = CallStore(idle=IDLE, max_calls=MAX_CALLS)
+        self.calls = CallStore(idle_timeout=IDLE, max_calls=MAX_CALLS)
         self.dispatcher = Dispatcher(
             AgentRegistry({"desk": self.served_agent}),
             disconnect_grace=grace,
@@ -71,7 +71,7 @@ class DispatcherMachine(RuleBasedStateMachine):
             await asyncio.sleep(seconds)
             for _ in range(3):
                 await self._settle()
-                for reader in [reader for reader in self.readers if reader.stream.done]:
+                for reader in [reader for reader in self.readers if reader.stream.is_done]:
                     self._disconnect(reader)
             return done
 
@@ -83,7 +83,7 @@ class DispatcherMachine(RuleBasedStateMachine):
 
     def _disconnect(self, reader: StreamReader) -> None:
         self.readers.remove(reader)
-        reader.run.was_delivered = reader.run.was_delivered or reader.stream.done
+        reader.run.was_delivered = reader.run.was_delivered or reader.stream.is_done
         self.last_unsubscribed[reader.run] = self.loop.time()
         self.dispatcher.unsubscribe(reader.run, reader)
 
@@ -167,7 +167,7 @@ class DispatcherMachine(RuleBasedStateMachine):
     @rule(data=st.data(), is_retry=st.booleans(), background=st.booleans())
     def ask_again(self, data: st.DataObject, is_retry: bool, background: bool) -> None:
         newest = data.draw(st.sampled_from(list(self.newest.values())))
-        live = not newest.event_log.ended
+        live = not newest.event_log.has_ended
         turn = self._turn(newest.turn.said, newest.turn.call, after=newest.turn.messages[:-1])
         run = self._ask(turn, is_retry=is_retry, background=background)
         assert run is newest or not live, "a live run is joined"
@@ -195,7 +195,7 @@ class DispatcherMachine(RuleBasedStateMachine):
 
     @rule(call=CALLS, text=WORDS, is_retry=st.booleans())
     def ask_in_background(self, call: str, text: str, is_retry: bool) -> None:
-        known = [run for run in self.background_runs - self.forgotten if not run.event_log.ended]
+        known = [run for run in self.background_runs - self.forgotten if not run.event_log.has_ended]
         live = [run for run in known if run.turn.call == call]
         run = self._ask(self._turn(text, call), background=True, is_retry=is_retry)
         assert run in live or text not in [run.turn.said for run in live if len(run.turn.messages) == 1]
@@ -234,11 +234,11 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.call_ended_at[call] = self.loop.time()
         self._run(lambda: self.calls.end(call))
         run = self.newest.pop(call, None)
-        assert run is None or run.event_log.ended
+        assert run is None or run.event_log.has_ended
 
     @rule()
     def stop_all(self) -> None:
-        live = {run for run in self.dispatcher.runs if not run.event_log.ended}
+        live = {run for run in self.dispatcher.runs if not run.event_log.has_ended}
         self.may_be_cancelled |= live
         superseded = {old for run in live for old in run.earlier_runs}
         self._run(self.dispatcher.stop_all)
@@ -282,7 +282,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         live = [
             run
             for run in self.dispatcher.runs - self.background_runs
-            if run.has_started and not run.event_log.ended
+            if run.has_started and not run.event_log.has_ended
         ]
         calls = [run.turn.call for run in live if run.turn.call is not None]
         assert len(calls) == len(set(calls))
@@ -293,7 +293,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         now, grace = self.loop.time(), self.dispatcher.disconnect_grace
         for run in self.dispatcher.runs:
             assert (
-                run.subscribers or run.event_log.ended or round(now - self.last_unsubscribed[run], 9) <= grace
+                run.subscribers or run.event_log.has_ended or round(now - self.last_unsubscribed[run], 9) <= grace
             )
         owned = {run.turn.id for run in self.dispatcher.runs}
         assert {reply.turn.id for reply in self.replies if not reply.is_closed} <= owned

@@ -13,7 +13,7 @@ HI = Message("assistant", "Hi there.")
 
 
 def stored(used: float = 0.0, size: int = 10, *events: str | ToolCall, ended: bool = True) -> StoredResponse:
-    return StoredResponse(HELLO, EventLog(list(events), ended=ended), size, used)
+    return StoredResponse(HELLO, EventLog(list(events), has_ended=ended), size, used)
 
 
 def test_a_response_is_found_while_it_runs_and_after() -> None:
@@ -26,7 +26,7 @@ def test_a_response_is_found_while_it_runs_and_after() -> None:
     assert (store.total_bytes, store.find("shop", "resp_1", 2.0).event_log) == (10, event_log), (
         "it still runs"
     )
-    event_log.ended = True
+    event_log.has_ended = True
     for _ in range(2):
         store.complete("shop", "resp_1", 3.0)
         assert store.total_bytes == 10 + len(HI.text)
@@ -47,7 +47,7 @@ def test_a_tenant_finds_only_its_own_responses(tenant: str, id: str) -> None:
 
 
 def test_a_response_is_kept_while_it_is_used() -> None:
-    store = ResponseStore(idle=10.0)
+    store = ResponseStore(idle_timeout=10.0)
     store.add("shop", "resp_1", stored())
     store.find("shop", "resp_1", 9.0)
     store.find("shop", "resp_1", 18.0)

@@ -178,7 +178,7 @@ def test_simulation_ends_with_a_failure_at_any_other_server(
     ("words", "status", "says"),
     [
         (["vapi", "http://example.com/v1"], MISUSED, "--anywhere"),
-        (["vapi", "nonsense"], MISUSED, "an address begins with"),
+        (["vapi", "nonsense"], MISUSED, "the URL must begin with"),
         (
             ["vapi", "http://127.0.0.1:1", "--key-env", "NOT_SET_ANYWHERE"],
             MISUSED,

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from tests.config.test_load import DESK, HASH, MODEL, SECRET, file, load_text, load_problems
+from tests.config.files import DESK, HASH, MODEL, SECRET, file, load_problems, load_text
 from voicegw.calls.codec import ACTIONS
 from voicegw.platforms.retell import codec as retell
 from voicegw.platforms.retell.settings import RetellAction, RetellSettings
@@ -64,7 +64,7 @@ def test_whole_section_is_parsed(file: Path) -> None:
     assert (config.server.public_url, config.limits.concurrent_calls) == ("https://voice.example.com", 20)
     assert (twilio.agent, twilio.concurrent_calls, twilio.parameters) == ("desk", 3, {"shop": "7"})
     assert (twilio.actions, twilio.languages) == (ACTIONS, ("en-US",))
-    assert (config.secret("A"), config.secret("B")) == (TOKEN, "b")
+    assert (config.get_secret("A"), config.get_secret("B")) == (TOKEN, "b")
     assert twilio.relay_attributes() == {
         "language": "de-DE",
         "welcomeGreeting": "Guten Tag!",
@@ -196,11 +196,11 @@ def test_secret_in_a_path_must_be_long_and_plain(file: Path, table: str, key: st
 @pytest.mark.parametrize(("table", "key"), TABLES)
 def test_public_gateway_needs_a_secret_of_each_platform(file: Path, table: str, key: str) -> None:
     assert load_problems(file, f"{OPEN}[{table}]\n{MODEL}") == [
-        f"{table}.{key}: is missing, and 0.0.0.0 can be reached by others; "
-        "without it anybody could pose as the platform"
+        f"{table}.{key}: is missing, and 0.0.0.0 can be reached from other machines; "
+        "without it any client could claim to be the platform"
     ]
     assert load_text(file, f'{OPEN}[{table}]\n{key} = "A"\n{MODEL}', {"A": TOKEN}).platforms
-    assert not load_text(file, f"[{table}]\n{MODEL}").platforms[table].proven
+    assert not load_text(file, f"[{table}]\n{MODEL}").platforms[table].authenticates_calls
 
 
 def test_webhook_key_does_not_protect_the_websocket(file: Path) -> None:
@@ -211,9 +211,9 @@ def test_webhook_key_does_not_protect_the_websocket(file: Path) -> None:
 def test_either_secret_of_twilio_is_enough_and_needs_the_public_url(file: Path) -> None:
     for key in ("auth_token_env", "signing_key_env"):
         table = f'[twilio]\n{key} = "A"\n{DESK}'
-        assert load_text(file, OPEN + table, {"A": "a"}).platforms["twilio"].proven
+        assert load_text(file, OPEN + table, {"A": "a"}).platforms["twilio"].authenticates_calls
         assert load_problems(file, table, {"A": "a"}) == [
-            "server.public_url: is missing; calls of [twilio] come to it and are signed for it"
+            "server.public_url: is missing; [twilio] calls this address and signs it"
         ]
 
 

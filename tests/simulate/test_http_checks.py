@@ -93,7 +93,7 @@ def test_bad_joins_of_first_words_are_found(first: str, more: str, reason: str |
     ("first", "pause", "reason"),
     [
         ("One moment. ", 2.0, None),
-        ("One moment", 2.0, "'One moment' is no clause and waits 2.00 s for its end"),
+        ("One moment", 2.0, "'One moment' is not a whole clause, and the rest follows 2.00 s later"),
         ("请稍等。", 2.0, None),
     ],
 )

@@ -14,12 +14,12 @@ from voicegw.simulate.platform import abbreviate, decode_frame, encode_frame
     [
         ('{"type":"text"}', {"type": "text"}),
         ('\ufeff{"a":"\\ud800"}', {"a": "�"}),
-        ("[1]", "JSON, but no object: '[1]'"),
-        ("", "no JSON: ''"),
-        ("{" + "x" * 99, "no JSON: '{" + "x" * 39 + "'"),
-        ("\ud800", "no JSON: '\\ud800'"),
-        ("NaN", "no JSON: 'NaN'"),
-        ("[" * 100_000, f"no JSON: '{'[' * 40}'"),
+        ("[1]", "JSON, but not an object: '[1]'"),
+        ("", "not JSON: ''"),
+        ("{" + "x" * 99, "not JSON: '{" + "x" * 39 + "'"),
+        ("\ud800", "not JSON: '\\ud800'"),
+        ("NaN", "not JSON: 'NaN'"),
+        ("[" * 100_000, f"not JSON: '{'[' * 40}'"),
         (b"{}", "a binary frame of 2 bytes"),
     ],
 )

@@ -73,7 +73,7 @@ def test_broken_checks_are_listed_last() -> None:
 def test_failed_call_shows_the_end_of_the_log() -> None:
     recording = Recording(failure="nobody answered", log=[(0.1 * n, "<", f"frame {n}") for n in range(20)])
     lines = as_text("vapi", "http://127.0.0.1", recording, ()).splitlines()
-    assert "The call could not go on: nobody answered." in lines
+    assert "The simulation stopped early: nobody answered." in lines
     assert lines[-1] == "     1.900 < frame 19"
     assert len([line for line in lines if "frame" in line]) == 8
 
@@ -135,7 +135,7 @@ def test_platform_that_stops_playback_has_no_stop_time() -> None:
 def test_refusal_is_shown_with_its_body_and_a_hint() -> None:
     recording = Recording(failure="refused", status=401, refusal_body="no\nkey")
     lines = as_text("vapi", "http://x", recording, ()).splitlines()
-    assert lines[-2] == "It said: no key"
+    assert lines[-2] == "The gateway answered: no key"
     assert "--key-env" in lines[-1]
 
 

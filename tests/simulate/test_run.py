@@ -30,7 +30,7 @@ def test_remote_addresses_need_allow_remote(host: str) -> None:
     "url", ["", "127.0.0.1:8080", "ftp://127.0.0.1", "ws://", "ws://[", "ws://127.0.0.1:x/", "http:///v1"]
 )
 def test_invalid_urls_are_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match="address"):
+    with pytest.raises(ConfigError, match="URL"):
         check_url(url, is_websocket=True, allow_remote=True)
 
 
@@ -43,7 +43,7 @@ def test_query_is_removed_and_user_or_fragment_is_refused() -> None:
     shown = check_url("http://127.0.0.1/v1?key=secret", is_websocket=False, allow_remote=False)
     assert shown == "http://127.0.0.1/v1"
     for url in ("http://me:secret@127.0.0.1/v1", "http://127.0.0.1/v1#secret", "ws://secret@127.0.0.1/"):
-        with pytest.raises(ConfigError, match="no user") as refused:
+        with pytest.raises(ConfigError, match="must not contain a user") as refused:
             check_url(url, is_websocket=True, allow_remote=False)
         assert "secret" not in str(refused.value)
 

@@ -117,7 +117,7 @@ async def test_server_of_another_protocol_is_no_websocket() -> None:
         writer.close()
 
     async with tcp_server(greet) as address:
-        with pytest.raises(OSError, match="this is no websocket"):
+        with pytest.raises(OSError, match="the server does not speak the websocket protocol"):
             await open_socket(address, {})
 
 

@@ -77,7 +77,7 @@ class StreamReader:
         run.subscribers.append(self)
 
     def wake(self) -> None:
-        more = not self.is_paused and not self.stream.done
+        more = not self.is_paused and not self.stream.is_done
         while more:
             self.body += self.stream.read(self.run.now())
             more = self.stream.has_more

@@ -63,17 +63,17 @@ def test_phrase_of_the_first_chunk_is_said_once() -> None:
     ack = AckSchedule("One moment. ", 0)
     assert ack.start(5.0) == "One moment. "
     assert ack.deadline is None
-    assert ack.due(99.0) == ""
+    assert ack.take_due_phrase(99.0) == ""
 
 
 def test_phrase_is_due_at_its_deadline() -> None:
     ack = AckSchedule("One moment. ", 0.5)
     assert ack.start(5.0) == ""
     assert ack.deadline == 5.5
-    assert ack.due(5.4) == ""
-    assert ack.due(5.5) == "One moment. "
+    assert ack.take_due_phrase(5.4) == ""
+    assert ack.take_due_phrase(5.5) == "One moment. "
     assert ack.deadline is None
-    assert ack.due(6.0) == ""
+    assert ack.take_due_phrase(6.0) == ""
 
 
 @pytest.mark.parametrize("event", ["Hi", " Hi", ToolCall("c", "f")])
@@ -82,7 +82,7 @@ def test_speech_of_the_agent_cancels_the_phrase(event: str | ToolCall) -> None:
     ack.start(0.0)
     ack.observe(event, 0.1)
     assert ack.deadline is None
-    assert ack.due(1.0) == ""
+    assert ack.take_due_phrase(1.0) == ""
 
 
 @pytest.mark.parametrize("event", ["", "  \n", Activity("bash"), Usage(), Finish()])
@@ -90,7 +90,7 @@ def test_activity_and_white_space_do_not_cancel_the_phrase(event: str | Activity
     ack = AckSchedule("One moment. ", 0.5)
     ack.start(0.0)
     ack.observe(event, 0.1)
-    assert ack.due(1.0) == "One moment. "
+    assert ack.take_due_phrase(1.0) == "One moment. "
 
 
 @pytest.mark.parametrize(("phrase", "after"), [("", 0), ("", 0.5), ("One moment. ", None)])
@@ -98,4 +98,4 @@ def test_schedule_without_phrase_is_never_due(phrase: str, after: float | None) 
     ack = AckSchedule(phrase, after)
     assert ack.start(0.0) == ""
     assert ack.deadline is None
-    assert ack.due(99.0) == ""
+    assert ack.take_due_phrase(99.0) == ""

@@ -29,7 +29,7 @@ class RecordingSubscriber:
         run.subscribers.append(self)
 
     def wake(self) -> None:
-        self.wakeups.append((self.run.now(), len(self.run.event_log.events), self.run.event_log.ended))
+        self.wakeups.append((self.run.now(), len(self.run.event_log.events), self.run.event_log.has_ended))
 
 
 def start(agent: FakeAgent, **options: Any) -> tuple[Run, list[Run]]:
@@ -45,7 +45,7 @@ async def test_subscribers_wake_for_the_first_words_and_then_once_per_group_of_e
     await asyncio.sleep(1)
     assert run.event_log.events == ["Hi", " there", ",", Usage(1, 2), Finish("length")]
     assert subscriber.wakeups == [(0.3, 1, False), (0.3, 3, False), (0.5, 5, True)]
-    assert (run.asked_at, run.first_token_at, run.cancelled_at, run.closed_at) == (0.0, 0.3, None, 0.5)
+    assert (run.requested_at, run.first_token_at, run.cancelled_at, run.closed_at) == (0.0, 0.3, None, 0.5)
     assert (run.event_log.failure, closed) == (None, [run])
 
 
@@ -72,7 +72,7 @@ async def test_exception_ends_the_log_as_an_agent_error(raised: Exception, kind:
     await asyncio.sleep(1)
     assert run.event_log.events == ["Well"]
     assert type(run.event_log.failure) is kind
-    assert (run.event_log.ended, closed) == (True, [run])
+    assert (run.event_log.has_ended, closed) == (True, [run])
     assert isinstance(run.event_log.failure, AgentError)
     assert run.event_log.failure.quote in ("", "oops", "async generator raised StopIteration")
 
@@ -98,7 +98,7 @@ async def test_base_exception_of_an_agent_ends_only_its_run(raised: BaseExceptio
     run, closed = start(fake_agent("Well", 0.1, raised))
     await asyncio.sleep(1)
     assert type(run.event_log.failure) is AgentError
-    assert (run.event_log.ended, closed) == (True, [run])
+    assert (run.event_log.has_ended, closed) == (True, [run])
 
 
 @pytest.mark.parametrize("failing_wakeup", [1, 2])
@@ -156,7 +156,7 @@ async def test_run_cancelled_before_its_first_step_ends() -> None:
     run, closed = start(agent)
     run.cancel()
     await asyncio.sleep(1)
-    assert (run.event_log.ended, run.event_log.events, agent.start_times, closed) == (True, [], [], [run])
+    assert (run.event_log.has_ended, run.event_log.events, agent.start_times, closed) == (True, [], [], [run])
 
 
 async def test_cancelled_run_cannot_start() -> None:
@@ -166,7 +166,7 @@ async def test_cancelled_run_cannot_start() -> None:
     run.cancel()
     run.start()
     await asyncio.sleep(1)
-    assert (run.event_log.ended, agent.start_times, closed) == (True, [], [run])
+    assert (run.event_log.has_ended, agent.start_times, closed) == (True, [], [run])
     assert run.cancelled_at == run.closed_at == 0.0
 
 

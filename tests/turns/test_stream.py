@@ -44,11 +44,11 @@ def play(after: float | None, *steps: tuple[float, Event | VoicegwError | None])
     sent = [(0.0, stream.start(0.0).decode())]
     for when, step in steps:
         if isinstance(step, VoicegwError):
-            event_log.failure, event_log.ended = step, True
+            event_log.failure, event_log.has_ended = step, True
         elif step is not None:
             event_log.events.append(step)
         sent.append((when, stream.read(when).decode()))
-    event_log.ended = True
+    event_log.has_ended = True
     sent.append((steps[-1][0], stream.read(steps[-1][0]).decode()))
     return [(when, data) for when, data in sent if data]
 
@@ -102,15 +102,15 @@ def test_failure_after_the_first_byte_becomes_an_apology(events: list[Event], en
     stream.start(0.0)
     event_log.events += events
     stream.read(0.1)
-    event_log.failure, event_log.ended = AgentTimeout("late"), True
+    event_log.failure, event_log.has_ended = AgentTimeout("late"), True
     assert stream.read(0.2).decode() == end
-    assert stream.done
+    assert stream.is_done
 
 
 def test_failure_without_any_words_is_only_the_apology() -> None:
     event_log, stream = create_stream(None)
     stream.start(0.0)
-    event_log.failure, event_log.ended = AgentTimeout("late"), True
+    event_log.failure, event_log.has_ended = AgentTimeout("late"), True
     assert stream.read(0.2) == b"[Sorry.]#stop"
 
 
@@ -141,7 +141,7 @@ def test_events_are_sent_together_and_only_once() -> None:
     event_log.events += ["a", "b", "c"]
     assert stream.read(0.1) == b"[a][b][c]"
     assert stream.read(0.2) == b""
-    event_log.ended = True
+    event_log.has_ended = True
     assert stream.read(0.3) == b"#stop"
     assert stream.read(99.0) == b"~", "after the end there are only keepalives"
 
@@ -152,7 +152,7 @@ def test_timings_separate_acknowledgement_and_first_token() -> None:
     stream.read(0.5)
     event_log.events += ["  ", "Hi"]
     stream.read(2.0)
-    event_log.ended = True
+    event_log.has_ended = True
     assert stream.read(2.5).endswith(b"ack=500.0ms answer=2000.0ms gap=1500.0ms")
     timings = stream.timings
     assert (

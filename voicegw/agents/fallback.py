@@ -1,8 +1,8 @@
-"""An agent made of other agents: it tries one again, or the next one, until one produces output.
+"""An agent made of other agents: it retries one, or tries the next one, until one produces output.
 
 Each attempt is a run with its own deadlines and its own task, so the caller never waits for an agent that is
-slow to stop. The acknowledgement of the turn covers the time of a change. Which failures are retried is
-decided here; the deadlines are in `voicegw.turns.timeouts`.
+slow to stop. The acknowledgement of the turn fills the time until another agent answers. This module decides
+which failures are retried; the deadlines are in `voicegw.turns.timeouts`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from voicegw.turns.timeouts import Timeouts
 
 @dataclass(frozen=True, slots=True)
 class FallbackStep:
-    """One agent of a chain, with the deadlines of an attempt.
+    """One agent of a chain, with `timeouts`, the deadlines of an attempt.
 
     `idempotent`: a turn may be sent twice without harm. Such an agent gets up to `max_attempts` attempts,
     and after any failure the next agent is tried. After the failure of another agent, the next one is tried
@@ -50,7 +50,7 @@ class FallbackAgent:
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Yield the events of the first attempt that produces output or may not be followed by another.
 
-        Raises the failure of that attempt.
+        Raises the `VoicegwError` with which that attempt failed.
         """
         for number, step in enumerate(self.attempt_order, 1):
             attempt = FallbackAttempt(self._create_run(step, turn))
@@ -78,7 +78,7 @@ class FallbackAgent:
         return extra_models(self.attempt_order[0].agent)
 
     async def warm(self, call: str | None = None) -> None:
-        """Warm the first agent for a call; raises what that agent raises.
+        """Warm the first agent for a call; raises what that agent raises, such as an `AgentError`.
 
         Without a call it does nothing: at the start of the gateway, each agent is warmed by its own entry.
         """
@@ -86,10 +86,10 @@ class FallbackAgent:
             await self.attempt_order[0].agent.warm(call)
 
     async def call_ended(self, call: str) -> None:
-        """Do nothing: the gateway tells every agent of the chain by itself."""
+        """Do nothing: the gateway calls this method of every agent of the chain directly."""
 
     async def aclose(self) -> None:
-        """Do nothing: the gateway closes every agent of the chain by itself."""
+        """Do nothing: the gateway closes every agent of the chain directly."""
 
 
 def may_fall_back(step: FallbackStep, failure: VoicegwError) -> bool:
@@ -100,7 +100,7 @@ def may_fall_back(step: FallbackStep, failure: VoicegwError) -> bool:
 class FallbackAttempt:
     """One run of a chain. The constructor starts it; `next_event` reads its event log.
 
-    `position` counts the events that were read.
+    `run` is that run. `position` counts the events that were read.
     """
 
     def __init__(self, run: Run) -> None:
@@ -116,18 +116,19 @@ class FallbackAttempt:
 
     @property
     def failure(self) -> VoicegwError | None:
+        """The error with which the run failed; None while it is active and after a good end."""
         return self.run.event_log.failure
 
     async def wait_for_output(self) -> None:
         """Wait until the run has produced output or has ended."""
-        while not self.run.has_output and not self.run.event_log.ended:
+        while not self.run.has_output and not self.run.event_log.has_ended:
             await self._wait_for_change()
 
     async def next_event(self) -> Event | None:
         """Wait for the next event and return it; None at the end, failed or not."""
         event_log = self.run.event_log
         while self.position == len(event_log.events):
-            if event_log.ended:
+            if event_log.has_ended:
                 return None
             await self._wait_for_change()
         self.position += 1
@@ -143,7 +144,7 @@ class FallbackAttempt:
         An agent that takes longer stops in its own task, and stays in `active_runs` until it has.
         """
         task = self.run.task
-        if not self.run.event_log.ended:
+        if not self.run.event_log.has_ended:
             self.run.cancel()
             if task is not None:
                 await asyncio.wait((task,), timeout=SUPERSEDE_WAIT)

@@ -53,7 +53,7 @@ class CacheWarmedAgent:
         self._warm = warm
         self._max_tokens_field = max_tokens_field
         self._now = now
-        # A turn that has only what the next turns will begin with.
+        # A turn that holds only the beginning that the next turns share.
         self._prefix = Turn("cache-warming", self._instructions)
         # The time when the provider last read the prefix, None if it never did.
         self._last_read: float | None = None
@@ -63,7 +63,7 @@ class CacheWarmedAgent:
         self._warmed_call: str | None = None
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Yield the events of the agent's answer; raises what the agent raises."""
+        """Yield the events of the agent's answer; raises the `AgentError` of the agent."""
         if self._instructions and not any(map(is_instruction, turn.messages)):
             turn = replace(turn, messages=(*self._instructions, *turn.messages))
         if self._warm:
@@ -73,7 +73,7 @@ class CacheWarmedAgent:
                 yield event
 
     def _note_turn(self, turn: Turn) -> None:
-        """Take the prefix of a turn, which warms the cache itself, and cancel a request that would."""
+        """Remember the prefix of a turn, and cancel a warming request: the turn itself warms the cache."""
         if self._warmed_call in (None, turn.call):
             self._cancel_warming()
         if not turn.background:
@@ -106,10 +106,10 @@ class CacheWarmedAgent:
         """Ask for one token. Meanwhile, warm the agent again: the turn needs a second connection."""
         self._warmed_call = call
         try:
-            async with asyncio.timeout(WARM_TIMEOUT) as deadline, asyncio.TaskGroup() as both:
+            async with asyncio.timeout(WARM_TIMEOUT) as deadline, asyncio.TaskGroup() as tasks:
                 self._deadline = deadline
-                both.create_task(self._ask_for_one_token(self._prefix))
-                both.create_task(self.agent.warm(call))
+                tasks.create_task(self._ask_for_one_token(self._prefix))
+                tasks.create_task(self.agent.warm(call))
             self._last_read = self._now()
         except TimeoutError:
             if self._deadline is deadline:
@@ -135,15 +135,16 @@ class CacheWarmedAgent:
         return extra_models(self.agent)
 
     async def call_ended(self, call: str) -> None:
-        """Tell the agent."""
+        """Call the agent's `call_ended`; raises what that raises."""
         await self.agent.call_ended(call)
 
     async def aclose(self) -> None:
-        """Close the agent."""
+        """Close the agent; raises what its `aclose` raises."""
         await self.agent.aclose()
 
 
 def is_instruction(message: Message) -> bool:
+    """Whether the message is an instruction: it is from the system or the developer."""
     return message.role in ("system", "developer")
 
 

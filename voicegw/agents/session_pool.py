@@ -1,7 +1,7 @@
-"""The sessions that agents keep for calls on their own side; one turn at a time uses a session.
+"""A pool of the sessions that agents keep for calls on their servers; one turn at a time uses a session.
 
 A turn that is cancelled may take a moment to stop. Its session is free only after that, so that none of its
-late output is taken for the answer to another turn. Opening and closing a session is the agent's part.
+late output is taken for the answer to another turn. The agent itself opens and closes its sessions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ S = TypeVar("S")
 
 @dataclass(slots=True, eq=False)
 class SessionSlot(Generic[S]):
-    """The place of one call in the pool.
+    """The entry of one call in the pool.
 
     `session` is None until it is opened; the holder of `lock` uses it. `users` counts the tasks that hold the
     lock or wait for it. `predecessors` are earlier slots of the same call, whose sessions must be closed
@@ -43,9 +43,9 @@ class SessionSlot(Generic[S]):
 class SessionPool(Generic[S]):
     """One session per call, at most `max_sessions`.
 
-    `open` opens a session for a call, or for a turn that belongs to none (None). `is_usable` tells whether an
-    open session still works. `close` disconnects from a session; if its second argument is true, no turn will
-    use the session again, and the agent may delete it.
+    `open` opens a session for a call, or for a turn that belongs to none (None). `is_usable` returns whether
+    an open session still works. `close` disconnects from a session; if its second argument is true, no turn
+    will use the session again, and the agent may delete it.
     """
 
     def __init__(

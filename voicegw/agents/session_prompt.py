@@ -97,7 +97,7 @@ def system_prompt(turn: Turn) -> str:
 
 
 def interruption_note(heard: str | None) -> str:
-    """Return a note that the last answer was interrupted after `heard`; "" for None: it was not."""
+    """Return a note that the last answer was interrupted after `heard`; "" if `heard` is None."""
     if heard is None:
         return ""
     words = " ".join(heard.split())
@@ -115,7 +115,7 @@ def history_summary(messages: Sequence[Message]) -> str:
 
 
 def join_paragraphs(*texts: str) -> str:
-    """Join texts with a blank line between, without blank texts."""
+    """Return the texts that are not blank, with an empty line between them."""
     return "\n\n".join(text for text in texts if text.strip())
 
 

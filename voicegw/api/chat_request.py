@@ -19,6 +19,7 @@ from voicegw.wire.openai import SAMPLING_FIELDS, parse_content, parse_options, p
 from voicegw.wire.validation import NULL, check_length, check_printable, get_field, map_objects, parse_object
 
 ROLES = frozenset(get_args(Role))
+"""The roles that a message may have."""
 KNOWN_KEYS = frozenset({"model", "messages", "stream", "stream_options", "tools", "tool_choice", "n"})
 """The fields that are neither sampling options nor `extra`."""
 
@@ -77,12 +78,12 @@ class ApiRequest:
 def parse(body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
     """Return the request in a body.
 
-    Raises `BadRequest` for invalid JSON, a field of a wrong type, more than `max_messages` messages, or more
+    Raise `BadRequest` for invalid JSON, a field of a wrong type, more than `max_messages` messages, or more
     than `max_depth` levels of nesting.
     """
     data = parse_object(body, max_depth)
     if get_field(data, "n", int, NULL) not in (None, 1):
-        raise BadRequest("'n' must be 1: a call hears one answer.", param="n")
+        raise BadRequest("'n' must be 1: the gateway gives one answer.", param="n")
     stream_options = get_field(data, "stream_options", dict, NULL) or {}
     return ApiRequest(
         model=check_printable(get_field(data, "model", str, NULL) or "", "model", 256),

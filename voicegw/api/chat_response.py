@@ -17,7 +17,10 @@ from voicegw.wire.openai import KEEPALIVE
 DONE = b"data: [DONE]\n\n"
 """The last event of every stream."""
 PLACEHOLDER = "\x00"
-"""Stands for the delta while the template is built. A model name may hold it too, but only before it."""
+"""Stands for the delta while the template is built.
+
+A model name may hold it too; the model name comes first, so the last occurrence is the delta.
+"""
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:
@@ -40,6 +43,7 @@ class ChunkEncoder:
     """Encodes one streamed response as chat.completion.chunk events. A `StreamEncoder`."""
 
     keepalive = KEEPALIVE
+    """The bytes that keep a silent stream alive."""
 
     def __init__(self, id: str, model: str, created: int, *, include_usage: bool = False) -> None:
         # The fields that all chunks share. `created` is in seconds since 1970.

@@ -77,6 +77,7 @@ class CompletionEndpoint:
         self.rate_limiter = rate_limiter
         # Logs turns and refused requests, and counts the metrics.
         self.turn_log = turn_log
+        # Limits and choices from the configuration.
         self.options = options
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,13 +132,16 @@ class CompletionEndpoint:
     def _parse_request(self, scope: Scope, body: bytes, context: RequestContext, now: float) -> TurnRequest:
         """Return the request in a body.
 
-        Raises `BadRequest` for an invalid body or call id, `ModelNotFound`, or `PreviousResponseNotFound`.
+        Raise `BadRequest` for an invalid body or call id, `ModelNotFound`, or `PreviousResponseNotFound`.
         """
         api_request = self.format.parse(
             body, max_messages=self.options.max_messages, max_depth=self.options.max_json_depth
         )
         identity = resolve_call_id(
-            scope["headers"], api_request.extra, names=self.options.call_headers, keys=self.options.call_keys
+            scope["headers"],
+            api_request.extra,
+            header_names=self.options.call_headers,
+            keys=self.options.call_keys,
         )
         served_agent = self.dispatcher.agents.resolve(api_request.model, context.key)
         previous = self._previous_response(api_request, context, now)
@@ -169,13 +173,16 @@ class CompletionEndpoint:
     async def _answer(self, request: TurnRequest, run: Run, receive: Receive) -> Response:
         """Return the response to a run: a stream, or the whole answer when the run has ended.
 
-        Raises the failure of the run if no byte of the response was sent.
+        Raise the failure of the run if no byte of the response was sent.
         """
         stream = request.api_request.stream
         try:
             if not stream or self.options.wait_for_first_event:
                 await wait_for_run(
-                    run, lambda: run.event_log.ended or (stream and run.has_spoken), self.dispatcher, receive
+                    run,
+                    lambda: run.event_log.has_ended or (stream and run.has_spoken),
+                    self.dispatcher,
+                    receive,
                 )
             if stream and run.event_log.failure is None:
                 return self._create_response(request, run)
@@ -184,7 +191,7 @@ class CompletionEndpoint:
             self._close_turn(request, run)
             raise
         request.timings.first_token_at = run.first_token_at
-        if run.event_log.ended and run.cancelled_at is None:  # else the client disconnected before
+        if run.event_log.has_ended and run.cancelled_at is None:  # else the client disconnected before
             request.timings.close(run.now())
             run.was_delivered = True
         self._close_turn(request, run)
@@ -200,7 +207,7 @@ class CompletionEndpoint:
         )
 
         def on_end(response: SseResponse) -> None:
-            was_delivered = response.response_stream.done and not response.disconnected
+            was_delivered = response.response_stream.is_done and not response.has_disconnected
             run.was_delivered = run.was_delivered or was_delivered
             self.dispatcher.unsubscribe(run, response)
             self._close_turn(request, run)
@@ -223,8 +230,9 @@ class CompletionEndpoint:
 def fingerprint_request(scope: Scope, body: bytes) -> tuple[bytes, bool]:
     """Return a fingerprint that is equal for a repeated request, and whether the client says it may repeat.
 
-    An `idempotency-key` is both: a client that sends one repeats it. Otherwise the fingerprint is a digest of
-    the body, and OpenAI's SDKs count their retries in `x-stainless-retry-count`.
+    An `idempotency-key` is the fingerprint if there is one: a client that sends it may repeat the request.
+    Otherwise the fingerprint is a digest of the body, and OpenAI's SDKs count their retries in
+    `x-stainless-retry-count`.
     """
     headers = dict(scope["headers"])
     if key := headers.get(b"idempotency-key"):

@@ -16,7 +16,7 @@ class ApiFormat(Protocol):
     def parse(self, body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
         """Return the request in a body of at most `max_messages`, nested at most `max_depth` levels.
 
-        Raises `BadRequest` for any other body.
+        Raise `BadRequest` for any other body.
         """
         ...
 

@@ -117,12 +117,14 @@ def _operation(id: str, request_schema: dict[str, Any], description: str, succes
     }
 
 
+# The OpenAPI operation of chat completions.
 CHAT_OPERATION = _operation(
     "chat_completions",
     _CHAT_SCHEMA,
     "OpenAI's chat completions. Unknown keys are accepted and reach the agent.",
     "A `chat.completion`, or a stream of `chat.completion.chunk`.",
 )
+# The OpenAPI operation of the Responses API.
 RESPONSES_OPERATION = _operation(
     "responses",
     _RESPONSES_SCHEMA,

@@ -18,6 +18,7 @@ from voicegw.wire.openai import SAMPLING_FIELDS, TEXT_PART_TYPES, merge_assistan
 from voicegw.wire.validation import NULL, check_length, check_printable, get_field, map_objects, parse_object
 
 ROLES = frozenset({"assistant", "developer", "system", "user"})
+"""The roles that a message item may have."""
 KNOWN_KEYS = frozenset(
     {
         "input",
@@ -59,7 +60,7 @@ ToolChoice = str | Mapping[str, Any] | None
 def parse(body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
     """Return the request in a body.
 
-    Raises `BadRequest` for invalid JSON, a field of a wrong type, a reference to an item, more than
+    Raise `BadRequest` for invalid JSON, a field of a wrong type, a reference to an item, more than
     `max_messages` items, or more than `max_depth` levels of nesting.
     """
     data = parse_object(body, max_depth)

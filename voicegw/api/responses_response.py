@@ -74,9 +74,10 @@ class ResponseEventEncoder:
     """
 
     keepalive = KEEPALIVE
+    """The bytes that keep a silent stream alive."""
 
     def __init__(self, id: str, model: str, created: int, echoed_fields: Mapping[str, Any]) -> None:
-        # The id of the turn. The ids of the response and its items are made of it.
+        # The id of the turn. The ids of the response and its items contain it.
         self.turn_id = id
         # The response object without status, output and usage. `created` is in seconds since 1970.
         self.response = {
@@ -105,7 +106,7 @@ class ResponseEventEncoder:
         return created + self._number_event(b"response.in_progress", body) + self.text_delta(words)
 
     def text_delta(self, delta: str) -> bytes:
-        """Return a text delta, and before it the events that open a message if none is open. "" for ""."""
+        """Return a text delta, and before it the events that open a message if none is open. Empty for ""."""
         if not delta:
             return b""
         opening = b"" if self.delta_head else self._open_message()
@@ -145,8 +146,10 @@ class ResponseEventEncoder:
         return closing + comment + self._encode_event(kind, response=response)
 
     def close_items(self, reason: str) -> bytes:
-        """Return the events that close the last item. An empty answer becomes an empty message: clients
-        expect one."""
+        """Return the events that close the last item.
+
+        An empty answer becomes an empty message, because clients expect one.
+        """
         opening = b"" if self.delta_head or self.output else self._open_message()
         return opening + self._close_message(_status(reason))
 

@@ -1,4 +1,4 @@
-"""The paths of the API: both API formats under every path that users paste, models, health and metrics."""
+"""The paths of the API: both API formats under all common path variants, models, health and metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from voicegw.telemetry.metrics import Metrics
 from voicegw.wire.json import dumps
 
 PREFIXES = ("/v1", "", "/v1/v1")
-"""Prefixes of the API's paths, by the base URL that users configure."""
+"""Prefixes of the API's paths. They depend on the base URL that users configure."""
 
 
 def _path_variants(suffix: str) -> tuple[str, ...]:
@@ -30,11 +30,13 @@ def _path_variants(suffix: str) -> tuple[str, ...]:
 
 
 CHAT_PATHS = _path_variants("/chat/completions")
+"""All paths of chat completions, the usual one first."""
 RESPONSES_PATHS = _path_variants("/responses")
+"""All paths of the Responses API, the usual one first."""
 
 
 def add_routes(app: FastAPI, dispatcher: Dispatcher, metrics: Metrics) -> None:
-    """Add all routes but those of the two completion endpoints, which `GatewayMiddleware` routes itself."""
+    """Add all routes except the two completion endpoints, which `GatewayMiddleware` routes itself."""
     for prefix in ("/v1", ""):
         _add_models(app, prefix, dispatcher)
     _add_health(app, dispatcher, metrics)
@@ -83,7 +85,7 @@ def _add_health(app: FastAPI, dispatcher: Dispatcher, metrics: Metrics) -> None:
     @app.get("/readyz")
     async def ready(request: Request) -> Response:
         """Return 200 while the gateway takes turns, 503 while it shuts down."""
-        if dispatcher.draining:
+        if dispatcher.is_draining:
             raise ServiceUnavailable("The gateway is shutting down.", retry_after=1.0)
         return _json_response({"status": "ready"}, request.scope["voicegw"])
 

@@ -15,13 +15,13 @@ class RunWaiter:
     """A `Subscriber` that waits until a condition of a run is true, or until the client disconnects."""
 
     def __init__(self, run: Run, condition: Callable[[], bool]) -> None:
-        # Ends the wait when it is true. It is checked whenever the run has news.
+        # Ends the wait when it is true. It is checked whenever the event log grows or ends.
         self.condition = condition
         # Done when the wait is over.
         self.future: asyncio.Future[None] = run.loop.create_future()
 
     def wake(self) -> None:
-        """Stop if the condition is true now."""
+        """End the wait if the condition is true now."""
         if self.condition():
             self.stop()
 
@@ -31,7 +31,7 @@ class RunWaiter:
             self.future.set_result(None)
 
     async def watch_disconnect(self, receive: Receive) -> None:
-        """Stop when the client disconnects."""
+        """End the wait when the client disconnects."""
         while (await receive())["type"] != "http.disconnect":
             pass
         self.stop()
@@ -48,7 +48,7 @@ async def wait_for_run(
     run.subscribers.append(waiter)
     disconnect_task = run.loop.create_task(waiter.watch_disconnect(receive))
     run.start()
-    waiter.wake()  # a run that is replayed has no more news
+    waiter.wake()  # a replayed run wakes nobody any more
     try:
         await waiter.future
     finally:

@@ -3,8 +3,8 @@
 `SseResponse` is a lean subclass of sse-starlette's response. It keeps that library's contract: an event
 stream of encoded events, its headers, no `id:` or `retry:` lines. It leaves out the library's task group and
 pings. Three things wake the stream: the run, in the same loop iteration in which the agent speaks; one timer,
-re-armed only when it fires; and the client's disconnect. At shutdown the dispatcher ends the runs, not the
-library's watcher.
+re-armed only when it fires; and the client's disconnect. At shutdown the dispatcher ends the runs; the
+library's shutdown watcher is not used.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ STREAM_HEADERS = {
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
-"""They keep proxies from buffering. There is no compression and no content length either."""
+"""The headers of every stream. They keep proxies from buffering; nothing is compressed."""
 RAW_HEADERS = tuple((name.encode(), value.encode()) for name, value in STREAM_HEADERS.items())
+"""`STREAM_HEADERS` as ASGI has them."""
 
 
 class SseResponse(EventSourceResponse):
     """Streams one `ResponseStream`. It is the run's `Subscriber` and the `ChunkSource` of its connection.
 
     A client that reads nothing for `send_timeout` seconds (from the scope's state; 0 for no limit) counts as
-    disconnected. With a `ChunkWriter` the connection watches for that, else a `send` that does not return.
+    disconnected. With a `ChunkWriter` the connection enforces this limit; otherwise `with_send_timeout` does.
     """
 
     def __init__(
@@ -44,7 +45,8 @@ class SseResponse(EventSourceResponse):
         on_end: Callable[[SseResponse], None],
         headers: dict[str, str],
     ) -> None:
-        # The parent's constructor prepares what only its own __call__ needs, for a tenth of the whole turn.
+        # The parent's constructor is not called: only its own __call__ needs it, and it costs a tenth of the
+        # whole turn.
         self.status_code = 200
         self.background = None
         self.raw_headers = [
@@ -57,9 +59,10 @@ class SseResponse(EventSourceResponse):
         self.response_stream = response_stream
         # Called once, when the client has everything or disconnected.
         self.on_end = on_end
+        # The event loop of the timer.
         self.loop = run.loop
         # True once the client disconnected or timed out.
-        self.disconnected = False
+        self.has_disconnected = False
         # Writes chunks without the task; None before the head is sent, and on plain ASGI.
         self.chunk_writer: ChunkWriter | None = None
         # The task waits for this future while it has nothing to send.
@@ -89,7 +92,7 @@ class SseResponse(EventSourceResponse):
             run.start()
             await self._send_until_done(send)
         except TimeoutError:
-            self.disconnected = True
+            self.has_disconnected = True
         finally:
             if disconnect_task is not None:
                 disconnect_task.cancel()
@@ -102,11 +105,11 @@ class SseResponse(EventSourceResponse):
     async def _send_until_done(self, send: Send) -> None:
         """Send what is due and wait for more, until the stream is done or the client disconnects."""
         stream = self.response_stream
-        while not self.disconnected:
+        while not self.has_disconnected:
             data = stream.read(self.run.now())
             if data:
                 await self._send_body(send, data)
-            if stream.done:
+            if stream.is_done:
                 return
             if not data:
                 self._wakeup = self.loop.create_future()
@@ -115,7 +118,9 @@ class SseResponse(EventSourceResponse):
 
     async def _send_body(self, send: Send, data: bytes) -> None:
         """Send bytes of the body. The last ones and the end of the body leave in one message."""
-        await send({"type": "http.response.body", "body": data, "more_body": not self.response_stream.done})
+        await send(
+            {"type": "http.response.body", "body": data, "more_body": not self.response_stream.is_done}
+        )
 
     def wake(self) -> None:
         """Write what is due, because the event log grew, the timer fired, or the client reads again.
@@ -123,7 +128,7 @@ class SseResponse(EventSourceResponse):
         While the task is awake, it writes itself, so that the order is kept.
         """
         writer = self.chunk_writer
-        if writer is None or self.response_stream.event_log.ended:
+        if writer is None or self.response_stream.event_log.has_ended:
             self._wake_task()  # the server writes the head and the end
         elif self._wakeup is not None and not self._wakeup.done() and not writer.is_paused:
             self._write_available(writer)
@@ -141,7 +146,7 @@ class SseResponse(EventSourceResponse):
 
     def on_disconnect(self) -> None:
         """End the response: the client disconnected."""
-        self.disconnected = True
+        self.has_disconnected = True
         self._wake_task()
 
     def _wake_task(self) -> None:
@@ -171,7 +176,7 @@ class SseResponse(EventSourceResponse):
             self.wake()
 
     async def _watch_disconnect(self, receive: Receive) -> None:
-        """On plain ASGI, a disconnect is seen only by waiting for its message."""
+        """Wait for the disconnect message: plain ASGI reports a disconnect in no other way."""
         while (await receive())["type"] != "http.disconnect":
             pass
         self.on_disconnect()

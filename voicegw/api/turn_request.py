@@ -39,7 +39,7 @@ class TurnRequest:
     served_agent: ServedAgent
     """The agent that the model name resolves to."""
     timings: TurnTimings
-    """The times of the turn, filled in as it goes on."""
+    """The times of the turn, filled in while it runs."""
     call_identity: CallIdentity
     """The call as the request names it."""
     previous: tuple[Message, ...] = ()
@@ -49,7 +49,7 @@ class TurnRequest:
 
     @property
     def response_headers(self) -> dict[str, str]:
-        """The headers of every response: the request id, and the header with which to name the call again."""
+        """The headers of every response: the request id, and the call id for later requests."""
         return {
             "x-request-id": self.context.id,
             "x-voicegw-call": self.call_identity.name,
@@ -60,7 +60,7 @@ class TurnRequest:
     def answering_agent(self) -> ServedAgent:
         """The agent with its speech filters only if the text is spoken."""
         is_spoken = self.dialect.filters_speech and not self.is_machine_read
-        return self.served_agent if is_spoken else self.served_agent.for_reading
+        return self.served_agent if is_spoken else self.served_agent.without_speech_filters
 
     @cached_property
     def dialect(self) -> Dialect:
@@ -145,7 +145,7 @@ class TurnRequest:
                 run.turn,
                 self.dialect,
                 (*self.previous, *self.api_request.messages),
-                quiet=self.is_machine_read or run.has_spoken or run.event_log.ended,
+                quiet=self.is_machine_read or run.has_spoken or run.event_log.has_ended,
             ),
             self.timings,
             self.apology_for,

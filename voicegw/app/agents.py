@@ -1,4 +1,4 @@
-"""Makes agents from their sections of the configuration."""
+"""Makes agents from their sections of the configuration. It serves none: see `voicegw.app.served_agents`."""
 
 from __future__ import annotations
 
@@ -45,32 +45,36 @@ def make_agent(table: AnyAgent, settings: Config) -> Agent:
         case PythonSettings():
             return python.load(table.target, table.options)
         case OpenAISettings():
-            return _cache_warmed(_openai(table, settings), table, _token_limit_field(table.url))
+            return _wrap_cache_warmed(_make_openai(table, settings), table, _token_limit_field(table.url))
         case AnthropicSettings():
-            return _cache_warmed(_anthropic(table, settings), table)
+            return _wrap_cache_warmed(_make_anthropic(table, settings), table)
         case BedrockSettings():
-            return _cache_warmed(_bedrock(table, settings), table)
+            return _wrap_cache_warmed(_make_bedrock(table, settings), table)
         case OpenHandsSettings():
-            return _openhands(table, settings)
+            return _make_openhands(table, settings)
         case HermesSettings():
             return HermesAgent(
-                **_connection(table, settings),
+                **_connection_options(table, settings),
                 mode=table.mode,
                 model=table.model,
                 warm_up=table.warm,
                 max_sessions=table.max_sessions,
             )
         case ZeroClawSettings():
-            return _zeroclaw(table, settings)
+            return _make_zeroclaw(table, settings)
         case DockerAgentSettings():
-            return _docker(table, settings)
+            return _make_docker(table, settings)
 
 
-def _cache_warmed(agent: Agent, table: ModelSettings, limit: str = MAX_TOKENS_FIELDS[0]) -> Agent:
+def _wrap_cache_warmed(
+    agent: Agent, table: ModelSettings, max_tokens_field: str = MAX_TOKENS_FIELDS[0]
+) -> Agent:
     """Return the model, wrapped if its section has instructions or `warm`."""
     if table.instructions is None and not table.warm:
         return agent
-    return CacheWarmedAgent(agent, instructions=table.instructions, warm=table.warm, max_tokens_field=limit)
+    return CacheWarmedAgent(
+        agent, instructions=table.instructions, warm=table.warm, max_tokens_field=max_tokens_field
+    )
 
 
 def _token_limit_field(url: str) -> str:
@@ -79,9 +83,9 @@ def _token_limit_field(url: str) -> str:
     return MAX_TOKENS_FIELDS[host.endswith((".openai.com", ".azure.com"))]
 
 
-def _openai(table: OpenAISettings, settings: Config) -> Agent:
+def _make_openai(table: OpenAISettings, settings: Config) -> Agent:
     return OpenAIAgent(
-        **_connection(table, settings),
+        **_connection_options(table, settings),
         model=table.model,
         fields=None if table.fields is None else frozenset(table.fields),
         stream=table.stream,
@@ -90,9 +94,9 @@ def _openai(table: OpenAISettings, settings: Config) -> Agent:
     )
 
 
-def _anthropic(table: AnthropicSettings, settings: Config) -> Agent:
+def _make_anthropic(table: AnthropicSettings, settings: Config) -> Agent:
     return AnthropicAgent(
-        **_connection(table, settings),
+        **_connection_options(table, settings),
         model=table.model,
         max_tokens=table.max_tokens,
         cache=table.cache,
@@ -103,16 +107,16 @@ def _anthropic(table: AnthropicSettings, settings: Config) -> Agent:
     )
 
 
-def _bedrock(table: BedrockSettings, settings: Config) -> Agent:
-    token = settings.secret(table.session_token_env) if table.session_token_env else None
+def _make_bedrock(table: BedrockSettings, settings: Config) -> Agent:
+    token = settings.get_secret(table.session_token_env) if table.session_token_env else None
     credentials = None
     if table.access_key_env and table.secret_key_env:
-        access, secret = settings.secret(table.access_key_env), settings.secret(table.secret_key_env)
+        access, secret = settings.get_secret(table.access_key_env), settings.get_secret(table.secret_key_env)
         credentials = Credentials(access, secret, token)
     return BedrockAgent(
         table.region,
         table.model,
-        key=settings.secret(table.key_env) if table.key_env else None,
+        key=settings.get_secret(table.key_env) if table.key_env else None,
         credentials=credentials,
         url=table.url,
         latency=table.latency,
@@ -123,9 +127,9 @@ def _bedrock(table: BedrockSettings, settings: Config) -> Agent:
     )
 
 
-def _openhands(table: OpenHandsSettings, settings: Config) -> Agent:
+def _make_openhands(table: OpenHandsSettings, settings: Config) -> Agent:
     return OpenHandsAgent(
-        **_connection(table, settings),
+        **_connection_options(table, settings),
         profile=table.profile,
         tools=table.tools,
         workspace=table.workspace,
@@ -135,30 +139,30 @@ def _openhands(table: OpenHandsSettings, settings: Config) -> Agent:
     )
 
 
-def _zeroclaw(table: ZeroClawSettings, settings: Config) -> Agent:
-    reached = _connection(table, settings)
+def _make_zeroclaw(table: ZeroClawSettings, settings: Config) -> Agent:
+    connection = _connection_options(table, settings)
     if table.mode == "chat":
-        return make_zeroclaw_chat(**reached, agent=table.agent)
+        return make_zeroclaw_chat(**connection, agent=table.agent)
     return ZeroClawAgent(
-        **reached, agent=table.agent, approvals=table.approvals, max_sessions=table.max_sessions
+        **connection, agent=table.agent, approvals=table.approvals, max_sessions=table.max_sessions
     )
 
 
-def _docker(table: DockerAgentSettings, settings: Config) -> Agent:
-    reached = _connection(table, settings)
+def _make_docker(table: DockerAgentSettings, settings: Config) -> Agent:
+    connection = _connection_options(table, settings)
     if table.mode == "chat":
-        return make_docker_chat(**reached, agent=table.agent, keep_conversations=table.conversations)
-    return DockerApiAgent(**reached, team=table.team, agent=table.agent, max_sessions=table.max_sessions)
+        return make_docker_chat(**connection, agent=table.agent, keep_conversations=table.conversations)
+    return DockerApiAgent(**connection, team=table.team, agent=table.agent, max_sessions=table.max_sessions)
 
 
-def _connection(
+def _connection_options(
     table: OpenAISettings | AnthropicSettings | SessionSettings,
     settings: Config,
 ) -> dict[str, Any]:
     """Return the address of a server, its key and its TLS context."""
     return {
         "url": table.url,
-        "key": settings.secret(table.key_env) if table.key_env else None,
+        "key": settings.get_secret(table.key_env) if table.key_env else None,
         "ssl": _tls_context(table.ca_file),
     }
 

@@ -1,4 +1,4 @@
-"""The composition root: builds the ASGI application from the configuration.
+"""Builds the ASGI application from the configuration: the composition root.
 
 Only this folder knows agents, platforms and endpoints together.
 """
@@ -22,9 +22,14 @@ from voicegw.api import routes as api
 from voicegw.api.endpoint import CompletionEndpoint, EndpointOptions
 from voicegw.api.formats import ChatFormat, ResponsesFormat
 from voicegw.app.agents import make_agent
-from voicegw.app.lifespan import lifespan
-from voicegw.app.platforms import call_endpoints, platform_context, realtime_call_endpoint, webhooks
-from voicegw.app.served_agents import AgentFactory, make_agents, serve_agents
+from voicegw.app.lifespan import make_lifespan
+from voicegw.app.platforms import (
+    build_call_endpoints,
+    build_platform_context,
+    build_realtime_call_endpoint,
+    build_webhooks,
+)
+from voicegw.app.served_agents import AgentFactory, make_agents, make_served_agents
 from voicegw.asgi.context import RequestContext
 from voicegw.asgi.error_response import error_response
 from voicegw.asgi.middleware import GatewayMiddleware
@@ -60,22 +65,22 @@ def create_app(
     `shared_metrics`: this process is one of several workers, whose metrics are summed. `tune`: the process
     runs nothing else, so the garbage collector and the thread pool are set up for it. `now` is the clock of
     all timings, in seconds. `agents` makes an agent from its section; programs pass their own. `at_end` is
-    called when the application has closed its agents and connections. Raises `ConfigError` for an agent that
+    called after the application has closed its agents and connections. Raises `ConfigError` for an agent that
     cannot be made.
     """
     server = settings.server
     made = make_agents(settings, agents or make_agent)
-    dispatcher = _dispatcher(settings, made, now)
+    dispatcher = _make_dispatcher(settings, made, now)
     turn_log = TurnLog(
         Metrics(shared=shared_metrics), log_turns=settings.trace.log, log_errors=settings.trace.errors
     )
-    rate_limiter = _rate_limiter(settings)
+    rate_limiter = _make_rate_limiter(settings)
     authenticator = Authenticator(ApiKeys(settings.api_keys()), hosts=server.hosts, origins=server.origins)
-    platforms = platform_context(settings, dispatcher.agents.agents)
+    platforms = build_platform_context(settings, dispatcher.agents.by_name)
     call_server = CallServer(
         TurnEngine(dispatcher, rate_limiter, turn_log),
-        call_endpoints(settings, platforms)
-        | {"realtime": realtime_call_endpoint(settings, dispatcher.agents, authenticator, platforms)},
+        build_call_endpoints(settings, platforms)
+        | {"realtime": build_realtime_call_endpoint(settings, dispatcher.agents, authenticator, platforms)},
         max_calls=max(1, settings.limits.concurrent_calls // server.workers),
     )
     app = FastAPI(
@@ -84,52 +89,52 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # `voicegw.telemetry` has them
-        lifespan=lifespan(dispatcher, call_server, made, settings, tune, at_end),
+        lifespan=make_lifespan(dispatcher, call_server, made, settings, tune, at_end),
     )
-    stored = ResponseStore(idle=settings.calls.idle, max_responses=settings.calls.max_calls)
+    stored = ResponseStore(idle_timeout=settings.calls.idle, max_responses=settings.calls.max_calls)
     chat, responses = (
         CompletionEndpoint(format, dispatcher, rate_limiter, turn_log, _endpoint_options(settings), stored)
         for format in (ChatFormat(), ResponsesFormat())
     )
-    _watch(turn_log.metrics, dispatcher)
+    _add_gauges(turn_log.metrics, dispatcher)
     api.add_routes(app, dispatcher, turn_log.metrics)
-    app.add_exception_handler(VoicegwError, _error)
-    app.add_exception_handler(HTTPException, _error)
-    app.add_exception_handler(Exception, _error)
+    app.add_exception_handler(VoicegwError, _handle_error)
+    app.add_exception_handler(HTTPException, _handle_error)
+    app.add_exception_handler(Exception, _handle_error)
     direct = dict.fromkeys(api.CHAT_PATHS, chat) | dict.fromkeys(api.RESPONSES_PATHS, responses)
-    hooks = webhooks(settings, platforms, call_server, turn_log)
+    hooks = build_webhooks(settings, platforms, call_server, turn_log)
     gateway = GatewayMiddleware(
         app, authenticator, turn_log, server.trusted_proxies, direct, hooks, call_server
     )
-    return _with_cors(server.origins, gateway)
+    return _add_cors(server.origins, gateway)
 
 
-def _dispatcher(settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> Dispatcher:
+def _make_dispatcher(settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> Dispatcher:
     turns, calls = settings.turns, settings.calls
     return Dispatcher(
-        AgentRegistry(serve_agents(settings, agents, now), strict=turns.unknown_model == "reject"),
+        AgentRegistry(make_served_agents(settings, agents, now), strict=turns.unknown_model == "reject"),
         stop_timeout=turns.stop_timeout,
         disconnect_grace=turns.disconnect_grace,
         replay_window=turns.replay_window,
-        calls=CallStore(idle=calls.idle, max_calls=calls.max_calls),
+        calls=CallStore(idle_timeout=calls.idle, max_calls=calls.max_calls),
         max_runs=max(2, 2 * settings.limits.concurrent_turns // settings.server.workers),
         now=now,
     )
 
 
-def _rate_limiter(settings: Config) -> RateLimiter:
+def _make_rate_limiter(settings: Config) -> RateLimiter:
     limits = settings.limits
     return RateLimiter(limits.concurrent_turns, limits.requests_per_minute, workers=settings.server.workers)
 
 
-def _watch(metrics: Metrics, dispatcher: Dispatcher) -> None:
-    """Add gauges of what the process holds, which show leaks."""
+def _add_gauges(metrics: Metrics, dispatcher: Dispatcher) -> None:
+    """Add gauges of the tasks, runs and calls in this process: a leak shows in them."""
     metrics.add_gauge("voicegw_tasks", "Tasks of the event loop now.", lambda: len(asyncio.all_tasks()))
     metrics.add_gauge("voicegw_runs", "Runs whose agent is not closed yet.", lambda: len(dispatcher.runs))
     metrics.add_gauge("voicegw_calls_remembered", "Calls that are remembered.", lambda: len(dispatcher.calls))
 
 
-def _with_cors(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
+def _add_cors(origins: Sequence[str], app: ASGIApp) -> ASGIApp:
     """Let web pages of these origins call the gateway (CORS)."""
     if not origins:
         return app
@@ -156,8 +161,8 @@ def _endpoint_options(settings: Config) -> EndpointOptions:
     )
 
 
-async def _error(request: Request, failure: Exception) -> Response:
-    """Answer with OpenAI's error envelope what was raised in FastAPI's routes."""
+async def _handle_error(request: Request, failure: Exception) -> Response:
+    """Answer an exception of FastAPI's routes with OpenAI's error envelope."""
     context: RequestContext | None = request.scope.get("voicegw")
     known = failure if isinstance(failure, VoicegwError) else _translate(request, failure)
     return error_response(known, context.id if context else "")

@@ -1,4 +1,4 @@
-"""Starts and stops everything that lives as long as the application."""
+"""The lifespan of the application: warming the agents at start, and the graceful shutdown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from voicegw.app.served_agents import close, warm
+from voicegw.app.served_agents import close_agent, warm_agent
 from voicegw.calls.server import CallServer
 from voicegw.config.load import Config
 from voicegw.conversations.dispatcher import Dispatcher
@@ -24,13 +24,14 @@ log = logging.getLogger("voicegw.error")
 CLOSE_TIMEOUT = 2.0
 """Seconds that agents get to close their connections."""
 MAX_THREADS = 256
-"""For blocking agents in Python and for frameworks' tools; the default on two cores would be six."""
+"""Threads for blocking agents in Python and for frameworks' tools; asyncio's default on two cores is six."""
 GC_THRESHOLDS = (5_000, 5, 1_000)
-"""Thresholds of the garbage collector. Its pauses are the tail of the latency: with the defaults it looks at
-every object too often; with a large first threshold one pass looks at everything that many calls left."""
+"""Thresholds of the garbage collector, whose pauses dominate the highest latencies.
+
+With the defaults it scans every object too often; with a large first threshold one pass scans too many."""
 
 
-def lifespan(
+def make_lifespan(
     dispatcher: Dispatcher,
     call_server: CallServer,
     agents: Mapping[str, Agent],
@@ -38,8 +39,7 @@ def lifespan(
     tune: bool,
     at_end: Callable[[], None],
 ) -> Any:
-    """Return FastAPI's lifespan: it warms the agents at start, and closes runs, agents and threads at the
-    end.
+    """Return FastAPI's lifespan, which warms the agents at start and closes runs and agents at the end.
 
     `tune` sets up the garbage collector, the thread pool and the watchdog of a process that runs nothing
     else. `at_end` is called last.
@@ -48,7 +48,7 @@ def lifespan(
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         # Not awaited: a call may come before the agents are warm.
-        warming = [asyncio.ensure_future(warm(*named)) for named in agents.items()]
+        warming = [asyncio.ensure_future(warm_agent(*named)) for named in agents.items()]
         watchdog = _tune() if tune else None
         shutdown = GracefulShutdown(dispatcher, call_server, settings.server.shutdown_grace)
         yield {
@@ -60,7 +60,7 @@ def lifespan(
         for task in warming:
             task.cancel()
         await dispatcher.aclose()
-        closing = [asyncio.ensure_future(close(*named)) for named in agents.items()]
+        closing = [asyncio.ensure_future(close_agent(*named)) for named in agents.items()]
         await asyncio.wait(closing, timeout=CLOSE_TIMEOUT)
         if watchdog is not None:
             watchdog.stop()
@@ -86,9 +86,9 @@ class GracefulShutdown:
     """
 
     def __init__(self, dispatcher: Dispatcher, call_server: CallServer, grace: float) -> None:
-        self.dispatcher = dispatcher
-        self.call_server = call_server
-        self.grace = grace
+        self.dispatcher = dispatcher  # refuses new turns and stops the running ones
+        self.call_server = call_server  # closes the open calls
+        self.grace = grace  # in seconds
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -98,7 +98,8 @@ class GracefulShutdown:
             turns, calls = len(self.dispatcher.runs), sum(map(len, self.call_server.sessions.values()))
             if turns or calls:
                 log.warning(
-                    "shutting down: %d turns and %d calls may go on for %g seconds; stop again to cut them",
+                    "shutting down: %d turns and %d calls may go on for %g seconds; "
+                    "stop again to end them at once",
                     turns,
                     calls,
                     self.grace,

@@ -42,15 +42,15 @@ def make_agents(settings: Config, make: AgentFactory) -> dict[str, Agent]:
     return made
 
 
-def serve_agents(
+def make_served_agents(
     settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]
 ) -> dict[str, ServedAgent]:
-    """Return every agent as it is served, by name.
+    """Return every served agent, by name.
 
     An agent with a fallback, or with several attempts, is a `FallbackAgent`. `now` is the attempts' clock.
     """
     filters = make_speech_filters(settings)
-    return {name: _served_agent(name, settings, agents, now, filters) for name in settings.agents}
+    return {name: _make_served_agent(name, settings, agents, now, filters) for name in settings.agents}
 
 
 def make_speech_filters(settings: Config) -> SpeechFilters:
@@ -67,13 +67,13 @@ def make_speech_filters(settings: Config) -> SpeechFilters:
     return SpeechFilters(options, table.code)
 
 
-def _served_agent(
+def _make_served_agent(
     name: str, settings: Config, agents: Mapping[str, Agent], now: Callable[[], float], filters: SpeechFilters
 ) -> ServedAgent:
     table = settings.agents[name]
-    agent, timeouts = agents[name], timeouts_of(table)
+    agent, timeouts = agents[name], make_timeouts(table)
     if table.fallback or table.max_attempts > 1:
-        steps = [_step(other, settings, agents) for other in (name, *(table.fallback or ()))]
+        steps = [_make_step(other, settings, agents) for other in (name, *(table.fallback or ()))]
         agent, timeouts = FallbackAgent(steps, now=now), Timeouts(total=table.total)
     return ServedAgent(
         name,
@@ -89,17 +89,17 @@ def _served_agent(
     )
 
 
-def _step(name: str, settings: Config, agents: Mapping[str, Agent]) -> FallbackStep:
+def _make_step(name: str, settings: Config, agents: Mapping[str, Agent]) -> FallbackStep:
     table = settings.agents[name]
-    return FallbackStep(agents[name], timeouts_of(table), table.idempotent, table.max_attempts)
+    return FallbackStep(agents[name], make_timeouts(table), table.idempotent, table.max_attempts)
 
 
-def timeouts_of(table: AnyAgent) -> Timeouts:
+def make_timeouts(table: AnyAgent) -> Timeouts:
     """Return the timeouts of an agent's section."""
     return Timeouts(table.first_token, table.idle, table.total)
 
 
-async def warm(name: str, agent: Agent) -> None:
+async def warm_agent(name: str, agent: Agent) -> None:
     """Open the agent's connections before the first call. An unreachable agent is only logged."""
     try:
         await agent.warm(None)
@@ -107,7 +107,7 @@ async def warm(name: str, agent: Agent) -> None:
         log.warning("agent %s is not ready yet: %s", name, error)
 
 
-async def close(name: str, agent: Agent) -> None:
+async def close_agent(name: str, agent: Agent) -> None:
     """Close the agent's connections. A failure is only logged, so that shutdown goes on."""
     try:
         await agent.aclose()

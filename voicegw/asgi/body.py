@@ -10,7 +10,7 @@ from voicegw.errors import ContentTooLarge, RequestError
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     """Return the whole body of a request.
 
-    Raises `ContentTooLarge` as soon as the body is known to have more than `max_bytes`, by its
+    Raise `ContentTooLarge` as soon as the body is known to have more than `max_bytes`, by its
     `content-length` or by the bytes that arrived, and `RequestError` if the client disconnects before the
     body is complete.
     """
@@ -22,7 +22,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     while True:
         message: Message = await receive()
         if message["type"] == "http.disconnect":
-            raise RequestError("The client hung up before its request was complete.")
+            raise RequestError("The client disconnected before its request was complete.")
         part: bytes = message.get("body", b"")
         size += len(part)
         if size > max_bytes:

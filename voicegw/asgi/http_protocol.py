@@ -35,7 +35,7 @@ class ChunkSource(Protocol):
     """The stream that writes to a `ChunkWriter`."""
 
     def wake(self) -> None:
-        """Write again: the client reads on after a pause."""
+        """Write again: the client reads again after a pause."""
         ...
 
     def on_disconnect(self) -> None:
@@ -51,7 +51,7 @@ class CorkedTransport(asyncio.Transport):
         self.writer = writer
         # The writes so far.
         self.parts: list[bytes] = []
-        # Collects instead of writing.
+        # Replaces the transport's `write`: it only collects.
         self.write = self.parts.append  # type: ignore[assignment]
 
     def __enter__(self) -> None:
@@ -118,9 +118,9 @@ class GatewayHttpProtocol(SendTimeoutMixin, HttpToolsProtocol):
         self.overhead_bytes = 0
         # The request that is answered now. uvicorn's `cycle` is the newest one, which may still wait.
         self.active_cycle: RequestResponseCycle | None = None
-        # Closes the connection if the client does not send in time; None while the server has to answer.
+        # Closes the connection if the client does not send in time; None while the gateway answers.
         self.receive_timer: asyncio.TimerHandle | None = None
-        # See SendTimeoutMixin.
+        # The timer of the current pause; see SendTimeoutMixin.
         self.send_timer: asyncio.TimerHandle | None = None
 
     # From the client

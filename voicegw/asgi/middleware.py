@@ -22,7 +22,7 @@ from voicegw.security.keys import ANONYMOUS
 from voicegw.telemetry.turn_log import TurnLog
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""Paths that need no key, since load balancers have none. They reveal nothing else."""
+"""Paths that need no key, since load balancers have none. They reveal only the state of the process."""
 REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 """The request ids that are accepted from clients."""
 

@@ -24,9 +24,9 @@ WebhookHandler: TypeAlias = Callable[[Scope, Receive], Awaitable[Response]]
 """Answers one POST request. It raises `RequestError` to refuse it."""
 
 MAX_BODY_BYTES = 65_536
-"""Limit of a webhook's body in bytes. Platforms send a few thousand."""
+"""Limit of a webhook's body in bytes. Platforms send a few thousand bytes."""
 CALL_SID = re.compile(r"[!-~]{1,128}")
-"""The call ids that are accepted from platforms."""
+"""The platforms' call ids that are accepted."""
 
 
 class Webhook:
@@ -56,14 +56,14 @@ class Webhook:
 
 
 def require_content_type(expected: bytes, headers: Mapping[bytes, bytes]) -> None:
-    """Check the media type of a request; its parameters do not count. Raises `BadRequest` for another one."""
+    """Check the media type of a request; its parameters do not count. Raise `BadRequest` for another one."""
     media_type, _, _ = headers.get(b"content-type", b"").partition(b";")
     if media_type.strip().lower() != expected:
         raise BadRequest(f"The content type must be {expected.decode()}.")
 
 
 def parse_call_sid(call: object) -> str:
-    """Return the platform's call id. Raises `BadRequest` unless it is 1 to 128 printable ASCII characters."""
+    """Return the platform's call id. Raise `BadRequest` unless it is 1 to 128 printable ASCII characters."""
     if not isinstance(call, str) or not CALL_SID.fullmatch(call):
         raise BadRequest("The request names no call.")
     return call

@@ -20,7 +20,7 @@ CLOSE_TIMEOUT = 3.0
 
 
 def is_application_error(record: logging.LogRecord) -> bool:
-    """Return False for a call that the server cancelled at the end of its shutdown: that is no error."""
+    """Return False for a call that the server cancelled at the end of its shutdown, which is no error."""
     return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
 
 
@@ -42,7 +42,7 @@ class GatewayWebSocketProtocol(SendTimeoutMixin, WebSocketsSansIOProtocol):
         self.close_timeout = CLOSE_TIMEOUT
         # Seconds that a client may read nothing; see SendTimeoutMixin.
         self.send_timeout: float = self.app_state.get("send_timeout", SEND_TIMEOUT)
-        # See SendTimeoutMixin.
+        # The timer of the current pause; see SendTimeoutMixin.
         self.send_timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -61,7 +61,7 @@ class GatewayWebSocketProtocol(SendTimeoutMixin, WebSocketsSansIOProtocol):
     def shutdown(self) -> None:
         """Call the state's `drain`: an open call goes on and the gateway ends it in time.
 
-        A handshake that waits, or a connection that closes, ends at once as in uvicorn.
+        An incomplete handshake, or a connection that is closing, ends at once as in uvicorn.
         """
         drain: Callable[[], None] | None = self.app_state.get("drain")
         if drain is None or not self.handshake_complete or self.close_sent:

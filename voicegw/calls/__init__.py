@@ -1,1 +1,1 @@
-"""Serves a voice call on a websocket, on any platform: frames, turns, interruptions and the end."""
+"""Voice calls on websockets, on any platform: frames, turns, interruptions and the end of a call."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from voicegw.events import Tool
 
 
-def call_tools(names: Iterable[str]) -> tuple[Tool, ...]:
+def build_call_tools(names: Iterable[str]) -> tuple[Tool, ...]:
     """Return the tool definitions of these actions, in the same order.
 
     Raises `KeyError` for a name that is not in `voicegw.calls.codec.ACTIONS`.

@@ -28,7 +28,7 @@ class CallStarted:
 
 @dataclass(frozen=True, slots=True)
 class TurnRequested:
-    """The platform requests a reply of the agent."""
+    """The platform requests a reply from the agent."""
 
     user_text: str = ""
     """The caller's words; "" where the platform only asks the agent to speak (`kind` "reminder")."""
@@ -37,9 +37,9 @@ class TurnRequested:
     final: bool = True
     """False for words that the speech recognition may still change."""
     language: str | None = None
-    """The BCP 47 tag of the caller's language; None if the platform does not tell it."""
+    """The BCP 47 tag of the caller's language; None if the platform does not report it."""
     history: tuple[Message, ...] | None = None
-    """The whole conversation including `user_text`; None where the gateway's transcript has to be used."""
+    """The whole conversation including `user_text`; None if the gateway uses its own transcript."""
     id: int = 0
     """The platform's number of the turn; 0 where it has none."""
     tools: tuple[Tool, ...] = ()
@@ -55,7 +55,7 @@ class Interrupted:
     """The caller interrupted the agent (barge-in)."""
 
     heard_text: str | None = None
-    """The part of this turn's words that the caller heard; None if the platform does not tell it."""
+    """The part of this turn's words that the caller heard; None if the platform does not report it."""
     frames: bytes = b""
     """Frames to send after the turn was stopped."""
 
@@ -83,7 +83,7 @@ class TranscriptUpdated:
 
 @dataclass(frozen=True, slots=True)
 class ProtocolReply:
-    """The protocol wants a reply that needs no agent, such as a pong."""
+    """The protocol requires a reply that needs no agent, such as a pong."""
 
     frame: bytes
     """The frames to send at once."""

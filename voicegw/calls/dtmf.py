@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 INTER_DIGIT_TIMEOUT = 1.5
-"""Seconds without a further digit after which the input is complete; "#" completes it at once."""
+"""Seconds without a further digit after which the input is complete. "#" completes it at once."""
 MAX_DIGITS = 64
 """Digits after which the input is complete."""
 

@@ -37,12 +37,12 @@ class TurnPlayback:
     @property
     def done(self) -> bool:
         """Was the last frame of the turn read?"""
-        return self.stream.done
+        return self.stream.is_done
 
     @property
     def has_more(self) -> bool:
         """Are there words that wait to be gathered, or an end that was not read?"""
-        return self.stream.has_more or (self.stream.event_log.ended and not self.done)
+        return self.stream.has_more or (self.stream.event_log.has_ended and not self.done)
 
     @property
     def actions(self) -> tuple[ToolCall, ...]:
@@ -59,7 +59,7 @@ class TurnPlayback:
 
         Words within `GATHER_SECONDS` of the last frame are kept back; the end of the turn is never delayed.
         """
-        if now < self._next_frame_at and not self.stream.event_log.ended:
+        if now < self._next_frame_at and not self.stream.event_log.has_ended:
             return b""
         data = self.stream.read(now)
         return self._note_sent(data + self.encoder.drain(), now)

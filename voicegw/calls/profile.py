@@ -21,7 +21,7 @@ from voicegw.turns.served_agent import ServedAgent
 
 @dataclass(frozen=True, slots=True)
 class CallProfile:
-    """How one platform's calls are served: by which agent, in which language, with which greeting."""
+    """The agent, the language, the greeting and the options with which one platform's calls are served."""
 
     key: ApiKey
     """The API key in whose name the calls run, for the rate limit, the turn log and `Turn.tenant`."""
@@ -40,7 +40,7 @@ class CallProfile:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The description of the call until the platform sends its own."""
     is_named: bool = True
-    """False for a call without a client's id: nobody can come back to it, so it ends with its socket."""
+    """False for a call without an id of the client: no other socket can resume it; it ends with its socket."""
 
     def build_turn(
         self,

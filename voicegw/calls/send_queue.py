@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from math import inf
 
 MAX_QUEUED_BYTES = 8 * 1024 * 1024
-"""Bytes that wait for a platform that does not read; with more, the socket is closed with 1013."""
+"""Maximum number of queued bytes; with more, the socket is closed with 1013."""
 HIGH_WATER_BYTES = 256 * 1024
-"""Bytes that wait from which on the reader pauses: a platform that does not read is not read either."""
+"""Queued bytes above which the reader pauses, so that a platform that does not read cannot send more."""
 TRY_AGAIN_LATER = 1013
 """The websocket close code for a gateway without capacity, and for a platform that does not read."""
 
@@ -26,9 +26,9 @@ class SendQueue:
         self.close_code: int | None = None  # set when the socket has to be closed after the queued frames
         self._pieces: deque[bytes] = deque()
         self._size = 0  # bytes in `_pieces`
-        self._wakeup: asyncio.Future[None] | None = None  # what the write loop waits for
+        self._wakeup: asyncio.Future[None] | None = None  # the write loop waits for it
         self._timer: asyncio.TimerHandle | None = None  # wakes the write loop at its deadline
-        self._space: asyncio.Future[None] | None = None  # what a paused reader waits for
+        self._space: asyncio.Future[None] | None = None  # a paused reader waits for it
 
     def put(self, frames: bytes) -> None:
         """Queue frames, each with a line break at its end; they are sent before any frame that becomes due.

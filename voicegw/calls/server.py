@@ -41,7 +41,7 @@ log = logging.getLogger("voicegw.error")
 SETUP_TIMEOUT = 10.0
 """Seconds after which a socket that did not identify its call is closed with 1008."""
 MAX_REJECTED_OPEN = 50
-"""Calls at the same time that are told in frames that the gateway is busy; further handshakes get 429."""
+"""Rejected calls at the same time that get the busy phrase in frames; further handshakes get status 429."""
 NO_CAPACITY = "The gateway has no capacity for another call."
 INTERNAL_ERROR = 1011
 """The websocket close code for an exception in the gateway."""
@@ -66,9 +66,9 @@ class CallServer:
         self.rejected_open = 0  # see MAX_REJECTED_OPEN
 
     def has_capacity(self, platform: str) -> bool:
-        """Is there capacity for one more call of this platform? Raises `KeyError` for an unknown platform.
+        """Return whether there is capacity for one more call of this platform.
 
-        Sockets that did not identify their call yet do not count.
+        Sockets that did not identify their call yet do not count. Raises `KeyError` for an unknown platform.
         """
         calls = {
             name: sum(session.call is not None for session in sessions)
@@ -102,10 +102,10 @@ class CallServer:
                 or sum(map(len, self.sessions.values())) >= 2 * self.max_calls
             ):
                 raise TooManyRequests("Too many sockets are open.", retry_after=1.0)
-            if self.engine.dispatcher.draining:
+            if self.engine.dispatcher.is_draining:
                 raise ServiceUnavailable("The gateway is shutting down.", retry_after=1.0)
-            has_place = call is None or self._has_place(endpoint, profile, call)
-            if endpoint.refuses_before_upgrade and not has_place:
+            can_accept = call is None or self._can_accept(endpoint, profile, call)
+            if endpoint.refuses_before_upgrade and not can_accept:
                 raise TooManyRequests(NO_CAPACITY, retry_after=1.0)
         except RequestError as failure:
             context: RequestContext = scope["voicegw"]
@@ -117,7 +117,7 @@ class CallServer:
         await receive()  # websocket.connect
         await send(endpoint.accept_message(scope))
         codec = endpoint.make_codec(call, profile)
-        if has_place:
+        if can_accept:
             return await self._serve(endpoint, profile, codec, call, receive, send)
         await self._reject(profile, codec, receive, send)
 
@@ -127,7 +127,7 @@ class CallServer:
             raise NotFound(NO_CALLS_HERE)
         return endpoint
 
-    def _has_place(self, endpoint: CallEndpoint, profile: CallProfile, call: str) -> bool:
+    def _can_accept(self, endpoint: CallEndpoint, profile: CallProfile, call: str) -> bool:
         """Is there capacity for this call, or does its new socket only replace an older one?"""
         return self.has_capacity(endpoint.name) or self.engine.dispatcher.calls.is_open(
             self._internal_id(profile, call)
@@ -154,7 +154,7 @@ class CallServer:
         def refusal_for(started: CallStarted) -> RequestError | None:
             if not endpoint.accepts(started):
                 return Forbidden("The call has no valid ticket.")
-            if not self._has_place(endpoint, profile, started.call_id):
+            if not self._can_accept(endpoint, profile, started.call_id):
                 return TooManyRequests(NO_CAPACITY, retry_after=1.0)
             return None
 

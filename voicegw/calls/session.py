@@ -43,9 +43,9 @@ log = logging.getLogger("voicegw.error")
 
 DTMF_PROMPT = "(The caller pressed {digits} on the keypad.)"
 MAX_TOOL_ROUNDS = 4
-"""Further runs within one turn of an agent that calls actions and says nothing."""
+"""Further runs within one turn if the agent calls actions and says nothing."""
 MAX_TURNS, TURN_WINDOW = 30, 10.0
-"""Turns that a call may request within so many seconds. No caller asks more; further ones are dropped."""
+"""Turns that a call may request within `TURN_WINDOW` seconds. Callers ask less often; more are dropped."""
 MAX_UNEXPECTED_LOGGED = 20
 """Unexpected frames of one call that are logged; further ones are not."""
 HANG_UP_TIMEOUT = 3.0
@@ -57,7 +57,7 @@ POLICY_VIOLATION = 1008
 
 
 class CallSession:
-    """One socket of one call, from its opening to its end."""
+    """Serves one socket of one call, from the handshake to the end."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class CallSession:
         self.profile = profile  # how this call is served
         self.codec = codec  # decodes and encodes the frames of this socket
         self.internal_id = internal_id  # the id in the call store for the platform's id of a call
-        self.refusal_for = refusal_for  # why a call that was identified is not served; None if it is
+        self.refusal_for = refusal_for  # the reason to refuse an identified call; None to serve it
         self.dispatcher = engine.dispatcher  # starts the runs of the agents
         self.loop = asyncio.get_running_loop()
         self.call: CallRecord | None = None  # None until the call is identified
@@ -82,7 +82,7 @@ class CallSession:
         self.metadata = profile.metadata  # the platform's description of the call
         self.timings = CallTimings(self.now())  # for the log record of the call
         self.send_queue = SendQueue(send)  # the frames that wait to be sent
-        self.ignores_frames = False  # set at the end of the call: the socket only waits to be closed
+        self.ignores_frames = False  # True at the end of the call, until the socket is closed
         self.platform_call_id = ""  # "" until the call is identified
         self.language: str | None = None  # the last one that the platform reported
         self._dtmf = DtmfCollector(self._on_digits)
@@ -178,7 +178,7 @@ class CallSession:
 
     def _on_interrupted(self, call: CallRecord, event: Interrupted) -> None:
         if self._replay_detector.may_repeat(self.now()):
-            return  # it is about words from before the reconnect
+            return  # it interrupts a turn from before the reconnect
         self.timings.interruption_count += 1
         self._stop_turn(call)
         if self.speculative_run is not None:
@@ -215,7 +215,7 @@ class CallSession:
         self._start_turn(call, turn, request)
 
     def _reject_turn(self, call: CallRecord, request: TurnRequested) -> None:
-        """Say that the gateway is busy, if the platform waits for a reply to each request."""
+        """Answer with the busy phrase, if the platform waits for a reply to each request."""
         if request.history is not None:
             self._stop_turn(call)
             encoder = self.codec.begin_turn(request)
@@ -277,7 +277,7 @@ class CallSession:
             run.event_log,
             encoder,
             self.profile.agent.ack_schedule(
-                run.turn, self.profile.dialect, turn.messages, quiet=run.has_spoken or run.event_log.ended
+                run.turn, self.profile.dialect, turn.messages, quiet=run.has_spoken or run.event_log.has_ended
             ),
             TurnTimings(now),
             lambda failure: str(getattr(phrases, failure.phrase)),

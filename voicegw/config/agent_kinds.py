@@ -27,6 +27,7 @@ AnyAgent: TypeAlias = (
     | DockerAgentSettings
     | PythonSettings
 )
+"""The section of an agent of any kind."""
 
 AGENT_SETTINGS: Mapping[str, type[AgentSettings]] = {
     "scripted": ScriptedSettings,
@@ -39,3 +40,4 @@ AGENT_SETTINGS: Mapping[str, type[AgentSettings]] = {
     "docker-agent": DockerAgentSettings,
     "python": PythonSettings,
 }
+"""The settings of every kind, by the `kind` in the file."""

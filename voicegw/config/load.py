@@ -17,43 +17,49 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from voicegw.config.agent_kinds import AGENT_SETTINGS
-from voicegw.config.checks import conflicts, duplicate_keys, named_variables, unset_variables
+from voicegw.config.checks import (
+    find_conflicts,
+    find_duplicate_keys,
+    find_named_variables,
+    find_unset_variables,
+)
 from voicegw.config.root import DEMO, SECTIONS, Config
 from voicegw.errors import ConfigError
 from voicegw.settings import problems
 from voicegw.settings.agent import AckSettings
 from voicegw.settings.fields import (
-    ATTRIBUTE,
-    HASH,
-    HEADER,
-    HOST,
-    LANGUAGE,
-    LINE,
-    NAME,
-    ORIGIN,
-    PHRASE,
-    TARGET,
-    VARIABLE,
+    ASCII_LINE_PATTERN,
+    ATTRIBUTE_PATTERN,
+    HASH_PATTERN,
+    HEADER_PATTERN,
+    HOST_PATTERN,
+    LANGUAGE_PATTERN,
+    NAME_PATTERN,
+    ORIGIN_PATTERN,
+    PHRASE_PATTERN,
+    TARGET_PATTERN,
+    VARIABLE_PATTERN,
 )
 from voicegw.settings.gateway import KeySettings
-from voicegw.settings.problems import Loc, Problem, describe, key_path, quoted
+from voicegw.settings.problems import Loc, Problem, describe, format_key_path, quote_names
 from voicegw.settings.section import Section
 
-__all__ = ["Config", "ConfigError", "load", "schema"]
+__all__ = ["Config", "ConfigError", "build_schema", "load"]
 
-MUST: Mapping[str, str] = {
-    **problems.MUST,
-    NAME: "must be a name of up to 100 letters, digits and _ . : / @ -, beginning with a letter or digit",
-    VARIABLE: "must be the name of an environment variable, not a secret itself",
-    HASH: 'must be "sha256:" and 64 lower-case hex digits, as `voicegw keys new NAME` prints it',
-    HOST: "must be a host name in lower case, without scheme or port",
-    ORIGIN: 'must be an origin such as "https://app.example.com", in lower case and without a path',
-    LANGUAGE: 'must be a language tag such as "en" or "pt-BR"',
-    TARGET: 'must be "module:name"',
-    HEADER: "must be the name of an HTTP header",
-    LINE: "must be one line of plain ASCII",
-    PHRASE: "must not be blank",
-    ATTRIBUTE: 'must be the name of an attribute such as "speechModel"',
+REQUIREMENTS: Mapping[str, str] = {
+    **problems.REQUIREMENTS,
+    NAME_PATTERN: "must be a name of up to 100 letters, digits and _ . : / @ -, "
+    "beginning with a letter or digit",
+    VARIABLE_PATTERN: "must be the name of an environment variable, not a secret itself",
+    HASH_PATTERN: 'must be "sha256:" and 64 lower-case hex digits, as `voicegw keys new NAME` prints it',
+    HOST_PATTERN: "must be a host name in lower case, without scheme or port",
+    ORIGIN_PATTERN: 'must be an origin such as "https://app.example.com", in lower case and without a path',
+    LANGUAGE_PATTERN: 'must be a language tag such as "en" or "pt-BR"',
+    TARGET_PATTERN: 'must be "module:name"',
+    HEADER_PATTERN: "must be the name of an HTTP header",
+    ASCII_LINE_PATTERN: "must be one line of plain ASCII",
+    PHRASE_PATTERN: "must not be blank",
+    ATTRIBUTE_PATTERN: 'must be the name of an attribute such as "speechModel"',
 }
 """The requirement on a value, by the pattern that it does not match or the type of pydantic's error."""
 
@@ -77,18 +83,18 @@ def load(
     try:
         config = Config.model_validate(data, context={"folder": folder})
     except ValidationError as error:
-        raise _refusal(source, [_problem(details) for details in error.errors()]) from None
+        raise _make_error(source, [_to_problem(details) for details in error.errors()]) from None
     config._folder = folder
     config._source = source
     config._demo = path is None
-    config._secrets = {name: environ[name] for _, name in named_variables(config) if name in environ}
-    found = [*conflicts(config), *unset_variables(config), *duplicate_keys(config)]
+    config._secrets = {name: environ[name] for _, name in find_named_variables(config) if name in environ}
+    found = [*find_conflicts(config), *find_unset_variables(config), *find_duplicate_keys(config)]
     if found:
-        raise _refusal(source, found)
+        raise _make_error(source, found)
     return config
 
 
-def schema() -> dict[str, Any]:
+def build_schema() -> dict[str, Any]:
     """Return the JSON schema of the file, with a description of every key."""
     return Config.model_json_schema()
 
@@ -104,12 +110,12 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: is not TOML: {error}") from None
 
 
-def _refusal(source: str, found: list[Problem]) -> ConfigError:
-    return ConfigError("\n".join(f"{source}: {key_path(loc)}: {what}" for loc, what in found))
+def _make_error(source: str, found: list[Problem]) -> ConfigError:
+    return ConfigError("\n".join(f"{source}: {format_key_path(loc)}: {what}" for loc, what in found))
 
 
-def _problem(details: ErrorDetails) -> Problem:
-    """Return one of pydantic's errors as key and sentence.
+def _to_problem(details: ErrorDetails) -> Problem:
+    """Convert one of pydantic's errors to a key and a sentence.
 
     Pydantic puts an agent's kind and "[key]" into the path; the file has neither.
     """
@@ -118,16 +124,16 @@ def _problem(details: ErrorDetails) -> Problem:
     loc = (*raw[:2], *raw[3:]) if in_agent else raw
     match details["type"]:
         case "extra_forbidden":
-            return loc, describe(details, _section(raw[:-1]).model_fields)
+            return loc, describe(details, _find_section(raw[:-1]).model_fields)
         case "union_tag_not_found":
-            return (*loc, "kind"), f"is missing; it must be one of {quoted(AGENT_SETTINGS)}"
+            return (*loc, "kind"), f"is missing; it must be one of {quote_names(AGENT_SETTINGS)}"
         case "union_tag_invalid":
-            return (*loc, "kind"), f"must be one of {quoted(AGENT_SETTINGS)}"
+            return (*loc, "kind"), f"must be one of {quote_names(AGENT_SETTINGS)}"
         case _:
-            return loc, describe(details, must=MUST)
+            return loc, describe(details, requirements=REQUIREMENTS)
 
 
-def _section(loc: Loc) -> type[Section]:
+def _find_section(loc: Loc) -> type[Section]:
     """Return the section in which pydantic met an unknown key."""
     match loc:
         case ("agents", _, kind):

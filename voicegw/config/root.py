@@ -1,4 +1,7 @@
-"""The whole configuration file: its sections, and what the environment and the command line add."""
+"""The whole configuration file as one class: its sections, and the secrets from the environment.
+
+Loading a file is in `voicegw.config.load`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ DEMO: Mapping[str, Mapping[str, object]] = {
     "agents": {"receptionist": {"kind": "scripted"}},
     **{platform: {} for platform in PLATFORMS},
 }
-"""The configuration without a file."""
+"""The configuration of `voicegw serve` without a file."""
 
 if TYPE_CHECKING:
     PlatformSections = Section
@@ -72,10 +75,10 @@ class Config(PlatformSections):
         default_factory=RealtimeSettings, description="Calls by OpenAI's Realtime protocol."
     )
 
-    _secrets: dict[str, str] = PrivateAttr(default_factory=dict)
-    _folder: Path = PrivateAttr(default_factory=Path)
-    _source: str = PrivateAttr(default="voicegw")
-    _demo: bool = PrivateAttr(default=False)
+    _secrets: dict[str, str] = PrivateAttr(default_factory=dict)  # by environment variable
+    _folder: Path = PrivateAttr(default_factory=Path)  # see `folder`
+    _source: str = PrivateAttr(default="voicegw")  # see `source`
+    _demo: bool = PrivateAttr(default=False)  # see `is_demo`
 
     @classmethod
     def demo(cls) -> Config:
@@ -86,7 +89,7 @@ class Config(PlatformSections):
 
     @property
     def is_demo(self) -> bool:
-        """Whether this is the configuration without a file."""
+        """True for the configuration without a file."""
         return self._demo
 
     @property
@@ -102,7 +105,7 @@ class Config(PlatformSections):
 
     @property
     def folder(self) -> Path:
-        """The folder of the file: relative paths and modules of Python agents are looked up there."""
+        """The folder of the file, where relative paths and modules of Python agents are looked up."""
         return self._folder
 
     @property
@@ -110,7 +113,7 @@ class Config(PlatformSections):
         """The name of the file in messages."""
         return self._source
 
-    def secret(self, variable: str) -> str:
+    def get_secret(self, variable: str) -> str:
         """Return the value that an environment variable had when the file was loaded.
 
         Raises `KeyError` for a variable that the file does not name.
@@ -122,7 +125,7 @@ class Config(PlatformSections):
         return tuple(
             ApiKey(
                 name,
-                self.digest(key) or b"",
+                self.hash_of(key) or b"",
                 None if key.models is None else frozenset(key.models),
                 key.dialect,
                 key.requests_per_minute,
@@ -130,7 +133,7 @@ class Config(PlatformSections):
             for name, key in self.keys.items()
         )
 
-    def digest(self, key: KeySettings) -> bytes | None:
+    def hash_of(self, key: KeySettings) -> bytes | None:
         """Return the digest of an API key's secret, or None when its variable is not set."""
         if key.hash is not None:
             return bytes.fromhex(key.hash.removeprefix("sha256:"))
@@ -138,7 +141,7 @@ class Config(PlatformSections):
         return None if secret is None else hash_secret(secret)
 
 
-def _sections() -> dict[str, type[Section]]:
+def _collect_sections() -> dict[str, type[Section]]:
     found: dict[str, type[Section]] = {}
     for name, field in Config.model_fields.items():
         kinds = () if get_origin(field.annotation) is dict else get_args(field.annotation)
@@ -148,5 +151,5 @@ def _sections() -> dict[str, type[Section]]:
     return found
 
 
-SECTIONS: Mapping[str, type[Section]] = _sections()
+SECTIONS: Mapping[str, type[Section]] = _collect_sections()
 """The class of every section that is one table, by its name in the file."""

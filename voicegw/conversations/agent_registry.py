@@ -14,37 +14,37 @@ class AgentRegistry:
     """All served agents by name. The first one is the default."""
 
     def __init__(self, agents: Mapping[str, ServedAgent], *, strict: bool = False) -> None:
-        # By name, in the order of the configuration.
-        self.agents = agents
+        # The agents by name, in the order of the configuration.
+        self.by_name = agents
         # True: refuse a model name that no agent has. False: the key's first agent answers for it.
         self.strict = strict
 
     def names_for(self, key: ApiKey) -> list[str]:
         """Return the models that a key may use: its agents, the default first, then their extra models."""
-        names = [name for name in self.agents if key.allows(name)]
+        names = [name for name in self.by_name if key.allows(name)]
         return [*names, *(model for model in self._extra_models(names) if model not in names)]
 
     def resolve(self, model: str, key: ApiKey) -> ServedAgent:
         """Return the agent that answers for a model name; "" stands for the key's first agent.
 
-        Raises `ModelNotFound` if the key allows no agent, if it does not allow the named agent, or, with
+        Raise `ModelNotFound` if the key allows no agent, if it does not allow the named agent, or, with
         `strict`, if no agent has that name.
         """
-        names = [name for name in self.agents if key.allows(name)]
+        names = [name for name in self.by_name if key.allows(name)]
         if model in names:
-            return self.agents[model]
-        if model not in self.agents and (found := self._extra_models(names).get(model)):
+            return self.by_name[model]
+        if model not in self.by_name and (found := self._extra_models(names).get(model)):
             return found
-        if not names or (model and self.strict) or model in self.agents:
+        if not names or (model and self.strict) or model in self.by_name:
             raise ModelNotFound(
                 f"The model '{model}' does not exist or you do not have access to it.", param="model"
             )
-        return self.agents[names[0]]
+        return self.by_name[names[0]]
 
     def _extra_models(self, names: Sequence[str]) -> dict[str, ServedAgent]:
         """Return the extra models of these agents. If two agents have the same one, the first answers."""
         found: dict[str, ServedAgent] = {}
         for name in names:
-            for model in extra_models(self.agents[name].agent):
-                found.setdefault(model, self.agents[name])
+            for model in extra_models(self.by_name[name].agent):
+                found.setdefault(model, self.by_name[name])
         return found

@@ -29,6 +29,7 @@ CALL_ID_KEYS = ("call_id", "conversation_id", "session_id", "chat_id")
 EXTRA_OBJECTS = ("elevenlabs_extra_body", "extra_metadata", "metadata")
 """The objects of a request body into which platforms put the values that an operator mapped."""
 MAX_ID_LENGTH = 512
+"""Limit of a client's call id in characters; a longer one is refused."""
 ISSUED_ID = re.compile(r"call_([0-9a-f]{32})")
 """An id as the gateway issues it; it is kept as it is."""
 NAMESPACE = UUID("6f0f2e8c-6a5e-5d0e-9d3c-3d1c7b0a9e11")
@@ -55,7 +56,7 @@ def resolve_call_id(
     headers: Iterable[tuple[bytes, bytes]],
     extra: Mapping[str, Any],
     *,
-    names: Sequence[str] = (),
+    header_names: Sequence[str] = (),
     keys: Sequence[str] = CALL_ID_KEYS,
 ) -> CallIdentity:
     """Return the call that a request names, or a new anonymous one.
@@ -64,9 +65,9 @@ def resolve_call_id(
     Vapi's `call.id`, a string or number under one of `keys` in `EXTRA_OBJECTS`. `extra` holds the body's
     fields that are not OpenAI's.
 
-    Raises `BadRequest` for an id that is longer than `MAX_ID_LENGTH` or has control characters.
+    Raise `BadRequest` for an id that is longer than `MAX_ID_LENGTH` or has control characters.
     """
-    own_headers = _ids_in_headers(headers, (CALL_HEADER, *names, *CALL_HEADER_ALIASES))
+    own_headers = _ids_in_headers(headers, (CALL_HEADER, *header_names, *CALL_HEADER_ALIASES))
     for source, id, echo in (*own_headers, *_ids_in_body(extra, keys)):
         if len(id) > MAX_ID_LENGTH or not id.isprintable():
             raise BadRequest(

@@ -1,4 +1,4 @@
-"""The calls that this process remembers: the newest run of each, and the runs that still close.
+"""The calls that this process remembers: the newest run of each, and older runs that are not closed yet.
 
 It stores nothing on disk and shares nothing with other workers.
 """
@@ -17,7 +17,7 @@ from voicegw.turns.run import Run
 MAX_OWN_PHRASES = 100
 """Own phrases that are remembered of one call. Further ones are not added."""
 MAX_TOTAL_CHARS = 256_000_000
-"""Characters that are kept of all calls together. Above it, the calls that were used least recently go."""
+"""Characters that are kept of all calls together. Above it, the least recently used calls are forgotten."""
 MAX_EVICTION_CHECKS = 100
 """Calls that one eviction looks at. It skips busy calls."""
 
@@ -48,7 +48,7 @@ class CallRecord:
     """`char_count()` when the store counted it last."""
 
     def char_count(self) -> int:
-        """Return about how many characters are kept of the call."""
+        """Return the approximate number of characters that are kept of the call."""
         messages = () if self.run is None else self.run.turn.messages
         return self.transcript.char_count + sum(map(_char_count, messages))
 
@@ -59,14 +59,14 @@ class CallRecord:
         return self.open_sockets > 0 or any(run is not None and not run.is_closed for run in runs)
 
     def start_run(self, run: Run) -> None:
-        """Make this the newest run. The run before it becomes one that closes."""
+        """Make this the newest run. The run before it joins `closing_runs`."""
         if self.run is not None:
             self.closing_runs.append(self.run)
         self.closing_runs = [old for old in self.closing_runs if not old.is_closed]
         self.run = run
 
     def add_background(self, run: Run) -> None:
-        """Remember a background run, so that an identical request finds it. It is no turn of the call."""
+        """Remember a background run, so that an identical request finds it. It supersedes nothing."""
         self.background_runs = [*(old for old in self.background_runs if not old.is_closed), run]
 
 
@@ -80,13 +80,13 @@ class CallStore:
     def __init__(
         self,
         *,
-        idle: float = 1800.0,
+        idle_timeout: float = 1800.0,
         max_calls: int = 10_000,
         on_call_ended: Callable[[str], None] = lambda id: None,
     ) -> None:
         # Seconds without use after which a call is forgotten.
-        self.idle = idle
-        # Above it, the calls that were used least recently are forgotten.
+        self.idle_timeout = idle_timeout
+        # Above this number, the least recently used calls are forgotten.
         self.max_calls = max_calls
         # Called with the id of each call that is forgotten.
         self.on_call_ended = on_call_ended
@@ -99,7 +99,7 @@ class CallStore:
         return len(self._calls)
 
     def __contains__(self, id: str) -> bool:
-        """Is a call of that id remembered? Unlike `get`, this makes none."""
+        """Is a call with this id remembered? Unlike `get`, this creates none."""
         return id in self._calls
 
     def is_open(self, id: str) -> bool:
@@ -107,9 +107,9 @@ class CallStore:
         return id in self._calls and self._calls[id].open_sockets > 0
 
     def get(self, id: str, now: float) -> CallRecord:
-        """Return the call of that id and mark it as used at `now`; make a new one if it is not remembered."""
+        """Return the call with this id, a new one if none is remembered, and mark it as used at `now`."""
         call = self._calls.get(id)
-        if call is not None and call.last_used + self.idle <= now and not call.is_busy:
+        if call is not None and call.last_used + self.idle_timeout <= now and not call.is_busy:
             self._remove(call)
             call = None
         call = CallRecord(id, now) if call is None else call
@@ -125,7 +125,7 @@ class CallStore:
         return frozenset() if call is None else frozenset(call.own_phrases)
 
     def heard_part(self, id: str | None, messages: Sequence[Message]) -> str | None:
-        """Return the part of the newest reply that the caller heard, by the history that the platform sends.
+        """Return the part of the newest reply that the caller heard, according to the platform's `messages`.
 
         None if the caller heard all of it, if the call is unknown, or if `messages` does not continue the
         newest turn.
@@ -141,17 +141,17 @@ class CallStore:
         return heard_part(reply, last_reply(since) or "")
 
     def add_own_phrase(self, id: str | None, words: str) -> None:
-        """Remember that the gateway said these words itself. Does nothing for an unknown call."""
+        """Remember that the gateway said these words itself. Do nothing for an unknown call."""
         call = self._calls.get(id or "")
         if call is not None and len(call.own_phrases) < MAX_OWN_PHRASES:
             call.own_phrases.add(words.strip())
 
     def end(self, id: str) -> None:
-        """Forget a call that is over, and cancel its newest run. Does nothing if it is unknown."""
+        """Forget a call that is over, and cancel its newest run. Do nothing if it is unknown."""
         call = self._calls.get(id)
         if call is None:
             return
-        if call.run is not None and not call.run.event_log.ended:
+        if call.run is not None and not call.run.event_log.has_ended:
             call.run.cancel()
         self._remove(call)
 
@@ -170,7 +170,7 @@ class CallStore:
         for _ in range(MAX_EVICTION_CHECKS):
             call = next(iter(self._calls.values()))
             too_much = len(self._calls) > self.max_calls or self._total_chars > MAX_TOTAL_CHARS
-            if call.id == keep or not (too_much or call.last_used + self.idle <= now):
+            if call.id == keep or not (too_much or call.last_used + self.idle_timeout <= now):
                 return
             if call.is_busy:
                 call.last_used = now
@@ -185,7 +185,7 @@ class CallStore:
 
 
 def _char_count(message: Message) -> int:
-    """Return about how many characters a message takes, images included."""
+    """Return the approximate number of characters of a message, images included."""
     count = len(message.text) + 100
     for part in message.parts:
         for value in part.values():

@@ -24,12 +24,12 @@ from voicegw.turns.served_agent import ServedAgent
 log = logging.getLogger("voicegw.error")
 
 
-def is_same(one: Turn, other: Turn) -> bool:
-    """Do these ask the same thing: the same kind of turn and the same messages?"""
+def is_same_turn(one: Turn, other: Turn) -> bool:
+    """Are these the same turn: the same kind and the same messages?"""
     return one.kind == other.kind and one.messages == other.messages
 
 
-def is_earlier(one: Turn, other: Turn) -> bool:
+def is_earlier_turn(one: Turn, other: Turn) -> bool:
     """Does the history of `other` continue that of `one`?"""
     return len(one.messages) < len(other.messages) and other.messages[: len(one.messages)] == one.messages
 
@@ -54,7 +54,7 @@ class Dispatcher:
         self.stop_timeout = stop_timeout
         # Seconds that a run without subscribers goes on. 0 cancels it at once.
         self.disconnect_grace = disconnect_grace
-        # Seconds after its end in which a run still answers the same turn.
+        # Seconds after a run's end in which it still answers the same turn again.
         self.replay_window = replay_window
         # The calls that are remembered. An empty store is false, hence the comparison with None.
         self.calls = CallStore() if calls is None else calls
@@ -65,13 +65,14 @@ class Dispatcher:
         # All runs whose agents are not closed yet.
         self.runs: set[Run] = set()
         # True from `drain` on: new turns are refused.
-        self.draining = False
+        self.is_draining = False
         # Runs without a call that a retry may join, by (tenant, agent, fingerprint).
         self._runs_by_retry_key: dict[tuple[str, str, bytes], Run] = {}
         # Turn ids are a prefix, random for each process, and a counter.
         self._id_prefix = secrets.token_hex(6)
         self._turn_count = 0
-        # Tasks that tell agents of the begin or the end of a call. The set keeps them from being collected.
+        # Tasks that notify agents of a call that begins or ends. The set protects them from garbage
+        # collection.
         self._agent_tasks: set[asyncio.Future[None]] = set()
         self.calls.on_call_ended = self._on_call_ended
 
@@ -100,9 +101,9 @@ class Dispatcher:
         `background`: the turn may join an identical one but supersedes none. `in_order`: the turn comes from
         a socket, where no late retry of an earlier turn can arrive.
 
-        Raises `ServiceUnavailable` while the gateway drains, and `TooManyRequests` at `max_runs`.
+        Raise `ServiceUnavailable` while the gateway drains, and `TooManyRequests` at `max_runs`.
         """
-        if self.draining:
+        if self.is_draining:
             raise ServiceUnavailable("The gateway is shutting down.", retry_after=1.0)
         if background:
             turn = replace(turn, background=True)
@@ -113,12 +114,12 @@ class Dispatcher:
         for known in [newest, *call.background_runs] if background else [newest]:
             if known is None or known.has_speech_filter != (served_agent.speech_filters is not None):
                 continue  # a program must not get text that was filtered for speech, nor a caller raw text
-            if is_same(known.turn, turn) and self._is_reusable(known, is_retry):
+            if is_same_turn(known.turn, turn) and self._is_reusable(known, is_retry):
                 return known
         if (
             newest is not None
             and not (background or in_order)
-            and is_earlier(turn, newest.turn)
+            and is_earlier_turn(turn, newest.turn)
             and self._is_recent(newest)
         ):
             return self._new_ended_run(served_agent, turn)
@@ -132,7 +133,7 @@ class Dispatcher:
         return run
 
     def _new_run(self, served_agent: ServedAgent, turn: Turn) -> Run:
-        """Make a run and own it. Raises `TooManyRequests` at `max_runs`."""
+        """Create a run and add it to `runs`. Raise `TooManyRequests` at `max_runs`."""
         if len(self.runs) >= self.max_runs:
             raise TooManyRequests(
                 "Too many agents have not stopped yet: try again in a second.", retry_after=1.0
@@ -155,7 +156,7 @@ class Dispatcher:
         """Return a new run, or for a retry the run of its first try if that still runs."""
         retry_key = (turn.tenant, served_agent.name, fingerprint)
         known = self._runs_by_retry_key.get(retry_key) if is_retry else None
-        if known is not None and not known.event_log.ended:
+        if known is not None and not known.event_log.has_ended:
             return known
         run = self._new_run(served_agent, turn)
         if fingerprint:
@@ -166,10 +167,11 @@ class Dispatcher:
     def _is_reusable(self, run: Run, is_retry: bool) -> bool:
         """Return whether this run may answer the same turn again.
 
-        Yes while it runs. Yes within `replay_window` if it is a retry, or if no client got all of the answer.
-        Otherwise the caller really asks again. No if it was cancelled, or if its failure invites a retry.
+        True while it runs. False if it was cancelled, or if its failure is retryable. After its end, True
+        within `replay_window` if the turn is a retry, or if no client got the whole answer; otherwise the
+        caller repeats the question.
         """
-        if not run.event_log.ended:
+        if not run.event_log.has_ended:
             return True
         failure = run.event_log.failure
         if run.cancelled_at is not None or (failure is not None and failure.retryable):
@@ -177,11 +179,11 @@ class Dispatcher:
         return self._is_recent(run) and (is_retry or not run.was_delivered)
 
     def _is_recent(self, run: Run) -> bool:
-        """Is it open, or closed for at most `replay_window` seconds? Later, a repetition is a new request."""
+        """Is the run open, or closed for at most `replay_window` seconds? A later repetition is new."""
         return run.closed_at is None or self.now() - run.closed_at <= self.replay_window
 
     def _new_ended_run(self, served_agent: ServedAgent, turn: Turn) -> Run:
-        """Return a run that never starts, for a turn that is over: its response ends at once, well-formed."""
+        """Return a run that never starts, for a late retry: its response ends at once, well-formed."""
         run = self._new_run(served_agent, turn)
         run.cancel()
         return run
@@ -193,7 +195,7 @@ class Dispatcher:
         another one subscribes before.
         """
         run.subscribers.remove(subscriber)
-        if run.subscribers or run.event_log.ended:
+        if run.subscribers or run.event_log.has_ended:
             return
         if self.disconnect_grace:
             run.unsubscribed_at = self.now()
@@ -202,8 +204,8 @@ class Dispatcher:
             run.cancel()
 
     def _on_grace_expired(self, run: Run, unsubscribed_at: float) -> None:
-        """Cancel the run, unless it got a subscriber since, even one that is gone again."""
-        if run.unsubscribed_at == unsubscribed_at and not run.subscribers and not run.event_log.ended:
+        """Cancel the run, unless another subscriber came in the meantime, even if that one left too."""
+        if run.unsubscribed_at == unsubscribed_at and not run.subscribers and not run.event_log.has_ended:
             run.cancel()
 
     def _on_run_closed(self, run: Run) -> None:
@@ -212,12 +214,12 @@ class Dispatcher:
             del self._runs_by_retry_key[run.retry_key]
 
     def warm_agent(self, served_agent: ServedAgent, call: str) -> None:
-        """Let an agent prepare for a call that opened. Returns at once; a failure is logged."""
+        """Start the agent's preparation for a call that begins. Returns at once; a failure is logged."""
         self._start_agent_task(served_agent.agent.warm(call))
 
     def _on_call_ended(self, call: str) -> None:
-        """Tell every agent that a call is over, so that it releases what it keeps for the call."""
-        for served_agent in self.agents.agents.values():
+        """Notify every agent that a call is over, so that it releases the call's resources."""
+        for served_agent in self.agents.by_name.values():
             self._start_agent_task(served_agent.agent.call_ended(call))
 
     def _start_agent_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -228,11 +230,11 @@ class Dispatcher:
     def _on_agent_task_done(self, task: asyncio.Future[None]) -> None:
         self._agent_tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.info("an agent failed while it opened or ended a call: %s", type(error).__name__)
+            log.info("an agent failed to prepare for a call or to end one: %s", type(error).__name__)
 
     def drain(self) -> None:
         """Refuse new turns from now on. Running ones may finish."""
-        self.draining = True
+        self.is_draining = True
 
     def stop_all(self) -> None:
         """End every run with `ShuttingDown`, which its caller hears as a sentence."""
@@ -242,7 +244,7 @@ class Dispatcher:
     async def aclose(self) -> None:
         """Drain, stop all runs, and wait at most `stop_timeout` seconds for their agents to close.
 
-        Agents that are still open then are logged.
+        A warning is logged for each agent that is still open then.
         """
         self.drain()
         self.stop_all()

@@ -41,7 +41,8 @@ def heard_part(spoken_text: str, heard_text: str) -> str | None:
 def heard_part_of_last_reply(messages: Sequence[Message], history: Sequence[Message]) -> str | None:
     """Return the part of the last reply in `messages` that the caller heard, by the platform's `history`.
 
-    None as in `heard_part`. A history that ends with the reply before the last has no word of the last.
+    None as in `heard_part`. If the history ends with the reply before the last one, the caller heard
+    no word of the last one.
     """
     replies = ["", "", *(message.text for message in messages if _is_reply(message))]
     last, reported = replies[-1], last_reply(history) or ""

@@ -16,11 +16,11 @@ from voicegw.turns.completion import collect
 from voicegw.turns.stream import EventLog
 
 MAX_TOTAL_BYTES = 16 * 1024 * 1024
-"""The default limit of what is kept, counted as the bytes of the requests plus the replies' characters."""
+"""Default of `ResponseStore.max_bytes`: bytes of the requests plus characters of the replies."""
 
 
 class PreviousResponseNotFound(NotFound):
-    """The named response is unknown here: never given, another key's, another worker's, or too old."""
+    """No such response is stored here: it never existed, is too old, or is another key's or worker's."""
 
     type = "invalid_request_error"
     code = "previous_response_not_found"
@@ -33,7 +33,7 @@ class StoredResponse:
     history: tuple[Message, ...] = ()
     """The messages up to the response, or with it once it is complete."""
     event_log: EventLog | None = None
-    """The response while it is being given; None once it is part of `history`."""
+    """The events of the response while it runs; None once it is part of `history`."""
     byte_count: int = 0
     """The bytes of the requests of the conversation, plus the characters of the response."""
     last_used: float = 0.0
@@ -48,13 +48,14 @@ class StoredResponse:
 
 
 class ResponseStore:
-    """The stored responses, in the order of their last use. Above a limit, the least recently used go."""
+    """The stored responses, in the order of their last use. Above a limit, the first ones are removed."""
 
     def __init__(
-        self, *, idle: float = 1800.0, max_responses: int = 10_000, max_bytes: int = MAX_TOTAL_BYTES
+        self, *, idle_timeout: float = 1800.0, max_responses: int = 10_000, max_bytes: int = MAX_TOTAL_BYTES
     ) -> None:
         # Seconds without use after which a response is forgotten.
-        self.idle = idle
+        self.idle_timeout = idle_timeout
+        # Limit of the number of responses.
         self.max_responses = max_responses
         # Limit of `total_bytes`.
         self.max_bytes = max_bytes
@@ -67,12 +68,12 @@ class ResponseStore:
         return len(self._responses)
 
     def find(self, tenant: str, id: str, now: float) -> StoredResponse:
-        """Return the response with that id that was given to this tenant, and mark it as used at `now`.
+        """Return this tenant's response with this id, and mark it as used at `now`.
 
-        Raises `PreviousResponseNotFound` if there is none, or none that was used within `idle` seconds.
+        Raise `PreviousResponseNotFound` if there is none, or none that was used within `idle` seconds.
         """
         response = self._responses.get((tenant, id))
-        if response is None or response.last_used + self.idle <= now:
+        if response is None or response.last_used + self.idle_timeout <= now:
             raise PreviousResponseNotFound(
                 f"The previous response '{id}' is not known (any more).", param="previous_response_id"
             )
@@ -88,9 +89,9 @@ class ResponseStore:
         self._evict(response.last_used)
 
     def complete(self, tenant: str, id: str, now: float) -> None:
-        """Move a response that ended from its event log into its history. Does nothing if it still runs."""
+        """Move a response that ended from its event log into its history. Do nothing if it still runs."""
         response = self._responses.get((tenant, id))
-        if response is None or response.event_log is None or not response.event_log.ended:
+        if response is None or response.event_log is None or not response.event_log.has_ended:
             return
         count = len(response.history)
         response.history, response.event_log = response.messages, None
@@ -108,6 +109,6 @@ class ResponseStore:
         while self._responses:
             key, oldest = next(iter(self._responses.items()))
             fits = len(self) <= self.max_responses and self.total_bytes <= self.max_bytes
-            if fits and oldest.last_used + self.idle > now:
+            if fits and oldest.last_used + self.idle_timeout > now:
                 return
             self._remove(key)

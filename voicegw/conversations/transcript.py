@@ -17,7 +17,7 @@ MAX_CHARS = 1_000_000
 """Limits of one transcript, in messages and in characters. Above them, the oldest messages are dropped."""
 TOOL_DONE = "Done."
 TOOL_NOT_DONE = "Not done: the platform cannot do this, or the arguments make no sense."
-"""The results of tool calls that the gateway executes for an agent."""
+"""The results that the agent sees for tool calls that the gateway executed, and could not execute."""
 
 REPLAY_SECONDS, LAST_REPLAY_SECONDS = 1.0, 5.0
 """Seconds after a reconnect in which a platform may repeat any words of the caller, and the last words."""
@@ -64,7 +64,7 @@ class Transcript:
     def truncate(self, heard_text: str) -> None:
         """Cut the last reply to the words that the caller heard, as the platform reports them; "" for none.
 
-        The platform counts the gateway's own words before the reply too. Does nothing if the report is no
+        The platform counts the gateway's own words before the reply too. Do nothing if the report is no
         beginning of the last reply: it belongs to another one then.
         """
         index = self._last_reply_index()
@@ -106,13 +106,13 @@ class Transcript:
 
 
 class ReplayDetector:
-    """Detects words that a platform repeats right after its call came back on a new socket.
+    """Detects words that a platform repeats right after it reconnected a call on a new socket.
 
     Platforms send the same words again, in order and at once. People repeat themselves too, but not so soon.
     """
 
     def __init__(self, transcript: Transcript | None = None, now: float = 0.0) -> None:
-        # When the call came back, in seconds on the clock of `now`.
+        # The time of the reconnect, in seconds.
         self.reconnected_at = now
         messages = [] if transcript is None else transcript.messages
         # The caller's words that the platform may still repeat, in order.
@@ -126,7 +126,7 @@ class ReplayDetector:
         """Return whether the platform repeats words that the caller said before the reconnect.
 
         The last words count as repeated for `LAST_REPLAY_SECONDS`, older ones for `REPLAY_SECONDS`. Side
-        effect: the first words that are new end the detection.
+        effect: the first words that are not repeated end the detection.
         """
         age = now - self.reconnected_at
         is_last = bool(self.texts) and self.texts[-1] == text and age <= LAST_REPLAY_SECONDS

@@ -1,1 +1,1 @@
-"""Holds one folder for each voice platform: frames, authentication, webhooks and settings."""
+"""One folder for each voice platform: frames, authentication, webhooks and settings."""

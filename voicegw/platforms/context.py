@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from starlette.types import ASGIApp
 
-from voicegw.calls.call_tools import call_tools
+from voicegw.calls.call_tools import build_call_tools
 from voicegw.calls.endpoint import CallEndpoint
 from voicegw.calls.profile import CallProfile
 from voicegw.calls.server import CallServer
@@ -63,7 +63,7 @@ class PlatformContext:
             self.agent_for(settings),
             settings.language,
             settings.greeting,
-            call_tools(actions),
+            build_call_tools(actions),
             speculate,
         )
 

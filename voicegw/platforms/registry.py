@@ -1,5 +1,4 @@
-"""Lists every platform whose calls arrive on a websocket; a new platform is a folder beside this file and one
-line.
+"""The table of every platform whose calls arrive on a websocket. A new platform is a folder and a line.
 
 The configuration takes its sections from this table, and the application its endpoints and webhooks.
 """

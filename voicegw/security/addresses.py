@@ -10,6 +10,7 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 """Headers as ASGI gives them: pairs of a lower-case name and a value."""
 
 Network: TypeAlias = IPv4Network | IPv6Network
+"""A range of IP addresses."""
 
 
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
@@ -37,7 +38,7 @@ def client_address(peer: str, headers: Headers, trusted_proxies: Collection[Netw
     """Return the address of the client: `peer`, the socket's, unless that is a trusted proxy.
 
     Behind a trusted proxy it is the right-most entry of X-Forwarded-For that is not a trusted proxy itself.
-    Strangers may have written the entries further left, and all entries left of one that is no address.
+    Clients can forge the entries further left, and all entries left of one that is no address.
     """
     client = parse_address(peer) if trusted_proxies else None
     if client is None or not _is_in_any(client, trusted_proxies):

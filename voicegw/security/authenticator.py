@@ -30,14 +30,16 @@ class Authenticator:
 
     def __init__(self, keys: ApiKeys, *, hosts: Collection[str] = (), origins: Collection[str] = ()) -> None:
         self._keys = keys
+        # Values of the Host header that are accepted besides this machine's, in lower case.
         self._hosts = frozenset(host.lower() for host in hosts)
+        # Values of the Origin header that are accepted, in lower case.
         self._origins = frozenset(origin.lower() for origin in origins)
 
     def authenticate(self, headers: Headers) -> ApiKey:
         """Return the API key of a request, or `ANONYMOUS` if the gateway has no keys.
 
-        Raise Unauthorized without exactly one valid key. Without keys, raise Forbidden for a request that may
-        not come from this machine.
+        Raise Unauthorized unless the request has exactly one key and it is valid. Without configured keys,
+        raise Forbidden for a request that may not come from this machine.
         """
         if self._keys:
             return self._find_key(headers)
@@ -61,9 +63,9 @@ class Authenticator:
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._is_allowed_host(hosts[0]):
             raise Forbidden("Without API keys, the Host header must name this machine or be in server.hosts.")
-        own = {f"{scheme}://{hosts[0].decode('latin-1')}".lower() for scheme in ("http", "https")}
+        own_origins = {f"{scheme}://{hosts[0].decode('latin-1')}".lower() for scheme in ("http", "https")}
         for name, value in headers:
-            if name == b"origin" and value.decode("latin-1").lower() not in self._origins | own:
+            if name == b"origin" and value.decode("latin-1").lower() not in self._origins | own_origins:
                 raise Forbidden("Without API keys, web pages must be listed in server.origins.")
 
     def _is_allowed_host(self, host: bytes) -> bool:
@@ -75,7 +77,7 @@ class Authenticator:
 
 
 def _secrets(headers: Headers) -> Iterator[str]:
-    """Yield every secret in the headers."""
+    """Yield the secrets in `authorization: Bearer` and `x-session-api-key`."""
     for name, value in headers:
         if name == b"authorization":
             scheme, _, rest = value.strip().partition(b" ")

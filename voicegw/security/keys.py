@@ -53,7 +53,7 @@ def generate_key() -> tuple[str, str]:
 
 
 class ApiKeys:
-    """The API keys of the configuration. False without keys."""
+    """The API keys of the configuration. It is falsy if there are none."""
 
     def __init__(self, keys: Iterable[ApiKey] = ()) -> None:
         self._keys = tuple(keys)

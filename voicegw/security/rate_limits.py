@@ -6,7 +6,7 @@ from voicegw.errors import TooManyRequests
 from voicegw.security.keys import ApiKey
 
 ROUNDING_TOLERANCE = 1e-6
-"""Seconds, because sums of sixtieths are not exact."""
+"""Seconds by which a burst may exceed the minute, because sums of fractions are not exact."""
 
 
 class RateLimiter:
@@ -20,7 +20,9 @@ class RateLimiter:
     def __init__(self, concurrent_turns: int, requests_per_minute: int = 0, *, workers: int = 1) -> None:
         # The number of turns that run now.
         self.running_turns = 0
+        # The limit of `running_turns` in this process.
         self._max_turns = max(1, concurrent_turns // workers)
+        # The limit of a key without a limit in its own settings, for all workers together; 0 for no limit.
         self._requests_per_minute = requests_per_minute
         self._workers = workers
         # The time at which the bucket of each key is empty again, by the key's name.

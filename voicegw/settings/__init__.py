@@ -1,1 +1,1 @@
-"""The configuration keys of no integration, the types of values, and the error sentences."""
+"""The configuration keys that belong to no single agent or platform, their types, and the error sentences."""

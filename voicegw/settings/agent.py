@@ -19,7 +19,7 @@ from voicegw.settings.fields import (
 )
 from voicegw.settings.section import Section
 
-AFTER = (
+ACK_AFTER_DESCRIPTION = (
     'Seconds of silence before the acknowledgement; 0 puts it into the first chunk, `"off"` leaves it out.'
 )
 
@@ -27,7 +27,7 @@ AFTER = (
 class AckSettings(Section):
     """The section `[agents.NAME.ack]`: the acknowledgement and the progress lines of an agent."""
 
-    after: SecondsOrOff = Field(default=0.5, description=AFTER)
+    after: SecondsOrOff = Field(default=0.5, description=ACK_AFTER_DESCRIPTION)
     with_tools: float = Field(
         default=0.7, ge=0, description="Minimum wait in seconds when the request offers tools."
     )
@@ -45,9 +45,9 @@ class AckSettings(Section):
 
 
 class EarlyAckSettings(AckSettings):
-    """The same section for agents that always need seconds: the acknowledgement leaves at once."""
+    """The same section for agents that always need seconds: the acknowledgement is sent at once."""
 
-    after: SecondsOrOff = Field(default=0.0, description=AFTER)
+    after: SecondsOrOff = Field(default=0.0, description=ACK_AFTER_DESCRIPTION)
 
 
 class AgentSettings(Section):
@@ -69,11 +69,12 @@ class AgentSettings(Section):
     )
     total: SecondsOrOff = Field(default=600.0, description='Maximum length of a turn in seconds, or `"off"`.')
     fallback: Names | None = optional(
-        "Agents that are asked in this order when this one fails before its first word."
+        "Agents that the gateway tries, in this order, when this one fails before its first word."
     )
     idempotent: bool = Field(
         default=False,
-        description="The same turn may be asked twice: an attempt that fails after the request is repeated.",
+        description="The agent may get the same turn twice: the gateway repeats an attempt that fails after the "
+        "request.",
     )
     max_attempts: int = Field(
         default=1,
@@ -85,14 +86,14 @@ class AgentSettings(Section):
 
 
 class ModelSettings(AgentSettings):
-    """Keys of models, which keep nothing from turn to turn."""
+    """Keys of models, which keep no state between turns."""
 
     instructions: Annotated[str, Field(min_length=1)] | None = optional(
         "Instructions for turns that bring none, such as those of websocket calls."
     )
     warm: bool = Field(
         default=False,
-        description="Ask for one token at start, and when a call opens after a pause, so that the common "
+        description="Request one token at start, and when a call begins after a pause, so that the common "
         "prefix of all turns is in the prompt cache.",
     )
 

@@ -1,4 +1,7 @@
-"""The types of values in the configuration file, from which the sections are made."""
+"""The types of values in the configuration file, and the patterns that the values must match.
+
+The sections are in `voicegw.settings.agent`, `.gateway` and `.platform`, and in the integrations' folders.
+"""
 
 from __future__ import annotations
 
@@ -21,23 +24,26 @@ from pydantic import (
 
 from voicegw.security import addresses
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,99}$"
-VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-HASH = r"^sha256:[0-9a-f]{64}$"
-HOST = r"^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)$"
-ORIGIN = r"^(\*|[a-z][a-z0-9+.-]*://[^/?#@\s]+)$"
-LANGUAGE = r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$"
-TARGET = r"^\w+(\.\w+)*:\w+(\.\w+)*$"
-HEADER = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
-LINE = r"^[ -~]*$"
-PHRASE = r"\S"
-ATTRIBUTE = r"^[A-Za-z][A-Za-z0-9]*$"
-VISIBLE = re.compile(r"[!-~]+")
-TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]*")
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,99}$"
+VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+HASH_PATTERN = r"^sha256:[0-9a-f]{64}$"
+HOST_PATTERN = r"^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)$"
+ORIGIN_PATTERN = r"^(\*|[a-z][a-z0-9+.-]*://[^/?#@\s]+)$"
+LANGUAGE_PATTERN = r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$"
+TARGET_PATTERN = r"^\w+(\.\w+)*:\w+(\.\w+)*$"
+HEADER_PATTERN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
+ASCII_LINE_PATTERN = r"^[ -~]*$"
+PHRASE_PATTERN = r"\S"
+ATTRIBUTE_PATTERN = r"^[A-Za-z][A-Za-z0-9]*$"
+VISIBLE_ASCII = re.compile(r"[!-~]+")
+"""Visible ASCII characters, which a header or a URL can carry."""
+TAG_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:-]*")
+"""The name of a tag in the agent's text."""
 MAX_WORD_LENGTH = 60
+"""Characters of a word with its own pronunciation."""
 
 
-def _file(value: object, info: ValidationInfo) -> Path:
+def _resolve_file(value: object, info: ValidationInfo) -> Path:
     if not isinstance(value, str):
         raise ValueError("must be the path of a file")
     path: Path = (info.context or {}).get("folder", Path()) / value
@@ -46,13 +52,13 @@ def _file(value: object, info: ValidationInfo) -> Path:
     return path
 
 
-def _seconds_or_off(value: object) -> object:
+def _parse_seconds_or_off(value: object) -> object:
     if isinstance(value, str) and value != "off":
         raise ValueError('must be a number of seconds or "off"')
     return None if value == "off" else value
 
 
-def _network(value: object) -> addresses.Network:
+def _parse_network(value: object) -> addresses.Network:
     if isinstance(value, str):
         try:
             return ip_network(value, strict=False)
@@ -61,39 +67,41 @@ def _network(value: object) -> addresses.Network:
     raise ValueError('must be an address or a network such as "10.0.0.0/8"')
 
 
-def not_empty(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the values. Raises `ValueError` if there is none."""
+def require_nonempty(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the values. Raises `ValueError` if there are none."""
     if not values:
         raise ValueError("must not be empty")
     return values
 
 
-def _url(value: str) -> str:
+def _check_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         # Only visible characters: urlsplit drops line breaks, a request line would not.
-        known = (
-            VISIBLE.fullmatch(value)
+        is_valid = (
+            VISIBLE_ASCII.fullmatch(value)
             and parts.scheme in ("http", "https")
             and parts.hostname
             and parts.port != 0
         )
     except ValueError:
-        known = False
-    if not known:
+        is_valid = False
+    if not is_valid:
         raise ValueError("must be a URL that begins with http:// or https:// and a host")
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("must not hold a user, a password, a query or a fragment; a key belongs in key_env")
     return value
 
 
-def _public(value: str) -> str:
+def _check_public_url(value: str) -> str:
     try:
         parts = urlsplit(value)
-        known = VISIBLE.fullmatch(value) and parts.scheme == "https" and parts.hostname and parts.port != 0
+        is_valid = (
+            VISIBLE_ASCII.fullmatch(value) and parts.scheme == "https" and parts.hostname and parts.port != 0
+        )
     except ValueError:
-        known = False
-    if not known or "@" in parts.netloc or parts.path not in ("", "/") or parts.query or parts.fragment:
+        is_valid = False
+    if not is_valid or "@" in parts.netloc or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError('must be an address such as "https://voice.example.com", without a path')
     return value.rstrip("/")
 
@@ -104,26 +112,26 @@ def optional(description: str) -> Any:
     TOML has no null, so the schema shows none either.
     """
 
-    def without_null(shown: dict[str, Any]) -> None:
-        del shown["default"]
-        shown.update(next(kind for kind in shown.pop("anyOf") if kind != {"type": "null"}))
+    def remove_null(schema: dict[str, Any]) -> None:
+        del schema["default"]
+        schema.update(next(option for option in schema.pop("anyOf") if option != {"type": "null"}))
 
-    return Field(default=None, description=description, json_schema_extra=without_null)
+    return Field(default=None, description=description, json_schema_extra=remove_null)
 
 
-def _unframed(name: str) -> str:
+def _check_header_name(name: str) -> str:
     if name.lower() in ("host", "connection", "upgrade", "transfer-encoding", "content-length"):
-        raise ValueError("is set by the gateway, since it frames the request")
+        raise ValueError("is set by the gateway: it delimits the request")
     return name
 
 
-def _tag(name: str) -> str:
-    if not TAG.fullmatch(name):
+def _normalize_tag(name: str) -> str:
+    if not TAG_NAME.fullmatch(name):
         raise ValueError('must be the name of a tag such as "break", without brackets')
     return name.lower()
 
 
-def _word(word: str) -> str:
+def _check_word(word: str) -> str:
     if not word.strip():
         raise ValueError("must not be blank")
     if len(word) > MAX_WORD_LENGTH:
@@ -131,22 +139,24 @@ def _word(word: str) -> str:
     return word
 
 
-Name: TypeAlias = Annotated[str, Field(pattern=NAME)]
-Variable: TypeAlias = Annotated[str, Field(pattern=VARIABLE)]
-File: TypeAlias = Annotated[Path, BeforeValidator(_file), WithJsonSchema({"type": "string"})]
-Proxy: TypeAlias = Annotated[addresses.Network, PlainValidator(_network), WithJsonSchema({"type": "string"})]
-Phrase: TypeAlias = Annotated[str, Field(pattern=PHRASE)]
-Phrases: TypeAlias = Annotated[tuple[Phrase, ...], Strict(False), AfterValidator(not_empty)]
-Language: TypeAlias = Annotated[str, Field(pattern=LANGUAGE)]
-Tags: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(_tag)], ...], Strict(False)]
-Word: TypeAlias = Annotated[str, AfterValidator(_word)]
+Name: TypeAlias = Annotated[str, Field(pattern=NAME_PATTERN)]
+Variable: TypeAlias = Annotated[str, Field(pattern=VARIABLE_PATTERN)]
+File: TypeAlias = Annotated[Path, BeforeValidator(_resolve_file), WithJsonSchema({"type": "string"})]
+Proxy: TypeAlias = Annotated[
+    addresses.Network, PlainValidator(_parse_network), WithJsonSchema({"type": "string"})
+]
+Phrase: TypeAlias = Annotated[str, Field(pattern=PHRASE_PATTERN)]
+Phrases: TypeAlias = Annotated[tuple[Phrase, ...], Strict(False), AfterValidator(require_nonempty)]
+Language: TypeAlias = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
+Tags: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(_normalize_tag)], ...], Strict(False)]
+Word: TypeAlias = Annotated[str, AfterValidator(_check_word)]
 Names: TypeAlias = Annotated[tuple[Name, ...], Strict(False)]
 SecondsOrOff: TypeAlias = Annotated[
     Annotated[float, Field(ge=0)] | None,
-    BeforeValidator(_seconds_or_off),
+    BeforeValidator(_parse_seconds_or_off),
     WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"const": "off"}]}),
 ]
-Url: TypeAlias = Annotated[str, AfterValidator(_url)]
-PublicUrl: TypeAlias = Annotated[str, AfterValidator(_public)]
-Header: TypeAlias = Annotated[str, Field(pattern=HEADER), AfterValidator(_unframed)]
+Url: TypeAlias = Annotated[str, AfterValidator(_check_url)]
+PublicUrl: TypeAlias = Annotated[str, AfterValidator(_check_public_url)]
+Header: TypeAlias = Annotated[str, Field(pattern=HEADER_PATTERN), AfterValidator(_check_header_name)]
 Dialect: TypeAlias = Literal["voice", "elevenlabs", "vapi", "chat"]

@@ -16,9 +16,9 @@ from pydantic import (
 
 from voicegw.conversations.call_id import CALL_ID_KEYS
 from voicegw.settings.fields import (
-    HASH,
-    HOST,
-    ORIGIN,
+    HASH_PATTERN,
+    HOST_PATTERN,
+    ORIGIN_PATTERN,
     Dialect,
     File,
     Header,
@@ -29,8 +29,8 @@ from voicegw.settings.fields import (
     Tags,
     Variable,
     Word,
-    not_empty,
     optional,
+    require_nonempty,
 )
 from voicegw.settings.section import Section
 from voicegw.speech.options import MAX_HELD_CHARS, MAX_HOLD_SECONDS
@@ -50,11 +50,11 @@ class ServerSettings(Section):
     trusted_proxies: Annotated[tuple[Proxy, ...], Strict(False)] = Field(
         default=(), description="Addresses or networks of proxies whose X-Forwarded-For is trusted."
     )
-    origins: Annotated[tuple[Annotated[str, Field(pattern=ORIGIN)], ...], Strict(False)] = Field(
+    origins: Annotated[tuple[Annotated[str, Field(pattern=ORIGIN_PATTERN)], ...], Strict(False)] = Field(
         default=(),
         description='Web origins whose pages may call the gateway (CORS); `"*"` for all, with keys only.',
     )
-    hosts: Annotated[tuple[Annotated[str, Field(pattern=HOST)], ...], Strict(False)] = Field(
+    hosts: Annotated[tuple[Annotated[str, Field(pattern=HOST_PATTERN)], ...], Strict(False)] = Field(
         default=(), description="Host names accepted without keys, besides those of this machine."
     )
     shutdown_grace: float = Field(
@@ -62,7 +62,7 @@ class ServerSettings(Section):
     )
 
     @model_validator(mode="after")
-    def _paired(self) -> ServerSettings:
+    def _check_tls_pair(self) -> ServerSettings:
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key belong together; one of them is missing")
         return self
@@ -104,11 +104,11 @@ class LimitSettings(Section):
 class KeySettings(Section):
     """A section `[keys.NAME]`: one API key."""
 
-    hash: Annotated[str, Field(pattern=HASH)] | None = optional(
+    hash: Annotated[str, Field(pattern=HASH_PATTERN)] | None = optional(
         "SHA-256 of the key, as `voicegw keys new NAME` prints it. Either this or `env`."
     )
     env: Variable | None = optional("Environment variable that holds the key itself.")
-    models: Annotated[Names, AfterValidator(not_empty)] | None = optional(
+    models: Annotated[Names, AfterValidator(require_nonempty)] | None = optional(
         "Names of the agents that the key may use; all if left out."
     )
     dialect: Dialect | None = optional(
@@ -119,7 +119,7 @@ class KeySettings(Section):
     )
 
     @model_validator(mode="after")
-    def _either(self) -> KeySettings:
+    def _check_one_source(self) -> KeySettings:
         if (self.hash is None) == (self.env is None):
             raise ValueError("needs exactly one of hash and env")
         return self
@@ -135,7 +135,7 @@ class TurnSettings(Section):
     on_failure: Literal["speak", "status"] = Field(
         default="speak",
         description="When an agent fails before its first word: a spoken apology, or an HTTP status. "
-        "With `status`, no byte leaves before the agent's first word, so there is no acknowledgement.",
+        "With `status`, no byte is sent before the agent's first word, so there is no acknowledgement.",
     )
     disconnect_grace: float = Field(
         default=0.0,
@@ -206,7 +206,7 @@ class SpeechSettings(Section):
     words: dict[Word, str] = Field(default={}, description='Pronunciations, such as `SQL = "sequel"`.')
 
     @model_validator(mode="after")
-    def _apart(self) -> SpeechSettings:
+    def _check_tags(self) -> SpeechSettings:
         if both := sorted({*self.keep_tags} & {*self.silent_tags}):
             raise ValueError(f'keep_tags and silent_tags both name "{both[0]}"')
         return self

@@ -9,10 +9,10 @@ from pydantic import Field
 from voicegw.settings.fields import Language, Name, optional
 from voicegw.settings.section import Section
 
-Partial: TypeAlias = Literal["ignore", "speculate"]
+PartialHandling: TypeAlias = Literal["ignore", "speculate"]
 
-ACTIONS = "Call actions that the agent may use; they are offered to it as tools."
-PARTIAL = (
+ACTIONS_DESCRIPTION = "Call actions that the agent may use; they are offered to it as tools."
+PARTIAL_DESCRIPTION = (
     'Interim transcripts: wait for the final one (`"ignore"`), or start the agent early (`"speculate"`).'
 )
 
@@ -20,14 +20,14 @@ PARTIAL = (
 class PlatformSettings(Section):
     """Keys of every platform."""
 
-    proof: ClassVar[tuple[str, ...]] = ()
-    """Keys of which one is needed to authenticate the calls."""
-    signature: ClassVar[tuple[str, ...]] = ()
-    """Keys of which one is needed to authenticate the webhooks."""
-    path_secrets: ClassVar[frozenset[str]] = frozenset()
-    """Keys whose secret is a segment of an address."""
+    call_secret_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys of the secrets by which calls are authenticated; one of them is enough."""
+    webhook_secret_keys: ClassVar[tuple[str, ...]] = ()
+    """Keys of the secrets by which webhooks are authenticated; one of them is enough."""
+    path_secret_keys: ClassVar[frozenset[str]] = frozenset()
+    """Keys of the secrets that are a segment of an address."""
     needs_public_url: ClassVar[bool] = False
-    """Whether the platform signs `server.public_url`."""
+    """True if the platform signs the address `server.public_url`."""
 
     agent: Name | None = optional("Agent that answers; the first one of the file if left out.")
     language: Language = Field(
@@ -38,14 +38,14 @@ class PlatformSettings(Section):
     )
 
     @property
-    def proven(self) -> bool:
-        """Whether the calls are authenticated."""
-        return any(key in self.proof for key, _ in self.variables)
+    def authenticates_calls(self) -> bool:
+        """True if a secret authenticates the calls."""
+        return any(key in self.call_secret_keys for key, _ in self.variables)
 
     @property
-    def signed(self) -> bool:
-        """Whether the webhooks are authenticated."""
-        return any(key in self.signature for key, _ in self.variables)
+    def authenticates_webhooks(self) -> bool:
+        """True if a secret authenticates the webhooks."""
+        return any(key in self.webhook_secret_keys for key, _ in self.variables)
 
 
 class GreetingPlatformSettings(PlatformSettings):

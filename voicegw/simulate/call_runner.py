@@ -1,4 +1,4 @@
-"""Runs a script on a websocket: does what a caller and the platform would do, at the same times.
+"""Runs a script on a websocket: acts as the caller and the platform would, at the same times.
 
 Scripts of platforms with HTTP requests are run by `voicegw.simulate.http_runner`.
 """
@@ -27,7 +27,7 @@ class AnswerTimeout(SimulationStopped):
 
 
 class CallRunner:
-    """One simulated call.
+    """Runs one simulated call on a websocket.
 
     With `try_forged`, it first connects with a wrong proof, which a gateway has to refuse.
     """
@@ -41,10 +41,10 @@ class CallRunner:
         *,
         try_forged: bool = False,
     ) -> None:
-        self.platform = platform
-        self.script = script
+        self.platform = platform  # encodes and decodes the frames
+        self.script = script  # the caller's turns
         self.try_forged = try_forged
-        self.recording = Recording()
+        self.recording = Recording()  # filled by the run
         self.connection = CallConnection(
             platform, script.patience, platform.build_url(url), open_socket, self.recording
         )
@@ -144,7 +144,7 @@ class CallRunner:
         return turn
 
     async def _run_answer(self, step: CallStep, turn: RecordedTurn) -> None:
-        """Do what the step wants while the agent answers."""
+        """Carry out the rest of the step while the agent answers."""
         if step.interrupt is not None:
             await self._interrupt(step.interrupt, turn)
         elif step.next is not None:

@@ -22,18 +22,22 @@ TOOL_CALL_FINISH_REASONS = frozenset({"tool_calls", "length", "content_filter"})
 
 @dataclass(slots=True)
 class ToolCallFragments:
-    """One tool call as far as it has arrived."""
+    """One tool call, joined from the fragments so far; each field is "" until it arrives."""
 
     id: str = ""
+    """The tool call's id."""
     name: str = ""
+    """The name of the tool."""
     arguments: str = ""
+    """The arguments, a JSON object as text once it is complete."""
 
 
 class ChatReader:
-    """Parser of one stream. Feed it the bytes of the body, then call `flush` when the body ends.
+    """Parses one stream. Feed it the bytes of the body, then call `flush` when the body ends.
 
     `offered_tools` are the names of the tools in the request, `turn` is the index of the turn that the text
-    belongs to. `has_output` is True after text or a tool call, `is_done` after `[DONE]`. It never raises.
+    belongs to. `has_output` is True after text or a tool call. `finish_reason` is that of the stream, None
+    before it arrives. It never raises.
     """
 
     def __init__(self, offered_tools: Collection[str] = (), turn: int | None = None) -> None:
@@ -51,6 +55,7 @@ class ChatReader:
 
     @property
     def is_done(self) -> bool:
+        """Did `[DONE]` arrive?"""
         return self._lint.is_done
 
     def feed(self, data: bytes) -> list[Observation]:
@@ -103,16 +108,16 @@ class ChatReader:
         try:
             chunk = loads(event)
         except ValueError:
-            return self._report("chunks", "an event that is no JSON")
+            return self._report("chunks", "an event that is not JSON")
         if not isinstance(chunk, dict):
-            return self._report("chunks", "an event that is no JSON object")
+            return self._report("chunks", "an event that is not a JSON object")
         if chunk.get("error"):
             self._has_failed = True
             return self._report("chunks", "an error event, which ends the answer for every client")
         self._check_envelope(chunk)
         choices = chunk.get("choices")
         if not isinstance(choices, list):
-            return self._report("chunks", "choices is no array")
+            return self._report("chunks", "choices is not an array")
         for choice in choices:
             self._read_choice(choice)
 
@@ -125,20 +130,20 @@ class ChatReader:
         }
         for key, is_valid in valid.items():
             if not is_valid:
-                self._report("chunks", f"{key} is missing or not what it must be")
+                self._report("chunks", f"{key} is missing or has a wrong type or value")
             elif self._envelope.setdefault(key, chunk[key]) != chunk[key]:
                 self._report("chunks", f"{key} changes within the answer")
 
     def _read_choice(self, choice: Any) -> None:
         if not isinstance(choice, dict):
-            return self._report("chunks", "choices[] is no object")
+            return self._report("chunks", "choices[] is not an object")
         if not _is_integer(choice.get("index")) or choice["index"] != 0:
             self._report("chunks", "choices[].index is not 0")
         delta = choice.get("delta")
         if isinstance(delta, dict):
             self._read_delta(delta)
         else:
-            self._report("chunks", "choices[].delta is no object")
+            self._report("chunks", "choices[].delta is not an object")
         if (reason := choice.get("finish_reason")) is not None:
             self._read_finish_reason(reason)
 
@@ -156,7 +161,7 @@ class ChatReader:
             for fragment in tool_calls:
                 self._read_tool_call(fragment)
         elif tool_calls is not None:
-            self._report("tools", "delta.tool_calls is no array")
+            self._report("tools", "delta.tool_calls is not an array")
 
     def _read_text(self, text: str) -> None:
         if not text:
@@ -178,7 +183,7 @@ class ChatReader:
 
     def _read_tool_call(self, fragment: Any) -> None:
         if not isinstance(fragment, dict):
-            return self._report("tools", "delta.tool_calls[] is no object")
+            return self._report("tools", "delta.tool_calls[] is not an object")
         self.has_output = True
         if self.finish_reason is not None:
             self._report("finish", "a tool call after the chunk with the finish_reason")
@@ -215,7 +220,9 @@ class ChatReader:
             if call.name not in self.offered_tools:
                 self._report("tools", f"the request offers no tool {call.name[:40]!r}")
             if loads_object(call.arguments) is None:
-                self._report("tools", "the arguments of a tool call are no JSON object; none are {}")
+                self._report(
+                    "tools", "the arguments of a tool call are not a JSON object; without arguments send {}"
+                )
             self._observations.append(ActionSeen(self.turn, call.name, call.arguments, call.id))
 
 

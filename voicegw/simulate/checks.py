@@ -1,7 +1,7 @@
 """Checklists: the requirements that all platforms share, evaluated on the recording of a call. Pure.
 
 Requirements of one platform are in `voicegw.simulate.platforms`. A check that the script did not exercise is
-"not tried", which is neither good nor bad.
+"not tried", which is neither a success nor a failure.
 """
 
 from __future__ import annotations
@@ -23,21 +23,28 @@ MARKUP = re.compile(r"\*\*|__|```|`|<think|</?[a-z]+>|\]\(|^\s{0,3}#{1,6}\s|^\s*
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One entry of a checklist: its name, the platform's requirement, and the function that checks it."""
+    """One entry of a checklist."""
 
     item: str
+    """Its name in reports and violations."""
     description: str
+    """The platform's requirement, as a sentence without a full stop."""
     evaluate: CheckFunction
+    """Checks the requirement."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The result of one check: `violations` in sentences, or not even `was_tried`."""
+    """The result of one check."""
 
     item: str
+    """As in `Check.item`."""
     description: str
+    """As in `Check.description`."""
     violations: tuple[str, ...] = ()
+    """A sentence for each violation."""
     was_tried: bool = True
+    """False if the script did not exercise the check."""
 
     @property
     def state(self) -> str:
@@ -87,7 +94,10 @@ def from_violations(recording: Recording, script: CallScript) -> list[str] | Non
 
 
 def from_violations_if(is_exercised: Callable[[Recording], bool]) -> CheckFunction:
-    """Return a check of only the violations that were found while frames were read."""
+    """Return a check of only the violations that were found while frames were read.
+
+    It is not tried unless `is_exercised`.
+    """
     return lambda recording, script: [] if is_exercised(recording) else None
 
 
@@ -112,7 +122,7 @@ def has_output(turn: RecordedTurn) -> bool:
 
 
 def is_connection_dropped(turn: RecordedTurn) -> bool:
-    """Does its step lose the connection?"""
+    """Does the turn's step drop the connection?"""
     return turn.step.drop is not None
 
 
@@ -178,7 +188,7 @@ def _check_silence(recording: Recording, script: CallScript) -> list[str] | None
 
 
 def _check_malformed(recording: Recording, script: CallScript) -> list[str] | None:
-    """Check that each turn after malformed frames is answered, or lives until its interruption."""
+    """Check that each turn after malformed frames is answered, unless the caller cuts it short."""
     asked = [number for number, _ in recording.numbered_turns]
     unasked = [number for number in recording.malformed_before if number not in asked and recording.failure]
     check = check_turns(_find_missing_answer, lambda turn: turn.step.nonsense and is_answer_expected(turn))

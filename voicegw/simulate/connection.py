@@ -1,4 +1,4 @@
-"""The connection of a simulated call, across all its losses. It records everything that it carries.
+"""The connection of a simulated call, with its reconnects. It records every frame.
 
 It decides nothing about the script: that is `voicegw.simulate.call_runner`.
 """
@@ -42,7 +42,7 @@ class SocketClosed(Exception):
 
 
 class SimulationStopped(Exception):
-    """The simulation cannot go on. The message says why."""
+    """The simulation cannot continue. The message says why."""
 
 
 class PlatformSocket(Protocol):
@@ -61,7 +61,7 @@ class PlatformSocket(Protocol):
         ...
 
     def abort(self) -> None:
-        """Lose the connection, without a close frame."""
+        """Abort the connection without a close frame."""
         ...
 
 
@@ -70,7 +70,7 @@ OpenSocket: TypeAlias = Callable[[str, Mapping[str, str]], Awaitable[PlatformSoc
 
 
 class CallConnection:
-    """Connects a platform to the gateway at `address`, carries its frames, and records both directions."""
+    """Connects a platform to the gateway at `address`, sends and receives frames, and records them all."""
 
     def __init__(
         self,
@@ -81,13 +81,13 @@ class CallConnection:
         recording: Recording,
     ) -> None:
         self.platform = platform
-        self.timeouts = timeouts
+        self.timeouts = timeouts  # of the script
         self.address = address
         self.open_socket = open_socket
-        self.recording = recording
+        self.recording = recording  # gets every frame
         self.activity = asyncio.Event()  # set with each frame, and when the connection is lost
         self.loop = asyncio.get_running_loop()
-        self.started_at = self.loop.time()
+        self.started_at = self.loop.time()  # the loop's time at which `now` is 0
         self.lost_reason = ""  # why there is no connection; "" while there is one
         self._socket: PlatformSocket | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -169,7 +169,10 @@ class CallConnection:
         return condition()
 
     async def disconnect(self, *, graceful: bool) -> None:
-        """End this connection, with a close frame if `graceful`. Raises the errors of the reader."""
+        """End this connection, with a close frame if `graceful`.
+
+        Raises an exception of the reader, which is a bug of the simulation.
+        """
         socket, self._socket = self._socket, None
         for task in self._tasks:
             task.cancel()

@@ -14,10 +14,12 @@ FrameFields: TypeAlias = Mapping[str, tuple[FieldPredicate, bool]]
 
 
 def is_text(value: Any) -> bool:
+    """Is it a string?"""
     return isinstance(value, str)
 
 
 def is_boolean(value: Any) -> bool:
+    """Is it true or false?"""
     return isinstance(value, bool)
 
 
@@ -27,11 +29,12 @@ def is_integer(value: Any) -> bool:
 
 
 def is_count(value: Any) -> bool:
-    """Is it an integer from 0?"""
+    """Is it an integer of at least 0?"""
     return is_integer(value) and value >= 0
 
 
 def is_object(value: Any) -> bool:
+    """Is it a JSON object?"""
     return isinstance(value, dict)
 
 
@@ -54,7 +57,7 @@ def optional_fields(**fields: FieldPredicate) -> dict[str, tuple[FieldPredicate,
 def find_mismatch(
     frame: Mapping[str, Any], frame_type: Any, schemas: Mapping[str, FrameFields]
 ) -> str | None:
-    """Return a sentence that says why `frame` is no valid frame of `frame_type`; None if it is one."""
+    """Return a sentence that says why `frame` is not a valid frame of `frame_type`; None if it is."""
     if not isinstance(frame_type, str) or frame_type not in schemas:
         return f"a frame of unknown type: {abbreviate(frame_type)}"
     for name, (fits, is_required) in schemas[frame_type].items():

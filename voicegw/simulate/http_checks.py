@@ -34,21 +34,26 @@ DUPLICATE_NAMES = ("first", "second")
 
 @dataclass(slots=True)
 class RecordedStream:
-    """One request and its answer."""
+    """One request and its answer. Times are in seconds since the call began."""
 
     label: str
     """Its name in violations: "turn 2", for example."""
     asked_at: float
+    """When the request was sent."""
     status: int | None = None
+    """The status of the response; None before it."""
     content_type: str = ""
+    """The header `Content-Type` of the response."""
     first_output_at: float | None = None
     """When the first text or tool call arrived."""
     texts: list[tuple[float, str]] = field(default_factory=list)
     """(time, text) of each piece of text."""
     actions: list[tuple[float, ActionSeen]] = field(default_factory=list)
+    """(time, tool call) of each tool call."""
     done_at: float | None = None
     """When the stream marked its end, by `[DONE]` or a finish_reason."""
     body_ended_at: float | None = None
+    """When the body ended; None if it did not."""
     left_at: float | None = None
     """When the platform stopped reading it."""
     was_read_to_end: bool = False
@@ -145,14 +150,14 @@ def begins_within(seconds: float) -> CheckFunction:
 
 
 def is_answered(stream: RecordedStream) -> bool:
-    """Was it accepted, and read to its end?"""
+    """Was the request accepted, and its answer read to the end?"""
     return stream.was_read_to_end and stream.status == 200
 
 
 def split_first_words(stream: RecordedStream) -> tuple[str, str, float] | None:
-    """Return first words that stood alone before more followed; None if they did not.
+    """Return the first words, the words after them, and the seconds between them.
 
-    Returns the first words, the words after them, and the seconds between.
+    Returns None if the first words are no clause and no pause separates them from the rest.
     """
     texts = list(_join_blank_texts(stream))
     if len(texts) < 2:

@@ -13,7 +13,7 @@ from voicegw.simulate.http_platform import PlatformRequest
 
 
 class HttpSenderResponse:
-    """A `PlatformResponse` on a response of the gateway's HTTP client."""
+    """Implements `PlatformResponse` on a response of the gateway's HTTP client."""
 
     def __init__(self, response: HttpResponse) -> None:
         self.response = response
@@ -31,10 +31,10 @@ class HttpSenderResponse:
 
 
 class HttpSender:
-    """A `PostRequest` to the origin of `url`.
+    """Implements `PostRequest` for requests to the origin of `url`.
 
     `connect_timeout` limits, in seconds, the name resolution and the connection together. The constructor
-    raises `voicegw.errors.ConfigError` if `url` is no address; a call raises OSError as `PostRequest` says.
+    raises `voicegw.errors.ConfigError` if `url` is invalid; a call raises OSError as `PostRequest` says.
     """
 
     def __init__(self, url: str, *, connect_timeout: float = 5.0) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP requests of a simulated call. It records everything that they carry.
+"""The HTTP requests of a simulated call. It records every request and answer.
 
 It decides nothing about the script: that is `voicegw.simulate.http_runner`.
 """
@@ -28,10 +28,18 @@ class PlatformResponse(Protocol):
     """
 
     @property
-    def status(self) -> int: ...
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
     @property
-    def headers(self) -> Mapping[str, str]: ...
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    def headers(self) -> Mapping[str, str]:
+        """The headers, by name in lower case."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Iterate over the pieces of the body."""
+        ...
 
 
 PostRequest: TypeAlias = Callable[[PlatformRequest], AbstractAsyncContextManager[PlatformResponse]]
@@ -48,13 +56,13 @@ class HttpExchange:
     """
 
     def __init__(self, post: PostRequest, recording: HttpRecording, offered_tools: Collection[str]) -> None:
-        self.post = post
-        self.recording = recording
+        self.post = post  # sends one request
+        self.recording = recording  # gets every request and answer
         self.offered_tools = offered_tools
         self.audible_stream: RecordedStream | None = None
         self.activity = asyncio.Event()
         self.loop = asyncio.get_running_loop()
-        self.started_at = self.loop.time()
+        self.started_at = self.loop.time()  # the loop's time at which `now` is 0
         self._piece_count = self._total_size = 0
 
     @property

@@ -52,8 +52,11 @@ class PlatformRequest:
     """One POST request."""
 
     url: str
+    """The whole address."""
     headers: Mapping[str, str]
+    """All headers, with the key."""
     body: bytes
+    """JSON in UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +80,11 @@ class HttpEntry(RegistryEntry):
 
 
 class SimulatedHttpPlatform(ABC):
-    """One platform's side of one call. A subclass gives `build_url`, `build_headers` and `build_fields`.
+    """Plays one platform's side of one call.
 
-    It keeps the conversation: `ask` begins a turn, `follow_up` and `record_heard` add the answer. `secret` is
-    the gateway's API key, "" for none; `call_id` is the platform's id of the call.
+    A subclass implements `build_url`, `build_headers` and `build_fields`. It keeps the conversation: `ask` begins a turn, `follow_up` and `record_heard` add the answer. `secret` is
+    the gateway's API key, "" for none; `call_id` is the platform's id of the call; `model` is the model of
+    each request.
     """
 
     name = ""
@@ -102,12 +106,13 @@ class SimulatedHttpPlatform(ABC):
     def __init__(
         self, script: CallScript, url: str, *, call_id: str, secret: str = "", model: str = DEFAULT_MODEL
     ) -> None:
-        self.script = script
+        self.script = script  # the caller's turns, the prompt and the tools
         self.url = self.build_url(url)
         self.call_id = call_id
         self.secret = secret
         self.model = model
-        self.offered_tools = frozenset(tool.name for tool in script.tools)
+        self.offered_tools = frozenset(tool.name for tool in script.tools)  # names
+        # The conversation, as messages of chat completions.
         self.messages: list[dict[str, Any]] = [{"role": "system", "content": script.prompt}]
         if script.greeting:
             self.messages.append({"role": "assistant", "content": script.greeting})

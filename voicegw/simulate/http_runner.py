@@ -1,4 +1,4 @@
-"""Runs a script by HTTP requests: posts what the platform would post, and reads the answers.
+"""Runs a script by HTTP requests: posts the platform's requests, and reads the answers.
 
 Scripts of platforms with a websocket are run by `voicegw.simulate.call_runner`.
 """
@@ -26,7 +26,7 @@ FATAL_STATUSES = frozenset({401, 403, 404, 405})
 
 
 class HttpRunner:
-    """One simulated call.
+    """Runs one simulated call by HTTP requests.
 
     With `try_wrong_key`, it first sends a request with a wrong key, which a gateway has to refuse.
     """
@@ -39,10 +39,11 @@ class HttpRunner:
         *,
         try_wrong_key: bool = False,
     ) -> None:
-        self.platform = platform
-        self.script = script
+        self.platform = platform  # builds the requests
+        self.script = script  # the caller's turns
         self.try_wrong_key = try_wrong_key
-        self.recording = HttpRecording()
+        self.recording = HttpRecording()  # filled by the run
+        # Sends the requests and records the answers.
         self.exchange = HttpExchange(post, self.recording, platform.offered_tools)
         self._tasks: list[asyncio.Task[Any]] = []
         self._duplicate: asyncio.Task[RecordedStream] | None = None  # the second of two identical requests
@@ -164,7 +165,7 @@ class HttpRunner:
             raise SimulationStopped(f"the request was refused with status {last.status}")
 
     async def _run_answer(self, step: CallStep, index: int) -> None:
-        """Do what the step wants while the agent answers."""
+        """Carry out the rest of the step while the agent answers."""
         turn = self.recording.turns[index]
         if step.interrupt is not None:
             await self._wait_for_answer(lambda: turn.first_text_delay is not None)

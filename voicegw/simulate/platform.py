@@ -18,12 +18,12 @@ from voicegw.wire.json import loads
 Frame: TypeAlias = str | bytes
 
 CHARS_PER_SECOND = 15.0
-"""Speed of speech: it tells how much of an answer the caller has heard after some seconds."""
+"""Speed of speech, to compute the part of an answer that the caller has heard."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformTraits:
-    """How a platform differs from the others.
+    """The properties in which platforms differ.
 
     `unsupported_steps`: the kinds of steps ("say", "press", "silent") that it does not have.
     `stops_playback`: it stops playing an interrupted answer by itself, so late text does no harm.
@@ -43,7 +43,7 @@ NO_DTMF = frozenset({"press"})
 
 @dataclass(frozen=True, slots=True)
 class SimulationSetup:
-    """How an operator has set the platform up.
+    """An operator's configuration of the platform.
 
     `secret` proves to the gateway that the platform calls; "" for none. `model` is the agent that the
     platform asks for; "" for its default. `public_url` is the URL that Twilio signs; "" for the one that is
@@ -57,7 +57,7 @@ class SimulationSetup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryEntry:
-    """One platform in `voicegw.simulate.platforms.registry`: how it is named, and where its secret stands.
+    """One platform in `voicegw.simulate.platforms.registry`: its `name`, and the place of its secret.
 
     `secret_in_url`: the platform has no other proof than a secret part of the URL's path.
     `public_path_words`: parts of the path that are no secret, and stay readable in reports.
@@ -89,7 +89,7 @@ class SimulatedPlatform(Protocol):
     ping_interval: float | None
     """Seconds between the platform's pings; None if it sends none."""
     traits: PlatformTraits
-    """How it differs from other platforms."""
+    """The properties in which it differs from other platforms."""
 
     def build_url(self, url: str) -> str:
         """Return the URL of the socket; `url` is the one that an operator enters at the platform."""
@@ -127,7 +127,7 @@ class SimulatedPlatform(Protocol):
         ...
 
     def encode_malformed(self) -> Sequence[Frame]:
-        """Return frames that make no sense, and that a gateway must survive."""
+        """Return malformed frames, which a gateway must ignore."""
         ...
 
     def ping(self) -> Sequence[Frame]:
@@ -150,8 +150,8 @@ def decode_frame(frame: Frame) -> dict[str, Any] | str:
     try:
         data = loads(frame.encode())
     except ValueError:
-        return f"no JSON: {abbreviate(frame)}"
-    return data if isinstance(data, dict) else f"JSON, but no object: {abbreviate(frame)}"
+        return f"not JSON: {abbreviate(frame)}"
+    return data if isinstance(data, dict) else f"JSON, but not an object: {abbreviate(frame)}"
 
 
 def encode_frame(**fields: Any) -> str:

@@ -32,7 +32,10 @@ class AnswerEnded:
 
 @dataclass(frozen=True, slots=True)
 class ActionSeen:
-    """The agent acted or called a tool. `id` is the tool call's, `arguments` a JSON object as text."""
+    """The agent executed an action or called the tool `name`.
+
+    `turn` is the index of its turn. `id` is that of the tool call, `arguments` a JSON object as text.
+    """
 
     turn: int | None
     name: str
@@ -51,7 +54,8 @@ class PongSeen:
 class Violation:
     """Something that the platform does not accept.
 
-    `item` names the entry of the checklist, `location` the turn or the request ("turn 2").
+    `item` names the entry of the checklist. `reason` is a sentence. `location` is the turn or the request
+    ("turn 2").
     """
 
     item: str
@@ -61,7 +65,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class FramesReturned:
-    """Frames that the platform sends at once in return: the result of a tool, for example."""
+    """`frames` that the platform sends at once in return: the result of a tool, for example."""
 
     frames: tuple[str | bytes, ...]
 
@@ -78,15 +82,18 @@ Observation: TypeAlias = (
 
 @dataclass(slots=True)
 class RecordedTurn:
-    """One turn as it went."""
+    """One turn: its step in the script, and its course."""
 
     step: CallStep
+    """The step of the script."""
     asked_at: float
+    """When the question was sent."""
     number: int = 0
     """The number of its step in the script, from 1; 0 if the turns are only counted."""
     texts: list[tuple[float, str]] = field(default_factory=list)
     """(time, text) of everything that the caller heard."""
     actions: list[tuple[float, ActionSeen]] = field(default_factory=list)
+    """(time, action) of each action or tool call."""
     end_times: list[float] = field(default_factory=list)
     """When its end arrived; more than one time is a fault of the gateway."""
     stopped_at: float | None = None
@@ -202,9 +209,11 @@ class Recording:
     """A whole call."""
 
     turns: list[RecordedTurn] = field(default_factory=list)
+    """The turns that were asked, in order."""
     greeting: list[tuple[float, str]] = field(default_factory=list)
     """(time, text) of everything that the caller heard outside of turns."""
     violations: list[Violation] = field(default_factory=list)
+    """The violations that were found while frames were read."""
     pings: list[tuple[float, float | None]] = field(default_factory=list)
     """(sent, answered) of each ping; `answered` is None without a pong."""
     log: list[tuple[float, str, str]] = field(default_factory=list)
@@ -226,6 +235,7 @@ class Recording:
     gateway_close: tuple[float, int] | None = None
     """(time, code) of the close from the gateway."""
     agent_ended_call: bool = False
+    """Did the agent end or transfer the call?"""
     failure: str = ""
     """The reason why the simulation stopped early, "" if it came to its end."""
 

@@ -67,7 +67,7 @@ def as_text(platform: str, address: str, recording: Recording, results: Sequence
         lines += paragraphs[number]
     lines += _format_checklist(results)
     if recording.failure:
-        lines += ["", f"The call could not go on: {recording.failure}."]
+        lines += ["", f"The simulation stopped early: {recording.failure}."]
         lines += [*_explain_refusal(recording), *_format_log(recording)]
     return "\n".join(_to_printable(line) for line in lines)
 
@@ -147,11 +147,13 @@ def _format_checklist(results: Sequence[CheckResult]) -> list[str]:
 
 
 def _explain_refusal(recording: Recording) -> list[str]:
-    """Return the gateway's words in a refusal, and a hint."""
+    """Return the beginning of the refusal's body, and a hint."""
     body = recording.refusal_body
-    lines = [f"It said: {_shorten(body)}"] if body.strip() else []
+    lines = [f"The gateway answered: {_shorten(body)}"] if body.strip() else []
     if recording.status == 401:
-        lines.append("Does it want a key? --key-env VARIABLE names the environment variable that holds it.")
+        lines.append(
+            "The gateway may require a key: --key-env VARIABLE names the environment variable that holds it."
+        )
     return lines
 
 

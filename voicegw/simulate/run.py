@@ -36,7 +36,7 @@ MIN_SECRET_CHARS = 4
 
 @dataclass(frozen=True, slots=True)
 class SimulationResult:
-    """The result of a simulation.
+    """The result of a simulation of `platform` against the gateway at `address`.
 
     A gateway may send the platform's `secrets` back; no report contains them.
     """
@@ -44,7 +44,9 @@ class SimulationResult:
     platform: str
     address: str
     recording: Recording
+    """The call, as it was recorded."""
     check_results: tuple[CheckResult, ...]
+    """The results of the platform's checks."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
@@ -84,7 +86,7 @@ def simulate(
     secrets = {setup.secret}
     if entry.secret_in_url:
         if setup.secret:
-            raise ConfigError(f"--key-env: on {platform} the secret is a part of the address; put it there")
+            raise ConfigError(f"--key-env: on {platform} the secret is a part of the URL; put it there only")
         shown_url = mask_path(shown_url, entry.public_path_words)
         secrets |= set(url.split("/")) - set(shown_url.split("/"))
     simulated: SimulatedPlatform | SimulatedHttpPlatform
@@ -154,11 +156,11 @@ def check_url(url: str, *, is_websocket: bool, allow_remote: bool) -> str:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise ConfigError(f"this is no address: {error}") from None
+        raise ConfigError(f"the URL is invalid: {error}") from None
     if parts.scheme not in schemes or not host:
-        raise ConfigError(f"an address begins with one of {', '.join(f'{name}://' for name in schemes)}")
+        raise ConfigError(f"the URL must begin with one of {', '.join(f'{name}://' for name in schemes)}")
     if not (allow_remote or is_loopback(host)):
-        raise ConfigError(f"{host} is another machine: say --anywhere if you mean it")
+        raise ConfigError(f"{host} is another machine: add --anywhere to call it")
     if "@" in parts.netloc or parts.fragment:
-        raise ConfigError("an address has no user, password or fragment here")
+        raise ConfigError("the URL must not contain a user, a password or a fragment")
     return f"{parts.scheme}://{parts.netloc}{parts.path}"

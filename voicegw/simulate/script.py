@@ -1,6 +1,6 @@
 """The script of a simulated call: a small TOML file of the caller's turns (docs/simulate.md).
 
-It says what the caller does and when; `voicegw.simulate.call_runner` and `http_runner` carry it out.
+It describes the caller's actions and their times; `call_runner` and `http_runner` carry it out.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pydantic_core import ErrorDetails
 from voicegw.errors import ConfigError
 from voicegw.settings import problems
 from voicegw.settings.fields import optional
-from voicegw.settings.problems import describe, key_path
+from voicegw.settings.problems import describe, format_key_path
 from voicegw.settings.section import Section
 
 Seconds = Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)]
 DTMF_PATTERN = r"^[0-9*#]{1,32}$"
 Digits = Annotated[str, Field(pattern=DTMF_PATTERN)]
 REQUIREMENTS: Mapping[str, str] = {
-    **problems.MUST,
+    **problems.REQUIREMENTS,
     DTMF_PATTERN: "must be 1 to 32 keys: digits, * and #",
     "string_type": "must be text in quotes",
     "string_too_short": "must not be empty",
@@ -138,9 +138,9 @@ def load_script(path: Path) -> CallScript:
     try:
         data = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: this is no TOML: {error}") from None
+        raise ConfigError(f"{path}: is not TOML: {error}") from None
     try:
         return CallScript.model_validate(data)
     except ValidationError as error:
@@ -165,11 +165,11 @@ def _describe(details: ErrorDetails) -> str:
     match details["loc"]:
         case ("turns" | "tools" as table, int(place), *rest):
             section = CallStep if table == "turns" else ScriptTool
-            where = [f"{table.removesuffix('s')} {place + 1}", key_path(tuple(rest))]
+            where = [f"{table.removesuffix('s')} {place + 1}", format_key_path(tuple(rest))]
         case ("patience", *rest):
-            section, where = ScriptTimeouts, [key_path(("patience", *rest))]
+            section, where = ScriptTimeouts, [format_key_path(("patience", *rest))]
         case loc:
-            section, where = CallScript, [key_path(loc)]
+            section, where = CallScript, [format_key_path(loc)]
     return ": ".join(filter(None, (*where, describe(details, section.model_fields, REQUIREMENTS))))
 
 

@@ -19,7 +19,7 @@ LintResult: TypeAlias = bytes | Violation
 
 
 class SseLint:
-    """Parser and linter of one stream. `is_done` is True after `[DONE]`.
+    """Parses and checks the lines of one stream. `is_done` is True after `[DONE]`.
 
     All forms that every tested client reads are right: CRLF, a byte order mark, comments, extra blank lines.
     """

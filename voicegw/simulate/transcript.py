@@ -9,7 +9,7 @@ TranscriptEntry: TypeAlias = dict[str, str]
 
 
 class PlatformTranscript:
-    """Utterances of "user" and "agent", in order.
+    """Keeps the utterances of "user" and "agent" in `entries`, in order.
 
     `reply` is the entry of the answer that the agent is giving; None before its first text.
     """

@@ -24,24 +24,25 @@ class NonRedirectingConnect(connect):
     """A `connect` that follows no redirect: platforms follow none either."""
 
     def process_redirect(self, exc: Exception) -> Exception:
+        """Return the exception: `websockets` then raises it instead of following the redirect."""
         return exc
 
 
 class ClientSocket:
-    """A `PlatformSocket` on a connection of `websockets`."""
+    """Implements `PlatformSocket` on a connection of `websockets`."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
 
     async def send(self, frame: Frame) -> None:
-        """Send one frame. Raises `SocketClosed`."""
+        """Send one frame. Raises `SocketClosed` if the socket is closed."""
         try:
             await self.connection.send(frame)
         except ConnectionClosed as closed:
             raise _socket_closed(closed) from None
 
     async def receive(self) -> Frame:
-        """Wait for the next frame. Raises `SocketClosed`."""
+        """Wait for the next frame. Raises `SocketClosed` if the socket is closed."""
         try:
             return await self.connection.recv()
         except ConnectionClosed as closed:
@@ -52,7 +53,7 @@ class ClientSocket:
         await self.connection.close()
 
     def abort(self) -> None:
-        """Lose the connection, without a close frame."""
+        """Abort the connection without a close frame."""
         self.connection.transport.abort()
 
 
@@ -77,9 +78,9 @@ async def open_socket(url: str, headers: Mapping[str, str]) -> PlatformSocket:
         body = (rejection.response.body or b"")[:MAX_LOGGED_CHARS].decode("utf-8", "replace")
         raise HandshakeRejected(rejection.response.status_code, body) from None
     except InvalidURI:
-        raise OSError("this is no address of a websocket") from None
+        raise OSError("the URL is not that of a websocket") from None
     except (WebSocketException, ValueError) as error:
-        raise OSError(f"this is no websocket: {error}") from None
+        raise OSError(f"the server does not speak the websocket protocol: {error}") from None
     return ClientSocket(connection)
 
 

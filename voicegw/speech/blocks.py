@@ -1,4 +1,4 @@
-"""Rules for the start of a line: a heading, an item, a quote, a fence, a row, a horizontal rule, or prose.
+"""Rules for the start of a line: a heading, an item, a quote, a fence, a row, a thematic break, or prose.
 
 They consume the markers of the line one by one. The text behind the markers is for `inline`.
 """
@@ -18,9 +18,9 @@ from voicegw.speech.state import NESTED_QUOTE_LEVEL, QUOTE_LEVEL, WAIT, FilterSt
 INDENT = re.compile(r"[ \t]+")
 HEADING = re.compile(r"#{1,6}(?=[ \t\r\n])")
 HEADING_PART = re.compile(r"#{1,6}\Z")
-RULER = re.compile(r"(?:(?:\*[ \t]*){3,}|(?:_[ \t]*){3,}|(?:-[ \t]*){2,}|=+[ \t]*)\r?\n")
-LONG_RULER = re.compile(r"([-_=*])\1{7}")
-RULER_PART = re.compile(r"(?:[*][* \t]*|[_][_ \t]*|[-][- \t]*|=+[ \t]*)\r?\Z")
+THEMATIC_BREAK = re.compile(r"(?:(?:\*[ \t]*){3,}|(?:_[ \t]*){3,}|(?:-[ \t]*){2,}|=+[ \t]*)\r?\n")
+LONG_THEMATIC_BREAK = re.compile(r"([-_=*])\1{7}")
+THEMATIC_BREAK_PART = re.compile(r"(?:[*][* \t]*|[_][_ \t]*|[-][- \t]*|=+[ \t]*)\r?\Z")
 BULLET = re.compile(f"[{re.escape(BULLETS)}](?=[ \\t\\r\\n])")
 BULLET_SYMBOL = re.compile(f"[{EMOJI}{ARROWS}]")
 TASK_BOX = re.compile(r"\[[ xX]\](?=[ \t\r\n])")
@@ -37,7 +37,7 @@ MIN_CODE_INDENT = 4
 INVISIBLE_RUN = re.compile(f"[{INVISIBLE}{JOINERS}]+")
 
 
-def read_line_start(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_line_start(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Consume one marker at the start of a line, or begin its prose."""
     char = text[at]
     if char in " \t":
@@ -55,7 +55,7 @@ def read_line_start(state: FilterState, text: str, at: int, end: int, sure: bool
         and state.after_short_line
         and (char.isupper() or char.isdigit() or char == "[")
     ):
-        state.output.add_pause()  # so short a line was broken on purpose
+        state.output.add_pause()  # the line above is so short that it was broken on purpose
     if state.kept_cells and char not in "|:-":
         tables.say_first_row(state)
     if (
@@ -72,11 +72,11 @@ def read_line_start(state: FilterState, text: str, at: int, end: int, sure: bool
         return at + 1
     rule = LINE_START_RULES.get(char) or (read_ordered_item if char.isdecimal() and char.isascii() else None)
     if rule is not None:
-        return rule(state, text, at, end, sure)
+        return rule(state, text, at, end, must_decide)
     return begin_prose(state, at)
 
 
-def read_heading(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_heading(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read the `#` marks of a heading."""
     match = HEADING.match(text, at, end)
     if match:
@@ -84,12 +84,12 @@ def read_heading(state: FilterState, text: str, at: int, end: int, sure: bool) -
         state.in_heading = True
         state.mode = "inline"
         return match.end()
-    if HEADING_PART.match(text, at, end) and not sure:
+    if HEADING_PART.match(text, at, end) and not must_decide:
         return WAIT
     return begin_prose(state, at)
 
 
-def read_quote(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_quote(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read the `>` of a quote; the first line of a quote begins a block."""
     if not state.quote_level:
         state.quote_level = NESTED_QUOTE_LEVEL if state.indent > 1 else QUOTE_LEVEL
@@ -101,45 +101,45 @@ def read_quote(state: FilterState, text: str, at: int, end: int, sure: bool) -> 
     return at + 1
 
 
-def read_ruler(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """Read a horizontal rule, a line under a heading or a table's header, an item, or prose."""
+def read_thematic_break(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
+    """Read a thematic break (`---`), a line under a heading or a table's header, an item, or prose."""
     if text[at] in ":-":
-        place = tables.read_delimiter_row(state, text, at, end, sure)
-        if place is not None:
-            return place
+        position = tables.read_delimiter_row(state, text, at, end, must_decide)
+        if position is not None:
+            return position
     if state.kept_cells:
         tables.say_first_row(state)
-    match = RULER.match(text, at, end)
+    match = THEMATIC_BREAK.match(text, at, end)
     if (
         match
-        or LONG_RULER.match(text, at, end)
-        or (sure and RULER_PART.match(text, at, end) and end - at > 2)
+        or LONG_THEMATIC_BREAK.match(text, at, end)
+        or (must_decide and THEMATIC_BREAK_PART.match(text, at, end) and end - at > 2)
     ):
         if text[at] != "=" or state.speech.tail:
             begin_marked_block(state)
-            state.speech.stop_due = True
+            state.speech.full_stop_due = True
         state.has_visible = True
-        state.mode = "ruler"
+        state.mode = "thematic_break"
         return at
-    if RULER_PART.match(text, at, end) and not sure:
+    if THEMATIC_BREAK_PART.match(text, at, end) and not must_decide:
         return WAIT
     if text[at] in "*_" and text.startswith(text[at], at + 1):
         return begin_bold_line(state, at)
-    return read_item(state, text, at, end, sure)
+    return read_item(state, text, at, end, must_decide)
 
 
-def read_bullet(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_bullet(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a character that is always a bullet, with or without a blank behind it."""
     begin_marked_block(state, item=True)
     return at + 1
 
 
-def read_numbered_item(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_numbered_item(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read an item that begins with (1), ① or a keycap number; the number is spoken."""
     if NUMBERED.match(text, at, end):
         begin_marked_block(state, item=True)
         return begin_prose(state, at)
-    return WAIT if NUMBERED_PART.match(text, at, end) and not sure else begin_prose(state, at)
+    return WAIT if NUMBERED_PART.match(text, at, end) and not must_decide else begin_prose(state, at)
 
 
 def begin_bold_line(state: FilterState, at: int) -> int:
@@ -150,18 +150,18 @@ def begin_bold_line(state: FilterState, at: int) -> int:
     return begin_prose(state, at)
 
 
-def read_item(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_item(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a bullet with a blank behind it."""
     match = BULLET.match(text, at, end)
     if match:
         begin_marked_block(state, item=True)
         return match.end()
-    if text[at] in BULLETS and end - at < 2 and not sure:
+    if text[at] in BULLETS and end - at < 2 and not must_decide:
         return WAIT
     return begin_prose(state, at)
 
 
-def read_ordered_item(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_ordered_item(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read the number of a list item; within a paragraph only the number 1 begins a list."""
     match = ORDERED.match(text, at, end)
     if match and (
@@ -171,36 +171,36 @@ def read_ordered_item(state: FilterState, text: str, at: int, end: int, sure: bo
         state.output.say(f"{match[1]}.")
         state.output.add_blank()
         return match.end()
-    if ORDERED_PART.match(text, at, end) and not sure:
+    if ORDERED_PART.match(text, at, end) and not must_decide:
         return WAIT
-    return read_numbered_item(state, text, at, end, sure)
+    return read_numbered_item(state, text, at, end, must_decide)
 
 
-def read_bracket(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_bracket(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read the box of a task, or the definition of a link or a footnote."""
     if state.in_item:
         if TASK_BOX.match(text, at, end):
             return at + 3
-        if TASK_BOX_PART.match(text, at, end) and not sure:
+        if TASK_BOX_PART.match(text, at, end) and not must_decide:
             return WAIT
-    place = read_definition(state, text, at, end, sure)
-    return begin_prose(state, at) if place is None else place
+    position = read_definition(state, text, at, end, must_decide)
+    return begin_prose(state, at) if position is None else position
 
 
-def read_leading_tag(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_leading_tag(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a tag at the start of a line; a heading or another marker may follow it."""
-    place = tags.read_tag(state, text, at, end, sure)
-    return begin_prose(state, at) if place is None else place
+    position = tags.read_tag(state, text, at, end, must_decide)
+    return begin_prose(state, at) if position is None else position
 
 
 LINE_START_RULES: dict[str, Rule] = {
     "#": read_heading,
     ">": read_quote,
-    "-": read_ruler,
-    "*": read_ruler,
-    "_": read_ruler,
-    "=": read_ruler,
-    ":": read_ruler,
+    "-": read_thematic_break,
+    "*": read_thematic_break,
+    "_": read_thematic_break,
+    "=": read_thematic_break,
+    ":": read_thematic_break,
     "[": read_bracket,
     "`": read_fence,
     "~": read_fence,

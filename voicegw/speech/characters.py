@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-NEEDS_NO_STOP = frozenset(".!?…:;,。！？：；，、．؟،؛۔։።။។།।॥။።·—–-~～‥⋯")
-"""A sentence that ends with one of these gets no further stop."""
+NEEDS_NO_FULL_STOP = frozenset(".!?…:;,。！？：；，、．؟،؛۔։።။។།।॥။።·—–-~～‥⋯")
+"""A sentence that ends with one of these gets no full stop."""
 
 ENDS_CLAUSE = frozenset(".!?…:;,。！？：；，、؟،؛۔։።။។།।")
 """A blank after one of these is said at once: speech platforms wait for it, and no later text drops it."""
@@ -51,7 +51,7 @@ SPECIAL = re.compile(f"[{SPECIAL_SET}]| (?=[{SPECIAL_SET} ]|\\Z)|(?<![A-Za-z0-9_
 """The end of plain prose: a character that has a rule, a blank that waits, or the start of an address."""
 
 SURROGATE = re.compile("[\ud800-\udfff]")
-"""Half of a character beyond the basic plane: JSON escapes may be cut between the two halves."""
+"""One half of a character beyond the basic plane: JSON escapes may be cut between the two halves."""
 
 
 def split_names(text: str) -> frozenset[str]:
@@ -60,12 +60,12 @@ def split_names(text: str) -> frozenset[str]:
 
 
 def is_wide(char: str) -> bool:
-    """Does this character belong to a script without blanks between words?"""
+    """Whether this character belongs to a script without blanks between words."""
     return "\u2e80" <= char <= "\ua4cf" or "\uf900" <= char <= "\ufaff" or "\uff00" <= char <= "\uffef"
 
 
 def full_stop_for(char: str) -> str:
-    """Return the full stop of the script of a letter; "." of no letter."""
+    """Return the full stop of the script of a letter; "." for ""."""
     if "\u2e80" <= char <= "\ua4cf" or "\uf900" <= char <= "\ufaff":
         return "。"
     if "\u0900" <= char <= "\u0dff":
@@ -78,7 +78,7 @@ def full_stop_for(char: str) -> str:
 
 
 def comma_for(char: str) -> str:
-    """Return the comma of the script of a letter; "," of no letter."""
+    """Return the comma of the script of a letter; "," for ""."""
     if is_wide(char):
         return "，"
     return "،" if "\u0600" <= char <= "\u07ff" else ","

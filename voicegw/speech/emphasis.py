@@ -1,6 +1,6 @@
 """The rule for emphasis: a run of marks is silent where it opens or closes emphasis, and spoken elsewhere.
 
-Whether an opening mark finds its partner does not count: that is not known when the mark is decided.
+An opening mark needs no closing mark: when the filter decides about it, the text behind it is not known yet.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ STAR_ENDS_WORD = re.compile(r"[^\s*]+\*")
 STAR_ENDS_WORD_PART = re.compile(r"[^\s*]*\Z")
 
 
-def read_marks(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_marks(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a run of `*`, `_`, `~` or `=`: silent where it opens or closes emphasis."""
     char = text[at]
     match = MARK_RUNS[char].match(text, at, end)
     assert match
-    if match.end() == end and not sure:
+    if match.end() == end and not must_decide:
         return WAIT
     after = text[match.end()] if match.end() < end else ""
     size = match.end() - at
     if char == "*" and size == 1 and is_within_word(state.previous_char, after) and not state.open_marks["*"]:
-        if STAR_ENDS_WORD_PART.match(text, match.end(), end) and not sure:
+        if STAR_ENDS_WORD_PART.match(text, match.end(), end) and not must_decide:
             return WAIT
         if not STAR_ENDS_WORD.match(text, match.end(), end):
             state.output.say("*")
@@ -38,7 +38,7 @@ def read_marks(state: FilterState, text: str, at: int, end: int, sure: bool) -> 
 
 
 def is_within_word(before: str, after: str) -> bool:
-    """Are these two characters part of one word, of a script with blanks between words?"""
+    """Whether these two characters are part of one word, in a script with blanks between words."""
     return before.isalnum() and before.isascii() and after.isalnum() and after.isascii()
 
 
@@ -59,7 +59,10 @@ def pair_stars(state: FilterState, size: int, before: str, after: str) -> bool:
 
 
 def pair_underscores(state: FilterState, size: int, before: str, after: str) -> bool:
-    """Do the same for `_`, which never opens or closes emphasis within a word."""
+    """Close or open emphasis by `size` underscores; return true if they are spoken.
+
+    Within a word, underscores never open or close emphasis.
+    """
     if size > 2:
         return before.isalnum() and after.isalnum()
     if before.isalnum() and after.isalnum():
@@ -75,7 +78,7 @@ def pair_underscores(state: FilterState, size: int, before: str, after: str) -> 
 
 
 def make_doubled_pairing(char: str) -> Callable[[FilterState, int, str, str], bool]:
-    """Return the same function for a mark that counts only when it is doubled."""
+    """Return the pairing function of a mark that is emphasis only when it is doubled."""
 
     def pair_doubled(state: FilterState, size: int, before: str, after: str) -> bool:
         opens = after.isalnum() or (after != "" and after in "*_`[(\"'")

@@ -26,10 +26,10 @@ FENCE_RUN = re.compile(r"`+|~+")
 CODE_INDENT = re.compile(r"(?: {0,3}> ?)*([ \t]*)")
 
 
-def read_fence(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_fence(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read the fence of a block of code, or a fence that wraps prose; both fences are silent."""
     match = FENCE.match(text, at, end)
-    if not sure and "\n" not in text[at:end] and FENCE_PART.match(text, at, end):
+    if not must_decide and "\n" not in text[at:end] and FENCE_PART.match(text, at, end):
         return WAIT
     if match is None or DECORATION.match(text, at, end):
         return begin_prose(state, at)
@@ -62,14 +62,14 @@ def say_code_notice(state: FilterState) -> None:
     if state.options.code:
         state.output.say(state.options.code)
         state.output.end_sentence()
-        state.output.stop_due = True
+        state.output.full_stop_due = True
 
 
-def read_fenced_line_start(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_fenced_line_start(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read the start of a line of fenced code: the fence that ends the block, or code."""
     match = FENCE_END.match(text, at, end)
     part = None if match else FENCE_END_PART.match(text, at, end)
-    if part and not sure:
+    if part and not must_decide:
         return WAIT
     marks = match[1] if match else (part[1] or part[2] or "") if part else ""
     if not marks.startswith(state.code_fence):
@@ -79,17 +79,21 @@ def read_fenced_line_start(state: FilterState, text: str, at: int, end: int, sur
     return match.end() if match else end
 
 
-def read_fenced_line(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_fenced_line(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Skip a line of fenced code; a fence at the end of the line ends the block, as some models write it."""
     char = text[at]
     if char == "\n":
         state.mode = "fenced_line_start"
         return at + 1
     if char != state.code_fence[0]:
-        places = [place for place in (text.find("\n", at), text.find(state.code_fence[0], at)) if place >= 0]
-        return min(places, default=len(text))
+        positions = [
+            position
+            for position in (text.find("\n", at), text.find(state.code_fence[0], at))
+            if position >= 0
+        ]
+        return min(positions, default=len(text))
     match = FENCE_AT_LINE_END.match(text, at, end)
-    if match is None and FENCE_AT_LINE_END_PART.match(text, at, end) and not sure:
+    if match is None and FENCE_AT_LINE_END_PART.match(text, at, end) and not must_decide:
         return WAIT
     if match and match[1].startswith(state.code_fence):
         state.mode = "line_start"
@@ -98,11 +102,11 @@ def read_fenced_line(state: FilterState, text: str, at: int, end: int, sure: boo
     return run.end()
 
 
-def read_indented_line(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_indented_line(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Skip a line of indented code, or begin the line that ends the block."""
     match = CODE_INDENT.match(text, at, end)
     assert match
-    if match.end() == end and not sure:
+    if match.end() == end and not must_decide:
         return WAIT
     if len(match[1].expandtabs(4)) < 4 and text[match.end() : match.end() + 1] not in ("\n", "\r"):
         state.mode = "line_start"

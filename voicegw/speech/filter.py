@@ -1,7 +1,7 @@
 """The speech filter: takes the deltas of an agent's text and returns text that a voice can speak.
 
-It drives the rules and holds no knowledge of marks. `RULES` names the rule of each mode; the docstring of
-`state` tells how a rule decides. One call of a rule sees a window of at most `SpeechOptions.max_held_chars`
+It calls the rules and knows no marks itself. `RULES` names the rule of each mode; the docstring of `state`
+describes how a rule decides. One call of a rule sees a window of at most `SpeechOptions.max_held_chars`
 characters. If the rule returns `WAIT`, the undecided characters stay in `SpeechFilter.pending` until more
 text comes, the agent pauses (`release`) or the text ends (`flush`). `docs/speech.md` lists what each mark
 becomes.
@@ -26,7 +26,7 @@ RULES: dict[str, Rule] = {
     "fenced_line_start": fences.read_fenced_line_start,
     "fenced_line": fences.read_fenced_line,
     "indented_line": fences.read_indented_line,
-    "ruler": skipped.skip_ruler,
+    "thematic_break": skipped.skip_thematic_break,
     "line_rest": skipped.skip_line_rest,
     "comment": skipped.skip_comment,
     "link_target": skipped.skip_link_target,
@@ -59,12 +59,12 @@ class SpeechFilter:
         self._state = FilterState(options)
         self._speech = self._state.speech
         self._pronunciation = PronunciationList(options.words) if options.words else None
-        # the text so far ends in the middle of plain prose: `_feed_plain` may take the next delta
+        # Whether the text ends in the middle of plain prose, so that `_feed_plain` may take the next delta.
         self._is_plain = False
 
     @property
     def has_held_words(self) -> bool:
-        """Does `release` have anything to return?"""
+        """Whether `release` would return any speech."""
         if self._pronunciation is not None and self._pronunciation.pending:
             return True
         if self._is_plain:
@@ -123,7 +123,7 @@ class SpeechFilter:
         return text
 
     def release(self) -> str:
-        """Return the words that are held back, for the agent pauses; the text may go on afterwards.
+        """Return the words that are held back, because the agent pauses; more text may follow.
 
         A mark without words behind it stays undecided: a pause must not change the words.
         """
@@ -142,7 +142,7 @@ class SpeechFilter:
         return self._take_all()
 
     def flush(self) -> str:
-        """End the text; return the rest of its speech, with the stop of its last item, heading or row.
+        """End the text; return the rest of its speech, with the full stop of its last item, heading or row.
 
         The next `feed` begins a new text, which is spoken after a blank.
         """
@@ -178,12 +178,12 @@ class SpeechFilter:
         state, max_held, at, size = self._state, self.options.max_held_chars, 0, len(text)
         while at < size:
             end = min(size, at + max_held)
-            place = RULES[state.mode](state, text, at, end, final or end - at == max_held)
-            if place == WAIT:
+            position = RULES[state.mode](state, text, at, end, final or end - at == max_held)
+            if position == WAIT:
                 break
-            if place > at:
-                state.previous_char = text[place - 1]
-                at = place
+            if position > at:
+                state.previous_char = text[position - 1]
+                at = position
         self.pending = text[at:]
         self._is_plain = (
             at == size

@@ -10,8 +10,8 @@ import re
 from voicegw.speech.characters import UNSPEAKABLE_SET, split_names
 from voicegw.speech.state import WAIT, FilterState
 
-PRICED_FORMULA = re.compile(r"\$\d[\d.,]*(?:\s?[\\^_{=+]|[A-Za-z]{0,2}\$)")
-PRICED_FORMULA_PART = re.compile(r"\$(?:\d[\d.,]*(?:\s|[A-Za-z]{1,2})?)?\Z")
+DIGIT_FORMULA = re.compile(r"\$\d[\d.,]*(?:\s?[\\^_{=+]|[A-Za-z]{0,2}\$)")
+DIGIT_FORMULA_PART = re.compile(r"\$(?:\d[\d.,]*(?:\s|[A-Za-z]{1,2})?)?\Z")
 INLINE_FORMULA = re.compile(r"\$(?![\s$])[^$`\n]*(?<![\s\\])\$(?=[^\d$])")
 INLINE_FORMULA_END = re.compile(r"\$(?![\s$])[^$`\n]*(?<![\s\\])\$\Z")
 INLINE_FORMULA_PART = re.compile(r"\$[^$`\n]*\Z")
@@ -59,28 +59,30 @@ MAX_GROUPS = 32
 """Open groups that are remembered; beyond it the outermost is forgotten."""
 
 
-def read_dollar(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_dollar(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a `$`: it begins a formula if the text looks like one; otherwise it is money, and spoken."""
     if text.startswith("$$", at):
-        return read_double_dollar(state, text, at, end, sure)
+        return read_double_dollar(state, text, at, end, must_decide)
     if at + 1 < end and text[at + 1].isdigit():
-        if PRICED_FORMULA.match(text, at, end) is None:
-            if PRICED_FORMULA_PART.match(text, at, end) and not sure:
+        if DIGIT_FORMULA.match(text, at, end) is None:
+            if DIGIT_FORMULA_PART.match(text, at, end) and not must_decide:
                 return WAIT
             return say_dollar(state, at)
     elif CASHTAG.match(text, at, end):
         return say_dollar(state, at)
-    if INLINE_FORMULA.match(text, at, end) or (sure and INLINE_FORMULA_END.match(text, at, end)):
+    if INLINE_FORMULA.match(text, at, end) or (must_decide and INLINE_FORMULA_END.match(text, at, end)):
         return begin_formula(state, "$", at + 1)
-    if not sure and (INLINE_FORMULA_END.match(text, at, end) or INLINE_FORMULA_PART.match(text, at, end)):
+    if not must_decide and (
+        INLINE_FORMULA_END.match(text, at, end) or INLINE_FORMULA_PART.match(text, at, end)
+    ):
         return WAIT if at + 1 == end or not text[at + 1].isspace() else say_dollar(state, at)
     return say_dollar(state, at)
 
 
-def read_double_dollar(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_double_dollar(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read `$$`: it begins a displayed formula if text, a line end or a closed formula follows."""
     if at + 2 == end:
-        if not sure:
+        if not must_decide:
             return WAIT
     elif text[at + 2] == "\n" or not (text[at + 2].isspace() or text[at + 2] in "$.,;:!?)-0123456789"):
         return begin_formula(state, "$$", at + 2)
@@ -89,13 +91,14 @@ def read_double_dollar(state: FilterState, text: str, at: int, end: int, sure: b
         content, closing, _ = line.partition("$$")
         if closing and "\\" in content:
             return begin_formula(state, "$$", at + 2)
-        if not closing and not line_end and not sure:
+        if not closing and not line_end and not must_decide:
             return WAIT
     state.output.say("$$")
     return at + 2
 
 
 def say_dollar(state: FilterState, at: int) -> int:
+    """Say the `$` at `at`; return the index behind it."""
     state.output.say("$")
     return at + 1
 
@@ -109,23 +112,23 @@ def begin_formula(state: FilterState, end_mark: str, after: int) -> int:
     return after
 
 
-def read_formula(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_formula(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a formula, up to its closing delimiter or the end of the paragraph."""
     char = text[at]
     if char in "\\$":
         if text.startswith(state.end_mark, at):
             return end_formula(state, at + len(state.end_mark))
-        if at + 1 == end and not sure:
+        if at + 1 == end and not must_decide:
             return WAIT
         if char == "\\":
-            return read_command(state, text, at, end, sure)
+            return read_command(state, text, at, end, must_decide)
         return at + 1
     if char == "^":
-        return read_power(state, text, at, end, sure)
+        return read_power(state, text, at, end, must_decide)
     if char == "\n":
-        return read_line_end(state, text, at, end, sure)
+        return read_line_end(state, text, at, end, must_decide)
     if char in "{}":
-        return read_brace(state, text, at, end, sure)
+        return read_brace(state, text, at, end, must_decide)
     match = PLAIN_RUN.match(text, at)
     if match is None:
         if char in " \t&~\r":
@@ -138,30 +141,31 @@ def read_formula(state: FilterState, text: str, at: int, end: int, sure: bool) -
 
 
 def end_formula(state: FilterState, after: int) -> int:
+    """End the formula. Returns `after`, the index behind its closing delimiter."""
     state.leave()
     return after
 
 
-def read_line_end(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_line_end(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a line end within a formula: a blank, or the end of the formula where a block ends."""
     if NEXT_BLOCK.match(text, at, end) or state.in_row or state.in_heading:
         return end_formula(state, at)
-    if NEXT_BLOCK_PART.match(text, at, end) and not sure:
+    if NEXT_BLOCK_PART.match(text, at, end) and not must_decide:
         return WAIT
     state.output.add_blank()
     return at + 1
 
 
-def read_command(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_command(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a backslash and its command: say its sign, or apply it to the group that follows."""
     match = COMMAND.match(text, at, end)
-    if (match is None or (match[1] and match.end() == end)) and not sure:
+    if (match is None or (match[1] and match.end() == end)) and not must_decide:
         return WAIT
     if match is None:
         return at + 1
     name = match[1] or ""
     if name in FRACTION_COMMANDS:
-        return read_fraction(state, text, match.end(), end, sure)
+        return read_fraction(state, text, match.end(), end, must_decide)
     elif name in SILENT_GROUP_COMMANDS:
         state.next_group = "silent"
     elif name in COMMAND_SIGNS:
@@ -178,13 +182,13 @@ def read_command(state: FilterState, text: str, at: int, end: int, sure: bool) -
     return match.end()
 
 
-def read_fraction(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """Read what follows `\\frac`: two digits, or two groups, with a slash between them.
+def read_fraction(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
+    """Read the two digits or groups after `\\frac`, and say them with a slash between.
 
     A blank keeps the fraction apart from a number before it.
     """
     digits = DIGIT_FRACTION.match(text, at, end)
-    if digits is None and DIGIT_FRACTION_PART.match(text, at, end) and not sure:
+    if digits is None and DIGIT_FRACTION_PART.match(text, at, end) and not must_decide:
         return WAIT
     if state.output.tail[-1:].isdigit():
         state.output.add_blank()
@@ -195,13 +199,13 @@ def read_fraction(state: FilterState, text: str, at: int, end: int, sure: bool) 
     return at
 
 
-def read_power(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """Read a power: it is raised where Unicode has the characters, for voices read x² well."""
+def read_power(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
+    """Read a power: it becomes superscript where Unicode has the characters, because voices read x² well."""
     match = POWER.match(text, at, end)
     if match:
         state.output.say("".join(SUPERSCRIPTS[char] for char in match[1] or match[2]))
         return match.end()
-    if (POWER_PART.match(text, at, end) or DEGREE_PART.match(text, at, end)) and not sure:
+    if (POWER_PART.match(text, at, end) or DEGREE_PART.match(text, at, end)) and not must_decide:
         return WAIT
     if DEGREE.match(text, at, end):
         return at + 1
@@ -209,11 +213,11 @@ def read_power(state: FilterState, text: str, at: int, end: int, sure: bool) -> 
     return at + 1
 
 
-def read_brace(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_brace(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a brace. Braces are silent; a sum within a fraction gets parentheses."""
     char = text[at]
     is_fraction = state.next_group in ("numerator", "denominator")
-    if char == "{" and is_fraction and GROUP_PART.match(text, at, end) and not sure:
+    if char == "{" and is_fraction and GROUP_PART.match(text, at, end) and not must_decide:
         return WAIT
     if char == "{":
         kind, state.next_group = state.next_group, ""

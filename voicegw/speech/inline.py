@@ -29,31 +29,31 @@ PRIVATE_CITATION_PART = re.compile("\ue200[^\ue201\n]*\\Z")
 ESCAPABLE = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 
 
-def read_inline(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_inline(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Say plain characters; call the rule of any other character."""
     match = SPECIAL.search(text, at)
-    place = match.start() if match else len(text)
-    if place > at:
-        return state.say_plain(text, at, place)
-    return INLINE_RULES.get(text[at], read_unspeakable)(state, text, at, end, sure)
+    position = match.start() if match else len(text)
+    if position > at:
+        return state.say_plain(text, at, position)
+    return INLINE_RULES.get(text[at], read_unspeakable)(state, text, at, end, must_decide)
 
 
-def read_blank(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_blank(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read one white space character, and count it."""
     state.blanks = state.blanks + 1 if state.previous_char in " \t" else 1
     state.output.add_blank()
     return at + 1
 
 
-def read_line_end(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_line_end(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a line end: it ends a row, a heading or a bold line; in a paragraph it is a blank or a pause."""
     if state.in_row:
         tables.end_row(state)
     elif state.in_heading:
         state.begin_block()
-        state.speech.stop_due, state.in_heading = True, False
+        state.speech.full_stop_due, state.in_heading = True, False
     elif state.starts_bold and state.previous_char in "*_" and not state.open_brackets:
-        state.output.end_sentence(stop_due=True)
+        state.output.end_sentence(full_stop_due=True)
     elif state.previous_char in " \t" and state.blanks > 1:
         state.output.add_pause()
     else:
@@ -64,12 +64,12 @@ def read_line_end(state: FilterState, text: str, at: int, end: int, sure: bool) 
     return at + 1
 
 
-def skip_character(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def skip_character(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Leave out one character."""
     return at + 1
 
 
-def read_unspeakable(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_unspeakable(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Leave out a run of characters that cannot be spoken, such as emoji; read an arrow."""
     match = SILENT_RUN.match(text, at)
     if match is None:
@@ -88,39 +88,39 @@ def read_arrow(state: FilterState, text: str, at: int) -> int:
     return match.end() if match else at + 1
 
 
-def read_joiner(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_joiner(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a zero-width joiner: it is kept where scripts need it to shape letters, from U+0600 on."""
     if "\u0600" <= state.previous_char < "\u2000":
         state.output.say(text[at])
     return at + 1
 
 
-def read_private_use(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_private_use(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Leave out a citation in characters of private use, or one such character."""
     match = PRIVATE_CITATION.match(text, at, end)
     if match:
         state.output.omit()
         return match.end()
-    if PRIVATE_CITATION_PART.match(text, at, end) and not sure:
+    if PRIVATE_CITATION_PART.match(text, at, end) and not must_decide:
         return WAIT
     state.output.omit()
     return at + 1
 
 
-def read_hash(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_hash(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a `#`: silent among the closing marks of a heading, spoken elsewhere."""
     if state.in_heading and state.previous_char in " \t":
         if CLOSING_MARKS.match(text, at, end):
             return at + 1
         if CLOSING_MARKS_PART.match(text, at, end):
-            return at + 1 if sure else WAIT
+            return at + 1 if must_decide else WAIT
     elif state.in_heading and state.previous_char == "#" and not state.output.tail.endswith("#"):
         return at + 1
     state.output.say("#")
     return at + 1
 
 
-def read_entity(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_entity(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a `&`: an HTML entity is spoken as its character, any other `&` as such."""
     match = ENTITY.match(text, at, end)
     character = html.unescape(match[0]) if match else ""
@@ -132,16 +132,16 @@ def read_entity(state: FilterState, text: str, at: int, end: int, sure: bool) ->
         else:
             state.output.say(character)
         return match.end()
-    if match is None and ENTITY_PART.match(text, at, end) and not sure:
+    if match is None and ENTITY_PART.match(text, at, end) and not must_decide:
         return WAIT
     state.output.say("&")
     return at + 1
 
 
-def read_backslash(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_backslash(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a backslash: it escapes a mark, breaks a line, begins a formula, or is spoken."""
     if at + 1 == end:
-        if not sure:
+        if not must_decide:
             return WAIT
     elif text[at + 1] in "([" and not (state.previous_char.isascii() and state.previous_char.isalnum()):
         return formula.begin_formula(state, "\\)" if text[at + 1] == "(" else "\\]", at + 2)
@@ -155,12 +155,12 @@ def read_backslash(state: FilterState, text: str, at: int, end: int, sure: bool)
     return at + 1
 
 
-def read_pipe(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_pipe(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a pipe: it separates cells; in prose it is a pause between blanks, and spoken elsewhere."""
     if state.in_row:
         tables.next_cell(state)
         return at + 1
-    if at + 1 == end and not sure:
+    if at + 1 == end and not must_decide:
         return WAIT
     after = text[at + 1] if at + 1 < end else " "
     if state.previous_char.isspace() and after.isspace():
@@ -170,18 +170,18 @@ def read_pipe(state: FilterState, text: str, at: int, end: int, sure: bool) -> i
     return at + 1
 
 
-def read_backticks(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_backticks(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Begin a code span."""
     match = BACKTICKS.match(text, at, end)
     assert match
-    if match.end() == end and not sure:
+    if match.end() == end and not must_decide:
         return WAIT
     state.enter("code_span")
     state.code_span_ticks = match.end() - at
     return match.end()
 
 
-def read_code_span(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_code_span(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a code span: all is spoken as it is, up to the backticks that end it."""
     match = CODE_RUN.match(text, at)
     if match:
@@ -190,7 +190,7 @@ def read_code_span(state: FilterState, text: str, at: int, end: int, sure: bool)
     if char == "`":
         backticks = BACKTICKS.match(text, at, end)
         assert backticks
-        if backticks.end() == end and not sure:
+        if backticks.end() == end and not must_decide:
             return WAIT
         if backticks.end() - at == state.code_span_ticks:
             state.leave()
@@ -201,19 +201,19 @@ def read_code_span(state: FilterState, text: str, at: int, end: int, sure: bool)
         if state.in_row or state.in_heading:
             state.leave()
             return at
-        return read_code_span_line_end(state, text, at, end, sure)
+        return read_code_span_line_end(state, text, at, end, must_decide)
     if char.isspace():
         state.output.add_blank()
     return at + 1
 
 
-def read_code_span_line_end(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_code_span_line_end(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a line end within a code span: it goes on only if its end is within the window."""
     rest, empty_line, _ = text[at:end].partition("\n\n")
     if "`" * state.code_span_ticks in rest:
         state.output.add_blank()
         return at + 1
-    if not empty_line and not sure:
+    if not empty_line and not must_decide:
         return WAIT
     state.leave()
     return at

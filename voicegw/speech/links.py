@@ -32,52 +32,52 @@ DEFINITION_PART = re.compile(r"\[(?:[^\[\]\n]+(?:\](?::[ \t]*)?)?)?\Z")
 ADDRESS = re.compile(r"<?(?:https?://|www\.|mailto:|\.{0,2}/)", re.IGNORECASE)
 
 
-def read_definition(state: FilterState, text: str, at: int, end: int, sure: bool) -> int | None:
+def read_definition(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int | None:
     """Read a definition at the start of a line: a link's is left out, a footnote's loses its mark.
 
     Returns None if the line begins no definition.
     """
     match = DEFINITION.match(text, at, end)
     if not match:
-        return WAIT if DEFINITION_PART.match(text, at, end) and not sure else None
+        return WAIT if DEFINITION_PART.match(text, at, end) and not must_decide else None
     if text[at + 1] == "^":
         state.begin_block()
         state.in_item = True
         return match.end()
-    if match.end() == end - 1 and not sure:
+    if match.end() == end - 1 and not must_decide:
         return WAIT
     if not ADDRESS.match(text, match.end(), end):
-        return WAIT if end - match.end() < 12 and not sure and "\n" not in text[at:end] else None
+        return WAIT if end - match.end() < 12 and not must_decide and "\n" not in text[at:end] else None
     state.begin_block()
     state.enter("line_rest")
     return at
 
 
-def read_opening_bracket(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_opening_bracket(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a `[` or ◁: a citation, a mark of reasoning, the start of a link, or a plain bracket."""
     thinking = THINKING_MARK.match(text, at, end)
     if thinking:
         return skip_thinking_mark(state, text[at], "/" in thinking[0], thinking.end())
-    if THINKING_MARK_PART.match(text, at, end) and not sure:
+    if THINKING_MARK_PART.match(text, at, end) and not must_decide:
         return WAIT
     if text[at] == "◁":
         state.output.omit()
         return at + 1
-    kind, place = classify_opening(state, text, at, end, sure)
+    kind, position = classify_opening(state, text, at, end, must_decide)
     if kind == "wait":
         return WAIT
     if kind == "citation":
-        return skip_citation(state, text, place, end, sure)
+        return skip_citation(state, text, position, end, must_decide)
     state.open_bracket(kind)
     if kind == "plain":
         state.output.say("[")
     return at + 1
 
 
-def skip_citation(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def skip_citation(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Leave out a citation that ends at `at`, with its address or the separator before the next citation."""
     separator = CITATION_SEPARATOR.match(text, at, end)
-    if separator is None and CITATION_SEPARATOR_PART.match(text, at, end) and not sure:
+    if separator is None and CITATION_SEPARATOR_PART.match(text, at, end) and not must_decide:
         return WAIT
     state.output.omit()
     state.has_visible = True
@@ -86,7 +86,7 @@ def skip_citation(state: FilterState, text: str, at: int, end: int, sure: bool) 
     return separator.end() if separator else at
 
 
-def classify_opening(state: FilterState, text: str, at: int, end: int, sure: bool) -> tuple[str, int]:
+def classify_opening(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> tuple[str, int]:
     """Return the kind of a `[` and the index behind its `]`, or `at` if that is not seen.
 
     The kinds are those of an open bracket, "citation", and "wait" if more text has to decide.
@@ -94,40 +94,40 @@ def classify_opening(state: FilterState, text: str, at: int, end: int, sure: boo
     kind_without_end = "maybe" if end - at >= state.options.max_held_chars - 1 else "plain"
     match = CITATION.match(text, at, end)
     if match:
-        return ("wait", at) if match.end() == end and not sure else ("citation", match.end())
+        return ("wait", at) if match.end() == end and not must_decide else ("citation", match.end())
     match = BRACKETED_TEXT.match(text, at, end)
     if not match:
-        if not sure:
+        if not must_decide:
             return "wait", at
         return ("plain" if "\n\n" in text[at:end] else kind_without_end), at
-    if match.end() == end and sure:
+    if match.end() == end and must_decide:
         return kind_without_end, at
-    return classify_closing(text, match.end(), end, sure), match.end()
+    return classify_closing(text, match.end(), end, must_decide), match.end()
 
 
-def classify_closing(text: str, at: int, end: int, sure: bool) -> str:
+def classify_closing(text: str, at: int, end: int, must_decide: bool) -> str:
     """Return "link" if the text at `at`, behind a `]`, makes the brackets a link; else "plain", or "wait"."""
     if at == end:
-        return "plain" if sure else "wait"
+        return "plain" if must_decide else "wait"
     if text[at] == "(":
-        if TARGET.match(text, at, end) or (sure and TARGET_PART.match(text, at, end)):
+        if TARGET.match(text, at, end) or (must_decide and TARGET_PART.match(text, at, end)):
             return "link"
-        return "wait" if TARGET_PART.match(text, at, end) and not sure else "plain"
+        return "wait" if TARGET_PART.match(text, at, end) and not must_decide else "plain"
     if text[at] == "[":
         if REFERENCE.match(text, at, end):
             return "link"
         if REFERENCE_PART.match(text, at, end):
-            return "link" if sure else "wait"
+            return "link" if must_decide else "wait"
     return "plain"
 
 
-def read_closing_bracket(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_closing_bracket(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a `]`: spoken if its `[` was; with a link's address left out if one follows."""
     kind = state.open_brackets.pop() if state.open_brackets else "plain"
     if kind == "plain":
         state.output.say("]")
         return at + 1
-    closing = classify_closing(text, at + 1, end, sure)
+    closing = classify_closing(text, at + 1, end, must_decide)
     if closing == "wait":
         state.open_brackets.append(kind)
         return WAIT
@@ -142,32 +142,32 @@ def read_closing_bracket(state: FilterState, text: str, at: int, end: int, sure:
     return reference.end() if reference else at + 1
 
 
-def read_exclamation_mark(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_exclamation_mark(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a `!`: silent before the brackets of an image, spoken elsewhere."""
     if state.previous_char.isalnum() or state.previous_char in "!?.)\"'":
         state.output.say("!")
         return at + 1
     if at + 1 == end:
-        if not sure:
+        if not must_decide:
             return WAIT
     elif text[at + 1] == "[":
-        kind, place = classify_opening(state, text, at + 1, end, sure)
+        kind, position = classify_opening(state, text, at + 1, end, must_decide)
         if kind == "wait":
             return WAIT
-        if kind in ("link", "maybe") or (kind == "citation" and text.startswith("(", place, end)):
+        if kind in ("link", "maybe") or (kind == "citation" and text.startswith("(", position, end)):
             state.open_bracket("link" if kind == "citation" else kind)
             return at + 2
     state.output.say("!")
     return at + 1
 
 
-def read_lenticular_bracket(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_lenticular_bracket(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a 【: silent with its content if that is a citation, spoken elsewhere."""
     match = LENTICULAR_CITATION.match(text, at, end)
     if match:
         state.output.omit()
         return match.end()
-    if LENTICULAR_CITATION_PART.match(text, at, end) and not sure:
+    if LENTICULAR_CITATION_PART.match(text, at, end) and not must_decide:
         return WAIT
     state.output.say("【")
     return at + 1
@@ -188,19 +188,19 @@ AUTHORITY = re.compile(r"[^\s/?#<>\"\u2e80-\uffff]*")
 HOST = re.compile(r"[A-Za-z0-9\u00c0-\u1fff][A-Za-z0-9.\u00c0-\u1fff-]*|\[[0-9A-Fa-f:.]+\]")
 
 
-def read_address(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_address(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a word that begins like an address: of an address the domain is spoken, or nothing."""
     if state.previous_char.isascii() and (state.previous_char.isalnum() or state.previous_char == "_"):
         return state.say_plain(text, at, at + 1)
     scheme = SCHEME.match(text, at, end)
     if scheme is None or text[at:end].lower() == "www.":
         window = text[at:end].lower()
-        if not sure and any(prefix.startswith(window) for prefix in SCHEME_PREFIXES):
+        if not must_decide and any(prefix.startswith(window) for prefix in SCHEME_PREFIXES):
             return WAIT
         return state.say_plain(text, at, at + 1)
     authority = AUTHORITY.match(text, scheme.end(), end)
     assert authority
-    if authority.end() == end and not sure:
+    if authority.end() == end and not must_decide:
         return WAIT
     host = HOST.match(text, scheme.end() + authority[0].rfind("@") + 1, end)
     if host is None:

@@ -81,5 +81,5 @@ class PronunciationList:
 
 
 def is_word_boundary(one: str, other: str) -> bool:
-    """May a word end between these two characters?"""
+    """Whether a word may end between these two characters."""
     return not (one.isalnum() and other.isalnum()) or is_wide(one) or is_wide(other)

@@ -1,4 +1,4 @@
-"""Joins pieces of speech into prose: one blank between words, a comma for a pause, a stop after a sentence.
+"""Joins pieces of speech into prose: one blank between words, commas for pauses, full stops after sentences.
 
 It reads no marks; the rules of the filter call it.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from voicegw.speech.characters import (
     CLOSERS,
     ENDS_CLAUSE,
-    NEEDS_NO_STOP,
+    NEEDS_NO_FULL_STOP,
     NO_BLANK_BEFORE,
     comma_for,
     full_stop_for,
@@ -31,11 +31,11 @@ class SentenceBuilder:
         gap: the gap that is due before the next piece, `NO_GAP` to `SENTENCE_END`.
         prefix: text to say before the next piece, such as a column's header; "" if there is none.
         has_omission: silent text stood after the gap; the blank is dropped if punctuation follows.
-        stop_due: the open sentence gets a stop even if no piece follows.
+        full_stop_due: the open sentence gets a full stop even if no piece follows.
         piece_count: the number of pieces said.
     """
 
-    __slots__ = ("gap", "has_omission", "piece_count", "prefix", "ready", "stop_due", "tail")
+    __slots__ = ("full_stop_due", "gap", "has_omission", "piece_count", "prefix", "ready", "tail")
 
     def __init__(self) -> None:
         self.ready: list[str] = []
@@ -43,7 +43,7 @@ class SentenceBuilder:
         self.gap = NO_GAP
         self.prefix = ""
         self.has_omission = False
-        self.stop_due = False
+        self.full_stop_due = False
         self.piece_count = 0
 
     def say(self, text: str) -> None:
@@ -52,7 +52,7 @@ class SentenceBuilder:
             self._say_gap_before(text)
         self.ready.append(text)
         self.tail = (self.tail + text)[-MAX_TAIL:]
-        self.stop_due = False
+        self.full_stop_due = False
         self.piece_count += 1
 
     def add_blank(self) -> None:
@@ -72,11 +72,11 @@ class SentenceBuilder:
         """Add a comma; none is said after punctuation."""
         self.gap = max(self.gap, PAUSE)
 
-    def end_sentence(self, *, stop_due: bool = False) -> None:
-        """End the sentence; with `stop_due` its stop is said even if the text ends here."""
+    def end_sentence(self, *, full_stop_due: bool = False) -> None:
+        """End the sentence; with `full_stop_due`, its full stop is said even if the text ends here."""
         self.gap = SENTENCE_END
         self.prefix = ""
-        self.stop_due = self.stop_due or stop_due
+        self.full_stop_due = self.full_stop_due or full_stop_due
 
     def omit(self) -> None:
         """Note that silent text stood here: the blank before it is dropped if punctuation follows."""
@@ -84,7 +84,7 @@ class SentenceBuilder:
 
     def say_gap(self) -> None:
         """Say the gap that is due, without waiting for the next piece."""
-        gap, self.gap, self.has_omission, self.stop_due = self.gap, NO_GAP, False, False
+        gap, self.gap, self.has_omission, self.full_stop_due = self.gap, NO_GAP, False, False
         if gap == NO_GAP or not self.tail:
             return
         if gap >= PAUSE and not ends_with_punctuation(self.tail):
@@ -93,10 +93,10 @@ class SentenceBuilder:
             self._append(" ")
 
     def finish(self) -> None:
-        """End the text: say the stop if one is due."""
-        if self.stop_due and self.tail and not ends_with_punctuation(self.tail):
+        """End the text: say the full stop if one is due."""
+        if self.full_stop_due and self.tail and not ends_with_punctuation(self.tail):
             self._append(full_stop_for(last_letter(self.tail)))
-        self.gap, self.stop_due, self.prefix = NO_GAP, False, ""
+        self.gap, self.full_stop_due, self.prefix = NO_GAP, False, ""
 
     def take(self) -> str:
         """Return the speech that is ready, and forget it."""
@@ -121,7 +121,7 @@ class SentenceBuilder:
 
 
 def last_letter(tail: str) -> str:
-    """Return the last letter, which tells the script; without a letter, the last character; "" of no text."""
+    """Return the last letter, else the last character, else "". The letter shows the script of the text."""
     return next((char for char in reversed(tail) if char.isalpha()), tail[-1:])
 
 
@@ -131,5 +131,5 @@ def last_char(tail: str) -> str:
 
 
 def ends_with_punctuation(tail: str) -> bool:
-    """Is there punctuation at the end, before closing quotes and brackets?"""
-    return last_char(tail) in NEEDS_NO_STOP
+    """Whether the text ends with punctuation, apart from closing quotes and brackets."""
+    return last_char(tail) in NEEDS_NO_FULL_STOP

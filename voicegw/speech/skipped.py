@@ -1,4 +1,4 @@
-"""Rules for text that is left out: comments, link targets, addresses, long rules, the rest of a line.
+"""Rules for text that is left out: comments, link targets, addresses, thematic breaks, the rest of a line.
 
 Tags and the text that they silence are in `tags`, blocks of code in `fences`.
 """
@@ -10,7 +10,7 @@ import re
 from voicegw.speech.state import WAIT, FilterState
 
 
-def skip_line_rest(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def skip_line_rest(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Skip the rest of the line and its end."""
     line_end = text.find("\n", at)
     if line_end < 0:
@@ -21,19 +21,19 @@ def skip_line_rest(state: FilterState, text: str, at: int, end: int, sure: bool)
     return line_end + 1
 
 
-RULER_RUN = re.compile(r"[-*_= \t]+")
+THEMATIC_BREAK_RUN = re.compile(r"[-*_= \t]+")
 
 
-def skip_ruler(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
-    """Skip a horizontal rule of any length. Text behind it on its line is prose."""
-    match = RULER_RUN.match(text, at)
+def skip_thematic_break(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
+    """Skip a thematic break (`---`) of any length. Text behind it on its line is prose."""
+    match = THEMATIC_BREAK_RUN.match(text, at)
     if match:
         return match.end()
     state.mode = "inline"
     return at
 
 
-def skip_comment(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def skip_comment(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Skip a comment or reasoning, up to and with `state.end_mark`."""
     end_mark_at = text.find(state.end_mark, at)
     if end_mark_at >= 0:
@@ -42,24 +42,24 @@ def skip_comment(state: FilterState, text: str, at: int, end: int, sure: bool) -
     for size in range(min(len(state.end_mark) - 1, len(text) - at), 0, -1):
         if text.endswith(state.end_mark[:size]):
             partial_mark_at = len(text) - size
-            return partial_mark_at if partial_mark_at > at else len(text) if sure else WAIT
+            return partial_mark_at if partial_mark_at > at else len(text) if must_decide else WAIT
     return len(text)
 
 
-def skip_link_target(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def skip_link_target(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Skip the address of a link, in balanced parentheses; a line end ends it in any case."""
-    for place in range(at, len(text)):
-        char = text[place]
+    for position in range(at, len(text)):
+        char = text[position]
         if char == "(":
             state.depth += 1
         elif char == ")":
             state.depth -= 1
             if not state.depth:
                 state.leave()
-                return place + 1
+                return position + 1
         elif char == "\n":
             state.leave()
-            return place
+            return position
     return len(text)
 
 
@@ -67,7 +67,7 @@ URL_RUN = re.compile(r"[A-Za-z0-9\-/@#$&+=%{}\\^\u00c0-\u024f]+")
 URL_PUNCTUATION = re.compile(r"[.,;:!?'_~*]+")
 
 
-def skip_url(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def skip_url(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Skip the rest of a bare address. Punctuation at its end belongs to the sentence."""
     match = URL_RUN.match(text, at)
     if match:
@@ -75,7 +75,7 @@ def skip_url(state: FilterState, text: str, at: int, end: int, sure: bool) -> in
     char = text[at]
     marks = URL_PUNCTUATION.match(text, at, end)
     if marks and not (char == "*" and state.open_marks["*"]):
-        if marks.end() == end and not sure:
+        if marks.end() == end and not must_decide:
             return WAIT
         if marks.end() < end and (URL_RUN.match(text, marks.end()) or text[marks.end()] == "("):
             return marks.end()

@@ -1,24 +1,24 @@
 """The state that all rules of the speech filter share, and the contract of a rule.
 
 The filter (`filter.SpeechFilter`) reads a text from left to right and calls one rule at a time. A rule is a
-function `rule(state, text, at, end, sure)`:
+function `rule(state, text, at, end, must_decide)`:
 
 - `text` are the undecided characters, `at` is the index of the character to decide about.
 - `end` bounds the window `text[at:end]`, which holds at most `SpeechOptions.max_held_chars` characters. A
   pattern that may need more than one character matches within the window only. A rule looks beyond `end`
   only where every character is decided by itself, as in a run of plain letters.
-- `sure` is true when waiting cannot help: the text is over, or the window is full. A rule that is `sure`
-  decides.
+- `must_decide` is true when waiting cannot help: the text is over, or the window is full. The rule must then
+  decide.
 
 A rule says words through `state.output`, changes `state`, and returns the index after the last character
 that it consumed. It returns `at` itself when it only changed `state.mode`: the rule of the new mode then
-decides. It returns `WAIT` when the window is too short to decide; a rule that is `sure` never does. The
-filter then keeps the characters from `at` on and asks again when more text has come.
+decides. It returns `WAIT` when the window is too short to decide, which `must_decide` forbids. The filter
+then keeps the characters from `at` on and calls the rule again when more text has come.
 
 A decision must not change when the rule sees more characters. The speech therefore does not depend on how
 the text was cut into deltas. The patterns follow a convention: where `LINK` matches a whole link,
-`LINK_PART` matches a window that ends within a possible link, and the rule returns `WAIT` unless it is
-`sure`.
+`LINK_PART` matches a window that ends within a possible link, and the rule returns `WAIT` unless
+`must_decide` is true.
 
 This module decides nothing about marks: that is in `blocks`, `inline` and the modules that these use.
 """
@@ -46,14 +46,15 @@ MAX_HEADER_CHARS = 400
 """Characters of a table's first row that are kept while it may be the header; a longer row is spoken."""
 
 Rule: TypeAlias = "Callable[[FilterState, str, int, int, bool], int]"
-"""`rule(state, text, at, end, sure)`: see the docstring of this module."""
+"""`rule(state, text, at, end, must_decide)`: see the docstring of this module."""
 
 
 @dataclass(slots=True, eq=False)
 class FilterState:
-    """Everything that the rules know between two characters."""
+    """All state that the rules keep between two characters."""
 
     options: SpeechOptions
+    """How to speak; they do not change."""
     speech: SentenceBuilder = field(default_factory=SentenceBuilder)
     """The speech of the whole answer."""
     output: SentenceBuilder = field(init=False)
@@ -85,7 +86,7 @@ class FilterState:
     after_short_line: bool = False
     """The line above is so short that it was broken on purpose."""
     in_item: bool = False
-    """The open block is a list item or a footnote: it ends with a stop."""
+    """The open block is a list item or a footnote: it ends with a full stop."""
     in_heading: bool = False
     """The line is a heading."""
     quote_level: int = 0
@@ -148,12 +149,12 @@ class FilterState:
 
     @property
     def may_continue_item(self) -> bool:
-        """May this line belong to an item above it?"""
+        """Whether this line may belong to an item above it."""
         return self.indent > 1 or self.quote_level == NESTED_QUOTE_LEVEL
 
     @property
     def has_kept_words(self) -> bool:
-        """Are words of a possible table header kept back?"""
+        """Whether words of a possible table header are kept back."""
         return any(cell.tail for cell in self.kept_cells)
 
     def enter(self, mode: str) -> None:
@@ -168,7 +169,7 @@ class FilterState:
 
     def begin_block(self) -> None:
         """End the open block, with its emphasis and brackets; a paragraph, item, heading or row begins."""
-        self.output.end_sentence(stop_due=self.in_item)
+        self.output.end_sentence(full_stop_due=self.in_item)
         self.in_item = False
         self.open_marks.clear()
         self.open_brackets.clear()
@@ -211,14 +212,14 @@ class FilterState:
                 self.output.say(text)
                 self.output.add_pause()
         if not self.in_row:
-            self.output.end_sentence(stop_due=True)
+            self.output.end_sentence(full_stop_due=True)
         elif cells and cells[-1].tail:
             self.output.gap = cells[-1].gap  # the text goes on in the last cell
 
     def finish(self) -> None:
-        """End the text: say the kept cells and the stop that is due."""
+        """End the text: say the kept cells and the full stop that is due."""
         if self.kept_cells:
             self.say_kept_cells()
         if self.in_item or self.in_heading or self.in_row:
-            self.output.stop_due = True
+            self.output.full_stop_due = True
         self.output.finish()

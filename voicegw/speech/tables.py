@@ -20,12 +20,12 @@ MAX_COLUMNS = 64
 YES_SIGNS, NO_SIGNS = frozenset("✅✔✓☑"), frozenset("❌✗✘✖☒")
 
 
-def read_row_start(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_row_start(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read the pipe at the start of a line: it begins a row, or the delimiter row under the first one."""
     if state.table_part == "header":
-        place = read_delimiter_row(state, text, at, end, sure)
-        if place is not None:
-            return place
+        position = read_delimiter_row(state, text, at, end, must_decide)
+        if position is not None:
+            return position
         say_first_row(state)
     if not state.table_part:
         state.begin_block()
@@ -42,11 +42,11 @@ def read_row_start(state: FilterState, text: str, at: int, end: int, sure: bool)
     return at + 1
 
 
-def read_delimiter_row(state: FilterState, text: str, at: int, end: int, sure: bool) -> int | None:
+def read_delimiter_row(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int | None:
     """Read the row of dashes that makes the row above it a header; return None if the line is no such row."""
     match = DELIMITER_ROW.match(text, at, end)
     if not match and DELIMITER_ROW_PART.match(text, at, end):
-        if not sure:
+        if not must_decide:
             return WAIT
     elif not match or "|" not in match[0]:
         return None
@@ -133,4 +133,4 @@ def end_row(state: FilterState) -> None:
     end_cell(state)
     state.in_row = False
     state.output = state.speech
-    state.output.end_sentence(stop_due=True)
+    state.output.end_sentence(full_stop_due=True)

@@ -72,26 +72,31 @@ def tag_name(written: str) -> str:
     return written.lower().rpartition(":")[2]
 
 
-def read_less_than(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def read_less_than(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a `<` within prose: a tag, or the sign itself."""
-    place = read_tag(state, text, at, end, sure)
-    if place is not None:
-        return place
+    position = read_tag(state, text, at, end, must_decide)
+    if position is not None:
+        return position
     state.output.say("<")
     return at + 1
 
 
-def read_tag(state: FilterState, text: str, at: int, end: int, sure: bool) -> int | None:
-    """Read what a `<` begins: a tag, a declaration, an autolink or a model's token.
+def read_tag(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int | None:
+    """Read the tag, declaration, autolink or model's token that a `<` begins.
 
-    Returns None if the sign itself is to speak.
+    Returns None if the sign itself is spoken.
     """
     match = TAG.match(text, at, end)
     if match:
         if tag_name(match[2]) in state.options.keep_tags:
             return say_tag(state, match)
         name = tag_name(match[2])
-        if name in UNSPOKEN_TAGS and state.previous_char in MENTION_MARKS and match.end() == end and not sure:
+        if (
+            name in UNSPOKEN_TAGS
+            and state.previous_char in MENTION_MARKS
+            and match.end() == end
+            and not must_decide
+        ):
             return WAIT
         if name in UNSPOKEN_TAGS and is_mentioned(state, text, match, end):
             name = ""
@@ -108,11 +113,11 @@ def read_tag(state: FilterState, text: str, at: int, end: int, sure: bool) -> in
         return at + 1
     token = MODEL_TOKEN.match(text, at, end)
     if token:
-        return skip_model_token(state, text, token, end, sure)
+        return skip_model_token(state, text, token, end, must_decide)
     parts = (TAG_PART, AUTOLINK_EMAIL_PART, AUTOLINK_PART, MODEL_TOKEN_PART, DECLARATION_PART)
     if not any(part.match(text, at, end) for part in parts):
         return None
-    return begin_long_tag(state, text, at, end) if sure else WAIT
+    return begin_long_tag(state, text, at, end) if must_decide else WAIT
 
 
 def skip_declaration(state: FilterState, text: str, at: int) -> int:
@@ -126,7 +131,7 @@ def skip_declaration(state: FilterState, text: str, at: int) -> int:
     return at + 2
 
 
-def skip_model_token(state: FilterState, text: str, token: re.Match[str], end: int, sure: bool) -> int:
+def skip_model_token(state: FilterState, text: str, token: re.Match[str], end: int, must_decide: bool) -> int:
     """Leave out a token such as `<|im_end|>`; the channels of gpt-oss for reasoning up to `<|end|>`."""
     at = token.start()
     if THINKING_CHANNEL.match(text, at, end):
@@ -134,7 +139,7 @@ def skip_model_token(state: FilterState, text: str, token: re.Match[str], end: i
         state.enter("comment")
         state.end_mark = "<|end|>"
         return token.end()
-    if MESSAGE_HEAD_PART.match(text, at, end) and not sure:
+    if MESSAGE_HEAD_PART.match(text, at, end) and not must_decide:
         return WAIT
     head = MESSAGE_HEAD.match(text, at, end)
     state.output.omit()
@@ -142,7 +147,7 @@ def skip_model_token(state: FilterState, text: str, token: re.Match[str], end: i
 
 
 def is_mentioned(state: FilterState, text: str, match: re.Match[str], end: int) -> bool:
-    """Is the tag only mentioned in a sentence, as in "use the <think> tag"?"""
+    """Whether the tag is only mentioned in a sentence, as in "use the <think> tag"."""
     after = text[match.end()] if match.end() < end else ""
     return not match[1] and state.previous_char in MENTION_MARKS and after in MENTION_MARKS + ".,;:!?)"
 
@@ -193,15 +198,15 @@ def find_silenced_tags(state: FilterState, name: str) -> frozenset[str]:
     return frozenset({name}) if name in UNSPOKEN_TAGS or name in state.options.silent_tags else frozenset()
 
 
-def skip_silenced(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def skip_silenced(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Skip silenced text, up to the end tag of the outermost tag."""
     if text[at] != "<":
         tag_at = text.find("<", at)
         return len(text) if tag_at < 0 else tag_at
     match = TAG.match(text, at, end)
     if match is None:
-        return WAIT if TAG_PART.match(text, at, end) and not sure else at + 1
-    if not match[1] and state.previous_char in MENTION_MARKS and match.end() == end and not sure:
+        return WAIT if TAG_PART.match(text, at, end) and not must_decide else at + 1
+    if not match[1] and state.previous_char in MENTION_MARKS and match.end() == end and not must_decide:
         return WAIT
     if (
         tag_name(match[2]) in state.silenced_tags
@@ -214,7 +219,7 @@ def skip_silenced(state: FilterState, text: str, at: int, end: int, sure: bool) 
     return match.end()
 
 
-def skip_long_tag(state: FilterState, text: str, at: int, end: int, sure: bool) -> int:
+def skip_long_tag(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Skip the rest of a tag that is longer than the window; a line end ends it in any case."""
     match = LONG_TAG_END.search(text, at)
     if match is None:

@@ -32,9 +32,11 @@ LATENCIES: Mapping[str, tuple[str, Callable[[Run, TurnTimings], float | None]]] 
         lambda run, timings: timings.seconds_until(timings.first_token_at),
     ),
     "gen_ai_client_operation_time_to_first_chunk": (
-        "Agent asked to its first token, received.",
+        "Request to the agent to its first token, received.",
         lambda run, timings: (
-            None if run.first_token_at is None or run.asked_at is None else run.first_token_at - run.asked_at
+            None
+            if run.first_token_at is None or run.requested_at is None
+            else run.first_token_at - run.requested_at
         ),
     ),
     "gen_ai_server_request_duration": (
@@ -59,6 +61,7 @@ class Metrics:
     def __init__(self, *, shared: bool = False) -> None:
         # True: several workers count for themselves in files, and `render` returns the sums.
         self.shared = shared
+        # All metrics of this process. The text of each metric says what it counts.
         self.registry = registry = CollectorRegistry()
         self.turns = Counter("voicegw_turns", "Turns ended.", ["agent", "outcome"], registry=registry)
         self.refusals = Counter("voicegw_refusals", "Requests refused.", ["status"], registry=registry)
@@ -74,8 +77,8 @@ class Metrics:
             (Histogram(f"{name}_seconds", text, ["agent"], registry=registry, buckets=BUCKETS), read)
             for name, (text, read) in LATENCIES.items()
         ]
-        # The counters by agent and outcome, and the histograms by agent: looking labels up each time costs
-        # more.
+        # The counters by agent and outcome, and the histograms by agent: `labels` is slow, so its results
+        # are cached.
         self._counters: dict[tuple[str, str], Counter] = {}
         self._by_agent: dict[str, list[tuple[Histogram, Callable[[Run, TurnTimings], float | None]]]] = {}
 
@@ -103,7 +106,8 @@ class Metrics:
     def add_gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Add a gauge that calls `read` at each scrape; `text` is its help.
 
-        Nothing is added with `shared`: a worker knows only its own value.
+        With `shared`, no gauge is added: a worker knows only its own value. Raise ValueError if the name is
+        in use.
         """
         if not self.shared:
             Gauge(name, text, registry=self.registry).set_function(read)

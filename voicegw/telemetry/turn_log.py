@@ -25,6 +25,7 @@ class TurnLog:
     def __init__(
         self, metrics: Metrics | None = None, *, log_turns: bool = True, log_errors: bool = False
     ) -> None:
+        # Counts the turns, calls and refused requests.
         self.metrics = Metrics() if metrics is None else metrics
         # False: turns and calls are only counted.
         self.log_turns = log_turns
@@ -32,7 +33,7 @@ class TurnLog:
         self.log_errors = log_errors
 
     def record_turn(self, run: Run, timings: TurnTimings, agent: str, request_id: str) -> None:
-        """Log and count a turn whose stream ended and whose agent closed, or exceeded the wait for that.
+        """Log and count a turn after its stream ended and its agent closed, or did not close in time.
 
         The times of the cancellation and of the agent's end are written into `timings`.
         """

@@ -33,12 +33,14 @@ class LoopWatchdog:
     """
 
     def __init__(self, sampler: StackSampler | None = None) -> None:
+        # The event loop that is checked.
         self.loop = asyncio.get_running_loop()
         # Finds the line of code that blocks the loop; without it, `where` is null.
         self.sampler = sampler
         self._schedule()
 
     def _schedule(self) -> None:
+        # The time of the next check on the loop's clock, and its timer.
         self.due = self.loop.time() + CHECK_INTERVAL
         self.timer = self.loop.call_at(self.due, self._check)
 
@@ -66,9 +68,11 @@ class StackSampler:
     def __init__(self) -> None:
         # Set to end the thread.
         self.stopped = threading.Event()
+        # The thread that is sampled.
         self._thread_id = threading.get_ident()
-        # The code that runs the loop: it never blocks by itself.
+        # The code that runs the loop. It is never the cause of a block.
         self._loop_code = {frame.f_code for frame in caller_frames(sys._getframe())}
+        # The time of the last `take_location`, and the location that it returns next.
         self._last_check = time.monotonic()
         self._location = ""
         threading.Thread(target=self._sample, name="voicegw-stack-sampler", daemon=True).start()
@@ -87,7 +91,7 @@ class StackSampler:
 
 
 def agent_location(frame: FrameType | None, loop_code: Collection[CodeType] = ()) -> str:
-    """Return the location `file:line` of the agent's code that `frame` works for; "" without a frame.
+    """Return the location `file:line` of the agent's code in the stack of `frame`; "" without a frame.
 
     It is the outermost frame that neither the gateway nor asyncio nor `loop_code` (the code that runs the
     loop) owns, even if the agent is deep inside a library now. Without such a frame it is `frame` itself.

@@ -1,7 +1,8 @@
 """Decide when the gateway speaks while the agent is silent, and which phrase it says.
 
-Pure: this module never reads a clock. `AckSchedule` names a `deadline`; its owner calls `due` at that time,
-and `observe` for each event of the agent. It does not know how a phrase ends (`voicegw.turns.dialects`).
+Pure: this module never reads a clock. `AckSchedule` names a `deadline`; its owner calls `take_due_phrase`
+at that time, and `observe` for each event of the agent. The punctuation of phrases is decided in
+`voicegw.turns.dialects`.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ SYSTEM_TOOLS = frozenset(
         "play_audio",
     }
 )
-"""Tools that may follow speech: the gateway's own call tools, and the system tools of ElevenLabs.
+"""Tools that do not delay the acknowledgement, because speech may precede their call.
 
-ElevenLabs' skip_turn is missing: an agent that skips its turn must stay silent.
+They are the gateway's own call tools and the system tools of ElevenLabs.
+
+ElevenLabs' skip_turn is not listed: an agent that skips its turn must stay silent.
 """
 
 
@@ -86,7 +89,7 @@ class AckSchedule:
         self.progress = progress
         # Seconds of silent work before each progress phrase; None for none.
         self.every = every if progress else None
-        # The time at which `due` has something to say; None for never.
+        # The time at which `take_due_phrase` returns a phrase; None for never.
         self.deadline: float | None = None
         # True after an activity of the agent, until it speaks.
         self.is_working = False
@@ -100,7 +103,7 @@ class AckSchedule:
         self.deadline = None if self.after is None else now + self.after
         return ""
 
-    def due(self, now: float) -> str:
+    def take_due_phrase(self, now: float) -> str:
         """Return the phrase to say now, or "" before the deadline. Set the next deadline."""
         if self.deadline is None or now < self.deadline:
             return ""
@@ -113,7 +116,7 @@ class AckSchedule:
         return phrase
 
     def observe(self, event: Event, now: float) -> None:
-        """Take note of an event of the agent.
+        """Update the schedule for an event of the agent.
 
         Visible text cancels the deadline. A tool call ends the schedule. An activity starts the progress
         phrases.

@@ -36,7 +36,7 @@ class Completion:
 
 
 def collect(events: Iterable[Event]) -> Completion:
-    """Return the answer that these events make. Activities are left out."""
+    """Return the answer that these events add up to. Activities are left out."""
     parts: list[str | ToolCall] = []
     deltas: list[str] = []
     reason, usage = "stop", None

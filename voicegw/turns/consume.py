@@ -15,8 +15,8 @@ def consume(
 ) -> Generator[Any, Any, None]:
     """Await every event and pass it to `on_event`, until that returns False or the events end.
 
-    `on_idle` is called each time the next event is not there yet, before the wait begins. Events that arrive
-    together therefore share one call, without a turn of the event loop.
+    `on_idle` is called before each wait, when the next event is not there yet. Events that arrive
+    together therefore share one call, within one iteration of the event loop.
 
     Raise the exceptions of `events`, `on_event` and `on_idle`.
     """
@@ -26,7 +26,7 @@ def consume(
             future = step.send(None)
             while True:
                 try:
-                    on_idle()  # an exception here ends the wait as well, so that no agent keeps waiting
+                    on_idle()  # an exception here also reaches the agent, which would wait for ever otherwise
                     result = yield future
                 except BaseException as error:
                     future = step.throw(error)

@@ -1,6 +1,6 @@
 """Remove the gateway's own phrases from the history that the agent sees. Pure.
 
-Platforms send back all words that they spoke, also the gateway's: acknowledgements at the start of an
+Platforms send back all words that they spoke, the gateway's included: acknowledgements at the start of an
 assistant message, progress phrases and apologies further in. A phrase may be cut off where the caller
 interrupted it, and its white space may differ. Words of the agent are never removed.
 """
@@ -16,12 +16,12 @@ from itertools import islice
 from voicegw.events import Message
 
 PHRASE_END = r"\s*(?:[.…。।!?！？]+\s*|$)"
-"""The pattern behind a phrase: its punctuation, or the end of a message that was cut off there.
+"""The pattern that follows a phrase: its punctuation, or the end of a message that was cut off there.
 
 If other words follow, the sentence is the agent's own ("One moment of your time").
 """
 MIN_CUT_LETTERS = 4
-"""Minimum number of letters by which the beginning of a phrase is recognised."""
+"""Minimum length, in letters, at which a cut-off text is recognised as the beginning of a phrase."""
 
 
 @lru_cache(maxsize=256)

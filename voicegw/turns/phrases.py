@@ -39,6 +39,7 @@ class Phrases:
     """The full stop of the language's script."""
 
 
+# The built-in phrases by language tag.
 PHRASES: Mapping[str, Phrases] = {
     "en": Phrases(
         ("One moment", "Let me see", "Just a second", "Let me check"),

@@ -1,10 +1,9 @@
 """A run: one agent answers one turn, in a task that the gateway owns.
 
-The run appends the agent's events to its event log. It wakes its subscribers at the moment at which the agent
-has no further event ready: events that arrive together are sent together, without a turn of the event loop.
-The run never waits for its subscribers. It cancels its task exactly once, however often it is asked to: a
-second cancellation would interrupt the `await` with which an agent tells its remote side to stop. A run does
-not encode anything; that is the work of `voicegw.turns.stream`.
+The run appends the agent's events to its event log. It wakes its subscribers when the agent has no further
+event ready: events that arrive together are sent together, within one iteration of the event loop. The run
+never waits for its subscribers. It cancels its task at most once: a second cancellation would interrupt the
+`await` with which an agent tells its remote side to stop. A run encodes nothing; `voicegw.turns.stream` does.
 """
 
 from __future__ import annotations
@@ -48,8 +47,8 @@ class Run:
 
     `on_end` is called once, when the agent's generator is closed. `earlier_runs` are runs of the same call;
     they are cancelled when this run starts or is cancelled, and its task waits for them, at most
-    `SUPERSEDE_WAIT` seconds. `speech_filter` makes the agent's text speakable and gives up the text that it
-    holds when the agent pauses for `max_hold_seconds`; without it, text is logged as it comes.
+    `SUPERSEDE_WAIT` seconds. `speech_filter` makes the agent's text speakable and releases the text that it
+    holds when the agent pauses for `max_hold_seconds`; without it, text enters the event log unchanged.
 
     `now` is the clock of all times here, in seconds. It must agree with the event loop's clock up to that
     clock's resolution (uvloop's is a whole millisecond, too coarse for our measurements).
@@ -84,9 +83,10 @@ class Run:
         self.max_events = max_events
         # The events so far, for subscribers to read.
         self.event_log = EventLog()
-        # Those who are woken when the event log grows or ends. They add themselves; the dispatcher removes
-        # them.
+        # The subscribers to wake when the event log grows or ends. They add themselves; the dispatcher
+        # removes them.
         self.subscribers: list[Subscriber] = []
+        # The event loop of the task and the timers.
         self.loop = asyncio.get_running_loop()
         # The task that consumes the agent; None before the start and after the end.
         self.task: asyncio.Task[None] | None = None
@@ -94,7 +94,7 @@ class Run:
         self.offered_tools = frozenset(tool.name for tool in turn.tools)
         # True once `start` created the task.
         self.has_started = False
-        # Tenant, agent and body digest of a request without a call, by which the dispatcher finds its retry.
+        # Tenant, agent and fingerprint of a request without a call. The dispatcher finds a retry by them.
         self.retry_key: tuple[str, str, bytes] = ("", "", b"")
         # True once a subscriber sent the answer to its end. Set by the endpoint or the call.
         self.was_delivered = False
@@ -118,12 +118,12 @@ class Run:
         # The time of the agent's last event, or of the request to the agent.
         self.last_event_at = 0.0
         # True if the event log grew since the subscribers were last woken.
-        self._has_news = False
+        self._has_new_events = False
         # The timer of `deadline`.
         self._timer: asyncio.TimerHandle | None = None
-        # The times at which the agent was asked, gave its first token, was cancelled, and was closed; None
+        # The times of the request to the agent, its first token, its cancellation and its closing; None
         # before.
-        self.asked_at: float | None = None
+        self.requested_at: float | None = None
         self.first_token_at: float | None = None
         self.cancelled_at: float | None = None
         self.closed_at: float | None = None
@@ -136,10 +136,10 @@ class Run:
         return self.closed_at is not None
 
     def start(self) -> None:
-        """Ask the agent, in a new task. Do nothing if the run started or was cancelled before."""
+        """Start the agent's reply, in a new task. Do nothing if the run started or was cancelled before."""
         if not self.has_started and self.cancelled_at is None:
             self.has_started = True
-            self.task = self.loop.create_task(self._drive(self._cancel_earlier_runs()))
+            self.task = self.loop.create_task(self._run_agent(self._cancel_earlier_runs()))
             self.task.add_done_callback(self._on_task_done)
 
     def cancel(self) -> None:
@@ -156,7 +156,7 @@ class Run:
 
     def fail(self, failure: VoicegwError) -> None:
         """End the event log with a failure of the gateway, and close the agent's generator."""
-        if not self.event_log.ended:
+        if not self.event_log.has_ended:
             self.event_log.failure = failure
         self.cancel()
 
@@ -178,13 +178,13 @@ class Run:
             run.cancel()
         return [run.task for run in earlier if run.task is not None]
 
-    async def _drive(self, closing: list[asyncio.Task[None]]) -> None:
+    async def _run_agent(self, closing: list[asyncio.Task[None]]) -> None:
         failure: VoicegwError | None = None
         try:
-            if closing:  # a task that needs longer stays owned by its run, but this one no longer waits
+            if closing:  # a task that takes longer stays owned by its run; this task stops waiting
                 await asyncio.wait(closing, timeout=SUPERSEDE_WAIT)
                 closing.clear()
-            self.asked_at = self.last_event_at = self.now()
+            self.requested_at = self.last_event_at = self.now()
             self._start_timer()
             async with aclosing(self.agent.reply(self.turn)) as events:
                 await self._consume(events)
@@ -200,15 +200,15 @@ class Run:
         self._end_log(failure)
 
     async def _consume(self, events: AsyncIterator[Event]) -> None:
-        """Log the events, and wake the subscribers whenever the next event is not there yet."""
+        """Append the events to the log, and wake the subscribers whenever the next event is not there yet."""
         try:
             await consume(events, self._on_event, self._on_idle)
         finally:
             self._release_held_text()
 
     def _on_event(self, event: Event) -> bool:
-        """Log one event of the agent. Return False if the log accepts no more."""
-        if self.event_log.ended:
+        """Append one event of the agent to the log. Return False if the log accepts no more."""
+        if self.event_log.has_ended:
             return False
         self.last_event_at = self.now()
         self.event_count += 1
@@ -230,18 +230,18 @@ class Run:
         return True
 
     def _release_held_text(self, *, at_end: bool = True) -> None:
-        """Log the text that the speech buffer holds. `at_end` says that no text of this passage follows."""
+        """Append the text that the speech buffer holds. `at_end`: no text of this passage follows."""
         if self.speech_buffer is not None:
             self.speech_buffer.release(at_end=at_end)
 
     def _append(self, event: Event) -> None:
         self.event_log.events.append(event)
-        self._has_news = True
+        self._has_new_events = True
         if not self.has_spoken:
             self._note_first_output(event)
 
     def _note_first_output(self, event: Event) -> None:
-        """Note the first output of the agent, and the first that the caller hears."""
+        """Note the agent's first output, and its first output that the caller hears."""
         if (type(event) is str and event.strip()) or type(event) is ToolCall:
             self.has_spoken = True
             self.first_token_at = self.now()
@@ -254,20 +254,20 @@ class Run:
     def deadline(self) -> float:
         """The time at which the agent's silence becomes a timeout, if no event comes before."""
         return self.timeouts.deadline(
-            self.last_event_at if self.asked_at is None else self.asked_at,
+            self.last_event_at if self.requested_at is None else self.requested_at,
             self.has_output,
             self.last_event_at,
         )
 
     def _start_timer(self) -> None:
-        """Arm the only timer. If the deadline moves later, the timer notices when it fires."""
+        """Set the timer to `deadline`. If the deadline moves to later, `_on_timer` sets it again."""
         if self._timer is not None:
             self._timer.cancel()
         if self.deadline < inf:
             self._timer = self.loop.call_at(self.deadline, self._on_timer)
 
     def _on_timer(self) -> None:
-        if self.event_log.ended:
+        if self.event_log.has_ended:
             return
         if self.now() < self.deadline:
             return self._start_timer()
@@ -277,30 +277,30 @@ class Run:
 
     def _on_idle(self) -> None:
         """Wake the subscribers: the agent has no further event ready."""
-        if self._has_news:
+        if self._has_new_events:
             self._wake_subscribers()
 
     def _wake_subscribers(self) -> None:
-        self._has_news = False
+        self._has_new_events = False
         for subscriber in self.subscribers:
             subscriber.wake()
 
     def _end_log(self, failure: VoicegwError | None = None) -> None:
         """End the event log, once, and wake the subscribers."""
-        if self.event_log.ended:
+        if self.event_log.has_ended:
             return
         self.event_log.failure = self.event_log.failure or failure
-        self.event_log.ended = True
+        self.event_log.has_ended = True
         if self._timer is not None:
             self._timer.cancel()
         if self.speech_buffer is not None:
             self.speech_buffer.stop()
-            self.speech_buffer = None  # its callbacks refer to this run; a cycle would wait for the collector
+            self.speech_buffer = None  # it refers to this run: a cycle would wait for garbage collection
         self._wake_subscribers()
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self.closed_at = self.now()
-        self.task = None  # a cancelled task refers to this run; whole histories would wait for the collector
+        self.task = None  # it refers to this run: whole histories would wait for garbage collection
         self._end_log()  # a task that was cancelled before its first step did not end the log
         self.on_end(self)
         callbacks, self._closed_callbacks = self._closed_callbacks, {}

@@ -42,7 +42,7 @@ class ServedAgent:
     """Seconds for which text is held back while the agent pauses."""
 
     @property
-    def for_reading(self) -> ServedAgent:
+    def without_speech_filters(self) -> ServedAgent:
         """The same agent for clients that show text: without a speech filter."""
         return replace(self, speech_filters=None)
 
@@ -59,8 +59,8 @@ class ServedAgent:
     ) -> tuple[Message, ...]:
         """Return the history as the agent should see it, without the gateway's phrases.
 
-        `own_phrases` are those that the gateway remembers from this call; they are removed anywhere. The
-        acknowledgements of `language` are removed at the start of messages, unless this agent has none.
+        `own_phrases` are the gateway's phrases that are remembered of this call; they are removed anywhere.
+        The acknowledgements of `language` are removed at the start of messages, unless this agent has none.
         """
         opening = () if self.ack_policy.after is None else self.phrases_in(language).ack
         return own_phrase_filter(opening, own_phrases).clean(history)

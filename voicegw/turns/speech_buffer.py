@@ -1,4 +1,4 @@
-"""The agent's text on its way into the event log: a speech filter per answer, and a timer for held text.
+"""Filters the agent's text before it enters the event log, and releases held text after a pause.
 
 The rules that make text speakable are in `voicegw.speech` (docs/speech.md).
 """
@@ -23,7 +23,8 @@ class SpeechFilters:
         # Configured sentences in place of code, by language; they replace the built-in ones, "" means
         # silence.
         self.code = code
-        # The options by their phrases, not by language: callers may name any language.
+        # The options by the sentences for code and for nothing. Languages are no key: callers may name any
+        # number of them.
         self._options_by_phrases: dict[tuple[str, str], SpeechOptions] = {}
 
     def filter_for(self, language: str) -> SpeechFilter:
@@ -64,6 +65,7 @@ class SpeechBuffer:
         self.on_pause = on_pause
         # The clock, in seconds, as in `Run`.
         self.now = now
+        # The event loop of the timer.
         self.loop = asyncio.get_running_loop()
         # The time of the last delta after which text was held.
         self.last_held_at = 0.0

@@ -30,7 +30,7 @@ class EventLog:
     """The events, in their order; text is speakable if the run has a speech filter."""
     failure: VoicegwError | None = None
     """The failure that ended the run; None without one."""
-    ended: bool = False
+    has_ended: bool = False
     """True once nothing more is appended. It is set last."""
 
 
@@ -43,7 +43,7 @@ class StreamEncoder(Protocol):
         ...
 
     def start(self, words: str) -> bytes:
-        """Return the begin of the answer, with the first words if there are any. It is called once, first."""
+        """Return the beginning of the answer, with `words` if there are any. It is called once, first."""
         ...
 
     def text_delta(self, delta: str) -> bytes:
@@ -94,17 +94,17 @@ class ResponseStream:
         self.encoder = encoder
         # The schedule of the gateway's phrases.
         self.ack = ack
-        # The times of this stream; it writes them.
+        # The times of this stream, which it fills in.
         self.timings = timings
         # Returns the sentence that the caller hears after this failure.
         self.apologize = apologize
         # True if the end of the stream has a comment with the latencies.
         self.adds_timings_note = adds_timings_note
-        # The index of the next event in the event log.
+        # The index in the event log of the next event to send.
         self.position = 0
         # The time at which bytes were last due.
         self.last_write_at = timings.accepted_at
-        # The last text that was sent, and whether it was the gateway's own.
+        # The last text that was sent, and whether it was a phrase of the gateway.
         self.last_text = ""
         self.last_was_own = False
         # The number of tool calls that were sent.
@@ -113,7 +113,7 @@ class ResponseStream:
         self.usage: Usage | None = None
         self.finish_reason = "stop"
         # True once `read` returned the end of the answer.
-        self.done = False
+        self.is_done = False
 
     @property
     def deadline(self) -> float:
@@ -123,11 +123,11 @@ class ResponseStream:
 
     @property
     def has_more(self) -> bool:
-        """Does the event log hold events that were not read? Then call `read` again after the write."""
+        """Does the event log hold events that were not sent? Then call `read` again after the write."""
         return self.position < len(self.event_log.events)
 
     def start(self, now: float) -> bytes:
-        """Return the first chunk, which is sent before the agent is asked."""
+        """Return the first chunk, which is sent before the run starts."""
         self.timings.first_chunk_at = self.last_write_at = now
         return self.encoder.start(self._say(self.ack.start(now), now))
 
@@ -135,17 +135,17 @@ class ResponseStream:
         """Return the bytes that are due, about `MAX_READ_BYTES` at most. Set `done` with the last ones."""
         event_log, events = self.event_log, self.event_log.events
         chunks: list[bytes] = []
-        room = MAX_READ_BYTES
-        while self.position < len(events) and room > 0:
+        remaining_bytes = MAX_READ_BYTES
+        while self.position < len(events) and remaining_bytes > 0:
             event = events[self.position]
             chunks.append(
                 self._encode_text(event, now) if type(event) is str else self._encode_event(event, now)
             )
             self.position += 1
-            room -= len(chunks[-1])
-        if self.ack.deadline is not None and (words := self.ack.due(now)):
+            remaining_bytes -= len(chunks[-1])
+        if self.ack.deadline is not None and (words := self.ack.take_due_phrase(now)):
             chunks.append(self.encoder.text_delta(separator(self.last_text) + self._say(words, now)))
-        if event_log.ended and not self.done and not self.has_more:
+        if event_log.has_ended and not self.is_done and not self.has_more:
             chunks.append(self._finish(now))
         data = b"".join(chunks)
         if data or now >= self.last_write_at + KEEPALIVE_INTERVAL:
@@ -165,7 +165,7 @@ class ResponseStream:
         return words
 
     def _encode_event(self, event: Event, now: float) -> bytes:
-        """Encode or note an event that is not text."""
+        """Return the bytes of a tool call; of any other event that is not text, only take note."""
         if type(event) is ToolCall:
             self.ack.observe(event, now)
             self.tool_call_count += 1
@@ -197,7 +197,7 @@ class ResponseStream:
 
     def _finish(self, now: float) -> bytes:
         """Return a well-formed end in every case. A failure after the first byte becomes an apology."""
-        self.done = True
+        self.is_done = True
         apology = b""
         if self.event_log.failure is not None and not self.tool_call_count:
             words = separator(self.last_text) + self._say(self.apologize(self.event_log.failure), now)

@@ -17,15 +17,16 @@ class Timeouts:
     total: float | None = None
     """From the request to the end of the answer."""
 
-    def deadline(self, asked_at: float, has_output: bool, last_event_at: float) -> float:
+    def deadline(self, requested_at: float, has_output: bool, last_event_at: float) -> float:
         """Return the time at which the turn ends, `inf` for never, if the agent stays silent.
 
         `asked_at` is the time of the request, `last_event_at` that of the last event; `has_output` says
         whether there was a first output.
         """
-        timeout, since = (self.idle, last_event_at) if has_output else (self.first_token, asked_at)
-        end = inf if self.total is None else asked_at + self.total
+        timeout, since = (self.idle, last_event_at) if has_output else (self.first_token, requested_at)
+        end = inf if self.total is None else requested_at + self.total
         return min(end, inf if timeout is None else since + timeout)
 
 
 NO_TIMEOUTS = Timeouts()
+"""The timeouts of an agent without limits."""

@@ -92,14 +92,14 @@ def format_comment(timings: TurnTimings) -> str:
     )
 
 
-def as_log_record(timings: TurnTimings, **facts: str | None) -> dict[str, Any]:
-    """Return the turn as one flat object for the log, with `facts`.
+def as_log_record(timings: TurnTimings, **fields: str | None) -> dict[str, Any]:
+    """Return the turn as one flat object for the log, with further `fields`.
 
     It never holds message text, keys or phone numbers.
     """
     return {
         "event": "turn",
-        **facts,
+        **fields,
         "first_chunk_ms": to_milliseconds(timings.seconds_until(timings.first_chunk_at)),
         "ack_ms": to_milliseconds(timings.seconds_until(timings.first_ack_at)),
         "answer_ms": to_milliseconds(timings.seconds_until(timings.first_token_at)),

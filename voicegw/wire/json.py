@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 BOM = b"\xef\xbb\xbf"
+"""The byte order mark of UTF-8."""
 SURROGATE_ESCAPES = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )

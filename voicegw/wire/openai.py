@@ -66,15 +66,15 @@ def parse_options(data: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def parse_content(given: str | list[Any] | None, path: str) -> tuple[str, tuple[dict[str, Any], ...]]:
+def parse_content(content: str | list[Any] | None, path: str) -> tuple[str, tuple[dict[str, Any], ...]]:
     """Return a message's text, and its content parts if they hold more than text.
 
-    `given` is the field `content`, `path` the message's path for errors. Raise BadRequest for a malformed
+    `content` is the message's field, `path` the message's path for errors. Raise BadRequest for a malformed
     part.
     """
-    if given is None or isinstance(given, str):
-        return given or "", ()
-    parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in given]
+    if content is None or isinstance(content, str):
+        return content or "", ()
+    parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
     texts = [text for text in map_objects(parts, f"{path}content", _part_text) if text is not None]
     return "\n".join(texts), () if len(texts) == len(parts) else tuple(parts)
 
@@ -92,11 +92,12 @@ def parse_tools(
     """Return the function tools of a request body. Only OpenAI itself could run tools of other types.
 
     `parse` returns the tool of one object, which has the given path, or None for another type. Raise
-    BadRequest for more than `MAX_TOOLS` tools, for an entry that is not an object, and what `parse` raises.
+    BadRequest for more than `MAX_TOOLS` tools and for an entry that is not an object. Pass on the exceptions
+    of `parse`.
     """
-    if not (given := check_length(get_field(data, "tools", list, NULL) or [], "tools", MAX_TOOLS)):
+    if not (tools := check_length(get_field(data, "tools", list, NULL) or [], "tools", MAX_TOOLS)):
         return ()
-    return tuple(tool for tool in map_objects(given, "tools", parse) if tool is not None)
+    return tuple(tool for tool in map_objects(tools, "tools", parse) if tool is not None)
 
 
 def parse_tool(function: dict[str, Any], path: str) -> Tool:

@@ -13,6 +13,7 @@ from voicegw.errors import AgentProtocolError
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 """Maximum size of one event."""
 BOM = b"\xef\xbb\xbf"
+"""The byte order mark of UTF-8."""
 
 
 class ServerSentEvent(NamedTuple):
@@ -58,7 +59,7 @@ class SseParser:
             data[:6] == b"data: "
             and data.find(b"\n") == size - 2
             and data[-1:] == b"\n"
-            and data.find(b"\r") < 0  # `in` tries it as a number first
+            and data.find(b"\r") < 0  # faster than `in`, which first tries the operand as a number
             and not (self._pending or self._after_cr or size > self._max_event_bytes)
         ):  # by far the most common: one event, alone in its read
             self._at_start = False

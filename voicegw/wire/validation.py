@@ -36,7 +36,7 @@ def parse_object(body: bytes, max_depth: int) -> dict[str, Any]:
     try:
         data = loads(body)
     except ValueError:
-        raise BadRequest("The request body is no valid JSON.") from None
+        raise BadRequest("The request body is not valid JSON.") from None
     if not isinstance(data, dict):
         raise BadRequest("The request body must be a JSON object.")
     if body.count(b"{") + body.count(b"[") > max_depth and _is_deeper(data, max_depth):
@@ -54,15 +54,15 @@ def get_field(data: Mapping[str, Any], key: str, *kinds: type, path: str = "") -
     if type(value) in kinds:  # parsed JSON has exactly these types, no subclasses
         return value
     names = [JSON_NAMES[kind] for kind in kinds if kind is not NULL]
-    got = "missing" if key not in data else JSON_NAMES.get(type(value), "of another type")
-    raise BadRequest(f"'{path}{key}' must be {' or '.join(names)}; it is {got}.", param=path + key)
+    actual = "missing" if key not in data else JSON_NAMES.get(type(value), "of another type")
+    raise BadRequest(f"'{path}{key}' must be {' or '.join(names)}; it is {actual}.", param=path + key)
 
 
 def map_objects(values: list[Any], path: str, parse: Callable[[dict[str, Any], str], T]) -> list[T]:
     """Return the results of `parse(object, path)` for every object of an array.
 
     `path` is the array's path; `parse` receives that of the object, such as "tools[0].". Raise BadRequest for
-    an entry that is not an object, and what `parse` raises.
+    an entry that is not an object. Pass on the exceptions of `parse`.
     """
     for index, value in enumerate(values):
         if not isinstance(value, dict):

@@ -153,7 +153,7 @@ async def test_a_superseding_run_uses_the_same_socket() -> None:
         await wait_until(lambda: first.event_log.events)
         second = Run(agent, turn(HI, Message("user", "No")), lambda run: None, now=now, earlier_runs=(first,))
         second.start()
-        await wait_until(lambda: second.event_log.ended)
+        await wait_until(lambda: second.event_log.has_ended)
         assert second.event_log.events == ["new", Usage(7, 2)]
         assert second.event_log.failure is None
         assert server.received_texts == ["Hi", "No"]

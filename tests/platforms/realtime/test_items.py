@@ -15,7 +15,7 @@ from voicegw.platforms.realtime.items import (
     RealtimeConversation,
     RealtimeItem,
     heard_prefix,
-    item_json,
+    item_to_json,
     parse_item,
     parse_item_id,
     to_messages,
@@ -122,12 +122,12 @@ def encoded(kind: str, **fields: Any) -> dict[str, Any]:
     ],
 )
 def test_item_is_encoded(content: ItemContent, expected: dict[str, Any]) -> None:
-    assert item_json(RealtimeItem("x", content)) == expected
+    assert item_to_json(RealtimeItem("x", content)) == expected
 
 
 def test_message_has_no_content_before_its_first_word() -> None:
-    assert item_json(RealtimeItem("x", assistant(""), "in_progress"))["content"] == []
-    assert item_json(RealtimeItem("x", assistant("A"), "in_progress"))["content"] == [
+    assert item_to_json(RealtimeItem("x", assistant(""), "in_progress"))["content"] == []
+    assert item_to_json(RealtimeItem("x", assistant("A"), "in_progress"))["content"] == [
         {"type": "output_text", "text": "A"}
     ]
 

@@ -38,7 +38,7 @@ SESSION = SessionConfig("Be kind.", (TOOL,), "required", 9)
     ],
 )
 def test_given_fields_replace_those_of_the_session(data: dict[str, Any], expected: SessionConfig) -> None:
-    assert SESSION.merged(data, "session.") == expected
+    assert SESSION.merge(data, "session.") == expected
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_given_fields_replace_those_of_the_session(data: dict[str, Any], expecte
 )
 def test_invalid_field_is_refused_by_name(data: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        SESSION.merged(data, "session.")
+        SESSION.merge(data, "session.")
     assert refused.value.param == f"session.{param}"
 
 

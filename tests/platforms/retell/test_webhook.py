@@ -26,7 +26,7 @@ from tests.platforms.webhooks import (
 from tests.support.asgi import RecordedResponse, send_request
 from voicegw.asgi.middleware import GatewayMiddleware
 from voicegw.errors import BadRequest
-from voicegw.platforms.retell.webhook import parse_ended_call, retell_webhooks
+from voicegw.platforms.retell.webhook import build_retell_webhooks, parse_ended_call
 from voicegw.telemetry.turn_log import TurnLog
 
 API_KEY = "key_1"
@@ -35,7 +35,7 @@ ENDED = {"event": "call_ended", "call": {"call_id": "c1"}}
 
 
 def retell(call_server: RecordingCallServer, key: str = API_KEY) -> GatewayMiddleware:
-    return behind_middleware(retell_webhooks(key, call_server, TurnLog(), lambda: NOW))
+    return behind_middleware(build_retell_webhooks(key, call_server, TurnLog(), lambda: NOW))
 
 
 async def post_event(

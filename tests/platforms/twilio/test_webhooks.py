@@ -37,9 +37,9 @@ from voicegw.platforms.twilio.settings import TwilioSettings
 from voicegw.platforms.twilio.webhooks import (
     MAX_FORM_FIELDS,
     VoiceWebhookOptions,
+    build_twilio_webhooks,
     parse_form,
     parse_transfer_number,
-    twilio_webhooks,
 )
 from voicegw.telemetry.turn_log import TurnLog
 
@@ -59,7 +59,7 @@ SHA256 = "key=K1,algorithm=HMAC_SHA256"
 
 def twilio(call_server: RecordingCallServer, **options: Any) -> GatewayMiddleware:
     settings = {"public_url": PUBLIC, "auth_token": TOKEN, **options}
-    webhooks = twilio_webhooks(
+    webhooks = build_twilio_webhooks(
         VoiceWebhookOptions(BUSY, "en-US", **settings),
         call_server,
         TurnLog(),

@@ -227,8 +227,8 @@ def test_call_may_end_without_text() -> None:
     ("frame", "reason"),
     [
         (b"\x00\x01", "a binary frame of 2 bytes"),
-        ("hi", "no JSON: 'hi'"),
-        ("[1]", "JSON, but no object: '[1]'"),
+        ("hi", "not JSON: 'hi'"),
+        ("[1]", "JSON, but not an object: '[1]'"),
         ("{}", "a frame of unknown type: null"),
         ('{"type":["text"]}', "a frame of unknown type: a list"),
         ('{"type":"error","error":"x"}', "a frame of unknown type: 'error'"),

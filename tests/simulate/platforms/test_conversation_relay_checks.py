@@ -24,12 +24,12 @@ from tests.simulate.flawed_websocket import (
 from tests.simulate.platforms.test_conversation_relay import HELLO, URL, make_platform, make_script
 from tests.support.fake_agent import FakeAgent as Agent
 from tests.support.fake_agent import fake_agent as agent
-from voicegw.calls.call_tools import call_tools
+from voicegw.calls.call_tools import build_call_tools
 from voicegw.events import ToolCall
 from voicegw.simulate.call_runner import CallRunner
 
 END = ToolCall("c1", "end_call", '{"reason":"done"}')
-ACTIONS = call_tools(("end_call",))
+ACTIONS = build_call_tools(("end_call",))
 FULL_TURNS: list[dict[str, Any]] = [
     {"say": "Hello?", "nonsense": True},
     {"say": "Are you open?", "partial": ["Are", "Are you"], "wait": 0.5},

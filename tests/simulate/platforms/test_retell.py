@@ -307,8 +307,8 @@ def test_end_call_without_text_needs_no_interruption_flag() -> None:
     ("frame", "reason"),
     [
         (b"{}", "a binary frame of 2 bytes"),
-        ("hi", "no JSON: 'hi'"),
-        ("null", "JSON, but no object: 'null'"),
+        ("hi", "not JSON: 'hi'"),
+        ("null", "JSON, but not an object: 'null'"),
         ('{"response_type":"text"}', "a frame of unknown type: 'text'"),
         ("{}", "response without response_id"),
         (response_frame("1"), "response: response_id does not fit: '1'"),

@@ -21,12 +21,12 @@ from tests.simulate.flawed_websocket import (
 from tests.simulate.platforms.test_retell import HELLO, make_platform, make_script
 from tests.support.fake_agent import FakeAgent as Agent
 from tests.support.fake_agent import fake_agent as agent
-from voicegw.calls.call_tools import call_tools
+from voicegw.calls.call_tools import build_call_tools
 from voicegw.events import ToolCall
 
 END = ToolCall("c1", "end_call", '{"reason":"done"}')
 URL = "ws://gateway/retell"
-ACTIONS = call_tools(("end_call",))
+ACTIONS = build_call_tools(("end_call",))
 FULL_TURNS: list[dict[str, Any]] = [
     {"say": "Hello?", "nonsense": True, "wait": 0.1},
     {"say": "Are you open?", "partial": ["Are", "Are you"], "wait": 0.5},

@@ -168,8 +168,8 @@ def test_each_message_gives_its_observations() -> None:
 @pytest.mark.parametrize(
     ("frame", "reason"),
     [
-        ("{", "no JSON: '{'"),
-        ("[]", "JSON, but no object: '[]'"),
+        ("{", "not JSON: '{'"),
+        ("[]", "JSON, but not an object: '[]'"),
         (b"{}", "a binary frame of 2 bytes"),
         ("{}", "a frame of unknown type: null"),
         ('{"type":"audio"}', "a frame of unknown type: 'audio'"),

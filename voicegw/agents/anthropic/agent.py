@@ -1,6 +1,6 @@
 """The agent behind any server that speaks Anthropic's Messages API, Anthropic's own or another.
 
-The bytes of requests and responses are the business of `request` and `decoder`.
+It knows no bytes of requests and responses: `request` and `decoder` do.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class AnthropicAgent:
 
     @asynccontextmanager
     async def _open_stream(self, body: Mapping[str, Any]) -> AsyncIterator[HttpResponse]:
-        """Send a request and give its response, which is an event stream; raise for any other."""
+        """Send a request and give its response; raise an `AgentError` unless it is an event stream."""
         async with self._api.request(
             "POST",
             PATH,

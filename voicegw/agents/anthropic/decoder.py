@@ -36,6 +36,7 @@ ERRORS_BY_TYPE: Mapping[str, type[AgentError]] = {
     "rate_limit_error": AgentBusy,
     "timeout_error": AgentTimeout,
 }
+"""The error for each `type` that the server reports; any other one is a plain `AgentError`."""
 SHAPE_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """The exceptions of code that reads a value of an unexpected shape."""
 

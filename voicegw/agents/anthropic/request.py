@@ -71,7 +71,7 @@ def _stop_sequences(stop: Any) -> list[str]:
 
 
 def _sampling_fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """OpenAI's temperatures go up to 2, Anthropic's to 1."""
+    """Return `temperature` or `top_p`. OpenAI's temperatures go up to 2, Anthropic's to 1."""
     if (temperature := options.get("temperature")) is not None:
         return {"temperature": min(temperature, 1)}
     return {"top_p": options["top_p"]} if options.get("top_p") is not None else {}
@@ -145,7 +145,7 @@ def _append(encoded: list[dict[str, Any]], role: str, blocks: list[Block]) -> No
 
 
 def _encode_call(id: str, call: ToolCall) -> Block:
-    """Arguments that are no JSON object become an empty one: the protocol takes nothing else."""
+    """Return a tool use. Invalid arguments become an empty object: the protocol takes only objects."""
     arguments = loads_object(call.arguments.encode("utf-8", "replace")) or {}
     return {"type": "tool_use", "id": id, "name": call.name, "input": arguments}
 

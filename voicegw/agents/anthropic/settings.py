@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from voicegw.settings.agent import ModelSettings
-from voicegw.settings.fields import LINE, File, Header, Url, Variable, optional
+from voicegw.settings.fields import ASCII_LINE_PATTERN, File, Header, Url, Variable, optional
 
 
 class AnthropicSettings(ModelSettings):
@@ -28,13 +28,13 @@ class AnthropicSettings(ModelSettings):
     sampling: bool = Field(
         default=False, description="Pass on `temperature` or `top_p`; current models refuse them."
     )
-    version: Annotated[str, Field(pattern=LINE)] | None = optional(
+    version: Annotated[str, Field(pattern=ASCII_LINE_PATTERN)] | None = optional(
         "Version of the protocol; the one that fits if left out."
     )
     fields: dict[str, Any] = Field(
         default={}, description='Further fields of each request, such as `thinking = {type = "disabled"}`.'
     )
-    headers: dict[Header, Annotated[str, Field(pattern=LINE)]] = Field(
+    headers: dict[Header, Annotated[str, Field(pattern=ASCII_LINE_PATTERN)]] = Field(
         default={}, description="Further headers of each request.", repr=False
     )
     ca_file: File | None = optional("Certificates to trust instead of the system's, a PEM file.")

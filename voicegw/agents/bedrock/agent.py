@@ -1,6 +1,6 @@
 """The agent for models on Amazon Bedrock, by ConverseStream: signed HTTP there, binary messages back.
 
-The bytes are the business of `request`, `decoder`, `eventstream` and `sigv4`.
+It knows no bytes: `request`, `decoder`, `eventstream` and `sigv4` do.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class BedrockAgent:
 
     `model` is an id, an inference profile or an ARN. Requests are signed with `credentials`, or carry `key`,
     an API key of Bedrock. `url` replaces the region's endpoint, such as by one inside a VPC. `latency` and
-    `tier` ask for faster answers where the model has them. `cache` says what ends at a cache point ("system",
-    "tools"). `sampling` passes on `temperature` or `top_p`, which newer models refuse. `ssl` replaces the
-    system's certificate authorities. `connect_timeout` is in seconds. `now` returns the time in seconds since
-    1970; it is signed and must be right to a few minutes.
+    `tier` ask for faster answers where the model has them. `cache` names the parts that end at a cache point
+    ("system", "tools"). `sampling` passes on `temperature` or `top_p`, which newer models refuse. `ssl`
+    replaces the system's certificate authorities. `connect_timeout` is in seconds. `now` returns the time in
+    seconds since 1970; it is signed and must be right to a few minutes.
 
     The constructor raises `ConfigError` unless exactly one of `key` and `credentials` is given, or if `url`
     is no address.

@@ -47,7 +47,7 @@ ERRORS_BY_NAME: Mapping[str, type[AgentError]] = {
     "throttling": AgentBusy,
     "validation": AgentRejected,
 }
-"""The errors that a name decides, where the status alone would not."""
+"""The error for each of Bedrock's error names, without "Exception": the status alone does not decide it."""
 
 
 class ConverseDecoder:

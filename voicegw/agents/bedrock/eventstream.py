@@ -32,7 +32,7 @@ BYTES, TEXT, UUID = 6, 7, 9
 
 
 class EventStreamMessage(NamedTuple):
-    """One message of the stream."""
+    """One message of the stream: its headers by name, and the bytes of its payload."""
 
     headers: Mapping[str, Value]
     payload: bytes
@@ -62,8 +62,8 @@ class EventStreamParser:
     def feed(self, data: bytes) -> Iterator[EventStreamMessage]:
         """Yield the messages that `data` completes, mostly one. The caller must read all of them.
 
-        A long message is joined once, in however many pieces it came. Raises `AgentProtocolError` for what
-        is no message, after the messages before it.
+        A long message is joined once, in however many pieces it came. Raises `AgentProtocolError` for
+        an invalid message, after the messages before it.
         """
         self._chunks.append(data)
         self._buffered += len(data)

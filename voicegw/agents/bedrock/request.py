@@ -38,9 +38,9 @@ def encode_request(
 ) -> dict[str, Any]:
     """Return the body that asks for an answer to `turn`.
 
-    `latency` is "standard" or "optimized", `tier` the service tier; `cache` says what ends at a cache point:
-    "system", "tools". `sampling` passes on `temperature`, or else `top_p`: some models refuse both at once,
-    newer ones each. Options that Bedrock does not have are left out.
+    `latency` is "standard" or "optimized", `tier` the service tier; `cache` names the parts that end at a
+    cache point: "system", "tools". `sampling` passes on `temperature`, or else `top_p`: some models refuse
+    both at once, newer models refuse either. Options that Bedrock does not have are left out.
     """
     tools = _tool_config(turn, "tools" in cache)
     instructions = (message.text for message in turn.messages if message.role in ("system", "developer"))
@@ -163,7 +163,7 @@ class _ToolResults:
 
 
 def _encode_call(id: str, call: ToolCall) -> Block:
-    """The ids are numbered by voicegw: those of other models may be too long for Bedrock, or come twice."""
+    """Return a tool use with an id of voicegw: ids of other models may be too long, or come twice."""
     arguments = loads_object(call.arguments.encode("utf-8", "replace")) or {}
     return {"toolUse": {"toolUseId": id, "name": call.name, "input": arguments}}
 

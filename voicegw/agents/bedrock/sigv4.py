@@ -19,7 +19,7 @@ TERMINATOR = "aws4_request"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """An access key with its secret; `session_token` belongs to a temporary one."""
+    """The id `access_key` of an access key and its secret; `session_token` belongs to a temporary one."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -28,7 +28,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Signs requests to one service, such as "bedrock", in one region."""
+    """Signs requests to `service`, such as "bedrock", in `region` with `credentials`."""
 
     credentials: Credentials
     region: str

@@ -1,6 +1,6 @@
-"""The way to a server: its origin, its addresses, and a connection to the first address that answers.
+"""Connects to a server: parses its origin, resolves its name, and takes the first address that answers.
 
-Addresses are tried as RFC 8305 ("Happy Eyeballs") describes. Requests are the business of `http`.
+Addresses are tried as RFC 8305 ("Happy Eyeballs") describes. It sends no request: `http` does.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ class Connection(asyncio.Protocol):
     """
 
     def __init__(self, open_connections: set[Connection]) -> None:
+        # The event loop of the connection.
         self.loop = asyncio.get_running_loop()
         # Done when the connection is closed.
         self.closed: asyncio.Future[None] = self.loop.create_future()
@@ -39,7 +40,7 @@ class Connection(asyncio.Protocol):
         self._on_drained: Callable[[Connection], None] | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
         self._reset()
-        # No request is under way: none was sent yet, or its response arrived whole.
+        # Whether no request is under way: none was sent yet, or its response arrived whole.
         self.done = True
 
     def _reset(self) -> None:
@@ -49,7 +50,7 @@ class Connection(asyncio.Protocol):
         # The headers of the response by their names in lower case; repeated ones are joined by ", ".
         self.headers: dict[str, str] = {}
         self.done = False
-        # The reader needs no more of the body; the pool may drain it and keep the connection.
+        # Whether the reader needs no more of the body; the pool may then drain it and keep the connection.
         self.rest_discarded = False
         # Why the response will never arrive whole, "" while it still may.
         self.broken_reason = ""
@@ -61,6 +62,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_open(self) -> bool:
+        """Whether the connection is established and not closing."""
         return self._transport is not None and not self._transport.is_closing()
 
     @property

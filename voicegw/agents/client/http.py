@@ -8,7 +8,7 @@ read to its end gives the connection back to the pool.
         async for data in response:
             ...
 
-One wake-up carries the data from the socket to the reader; there is no task and no queue between. The client
+Data from the socket wakes the reader directly; no task and no queue stand between. The client
 does not limit how long an agent may think: the deadlines are in `voicegw.turns.timeouts`.
 """
 
@@ -38,6 +38,7 @@ class HttpResponse:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.read_chunk = connection.read_chunk
+        # The status code, such as 200.
         self.status = connection.status
         # By their names in lower case.
         self.headers: Mapping[str, str] = connection.headers

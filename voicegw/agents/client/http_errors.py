@@ -1,6 +1,6 @@
 """Errors for the refusals of an agent's server, with the server's own words and without secrets.
 
-The shapes of error bodies are in `error_body`; which request failed is known to the caller.
+The shapes of error bodies are in `error_body`. The caller knows which request failed.
 """
 
 from __future__ import annotations

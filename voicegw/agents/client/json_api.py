@@ -1,6 +1,6 @@
 """An agent's HTTP API: JSON both ways, refusals as `AgentError`, and no secret in any message.
 
-Each agent knows the paths, and the meaning of the values.
+It knows neither paths nor the meaning of values: each agent does.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class JsonApi:
         `HttpClient.request`.
 
         Raises the `AgentError` of any other status, with the server's own words, and what `HttpClient`
-        raises. Every `AgentError` that leaves the block, the reader's too, is freed of `secrets`.
+        raises. No `AgentError` that leaves the block, the reader's included, quotes one of `secrets`.
         """
         body = b"" if value is None else dumps(value)
         more = self._headers | {name.replace("_", "-").lower(): text for name, text in headers.items()}

@@ -59,6 +59,7 @@ class AgentWebSocket:
 
     @property
     def is_open(self) -> bool:
+        """Whether frames can be sent and received."""
         return self.connection.state is State.OPEN
 
     async def send(self, value: Mapping[str, Any]) -> None:
@@ -117,6 +118,7 @@ class NoRedirectConnect(connect):
     """Connects without following redirects, which would carry the headers to another server."""
 
     def process_redirect(self, exc: Exception) -> Exception:
+        """Return the refusal instead of another address."""
         return exc
 
 

@@ -154,7 +154,7 @@ class DockerApiAgent:
         await self._api.request_json("POST", f"{_session_path(session)}/{action}", body)
 
     async def warm(self, call: str | None = None) -> None:
-        """Create the session of `call`; with None, find the team. Raises `AgentError` when it cannot."""
+        """Create the session of `call`; with None, find the team. Raises `AgentError` if that fails."""
         if call is None:
             await self._find_team()
         else:

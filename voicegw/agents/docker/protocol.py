@@ -1,7 +1,7 @@
 """The protocol of `docker agent serve api`: encodes the requests, and decodes the events of a run. No I/O.
 
-One stream carries the events of the whole team. An agent that got a task from another one has a session of
-its own; its text is for that agent, not for the caller.
+One stream carries the events of the whole team. An agent that got a task from another one has a separate
+session; its text is for that agent, not for the caller.
 """
 
 from __future__ import annotations

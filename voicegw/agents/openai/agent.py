@@ -1,7 +1,7 @@
 """The agent behind any server that speaks OpenAI's chat completions.
 
-The bytes of requests and responses are the business of `request` and `decoder`; servers with known limits
-have a function in `presets`.
+It knows no bytes of requests and responses: `request` and `decoder` do. Servers with known limits have a
+function in `presets`.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class OpenAIAgent:
         return Usage(*(max(0, now - then) for now, then in zip(astuple(event), astuple(before), strict=True)))
 
     async def warm(self, call: str | None = None) -> None:
-        """Open a connection, and list the models if that is wanted and was not done.
+        """Open a connection. With `list_models`, also load the list of models, unless that was done.
 
         Raises `AgentUnavailable` if the server cannot be reached, and the `AgentError` of a refused list.
         """

@@ -80,7 +80,7 @@ class ChatChunkDecoder:
     def feed(self, sse: ServerSentEvent) -> list[Event]:
         """Return the events of one server-sent event: text at once, a tool call when it is whole.
 
-        Raises `AgentProtocolError` for what is no chunk, and the `AgentError` that the server reports.
+        Raises `AgentProtocolError` for data that is no chunk, and the `AgentError` that the server reports.
         """
         name, data = sse
         before, after = self._template
@@ -103,7 +103,7 @@ class ChatChunkDecoder:
         return events
 
     def _take_template(self, data: bytes, text: str) -> None:
-        """Keep the bytes around `text` in a chunk if another text in its place is just another text."""
+        """Keep the bytes around `text` as the template, if a trial with another text decodes to that text."""
         before, _, after = data.partition(orjson.dumps(text))
         trial = ChatChunkDecoder()
         with suppress(AgentError):  # the bytes that equal the text may be another field
@@ -125,7 +125,7 @@ class ChatChunkDecoder:
         return events
 
     def _corrected_reason(self, reason: Reason) -> Reason:
-        """Some servers say "stop" after tool calls (after a forced tool), some "tool_calls" without any."""
+        """Correct the reason: some servers say "stop" after tool calls, some "tool_calls" without any."""
         if reason in ("stop", "tool_calls"):
             return "tool_calls" if self._call_count else "stop"
         return reason
@@ -195,7 +195,7 @@ def decode_completion(
 ) -> list[Event]:
     """Return the events of an answer that came as one JSON body; for the arguments see `ChatChunkDecoder`.
 
-    Raises `AgentProtocolError` for what is no completion, and the `AgentError` that the server reports.
+    Raises `AgentProtocolError` for a body that is no completion, and the error that the server reports.
     """
     completion = decode_object(body, "an answer")
     if error := completion.get("error"):
@@ -212,7 +212,7 @@ def decode_completion(
 
 
 def decode_models(body: bytes) -> tuple[str, ...]:
-    """Return the ids in a list of models. Raises `AgentProtocolError` for what is no such list."""
+    """Return the ids in a list of models. Raises `AgentProtocolError` for any other body."""
     try:
         return tuple(str(model["id"]) for model in decode_object(body, "a list of models")["data"])
     except (LookupError, TypeError) as error:

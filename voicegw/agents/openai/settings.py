@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from voicegw.settings.agent import ModelSettings
 from voicegw.settings.fields import (
-    LINE,
+    ASCII_LINE_PATTERN,
     File,
     Header,
     Names,
@@ -29,7 +29,7 @@ class OpenAISettings(ModelSettings):
     model: str | None = optional("Model to ask for; the one of the request if left out.")
     stream: bool = Field(default=True, description="Ask for a stream; false for servers that cannot.")
     fields: Names | None = optional("Request options that are passed on; all if left out.")
-    headers: dict[Header, Annotated[str, Field(pattern=LINE)]] = Field(
+    headers: dict[Header, Annotated[str, Field(pattern=ASCII_LINE_PATTERN)]] = Field(
         default={}, description="Further headers of each request.", repr=False
     )
     usage_totals: bool = Field(

@@ -76,7 +76,7 @@ class OpenHandsConversation:
         return f"/api/conversations/{self.id}"
 
     async def create(self, request: Mapping[str, Any]) -> None:
-        """Create it on the server, or find the one that has this id.
+        """Create the conversation on the server, or find the one that has this id.
 
         The request completes even if the caller of this method is cancelled, so `exists` is always right.
         Raises `AgentTimeout` after `CREATE_TIMEOUT` seconds, and `AgentError` if the server refuses.
@@ -216,7 +216,7 @@ class OpenHandsConversation:
         self.profile = profile
 
     async def post(self, action: str, body: Mapping[str, Any] | None = None) -> None:
-        """Post to a path below its own. Raises `AgentError`."""
+        """Post to `action`, a path below the conversation's own. Raises `AgentError`."""
         await self.server.api.request_json("POST", f"{self.path}/{action}", body or {})
 
     def disconnect(self) -> None:

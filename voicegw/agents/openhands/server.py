@@ -41,6 +41,7 @@ class OpenHandsServer:
         self, url: str, key: str | None, profile: str | None, ssl: SSLContext | None, connect_timeout: float
     ) -> None:
         headers = {KEY_HEADER: key} if key else {}
+        # The HTTP API; the agent closes its client.
         self.api = JsonApi(
             url.rstrip("/").removesuffix("/v1"), headers, ssl=ssl, connect_timeout=connect_timeout
         )
@@ -65,7 +66,8 @@ class OpenHandsServer:
     async def select_profile(self, model: str) -> str | None:
         """Return the profile that a turn's `model` names, or the default one; None if there is none.
 
-        An unknown name reloads the list, at most every `MAX_PROFILES_AGE` seconds. Raises as `load_profiles`.
+        An unknown name reloads the list, at most every `MAX_PROFILES_AGE` seconds. Raises `AgentError`, as
+        `load_profiles` does.
         """
         now = asyncio.get_running_loop().time()
         is_unknown = model.startswith(requests.MODEL_PREFIX) and model not in self.models
@@ -90,8 +92,8 @@ class OpenHandsServer:
     async def fetch_llm_settings(self, profile: str) -> dict[str, Any] | None:
         """Return the LLM settings of a profile with encrypted secrets; None if the server cannot encrypt.
 
-        Raises `AgentRejected` for an unknown profile, `AgentProtocolError` for an unknown shape,
-        `AgentError`.
+        Raises `AgentRejected` for an unknown profile, `AgentProtocolError` for an unknown shape, and
+        `AgentError` if the server cannot be used.
         """
         path = requests.join_path("/api/profiles", profile)
         async with self.api.request(

@@ -73,5 +73,5 @@ class StreamedText:
 
 def _common_sentences_end(one: str, other: str) -> int:
     """Return where the last sentence ends with which both texts begin; the texts must differ somewhere."""
-    difference = next(place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    difference = next(index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
     return max((found.end() for found in SENTENCE_END.finditer(one, 0, difference)), default=0)

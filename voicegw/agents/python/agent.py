@@ -1,7 +1,7 @@
 """An agent written in Python, in the gateway's process: `async def reply(turn): yield "Hello"`.
 
 It shares the event loop with all calls, so it must await everything slow. A function that blocks runs in a
-thread instead (`threads`), and an object of a framework is asked by its own API (`frameworks`). The contract
+thread instead (`threads`), and an object of a framework is called by its own API (`frameworks`). The contract
 is `voicegw.events`; docs/python-agents.md describes it.
 """
 
@@ -86,15 +86,15 @@ class PythonAgent:
         return event
 
     async def warm(self, call: str | None = None) -> None:
-        """Call the code's `warm`. Raises what it raises."""
+        """Call the code's `warm`. Raises any exception that the code raises."""
         await self.warm_hook(call)
 
     async def call_ended(self, call: str) -> None:
-        """Call the code's `call_ended`. Raises what it raises."""
+        """Call the code's `call_ended`. Raises any exception that the code raises."""
         await self.call_ended_hook(call)
 
     async def aclose(self) -> None:
-        """Call the code's `aclose`. Raises what it raises."""
+        """Call the code's `aclose`. Raises any exception that the code raises."""
         await self.aclose_hook()
 
 
@@ -242,7 +242,7 @@ def location(error: BaseException) -> str:
 
 
 def event_flaw(event: Event) -> str:
-    """Return what is wrong with the values of an event, "" if nothing is."""
+    """Return a description of the fault in the values of an event, "" if there is none."""
     match event:
         case ToolCall(str(), str(), str(arguments)):
             return "" if loads_object(arguments) is not None else "arguments that are no JSON object"
@@ -254,7 +254,7 @@ def event_flaw(event: Event) -> str:
 
 
 def describe(found: object) -> str:
-    """Return what an object is that cannot answer, for messages."""
+    """Return a description, for messages, of an object that cannot answer."""
     if inspect.iscoroutinefunction(found):
         return "a coroutine function: it has no `yield`"
     if inspect.isgeneratorfunction(found):

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from voicegw.settings.agent import AgentSettings
 from voicegw.settings.fields import (
-    TARGET,
+    TARGET_PATTERN,
 )
 
 
@@ -16,7 +16,7 @@ class PythonSettings(AgentSettings):
     """A Python function or object in this process."""
 
     kind: Literal["python"] = Field(description="A Python function or object in this process.")
-    target: Annotated[str, Field(pattern=TARGET)] = Field(
+    target: Annotated[str, Field(pattern=TARGET_PATTERN)] = Field(
         description='Import path of the agent, as `"package.module:name"`.'
     )
     options: dict[str, Any] = Field(default={}, description="Keyword arguments of the class or function.")

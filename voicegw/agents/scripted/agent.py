@@ -84,7 +84,7 @@ def suggestion(name: str, known: dict[str, object] | dict[str, Callable[..., Ste
 
 
 def expected_value(option: str, given: object, default: object) -> str | None:
-    """Return what value an option takes, None if the given one is valid. The default tells the type."""
+    """Return a description of the valid values, None if `given` is one. `default` has the option's type."""
     is_count = type(given) is int and given >= 0
     if option == "cut":
         is_valid = given in [*SPLIT_PATTERNS] or (is_count and given)
@@ -111,14 +111,14 @@ def speak(deltas: Iterable[str], first: float, every: float) -> Steps:
     """Yield the first delta after `first` seconds, and each other one after `every` seconds."""
     if first:
         yield first
-    for place, delta in enumerate(deltas):
-        if place and every:
+    for index, delta in enumerate(deltas):
+        if index and every:
             yield every
         yield delta
 
 
 def answer_as_receptionist(turn: Turn, *, first: float = 0.35, every: float = 0.03) -> Steps:
-    """Answers as the receptionist, streamed as a model streams: word by word, a tool call last."""
+    """Answer as the receptionist, streamed as a model streams: word by word, a tool call last."""
     try:
         text, call = receptionist.answer(turn)
     except (AttributeError, LookupError, TypeError, ValueError):  # a tool has an invalid schema
@@ -134,34 +134,34 @@ def answer_as_receptionist(turn: Turn, *, first: float = 0.35, every: float = 0.
 
 
 def echo(turn: Turn, *, cut: Split = "words", first: float = 0.0, every: float = 0.0) -> Steps:
-    """Repeats what the caller said."""
+    """Repeat the caller's words."""
     return speak(split_text(turn.said, cut), first, every)
 
 
 def count(turn: Turn, *, to: int = 10, digits: bool = False, first: float = 0.0, every: float = 0.0) -> Steps:
-    """Counts aloud."""
+    """Count aloud."""
     numbers = (str(n) if digits else number_in_words(n) for n in range(1, to + 1))
-    return speak((f" {number}" if place else number for place, number in enumerate(numbers)), first, every)
+    return speak((f" {number}" if index else number for index, number in enumerate(numbers)), first, every)
 
 
 def slow(turn: Turn, *, say: str = "Sorry for the wait.", first: float = 5.0, every: float = 0.0) -> Steps:
-    """Begins late."""
+    """Begin late."""
     return speak(split_text(say, "words"), first, every)
 
 
 def stall(turn: Turn, *, say: str = "Let me look.", first: float = 0.0, quiet: float = 3600.0) -> Steps:
-    """Begins, then says nothing more until it ends."""
+    """Begin, then say nothing more until the end."""
     yield from speak(split_text(say, "words"), first, 0)
     yield quiet
 
 
 def role_only(turn: Turn, *, quiet: float = 3600.0) -> Steps:
-    """Says nothing for a long time, and ends."""
+    """Say nothing for a long time, and end."""
     yield quiet
 
 
 def work(turn: Turn, *, what: str = "search", quiet: float = 5.0, say: str = "I found it.") -> Steps:
-    """Runs a tool before it speaks."""
+    """Run a tool before the answer."""
     yield Activity(what)
     yield from speak(split_text(say, "words"), quiet, 0)
 
@@ -169,12 +169,12 @@ def work(turn: Turn, *, what: str = "search", quiet: float = 5.0, say: str = "I 
 def dribble(
     turn: Turn, *, say: str = "Please bear with me.", first: float = 0.0, every: float = 0.2
 ) -> Steps:
-    """Says one character at a time."""
+    """Say one character at a time."""
     return speak(split_text(say, "characters"), first, every)
 
 
 def empty(turn: Turn) -> Steps:
-    """Ends without an event."""
+    """End without an event."""
     return iter(())
 
 
@@ -187,25 +187,25 @@ def think(
     first: float = 0.0,
     every: float = 0.0,
 ) -> Steps:
-    """Streams its reasoning as text before the answer, as some models do."""
+    """Stream its reasoning as text before the answer, as some models do."""
     return speak(split_text(f"<think>{thought}</think>{say}", cut), first, every)
 
 
 def error_before(turn: Turn, *, after: float = 0.0) -> Steps:
-    """Raises `AgentUnavailable` after a silence."""
+    """Raise `AgentUnavailable` after a silence."""
     yield from speak([], after, 0)
     raise AgentUnavailable("the script says that the agent cannot be reached")
 
 
 def error_midway(turn: Turn, *, say: str = "The answer is", first: float = 0.0, after: float = 0.0) -> Steps:
-    """Begins, then raises `AgentProtocolError`."""
+    """Begin, then raise `AgentProtocolError`."""
     yield from speak(split_text(say, "words"), first, 0)
     yield from speak([], after, 0)
     raise AgentProtocolError("the script says that the agent breaks here")
 
 
 def flood(turn: Turn, *, deltas: int = 10000, size: int = 4, burst: int = 100) -> Steps:
-    """Says a long text without a pause. It yields to the event loop every `burst` deltas, never with 0."""
+    """Say a long text without a pause. It yields to the event loop every `burst` deltas, or never (0)."""
     delta = ("a" * size)[: size - 1] + " " if size else ""
     for spoken in range(1, deltas + 1):
         yield delta
@@ -214,7 +214,7 @@ def flood(turn: Turn, *, deltas: int = 10000, size: int = 4, burst: int = 100) -
 
 
 def tool(turn: Turn, *, first: float = 0.0, every: float = 0.0) -> Steps:
-    """Calls the first tool that the request offers, and says its result in the next turn."""
+    """Call the first tool that the request offers, and say its result in the next turn."""
     result = tool_arguments.result_text(turn)
     if result is None and turn.tools and turn.tool_choice != "none":
         yield from speak([], first, 0)

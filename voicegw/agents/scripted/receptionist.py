@@ -26,7 +26,7 @@ from voicegw.events import Tool, ToolCall, Turn
 from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 
 MAX_MESSAGES = 40
-"""How many of the caller's messages it reads, which bounds the work of a turn."""
+"""How many of the caller's last messages are read, which bounds the work of a turn."""
 
 GREETING = "Hello, this is Bluebell Bicycles, Robin speaking. How can I help you?"
 SILENCE = "Are you still there? You can ask me for our opening hours, our prices, or an appointment."
@@ -130,6 +130,7 @@ class Booking:
     day: str = ""
     # In words, such as "half past ten in the morning".
     time: str = ""
+    # The name of the caller.
     name: str = ""
 
     @property

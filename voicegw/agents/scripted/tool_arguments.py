@@ -32,7 +32,7 @@ def tool_text(tool: Tool) -> str:
 
 
 def knows_destination(tool: Tool) -> bool:
-    """Whether the request says where a transfer may go. A tool that transfers nowhere needs none."""
+    """Whether the request names a destination for a transfer. A tool without destinations needs none."""
     destinations = as_mapping(tool.parameters.get("properties")).keys() & {"transfer_number", "destination"}
     return not destinations or bool(re.search(r'\+\d{6}|"enum"', tool_text(tool)))
 
@@ -97,7 +97,7 @@ def result_text(turn: Turn) -> str | None:
 
 
 def to_speech(text: str) -> str:
-    """Return a tool's result, JSON or not, as speech: its words and numbers without the signs around them."""
+    """Return a tool's result, JSON or not, as speech: its words and numbers without other signs."""
     if re.search(r'"error"|"status": ?"(error|failed|failure)"', text):
         return "I am sorry, that did not work."
     text = re.sub(r'"status": ?"\w+"', "", text).replace("%", " percent").replace("°", " degrees ")

@@ -79,10 +79,10 @@ class Doctor:
         now: Callable[[], float],
     ) -> None:
         self.config = config
-        self.on_step = on_step
-        self.step_timeout = step_timeout
-        self.factory = factory
-        self.now = now
+        self.on_step = on_step  # gets a line of text before each step
+        self.step_timeout = step_timeout  # in seconds
+        self.factory = factory  # makes an agent from its settings
+        self.now = now  # the clock, in seconds
 
     async def examine(self, name: str) -> AgentReport:
         """Try one agent until a step fails; close it, and return the report."""

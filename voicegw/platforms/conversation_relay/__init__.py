@@ -1,1 +1,1 @@
-"""Holds the codec of ConversationRelay, the protocol that Twilio and Telnyx share."""
+"""The codec of ConversationRelay, the protocol that Twilio and Telnyx share."""

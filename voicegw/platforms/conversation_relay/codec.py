@@ -31,8 +31,9 @@ CALL_ID_FIELDS: Mapping[RelayPlatform, tuple[str, ...]] = {
     "twilio": ("callSid",),
     "telnyx": ("callControlId", "callSessionId", "sessionId"),
 }
-"""Fields of the setup frame that identify the call; the first one that is there counts."""
+"""Fields of the setup frame that identify the call; the first one that is present counts."""
 DTMF_KEY = re.compile(r"[0-9*#A-D]")
+"""One key of the keypad."""
 SENDABLE_DIGITS = re.compile(r"[0-9w#*]{1,64}")
 """Digits of a sendDigits frame; "w" waits."""
 E164_NUMBER = re.compile(r"\+[1-9][0-9]{3,14}")
@@ -40,6 +41,7 @@ E164_NUMBER = re.compile(r"\+[1-9][0-9]{3,14}")
 LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,4}")
 """The shape of a BCP 47 tag."""
 AUDIO_URL = re.compile(r"https://[A-Za-z0-9\[][A-Za-z0-9.:\-\]]*(?:[/?#][!-~]{0,2000})?")
+"""An https address that the platform can play."""
 
 
 class RelayCodec:
@@ -64,10 +66,9 @@ class RelayCodec:
         into every token; None leaves them to the call's setup.
         """
         self.name: str = name
-        self.ticket_parameter = (
-            ticket_parameter  # custom parameter with the ticket, hidden from the agent; "" for none
-        )
-        self.call_id_fields = CALL_ID_FIELDS[name]
+        # The custom parameter with the ticket, hidden from the agent; "" for none.
+        self.ticket_parameter = ticket_parameter
+        self.call_id_fields = CALL_ID_FIELDS[name]  # fields of the setup frame with the call's id
         options = {"preemptible": preemptible, "interruptible": interruptible}
         given = {key: value for key, value in options.items() if value is not None}
         # The end of a text frame, behind its token.

@@ -100,7 +100,7 @@ class SpeechEngineTurn:
     """Encodes one reply: a message for each piece of gathered words, and an empty final one."""
 
     keepalive = b""
-    ends_call = False
+    ends_call = False  # the protocol has no action that ends the call
 
     def __init__(self, event_id: int | None) -> None:
         """Make the encoder of the reply to the transcript with this number, None if that has none."""
@@ -110,8 +110,8 @@ class SpeechEngineTurn:
         self.executed: list[ToolCall] = []
         self.already_executed: set[tuple[str, str]] = set()
         numbered = b',"event_id":' + dumps(event_id)
-        # The end of a message behind its content, and the whole final message.
-        self.partial_tail = numbered + b',"is_final":false}\n'
+        self.partial_tail = numbered + b',"is_final":false}\n'  # the end of a message behind its content
+        # The whole final message.
         self.final_frame = HEAD + b'""' + numbered + b',"is_final":true}\n'
 
     @property

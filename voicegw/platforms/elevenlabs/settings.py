@@ -11,7 +11,7 @@ from voicegw.settings.platform import PlatformSettings
 class ElevenLabsSettings(PlatformSettings):
     """Settings of ElevenLabs' Speech Engine."""
 
-    proof: ClassVar[tuple[str, ...]] = ("api_key_env",)
+    call_secret_keys: ClassVar[tuple[str, ...]] = ("api_key_env",)
 
     api_key_env: Variable | None = optional(
         "Environment variable that holds the account's API key, by which ElevenLabs signs."

@@ -21,7 +21,7 @@ from voicegw.platforms.realtime.items import (
     RealtimeConversation,
     RealtimeItem,
     heard_prefix,
-    item_json,
+    item_to_json,
     parse_item,
     parse_item_id,
     words_within,
@@ -90,8 +90,8 @@ class RealtimeCodec:
     def begin_turn(self, request: TurnRequested) -> RealtimeResponse:
         """Return the encoder of the requested response, or of words that the client did not request."""
         is_newest = request.id and request.id == self.request_count
-        wanted = self.newest_request if is_newest else ResponseConfig(self.session_config)
-        self.response = RealtimeResponse(self.events, self.conversation, wanted, tools=bool(request.tools))
+        config = self.newest_request if is_newest else ResponseConfig(self.session_config)
+        self.response = RealtimeResponse(self.events, self.conversation, config, tools=bool(request.tools))
         return self.response
 
     def _decode(self, data: dict[str, Any]) -> CallEvent:
@@ -104,7 +104,7 @@ class RealtimeCodec:
             case "conversation.item.create":
                 return self._create_item(data)
             case "conversation.item.retrieve":
-                return self._reply("conversation.item.retrieved", item=item_json(self._find_item(data)))
+                return self._reply("conversation.item.retrieved", item=item_to_json(self._find_item(data)))
             case "conversation.item.delete":
                 return self._delete_item(self._find_item(data))
             case "conversation.item.truncate":
@@ -121,7 +121,7 @@ class RealtimeCodec:
     def _update_session(self, session: dict[str, Any]) -> ProtocolReply:
         if get_field(session, "type", str, NULL, path="session.") not in (None, "realtime"):
             raise BadRequest("'session.type' must be realtime.", param="session.type")
-        self.session_config = self.session_config.merged(session, "session.")
+        self.session_config = self.session_config.merge(session, "session.")
         return ProtocolReply(self._encode_session("session.updated"))
 
     def _encode_session(self, kind: str) -> bytes:
@@ -145,7 +145,7 @@ class RealtimeCodec:
         if after not in (None, ROOT):
             self.conversation.find(after, "previous_item_id")
         item = RealtimeItem(id, content)
-        fields = {"previous_item_id": self.conversation.add(item, after), "item": item_json(item)}
+        fields = {"previous_item_id": self.conversation.add(item, after), "item": item_to_json(item)}
         self.conversation.client_item_count += 1
         added = self.events.encode("conversation.item.added", **fields)
         return ProtocolReply(added + self.events.encode("conversation.item.done", **fields))

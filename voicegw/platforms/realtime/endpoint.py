@@ -16,7 +16,7 @@ from voicegw.security.keys import ANONYMOUS, ApiKey
 from voicegw.turns.served_agent import ServedAgent
 
 
-def realtime_endpoint(
+def build_realtime_endpoint(
     settings: RealtimeSettings,
     default_agent: ServedAgent,
     resolve_agent: Callable[[str, ApiKey], ServedAgent],

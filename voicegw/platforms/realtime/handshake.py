@@ -32,6 +32,7 @@ class RealtimeHandshake:
     """Accepts clients with an API key, and connects each with the agent that it names."""
 
     authenticator: Authenticator
+    """Checks the API key of a handshake."""
     resolve_agent: Callable[[str, ApiKey], ServedAgent]
     """Returns the agent for the name of a model and a key; raises `ModelNotFound`."""
     language: str | None = None
@@ -50,14 +51,14 @@ class RealtimeHandshake:
         self._api_key(scope)
         call_id = _query_parameter(scope, "call_id")
         header = ((CALL_HEADER.encode(), call_id.encode()),) if call_id else ()
-        return resolve_call_id([*header, *scope["headers"]], {}, names=self.call_headers).name
+        return resolve_call_id([*header, *scope["headers"]], {}, header_names=self.call_headers).name
 
     def choose_profile(self, scope: Scope) -> CallProfile:
         """Return how this client is served. Raises what `authenticate` raises, and `ModelNotFound`."""
         key = self._api_key(scope)
         agent = self.resolve_agent(_query_parameter(scope, "model"), key)
         dialect = agent.dialect if key.dialect is None else DIALECTS[key.dialect]
-        spoken = agent if dialect.filters_speech else agent.for_reading
+        spoken = agent if dialect.filters_speech else agent.without_speech_filters
         language = self.language or agent.language
         metadata = self._metadata(scope)
         return CallProfile(key, spoken, language, dialect=dialect, metadata=metadata, is_named=bool(metadata))
@@ -77,7 +78,7 @@ class RealtimeHandshake:
 
 
 def _query_parameter(scope: Scope, name: str) -> str:
-    """Return the last value of a query parameter, "" if it is missing. Raises `BadRequest`."""
+    """Return the last value of a query parameter, "" if it is missing. Raises `BadRequest` for over 100."""
     try:
         found = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=100)
     except ValueError:

@@ -35,6 +35,7 @@ class RealtimeItem:
     """One item of the conversation."""
 
     id: str
+    """The item's id: the client's, or one that the gateway made."""
     content: ItemContent
     """The item as an agent gets it; the output of a function call is a message with the role "tool"."""
     status: str = "completed"
@@ -42,10 +43,11 @@ class RealtimeItem:
 
 
 class RealtimeConversation:
-    """The items in their order, within a number of items and of characters; the oldest are removed first."""
+    """Holds the items in order. Above `max_items` or `max_chars`, the oldest items are removed."""
 
     def __init__(self, id: str, *, max_items: int = MAX_MESSAGES, max_chars: int = MAX_CHARS) -> None:
         self.id = id  # the conversation_id of its responses
+        # The limits above which the oldest items are removed.
         self.max_items, self.max_chars = max_items, max_chars
         self.items: dict[str, RealtimeItem] = {}  # by id, in the order of the conversation
         self.size = 0  # characters of all items
@@ -58,10 +60,10 @@ class RealtimeConversation:
         return self.items[id]
 
     def add(self, item: RealtimeItem, after: str | None = None) -> str | None:
-        """Insert a new item behind `after`, or at the end; return the id of the item before it, None for the
-        first.
+        """Insert a new item behind `after`, None for the end; return the id of the item before it.
 
-        `after` is the id of an item or `ROOT`. Raises `ValueError` for an unknown id.
+        `after` is the id of an item or `ROOT`. Returns None if the item is the first.
+        Raises `ValueError` for an unknown id.
         """
         previous = next(reversed(self.items), None)
         later: dict[str, RealtimeItem] = {}
@@ -139,7 +141,7 @@ def parse_item_id(data: dict[str, Any], path: str) -> str | None:
     return None if id is None else check_printable(id, f"{path}id", MAX_ID_LENGTH)
 
 
-def item_json(item: RealtimeItem) -> dict[str, Any]:
+def item_to_json(item: RealtimeItem) -> dict[str, Any]:
     """Return an item as OpenAI's events hold it. A reply without words so far has no content part."""
     content = item.content
     base = {"id": item.id, "object": "realtime.item", "status": item.status}

@@ -10,7 +10,7 @@ from typing import Any
 
 from voicegw.events import Message, ToolCall, Usage
 from voicegw.platforms.realtime.events import EventWriter
-from voicegw.platforms.realtime.items import RealtimeConversation, RealtimeItem, item_json
+from voicegw.platforms.realtime.items import RealtimeConversation, RealtimeItem, item_to_json
 from voicegw.platforms.realtime.session_config import ResponseConfig
 from voicegw.wire.json import dumps, loads
 
@@ -19,7 +19,7 @@ INCOMPLETE_REASONS = {"length": "max_output_tokens", "content_filter": "content_
 DELTA = b'"type":"response.output_text.delta",%b,"delta":'
 
 
-def usage_json(usage: Usage) -> dict[str, Any]:
+def usage_to_json(usage: Usage) -> dict[str, Any]:
     """Return the token counts in the form of the Realtime API."""
     cached = {"text_tokens": usage.cached, "audio_tokens": 0, "image_tokens": 0}
     return {
@@ -45,7 +45,7 @@ class RealtimeResponse:
     """
 
     keepalive = b""
-    ends_call = False
+    ends_call = False  # the protocol has no action that ends the call
 
     def __init__(
         self,
@@ -64,8 +64,8 @@ class RealtimeResponse:
         self.started = self.ended = False  # set by `start`, and by `finish` and `stop`
         self.output: list[dict[str, Any]] = []  # the finished items
         self.gathered: list[str] = []  # words that are not in a delta yet
-        self.executed: list[ToolCall] = []
-        self.already_executed: set[tuple[str, str]] = set()
+        self.executed: list[ToolCall] = []  # stays empty: the protocol has no actions
+        self.already_executed: set[tuple[str, str]] = set()  # not used
         self.open_item_id = ""  # the message that receives deltas; "" if none is open
         self._item_ids = conversation.items  # ids that a new item must not have
         self._closed_texts: list[str] = []  # the texts of the closed messages
@@ -217,7 +217,7 @@ class RealtimeResponse:
 
     def _add_item(self, item: RealtimeItem) -> bytes:
         """Return the events of a new item of the response, and add it to the conversation."""
-        encoded, index = item_json(item), len(self.output)
+        encoded, index = item_to_json(item), len(self.output)
         frames = self.events.encode(
             "response.output_item.added", response_id=self.id, output_index=index, item=encoded
         )
@@ -228,7 +228,7 @@ class RealtimeResponse:
 
     def _finish_item(self, item: RealtimeItem) -> bytes:
         """Return the events of a finished item, and replace it in the conversation."""
-        encoded, index = item_json(item), len(self.output)
+        encoded, index = item_to_json(item), len(self.output)
         self.output.append(encoded)
         frames = self.events.encode(
             "response.output_item.done", response_id=self.id, output_index=index, item=encoded
@@ -253,6 +253,6 @@ class RealtimeResponse:
             "status": status,
             "status_details": {"type": status, "reason": reason} if reason else None,
             "output": self.output,
-            "usage": usage and usage_json(usage),
+            "usage": usage and usage_to_json(usage),
         }
         return self.events.encode(kind, response=response)

@@ -36,14 +36,15 @@ class SessionConfig:
     tools: tuple[Tool, ...] = ()
     """Tools that the client runs."""
     tool_choice: ToolChoice = "auto"
+    """Which tool the agent calls, in OpenAI's Realtime form."""
     max_output_tokens: int | str = UNLIMITED
     """A number of tokens from 1 on, or `UNLIMITED`."""
 
-    def merged(self, data: Mapping[str, Any], path: str) -> SessionConfig:
-        """Return this configuration with the fields of `data` replaced. Raises `BadRequest`.
+    def merge(self, data: Mapping[str, Any], path: str) -> SessionConfig:
+        """Return this configuration with the fields of `data` replaced.
 
-        `path` leads to the fields and ends with a dot, for the error. Audio settings are ignored; a request
-        for audio output is refused.
+        `path` leads to the fields and ends with a dot, for the error. Audio settings are ignored. Raises
+        `BadRequest` for an invalid field, and for a request for audio output.
         """
         _require_text_only(data, path)
         found = {
@@ -59,7 +60,7 @@ class SessionConfig:
         return {
             "output_modalities": ["text"],
             "instructions": self.instructions,
-            "tools": [_tool_json(tool) for tool in self.tools],
+            "tools": [_tool_to_json(tool) for tool in self.tools],
             "tool_choice": self.tool_choice,
             "max_output_tokens": self.max_output_tokens,
         }
@@ -100,16 +101,17 @@ def parse_response_config(
     conversation: RealtimeConversation,
     events: EventWriter,
 ) -> ResponseConfig:
-    """Parse the `response` of a response.create; `session` holds for fields that are left out.
+    """Parse the `response` of a response.create; `session` has the values of fields that are left out.
 
     `path` leads to the fields and ends with a dot, for the error. `conversation` has the items that the input
-    may refer to, and `events` names function calls without a call_id. Raises `BadRequest`.
+    may refer to, and `events` makes ids for function calls without a call_id. Raises
+    `BadRequest` for an invalid field.
     """
     target = get_field(data, "conversation", str, NULL, path=path)
     if target not in (None, "auto", "none"):
         raise BadRequest(f"'{path}conversation' must be auto or none.", param=f"{path}conversation")
     return ResponseConfig(
-        session.merged(data, path),
+        session.merge(data, path),
         _parse_metadata(data, path),
         target == "none",
         _parse_input(data, path, conversation, events),
@@ -173,7 +175,7 @@ def _parse_tool(data: dict[str, Any], path: str) -> Tool:
     return openai.parse_tool(data, path)
 
 
-def _tool_json(tool: Tool) -> dict[str, Any]:
+def _tool_to_json(tool: Tool) -> dict[str, Any]:
     named = {"type": "function", "name": tool.name, "description": tool.description}
     return {**named, "parameters": tool.parameters}
 

@@ -41,7 +41,7 @@ class RetellCodec:
     close_code = 1012
     """Service Restart, after which Retell reconnects; 1000 would hang up the call."""
     end_call_is_final = False
-    """A caller who interrupts the last words is not hung up on."""
+    """If the caller interrupts the last words, Retell does not hang up."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from voicegw.calls.server import CallServer
 from voicegw.platforms.context import PlatformContext, PlatformKind
 from voicegw.platforms.retell.codec import RetellCodec
 from voicegw.platforms.retell.settings import RetellSettings
-from voicegw.platforms.retell.webhook import retell_webhooks
+from voicegw.platforms.retell.webhook import build_retell_webhooks
 from voicegw.telemetry.turn_log import TurnLog
 
 
@@ -27,7 +27,9 @@ def _build_endpoint(settings: RetellSettings, context: PlatformContext) -> CallE
 def _build_webhooks(
     settings: RetellSettings, context: PlatformContext, call_server: CallServer, turn_log: TurnLog
 ) -> dict[str, ASGIApp]:
-    return retell_webhooks(context.read_secret(settings.api_key_env), call_server, turn_log, context.now)
+    return build_retell_webhooks(
+        context.read_secret(settings.api_key_env), call_server, turn_log, context.now
+    )
 
 
 RETELL = PlatformKind(

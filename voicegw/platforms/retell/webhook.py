@@ -23,7 +23,7 @@ from voicegw.wire.json import loads
 JSON = b"application/json"
 
 
-def retell_webhooks(
+def build_retell_webhooks(
     api_key: str, call_server: CallServer, turn_log: TurnLog, now: Callable[[], float] = time.time
 ) -> dict[str, ASGIApp]:
     """Return Retell's webhook by path.
@@ -38,9 +38,9 @@ class RetellWebhook:
     """Answers the events that Retell posts."""
 
     def __init__(self, api_key: str, call_server: CallServer, now: Callable[[], float]) -> None:
-        self.api_key = api_key
-        self.call_server = call_server
-        self.now = now
+        self.api_key = api_key  # "" accepts this machine only
+        self.call_server = call_server  # forgets the calls that ended
+        self.now = now  # returns Unix time in seconds
 
     async def handle_event(self, scope: Scope, receive: Receive) -> Response:
         """Return 204 for an event; forget the call if it ended.

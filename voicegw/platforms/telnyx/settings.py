@@ -7,7 +7,12 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import Field, Strict
 
 from voicegw.settings.fields import Variable, optional
-from voicegw.settings.platform import ACTIONS, PARTIAL, GreetingPlatformSettings, Partial
+from voicegw.settings.platform import (
+    ACTIONS_DESCRIPTION,
+    PARTIAL_DESCRIPTION,
+    GreetingPlatformSettings,
+    PartialHandling,
+)
 
 RelayAction: TypeAlias = Literal["end_call", "send_digits", "switch_language", "play_audio"]
 
@@ -15,11 +20,13 @@ RelayAction: TypeAlias = Literal["end_call", "send_digits", "switch_language", "
 class TelnyxSettings(GreetingPlatformSettings):
     """Settings of Telnyx's ConversationRelay, which the operator's own TeXML starts."""
 
-    proof: ClassVar[tuple[str, ...]] = ("token_env",)
-    path_secrets: ClassVar[frozenset[str]] = frozenset({"token_env"})
+    call_secret_keys: ClassVar[tuple[str, ...]] = ("token_env",)
+    path_secret_keys: ClassVar[frozenset[str]] = frozenset({"token_env"})
 
     token_env: Variable | None = optional(
         "Environment variable that holds the secret part of the address that Telnyx calls."
     )
-    actions: Annotated[tuple[RelayAction, ...], Strict(False)] = Field(default=(), description=ACTIONS)
-    partial: Partial = Field(default="ignore", description=PARTIAL)
+    actions: Annotated[tuple[RelayAction, ...], Strict(False)] = Field(
+        default=(), description=ACTIONS_DESCRIPTION
+    )
+    partial: PartialHandling = Field(default="ignore", description=PARTIAL_DESCRIPTION)

@@ -12,7 +12,7 @@ from voicegw.platforms.conversation_relay.codec import RelayCodec
 from voicegw.platforms.twilio import ticket
 from voicegw.platforms.twilio.handshake import TwilioSignatureAuth
 from voicegw.platforms.twilio.settings import TwilioSettings
-from voicegw.platforms.twilio.webhooks import VoiceWebhookOptions, twilio_webhooks
+from voicegw.platforms.twilio.webhooks import VoiceWebhookOptions, build_twilio_webhooks
 from voicegw.telemetry.turn_log import TurnLog
 
 
@@ -50,7 +50,7 @@ def _build_webhooks(
         auth_token=auth_token,
         signing_key=signing_key,
     )
-    return twilio_webhooks(options, call_server, turn_log, context.now)
+    return build_twilio_webhooks(options, call_server, turn_log, context.now)
 
 
 def _read_secrets(settings: TwilioSettings, context: PlatformContext) -> tuple[str, str]:

@@ -8,8 +8,13 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import AfterValidator, Field, Strict, model_validator
 
 from voicegw.platforms.twilio.ticket import PARAMETER
-from voicegw.settings.fields import ATTRIBUTE, Language, Name, Variable, optional
-from voicegw.settings.platform import ACTIONS, PARTIAL, GreetingPlatformSettings, Partial
+from voicegw.settings.fields import ATTRIBUTE_PATTERN, Language, Name, Variable, optional
+from voicegw.settings.platform import (
+    ACTIONS_DESCRIPTION,
+    PARTIAL_DESCRIPTION,
+    GreetingPlatformSettings,
+    PartialHandling,
+)
 
 Interruption: TypeAlias = Literal["any", "speech", "dtmf", "none"]
 
@@ -49,8 +54,8 @@ def _check_parameter_name(parameter: str) -> str:
 class TwilioSettings(GreetingPlatformSettings):
     """Settings of Twilio's ConversationRelay."""
 
-    proof: ClassVar[tuple[str, ...]] = ("auth_token_env", "signing_key_env")
-    signature: ClassVar[tuple[str, ...]] = proof
+    call_secret_keys: ClassVar[tuple[str, ...]] = ("auth_token_env", "signing_key_env")
+    webhook_secret_keys: ClassVar[tuple[str, ...]] = call_secret_keys
     needs_public_url: ClassVar[bool] = True
 
     auth_token_env: Variable | None = optional(
@@ -59,7 +64,9 @@ class TwilioSettings(GreetingPlatformSettings):
     signing_key_env: Variable | None = optional(
         "Environment variable that holds the shared key of signatures with SHA-256."
     )
-    actions: Annotated[tuple[TwilioAction, ...], Strict(False)] = Field(default=(), description=ACTIONS)
+    actions: Annotated[tuple[TwilioAction, ...], Strict(False)] = Field(
+        default=(), description=ACTIONS_DESCRIPTION
+    )
     languages: Annotated[tuple[Language, ...], Strict(False)] = Field(
         default=(), description="Further languages of the call, to which `switch_language` may switch."
     )
@@ -81,9 +88,9 @@ class TwilioSettings(GreetingPlatformSettings):
         default="any", description="The same for the greeting."
     )
     reconnect: bool = Field(default=True, description="Twilio reconnects when the connection is lost.")
-    partial: Partial = Field(default="ignore", description=PARTIAL)
+    partial: PartialHandling = Field(default="ignore", description=PARTIAL_DESCRIPTION)
     attributes: dict[
-        Annotated[str, Field(pattern=ATTRIBUTE), AfterValidator(_check_extra_attribute)], str
+        Annotated[str, Field(pattern=ATTRIBUTE_PATTERN), AfterValidator(_check_extra_attribute)], str
     ] = Field(default={}, description="Further attributes of ConversationRelay, as Twilio names them.")
     parameters: dict[Annotated[Name, AfterValidator(_check_parameter_name)], str] = Field(
         default={}, description="Custom parameters of each call, which the agent finds in `turn.extra`."

@@ -27,7 +27,7 @@ HASHES = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 def signature_algorithm(settings: str | None) -> str:
     """Return the algorithm that `X-Twilio-Webhooks-Signature-Settings` names, "HMAC_SHA1" if it names none.
 
-    The algorithm tells the secret: the account's auth token for HMAC_SHA1, else the shared signing key.
+    The algorithm determines the secret: the account's auth token for HMAC_SHA1, else the shared signing key.
     """
     for part in (settings or "").split(","):
         name, _, value = part.partition("=")

@@ -63,7 +63,7 @@ class VoiceWebhookOptions:
         return self.auth_token or self.signing_key
 
 
-def twilio_webhooks(
+def build_twilio_webhooks(
     options: VoiceWebhookOptions,
     call_server: CallServer,
     turn_log: TurnLog,
@@ -87,10 +87,10 @@ class TwilioWebhooks:
         turn_log: TurnLog,
         now: Callable[[], float],
     ) -> None:
-        self.options = options
-        self.call_server = call_server
-        self.turn_log = turn_log
-        self.now = now
+        self.options = options  # how incoming calls are answered
+        self.call_server = call_server  # has the capacity, and forgets the calls that ended
+        self.turn_log = turn_log  # logs the calls that get the busy phrase
+        self.now = now  # returns Unix time in seconds
 
     async def handle_voice(self, scope: Scope, receive: Receive) -> Response:
         """Return the TwiML that connects an incoming call to the websocket, or says that the gateway is busy.

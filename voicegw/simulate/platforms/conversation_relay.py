@@ -44,7 +44,7 @@ MALFORMED_FRAMES: tuple[Frame, ...] = (
 
 
 class SimulatedConversationRelay:
-    """One call of Twilio's, or, with another `vendor`, of Telnyx's.
+    """Plays one call of Twilio, or, with another `vendor`, of Telnyx.
 
     `secret` is Twilio's auth token: it signs the handshake and makes a ticket, as the gateway's own webhook
     does. `public_url` is the URL that is signed, for a gateway behind a proxy; "" for the one that is called.
@@ -67,12 +67,12 @@ class SimulatedConversationRelay:
         random_hex: Callable[[int], str] = secrets.token_hex,
     ) -> None:
         self.name: str = vendor
-        self.script = script
+        self.script = script  # the caller's turns
         self.secret = secret if vendor == "twilio" else ""
         self.vendor: RelayVendor = vendor
         self.public_url = public_url
         self.checks = CHECKS[vendor]
-        self.call_ids = _make_call_ids(vendor, random_hex)
+        self.call_ids = _make_call_ids(vendor, random_hex)  # fields of the setup frame
         self.parameters = dict(parameters or {})
         if self.secret:
             issued = ticket.issue(self.secret, self.call_ids["callSid"], now)

@@ -69,7 +69,7 @@ SYSTEM_TOOLS: Mapping[str, tuple[str, dict[str, Any]]] = {
 
 
 class SimulatedElevenLabs(SimulatedHttpPlatform):
-    """ElevenLabs' side of a call.
+    """Plays ElevenLabs' side of a call.
 
     `call_header` is the header to which the conversation id is mapped, "" for none.
     """

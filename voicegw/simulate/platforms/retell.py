@@ -46,7 +46,7 @@ MALFORMED_FRAMES: tuple[Frame, ...] = (
 
 
 class SimulatedRetell:
-    """One call of Retell's.
+    """Plays one call of Retell.
 
     The secret of a call, if there is one, is a part of the URL that the operator enters. `now` is the time of
     day in seconds since 1970; `random_hex` returns random hexadecimal digits for a number of bytes.
@@ -65,20 +65,20 @@ class SimulatedRetell:
         now: float = 0.0,
         random_hex: Callable[[int], str] = secrets.token_hex,
     ) -> None:
-        self.script = script
-        self.call_id = f"call_{random_hex(14)}"
-        self.started_ms = int(now * 1000)
+        self.script = script  # the caller's turns
+        self.call_id = f"call_{random_hex(14)}"  # the last segment of the URL
+        self.started_ms = int(now * 1000)  # the base of the pings' timestamps
         self.config: JsonObject | None = None  # the config frame on the current socket
         self.transcript = PlatformTranscript()
         self.newest_id = 0  # the response_id of the newest request
         self.turn: int | None = None  # the turn of that request
-        self.turn_by_id: dict[int, int | None] = {0: None}
-        self.completed_ids: set[int] = set()
-        self.ids_with_text: set[int] = set()
-        self.request_kind = "response_required"
+        self.turn_by_id: dict[int, int | None] = {0: None}  # the turn of each response_id
+        self.completed_ids: set[int] = set()  # response_ids whose answer has ended
+        self.ids_with_text: set[int] = set()  # response_ids whose answer has text
+        self.request_kind = "response_required"  # the interaction_type of the newest request
         self.is_interrupted = False  # was the newest answer interrupted?
         self.has_sent_update = False  # since the newest request?
-        self.is_reconnected = False
+        self.is_reconnected = False  # does the current socket replace a lost one?
         self.sent_timestamps: deque[int] = deque()  # of the pings without a pong
         self.ping_count = 0
         self.tool_names: dict[str, str] = {}  # by the id of the tool call

@@ -46,7 +46,7 @@ MALFORMED_FRAMES: tuple[Frame, ...] = (
 
 
 class SimulatedSpeechEngine:
-    """One conversation of ElevenLabs'.
+    """Plays one conversation of ElevenLabs' Speech Engine.
 
     `secret` is the account's API key, which signs a token for each handshake. `now` is the time of day in
     seconds since 1970; `random_hex` returns random hexadecimal digits for a number of bytes. The transcript
@@ -68,7 +68,7 @@ class SimulatedSpeechEngine:
     ) -> None:
         self.secret = secret
         self.now = int(now)
-        self.conversation_id = f"conv_{random_hex(13)}"
+        self.conversation_id = f"conv_{random_hex(13)}"  # in the init frame
         self.transcript = PlatformTranscript()
         self.transcript.append_reply(script.greeting)
         self.newest_id = 0  # the event_id of the newest transcript

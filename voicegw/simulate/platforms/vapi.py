@@ -55,7 +55,7 @@ SYSTEM_TOOLS: Mapping[str, tuple[str, dict[str, Any]]] = {
 
 
 class SimulatedVapi(SimulatedHttpPlatform):
-    """Vapi's side of a call."""
+    """Plays Vapi's side of a call; `metadata` is the place of the operator's metadata in each request."""
 
     name = "vapi"
     hangup_tools = frozenset({"endCall", "transferCall"})
@@ -139,7 +139,7 @@ def _find_unfinished_clause(stream: RecordedStream) -> str | None:
     first, _, pause = found
     if pause < MIN_PAUSE or first.rstrip().endswith(CLAUSE_ENDS):
         return None
-    return f"{first.strip()[-40:]!r} is no clause and waits {pause:.2f} s for its end"
+    return f"{first.strip()[-40:]!r} is not a whole clause, and the rest follows {pause:.2f} s later"
 
 
 CLAUSE = Check(

@@ -261,7 +261,7 @@ async def test_flaw_breaks_its_check_and_no_other(name: str) -> None:
     [
         ("session-first", "'session.updated' came first"),
         ("session-first", "session.created was not answered"),
-        ("events, twice", "'conversation.item.added' without an own event_id"),
+        ("events, twice", "'conversation.item.added' without a new event_id"),
         ("created-done, failed", "response.done with status 'failed'"),
         ("items, counted", "output_index 1 of a new item, not 0"),
         ("deltas", "'We are closed.' is not the text of the deltas"),

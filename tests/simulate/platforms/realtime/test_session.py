@@ -74,9 +74,15 @@ def test_no_tool_result_is_sent_after_an_interruption() -> None:
     ("call", "violation"),
     [
         ({"name": "sing", "arguments": "{}", "call_id": "c1"}, ["'sing' is not offered"]),
-        ({"name": "note", "arguments": "{}", "call_id": ""}, ["'note' without an own call_id: ''"]),
-        ({"name": "note", "arguments": "7", "call_id": "c"}, ["'note': arguments are no JSON object: '7'"]),
-        ({"name": "note", "arguments": "{", "call_id": "c"}, ["'note': arguments are no JSON object: '{'"]),
+        ({"name": "note", "arguments": "{}", "call_id": ""}, ["'note' without a new call_id: ''"]),
+        (
+            {"name": "note", "arguments": "7", "call_id": "c"},
+            ["'note': the arguments are not a JSON object: '7'"],
+        ),
+        (
+            {"name": "note", "arguments": "{", "call_id": "c"},
+            ["'note': the arguments are not a JSON object: '{'"],
+        ),
     ],
 )
 def test_invalid_tool_call_is_a_violation(call: dict[str, str], violation: list[str]) -> None:
@@ -95,7 +101,7 @@ def test_repeated_call_id_is_a_violation() -> None:
     call = {"name": "note", "arguments": "{}", "call_id": "c1"}
     assert len(call_tool(gateway, "r1", 0, **call)) == 1
     assert call_tool(gateway, "r1", 1, **call)[1:] == (
-        Violation("tools", "'note' without an own call_id: 'c1'"),
+        Violation("tools", "'note' without a new call_id: 'c1'"),
     )
 
 

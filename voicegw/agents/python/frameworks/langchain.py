@@ -1,7 +1,7 @@
-"""Adapts a LangChain runnable, asked by `astream`: a chat model, a chain, or anything that takes messages.
+"""Adapts a LangChain runnable, called by `astream`: a chat model, a chain, or anything that takes messages.
 
 A chain that begins with a prompt gets the values of its variables: the placeholder gets the messages, and the
-one text variable gets what the caller said; the placeholder then has only the messages before. A chat model
+one text variable gets the caller's words; the placeholder then has only the messages before. A chat model
 gets the platform's tools, if it can bind any.
 """
 
@@ -48,7 +48,7 @@ def adapt(runnable: Any, options: Mapping[str, Any]) -> Callable[[Turn], AsyncGe
         with_tools = turn.tools and isinstance(runnable, BaseChatModel) and can_bind_tools(runnable)
         tools = [convert_tool(tool) for tool in turn.tools] if with_tools else []
         model = runnable.bind_tools(tools, **tool_choice(turn)) if tools else runnable
-        stream = GraphStream(frozenset(tool.name for tool in turn.tools) if tools else frozenset())
+        stream = MessageConverter(frozenset(tool.name for tool in turn.tools) if tools else frozenset())
         async with aclosing(model.astream(make_input(turn))) as pieces:
             async for piece in pieces:
                 for event in stream.feed(piece) if isinstance(piece, AIMessage) else (piece,):
@@ -86,8 +86,8 @@ def prompt_input(
     """Return the values of a prompt's variables for a turn."""
     messages = turn.messages
     if text_variable:
-        places = (place for place, message in enumerate(messages) if message.role == "user")
-        last = max(places, default=len(messages))
+        indexes = (index for index, message in enumerate(messages) if message.role == "user")
+        last = max(indexes, default=len(messages))
         messages = messages[:last] + messages[last + 1 :]
     values = {text_variable: turn.said, placeholder: convert_messages(messages)}
     return {**options, **{name: value for name, value in values.items() if name}}
@@ -141,7 +141,7 @@ def tool_choice(turn: Turn) -> dict[str, Any]:
     return {} if turn.tool_choice is None else {"tool_choice": turn.tool_choice}
 
 
-class GraphStream:
+class MessageConverter:
     """Converts the messages that stream from the models of one turn into events, and adds up their usage.
 
     `platform_tools` are the names of the platform's tools: their calls are events, not activities.
@@ -149,8 +149,9 @@ class GraphStream:
 
     def __init__(self, platform_tools: frozenset[str] = frozenset()) -> None:
         self.platform_tools = platform_tools
-        # The tokens so far, and whether any message reported some.
+        # The tokens so far.
         self.usage = Usage()
+        # Whether any message reported its tokens.
         self.has_usage = False
         # All pieces merged, which completes tool calls; None without platform tools or before the first
         # piece.

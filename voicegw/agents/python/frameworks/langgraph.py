@@ -1,4 +1,4 @@
-"""Adapts a compiled LangGraph graph with `messages` in its state, asked by `astream`.
+"""Adapts a compiled LangGraph graph with `messages` in its state, called by `astream`.
 
 Without a checkpointer, the turn's messages are the whole history. With one, each call is a thread that also
 remembers the results of tools, so it gets only what is new. An interruption can leave a tool call without a
@@ -14,7 +14,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
 
 from voicegw.agents.python.frameworks.detect import reject_unknown_options
-from voicegw.agents.python.frameworks.langchain import GraphStream, convert_messages
+from voicegw.agents.python.frameworks.langchain import MessageConverter, convert_messages
 from voicegw.errors import ConfigError
 from voicegw.events import Turn
 
@@ -35,7 +35,7 @@ def adapt(graph: Any, options: Mapping[str, Any]) -> Callable[[Turn], AsyncGener
 
     async def reply(turn: Turn) -> AsyncGenerator[Any, None]:
         config = {"configurable": {"thread_id": turn.call or turn.id}}
-        stream = GraphStream()
+        stream = MessageConverter()
         async with forget_if_no_call(graph, turn):
             state = {"messages": await new_messages(graph, config, turn)}
             async with aclosing(graph.astream(state, config, stream_mode="messages")) as pieces:
@@ -83,12 +83,12 @@ def count_known(stored: Sequence[AnyMessage], is_answered: bool, turn: Turn) -> 
     These are as many messages of the caller as it stores, and the answer to the last of them if
     `is_answered`. The caller's last message is always new.
     """
-    places = [place for place, message in enumerate(turn.messages) if message.role == "user"]
+    indexes = [index for index, message in enumerate(turn.messages) if message.role == "user"]
     stored_count = sum(isinstance(message, HumanMessage) for message in stored)
-    last = places[-1] if places else 0
-    if not 0 < stored_count < len(places):
+    last = indexes[-1] if indexes else 0
+    if not 0 < stored_count < len(indexes):
         return last
-    return places[stored_count] if is_answered else places[stored_count - 1] + 1
+    return indexes[stored_count] if is_answered else indexes[stored_count - 1] + 1
 
 
 def find_unfinished(messages: Iterable[AnyMessage]) -> list[str]:

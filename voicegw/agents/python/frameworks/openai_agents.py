@@ -1,4 +1,4 @@
-"""Adapts an `Agent` of the OpenAI Agents SDK, asked by `Runner.run_streamed`.
+"""Adapts an `Agent` of the OpenAI Agents SDK, called by `Runner.run_streamed`.
 
 It does not offer the platform's tools, because the SDK runs every tool that it calls. The turns of a call
 share a group of traces.

@@ -1,4 +1,4 @@
-"""Adapts an agent of Pydantic AI, asked by `run_stream_events`.
+"""Adapts an agent of Pydantic AI, called by `run_stream_events`.
 
 The history is the turn's, so `ReinjectSystemPrompt` adds the agent's own `system_prompt` again, and the
 platform's system messages become instructions. An agent with `deps_type=Turn` gets the turn.

@@ -35,7 +35,7 @@ MALFORMED_TEXTS = ("{", "[]")
 
 
 class SimulatedRealtimeClient:
-    """One call. `secret` is the gateway's API key, `model` the agent to ask for; "" for none.
+    """Plays one call. `secret` is the gateway's API key, `model` the agent to ask for; "" for none.
 
     `random_hex` returns random hexadecimal digits for a number of bytes.
     """
@@ -53,15 +53,15 @@ class SimulatedRealtimeClient:
         model: str = "",
         random_hex: Callable[[int], str] = secrets.token_hex,
     ) -> None:
-        self.script = script
+        self.script = script  # the caller's turns, the prompt and the tools
         self.secret = secret
         self.model = model
-        self.pending_events = PendingEvents(random_hex(4))
+        self.pending_events = PendingEvents(random_hex(4))  # the events that await an answer
         self.checks = build_checks(self.pending_events.missing_answers)
         self.turn: int | None = None  # the index of the newest turn; None before the first
         self.is_answered = True  # has its answer ended?
-        self.history: list[HistoryEntry] = []
-        self.session = self._new_session()
+        self.history: list[HistoryEntry] = []  # the conversation, across all sockets
+        self.session = self._new_session()  # that of the current socket
 
     def build_url(self, url: str) -> str:
         """Return the URL of the websocket below `url`, the base URL of OpenAI's clients.

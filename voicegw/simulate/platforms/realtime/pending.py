@@ -19,8 +19,10 @@ class PendingEvent:
 
     item: str
     event_type: str
+    """The event's `type`."""
     needs_answer: bool
     fields: Mapping[str, Any]
+    """The event's other fields."""
 
 
 class PendingEvents:
@@ -32,9 +34,9 @@ class PendingEvents:
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.last_id = ""  # the id of the last event
-        self.count = 0
+        self.count = 0  # ids made so far
         self.by_id: dict[str, PendingEvent] = {}  # without an answer, in the order of sending
-        self.overdue_ids: set[str] = set()
+        self.overdue_ids: set[str] = set()  # see `mark_answered`
         self.tried_items: set[str] = set()  # the checks that an event has exercised
 
     def encode_event(

@@ -19,7 +19,9 @@ class MessagePart:
     """A content part of a message."""
 
     text: str = ""
+    """The text of the deltas so far."""
     is_done: bool = False
+    """Did its content_part.done arrive?"""
 
 
 @dataclass(slots=True)
@@ -30,10 +32,13 @@ class ResponseItem:
     """
 
     id: str
+    """The item's id."""
     kind: str
+    """The item's `type`."""
     parts: list[MessagePart] = field(default_factory=list)
     arguments: str = ""
     is_done: bool = False
+    """Did its output_item.done arrive?"""
     heard_prefix: str | None = None
 
     @property
@@ -57,18 +62,18 @@ class ResponseItem:
 
 
 class ReceivedResponse:
-    """The response to one response.create. `turn` is the index of its question.
+    """Reads the response to one response.create. `turn` is the index of its question.
 
     `is_cancelled` is True once the client has cancelled it.
     """
 
     def __init__(self, id: str, turn: int | None, *, is_cancelled: bool = False) -> None:
-        self.id = id
+        self.id = id  # the response's id
         self.turn = turn
         self.is_cancelled = is_cancelled
-        self.is_done = False
-        self.items: list[ResponseItem] = []
-        self.calls: list[ActionSeen] = []
+        self.is_done = False  # did response.done arrive?
+        self.items: list[ResponseItem] = []  # in the order of output_index
+        self.calls: list[ActionSeen] = []  # the finished function calls
 
     @property
     def messages(self) -> list[ResponseItem]:

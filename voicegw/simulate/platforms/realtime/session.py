@@ -26,7 +26,8 @@ HistoryEntry: TypeAlias = JsonObject | ResponseItem
 class PendingResponseCreate:
     """A response.create of the client that has no response yet.
 
-    `is_duplicate`: it was sent while another response was active.
+    `id` is its event_id, `turn` the index of its question. `is_duplicate`: it was sent while another response
+    was active. `is_cancelled`: the client has cancelled it since.
     """
 
     id: str
@@ -36,7 +37,7 @@ class PendingResponseCreate:
 
 
 class RealtimeClientSession:
-    """One session, as long as its socket lasts.
+    """Plays one session, as long as its socket lasts.
 
     `tool_results` are the results of the offered tools, by name; None for a tool without one. Items that
     arrive are added to `history`.
@@ -48,15 +49,15 @@ class RealtimeClientSession:
         tool_results: Mapping[str, str | None],
         history: list[HistoryEntry],
     ) -> None:
-        self.pending_events = pending_events
+        self.pending_events = pending_events  # the events that await an answer
         self.tool_results = tool_results
         self.history = history
-        self.seen_event_ids: set[str] = set()
-        self.pending_creates: list[PendingResponseCreate] = []
-        self.responses: dict[str, ReceivedResponse] = {}
-        # Turns whose response.done may have crossed the response.cancel: an error event will tell.
+        self.seen_event_ids: set[str] = set()  # of the gateway's events
+        self.pending_creates: list[PendingResponseCreate] = []  # the oldest first
+        self.responses: dict[str, ReceivedResponse] = {}  # by id
+        # Turns whose response.done may have crossed the response.cancel: an error event then follows.
         self.crossed_turns: list[int | None] = []
-        self.call_ids: set[str] = set()
+        self.call_ids: set[str] = set()  # of the function calls so far
 
     @property
     def unfinished_items(self) -> list[ResponseItem]:
@@ -106,7 +107,7 @@ class RealtimeClientSession:
         if not self.seen_event_ids and event_type != "session.created":
             yield Violation("session-first", f"{abbreviate(event_type)} came first")
         if not isinstance(id, str) or not id or id in self.seen_event_ids:
-            yield Violation("events", f"{abbreviate(event_type)} without an own event_id: {abbreviate(id)}")
+            yield Violation("events", f"{abbreviate(event_type)} without a new event_id: {abbreviate(id)}")
         self.seen_event_ids.add(str(id))
         if (flaw := find_mismatch(data, event_type, EVENT_TYPES)) is not None:
             yield Violation("events", flaw)
@@ -171,17 +172,19 @@ class RealtimeClientSession:
         if call.name not in self.tool_results:
             yield Violation("tools", f"{name} is not offered")
         if not call.id or call.id in self.call_ids:
-            yield Violation("tools", f"{name} without an own call_id: {abbreviate(call.id)}")
+            yield Violation("tools", f"{name} without a new call_id: {abbreviate(call.id)}")
         self.call_ids.add(call.id)
         try:
             is_valid = isinstance(loads(call.arguments.encode()), dict)
         except ValueError:
             is_valid = False
         if not is_valid:
-            yield Violation("tools", f"{name}: arguments are no JSON object: {abbreviate(call.arguments)}")
+            yield Violation(
+                "tools", f"{name}: the arguments are not a JSON object: {abbreviate(call.arguments)}"
+            )
 
     def _finish_response(self, response: JsonObject) -> Iterator[Observation]:
-        """End a response. If its end crossed the client's response.cancel, an error event will tell."""
+        """End a response. If its end crossed the client's response.cancel, an error event follows."""
         known, status = self.responses.get(response["id"]), response["status"]
         if known is None or known.is_done:
             yield Violation("created-done", "a response.done of a response that was not active")

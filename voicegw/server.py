@@ -90,7 +90,7 @@ def _serve_many(settings: Config, file: str | None, overrides: dict[str, Any]) -
 
 
 class WorkerSupervisor(Multiprocess):
-    """Supervises the workers as uvicorn does; also drops dead workers' gauges, and closes the port at the end."""
+    """Supervises the workers as uvicorn does; drops dead workers' gauges, and closes the port at the end."""
 
     def keep_subprocess_alive(self) -> None:
         """Replace dead workers, and drop their gauges."""

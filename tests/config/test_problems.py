@@ -326,8 +326,8 @@ def test_two_keys_with_the_same_secret_are_refused(file: Path) -> None:
 def test_on_failure_status_needs_an_ack_delay(file: Path) -> None:
     text = f'[turns]\non_failure = "status"\n{DESK}'
     assert load_problems(file, text) == [
-        'agents.desk.ack.after: is 0: the acknowledgement is sent at once, and turns.on_failure = "status" cannot '
-        'send a status after it; set another value (0.5, or "off"), or on_failure = "speak"'
+        'agents.desk.ack.after: is 0: the acknowledgement is sent at once, and turns.on_failure = "status" '
+        'cannot answer after it; set another value (0.5, or "off"), or on_failure = "speak"'
     ]
     for after in ("0.5", '"off"'):
         assert load_text(file, f"{text}ack.after = {after}").turns.on_failure == "status"

@@ -293,7 +293,9 @@ class DispatcherMachine(RuleBasedStateMachine):
         now, grace = self.loop.time(), self.dispatcher.disconnect_grace
         for run in self.dispatcher.runs:
             assert (
-                run.subscribers or run.event_log.has_ended or round(now - self.last_unsubscribed[run], 9) <= grace
+                run.subscribers
+                or run.event_log.has_ended
+                or round(now - self.last_unsubscribed[run], 9) <= grace
             )
         owned = {run.turn.id for run in self.dispatcher.runs}
         assert {reply.turn.id for reply in self.replies if not reply.is_closed} <= owned

@@ -1,6 +1,6 @@
 """Start `voicegw serve` in a separate process, and read its answers byte by byte over a plain socket.
 
-These helpers hold no tests; the HTTP client is as small as the tests need, and no general one.
+These helpers hold no tests. The HTTP client supports only the requests that the tests send.
 """
 
 from __future__ import annotations

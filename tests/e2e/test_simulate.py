@@ -175,7 +175,7 @@ def test_simulation_ends_with_a_failure_at_any_other_server(
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "says"),
+    ("arguments", "status", "message"),
     [
         (["vapi", "http://example.com/v1"], MISUSED, "--anywhere"),
         (["vapi", "nonsense"], MISUSED, "the URL must begin with"),
@@ -185,24 +185,28 @@ def test_simulation_ends_with_a_failure_at_any_other_server(
             "NOT_SET_ANYWHERE is not set",
         ),
         (["vapi", "http://127.0.0.1:1", "--key-env", "ODD"], MISUSED, "no header can carry"),
-        (["vapi", "http://127.0.0.1:1", "--script", "/nowhere.toml"], MISUSED, "/nowhere.toml: No such file"),
+        (
+            ["vapi", "http://127.0.0.1:1", "--script", "/nowhere.toml"],
+            MISUSED,
+            "/nowhere.toml: cannot be read",
+        ),
         (
             ["retell", "ws://127.0.0.1:1/retell", "--key-env", "EVEN"],
             MISUSED,
-            "the secret is a part of the address",
+            "the secret is a part of the URL",
         ),
         (
             ["vapi", "http://127.0.0.1:1", "--script", "KEYS"],
             MISUSED,
             "no step of this script exists on vapi",
         ),
-        (["nobody", "http://127.0.0.1:1"], MISUSED, "invalid choice: 'nobody'"),
+        (["unknown", "http://127.0.0.1:1"], MISUSED, "invalid choice: 'unknown'"),
     ],
 )
-def test_wrong_use_is_reported_in_one_line(
-    words: list[str],
+def test_misuse_is_reported_on_stderr(
+    arguments: list[str],
     status: int,
-    says: str,
+    message: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -211,9 +215,9 @@ def test_wrong_use_is_reported_in_one_line(
     monkeypatch.setenv("EVEN", "secret")
     keys = tmp_path / "keys.toml"
     keys.write_text('[[turns]]\npress = "1"\n', "utf-8")
-    words = [str(keys) if word == "KEYS" else word for word in words]
+    arguments = [str(keys) if argument == "KEYS" else argument for argument in arguments]
     try:
-        ended = main(["simulate", *words])
+        exit_status = main(["simulate", *arguments])
     except SystemExit as exited:
-        ended = int(str(exited.code))
-    assert (ended, says in capsys.readouterr().err) == (status, True)
+        exit_status = int(str(exited.code))
+    assert (exit_status, message in capsys.readouterr().err) == (status, True)

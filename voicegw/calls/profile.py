@@ -40,7 +40,7 @@ class CallProfile:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The description of the call until the platform sends its own."""
     is_named: bool = True
-    """False for a call without an id of the client: no other socket can resume it; it ends with its socket."""
+    """False for a call without a client's id: no other socket can resume it; it ends with its socket."""
 
     def build_turn(
         self,

@@ -21,7 +21,7 @@ SECRET_SEGMENT_REQUIREMENT = (
 )
 NO_PROOF_RISK = "without it any client could claim to be the platform"
 ACK_TOO_EARLY = (
-    'is 0: the acknowledgement is sent at once, and turns.on_failure = "status" cannot send a status after it; '
+    'is 0: the acknowledgement is sent at once, and turns.on_failure = "status" cannot answer after it; '
     'set another value (0.5, or "off"), or on_failure = "speak"'
 )
 

@@ -73,8 +73,8 @@ class AgentSettings(Section):
     )
     idempotent: bool = Field(
         default=False,
-        description="The agent may get the same turn twice: the gateway repeats an attempt that fails after the "
-        "request.",
+        description="The agent may get the same turn twice: the gateway repeats an attempt that fails after "
+        "the request.",
     )
     max_attempts: int = Field(
         default=1,

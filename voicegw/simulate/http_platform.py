@@ -82,9 +82,9 @@ class HttpEntry(RegistryEntry):
 class SimulatedHttpPlatform(ABC):
     """Plays one platform's side of one call.
 
-    A subclass implements `build_url`, `build_headers` and `build_fields`. It keeps the conversation: `ask` begins a turn, `follow_up` and `record_heard` add the answer. `secret` is
-    the gateway's API key, "" for none; `call_id` is the platform's id of the call; `model` is the model of
-    each request.
+    A subclass implements `build_url`, `build_headers` and `build_fields`. The class keeps the conversation:
+    `ask` begins a turn, `follow_up` and `record_heard` add the answer. `secret` is the gateway's API key, ""
+    for none; `call_id` is the platform's id of the call; `model` is the model of each request.
     """
 
     name = ""

@@ -20,7 +20,7 @@ class Timeouts:
     def deadline(self, requested_at: float, has_output: bool, last_event_at: float) -> float:
         """Return the time at which the turn ends, `inf` for never, if the agent stays silent.
 
-        `asked_at` is the time of the request, `last_event_at` that of the last event; `has_output` says
+        `requested_at` is the time of the request, `last_event_at` that of the last event; `has_output` says
         whether there was a first output.
         """
         timeout, since = (self.idle, last_event_at) if has_output else (self.first_token, requested_at)

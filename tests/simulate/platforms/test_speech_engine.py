@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from tests.app import test_platforms as test_desks
+from tests.app import test_platforms
 from tests.simulate.asgi_websocket import Flaw, sockets_to_app, unchanged
 from tests.support.fake_agent import fake_agent
 from tests.support.gateway import create_gateway
@@ -192,7 +192,7 @@ def test_invalid_frames_are_violations_with_a_reason(frame: str | bytes, reason:
 async def test_our_gateway_passes_all_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.app.test_platforms.ENVIRON", {"ENGINE": KEY})
     agent = fake_agent(*STEPS)
-    app = test_desks.gateway(tmp_path, agent, FILE)
+    app = test_platforms.create_gateway(tmp_path, agent, FILE)
     recording, found = await run_call(app, secret=KEY, try_forged=True)
     assert recording.failure == ""
     assert {result.item: result.state for result in found} == dict.fromkeys(

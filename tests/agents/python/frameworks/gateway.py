@@ -81,7 +81,8 @@ async def served_gateway(target: str, options: dict[str, Any], **ack: Any) -> As
     section = {"kind": "python", "target": target, "options": options, "ack": {"after": "off", **ack}}
     config = make_config(agent_section=section)
     app = create_app(config)
-    uvicorn_config, server, loop = _make_uvicorn_config(config, app), ServerState(), asyncio.get_running_loop()
+    uvicorn_config = _make_uvicorn_config(config, app)
+    server, loop = ServerState(), asyncio.get_running_loop()
     uvicorn_config.load()
     async with run_lifespan(app) as state:
         listener = await loop.create_server(

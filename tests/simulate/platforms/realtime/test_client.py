@@ -15,7 +15,7 @@ from openai.types.realtime.realtime_client_event import RealtimeClientEvent
 from pydantic import TypeAdapter
 from starlette.types import ASGIApp
 
-from tests.app import test_platforms as test_desks
+from tests.app import test_platforms
 from tests.simulate.asgi_websocket import Flaw, sockets_to_app, unchanged
 from tests.support.fake_agent import FakeAgent as Agent
 from tests.support.gateway import create_gateway
@@ -270,7 +270,7 @@ def test_reconnected_session_gets_the_history_and_the_unanswered_question() -> N
 
 async def test_our_gateway_passes_all_checks(tmp_path: Path) -> None:
     agent = LookUpAgent(*STEPS)
-    app = test_desks.gateway(tmp_path, agent, FILE)
+    app = test_platforms.create_gateway(tmp_path, agent, FILE)
     recording, found = await run_call(app, secret="sh4red", try_forged=True)
     assert recording.failure == ""
     assert {result.item: result.state for result in found} == dict.fromkeys(

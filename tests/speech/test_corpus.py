@@ -59,7 +59,7 @@ def test_plain_text_is_returned_unchanged_and_nearly_all_at_once(case: Case) -> 
 
 
 def test_the_corpus_is_large_and_its_names_are_unique() -> None:
-    assert len(CASES) >= 300
+    assert len(CASES) >= 1000
     counts = Counter((theme, case["name"]) for theme, case in CASES)
     assert [name for name, count in counts.items() if count > 1] == []
 

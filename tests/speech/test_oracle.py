@@ -1,7 +1,9 @@
 """The speech of well-formed Markdown has the words that a whole parser shows, in the same order.
 
 The parser is markdown-it-py, which reads the finished text. Its tokens are adapted where the speech differs
-on purpose: code blocks and tags are silent, the numbers of steps are spoken, addresses are their domain.
+on purpose: code blocks, tags and struck text are silent, the numbers of steps are spoken, addresses are
+their domain. Struck text is what its author took back, such as an old price; text that is longer than the
+window is spoken, therefore the struck pieces are short.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from voicegw.speech.filter import SpeechFilter
 from voicegw.speech.options import SpeechOptions
 
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
-OPTIONS = SpeechOptions(tables="cells", code="", nothing="")
+OPTIONS = SpeechOptions(tables="cells", code="", nothing="", done="")
 
 # The text that the parser shows
 
@@ -29,8 +31,11 @@ TASK_BOX = re.compile(r"^\[[ x]\] ")
 
 def shown_inline(tokens: Iterable[Token]) -> str:
     """Return the text that is shown of a paragraph, a heading or a cell."""
-    shown = ""
+    shown, struck = "", 0
     for token in tokens:
+        struck += token.nesting if token.type in ("s_open", "s_close") else 0
+        if struck:
+            continue
         if token.type in ("text", "code_inline"):
             shown += token.content
         elif token.type == "image":
@@ -96,6 +101,7 @@ BLANKS = [" ", " ", " ", " ", " ", "\n", "  \n", "\\\n"]
 EMPHASIS = {"*": ["*{}*", "**{}**", "***{}***"], "_": ["_{}_", "__{}__"], "~": ["~~{}~~"]}
 INSIDE = ["foo**{}**bar", "foo*{}*bar", "**{}**bar"]
 PLAIN = st.sampled_from(WORDS)
+SHORT = st.lists(PLAIN, min_size=1, max_size=3).map(" ".join)
 
 
 def sample_of(*strings: list[str]) -> st.SearchStrategy[str]:
@@ -115,6 +121,7 @@ def piece(depth: int, links: bool, breaks: bool, signs: str) -> st.SearchStrateg
     kinds += [fill(["{}{}"], PLAIN, sample_of(SILENT))]
     if depth:
         others = {sign: line(depth - 1, links, breaks, signs.replace(sign, "")) for sign in signs}
+        others |= {"~": SHORT} if "~" in others else {}
         kinds += [fill(EMPHASIS[sign], inner) for sign, inner in others.items()]
         kinds += [fill(TAGS, line(depth - 1, links, breaks, signs))]
         kinds += [fill(INSIDE, sample_of(["one", "二"]))] if "*" in signs else []

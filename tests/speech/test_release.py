@@ -64,6 +64,10 @@ def test_release_within_a_mark_changes_nothing(text: str) -> None:
         ("See [the docs", "See the docs", " of ours](https://a.com).", " of ours."),
         ("See [th", "See", "e docs](https://a.com).", " the docs."),
         ("See [the docs ", "See the docs", "of ours](https://a.com).", " of ours."),
+        ("Dial *67 before the", "Dial *67 before the", " call.", " call."),
+        ("It is ~~five and", "It is five and", " six~~ seven.", " six seven."),
+        ("The sky is blue [1] and wi", "The sky is blue and wi", "de.", "de."),
+        ("The code is [7] and wi", "The code is [7] and wi", "de.", "de."),
         ("It has $AB and", "It has $AB and", " more", " more"),
         ("It is $x and then", "It is $x and then", "y$ too", "y$ too"),
         ("# Title\n", "Title. ", "Text", "Text"),
@@ -115,6 +119,17 @@ def test_feed_after_flush_begins_a_new_text_after_a_blank() -> None:
 @pytest.mark.parametrize("text", ["👍", "---", "[1]", "![](https://a.com/b.png)", "https://a.com"])
 def test_an_answer_of_signs_alone_is_spoken_as_options_nothing(text: str) -> None:
     assert speak(text, SpeechOptions(urls="drop", nothing="Okay.")) == "Okay."
+
+
+@pytest.mark.parametrize("text", ["```\nx = 1\n```", '{"a": 1}', "👍\n\n```\nx\n```"])
+def test_an_answer_of_code_alone_is_spoken_as_its_note_or_as_options_nothing(text: str) -> None:
+    assert speak(text, SpeechOptions(code="Code.", output="Code.")) == "Code."
+    assert speak(text, SpeechOptions(code="", output="", nothing="Okay.")) == "Okay."
+
+
+def test_release_drops_no_part_of_an_escape_sequence() -> None:
+    assert speak("Hi \x1b[3¦1mAda\x1b[¦0m.") == "Hi Ada."
+    assert speak("Hi \x1b]0;ti¦tle\x07Ada.") == "Hi Ada."
 
 
 @pytest.mark.parametrize("text", ["", " \n", "<think>Hm.</think>", "<b></b>"])

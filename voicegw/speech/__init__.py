@@ -1,10 +1,10 @@
 """The speech filter: takes an agent's text while it streams, and returns text that a voice can speak.
 
 `filter` calls the rules, and `state` describes how a rule decides. The rules are in `blocks` (the start of a
-line) and `inline` (the rest of it), and in the modules that these two use: `emphasis`, `fences`, `formula`,
-`line_start`, `links`, `skipped`, `tables`, `tags`. `prose` puts blanks, commas and full stops between
-the pieces of speech, `pronunciation` replaces words, `characters` names sets of characters, and `options`
-holds the settings.
+line) and `inline` (the rest of it), and in the modules that these two use: `emphasis`, `fences`,
+`line_start`, `links`, `signs`, `skipped`, `stars`, `tables`, and for markup besides Markdown those in
+`markup`. `prose` puts blanks, commas and full stops between the pieces of speech, `pronunciation` replaces
+words, `characters` names sets of characters, and `options` holds the settings.
 
 The filter does not translate and does not spell out numbers: voices do that. `docs/speech.md` lists what
 each mark becomes.

@@ -7,22 +7,35 @@ from __future__ import annotations
 
 import re
 
-from voicegw.speech import tables, tags
+from voicegw.speech import signs, tables
 from voicegw.speech.characters import ARROWS, BULLETS, EMOJI, INVISIBLE, JOINERS
 from voicegw.speech.fences import begin_indented_code, read_fence
 from voicegw.speech.line_start import begin_marked_block, begin_prose, read_empty_line
 from voicegw.speech.links import read_definition
+from voicegw.speech.markup import model_tokens, tags, terminal
 from voicegw.speech.prose import LINE_BREAK, SENTENCE_END
 from voicegw.speech.state import NESTED_QUOTE_LEVEL, QUOTE_LEVEL, WAIT, FilterState, Rule
 
 INDENT = re.compile(r"[ \t]+")
-HEADING = re.compile(r"#{1,6}(?=[ \t\r\n])")
-HEADING_PART = re.compile(r"#{1,6}\Z")
+HEADING = re.compile(r"#{1,6}(?=[ \t\r\n])|#{2,6}(?=[^\s\d#])|#{2,6}(?=\d{1,3}[.、)])")
+"""The marks of a heading; models leave out the blank behind two or more."""
+HEADING_PART = re.compile(r"#{1,6}\Z|#{2,6}\d{1,3}\Z")
 THEMATIC_BREAK = re.compile(r"(?:(?:\*[ \t]*){3,}|(?:_[ \t]*){3,}|(?:-[ \t]*){2,}|=+[ \t]*)\r?\n")
 LONG_THEMATIC_BREAK = re.compile(r"([-_=*])\1{7}")
 THEMATIC_BREAK_PART = re.compile(r"(?:[*][* \t]*|[_][_ \t]*|[-][- \t]*|=+[ \t]*)\r?\Z")
 BULLET = re.compile(f"[{re.escape(BULLETS)}](?=[ \\t\\r\\n])")
+OUTPUT_STARTS = frozenset("{[d@-+aF0123456789")
+"""Characters with which a line of terminal output begins."""
+BORDER = re.compile(r"(?:\+[-=]{2,})+\+?[ \t]*(?:\r?\n|\Z)")
+LONG_BORDER = re.compile(r"(?:\+[-=]{2,}){2}|\+[-=]{8}")
+BORDER_PART = re.compile(r"\+(?:[-=]+\+?)*[ \t]*\r?\Z")
 BULLET_SYMBOL = re.compile(f"[{EMOJI}{ARROWS}]")
+COMPARISON = re.compile(r">=?(?=[ \t]?[$€£¥₹]?\d+(?:[^\d.)]|[.)]\S|\Z))|>=(?=\s)")
+"""A sign at the start of a line that compares: "> 30 days", ">= 18". A number of a list is no such number."""
+COMPARISON_PART = re.compile(r">(?:=?[ \t]?[$€£¥₹]?\d*[.)]?)\Z")
+SIGNED = re.compile(r"[+–-][ \t]+(?:[$€£¥₹] ?\d|\d+(?:[.,]\d+)*[ \xa0\u202f]?[%€$£¥₹])")
+SIGN_PART = re.compile(r"[+–-][ \t]*(?:[$€£¥₹] ?|\d[\d.,]*[ \xa0\u202f]?)?\Z")
+AMOUNT_ABOVE = re.compile(r"\d[ \xa0\u202f]?[%€$£¥₹]?\W*\Z")
 TASK_BOX = re.compile(r"\[[ xX]\](?=[ \t\r\n])")
 TASK_BOX_PART = re.compile(r"\[(?:[ xX]\]?)?\Z")
 ORDERED = re.compile(r"(\d{1,9})[.)](?=[ \t\r\n])")
@@ -50,13 +63,9 @@ def read_line_start(state: FilterState, text: str, at: int, end: int, must_decid
     invisible = INVISIBLE_RUN.match(text, at, end)
     if invisible or char == "\r":
         return invisible.end() if invisible else at + 1
-    if (
-        state.output.gap == LINE_BREAK
-        and state.after_short_line
-        and (char.isupper() or char.isdigit() or char == "[")
-    ):
-        state.output.add_pause()  # the line above is so short that it was broken on purpose
-    if state.kept_cells and char not in "|:-":
+    if state.output.gap == LINE_BREAK and state.after_short_line and begins_line(char):
+        end_short_line(state)
+    if state.kept_cells and char not in "|:-+":
         tables.say_first_row(state)
     if (
         state.indent >= MIN_CODE_INDENT + bool(state.quote_level)
@@ -66,14 +75,45 @@ def read_line_start(state: FilterState, text: str, at: int, end: int, must_decid
     ):
         return begin_indented_code(state, at)
     if BULLET_SYMBOL.match(char):
-        state.has_visible = True
-        if not state.has_marker:
-            begin_marked_block(state)
-        return at + 1
+        return read_bullet_symbol(state, at, char)
+    if char in OUTPUT_STARTS and state.options.terminal == "note":
+        position = terminal.read_output(state, text, at, end, must_decide)
+        if position is not None:
+            return position
     rule = LINE_START_RULES.get(char) or (read_ordered_item if char.isdecimal() and char.isascii() else None)
     if rule is not None:
         return rule(state, text, at, end, must_decide)
     return begin_prose(state, at)
+
+
+def begins_line(char: str) -> bool:
+    """Whether a line that begins with this character does not go on with the sentence of a short line.
+
+    The letters of Georgian count as lower case, but its sentences begin with them.
+    """
+    return (
+        char.isdigit()
+        or char == "["
+        or (char.isalpha() and (not char.islower() or "\u10d0" <= char <= "\u10ff"))
+    )
+
+
+def end_short_line(state: FilterState) -> None:
+    """End a line that is so short that it was broken on purpose: a pause, after an item a full stop."""
+    if state.in_item and not state.may_continue_item:
+        state.begin_block()
+    else:
+        state.output.add_pause()
+
+
+def read_bullet_symbol(state: FilterState, at: int, char: str) -> int:
+    """Read a sign that serves as a bullet; one with a meaning is spoken by its rule."""
+    state.has_visible = True
+    if not state.has_marker:
+        begin_marked_block(state)
+    if char in signs.MEANING:
+        return begin_prose(state, at)
+    return at + 1
 
 
 def read_heading(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
@@ -90,7 +130,16 @@ def read_heading(state: FilterState, text: str, at: int, end: int, must_decide: 
 
 
 def read_quote(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Read the `>` of a quote; the first line of a quote begins a block."""
+    """Read the `>` of a quote, or of a comparison; the first line of a quote begins a block."""
+    if not (state.quote_level or state.previous_quote_level):
+        if COMPARISON_PART.match(text, at, end) and not must_decide:
+            return WAIT
+        comparison = COMPARISON.match(text, at, end)
+        if comparison:
+            state.output.say(comparison[0])
+            state.line_chars += 1
+            begin_prose(state, at)
+            return comparison.end()
     if not state.quote_level:
         state.quote_level = NESTED_QUOTE_LEVEL if state.indent > 1 else QUOTE_LEVEL
         if not state.previous_quote_level:
@@ -154,11 +203,24 @@ def read_item(state: FilterState, text: str, at: int, end: int, must_decide: boo
     """Read a bullet with a blank behind it."""
     match = BULLET.match(text, at, end)
     if match:
+        if SIGN_PART.match(text, at, end) and not must_decide:
+            return WAIT
+        is_signed = is_signed_number(state, text, at, end)
         begin_marked_block(state, item=True)
+        if is_signed:
+            state.output.say(text[at])
+            return begin_prose(state, match.end())
         return match.end()
     if text[at] in BULLETS and end - at < 2 and not must_decide:
         return WAIT
     return begin_prose(state, at)
+
+
+def is_signed_number(state: FilterState, text: str, at: int, end: int) -> bool:
+    """Whether the bullet is the sign of an amount: "+ 19 %", or "- 10 %" below a line with an amount."""
+    if not SIGNED.match(text, at, end):
+        return False
+    return text[at] == "+" or (not state.in_list and AMOUNT_ABOVE.search(state.speech.tail) is not None)
 
 
 def read_ordered_item(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
@@ -180,6 +242,8 @@ def read_bracket(state: FilterState, text: str, at: int, end: int, must_decide: 
     """Read the box of a task, or the definition of a link or a footnote."""
     if state.in_item:
         if TASK_BOX.match(text, at, end):
+            if text[at + 1] != " ":
+                signs.say_done(state)
             return at + 3
         if TASK_BOX_PART.match(text, at, end) and not must_decide:
             return WAIT
@@ -191,6 +255,29 @@ def read_leading_tag(state: FilterState, text: str, at: int, end: int, must_deci
     """Read a tag at the start of a line; a heading or another marker may follow it."""
     position = tags.read_tag(state, text, at, end, must_decide)
     return begin_prose(state, at) if position is None else position
+
+
+def read_role(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
+    """Read a letter that may begin the role of the speaker, at the start of an answer."""
+    position = model_tokens.read_role(state, text, at, end, must_decide)
+    return begin_prose(state, at) if position is None else position
+
+
+def read_border(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
+    """Read a `+`: a border of a table that is drawn with characters is silent; else an item, or prose."""
+    if BORDER_PART.match(text, at, end) and not must_decide:
+        return WAIT
+    if BORDER.match(text, at, end) or LONG_BORDER.match(text, at, end):
+        if state.table_part == "header":
+            tables.use_kept_cells_as_headers(state)
+        elif not state.table_part:
+            begin_marked_block(state)
+        state.has_visible = True
+        state.enter("line_rest")
+        return at
+    if state.kept_cells:
+        tables.say_first_row(state)
+    return read_item(state, text, at, end, must_decide)
 
 
 LINE_START_RULES: dict[str, Rule] = {
@@ -207,6 +294,8 @@ LINE_START_RULES: dict[str, Rule] = {
     "|": tables.read_row_start,
     "<": read_leading_tag,
     **{char: read_item for char in BULLETS if char not in "-*"},
+    **dict.fromkeys("aA", read_role),
+    "+": read_border,
     **dict.fromkeys("•・‣⁃", read_bullet),
     **dict.fromkeys("(①②③④⑤⑥⑦⑧⑨⑩", read_numbered_item),
 }

@@ -34,6 +34,9 @@ INVISIBLE = (
 )
 """Control characters, zero-width characters and direction marks."""
 
+LINE_SEPARATORS = "\x0b\x0c\x1c-\x1f\x85\u2028\u2029"
+"""Invisible characters that separate lines, pages or fields: a blank."""
+
 JOINERS = "\u200c\u200d"
 """Shape letters in some scripts; elsewhere they are left out."""
 
@@ -46,9 +49,15 @@ BULLETS = "-+*•‣–·∙⁃"
 UNSPEAKABLE_SET = INVISIBLE + JOINERS + EMOJI + PRIVATE_USE + "\ud800-\udfff"
 """Characters that cannot be spoken."""
 
-SPECIAL_SET = UNSPEAKABLE_SET + ARROWS + r"\t\n\r\\*_`~=#\[\]!<&|$【◁"
-SPECIAL = re.compile(f"[{SPECIAL_SET}]| (?=[{SPECIAL_SET} ]|\\Z)|(?<![A-Za-z0-9_])[hHwW](?=[tTwW]|\\Z)")
-"""The end of plain prose: a character that has a rule, a blank that waits, or the start of an address."""
+SPECIAL_SET = UNSPEAKABLE_SET + ARROWS + r"\t\n\r\\*_`~=#\[\]!<&|$【◁^"
+SPECIAL = re.compile(
+    f"[{SPECIAL_SET}]| (?=[{SPECIAL_SET} (:]|\\Z)|[hHwW](?<![A-Za-z0-9_][hHwW])(?=[tTwW]|\\Z)"
+    r"|\((?=\[|\Z)|:(?<![^ ]:)(?=c|\Z)|/(?<![A-Za-z0-9/]/)(?=[A-Za-z0-9_.]|\Z)"
+)
+"""The end of plain prose: a character that has a rule, a blank that waits, or the start of an address.
+
+Each alternative begins with a character, so that the pattern is searched by a set of first characters.
+"""
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 """One half of a character beyond the basic plane: JSON escapes may be cut between the two halves."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from voicegw.speech import stars
 from voicegw.speech.state import WAIT, FilterState
 
 MARK_RUNS = {char: re.compile(re.escape(char) + "+") for char in "*_~="}
@@ -15,6 +16,9 @@ STAR_ENDS_WORD = re.compile(r"[^\s*]+\*")
 """The rest of a word that holds a second star: `un*frigging*real`, not `f*ck`."""
 
 STAR_ENDS_WORD_PART = re.compile(r"[^\s*]*\Z")
+STRUCK = re.compile(r"~~(?=[^\s~])(?:[^~|\n]|~(?!~))*(?<=[^\s~])~~(?!~)")
+"""Struck text that the window holds, such as an old price. A longer one is spoken."""
+STRUCK_PART = re.compile(r"~~(?:(?=[^\s~])(?:[^~|\n]|~(?!~))*~{0,2})?\Z")
 
 
 def read_marks(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
@@ -26,6 +30,18 @@ def read_marks(state: FilterState, text: str, at: int, end: int, must_decide: bo
         return WAIT
     after = text[match.end()] if match.end() < end else ""
     size = match.end() - at
+    if char == "~" and size == 2 and not state.open_marks["~"]:
+        struck = STRUCK.match(text, at, end)
+        if struck and (struck.end() < end or must_decide):
+            return skip_struck(state, struck.end())
+        if (struck or STRUCK_PART.match(text, at, end)) and not must_decide:
+            return WAIT
+    if char == "*" and not state.open_marks["*"] and not (size <= 2 and after.isalpha()):
+        if not must_decide and stars.needs_more(text, at, end):
+            return WAIT
+        if stars.is_spoken(state, text, at, size, end):
+            state.output.say(match[0])
+            return match.end()
     if char == "*" and size == 1 and is_within_word(state.previous_char, after) and not state.open_marks["*"]:
         if STAR_ENDS_WORD_PART.match(text, match.end(), end) and not must_decide:
             return WAIT
@@ -35,6 +51,13 @@ def read_marks(state: FilterState, text: str, at: int, end: int, must_decide: bo
     if PAIRINGS[char](state, size, state.previous_char, after):
         state.output.say(match[0])
     return match.end()
+
+
+def skip_struck(state: FilterState, after: int) -> int:
+    """Leave out text that is struck through: its author took it back. Returns `after`."""
+    state.output.omit()
+    state.has_visible = True
+    return after
 
 
 def is_within_word(before: str, after: str) -> bool:
@@ -77,11 +100,15 @@ def pair_underscores(state: FilterState, size: int, before: str, after: str) -> 
     return opens == closes
 
 
+OPENERS = "*_`[(\"'$€£¥₹+-"
+"""Emphasis may begin with one of these, or with a letter or digit."""
+
+
 def make_doubled_pairing(char: str) -> Callable[[FilterState, int, str, str], bool]:
     """Return the pairing function of a mark that is emphasis only when it is doubled."""
 
     def pair_doubled(state: FilterState, size: int, before: str, after: str) -> bool:
-        opens = after.isalnum() or (after != "" and after in "*_`[(\"'")
+        opens = after.isalnum() or (after != "" and after in OPENERS)
         closes = not before.isspace()
         if size == 1 or not (opens or closes):
             return size < 3

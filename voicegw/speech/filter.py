@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import re
 
-from voicegw.speech import blocks, fences, formula, inline, skipped, tags
+from voicegw.speech import blocks, fences, inline, links, skipped
 from voicegw.speech.characters import SPECIAL, SURROGATE, join_surrogates
+from voicegw.speech.markup import formula, model_tokens, tags, terminal
+from voicegw.speech.markup.citations import CITATION
+from voicegw.speech.markup.terminal import CONTROL_SEQUENCE, ESCAPE, split_escapes
 from voicegw.speech.options import SpeechOptions
 from voicegw.speech.pronunciation import PronunciationList
 from voicegw.speech.prose import BLANK, MAX_TAIL, NO_GAP, SENTENCE_END
@@ -26,19 +29,29 @@ RULES: dict[str, Rule] = {
     "fenced_line_start": fences.read_fenced_line_start,
     "fenced_line": fences.read_fenced_line,
     "indented_line": fences.read_indented_line,
+    "json": terminal.skip_json,
+    "diff_line": terminal.skip_diff_line,
+    "trace_line": terminal.skip_trace_line,
+    "log_line": terminal.skip_log_line,
+    "long_path": terminal.skip_path,
     "thematic_break": skipped.skip_thematic_break,
     "line_rest": skipped.skip_line_rest,
     "comment": skipped.skip_comment,
     "link_target": skipped.skip_link_target,
     "url": skipped.skip_url,
+    "silenced_by_token": model_tokens.skip_to_token,
+    "assumed_reasoning": tags.begin_assumed_reasoning,
     "silenced": tags.skip_silenced,
     "long_tag": tags.skip_long_tag,
 }
 """The rule of each mode; `FilterState.mode` is the mode."""
 
+SILENT_MODES = frozenset({"silenced", "silenced_by_token", "assumed_reasoning", "comment"})
+"""The modes within reasoning and other text that is never spoken."""
+
 DEFAULT_OPTIONS = SpeechOptions()
-UNDECIDED_WORDS = re.compile(r"[\[$][^\[$\\]*[^\W\d_]{2}\s")
-"""An undecided `[` or `$` with words behind it: `release` decides about the mark, to say the words."""
+UNDECIDED_WORDS = re.compile(r"(?:[\[$]|\*(?=#?\d)|~~(?=\S))[^\[$\\]*[^\W\d_]{2}\s")
+"""An undecided `[`, `$`, `~~` or code such as *67, with words behind it that `release` says."""
 
 
 class SpeechFilter:
@@ -55,12 +68,16 @@ class SpeechFilter:
     def __init__(self, options: SpeechOptions = DEFAULT_OPTIONS) -> None:
         self.options = options
         self.pending = ""
-        self._half_surrogate = ""
-        self._state = FilterState(options)
+        self._incomplete = ""
+        self._state = self._new_state()
         self._speech = self._state.speech
         self._pronunciation = PronunciationList(options.words) if options.words else None
         # Whether the text ends in the middle of plain prose, so that `_feed_plain` may take the next delta.
         self._is_plain = False
+
+    def _new_state(self) -> FilterState:
+        mode = "assumed_reasoning" if self.options.starts_with_reasoning else "line_start"
+        return FilterState(self.options, mode=mode)
 
     @property
     def has_held_words(self) -> bool:
@@ -75,6 +92,11 @@ class SpeechFilter:
             or state.has_kept_words
             or self._has_undecided_words
         )
+
+    @property
+    def is_silenced(self) -> bool:
+        """Whether the text is now inside a tag of reasoning, or another one whose content is never spoken."""
+        return self._state.mode in SILENT_MODES
 
     @property
     def _has_undecided_words(self) -> bool:
@@ -129,30 +151,43 @@ class SpeechFilter:
         """
         state = self._state
         while self._has_undecided_words:
-            if self.pending[0] == "[":
-                state.open_bracket("maybe")
-            else:
-                state.output.say(self.pending[0])
-            state.previous_char, state.mode = self.pending[0], "inline"
-            self._run_rules(self.pending[1:])
+            pending, state.mode = self.pending, "inline"
+            position = self._decide(pending)
+            state.previous_char = pending[position - 1]
+            self._run_rules(pending[position:])
         if state.has_kept_words:
             state.say_kept_cells()
         if self._speech.gap == SENTENCE_END:
             self._speech.say_gap()
         return self._take_all()
 
+    def _decide(self, pending: str) -> int:
+        """Decide about the mark before undecided words; return the index of the words."""
+        state = self._state
+        if CITATION.match(pending):
+            return links.read_opening_bracket(state, pending, 0, len(pending), True)
+        if pending[0] == "[":
+            state.open_bracket("maybe")
+        elif pending[0] == "~":
+            state.open_marks["~"] = 2
+            return 2
+        else:
+            state.output.say(pending[0])
+        return 1
+
     def flush(self) -> str:
         """End the text; return the rest of its speech, with the full stop of its last item, heading or row.
 
         The next `feed` begins a new text, which is spoken after a blank.
         """
-        self._half_surrogate = ""
-        self._run_rules(self.pending, final=True)
+        incomplete = "" if self._incomplete.startswith(CONTROL_SEQUENCE) else self._incomplete
+        self._incomplete = ""
+        self._run_rules(self.pending + join_surrogates(incomplete), final=True)
         self._state.finish()
         speech, has_visible, tail = self._take_all(), self._state.has_visible, self._speech.tail
         if has_visible and not tail:
             speech = tail = self.options.nothing
-        self._state = FilterState(self.options)
+        self._state = self._new_state()
         self._speech = self._state.speech
         self._speech.tail, self._speech.gap = tail, BLANK if tail else NO_GAP
         self._is_plain = False
@@ -164,13 +199,16 @@ class SpeechFilter:
         return speech if self._pronunciation is None else speech + self._pronunciation.flush()
 
     def _feed_rules(self, text: str) -> str:
-        text = self.pending + self._half_surrogate + text
-        self._half_surrogate = ""
+        text = self._incomplete + text
+        self._incomplete = ""
         if SURROGATE.search(text):
             if "\ud800" <= text[-1] <= "\udbff":
-                self._half_surrogate = text[-1]
+                self._incomplete = text[-1]
             text = join_surrogates(text)
-        self._run_rules(text)
+        if ESCAPE in text:
+            text, part = split_escapes(text)
+            self._incomplete = part + self._incomplete
+        self._run_rules(self.pending + text)
         return self._take_ready()
 
     def _run_rules(self, text: str, *, final: bool = False) -> None:
@@ -192,7 +230,7 @@ class SpeechFilter:
             and self._speech.gap <= BLANK
             and not self._speech.prefix
             and bool(self._speech.tail)
-            and not self._half_surrogate
+            and not self._incomplete
         )
 
     def _take_ready(self) -> str:

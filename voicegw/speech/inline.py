@@ -8,13 +8,16 @@ from __future__ import annotations
 import html
 import re
 
-from voicegw.speech import emphasis, formula, links, tables, tags
-from voicegw.speech.characters import ARROWS, EMOJI, INVISIBLE, SPECIAL, UNSPEAKABLE_SET
+from voicegw.speech import emphasis, links, signs, tables
+from voicegw.speech.characters import ARROWS, EMOJI, INVISIBLE, LINE_SEPARATORS, SPECIAL, UNSPEAKABLE_SET
+from voicegw.speech.markup import formula, scripts, tags, terminal
 from voicegw.speech.state import WAIT, FilterState, Rule
 
 MAX_SHORT_LINE = 50
 """A line with fewer characters, without blanks, was broken on purpose."""
 
+CELL_BORDERS = "│┃║"
+"""Lines between the cells of a table that is drawn with characters."""
 BACKTICKS = re.compile(r"`+")
 CODE_RUN = re.compile(rf"[^`\s{UNSPEAKABLE_SET}]+")
 CLOSING_MARKS = re.compile(r"#+[ \t]*\r?\n")
@@ -22,8 +25,11 @@ CLOSING_MARKS_PART = re.compile(r"#+[ \t]*\r?\Z")
 ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 ENTITY_PART = re.compile(r"&(?:#(?:\d{0,7}|[xX][0-9a-fA-F]{0,6})|[A-Za-z][A-Za-z0-9]{0,31})?\Z")
 UNSPEAKABLE = re.compile(f"[{UNSPEAKABLE_SET}]+")
-SILENT_RUN = re.compile(f"[{INVISIBLE}{EMOJI}\ue000-\ue1ff\ue201-\uf8ff]+")
-ARROW_RUN = re.compile(f"[{ARROWS}]+")
+SILENT_RUN = re.compile(
+    f"(?:(?![{signs.MEANING}{CELL_BORDERS}{ARROWS}])[{INVISIBLE}{EMOJI}\ue000-\ue1ff\ue201-\uf8ff])+"
+)
+APART = re.compile(f"(?![\ufe00-\ufe0f])[{EMOJI}{LINE_SEPARATORS}\ue000-\uf8ff]")
+"""A picture or a separator of lines: the words on both sides of it do not grow together."""
 PRIVATE_CITATION = re.compile("\ue200[^\ue201\n]*\ue201")
 PRIVATE_CITATION_PART = re.compile("\ue200[^\ue201\n]*\\Z")
 ESCAPABLE = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
@@ -64,8 +70,12 @@ def read_line_end(state: FilterState, text: str, at: int, end: int, must_decide:
     return at + 1
 
 
-def skip_character(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Leave out one character."""
+def read_carriage_return(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
+    """Read a carriage return: silent before a line end, a pause elsewhere, as in lines of progress."""
+    if at + 1 == end and not must_decide:
+        return WAIT
+    if at + 1 < end and text[at + 1] not in "\r\n":
+        state.output.add_pause()
     return at + 1
 
 
@@ -73,19 +83,18 @@ def read_unspeakable(state: FilterState, text: str, at: int, end: int, must_deci
     """Leave out a run of characters that cannot be spoken, such as emoji; read an arrow."""
     match = SILENT_RUN.match(text, at)
     if match is None:
-        return read_arrow(state, text, at)
-    state.output.omit()
+        return signs.read_arrow(state, text, at, end, must_decide)
+    state.output.omit(apart=APART.search(match[0]) is not None)
     state.has_visible = True
-    if state.in_row:
-        tables.note_answer_mark(state, match[0])
     return match.end()
 
 
-def read_arrow(state: FilterState, text: str, at: int) -> int:
-    """Read a run of arrows as a comma."""
-    match = ARROW_RUN.match(text, at)
-    state.output.add_pause()
-    return match.end() if match else at + 1
+def read_cell_border(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
+    """Read the line between two cells of a drawn table: a pause."""
+    state.has_visible = True
+    if state.line_chars:
+        state.output.add_pause()
+    return at + 1
 
 
 def read_joiner(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
@@ -99,7 +108,7 @@ def read_private_use(state: FilterState, text: str, at: int, end: int, must_deci
     """Leave out a citation in characters of private use, or one such character."""
     match = PRIVATE_CITATION.match(text, at, end)
     if match:
-        state.output.omit()
+        state.output.omit(apart=True)
         return match.end()
     if PRIVATE_CITATION_PART.match(text, at, end) and not must_decide:
         return WAIT
@@ -145,6 +154,10 @@ def read_backslash(state: FilterState, text: str, at: int, end: int, must_decide
             return WAIT
     elif text[at + 1] in "([" and not (state.previous_char.isascii() and state.previous_char.isalnum()):
         return formula.begin_formula(state, "\\)" if text[at + 1] == "(" else "\\]", at + 2)
+    elif text[at + 1] in "nr":
+        position = terminal.read_literal_break(state, text, at, end, must_decide)
+        if position is not None:
+            return position
     elif text[at + 1] in "\r\n":
         state.output.add_pause()
         return at + 1
@@ -223,7 +236,7 @@ INLINE_RULES: dict[str, Rule] = {
     " ": read_blank,
     "\t": read_blank,
     "\n": read_line_end,
-    "\r": skip_character,
+    "\r": read_carriage_return,
     "*": emphasis.read_marks,
     "_": emphasis.read_marks,
     "~": emphasis.read_marks,
@@ -234,12 +247,18 @@ INLINE_RULES: dict[str, Rule] = {
     "[": links.read_opening_bracket,
     "]": links.read_closing_bracket,
     "!": links.read_exclamation_mark,
+    "(": links.read_parenthesis,
+    ":": links.read_colon,
+    "/": terminal.read_slash,
+    "^": scripts.read_caret,
     "◁": links.read_opening_bracket,
     "【": links.read_lenticular_bracket,
     "<": tags.read_less_than,
     "&": read_entity,
     "|": read_pipe,
     "$": formula.read_dollar,
+    **signs.RULES,
+    **dict.fromkeys(CELL_BORDERS, read_cell_border),
     "\ue200": read_private_use,
     "\u200c": read_joiner,
     "\u200d": read_joiner,

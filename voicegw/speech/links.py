@@ -8,16 +8,9 @@ from __future__ import annotations
 
 import re
 
+from voicegw.speech.markup import citations, model_tokens
 from voicegw.speech.state import WAIT, FilterState
 
-CITATION = re.compile(
-    r"\[(?:[1-9]\d{0,2}(?:\s?[,;–-]\s?[1-9]\d{0,2})*|\^[^\[\]\s]{1,40}|\d+(?::\d+)?†[^\[\]\n]*|doc\d{1,2})\]"
-    r"|\[\[[1-9]\d{0,2}\]\]"
-)
-CITATION_SEPARATOR = re.compile(r"\s?[,;]?\s?(?=\[[1-9^])")
-CITATION_SEPARATOR_PART = re.compile(r"\s?[,;]?\s?\[?\Z")
-LENTICULAR_CITATION = re.compile(r"【\d[\d:,]*(?:†[^】\n]*)?】")
-LENTICULAR_CITATION_PART = re.compile(r"【(?:\d[\d:,]*(?:†[^】\n]*)?)?\Z")
 THINKING_MARK = re.compile(r"\[(/?)THINK\]|◁(/?)think▷")
 THINKING_MARK_PART = re.compile(r"(?:\[/?(?:T(?:H(?:I(?:NK?)?)?)?)?|◁/?(?:t(?:h(?:i(?:nk?)?)?)?)?)\Z")
 THINKING_ENDS = {"[": "[/THINK]", "◁": "◁/think▷"}
@@ -60,6 +53,9 @@ def read_opening_bracket(state: FilterState, text: str, at: int, end: int, must_
         return skip_thinking_mark(state, text[at], "/" in thinking[0], thinking.end())
     if THINKING_MARK_PART.match(text, at, end) and not must_decide:
         return WAIT
+    position = model_tokens.read_bracket_token(state, text, at, end, must_decide)
+    if position is not None:
+        return position
     if text[at] == "◁":
         state.output.omit()
         return at + 1
@@ -76,12 +72,13 @@ def read_opening_bracket(state: FilterState, text: str, at: int, end: int, must_
 
 def skip_citation(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Leave out a citation that ends at `at`, with its address or the separator before the next citation."""
-    separator = CITATION_SEPARATOR.match(text, at, end)
-    if separator is None and CITATION_SEPARATOR_PART.match(text, at, end) and not must_decide:
+    separator = citations.SEPARATOR.match(text, at, end)
+    if separator is None and citations.SEPARATOR_PART.match(text, at, end) and not must_decide:
         return WAIT
-    state.output.omit()
+    state.output.omit(apart=at >= end or text[at].isalnum())
     state.has_visible = True
     if text.startswith("(", at, end):
+        state.depth = 0
         state.enter("link_target")
     return separator.end() if separator else at
 
@@ -92,9 +89,9 @@ def classify_opening(state: FilterState, text: str, at: int, end: int, must_deci
     The kinds are those of an open bracket, "citation", and "wait" if more text has to decide.
     """
     kind_without_end = "maybe" if end - at >= state.options.max_held_chars - 1 else "plain"
-    match = CITATION.match(text, at, end)
+    match = citations.CITATION.match(text, at, end)
     if match:
-        return ("wait", at) if match.end() == end and not must_decide else ("citation", match.end())
+        return classify_citation(state, text, at, match.end(), end, must_decide), match.end()
     match = BRACKETED_TEXT.match(text, at, end)
     if not match:
         if not must_decide:
@@ -103,6 +100,47 @@ def classify_opening(state: FilterState, text: str, at: int, end: int, must_deci
     if match.end() == end and must_decide:
         return kind_without_end, at
     return classify_closing(text, match.end(), end, must_decide), match.end()
+
+
+def classify_citation(state: FilterState, text: str, at: int, after: int, end: int, must_decide: bool) -> str:
+    """Return "citation", or "plain" if the number in these brackets is a value, or "wait"."""
+    if not must_decide and (after == end or citations.INDEX_PART.match(text, at, end)):
+        return "wait"
+    if not citations.NUMBER_CITATION.match(text, at, end):
+        return "citation"
+    if not must_decide and citations.needs_more(text, after, end):
+        return "wait"
+    return "plain" if citations.is_value(state, text, at, after, end) else "citation"
+
+
+def read_parenthesis(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
+    """Read a `(`: parentheses that hold nothing but citations are left out with them."""
+    match = citations.PARENTHESISED.match(text, at, end)
+    if match:
+        state.output.omit()
+        state.has_visible = True
+        return match.end()
+    if not must_decide and citations.PARENTHESISED_PART.match(text, at, end):
+        return WAIT
+    if citations.LINKED.match(text, at, end):
+        state.output.omit()
+        state.has_visible, state.depth = True, 0
+        state.enter("link_target")
+        return at
+    return state.say_plain(text, at, at + 1)
+
+
+def read_colon(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
+    """Read a `:` behind a blank: the name before a citation of ChatGPT is silent, any other is spoken."""
+    name = citations.CONTENT_REFERENCE
+    window = text[at : min(end, at + len(name))]
+    if state.previous_char == " " and name.startswith(window):
+        if len(window) == len(name):
+            state.output.omit()
+            return at + len(name)
+        if not must_decide:
+            return WAIT
+    return state.say_plain(text, at, at + 1)
 
 
 def classify_closing(text: str, at: int, end: int, must_decide: bool) -> str:
@@ -163,11 +201,11 @@ def read_exclamation_mark(state: FilterState, text: str, at: int, end: int, must
 
 def read_lenticular_bracket(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a 【: silent with its content if that is a citation, spoken elsewhere."""
-    match = LENTICULAR_CITATION.match(text, at, end)
+    match = citations.LENTICULAR.match(text, at, end)
     if match:
         state.output.omit()
         return match.end()
-    if LENTICULAR_CITATION_PART.match(text, at, end) and not must_decide:
+    if citations.LENTICULAR_PART.match(text, at, end) and not must_decide:
         return WAIT
     state.output.say("【")
     return at + 1

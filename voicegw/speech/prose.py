@@ -18,6 +18,9 @@ from voicegw.speech.characters import (
 NO_GAP, BLANK, LINE_BREAK, PAUSE, SENTENCE_END = range(5)
 """The gap between two pieces of speech; of several gaps in a row the greatest counts."""
 
+BLANK_OR_OPENER = " ([{\"'«“„‘¿¡/-"
+"""After one of these, silent text leaves no blank."""
+
 MAX_TAIL = 16
 """Last characters of the speech that are remembered: enough to know their script."""
 
@@ -78,8 +81,13 @@ class SentenceBuilder:
         self.prefix = ""
         self.full_stop_due = self.full_stop_due or full_stop_due
 
-    def omit(self) -> None:
-        """Note that silent text stood here: the blank before it is dropped if punctuation follows."""
+    def omit(self, *, apart: bool = False) -> None:
+        """Note that silent text stood here: the blank before it is dropped if punctuation follows.
+
+        With `apart`, the words on both sides of the silent text do not grow together.
+        """
+        if apart and self.gap == NO_GAP and self.tail and self.tail[-1] not in BLANK_OR_OPENER:
+            self.gap = BLANK
         self.has_omission = bool(self.gap)
 
     def say_gap(self) -> None:
@@ -114,6 +122,8 @@ class SentenceBuilder:
     def _say_gap_before(self, text: str) -> None:
         if self.gap == BLANK and self.has_omission and text[0] in NO_BLANK_BEFORE:
             self.gap = NO_GAP
+        elif self.gap == PAUSE and text[0] in ENDS_CLAUSE:
+            self.gap = NO_GAP  # the punctuation is the pause
         self.say_gap()
         if self.prefix:
             self._append(self.prefix)

@@ -64,6 +64,9 @@ def skip_link_target(state: FilterState, text: str, at: int, end: int, must_deci
 
 
 URL_RUN = re.compile(r"[A-Za-z0-9\-/@#$&+=%{}\\^\u00c0-\u024f]+")
+NEXT_URL = re.compile(r"https?://", re.IGNORECASE)
+"""Another address right behind the punctuation: "https://a.example,https://b.example"."""
+NEXT_URL_PART = re.compile(r"h(?:t(?:t(?:p(?:s?(?::/?)?)?)?)?)?\Z", re.IGNORECASE)
 URL_PUNCTUATION = re.compile(r"[.,;:!?'_~*]+")
 
 
@@ -77,14 +80,20 @@ def skip_url(state: FilterState, text: str, at: int, end: int, must_decide: bool
     if marks and not (char == "*" and state.open_marks["*"]):
         if marks.end() == end and not must_decide:
             return WAIT
+        if NEXT_URL.match(text, marks.end(), end):
+            return leave_url(state, at)
+        if not must_decide and NEXT_URL_PART.match(text, marks.end(), end):
+            return WAIT
         if marks.end() < end and (URL_RUN.match(text, marks.end()) or text[marks.end()] == "("):
             return marks.end()
     elif char == "(" or (char == ")" and state.depth):
         state.depth += 1 if char == "(" else -1
         return at + 1
+    return leave_url(state, at + 1 if char == ">" and state.in_angle_brackets else at)
+
+
+def leave_url(state: FilterState, after: int) -> int:
+    """End the address. Returns `after`, the index behind it."""
     state.leave()
-    if char == ">" and state.in_angle_brackets:
-        state.in_angle_brackets = False
-        return at + 1
     state.in_angle_brackets = False
-    return at
+    return after

@@ -113,6 +113,10 @@ class FilterState:
     """The mode after a tag that is longer than the window."""
     silenced_tags: frozenset[str] = frozenset()
     """Names of the tags that nest in, and end, the silenced text."""
+    string_part: int = 0
+    """In JSON: 1 within a string, 2 behind a backslash in it, 0 outside."""
+    end_tokens: frozenset[str] = frozenset()
+    """Names of the models' tokens that end the silenced text."""
     depth: int = 0
     """Open tags of silenced text, or open parentheses of an address."""
     in_angle_brackets: bool = False
@@ -134,7 +138,7 @@ class FilterState:
     column: int = 0
     """The index of the cell in its row."""
     answer_mark: str = ""
-    """The word for a sign such as ✅ in this cell; it is said if the cell holds nothing else."""
+    """The word for a tick in this cell; it is said if the cell holds nothing else."""
     pieces_before_cell: int = 0
     """`output.piece_count` when the cell began."""
     headers: list[str] = field(default_factory=list)

@@ -17,7 +17,6 @@ DELIMITER_ROW = re.compile(r"[|: \t]*-[-|: \t]*\r?\n")
 DELIMITER_ROW_PART = re.compile(r"[-|: \t]+\r?\Z")
 MAX_COLUMNS = 64
 """Cells of a row that are kept as headers; a longer row is spoken."""
-YES_SIGNS, NO_SIGNS = frozenset("✅✔✓☑"), frozenset("❌✗✘✖☒")
 
 
 def read_row_start(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
@@ -51,9 +50,7 @@ def read_delimiter_row(state: FilterState, text: str, at: int, end: int, must_de
     elif not match or "|" not in match[0]:
         return None
     if state.table_part == "header":
-        state.headers = [cell.take().rstrip() for cell in state.kept_cells]
-        state.kept_cells, state.output = [], state.speech
-        state.table_part = "rows"
+        use_kept_cells_as_headers(state)
     elif "|" in text[at:end]:
         state.table_part = state.table_part or "bare"
     else:
@@ -61,6 +58,13 @@ def read_delimiter_row(state: FilterState, text: str, at: int, end: int, must_de
     state.begin_block()
     state.enter("line_rest")
     return at
+
+
+def use_kept_cells_as_headers(state: FilterState) -> None:
+    """Make the kept first row the header of the table."""
+    state.headers = [cell.take().rstrip() for cell in state.kept_cells]
+    state.kept_cells, state.output = [], state.speech
+    state.table_part = "rows"
 
 
 def say_first_row(state: FilterState) -> None:
@@ -83,12 +87,9 @@ def begin_row(state: FilterState) -> None:
     begin_cell(state)
 
 
-def note_answer_mark(state: FilterState, signs: str) -> None:
-    """Remember the word for signs such as ✅; `end_cell` says it if the cell holds nothing else."""
-    if set(signs) & YES_SIGNS:
-        state.answer_mark = state.options.yes
-    elif set(signs) & NO_SIGNS:
-        state.answer_mark = state.options.no
+def note_tick(state: FilterState) -> None:
+    """Remember the word for a tick; `end_cell` says it if the cell holds nothing else."""
+    state.answer_mark = state.options.yes
 
 
 def end_cell(state: FilterState) -> None:

@@ -7,7 +7,19 @@ from __future__ import annotations
 
 import re
 
-from voicegw.speech.characters import split_names
+from voicegw.speech.markup import model_tokens, scripts
+from voicegw.speech.markup.tag_names import (
+    BLOCK_TAGS,
+    GLUED_TAGS,
+    HTML_TAGS,
+    MENTIONED_TAGS,
+    PAUSE_TAGS,
+    REASONING_TAGS,
+    SCRIPT_TAGS,
+    STRUCK_TAGS,
+    TYPE_NAMES,
+    UNSPOKEN_TAGS,
+)
 from voicegw.speech.state import WAIT, FilterState
 
 ATTRIBUTE_VALUE = r"\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'=<>`]+)"
@@ -23,48 +35,27 @@ AUTOLINK_EMAIL = re.compile(r"<(?:mailto:)?([\w.+-]+@[\w-]+(?:\.[\w-]+)+)>")
 AUTOLINK_EMAIL_PART = re.compile(r"<(?:mailto:)?[\w.+-]*(?:@[\w.-]*)?\Z")
 AUTOLINK = re.compile(r"<(?=https?://)", re.IGNORECASE)
 AUTOLINK_PART = re.compile(r"<(?:h(?:t(?:t(?:p(?:s?(?::/?)?)?)?)?)?)?\Z", re.IGNORECASE)
-MODEL_TOKEN = re.compile(r"<[|｜][\w▁ -]{1,40}[|｜]>")
-MODEL_TOKEN_PART = re.compile(r"<(?:[|｜][\w▁ -]{0,40}[|｜]?)?\Z")
 COMMENT_START = "<!--"
 DECLARATION = re.compile(r"<(?:!--|!DOCTYPE|!\[CDATA\[|\?xml|\?php)", re.IGNORECASE)
 DECLARATION_PART = re.compile(
     r"<(?:!(?:-|D(?:O(?:C(?:T(?:YP?)?)?)?)?|\[(?:C(?:D(?:A(?:TA?)?)?)?)?)?|\?(?:x(?:m)?|p(?:h)?)?)?\Z",
     re.IGNORECASE,
 )
-THINKING_CHANNEL = re.compile(r"<\|channel\|>(analysis|commentary)\b")
-MESSAGE_HEAD = re.compile(r"<\|(?:start|channel)\|>[a-z]*(?=<)")
-MESSAGE_HEAD_PART = re.compile(r"<\|(?:start|channel)\|>[a-z]{0,16}\Z")
-
-REASONING_TAGS = split_names(
-    "think thinking thought thoughts reasoning reason reasoning_content reflection reflect reflexion "
-    "scratchpad redacted_thinking chain_of_thought inner_monologue internal_monologue antthinking"
-)
-"""Tags that hold reasoning; each of them ends it."""
-UNSPOKEN_TAGS = split_names(
-    "script style template tool_call tool_calls function_call function_calls tool_response"
-)
-"""Tags whose content is never spoken."""
-BLOCK_TAGS = split_names(
-    "p div section article header footer main aside nav h1 h2 h3 h4 h5 h6 ul ol li dl dt dd table thead "
-    "tbody tr caption blockquote pre hr form fieldset figure figcaption details summary"
-)
-"""Tags that end a sentence."""
-PAUSE_TAGS = split_names("br td th")
-"""Tags that are a comma."""
 MENTION_MARKS = " `'\""
 """Characters around a tag that is only mentioned."""
+MENTION_END = re.compile(r"[\s`'\".,;:!?)/@}]|\Z")
+MENTION_WORD = re.compile(
+    r"[`'\".,;:!?)]|[ ](?:tags?|tokens?|blocks?|elements?|sections?|markers?|markup|and|or|und|oder|et|ou|y|o"
+    r"|balises?|etiquetas?|标签)\b|-|标签|タグ|태그"
+)
+"""The text after a reasoning tag in a sentence about it; any other text is reasoning."""
+MENTION_PART = re.compile(r"(?:标|タ|태| \w{0,12})?\Z")
+FUNCTION_TAG = re.compile(r"<(function|parameter|tool)=[\w.-]{1,40}>", re.IGNORECASE)
+FUNCTION_TAG_PART = re.compile(r"<(?:function|parameter|tool)=[\w.-]{0,40}\Z", re.IGNORECASE)
+SILENT_DETAILS = re.compile(r"\stype\s*=")
+"""Collapsed reasoning and tool calls of chat clients; details of a page have no type."""
 LONG_TAG_END = re.compile(r"[>\n]")
 LONG_TAG = re.compile(r"<(/?)([A-Za-z][\w:.-]*)\s[^=]*=\s*[\"']")
-HTML_TAGS = (
-    BLOCK_TAGS
-    | PAUSE_TAGS
-    | REASONING_TAGS
-    | UNSPOKEN_TAGS
-    | split_names(
-        "a abbr b bdi bdo big button cite code data del dfn em font i iframe img input ins kbd label mark "
-        "picture q s samp small source span strong sub sup svg time tt u var video audio"
-    )
-)
 
 
 def tag_name(written: str) -> str:
@@ -88,19 +79,10 @@ def read_tag(state: FilterState, text: str, at: int, end: int, must_decide: bool
     """
     match = TAG.match(text, at, end)
     if match:
-        if tag_name(match[2]) in state.options.keep_tags:
-            return say_tag(state, match)
-        name = tag_name(match[2])
-        if (
-            name in UNSPOKEN_TAGS
-            and state.previous_char in MENTION_MARKS
-            and match.end() == end
-            and not must_decide
-        ):
-            return WAIT
-        if name in UNSPOKEN_TAGS and is_mentioned(state, text, match, end):
-            name = ""
-        return apply_tag(state, name, bool(match[1]), bool(match[4]), match.end())
+        return read_whole_tag(state, text, match, end, must_decide)
+    function = FUNCTION_TAG.match(text, at, end)
+    if function:
+        return apply_tag(state, function[1].lower(), False, False, function.end())
     if DECLARATION.match(text, at, end):
         return skip_declaration(state, text, at)
     email = AUTOLINK_EMAIL.match(text, at, end)
@@ -111,13 +93,105 @@ def read_tag(state: FilterState, text: str, at: int, end: int, must_decide: bool
     if AUTOLINK.match(text, at, end):
         state.mode, state.in_angle_brackets = "inline", True
         return at + 1
-    token = MODEL_TOKEN.match(text, at, end)
+    token = model_tokens.TOKEN.match(text, at, end)
     if token:
-        return skip_model_token(state, text, token, end, must_decide)
-    parts = (TAG_PART, AUTOLINK_EMAIL_PART, AUTOLINK_PART, MODEL_TOKEN_PART, DECLARATION_PART)
+        return model_tokens.read_token(state, text, token, end, must_decide)
+    parts = (
+        TAG_PART,
+        AUTOLINK_EMAIL_PART,
+        AUTOLINK_PART,
+        model_tokens.TOKEN_PART,
+        DECLARATION_PART,
+        FUNCTION_TAG_PART,
+    )
     if not any(part.match(text, at, end) for part in parts):
         return None
     return begin_long_tag(state, text, at, end) if must_decide else WAIT
+
+
+def read_whole_tag(state: FilterState, text: str, match: re.Match[str], end: int, must_decide: bool) -> int:
+    """Read a tag that the window holds: by its name it is left out, applied, spoken or passed on."""
+    at, name, is_end = match.start(), tag_name(match[2]), bool(match[1])
+    if name in state.options.keep_tags:
+        return say_tag(state, match)
+    token = model_tokens.TOKEN.match(text, at, end)
+    if token:
+        return model_tokens.read_token(state, text, token, end, must_decide)
+    if name in SCRIPT_TAGS and not is_end:
+        position = scripts.read_script(state, text, at, end, must_decide)
+        if position is not None:
+            return begin_text(state, position)
+    if name in STRUCK_TAGS and not is_end:
+        position = read_struck(state, text, match, name, end, must_decide)
+        if position is not None:
+            return position
+    if name in MENTIONED_TAGS or (name not in HTML_TAGS and name not in state.options.silent_tags):
+        if may_be_said(state, match) and not must_decide and MENTION_PART.match(text, match.end(), end):
+            return WAIT
+        said = say_mention(state, text, match, name, end)
+        if said:
+            begin_text(state, at)
+            state.output.say(said)
+            return match.end()
+    if name == "details" and SILENT_DETAILS.search(match[3]):
+        state.output.omit(apart=True)
+        state.enter("silenced")
+        state.silenced_tags, state.depth = frozenset({name}), 1
+        return match.end()
+    return apply_tag(state, name, is_end, bool(match[4]), match.end())
+
+
+def begin_text(state: FilterState, position: int) -> int:
+    """Begin the prose of a line with what a tag says. Returns `position`."""
+    if position != WAIT:
+        state.mode = "inline"
+    return position
+
+
+def may_be_said(state: FilterState, match: re.Match[str]) -> bool:
+    """Whether the name of this tag may be a word of the sentence: a mention, a placeholder or a type."""
+    is_plain = not (match[1] or match[3] or match[4])
+    before = state.previous_char
+    return is_plain and (before in MENTION_MARKS + "/=:(@-" or is_type(before, match[2])) and before != "\n"
+
+
+def is_type(before: str, name: str) -> bool:
+    """Whether a name in angle brackets is a type, as in `List<String>`."""
+    return before.isascii() and before.isalnum() and (name[0].isupper() or name in TYPE_NAMES)
+
+
+def say_mention(state: FilterState, text: str, match: re.Match[str], name: str, end: int) -> str:
+    """Return the words of a tag that is only mentioned, of a placeholder or of a type; else ""."""
+    if not may_be_said(state, match):
+        return ""
+    behind = MENTION_END.match(text, match.end(), end)
+    if name in REASONING_TAGS:
+        is_said = bool(MENTION_WORD.match(text, match.end(), end)) and bool(state.line_chars)
+    elif name in UNSPOKEN_TAGS:
+        is_said = bool(behind)
+    else:
+        is_said = (bool(behind) and bool(state.line_chars)) or is_type(state.previous_char, match[2])
+    if not is_said or name in state.options.silent_tags:
+        return ""
+    return match[0] if is_type(state.previous_char, match[2]) else match[2]
+
+
+def read_struck(
+    state: FilterState, text: str, match: re.Match[str], name: str, end: int, must_decide: bool
+) -> int | None:
+    """Leave out struck text that the window holds; return None for a tag that is left out alone.
+
+    `<s>` is also the first token of some models: at the start of an answer it strikes only a number.
+    """
+    end_tag = re.compile(rf"</{name}\s*>", re.IGNORECASE).search(text, match.end(), end)
+    is_over = "\n\n" in text[match.end() : end]
+    if end_tag is None:
+        return None if must_decide or is_over else WAIT
+    if name == "s" and not state.speech.tail and not re.search(r"\d", text[match.end() : end_tag.start()]):
+        return None
+    state.output.omit(apart=True)
+    state.has_visible = True
+    return end_tag.end()
 
 
 def skip_declaration(state: FilterState, text: str, at: int) -> int:
@@ -129,21 +203,6 @@ def skip_declaration(state: FilterState, text: str, at: int) -> int:
         return at + len(COMMENT_START)
     state.mode_after_tag, state.mode = state.mode, "long_tag"
     return at + 2
-
-
-def skip_model_token(state: FilterState, text: str, token: re.Match[str], end: int, must_decide: bool) -> int:
-    """Leave out a token such as `<|im_end|>`; the channels of gpt-oss for reasoning up to `<|end|>`."""
-    at = token.start()
-    if THINKING_CHANNEL.match(text, at, end):
-        state.output.omit()
-        state.enter("comment")
-        state.end_mark = "<|end|>"
-        return token.end()
-    if MESSAGE_HEAD_PART.match(text, at, end) and not must_decide:
-        return WAIT
-    head = MESSAGE_HEAD.match(text, at, end)
-    state.output.omit()
-    return head.end() if head else token.end()
 
 
 def is_mentioned(state: FilterState, text: str, match: re.Match[str], end: int) -> bool:
@@ -183,7 +242,7 @@ def apply_tag(state: FilterState, name: str, is_end: bool, is_empty: bool, after
     elif name in PAUSE_TAGS:
         state.output.add_pause()
     else:
-        state.output.omit()
+        state.output.omit(apart=name not in GLUED_TAGS)
         silenced_tags = find_silenced_tags(state, name)
         if silenced_tags and not is_end and not is_empty:
             state.enter("silenced")
@@ -196,6 +255,19 @@ def find_silenced_tags(state: FilterState, name: str) -> frozenset[str]:
     if name in REASONING_TAGS:
         return REASONING_TAGS
     return frozenset({name}) if name in UNSPOKEN_TAGS or name in state.options.silent_tags else frozenset()
+
+
+def begin_assumed_reasoning(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
+    """Begin the reasoning that the template opened; a `<think>` at its start opens no second level."""
+    if text[at].isspace():
+        return at + 1
+    match = TAG.match(text, at, end)
+    if match is None and TAG_PART.match(text, at, end) and not must_decide:
+        return WAIT
+    state.mode = "line_start"
+    state.enter("silenced")
+    state.silenced_tags, state.depth = REASONING_TAGS, 1
+    return match.end() if match and not match[1] and tag_name(match[2]) in REASONING_TAGS else at
 
 
 def skip_silenced(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:

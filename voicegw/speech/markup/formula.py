@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from voicegw.speech.characters import UNSPEAKABLE_SET, split_names
+from voicegw.speech.markup.scripts import SUBSCRIPTS, SUPERSCRIPTS
 from voicegw.speech.state import WAIT, FilterState
 
 DIGIT_FORMULA = re.compile(r"\$\d[\d.,]*(?:\s?[\\^_{=+]|[A-Za-z]{0,2}\$)")
@@ -19,10 +20,11 @@ CASHTAG = re.compile(r"\$[A-Z]{2}")
 """The symbol of a share, such as $AAPL: no formula."""
 COMMAND = re.compile(r"\\(?:([A-Za-z]+)\*?|(.))", re.DOTALL)
 PLAIN_RUN = re.compile(rf"[^\\{{}}^_&~$\s{UNSPEAKABLE_SET}]+")
-SUPERSCRIPTS = {**dict(zip("0123456789+-n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", strict=True)), "'": "′"}
 POWER = re.compile(r"\^(?:\{([0-9n+-]{1,8})\}|([0-9n']))")
 DEGREE = re.compile(r"\^\{?\\(?:circ|prime)")
 DEGREE_PART = re.compile(r"\^\{?\\[a-z]{0,4}\Z")
+INDEX = re.compile(r"_(?:\{(\d{1,4})\}|(\d))")
+INDEX_PART = re.compile(r"_(?:\{\d{0,4})?\Z")
 POWER_PART = re.compile(r"\^(?:\{[0-9n+-]{0,8})?\Z")
 NEXT_BLOCK = re.compile(r"\n[ \t\r]*(?:\n|[-*+•>] |#{1,6} |\d{1,3}[.)] )")
 NEXT_BLOCK_PART = re.compile(r"\n[ \t\r]*(?:[-*+•>]|#{1,6}|\d{1,3}[.)]?)?\Z")
@@ -51,9 +53,14 @@ FONT_COMMANDS = split_names(
 )
 DIGIT_FRACTION = re.compile(r"\s?(\d)\s?(\d)")
 DIGIT_FRACTION_PART = re.compile(r"\s?\d?\s?\Z")
-SUM_GROUP = re.compile(r"\{[^{}$]*[^{}$\s][+−±-][^{}$]*\}|\{[^{}$]*\s[+−±-]\s[^{}$]*\}")
-"""A group that holds a sum: within a fraction it needs parentheses."""
-GROUP_PART = re.compile(r"\{[^{}$\n]*\Z")
+SUM = re.compile(r"[^\s{(^][ \t]*[+−±-]|\\pm")
+"""Within a fraction a sum needs parentheses."""
+COMPOUND = re.compile(r"[^\s{(^][ \t]*[+−±-]|\\(?:pm|frac|times|cdot)|\d\s?[A-Za-z]|[A-Za-z]\s[A-Za-z]\b")
+"""Under the line of a fraction, in a root and in a power a product needs them, too."""
+JOINED_GROUPS = frozenset({"numerator", "denominator", "root", "power"})
+ROOT_DEGREE = re.compile(r"\s?\[(\w{1,3})\]")
+ROOT_DEGREE_PART = re.compile(r"\s?(?:\[\w{0,3})?\Z")
+ROOTS = {"2": "√", "3": "∛", "4": "∜"}
 FRACTION_COMMANDS = frozenset({"frac", "dfrac", "tfrac", "cfrac"})
 MAX_GROUPS = 32
 """Open groups that are remembered; beyond it the outermost is forgotten."""
@@ -61,6 +68,10 @@ MAX_GROUPS = 32
 
 def read_dollar(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a `$`: it begins a formula if the text looks like one; otherwise it is money, and spoken."""
+    if at + 1 == end and not must_decide:
+        return WAIT
+    if is_behind_amount(state, text, at, end):
+        return say_dollar(state, at)
     if text.startswith("$$", at):
         return read_double_dollar(state, text, at, end, must_decide)
     if at + 1 < end and text[at + 1].isdigit():
@@ -77,6 +88,17 @@ def read_dollar(state: FilterState, text: str, at: int, end: int, must_decide: b
     ):
         return WAIT if at + 1 == end or not text[at + 1].isspace() else say_dollar(state, at)
     return say_dollar(state, at)
+
+
+def is_behind_amount(state: FilterState, text: str, at: int, end: int) -> bool:
+    """Whether the `$` is the currency of the number before it: "5$", "5 $/mois"."""
+    after = text[at + 1] if at + 1 < end else ""
+    if state.previous_char.isdigit():
+        return after not in ("\\", "$")
+    return state.previous_char in " \xa0\u202f" and state.output.tail[-1:].isdigit() and after in AMOUNT_ENDS
+
+
+AMOUNT_ENDS = frozenset(".,;:!?)/-+")
 
 
 def read_double_dollar(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
@@ -125,6 +147,8 @@ def read_formula(state: FilterState, text: str, at: int, end: int, must_decide: 
         return at + 1
     if char == "^":
         return read_power(state, text, at, end, must_decide)
+    if char == "_":
+        return read_subscript(state, text, at, end, must_decide)
     if char == "\n":
         return read_line_end(state, text, at, end, must_decide)
     if char in "{}":
@@ -168,6 +192,8 @@ def read_command(state: FilterState, text: str, at: int, end: int, must_decide: 
         return read_fraction(state, text, match.end(), end, must_decide)
     elif name in SILENT_GROUP_COMMANDS:
         state.next_group = "silent"
+    elif name == "sqrt":
+        return read_root(state, text, match.end(), end, must_decide)
     elif name in COMMAND_SIGNS:
         state.output.say(COMMAND_SIGNS[name])
     elif match[2] == "\\":
@@ -199,6 +225,18 @@ def read_fraction(state: FilterState, text: str, at: int, end: int, must_decide:
     return at
 
 
+def read_root(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
+    """Read the degree after `\\sqrt`, and say the sign of the root."""
+    degree = ROOT_DEGREE.match(text, at, end)
+    if degree is None and ROOT_DEGREE_PART.match(text, at, end) and not must_decide:
+        return WAIT
+    if state.output.tail[-1:].isdigit():
+        state.output.add_blank()
+    state.output.say(ROOTS.get(degree[1], f"{degree[1]}√") if degree else "√")
+    state.next_group = "root"
+    return degree.end() if degree else at
+
+
 def read_power(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a power: it becomes superscript where Unicode has the characters, because voices read x² well."""
     match = POWER.match(text, at, end)
@@ -210,18 +248,49 @@ def read_power(state: FilterState, text: str, at: int, end: int, must_decide: bo
     if DEGREE.match(text, at, end):
         return at + 1
     state.output.say("^")
+    state.next_group = "power"
+    return at + 1
+
+
+def find_group_end(text: str, at: int, end: int) -> int | None:
+    """Return the index of the `}` of the group at `at`, or of a line end before it; None for neither."""
+    depth = 0
+    for position in range(at, end):
+        char = text[position]
+        depth += (char == "{") - (char == "}")
+        if not depth or char in "$\n":
+            return position
+    return None
+
+
+def needs_parentheses(text: str, at: int, end: int, kind: str) -> bool:
+    """Whether a group needs parentheses: a sum, and outside of a numerator a product, too."""
+    group_end = find_group_end(text, at, end)
+    content = text[at + 1 : group_end].strip() if group_end else ""
+    return (SUM if kind == "numerator" else COMPOUND).search(content) is not None
+
+
+def read_subscript(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
+    """Read an underscore: silent, but a number behind a number becomes lowered characters."""
+    if state.output.tail[-1:].isdigit() and not state.output.gap:
+        match = INDEX.match(text, at, end)
+        if match is None and INDEX_PART.match(text, at, end) and not must_decide:
+            return WAIT
+        if match:
+            state.output.say("".join(SUBSCRIPTS[char] for char in match[1] or match[2]))
+            return match.end()
     return at + 1
 
 
 def read_brace(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a brace. Braces are silent; a sum within a fraction gets parentheses."""
     char = text[at]
-    is_fraction = state.next_group in ("numerator", "denominator")
-    if char == "{" and is_fraction and GROUP_PART.match(text, at, end) and not must_decide:
+    is_joined = state.next_group in JOINED_GROUPS
+    if char == "{" and is_joined and not must_decide and find_group_end(text, at, end) is None:
         return WAIT
     if char == "{":
         kind, state.next_group = state.next_group, ""
-        if is_fraction and SUM_GROUP.match(text, at, end):
+        if is_joined and needs_parentheses(text, at, end, kind):
             state.output.say("(")
             kind += ")"
         state.open_groups.append(kind)

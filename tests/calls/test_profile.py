@@ -14,11 +14,17 @@ from voicegw.conversations.call_store import CallRecord
 from voicegw.events import Message
 from voicegw.security.keys import ApiKey
 from voicegw.turns.dialects import DIALECTS
+from voicegw.turns.own_phrases import find_own_phrases
 from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 from voicegw.turns.served_agent import ServedAgent
 
 HELLO = Message("user", "Hello?")
 REPLY = Message("assistant", "One moment. We are open.")
+OPEN, NINE = Message("assistant", "We are open."), Message("assistant", "From nine to five.")
+OWN_PHRASES = (
+    *find_own_phrases([("One moment. ", True), (OPEN.text, False)], "Hello?"),
+    *find_own_phrases([("Let me see. ", True), (NINE.text, False)], "Sorry?"),
+)
 
 
 def profile() -> CallProfile:
@@ -30,21 +36,25 @@ def build(turn_request: TurnRequested, *messages: Message, heard: str | None = N
     call = CallRecord("call1", 0.0)
     call.transcript.messages.extend(messages)
     call.transcript.heard_text = heard
-    return profile().build_turn("turn1", call, turn_request, frozenset({"One moment."}), metadata)
+    return profile().build_turn("turn1", call, turn_request, OWN_PHRASES, metadata)
 
 
 @pytest.mark.parametrize(
     ("turn_request", "texts"),
     [
-        (TurnRequested("When?"), ["Hello?", "We are open.", "When?"]),
-        (TurnRequested(kind="tool"), ["Hello?", "We are open."]),
-        (TurnRequested(kind="reminder"), ["Hello?", "We are open.", SILENCE_PROMPT]),
+        (TurnRequested("When?"), ["Hello?", REPLY.text, "When?"]),
+        (TurnRequested(kind="tool"), ["Hello?", REPLY.text]),
+        (TurnRequested(kind="reminder"), ["Hello?", REPLY.text, SILENCE_PROMPT]),
+        (TurnRequested("When?", history=(HELLO, REPLY)), ["Hello?", "We are open."]),
+        (TurnRequested("When?", history=(REPLY, HELLO)), [REPLY.text, "Hello?"]),
         (TurnRequested("Hi", history=(Message("user", "Hi"),)), ["Hi"]),
         (TurnRequested(kind="reminder", history=()), [SILENCE_PROMPT]),
         (TurnRequested(history=()), [CALL_START_PROMPT]),
     ],
 )
-def test_own_phrases_are_removed_from_the_messages(turn_request: TurnRequested, texts: list[str]) -> None:
+def test_own_phrases_are_removed_from_the_platforms_messages(
+    turn_request: TurnRequested, texts: list[str]
+) -> None:
     turn = build(turn_request, HELLO, REPLY)
     assert [message.text for message in turn.messages] == texts
     assert (turn.kind, turn.call, turn.tenant) == (turn_request.kind, "call1", "twilio")
@@ -64,7 +74,6 @@ def test_heard_text_is_taken_from_the_transcript_or_the_platforms_history() -> N
 
 
 SORRY = Message("user", "Sorry?")
-OPEN, NINE = Message("assistant", "We are open."), Message("assistant", "From nine to five.")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +93,7 @@ OPEN, NINE = Message("assistant", "We are open."), Message("assistant", "From ni
         ),
         (
             (HELLO, REPLY, SORRY, Message("assistant", "Let me see. Let")),
-            ["Hello?", "We are open.", "Sorry?", "Let"],
+            ["Hello?", "We are open.", "Sorry?", "Let me see. Let"],
             None,
         ),
         ((Message("assistant", "They are closed."),), ["They are closed."], None),
@@ -95,10 +104,8 @@ def test_reply_of_which_only_own_phrases_were_heard_counts_as_not_heard(
 ) -> None:
     call = CallRecord("call1", 0.0)
     call.transcript.messages.extend((HELLO, OPEN, SORRY, NINE))
-    call.transcript.own_words = "Let me see."
-    own_phrases = frozenset({"One moment.", "Let me see."})
     turn = profile().build_turn(
-        "turn1", call, TurnRequested("When?", history=(*history, HELLO)), own_phrases, {}
+        "turn1", call, TurnRequested("When?", history=(*history, HELLO)), OWN_PHRASES, {}
     )
     assert [message.text for message in turn.messages] == [*texts, "Hello?"]
     assert turn.heard == heard

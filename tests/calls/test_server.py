@@ -114,8 +114,8 @@ async def test_reconnected_call_replaces_its_old_socket() -> None:
         new.send_frame(prompt("And?"))
         old.send_frame(prompt("This is ignored."))
         await asyncio.sleep(0.5)
-    assert [message.text for message in agent.turns[1].messages] == ["Hello?", "One", "And?"]
-    assert len(agent.turns) == 2
+    texts = [[message.text for message in turn.messages] for turn in agent.turns]
+    assert texts == [["Hello?"], ["Hello?"], ["Hello?", "And?"]], "the lost reply was asked for again"
     async with connect_websocket(app, "/retell/7") as old, connect_websocket(app, "/retell/7") as new:
         await asyncio.sleep(0.1)
         assert (old.close_code, new.close_code) == (1012, None)
@@ -268,7 +268,7 @@ async def test_disconnected_call_leaves_no_run_and_no_task() -> None:
             await asyncio.sleep(0.5)
     await asyncio.sleep(0)
     assert (len(agent.close_times), len(dispatcher.runs), app.engine.rate_limiter.running_turns) == (5, 0, 0)
-    assert app.sessions == {"twilio": set(), "retell": set()}
+    assert app.sessions == {"twilio": set(), "telnyx": set(), "retell": set()}
     assert len(asyncio.all_tasks()) == 1
 
 

@@ -11,14 +11,13 @@ import pytest
 from tests.support.asgi_websocket import AsgiWebSocket, connect_websocket
 from tests.support.fake_agent import FakeAgent, fake_agent
 from tests.support.gateway import make_call_server
-from voicegw.calls import session
+from voicegw.calls import session, turn_player
 from voicegw.calls.call_tools import build_call_tools
 from voicegw.calls.session import CallSession
-from voicegw.conversations.transcript import TOOL_NOT_DONE
 from voicegw.errors import AgentUnavailable
 from voicegw.events import Activity, Message, ToolCall
 from voicegw.turns.acknowledgement import AckPolicy
-from voicegw.turns.prompts import SILENCE_PROMPT
+from voicegw.turns.prompts import ACTION_NOT_POSSIBLE, SILENCE_PROMPT
 
 SETUP = {"type": "setup", "callSid": "CA1"}
 HELLO = {"type": "prompt", "voicePrompt": "Hello?", "last": True}
@@ -53,17 +52,17 @@ async def test_acknowledgement_is_sent_at_once_and_the_turn_ends_once() -> None:
 
 
 async def test_close_deltas_share_a_frame_but_the_first_is_not_delayed() -> None:
-    words = [step for word in "abcdef" for step in (f" {word}", 0.01)]
+    words = [step for word in "bcdefg" for step in (f" {word}", 0.01)]
     app, _ = make_call_server(fake_agent(0.1, *words), ack=SILENT)
     async with connect_websocket(app, "/twilio/relay") as websocket:
         websocket.send_frame(SETUP)
         websocket.send_frame(HELLO)
         await asyncio.sleep(1)
     assert tokens(websocket) == [
-        (0.1, "a", False),
-        (0.125, " b c", False),
-        (0.15, " d e", False),
-        (0.16, " f", True),
+        (0.1, "b", False),
+        (0.125, " c d", False),
+        (0.15, " e f", False),
+        (0.16, " g", True),
     ]
 
 
@@ -132,15 +131,16 @@ async def test_new_prompt_supersedes_the_current_turn() -> None:
     assert not dispatcher.runs
 
 
-async def test_interrupted_turn_without_tokens_sends_no_final_token() -> None:
+@pytest.mark.parametrize("heard", [None, "", "We are"])
+async def test_turn_of_which_nothing_was_sent_is_not_interrupted(heard: str | None) -> None:
     app, _ = make_call_server(fake_agent(1, "Late."), ack=SILENT)
     async with connect_websocket(app, "/twilio/relay") as websocket:
         websocket.send_frame(SETUP)
         websocket.send_frame(HELLO)
         await asyncio.sleep(0.5)
-        websocket.send_frame({"type": "interrupt"})
+        websocket.send_frame({"type": "interrupt", "utteranceUntilInterrupt": heard})
         await asyncio.sleep(1)
-    assert websocket.frames == []
+    assert tokens(websocket) == [(1.0, "Late.", True)]
 
 
 async def test_partial_prompt_is_not_answered() -> None:
@@ -417,7 +417,7 @@ async def test_tool_rounds_are_limited() -> None:
         websocket.send_frame(SETUP)
         websocket.send_frame(HELLO)
         await asyncio.sleep(1)
-    assert len(agent.turns) == 1 + session.MAX_TOOL_ROUNDS
+    assert len(agent.turns) == 1 + turn_player.MAX_TOOL_ROUNDS
 
 
 async def test_invalid_action_has_a_result_that_says_so() -> None:
@@ -430,7 +430,7 @@ async def test_invalid_action_has_a_result_that_says_so() -> None:
         websocket.send_frame(prompt("And?"))
         await asyncio.sleep(1)
     assert agent.turns[1].messages[2] == Message(
-        "tool", TOOL_NOT_DONE, tool_call_id="1", name="transfer_call"
+        "tool", ACTION_NOT_POSSIBLE, tool_call_id="1", name="transfer_call"
     )
 
 

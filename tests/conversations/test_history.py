@@ -9,8 +9,8 @@ from voicegw.conversations.history import (
     heard_part,
     heard_part_of_last_reply,
     last_reply,
-    without_partial_own_words,
 )
+from voicegw.conversations.spoken_reply import SpokenReply
 from voicegw.conversations.transcript import Transcript
 from voicegw.events import Message, ToolCall
 
@@ -50,7 +50,7 @@ def test_own_words_count_as_heard_but_are_not_part_of_the_reply() -> None:
     ]:
         transcript = Transcript()
         transcript.add_user("Hello?")
-        transcript.add_assistant("One moment. We are open.", own_words="One moment.")
+        transcript.add_assistant(SpokenReply("One moment. We are open.", ((0, 12),)))
         assert transcript.messages[1:] == [Message("assistant", "We are open.")]
         transcript.truncate(heard)
         assert [message.text for message in transcript.messages[1:]] == ([] if text is None else [text])
@@ -73,24 +73,3 @@ def test_a_history_that_ends_before_the_last_reply_has_no_word_of_it(
     said: list[Message], history: list[Message], heard: str | None
 ) -> None:
     assert heard_part_of_last_reply(said, history) == heard
-
-
-@pytest.mark.parametrize(
-    ("own_words", "last", "is_kept"),
-    [
-        ("One moment.", "One", False),
-        ("One moment.", "One moment.", False),
-        ("One moment.", "One moment. One", True),
-        ("One moment.", "On it.", True),
-        ("One moment.", "...", True),
-        ("", "One", True),
-    ],
-)
-def test_a_beginning_of_own_words_is_removed_from_the_history(
-    own_words: str, last: str, is_kept: bool
-) -> None:
-    history = (HELLO, REPLY, NEXT, Message("assistant", last), HELLO)
-    assert without_partial_own_words(own_words, history) == (history if is_kept else (*history[:3], HELLO))
-    acted = (HELLO, Message("assistant", "One", tool_calls=(ToolCall("c", "f"),)))
-    assert without_partial_own_words(own_words, acted) == acted
-    assert without_partial_own_words(own_words, (HELLO,)) == (HELLO,)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from voicegw.conversations import transcript as transcript_module
+from voicegw.conversations.spoken_reply import SpokenReply
 from voicegw.conversations.transcript import ReplayDetector, Transcript
 from voicegw.events import Message, ToolCall
+from voicegw.turns.prompts import ACTION_CUT_OFF, ACTION_DONE
 
 HELLO, REPLY = Message("user", "Hello?"), Message("assistant", "We are open from nine to five.")
 
@@ -14,7 +16,7 @@ HELLO, REPLY = Message("user", "Hello?"), Message("assistant", "We are open from
 def short_transcript() -> Transcript:
     transcript = Transcript()
     transcript.add_user("Hello?")
-    transcript.add_assistant("We are open from nine to five. ")
+    transcript.add_assistant(SpokenReply("We are open from nine to five. "))
     return transcript
 
 
@@ -24,7 +26,7 @@ def test_messages_are_kept_in_order() -> None:
 
 def test_an_empty_reply_adds_no_message() -> None:
     transcript = Transcript()
-    transcript.add_assistant(" ")
+    transcript.add_assistant(SpokenReply(" "))
     assert transcript.messages == []
 
 
@@ -59,7 +61,7 @@ def test_only_a_reply_is_truncated() -> None:
 def test_tool_calls_and_their_results_are_kept_with_the_reply() -> None:
     transcript, tool_call = Transcript(), ToolCall("1", "send_digits", '{"digits": "5"}')
     transcript.add_user("Go on.")
-    transcript.add_assistant("One moment. ", [tool_call], executed=["1"])
+    transcript.add_assistant(SpokenReply("One moment. "), [tool_call], {"1": ACTION_DONE})
     done = Message("tool", "Done.", tool_call_id="1", name="send_digits")
     said = Message("assistant", "One moment.", tool_calls=(tool_call,))
     assert transcript.messages == [Message("user", "Go on."), said, done]
@@ -73,7 +75,7 @@ def test_the_next_reply_resets_the_heard_text() -> None:
     transcript.truncate("We")
     transcript.add_user("Sorry?")
     assert transcript.heard_text == "We"
-    transcript.add_assistant("From nine to five.")
+    transcript.add_assistant(SpokenReply("From nine to five."))
     assert transcript.heard_text is None
 
 
@@ -84,10 +86,11 @@ def test_a_transcript_has_a_limit_of_messages(monkeypatch: pytest.MonkeyPatch) -
     assert transcript.messages == [REPLY, Message("user", "Thanks.")]
 
 
-def test_a_tool_call_that_was_not_executed_has_a_result_that_says_so() -> None:
+def test_a_tool_call_without_a_result_was_cut_off() -> None:
     transcript = Transcript()
-    transcript.add_assistant("", [ToolCall("1", "transfer_call")])
-    assert [message.text for message in transcript.messages] == ["", transcript_module.TOOL_NOT_DONE]
+    added = transcript.add_assistant(SpokenReply(""), [ToolCall("1", "transfer_call")])
+    assert [message.text for message in transcript.messages] == ["", ACTION_CUT_OFF]
+    assert added == tuple(transcript.messages)
 
 
 def test_unanswered_words_of_the_caller_are_removed_and_returned() -> None:
@@ -106,35 +109,75 @@ def test_a_transcript_has_a_limit_of_characters(monkeypatch: pytest.MonkeyPatch)
     assert [message.text for message in transcript.messages] == [20 * "y"]
 
 
+@pytest.mark.parametrize(
+    ("report", "reply", "heard_text"),
+    [
+        ("We are", "We are", "We are"),
+        ("", REPLY.text, None),
+        ("We are closed", REPLY.text, None),
+        ("Something", REPLY.text, None),
+    ],
+)
+def test_late_report_has_to_name_the_reply(report: str, reply: str, heard_text: str | None) -> None:
+    transcript = short_transcript()
+    transcript.add_user("And on Sunday?")
+    transcript.truncate(report)
+    assert transcript.messages[1] == Message("assistant", reply)
+    assert transcript.heard_text == heard_text
+    transcript.add_user("Hello?")
+    transcript.truncate("We")
+    assert transcript.messages[1] == Message("assistant", reply), "two questions later"
+
+
+def test_second_report_of_one_interruption_changes_nothing() -> None:
+    transcript = short_transcript()
+    for report in ("We are", "We are", "We are open"):
+        transcript.truncate(report)
+    assert (transcript.messages[1].text, transcript.heard_text) == ("We are", "We are")
+    transcript = short_transcript()
+    transcript.add_user("When?")
+    transcript.add_assistant(SpokenReply("At nine."))
+    transcript.truncate("")
+    transcript.truncate("")
+    assert transcript.messages == [HELLO, REPLY, Message("user", "When?")]
+
+
 def reconnected_detector() -> ReplayDetector:
     transcript = short_transcript()
     transcript.add_user("When?")
-    transcript.add_assistant("From nine to five.")
+    transcript.add_assistant(SpokenReply("From nine to five."))
     transcript.add_user("Thanks.")
     return ReplayDetector(transcript, 10.0)
 
 
-def test_words_that_a_platform_repeats_after_a_reconnect_are_detected() -> None:
+def test_words_that_a_platform_repeats_in_the_burst_after_a_reconnect_are_detected() -> None:
     detector = reconnected_detector()
-    assert detector.may_repeat(11.0)
-    assert detector.is_repeated("Hello?", 10.5)
-    assert detector.is_repeated("When?", 10.5)
-    assert detector.is_repeated("Thanks.", 14.0), "the last words may be repeated a little later"
-    assert not detector.may_repeat(10.5)
-    assert not detector.is_repeated("When?", 10.5), "the caller asks again"
+    for now, text in ((10.1, "Hello?"), (10.3, "When?"), (10.5, "Thanks.")):
+        detector.on_frame(now)
+        assert detector.in_burst
+        assert detector.is_repeated(text)
+    assert not detector.in_burst
+    assert not detector.is_repeated("When?"), "the caller asks again"
 
 
 @pytest.mark.parametrize(
-    ("said", "now"), [("Something else?", 10.5), ("Hello?", 11.5), ("Thanks.", 15.1), ("When?", 14.0)]
+    ("said", "now"), [("Something else?", 10.1), ("Hello?", 11.5), ("Thanks.", 10.3), ("Thanks.", 13.0)]
 )
-def test_new_words_and_late_repetitions_are_no_replays(said: str, now: float) -> None:
+def test_new_words_and_words_after_a_pause_are_no_replays(said: str, now: float) -> None:
     detector = reconnected_detector()
-    assert not detector.is_repeated(said, now)
-    assert not detector.is_repeated("Hello?", 10.5)
+    detector.on_frame(now)
+    assert not detector.is_repeated(said)
+    assert not detector.is_repeated("Hello?")
+
+
+def test_words_in_another_order_are_no_replays() -> None:
+    detector = reconnected_detector()
+    assert detector.is_repeated("When?")
+    assert not detector.is_repeated("Hello?")
 
 
 def test_a_new_call_has_no_replays() -> None:
-    assert not ReplayDetector().is_repeated("Hello?", 0.0)
+    assert not ReplayDetector().is_repeated("Hello?")
 
 
 YES, NO, NEXT = Message("assistant", "Yes."), Message("assistant", "No, never."), Message("user", "Why?")

@@ -226,4 +226,7 @@ def test_telnyx_has_no_settings_that_belong_into_its_texml() -> None:
         "concurrent_calls",
         "actions",
         "partial",
+        "false_interruption",
+        "false_interruption_timeout",
+        "chars_per_second",
     }

@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from voicegw.events import Message, Tool, ToolCall, Usage
+from voicegw.calls.action_results import ActionResults
+from voicegw.events import Message, Tool
+from voicegw.turns.prompts import SILENCE_PROMPT
+from voicegw.turns.stream import StreamEncoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class TurnRequested:
     """As in `voicegw.events.Turn.tool_choice`."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Sampling options, as in `voicegw.events.Turn.options`."""
+    prompt: str = SILENCE_PROMPT
+    """The last message of a "reminder", in place of the caller's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +114,23 @@ CallEvent: TypeAlias = (
 )
 
 
-class TurnEncoder(Protocol):
+class TurnEncoder(StreamEncoder, Protocol):
     """Encodes one turn as frames: a `voicegw.turns.stream.StreamEncoder` that gathers text until `drain`.
 
     `start` and `text_delta` gather words. Every method that returns frames puts the gathered words first.
     After `finish` or `stop` every method returns b"".
     """
 
-    executed: list[ToolCall]
-    """The actions of this turn that were valid: the platform executes them, or has executed them."""
-    already_executed: set[tuple[str, str]]
-    """Names and arguments of actions that ran for the same words of the caller; they do not run again."""
-
-    @property
-    def keepalive(self) -> bytes:
-        """The bytes that keep a silent turn alive; b"" where a socket needs none."""
-        ...
+    gathered: list[str]
+    """Words that are not in a frame yet."""
+    actions: ActionResults
+    """The actions of this turn, and what became of each."""
+    may_stay_open: bool = False
+    """Set before `finish` if the next turn can complete the reply."""
+    stays_open: bool = False
+    """Did `finish` leave the reply open, because an action was refused? The next turn has to complete it."""
+    holds_end: bool = False
+    """Set before `finish` to send the end of the call later, by `hang_up`."""
 
     @property
     def spoken_text(self) -> str:
@@ -136,34 +142,19 @@ class TurnEncoder(Protocol):
         """Did the agent end or transfer the call in this turn? Then the platform hangs up soon."""
         ...
 
-    def start(self, words: str) -> bytes:
-        """Begin the turn and gather `words`, the acknowledgement ("" for none); return the frames due now."""
-        ...
-
-    def text_delta(self, delta: str) -> bytes:
-        """Gather `delta`, words of the agent or of the gateway; return b""."""
-        ...
-
-    def tool_call(self, call: ToolCall) -> bytes:
-        """Encode an action or a tool call; return b"" if it is invalid or its frame belongs to the end."""
-        ...
-
-    def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
-        """End the turn; return the remaining frames.
-
-        `reason` is OpenAI's finish_reason and `usage` the agent's token counts. `note` is a comment, for
-        formats that have comments.
-        """
-        ...
-
     def drain(self) -> bytes:
         """Return the gathered words as one frame, b"" if there are none."""
         ...
 
+    def hang_up(self) -> bytes:
+        """Return the frame that ends the call, which `finish` held; b"" if there is none."""
+        return b""
+
     def stop(self) -> bytes:
         """End a turn that was interrupted or superseded, and drop the gathered words.
 
-        Returns the frames after which the platform expects nothing more of this turn.
+        Returns the frames after which the platform expects nothing more of this turn. An action that was not
+        sent yet is cut off.
         """
         ...
 
@@ -175,6 +166,10 @@ class CallCodec(Protocol):
     """The platform's name in logs and metrics."""
     end_call_is_final: bool
     """After `end_call`: True if the call is over, False if the caller may still interrupt and go on."""
+    names_interrupted_turn: bool
+    """False if only the heard text shows whether an interruption means the current turn or an older one."""
+    asks_again: bool
+    """After a reconnect: may the gateway answer a request of the lost socket?"""
     close_code: int
     """The websocket close code on shutdown, after which the platform reconnects if it can."""
 
@@ -199,5 +194,5 @@ ACTIONS = ("end_call", "transfer_call", "send_digits", "switch_language", "play_
 
 `end_call` {"reason"?: str}, `transfer_call` {"number": str, "reason"?: str}, `send_digits` {"digits": str},
 `switch_language` {"language": str}, `play_audio` {"url": str, "loop"?: int}. A platform offers those that it
-can execute. An action with invalid arguments does nothing.
+can execute. An action with invalid arguments does nothing, and the agent is asked to go on.
 """

@@ -5,18 +5,22 @@ It holds no state of a call: that is in `voicegw.conversations.call_store`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from voicegw.calls.codec import TurnRequested
 from voicegw.conversations.call_store import CallRecord
-from voicegw.conversations.history import heard_part_of_last_reply, without_partial_own_words
+from voicegw.conversations.history import heard_part_of_last_reply
 from voicegw.events import Message, Tool, Turn
 from voicegw.security.keys import ApiKey
 from voicegw.turns.dialects import DIALECTS, Dialect
-from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
+from voicegw.turns.own_phrases import OwnPhrase
+from voicegw.turns.prompts import CALL_START_PROMPT
 from voicegw.turns.served_agent import ServedAgent
+
+FalseInterruption: TypeAlias = Literal["resume", "reminder", "ignore"]
+"""After an interruption without words: the agent goes on with its answer, says something short, or waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,14 @@ class CallProfile:
     """How the platform wants the gateway's own words."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The description of the call until the platform sends its own."""
+    languages: tuple[str, ...] = ()
+    """The languages that the platform can speak on the call; () if they are not known."""
+    chars_per_second: float = 0.0
+    """The speed of speech, for which the end of the call waits; 0 if the platform waits itself."""
+    false_interruption: FalseInterruption = "ignore"
+    """How the call goes on after an interruption without words."""
+    false_interruption_timeout: float = 5.0
+    """Seconds without words after which an interruption is such a one."""
     is_named: bool = True
     """False for a call without a client's id: no other socket can resume it; it ends with its socket."""
 
@@ -47,28 +59,25 @@ class CallProfile:
         id: str,
         call: CallRecord,
         request: TurnRequested,
-        own_phrases: frozenset[str],
+        own_phrases: Sequence[OwnPhrase] | None,
         metadata: Mapping[str, Any],
     ) -> Turn:
         """Return the agent's turn for a request of the platform.
 
         `id` is the turn's id. `own_phrases` are the gateway's own words in this call: they are removed from
-        the messages. `metadata` is the platform's description of the call: it becomes `turn.extra["call"]`.
+        the platform's messages. `metadata` is the platform's description of the call, for
+        `turn.extra["call"]`.
         """
         transcript = call.transcript
-        language, history, heard = request.language or self.language, request.history, transcript.heard_text
-        if history is None:
-            history = (
-                *transcript.messages,
-                *((Message("user", request.user_text),) if request.user_text else ()),
-            )
+        language, heard = request.language or self.language, transcript.heard_text
+        if request.history is None:  # the transcript has none of the gateway's words
+            user_text = (Message("user", request.user_text),) if request.user_text else ()
+            messages: tuple[Message, ...] = (*transcript.messages, *user_text)
         else:
-            history = without_partial_own_words(transcript.own_words, history)
-        messages = self.agent.clean_history(history, language, own_phrases)
-        if request.history is not None:
+            messages = self.agent.clean_history(request.history, language, own_phrases, self.dialect)
             heard = heard_part_of_last_reply(transcript.messages, messages)
         if request.kind == "reminder":
-            messages = (*messages, Message("user", SILENCE_PROMPT))
+            messages = (*messages, Message("user", request.prompt))
         if not messages:
             messages = (Message("user", CALL_START_PROMPT),)
         return Turn(

@@ -10,21 +10,6 @@ TRUNCATION_MARKS = ".…-–— "
 """Characters that platforms append to words that were cut short."""
 
 
-def count_common_words(words: Sequence[str], others: Sequence[str]) -> int:
-    """Return how many leading words two texts share. Case and punctuation do not count."""
-    count = 0
-    for one, other in zip(words, others, strict=False):
-        if normalize(one) != normalize(other):
-            break
-        count += 1
-    return count
-
-
-def normalize(text: str) -> str:
-    """Return the letters and digits of a text, case folded."""
-    return "".join(char for char in text.casefold() if char.isalnum())
-
-
 def heard_part(spoken_text: str, heard_text: str) -> str | None:
     """Return the part of a reply that the caller heard; None if that is all of it, or unknown.
 
@@ -48,21 +33,6 @@ def heard_part_of_last_reply(messages: Sequence[Message], history: Sequence[Mess
     last, reported = replies[-1], last_reply(history) or ""
     is_missing = reported.split() == replies[-2].split() != last.split()
     return heard_part(last, "" if is_missing else reported)
-
-
-def without_partial_own_words(own_words: str, history: Sequence[Message]) -> tuple[Message, ...]:
-    """Return the history without its last reply if that is only a beginning of `own_words`.
-
-    `own_words` are the gateway's own words before the agent's reply: the platform reports them as a reply
-    when the caller interrupts them.
-    """
-    for index in range(len(history) - 1, -1, -1):
-        if _is_reply(message := history[index]):
-            is_own = normalize(message.text) and normalize(own_words).startswith(normalize(message.text))
-            if is_own and not (message.parts or message.tool_calls):
-                return (*history[:index], *history[index + 1 :])
-            break
-    return tuple(history)
 
 
 def last_reply(history: Sequence[Message]) -> str | None:

@@ -6,21 +6,18 @@ heard. So an interrupted reply is kept only up to the last word that the caller 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from voicegw.conversations.history import count_common_words
+from voicegw.conversations.spoken_reply import SpokenReply
 from voicegw.events import Message, ToolCall
+from voicegw.turns.prompts import ACTION_CUT_OFF
 
 MAX_MESSAGES = 2000
 MAX_CHARS = 1_000_000
 """Limits of one transcript, in messages and in characters. Above them, the oldest messages are dropped."""
-TOOL_DONE = "Done."
-TOOL_NOT_DONE = "Not done: the platform cannot do this, or the arguments make no sense."
-"""The results that the agent sees for tool calls that the gateway executed, and could not execute."""
-
-REPLAY_SECONDS, LAST_REPLAY_SECONDS = 1.0, 5.0
-"""Seconds after a reconnect in which a platform may repeat any words of the caller, and the last words."""
+REPLAY_GAP = 0.25
+"""Maximum seconds between two frames of a replay: a platform sends the frames that it kept back to back."""
 
 
 @dataclass(slots=True)
@@ -31,8 +28,8 @@ class Transcript:
     """The messages of caller, agent and tools, the oldest first."""
     heard_text: str | None = None
     """The part of the last reply that the caller heard; None for all of it. The next turn carries it."""
-    own_words: str = ""
-    """The gateway's own words before the last reply. They are not part of the message."""
+    last_spoken: SpokenReply = field(default_factory=SpokenReply)
+    """Everything that was said in the last turn, with the gateway's own words."""
     char_count: int = 0
     """The characters of all messages."""
 
@@ -42,45 +39,45 @@ class Transcript:
 
     def add_assistant(
         self,
-        text: str,
+        spoken: SpokenReply,
         tool_calls: Sequence[ToolCall] = (),
-        *,
-        own_words: str = "",
-        executed: Collection[str] = (),
-    ) -> None:
-        """Add a reply: `text` is everything that was said, with the gateway's `own_words` in front.
+        results: Mapping[str, str] | None = None,
+    ) -> tuple[Message, ...]:
+        """Add a reply and return its messages, which are without the gateway's own words.
 
-        `tool_calls` are the agent's calls, each followed by its result; `executed` are the ids of those that
-        the gateway executed.
+        `tool_calls` are the agent's calls, each followed by its result; `results` are those by the call's id.
+        A call without a result was cut off by the caller.
         """
-        self.heard_text, self.own_words = None, own_words
-        text = text.strip().removeprefix(own_words).strip()
-        if text or tool_calls:
-            self._append(Message("assistant", text, tool_calls=tuple(tool_calls)))
+        self.heard_text, self.last_spoken = None, spoken
+        added = []
+        if spoken.agent_text or tool_calls:
+            added.append(Message("assistant", spoken.agent_text, tool_calls=tuple(tool_calls)))
         for call in tool_calls:
-            result = TOOL_DONE if call.id in executed else TOOL_NOT_DONE
-            self._append(Message("tool", result, tool_call_id=call.id, name=call.name))
+            result = (results or {}).get(call.id, ACTION_CUT_OFF)
+            added.append(Message("tool", result, tool_call_id=call.id, name=call.name))
+        for message in added:
+            self._append(message)
+        return tuple(added)
 
-    def truncate(self, heard_text: str) -> None:
+    def truncate(self, report: str) -> None:
         """Cut the last reply to the words that the caller heard, as the platform reports them; "" for none.
 
-        The platform counts the gateway's own words before the reply too. Do nothing if the report is no
-        beginning of the last reply: it belongs to another one then.
+        The report may come after the caller's next words. It counts the gateway's own words too. Do nothing
+        if it is no beginning of the last reply: it belongs to another one then.
         """
         index = self._last_reply_index()
         if index is None:
             return
-        words = self.messages[index].text.split()
-        own_words = self.own_words.split()
-        count = count_common_words([*own_words, *words], heard_text.split())
-        if heard_text.strip() and not count:
+        reply = self.messages[index]
+        spoken = self.last_spoken if self.last_spoken.agent_text == reply.text else SpokenReply(reply.text)
+        if self.messages[-1].role == "user" and not (report.strip() and spoken.has_beginning(report)):
+            return  # a late report has to name the reply without doubt
+        heard = spoken.heard_text(report)
+        if heard is None or len(heard) >= len(reply.text):
             return
-        part = words[: max(0, count - len(own_words))]
-        if len(part) == len(words):
-            return
-        self.heard_text = " ".join(part)
-        if self.heard_text or self.messages[index].tool_calls:
-            self.messages[index] = replace(self.messages[index], text=self.heard_text)
+        self.heard_text = heard
+        if heard or reply.tool_calls:
+            self.messages[index] = replace(reply, text=heard)
         else:
             del self.messages[index]
 
@@ -91,11 +88,15 @@ class Transcript:
         return None
 
     def _last_reply_index(self) -> int | None:
-        """Return the index of the last reply; None if the caller spoke after it."""
+        """Return the index of the last reply; None if the caller spoke more than once after it."""
+        questions = 0
         for index in range(len(self.messages) - 1, -1, -1):
             role = self.messages[index].role
-            if role != "tool":
-                return index if role == "assistant" else None
+            if role == "assistant":
+                return index
+            questions += role == "user"
+            if questions > 1:
+                return None
         return None
 
     def _append(self, message: Message) -> None:
@@ -108,30 +109,35 @@ class Transcript:
 class ReplayDetector:
     """Detects words that a platform repeats right after it reconnected a call on a new socket.
 
-    Platforms send the same words again, in order and at once. People repeat themselves too, but not so soon.
+    Only a proven repetition counts: the same words in the same order, in the burst of frames that follows the
+    reconnect without a pause. People repeat themselves too, but not within it.
     """
 
     def __init__(self, transcript: Transcript | None = None, now: float = 0.0) -> None:
-        # The time of the reconnect, in seconds.
-        self.reconnected_at = now
+        # The time of the burst's last frame, in seconds; at first that of the reconnect.
+        self.last_frame_at = now
         messages = [] if transcript is None else transcript.messages
-        # The caller's words that the platform may still repeat, in order.
+        # The caller's words that the platform may still repeat, in order; empty after the burst.
         self.texts = [message.text for message in messages if message.role == "user"]
 
-    def may_repeat(self, now: float) -> bool:
-        """May the next words be a repetition?"""
-        return bool(self.texts) and now - self.reconnected_at <= REPLAY_SECONDS
+    @property
+    def in_burst(self) -> bool:
+        """May the current frame be a repetition?"""
+        return bool(self.texts)
 
-    def is_repeated(self, text: str, now: float) -> bool:
+    def on_frame(self, now: float) -> None:
+        """Note that a frame was received at `now`; a pause of more than `REPLAY_GAP` ends the burst."""
+        if now - self.last_frame_at > REPLAY_GAP:
+            self.texts = []
+        self.last_frame_at = now
+
+    def is_repeated(self, text: str) -> bool:
         """Return whether the platform repeats words that the caller said before the reconnect.
 
-        The last words count as repeated for `LAST_REPLAY_SECONDS`, older ones for `REPLAY_SECONDS`. Side
-        effect: the first words that are not repeated end the detection.
+        Side effect: the first words that are not repeated end the detection.
         """
-        age = now - self.reconnected_at
-        is_last = bool(self.texts) and self.texts[-1] == text and age <= LAST_REPLAY_SECONDS
-        if not is_last and not (self.may_repeat(now) and text in self.texts):
+        if text not in self.texts:
             self.texts = []
             return False
-        del self.texts[: len(self.texts) if is_last else self.texts.index(text) + 1]
+        del self.texts[: self.texts.index(text) + 1]
         return True

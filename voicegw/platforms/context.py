@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from starlette.types import ASGIApp
@@ -16,7 +16,11 @@ from voicegw.calls.endpoint import CallEndpoint
 from voicegw.calls.profile import CallProfile
 from voicegw.calls.server import CallServer
 from voicegw.security.keys import ApiKey
-from voicegw.settings.platform import GreetingPlatformSettings, PlatformSettings
+from voicegw.settings.platform import (
+    GreetingPlatformSettings,
+    PlatformSettings,
+    RelayPlatformSettings,
+)
 from voicegw.telemetry.turn_log import TurnLog
 from voicegw.turns.served_agent import ServedAgent
 
@@ -50,8 +54,6 @@ class PlatformContext:
         name: str,
         settings: GreetingPlatformSettings,
         actions: tuple[str, ...],
-        *,
-        speculate: bool = False,
     ) -> CallProfile:
         """Return the profile of the platform's calls.
 
@@ -64,7 +66,26 @@ class PlatformContext:
             settings.language,
             settings.greeting,
             build_call_tools(actions),
-            speculate,
+        )
+
+    def build_relay_profile(
+        self,
+        name: str,
+        settings: RelayPlatformSettings,
+        actions: tuple[str, ...],
+        languages: tuple[str, ...] = (),
+    ) -> CallProfile:
+        """Return the profile of a ConversationRelay's calls, which have these languages; () if unknown.
+
+        Raises as `build_profile` does.
+        """
+        return replace(
+            self.build_profile(name, settings, actions),
+            speculate=settings.partial == "speculate",
+            languages=languages,
+            chars_per_second=settings.chars_per_second,
+            false_interruption=settings.false_interruption,
+            false_interruption_timeout=settings.false_interruption_timeout,
         )
 
     def worker_share(self, max_calls: int | None) -> int | None:

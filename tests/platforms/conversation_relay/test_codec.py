@@ -447,7 +447,7 @@ NO_NUMBERS = (
     "+15550199\n",
 )
 NO_DIGITS = ("", "1A", "1 2", "1" * 65, "١", 12, None, "1\n")
-NO_LANGUAGES = ("", "e", "english", "en_US", "en-", "de-" + "x" * 9, "en\n", 7, None)
+NO_LANGUAGES = ("", "e", "english", "und", "multi", "x-a", "en-", "de-" + "x" * 9, 7, None)
 NO_AUDIO = (
     "http://a.example/a.mp3",
     "https://",

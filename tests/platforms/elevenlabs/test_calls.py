@@ -131,7 +131,7 @@ async def test_agent_gets_the_heard_text_of_its_last_reply(connect: Any) -> None
         websocket.send_frame(INIT)
         websocket.send_frame(transcript(1))
         await asyncio.sleep(1)
-        cut = {"role": "agent", "content": "One moment... We are open from..."}
+        cut = {"role": "agent", "content": "Let me see... We are open from..."}
         websocket.send_frame(transcript(2, *HELLO, cut, {"role": "user", "content": "And today?"}))
         await asyncio.sleep(1)
     assert agent.turns[1].heard == "We are open from"

@@ -280,7 +280,7 @@ def test_turn_without_a_transcript_sends_nothing() -> None:
     answering = codec.begin_turn(send_transcript(codec, 1))
     mute = codec.begin_turn(TurnRequested("Hello?"))
     assert mute.start("We are full.") + mute.tool_call(END) + mute.drain() + mute.finish("stop", None) == b""
-    assert (mute.spoken_text, mute.ends_call, mute.executed) == ("", False, [])
+    assert (mute.spoken_text, mute.ends_call, mute.actions.executed) == ("", False, [])
     assert send_transcript(codec, 1) is None
     assert frames(answering.finish("stop", None)) == [response(1, "")]
 
@@ -325,7 +325,7 @@ def test_lone_surrogate_in_a_transcript_is_replaced() -> None:
 def test_protocol_has_no_actions() -> None:
     turn = SpeechEngineTurn(1)
     assert turn.tool_call(END) == b""
-    assert (turn.executed, turn.ends_call) == ([], False)
+    assert (turn.actions.executed, turn.ends_call) == ([], False)
     assert frames(turn.finish("tool_calls", None)) == [response(1, "")]
 
 
@@ -412,4 +412,4 @@ def test_every_reply_ends_once_or_never_if_it_is_stopped(
     assert turn.spoken_text == "".join(frame["content"] for frame in found) == said
     for step in [*after, ("drain",), ("end",), ("stop",), ("end",)]:
         assert perform(turn, list(step)) == b""
-    assert (turn.spoken_text, turn.executed, turn.ends_call) == (said, [], False)
+    assert (turn.spoken_text, turn.actions.executed, turn.ends_call) == (said, [], False)

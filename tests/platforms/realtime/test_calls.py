@@ -88,11 +88,11 @@ async def test_response_begins_at_once_and_its_first_delta_is_not_delayed(tmp_pa
 
 async def test_close_deltas_share_an_event(tmp_path: Path) -> None:
     async with connect_websocket(
-        create_app(tmp_path, fake_agent("a", 0.001, " b", 0.001, " c", 1)), PATH
+        create_app(tmp_path, fake_agent("x", 0.001, " y", 0.001, " z", 1)), PATH
     ) as websocket:
         send_text(websocket, "Hello?")
         await asyncio.sleep(0.5)
-        assert deltas(websocket) == [(0.0, "a"), (GATHER_SECONDS, " b c")]
+        assert deltas(websocket) == [(0.0, "x"), (GATHER_SECONDS, " y z")]
 
 
 async def test_new_item_supersedes_and_a_repeated_request_does_not(tmp_path: Path) -> None:

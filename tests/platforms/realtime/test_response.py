@@ -15,6 +15,7 @@ from voicegw.platforms.realtime.events import EventWriter
 from voicegw.platforms.realtime.items import RealtimeConversation, RealtimeItem
 from voicegw.platforms.realtime.response import RealtimeResponse
 from voicegw.platforms.realtime.session_config import ResponseConfig, SessionConfig
+from voicegw.wire.openai import CANCELLED
 
 CALL = ToolCall("call_1", "hours", '{"day":1}')
 
@@ -41,14 +42,16 @@ def test_response_implements_the_turn_encoder() -> None:
     assert (
         response.keepalive,
         response.ends_call,
-        response.executed,
-        response.already_executed,
+        response.actions.executed,
+        response.stays_open,
+        response.hang_up(),
         response.spoken_text,
     ) == (
         b"",
         False,
         [],
-        set(),
+        False,
+        b"",
         "",
     )
 
@@ -98,6 +101,14 @@ END_EVENTS = [
     "conversation.item.done",
     "response.done",
 ]
+
+
+def test_an_answer_that_the_gateway_cut_is_cancelled() -> None:
+    response = make_response(make_conversation())
+    events = frames(response.finish(CANCELLED, None))
+    assert [event["type"] for event in events] == ["response.created", "response.done"]
+    assert events[-1]["response"]["status"] == "cancelled"
+    assert response.finish(CANCELLED, None) == b""
 
 
 @pytest.mark.parametrize(
@@ -169,7 +180,7 @@ def test_function_call_is_an_item_behind_the_words_before_it() -> None:
     assert events[10]["delta"] == events[11]["arguments"] == CALL.arguments
     assert events[9]["previous_item_id"] == events[3]["item_id"]
     assert list(conversation.items.values())[-1] == RealtimeItem(whole["id"], CALL)
-    assert response.executed == []
+    assert response.actions.executed == []
     response.text_delta("So:")
     more = frames(response.drain())
     assert (more[0]["output_index"], more[1]["previous_item_id"]) == (2, whole["id"])

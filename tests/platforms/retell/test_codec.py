@@ -22,7 +22,8 @@ from voicegw.calls.codec import (
     UnexpectedFrame,
 )
 from voicegw.events import Message, ToolCall, Usage
-from voicegw.platforms.retell.codec import RetellCodec, RetellTurn
+from voicegw.platforms.retell.codec import ONE_ACTION, RetellCodec, RetellTurn
+from voicegw.turns.prompts import ACTION_DONE, ACTION_NOT_POSSIBLE
 from voicegw.turns.stream import StreamEncoder
 
 CALL = "call_a1b2"
@@ -198,8 +199,19 @@ def test_update_does_not_change_the_current_turn() -> None:
     turn = codec.begin_turn(request(codec, 4))
     turn.text_delta("Yes.")
     assert received(codec, interaction_type="update_only", transcript=[]) == TranscriptUpdated(())
-    assert request(codec, 4) == TurnRequested("Are you open?", history=HISTORY, id=4)
     assert frames(turn.finish("stop", None)) == [response(4, "Yes.", True)]
+    assert request(codec, 5) == TurnRequested("Are you open?", history=HISTORY, id=5)
+
+
+def test_request_that_came_before_is_not_answered_twice() -> None:
+    codec = RetellCodec(CALL)
+    turn = codec.begin_turn(request(codec, 4))
+    assert isinstance(request(codec, 4), UnexpectedFrame)
+    assert frames(turn.finish("stop", None)) == [response(4, "", True)]
+    assert isinstance(request(codec, 4), UnexpectedFrame), "Retell accepts no more words with this id"
+    reconnected = RetellCodec(CALL)
+    reconnected.begin_turn(TurnRequested("Are you open?", id=4))
+    assert isinstance(request(reconnected, 4), UnexpectedFrame), "the gateway answers it already"
 
 
 def test_request_older_than_the_newest_is_unexpected() -> None:
@@ -297,7 +309,9 @@ def test_tool_result_counts_once_and_only_after_its_call() -> None:
         {"role": "user", "content": None},
         {"role": "robot", "content": "x"},
         {"role": ["user"], "content": "x"},
-        {"role": "dtmf", "digit": "1"},
+        {"role": "dtmf", "digit": 1},
+        {"role": "dtmf", "digit": "x"},
+        {"role": "dtmf"},
         {**INVOCATION, "tool_call_id": 1},
         {**INVOCATION, "tool_call_id": ""},
         {**INVOCATION, "name": ""},
@@ -311,6 +325,66 @@ def test_tool_result_counts_once_and_only_after_its_call() -> None:
 )
 def test_invalid_entries_are_left_out_with_their_results(entry: Any) -> None:
     assert parse_history([TRANSCRIPT[0], entry, RESULT, TRANSCRIPT[1]]) == HISTORY
+
+
+def keys(digits: str) -> list[dict[str, str]]:
+    return [{"role": "dtmf", "digit": digit} for digit in digits]
+
+
+def test_keys_reach_the_agent_as_one_message() -> None:
+    pressed = Message("user", "(The caller pressed 4711# on the keypad.)")
+    assert parse_history([TRANSCRIPT[0], *keys("4711#"), TRANSCRIPT[1]]) == (HISTORY[0], pressed, HISTORY[1])
+    codec = RetellCodec(CALL)
+    for entries, kind in ((keys("4711#"), "keypad"), ([*keys("4711#"), TRANSCRIPT[1]], "said"), ([], "said")):
+        event = received(
+            codec,
+            interaction_type="response_required",
+            response_id=codec.newest_response_id + 1,
+            transcript=[],
+            transcript_with_tool_calls=entries,
+        )
+        assert isinstance(event, TurnRequested)
+        assert event.kind == kind
+        assert event.user_text == {"keypad": pressed.text, "said": "Are you open?" if entries else ""}[kind]
+
+
+def test_key_breaks_the_silence_after_a_reminder() -> None:
+    event = received(
+        RetellCodec(CALL),
+        interaction_type="reminder_required",
+        response_id=1,
+        transcript_with_tool_calls=keys("1"),
+    )
+    assert isinstance(event, TurnRequested)
+    assert (event.kind, event.user_text) == ("reminder", "")
+
+
+@pytest.mark.parametrize("may_stay_open", [True, False])
+def test_reply_with_a_refused_action_stays_open_for_the_next_turn(may_stay_open: bool) -> None:
+    turn = RetellCodec(CALL).begin_turn(TurnRequested(id=1))
+    turn.may_stay_open = may_stay_open
+    turn.text_delta("I put you through.")
+    turn.tool_call(ToolCall("1", "transfer_call", '{"number": "my boss"}'))
+    assert frames(turn.finish("stop", None)) == [response(1, "I put you through.", not may_stay_open)]
+    assert turn.stays_open is may_stay_open
+    assert turn.actions.by_id == {"1": ACTION_NOT_POSSIBLE}
+
+
+def test_only_the_action_that_retell_executes_is_done() -> None:
+    turn = RetellCodec(CALL).begin_turn(TurnRequested(id=1))
+    calls = [ToolCall(str(id), "send_digits", f'{{"digits": "{id}"}}') for id in (1, 2)]
+    for call in (*calls, ToolCall("3", "end_call")):
+        turn.tool_call(call)
+    [last] = frames(turn.finish("stop", None))
+    assert (last["end_call"], "digit_to_press" in last) == (True, False)
+    assert [call.id for call in turn.actions.executed] == ["3"]
+    assert turn.actions.by_id == {"1": ONE_ACTION, "2": ONE_ACTION, "3": ACTION_DONE}
+
+
+def test_action_that_is_cut_off_is_not_done() -> None:
+    turn = RetellCodec(CALL).begin_turn(TurnRequested(id=1))
+    turn.tool_call(ToolCall("1", "end_call"))
+    assert (turn.stop(), turn.actions.by_id, turn.actions.executed) == (b"", {}, [])
 
 
 def test_words_are_gathered_until_drain() -> None:

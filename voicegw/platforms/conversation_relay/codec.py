@@ -13,15 +13,19 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
+from voicegw.calls.action_results import ActionResults
 from voicegw.calls.codec import (
     CallEvent,
     CallStarted,
     DtmfPressed,
     Interrupted,
+    TurnEncoder,
     TurnRequested,
     UnexpectedFrame,
 )
+from voicegw.calls.languages import canonical_tag, find_language
 from voicegw.events import ToolCall, Usage
+from voicegw.turns.prompts import ACTION_NOT_POSSIBLE, NOT_DONE
 from voicegw.wire.json import dumps, loads
 
 RelayPlatform: TypeAlias = Literal["twilio", "telnyx"]
@@ -38,8 +42,6 @@ SENDABLE_DIGITS = re.compile(r"[0-9w#*]{1,64}")
 """Digits of a sendDigits frame; "w" waits."""
 E164_NUMBER = re.compile(r"\+[1-9][0-9]{3,14}")
 """E.164, the form of a telephone number that both platforms dial."""
-LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,4}")
-"""The shape of a BCP 47 tag."""
 AUDIO_URL = re.compile(r"https://[A-Za-z0-9\[][A-Za-z0-9.:\-\]]*(?:[/?#][!-~]{0,2000})?")
 """An https address that the platform can play."""
 
@@ -51,6 +53,10 @@ class RelayCodec:
     """Service Restart (RFC 6455 registry)."""
     end_call_is_final = True
     """An end frame ends the session, with the words before it."""
+    names_interrupted_turn = False
+    """An interrupt frame holds the heard words alone."""
+    asks_again = True
+    """A reconnected call takes the reply to the words that it was asked before."""
 
     def __init__(
         self,
@@ -59,6 +65,7 @@ class RelayCodec:
         preemptible: bool | None = None,
         interruptible: bool | None = None,
         ticket_parameter: str = "",
+        languages: tuple[str, ...] = (),
     ) -> None:
         """Make the codec of one socket.
 
@@ -66,6 +73,8 @@ class RelayCodec:
         into every token; None leaves them to the call's setup.
         """
         self.name: str = name
+        # The languages that the call can speak; () if the gateway does not know them.
+        self.languages = languages
         # The custom parameter with the ticket, hidden from the agent; "" for none.
         self.ticket_parameter = ticket_parameter
         self.call_id_fields = CALL_ID_FIELDS[name]  # fields of the setup frame with the call's id
@@ -93,7 +102,9 @@ class RelayCodec:
 
     def begin_turn(self, request: TurnRequested) -> RelayTurn:
         """Return the encoder of the reply to `request`."""
-        return RelayTurn(self.partial_tail, self.final_tail)
+        return RelayTurn(
+            self.partial_tail, self.final_tail, self.languages, may_be_silent=request.kind == "tool"
+        )
 
     def _decode(self, data: JsonObject) -> CallEvent | None:
         match data.get("type"):
@@ -144,27 +155,40 @@ def _decode_prompt(data: JsonObject) -> CallEvent | None:
     )
 
 
-class RelayTurn:
+class RelayTurn(TurnEncoder):
     """Encodes one turn: text tokens and actions, one final token, and the end of the call after it."""
 
     keepalive = b""
 
-    def __init__(self, partial_tail: bytes, final_tail: bytes) -> None:
+    def __init__(
+        self,
+        partial_tail: bytes,
+        final_tail: bytes,
+        languages: tuple[str, ...] = (),
+        *,
+        may_be_silent: bool = False,
+    ) -> None:
         self.partial_tail = partial_tail  # the end of a text frame that is not the last of the turn
         self.final_tail = final_tail
+        self.languages = languages  # those that the call can speak; () if the gateway does not know them
+        self.may_be_silent = may_be_silent  # without words, the turn has no talk cycle to close
         self.gathered: list[str] = []  # words that are not in a frame yet
-        self.spoken_text = ""  # all text that was put into tokens so far
+        self._spoken = ""  # all text that was put into tokens so far
         self.has_tokens = False  # did a token open the talk cycle?
-        self.has_actions = False  # did the agent call a valid action?
         self.ended = False  # set by `finish` and `stop`
         self.end_frame = b""  # ends the session after the final token; b"" if the call goes on
-        self.executed: list[ToolCall] = []
-        self.already_executed: set[tuple[str, str]] = set()
+        self.end_call: ToolCall | None = None  # the action to which it belongs
+        self.actions = ActionResults()
+
+    @property
+    def spoken_text(self) -> str:
+        """All text that was put into tokens so far."""
+        return self._spoken
 
     @property
     def ends_call(self) -> bool:
         """Did the agent end or transfer the call in this turn? False after `stop`."""
-        return bool(self.end_frame)
+        return self.end_call is not None
 
     def start(self, words: str) -> bytes:
         """Gather the acknowledgement; return b""."""
@@ -188,42 +212,52 @@ class RelayTurn:
         """Return the frame of an action behind the gathered words.
 
         Ending the call waits for `finish`, and the first such action counts. An unknown action or invalid
-        arguments do nothing.
+        arguments do nothing, and so does an action that was executed for the same words of the caller.
         """
-        action = None if self.ended else _encode_action(call)
-        if action is None:
+        if self.ended or self.actions.is_repeated(call):
+            self.may_be_silent = True
             return b""
-        self.has_actions = True
-        if (call.name, call.arguments) in self.already_executed:
-            return b""  # it ran for the same words of the caller
-        self.executed.append(call)
+        action = _encode_action(call, self.languages)
+        if isinstance(action, str):
+            self.actions.refuse(call, action)
+            return b""
+        self.may_be_silent = True
+        self.actions.execute(call)
         frame = dumps(action) + b"\n"
         if action["type"] != "end":
             return self.drain() + frame
-        self.end_frame = self.end_frame or frame
+        if self.end_call is None:
+            self.end_call, self.end_frame = call, frame
         return b""
 
     def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
         """Return the remaining words as the final token, then the end of the call if the agent ended it.
 
-        A turn with actions and without words opened no talk cycle, and closes none.
+        A turn with actions and without words opened no talk cycle, and closes none. With `holds_end`, the
+        end of the call waits for `hang_up`.
         """
         if self.ended:
             return b""
         self.ended = True
         words = self._take_gathered()
-        opened_no_cycle = self.has_actions and not words and not self.has_tokens
-        return (
-            self.end_frame if opened_no_cycle else self._encode_token(words, self.final_tail) + self.end_frame
-        )
+        opened_no_cycle = self.may_be_silent and not words and not self.has_tokens
+        last_words = b"" if opened_no_cycle else self._encode_token(words, self.final_tail)
+        return last_words if self.holds_end else last_words + self.hang_up()
+
+    def hang_up(self) -> bytes:
+        """Return the frame that ends the session, once; b"" if the call goes on."""
+        frame, self.end_frame = self.end_frame, b""
+        return frame
 
     def stop(self) -> bytes:
         """Close the talk cycle if it was opened; drop the gathered words and the end of the call."""
+        if self.end_frame and self.end_call is not None:
+            self.actions.cut_off(self.end_call)
+            self.end_call, self.end_frame = None, b""
         if self.ended:
             return b""
         self.ended = True
         self.gathered.clear()
-        self.end_frame = b""
         return self._encode_token("", self.final_tail) if self.has_tokens else b""
 
     def _take_gathered(self) -> str:
@@ -232,7 +266,7 @@ class RelayTurn:
         return words
 
     def _encode_token(self, words: str, tail: bytes) -> bytes:
-        self.spoken_text += words
+        self._spoken += words
         return b'{"type":"text","token":' + dumps(words) + tail
 
 
@@ -240,14 +274,18 @@ def _encode_tail(**fields: bool) -> bytes:
     return b"," + dumps(fields)[1:] + b"\n"
 
 
-def _encode_action(call: ToolCall) -> JsonObject | None:
-    """Return the frame of an action; None for an unknown action or invalid arguments."""
+def _encode_action(call: ToolCall, languages: tuple[str, ...]) -> JsonObject | str:
+    """Return the frame of an action; for an action that is refused, the result that the agent reads."""
     encode = ACTION_ENCODERS.get(call.name)
     try:
         arguments = loads(call.arguments.encode())
     except ValueError:
-        return None
-    return encode(arguments) if encode and isinstance(arguments, dict) else None
+        return ACTION_NOT_POSSIBLE
+    if not isinstance(arguments, dict):
+        return ACTION_NOT_POSSIBLE
+    if call.name == "switch_language":
+        return _switch_language(arguments, languages)
+    return (encode and encode(arguments)) or ACTION_NOT_POSSIBLE
 
 
 def _match_text(pattern: re.Pattern[str], value: Any) -> str | None:
@@ -278,10 +316,15 @@ def _send_digits(arguments: JsonObject) -> JsonObject | None:
     return {"type": "sendDigits", "digits": digits} if digits else None
 
 
-def _switch_language(arguments: JsonObject) -> JsonObject | None:
-    language = _match_text(LANGUAGE_TAG, arguments.get("language"))
-    if not language:
-        return None
+def _switch_language(arguments: JsonObject, languages: tuple[str, ...]) -> JsonObject | str:
+    """Return the frame with the tag as it was declared; the platform switches to no other language."""
+    given = arguments.get("language")
+    tag = canonical_tag(given) if isinstance(given, str) else None
+    if tag is None:
+        return ACTION_NOT_POSSIBLE
+    language = find_language(tag, languages) if languages else tag
+    if language is None:
+        return f"{NOT_DONE}the call has no voice for {tag}; it has {', '.join(languages)}."
     return {"type": "language", "ttsLanguage": language, "transcriptionLanguage": language}
 
 
@@ -296,7 +339,9 @@ ACTION_ENCODERS: Mapping[str, Callable[[JsonObject], JsonObject | None]] = {
     "end_call": _end_call,
     "transfer_call": _transfer_call,
     "send_digits": _send_digits,
-    "switch_language": _switch_language,
     "play_audio": _play_audio,
 }
-"""By the action's name: from its arguments to its frame, None if the arguments are invalid."""
+"""By the action's name: from its arguments to its frame, None if the arguments are invalid.
+
+`switch_language` is not here: it also needs the languages of the call.
+"""

@@ -14,11 +14,13 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from voicegw.calls.action_results import ActionResults
 from voicegw.calls.codec import (
     CallEnded,
     CallEvent,
     CallStarted,
     ProtocolReply,
+    TurnEncoder,
     TurnRequested,
     UnexpectedFrame,
 )
@@ -37,6 +39,9 @@ class SpeechEngineCodec:
     name = "elevenlabs"
     end_call_is_final = False
     """The protocol has no action that ends the call."""
+    names_interrupted_turn = True
+    asks_again = False
+    """ElevenLabs drops a reply to a transcript of another socket."""
     close_code = 1012
     """Service Restart (RFC 6455 registry)."""
 
@@ -96,7 +101,7 @@ class SpeechEngineCodec:
         return TurnRequested(text, history=history, id=id or 0)
 
 
-class SpeechEngineTurn:
+class SpeechEngineTurn(TurnEncoder):
     """Encodes one reply: a message for each piece of gathered words, and an empty final one."""
 
     keepalive = b""
@@ -107,8 +112,7 @@ class SpeechEngineTurn:
         self.gathered: list[str] = []  # words that are not in a message yet
         self.sent: list[str] = []  # the content of each message
         self.ended = False  # set by `finish` and `stop`
-        self.executed: list[ToolCall] = []
-        self.already_executed: set[tuple[str, str]] = set()
+        self.actions = ActionResults()  # stays empty
         numbered = b',"event_id":' + dumps(event_id)
         self.partial_tail = numbered + b',"is_final":false}\n'  # the end of a message behind its content
         # The whole final message.

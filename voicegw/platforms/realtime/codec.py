@@ -52,6 +52,9 @@ class RealtimeCodec:
     name = "realtime"
     end_call_is_final = False
     """The protocol has no action that ends the call."""
+    names_interrupted_turn = True
+    asks_again = False
+    """The conversation belongs to the socket: after a reconnect, the client sends it again."""
     close_code = 1001
     """Going Away (RFC 6455)."""
 
@@ -203,6 +206,7 @@ class RealtimeCodec:
         self.newest_request, self.request_count = request, self.request_count + 1
         return TurnRequested(
             next((message.text for message in reversed(messages) if message.role == "user"), ""),
+            "tool" if messages and messages[-1].role == "tool" else "said",
             history=(*system, *messages),
             id=self.request_count,
             tools=config.tools,

@@ -6,12 +6,11 @@ library (`openai.types.realtime`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
-from voicegw.conversations.history import normalize
+from voicegw.conversations.spoken_reply import heard_end, word_end
 from voicegw.conversations.transcript import MAX_CHARS, MAX_MESSAGES
 from voicegw.errors import BadRequest
 from voicegw.events import Message, Role, ToolCall
@@ -27,7 +26,6 @@ ITEM_TYPES = ("message", "function_call", "function_call_output")
 MAX_ID_LENGTH = 64
 ROOT = "root"
 """The previous_item_id of an item that becomes the first one."""
-WORD = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,23 +191,14 @@ def _results_by_call(items: Sequence[ItemContent]) -> dict[int, Message]:
 
 
 def heard_prefix(text: str, heard: str) -> str:
-    """Return the longest prefix of `text`, in whole words, that `heard` begins with."""
-    end = 0
-    for word, other in zip(WORD.finditer(text), heard.split(), strict=False):
-        if normalize(word[0]) != normalize(other):
-            break
-        end = word.end()
-    return text[:end]
+    """Return the words of `text` with which `heard` begins too."""
+    return text[: heard_end(text, heard)]
 
 
 def words_within(text: str, max_chars: float) -> str:
     """Return the whole words within the first `max_chars` characters of a text."""
     end = int(min(max_chars, len(text)))
-    part = text[:end]
-    if end == len(text) or text[end].isspace() or part[-1:].isspace():
-        return part.rstrip()
-    whole = part.rsplit(None, 1)
-    return whole[0] if len(whole) > 1 else ""
+    return text[: word_end(text, end)].rstrip()
 
 
 def _call_id(content: ItemContent) -> str | None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from voicegw.calls.action_results import ActionResults
+from voicegw.calls.codec import TurnEncoder
 from voicegw.events import Message, ToolCall, Usage
 from voicegw.platforms.realtime.events import EventWriter
 from voicegw.platforms.realtime.items import RealtimeConversation, RealtimeItem, item_to_json
 from voicegw.platforms.realtime.session_config import ResponseConfig
 from voicegw.wire.json import dumps, loads
+from voicegw.wire.openai import CANCELLED
 
 INCOMPLETE_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """The finish_reason of an incomplete response, and OpenAI's name for it in `status_details`."""
@@ -37,7 +40,7 @@ def usage_to_json(usage: Usage) -> dict[str, Any]:
     }
 
 
-class RealtimeResponse:
+class RealtimeResponse(TurnEncoder):
     """Encodes one response and keeps its items in the conversation, unless it is out of band.
 
     Words are gathered into a message item, which a function call or the end closes. An item is in the
@@ -64,8 +67,7 @@ class RealtimeResponse:
         self.started = self.ended = False  # set by `start`, and by `finish` and `stop`
         self.output: list[dict[str, Any]] = []  # the finished items
         self.gathered: list[str] = []  # words that are not in a delta yet
-        self.executed: list[ToolCall] = []  # stays empty: the protocol has no actions
-        self.already_executed: set[tuple[str, str]] = set()  # not used
+        self.actions = ActionResults()  # stays empty: the protocol has no actions
         self.open_item_id = ""  # the message that receives deltas; "" if none is open
         self._item_ids = conversation.items  # ids that a new item must not have
         self._closed_texts: list[str] = []  # the texts of the closed messages
@@ -143,6 +145,8 @@ class RealtimeResponse:
         """Return the end of the open message, and response.done with the whole response."""
         if self.ended:
             return b""
+        if reason == CANCELLED:
+            return self.start("") + self.stop()
         incomplete = INCOMPLETE_REASONS.get(reason)
         status = "incomplete" if incomplete else "completed"
         return self.start("") + self.drain() + self._end(status, incomplete, usage)

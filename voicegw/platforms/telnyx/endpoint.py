@@ -12,9 +12,7 @@ from voicegw.platforms.telnyx.settings import TelnyxSettings
 def _build_endpoint(settings: TelnyxSettings, context: PlatformContext) -> CallEndpoint:
     return CallEndpoint(
         "telnyx",
-        context.build_profile(
-            "telnyx", settings, settings.actions, speculate=settings.partial == "speculate"
-        ),
+        context.build_relay_profile("telnyx", settings, settings.actions),
         PathSecretAuth(False, context.read_secret(settings.token_env)),
         lambda call_id, profile: RelayCodec("telnyx"),
         max_calls=context.worker_share(settings.concurrent_calls),

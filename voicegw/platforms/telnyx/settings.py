@@ -7,17 +7,12 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import Field, Strict
 
 from voicegw.settings.fields import Variable, optional
-from voicegw.settings.platform import (
-    ACTIONS_DESCRIPTION,
-    PARTIAL_DESCRIPTION,
-    GreetingPlatformSettings,
-    PartialHandling,
-)
+from voicegw.settings.platform import ACTIONS_DESCRIPTION, RelayPlatformSettings
 
 RelayAction: TypeAlias = Literal["end_call", "send_digits", "switch_language", "play_audio"]
 
 
-class TelnyxSettings(GreetingPlatformSettings):
+class TelnyxSettings(RelayPlatformSettings):
     """Settings of Telnyx's ConversationRelay, which the operator's own TeXML starts."""
 
     call_secret_keys: ClassVar[tuple[str, ...]] = ("token_env",)
@@ -29,4 +24,3 @@ class TelnyxSettings(GreetingPlatformSettings):
     actions: Annotated[tuple[RelayAction, ...], Strict(False)] = Field(
         default=(), description=ACTIONS_DESCRIPTION
     )
-    partial: PartialHandling = Field(default="ignore", description=PARTIAL_DESCRIPTION)

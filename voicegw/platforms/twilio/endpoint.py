@@ -25,11 +25,13 @@ def _build_endpoint(settings: TwilioSettings, context: PlatformContext) -> CallE
 
     return CallEndpoint(
         "twilio",
-        context.build_profile(
-            "twilio", settings, settings.actions, speculate=settings.partial == "speculate"
+        context.build_relay_profile(
+            "twilio", settings, settings.actions, (settings.language, *settings.languages)
         ),
         TwilioSignatureAuth(context.public_url, auth_token, signing_key),
-        lambda call_id, profile: RelayCodec("twilio", ticket_parameter=ticket.PARAMETER),
+        lambda call_id, profile: RelayCodec(
+            "twilio", ticket_parameter=ticket.PARAMETER, languages=profile.languages
+        ),
         has_valid_ticket if ticket_secret and settings.tickets else lambda started: True,
         context.worker_share(settings.concurrent_calls),
     )

@@ -9,12 +9,7 @@ from pydantic import AfterValidator, Field, Strict, model_validator
 
 from voicegw.platforms.twilio.ticket import PARAMETER
 from voicegw.settings.fields import ATTRIBUTE_PATTERN, Language, Name, Variable, optional
-from voicegw.settings.platform import (
-    ACTIONS_DESCRIPTION,
-    PARTIAL_DESCRIPTION,
-    GreetingPlatformSettings,
-    PartialHandling,
-)
+from voicegw.settings.platform import ACTIONS_DESCRIPTION, RelayPlatformSettings
 
 Interruption: TypeAlias = Literal["any", "speech", "dtmf", "none"]
 
@@ -51,7 +46,7 @@ def _check_parameter_name(parameter: str) -> str:
     return parameter
 
 
-class TwilioSettings(GreetingPlatformSettings):
+class TwilioSettings(RelayPlatformSettings):
     """Settings of Twilio's ConversationRelay."""
 
     call_secret_keys: ClassVar[tuple[str, ...]] = ("auth_token_env", "signing_key_env")
@@ -88,7 +83,6 @@ class TwilioSettings(GreetingPlatformSettings):
         default="any", description="The same for the greeting."
     )
     reconnect: bool = Field(default=True, description="Twilio reconnects when the connection is lost.")
-    partial: PartialHandling = Field(default="ignore", description=PARTIAL_DESCRIPTION)
     attributes: dict[
         Annotated[str, Field(pattern=ATTRIBUTE_PATTERN), AfterValidator(_check_extra_attribute)], str
     ] = Field(default={}, description="Further attributes of ConversationRelay, as Twilio names them.")

@@ -51,6 +51,7 @@ MIRRORED = {"agents", "api", "asgi", "calls", "config", "conversations", "platfo
 TESTED_IN: Mapping[str, str] = {
     "events.py": "agents/python/test_agent.py",
     "speech/*.py": "speech/test_corpus.py",
+    "speech/*/*.py": "speech/test_corpus.py",
     "agents/*/settings.py": "config/test_load.py",
     "agents/scripted/tool_arguments.py": "agents/scripted/test_receptionist.py",
     "api/formats.py": "api/test_responses.py",

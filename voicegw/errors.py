@@ -11,6 +11,8 @@
     │   │   └── ModelNotFound    404, code model_not_found
     │   ├── MethodNotAllowed     405
     │   ├── ContentTooLarge      413
+    │   ├── UnprocessableContent 422, the Idempotency-Key belongs to another request
+    │   ├── UnsupportedMediaType 415
     │   ├── HeadersTooLarge      431
     │   ├── TooManyRequests      429, with Retry-After
     │   └── ServiceUnavailable   503, the gateway is shutting down
@@ -129,6 +131,20 @@ class ContentTooLarge(RequestError):
 
     status = 413
     code = "request_too_large"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is compressed, or encoded in another way."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class UnprocessableContent(RequestError):
+    """The request has the Idempotency-Key of another request."""
+
+    status = 422
+    code = "idempotency_key_reused"
 
 
 class HeadersTooLarge(RequestError):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 __all__ = [
+    "REASONING",
     "Activity",
     "Agent",
     "Event",
@@ -53,6 +54,14 @@ class Activity:
 
     what: str
     """A short name of the work, such as the tool's name. It is not spoken."""
+
+
+REASONING: Final = Activity("reasoning")
+"""The agent's model reasons, or writes the arguments of a tool call.
+
+Yield it for every piece of such a stream: each one counts as alive, one activity is reported until other
+output follows, and the key `max_reasoning` limits the seconds of the stream.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +141,8 @@ class Turn:
     """The identifier of the call; None if the request belongs to no call."""
     kind: str = "said"
     """The occasion: "said" (the caller spoke), "keypad" (the caller pressed digits), "reminder" (the platform
-    asks for words because the caller is silent) or "tool" (the gateway ran the agent's tool call)."""
+    asks for words because the caller is silent, or a noise interrupted the agent) or "tool" (the agent's tool
+    calls of a voice call were run; an answer without words is then no failure)."""
     language: str = "en"
     """The caller's language as a BCP 47 tag."""
     tools: tuple[Tool, ...] = ()

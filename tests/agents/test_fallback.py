@@ -14,7 +14,7 @@ from tests.support.fake_agent import Step as Line
 from tests.support.gateway import create_gateway, send_turn
 from voicegw.agents.fallback import FallbackAgent, FallbackStep
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentTimeout, AgentUnavailable
-from voicegw.events import Activity, Event, Message, Tool, ToolCall, Turn, Usage, extra_models
+from voicegw.events import REASONING, Activity, Event, Message, Tool, ToolCall, Turn, Usage, extra_models
 from voicegw.turns.run import Run
 from voicegw.turns.timeouts import Timeouts
 
@@ -66,6 +66,10 @@ def step(
         ),
         ((1.0, ToolCall("c", "f"), 9.0), {"first_token": DEADLINE}, [(1.0, ToolCall("c", "f"))]),
         ((9.0, "Hi."), {"total": DEADLINE}, [(2.0, "Fine.")]),
+        ((*[1.0, REASONING] * 3, "Hi."), {"first_token": DEADLINE}, [(1.0, REASONING), (3.0, "Hi.")]),
+        ((1.0, REASONING, 1.0, AgentBusy("full")), {}, [(1.0, REASONING), (2.0, "Fine.")]),
+        (("\n", REASONING, 1.0, AgentBusy("full")), {}, [(0.0, REASONING), (1.0, "Fine.")]),
+        ((*[1.0, REASONING] * 9, "Hi."), {"reasoning": DEADLINE}, [(1.0, REASONING), (4.0, "Fine.")]),
     ],
 )
 async def test_next_agent_answers_if_the_first_gives_no_output(

@@ -11,6 +11,7 @@ from tests.support.asgi import RecordedResponse
 from tests.support.chat_lint import lint
 from tests.support.fake_agent import fake_agent
 from tests.support.gateway import create_gateway, send_turn
+from tests.support.responses_lint import lint as lint_response
 from voicegw.security.keys import hash_secret
 
 ONE = [{"role": "user", "content": "Hello?"}]
@@ -52,7 +53,7 @@ async def test_a_second_client_that_disconnects_does_not_cancel_the_run() -> Non
     [
         (0.5, None, {}, 2),  # delivered to its end: the caller really asks again
         (0.5, None, RETRY, 1),
-        (0.5, None, {"idempotency-key": "k"}, 1),
+        (0.5, None, {"idempotency-key": "k"}, 2),  # a new key is no retry
         (20.0, None, RETRY, 2),
     ],
 )
@@ -91,7 +92,7 @@ async def test_a_newer_turn_supersedes_the_older_run_and_acknowledges_at_once() 
         send_later(0, app, {"messages": ONE}, headers=CALL),
         send_later(0.5, app, {"messages": OTHER}, headers=CALL),
     )
-    assert (old.finish_reason, old.text, old.sends[-1][0]) == ("stop", "One moment. ", 0.5)
+    assert (old.finish_reason, old.text, old.sends[-1][0]) == ("length", "One moment. ", 0.5)
     assert new.texts[0] == (0.0, "One moment. ")
     assert agent.start_times == [0.0, 0.6], "the agent is asked when the older turn is closed"
     for answer in (old, new):
@@ -116,7 +117,7 @@ async def test_a_late_retry_of_an_earlier_turn_ends_without_any_work() -> None:
     app = create_gateway(agent)
     newest = send_later(0, app, {"messages": TWO}, headers=CALL)
     late = await send_later(0.5, app, {"messages": ONE}, headers=CALL)
-    assert (late.text, late.finish_reason, len(agent.start_times)) == ("", "stop", 1)
+    assert (late.text, late.finish_reason, len(agent.start_times)) == ("", "length", 1)
     lint(late.body)
     assert (await newest).text == "Let me see. Hi."
 
@@ -190,17 +191,164 @@ async def test_the_same_call_id_of_two_tenants_is_two_calls() -> None:
     assert len({turn.call for turn in agent.turns}) == 2
 
 
-async def test_without_a_call_only_a_retry_joins_the_run_of_its_request() -> None:
+async def test_without_a_call_a_retry_count_alone_joins_no_run() -> None:
     agent = fake_agent(1.0, "Hi.")
     app = create_gateway(agent)
-    answers = await asyncio.gather(
-        send_later(0, app),
-        send_later(0.5, app, headers=RETRY),
-        send_later(0.5, app, {"messages": OTHER}, headers=RETRY),
-        send_later(1.5, app, headers=RETRY),
+    first, retry = await asyncio.gather(send_later(0, app, hang_up=0.6), send_later(0.5, app, headers=RETRY))
+    assert (first.text, retry.text) == ("One moment. ", "One moment. Hi.")
+    assert sorted(agent.close_times) == [0.6, 1.5], "the first run ends when its client is gone"
+
+
+RESPONSES = {"path": "/v1/responses"}
+KEY = {"idempotency-key": "k"}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("headers", [KEY, {**KEY, **RETRY}, {**KEY, **CALL}])
+@pytest.mark.parametrize("seconds", [0.5, 1.5])
+async def test_the_same_idempotency_key_and_request_get_the_answer_of_one_run(
+    seconds: float, headers: dict[str, str], stream: bool
+) -> None:
+    agent = fake_agent(1.0, "Hi.")
+    app, body = create_gateway(agent), {"stream": stream}
+    first, again = await asyncio.gather(
+        send_later(0, app, body, headers=headers), send_later(seconds, app, body, headers=headers)
     )
-    assert len(agent.start_times) == 3
-    assert [answer.text[-3:] for answer in answers] == ["Hi."] * 4
+    assert len(agent.start_times) == 1
+    assert [b"Hi." in answer.body for answer in (first, again)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("body", "options"),
+    [
+        ({"messages": OTHER}, {}),
+        ({"temperature": 0.5}, {}),
+        ({"stream": False}, {}),
+        ({"input": "Hello?"}, RESPONSES),
+        ({}, {"headers": {**KEY, **CALL}}),
+    ],
+)
+@pytest.mark.parametrize("seconds", [0.5, 1.5])
+async def test_the_same_idempotency_key_with_another_request_is_refused(
+    seconds: float, body: dict[str, Any], options: dict[str, Any]
+) -> None:
+    agent = fake_agent(1.0, "Hi.")
+    app = create_gateway(agent)
+    first = send_later(0, app, headers=KEY)
+    other = await send_later(seconds, app, body, **{"headers": KEY, **options})
+    assert (other.status, other.error["type"]) == (422, "invalid_request_error")
+    assert other.error["code"] == "idempotency_key_reused"
+    assert other.headers["x-should-retry"] == "false"
+    assert ((await first).text, len(agent.start_times)) == ("One moment. Hi.", 1)
+
+
+async def test_two_tenants_may_send_the_same_idempotency_key() -> None:
+    agent = fake_agent("Hi.")
+    keys = {name: {"hash": f"sha256:{hash_secret(name).hex()}"} for name in ("a", "b")}
+    app = create_gateway(agent, keys=keys)
+    for name, messages in (("a", ONE), ("b", OTHER)):
+        headers = {**KEY, "authorization": f"Bearer {name}"}
+        assert (await send_turn(app, {"messages": messages}, headers=headers)).status == 200
+    assert len(agent.start_times) == 2
+
+
+@pytest.mark.parametrize("other", [{"model": "beta"}, {"temperature": 1}, {"tool_choice": "none"}])
+@pytest.mark.parametrize("dialect", ["chat", "voice"])
+async def test_the_same_words_with_other_options_are_answered_side_by_side(
+    dialect: str, other: dict[str, Any]
+) -> None:
+    agent = fake_agent(0.5, "Hi.", 1.0, " Bye.")
+    app = create_gateway(agent, agent_section={"dialect": dialect})
+    answers = await asyncio.gather(
+        send_later(0, app, headers=CALL),
+        send_later(0.2, app, other, headers=CALL),
+        send_later(0.4, app, other, headers=CALL),
+    )
+    assert {answer.text.removeprefix("One moment. ") for answer in answers} == {"Hi. Bye."}
+    assert {answer.finish_reason for answer in answers} == {"stop"}
+    assert [turn.background for turn in agent.turns] == [False, True]
+
+
+async def test_two_models_of_one_chat_go_on_side_by_side_after_different_answers() -> None:
+    agent = fake_agent(0.5, "Hi.")
+    app = create_gateway(agent, agent_section={"dialect": "chat"})
+    histories = [[*ONE, {"role": "assistant", "content": text}, OTHER[0]] for text in ("Hi.", "Hey.")]
+    answers = await asyncio.gather(
+        *(send_later(n / 10, app, {"messages": said}, headers=CALL) for n, said in enumerate(histories))
+    )
+    assert [(answer.text, answer.finish_reason) for answer in answers] == [("Hi.", "stop")] * 2
+
+
+async def test_a_chat_client_may_regenerate_an_earlier_answer() -> None:
+    agent = fake_agent("Hi.")
+    app = create_gateway(agent, agent_section={"dialect": "chat"})
+    await send_turn(app, {"messages": TWO}, headers=CALL)
+    again = await send_later(0.5, app, {"messages": ONE}, headers=CALL)
+    assert (again.text, again.finish_reason, len(agent.start_times)) == ("Hi.", "stop", 2)
+
+
+async def test_parallel_requests_with_the_session_id_of_a_tracing_library_are_all_answered() -> None:
+    agent = fake_agent(0.5, "Hi.")
+    app = create_gateway(agent, agent_section={"dialect": "chat"})
+    answers = await asyncio.gather(
+        *(
+            send_later(
+                n / 10,
+                app,
+                {"messages": [{"role": "user", "content": f"{n}"}], "metadata": {"session_id": "trace-1"}},
+            )
+            for n in range(3)
+        )
+    )
+    assert [(answer.text, answer.finish_reason) for answer in answers] == [("Hi.", "stop")] * 3
+    assert {turn.call for turn in agent.turns} == {None}
+
+
+async def test_a_newer_turn_with_another_prompt_and_other_tools_supersedes() -> None:
+    agent = fake_agent(0.5, "Hi.", 5.0)
+    app = create_gateway(agent)
+    tools = [{"type": "function", "function": {"name": "book"}}]
+    bodies: list[dict[str, Any]] = [
+        {"messages": [{"role": "system", "content": "It is 12:00."}, *ONE]},
+        {"messages": [{"role": "system", "content": "It is 12:01."}, *TWO], "tools": tools},
+    ]
+    old, new = await asyncio.gather(
+        send_later(0, app, bodies[0], headers=CALL), send_later(1, app, bodies[1], headers=CALL)
+    )
+    assert (old.finish_reason, new.finish_reason, old.sends[-1][0]) == ("length", "stop", 1.0)
+
+
+async def test_a_superseded_response_is_incomplete() -> None:
+    agent = fake_agent(0.5, "Hi.", 5.0)
+    app = create_gateway(agent)
+    old, _ = await asyncio.gather(
+        send_later(0, app, {"input": "Hello?"}, headers=CALL, **RESPONSES),
+        send_later(1, app, {"input": "Are you there?"}, headers=CALL, **RESPONSES),
+    )
+    last = lint_response(old.body)[-1]
+    assert (last["type"], last["response"]["status"]) == ("response.incomplete", "incomplete")
+    assert last["response"]["incomplete_details"] == {"reason": "cancelled"}
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+async def test_a_whole_answer_that_joined_a_superseded_run_is_not_called_complete(api: str) -> None:
+    agent = fake_agent(0.5, "Hi.", 5.0)
+    app = create_gateway(agent)
+    options: dict[str, Any] = {"headers": CALL, **(RESPONSES if api == "responses" else {})}
+    bodies: list[dict[str, Any]] = (
+        [{"input": "Hello?"}, {"input": "Are you there?"}]
+        if api == "responses"
+        else [{"messages": ONE}, {"messages": OTHER}]
+    )
+    streamed = send_later(0, app, bodies[0], **options)
+    whole = send_later(0.1, app, {**bodies[0], "stream": False}, **options)
+    await send_later(1, app, bodies[1], **options)
+    await streamed
+    answer = (await whole).json
+    if api == "chat":
+        assert answer["choices"][0]["finish_reason"] == "length"
+    else:
+        assert answer["status"] == "incomplete"
 
 
 async def test_the_returned_call_header_reaches_the_same_call() -> None:

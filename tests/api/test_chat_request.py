@@ -85,7 +85,8 @@ def test_the_language_is_found_in_every_place_that_platforms_use(
         ({"role": "system", "content": "Be brief."}, Message("system", "Be brief.")),
         ({"role": "developer", "content": "Be brief."}, Message("developer", "Be brief.")),
         ({"role": "user", "content": None}, Message("user")),
-        ({"role": "user"}, Message("user")),
+        ({"role": "assistant", "refusal": "No."}, Message("assistant")),
+        ({"role": "assistant", "audio": {"id": "a"}}, Message("assistant")),
         ({"role": "user", "content": "", "name": "ann"}, Message("user", name="ann")),
         ({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "input_text", "text": "b"}]},
          Message("user", "a\nb")),
@@ -169,8 +170,15 @@ def test_a_response_format_other_than_text_is_structured(format_: dict[str, Any]
         ({"temperature": "hot"}, "temperature"),
         ({"temperature": True}, "temperature"),
         ({"max_tokens": 1.5}, "max_tokens"),
-        ({"max_tokens": 0}, "max_tokens"),
-        ({"max_completion_tokens": -1}, "max_completion_tokens"),
+        ({"max_tokens": 1e300}, "max_tokens"),
+        ({"max_tokens": "9"}, "max_tokens"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [USER, {"role": "user", "name": "ann"}]}, "messages[1].content"),
+        ({"messages": [{"role": "system"}]}, "messages[0].content"),
+        ({"messages": [{"role": "tool", "tool_call_id": "c"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "tool_calls": [{"id": "c"}]}]}, "messages[0].content"),
+        ({"messages": [{"role": "assistant"}]}, "messages[0].content"),
+        ({"messages": [{"role": "assistant", "tool_calls": []}]}, "messages[0].content"),
         ({"response_format": "json"}, "response_format"),
         ({"tools": {}}, "tools"),
         ({"tools": [7]}, "tools[0]"),
@@ -186,6 +194,23 @@ def test_a_wrong_type_is_refused_and_named(fields: dict[str, Any], param: str) -
         parse({"messages": [USER], **fields})
     assert raised.value.param == param
     assert param in str(raised.value)
+
+
+@pytest.mark.parametrize("key", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize(
+    ("limit", "options"), [(-1, None), (0, None), (-1.0, None), (0.0, None), (150.0, 150), (1, 1)]
+)
+def test_a_token_limit_may_be_a_float_and_below_one_means_none(
+    key: str, limit: float, options: int | None
+) -> None:
+    found = parse_messages(**{key: limit}).options
+    assert found == ({} if options is None else {key: options})
+    assert all(type(value) is int for value in found.values())
+
+
+@pytest.mark.parametrize("field", ["seed", "n"])
+def test_every_integer_may_be_a_whole_float(field: str) -> None:
+    assert parse_messages(**{field: 1.0}).options == ({"seed": 1} if field == "seed" else {})
 
 
 def test_the_error_says_that_a_field_is_missing() -> None:

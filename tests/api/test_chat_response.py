@@ -13,9 +13,10 @@ from tests.support.chat_lint import lint
 from voicegw.api import chat_response as chat_response
 from voicegw.api import routes
 from voicegw.api.chat_response import ChunkEncoder
-from voicegw.errors import ModelNotFound, TooManyRequests, VoicegwError
+from voicegw.errors import AgentTimeout, ModelNotFound, TooManyRequests, VoicegwError
 from voicegw.events import ToolCall, Usage
 from voicegw.wire import openai
+from voicegw.wire.openai import CANCELLED
 
 USAGE = {
     "prompt_tokens": 3,
@@ -89,6 +90,13 @@ def test_the_end_is_a_finish_chunk_and_done() -> None:
     assert (done, rest) == (b"data: [DONE]", b"")
 
 
+def test_an_answer_that_the_gateway_cut_ends_with_length() -> None:
+    finish = create_encoder().finish(CANCELLED, None).split(b"\n\n")[0]
+    assert event(finish + b"\n\n") == expected({}, "length")
+    body = json.loads(chat_response.encode_completion("i", "m", 5, "Well", [], CANCELLED, None))
+    assert body["choices"][0]["finish_reason"] == "length"
+
+
 def test_the_usage_chunk_is_sent_only_on_request() -> None:
     _, usage, done, _ = create_encoder(usage=True).finish("stop", Usage(3, 4, 1, 2)).split(b"\n\n")
     parsed = event(usage + b"\n\n")
@@ -96,6 +104,14 @@ def test_the_usage_chunk_is_sent_only_on_request() -> None:
     assert done == b"data: [DONE]"
     unknown = event(create_encoder(usage=True).finish("stop", None).split(b"\n\n")[1] + b"\n\n")["usage"]
     assert (unknown["prompt_tokens"], unknown["total_tokens"]) == (0, 0)
+
+
+def test_a_failed_stream_ends_with_the_error_and_done() -> None:
+    failed, done, rest = create_encoder(usage=True).fail(AgentTimeout("late")).split(b"\n\n")
+    assert event(failed + b"\n\n") == {
+        "error": {"message": "The agent took too long.", "type": "server_error", "param": None, "code": None}
+    }
+    assert (done, rest) == (b"data: [DONE]", b"")
 
 
 def test_a_note_becomes_a_comment_before_done() -> None:

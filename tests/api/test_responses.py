@@ -52,7 +52,7 @@ def heard(answer: RecordedResponse) -> list[tuple[float, str]]:
         ({**ack_after(0), "dialect": "elevenlabs"}, {}, (0.3, "Hi"), [(0.0, "One moment... "), (0.3, "Hi")]),
         (ack_after(0), {"metadata": {"language": "de"}}, (0.3, "Ja"), [(0.0, "Einen Moment. "), (0.3, "Ja")]),
         (ack_after(0.5), {}, (0.2, Activity("bash"), 0.6, "Hi"), [(0.5, "One moment. "), (0.8, "Hi")]),
-        (ack_after(0), {}, (0.3, "a", 0.1, "b", "c"), [(0.0, "One moment. "), (0.3, "a"), (0.4, "bc")]),
+        (ack_after(0), {}, (0.3, "k", 0.1, "l", "m"), [(0.0, "One moment. "), (0.3, "k"), (0.4, "lm")]),
         (ack_after(0), {}, (0.3, AgentTimeout("late")), [(0.0, "One moment. "), (0.3, SORRY)]),
         (ack_after(0), {}, (0.3, "Well", 0.1, ValueError("x")),
          [(0.0, "One moment. "), (0.3, "Well"), (0.4, "... " + SORRY)]),
@@ -217,6 +217,45 @@ async def test_requests_without_a_call_have_separate_runs_even_with_a_previous_r
     await asyncio.gather(ask(app, more), ask(app, more))
     assert [turn.call for turn in agent.turns] == [None, None, None]
     assert len(agent.close_times) == 3
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_items_of_earlier_responses_may_be_named_instead_of_sent(stream: bool) -> None:
+    agent = fake_agent(0.3, "Let me see. ", CALL, 2.0, "Rain.")
+    app = create_gateway(agent, agent_section={"ack": {"after": 0, "every": 1.0}})
+    first = await ask(app, {"stream": stream, "tools": WEATHER})
+    items = lint(first.body)[-1]["response"]["output"] if stream else first.json["output"]
+    named = [{"type": "item_reference", "id": item["id"]} for item in items]
+    output = {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
+    question = {"role": "user", "content": "Hello?"}
+    second = await ask(app, {"stream": stream, "tools": WEATHER, "input": [question, *named[:2], output]})
+    assert agent.turns[1].messages == (
+        Message("user", "Hello?"),
+        Message("assistant", "Let me see. ", tool_calls=(CALL,)),
+        Message("tool", "rain", tool_call_id="call_1"),
+    ), "no own words"
+    assert second.status == 200
+
+
+async def test_an_item_is_found_only_by_its_key_and_only_if_stored() -> None:
+    agent = fake_agent("Hi")
+    app = create_gateway(agent, keys=KEYS)
+    one, other = ({"authorization": f"Bearer {name}"} for name in KEYS)
+    stored = await ask(app, {"stream": False}, headers=one)
+    not_stored = await ask(app, {"stream": False, "store": False}, headers=one)
+    for answer, headers in ((stored, other), (not_stored, one)):
+        named = [{"type": "item_reference", "id": answer.json["output"][0]["id"]}]
+        refusal = await ask(app, {"input": named}, headers=headers)
+        assert (refusal.status, refusal.error["param"]) == (404, "input[0].id")
+        assert refusal.error["type"] == "invalid_request_error"
+    assert len(agent.turns) == 2
+
+
+@pytest.mark.parametrize("field", [{"conversation": "conv_1"}, {"prompt": {"id": "pmpt_1"}}])
+async def test_a_conversation_that_only_openai_keeps_is_refused(field: dict[str, Any]) -> None:
+    agent = fake_agent("Hi")
+    refusal = await ask(create_gateway(agent), field)
+    assert (refusal.status, refusal.error["param"], agent.turns) == (400, next(iter(field)), [])
 
 
 def response_id(answer: RecordedResponse) -> str:

@@ -9,8 +9,10 @@ import pytest
 
 from voicegw.api import responses_request as responses_request
 from voicegw.api.chat_request import ApiRequest
+from voicegw.conversations.response_store import PreviousResponseNotFound, StoredResponse
 from voicegw.errors import BadRequest
 from voicegw.events import Message, Tool, ToolCall
+from voicegw.turns.completion import Completion
 
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 TOOLS = [WEATHER, {"type": "web_search"}, {"type": "function", "name": "end_call", "strict": True}]
@@ -19,9 +21,20 @@ OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "rain"}
 PICTURE = {"type": "input_image", "image_url": "data:x", "detail": "low"}
 
 
+def find_response(id: str) -> StoredResponse:
+    """Find the one stored response, that of the turn "t_1": text and two tool calls."""
+    if id != "resp_t_1":
+        raise PreviousResponseNotFound("None.", param="previous_response_id")
+    parts = ("Well. ", ToolCall("c1", "f"), ToolCall("c2", "f"), "There.")
+    return StoredResponse(completed=Completion(parts))
+
+
 def parse(input: Any = "Hello?", *, messages: int = 100, depth: int = 30, **fields: Any) -> ApiRequest:
     return responses_request.parse(
-        json.dumps({"input": input, **fields}).encode(), max_messages=messages, max_depth=depth
+        json.dumps({"input": input, **fields}).encode(),
+        max_messages=messages,
+        max_depth=depth,
+        find_response=find_response,
     )
 
 
@@ -215,7 +228,12 @@ def test_extra_fields_and_metadata_are_kept() -> None:
         ({"input": [{**CALL, "name": None}]}, "input[0].name"),
         ({"input": [{**OUTPUT, "call_id": 5}]}, "input[0].call_id"),
         ({"input": [{**OUTPUT, "output": None}]}, "input[0].output"),
-        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
+        ({"input": [{"type": "item_reference"}]}, "input[0].id"),
+        ({"input": [{"type": "item_reference", "id": 5}]}, "input[0].id"),
+        ({"input": [{"id": "msg_t_1_0"}, {"id": "msg_t_1_0"}]}, "input[1].id"),
+        ({"conversation": "conv_1"}, "conversation"),
+        ({"conversation": {"id": "conv_1"}}, "conversation"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"input": [message("user", text("x"))] * 4}, "input"),
         ({"model": "\x00"}, "model"),
         ({"instructions": ["x"]}, "instructions"),
@@ -224,7 +242,7 @@ def test_extra_fields_and_metadata_are_kept() -> None:
         ({"previous_response_id": 5}, "previous_response_id"),
         ({"previous_response_id": "x" * 257}, "previous_response_id"),
         ({"temperature": "hot"}, "temperature"),
-        ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"max_output_tokens": 1.5}, "max_output_tokens"),
         ({"max_output_tokens": "5"}, "max_output_tokens"),
         ({"reasoning": "low"}, "reasoning"),
         ({"reasoning": {"effort": 5}}, "reasoning.effort"),
@@ -253,3 +271,14 @@ def test_with_a_previous_response_the_input_may_be_empty() -> None:
         assert parse(json.loads(empty), previous_response_id="resp_1").messages == ()
     with pytest.raises(BadRequest):
         parse(None, previous_response_id="")
+
+
+@pytest.mark.parametrize(("limit", "found"), [(-1, None), (0, None), (150.0, 150)])
+def test_a_token_limit_may_be_a_float_and_below_one_means_none(limit: float, found: int | None) -> None:
+    api_request = parse(max_output_tokens=limit)
+    assert api_request.options == ({} if found is None else {"max_tokens": found})
+    assert api_request.echoed_fields == {"max_output_tokens": found}
+
+
+def test_null_conversation_and_prompt_count_as_missing() -> None:
+    assert parse(conversation=None, prompt=None).messages == parse().messages

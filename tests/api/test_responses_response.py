@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 
 from tests.support.responses_lint import lint, parse_events, spoken_text
 from voicegw.api import responses_response as responses
+from voicegw.api.response_ids import output_items
 from voicegw.api.responses_response import ResponseEventEncoder
-from voicegw.events import ToolCall, Usage
-from voicegw.turns.completion import Completion
+from voicegw.errors import AgentTimeout
+from voicegw.events import Message, ToolCall, Usage
+from voicegw.turns.completion import Completion, collect
+from voicegw.wire.openai import CANCELLED
 
 ECHO = {"instructions": "Be brief.", "metadata": {"caller": "7"}, "store": False}
 CALL = ToolCall("call_1", "weather", '{"city":"Paris"}')
@@ -107,7 +110,38 @@ def test_a_tool_call_is_an_item_without_a_message_before_it() -> None:
 
 def test_text_after_a_tool_call_is_another_message() -> None:
     output = final_response(encode_stream("Let me see. ", CALL, "There."))["output"]
-    assert [item["id"] for item in output] == ["msg_7_0", "fc_7_1", "msg_7_2"]
+    assert [item["id"] for item in output] == ["msg_7_0", "fc_7_0", "msg_7_1"]
+
+
+@given(st.text(), st.lists(PIECE))
+def test_an_item_s_id_is_that_of_the_agent_s_words_in_it(own_words: str, parts: list[str | ToolCall]) -> None:
+    stored = output_items("7", collect(parts).parts)
+    output = {
+        item["id"]: item for item in final_response(encode_stream(*parts, own_words=own_words))["output"]
+    }
+    assert stored.keys() <= output.keys()
+    for id, item in output.items():
+        if item["type"] == "function_call":
+            assert stored[id] == ToolCall(item["call_id"], item["name"], item["arguments"])
+        else:
+            text = item["content"][0]["text"]
+            found = stored.get(id, Message("assistant"))
+            assert isinstance(found, Message)
+            assert text == found.text or text == own_words + found.text
+
+
+@pytest.mark.parametrize("parts", [(), ("Well",), ("Well", CALL), (CALL,), (CALL, "The")])
+def test_a_failed_response_holds_its_output_so_far_and_the_error(parts: tuple[str | ToolCall, ...]) -> None:
+    encoder = ResponseEventEncoder("7", "desk", 1700000000, ECHO)
+    stream = encoder.start("")
+    for part in parts:
+        stream += encoder.text_delta(part) if isinstance(part, str) else encoder.tool_call(part)
+    failed = final_response(stream + encoder.fail(AgentTimeout("late")))
+    assert (failed["status"], failed["error"]) == (
+        "failed", {"code": "server_error", "message": "The agent took too long."},
+    )  # fmt: skip
+    expected = ["completed" if part is CALL or part != parts[-1] else "incomplete" for part in parts]
+    assert [item["status"] for item in failed["output"]] == expected
 
 
 def test_an_empty_answer_is_one_empty_message() -> None:
@@ -122,6 +156,7 @@ def test_an_empty_answer_is_one_empty_message() -> None:
         ("tool_calls", "completed", None),
         ("length", "incomplete", {"reason": "max_output_tokens"}),
         ("content_filter", "incomplete", {"reason": "content_filter"}),
+        (CANCELLED, "incomplete", {"reason": "cancelled"}),
     ],
 )
 def test_a_truncated_answer_is_incomplete(reason: str, status: str, details: dict[str, str] | None) -> None:

@@ -212,6 +212,22 @@ async def test_a_silent_stream_gets_a_keepalive_every_four_seconds(has_writer: b
 
 
 @on_both_transports
+async def test_a_probe_is_a_keepalive_unless_bytes_wait_anyway(has_writer: bool) -> None:
+    client = create_client(has_writer, 3.0, "Hi")
+    request_task = asyncio.ensure_future(client.request())
+    await asyncio.sleep(1)
+    client.stream.probe()
+    if has_writer:
+        client.pause()
+        client.stream.probe()
+        client.resume()
+    await request_task
+    assert [when for when, data in client.sends if data == KEEPALIVE] == ([1.0] if has_writer else [])
+    assert client.text == "Hi"
+    lint(client.body)
+
+
+@on_both_transports
 async def test_a_progress_phrase_is_on_time_though_the_keepalive_is_later(has_writer: bool) -> None:
     client = create_client(has_writer, 0.5, Activity("search"), 3.25, "Found.")
     client.stream.response_stream.ack = AckSchedule(

@@ -19,6 +19,8 @@ from voicegw.agents.zeroclaw.agent import ZeroClawAgent
 from voicegw.app.agents import make_agent
 from voicegw.config.agent_kinds import AGENT_SETTINGS
 from voicegw.config.load import load
+from voicegw.errors import ConfigError
+from voicegw.events import Message, Turn
 
 URL = 'url = "http://127.0.0.1:1"\nkey_env = "KEY"\n'
 SECRET = "s3cret-of-this-test"
@@ -75,6 +77,49 @@ async def test_section_becomes_its_agent(
     for method in ("reply", "warm", "call_ended", "aclose"):
         assert callable(getattr(agent, method))
     await agent.aclose()
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "keys"), [(kind, keys) for kind in CASES for keys, _ in CASES[kind] if "warm = true" not in keys]
+)
+async def test_agent_that_sends_turns_by_http_knows_whether_it_is_idempotent(
+    kind: str, keys: str, idempotent: bool, tmp_path: Path
+) -> None:
+    if kind in ("scripted", "python") or "instructions" in keys or (kind, keys) == ("zeroclaw", URL):
+        return
+    file = tmp_path / "voicegw.toml"
+    file.write_text(
+        f'[agents.desk]\nkind = "{kind}"\n{keys}idempotent = {str(idempotent).lower()}\n', "utf-8"
+    )
+    config = load(file, {"KEY": SECRET})
+    agent: Any = make_agent(config.agents["desk"], config)
+    owner = agent._server if kind == "openhands" else agent
+    assert owner.idempotent is idempotent if kind == "openhands" else agent._idempotent is idempotent
+    await agent.aclose()
+
+
+async def test_options_of_a_server_reach_its_requests(tmp_path: Path) -> None:
+    file = tmp_path / "voicegw.toml"
+    file.write_text(
+        f'[agents.desk]\nkind = "openai"\n{URL}developer_role = "developer"\n'
+        'max_tokens_field = "max_completion_tokens"\nextra_body = { top_k = 20 }\n',
+        "utf-8",
+    )
+    config = load(file, {"KEY": SECRET})
+    agent: Any = make_agent(config.agents["desk"], config)
+    turn = Turn("t1", (Message("developer", "Be kind"), Message("user", "Hi")), options={"max_tokens": 5})
+    body = agent._request_body(turn, None)
+    assert (body["top_k"], body["max_completion_tokens"], body["messages"][0]["role"]) == (20, 5, "developer")
+    await agent.aclose()
+
+
+@pytest.mark.parametrize("name", ["messages", "model", "stream", "tools", "tool_choice", "n"])
+def test_extra_body_does_not_replace_fields_of_the_gateway(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "voicegw.toml"
+    file.write_text(f'[agents.desk]\nkind = "openai"\n{URL}extra_body = {{ {name} = 1 }}\n', "utf-8")
+    with pytest.raises(ConfigError, match=rf'agents.desk.extra_body: must not hold "{name}"'):
+        load(file, {"KEY": SECRET})
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic", "openhands", "hermes", "zeroclaw", "docker-agent"])

@@ -72,6 +72,9 @@ class FakeChunkSource:
     def on_disconnect(self) -> None:
         self.calls.append("disconnect")
 
+    def probe(self) -> None:
+        self.calls.append("probe")
+
 
 App = Callable[["Connection"], Awaitable[None]]
 

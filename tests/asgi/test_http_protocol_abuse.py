@@ -181,6 +181,24 @@ async def test_a_request_that_offers_http_2_is_answered_with_http_1(name: bytes)
     assert connection.written.endswith(b"\r\n\r\n\r\nUpgrade: h2c is my body.")
 
 
+@pytest.mark.parametrize("cut", range(1, len(H2C_REQUEST % b"Upgrade")))
+async def test_an_offer_of_http_2_is_removed_wherever_its_packets_are_cut(cut: int) -> None:
+    request = H2C_REQUEST % b"Upgrade"
+    connection = Connection(echo)
+    for _ in range(2):
+        await connection.feed(request[:cut], request[cut:])
+    assert connection.written.count(b"HTTP/1.1 200 OK") == 2
+    assert connection.written.endswith(b"\r\n\r\n\r\nUpgrade: h2c is my body.")
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7])
+async def test_an_offer_of_http_2_may_come_in_pieces(step: int) -> None:
+    request = H2C_REQUEST % b"uPGRADE"
+    connection = Connection(echo)
+    await connection.feed(*(request[at : at + step] for at in range(0, len(request), step)))
+    assert connection.written.endswith(b"\r\n\r\n\r\nUpgrade: h2c is my body.")
+
+
 INCOMPLETE_REQUESTS = [
     b"GET /x HT",
     POST % (9, b"12345678"),

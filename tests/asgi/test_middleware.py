@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 
@@ -160,3 +161,34 @@ async def test_a_websocket_needs_no_key_but_an_endpoint_and_its_client_is_logged
     assert phone.status == 404
     [record_fields] = [json.loads(message) for message in caplog.messages if "refusal" in message]
     assert (record_fields["client"], record_fields["request"]) == (client, "abc")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["//v1/chat/completions", "/v1//chat/completions", "/v1///chat//completions", "//chat/completions//"],
+)
+async def test_doubled_slashes_count_as_one(path: str) -> None:
+    assert (await send_turn(create_gateway(fake_agent("Hi")), path=path)).text == "One moment. Hi"
+
+
+@pytest.mark.parametrize(("path", "status"), [("//healthz", 200), ("//v1//models", 401), ("//", 401)])
+async def test_doubled_slashes_change_no_access_rights(path: str, status: int) -> None:
+    app = create_gateway(fake_agent("Hi"), keys=KEYS)
+    assert (await send_request(app, path=path, method="GET")).status == status
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", "unknown"])
+async def test_a_compressed_body_is_refused(encoding: str) -> None:
+    agent = fake_agent("Hi")
+    answer = await send_request(
+        create_gateway(agent), gzip.compress(b"{}"), headers={"content-encoding": encoding}
+    )
+    assert (answer.status, answer.error["code"], agent.turns) == (415, "unsupported_media_type", [])
+    assert answer.headers["accept-encoding"] == "identity"
+    assert answer.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+async def test_a_body_that_says_that_it_is_not_compressed_is_read(encoding: str) -> None:
+    answer = await send_turn(create_gateway(fake_agent("Hi")), headers={"content-encoding": encoding})
+    assert answer.status == 200

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets import websockets_sansio_impl
 from uvicorn.server import ServerState
 from websockets.client import ClientProtocol
@@ -274,6 +275,24 @@ async def test_invalid_frames_close_the_call(data: Frame | bytes, code: int) -> 
             True,
             code,
         )
+
+
+async def send_after_the_end(connection: Connection) -> None:
+    """Accept the connection, and send frames when it is closed, as a call does that does not know it yet."""
+    await accept(connection)
+    for message in ({"type": "websocket.send", "text": "more"}, {"type": "websocket.close", "code": 1000}):
+        with pytest.raises(ClientDisconnected):
+            await connection.send(message)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", Frame(Opcode.TEXT, b"\xff").serialize(mask=True)])
+async def test_rejected_frame_never_makes_a_traceback(data: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with open_connection(send_after_the_end) as connection:
+        connection.protocol.data_received(data)
+        await connection.exchange()
+        await asyncio.sleep(0.1)
+        assert connection.transport.closed
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 async def test_paths_and_frames_are_never_logged(

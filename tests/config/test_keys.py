@@ -20,6 +20,7 @@ SECTIONS = {
     "[calls]": {"most"},
     "[speech]": {"hold", "hold_for"},
     '[agents.a]\nkind = "hermes"\nurl = "http://127.0.0.1:1"': {"repeatable", "tries", "most_sessions"},
+    '[agents.a]\nkind = "anthropic"\nmodel = "m"': {"fields"},
     "[realtime]": {"pace"},
 }
 

@@ -8,17 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.conversations.call_id import CALL_HEADER_ALIASES, MAX_ID_LENGTH, CallIdentity, resolve_call_id
+from voicegw.conversations.call_id import (
+    CALL_HEADER_ALIASES,
+    CALL_ID_KEYS,
+    MAX_ID_LENGTH,
+    CallIdentity,
+    resolve_call_id,
+)
 from voicegw.errors import BadRequest
 
 ID = "conv_123"
 
 
 def identify(
-    extra: dict[str, Any] | None = None, names: tuple[str, ...] = (), **headers: str
+    extra: dict[str, Any] | None = None,
+    names: tuple[str, ...] = (),
+    keys: tuple[str, ...] = CALL_ID_KEYS,
+    **headers: str,
 ) -> CallIdentity:
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return resolve_call_id(pairs, extra or {}, header_names=names)
+    return resolve_call_id(pairs, extra or {}, header_names=names, keys=keys)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +39,11 @@ def identify(
         identify({"call": {"id": ID}}),
         identify({"elevenlabs_extra_body": {"conversation_id": ID}}),
         identify({"extra_metadata": {"call_id": ID}}),
-        identify({"metadata": {"session_id": ID}}),
+        identify({"elevenlabs_extra_body": {"session_id": ID}}),
+        identify({"extra_metadata": {"session_id": ID}}),
+        identify({"metadata": {"session_id": ID}}, keys=("metadata.session_id",)),
+        identify({"metadata": {"session_id": ID}}, keys=("session_id",)),
+        identify({"our_body": {"ref": ID}}, keys=("call_id", "our_body.ref")),
         identify({"metadata": {"chat_id": 7}}),
     ],
 )
@@ -49,6 +62,7 @@ def test_an_explicit_id_names_a_call(identity: CallIdentity) -> None:
         {"call": ID},
         {"metadata": {"call_id": None, "chat_id": "", "session_id": True, "conversation_id": [ID]}},
         {"metadata": [ID]},
+        {"metadata": {"session_id": ID, "trace_id": ID, "thread_id": ID}},
     ],
 )
 def test_a_request_without_an_id_is_anonymous_and_unique(extra: dict[str, Any]) -> None:
@@ -59,6 +73,14 @@ def test_a_request_without_an_id_is_anonymous_and_unique(extra: dict[str, Any]) 
 
 def test_a_blank_header_names_no_call() -> None:
     assert not identify(x_voicegw_call="  ").is_explicit
+
+
+def test_a_key_with_an_object_counts_in_this_object_only() -> None:
+    keys = ("elevenlabs_extra_body.ref", "call_id")
+    assert identify({"elevenlabs_extra_body": {"ref": ID, "call_id": "other"}}, keys=keys) == identify(
+        {"elevenlabs_extra_body": {"ref": ID}}, keys=keys
+    )
+    assert not identify({"metadata": {"ref": ID}}, keys=keys).is_explicit
 
 
 def test_the_first_source_wins() -> None:

@@ -12,6 +12,8 @@ from tests.support.fake_agent import FakeAgent, fake_agent
 from voicegw.conversations.agent_registry import AgentRegistry
 from voicegw.conversations.call_store import CallStore
 from voicegw.conversations.dispatcher import Dispatcher
+from voicegw.conversations.idempotency import IdempotencyKey
+from voicegw.conversations.turn_relation import Client
 from voicegw.errors import (
     AgentBusy,
     AgentError,
@@ -142,17 +144,17 @@ async def test_an_identical_background_request_joins_the_run(retried: bool, deli
     turn = replace(TURN, call="c1")
     newest = dispatcher.dispatch(served_agent, turn)
     background_run = dispatcher.dispatch(
-        served_agent, replace(turn, messages=(Message("user", "Sum up."),)), background=True
+        served_agent, replace(turn, messages=(Message("user", "Sum up."),)), client=Client.PROGRAM
     )
     for run in (newest, background_run):
         run.start()
     for wait in (0, 1.5, 5):
         await asyncio.sleep(wait)
         assert (
-            dispatcher.dispatch(served_agent, background_run.turn, is_retry=retried, background=True)
+            dispatcher.dispatch(served_agent, background_run.turn, is_retry=retried, client=Client.PROGRAM)
             is background_run
         )
-        assert dispatcher.dispatch(served_agent, turn, is_retry=retried, background=True) is newest
+        assert dispatcher.dispatch(served_agent, turn, is_retry=retried, client=Client.PROGRAM) is newest
         for run in (newest, background_run):
             run.was_delivered = delivered
     assert (newest.cancelled_at, background_run.cancelled_at) == (None, None)
@@ -162,19 +164,69 @@ async def test_an_identical_background_request_joins_the_run(retried: bool, deli
     ("failure", "is_new"),
     [(AgentBusy("busy"), True), (AgentUnavailable("away"), True), (AgentProtocolError("?"), False)],
 )
-@pytest.mark.parametrize("is_background", [True, False])
+@pytest.mark.parametrize("client", [Client.PROGRAM, Client.VOICE])
 async def test_a_retry_after_a_retryable_failure_gets_a_new_run(
-    failure: AgentError, is_new: bool, is_background: bool
+    failure: AgentError, is_new: bool, client: Client
 ) -> None:
     dispatcher = create_dispatcher(serve(fake_agent(failure)))
     served_agent = dispatcher.agents.by_name["desk"]
     turn = replace(TURN, call="c1")
-    run = dispatcher.dispatch(served_agent, turn, background=is_background)
+    run = dispatcher.dispatch(served_agent, turn, client=client)
     run.start()
     await asyncio.sleep(0.5)
-    assert (
-        dispatcher.dispatch(served_agent, turn, is_retry=True, background=is_background) is run
-    ) is not is_new
+    assert (dispatcher.dispatch(served_agent, turn, is_retry=True, client=client) is run) is not is_new
+
+
+async def test_a_run_beside_the_newest_one_is_found_again_and_never_superseded() -> None:
+    agent = fake_agent(1.0, "Hi", 60.0)
+    dispatcher = create_dispatcher(serve(agent))
+    served_agent, turn = dispatcher.agents.by_name["desk"], replace(TURN, call="c1")
+    newest = dispatcher.dispatch(served_agent, turn)
+    beta = dispatcher.dispatch(served_agent, replace(turn, model="beta"))
+    assert (newest.turn.background, beta.turn.background) == (False, True)
+    assert dispatcher.dispatch(served_agent, replace(turn, model="beta")) is beta
+    for run in (newest, beta):
+        run.start()
+    await asyncio.sleep(2)
+    newer = dispatcher.dispatch(served_agent, replace(turn, messages=(Message("user", "Bye."),)))
+    newer.start()
+    await asyncio.sleep(1)
+    assert (newest.is_closed, beta.event_log.has_ended, newer.turn.background) == (True, False, False)
+    assert (newest.event_log.was_cancelled, beta.event_log.was_cancelled) == (True, False)
+    await dispatcher.aclose()
+
+
+async def test_a_whole_request_before_the_first_turn_makes_no_turn_old() -> None:
+    dispatcher = create_dispatcher(serve(fake_agent(60.0)))
+    served_agent = dispatcher.agents.by_name["desk"]
+    longer = (*TURN.messages, Message("assistant", "Hi."), Message("user", "Bye."))
+    dispatcher.dispatch(served_agent, replace(TURN, call="c1", messages=longer), client=Client.PROGRAM)
+    assert not dispatcher.dispatch(served_agent, replace(TURN, call="c1")).is_closed
+
+
+async def test_an_idempotency_key_finds_its_run_until_the_replay_window_is_over() -> None:
+    dispatcher = create_dispatcher(serve(fake_agent(1.0, "Hi")), replay_window=10.0)
+    served_agent, key = dispatcher.agents.by_name["desk"], IdempotencyKey(b"k", b"1", 10)
+    run = dispatcher.dispatch(served_agent, TURN, idempotency_key=key)
+    run.start()
+    for seconds in (0.5, 1.0, 9.0):
+        await asyncio.sleep(seconds)
+        assert dispatcher.dispatch(served_agent, TURN, idempotency_key=key) is run
+        run.was_delivered = True
+    await asyncio.sleep(1)
+    assert len(dispatcher.idempotent_runs) == 0
+    assert dispatcher.dispatch(served_agent, TURN, idempotency_key=key) is not run
+
+
+async def test_a_repeated_idempotency_key_gets_a_new_run_after_a_cancellation() -> None:
+    dispatcher = create_dispatcher(serve(fake_agent(60.0)))
+    served_agent, key = dispatcher.agents.by_name["desk"], IdempotencyKey(b"k", b"1", 10)
+    run = dispatcher.dispatch(served_agent, TURN, idempotency_key=key)
+    run.cancel()
+    again = dispatcher.dispatch(served_agent, TURN, idempotency_key=key)
+    await asyncio.sleep(11)
+    assert again is not run
+    assert dispatcher.dispatch(served_agent, TURN, idempotency_key=key) is again
 
 
 async def test_drain_refuses_new_turns_and_lets_running_ones_finish() -> None:

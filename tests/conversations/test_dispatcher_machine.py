@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -17,7 +19,9 @@ from tests.support.controlled_agent import ControlledAgent, ControlledReply, Str
 from voicegw.conversations.agent_registry import AgentRegistry
 from voicegw.conversations.call_store import CallStore
 from voicegw.conversations.dispatcher import Dispatcher
-from voicegw.errors import AgentBusy, AgentProtocolError, ShuttingDown
+from voicegw.conversations.idempotency import IdempotencyKey
+from voicegw.conversations.turn_relation import Client
+from voicegw.errors import AgentBusy, AgentProtocolError, ShuttingDown, UnprocessableContent
 from voicegw.events import Message, Turn
 from voicegw.turns.dialects import DIALECTS
 from voicegw.turns.run import SUPERSEDE_WAIT, Run
@@ -30,6 +34,7 @@ WORDS = st.sampled_from(["Hello?", "Hi!"])
 CLOSE_SECONDS = st.sampled_from([0.0, 0.05, 0.4, 5.0, inf])
 PAUSES = st.sampled_from([0.01, 0.1, SUPERSEDE_WAIT, 0.5, 1.0, 9.0, 11.0, 40.0])
 FAILURES = st.sampled_from([AgentBusy("busy"), AgentProtocolError("what?"), RuntimeError("oh")])
+CLIENTS = st.sampled_from([Client.VOICE, Client.CHAT, Client.PROGRAM])
 IDLE, MAX_CALLS = 30.0, 10
 
 
@@ -53,6 +58,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.replies: list[ControlledReply] = []
         self.runs: dict[str, Run] = {}
         self.newest: dict[str, Run] = {}
+        self.keyed: dict[tuple[str, bytes], Run] = {}
         self.overlaps: list[tuple[Run, Run]] = []
         self.background_runs: set[Run] = set()
         self.forgotten: set[Run] = set()
@@ -116,7 +122,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         def step() -> Run:
             run = self.dispatcher.dispatch(self.served_agent, turn, **options)
             self.runs.setdefault(run.turn.id, run)
-            if run.turn.id == turn.id and options.get("background"):
+            if run.turn.id == turn.id and run.turn.background:
                 self.background_runs.add(run)
             self.readers.append(StreamReader(run, is_paused=not start))
             if start:
@@ -164,15 +170,27 @@ class DispatcherMachine(RuleBasedStateMachine):
         self._ask_newer(self._turn(f"word {self.count}", call, after=before), start)
 
     @precondition(lambda self: self.newest)
-    @rule(data=st.data(), is_retry=st.booleans(), background=st.booleans())
-    def ask_again(self, data: st.DataObject, is_retry: bool, background: bool) -> None:
+    @rule(data=st.data(), is_retry=st.booleans(), client=CLIENTS)
+    def ask_again(self, data: st.DataObject, is_retry: bool, client: Client) -> None:
         newest = data.draw(st.sampled_from(list(self.newest.values())))
         live = not newest.event_log.has_ended
         turn = self._turn(newest.turn.said, newest.turn.call, after=newest.turn.messages[:-1])
-        run = self._ask(turn, is_retry=is_retry, background=background)
+        run = self._ask(turn, is_retry=is_retry, client=client)
         assert run is newest or not live, "a live run is joined"
-        if not background:
+        if run not in self.background_runs:
             self.newest[str(turn.call)] = run
+
+    @precondition(lambda self: any(not run.event_log.has_ended for run in self.newest.values()))
+    @rule(data=st.data(), client=CLIENTS, model=st.sampled_from(["alpha", "beta"]), start=st.booleans())
+    def ask_side_by_side(self, data: st.DataObject, client: Client, model: str, start: bool) -> None:
+        """Ask another model, or as a chat client or program with other words, while the newest run runs."""
+        live = [run for run in self.newest.values() if not run.event_log.has_ended]
+        newest = data.draw(st.sampled_from(live))
+        said = newest.turn.said if client is Client.VOICE or data.draw(st.booleans()) else "Other words."
+        turn = self._turn(said, newest.turn.call, after=newest.turn.messages[:-1])
+        run = self._ask(replace(turn, model=model), start, client=client)
+        assert run in self.background_runs
+        assert (run.turn.model, run.turn.said) == (model, said)
 
     @precondition(lambda self: any(len(run.turn.messages) > 1 for run in self.newest.values()))
     @rule(data=st.data(), is_retry=st.booleans())
@@ -186,7 +204,10 @@ class DispatcherMachine(RuleBasedStateMachine):
             before.closed_at is None or self.loop.time() - before.closed_at <= self.dispatcher.replay_window
         )
         late = recent and self._is_remembered(str(newest.call))
+        background = set(self.background_runs)
         run = self._ask(self._turn(old[-1].text, newest.call, after=old[:-1]), is_retry=is_retry)
+        if run in background:
+            return  # a program asked the same, and its run is joined or replayed
         if late or run.is_closed:
             self.may_be_cancelled.add(run)
             assert (run.has_started, run.is_closed, len(self.replies)) == (False, True, reply_count)
@@ -197,14 +218,38 @@ class DispatcherMachine(RuleBasedStateMachine):
     def ask_in_background(self, call: str, text: str, is_retry: bool) -> None:
         known = [run for run in self.background_runs - self.forgotten if not run.event_log.has_ended]
         live = [run for run in known if run.turn.call == call]
-        run = self._ask(self._turn(text, call), background=True, is_retry=is_retry)
+        run = self._ask(self._turn(text, call), client=Client.PROGRAM, is_retry=is_retry)
         assert run in live or text not in [run.turn.said for run in live if len(run.turn.messages) == 1]
 
     @rule(tenant=TENANTS, text=WORDS, is_retry=st.booleans(), start=st.booleans())
     def ask_without_a_call(self, tenant: str, text: str, is_retry: bool, start: bool) -> None:
         turn = self._turn(text, tenant=tenant)
-        run = self._ask(turn, start, is_retry=is_retry, fingerprint=text.encode())
-        assert is_retry or run.turn is turn, "without a call, only a retry joins a run"
+        run = self._ask(turn, start, is_retry=is_retry)
+        assert run.turn is turn, "without a call and a key, every request has a run of its own"
+
+    @rule(tenant=TENANTS, text=WORDS, name=st.sampled_from([b"k", b"l"]))
+    def ask_with_a_key(self, tenant: str, text: str, name: bytes) -> None:
+        """Send an `Idempotency-Key`: for the same request it finds its run, another request is refused."""
+        turn, key = self._turn(text, tenant=tenant), IdempotencyKey(name, text.encode(), 10)
+        known, age = self.keyed.get((tenant, name)), 0.0
+        if known is not None and known.closed_at is not None:
+            age = round(self.loop.time() - known.closed_at, 6)
+        window = self.dispatcher.replay_window
+        if age == window:
+            return  # the timer that forgets the key is due now
+        if known is not None and age < window and known.turn.said != text:
+            with pytest.raises(UnprocessableContent):
+                self._ask(turn, idempotency_key=key)
+            return
+        run = self._ask(turn, idempotency_key=key)
+        is_usable = (
+            known is not None
+            and age < window
+            and known.cancelled_at is None
+            and not isinstance(known.event_log.failure, AgentBusy)
+        )
+        assert run is known if is_usable else run.turn is turn
+        self.keyed[tenant, name] = run
 
     @precondition(lambda self: self.readers)
     @rule(data=st.data())
@@ -315,7 +360,11 @@ class DispatcherMachine(RuleBasedStateMachine):
         for run in self.runs.values():
             if run.is_closed:
                 assert (run.task, run.earlier_runs, run in self.dispatcher.runs) == (None, (), False)
-        assert set(self.dispatcher._runs_by_retry_key.values()) <= self.dispatcher.runs
+        remembered = [run for _, run in self.dispatcher.idempotent_runs._runs.values()]
+        window = self.dispatcher.replay_window
+        assert all(
+            run.closed_at is None or self.loop.time() - run.closed_at <= window + 1e-6 for run in remembered
+        )
         assert len(self.calls) <= MAX_CALLS
 
     def teardown(self) -> None:
@@ -328,11 +377,8 @@ class DispatcherMachine(RuleBasedStateMachine):
         for reader in bodies:
             lint(reader.body)
         assert all(reply.is_closed for reply in self.replies)
-        assert (self.dispatcher.runs, self.dispatcher._runs_by_retry_key, asyncio.all_tasks(self.loop)) == (
-            set(),
-            {},
-            set(),
-        )
+        assert (self.dispatcher.runs, asyncio.all_tasks(self.loop)) == (set(), set())
+        assert len(self.dispatcher.idempotent_runs) == 0
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
 

@@ -12,7 +12,7 @@ from voicegw.app.agents import make_agent
 from voicegw.config.agent_kinds import AGENT_SETTINGS
 from voicegw.config.load import load
 
-SECTIONS = set(AGENT_SETTINGS) - {"scripted", "openai", "python"}
+SECTIONS = set(AGENT_SETTINGS) - {"scripted", "python"}
 
 
 def test_every_kind_has_a_section() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -43,6 +44,12 @@ ack.after = "off"
 [agents.waiting]
 kind = "python"
 target = "agents:waiting"
+
+[agents.slow]
+kind = "scripted"
+script = "slow"
+options = {{ first = 1.5 }}
+ack.after = "off"
 
 [agents.large]
 kind = "python"
@@ -213,6 +220,33 @@ def test_upgrade_to_http_2_is_ignored(client: HttpClient) -> None:
     for _ in range(2):
         client.post_chat({}, **offer, connection="Upgrade, HTTP2-Settings")
         assert client.read_response().text == "Hello?"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_client_that_stops_sending_gets_its_response(client: HttpClient, stream: bool) -> None:
+    client.post_chat({"model": "slow", "stream": stream})
+    client.socket.shutdown(socket.SHUT_WR)
+    while client.read():
+        pass
+    answer = client.buffer.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK")
+    if stream:
+        assert lint(decode_chunked(body))
+    else:
+        assert json.loads(body)["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("model", ["waiting", "slow"])
+def test_client_that_disconnects_during_a_silence_stops_its_run(
+    server: Server, stream: bool, model: str
+) -> None:
+    with HttpClient(server) as gone:
+        gone.post_chat({"model": model, "stream": stream})
+        wait_until(lambda: running_turns(server) == 1)
+        time.sleep(0.1)
+    wait_until(lambda: running_turns(server) == 0, timeout=0.5)
 
 
 def large_answer_request(seconds: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import APITimeoutError, AsyncOpenAI, OpenAI, UnprocessableEntityError
 
 from tests.e2e.server import TIMEOUT, Server, wait_until
 from voicegw.calls.codec import ACTIONS
@@ -172,17 +172,30 @@ def test_reconnect_within_the_disconnect_grace_replays_the_answer_so_far(
     assert count_runs(server, "back") == 1
 
 
-@pytest.mark.parametrize("has_call_id", [True, False])
+@pytest.mark.parametrize("header", ["X-Voicegw-Call", "Idempotency-Key"])
 def test_retry_after_a_client_timeout_gets_the_answer_of_the_first_request(
-    server: Server, sdk: OpenAI, call_headers: dict[str, str], has_call_id: bool
+    server: Server, sdk: OpenAI, header: str
 ) -> None:
     answer = sdk.with_options(timeout=1.0, max_retries=2).chat.completions.create(
-        model="slow",
-        messages=user_messages(f"slow-{has_call_id}"),
-        extra_headers=call_headers if has_call_id else {},
+        model="slow", messages=user_messages(f"slow-{header}"), extra_headers={header: "slow-1"}
     )
     assert answer.choices[0].message.content == "Here."
-    assert count_runs(server, f"slow-{has_call_id}") == 1
+    assert count_runs(server, f"slow-{header}") == 1
+
+
+def test_retry_of_a_request_that_names_no_call_is_a_run_of_its_own(server: Server, sdk: OpenAI) -> None:
+    with pytest.raises(APITimeoutError):
+        sdk.with_options(timeout=1.0, max_retries=1).chat.completions.create(
+            model="slow", messages=user_messages("anonymous")
+        )
+    assert count_runs(server, "anonymous") == 2
+
+
+def test_another_request_with_the_same_idempotency_key_is_refused(sdk: OpenAI) -> None:
+    options: dict[str, Any] = {"model": "echo", "extra_headers": {"Idempotency-Key": "same"}}
+    sdk.chat.completions.create(messages=user_messages("One"), **options)
+    with pytest.raises(UnprocessableEntityError, match="repeat that request unchanged"):
+        sdk.chat.completions.create(messages=user_messages("Two"), **options)
 
 
 @pytest.mark.parametrize("model", ["unreachable", "no_first_token"])
@@ -206,7 +219,7 @@ def test_newer_turn_ends_the_older_stream_with_a_finish_reason(
     with older, newer:
         assert text_of(list(newer)) == "Run 1 is over."
         superseded = list(older)
-    assert ("Run 1".startswith(text_of(superseded)), finish_reasons(superseded)) == (True, ["stop"])
+    assert ("Run 1".startswith(text_of(superseded)), finish_reasons(superseded)) == (True, ["length"])
     wait_until(Path(server.folder, "older.closed").exists)
     assert not Path(server.folder, "older.go").exists()
 

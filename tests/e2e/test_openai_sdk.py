@@ -39,6 +39,10 @@ target = "agents:waiting"
 options = { folder = "FOLDER" }
 ack.after = "off"
 
+[agents.breaking]
+kind = "python"
+target = "agents:breaking"
+
 [agents.failing]
 kind = "python"
 target = "agents:failing"
@@ -61,6 +65,12 @@ async def waiting(turn, folder):
     finally:
         await asyncio.sleep(0)
         Path(folder, turn.said).touch()
+
+
+async def breaking(turn):
+    yield '{"city": "Par'
+    await asyncio.sleep(0.3)
+    raise errors.AgentError("secret detail")
 
 
 async def failing(turn):
@@ -299,7 +309,7 @@ def test_keepalives_satisfy_a_client_with_a_read_timeout_of_5_seconds(server: Se
 
 def test_models_list_names_the_agents(sdk: OpenAI) -> None:
     names = [model.id for model in sdk.models.list()]
-    assert names == ["desk", "slow", "waiting", "failing", *SCRIPTS]
+    assert names == ["desk", "slow", "waiting", "breaking", "failing", *SCRIPTS]
     assert sdk.models.retrieve("echo").owned_by == "voicegw"
     with pytest.raises(openai.NotFoundError):
         sdk.models.retrieve("unknown")
@@ -396,3 +406,25 @@ def test_disconnect_reaches_the_agent_through_two_gateways(server: Server, outer
     ) as stream:
         assert [next(stream).choices[0].delta.content for _ in range(2)] == ["", "Well"]
     wait_until((server.folder / "through").exists)
+
+
+JSON_OBJECT: Any = {"type": "json_object"}
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"), [("AgentError", 502), ("AgentTimeout", 504), ("AgentBusy", 503)]
+)
+def test_structured_output_of_a_failing_agent_is_a_status(sdk: OpenAI, failure: str, status: int) -> None:
+    with pytest.raises(openai.InternalServerError) as raised:
+        stream_chunks(sdk, "failing", failure, response_format=JSON_OBJECT)
+    assert raised.value.status_code == status
+
+
+def test_structured_output_that_breaks_off_raises_an_error(sdk: OpenAI) -> None:
+    stream = sdk.chat.completions.create(
+        model="breaking", messages=user_messages("Hi"), stream=True, response_format=JSON_OBJECT
+    )
+    received: list[str] = []
+    with pytest.raises(openai.APIError, match="The agent failed"):
+        received.extend(chunk.choices[0].delta.content or "" for chunk in stream)
+    assert "".join(received) == '{"city": "Par'

@@ -38,6 +38,10 @@ target = "agents:waiting"
 options = { folder = "FOLDER" }
 ack.after = "off"
 
+[agents.breaking]
+kind = "python"
+target = "agents:breaking"
+
 [agents.failing]
 kind = "python"
 target = "agents:failing"
@@ -64,6 +68,12 @@ async def waiting(turn, folder):
         await asyncio.sleep(600)
     finally:
         Path(folder, turn.said).touch()
+
+
+async def breaking(turn):
+    yield '{"city": "Par'
+    await asyncio.sleep(0.3)
+    raise errors.AgentError("secret detail")
 
 
 async def failing(turn):
@@ -218,6 +228,53 @@ def test_failing_agent_is_a_status_or_in_a_stream_an_apology(sdk: OpenAI, failur
     with sdk.responses.stream(model="failing", input=failure) as stream:
         final = stream.get_final_response()
     assert (final.status, final.output_text.startswith("Sorry, ")) == ("completed", True)
+
+
+JSON_OBJECT: Any = {"format": {"type": "json_object"}}
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"), [("AgentError", 502), ("AgentTimeout", 504), ("AgentBusy", 503)]
+)
+def test_structured_output_of_a_failing_agent_is_a_status(sdk: OpenAI, failure: str, status: int) -> None:
+    with pytest.raises(openai.InternalServerError) as raised:
+        sdk.responses.create(model="failing", input=failure, text=JSON_OBJECT, stream=True)
+    assert (raised.value.status_code, raised.value.type) == (status, "server_error")
+
+
+def test_structured_output_that_breaks_off_is_a_failed_response(sdk: OpenAI) -> None:
+    events = list(sdk.responses.create(model="breaking", input="Hi", text=JSON_OBJECT, stream=True))
+    failed = events[-1]
+    assert failed.type == "response.failed"
+    assert (failed.response.status, failed.response.output_text) == ("failed", '{"city": "Par')
+    assert failed.response.error is not None
+    assert (failed.response.error.code, failed.response.error.message) == (
+        "server_error",
+        "The agent failed.",
+    )
+
+
+def test_item_references_stand_for_the_items_of_an_earlier_response(sdk: OpenAI) -> None:
+    with sdk.responses.stream(model="desk", input="When are you open?") as stream:
+        [item] = stream.get_final_response().output
+    assert item.id
+    items: Any = [
+        {"role": "user", "content": "When are you open?"},
+        {"type": "item_reference", "id": item.id},
+        {"role": "user", "content": "Really?"},
+    ]
+    answer = sdk.responses.create(model="messages", input=items).output_text
+    assert answer.startswith("user: When are you open? | assistant: ")
+    assert answer.endswith(" | user: Really?")
+    assert "One moment" not in answer
+    with pytest.raises(openai.NotFoundError):
+        sdk.responses.create(model="messages", input=[{"type": "item_reference", "id": "msg_unknown_0"}])
+
+
+def test_conversation_of_openai_is_refused(sdk: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as raised:
+        sdk.responses.create(model="echo", input="Hi", conversation="conv_1")
+    assert raised.value.param == "conversation"
 
 
 def test_too_many_concurrent_turns_are_refused(sdk: OpenAI) -> None:

@@ -69,7 +69,7 @@ def parse_chunks(data: bytes) -> list[dict[str, Any]]:
 
 
 def chunk_text(chunk: dict[str, Any]) -> str:
-    return (chunk["choices"][0]["delta"].get("content") or "") if chunk["choices"] else ""
+    return (chunk["choices"][0]["delta"].get("content") or "") if chunk.get("choices") else ""
 
 
 @asynccontextmanager

@@ -26,6 +26,21 @@ def lint(stream: bytes, *, usage: bool = False) -> list[dict[str, Any]]:
     return found
 
 
+def lint_failed(stream: bytes) -> dict[str, Any]:
+    """Assert that `stream` is well-formed up to an error in place of its finish; return the error."""
+    *chunks, error, done, last = stream.split(b"\n\n")
+    assert (done, last) == (b"data: [DONE]", b"")
+    finish = {
+        **json.loads(chunks[0][6:]),
+        "choices": [{"index": 0, "delta": {}, "finish_reason": "length", "logprobs": None}],
+    }
+    lint(b"\n\n".join([*chunks, b"data: " + json.dumps(finish).encode(), done, last]))
+    found: dict[str, Any] = json.loads(error.removeprefix(b"data: "))
+    assert found.keys() == {"error"}
+    assert found["error"].keys() == {"message", "type", "param", "code"}
+    return dict(found["error"])
+
+
 def _lint_chunks(found: list[dict[str, Any]], usage: bool) -> None:
     for chunk in found:
         assert chunk.keys() - {"usage"} == CHUNK_KEYS

@@ -64,7 +64,10 @@ def make_call_server(
     ack: AckPolicy | None = None,
     **profile: Any,
 ) -> tuple[CallServer, Dispatcher]:
-    """Return a server of Twilio's and Retell's calls, and its dispatcher; `profile` goes to `CallProfile`."""
+    """Return a server of Twilio's, Telnyx's and Retell's calls, and its dispatcher.
+
+    `profile` goes to `CallProfile`.
+    """
     served_agent = ServedAgent(
         "desk",
         agent,
@@ -88,7 +91,10 @@ def make_call_server(
         return CallEndpoint(name, call_profile, authenticate, codec, is_genuine, max_platform_calls)
 
     endpoints = {
-        "twilio": endpoint("twilio", False, lambda call, profile: RelayCodec("twilio")),
+        "twilio": endpoint(
+            "twilio", False, lambda call, profile: RelayCodec("twilio", languages=profile.languages)
+        ),
+        "telnyx": endpoint("telnyx", False, lambda call, profile: RelayCodec("telnyx")),
         "retell": endpoint("retell", True, lambda call, profile: RetellCodec(call or "")),
     }
     engine = TurnEngine(dispatcher, RateLimiter(max_turns), TurnLog())

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 Event = dict[str, Any]
-FINAL_STATUS = {"response.completed": "completed", "response.incomplete": "incomplete"}
+FINAL_STATUS = {
+    "response.completed": "completed",
+    "response.incomplete": "incomplete",
+    "response.failed": "failed",
+}
 USAGE = {
     "input_tokens",
     "input_tokens_details",
@@ -28,11 +32,15 @@ def lint(stream: bytes) -> list[Event]:
     started, finished = first["response"], last["response"]
     assert (started["status"], started["output"], started["usage"]) == ("in_progress", [], None)
     assert finished["status"] == FINAL_STATUS[last["type"]]
-    unchanged = started.keys() - {"status", "output", "usage", "incomplete_details"}
+    unchanged = started.keys() - {"status", "output", "usage", "incomplete_details", "error"}
     assert {key: started[key] for key in unchanged} == {key: finished[key] for key in unchanged}
     assert started.keys() == finished.keys()
     assert started["id"].startswith("resp_")
     assert finished["output"] == list(_items(iter(middle)))
+    if finished["status"] == "failed":
+        assert finished["error"].keys() == {"code", "message"}
+        assert (finished["incomplete_details"], finished["usage"]) == (None, None)
+        return events
     assert finished["output"], "some clients look for an item"
     _lint_response(finished)
     return events

@@ -17,7 +17,14 @@ from voicegw.agents.session_prompt import (
     user_message_count,
 )
 from voicegw.events import Message, Turn
-from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
+from voicegw.turns.prompts import (
+    ACTION_CUT_OFF,
+    ACTION_DONE,
+    ACTION_NOT_POSSIBLE,
+    CALL_START_PROMPT,
+    SILENCE_PROMPT,
+    may_stay_silent,
+)
 
 RULES = Message("system", "Be kind.")
 HELLO, HI = Message("user", "Hello?"), Message("assistant", "Hi!")
@@ -161,3 +168,21 @@ def test_each_message_is_either_in_the_summary_or_new(said: list[Message]) -> No
 def test_interruption_note_is_one_line(heard: str | None) -> None:
     assert "\n" not in interruption_note(heard)
     assert bool(interruption_note(heard)) == (heard is not None)
+
+
+ASKED = Message("user", "Sales?")
+
+
+@pytest.mark.parametrize(
+    ("kind", "results", "may"),
+    [
+        ("tool", [ACTION_DONE], True),
+        ("tool", [ACTION_DONE, ACTION_NOT_POSSIBLE], False),
+        ("tool", [ACTION_CUT_OFF, ACTION_DONE], False),
+        ("said", [ACTION_DONE], False),
+        ("reminder", [], False),
+    ],
+)
+def test_silence_is_no_failure_after_actions_that_were_done(kind: str, results: list[str], may: bool) -> None:
+    messages = (Message("tool", ACTION_NOT_POSSIBLE), ASKED, *(Message("tool", text) for text in results))
+    assert may_stay_silent(Turn("t", messages, kind=kind)) is may

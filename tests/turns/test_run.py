@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.fake_agent import FakeAgent, fake_agent
 from voicegw.errors import AgentError, AgentProtocolError, AgentTimeout
-from voicegw.events import Activity, Event, Finish, Message, Tool, ToolCall, Turn, Usage
+from voicegw.events import REASONING, Activity, Event, Finish, Message, Tool, ToolCall, Turn, Usage
 from voicegw.speech.filter import SpeechFilter
 from voicegw.turns.run import MAX_TEXT_CHARACTERS, Run
 from voicegw.turns.timeouts import Timeouts
@@ -55,6 +55,41 @@ async def test_agent_without_output_has_failed(steps: tuple[Event, ...]) -> None
     await asyncio.sleep(1)
     assert isinstance(run.event_log.failure, AgentProtocolError)
     assert (run.has_spoken, run.first_token_at) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("steps", "events"),
+    [
+        (("a\ud842", "\udfb7b"), ["a", "\U00020bb7b"]),
+        (("\ud842", "\udfb7"), ["\U00020bb7"]),
+        (("a\ud842", "", "\udfb7b"), ["a", "\U00020bb7b"]),
+        (
+            ("a\ud842", 1.0, Usage(1, 2), Activity("bash"), "\udfb7"),
+            ["a", Usage(1, 2), Activity("bash"), "\U00020bb7"],
+        ),
+        (("\ud842", "\udfb7\ud842", "\udfb7"), ["\U00020bb7", "\U00020bb7"]),
+        (("a\ud842", "b"), ["a", "\ufffdb"]),
+        (("a\ud842", "\ud842", "\udfb7"), ["a", "\ufffd", "\U00020bb7"]),
+        (("a\ud842",), ["a", "\ufffd"]),
+        (("a\ud842", ToolCall("c", "f")), ["a", "\ufffd", ToolCall("c", "f")]),
+        (("a\ud842", Finish("length")), ["a", "\ufffd", Finish("length")]),
+        (("a\U00020bb7", "é"), ["a\U00020bb7", "é"]),
+    ],
+)
+async def test_character_that_is_cut_into_two_deltas_is_joined(
+    steps: tuple[Any, ...], events: list[Event]
+) -> None:
+    run, _ = start(fake_agent(*steps))
+    await asyncio.sleep(2)
+    assert run.event_log.events == events
+
+
+async def test_cancelled_run_drops_half_a_character() -> None:
+    run, _ = start(fake_agent("a\ud842", 9.0))
+    await asyncio.sleep(1)
+    run.cancel()
+    await asyncio.sleep(1)
+    assert run.event_log.events == ["a"]
 
 
 async def test_tool_call_alone_is_an_answer() -> None:
@@ -303,6 +338,61 @@ async def test_reasoning_alone_is_no_output(steps: tuple[Event, ...]) -> None:
     assert (run.has_spoken, run.has_output, run.first_token_at) == (False, False, None)
 
 
+@pytest.mark.parametrize("filtered", [False, True])
+async def test_reasoning_is_reported_once_until_other_output(filtered: bool) -> None:
+    steps = (
+        *[REASONING] * 3,
+        "Hi. ",
+        REASONING,
+        Activity("f"),
+        REASONING,
+        Activity("reasoning"),
+        ToolCall("c", "f"),
+    )
+    run, _ = start(fake_agent(*steps), speech_filter=SpeechFilter() if filtered else None)
+    await asyncio.sleep(1)
+    events = [event for event in run.event_log.events if type(event) is not str]
+    assert events == [REASONING, REASONING, Activity("f"), REASONING, ToolCall("c", "f")]
+
+
+async def test_reasoning_within_the_text_is_reported_once() -> None:
+    steps = ("<think>", "Hm. ", "Hm.", "</think>", "Yes.")
+    run, _ = start(fake_agent(*steps), speech_filter=SpeechFilter())
+    await asyncio.sleep(1)
+    assert run.event_log.events == [REASONING, "Yes."]
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "steps", "failed_at"),
+    [
+        (Timeouts(first_token=1.0), (*[0.9, REASONING] * 5, 0.9, "Yes."), None),
+        (Timeouts(first_token=1.0), (1.1, REASONING), 1.0),
+        (Timeouts(first_token=1.0, idle=0.5), (*[0.4, REASONING] * 5, 9.0), 2.5),
+        (Timeouts(idle=0.5), ("Hi", *[0.4, REASONING] * 5, "."), None),
+        (Timeouts(reasoning=1.0), (*[0.4, REASONING] * 5, "Yes."), 1.6),
+        (Timeouts(reasoning=1.0), (*[0.4, REASONING, 0.4, REASONING, 0.4, "Yes. "] * 3,), None),
+        (Timeouts(reasoning=1.0), (REASONING, 5.0, "Yes."), None),
+        (Timeouts(), (*[9.0, REASONING] * 50, "Yes."), None),
+    ],
+)
+async def test_reasoning_counts_as_alive_and_is_limited(
+    timeouts: Timeouts, steps: tuple[Any, ...], failed_at: float | None
+) -> None:
+    run, _ = start(fake_agent(*steps), timeouts=timeouts)
+    await asyncio.sleep(1000)
+    assert run.event_log.has_ended
+    if failed_at is None:
+        assert run.event_log.failure is None
+    else:
+        assert (type(run.event_log.failure), run.closed_at) == (AgentTimeout, pytest.approx(failed_at))
+
+
+async def test_reasoning_counts_for_no_limit_of_events() -> None:
+    run, _ = start(fake_agent(*[REASONING] * 99, "Hi"), max_events=9)
+    await asyncio.sleep(1)
+    assert run.event_log.events == [REASONING, "Hi"]
+
+
 async def test_cancelled_run_drops_held_text() -> None:
     agent = fake_agent("Hi [", 60.0, closing=1.0)
     run, _ = start(agent, speech_filter=SpeechFilter())
@@ -327,7 +417,7 @@ async def test_unspoken_text_counts_for_the_limit_of_events(text: str) -> None:
     agent = fake_agent("Hi ", *[text] * 99)
     run, _ = start(agent, speech_filter=SpeechFilter(), max_events=9)
     await asyncio.sleep(1)
-    assert run.event_log.events == ["Hi", Finish("length")]
+    assert [event for event in run.event_log.events if event != REASONING] == ["Hi", Finish("length")]
 
 
 async def test_unspoken_text_counts_for_the_limit_of_characters(
@@ -336,7 +426,7 @@ async def test_unspoken_text_counts_for_the_limit_of_characters(
     monkeypatch.setattr("voicegw.turns.run.MAX_TEXT_CHARACTERS", 20)
     run, _ = start(fake_agent("# Hi\n", "<think>", "a" * 8, "</think>", "Ho"), speech_filter=SpeechFilter())
     await asyncio.sleep(1)
-    assert run.event_log.events == ["Hi", ".", Finish("length")]
+    assert run.event_log.events == ["Hi", REASONING, ".", Finish("length")]
 
 
 @pytest.mark.parametrize("held", ["Hi ", "Hi"])

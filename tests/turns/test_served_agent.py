@@ -10,6 +10,7 @@ from tests.conversations.test_dispatcher import TURN, serve
 from voicegw.events import Message, Tool, Turn
 from voicegw.turns.acknowledgement import AckPolicy
 from voicegw.turns.dialects import DIALECTS
+from voicegw.turns.own_phrases import OwnPhrase
 
 
 @pytest.mark.parametrize(
@@ -33,14 +34,22 @@ async def test_acknowledgement_depends_on_agent_dialect_language_and_request(
     assert (ack.phrase, ack.after) == (phrase, after)
 
 
-async def test_without_acknowledgements_only_remembered_phrases_are_removed() -> None:
+@pytest.mark.parametrize(
+    ("after", "own_phrases", "dialect", "is_removed"),
+    [
+        (0.5, None, "voice", True),
+        (0.5, None, "chat", False),
+        (None, None, "voice", False),
+        (0.5, (), "voice", False),
+        (None, (OwnPhrase("onemomentweareopen", 0, 9, ""),), "voice", True),
+        (None, (OwnPhrase("onemomentweareopen", 0, 9, ""),), "chat", True),
+    ],
+)
+async def test_history_loses_what_was_said_in_the_call_or_else_acknowledgements(
+    after: float | None, own_phrases: tuple[OwnPhrase, ...] | None, dialect: str, is_removed: bool
+) -> None:
     history = (Message("assistant", "One moment. We are open."), Message("assistant", "Let me"))
-    acknowledging, silent = serve(ack_policy=AckPolicy(0.5)), serve(ack_policy=AckPolicy(None))
-    assert [message.text for message in acknowledging.clean_history(history, "en", frozenset())] == [
-        "We are open."
-    ]
-    assert silent.clean_history(history, "en", frozenset()) == history
-    assert [message.text for message in silent.clean_history(history, "en", frozenset({"One moment."}))] == [
-        "We are open.",
-        "Let me",
-    ]
+    agent = serve(ack_policy=AckPolicy(after))
+    [answer, other] = agent.clean_history(history, "en", own_phrases, DIALECTS[dialect])
+    assert answer.text == ("We are open." if is_removed else "One moment. We are open.")
+    assert other == history[1]

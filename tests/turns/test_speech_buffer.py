@@ -19,6 +19,7 @@ from voicegw.speech.filter import SpeechFilter
 from voicegw.speech.options import SpeechOptions
 from voicegw.turns.phrases import PHRASES
 from voicegw.turns.speech_buffer import SpeechBuffer, SpeechFilters
+from voicegw.turns.speech_phrases import SPEECH_PHRASES
 
 OFF: dict[str, Any] = {"ack": {"after": "off"}}
 SORRY = PHRASES["en"].failure
@@ -152,19 +153,23 @@ async def test_reasoning_is_silence_for_acknowledgements() -> None:
 @pytest.mark.parametrize(
     ("timeouts", "steps", "texts"),
     [
-        ({"first_token": 1.0}, ("<think>", *[0.3, "Hm. "] * 9), [(1.0, SORRY)]),
+        ({"first_token": 1.0}, (0.9, "<think>", *[0.9, "Hm. "] * 9, "</think>Yes."), [(9.0, "Yes.")]),
+        ({"first_token": 1.0}, (1.1, "<think>", 0.1, "Hm."), [(1.0, SORRY)]),
+        ({"first_token": 1.0, "idle": 0.5}, ("<think>", *[0.4, "Hm. "] * 5, 9.0), [(2.5, SORRY)]),
+        ({"max_reasoning": 2.0}, ("<think>", *[0.4, "Hm. "] * 9), [(2.4, SORRY)]),
+        ({"max_reasoning": "off"}, ("<think>", *[0.9, "Hm. "] * 9, "</think>Yes."), [(8.1, "Yes.")]),
         ({"first_token": 1.0}, (0.9, "Yes.", 5.0, "No."), [(0.9, "Yes."), (5.9, "No.")]),
         ({"first_token": 1.0, "idle": 0.5}, (0.9, "[", 0.4, "5]"), [(1.0, "[ " + SORRY)]),
         (
             {"idle": 1.0},
             ("Well.", *[0.9, "<think>", 0.9, "Hm.", 0.9, "</think>"] * 2, 0.9, "Yes.", 5.0),
-            [(0.0, "Well."), (6.3, "Yes."), (7.3, " " + SORRY)],
+            [(0.0, "Well."), (6.3, " Yes."), (7.3, " " + SORRY)],
         ),
         ({"idle": 1.0}, ("Well.", "<think>", 5.0, "Hm."), [(0.0, "Well."), (1.0, " " + SORRY)]),
         ({"total": 0.1}, ("Blue [", 5.0), [(0.0, "Blue"), (0.1, " [ " + SORRY)]),
     ],
 )
-async def test_reasoning_resets_idle_but_is_no_first_token(
+async def test_reasoning_counts_as_work_for_the_timeouts(
     timeouts: dict[str, float], steps: tuple[Step, ...], texts: list[tuple[float, str]]
 ) -> None:
     answer = await send_turn(create_gateway(fake_agent(*steps), agent_section={**OFF, **timeouts}))
@@ -252,6 +257,14 @@ async def test_stored_response_holds_the_speech() -> None:
     first = await answer_to(app, RESPONSES, {"stream": False})
     await answer_to(app, RESPONSES, {"previous_response_id": first.json["id"], "input": "And?"})
     assert [message.text for message in agent.turns[-1].messages] == ["Hello?", SPEECH, "And?"]
+
+
+def test_options_have_the_words_of_the_callers_language() -> None:
+    filters = SpeechFilters(SpeechOptions(), {}, {"de": "Gut."}, {"en": "Output."})
+    german, english, unknown = (filters.filter_for(tag).options for tag in ("de-AT", "en", "xx"))
+    assert (german.nothing, german.done, german.to) == ("Gut.", "erledigt", "nach")
+    assert (english.output, unknown.output) == ("Output.", "Output.")
+    assert german.output == SPEECH_PHRASES["de"].output
 
 
 def test_options_are_shared_by_languages_with_the_same_phrases() -> None:

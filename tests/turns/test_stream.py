@@ -38,6 +38,28 @@ def create_stream(after: float | None = 0, *, note: bool = False) -> tuple[Event
     )
 
 
+@pytest.mark.parametrize("event", ["Well", ToolCall("c", "f"), None])
+def test_a_program_gets_an_error_in_place_of_an_apology(event: Event | None) -> None:
+    event_log, timings = EventLog(), TurnTimings(0.0)
+    stream = ResponseStream(
+        event_log,
+        ReadableEncoder(),
+        AckSchedule("", None),
+        timings,
+        lambda failure: "Sorry.",
+        encode_failure=lambda failure: f"!{type(failure).__name__}".encode(),
+    )
+    stream.start(0.0)
+    event_log.events.extend([] if event is None else [event])
+    event_log.failure, event_log.has_ended = AgentTimeout("late"), True
+    sent = stream.read(1.0)
+    assert sent.endswith(b"!AgentTimeout")
+    assert b"Sorry" not in sent
+    assert b"#" not in sent
+    assert stream.is_done
+    assert timings.ended_at == 1.0
+
+
 def play(after: float | None, *steps: tuple[float, Event | VoicegwError | None]) -> list[tuple[float, str]]:
     """Return the bytes and their times for events at these times; None only reads. Then the run ends."""
     event_log, stream = create_stream(after)
@@ -95,6 +117,8 @@ def test_phrases_and_events_are_sent_in_the_order_of_speech(
         (["Well."], "[ Sorry.]#stop"),
         (["Well. "], "[Sorry.]#stop"),
         (["Well", ToolCall("c", "f")], "#tool_calls"),
+        (["Well", ToolCall("c", "f"), Finish("tool_calls")], "#tool_calls"),
+        (["Well", Activity("f"), Finish("tool_calls")], "[... Sorry.]#stop"),
     ],
 )
 def test_failure_after_the_first_byte_becomes_an_apology(events: list[Event], end: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.wire.json import dumps, loads, loads_object
+from voicegw.wire.json import dumps, join_surrogates, loads, loads_object, loads_piece
 
 LONE_SURROGATE = "\ud83d"
 SMILE = "\U0001f600"
@@ -61,3 +61,49 @@ def test_an_object_is_read_from_text_and_bytes(data: str | bytes) -> None:
 )
 def test_anything_but_an_object_is_none(data: str | bytes) -> None:
     assert loads_object(data) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "parsed"),
+    [
+        (rb'{"a": "Hi"}', {"a": "Hi"}),
+        (rb'"Mr \ud842"', "Mr \ud842"),
+        (rb'"\uDFB7 Li"', "\udfb7 Li"),
+        (rb'["\udfb7\ud842", "x"]', ["\udfb7\ud842", "x"]),
+        (rb'"\ud842 x \udfb7"', "\ufffd x \ufffd"),
+        (rb'"\ud842\ud842\udfb7\ud842"', "\ufffd\U00020bb7\ud842"),
+        (rb'"\\ud842\\\ud842"', "\\ud842\\\ud842"),
+        (b'\xef\xbb\xbf["\\ud842"]', ["\ud842"]),
+    ],
+)
+def test_half_at_the_edge_of_a_string_is_kept(data: bytes, parsed: object) -> None:
+    assert loads_piece(data) == parsed
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b'["\\ud842", NaN]', rb'["\ud842"', b"[" * 5000])
+def test_invalid_piece_is_rejected(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        loads_piece(data)
+
+
+def test_piece_that_is_nested_too_deep_for_halves_loses_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(data: bytes) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(json, "loads", fail)
+    assert loads_piece(rb'["\ud842"]') == ["\ufffd"]
+
+
+@given(st.text(st.sampled_from('a\\"\U00020bb7é')), st.data())
+def test_cut_between_any_two_utf_16_units_is_undone(text: str, data: st.DataObject) -> None:
+    units = text.encode("utf-16-le")
+    cut = 2 * data.draw(st.integers(0, len(units) // 2))
+    pieces = [part.decode("utf-16-le", "surrogatepass") for part in (units[:cut], units[cut:])]
+    assert join_surrogates("".join(loads_piece(json.dumps(piece).encode()) for piece in pieces)) == text
+
+
+@given(st.text(st.sampled_from("a\ud842\udfb7\U00020bb7é")))
+def test_joined_text_has_no_surrogates(text: str) -> None:
+    expected = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    assert join_surrogates(text) == expected
+    join_surrogates(text).encode()  # raises for a surrogate

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicegw.errors import AgentProtocolError
-from voicegw.wire.sse import BOM, ServerSentEvent, SseParser
+from voicegw.wire.sse import BOM, MAX_BLANK_BYTES, ServerSentEvent, SseParser, starts_event_stream
 
 
 def parse(*pieces: bytes, limit: int = 4096) -> list[ServerSentEvent]:
@@ -39,6 +39,11 @@ def parse(*pieces: bytes, limit: int = 4096) -> list[ServerSentEvent]:
         ("data: é\u2028ü\u0085\n\n".encode(), [("", "é\u2028ü\u0085".encode())]),
         ("event: né\ndata: x\n\n".encode(), [("né", b"x")]),
         (b"data: x\n\ndata: never ended\n", [("", b"x")]),
+        (b"data: x\n\ndata: [DONE]\n", [("", b"x"), ("", b"[DONE]")]),
+        (b"data: x\n\ndata:[DONE]", [("", b"x"), ("", b"[DONE]")]),
+        (b"data: [DONE]\n\n", [("", b"[DONE]")]),
+        (b"data: [DONE]\r\n: end\r\n\r\ndata: x\r\n\r\n", [("", b"[DONE]"), ("", b"x")]),
+        (b'error: {"code":500}\n\n', [("error", b'{"code":500}')]),
         (b"", []),
     ],
 )
@@ -81,3 +86,32 @@ def test_endless_event_is_rejected() -> None:
 
 def test_events_may_have_different_line_ends() -> None:
     assert parse(b"data: a\r\r", b"data: b\n\n", b"data: c\n", b"\n") == [("", b"a"), ("", b"b"), ("", b"c")]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"data: x\n\n", True),
+        (b"data:x\n\n", True),
+        (b": keep\n\n", True),
+        (b"event: a\ndata: x\n\n", True),
+        (b"id: 1\n", True),
+        (b"retry: 5\n", True),
+        (b"\xef\xbb\xbf\r\n\n data: x\n\n", True),
+        (b'{"data": 1}', False),
+        (b"[1]", False),
+        (b"<html>", False),
+        (b"dates: x", False),
+        (b"\xef\xbb{", False),
+        (b" " * (MAX_BLANK_BYTES + 1), False),
+        (b"", None),
+        (b" \n", None),
+        (b"\xef\xbb", None),
+        (b"dat", None),
+    ],
+)
+def test_first_bytes_tell_an_event_stream(body: bytes, expected: bool | None) -> None:
+    answers = [starts_event_stream(body[:size]) for size in range(len(body) + 1)]
+    decided = {answer for answer in answers if answer is not None}
+    assert answers[-1] is expected
+    assert decided <= {expected}, "more bytes never change a decision"

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from voicegw.errors import AgentUnavailable, VoicegwError
-from voicegw.events import Agent, Event, Turn, extra_models
+from voicegw.events import REASONING, Agent, Event, Turn, extra_models
 from voicegw.turns.run import SUPERSEDE_WAIT, Run
 from voicegw.turns.timeouts import Timeouts
 
@@ -55,7 +55,8 @@ class FallbackAgent:
         for number, step in enumerate(self.attempt_order, 1):
             attempt = FallbackAttempt(self._create_run(step, turn))
             try:
-                await attempt.wait_for_output()
+                while await attempt.wait_for_output():
+                    yield REASONING
                 failure = attempt.failure
                 if failure is not None and number < len(self.attempt_order) and may_fall_back(step, failure):
                     continue
@@ -119,10 +120,19 @@ class FallbackAttempt:
         """The error with which the run failed; None while it is active and after a good end."""
         return self.run.event_log.failure
 
-    async def wait_for_output(self) -> None:
-        """Wait until the run has produced output or has ended."""
+    async def wait_for_output(self) -> bool:
+        """Wait until the run has produced output or has ended, and return False.
+
+        Return True before that, once, if the agent reasons: another attempt may still follow.
+        """
         while not self.run.has_output and not self.run.event_log.has_ended:
-            await self._wait_for_change()
+            if self.position < len(self.run.event_log.events):
+                self.position += 1
+                if self.run.event_log.events[self.position - 1] == REASONING:
+                    return True
+            else:
+                await self._wait_for_change()
+        return False
 
     async def next_event(self) -> Event | None:
         """Wait for the next event and return it; None at the end, failed or not."""

@@ -23,8 +23,8 @@ CACHE_LIFETIME = 240.0
 """Seconds after which the cache may be cold; most providers promise five minutes."""
 WARM_TIMEOUT = 10.0
 """Seconds that a request which warms the cache may take."""
-MAX_TOKENS_FIELDS = ("max_tokens", "max_completion_tokens")
-"""The names of the limit of an answer's tokens; the server decides which one it takes."""
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
+"""The names of the limit of an answer's tokens; each agent sends the one that its server takes."""
 
 
 class CacheWarmedAgent:
@@ -34,8 +34,7 @@ class CacheWarmedAgent:
     `instructions` alone. A request for one token warms the cache at start, which also shows whether key and
     model are right, and when a call opens after a pause. A turn of that call cancels the request.
 
-    `max_tokens_field` is the server's name for the limit of an answer's tokens. `now` returns a time in
-    seconds that never goes back.
+    `now` returns a time in seconds that never goes back.
     """
 
     def __init__(
@@ -44,14 +43,12 @@ class CacheWarmedAgent:
         *,
         instructions: str | None = None,
         warm: bool = False,
-        max_tokens_field: str = MAX_TOKENS_FIELDS[0],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         # The agent that answers every turn.
         self.agent = agent
         self._instructions = (Message("system", instructions),) if instructions else ()
         self._warm = warm
-        self._max_tokens_field = max_tokens_field
         self._now = now
         # A turn that holds only the beginning that the next turns share.
         self._prefix = Turn("cache-warming", self._instructions)
@@ -122,7 +119,7 @@ class CacheWarmedAgent:
 
     async def _ask_for_one_token(self, prefix: Turn) -> None:
         """Send the prefix and wait for the first event: by then the provider has read the prefix."""
-        fields = [name for name in MAX_TOKENS_FIELDS if name in prefix.options] or [self._max_tokens_field]
+        fields = [name for name in TOKEN_LIMITS if name in prefix.options] or TOKEN_LIMITS[:1]
         options = {**prefix.options, **dict.fromkeys(fields, 1)}
         turn = replace(prefix, messages=(*prefix.messages, Message("user", "Hi")), options=options)
         async with aclosing(self.agent.reply(turn)) as events:

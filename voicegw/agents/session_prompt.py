@@ -52,14 +52,17 @@ def new_input(turn: Turn, known_count: int) -> str:
 def with_missed_context(turn: Turn, known_count: int, *, keep_history: bool) -> Turn:
     """Return the turn for a server that keeps the conversation: its last message repeats what it missed.
 
-    `keep_history` leaves the earlier messages in, for a server that may have forgotten them; without it, only
-    the instructions remain. For `known_count` see `new_input`.
+    The caller's unanswered messages are only in that last message. `keep_history` leaves the earlier messages
+    in, for a server that may have forgotten them; without it, only the instructions remain. For `known_count`
+    see `new_input`.
     """
-    kept = (
+    kept = [
         message
         for message in _earlier_messages(turn)
         if keep_history or message.role in ("system", "developer")
-    )
+    ]
+    while kept and kept[-1].role == "user":
+        kept.pop()
     return replace(turn, messages=(*kept, Message("user", new_input(turn, known_count))))
 
 

@@ -23,6 +23,9 @@ ROLES = frozenset(get_args(Role))
 KNOWN_KEYS = frozenset({"model", "messages", "stream", "stream_options", "tools", "tool_choice", "n"})
 """The fields that are neither sampling options nor `extra`."""
 
+CONTENT_SUBSTITUTES = ("tool_calls", "function_call", "refusal", "audio")
+"""The fields that an assistant message may have in place of `content`."""
+
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
@@ -114,7 +117,10 @@ def _message(data: dict[str, Any], path: str) -> Message:
 
 
 def _rich_message(data: dict[str, Any], path: str) -> Message:
-    """Parse a message with content parts, tool calls, a tool's result or a name."""
+    """Parse a message with content parts, tool calls, a tool's result or a name.
+
+    `content` may be null, but it may be missing only in an assistant message that holds something else.
+    """
     role = get_field(data, "role", str, path=path)
     if role not in ROLES:
         raise BadRequest(f"'{path}role' must be one of {', '.join(sorted(ROLES))}.", param=f"{path}role")
@@ -124,7 +130,7 @@ def _rich_message(data: dict[str, Any], path: str) -> Message:
     )
     if legacy_call := get_field(data, "function_call", dict, NULL, path=path):
         calls.append(_function_call(legacy_call, "", f"{path}function_call."))
-    return Message(
+    message = Message(
         role=cast(Role, role),
         text=text,
         parts=parts,
@@ -132,6 +138,9 @@ def _rich_message(data: dict[str, Any], path: str) -> Message:
         tool_call_id=get_field(data, "tool_call_id", str, NULL, path=path),
         name=get_field(data, "name", str, NULL, path=path),
     )
+    if "content" not in data and not (role == "assistant" and any(map(data.get, CONTENT_SUBSTITUTES))):
+        raise BadRequest(f"'{path}content' is missing.", param=f"{path}content")
+    return message
 
 
 def _tool_call(data: dict[str, Any], path: str) -> ToolCall:

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from voicegw.errors import VoicegwError
 from voicegw.events import ToolCall, Usage
 from voicegw.wire.json import dumps
-from voicegw.wire.openai import KEEPALIVE
+from voicegw.wire.openai import CANCELLED, KEEPALIVE, encode_error
 
+FINISH_REASONS = {CANCELLED: "length"}
+"""Our reasons that OpenAI does not have, and its word for an answer that is not complete."""
 DONE = b"data: [DONE]\n\n"
 """The last event of every stream."""
 PLACEHOLDER = "\x00"
@@ -76,7 +79,7 @@ class ChunkEncoder:
 
     def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
         """Return the finish chunk, the usage chunk if requested, the note as a comment, and `[DONE]`."""
-        parts = [self._encode_chunk({}, reason)]
+        parts = [self._encode_chunk({}, FINISH_REASONS.get(reason, reason))]
         if self.include_usage:
             body = {**self.envelope, "choices": [], "usage": usage_json(usage or Usage())}
             parts.append(b"data: " + dumps(body) + b"\n\n")
@@ -84,6 +87,13 @@ class ChunkEncoder:
             parts.append(f": {note}\n\n".encode())
         parts.append(DONE)
         return b"".join(parts)
+
+    def fail(self, failure: VoicegwError) -> bytes:
+        """Return an error event and `[DONE]`: the end of an answer that failed, without a finish chunk.
+
+        Source: openai-python, `_streaming.py`, raises `APIError` for an event with `error`.
+        """
+        return b"data: " + encode_error(failure) + b"\n\n" + DONE
 
 
 def encode_completion(
@@ -101,12 +111,14 @@ def encode_completion(
         message["tool_calls"] = [tool_call_json(call) for call in tool_calls]
     elif not text:
         message["content"] = ""
+    reason = FINISH_REASONS.get(reason, reason)
+    choice = {"index": 0, "message": message, "finish_reason": reason, "logprobs": None}
     body = {
         "id": id,
         "object": "chat.completion",
         "created": created,
         "model": model,
-        "choices": [{"index": 0, "message": message, "finish_reason": reason, "logprobs": None}],
+        "choices": [choice],
         "usage": usage_json(usage or Usage()),
     }
     return dumps(body)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -18,19 +17,23 @@ from voicegw.api.turn_request import TurnRequest
 from voicegw.asgi.body import read_body
 from voicegw.asgi.context import RequestContext
 from voicegw.asgi.error_response import ALLOWED_METHODS, error_response
-from voicegw.conversations.call_id import CALL_ID_KEYS, resolve_call_id
+from voicegw.conversations.call_id import CALL_ID_KEYS, CallIdentity, resolve_call_id
 from voicegw.conversations.dispatcher import Dispatcher
+from voicegw.conversations.idempotency import IdempotencyKey, create_idempotency_key
 from voicegw.conversations.response_store import ResponseStore, StoredResponse
 from voicegw.errors import BadRequest, MethodNotAllowed, RequestError, TooManyRequests, VoicegwError
 from voicegw.security.rate_limits import RateLimiter
 from voicegw.telemetry.turn_log import TurnLog
 from voicegw.turns.run import Run
+from voicegw.turns.stream import KEEPALIVE_INTERVAL
 from voicegw.turns.timings import TurnTimings
 
 log = logging.getLogger("voicegw.error")
 
 NO_PREVIOUS_RESPONSE = StoredResponse()
 """The empty conversation that most requests continue."""
+RETRY_COUNT_HEADER = b"x-stainless-retry-count"
+"""The header in which OpenAI's SDKs count their retries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class EndpointOptions:
     call_headers: Sequence[str] = ()
     """Further headers that name the call, in lower case."""
     call_keys: Sequence[str] = CALL_ID_KEYS
-    """The keys in the body's extra objects that name the call."""
+    """The keys in the body's objects that name the call."""
 
 
 class CompletionEndpoint:
@@ -106,19 +109,21 @@ class CompletionEndpoint:
         try:
             self.rate_limiter.acquire(context.key, now)
         except TooManyRequests as busy:
-            if not self.options.speak_busy:
+            if not self.options.speak_busy or request.is_machine_read:
                 raise
             self.turn_log.record_refusal(busy, context.id, context.client)
             return request.sentence_response(request.answering_agent.phrases_in(request.language).busy)
         try:
-            fingerprint, is_retry = fingerprint_request(scope, body)
+            headers = dict(scope["headers"])
             turn = request.create_turn(self.dispatcher.new_turn_id(), self.dispatcher.calls)
             run = self.dispatcher.dispatch(
                 request.answering_agent,
                 turn,
-                fingerprint=fingerprint,
-                is_retry=is_retry,
-                background=not request.api_request.stream,
+                client=request.client,
+                is_retry=headers.get(RETRY_COUNT_HEADER, b"0") != b"0",
+                idempotency_key=_idempotency_key(
+                    headers.get(b"idempotency-key"), scope["path"], request.call_identity, body
+                ),
             )
         except BaseException:
             self.rate_limiter.release()
@@ -132,10 +137,14 @@ class CompletionEndpoint:
     def _parse_request(self, scope: Scope, body: bytes, context: RequestContext, now: float) -> TurnRequest:
         """Return the request in a body.
 
-        Raise `BadRequest` for an invalid body or call id, `ModelNotFound`, or `PreviousResponseNotFound`.
+        Raise `BadRequest` for an invalid body or call id, `ModelNotFound`, `PreviousResponseNotFound`, or
+        `ItemNotFound`.
         """
         api_request = self.format.parse(
-            body, max_messages=self.options.max_messages, max_depth=self.options.max_json_depth
+            body,
+            max_messages=self.options.max_messages,
+            max_depth=self.options.max_json_depth,
+            find_response=lambda id: self.responses.find(context.key.name, id, now),
         )
         identity = resolve_call_id(
             scope["headers"],
@@ -177,12 +186,14 @@ class CompletionEndpoint:
         """
         stream = request.api_request.stream
         try:
-            if not stream or self.options.wait_for_first_event:
+            waits_long = not stream or self.options.wait_for_first_event
+            if waits_long or request.is_machine_read:
                 await wait_for_run(
                     run,
                     lambda: run.event_log.has_ended or (stream and run.has_spoken),
                     self.dispatcher,
                     receive,
+                    None if waits_long else KEEPALIVE_INTERVAL,
                 )
             if stream and run.event_log.failure is None:
                 return self._create_response(request, run)
@@ -203,7 +214,9 @@ class CompletionEndpoint:
         """Return the streamed response. Its end closes the turn."""
         calls = self.dispatcher.calls
         stream = request.create_stream(
-            run, self.options.timing_comment, lambda words: calls.add_own_phrase(request.call_id, words)
+            run,
+            self.options.timing_comment,
+            lambda words: calls.add_own_phrase(request.call_id, run, words, stream.position),
         )
 
         def on_end(response: SseResponse) -> None:
@@ -227,14 +240,10 @@ class CompletionEndpoint:
         )
 
 
-def fingerprint_request(scope: Scope, body: bytes) -> tuple[bytes, bool]:
-    """Return a fingerprint that is equal for a repeated request, and whether the client says it may repeat.
-
-    An `idempotency-key` is the fingerprint if there is one: a client that sends it may repeat the request.
-    Otherwise the fingerprint is a digest of the body, and OpenAI's SDKs count their retries in
-    `x-stainless-retry-count`.
-    """
-    headers = dict(scope["headers"])
-    if key := headers.get(b"idempotency-key"):
-        return b"key " + key, True
-    return blake2b(body, digest_size=16).digest(), headers.get(b"x-stainless-retry-count", b"0") != b"0"
+def _idempotency_key(
+    key: bytes | None, path: str, identity: CallIdentity, body: bytes
+) -> IdempotencyKey | None:
+    """Return the request's `Idempotency-Key`; None without one."""
+    if not key:
+        return None
+    return create_idempotency_key(key, path, identity.name if identity.is_explicit else "", body)

@@ -6,15 +6,30 @@ from typing import Protocol
 
 from voicegw.api import chat_request, chat_response, responses_request, responses_response
 from voicegw.api.chat_request import ApiRequest
+from voicegw.api.response_ids import response_id
+from voicegw.api.stored_items import FindResponse
+from voicegw.errors import VoicegwError
 from voicegw.turns.completion import Completion
 from voicegw.turns.stream import StreamEncoder
+
+
+class ApiEncoder(StreamEncoder, Protocol):
+    """Encodes one streamed response for an API client."""
+
+    def fail(self, failure: VoicegwError) -> bytes:
+        """Return the end of an answer that failed, as an error. It is called in place of `finish`."""
+        ...
 
 
 class ApiFormat(Protocol):
     """Reads requests and writes responses. `created` is in seconds since 1970, `id` is the turn's."""
 
-    def parse(self, body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
+    def parse(
+        self, body: bytes, *, max_messages: int, max_depth: int, find_response: FindResponse
+    ) -> ApiRequest:
         """Return the request in a body of at most `max_messages`, nested at most `max_depth` levels.
+
+        `find_response` returns a stored response, or raises `NotFound`.
 
         Raise `BadRequest` for any other body.
         """
@@ -24,7 +39,7 @@ class ApiFormat(Protocol):
         """Return the id of the response to a turn."""
         ...
 
-    def create_encoder(self, id: str, model: str, created: int, request: ApiRequest) -> StreamEncoder:
+    def create_encoder(self, id: str, model: str, created: int, request: ApiRequest) -> ApiEncoder:
         """Return the encoder of one streamed response."""
         ...
 
@@ -38,13 +53,15 @@ class ApiFormat(Protocol):
 class ChatFormat:
     """`POST /v1/chat/completions`."""
 
-    def parse(self, body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
+    def parse(
+        self, body: bytes, *, max_messages: int, max_depth: int, find_response: FindResponse
+    ) -> ApiRequest:
         return chat_request.parse(body, max_messages=max_messages, max_depth=max_depth)
 
     def response_id(self, id: str) -> str:
         return f"chatcmpl-{id}"
 
-    def create_encoder(self, id: str, model: str, created: int, request: ApiRequest) -> StreamEncoder:
+    def create_encoder(self, id: str, model: str, created: int, request: ApiRequest) -> ApiEncoder:
         return chat_response.ChunkEncoder(
             self.response_id(id), model, created, include_usage=request.wants_usage
         )
@@ -66,13 +83,17 @@ class ChatFormat:
 class ResponsesFormat:
     """`POST /v1/responses`."""
 
-    def parse(self, body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
-        return responses_request.parse(body, max_messages=max_messages, max_depth=max_depth)
+    def parse(
+        self, body: bytes, *, max_messages: int, max_depth: int, find_response: FindResponse
+    ) -> ApiRequest:
+        return responses_request.parse(
+            body, max_messages=max_messages, max_depth=max_depth, find_response=find_response
+        )
 
     def response_id(self, id: str) -> str:
-        return responses_response.response_id(id)
+        return response_id(id)
 
-    def create_encoder(self, id: str, model: str, created: int, request: ApiRequest) -> StreamEncoder:
+    def create_encoder(self, id: str, model: str, created: int, request: ApiRequest) -> ApiEncoder:
         return responses_response.ResponseEventEncoder(id, model, created, request.echoed_fields)
 
     def encode_completion(

@@ -91,6 +91,8 @@ _ERROR_RESPONSES: dict[str, Any] = {
     "401": _error_response("The API key is missing or wrong."),
     "404": _error_response("The key may not use this model, or `previous_response_id` is unknown."),
     "413": _error_response("The body is too large."),
+    "415": _error_response("The body is compressed."),
+    "422": _error_response("The Idempotency-Key belongs to another request."),
     "429": _error_response("Too many turns; Retry-After says when to retry."),
     "502": _error_response("The agent failed before its first event."),
     "503": _error_response("The gateway or the agent takes no turns at the moment."),

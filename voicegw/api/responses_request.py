@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from voicegw.api.chat_request import ApiRequest
+from voicegw.api.stored_items import FindResponse, StoredItems
 from voicegw.errors import BadRequest
 from voicegw.events import Message, Role, Tool, ToolCall
 from voicegw.wire import openai
@@ -57,13 +58,15 @@ MAX_ID_LENGTH = 256
 ToolChoice = str | Mapping[str, Any] | None
 
 
-def parse(body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
+def parse(body: bytes, *, max_messages: int, max_depth: int, find_response: FindResponse) -> ApiRequest:
     """Return the request in a body.
 
-    Raise `BadRequest` for invalid JSON, a field of a wrong type, a reference to an item, more than
-    `max_messages` items, or more than `max_depth` levels of nesting.
+    Raise `BadRequest` for invalid JSON, a field of a wrong type, a conversation or prompt that only OpenAI
+    has, more than `max_messages` items, or more than `max_depth` levels of nesting. Raise `ItemNotFound` for
+    a reference to an item that is not stored.
     """
     data = parse_object(body, max_depth)
+    _check_no_server_state(data)
     instructions = get_field(data, "instructions", str, NULL)
     leading = (Message("system", instructions),) if instructions else ()
     previous = check_printable(
@@ -74,7 +77,7 @@ def parse(body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
     )
     return ApiRequest(
         model=check_printable(get_field(data, "model", str, NULL) or "", "model", 256),
-        messages=(*leading, *_input(data, max_messages, required=not previous)),
+        messages=(*leading, *_input(data, max_messages, StoredItems(find_response), required=not previous)),
         stream=bool(get_field(data, "stream", bool, NULL)),
         wants_usage=True,
         tools=tools,
@@ -86,24 +89,46 @@ def parse(body: bytes, *, max_messages: int, max_depth: int) -> ApiRequest:
         instruction_count=len(leading),
         previous_response_id=previous or None,
         store=get_field(data, "store", bool, NULL) is not False,
-        echoed_fields={key: data[key] for key in ECHOED_FIELDS if data.get(key) is not None},
+        echoed_fields=_echoed_fields(data),
     )
+
+
+def _echoed_fields(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that the response repeats. The token limit is an integer there, or null."""
+    fields = {key: data[key] for key in ECHOED_FIELDS if data.get(key) is not None}
+    return {**fields, "max_output_tokens": _max_tokens(data)} if "max_output_tokens" in fields else fields
+
+
+def _check_no_server_state(data: Mapping[str, Any]) -> None:
+    """Raise BadRequest for an object that OpenAI's servers keep: without it the agent lacks its context."""
+    if data.get("conversation") is not None:
+        raise BadRequest(
+            "'conversation' is not supported: use 'previous_response_id', or send all messages in 'input'.",
+            param="conversation",
+        )
+    if isinstance(data.get("prompt"), dict):
+        raise BadRequest(
+            "'prompt' is not supported: send its text in 'instructions' or 'input'.", param="prompt"
+        )
 
 
 def _options(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sampling options under their names in chat completions."""
-    max_tokens = get_field(data, "max_output_tokens", int, NULL)
-    if max_tokens is not None and max_tokens < 1:
-        raise BadRequest("'max_output_tokens' must be at least 1.", param="max_output_tokens")
     reasoning = get_field(data, "reasoning", dict, NULL) or {}
     text = get_field(data, "text", dict, NULL) or {}
     options = {
-        "max_tokens": max_tokens,
+        "max_tokens": _max_tokens(data),
         "reasoning_effort": get_field(reasoning, "effort", str, NULL, path="reasoning."),
         "response_format": _response_format(get_field(text, "format", dict, NULL, path="text.")),
         "verbosity": get_field(text, "verbosity", str, NULL, path="text."),
     }
     return openai.parse_options(data) | {name: value for name, value in options.items() if value is not None}
+
+
+def _max_tokens(data: Mapping[str, Any]) -> int | None:
+    """Return the token limit; None without one. Below 1 it means no limit, as in chat completions."""
+    limit = get_field(data, "max_output_tokens", int, NULL)
+    return None if limit is None or limit < 1 else int(limit)
 
 
 def _response_format(data: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -137,22 +162,28 @@ def _select_tools(choice: ToolChoice, tools: tuple[Tool, ...]) -> tuple[tuple[To
     return tuple(tool for tool in tools if tool.name in allowed), get_field(choice, "mode", str, path=path)
 
 
-def _input(data: Mapping[str, Any], max_items: int, *, required: bool) -> list[Message]:
+def _input(
+    data: Mapping[str, Any], max_items: int, stored_items: StoredItems, *, required: bool
+) -> list[Message]:
     """Return the messages of `input`. Without `required`, it may be missing or empty."""
     items = get_field(data, "input", str, list, *(() if required else (NULL,)))
     if isinstance(items, str):
         return [Message("user", items)]
-    messages = merge_assistant(map_objects(check_length(items or [], "input", max_items), "input", _item))
+    check_length(items or [], "input", max_items)
+    messages = merge_assistant(
+        map_objects(items or [], "input", lambda item, path: _item(item, path, stored_items))
+    )
     if required and not messages:
         raise BadRequest("'input' must hold at least one message.", param="input")
     return messages
 
 
-def _item(data: dict[str, Any], path: str) -> Message | ToolCall | None:
+def _item(data: dict[str, Any], path: str, stored_items: StoredItems) -> Message | ToolCall | None:
     """Return an item as a message or tool call; None for items that agents do not need, such as reasoning."""
-    kind = get_field(data, "type", str, NULL, path=path) or "message"
+    default = "item_reference" if data.keys() - {"type"} == {"id"} else "message"
+    kind = get_field(data, "type", str, NULL, path=path) or default
     if kind == "item_reference":
-        raise BadRequest(f"'{path}type': references are not kept; send the item itself.", param=f"{path}type")
+        return stored_items.find(get_field(data, "id", str, path=path), f"{path}id")
     if kind == "function_call":
         return ToolCall(
             get_field(data, "call_id", str, path=path),

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from voicegw.api.response_ids import call_item_id, message_item_id, response_id
+from voicegw.errors import VoicegwError
 from voicegw.events import ToolCall, Usage
 from voicegw.turns.completion import Completion
 from voicegw.wire.json import dumps, loads
-from voicegw.wire.openai import KEEPALIVE
+from voicegw.wire.openai import CANCELLED, KEEPALIVE
 
 RESPONSE_DEFAULTS: Mapping[str, Any] = {
     "background": False,
@@ -35,19 +37,18 @@ RESPONSE_DEFAULTS: Mapping[str, Any] = {
     "usage": None,
 }
 """Fields that every response has. Those of the request replace them."""
-INCOMPLETE_REASONS = {"length": "max_output_tokens", "content_filter": "content_filter"}
-"""From a finish reason of chat completions to the reason of `incomplete_details`."""
+INCOMPLETE_REASONS = {
+    "length": "max_output_tokens",
+    "content_filter": "content_filter",
+    CANCELLED: "cancelled",
+}
+"""From a finish reason of chat completions to the reason of `incomplete_details`. The last one is our own."""
 EVENT_TEMPLATE = b'event: %b\ndata: {"type":"%b","sequence_number":%d,%b\n\n'
 """One event: its type twice, its number, and its other fields as JSON without the opening brace."""
 DELTA_TEMPLATE = (
     b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",%b,"sequence_number":'
 )
 """The head of the text deltas of one message, up to the number."""
-
-
-def response_id(id: str) -> str:
-    """Return the id of the response to the turn with this id."""
-    return f"resp_{id}"
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:
@@ -92,6 +93,8 @@ class ResponseEventEncoder:
         self.sequence_number = 0
         # The closed items.
         self.output: list[dict[str, Any]] = []
+        # Tool calls so far.
+        self.tool_call_count = 0
         # The fields that locate the text of the open message.
         self.part_location: dict[str, Any] = {}
         # The head of a text delta; empty while no message is open.
@@ -118,7 +121,8 @@ class ResponseEventEncoder:
     def tool_call(self, call: ToolCall) -> bytes:
         """Return the events of a tool call, an item with all its arguments in one delta."""
         closing = self._close_message("completed")
-        index, id = len(self.output), f"fc_{self.turn_id}_{len(self.output)}"
+        index, id = len(self.output), call_item_id(self.turn_id, self.tool_call_count)
+        self.tool_call_count += 1
         location = {"item_id": id, "output_index": index}
         item = {"id": id, "type": "function_call", "call_id": call.id, "name": call.name}
         added = {**item, "status": "in_progress", "arguments": ""}
@@ -145,6 +149,13 @@ class ResponseEventEncoder:
         kind = f"response.{response['status']}".encode()
         return closing + comment + self._encode_event(kind, response=response)
 
+    def fail(self, failure: VoicegwError) -> bytes:
+        """Return the events that close an open message as incomplete, and `response.failed`."""
+        closing = self._close_message("incomplete")
+        error = {"code": failure.type, "message": failure.message}
+        response = {**self.response, "status": "failed", "error": error, "output": self.output}
+        return closing + self._encode_event(b"response.failed", response=response)
+
     def close_items(self, reason: str) -> bytes:
         """Return the events that close the last item.
 
@@ -165,7 +176,7 @@ class ResponseEventEncoder:
         }
 
     def _open_message(self) -> bytes:
-        id, index = f"msg_{self.turn_id}_{len(self.output)}", len(self.output)
+        id, index = message_item_id(self.turn_id, self.tool_call_count), len(self.output)
         self.part_location = {"item_id": id, "output_index": index, "content_index": 0}
         self.delta_head = DELTA_TEMPLATE % dumps({**self.part_location, "logprobs": []})[1:-1]
         self.json_pieces = []

@@ -12,7 +12,10 @@ from voicegw.turns.run import Run
 
 
 class RunWaiter:
-    """A `Subscriber` that waits until a condition of a run is true, or until the client disconnects."""
+    """A `Subscriber` that waits until a condition of a run is true, or until the client disconnects.
+
+    `expire` makes the condition true.
+    """
 
     def __init__(self, run: Run, condition: Callable[[], bool]) -> None:
         # Ends the wait when it is true. It is checked whenever the event log grows or ends.
@@ -24,6 +27,11 @@ class RunWaiter:
         """End the wait if the condition is true now."""
         if self.condition():
             self.stop()
+
+    def expire(self) -> None:
+        """End the wait at its time limit."""
+        self.condition = lambda: True
+        self.stop()
 
     def stop(self) -> None:
         """End the wait."""
@@ -38,22 +46,29 @@ class RunWaiter:
 
 
 async def wait_for_run(
-    run: Run, condition: Callable[[], bool], dispatcher: Dispatcher, receive: Receive
+    run: Run,
+    condition: Callable[[], bool],
+    dispatcher: Dispatcher,
+    receive: Receive,
+    max_seconds: float | None = None,
 ) -> None:
-    """Start a run and wait until the condition is true.
+    """Start a run and wait until the condition is true, at most `max_seconds`; None for no limit.
 
     If the client disconnects before, the run loses this subscriber, and is cancelled if it was the last one.
     """
     waiter = RunWaiter(run, condition)
     run.subscribers.append(waiter)
     disconnect_task = run.loop.create_task(waiter.watch_disconnect(receive))
+    timer = None if max_seconds is None else run.loop.call_later(max_seconds, waiter.expire)
     run.start()
     waiter.wake()  # a replayed run wakes nobody any more
     try:
         await waiter.future
     finally:
         disconnect_task.cancel()
-        if condition():
+        if timer is not None:
+            timer.cancel()
+        if waiter.condition():
             run.subscribers.remove(waiter)
         else:
             dispatcher.unsubscribe(run, waiter)

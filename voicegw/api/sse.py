@@ -149,6 +149,11 @@ class SseResponse(EventSourceResponse):
         self.has_disconnected = True
         self._wake_task()
 
+    def probe(self) -> None:
+        """Write a keepalive between two events, unless bytes wait for the client anyway."""
+        if self.chunk_writer is not None and not self.chunk_writer.is_paused:
+            self.chunk_writer.write(self.response_stream.encoder.keepalive)
+
     def _wake_task(self) -> None:
         if self._wakeup is not None and not self._wakeup.done():
             self._wakeup.set_result(None)

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from starlette.responses import Response
 
 from voicegw.api.chat_request import ApiRequest
-from voicegw.api.formats import ApiFormat
+from voicegw.api.formats import ApiEncoder, ApiFormat
 from voicegw.api.sse import STREAM_HEADERS
 from voicegw.asgi.context import RequestContext
 from voicegw.conversations.call_id import CallIdentity
 from voicegw.conversations.call_store import CallStore
 from voicegw.conversations.response_store import StoredResponse
+from voicegw.conversations.turn_relation import Client
 from voicegw.errors import VoicegwError
 from voicegw.events import Message, Turn
 from voicegw.turns.completion import Completion, collect
 from voicegw.turns.dialects import DIALECTS, Dialect
+from voicegw.turns.own_phrases import OwnPhrase
 from voicegw.turns.run import Run
 from voicegw.turns.served_agent import ServedAgent
-from voicegw.turns.stream import ResponseStream, StreamEncoder
+from voicegw.turns.stream import ResponseStream
 from voicegw.turns.timings import TurnTimings
 
 
@@ -68,6 +70,13 @@ class TurnRequest:
         name = self.context.key.dialect
         return self.served_agent.dialect if name is None else DIALECTS[name]
 
+    @property
+    def client(self) -> Client:
+        """The kind of the client, which decides what its request means to other turns of the call."""
+        if not self.api_request.stream:
+            return Client.PROGRAM
+        return Client.CHAT if self.dialect.name == "chat" else Client.VOICE
+
     @cached_property
     def call_id(self) -> str | None:
         """The internal id of the call; None if the request names none, or is a chat client's own task."""
@@ -107,12 +116,14 @@ class TurnRequest:
             extra=self.api_request.extra,
         )
 
-    def _history(self, own_phrases: frozenset[str]) -> tuple[Message, ...]:
+    def _history(self, own_phrases: Sequence[OwnPhrase] | None) -> tuple[Message, ...]:
         """Return the instructions, the stored conversation and the new messages, in this order.
 
         Only the new messages can hold own phrases of the gateway.
         """
-        new = self.served_agent.clean_history(self.api_request.messages, self.language, own_phrases)
+        new = self.served_agent.clean_history(
+            self.api_request.messages, self.language, own_phrases, self.dialect
+        )
         if not self.previous:
             return new
         return (
@@ -126,7 +137,7 @@ class TurnRequest:
         messages = run.turn.messages[self.api_request.instruction_count :]
         return StoredResponse(messages, run.event_log, self.conversation_bytes, now)
 
-    def create_encoder(self, id: str) -> StreamEncoder:
+    def create_encoder(self, id: str) -> ApiEncoder:
         """Return the encoder of a response with this id."""
         return self.format.create_encoder(id, self.model, int(time.time()), self.api_request)
 
@@ -135,12 +146,13 @@ class TurnRequest:
     ) -> ResponseStream:
         """Return the stream of a run's events for this client.
 
-        `on_own_words` is called with the gateway's own words when they are sent. A run that has spoken, or a
-        program that reads, gets no acknowledgement.
+        `on_own_words` is called with the gateway's own words when they are sent. A run that has spoken gets
+        no acknowledgement. A program that reads gets none of the gateway's words, and a failure as an error.
         """
+        encoder = self.create_encoder(run.turn.id)
         return ResponseStream(
             run.event_log,
-            self.create_encoder(run.turn.id),
+            encoder,
             self.served_agent.ack_schedule(
                 run.turn,
                 self.dialect,
@@ -149,6 +161,7 @@ class TurnRequest:
             ),
             self.timings,
             self.apology_for,
+            encode_failure=encoder.fail if self.is_machine_read else None,
             adds_timings_note=adds_timings_note,
             on_own_words=on_own_words,
         )
@@ -159,7 +172,7 @@ class TurnRequest:
 
     def completion_response(self, run: Run) -> Response:
         """Return the answer of an ended run as one JSON response, without the gateway's own words."""
-        return self._json_response(run.turn.id, collect(run.event_log.events))
+        return self._json_response(run.turn.id, collect(run.event_log.events, run.event_log.was_cancelled))
 
     def sentence_response(self, text: str) -> Response:
         """Return a response that holds only a sentence of the gateway, streamed or not as requested."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from voicegw.agents.anthropic.agent import AnthropicAgent
 from voicegw.agents.anthropic.settings import AnthropicSettings
@@ -21,7 +20,7 @@ from voicegw.agents.openai.presets import make_docker_chat, make_zeroclaw_chat
 from voicegw.agents.openai.settings import OpenAISettings
 from voicegw.agents.openhands.agent import OpenHandsAgent
 from voicegw.agents.openhands.settings import OpenHandsSettings
-from voicegw.agents.prompt_cache import MAX_TOKENS_FIELDS, CacheWarmedAgent
+from voicegw.agents.prompt_cache import CacheWarmedAgent
 from voicegw.agents.python import agent as python
 from voicegw.agents.python.settings import PythonSettings
 from voicegw.agents.scripted import agent as scripted
@@ -45,7 +44,7 @@ def make_agent(table: AnyAgent, settings: Config) -> Agent:
         case PythonSettings():
             return python.load(table.target, table.options)
         case OpenAISettings():
-            return _wrap_cache_warmed(_make_openai(table, settings), table, _token_limit_field(table.url))
+            return _wrap_cache_warmed(_make_openai(table, settings), table)
         case AnthropicSettings():
             return _wrap_cache_warmed(_make_anthropic(table, settings), table)
         case BedrockSettings():
@@ -59,6 +58,7 @@ def make_agent(table: AnyAgent, settings: Config) -> Agent:
                 model=table.model,
                 warm_up=table.warm,
                 max_sessions=table.max_sessions,
+                idempotent=table.idempotent,
             )
         case ZeroClawSettings():
             return _make_zeroclaw(table, settings)
@@ -66,21 +66,11 @@ def make_agent(table: AnyAgent, settings: Config) -> Agent:
             return _make_docker(table, settings)
 
 
-def _wrap_cache_warmed(
-    agent: Agent, table: ModelSettings, max_tokens_field: str = MAX_TOKENS_FIELDS[0]
-) -> Agent:
+def _wrap_cache_warmed(agent: Agent, table: ModelSettings) -> Agent:
     """Return the model, wrapped if its section has instructions or `warm`."""
     if table.instructions is None and not table.warm:
         return agent
-    return CacheWarmedAgent(
-        agent, instructions=table.instructions, warm=table.warm, max_tokens_field=max_tokens_field
-    )
-
-
-def _token_limit_field(url: str) -> str:
-    """Return the name of the token limit: OpenAI and Azure take the newer one, most servers the older."""
-    host = urlsplit(url).hostname or ""
-    return MAX_TOKENS_FIELDS[host.endswith((".openai.com", ".azure.com"))]
+    return CacheWarmedAgent(agent, instructions=table.instructions, warm=table.warm)
 
 
 def _make_openai(table: OpenAISettings, settings: Config) -> Agent:
@@ -88,9 +78,13 @@ def _make_openai(table: OpenAISettings, settings: Config) -> Agent:
         **_connection_options(table, settings),
         model=table.model,
         fields=None if table.fields is None else frozenset(table.fields),
+        extra_body=table.extra_body,
+        max_tokens_field=table.max_tokens_field,
+        developer_role=table.developer_role,
         stream=table.stream,
         headers=table.headers,
         usage_totals=table.usage_totals,
+        idempotent=table.idempotent,
     )
 
 
@@ -102,8 +96,9 @@ def _make_anthropic(table: AnthropicSettings, settings: Config) -> Agent:
         cache=table.cache,
         sampling=table.sampling,
         version=table.version,
-        fields=table.fields,
+        extra_body=table.extra_body,
         headers=table.headers,
+        idempotent=table.idempotent,
     )
 
 
@@ -123,6 +118,8 @@ def _make_bedrock(table: BedrockSettings, settings: Config) -> Agent:
         tier=table.tier,
         cache=table.cache,
         sampling=table.sampling,
+        extra_body=table.extra_body,
+        idempotent=table.idempotent,
         ssl=_tls_context(table.ca_file),
     )
 
@@ -136,23 +133,24 @@ def _make_openhands(table: OpenHandsSettings, settings: Config) -> Agent:
         confirm=table.confirm,
         keep_conversations=table.conversations == "keep",
         max_sessions=table.max_sessions,
+        idempotent=table.idempotent,
     )
 
 
 def _make_zeroclaw(table: ZeroClawSettings, settings: Config) -> Agent:
     connection = _connection_options(table, settings)
     if table.mode == "chat":
-        return make_zeroclaw_chat(**connection, agent=table.agent)
+        return make_zeroclaw_chat(**connection, agent=table.agent, idempotent=table.idempotent)
     return ZeroClawAgent(
         **connection, agent=table.agent, approvals=table.approvals, max_sessions=table.max_sessions
     )
 
 
 def _make_docker(table: DockerAgentSettings, settings: Config) -> Agent:
-    connection = _connection_options(table, settings)
+    options = {**_connection_options(table, settings), "agent": table.agent, "idempotent": table.idempotent}
     if table.mode == "chat":
-        return make_docker_chat(**connection, agent=table.agent, keep_conversations=table.conversations)
-    return DockerApiAgent(**connection, team=table.team, agent=table.agent, max_sessions=table.max_sessions)
+        return make_docker_chat(**options, keep_conversations=table.conversations)
+    return DockerApiAgent(**options, team=table.team, max_sessions=table.max_sessions)
 
 
 def _connection_options(

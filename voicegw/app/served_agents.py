@@ -63,8 +63,11 @@ def make_speech_filters(settings: Config) -> SpeechFilters:
         keep_tags=frozenset(table.keep_tags),
         silent_tags=frozenset(table.silent_tags),
         words=table.words,
+        terminal=table.terminal,
+        paths=table.paths,
+        starts_with_reasoning=table.starts_with_reasoning,
     )
-    return SpeechFilters(options, table.code)
+    return SpeechFilters(options, table.code, table.nothing, table.output)
 
 
 def _make_served_agent(
@@ -96,7 +99,7 @@ def _make_step(name: str, settings: Config, agents: Mapping[str, Agent]) -> Fall
 
 def make_timeouts(table: AnyAgent) -> Timeouts:
     """Return the timeouts of an agent's section."""
-    return Timeouts(table.first_token, table.idle, table.total)
+    return Timeouts(table.first_token, table.idle, table.total, table.max_reasoning)
 
 
 async def warm_agent(name: str, agent: Agent) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from starlette.types import Message, Receive, Scope
 
-from voicegw.errors import ContentTooLarge, RequestError
+from voicegw.errors import ContentTooLarge, RequestError, UnsupportedMediaType
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     """Return the whole body of a request.
 
     Raise `ContentTooLarge` as soon as the body is known to have more than `max_bytes`, by its
-    `content-length` or by the bytes that arrived, and `RequestError` if the client disconnects before the
-    body is complete.
+    `content-length` or by the bytes that arrived, `UnsupportedMediaType` for a compressed body, and
+    `RequestError` if the client disconnects before the body is complete.
     """
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
             raise ContentTooLarge(f"The request body is larger than {max_bytes} bytes.")
+        if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
+            raise UnsupportedMediaType("The request body has a content-encoding; send it uncompressed.")
     parts: list[bytes] = []
     size = 0
     while True:

@@ -31,4 +31,6 @@ def error_response(failure: VoicegwError, request_id: str) -> Response:
         headers["www-authenticate"] = "Bearer"
     if failure.status == 405:
         headers["allow"] = ALLOWED_METHODS
+    if failure.status == 415:
+        headers["accept-encoding"] = "identity"
     return Response(openai.encode_error(failure), failure.status, headers, "application/json")

@@ -1,5 +1,8 @@
 """uvicorn's HTTP protocol with limits on headers and on slow clients, a clean shutdown, and `ChunkWriter`.
 
+`close_delimited` serves clients of HTTP/1.0, `upgrade_offer` those that offer HTTP/2, and `half_close` those
+that stop sending.
+
 A `ChunkWriter` lets a stream write its chunks straight to the transport, and learn at once that the client
 disconnected or reads again, without a task and two awaits per chunk. The head and the end of every response
 stay with uvicorn.
@@ -11,13 +14,15 @@ is gone. On other servers streams run on plain ASGI.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from voicegw.asgi.close_delimited import without_chunks
+from voicegw.asgi.half_close import HalfCloseMixin
 from voicegw.asgi.send_timeout import SEND_TIMEOUT, SendTimeoutMixin
+from voicegw.asgi.upgrade_offer import remove_upgrade_offer
 from voicegw.errors import BadRequest, HeadersTooLarge, RequestError
 from voicegw.wire.openai import encode_error
 
@@ -27,8 +32,6 @@ BODY_BYTE_ALLOWANCE = 9
 """Bytes on the wire that each byte of a body may take. A chunk of one byte takes six."""
 REQUEST_TIMEOUT = 30.0
 """Seconds that a client has to send one request, head and body."""
-H2C_UPGRADE = re.compile(rb"\r\nupgrade:(?=[ \t]*h2c)", re.IGNORECASE)
-"""The header that offers HTTP/2 over cleartext."""
 
 
 class ChunkSource(Protocol):
@@ -40,6 +43,10 @@ class ChunkSource(Protocol):
 
     def on_disconnect(self) -> None:
         """Stop: the client disconnected."""
+        ...
+
+    def probe(self) -> None:
+        """Write a chunk without meaning: the write fails if the client disconnected."""
         ...
 
 
@@ -101,7 +108,7 @@ class ChunkWriter:
         self.protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
-class GatewayHttpProtocol(SendTimeoutMixin, HttpToolsProtocol):
+class GatewayHttpProtocol(SendTimeoutMixin, HalfCloseMixin, HttpToolsProtocol):  # type: ignore[misc]
     """One HTTP connection. The application's state gives `max_header_bytes`, `send_timeout` and `drain`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -114,6 +121,8 @@ class GatewayHttpProtocol(SendTimeoutMixin, HttpToolsProtocol):
         self.send_timeout: float = self.app_state.get("send_timeout", SEND_TIMEOUT)
         # False from the end of a request's head to the end of its body.
         self.parsing_headers = True
+        # The beginning of a line that may become an offer of another protocol; not parsed yet.
+        self.held_bytes = b""
         # Received bytes that are neither a complete head nor body: a partial head, chunk sizes, trailers.
         self.overhead_bytes = 0
         # The request that is answered now. uvicorn's `cycle` is the newest one, which may still wait.
@@ -122,6 +131,8 @@ class GatewayHttpProtocol(SendTimeoutMixin, HttpToolsProtocol):
         self.receive_timer: asyncio.TimerHandle | None = None
         # The timer of the current pause; see SendTimeoutMixin.
         self.send_timer: asyncio.TimerHandle | None = None
+        # The timer of the next probe; see HalfCloseMixin.
+        self.probe_timer: asyncio.TimerHandle | None = None
 
     # From the client
 
@@ -130,9 +141,9 @@ class GatewayHttpProtocol(SendTimeoutMixin, HttpToolsProtocol):
         self._set_receive_timer(self.timeout_keep_alive)
 
     def data_received(self, data: bytes) -> None:
-        if self.parsing_headers and b"h2c" in data:
-            data = remove_h2c_upgrade(data)
         self.overhead_bytes += len(data)
+        if self.parsing_headers:
+            data, self.held_bytes = remove_upgrade_offer(self.held_bytes + data)
         super().data_received(data)
         if self.overhead_bytes > self.max_header_bytes:
             self._reject_headers()
@@ -174,6 +185,7 @@ class GatewayHttpProtocol(SendTimeoutMixin, HttpToolsProtocol):
         super().connection_lost(exc)
         self._set_receive_timer(None)
         self._stop_send_timer()
+        self._stop_probes()
         self.pipeline.clear()
         if self.active_cycle is not None and not self.active_cycle.response_complete:
             self.active_cycle.disconnected = True  # uvicorn marks only the newest request
@@ -210,7 +222,8 @@ class GatewayHttpProtocol(SendTimeoutMixin, HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self.active_cycle = cycle
-        super()._start_asgi_task(cycle, app)
+        is_chunked = cycle.scope["http_version"] == "1.1"
+        super()._start_asgi_task(cycle, app if is_chunked else without_chunks(app, cycle))
 
     def _set_receive_timer(self, seconds: float | None) -> None:
         """Close the connection after so many seconds unless this is called again; None for no limit."""
@@ -231,9 +244,3 @@ class GatewayHttpProtocol(SendTimeoutMixin, HttpToolsProtocol):
             head += b"x-should-retry: false\r\ncontent-length: %d\r\n\r\n" % len(body)
             self.transport.write(head + body)
         self.transport.close()
-
-
-def remove_h2c_upgrade(data: bytes) -> bytes:
-    """Return a request without its offer of HTTP/2: after such an offer the parser would drop the body."""
-    head, end, body = data.partition(b"\r\n\r\n")
-    return H2C_UPGRADE.sub(b"\r\nx-upgrade:", head) + end + body

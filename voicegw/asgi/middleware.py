@@ -23,6 +23,8 @@ from voicegw.telemetry.turn_log import TurnLog
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Paths that need no key, since load balancers have none. They reveal only the state of the process."""
+DOUBLED_SLASHES = re.compile(r"//+")
+"""Slashes that a base URL with a final slash leaves in a path. They count as one."""
 REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 """The request ids that are accepted from clients."""
 
@@ -66,6 +68,8 @@ class GatewayMiddleware:
         """Serve one request, websocket or lifespan. A refused request gets an error response."""
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
+        if "//" in scope["path"]:  # `raw_path` stays: Twilio signs it
+            scope["path"] = DOUBLED_SLASHES.sub("/", scope["path"])
         request_id = self._request_id(scope)
         client = client_address((scope.get("client") or ("",))[0], scope["headers"], self.proxies)
         if scope["type"] == "websocket":

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from voicegw.asgi.send_timeout import SEND_TIMEOUT, SendTimeoutMixin
@@ -20,8 +21,16 @@ CLOSE_TIMEOUT = 3.0
 
 
 def is_application_error(record: logging.LogRecord) -> bool:
-    """Return False for a call that the server cancelled at the end of its shutdown, which is no error."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
+    """Return False for a call that the server cancelled at the end of its shutdown, which is no error.
+
+    Side effect: text that a client encoded wrongly is logged without a traceback.
+    """
+    if record.exc_info is None:
+        return True
+    if isinstance(record.exc_info[1], UnicodeDecodeError):
+        record.exc_info = None
+        return True
+    return not isinstance(record.exc_info[1], asyncio.CancelledError)
 
 
 log = logging.getLogger("voicegw.websockets")
@@ -40,6 +49,8 @@ class GatewayWebSocketProtocol(SendTimeoutMixin, WebSocketsSansIOProtocol):
         self.conn.debug = False
         # Seconds that uvicorn waits for the platform's close frame.
         self.close_timeout = CLOSE_TIMEOUT
+        # True once invalid frames of the client closed the connection.
+        self.rejected_frames = False
         # Seconds that a client may read nothing; see SendTimeoutMixin.
         self.send_timeout: float = self.app_state.get("send_timeout", SEND_TIMEOUT)
         # The timer of the current pause; see SendTimeoutMixin.
@@ -53,7 +64,13 @@ class GatewayWebSocketProtocol(SendTimeoutMixin, WebSocketsSansIOProtocol):
             self.transport.close()
 
     async def send(self, message: Any) -> None:
-        """Send one ASGI message. A handshake that the application refused counts as complete."""
+        """Send one ASGI message. A handshake that the application refused counts as complete.
+
+        Raises `ClientDisconnected` after invalid frames of the client: the application cannot know that the
+        connection is closed, and uvicorn would log its next frame as an error.
+        """
+        if self.rejected_frames:
+            raise ClientDisconnected
         await super().send(message)
         if self.initial_response is not None:
             self.handshake_complete = True  # else uvicorn logs the refusal as an error of the application
@@ -94,6 +111,7 @@ class GatewayWebSocketProtocol(SendTimeoutMixin, WebSocketsSansIOProtocol):
 
     def handle_parser_exception(self) -> None:
         """Close after invalid frames. Before the handshake is accepted there is no close frame to send."""
+        self.rejected_frames = self.handshake_complete
         if self.conn.close_sent is None:
             self.transport.close()
         else:

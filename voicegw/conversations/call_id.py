@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from secrets import token_hex
 from typing import Any
 from uuid import UUID, uuid5
@@ -24,8 +26,18 @@ CALL_HEADER_ALIASES = (
     "x-openwebui-chat-id",
 )
 """Headers in which clients of other gateways name their conversation."""
-CALL_ID_KEYS = ("call_id", "conversation_id", "session_id", "chat_id")
-"""The keys that may hold the call id, in this order, unless the configuration names others."""
+CALL_ID_KEYS = (
+    "call_id",
+    "conversation_id",
+    "elevenlabs_extra_body.session_id",
+    "extra_metadata.session_id",
+    "chat_id",
+)
+"""The keys that may hold the call id, in this order, unless the configuration names others.
+
+`KEY` is a key of each of `EXTRA_OBJECTS`, `OBJECT.KEY` of this object only. `metadata.session_id` is missing:
+libraries that trace requests put the id of a whole program run there.
+"""
 EXTRA_OBJECTS = ("elevenlabs_extra_body", "extra_metadata", "metadata")
 """The objects of a request body into which platforms put the values that an operator mapped."""
 MAX_ID_LENGTH = 512
@@ -61,14 +73,14 @@ def resolve_call_id(
 ) -> CallIdentity:
     """Return the call that a request names, or a new anonymous one.
 
-    The first of these sources counts: the gateway's header, the configured headers `names`, the aliases,
-    Vapi's `call.id`, a string or number under one of `keys` in `EXTRA_OBJECTS`. `extra` holds the body's
+    The first of these sources counts: the gateway's header, the configured `header_names`, the aliases,
+    Vapi's `call.id`, a string or number under one of `keys` (see `CALL_ID_KEYS`). `extra` holds the body's
     fields that are not OpenAI's.
 
     Raise `BadRequest` for an id that is longer than `MAX_ID_LENGTH` or has control characters.
     """
     own_headers = _ids_in_headers(headers, (CALL_HEADER, *header_names, *CALL_HEADER_ALIASES))
-    for source, id, echo in (*own_headers, *_ids_in_body(extra, keys)):
+    for source, id, echo in chain(own_headers, _ids_in_body(extra, keys)):
         if len(id) > MAX_ID_LENGTH or not id.isprintable():
             raise BadRequest(
                 f"The call id in '{source}' must be 1 to {MAX_ID_LENGTH} printable characters.", param=source
@@ -90,8 +102,8 @@ def _ids_in_headers(
 
 
 def _ids_in_body(extra: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield (source, id, "") for Vapi's `call.id`, then for each key of each object of `EXTRA_OBJECTS`."""
-    for name, names in [("call", ("id",)), *((name, keys) for name in EXTRA_OBJECTS)]:
+    """Yield (source, id, "") for Vapi's `call.id`, then for the `keys` of each object."""
+    for name, names in _body_sources(tuple(keys)):
         values = extra.get(name)
         if not isinstance(values, dict):
             continue
@@ -99,3 +111,12 @@ def _ids_in_body(extra: Mapping[str, Any], keys: Sequence[str]) -> Iterator[tupl
             id = values.get(key)
             if isinstance(id, (str, int)) and not isinstance(id, bool) and id != "":
                 yield f"{name}.{key}", str(id), ""
+
+
+@lru_cache(maxsize=16)
+def _body_sources(keys: tuple[str, ...]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return the objects of a body with the keys in them that may name the call, in their order."""
+    pairs = [key.rpartition(".")[::2] for key in keys]
+    names = dict.fromkeys((*EXTRA_OBJECTS, *(name for name, _ in pairs if name)))
+    sources = ((name, tuple(key for owner, key in pairs if owner in ("", name))) for name in names)
+    return ("call", ("id",)), *sources

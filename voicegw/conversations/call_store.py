@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from voicegw.conversations.history import heard_part, last_reply
 from voicegw.conversations.transcript import Transcript
 from voicegw.events import Message
+from voicegw.turns.own_phrases import OwnPhrase
+from voicegw.turns.reply_memory import ReplyMemory
 from voicegw.turns.run import Run
 
-MAX_OWN_PHRASES = 100
-"""Own phrases that are remembered of one call. Further ones are not added."""
 MAX_TOTAL_CHARS = 256_000_000
 """Characters that are kept of all calls together. Above it, the least recently used calls are forgotten."""
 MAX_EVICTION_CHECKS = 100
@@ -36,10 +36,14 @@ class CallRecord:
     """The runs of older turns that are not closed yet."""
     background_runs: list[Run] = field(default_factory=list)
     """The newest background run, and the older ones that are not closed yet."""
-    own_phrases: set[str] = field(default_factory=set)
+    own_phrases: ReplyMemory = field(default_factory=ReplyMemory)
     """The gateway's own phrases that the caller heard; they are removed from the histories of platforms."""
     transcript: Transcript = field(default_factory=Transcript)
     """The conversation, for platforms that do not send it with each turn."""
+    unanswered: object = None
+    """The request of a turn that a lost socket left unanswered, for `voicegw.calls`; None without one."""
+    language: str | None = None
+    """The language to which the agent switched the call; None for that of its platform's settings."""
     open_sockets: int = 0
     """The number of sockets that serve the call now."""
     on_takeover: Callable[[], None] | None = None
@@ -50,7 +54,7 @@ class CallRecord:
     def char_count(self) -> int:
         """Return the approximate number of characters that are kept of the call."""
         messages = () if self.run is None else self.run.turn.messages
-        return self.transcript.char_count + sum(map(_char_count, messages))
+        return self.transcript.char_count + self.own_phrases.char_count + sum(map(_char_count, messages))
 
     @property
     def is_busy(self) -> bool:
@@ -119,10 +123,15 @@ class CallStore:
         self._evict(now, id)
         return call
 
-    def own_phrases(self, id: str | None) -> frozenset[str]:
-        """Return the gateway's own phrases that the caller heard; empty for an unknown call."""
-        call = self._calls.get(id or "")
-        return frozenset() if call is None else frozenset(call.own_phrases)
+    def own_phrases(self, id: str | None) -> tuple[OwnPhrase, ...] | None:
+        """Return the gateway's own phrases that the caller heard, () for an unknown call.
+
+        None if `id` is None: nothing is remembered of a request without a call.
+        """
+        if id is None:
+            return None
+        call = self._calls.get(id)
+        return () if call is None else call.own_phrases.find_phrases()
 
     def heard_part(self, id: str | None, messages: Sequence[Message]) -> str | None:
         """Return the part of the newest reply that the caller heard, according to the platform's `messages`.
@@ -140,11 +149,14 @@ class CallStore:
         reply = "".join(event for event in call.run.event_log.events if type(event) is str)
         return heard_part(reply, last_reply(since) or "")
 
-    def add_own_phrase(self, id: str | None, words: str) -> None:
-        """Remember that the gateway said these words itself. Do nothing for an unknown call."""
+    def add_own_phrase(self, id: str | None, run: Run, words: str, event_count: int) -> None:
+        """Remember that the gateway said these words itself, after the first `event_count` events of the run.
+
+        Do nothing for an unknown call.
+        """
         call = self._calls.get(id or "")
-        if call is not None and len(call.own_phrases) < MAX_OWN_PHRASES:
-            call.own_phrases.add(words.strip())
+        if call is not None:
+            call.own_phrases.add(run.event_log, run.turn.said, words, event_count)
 
     def end(self, id: str) -> None:
         """Forget a call that is over, and cancel its newest run. Do nothing if it is unknown."""

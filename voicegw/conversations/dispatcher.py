@@ -1,7 +1,7 @@
 """The dispatcher: finds or starts the run that answers a turn, and owns every run until it is closed.
 
-A turn joins a run, replays one, supersedes one, or gets a new one. A run starts here, loses its subscribers
-here, and stays here until its agent's generator is closed, however long that takes.
+`voicegw.conversations.turn_relation` decides what a turn means to the runs of its call. A run starts here,
+loses its subscribers here, and stays here until its agent's generator is closed, however long that takes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from dataclasses import replace
 from typing import Any
 
 from voicegw.conversations.agent_registry import AgentRegistry
-from voicegw.conversations.call_store import CallStore
+from voicegw.conversations.call_store import CallRecord, CallStore
+from voicegw.conversations.idempotency import IdempotencyKey, IdempotentRuns
+from voicegw.conversations.turn_relation import Client, RunState, TurnRelation, relate
 from voicegw.errors import ServiceUnavailable, ShuttingDown, TooManyRequests
 from voicegw.events import Turn
 from voicegw.turns.run import Run, Subscriber
@@ -23,15 +25,10 @@ from voicegw.turns.served_agent import ServedAgent
 
 log = logging.getLogger("voicegw.error")
 
-
-def is_same_turn(one: Turn, other: Turn) -> bool:
-    """Are these the same turn: the same kind and the same messages?"""
-    return one.kind == other.kind and one.messages == other.messages
-
-
-def is_earlier_turn(one: Turn, other: Turn) -> bool:
-    """Does the history of `other` continue that of `one`?"""
-    return len(one.messages) < len(other.messages) and other.messages[: len(one.messages)] == one.messages
+REUSING = frozenset({TurnRelation.JOIN, TurnRelation.REPLAY})
+"""The relations in which the known run answers the turn."""
+REUSABLE_STATES = frozenset({RunState.RUNNING, RunState.UNDELIVERED, RunState.DELIVERED})
+"""The states in which a run answers a repetition of its request."""
 
 
 class Dispatcher:
@@ -66,8 +63,8 @@ class Dispatcher:
         self.runs: set[Run] = set()
         # True from `drain` on: new turns are refused.
         self.is_draining = False
-        # Runs without a call that a retry may join, by (tenant, agent, fingerprint).
-        self._runs_by_retry_key: dict[tuple[str, str, bytes], Run] = {}
+        # The runs of requests with an `Idempotency-Key`, until `replay_window` after their end.
+        self.idempotent_runs = IdempotentRuns()
         # Turn ids are a prefix, random for each process, and a counter.
         self._id_prefix = secrets.token_hex(6)
         self._turn_count = 0
@@ -86,53 +83,72 @@ class Dispatcher:
         served_agent: ServedAgent,
         turn: Turn,
         *,
-        fingerprint: bytes = b"",
+        client: Client = Client.VOICE,
         is_retry: bool = False,
-        background: bool = False,
-        in_order: bool = False,
+        idempotency_key: IdempotencyKey | None = None,
     ) -> Run:
         """Return the run that answers a turn: one that already does, or a new one.
 
-        A new run does not start here: it starts after the first chunk of the response. A newer turn of a call
-        supersedes the older one; a late retry of an earlier turn gets a run that ended without any work.
+        A new run does not start here: it starts after the first chunk of the response. `is_retry`: the client
+        says that it repeats its request. A turn without a call joins a run only by its `idempotency_key`.
 
-        `is_retry`: the client says that it repeats its request, so it gets the answer to its first try. Only
-        such a turn joins a run without a call, the one of the same `fingerprint` (a digest of the request).
-        `background`: the turn may join an identical one but supersedes none. `in_order`: the turn comes from
-        a socket, where no late retry of an earlier turn can arrive.
-
-        Raise `ServiceUnavailable` while the gateway drains, and `TooManyRequests` at `max_runs`.
+        Raise `ServiceUnavailable` while the gateway drains, `TooManyRequests` at `max_runs`, and
+        `UnprocessableContent` for the `idempotency_key` of another request.
         """
         if self.is_draining:
             raise ServiceUnavailable("The gateway is shutting down.", retry_after=1.0)
-        if background:
-            turn = replace(turn, background=True)
-        if turn.call is None:
-            return self._dispatch_anonymous(served_agent, turn, fingerprint, is_retry)
-        call = self.calls.get(turn.call, self.now())
-        newest = call.run
-        for known in [newest, *call.background_runs] if background else [newest]:
-            if known is None or known.has_speech_filter != (served_agent.speech_filters is not None):
-                continue  # a program must not get text that was filtered for speech, nor a caller raw text
-            if is_same_turn(known.turn, turn) and self._is_reusable(known, is_retry):
+        if idempotency_key is not None:
+            known = self.idempotent_runs.find(turn.tenant, idempotency_key)
+            if known is not None and self._state(known) in REUSABLE_STATES:
                 return known
-        if (
-            newest is not None
-            and not (background or in_order)
-            and is_earlier_turn(turn, newest.turn)
-            and self._is_recent(newest)
-        ):
-            return self._new_ended_run(served_agent, turn)
-        run = self._new_run(served_agent, turn)
-        if background:
+        if turn.call is None:
+            run = self._new_run(served_agent, turn, in_background=client is Client.PROGRAM)
+        else:
+            run = self._dispatch_in_call(served_agent, turn, turn.call, client, is_retry)
+        if idempotency_key is not None and not run.is_closed:
+            self.idempotent_runs.add(turn.tenant, idempotency_key, run)
+        return run
+
+    def _dispatch_in_call(
+        self, served_agent: ServedAgent, turn: Turn, call_id: str, client: Client, is_retry: bool
+    ) -> Run:
+        """Return the run for a turn of a call. A newer turn supersedes the run of the older one."""
+        call, is_spoken = self.calls.get(call_id, self.now()), served_agent.speech_filters is not None
+        for known in call.background_runs:
+            if self._relate(turn, known, client, is_retry, is_spoken) in REUSING:
+                return known
+        relation = TurnRelation.PARALLEL if client is Client.PROGRAM else TurnRelation.NEW_RUN
+        if call.run is not None:
+            relation = self._relate(turn, call.run, client, is_retry, is_spoken)
+            if relation in REUSING:
+                return call.run
+        return self._new_run_in_call(served_agent, turn, call, relation)
+
+    def _relate(
+        self, turn: Turn, known: Run, client: Client, is_retry: bool, is_spoken: bool
+    ) -> TurnRelation:
+        """Return what a turn means to a known run. `is_spoken`: the turn wants the text as speech."""
+        has_same_form = known.has_speech_filter == is_spoken
+        state = self._state(known)
+        return relate(turn, known.turn, state, client, is_retry=is_retry, has_same_form=has_same_form)
+
+    def _new_run_in_call(
+        self, served_agent: ServedAgent, turn: Turn, call: CallRecord, relation: TurnRelation
+    ) -> Run:
+        """Return a new run that stands in this relation to the newest run of the call."""
+        is_parallel = relation is TurnRelation.PARALLEL
+        run = self._new_run(served_agent, turn, in_background=is_parallel)
+        if is_parallel:
             call.add_background(run)
+        elif relation is TurnRelation.OLD:
+            run.cancel()  # it never starts: its response ends at once, well-formed
         else:
             call.start_run(run)
             self.calls.update_char_count(call)
             run.earlier_runs = tuple(call.closing_runs)
         return run
 
-    def _new_run(self, served_agent: ServedAgent, turn: Turn) -> Run:
+    def _new_run(self, served_agent: ServedAgent, turn: Turn, *, in_background: bool) -> Run:
         """Create a run and add it to `runs`. Raise `TooManyRequests` at `max_runs`."""
         if len(self.runs) >= self.max_runs:
             raise TooManyRequests(
@@ -140,7 +156,7 @@ class Dispatcher:
             )
         run = Run(
             served_agent.agent,
-            turn,
+            replace(turn, background=True) if in_background else turn,
             self._on_run_closed,
             now=self.now,
             timeouts=served_agent.timeouts,
@@ -150,43 +166,16 @@ class Dispatcher:
         self.runs.add(run)
         return run
 
-    def _dispatch_anonymous(
-        self, served_agent: ServedAgent, turn: Turn, fingerprint: bytes, is_retry: bool
-    ) -> Run:
-        """Return a new run, or for a retry the run of its first try if that still runs."""
-        retry_key = (turn.tenant, served_agent.name, fingerprint)
-        known = self._runs_by_retry_key.get(retry_key) if is_retry else None
-        if known is not None and not known.event_log.has_ended:
-            return known
-        run = self._new_run(served_agent, turn)
-        if fingerprint:
-            run.retry_key = retry_key
-            self._runs_by_retry_key[retry_key] = run
-        return run
-
-    def _is_reusable(self, run: Run, is_retry: bool) -> bool:
-        """Return whether this run may answer the same turn again.
-
-        True while it runs. False if it was cancelled, or if its failure is retryable. After its end, True
-        within `replay_window` if the turn is a retry, or if no client got the whole answer; otherwise the
-        caller repeats the question.
-        """
+    def _state(self, run: Run) -> RunState:
+        """Return the state of a run for a request that may mean the same turn."""
         if not run.event_log.has_ended:
-            return True
+            return RunState.RUNNING
+        if run.closed_at is not None and self.now() - run.closed_at > self.replay_window:
+            return RunState.EXPIRED
         failure = run.event_log.failure
         if run.cancelled_at is not None or (failure is not None and failure.retryable):
-            return False
-        return self._is_recent(run) and (is_retry or not run.was_delivered)
-
-    def _is_recent(self, run: Run) -> bool:
-        """Is the run open, or closed for at most `replay_window` seconds? A later repetition is new."""
-        return run.closed_at is None or self.now() - run.closed_at <= self.replay_window
-
-    def _new_ended_run(self, served_agent: ServedAgent, turn: Turn) -> Run:
-        """Return a run that never starts, for a late retry: its response ends at once, well-formed."""
-        run = self._new_run(served_agent, turn)
-        run.cancel()
-        return run
+            return RunState.UNUSABLE
+        return RunState.DELIVERED if run.was_delivered else RunState.UNDELIVERED
 
     def unsubscribe(self, run: Run, subscriber: Subscriber) -> None:
         """Remove a subscriber from a run.
@@ -210,8 +199,8 @@ class Dispatcher:
 
     def _on_run_closed(self, run: Run) -> None:
         self.runs.discard(run)
-        if self._runs_by_retry_key.get(run.retry_key) is run:
-            del self._runs_by_retry_key[run.retry_key]
+        if run.idempotency_keys:
+            run.loop.call_later(self.replay_window, self.idempotent_runs.remove, run)
 
     def warm_agent(self, served_agent: ServedAgent, call: str) -> None:
         """Start the agent's preparation for a call that begins. Returns at once; a failure is logged."""

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 
 from voicegw.errors import NotFound
 from voicegw.events import Message
-from voicegw.turns.completion import collect
+from voicegw.turns.completion import Completion, collect
 from voicegw.turns.stream import EventLog
 
 MAX_TOTAL_BYTES = 16 * 1024 * 1024
 """Default of `ResponseStore.max_bytes`: bytes of the requests plus characters of the replies."""
+
+
+EMPTY = Completion(())
+"""The response before it is complete."""
 
 
 class PreviousResponseNotFound(NotFound):
@@ -31,20 +35,25 @@ class StoredResponse:
     """A conversation up to and including one response."""
 
     history: tuple[Message, ...] = ()
-    """The messages up to the response, or with it once it is complete."""
+    """The messages up to the response."""
     event_log: EventLog | None = None
-    """The events of the response while it runs; None once it is part of `history`."""
+    """The events of the response while it runs; None once it is in `completed`."""
     byte_count: int = 0
     """The bytes of the requests of the conversation, plus the characters of the response."""
     last_used: float = 0.0
     """When it was stored or found last, in seconds on the dispatcher's clock."""
+    completed: Completion = EMPTY
+    """The response once it is complete."""
+
+    @property
+    def completion(self) -> Completion:
+        """The response. If it still runs, or was cut short, it counts up to now."""
+        return self.completed if self.event_log is None else collect(self.event_log.events)
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The whole conversation. A response that still runs, or was cut short, counts up to now."""
-        if self.event_log is None:
-            return self.history
-        return (*self.history, *collect(self.event_log.events).messages)
+        """The whole conversation."""
+        return (*self.history, *self.completion.messages)
 
 
 class ResponseStore:
@@ -89,13 +98,12 @@ class ResponseStore:
         self._evict(response.last_used)
 
     def complete(self, tenant: str, id: str, now: float) -> None:
-        """Move a response that ended from its event log into its history. Do nothing if it still runs."""
+        """Replace the event log of a response that ended by the whole. Do nothing if it still runs."""
         response = self._responses.get((tenant, id))
         if response is None or response.event_log is None or not response.event_log.has_ended:
             return
-        count = len(response.history)
-        response.history, response.event_log = response.messages, None
-        char_count = sum(len(message.text) for message in response.history[count:])
+        response.completed, response.event_log = response.completion, None
+        char_count = len(response.completed.text)
         response.byte_count += char_count
         self.total_bytes += char_count
         self._evict(now)

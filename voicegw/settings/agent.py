@@ -62,10 +62,16 @@ class AgentSettings(Section):
     )
     first_token: SecondsOrOff = Field(
         default=30.0,
-        description='Seconds until the first text, tool call or activity of the agent, or `"off"`.',
+        description="Seconds until the first text, tool call, activity or reasoning of the agent, or "
+        '`"off"`.',
     )
     idle: SecondsOrOff = Field(
         default=60.0, description='Maximum silence of the agent after that, in seconds, or `"off"`.'
+    )
+    max_reasoning: SecondsOrOff = Field(
+        default=120.0,
+        description="Maximum seconds for which the agent streams only reasoning or arguments of a tool call, "
+        'or `"off"`.',
     )
     total: SecondsOrOff = Field(default=600.0, description='Maximum length of a turn in seconds, or `"off"`.')
     fallback: Names | None = optional(

@@ -135,7 +135,8 @@ class TurnSettings(Section):
     on_failure: Literal["speak", "status"] = Field(
         default="speak",
         description="When an agent fails before its first word: a spoken apology, or an HTTP status. "
-        "With `status`, no byte is sent before the agent's first word, so there is no acknowledgement.",
+        "With `status`, no byte is sent before the agent's first word, so there is no acknowledgement. "
+        "Structured output always gets a status.",
     )
     disconnect_grace: float = Field(
         default=0.0,
@@ -160,7 +161,8 @@ class CallSettings(Section):
         description="Further request headers that name the call, besides the built-in ones.",
     )
     keys: Annotated[tuple[str, ...], Strict(False)] = Field(
-        default=CALL_ID_KEYS, description="Keys that name the call in the extra body fields of platforms."
+        default=CALL_ID_KEYS,
+        description="Keys of the body that name the call; `OBJECT.KEY` counts in this object only.",
     )
     idle: float = Field(
         default=1800.0, gt=0, description="Seconds without a turn after which a call is forgotten."
@@ -194,6 +196,31 @@ class SpeechSettings(Section):
     code: dict[Language, Annotated[str, AfterValidator(str.strip)]] = Field(
         default={},
         description='Sentences for code blocks by language, instead of the built-in ones; `""` for silence.',
+    )
+    nothing: dict[Language, Annotated[str, AfterValidator(str.strip)]] = Field(
+        default={},
+        description="Sentences for an answer without words, such as an emoji, by language, instead of the "
+        'built-in ones; `""` for silence.',
+    )
+    terminal: Literal["note", "words"] = Field(
+        default="note",
+        description='JSON, diffs, stack traces and log lines as one sentence (`"note"`), or as their words '
+        '(`"words"`).',
+    )
+    output: dict[Language, Annotated[str, AfterValidator(str.strip)]] = Field(
+        default={},
+        description='Sentences for the output of programs, with `terminal = "note"`, by language; `""` for '
+        "silence.",
+    )
+    paths: Literal["name", "full"] = Field(
+        default="name",
+        description='Speak the last name of a file path of four names or more (`"name"`), or the whole path '
+        '(`"full"`).',
+    )
+    starts_with_reasoning: bool = Field(
+        default=False,
+        description="The model's template opens the reasoning: text before a lone `</think>` is silent, and "
+        "an answer without `</think>`, too.",
     )
     keep_tags: Tags = Field(
         default=(),

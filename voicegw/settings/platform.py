@@ -54,3 +54,31 @@ class GreetingPlatformSettings(PlatformSettings):
     greeting: str = Field(
         default="", description='Greeting at the start of the call; with `""` the caller speaks first.'
     )
+
+
+class RelayPlatformSettings(GreetingPlatformSettings):
+    """Keys of Twilio's and Telnyx's ConversationRelay."""
+
+    partial: PartialHandling = Field(default="ignore", description=PARTIAL_DESCRIPTION)
+    false_interruption: Literal["resume", "reminder", "ignore"] = Field(
+        default="resume",
+        description=(
+            'After an interruption without words: the agent goes on with its answer (`"resume"`), says '
+            'something short (`"reminder"`), or waits (`"ignore"`).'
+        ),
+    )
+    false_interruption_timeout: float = Field(
+        default=5.0,
+        gt=0,
+        le=60,
+        description="Seconds without words of the caller after which an interruption counts as such a one.",
+    )
+    chars_per_second: float = Field(
+        default=15.0,
+        ge=0,
+        le=100,
+        description=(
+            "Characters of speech per second: `end_call` and `transfer_call` wait until the words before "
+            "them can have been spoken; `0` does not wait."
+        ),
+    )

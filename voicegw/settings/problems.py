@@ -29,6 +29,7 @@ RENAMED_KEYS: Mapping[str, str] = {
     "body_bytes": "max_body_bytes",
     "depth": "max_json_depth",
     "drain": "shutdown_grace",
+    "fields": "extra_body",
     "grace": "disconnect_grace",
     "header_bytes": "max_header_bytes",
     "hold": "max_held_chars",

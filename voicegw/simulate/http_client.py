@@ -45,7 +45,7 @@ class HttpSender:
         parts = urlsplit(request.url)
         path = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
         try:
-            async with self.client.post(path, request.headers, request.body) as response:
+            async with self.client.post(path, request.headers, request.body, idempotent=True) as response:
                 yield HttpSenderResponse(response)
         except AgentError as error:
             raise OSError(error.summary) from None

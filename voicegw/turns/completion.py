@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from voicegw.events import Event, Finish, Message, ToolCall, Usage
+from voicegw.wire.openai import CANCELLED
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Completion:
     parts: tuple[str | ToolCall, ...]
     """Texts and tool calls in their order; adjacent texts are joined."""
     reason: str = "stop"
-    """OpenAI's `finish_reason`."""
+    """OpenAI's `finish_reason`, or `CANCELLED` for an answer that the gateway cut."""
     usage: Usage | None = None
     """The tokens used; None if the agent did not report them."""
 
@@ -35,8 +36,23 @@ class Completion:
         return (Message("assistant", self.text, tool_calls=tuple(self.tool_calls)),) if self.parts else ()
 
 
-def collect(events: Iterable[Event]) -> Completion:
-    """Return the answer that these events add up to. Activities are left out."""
+def final_reason(reason: str, has_tool_calls: bool, was_cancelled: bool) -> str:
+    """Return the reason of an answer: the agent's, unless tool calls or a cancellation give another.
+
+    `tool_calls` without a tool call becomes `stop`: the request did not offer the tool that the agent called.
+    """
+    if has_tool_calls:
+        return "tool_calls" if reason == "stop" else reason
+    if was_cancelled:
+        return CANCELLED
+    return "stop" if reason == "tool_calls" else reason
+
+
+def collect(events: Iterable[Event], was_cancelled: bool = False) -> Completion:
+    """Return the answer that these events add up to. Activities are left out.
+
+    `was_cancelled`: the gateway cut the answer.
+    """
     parts: list[str | ToolCall] = []
     deltas: list[str] = []
     reason, usage = "stop", None
@@ -52,7 +68,7 @@ def collect(events: Iterable[Event]) -> Completion:
             usage = event
     parts += _joined(deltas)
     has_tool_call = any(isinstance(part, ToolCall) for part in parts)
-    return Completion(tuple(parts), "tool_calls" if reason == "stop" and has_tool_call else reason, usage)
+    return Completion(tuple(parts), final_reason(reason, has_tool_call, was_cancelled), usage)
 
 
 def _joined(deltas: list[str]) -> list[str]:

@@ -195,27 +195,29 @@ def phrases_for(
     acks: Mapping[str, Sequence[str]] | None = None,
     progress: Mapping[str, Sequence[str]] | None = None,
     code: Mapping[str, str] | None = None,
+    nothing: Mapping[str, str] | None = None,
 ) -> Phrases:
     """Return the phrases for `language`: "pt-BR" falls back to "pt", an unknown language to English.
 
-    `acks` and `progress` are configured phrases by language, `code` configured sentences by language; each
-    replaces the built-in one of its language.
+    `acks` and `progress` are configured phrases by language, `code` and `nothing` configured sentences by
+    language; each replaces the built-in one of its language.
     """
     tag = language.lower().replace("_", "-")
     primary = tag.split("-", 1)[0]
     phrases = PHRASES.get(tag) or PHRASES.get(primary) or PHRASES["en"]
-    if not acks and not progress and not code:
+    if not (acks or progress or code or nothing):
         return phrases
     tags = (tag, primary, "en") if phrases is PHRASES["en"] else (tag, primary)
     return replace(
         phrases,
-        ack=tuple(_first_configured(acks or {}, tags, ())) or phrases.ack,
-        progress=tuple(_first_configured(progress or {}, tags, ())) or phrases.progress,
-        code=_first_configured(code or {}, tags, phrases.code),
+        ack=tuple(first_configured(acks or {}, tags, ())) or phrases.ack,
+        progress=tuple(first_configured(progress or {}, tags, ())) or phrases.progress,
+        code=first_configured(code or {}, tags, phrases.code),
+        nothing=first_configured(nothing or {}, tags, phrases.nothing),
     )
 
 
-def _first_configured(configured: Mapping[str, T], tags: Sequence[str], default: T) -> T:
+def first_configured(configured: Mapping[str, T], tags: Sequence[str], default: T) -> T:
     """Return the value for the first of these language tags that is configured, or `default`."""
     values = {key.lower(): value for key, value in configured.items()}
     return next((values[tag] for tag in tags if tag in values), default)

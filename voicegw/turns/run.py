@@ -16,13 +16,15 @@ from math import inf
 from typing import Protocol
 
 from voicegw.errors import AgentError, AgentProtocolError, AgentTimeout, VoicegwError
-from voicegw.events import Activity, Agent, Event, Finish, ToolCall, Turn
+from voicegw.events import REASONING, Activity, Agent, Event, Finish, ToolCall, Turn
 from voicegw.speech.filter import SpeechFilter
 from voicegw.speech.options import MAX_HOLD_SECONDS
 from voicegw.turns.consume import consume
+from voicegw.turns.prompts import may_stay_silent
 from voicegw.turns.speech_buffer import SpeechBuffer
 from voicegw.turns.stream import EventLog
 from voicegw.turns.timeouts import NO_TIMEOUTS, Timeouts
+from voicegw.wire.json import join_surrogates
 
 MAX_EVENTS = 100_000
 """Maximum number of events of one run; beyond it the run ends with "length". Hours of speech are fewer."""
@@ -94,8 +96,8 @@ class Run:
         self.offered_tools = frozenset(tool.name for tool in turn.tools)
         # True once `start` created the task.
         self.has_started = False
-        # Tenant, agent and fingerprint of a request without a call. The dispatcher finds a retry by them.
-        self.retry_key: tuple[str, str, bytes] = ("", "", b"")
+        # The `Idempotency-Key` of each request that it answers. Set by `IdempotentRuns`.
+        self.idempotency_keys: tuple[bytes, ...] = ()
         # True once a subscriber sent the answer to its end. Set by the endpoint or the call.
         self.was_delivered = False
         # The time at which the last subscriber left; None before. Set by the dispatcher.
@@ -108,13 +110,19 @@ class Run:
             if speech_filter is None
             else SpeechBuffer(speech_filter, max_hold_seconds, self._append, self._wake_subscribers, now)
         )
+        # The first half of a surrogate pair at the end of the last delta, "" if it ended with a character.
+        self._high_surrogate = ""
         # The number of events, and of characters of text, that the agent yielded.
         self.event_count = 0
         self.character_count = 0
         # True once the agent gave visible text or a tool call.
         self.has_spoken = False
-        # True once the agent gave visible text, a tool call or an activity: from then on `idle` counts.
+        # True once the agent gave visible text, a tool call or an activity other than `REASONING`.
         self.has_output = False
+        # True once it gave any of these or `REASONING`: from then on `idle` counts.
+        self.has_worked = False
+        # The time since which the agent gives only pieces that the caller does not hear; None if it does not.
+        self.reasoning_since: float | None = None
         # The time of the agent's last event, or of the request to the agent.
         self.last_event_at = 0.0
         # True if the event log grew since the subscribers were last woken.
@@ -152,6 +160,7 @@ class Run:
                 self.on_end(self)
             else:
                 self.task.cancel()
+            self.event_log.was_cancelled = not self.event_log.has_ended and self.event_log.failure is None
         self._end_log()
 
     def fail(self, failure: VoicegwError) -> None:
@@ -188,7 +197,7 @@ class Run:
             self._start_timer()
             async with aclosing(self.agent.reply(self.turn)) as events:
                 await self._consume(events)
-            if not self.has_spoken:
+            if not self.has_spoken and not may_stay_silent(self.turn):
                 raise AgentProtocolError("the agent said nothing")
         except VoicegwError as error:
             failure = error
@@ -211,6 +220,8 @@ class Run:
         if self.event_log.has_ended:
             return False
         self.last_event_at = self.now()
+        if type(event) is Activity and event == REASONING:
+            return self._on_reasoning()
         self.event_count += 1
         if type(event) is str:
             self.character_count += len(event)
@@ -222,15 +233,48 @@ class Run:
             self._end_log()
             return False
         if type(event) is str and self.speech_buffer is not None:
-            self.speech_buffer.feed(event, self.last_event_at)
+            if self.speech_buffer.feed(event, self.last_event_at):
+                return self._on_reasoning()
+            self.reasoning_since = None
             return True
+        self.reasoning_since = None
+        if type(event) is str and (self._high_surrogate or "\ud800" <= event[-1:] <= "\udbff"):
+            event = self._join_high_surrogate(event)
+            if not event:
+                return True
         if type(event) in (ToolCall, Activity, Finish):  # text that came earlier precedes them
             self._release_held_text(at_end=type(event) is not Activity)
         self._append(event)
         return True
 
+    def _on_reasoning(self) -> bool:
+        """Take a piece of a stream that the caller does not hear. Return False if the stream is too long."""
+        limit = self.timeouts.reasoning
+        if self.reasoning_since is None:
+            self.reasoning_since = self.last_event_at
+            self._append(REASONING)
+        elif limit is not None and self.last_event_at > self.reasoning_since + limit:
+            self._release_held_text()
+            self._end_log(AgentTimeout(f"the agent only reasoned for {limit:g} seconds"))
+            return False
+        return True
+
+    def _join_high_surrogate(self, text: str) -> str:
+        """Return a delta after the half of a pair that came before it, without a half at its end.
+
+        Agents that count UTF-16 units cut a character beyond the basic plane into two deltas. A speech filter
+        joins both itself.
+        """
+        text, self._high_surrogate = self._high_surrogate + text, ""
+        if "\ud800" <= text[-1:] <= "\udbff":
+            text, self._high_surrogate = text[:-1], text[-1]
+        return join_surrogates(text)
+
     def _release_held_text(self, *, at_end: bool = True) -> None:
         """Append the text that the speech buffer holds. `at_end`: no text of this passage follows."""
+        if at_end and self._high_surrogate and not self.event_log.has_ended:
+            self._high_surrogate = ""
+            self._append("\N{REPLACEMENT CHARACTER}")
         if self.speech_buffer is not None:
             self.speech_buffer.release(at_end=at_end)
 
@@ -246,8 +290,10 @@ class Run:
             self.has_spoken = True
             self.first_token_at = self.now()
             self._wake_subscribers()  # before other events of the same read are decoded
-        if not self.has_output and (self.has_spoken or type(event) is Activity):
-            self.has_output = True
+        has_activity = type(event) is Activity
+        self.has_output = self.has_output or self.has_spoken or (has_activity and event != REASONING)
+        if not self.has_worked and (self.has_spoken or has_activity):
+            self.has_worked = True
             self._start_timer()  # the timeout `idle` replaces `first_token`
 
     @property
@@ -255,7 +301,7 @@ class Run:
         """The time at which the agent's silence becomes a timeout, if no event comes before."""
         return self.timeouts.deadline(
             self.last_event_at if self.requested_at is None else self.requested_at,
-            self.has_output,
+            self.has_worked,
             self.last_event_at,
         )
 

@@ -10,7 +10,7 @@ from voicegw.speech.filter import SpeechFilter
 from voicegw.speech.options import MAX_HOLD_SECONDS
 from voicegw.turns.acknowledgement import AckPolicy, AckSchedule, ack_delay, pick_phrase
 from voicegw.turns.dialects import Dialect
-from voicegw.turns.own_phrases import own_phrase_filter
+from voicegw.turns.own_phrases import OwnPhrase, without_acknowledgements, without_own_phrases
 from voicegw.turns.phrases import Phrases, phrases_for
 from voicegw.turns.speech_buffer import SpeechFilters
 from voicegw.turns.timeouts import Timeouts
@@ -55,15 +55,23 @@ class ServedAgent:
         return phrases_for(language, self.ack_phrases, self.progress_phrases)
 
     def clean_history(
-        self, history: Sequence[Message], language: str, own_phrases: frozenset[str]
+        self,
+        history: Sequence[Message],
+        language: str,
+        own_phrases: Sequence[OwnPhrase] | None,
+        dialect: Dialect,
     ) -> tuple[Message, ...]:
         """Return the history as the agent should see it, without the gateway's phrases.
 
-        `own_phrases` are the gateway's phrases that are remembered of this call; they are removed anywhere.
-        The acknowledgements of `language` are removed at the start of messages, unless this agent has none.
+        `own_phrases` are the phrases that the gateway said in this call. It is None if the request belongs to
+        no call: then acknowledgements of `language` are removed at the start of messages, unless neither this
+        agent nor the dialect has any.
         """
-        opening = () if self.ack_policy.after is None else self.phrases_in(language).ack
-        return own_phrase_filter(opening, own_phrases).clean(history)
+        if own_phrases is not None:
+            return without_own_phrases(history, own_phrases)
+        if self.ack_policy.after is None or not dialect.acknowledges:
+            return tuple(history)
+        return without_acknowledgements(history, self.phrases_in(language).ack)
 
     def ack_schedule(
         self, turn: Turn, dialect: Dialect, history: Sequence[Message], *, quiet: bool

@@ -7,37 +7,62 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from voicegw.speech.filter import SpeechFilter
 from voicegw.speech.options import SpeechOptions
 from voicegw.turns.phrases import phrases_for
+from voicegw.turns.speech_phrases import SpeechPhrases, speech_phrases_for
+
+MAX_LANGUAGES = 64
+"""Language tags whose options an agent keeps; the options of further tags are looked up by their phrases."""
 
 
 class SpeechFilters:
     """Creates the speech filters of one agent, with the phrases of each caller's language."""
 
-    def __init__(self, options: SpeechOptions, code: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        options: SpeechOptions,
+        code: Mapping[str, str],
+        nothing: Mapping[str, str] | None = None,
+        output: Mapping[str, str] | None = None,
+    ) -> None:
         # The options without phrases.
         self.options = options
-        # Configured sentences in place of code, by language; they replace the built-in ones, "" means
-        # silence.
-        self.code = code
-        # The options by the sentences for code and for nothing. Languages are no key: callers may name any
-        # number of them.
-        self._options_by_phrases: dict[tuple[str, str], SpeechOptions] = {}
+        # Configured sentences by language, in place of code, of an answer without words, and of the output
+        # of programs; they replace the built-in ones, "" means silence.
+        self.code, self.nothing, self.output = code, nothing, output
+        # The options by language tag, for the first `MAX_LANGUAGES` tags: callers may name any number.
+        self._options_by_language: dict[str, SpeechOptions] = {}
+        # The options by their phrases, which many tags share.
+        self._options_by_phrases: dict[tuple[str, str, SpeechPhrases], SpeechOptions] = {}
 
     def filter_for(self, language: str) -> SpeechFilter:
         """Return a new speech filter for one answer in this language."""
-        phrases = phrases_for(language, code=self.code)
-        key = (phrases.code, phrases.nothing)
+        options = self._options_by_language.get(language)
+        if options is None:
+            options = self._options_for(language)
+            if len(self._options_by_language) < MAX_LANGUAGES:
+                self._options_by_language[language] = options
+        return SpeechFilter(options)
+
+    def _options_for(self, language: str) -> SpeechOptions:
+        phrases = phrases_for(language, code=self.code, nothing=self.nothing)
+        signs = speech_phrases_for(language, self.output)
+        key = (phrases.code, phrases.nothing, signs)
         options = self._options_by_phrases.get(key)
         if options is None:
             options = replace(
-                self.options, code=phrases.code, yes=phrases.yes, no=phrases.no, nothing=phrases.nothing
+                self.options,
+                code=phrases.code,
+                yes=phrases.yes,
+                no=phrases.no,
+                nothing=phrases.nothing,
+                **asdict(signs),
             )
             self._options_by_phrases[key] = options
-        return SpeechFilter(options)
+        return options
 
 
 class SpeechBuffer:
@@ -74,8 +99,8 @@ class SpeechBuffer:
         # The timer of the release; None while none runs.
         self._timer: asyncio.TimerHandle | None = None
 
-    def feed(self, text: str, now: float) -> None:
-        """Take a text delta of the agent that arrived at `now`."""
+    def feed(self, text: str, now: float) -> bool:
+        """Take a text delta of the agent that arrived at `now`. Return True if it is never spoken."""
         speech_filter = self.speech_filter
         self.has_open_text = True
         if speakable := speech_filter.feed(text):
@@ -84,6 +109,7 @@ class SpeechBuffer:
             self.last_held_at = now
             if self._timer is None:
                 self._start_timer()
+        return not speakable and speech_filter.is_silenced
 
     def release(self, *, at_end: bool) -> None:
         """Pass the held text on. `at_end` ends the passage; otherwise its text may go on. Idempotent."""

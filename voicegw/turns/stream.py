@@ -14,6 +14,7 @@ from typing import Protocol
 from voicegw.errors import VoicegwError
 from voicegw.events import Event, Finish, ToolCall, Usage
 from voicegw.turns.acknowledgement import AckSchedule
+from voicegw.turns.completion import final_reason
 from voicegw.turns.timings import TurnTimings, format_comment
 
 KEEPALIVE_INTERVAL = 4.0
@@ -32,6 +33,8 @@ class EventLog:
     """The failure that ended the run; None without one."""
     has_ended: bool = False
     """True once nothing more is appended. It is set last."""
+    was_cancelled: bool = False
+    """True if the gateway ended the run before the agent did, for example for a newer turn."""
 
 
 class StreamEncoder(Protocol):
@@ -57,8 +60,9 @@ class StreamEncoder(Protocol):
     def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
         """Return the end of the answer. It is called once, last.
 
-        `reason` is OpenAI's `finish_reason`; `usage` is None if the agent did not report any. `note` is a
-        line for people who read the stream; a format without comments leaves it out.
+        `reason` is OpenAI's `finish_reason`, or `CANCELLED` for an answer that the gateway cut. `usage` is
+        None if the agent did not report any. `note` is a line for people who read the stream; a format
+        without comments leaves it out.
         """
         ...
 
@@ -84,6 +88,7 @@ class ResponseStream:
         timings: TurnTimings,
         apologize: Callable[[VoicegwError], str],
         *,
+        encode_failure: Callable[[VoicegwError], bytes] | None = None,
         adds_timings_note: bool = False,
         on_own_words: Callable[[str], None] = lambda words: None,
     ) -> None:
@@ -98,6 +103,8 @@ class ResponseStream:
         self.timings = timings
         # Returns the sentence that the caller hears after this failure.
         self.apologize = apologize
+        # Returns the end of the answer after this failure, for a program that reads it; None for an apology.
+        self.encode_failure = encode_failure
         # True if the end of the stream has a comment with the latencies.
         self.adds_timings_note = adds_timings_note
         # The index in the event log of the next event to send.
@@ -196,13 +203,19 @@ class ResponseStream:
         return self.encoder.text_delta(delta)
 
     def _finish(self, now: float) -> bytes:
-        """Return a well-formed end in every case. A failure after the first byte becomes an apology."""
+        """Return a well-formed end in every case.
+
+        A failure after the first byte becomes an apology, or with `encode_failure` an error.
+        """
         self.is_done = True
-        apology = b""
-        if self.event_log.failure is not None and not self.tool_call_count:
-            words = separator(self.last_text) + self._say(self.apologize(self.event_log.failure), now)
+        failure, apology = self.event_log.failure, b""
+        if failure is not None and self.encode_failure is not None:
+            self.timings.close(now)
+            return self.encode_failure(failure)
+        if failure is not None and not self.tool_call_count:
+            words = separator(self.last_text) + self._say(self.apologize(failure), now)
             apology = self.encoder.text_delta(words)
         self.timings.close(now)
-        reason = "tool_calls" if self.tool_call_count and self.finish_reason == "stop" else self.finish_reason
+        reason = final_reason(self.finish_reason, self.tool_call_count > 0, self.event_log.was_cancelled)
         note = format_comment(self.timings) if self.adds_timings_note else ""
         return apology + self.encoder.finish(reason, self.usage, note)

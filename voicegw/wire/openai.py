@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from voicegw.errors import BadRequest, RequestError, VoicegwError
+from voicegw.errors import RequestError, VoicegwError
 from voicegw.events import Message, Tool, ToolCall
 from voicegw.wire.json import dumps
 from voicegw.wire.validation import NULL, NUMBER, check_length, check_printable, get_field, map_objects
@@ -46,6 +46,8 @@ MAX_TOOLS = 512
 TEXT_PART_TYPES = frozenset({"text", "input_text", "output_text"})
 """The types of content parts that are text, in chat completions and in Responses."""
 
+CANCELLED = "cancelled"
+"""The reason of an answer that the gateway cut. OpenAI has no such reason: each encoder has its own word."""
 KEEPALIVE = b": keep-alive\n\n"
 """A comment that keeps a silent event stream alive."""
 
@@ -53,7 +55,8 @@ KEEPALIVE = b": keep-alive\n\n"
 def parse_options(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the sampling fields of a request body, without those that are null.
 
-    Raise BadRequest for a value of another type, and for a token limit below 1.
+    A token limit below 1 is left out: clients of llama.cpp and others send -1 or 0 for no limit. Raise
+    BadRequest for a value of another type.
     """
     options = {
         key: get_field(data, key, *SAMPLING_FIELDS[key])
@@ -62,7 +65,7 @@ def parse_options(data: Mapping[str, Any]) -> dict[str, Any]:
     }
     for key in ("max_tokens", "max_completion_tokens"):
         if options.get(key, 1) < 1:
-            raise BadRequest(f"'{key}' must be at least 1.", param=key)
+            del options[key]
     return options
 
 

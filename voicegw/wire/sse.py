@@ -6,14 +6,23 @@ and `retry:` are skipped.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from voicegw.errors import AgentProtocolError
 
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 """Maximum size of one event."""
+DONE_LINE = re.compile(rb"data: ?\[DONE\]\n?")
+"""The last event of OpenAI's streams, without its blank line."""
+MAX_DONE_BYTES = len(b"data: [DONE]\n")
 BOM = b"\xef\xbb\xbf"
 """The byte order mark of UTF-8."""
+
+LINE_STARTS = (b":", b"data:", b"event:", b"id:", b"retry:")
+"""The beginnings of a line: a comment and the four fields."""
+MAX_BLANK_BYTES = 1024
+"""Blank bytes that may precede the first line of a body whose kind is in doubt."""
 
 
 class ServerSentEvent(NamedTuple):
@@ -29,7 +38,8 @@ class SseParser:
     """Receives bytes as they arrive and returns complete events, independent of where the bytes were cut.
 
     Comments, `id:` and `retry:` are skipped. CR, LF and CRLF all end a line. An event without its blank line
-    at the end of the stream is dropped.
+    at the end of the stream is dropped, except for `[DONE]`: some servers leave the line out. A line
+    `error: ...`, as llama.cpp sends it, is an event "error" with that data.
     """
 
     __slots__ = ("_after_cr", "_at_start", "_max_event_bytes", "_pending", "_pending_bytes")
@@ -71,7 +81,7 @@ class SseParser:
             data = self._to_line_feeds(data)
         if not self._ends_event(data):
             self._hold(data)
-            return []
+            return self._take_done()
         if self._pending:
             data = b"".join((*self._pending, data))
             self._pending.clear()
@@ -82,7 +92,16 @@ class SseParser:
         *blocks, rest = data.split(b"\n\n")
         if rest:
             self._hold(rest)
-        return [event for block in blocks if (event := self._parse_event(block)) is not None]
+        events = [event for block in blocks if (event := self._parse_event(block)) is not None]
+        return events + self._take_done() if rest else events
+
+    def _take_done(self) -> list[ServerSentEvent]:
+        """Return the event `[DONE]` if it is whole except for its blank line, and nothing else is held."""
+        if not 0 < self._pending_bytes <= MAX_DONE_BYTES or not DONE_LINE.fullmatch(b"".join(self._pending)):
+            return []
+        self._pending.clear()
+        self._pending_bytes = 0
+        return [ServerSentEvent("", b"[DONE]")]
 
     def _to_line_feeds(self, data: bytes) -> bytes:
         """End every line by a line feed. A CR at the end counts at once, an LF after it is dropped."""
@@ -121,4 +140,15 @@ class SseParser:
                 data_lines.append(value.removeprefix(b" "))
             elif field == b"event":
                 name = value.removeprefix(b" ").decode("utf-8", "replace")
+            elif field == b"error":
+                name, data_lines = "error", [value.removeprefix(b" ")]
         return ServerSentEvent(name, b"\n".join(data_lines)) if data_lines else None
+
+
+def starts_event_stream(start: bytes) -> bool | None:
+    """Return whether a body that begins with `start` is an event stream; None if more bytes have to tell."""
+    line = start.removeprefix(BOM).lstrip()
+    if line.startswith(LINE_STARTS):
+        return True
+    is_open = any(begin.startswith(line) for begin in LINE_STARTS) or BOM.startswith(start)
+    return None if is_open and len(start) <= MAX_BLANK_BYTES else False

@@ -16,6 +16,8 @@ NULL = type(None)
 """The type of JSON's null, which also stands for a missing field."""
 NUMBER = (int, float, NULL)
 """The types of an optional number."""
+MAX_EXACT_INTEGER = 2**53
+"""Below it, a float holds every integer exactly."""
 JSON_NAMES: Mapping[type, str] = {
     bool: "a boolean",
     dict: "an object",
@@ -48,11 +50,14 @@ def get_field(data: Mapping[str, Any], key: str, *kinds: type, path: str = "") -
     """Return `data[key]`, or None if it is missing and `kinds` has `NULL`.
 
     `path` is the object's path in the body, such as "messages[0].". Raise BadRequest for a value of a type
-    that is not among `kinds`. A boolean is no integer here.
+    that is not among `kinds`. A boolean is no integer here, but 150.0 is: some clients have only one type of
+    number.
     """
     value = data.get(key)
     if type(value) in kinds:  # parsed JSON has exactly these types, no subclasses
         return value
+    if type(value) is float and int in kinds and value.is_integer() and abs(value) < MAX_EXACT_INTEGER:
+        return int(value)
     names = [JSON_NAMES[kind] for kind in kinds if kind is not NULL]
     actual = "missing" if key not in data else JSON_NAMES.get(type(value), "of another type")
     raise BadRequest(f"'{path}{key}' must be {' or '.join(names)}; it is {actual}.", param=path + key)

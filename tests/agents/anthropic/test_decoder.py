@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from voicegw.agents.anthropic.decoder import MessagesDecoder
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentTimeout
-from voicegw.events import Event, Finish, ToolCall, Usage
+from voicegw.events import REASONING, Activity, Event, Finish, ToolCall, Usage
 from voicegw.wire.sse import ServerSentEvent
 
 
@@ -57,10 +57,14 @@ def sse(event: dict[str, Any] | ServerSentEvent) -> ServerSentEvent:
     )
 
 
+def feed(decoder: MessagesDecoder, *events: dict[str, Any] | ServerSentEvent) -> list[Event]:
+    return [found for event in events for found in decoder.feed(sse(event))]
+
+
 def decode(*events: dict[str, Any] | ServerSentEvent) -> list[Event]:
+    """Return all events but `REASONING`."""
     decoder = MessagesDecoder("t1")
-    found = [event_found for event in events for event_found in decoder.feed(sse(event))]
-    return found + decoder.end()
+    return [event for event in [*feed(decoder, *events), *decoder.end()] if event != REASONING]
 
 
 def test_text_and_usage() -> None:
@@ -114,7 +118,7 @@ def test_tool_call_is_returned_when_its_block_ends() -> None:
         arguments_delta('{"x"', 1),
         arguments_delta(": 1}", 1),
     ):
-        assert decoder.feed(sse(part)) == []
+        assert decoder.feed(sse(part)) == [REASONING]
     assert decoder.feed(sse(block_stop(1))) == [ToolCall("toolu_1", "f", '{"x": 1}')]
     decoder.feed(sse(message_delta("tool_use")))
     assert decoder.end() == [Finish("tool_calls")]
@@ -149,7 +153,7 @@ def test_tool_call_is_returned_when_its_block_ends() -> None:
         ),
         (
             [block_start("server_tool_use", id="a", name="web_search"), arguments_delta('{"q'), block_stop()],
-            [],
+            [Activity("web_search")],
         ),
         (
             [
@@ -176,8 +180,7 @@ def test_tool_calls_become_whole(events: list[dict[str, Any]], found: list[Event
     [
         ("end_turn", []),
         ("stop_sequence", []),
-        ("pause_turn", []),
-        ("something_new", []),
+        ("pause_turn", [Finish("length")]),
         ("max_tokens", [Finish("length")]),
         ("model_context_window_exceeded", [Finish("length")]),
         ("refusal", [Finish("content_filter")]),
@@ -359,5 +362,7 @@ def test_every_stream_gives_events_or_an_agent_error(events: list[ServerSentEven
     decoder = MessagesDecoder()
     with suppress(AgentError):
         for given in events:
-            assert all(isinstance(event_found, (str, ToolCall)) for event_found in decoder.feed(given))
+            assert all(
+                isinstance(event_found, (str, ToolCall, Activity)) for event_found in decoder.feed(given)
+            )
         assert all(isinstance(event_found, (ToolCall, Usage, Finish)) for event_found in decoder.end())

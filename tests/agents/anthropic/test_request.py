@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from voicegw.agents.anthropic.request import encode_request
+from voicegw.agents.model_history import INTERRUPTED_RESULT
 from voicegw.events import Message, Tool, ToolCall, Turn
 from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 from voicegw.wire.json import dumps
@@ -80,8 +81,8 @@ def test_messages_of_the_same_role_are_merged() -> None:
     assert conversation(
         HI, Message("user", "you"), Message("assistant", "a"), Message("assistant", "b"), HI
     ) == [
-        ("user", ["Hi", "you"]),
-        ("assistant", ["a", "b"]),
+        ("user", ["Hi\n\nyou"]),
+        ("assistant", ["a\n\nb"]),
         ("user", ["Hi"]),
     ]
 
@@ -100,7 +101,7 @@ def test_blank_texts_are_left_out() -> None:
     blank = Message("user", "", parts=({"type": "text", "text": " "}, {"type": "text", "text": None}))
     assert conversation(
         HI, Message("assistant", " \n"), Message("user", ""), blank, Message("user", "you")
-    ) == [("user", ["Hi", "you"])]
+    ) == [("user", ["Hi\n\nyou"])]
 
 
 def test_tool_results_follow_their_calls() -> None:
@@ -130,13 +131,15 @@ def test_late_tool_results_follow_their_calls() -> None:
     ]
 
 
-def test_calls_without_results_and_results_without_calls_are_left_out() -> None:
+def test_calls_without_results_are_interrupted_and_results_without_calls_are_left_out() -> None:
     assert conversation(
         HI, assistant_calls("a", "b"), tool_answer("b"), tool_answer("c"), assistant_calls("d"), HI
     ) == [
         ("user", ["Hi"]),
-        ("assistant", [tool_use("call_1")]),
-        ("user", [tool_result("call_1"), "Hi"]),
+        ("assistant", [tool_use("call_1"), tool_use("call_2")]),
+        ("user", [tool_result("call_1", INTERRUPTED_RESULT), tool_result("call_2")]),
+        ("assistant", [tool_use("call_3")]),
+        ("user", [tool_result("call_3", INTERRUPTED_RESULT), "Hi"]),
     ]
 
 
@@ -146,8 +149,8 @@ def test_repeated_call_ids_become_unique(id: str) -> None:
         HI,
         assistant_calls(id, id),
         tool_answer(id, "1"),
-        assistant_calls(id),
         tool_answer(id, "2"),
+        assistant_calls(id),
         tool_answer(id, "3"),
     ) == [
         ("user", ["Hi"]),
@@ -296,7 +299,7 @@ def test_sampling_options_are_sent_only_with_sampling(options: dict[str, Any], s
 
 def test_extra_fields_do_not_replace_others() -> None:
     more = {"thinking": {"type": "disabled"}, "model": "x", "stream": False}
-    assert encode_request(turn(), model="m", max_tokens=10, extra_fields=more) == body() | {
+    assert encode_request(turn(), model="m", max_tokens=10, extra_body=more) == body() | {
         "thinking": {"type": "disabled"}
     }
 

@@ -52,6 +52,11 @@ def event(kind: str, **more: Any) -> bytes:
     return string_message(headers, orjson.dumps(more))
 
 
+def event_with_payload(kind: str, payload: bytes) -> bytes:
+    """Encode a message with an event whose JSON is encoded already."""
+    return string_message({":message-type": "event", ":event-type": kind}, payload)
+
+
 def exception_message(kind: str, message: str) -> bytes:
     """Encode a message with an exception."""
     headers = {":exception-type": kind, ":content-type": "application/json", ":message-type": "exception"}

@@ -27,6 +27,7 @@ from tests.agents.upstream import Action, Piece, Upstream, chunk, chunked_head, 
 from voicegw.agents.bedrock import agent as bedrock
 from voicegw.agents.bedrock.agent import BedrockAgent, endpoint_url
 from voicegw.agents.bedrock.sigv4 import Credentials, Signer
+from voicegw.agents.client.http import USER_AGENT
 from voicegw.errors import (
     AgentBusy,
     AgentError,
@@ -36,7 +37,7 @@ from voicegw.errors import (
     AgentUnavailable,
     ConfigError,
 )
-from voicegw.events import Event, Finish, Message, Tool, ToolCall, Turn, Usage
+from voicegw.events import REASONING, Event, Finish, Message, Tool, ToolCall, Turn, Usage
 
 pytestmark = pytest.mark.wire
 
@@ -81,8 +82,9 @@ async def run_agent(
 
 
 async def events(agent: BedrockAgent, turn: Turn = TURN) -> list[Event]:
+    """Return all events of a reply but `REASONING`."""
     async with aclosing(agent.reply(turn)) as reply:
-        return [event async for event in reply]
+        return [event async for event in reply if event != REASONING]
 
 
 async def reply_to(*reply: Piece | Action, **options: Any) -> list[Event]:
@@ -107,6 +109,7 @@ async def test_turn_becomes_a_request_with_a_key() -> None:
     assert first == f"POST {PATH} HTTP/1.1"
     assert headers == {
         "host": f"127.0.0.1:{upstream.port}",
+        "user-agent": USER_AGENT,
         "accept": "application/vnd.amazon.eventstream",
         "accept-encoding": "identity",
         "content-type": "application/json",
@@ -317,10 +320,10 @@ async def failure(*reply: Piece | Action, **options: Any) -> AgentError:
         (403, "InvalidSignatureException", AgentRejected),
         (404, "ResourceNotFoundException", AgentRejected),
         (408, "ModelTimeoutException", AgentTimeout),
-        (424, "ModelErrorException", AgentUnavailable),
+        (424, "ModelErrorException", AgentError),
         (429, "ThrottlingException", AgentBusy),
         (429, "ModelNotReadyException", AgentBusy),
-        (500, "InternalServerException", AgentUnavailable),
+        (500, "InternalServerException", AgentError),
         (503, "ServiceUnavailableException", AgentBusy),
         (204, "", AgentProtocolError),
         (302, "", AgentUnavailable),

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.bedrock.request import CACHE_POINT, NO_RESULT, encode_request
+from voicegw.agents.bedrock.request import CACHE_POINT, encode_request
+from voicegw.agents.model_history import INTERRUPTED_RESULT, NO_RESULT
 from voicegw.events import Message, Tool, ToolCall, Turn
 from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 from voicegw.wire.json import dumps
@@ -151,9 +152,9 @@ USER, BOT = Message("user", "Hi"), Message("assistant", "Hello")
         ((), [("user", [CALL_START_PROMPT])]),
         ((Message("user", " "), Message("assistant", "")), [("user", [CALL_START_PROMPT])]),
         ((USER, BOT, USER), [("user", ["Hi"]), ("assistant", ["Hello"]), ("user", ["Hi"])]),
-        ((USER, USER), [("user", ["Hi", "Hi"])]),
-        ((USER, BOT, BOT, USER), [("user", ["Hi"]), ("assistant", ["Hello", "Hello"]), ("user", ["Hi"])]),
-        ((USER, Message("assistant"), USER), [("user", ["Hi", "Hi"])]),
+        ((USER, USER), [("user", ["Hi\n\nHi"])]),
+        ((USER, BOT, BOT, USER), [("user", ["Hi"]), ("assistant", ["Hello\n\nHello"]), ("user", ["Hi"])]),
+        ((USER, Message("assistant"), USER), [("user", ["Hi\n\nHi"])]),
         ((BOT, USER), [("user", [CALL_START_PROMPT]), ("assistant", ["Hello"]), ("user", ["Hi"])]),
         ((USER, BOT), [("user", ["Hi"]), ("assistant", ["Hello"]), ("user", [SILENCE_PROMPT])]),
         ((BOT,), [("user", [CALL_START_PROMPT]), ("assistant", ["Hello"]), ("user", [SILENCE_PROMPT])]),
@@ -179,11 +180,11 @@ def test_tool_results_follow_their_calls() -> None:
             "assistant",
             [
                 "Let me see.",
-                tool_use("call_1_0", "weather", {"city": "Rome"}),
-                tool_use("call_1_1", "end_call", {}),
+                tool_use("call_1", "weather", {"city": "Rome"}),
+                tool_use("call_2", "end_call", {}),
             ],
         ),
-        ("user", [tool_result("call_1_0", "Sunny"), tool_result("call_1_1", "Bye"), "And?"]),
+        ("user", [tool_result("call_1", "Sunny"), tool_result("call_2", "Bye"), "And?"]),
     ]
 
 
@@ -197,10 +198,10 @@ def test_late_missing_and_blank_tool_results_follow_their_calls() -> None:
     )
     assert conversation(*messages, tools=(WEATHER,)) == [
         ("user", [CALL_START_PROMPT]),
-        ("assistant", [tool_use("call_0_0", "weather", {"city": "Rome"})]),
-        ("user", [tool_result("call_0_0", "Sunny"), "Hurry"]),
-        ("assistant", ["Yes", tool_use("call_2_0", "end_call", {}), tool_use("call_2_1", "end_call", {})]),
-        ("user", [tool_result("call_2_0", NO_RESULT), tool_result("call_2_1", NO_RESULT)]),
+        ("assistant", [tool_use("call_1", "weather", {"city": "Rome"})]),
+        ("user", [tool_result("call_1", "Sunny"), "Hurry"]),
+        ("assistant", ["Yes", tool_use("call_2", "end_call", {}), tool_use("call_3", "end_call", {})]),
+        ("user", [tool_result("call_2", INTERRUPTED_RESULT), tool_result("call_3", NO_RESULT)]),
     ]
 
 
@@ -213,8 +214,8 @@ def test_repeated_call_ids_take_their_results_in_order() -> None:
         Message("tool", "2", tool_call_id="call_0"),
     )
     assert [content for role, content in conversation(*messages, tools=(WEATHER,)) if role == "user"][1:] == [
-        [tool_result("call_0_0", "1")],
-        [tool_result("call_2_0", "2")],
+        [tool_result("call_1", "1")],
+        [tool_result("call_2", "2")],
     ]
 
 
@@ -223,26 +224,24 @@ def test_function_calls_take_results_by_name() -> None:
     answers = (Message("function", "Sunny", name="weather"), Message("function", "Rainy", name="weather"))
     assert conversation(USER, call, answers[0], tools=(WEATHER,))[2] == (
         "user",
-        [tool_result("call_1_0", "Sunny")],
+        [tool_result("call_1", "Sunny")],
     )
     assert conversation(answers[1], call, answers[0], tools=(WEATHER,)) == [
-        ("user", ["(A tool answered: Rainy)"]),
-        ("assistant", [tool_use("call_1_0", "weather", {})]),
-        ("user", [tool_result("call_1_0", "Sunny")]),
+        ("user", [CALL_START_PROMPT]),
+        ("assistant", [tool_use("call_1", "weather", {})]),
+        ("user", [tool_result("call_1", "Sunny")]),
     ]
 
 
-def test_tool_result_without_a_call_becomes_text() -> None:
+def test_tool_result_without_a_call_is_left_out() -> None:
     lost = Message("tool", "Sunny", tool_call_id="x")
-    assert conversation(USER, lost, Message("tool", " "), tools=(WEATHER,)) == [
-        ("user", ["Hi", "(A tool answered: Sunny)"])
-    ]
+    assert conversation(USER, lost, Message("tool", " "), tools=(WEATHER,)) == [("user", ["Hi"])]
 
 
 def test_tool_results_become_text_when_no_tool_is_offered() -> None:
     """Bedrock refuses tool uses where no tool is offered."""
     messages = (USER, Message("assistant", tool_calls=(ASKED,)), Message("tool", "1", tool_call_id=ASKED.id))
-    assert conversation(*messages) == [("user", ["Hi", "(A tool answered: 1)"])]
+    assert conversation(*messages) == [("user", ["Hi\n\n(A tool answered: 1)"])]
 
 
 def test_tool_call_without_a_name_is_left_out() -> None:
@@ -254,7 +253,7 @@ def test_tool_call_without_a_name_is_left_out() -> None:
 @pytest.mark.parametrize("arguments", ["", "[1]", "no", "{", "\ud800", "[" * 2000])
 def test_arguments_that_are_no_object_become_an_empty_one(arguments: str) -> None:
     call = Message("assistant", tool_calls=(ToolCall("1", "end_call", arguments),))
-    assert conversation(USER, call, tools=(BARE,))[1] == ("assistant", [tool_use("call_1_0", "end_call", {})])
+    assert conversation(USER, call, tools=(BARE,))[1] == ("assistant", [tool_use("call_1", "end_call", {})])
 
 
 def content_with_image(url: Any) -> list[Any]:

@@ -7,11 +7,15 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
+from math import inf
 from pathlib import Path
 
 import pytest
 
 from tests.agents.upstream import Action, Upstream, chunk, chunked_head, http_response, wait_until
+from voicegw import __version__
+from voicegw.agents.client.connection import Connection
 from voicegw.agents.client.http import HttpClient
 from voicegw.errors import AgentBusy, AgentProtocolError, AgentUnavailable, ConfigError
 
@@ -20,8 +24,8 @@ pytestmark = pytest.mark.wire
 OK = http_response(b"ok")
 
 
-async def post_and_read(client: HttpClient, *, retry: bool = True) -> bytes:
-    async with client.post("/x", {"a": "b"}, b"{}", retry=retry) as response:
+async def post_and_read(client: HttpClient, *, idempotent: bool = False) -> bytes:
+    async with client.post("/x", {"a": "b"}, b"{}", idempotent=idempotent) as response:
         return await response.read(1000)
 
 
@@ -33,8 +37,19 @@ async def test_request_is_one_head_and_body() -> None:
             assert await response.read(2) == b"ok"
         host = f"127.0.0.1:{upstream.port}".encode()
         assert upstream.requests == [
-            b"POST /p?q=1 HTTP/1.1\r\nhost: " + host + b"\r\na: b\r\ncontent-length: 4\r\n\r\nbody"
+            b"POST /p?q=1 HTTP/1.1\r\nhost: %b\r\nuser-agent: voicegw/%b\r\na: b\r\n"
+            b"content-length: 4\r\n\r\nbody" % (host, __version__.encode())
         ]
+        await client.aclose()
+
+
+async def test_user_agent_of_the_request_replaces_the_own_one() -> None:
+    async with Upstream((OK,)) as upstream:
+        client = HttpClient(upstream.url)
+        async with client.post("/", {"user-agent": "desk/1"}, b"") as response:
+            await response.read(2)
+        assert upstream.requests[0].count(b"user-agent: ") == 1
+        assert b"user-agent: desk/1\r\n" in upstream.requests[0]
         await client.aclose()
 
 
@@ -131,22 +146,116 @@ async def test_discarded_body_that_goes_on_loses_its_connection() -> None:
 
 
 @pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET])
-async def test_dead_kept_connection_is_replaced_once(end: Action) -> None:
+@pytest.mark.parametrize(
+    ("method", "idempotent"), [("POST", True), ("GET", False), ("PUT", False), ("DELETE", False)]
+)
+async def test_idempotent_request_on_a_dying_kept_connection_is_sent_once_more(
+    method: str, idempotent: bool, end: Action
+) -> None:
     async with Upstream((OK,), (end,), (OK,)) as upstream:
         client = HttpClient(upstream.url)
         assert await post_and_read(client) == b"ok"
-        assert await post_and_read(client) == b"ok"
+        async with client.request(method, "/x", {}, b"{}", idempotent=idempotent) as response:
+            assert await response.read(2) == b"ok"
         assert (upstream.connections, len(upstream.requests)) == (2, 3)
         await client.aclose()
 
 
-async def test_request_without_retry_is_not_sent_twice() -> None:
-    async with Upstream((OK,), (Action.CLOSE,), (OK,)) as upstream:
+@pytest.mark.parametrize("end", [Action.CLOSE, Action.RESET])
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+async def test_other_request_on_a_dying_kept_connection_is_not_sent_again(method: str, end: Action) -> None:
+    async with Upstream((OK,), (end,), (OK,)) as upstream:
         client = HttpClient(upstream.url)
         await post_and_read(client)
-        with pytest.raises(AgentProtocolError, match="/x: connection closed before any answer"):
-            await post_and_read(client, retry=False)
+        with pytest.raises(AgentProtocolError, match=r"/x: connection (closed|reset) before any answer"):
+            async with client.request(method, "/x", {}, b"{}"):
+                pass
         assert len(upstream.requests) == 2
+        await client.aclose()
+
+
+async def test_idempotent_request_is_sent_at_most_twice() -> None:
+    async with Upstream((OK,), (Action.CLOSE,), (Action.CLOSE,), (OK,)) as upstream:
+        client = HttpClient(upstream.url)
+        await post_and_read(client)
+        with pytest.raises(AgentProtocolError, match="before any answer"):
+            await post_and_read(client, idempotent=True)
+        assert len(upstream.requests) == 3
+        await client.aclose()
+
+
+async def test_connection_that_closes_before_the_request_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Upstream((OK,)) as upstream:
+        client = HttpClient(upstream.url)
+        opened = client._open_connection
+
+        async def open_and_lose() -> Connection:
+            connection = await opened()
+            connection.abort()
+            return connection
+
+        monkeypatch.setattr(client, "_open_connection", open_and_lose)
+        with pytest.raises(AgentUnavailable, match="closed before the request was sent"):
+            await post_and_read(client)
+        assert not upstream.requests
+
+
+async def test_close_that_the_event_loop_has_not_read_yet_is_noticed_before_the_request() -> None:
+    """A server in another thread closes while the event loop is busy: no callback of the loop has run."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    bodies: list[bytes] = []
+    may_close, is_closed = threading.Event(), threading.Event()
+
+    def serve() -> None:
+        for _ in range(2):
+            peer, _ = listener.accept()
+            bodies.append(peer.recv(65536))
+            peer.sendall(OK)
+            may_close.wait(2)
+            peer.close()
+            is_closed.set()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    client = HttpClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    await post_and_read(client)
+    may_close.set()
+    assert is_closed.wait(2)  # blocks the event loop
+    assert await post_and_read(client) == b"ok"
+    assert len(bodies) == 2
+    await client.aclose()
+    thread.join(2)
+    listener.close()
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("keep-alive: timeout=5", 5.0),
+        ("Keep-Alive: max=100, Timeout=7", 7.0),
+        ("keep-alive: timeout=soon", inf),
+        ("x: timeout=5", inf),
+    ],
+)
+async def test_time_for_which_the_server_keeps_a_connection_is_read(header: str, seconds: float) -> None:
+    async with Upstream((http_response(b"ok", header),)) as upstream:
+        client = HttpClient(upstream.url)
+        await post_and_read(client)
+        assert client._idle[0].keepalive_timeout == seconds
+        await client.aclose()
+
+
+async def test_connection_is_closed_before_the_server_does_it() -> None:
+    brief, plain = http_response(b"ok", "keep-alive: timeout=1"), OK
+    async with Upstream((0.05, brief), (plain,)) as upstream:
+        client = HttpClient(upstream.url)
+        answers = await asyncio.gather(post_and_read(client), post_and_read(client))
+        assert answers == [b"ok", b"ok"]
+        await wait_until(lambda: upstream.ended_connections == 1)
+        assert await client.prewarm(1) is None
+        assert upstream.connections == 2
         await client.aclose()
 
 
@@ -156,7 +265,7 @@ async def test_kept_connection_that_closed_meanwhile_is_not_used() -> None:
         await post_and_read(client)
         await wait_until(lambda: upstream.ended_connections)
         await asyncio.sleep(0.01)
-        assert await post_and_read(client, retry=False) == b"ok"
+        assert await post_and_read(client) == b"ok"
         assert upstream.connections == 2
         await client.aclose()
 

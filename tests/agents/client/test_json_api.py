@@ -11,6 +11,7 @@ import pytest
 
 from tests.agents.upstream import Action, Piece, Upstream, chunk, chunked_head, http_response
 from voicegw.agents.client import json_api as module
+from voicegw.agents.client.http import USER_AGENT
 from voicegw.agents.client.json_api import JsonApi
 from voicegw.errors import (
     AgentBusy,
@@ -50,6 +51,7 @@ async def test_request_and_response_are_json() -> None:
         assert head.split(b"\r\n") == [
             b"PUT /base/x?y=z HTTP/1.1",
             f"host: 127.0.0.1:{upstream.port}".encode(),
+            f"user-agent: {USER_AGENT}".encode(),
             b"accept-encoding: identity",
             b"content-type: application/json",
             f"authorization: Bearer {KEY}".encode(),
@@ -105,7 +107,7 @@ async def test_response_with_an_allowed_status_can_be_read() -> None:
         ("404 Not Found", AgentRejected),
         ("422 Unprocessable", AgentProtocolError),
         ("429 Too Many", AgentBusy),
-        ("500 Oops", AgentUnavailable),
+        ("500 Oops", AgentError),
         ("503 Later", AgentBusy),
         ("504 Slow", AgentTimeout),
     ],
@@ -118,6 +120,11 @@ async def test_refusal_raises_an_error_with_the_words_of_the_server(
     assert error.summary.endswith(f"/base/x answered {status[:3]}")
     assert error.summary.startswith("http://127.0.0.1:")
     assert error.quote == "because"
+
+
+async def test_failure_at_an_idempotent_request_is_unavailable() -> None:
+    reply = http_response(b"", status="500 Oops")
+    assert type(await failure(reply, idempotent=True)) is AgentUnavailable
 
 
 @pytest.mark.parametrize(
@@ -220,17 +227,17 @@ async def test_connection_is_kept_after_every_complete_response() -> None:
         await api.client.aclose()
 
 
-@pytest.mark.parametrize("again", [True, False])
-async def test_dead_connection_is_replaced_only_with_retry(again: bool) -> None:
+@pytest.mark.parametrize("idempotent", [True, False])
+async def test_dead_connection_is_replaced_only_for_an_idempotent_request(idempotent: bool) -> None:
     async with Upstream((http_response(b"1"),), (Action.CLOSE,), (http_response(b"2"),)) as upstream:
         api = JsonApi(upstream.url, {})
         assert await api.request_json("POST", "/", {}) == 1
-        if again:
-            assert await api.request_json("POST", "/", {}) == 2
+        if idempotent:
+            assert await api.request_json("POST", "/", {}, idempotent=True) == 2
         else:
             with pytest.raises(AgentProtocolError, match="connection closed before any answer"):
-                await api.request_json("POST", "/", {}, retry=False)
-        assert len(upstream.requests) == (3 if again else 2)
+                await api.request_json("POST", "/", {})
+        assert len(upstream.requests) == (3 if idempotent else 2)
         await api.client.aclose()
 
 

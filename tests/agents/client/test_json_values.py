@@ -15,7 +15,8 @@ from voicegw.errors import AgentProtocolError
     [
         (b"{}", {}),
         (b'{"a": [1, null]}', {"a": [1, None]}),
-        (rb'{"a": "\ud83d"}', {"a": "\N{REPLACEMENT CHARACTER}"}),
+        (rb'{"a": "x\ud83d"}', {"a": "x\ud83d"}),
+        (rb'{"a": "\ud83dx"}', {"a": "\N{REPLACEMENT CHARACTER}x"}),
     ],
 )
 def test_object_is_decoded(data: bytes, value: dict[str, Any]) -> None:
@@ -29,7 +30,7 @@ def test_data_that_is_no_json_raises_a_protocol_error_with_the_position(data: by
 
 
 @pytest.mark.parametrize(
-    ("data", "kind"), [(b"[]", "list"), (b'"{}"', "str"), (b"1", "int"), (b"null", "NoneType")]
+    ("data", "kind"), [(b"[]", "list"), (b'"{}"', "str: {}"), (b"1", "int"), (b"null", "NoneType")]
 )
 def test_json_of_another_type_raises_a_protocol_error_with_the_type(data: bytes, kind: str) -> None:
     with pytest.raises(AgentProtocolError, match=rf"^a chunk that is no object but {kind}$"):

@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.agents.client import test_http
 from tests.agents.upstream import Action, Piece, Upstream, chunk, chunked_head, http_response, wait_until
 from voicegw.agents.client import websocket as module
+from voicegw.agents.client.http import USER_AGENT
 from voicegw.agents.client.websocket import MAX_MESSAGE_BYTES, AgentWebSocket, WebSocketClosed, open_websocket
 from voicegw.errors import (
     AgentBusy,
@@ -123,7 +124,7 @@ async def test_handshake_sends_headers_and_subprotocols() -> None:
         assert (websocket.url, websocket.is_open) == (url, True)
         assert await websocket.receive() == {
             "x-key": KEY,
-            "user-agent": None,
+            "user-agent": USER_AGENT,
             "sec-websocket-extensions": None,
             "path": "/ws?since=0",
         }
@@ -303,6 +304,22 @@ async def test_objects_are_sent_and_received() -> None:
     async with connected(echo) as websocket:
         await websocket.send({"a": "ä\ud800"})
         assert [await websocket.receive() for _ in range(3)] == [{"a": "ä\N{REPLACEMENT CHARACTER}"}] * 3
+
+
+async def test_connection_that_breaks_while_a_frame_is_sent_is_a_protocol_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The agent may have got the frame, so no other agent may get the same turn."""
+
+    async def fail() -> None:
+        raise ConnectionResetError
+
+    async with connected(ServerConnection.wait_closed) as websocket:
+        monkeypatch.setattr(websocket.connection, "drain", fail)
+        with pytest.raises(AgentProtocolError, match="closed the connection with code 1006"):
+            await websocket.send({"a": 1})
+        with pytest.raises(WebSocketClosed):
+            await websocket.send({"a": 1})
 
 
 @pytest.mark.parametrize("frame", ["", "no", "[]", "1", "null", '{"a": ', b"\xff\xfe", "[" * 5000])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from voicegw.agents.docker.protocol import DockerEventDecoder, parse_session_id, parse_team, run_request
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
-from voicegw.events import Activity, Event, Usage
+from voicegw.events import REASONING, Activity, Event, Usage
 from voicegw.wire.sse import ServerSentEvent
 
 WHERE = "http://docker/api"
@@ -31,8 +31,10 @@ def feed(decoder: DockerEventDecoder, value: Any) -> list[Event]:
 
 
 def decode(*values: Any) -> list[Event]:
+    """Return all events but `REASONING`."""
     decoder = DockerEventDecoder("s1", WHERE)
-    return [found for value in values for found in feed(decoder, value)] + decoder.finish()
+    events = [found for value in values for found in feed(decoder, value) if found != REASONING]
+    return events + decoder.finish()
 
 
 def usage_event(**last: int) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from voicegw.errors import (
     AgentTimeout,
     AgentUnavailable,
 )
-from voicegw.events import Activity, Event, Finish, Message, Turn, Usage
+from voicegw.events import REASONING, Activity, Event, Finish, Message, Turn, Usage
 
 pytestmark = pytest.mark.wire
 
@@ -65,8 +65,9 @@ async def served_agent(*replies: Reply, **options: Any) -> AsyncIterator[tuple[H
 
 
 async def collect_events(agent: HermesAgent, turn: Turn = TURN) -> list[Event]:
+    """Return all events of a reply but `REASONING`."""
     async with aclosing(agent.reply(turn)) as reply:
-        return [event async for event in reply]
+        return [event async for event in reply if event != REASONING]
 
 
 async def first_event(agent: HermesAgent, turn: Turn = TURN) -> Event:
@@ -271,7 +272,7 @@ async def test_a_run_stopped_by_another_client_is_an_error() -> None:
         ((http_response(b"{}", status="401 No"),), AgentRejected, "/v1/runs answered 401"),
         ((http_response(b"{}", "retry-after: 1", status="429 No"),), AgentBusy, "/v1/runs answered 429"),
         ((http_response(b"{}", "retry-after: 1", status="503 No"),), AgentBusy, "/v1/runs answered 503"),
-        ((http_response(b"{}", status="500 No"),), AgentUnavailable, "/v1/runs answered 500"),
+        ((http_response(b"{}", status="500 No"),), AgentError, "/v1/runs answered 500"),
         ((http_response(b"", "location: /x", status="302 No"),), AgentUnavailable, "redirects to /x"),
         ((http_response(b"{", status="202 OK"),), AgentProtocolError, "no JSON"),
         ((http_response(b'{"run_id": "/"}', status="202 OK"),), AgentProtocolError, "without a valid id"),
@@ -495,7 +496,11 @@ async def test_a_chat_is_complete_after_its_finish_reason() -> None:
             AgentError,
             r": \*\*\*$",
         ),
-        ((STREAM, chunk(chat_chunk("", "error")), chunk(b"")), AgentError, r"completions: Hermes failed$"),
+        (
+            (STREAM, chunk(chat_chunk("", "error")), chunk(b"")),
+            AgentError,
+            r"completions: the server reported an error$",
+        ),
         ((STREAM, chunk(b"data: [1]\n\n"), Action.HANG), AgentProtocolError, "no object"),
         (
             (STREAM, chunk(b": keepalive\n\n"), chunk(b"")),

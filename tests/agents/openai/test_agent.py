@@ -23,7 +23,7 @@ from voicegw.errors import (
     AgentTimeout,
     AgentUnavailable,
 )
-from voicegw.events import Activity, Event, Finish, Message, ToolCall, Turn, Usage
+from voicegw.events import REASONING, Activity, Event, Finish, Message, ToolCall, Turn, Usage
 
 pytestmark = pytest.mark.wire
 
@@ -51,8 +51,9 @@ EVENTS: list[Event] = ["Hé", ToolCall("a", "f", '{"x":1}'), Usage(5, 7), Finish
 
 
 async def events(agent: OpenAIAgent, turn: Turn = TURN) -> list[Event]:
+    """Return all events of a reply but `REASONING`."""
     async with aclosing(agent.reply(turn)) as reply:
-        return [event async for event in reply]
+        return [event async for event in reply if event != REASONING]
 
 
 async def reply_to(*reply: bytes | float | Action, **options: Any) -> list[Event]:
@@ -96,7 +97,7 @@ async def test_turn_becomes_a_request() -> None:
 async def test_url_may_be_the_base_or_the_full_one(path: str, asked: str) -> None:
     async with Upstream((http_response(b"", status="500 No"),)) as upstream:
         agent = OpenAIAgent(upstream.url + path, fields=frozenset())
-        with pytest.raises(AgentUnavailable):
+        with pytest.raises(AgentError, match="answered 500"):
             await events(agent)
         await agent.aclose()
     head, _, body = upstream.requests[0].partition(b"\r\n\r\n")
@@ -182,9 +183,54 @@ async def test_event_stream_is_decoded_without_stream() -> None:
     assert await reply_to(STREAM + chunk(STREAM_BODY) + chunk(b""), stream=False) == EVENTS
 
 
-async def test_response_without_a_type_is_decoded_as_requested() -> None:
-    assert await reply_to(http_response(COMPLETION), stream=False) == ["Hi", Finish()]
-    assert await reply_to(http_response(STREAM_BODY), stream=True) == EVENTS
+@pytest.mark.parametrize("stream", [True, False])
+async def test_response_without_a_type_is_decoded_as_what_it_is(stream: bool) -> None:
+    assert await reply_to(http_response(COMPLETION), stream=stream) == ["Hi", Finish()]
+    assert await reply_to(http_response(STREAM_BODY), stream=stream) == EVENTS
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/json", "application/octet-stream", "text/html"])
+@pytest.mark.parametrize("size", [1, 3, 1000])
+async def test_stream_of_a_wrong_type_is_decoded(kind: str, size: int) -> None:
+    body = b"\r\n: hello\n\n" + STREAM_BODY
+    pieces = [chunk(body[at : at + size]) for at in range(0, len(body), size)]
+    assert await reply_to(chunked_head(f"content-type: {kind}"), *pieces, chunk(b"")) == EVENTS
+
+
+@pytest.mark.parametrize("body", [b"", b" ", b"dat"])
+async def test_body_that_ends_before_its_kind_is_clear_raises_a_protocol_error(body: bytes) -> None:
+    with pytest.raises(AgentProtocolError, match="answered with 'text/plain'"):
+        await reply_to(http_response(body, "content-type: text/plain"))
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "role", "limit"),
+    [
+        ("http://127.0.0.1:8000/v1", {}, "system", "max_tokens"),
+        ("https://api.openai.com/v1", {}, "developer", "max_completion_tokens"),
+        ("https://desk.openai.azure.com/openai/v1", {}, "developer", "max_completion_tokens"),
+        ("https://openai.com.example/v1", {}, "system", "max_tokens"),
+        (
+            "http://127.0.0.1:8000/v1",
+            {"developer_role": "developer", "max_tokens_field": "max_completion_tokens"},
+            "developer",
+            "max_completion_tokens",
+        ),
+        (
+            "https://api.openai.com/v1",
+            {"developer_role": "system", "max_tokens_field": "max_tokens"},
+            "system",
+            "max_tokens",
+        ),
+    ],
+)
+def test_host_decides_about_names_that_are_not_configured(
+    url: str, options: dict[str, Any], role: str, limit: str
+) -> None:
+    turn = Turn("t1", (Message("developer", "Be kind"), Message("user", "Hi")), options={"max_tokens": 5})
+    body: Any = OpenAIAgent(url, **options)._request_body(turn, None)
+    assert body["messages"][0]["role"] == role
+    assert {name for name in body if name.startswith("max_")} == {limit}
 
 
 async def test_other_content_type_raises_a_protocol_error() -> None:
@@ -203,8 +249,8 @@ async def test_other_content_type_raises_a_protocol_error() -> None:
         (413, AgentProtocolError),
         (422, AgentProtocolError),
         (429, AgentBusy),
-        (500, AgentUnavailable),
-        (502, AgentUnavailable),
+        (500, AgentError),
+        (502, AgentError),
         (503, AgentBusy),
         (504, AgentTimeout),
         (204, AgentProtocolError),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from voicegw.agents.openai.decoder import ChatChunkDecoder, decode_completion, decode_models
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentTimeout
-from voicegw.events import Activity, Event, Finish, ToolCall, Usage
+from voicegw.events import REASONING, Activity, Event, Finish, ToolCall, Usage
 from voicegw.wire.sse import ServerSentEvent, SseParser
 
 DONE = ServerSentEvent("", b"[DONE]")
@@ -31,13 +31,14 @@ def tool(
 
 
 def decode(*chunks: dict[str, Any] | ServerSentEvent) -> list[Event]:
+    """Return all events but `REASONING`."""
     decoder = ChatChunkDecoder("t1")
-    events = []
+    events: list[Event] = []
     for chunk in chunks:
         events += decoder.feed(
             chunk if isinstance(chunk, ServerSentEvent) else ServerSentEvent("", orjson.dumps(chunk))
         )
-    return events + decoder.end()
+    return [event for event in events + decoder.end() if event != REASONING]
 
 
 # The answer
@@ -55,6 +56,7 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
         ([delta("", content="Hi"), delta("length")], ["Hi", Finish("length")]),
         ([delta("content_filter")], [Finish("content_filter")]),
         ([delta("end_turn")], [Finish("stop")]),
+        ([delta("null", content="Hi"), delta("MAX_TOKENS")], ["Hi", Finish("length")]),
         ([delta("tool_calls")], [Finish("stop")]),
         ([delta(content=None), delta(reasoning_content="hm", content=None), delta(reasoning="hm")], []),
         ([delta(refusal="No.", content=None)], ["No."]),
@@ -229,6 +231,13 @@ def test_text_after_done_or_in_another_event_is_skipped() -> None:
             ],
             [ToolCall("t1_1", "f"), Finish("tool_calls")],
         ),
+        (  # the call in both forms
+            [
+                delta(tool_calls=[tool(0, "a", "f", "{")], function_call={"name": "f", "arguments": "{"}),
+                delta(tool_calls=[tool(0, arguments="}")], function_call={"arguments": "}"}),
+            ],
+            [ToolCall("a", "f")],
+        ),
         ([delta(content="Wait"), *CALL_CHUNKS], ["Wait", ToolCall("a", "f", '{"x":1}')]),
     ],
 )
@@ -236,13 +245,14 @@ def test_tool_calls_become_whole(chunks: list[Any], events: list[Event]) -> None
     assert decode(*chunks) == events
 
 
-def test_tool_call_is_returned_when_the_next_one_begins_or_the_answer_ends() -> None:
+def test_tool_calls_wait_for_the_end_of_the_stream() -> None:
     decoder = ChatChunkDecoder()
-    first = orjson.dumps(delta(tool_calls=[tool(0, "a", "f", "{}")]))
-    assert decoder.feed(ServerSentEvent("", first)) == []
-    second = orjson.dumps(delta(tool_calls=[tool(1, "b", "g", "{}")]))
-    assert decoder.feed(ServerSentEvent("", second)) == [ToolCall("a", "f")]
-    assert decoder.feed(ServerSentEvent("", orjson.dumps(delta("tool_calls")))) == [ToolCall("b", "g")]
+    for piece in (tool(0, "a", "f", "{}"), tool(1, "b", "g", "{}")):
+        assert decoder.feed(ServerSentEvent("", orjson.dumps(delta("stop", tool_calls=[piece])))) == [
+            REASONING
+        ]
+    assert decoder.feed(DONE) == []
+    assert decoder.end() == [ToolCall("a", "f"), ToolCall("b", "g"), Finish("tool_calls")]
 
 
 @pytest.mark.parametrize(
@@ -383,9 +393,15 @@ def test_deeply_nested_error_has_no_quote() -> None:
             raises()
 
 
-def test_lone_surrogate_becomes_the_replacement_character() -> None:
-    chunk = ServerSentEvent("", rb'{"choices":[{"delta":{"content":"Hi \ud83d"}}]}')
-    assert ChatChunkDecoder().feed(chunk) == ["Hi \N{REPLACEMENT CHARACTER}"]
+@pytest.mark.parametrize(("text", "decoded"), [(rb"Hi \ud83d", "Hi \ud83d"), (rb"\ud83d Hi", "\ufffd Hi")])
+def test_lone_surrogate_is_kept_only_where_the_next_delta_may_complete_it(text: bytes, decoded: str) -> None:
+    decoder = ChatChunkDecoder()
+    chunk = ServerSentEvent("", b'{"choices":[{"delta":{"content":"%b"}}]}' % text)
+    assert [decoder.feed(chunk) for _ in range(20)] == [[decoded]] * 20
+
+
+def test_models_have_no_lone_surrogates() -> None:
+    assert decode_models(rb'{"data":[{"id":"a\ud83d"}]}') == ("a\ufffd",)
 
 
 # Both together
@@ -407,6 +423,7 @@ def test_every_cut_of_a_stream_gives_the_same_events() -> None:
         events = [
             e for part in (stream[:cut], stream[cut:]) for s in splitter.feed(part) for e in decoder.feed(s)
         ]
+        events = [event for event in events if event != REASONING]
         assert decoder.done
         assert events + decoder.end() == expected
 
@@ -430,7 +447,7 @@ def test_tools_run_by_the_server_become_activities() -> None:
         delta(content="b"),
         delta("tool_calls"),
     )
-    assert events == ["a", Activity("f"), Activity("g"), "b", Finish()]
+    assert events == ["a", Activity("f"), REASONING, Activity("g"), REASONING, "b", Finish()]
 
 
 def test_tools_of_a_completion_run_by_the_server_become_activities() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import orjson
+import pytest
 
 from voicegw.agents.openai.request import encode_request
 from voicegw.events import Message, Tool, ToolCall, Turn
@@ -33,7 +34,7 @@ def test_request_without_stream_has_no_stream_options() -> None:
 
 def test_messages_keep_all_fields() -> None:
     parts = ({"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": "x"}})
-    call = ToolCall("c1", "look", '{"a":1}')
+    call, call_2 = (ToolCall(id, "look", '{"a":1}') for id in ("c1", "c2"))
     written = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"a":1}'}}
     body = encode_request(
         turn(
@@ -41,7 +42,8 @@ def test_messages_keep_all_fields() -> None:
             Message("user", "see", parts=parts, name="Ann"),
             Message("assistant", tool_calls=(call,)),
             Message("tool", "42", tool_call_id="c1"),
-            Message("assistant", "So", tool_calls=(call,)),
+            Message("assistant", "So", tool_calls=(call_2,)),
+            Message("tool", "43", tool_call_id="c2"),
         )
     )
     assert body["messages"] == [
@@ -49,7 +51,8 @@ def test_messages_keep_all_fields() -> None:
         {"role": "user", "content": list(parts), "name": "Ann"},
         {"role": "assistant", "content": None, "tool_calls": [written]},
         {"role": "tool", "content": "42", "tool_call_id": "c1"},
-        {"role": "assistant", "content": "So", "tool_calls": [written]},
+        {"role": "assistant", "content": "So", "tool_calls": [written | {"id": "c2"}]},
+        {"role": "tool", "content": "43", "tool_call_id": "c2"},
     ]
 
 
@@ -120,3 +123,39 @@ def test_text_only_request_has_texts_of_three_roles() -> None:
         {"role": "user", "content": "see"},
         {"role": "assistant", "content": "So"},
     ]
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("fields", [None, frozenset({"max_tokens"}), frozenset({"max_completion_tokens"})])
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        ({"max_tokens": 5}, 5),
+        ({"max_completion_tokens": 6}, 6),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, 6),
+        ({}, None),
+    ],
+)
+def test_token_limit_gets_the_name_that_the_server_knows(
+    options: dict[str, int], limit: int | None, fields: frozenset[str] | None, name: str
+) -> None:
+    body = encode_request(turn(options=options), fields=fields, max_tokens_field=name)
+    assert {key: body[key] for key in body if key.startswith("max_")} == ({name: limit} if limit else {})
+
+
+def test_token_limit_that_is_not_listed_is_not_sent() -> None:
+    asked = turn(options={"max_tokens": 5})
+    assert "max_tokens" not in encode_request(asked, fields=frozenset(), max_tokens_field="max_tokens")
+
+
+@pytest.mark.parametrize("role", ["developer", "system"])
+def test_developer_becomes_the_role_that_the_server_knows(role: Literal["developer", "system"]) -> None:
+    asked = turn(Message("developer", "Be kind"), Message("user", "Hi"))
+    assert encode_request(asked, developer_role=role)["messages"][0] == {"role": role, "content": "Be kind"}
+
+
+def test_extra_body_replaces_options_of_the_turn() -> None:
+    extra = {"temperature": 0.2, "top_k": 20, "chat_template_kwargs": {"enable_thinking": False}}
+    asked = turn(options={"temperature": 1, "seed": 2})
+    assert encode_request(asked, extra_body=extra) == {**encode_request(asked), **extra}
+    assert encode_request(asked, fields=frozenset(), extra_body=extra).items() >= extra.items()

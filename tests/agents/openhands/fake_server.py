@@ -15,7 +15,7 @@ from websockets.http11 import Request, Response
 
 from tests.agents.zeroclaw.fake_server import pipe
 from voicegw.agents.openhands.agent import OpenHandsAgent
-from voicegw.events import Event, Message, Turn
+from voicegw.events import REASONING, Event, Message, Turn
 
 KEY = "very-secret-key"
 CALL = "6f0c1a2e-0000-4000-8000-000000000001"
@@ -324,8 +324,9 @@ def turn(*texts: str, call: str | None = CALL, system: str = "", **more: Any) ->
 
 
 async def collect_events(agent: OpenHandsAgent, turn: Turn) -> list[Event]:
+    """Return all events of a reply but `REASONING`."""
     async with aclosing(agent.reply(turn)) as reply:
-        return [event async for event in reply]
+        return [event async for event in reply if event != REASONING]
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from voicegw.agents.openhands.decoder import OpenHandsTurnDecoder, from_legacy_event
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentTimeout
-from voicegw.events import Activity, Event, Usage
+from voicegw.events import REASONING, Activity, Event, Usage
 
 FIXTURES = Path(__file__).parent / "fixtures"
 FILLER = ["Let ", "me ", "check. "]
@@ -26,12 +26,12 @@ def read_recording(name: str) -> list[Frame]:
 
 
 def decode(decoder: OpenHandsTurnDecoder, frames: list[Frame]) -> list[Event]:
-    """Return the events of the frames up to the end of the turn."""
+    """Return the events of the frames up to the end of the turn, without `REASONING`."""
     events: list[Event] = []
     for frame in frames:
         if not decoder.is_complete:
             events += decoder.feed(frame)
-    return events
+    return [event for event in events if event != REASONING]
 
 
 def durable(**event: Any) -> Frame:

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from voicegw.agents.scripted.receptionist import FAREWELL, GREETING, SILENCE, TOPICS, TRANSFER, answer
 from voicegw.agents.scripted.tool_arguments import make_value
-from voicegw.calls.session import DTMF_PROMPT
 from voicegw.events import Message, Tool, Turn
-from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
+from voicegw.turns.prompts import CALL_START_PROMPT, KEYPAD_PROMPT, SILENCE_PROMPT
 
 
 def turn(*said: str, **fields: Any) -> Turn:
@@ -307,7 +306,7 @@ def test_the_work_for_a_very_long_call_is_bounded() -> None:
 def test_prompts_of_the_gateway_are_not_repeated_back() -> None:
     assert answer(turn(CALL_START_PROMPT)) == (GREETING, None)
     assert answer(turn("Hello", SILENCE_PROMPT)) == (SILENCE, None)
-    assert answer(turn(DTMF_PROMPT.format(digits="47#"))) == (
+    assert answer(turn(KEYPAD_PROMPT.format(digits="47#"))) == (
         "You pressed 4 7 #. What can I do for you?",
         None,
     )

@@ -187,7 +187,7 @@ UNAUTHORIZED = b'HTTP/1.1 401 Unauthorized\r\ncontent-length: 32\r\n\r\n{"error"
         (
             ((b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhuh", Action.CLOSE),) * 3,
             "answer",
-            "broke off in the middle of an event",
+            "no JSON where an answer should be",
         ),
         ((), "answer", "no word of an answer within 0.5 s"),
     ],

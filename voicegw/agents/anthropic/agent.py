@@ -12,9 +12,9 @@ from typing import Any
 
 from voicegw.agents.anthropic.decoder import MessagesDecoder
 from voicegw.agents.anthropic.request import encode_request
-from voicegw.agents.client.http import HttpResponse
+from voicegw.agents.client.http import EVENT_STREAM, HttpResponse
 from voicegw.agents.client.http_errors import error_from_response
-from voicegw.agents.client.json_api import EVENT_STREAM, JsonApi
+from voicegw.agents.client.json_api import JsonApi
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected
 from voicegw.events import Event, Turn
 from voicegw.wire.sse import SseParser
@@ -36,9 +36,9 @@ class AnthropicAgent:
     `key` is sent as `x-api-key`. An answer has at most `max_tokens` tokens, thinking included, unless the
     turn has a limit. `cache` asks the server to cache tools and instructions between turns. `sampling` passes
     on `temperature` or `top_p`, which current models refuse. `version` is that of the protocol; None means
-    the one that fits `sampling`. `fields` are further fields of each request, such as `thinking`; `headers`
-    are its further headers. `ssl` replaces the system's certificate authorities. `connect_timeout` is in
-    seconds.
+    the one that fits `sampling`. `extra_body` are further fields of each request, such as `thinking`;
+    `headers` are its further headers. `ssl` replaces the system's certificate authorities. `connect_timeout`
+    is in seconds. `idempotent`: a turn may be sent twice without harm.
 
     The constructor raises `ConfigError` if `url` is no address.
     """
@@ -53,20 +53,22 @@ class AnthropicAgent:
         cache: bool = True,
         sampling: bool = False,
         version: str | None = None,
-        fields: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         ssl: SSLContext | None = None,
         connect_timeout: float = 5.0,
+        idempotent: bool = False,
     ) -> None:
         base = url.rstrip("/").removesuffix("/messages").removesuffix("/v1")
         secret = {**({"x-api-key": key} if key else {}), **(headers or {})}
         self._api = JsonApi(base, secret, ssl=ssl, connect_timeout=connect_timeout)
+        self._idempotent = idempotent
         self._version = version or (SAMPLING_VERSION if sampling else VERSION)
         self._model = model
         self._max_tokens = max_tokens
         self._cache = cache
         self._sampling = sampling
-        self._fields = fields
+        self._extra_body = extra_body
 
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Ask for an answer to `turn` and yield its events as they arrive.
@@ -78,12 +80,15 @@ class AnthropicAgent:
         try:
             async with self._open_stream(self._request_body(turn)) as response:
                 async for data in response:
+                    event: Event | None = None
                     for sse in sse_parser.feed(data):
                         for event in decoder.feed(sse):
                             yield event
                     if decoder.done:
                         response.discard_rest()
                         break
+                    if decoder.complete:
+                        response.limit_rest(restart=event is not None)
         except AgentError:
             if not decoder.complete:  # after its reason to stop, a broken connection loses nothing
                 raise
@@ -110,7 +115,7 @@ class AnthropicAgent:
             max_tokens=self._max_tokens,
             cache=self._cache,
             sampling=self._sampling,
-            extra_fields=self._fields,
+            extra_body=self._extra_body,
         )
 
     @asynccontextmanager
@@ -121,13 +126,14 @@ class AnthropicAgent:
             PATH,
             body,
             allow_status=STATUS_ERRORS,
+            idempotent=self._idempotent,
             accept=EVENT_STREAM,
             anthropic_version=self._version,
         ) as response:
             if response.status in STATUS_ERRORS:
                 error = await error_from_response(response, self._url)
                 raise STATUS_ERRORS[response.status](error.summary, error.quote)
-            self._api.check_event_stream(response, PATH)
+            await self._api.check_event_stream(response, PATH)
             yield response
 
     @property

@@ -1,6 +1,6 @@
 """Decoder for streams of Anthropic's Messages API: their events become those of voicegw. Pure.
 
-The model thinks, speaks and calls tools in blocks, which an index tells apart. Its thoughts are dropped.
+The model thinks, speaks and calls tools in blocks, which an index tells apart. Its thoughts are not spoken.
 Servers of other vendors leave things out: the name of an event, an index, the end of a block. `request` is
 the other half.
 
@@ -12,20 +12,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from voicegw.agents.client.error_body import MAX_QUOTE_CHARS, REPORTED_ERROR
-from voicegw.agents.tool_calls import ToolCallBuilder
+from voicegw.agents.client.error_body import (
+    MAX_QUOTE_CHARS,
+    MESSAGE_FIELDS,
+    REPORTED_ERROR,
+    error_from_body,
+    error_from_object,
+    find_error,
+)
+from voicegw.agents.client.json_values import error_in_place
+from voicegw.agents.finish_reasons import correct_reason, is_cut, parse_finish_reason
+from voicegw.agents.tool_calls import ToolCallGatherer
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentTimeout
-from voicegw.events import Event, Finish, Reason, ToolCall, Usage
-from voicegw.wire.json import dumps, loads
+from voicegw.events import REASONING, Activity, Event, Finish, Reason, Usage
+from voicegw.wire.json import dumps, loads_piece
 from voicegw.wire.sse import ServerSentEvent
 
-FINISH_REASONS: Mapping[str, Reason] = {
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "refusal": "content_filter",
-    "tool_use": "tool_calls",
-}
-"""The reason of the answer's end for each `stop_reason`; any other one means "stop"."""
 ERRORS_BY_TYPE: Mapping[str, type[AgentError]] = {
     "authentication_error": AgentRejected,
     "billing_error": AgentRejected,
@@ -44,23 +46,19 @@ SHAPE_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, Ty
 class MessagesDecoder:
     """Turns the events of one streamed answer into events of voicegw.
 
-    `id_prefix` begins the ids of tool calls that came without one. `done` says that the stream is over.
+    `id_prefix` begins the ids of tool calls that came without one. `complete` says that nothing is missing
+    even if the connection breaks now, `done` that the stream is over.
     """
 
-    __slots__ = ("_call_count", "_calls", "_counts", "_id_prefix", "_stop_reason", "done")
+    __slots__ = ("_calls", "_counts", "_open_blocks", "_reason", "complete", "done")
 
     def __init__(self, id_prefix: str = "call") -> None:
-        self.done = False
-        self._id_prefix = id_prefix
-        self._calls: dict[int | None, ToolCallBuilder] = {}
-        self._call_count = 0
+        self.done = self.complete = False
+        self._calls = ToolCallGatherer(id_prefix)
+        # The blocks that neither text nor tool calls of the platform are in, by their index.
+        self._open_blocks: set[int | None] = set()
         self._counts: dict[str, int] = {}
-        self._stop_reason = ""
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is missing even if the connection breaks now."""
-        return self.done or bool(self._stop_reason)
+        self._reason: Reason | None = None
 
     def feed(self, sse: ServerSentEvent) -> list[Event]:
         """Return the events of one server-sent event: text at once, a tool call when it is whole.
@@ -71,23 +69,22 @@ class MessagesDecoder:
         if self.done or not sse.data:
             return []
         try:
-            return self._decode_event(loads(sse.data), sse.event)
+            return self._decode_event(loads_piece(sse.data), sse.event)
         except SHAPE_ERRORS as error:
-            raise AgentProtocolError(f"an event of an unknown shape: {error!r}") from error
+            if sse.event == "error":
+                raise error_from_body(sse.data) from error
+            raise error_in_place(sse.data, f"an event of an unknown shape: {error!r}") from error
 
     def end(self) -> list[Event]:
         """Return what remains after the stream: tool calls, the usage, and the reason unless it is "stop".
 
         Raises `AgentProtocolError` if a tool call is incomplete.
         """
-        events: list[Event] = [self._build_call(call) for call in self._calls.values()]
-        self._calls.clear()
+        events: list[Event] = [*self._calls.end(is_cut=is_cut(self._reason))]
         if self._counts:
             events.append(_usage_from_counts(self._counts))
-        reason = FINISH_REASONS.get(self._stop_reason)
-        if reason is not None and (self._call_count or reason != "tool_calls"):
-            events.append(Finish(reason))
-        return events
+        reason = self._reason and correct_reason(self._reason, self._calls.count > 0)
+        return events if reason in (None, "stop") else [*events, Finish(reason)]
 
     def _decode_event(self, event: dict[str, Any], name: str) -> list[Event]:
         match event.get("type", name):
@@ -96,39 +93,46 @@ class MessagesDecoder:
             case "content_block_start":
                 return self._start_block(event.get("index"), event["content_block"])
             case "content_block_stop":
-                call = self._calls.pop(event.get("index"), None)
-                return [] if call is None else [self._build_call(call)]
+                self._open_blocks.discard(event.get("index"))
+                return [*self._calls.close(event.get("index"))]
+            case "ping":  # within a block it says that the model still works on it
+                return [REASONING] if self._open_blocks and not self.complete else []
             case "message_start":
                 self._update_counts(event["message"].get("usage"))
             case "message_delta":
-                self._stop_reason = str(event["delta"].get("stop_reason") or self._stop_reason)
+                self._reason = parse_finish_reason(event["delta"].get("stop_reason")) or self._reason
+                self.complete = self._reason is not None
                 self._update_counts(event.get("usage"))
             case "message_stop":
-                self.done = True
-            case "error":
-                raise _reported_error(event.get("error"))
+                self.done = self.complete = True
+            case _:
+                if (error := find_error(event)) is not None:
+                    raise _reported_error(error)
         return []
 
     def _decode_delta(self, index: int | None, delta: dict[str, Any]) -> list[Event]:
         kind = delta["type"]
         if kind == "text_delta":
             return _text_events(delta["text"])
-        if kind == "input_json_delta" and (call := self._calls.get(index)) is not None:
-            call.add_arguments(delta["partial_json"])
-        return []
+        if kind == "input_json_delta" and index not in self._open_blocks:
+            if not self._calls.append(index, delta["partial_json"]):
+                raise AgentProtocolError("arguments of a tool call that did not begin")
+            return [REASONING]
+        return [REASONING] if index in self._open_blocks else []
 
     def _start_block(self, index: int | None, block: dict[str, Any]) -> list[Event]:
-        if block["type"] == "tool_use":
-            call = ToolCallBuilder(str(block.get("id") or ""), str(block.get("name") or ""))
-            if whole := block.get("input"):  # some servers send the arguments here instead of in pieces
-                call.default_arguments = dumps(whole).decode()
-            self._calls[index] = call
-            return []
-        return _text_events(block.get("text") or "") if block["type"] == "text" else []
-
-    def _build_call(self, call: ToolCallBuilder) -> ToolCall:
-        self._call_count += 1
-        return call.build(f"{self._id_prefix}_{self._call_count}")
+        kind = block["type"]
+        if kind == "text":
+            return _text_events(block.get("text") or "")
+        if kind == "tool_use":
+            whole = block.get("input")  # some servers send the arguments here instead of in pieces
+            default_arguments = dumps(whole).decode() if whole else ""
+            self._calls.start(
+                index, str(block.get("id") or ""), str(block.get("name") or ""), default_arguments
+            )
+            return [REASONING]
+        self._open_blocks.add(index)
+        return [Activity(str(block.get("name") or "tool"))] if kind == "server_tool_use" else [REASONING]
 
     def _update_counts(self, usage: Any) -> None:
         """Take token counts, which are totals of the answer so far; a missing one keeps its value."""
@@ -156,7 +160,9 @@ def _usage_from_counts(counts: Mapping[str, int]) -> Usage:
 
 
 def _reported_error(error: Any) -> AgentError:
-    is_object = isinstance(error, dict)
-    kind = str(error.get("type")) if is_object else ""
-    words = " ".join(str((error.get("message") or kind) if is_object else error or "").split())
-    return ERRORS_BY_TYPE.get(kind, AgentError)(REPORTED_ERROR, words[:MAX_QUOTE_CHARS])
+    reported = error_from_object(error)
+    kind = str(error.get("type")) if isinstance(error, dict) else ""
+    if kind and not any(map(error.get, MESSAGE_FIELDS)):
+        reported.redact(REPORTED_ERROR, kind.removeprefix("error")[:MAX_QUOTE_CHARS])
+    error_class = ERRORS_BY_TYPE.get(kind)
+    return reported if error_class is None else error_class(REPORTED_ERROR, reported.quote)

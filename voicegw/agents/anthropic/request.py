@@ -9,14 +9,12 @@ Source: Anthropic's API reference, "Create a Message"; the tests validate with A
 from __future__ import annotations
 
 import re
-from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from itertools import count
 from typing import Any
 
+from voicegw.agents.model_history import encode_by_party, valid_history, without_instructions
 from voicegw.agents.session_prompt import system_prompt
 from voicegw.events import Message, Tool, ToolCall, Turn
-from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 from voicegw.wire.json import loads_object
 from voicegw.wire.openai import TEXT_PART_TYPES
 
@@ -37,18 +35,18 @@ def encode_request(
     max_tokens: int,
     cache: bool = False,
     sampling: bool = False,
-    extra_fields: Mapping[str, Any] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the body that asks for a streamed answer to `turn`.
 
     The answer has at most `max_tokens` tokens, unless the turn has a limit. `cache` marks the end of the
     instructions, which are the same in every turn of a call, as a cache breakpoint. `sampling` passes on
-    `temperature`, or else `top_p`: models that know both take only one of them. `extra_fields` never replace
-    the gateway's fields.
+    `temperature`, or else `top_p`: models that know both take only one of them. `extra_body` are
+    further fields; they never replace the gateway's.
     """
     options = turn.options
     body = {
-        **(extra_fields or {}),
+        **(extra_body or {}),
         "model": model,
         "max_tokens": options.get("max_completion_tokens") or options.get("max_tokens") or max_tokens,
         "messages": _encode_messages(turn.messages),
@@ -108,57 +106,25 @@ def _encode_choice(turn: Turn) -> Block:
 def _encode_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Return the conversation by turns, the user first and last, without the instructions.
 
-    The result of a tool follows its call at once. A call without a result or a name is left out. The ids are
-    numbered here: they must be unique, and those of other models may have characters that are refused.
+    The user's messages hold the results of tools.
     """
-    results: defaultdict[str, deque[str]] = defaultdict(deque)
-    for message in messages:
-        if message.role in ("tool", "function"):
-            results[message.tool_call_id or ""].append(message.text)
-    encoded: list[dict[str, Any]] = []
-    ids = (f"call_{number}" for number in count(1))
-    for message in messages:
-        if message.role == "user":
-            _append(encoded, "user", _encode_content(message))
-        elif message.role == "assistant":
-            calls = [
-                (next(ids), call, results[call.id].popleft())
-                for call in message.tool_calls
-                if call.name and results[call.id]
-            ]
-            uses = [_encode_call(id, call) for id, call, _ in calls]
-            _append(encoded, "assistant", [*_encode_text(message.text), *uses])
-            _append(encoded, "user", [_encode_result(id, result) for id, _, result in calls])
-    if not encoded or encoded[0]["role"] != "user":
-        encoded.insert(0, {"role": "user", "content": _encode_text(CALL_START_PROMPT)})
-    if encoded[-1]["role"] != "user":
-        _append(encoded, "user", _encode_text(SILENCE_PROMPT))
-    return encoded
-
-
-def _append(encoded: list[dict[str, Any]], role: str, blocks: list[Block]) -> None:
-    """Add blocks to the last message if it has the same role, else as a new message."""
-    if blocks and encoded and encoded[-1]["role"] == role:
-        encoded[-1]["content"] += blocks
-    elif blocks:
-        encoded.append({"role": role, "content": blocks})
-
-
-def _encode_call(id: str, call: ToolCall) -> Block:
-    """Return a tool use. Invalid arguments become an empty object: the protocol takes only objects."""
-    arguments = loads_object(call.arguments.encode("utf-8", "replace")) or {}
-    return {"type": "tool_use", "id": id, "name": call.name, "input": arguments}
-
-
-def _encode_result(id: str, text: str) -> Block:
-    return {"type": "tool_result", "tool_use_id": id, "content": text}
+    history = valid_history(
+        without_instructions(messages), encode_part=_encode_part, number_ids=True, user_first_and_last=True
+    )
+    return encode_by_party(history, _encode_content)
 
 
 def _encode_content(message: Message) -> list[Block]:
-    """Return the text and images of a user message, without blank texts, which would be refused."""
-    if not message.parts:
-        return _encode_text(message.text)
-    return [block for part in message.parts for block in _encode_part(part)]
+    if message.role == "tool":
+        return [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": message.text}]
+    calls = (_encode_call(call) for call in message.tool_calls)
+    return [*(map(dict, message.parts) if message.parts else _encode_text(message.text)), *calls]
+
+
+def _encode_call(call: ToolCall) -> Block:
+    """Return a tool use. Invalid arguments become an empty object: the protocol takes only objects."""
+    arguments = loads_object(call.arguments.encode("utf-8", "replace")) or {}
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments}
 
 
 def _encode_part(part: Mapping[str, Any]) -> list[Block]:

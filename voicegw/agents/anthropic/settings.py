@@ -31,7 +31,7 @@ class AnthropicSettings(ModelSettings):
     version: Annotated[str, Field(pattern=ASCII_LINE_PATTERN)] | None = optional(
         "Version of the protocol; the one that fits if left out."
     )
-    fields: dict[str, Any] = Field(
+    extra_body: dict[str, Any] = Field(
         default={}, description='Further fields of each request, such as `thinking = {type = "disabled"}`.'
     )
     headers: dict[Header, Annotated[str, Field(pattern=ASCII_LINE_PATTERN)]] = Field(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -36,7 +36,7 @@ DOMAINS = {
 """The beginnings of regions outside `amazonaws.com`, and their domains."""
 EVENT_STREAM = "application/vnd.amazon.eventstream"
 SERVICE = "bedrock"
-USAGE_TIMEOUT = 1.0
+USAGE_TIMEOUT = 0.5
 """Seconds that the token usage may come after the end of the answer."""
 
 MAX_CLOCK_SKEW = 240.0
@@ -52,9 +52,10 @@ class BedrockAgent:
     `model` is an id, an inference profile or an ARN. Requests are signed with `credentials`, or carry `key`,
     an API key of Bedrock. `url` replaces the region's endpoint, such as by one inside a VPC. `latency` and
     `tier` ask for faster answers where the model has them. `cache` names the parts that end at a cache point
-    ("system", "tools"). `sampling` passes on `temperature` or `top_p`, which newer models refuse. `ssl`
-    replaces the system's certificate authorities. `connect_timeout` is in seconds. `now` returns the time in
-    seconds since 1970; it is signed and must be right to a few minutes.
+    ("system", "tools"). `sampling` passes on `temperature` or `top_p`, which newer models refuse.
+    `extra_body` are further fields of each request. `ssl` replaces the system's certificate authorities.
+    `connect_timeout` is in seconds. `now` returns the time in seconds since 1970; it is signed and must be
+    right to a few minutes. `idempotent`: a turn may be sent twice without harm.
 
     The constructor raises `ConfigError` unless exactly one of `key` and `credentials` is given, or if `url`
     is no address.
@@ -72,8 +73,10 @@ class BedrockAgent:
         tier: Tier | None = None,
         cache: Collection[Literal["system", "tools"]] = (),
         sampling: bool = False,
+        extra_body: Mapping[str, Any] | None = None,
         ssl: SSLContext | None = None,
         connect_timeout: float = 5.0,
+        idempotent: bool = False,
         now: Callable[[], float] = time.time,
     ) -> None:
         if (key is None) == (credentials is None):
@@ -84,10 +87,12 @@ class BedrockAgent:
         self._path = f"{urlsplit(base).path.rstrip('/')}/model/{quote(model, safe='')}/converse-stream"
         self._signer = None if credentials is None else Signer(credentials, region, SERVICE)
         self._now = now
+        self._idempotent = idempotent
         self._latency = latency
         self._tier = tier
         self._cache = frozenset(cache)
         self._sampling = sampling
+        self._extra_body = extra_body
         self._secrets = collect_secrets(
             (credentials.secret_key, credentials.session_token) if credentials else (key,)
         )
@@ -107,7 +112,8 @@ class BedrockAgent:
         parser, decoder = EventStreamParser(), ConverseDecoder(turn.id)
         body = dumps(self._request_body(turn))
         try:
-            async with self._client.post(self._path, self._request_headers(body), body) as response:
+            headers = self._request_headers(body)
+            async with self._client.post(self._path, headers, body, idempotent=self._idempotent) as response:
                 await self._check_response(response)
                 async for data in response:
                     for message in parser.feed(data):
@@ -147,7 +153,12 @@ class BedrockAgent:
 
     def _request_body(self, turn: Turn) -> dict[str, Any]:
         return encode_request(
-            turn, latency=self._latency, tier=self._tier, cache=self._cache, sampling=self._sampling
+            turn,
+            latency=self._latency,
+            tier=self._tier,
+            cache=self._cache,
+            sampling=self._sampling,
+            extra_body=self._extra_body,
         )
 
     def _request_headers(self, body: bytes) -> dict[str, str]:

@@ -14,32 +14,25 @@ from typing import Any
 from voicegw.agents.bedrock.eventstream import EventStreamMessage
 from voicegw.agents.client.error_body import MAX_QUOTE_CHARS, REPORTED_ERROR
 from voicegw.agents.client.json_values import decode_object, text_or_empty
-from voicegw.agents.tool_calls import ToolCallBuilder
+from voicegw.agents.finish_reasons import correct_reason, is_cut, parse_finish_reason
+from voicegw.agents.tool_calls import ToolCallGatherer
 from voicegw.errors import (
     AgentBusy,
     AgentError,
     AgentProtocolError,
     AgentRejected,
     AgentTimeout,
-    AgentUnavailable,
 )
-from voicegw.events import Activity, Event, Finish, Reason, Usage
+from voicegw.events import REASONING, Activity, Event, Finish, Reason, Usage
 from voicegw.wire.json import loads_object
 
-FINISH_REASONS: Mapping[str, Reason] = {
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "guardrail_intervened": "content_filter",
-    "content_filtered": "content_filter",
-}
-"""The reason of the answer's end for each `stopReason`; any other one means "tool_calls" or "stop"."""
 EVENT_TYPES = ("contentBlockDelta", "contentBlockStart", "contentBlockStop", "messageStop", "metadata")
-"""The events that are decoded; all others are skipped unread."""
+"""The events that are decoded; all others are skipped unread, except for errors."""
 ERRORS_BY_NAME: Mapping[str, type[AgentError]] = {
     "accessdenied": AgentRejected,
     "expiredtoken": AgentRejected,
     "incompletesignature": AgentRejected,
-    "modelerror": AgentUnavailable,
+    "modelerror": AgentError,
     "modelnotready": AgentBusy,
     "modeltimeout": AgentTimeout,
     "servicequotaexceeded": AgentBusy,
@@ -57,12 +50,12 @@ class ConverseDecoder:
     connection breaks now, `done` that nothing more comes: the token usage follows the end of the answer.
     """
 
-    __slots__ = ("_call_count", "_calls", "_id_prefix", "_reason", "_usage", "complete", "done")
+    __slots__ = ("_calls", "_reason", "_skipped_blocks", "_usage", "complete", "done")
 
     def __init__(self, id_prefix: str = "call") -> None:
-        self._id_prefix = id_prefix
-        self._calls: dict[int, ToolCallBuilder] = {}
-        self._call_count = 0
+        self._calls = ToolCallGatherer(id_prefix)
+        # The blocks of tools that Bedrock runs, by their index.
+        self._skipped_blocks: set[int] = set()
         self._reason: Reason = "stop"
         self._usage: Usage | None = None
         self.complete = self.done = False
@@ -74,9 +67,9 @@ class ConverseDecoder:
         `AgentError` that Bedrock reports.
         """
         headers, payload = message
-        if headers.get(":message-type") != "event":
-            raise _reported_error(message)
         kind = headers.get(":event-type")
+        if headers.get(":message-type") != "event" or str(kind).endswith("Exception"):
+            raise _reported_error(message)
         if kind not in EVENT_TYPES or (self.complete and kind != "metadata"):
             return []
         event = decode_object(payload, "an event")
@@ -86,14 +79,17 @@ class ConverseDecoder:
             raise AgentProtocolError(f"an event of an unknown shape: {error!r}") from error
 
     def end(self) -> list[Event]:
-        """Return what remains after the stream: the usage, and the reason of the end unless it is "stop".
+        """Return what remains after the stream: tool calls, the usage, and the reason unless it is "stop".
 
-        Raises `AgentProtocolError` if the stream ended before the answer did.
+        Raises `AgentProtocolError` if the stream ended before the answer did, or in a tool call.
         """
         if not self.complete:
             raise AgentProtocolError("the stream ended in the middle of an answer")
-        finish = [] if self._reason == "stop" else [Finish(self._reason)]
-        return [*finish] if self._usage is None else [self._usage, *finish]
+        events: list[Event] = [*self._calls.end(is_cut=is_cut(self._reason))]
+        if self._usage is not None:
+            events.append(self._usage)
+        reason = correct_reason(self._reason, self._calls.count > 0)
+        return events if reason == "stop" else [*events, Finish(reason)]
 
     def _decode_event(self, kind: object, event: dict[str, Any]) -> list[Event]:
         if kind == "contentBlockDelta":
@@ -101,19 +97,24 @@ class ConverseDecoder:
         if kind == "contentBlockStart":
             return self._start_block(event)
         if kind == "contentBlockStop":
-            return self._stop_block(event["contentBlockIndex"])
+            return [*self._calls.close(event["contentBlockIndex"])]
         if kind == "messageStop":
-            return self._stop_message(event["stopReason"])
-        self._usage, self.done = _decode_usage(event["usage"]), self.complete
+            self._reason = parse_finish_reason(_require_text(event["stopReason"])) or "stop"
+            self.complete, self.done = True, self._usage is not None
+        else:
+            self._usage, self.done = _decode_usage(event["usage"]), self.complete
         return []
 
     def _decode_delta(self, event: dict[str, Any]) -> list[Event]:
         delta = event["delta"]
         if (text := delta.get("text")) is not None:
             return [text] if _require_text(text) else []
-        if (use := delta.get("toolUse")) and (call := self._calls.get(event["contentBlockIndex"])):
-            call.add_arguments(use["input"])
-        return []
+        if use := delta.get("toolUse"):
+            index = event["contentBlockIndex"]
+            if not self._calls.append(index, use["input"]) and index not in self._skipped_blocks:
+                raise AgentProtocolError("arguments of a tool call that did not begin")
+            return [REASONING]
+        return [REASONING] if delta.get("reasoningContent") else []
 
     def _start_block(self, event: dict[str, Any]) -> list[Event]:
         use = event["start"].get("toolUse")
@@ -121,26 +122,10 @@ class ConverseDecoder:
             return []
         name = _require_text(use["name"])
         if use.get("type") == "server_tool_use":  # Bedrock runs it
+            self._skipped_blocks.add(event["contentBlockIndex"])
             return [Activity(name)]
-        call = ToolCallBuilder(_require_text(use.get("toolUseId") or ""), name)
-        self._calls[event["contentBlockIndex"]] = call
-        return []
-
-    def _stop_block(self, index: int) -> list[Event]:
-        call = self._calls.pop(index, None)
-        if call is None:
-            return []
-        self._call_count += 1
-        return [call.build(f"{self._id_prefix}_{self._call_count}")]
-
-    def _stop_message(self, reason: object) -> list[Event]:
-        name = _require_text(reason)
-        if name.startswith("malformed"):  # an announced tool call never comes
-            raise AgentProtocolError(f"the model broke off with {name!r}")
-        events = [event for index in [*self._calls] for event in self._stop_block(index)]
-        self._reason = FINISH_REASONS.get(name, "tool_calls" if self._call_count else "stop")
-        self.complete, self.done = True, self._usage is not None
-        return events
+        self._calls.start(event["contentBlockIndex"], _require_text(use.get("toolUseId") or ""), name)
+        return [REASONING]
 
 
 def _require_text(value: object) -> str:
@@ -159,8 +144,8 @@ def _reported_error(message: EventStreamMessage) -> AgentError:
     """Return the error that a message reports: an exception of the service, or an error of the stream."""
     headers, payload = message
     kind = headers.get(":message-type")
-    if kind == "exception":
-        name = headers.get(":exception-type")
+    if kind in ("exception", "event"):
+        name = headers.get(":exception-type") or headers.get(":event-type")
         words = text_or_empty((loads_object(payload) or {}).get("message"))
     elif kind == "error":
         name = headers.get(":error-code")

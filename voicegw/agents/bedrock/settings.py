@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
 
@@ -40,6 +40,10 @@ class BedrockSettings(ModelSettings):
     )
     sampling: bool = Field(
         default=False, description="Pass on `temperature` or `top_p`; newer models refuse them."
+    )
+    extra_body: dict[str, Any] = Field(
+        default={},
+        description="Further fields of each request, such as `additionalModelRequestFields = {top_k = 20}`.",
     )
     ca_file: File | None = optional("Certificates to trust instead of the system's, a PEM file.")
 

@@ -6,7 +6,10 @@ Connections are pooled and kept in `http`; this module knows no origin and opens
 from __future__ import annotations
 
 import asyncio
+import re
+import select
 from collections.abc import Callable
+from math import inf
 from typing import cast
 
 import httptools
@@ -18,6 +21,8 @@ MAX_HEAD_BYTES = 64 * 1024
 
 MAX_BUFFERED_BYTES = 64 * 1024
 """Bytes of a body that may wait for a slow reader before the connection stops reading."""
+
+KEEPALIVE_TIMEOUT = re.compile(r"timeout=(\d{1,6})", re.IGNORECASE)
 
 
 class Connection(asyncio.Protocol):
@@ -31,14 +36,15 @@ class Connection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         # Done when the connection is closed.
         self.closed: asyncio.Future[None] = self.loop.create_future()
-        # The loop time in seconds since which the connection waits for a request; the pool sets it.
-        self.idle_since = 0.0
+        # The loop time in seconds until which the connection waits for a request; the pool sets it.
+        self.expires_at = 0.0
         self._open_connections = open_connections
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._on_drained: Callable[[Connection], None] | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
+        self._rest_timer: asyncio.TimerHandle | None = None
         self._reset()
         # Whether no request is under way: none was sent yet, or its response arrived whole.
         self.done = True
@@ -50,6 +56,9 @@ class Connection(asyncio.Protocol):
         # The headers of the response by their names in lower case; repeated ones are joined by ", ".
         self.headers: dict[str, str] = {}
         self.done = False
+        # Whether the reader waits no longer for the rest of the body.
+        self._rest_expired = False
+        self.unlimit_rest()
         # Whether the reader needs no more of the body; the pool may then drain it and keep the connection.
         self.rest_discarded = False
         # Why the response will never arrive whole, "" while it still may.
@@ -72,11 +81,24 @@ class Connection(asyncio.Protocol):
         idle = self.done and self._keep_alive and transport is not None and not transport.is_closing()
         return idle and cast(asyncio.Transport, transport).get_write_buffer_size() == 0
 
+    @property
+    def has_unread_input(self) -> bool:
+        """Whether the server closed the connection or sent bytes that the event loop has not read yet."""
+        poll = select.poll()
+        poll.register(cast(asyncio.Transport, self._transport).get_extra_info("socket"), select.POLLIN)
+        return bool(poll.poll(0))
+
+    @property
+    def keepalive_timeout(self) -> float:
+        """The seconds for which the server keeps an idle connection (RFC 2068, 19.7.1.1); inf if unknown."""
+        found = KEEPALIVE_TIMEOUT.search(self.headers.get("keep-alive", ""))
+        return float(found[1]) if found else inf
+
     async def send_request(self, request: bytes) -> bool:
         """Send a request and wait for the head of its response.
 
-        Returns False if the connection closed before any byte of the response: then the request may be sent
-        again on another one. Raises `AgentProtocolError` if the head breaks off or is no HTTP.
+        Returns False if the connection closed before any byte of the response; the server may have read the
+        request all the same. Raises `AgentProtocolError` if the head breaks off or is no HTTP.
         """
         self._resume_reading()
         self._reset()
@@ -96,17 +118,44 @@ class Connection(asyncio.Protocol):
         return True
 
     async def read_chunk(self) -> bytes:
-        """Wait for the body and return all that has arrived of it, b"" at its end.
+        """Wait for the body and return all that has arrived of it, b"" at its end or after `limit_rest`.
 
         Raises `AgentProtocolError` if the response breaks off; the bytes before that are returned first.
         """
         while not self._chunks:
-            if self.done:
+            if self.done or self._rest_expired:
                 return b""
             await self._wait_for_data()
         chunks, self._chunks, self._buffered = self._chunks, [], 0
         self._resume_reading()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def peek(self, size: int) -> bytes:
+        """Wait for `size` unread bytes of the body, or its end; return all that has arrived, and keep it.
+
+        Raises `AgentProtocolError` if the response breaks off before.
+        """
+        while self._buffered < size and not self.done:
+            await self._wait_for_data()
+        return b"".join(self._chunks)
+
+    def limit_rest(self, seconds: float, *, restart: bool) -> None:
+        """Let `read_chunk` end the body after `seconds`. `restart` counts anew from a later call."""
+        if self._rest_timer is not None:
+            if not restart:
+                return
+            self._rest_timer.cancel()
+        self._rest_timer = self.loop.call_later(seconds, self._expire_rest)
+
+    def unlimit_rest(self) -> None:
+        """Take `limit_rest` back."""
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
+            self._rest_timer = None
+
+    def _expire_rest(self) -> None:
+        self._rest_expired = True
+        self._wake()
 
     def drain(self, timeout: float, on_drained: Callable[[Connection], None]) -> None:
         """Drop the rest of the body. If it ends within `timeout` seconds, call `on_drained`; else close."""

@@ -15,6 +15,18 @@ from voicegw.wire.json import loads
 REPORTED_ERROR = "the server reported an error"
 MAX_QUOTE_CHARS = 300
 """Characters of a server's own words that an error keeps."""
+MESSAGE_FIELDS = ("message", "detail", "msg")
+"""Fields of an error with the server's own words."""
+MAX_WRAPPINGS = 4
+"""Wrappings around an error that are opened."""
+KIND_FIELDS = ("type", "code", "status", "status_code")
+"""Fields of an error that name its kind."""
+BUSY_MARKS = ("rate_limit", "overloaded", "unavailable", "429", "503")
+TIMEOUT_MARKS = ("timeout", "408", "504")
+"""Parts of those fields that stand for `AgentBusy` and for `AgentTimeout`."""
+BUSY_PHRASES = ("rate limit", "too many requests", "overloaded")
+TIMEOUT_PHRASES = ("timeout", "timed out")
+"""Parts of an error that is a bare text, with the same meaning."""
 
 
 def error_from_body(body: bytes) -> AgentError:
@@ -26,24 +38,56 @@ def error_from_body(body: bytes) -> AgentError:
         decoded = loads(body)
     except ValueError:
         decoded = body.decode("utf-8", "replace")
-    return error_from_object(decoded.get("error", decoded) if isinstance(decoded, dict) else decoded)
+    error = find_error(decoded)
+    return error_from_object(decoded if error is None else error)
+
+
+def find_error(value: Any) -> Any:
+    """Return the error that a JSON value reports in any wrapping, for `error_from_object`; None for none.
+
+    The wrappings are `{"error": ...}`, also nested or in a list, `{"errors": [...]}`, `{"object": "error"}`,
+    `{"type": "error"}`, an object with a message and without an answer, and a bare text.
+    """
+    is_wrapped = False
+    for _ in range(MAX_WRAPPINGS):
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            value = value[0]
+        elif isinstance(value, dict) and (inner := value.get("error") or value.get("errors")):
+            is_wrapped = True
+            if not isinstance(inner, dict | list) and (not isinstance(inner, str) or _has_message(value)):
+                break  # the object around it says more, as in {"error": "Bad Request", "message": "no model"}
+            value = inner
+        else:
+            break
+    if is_wrapped or isinstance(value, str):
+        return value or None
+    if not isinstance(value, dict):
+        return None
+    is_named = "error" in (value.get("object"), value.get("type"))
+    return value if is_named or ("choices" not in value and _has_message(value)) else None
+
+
+def _has_message(value: dict[str, Any]) -> bool:
+    return any(isinstance(value.get(name), str) for name in MESSAGE_FIELDS)
 
 
 def error_from_object(error: Any) -> AgentError:
     """Return the error that a parsed `error` value reports: an object, or a text.
 
-    Its `type`, `code` or `status` decides between `AgentBusy`, `AgentTimeout` and plain `AgentError`.
+    Its `type`, `code` or `status` decides between `AgentBusy`, `AgentTimeout` and plain `AgentError`; of a
+    bare text, its words do.
     """
     kinds: tuple[Any, ...] = ()
     words = error
     if isinstance(error, dict):
-        kinds = (error.get("type"), error.get("code"), error.get("status"))
-        words = error.get("message") or error.get("detail") or error
+        kinds = tuple(error.get(name) for name in KIND_FIELDS)
+        words = next((found for name in MESSAGE_FIELDS if (found := error.get(name))), error)
     quote = " ".join(to_text(words).split())[:MAX_QUOTE_CHARS]
     kind = " ".join(map(to_text, kinds)).lower()
-    if any(mark in kind for mark in ("rate_limit", "overloaded", "unavailable", "429", "503")):
+    text = quote.lower() if isinstance(error, str) else ""
+    if any(mark in kind for mark in BUSY_MARKS) or any(mark in text for mark in BUSY_PHRASES):
         return AgentBusy(REPORTED_ERROR, quote)
-    if any(mark in kind for mark in ("timeout", "408", "504")):
+    if any(mark in kind for mark in TIMEOUT_MARKS) or any(mark in text for mark in TIMEOUT_PHRASES):
         return AgentTimeout(REPORTED_ERROR, quote)
     return AgentError(REPORTED_ERROR, quote)
 

@@ -18,10 +18,20 @@ import asyncio
 import ssl as tls
 from collections.abc import Mapping
 
+from voicegw import __version__
 from voicegw.agents.client.connect import connect, create_tls_context, parse_origin
 from voicegw.agents.client.connection import Connection
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentUnavailable
+from voicegw.wire.sse import starts_event_stream
 
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""Methods whose request may arrive twice without harm (RFC 9110, section 9.2.2)."""
+EVENT_STREAM = "text/event-stream"
+USER_AGENT = f"voicegw/{__version__}"
+KEEPALIVE_MARGIN = 1.0
+"""Seconds by which a connection is given up before its server closes it: a request may be on its way then."""
+END_TIMEOUT = 0.5
+"""Seconds that a body gets to end after the answer in it has ended: token counts may follow."""
 DRAIN_TIMEOUT = 0.1
 """Seconds that a discarded body gets to end, so that its connection can be kept."""
 
@@ -33,11 +43,13 @@ class HttpResponse:
     coroutine for each. Both raise `AgentProtocolError` if the body breaks off.
     """
 
-    __slots__ = ("_connection", "headers", "read_chunk", "status")
+    __slots__ = ("_connection", "headers", "idempotent", "read_chunk", "status")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, idempotent: bool) -> None:
         self._connection = connection
         self.read_chunk = connection.read_chunk
+        # Whether the server may get the request again.
+        self.idempotent = idempotent
         # The status code, such as 200.
         self.status = connection.status
         # By their names in lower case.
@@ -57,6 +69,26 @@ class HttpResponse:
             raise StopAsyncIteration
         return data
 
+    @property
+    def content_type(self) -> str:
+        """The type of the body in lower case, without parameters; "" if the response names none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    async def is_event_stream(self) -> bool:
+        """Whether the body is a stream of server-sent events: by its type, else by its first bytes.
+
+        Reads nothing, but waits for these bytes. Raises `AgentProtocolError` if the body breaks off.
+        """
+        if self.content_type == EVENT_STREAM:
+            return True
+        start = b""
+        while (found := starts_event_stream(start)) is None:
+            known = len(start)
+            start = await self._connection.peek(known + 1)
+            if len(start) == known:
+                return False
+        return found
+
     async def read(self, max_bytes: int) -> bytes:
         """Return the whole body. Raises `AgentProtocolError` if it breaks off or exceeds `max_bytes`."""
         body = await self.read_start(max_bytes + 1)
@@ -74,6 +106,18 @@ class HttpResponse:
             body += data
         return bytes(body[:size])
 
+    def limit_rest(self, *, restart: bool) -> None:
+        """Say that the answer has ended: from now on, the body ends within `END_TIMEOUT` seconds.
+
+        The seconds count from the first call, or from the last one with `restart`, because more of the answer
+        came. A connection whose body did not end by itself is closed after the `async with`.
+        """
+        self._connection.limit_rest(END_TIMEOUT, restart=restart)
+
+    def unlimit_rest(self) -> None:
+        """Take `limit_rest` back: the answer goes on."""
+        self._connection.unlimit_rest()
+
     def discard_rest(self) -> None:
         """Say that the rest of the body does not matter.
 
@@ -89,23 +133,23 @@ class PendingResponse:
     an `AgentError` that leaves the block, the client's or the reader's, then names the request's address.
     """
 
-    __slots__ = ("_client", "_connection", "_path", "_request", "_retry")
+    __slots__ = ("_client", "_connection", "_idempotent", "_path", "_request")
 
-    def __init__(self, client: HttpClient, path: str, request: bytes, retry: bool) -> None:
+    def __init__(self, client: HttpClient, path: str, request: bytes, idempotent: bool) -> None:
         self._client = client
         # With its query; messages show it without.
         self._path = path
         # The whole request as it is written to the connection.
         self._request = request
-        # Whether a kept connection that turns out dead may be replaced.
-        self._retry = retry
+        # Whether the server may get the request twice.
+        self._idempotent = idempotent
         # None until the head of the response has arrived.
         self._connection: Connection | None = None
 
     async def __aenter__(self) -> HttpResponse:
         try:
-            self._connection = await self._client._send(self._request, self._retry)
-            response = HttpResponse(self._connection)
+            self._connection = await self._client._send(self._request, self._idempotent)
+            response = HttpResponse(self._connection, self._idempotent)
             self._client._check_response(response)
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
@@ -125,8 +169,9 @@ class HttpClient:
 
     `connect_timeout` limits, in seconds, name resolution, connection and TLS handshake together. At most
     `max_connections` may be open. A connection that was idle for `keepalive_expiry` seconds is closed: most
-    servers and load balancers close theirs after 60 seconds or more. `ssl` replaces the system's certificate
-    authorities. `origin` is the origin as messages name it, such as `https://example.org:8443`.
+    load balancers close theirs after 60 seconds or more. Where a server names a shorter time in its
+    `keep-alive` header, this time counts. `ssl` replaces the system's certificate authorities. `origin` is
+    the origin as messages name it, such as `https://example.org:8443`.
 
     The constructor raises `ConfigError` if `url` is no address. A request raises `AgentUnavailable` if the
     server cannot be reached or redirects, `AgentBusy` if all connections are in use, and `AgentProtocolError`
@@ -144,7 +189,7 @@ class HttpClient:
     ) -> None:
         secure, self._host, self._port, name = parse_origin(url)
         self.origin = f"{'https' if secure else 'http'}://{name}"
-        self._host_line = f"host: {name}"
+        self._first_lines = (f"host: {name}", f"user-agent: {USER_AGENT}")
         self._ssl = (ssl or create_tls_context()) if secure else None
         self._connect_timeout = connect_timeout
         self._max_connections = max_connections
@@ -159,33 +204,43 @@ class HttpClient:
         self._expiry_timer: asyncio.TimerHandle | None = None
 
     def post(
-        self, path: str, headers: Mapping[str, str], body: bytes, *, retry: bool = True
+        self, path: str, headers: Mapping[str, str], body: bytes, *, idempotent: bool = False
     ) -> PendingResponse:
         """Prepare a POST of `body` to `path`; see `request`."""
-        return self.request("POST", path, headers, body, retry=retry)
+        return self.request("POST", path, headers, body, idempotent=idempotent)
 
     def request(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", *, retry: bool = True
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        *,
+        idempotent: bool = False,
     ) -> PendingResponse:
         """Prepare a request; `async with` sends it and waits for the head of the response.
 
-        A kept connection may turn out to be dead. Then the request is sent once more on a new one, unless
-        `retry` is False because the agent must not get it twice: a server that closed while the request was
-        on its way looks the same as one that began to work on it and crashed.
+        `headers` have names in lower case. A kept connection may close after the request was written and
+        before any byte of the response. The request is then sent once more, on a new connection, only if its
+        method is one of `IDEMPOTENT_METHODS` or it is `idempotent`: a server that closed while the request
+        was on its way looks the same as one that began to work on it and crashed.
 
         Raises ValueError if `path` or a header contains a line break.
         """
-        return PendingResponse(self, path, self._encode_request(method, path, headers, body), retry)
+        request = self._encode_request(method, path, headers, body)
+        return PendingResponse(self, path, request, idempotent or method in IDEMPOTENT_METHODS)
 
-    async def _send(self, request: bytes, retry: bool) -> Connection:
+    async def _send(self, request: bytes, idempotent: bool) -> Connection:
         """Send a request and return its connection once the head of the response has arrived."""
         connection = self._take_idle()
         if connection is not None:
             if await connection.send_request(request):
                 return connection
-            if not retry:
+            if not idempotent:
                 raise AgentProtocolError(f"{connection.broken_reason} before any answer")
         connection = await self._open_connection()
+        if not connection.is_open:
+            raise AgentUnavailable(f"{self.origin}: connection closed before the request was sent")
         if not await connection.send_request(request):
             raise AgentProtocolError(f"{connection.broken_reason} before any answer")
         return connection
@@ -214,7 +269,10 @@ class HttpClient:
         await asyncio.gather(*(connection.closed for connection in connections))
 
     def _encode_request(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
-        lines = [f"{method} {path} HTTP/1.1", self._host_line]
+        host, user_agent = self._first_lines
+        lines = [f"{method} {path} HTTP/1.1", host]
+        if "user-agent" not in headers:
+            lines.append(user_agent)
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if body or method == "POST":
             lines.append(f"content-length: {len(body)}")
@@ -232,10 +290,12 @@ class HttpClient:
             raise AgentProtocolError(f"{self.origin} compressed its answer although it was told not to")
 
     def _take_idle(self) -> Connection | None:
-        """Take the idle connection that was used last, without those that closed meanwhile."""
+        """Take the idle connection that was used last, without those that the server closed meanwhile."""
         while self._idle:
-            if (connection := self._idle.pop()).is_open:
+            connection = self._idle.pop()
+            if connection.is_open and not connection.has_unread_input:
                 return connection
+            connection.abort()
         return None
 
     def _release(self, connection: Connection) -> None:
@@ -248,25 +308,26 @@ class HttpClient:
             connection.abort()
 
     def _keep_idle(self, connection: Connection) -> None:
-        loop = connection.loop
-        connection.idle_since = loop.time()
+        expiry = min(self._keepalive_expiry, connection.keepalive_timeout - KEEPALIVE_MARGIN)
+        connection.expires_at = connection.loop.time() + expiry
         self._idle.append(connection)
-        if self._expiry_timer is None:
-            self._expiry_timer = loop.call_later(self._keepalive_expiry, self._close_expired)
+        if self._expiry_timer is None or connection.expires_at < self._expiry_timer.when():
+            self._set_expiry_timer(connection)
+
+    def _set_expiry_timer(self, connection: Connection) -> None:
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
+        self._expiry_timer = connection.loop.call_at(connection.expires_at, self._close_expired)
 
     def _close_expired(self) -> None:
         """Close the connections that were idle too long, and set the timer for the next one."""
         self._expiry_timer = None
-        if not self._idle:
-            return
-        loop = self._idle[0].loop
         for connection in self._idle[:]:
-            if not connection.is_open or connection.idle_since + self._keepalive_expiry <= loop.time():
+            if not connection.is_open or connection.expires_at <= connection.loop.time():
                 self._idle.remove(connection)
                 connection.abort()
         if self._idle:
-            oldest = min(connection.idle_since for connection in self._idle)
-            self._expiry_timer = loop.call_at(oldest + self._keepalive_expiry, self._close_expired)
+            self._set_expiry_timer(min(self._idle, key=lambda connection: connection.expires_at))
 
     async def _open_connection(self) -> Connection:
         """Open a connection. Raises `AgentUnavailable` or `AgentBusy`."""

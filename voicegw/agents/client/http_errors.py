@@ -54,6 +54,8 @@ async def error_from_response(response: HttpResponse, url: str) -> AgentError:
     """Read the body of a refusal and return its error; raises no `AgentError` if the body breaks off.
 
     The body gets `ERROR_BODY_TIMEOUT` seconds. A compressed one is not read: the client cannot decode it.
+    A server that fails at a request which it must not get twice may have acted on it: the error is then no
+    `AgentUnavailable`, which would let a fallback agent get the same turn.
     """
     body = bytearray()
     with suppress(AgentError, TimeoutError):
@@ -63,7 +65,10 @@ async def error_from_response(response: HttpResponse, url: str) -> AgentError:
                 if len(body) >= MAX_ERROR_BODY_BYTES:
                     break
     words = "" if response.is_compressed else extract_quote(bytes(body))
-    return error_from_status(url, response.status, words)
+    error = error_from_status(url, response.status, words)
+    if type(error) is AgentUnavailable and not response.idempotent:
+        return AgentError(error.summary, error.quote)
+    return error
 
 
 def extract_quote(body: bytes) -> str:

@@ -18,7 +18,6 @@ from voicegw.wire.json import dumps, loads
 
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 """Bytes of a JSON response; a longer one raises `AgentProtocolError`."""
-EVENT_STREAM = "text/event-stream"
 
 
 class JsonApi:
@@ -55,14 +54,14 @@ class JsonApi:
         value: Any = None,
         *,
         allow_status: Container[int] = (),
-        retry: bool = True,
+        idempotent: bool = False,
         **headers: str,
     ) -> AsyncIterator[HttpResponse]:
         """Send `value` as JSON (None: no body) and give the response, whose body is not read yet.
 
         The status of the response is 2xx or in `allow_status`. `headers` are further ones, such as
-        `x_name="a"` for `x-name: a`. Leaving before the end of the body closes the connection. `retry`: see
-        `HttpClient.request`.
+        `x_name="a"` for `x-name: a`. Leaving before the end of the body closes the connection. `idempotent`:
+        see `HttpClient.request`.
 
         Raises the `AgentError` of any other status, with the server's own words, and what `HttpClient`
         raises. No `AgentError` that leaves the block, the reader's included, quotes one of `secrets`.
@@ -71,7 +70,7 @@ class JsonApi:
         more = self._headers | {name.replace("_", "-").lower(): text for name, text in headers.items()}
         try:
             async with self.client.request(
-                method, self.base_path + path, more, body, retry=retry
+                method, self.base_path + path, more, body, idempotent=idempotent
             ) as response:
                 if not 200 <= response.status < 300 and response.status not in allow_status:
                     raise await error_from_response(response, self.url_for(path))
@@ -87,14 +86,16 @@ class JsonApi:
         value: Any = None,
         *,
         allow_status: Container[int] = (),
-        retry: bool = True,
+        idempotent: bool = False,
     ) -> Any:
         """Send `value` and return the JSON of the response; None if it is empty or its status is not 2xx.
 
         Raises what `request` raises, and `AgentProtocolError` if the response is no JSON or exceeds
         `MAX_RESPONSE_BYTES`.
         """
-        async with self.request(method, path, value, allow_status=allow_status, retry=retry) as response:
+        async with self.request(
+            method, path, value, allow_status=allow_status, idempotent=idempotent
+        ) as response:
             body = await response.read(MAX_RESPONSE_BYTES)
             if not body.strip() or not 200 <= response.status < 300:
                 return None
@@ -105,11 +106,13 @@ class JsonApi:
                     f"{self.url_for(path)} answered with something that is no JSON"
                 ) from None
 
-    def check_event_stream(self, response: HttpResponse, path: str) -> None:
-        """Raise `AgentProtocolError` if the response to `path` names another type than an event stream."""
-        kind = response.headers.get("content-type", EVENT_STREAM).partition(";")[0].strip().lower()
-        if kind != EVENT_STREAM:
-            raise AgentProtocolError(f"{self.url_for(path)} answered with {kind!r}")
+    async def check_event_stream(self, response: HttpResponse, path: str) -> None:
+        """Raise `AgentProtocolError` if the response to `path` is no event stream.
+
+        A body that looks like one is accepted under every type, because servers and proxies name wrong ones.
+        """
+        if response.content_type and not await response.is_event_stream():
+            raise AgentProtocolError(f"{self.url_for(path)} answered with {response.content_type!r}")
 
     def url_for(self, path: str) -> str:
         """Return the URL of `path` for messages, without its query."""

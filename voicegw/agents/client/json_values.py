@@ -7,22 +7,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from voicegw.errors import AgentProtocolError
-from voicegw.wire.json import loads
+from voicegw.agents.client.error_body import error_from_object, find_error
+from voicegw.errors import AgentError, AgentProtocolError
+from voicegw.wire.json import loads_piece
 
 
 def decode_object(data: bytes, what: str) -> dict[str, Any]:
-    """Return the JSON object in `data`; `what` names it in errors, such as "an event".
+    """Return the JSON object in `data`, as `loads_piece` does; `what` names it in errors, such as "an event".
 
-    Raises `AgentProtocolError` if `data` is no JSON, or JSON of another type.
+    Raises `AgentProtocolError` if `data` is no JSON, or JSON of another type, and the error that it reports.
     """
     try:
-        value = loads(data)
+        value = loads_piece(data)
     except ValueError as error:
-        raise AgentProtocolError(f"no JSON where {what} should be: {error}") from None
+        raise error_in_place(data, f"no JSON where {what} should be: {error}") from None
     if type(value) is not dict:
-        raise AgentProtocolError(f"{what} that is no object but {type(value).__name__}")
+        raise error_in_place(data, f"{what} that is no object but {type(value).__name__}")
     return value
+
+
+def error_in_place(data: bytes, summary: str) -> AgentError:
+    """Return the error that `data` reports, which came in the place of an object.
+
+    It is an `AgentProtocolError` with `summary` if it reports none, or one of an unknown kind as a bare text.
+    """
+    try:
+        value = loads_piece(data)
+    except ValueError:
+        value = data.decode("utf-8", "replace")
+    reported = None if isinstance(value, dict) else find_error(value)
+    if reported is None:
+        return AgentProtocolError(summary)
+    error = error_from_object(reported)
+    is_text_of_unknown_kind = isinstance(value, str) and type(error) is AgentError
+    return AgentProtocolError(summary, error.quote) if is_text_of_unknown_kind else error
 
 
 def text_or_empty(value: object) -> str:

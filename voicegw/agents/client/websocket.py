@@ -19,9 +19,10 @@ from websockets.frames import Frame
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
+from voicegw.agents.client.http import USER_AGENT
 from voicegw.agents.client.http_errors import collect_secrets, error_from_status, extract_quote, redact
 from voicegw.errors import AgentError, AgentProtocolError, AgentUnavailable
-from voicegw.wire.json import dumps, loads
+from voicegw.wire.json import dumps, loads_piece
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Bytes of a message; a larger one closes the connection."""
@@ -63,11 +64,17 @@ class AgentWebSocket:
         return self.connection.state is State.OPEN
 
     async def send(self, value: Mapping[str, Any]) -> None:
-        """Send `value` as a JSON text frame. Raises `WebSocketClosed`."""
+        """Send `value` as a JSON text frame.
+
+        Raises `WebSocketClosed` if the connection was closed before, and `AgentProtocolError` if it breaks
+        meanwhile: then the agent may have got the frame.
+        """
+        was_open = self.is_open
         try:
             await self.connection.send(dumps(value).decode())
         except ConnectionClosed as closed:
-            raise self._closed_error(closed) from None
+            error = self._closed_error(closed)
+            raise AgentProtocolError(error.summary, error.quote) if was_open else error from None
 
     async def receive(self) -> dict[str, Any]:
         """Wait for the next frame and return its JSON object.
@@ -79,7 +86,7 @@ class AgentWebSocket:
         except ConnectionClosed as closed:
             raise self._protocol_error(closed) or self._closed_error(closed) from None
         try:
-            value = loads(frame)
+            value = loads_piece(frame)
         except ValueError:
             value = None
         if type(value) is not dict:
@@ -194,7 +201,7 @@ async def open_websocket(
         connection = await NoRedirectConnect(
             url,
             additional_headers=dict(headers),
-            user_agent_header=None,
+            user_agent_header=USER_AGENT,
             subprotocols=offered or None,
             compression=None,  # compression would delay small frames and gain nothing
             open_timeout=connect_timeout,

@@ -50,7 +50,8 @@ class DockerApiAgent:
     """An agent of `docker agent serve api` at `url`.
 
     `team` is the configuration that answers; None takes the first that the server has. `agent` is one of that
-    team; None takes its default. `connect_timeout` is in seconds. At most `max_sessions` are open.
+    team; None takes its default. `connect_timeout` is in seconds. `idempotent`: a turn may be sent twice
+    without harm. At most `max_sessions` are open.
 
     Closing a reply closes its connection, which cancels the model and the tools. The next turn retries while
     the session is busy with that. If it stays busy, the turn gets a new session, which gets the whole
@@ -70,6 +71,7 @@ class DockerApiAgent:
         agent: str | None = None,
         ssl: SSLContext | None = None,
         connect_timeout: float = 5.0,
+        idempotent: bool = False,
         max_sessions: int = 1000,
     ) -> None:
         headers = {"authorization": f"Bearer {key}"} if key else {}
@@ -78,6 +80,7 @@ class DockerApiAgent:
         self._where = self._api.url_for("/api")
         self._team = team
         self._agent = agent
+        self._idempotent = idempotent
         self._sessions = SessionPool(
             self._open, self._close, is_usable=lambda session: session.is_usable, max_sessions=max_sessions
         )
@@ -132,16 +135,18 @@ class DockerApiAgent:
         body = run_request(session_prompt(turn, session.user_messages_sent, fresh=True))
         async with AsyncExitStack() as stack:
             path = await self._run_path(session)
-            request = self._api.request("POST", path, body, allow_status=(HTTPStatus.CONFLICT,), retry=False)
+            request = self._api.request(
+                "POST", path, body, allow_status=(HTTPStatus.CONFLICT,), idempotent=self._idempotent
+            )
             try:
                 response = await stack.enter_async_context(request)
             except AgentError:  # the server may have forgotten the session
                 session.is_usable = False
                 raise
             if response.status != HTTPStatus.CONFLICT:
-                self._api.check_event_stream(response, "/api")
                 if not turn.background:
                     session.user_messages_sent = user_message_count(turn.messages)
+                await self._api.check_event_stream(response, "/api")
             yield response
 
     async def _drain(self, response: HttpResponse) -> None:
@@ -151,7 +156,8 @@ class DockerApiAgent:
                     pass
 
     async def _answer(self, session: DockerSession, action: str, body: dict[str, object]) -> None:
-        await self._api.request_json("POST", f"{_session_path(session)}/{action}", body)
+        path = f"{_session_path(session)}/{action}"
+        await self._api.request_json("POST", path, body, idempotent=True)  # every answer is a refusal
 
     async def warm(self, call: str | None = None) -> None:
         """Create the session of `call`; with None, find the team. Raises `AgentError` if that fails."""
@@ -190,7 +196,8 @@ class DockerApiAgent:
             raise
 
     async def _create_session(self) -> str:
-        answer = await self._api.request_json("POST", "/api/sessions", NEW_SESSION)
+        # A second session without messages does no harm.
+        answer = await self._api.request_json("POST", "/api/sessions", NEW_SESSION, idempotent=True)
         return parse_session_id(answer, self._where)
 
     async def _close(self, session: DockerSession, call_ended: bool) -> None:

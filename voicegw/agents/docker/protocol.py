@@ -12,8 +12,8 @@ from typing import Any
 from voicegw.agents.client.error_body import MAX_QUOTE_CHARS
 from voicegw.agents.client.json_values import count_or_zero, text_or_empty
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
-from voicegw.events import Activity, Event, Usage
-from voicegw.wire.json import loads
+from voicegw.events import REASONING, Activity, Event, Usage
+from voicegw.wire.json import loads_piece
 from voicegw.wire.sse import ServerSentEvent
 
 NEW_SESSION: Mapping[str, Any] = {"title": "Call"}
@@ -70,7 +70,7 @@ class DockerEventDecoder:
         if not sse.data:
             return []
         try:
-            event = loads(sse.data)
+            event = loads_piece(sse.data)
             return self._decode(event)
         except (AttributeError, TypeError, ValueError) as error:
             raise AgentProtocolError(f"{self._where} sent an event of an unknown shape: {error!r}") from error
@@ -91,6 +91,8 @@ class DockerEventDecoder:
         match event.get("type"):
             case "agent_choice":
                 return self._delta(event.get("content")) if is_own else []
+            case "agent_choice_reasoning" | "tool_call_response":
+                return [REASONING]
             case "tool_call" | "partial_tool_call":
                 return self._tool_call(event.get("tool_call") or {})
             case "stream_started":
@@ -119,7 +121,7 @@ class DockerEventDecoder:
         function = call.get("function") or {}
         name, id = text_or_empty(function.get("name")), text_or_empty(call.get("id"))
         if not name or id in self._calls:
-            return []
+            return [REASONING]
         if id:
             self._calls.add(id)
         return [Activity(name)]

@@ -55,8 +55,8 @@ class HermesAgent:
 
     `mode` selects runs or chat completions. `model` is the model or route of a turn that names none of
     `models`; None uses the server's own. With `warm_up`, `warm()` includes a discarded turn, because the
-    first answer of a server takes seconds. `connect_timeout` is in seconds. At most `max_sessions` calls are
-    open.
+    first answer of a server takes seconds. `connect_timeout` is in seconds. `idempotent`: a turn may be sent
+    twice without harm. At most `max_sessions` calls are open.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class HermesAgent:
         warm_up: bool = True,
         ssl: SSLContext | None = None,
         connect_timeout: float = 5.0,
+        idempotent: bool = False,
         max_sessions: int = 1000,
     ) -> None:
         headers = {"authorization": f"Bearer {key}"} if key else {}
@@ -77,6 +78,7 @@ class HermesAgent:
         self._api.secrets += collect_secrets((key,))
         self._reply = self._run if mode == "runs" else self._chat
         self._model = model
+        self._idempotent = idempotent
         self._warm_up = warm_up
         self._sessions = SessionPool(_open_session, _close_session, max_sessions=max_sessions)
         # The models that a turn can ask for by name; `warm()` loads them.
@@ -132,7 +134,7 @@ class HermesAgent:
     async def _start_run(self, turn: Turn, session: HermesSession) -> str:
         """Start a run and return its path."""
         body = protocol.run_request(turn, session.name, self._model_for(turn))
-        answer = await self._api.request_json("POST", "/v1/runs", body, retry=False)
+        answer = await self._api.request_json("POST", "/v1/runs", body, idempotent=self._idempotent)
         return f"/v1/runs/{protocol.parse_run_id(answer, self._api.url_for('/v1/runs'))}"
 
     async def _stop_run(self, started: asyncio.Task[str]) -> bool:
@@ -143,7 +145,12 @@ class HermesAgent:
                 for _ in range(STOP_ATTEMPTS):
                     with suppress(AgentError):  # a failing server may accept the next attempt
                         unknown = (HTTPStatus.NOT_FOUND,)
-                        if await self._api.request_json("POST", path, {}, allow_status=unknown) is None:
+                        if (
+                            await self._api.request_json(
+                                "POST", path, {}, allow_status=unknown, idempotent=True
+                            )
+                            is None
+                        ):
                             return True
                     await asyncio.sleep(STOP_INTERVAL)
         return False
@@ -170,10 +177,10 @@ class HermesAgent:
         body: Any,
         decoder: protocol.HermesRunDecoder | protocol.HermesChatDecoder,
     ) -> AsyncGenerator[Event, None]:
-        """Send a request and yield the events of its stream to the end; retry only a GET."""
+        """Send a request and yield the events of its stream to the end."""
         parser = SseParser()
-        async with self._api.request(method, path, body, retry=method == "GET") as response:
-            self._api.check_event_stream(response, path)
+        async with self._api.request(method, path, body, idempotent=self._idempotent) as response:
+            await self._api.check_event_stream(response, path)
             async for data in response:
                 for sse in parser.feed(data):
                     for event in decoder.feed(sse):
@@ -190,7 +197,7 @@ class HermesAgent:
         """Deny an action, unless another client decided first."""
         decided = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
         await self._api.request_json(
-            "POST", f"{run_path}/approval", {"choice": protocol.DENY}, allow_status=decided
+            "POST", f"{run_path}/approval", {"choice": protocol.DENY}, allow_status=decided, idempotent=True
         )
 
     async def _run_warm_up_turn(self) -> None:

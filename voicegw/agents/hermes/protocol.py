@@ -11,12 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from voicegw.agents import session_prompt
-from voicegw.agents.client.error_body import MAX_QUOTE_CHARS, error_from_body, to_text
+from voicegw.agents.client.error_body import (
+    MAX_QUOTE_CHARS,
+    error_from_body,
+    error_from_object,
+    find_error,
+    to_text,
+)
 from voicegw.agents.client.json_values import count_or_zero, decode_object
+from voicegw.agents.model_history import texts_only, valid_history, without_instructions
 from voicegw.agents.openai.decoder import ChatChunkDecoder
 from voicegw.errors import AgentError, AgentProtocolError
-from voicegw.events import Activity, Event, Message, Turn, Usage
-from voicegw.wire.json import loads
+from voicegw.events import REASONING, Activity, Event, Message, Turn, Usage
+from voicegw.wire.json import join_surrogates
 from voicegw.wire.sse import ServerSentEvent
 
 CALL_LINE = "(Call {session})"
@@ -26,6 +33,8 @@ DENY = "deny"
 EMPTY_ANSWER = "(empty)"
 """The answer that the server sends when its model generated no text."""
 PROGRESS_EVENT = "hermes.tool.progress"
+WORK_EVENTS = ("reasoning.available", "reasoning.delta", "tool.completed", "tool.progress")
+"""Events of a run after which the model goes on working, without words."""
 MAX_ACTIVITY_CHARS = 80
 """Characters of the text that describes a tool."""
 RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -60,7 +69,7 @@ def chat_request(turn: Turn, session: str, model: str | None = None) -> dict[str
 
 def _conversation(turn: Turn) -> list[dict[str, str]]:
     """Return the messages of the caller and the agent; the last one is the caller's."""
-    dialog = [m for m in turn.messages if m.role in ("user", "assistant") and m.text.strip()]
+    dialog = valid_history(texts_only(without_instructions(turn.messages)))
     if not dialog or dialog[-1].role != "user":
         dialog += session_prompt.new_user_messages(dialog, session_prompt.user_message_count(dialog))
     return [_encode_message(message) for message in dialog]
@@ -111,6 +120,8 @@ class HermesRunDecoder:
         """
         if self.done:
             return []
+        if sse.event == "error":
+            raise error_from_body(sse.data)
         event = decode_object(sse.data, "an event of Hermes")
         kind = event.get("event")
         if kind == "message.delta":
@@ -128,7 +139,9 @@ class HermesRunDecoder:
             raise AgentError(
                 "Hermes failed" if kind == "run.failed" else "another client stopped Hermes", quote
             )
-        return []
+        if not kind and (error := find_error(event)) is not None:
+            raise error_from_object(error)
+        return [REASONING] if kind in WORK_EVENTS else []
 
     def _delta(self, text: Any) -> list[Event | ApprovalRequest]:
         if type(text) is not str:
@@ -154,7 +167,9 @@ class HermesRunDecoder:
     def _is_new(self, output: str) -> bool:
         """Whether the text did not stream. An agent whose run ends with a tool repeats its earlier text."""
         words = " ".join(output.split())
-        return words not in ("", EMPTY_ANSWER) and words not in " ".join("".join(self._deltas).split())
+        return words not in ("", EMPTY_ANSWER) and words not in " ".join(
+            join_surrogates("".join(self._deltas)).split()
+        )
 
 
 class HermesChatDecoder:
@@ -177,25 +192,12 @@ class HermesChatDecoder:
         if sse.event == PROGRESS_EVENT:
             tool = decode_object(sse.data, "an event of Hermes")
             is_completed = tool.get("status") == "completed"
-            return [] if is_completed else [_activity(tool.get("label"), tool.get("tool"))]
-        if b'"error"' in sse.data and (error := _error_in_chunk(sse.data)) is not None:
-            raise error
+            return [REASONING if is_completed else _activity(tool.get("label"), tool.get("tool"))]
         return self._decoder.feed(sse)
 
     def finish(self) -> list[Event]:
         """Return the usage, and the reason why the answer stopped."""
         return self._decoder.end()
-
-
-def _error_in_chunk(data: bytes) -> AgentError | None:
-    """Return the error of a chunk with the finish reason "error", which OpenAI's protocol does not have."""
-    try:
-        chunk = loads(data)
-        if chunk["choices"][0]["finish_reason"] != "error":
-            return None
-        return error_from_body(data) if chunk.get("error") else AgentError("Hermes failed")
-    except (AttributeError, LookupError, TypeError, ValueError):
-        return None  # the chunk decoder raises the error for an invalid chunk
 
 
 def _activity(*names: Any) -> Activity:

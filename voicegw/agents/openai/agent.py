@@ -10,14 +10,13 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import astuple
+from functools import partial
 from http import HTTPStatus
 from ssl import SSLContext
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-import orjson
-
-from voicegw.agents.client.http import HttpClient, HttpResponse
+from voicegw.agents.client.http import HttpClient, HttpResponse, PendingResponse
 from voicegw.agents.client.http_errors import (
     CONFLICT_RETRY_DELAYS,
     MAX_ERROR_BODY_BYTES,
@@ -29,9 +28,12 @@ from voicegw.agents.openai.decoder import ChatChunkDecoder, decode_completion, d
 from voicegw.agents.openai.request import encode_request
 from voicegw.agents.session_prompt import user_message_count, with_missed_context
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
-from voicegw.events import Event, Turn, Usage
+from voicegw.events import REASONING, Event, Turn, Usage
+from voicegw.wire.json import dumps
 from voicegw.wire.sse import MAX_EVENT_BYTES, SseParser
 
+OPENAI_HOSTS = (".openai.com", ".azure.com")
+"""The ends of hosts that run OpenAI's own API."""
 MAX_REMEMBERED_CALLS = 10_000
 """Calls whose token totals, and whose messages on the server, are remembered; the oldest is forgotten."""
 
@@ -45,7 +47,11 @@ class OpenAIAgent:
     replaces the model that the turn names. `fields` lists the fields that the server accepts beyond `model`,
     `messages` and `stream`; None means all. `stream=False` asks for whole answers. `headers` go with every
     request. `ssl` replaces the system's certificate authorities. `connect_timeout` is in seconds.
-    `usage_totals`: the server counts the tokens of the whole conversation; a turn's usage is the difference.
+    `developer_role` is the role of the developer's messages, and `max_tokens_field` the name of the token
+    limit; None means those of OpenAI's API for OpenAI and Azure, and for other servers "system" and
+    "max_tokens", which all of them know. `extra_body` are further fields of each request, such as `top_k`;
+    they replace options of the turn. `idempotent`: a turn may be sent twice without harm. `usage_totals`: the
+    server counts the tokens of the whole conversation; a turn's usage is the difference.
 
     For servers that are agents themselves:
     - `text_only` sends only the texts of the system, the user and the assistant.
@@ -72,6 +78,10 @@ class OpenAIAgent:
         headers: Mapping[str, str] | None = None,
         ssl: SSLContext | None = None,
         connect_timeout: float = 5.0,
+        idempotent: bool = False,
+        developer_role: Literal["developer", "system"] | None = None,
+        max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
         usage_totals: bool = False,
         text_only: bool = False,
         tools_run_by: Literal["platform", "server"] = "platform",
@@ -88,12 +98,22 @@ class OpenAIAgent:
         self._models_path = f"{base}/models{query}" if list_models else None
         self._client = HttpClient(url, ssl=ssl, connect_timeout=connect_timeout)
         self._model = model
-        self._fields = fields
-        self._stream = stream
-        self._text_only = text_only
+        is_openai = (parts.hostname or "").endswith(OPENAI_HOSTS)
+        self._encode_request = partial(
+            encode_request,
+            fields=fields,
+            stream=stream,
+            text_only=text_only,
+            developer_role=developer_role or ("developer" if is_openai else "system"),
+            max_tokens_field=max_tokens_field or ("max_completion_tokens" if is_openai else "max_tokens"),
+            extra_body=extra_body,
+        )
+        self._idempotent = idempotent
         self._server_runs_tools = tools_run_by == "server"
         self._conversation_header = conversation_header
         self._keep_history = history == "whole"
+        # Whether the server has ever ended an answer by a finish reason or `[DONE]`; then it always must.
+        self._marks_ends = False
         # The last usage of each call, for `usage_totals` only.
         self._totals: dict[str, Usage] | None = {} if usage_totals else None
         # For each call whose conversation the server keeps: how many of the caller's messages it answered.
@@ -120,49 +140,68 @@ class OpenAIAgent:
         try:
             async with self._send(turn) as response:
                 await self._check_status(response)
-                if not self._is_stream(response):
+                if not await self._is_stream(response):
                     body = await response.read(MAX_EVENT_BYTES)
                     events = decode_completion(body, turn.id, server_runs_tools=self._server_runs_tools)
                     self._note_answered(turn)
-                    for event in events:
-                        yield self._usage_of_turn(event, turn)
+                    for found in events:
+                        yield self._usage_of_turn(found, turn)
                     return
                 while data := await response.read_chunk():
+                    event: Event | None = None
                     for sse in sse_parser.feed(data):
                         for event in decoder.feed(sse):
                             yield event if type(event) is str else self._usage_of_turn(event, turn)
                     if decoder.done:
                         response.discard_rest()
                         break
-                if sse_parser.has_partial_event and not decoder.done:
-                    raise AgentProtocolError(f"{self._url} broke off in the middle of an event")
+                    if decoder.complete:
+                        response.limit_rest(restart=event is not None)
+                    elif event is REASONING:  # arguments go on after a finish reason
+                        response.unlimit_rest()
+                self._check_end(decoder, sse_parser)
         except AgentError as error:
             if not decoder.complete:  # after its finish_reason, a broken connection loses nothing
                 redact(error, self._secrets)
                 raise
         self._note_answered(turn)
-        for event in decoder.end():
-            yield self._usage_of_turn(event, turn)
+        for found in decoder.end():
+            yield self._usage_of_turn(found, turn)
+
+    def _check_end(self, decoder: ChatChunkDecoder, sse_parser: SseParser) -> None:
+        """Raise `AgentProtocolError` if the body ended in an event, or without the usual marks."""
+        if decoder.complete:
+            self._marks_ends = True
+        elif sse_parser.has_partial_event:
+            raise AgentProtocolError(f"{self._url} broke off in the middle of an event")
+        elif self._marks_ends:
+            raise AgentProtocolError(
+                f"{self._url} ended in the middle of an answer: "
+                "without finish_reason and [DONE], which it sent before"
+            )
 
     def _send(self, turn: Turn) -> AbstractAsyncContextManager[HttpResponse]:
         call = self._kept_call(turn)
-        body = orjson.dumps(self._request_body(turn, call))
+        body = dumps(self._request_body(turn, call))
         if call is None or self._conversation_header is None:
-            return self._client.post(self._path + self._query, self._headers, body)
+            return self._post(self._headers, body)
         return self._send_until_free({**self._headers, self._conversation_header: call}, body)
+
+    def _post(self, headers: Mapping[str, str], body: bytes) -> PendingResponse:
+        path = self._path + self._query
+        return self._client.post(path, headers, body, idempotent=self._idempotent)
 
     @asynccontextmanager
     async def _send_until_free(self, headers: Mapping[str, str], body: bytes) -> AsyncIterator[HttpResponse]:
         """Send again while the server answers 409: it still ends the turn before, and took nothing."""
-        path = self._path + self._query
         for delay in CONFLICT_RETRY_DELAYS:
-            async with self._client.post(path, headers, body) as response:
+            async with self._post(headers, body) as response:
                 if response.status != HTTPStatus.CONFLICT:
                     yield response
                     return
                 await response.read_start(MAX_ERROR_BODY_BYTES)  # to its end, so that the connection is kept
             await asyncio.sleep(delay)
-        async with self._client.post(path, headers, body) as response:
+        async with self._post(headers, body) as response:
             yield response
 
     def _kept_call(self, turn: Turn) -> str | None:
@@ -174,9 +213,7 @@ class OpenAIAgent:
         if known is not None:
             turn = with_missed_context(turn, known, keep_history=self._keep_history)
         model = turn.model if turn.model in self.models else self._model
-        return encode_request(
-            turn, model=model, fields=self._fields, stream=self._stream, text_only=self._text_only
-        )
+        return self._encode_request(turn, model=model)
 
     def _note_answered(self, turn: Turn) -> None:
         """Remember that the server answered all of this turn, and therefore keeps it."""
@@ -215,17 +252,16 @@ class OpenAIAgent:
         """Close every connection."""
         await self._client.aclose()
 
-    def _is_stream(self, response: HttpResponse) -> bool:
-        """Whether the response is a stream: its content type decides, else the request does.
+    async def _is_stream(self, response: HttpResponse) -> bool:
+        """Whether the response is a stream: by its type, else by its first bytes.
 
-        Raises `AgentProtocolError` for a type that is neither JSON nor an event stream.
+        Raises `AgentProtocolError` for another body whose type is not JSON.
         """
-        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind == "text/event-stream" or (self._stream and not kind):
+        if await response.is_event_stream():
             return True
-        if kind == "application/json" or not kind:
+        if response.content_type in ("application/json", ""):
             return False
-        raise AgentProtocolError(f"{self._url} answered with {kind!r}")
+        raise AgentProtocolError(f"{self._url} answered with {response.content_type!r}")
 
     async def _check_status(self, response: HttpResponse) -> None:
         """Raise the `AgentError` of a status other than 200, with the server's own words."""

@@ -8,26 +8,24 @@ Source: OpenAI's API reference, "Chat completion chunk object".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 import orjson
 
-from voicegw.agents.client.error_body import REPORTED_ERROR, error_from_body, error_from_object
+from voicegw.agents.client.error_body import error_from_body, error_from_object, find_error
 from voicegw.agents.client.json_values import decode_object
-from voicegw.agents.tool_calls import ToolCallBuilder
+from voicegw.agents.finish_reasons import correct_reason, is_cut, parse_finish_reason
+from voicegw.agents.tool_calls import ToolCallGatherer
 from voicegw.errors import AgentError, AgentProtocolError
-from voicegw.events import Activity, Event, Finish, Reason, Usage
+from voicegw.events import REASONING, Activity, Event, Finish, Reason, Usage
+from voicegw.wire.json import dumps, join_surrogates
 from voicegw.wire.sse import ServerSentEvent
 
-FINISH_REASONS: Mapping[str, Reason] = {
-    "length": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
-"""The reason of the answer's end for each `finish_reason`; any other one means "stop"."""
+REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "reasoning_text", "thinking")
+"""Fields of a delta in which servers stream what the model thinks."""
+UNSPOKEN_PARTS = frozenset({"thinking", "reasoning"})
+"""Types of content parts that hold what the model thinks."""
 TEMPLATE_CHUNKS = (2, 3, 8)
 """The text chunks of a stream from which a template is taken. The first one has a role; others may differ."""
 TEMPLATE_INTERVAL = 16
@@ -41,44 +39,39 @@ class ChatChunkDecoder:
     """Turns the chunks of one streamed answer into events.
 
     `id_prefix` begins the ids of tool calls that came without one. `server_runs_tools`: the server runs the
-    tools that it calls, so a call becomes an `Activity`. `done` says that the stream is over: `[DONE]` came.
+    tools that it calls, so a call becomes an `Activity`. `complete` says that nothing is missing even if the
+    connection breaks now, `done` that the stream is over: `[DONE]` came. Servers that give a finish reason in
+    each chunk are `complete` again and again, so tool calls wait for `end`.
 
     The chunks of most streams differ only in their text. The decoder keeps the bytes before and after the
     text as a template. In a chunk that fits, it parses the text alone: an eighth of the usual cost.
     """
 
     __slots__ = (
-        "_call",
-        "_call_count",
-        "_call_index",
-        "_id_prefix",
+        "_announced",
+        "_calls",
         "_reason",
         "_server_runs_tools",
         "_template",
         "_text_chunks",
         "_usage",
+        "complete",
         "done",
     )
 
     def __init__(self, id_prefix: str = "call", *, server_runs_tools: bool = False) -> None:
-        self._id_prefix = id_prefix
         self._server_runs_tools = server_runs_tools
-        self.done = False
-        self._call: ToolCallBuilder | None = None
-        self._call_index: int | None = None
-        self._call_count = 0
+        self.done = self.complete = False
+        self._calls = ToolCallGatherer(id_prefix)
+        # Index, id and name of the last tool that the server announced to run.
+        self._announced: tuple[object, ...] = ()
         self._reason: Reason | None = None
         self._usage: Usage | None = None
         self._template = (b"", b"")  # the bytes before and after the text
         self._text_chunks = 0
 
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is missing even if the connection breaks now."""
-        return self.done or self._reason is not None
-
     def feed(self, sse: ServerSentEvent) -> list[Event]:
-        """Return the events of one server-sent event: text at once, a tool call when it is whole.
+        """Return the events of one server-sent event: text at once, `REASONING` for what nobody hears.
 
         Raises `AgentProtocolError` for data that is no chunk, and the `AgentError` that the server reports.
         """
@@ -89,12 +82,14 @@ class ChatChunkDecoder:
             if text:
                 return [text]
         if name == "error":
+            self.complete = self.done
             raise error_from_body(data)
         if self.done or name not in ("", "message") or not data:
             return []
-        if data == b"[DONE]":
-            self.done = True
-            return []
+        if data.endswith(b"[DONE]"):  # some servers forget the blank line before it
+            events = self.feed(ServerSentEvent(name, data[:-7]))
+            self.done = self.complete = True
+            return events
         events = self._decode_chunk(decode_object(data, "a chunk"))
         if len(events) == 1 and type(events[0]) is str:
             self._text_chunks += 1
@@ -104,90 +99,75 @@ class ChatChunkDecoder:
 
     def _take_template(self, data: bytes, text: str) -> None:
         """Keep the bytes around `text` as the template, if a trial with another text decodes to that text."""
-        before, _, after = data.partition(orjson.dumps(text))
+        before, _, after = data.partition(dumps(text))
         trial = ChatChunkDecoder()
         with suppress(AgentError):  # the bytes that equal the text may be another field
             if trial._decode_chunk(decode_object(before + PROBE + after, "a chunk")) == [orjson.loads(PROBE)]:
-                has_more = trial.complete or trial._usage or trial._call
+                has_more = trial._reason or trial._usage
                 self._template = (b"", b"") if has_more else (before, after)
 
     def end(self) -> list[Event]:
-        """Return what remains after the stream: a tool call, the usage, and the reason if one came.
+        """Return what remains after the stream: tool calls, the usage, and the reason if one came.
 
-        Raises `AgentProtocolError` if the tool call is incomplete.
+        Raises `AgentProtocolError` if a tool call is incomplete.
         """
-        events: list[Event] = []
-        self._finish_call(events)
+        events: list[Event] = [*self._calls.end(is_cut=is_cut(self._reason))]
         if self._usage is not None:
             events.append(self._usage)
         if self._reason is not None:
-            events.append(Finish(self._corrected_reason(self._reason)))
+            events.append(Finish(correct_reason(self._reason, self._calls.count > 0)))
         return events
-
-    def _corrected_reason(self, reason: Reason) -> Reason:
-        """Correct the reason: some servers say "stop" after tool calls, some "tool_calls" without any."""
-        if reason in ("stop", "tool_calls"):
-            return "tool_calls" if self._call_count else "stop"
-        return reason
 
     def _decode_chunk(self, chunk: dict[str, Any]) -> list[Event]:
         events: list[Event] = []
         try:
-            if error := chunk.get("error"):
+            choices = chunk.get("choices")
+            if (chunk.get("error") or not choices) and (error := find_error(chunk)) is not None:
                 raise error_from_object(error)
-            if choices := chunk.get("choices"):
+            if choices:
                 self._decode_choice(choices[0], events)
             if usage := chunk.get("usage"):
                 self._usage = _decode_usage(usage)
+        except AgentError:  # it counts after a finish reason too: some servers send one in each chunk
+            self.complete = self.done
+            raise
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise AgentProtocolError(f"a chunk of an unknown shape: {error!r}") from error
         return events
 
     def _decode_choice(self, choice: dict[str, Any], events: list[Event]) -> None:
+        if error := choice.get("error"):
+            raise error_from_object(error)
         if delta := choice.get("delta"):
-            if text := delta.get("content") or delta.get("refusal"):
-                events.append(text if type(text) is str else _join_parts(text))
+            content = delta.get("content") or delta.get("refusal")
+            text = content if not content or type(content) is str else _join_parts(content)
+            if text:
+                events.append(text)
+            elif content or any(map(delta.get, REASONING_FIELDS)):
+                events.append(REASONING)
             if fragments := delta.get("tool_calls"):
-                for fragment in fragments:
-                    self._add_fragment(fragment, events)
-            if function := delta.get("function_call"):
-                self._add_fragment({"index": 0, "function": function}, events)
-        if reason := choice.get("finish_reason"):
-            if reason == "error":
-                raise AgentError(REPORTED_ERROR)
-            self._finish_call(events)
-            self._reason = FINISH_REASONS.get(reason, "stop")
+                for position, fragment in enumerate(fragments):
+                    events.append(self._add_fragment(fragment, position))
+            elif function := delta.get("function_call"):  # some servers send a call in both forms
+                events.append(self._add_fragment({"index": 0, "function": function}, 0))
+        if reason := parse_finish_reason(choice.get("finish_reason")):
+            self._reason = reason
+            self.complete = self.done or is_cut(reason) or not self._calls.has_partial_call
 
-    def _add_fragment(self, fragment: dict[str, Any], events: list[Event]) -> None:
-        """Add a piece of a tool call. A piece of another call ends the call before."""
+    def _add_fragment(self, fragment: dict[str, Any], position: int) -> Activity:
+        """Add a piece of a tool call; return the activity that it is."""
         function = fragment.get("function") or {}
-        index = fragment.get("index")
-        id, name = str(fragment.get("id") or ""), str(function.get("name") or "")
-        call = self._call
-        if call is None or self._begins_another_call(call, index, id, name):
-            self._finish_call(events)
-            self._call_index = index
-            call = self._call = ToolCallBuilder()
-        if self._server_runs_tools and name and not call.name:
-            events.append(Activity(name))
-        call.id = call.id or id
-        call.name = call.name or name
-        if arguments := function.get("arguments"):
-            call.add_arguments(arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode())
-
-    def _begins_another_call(self, call: ToolCallBuilder, index: int | None, id: str, name: str) -> bool:
-        """Whether a piece belongs to another call; its index and id may be missing or repeated."""
-        if index is not None and index != self._call_index:
-            return True
-        if id and call.id:
-            return id != call.id
-        return index is None and bool(name and call.name)
-
-    def _finish_call(self, events: list[Event]) -> None:
-        call, self._call = self._call, None
-        if call is not None and not self._server_runs_tools:
-            self._call_count += 1
-            events.append(call.build(f"{self._id_prefix}_{self._call_count}"))
+        index, id = fragment.get("index"), str(fragment.get("id") or "")
+        name, arguments = str(function.get("name") or ""), function.get("arguments") or ""
+        if self._server_runs_tools:
+            announced = (index, id, name)
+            is_new = name and announced != self._announced
+            self._announced = announced if name else self._announced
+            return Activity(name) if is_new else REASONING
+        if not isinstance(arguments, str):
+            arguments = orjson.dumps(arguments).decode()
+        self._calls.add(index, position, id, name, arguments)
+        return REASONING
 
 
 def decode_completion(
@@ -198,7 +178,7 @@ def decode_completion(
     Raises `AgentProtocolError` for a body that is no completion, and the error that the server reports.
     """
     completion = decode_object(body, "an answer")
-    if error := completion.get("error"):
+    if not completion.get("choices") and (error := find_error(completion)) is not None:
         raise error_from_object(error)
     decoder = ChatChunkDecoder(id_prefix, server_runs_tools=server_runs_tools)
     try:
@@ -208,13 +188,16 @@ def decode_completion(
         choice = {**choice, "delta": {**choice["message"], "tool_calls": calls}}
     except (AttributeError, LookupError, TypeError) as error:
         raise AgentProtocolError(f"an answer of an unknown shape: {error!r}") from error
-    return [*decoder._decode_chunk({**completion, "choices": [choice]}), *decoder.end()]
+    events = decoder._decode_chunk({**completion, "choices": [choice]})
+    return [*(event for event in events if event is not REASONING), *decoder.end()]
 
 
 def decode_models(body: bytes) -> tuple[str, ...]:
     """Return the ids in a list of models. Raises `AgentProtocolError` for any other body."""
     try:
-        return tuple(str(model["id"]) for model in decode_object(body, "a list of models")["data"])
+        return tuple(
+            join_surrogates(str(model["id"])) for model in decode_object(body, "a list of models")["data"]
+        )
     except (LookupError, TypeError) as error:
         raise AgentProtocolError(f"a list of models of an unknown shape: {error!r}") from error
 
@@ -232,7 +215,11 @@ def _join_parts(parts: Any) -> str:
     """Return the text of content that came as a list of parts. Raises TypeError if it is no list."""
     if type(parts) is not list:
         raise TypeError(f"content is {type(parts).__name__}")
-    return "".join(part if isinstance(part, str) else part.get("text") or "" for part in parts)
+    return "".join(part if isinstance(part, str) else _part_text(part) for part in parts)
+
+
+def _part_text(part: dict[str, Any]) -> str:
+    return "" if part.get("type") in UNSPOKEN_PARTS else part.get("text") or ""
 
 
 def _decode_usage(usage: dict[str, Any]) -> Usage:

@@ -18,10 +18,12 @@ def make_docker_chat(
     keep_conversations: bool = False,
     ssl: SSLContext | None = None,
     connect_timeout: float = 5.0,
+    idempotent: bool = False,
 ) -> OpenAIAgent:
     """Return the agent for `docker agent serve chat` at `url`; images are not sent.
 
     `agent` is a member of its team; if it is None, a turn may name one. `connect_timeout` is in seconds.
+    `idempotent`: a turn may be sent twice without harm.
 
     By default every turn brings the whole conversation. Set `keep_conversations` for a server that runs with
     `--conversations-max`: it keeps the conversation of each call, but not the turns that were interrupted.
@@ -36,6 +38,7 @@ def make_docker_chat(
         fields=frozenset({"stream_options"}),
         ssl=ssl,
         connect_timeout=connect_timeout,
+        idempotent=idempotent,
         text_only=True,
         tools_run_by="server",
         conversation_header=CONVERSATION_HEADER if keep_conversations else None,
@@ -50,12 +53,15 @@ def make_zeroclaw_chat(
     agent: str = "default",
     ssl: SSLContext | None = None,
     connect_timeout: float = 5.0,
+    idempotent: bool = False,
 ) -> OpenAIAgent:
     """Return the agent for the OpenAI-compatible API that some builds of ZeroClaw have, at `url`.
 
     These builds refuse a request with unknown fields, so it has only the necessary ones. Every turn brings
     the whole conversation. After the connection closes, ZeroClaw stops at its next output.
-    `connect_timeout` is in seconds. Raises `ConfigError` if `url` is no address.
+    `connect_timeout` is in seconds. `idempotent`: a turn may be sent twice without harm.
+
+    Raises `ConfigError` if `url` is no address.
     """
     return OpenAIAgent(
         _with_v1(url),
@@ -64,6 +70,7 @@ def make_zeroclaw_chat(
         fields=frozenset(),
         ssl=ssl,
         connect_timeout=connect_timeout,
+        idempotent=idempotent,
         text_only=True,
         tools_run_by="server",
     )

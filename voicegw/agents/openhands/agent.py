@@ -44,8 +44,8 @@ class OpenHandsAgent:
 
     Closing a reply interrupts the conversation. The server then forgets the answer, so the next message says
     which part the caller heard. A conversation is deleted when its call ends, unless `keep_conversations`.
-    The usage of a turn is unknown after a call changed its model. `connect_timeout` is in seconds. At most
-    `max_sessions` conversations are open.
+    The usage of a turn is unknown after a call changed its model. `connect_timeout` is in seconds.
+    `idempotent`: a turn may be sent twice without harm. At most `max_sessions` conversations are open.
     """
 
     def __init__(
@@ -60,9 +60,10 @@ class OpenHandsAgent:
         keep_conversations: bool = False,
         ssl: SSLContext | None = None,
         connect_timeout: float = 5.0,
+        idempotent: bool = False,
         max_sessions: int = 1000,
     ) -> None:
-        self._server = OpenHandsServer(url, key, profile, ssl, connect_timeout)
+        self._server = OpenHandsServer(url, key, profile, ssl, connect_timeout, idempotent)
         self._where = self._server.where
         self._tools = tools
         self._workspace = workspace

@@ -96,7 +96,10 @@ class OpenHandsConversation:
             ) from None
 
     async def _create(self, request: Mapping[str, Any]) -> None:
-        async with self.server.api.request("POST", "/api/conversations", request) as response:
+        # Idempotent: the request names the id.
+        async with self.server.api.request(
+            "POST", "/api/conversations", request, idempotent=True
+        ) as response:
             self.is_new = self.is_temporary or response.status == 201
             await response.read(MAX_RESPONSE_BYTES)
         if not self.is_new:  # a run may be active, or wait for the confirmation of an unknown action
@@ -192,12 +195,17 @@ class OpenHandsConversation:
     async def run(self) -> None:
         """Start a run without a new message. Raises `AgentError`; `AgentBusy` at the run limit."""
         await self.server.api.request_json(
-            "POST", f"{self.path}/run", {}, allow_status=(HTTPStatus.CONFLICT,)
+            "POST",
+            f"{self.path}/run",
+            {},
+            allow_status=(HTTPStatus.CONFLICT,),
+            idempotent=self.server.idempotent,
         )
 
     async def accept(self) -> None:
         """Confirm the pending actions, which starts a run. Raises `AgentError`."""
-        await self.post("events/respond_to_confirmation", {"accept": True})
+        # A second yes could confirm another action.
+        await self.post("events/respond_to_confirmation", {"accept": True}, idempotent=False)
 
     async def reject(self, reason: str) -> None:
         """Reject the pending actions; this starts no run. Raises `AgentError`."""
@@ -215,9 +223,14 @@ class OpenHandsConversation:
             await self.post("switch_llm", {"llm": llm})
         self.profile = profile
 
-    async def post(self, action: str, body: Mapping[str, Any] | None = None) -> None:
-        """Post to `action`, a path below the conversation's own. Raises `AgentError`."""
-        await self.server.api.request_json("POST", f"{self.path}/{action}", body or {})
+    async def post(
+        self, action: str, body: Mapping[str, Any] | None = None, *, idempotent: bool = True
+    ) -> None:
+        """Post to `action`, a path below the conversation's own. Raises `AgentError`.
+
+        `idempotent`: the request may arrive twice without harm.
+        """
+        await self.server.api.request_json("POST", f"{self.path}/{action}", body or {}, idempotent=idempotent)
 
     def disconnect(self) -> None:
         """Close its socket at once, without a closing handshake."""

@@ -12,13 +12,13 @@ from typing import Any
 from voicegw.agents.client.error_body import MAX_QUOTE_CHARS
 from voicegw.agents.openhands.streamed_text import PARAGRAPH_BREAK, StreamedText
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentTimeout
-from voicegw.events import Activity, Event, Usage
+from voicegw.events import REASONING, Activity, Event, Usage
 from voicegw.wire.json import dumps, loads
 
 LEGACY_ITEM = ""
 """The item id of every delta on the events socket of older servers."""
 WAITING_FOR_CONFIRMATION = "waiting_for_confirmation"
-END_STATUSES = frozenset({"finished", "error", "stuck", "paused", WAITING_FOR_CONFIRMATION})
+END_STATUSES = frozenset({"finished", "error", "stuck", "paused", "deleting", WAITING_FOR_CONFIRMATION})
 """Values of `execution_status` at which a run is no longer active."""
 RUN_LIMIT_EXCEEDED = "ConversationRunLimitExceeded"
 """The error code when the server keeps a message but starts no run, because too many are active."""
@@ -104,7 +104,7 @@ class OpenHandsTurnDecoder:
             raise self._failure or AgentError(f"{self._where} failed")
         if self.status == "stuck":
             raise AgentError(f"{self._where} is stuck: its agent repeats the same action")
-        if self.status == "paused":
+        if self.status in ("paused", "deleting"):
             raise AgentError(f"{self._where} was stopped by another client")
 
     def resume(self) -> None:
@@ -133,8 +133,7 @@ class OpenHandsTurnDecoder:
     def _decode(self, frame: Mapping[str, Any]) -> list[Event]:
         match frame.get("type"):
             case "delta":
-                text = self._delta(frame)
-                return [text] if text else []
+                return self._delta(frame)
             case "durable":
                 if type(seq := frame.get("seq")) is int:
                     self.seq = seq
@@ -159,16 +158,18 @@ class OpenHandsTurnDecoder:
         summary = f"{self._where} refused a frame: {code[:MAX_SUMMARY_CHARS]}"
         return AgentError(summary, detail[:MAX_QUOTE_CHARS])
 
-    def _delta(self, frame: Mapping[str, Any]) -> str:
+    def _delta(self, frame: Mapping[str, Any]) -> list[Event]:
         if self.started and frame["item_id"] == LEGACY_ITEM:
             self._texts.setdefault(LEGACY_ITEM, StreamedText())
         streamed = self._texts.get(frame["item_id"])
         if streamed is None or frame.get("choice_index"):
-            return ""
-        content = frame["content"] if frame.get("kind", "text") == "text" else ""
+            return []
+        is_text = frame.get("kind", "text") == "text"
+        content = frame["content"] if is_text else ""
         if type(content) is not str:
             raise TypeError(f"content is {type(content).__name__}")
-        return self.separate(streamed.feed(int(frame.get("attempt") or 1), frame["order"], content))
+        text = self.separate(streamed.feed(int(frame.get("attempt") or 1), frame["order"], content))
+        return [text] if text else [] if is_text else [REASONING]
 
     def _durable_event(self, event: Mapping[str, Any]) -> list[Event]:
         kind = event.get("kind")
@@ -184,7 +185,8 @@ class OpenHandsTurnDecoder:
         elif kind == "ConversationErrorEvent":
             self._failure = self._run_error(str(event.get("code")), str(event.get("detail") or ""))
         elif "tool_call_id" in event:  # an observation of any kind: the action was executed or rejected
-            self._pending.pop(event["tool_call_id"], None)
+            was_pending = self._pending.pop(event["tool_call_id"], None) is not None
+            return [REASONING] if was_pending else []  # the model goes on
         return []
 
     def _finish_text(self, id: str, text: str) -> list[Event]:
@@ -240,7 +242,15 @@ def from_legacy_event(event: Mapping[str, Any]) -> dict[str, Any]:
     """
     kind = event.get("kind")
     if kind == "StreamingDeltaEvent":
-        return {"type": "delta", "item_id": LEGACY_ITEM, "order": None, "content": event.get("content") or ""}
+        delta = {
+            "type": "delta",
+            "item_id": LEGACY_ITEM,
+            "order": None,
+            "content": event.get("content") or "",
+        }
+        return (
+            delta if delta["content"] or not event.get("reasoning_content") else delta | {"kind": "reasoning"}
+        )
     is_durable = event.get("key") != "full_state"
     return {"type": "durable" if is_durable else "transient", "event": event}
 

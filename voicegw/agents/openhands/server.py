@@ -19,7 +19,14 @@ from voicegw.agents.openai.decoder import decode_models
 from voicegw.agents.openhands import requests
 from voicegw.agents.openhands.decoder import from_legacy_event
 from voicegw.agents.openhands.requests import LlmProfiles
-from voicegw.errors import AgentBusy, AgentError, AgentRejected, AgentTimeout, AgentUnavailable
+from voicegw.errors import (
+    AgentBusy,
+    AgentError,
+    AgentProtocolError,
+    AgentRejected,
+    AgentTimeout,
+    AgentUnavailable,
+)
 
 KEY_HEADER = "X-Session-API-Key"
 CONVERSATION_HEADER = "X-OpenHands-ServerConversation-ID"
@@ -35,10 +42,19 @@ class ConversationNotFound(AgentUnavailable):
 
 
 class OpenHandsServer:
-    """The agent server at `url`. `profile` is the LLM profile of turns that name none."""
+    """The agent server at `url`. `profile` is the LLM profile of turns that name none.
+
+    `idempotent`: a turn may be sent twice without harm.
+    """
 
     def __init__(
-        self, url: str, key: str | None, profile: str | None, ssl: SSLContext | None, connect_timeout: float
+        self,
+        url: str,
+        key: str | None,
+        profile: str | None,
+        ssl: SSLContext | None,
+        connect_timeout: float,
+        idempotent: bool = False,
     ) -> None:
         headers = {KEY_HEADER: key} if key else {}
         # The HTTP API; the agent closes its client.
@@ -48,6 +64,8 @@ class OpenHandsServer:
         # Its address, for error messages.
         self.where = self.api.url_for("")
         self.profile = profile
+        # Whether a run may be started twice.
+        self.idempotent = idempotent
         # The profiles that `load_profiles` found last.
         self.profiles = LlmProfiles()
         # The model names of its profiles. Agents share this list, so it is updated in place.
@@ -115,6 +133,7 @@ class OpenHandsServer:
             model=default,
             ssl=self._ssl,
             connect_timeout=self._connect_timeout,
+            idempotent=self.idempotent,
             usage_totals=True,
             conversation_header=CONVERSATION_HEADER,
             history="last",
@@ -153,7 +172,9 @@ class OpenHandsServer:
 
     async def _authenticate(self, socket: AgentWebSocket) -> dict[str, Any]:
         if self._key:
-            with suppress(WebSocketClosed):  # receiving raises the error with the server's close code
+            with suppress(
+                WebSocketClosed, AgentProtocolError
+            ):  # receiving raises the error with the server's close code
                 await socket.send({"type": "auth", "session_api_key": self._key})
         return await self._receive_first(socket)
 

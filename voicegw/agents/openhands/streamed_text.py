@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from voicegw.wire.json import join_surrogates
+
 PARAGRAPH_BREAK = "\n\n"
 SENTENCE_END = re.compile(r"[.!?]\s+|\n")
 
@@ -45,12 +47,12 @@ class StreamedText:
         if attempt < self._attempt or self.has_gap:
             return ""
         self._parts.append(text)
-        return self._continuation("".join(self._parts)) if self._earlier_text else text
+        return self._continuation(join_surrogates("".join(self._parts))) if self._earlier_text else text
 
     @property
     def text(self) -> str:
         """The spoken text that later text has to continue."""
-        return self._earlier_text or "".join(self._parts)
+        return self._earlier_text or join_surrogates("".join(self._parts))
 
     def finish(self, complete_text: str) -> str:
         """Return the part of the complete text that is not spoken yet."""

@@ -156,7 +156,7 @@ class ZeroClawAgent:
         """Abort the running turn. Return the seconds until the next attempt, None if the turn was running."""
         async with asyncio.timeout(ABORT_TIMEOUT):
             path = f"/api/sessions/{quote(session.name, safe='')}/abort"
-            answer = await self._api.request_json("POST", path)
+            answer = await self._api.request_json("POST", path, idempotent=True)
         return None if isinstance(answer, dict) and answer.get("status") == "aborted" else ABORT_RETRY_DELAY
 
     async def _drain(self, session: ZeroClawSession, decoder: ZeroClawTurnDecoder) -> None:

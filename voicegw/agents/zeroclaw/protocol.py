@@ -13,6 +13,7 @@ from voicegw.agents.client.error_body import MAX_QUOTE_CHARS
 from voicegw.agents.client.json_values import count_or_zero, text_or_empty
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentUnavailable
 from voicegw.events import Activity, Event, Usage
+from voicegw.wire.json import join_surrogates
 
 SUBPROTOCOL = "zeroclaw.v1"
 CONNECT_FRAME: Mapping[str, Any] = {"type": "connect"}
@@ -109,7 +110,11 @@ class ZeroClawTurnDecoder:
 
     def _unstreamed(self, answer: str) -> list[Event]:
         """Return the complete answer if it did not stream: some providers send no chunks."""
-        if self._spoke_since_tool or not answer.strip() or answer.strip() in "".join(self._deltas):
+        if (
+            self._spoke_since_tool
+            or not answer.strip()
+            or answer.strip() in join_surrogates("".join(self._deltas))
+        ):
             return []
         return [answer]
 

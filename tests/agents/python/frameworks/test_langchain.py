@@ -15,7 +15,16 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnableLambda
 
 from tests.agents.python.frameworks.chat_model import FakeChatModel, tool_call_pieces
-from tests.agents.python.frameworks.turns import FIRST, SECOND, collect_events, interrupt, text, turn
+from tests.agents.python.frameworks.turns import (
+    CUT_OFF,
+    FIRST,
+    SECOND,
+    collect_events,
+    interrupt,
+    text,
+    turn,
+)
+from voicegw.agents.model_history import INTERRUPTED_RESULT
 from voicegw.agents.python.agent import load
 from voicegw.agents.python.frameworks.langchain import adapt
 from voicegw.errors import AgentProtocolError, ConfigError
@@ -50,6 +59,23 @@ async def test_history_and_system_messages_reach_the_model() -> None:
     assert await collect_events(reply_function, turn(*SECOND)) == ["Ann."]
     first = [("system", "Be brief."), ("human", "I am Ann.")]
     assert model.requests == [first, [*first, ("ai", "Hello Ann."), ("human", "Who am I?")]]
+
+
+async def test_history_is_valid_for_strict_servers() -> None:
+    model = FakeChatModel(answers=[["Bye."], ["Bye."]])
+    await collect_events(adapt(model, {}), turn(*CUT_OFF))
+    prompt = ChatPromptTemplate([MessagesPlaceholder("history"), ("human", "{words}")])
+    await collect_events(adapt(prompt | model, {}), turn(*CUT_OFF))
+    result = ("tool", INTERRUPTED_RESULT)
+    request = [("human", "How is it?"), ("ai", ""), result, ("human", "Never mind.\n\nBye.")]
+    assert model.requests == [request, request]
+
+
+async def test_a_prompt_without_words_of_the_caller_is_filled() -> None:
+    model = FakeChatModel(answers=[["Hello."]])
+    prompt = ChatPromptTemplate([MessagesPlaceholder("history"), ("human", "{words}")])
+    await collect_events(adapt(prompt | model, {}), turn(Message("assistant", "Hi?")))
+    assert model.requests == [[("ai", "Hi?"), ("human", "")]]
 
 
 async def test_a_barge_in_stops_the_model() -> None:

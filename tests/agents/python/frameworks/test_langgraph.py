@@ -14,13 +14,14 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
+from langgraph.types import interrupt as ask
 
 from tests.agents.python.frameworks.chat_model import FakeChatModel, tool_call_pieces
 from tests.agents.python.frameworks.turns import FIRST, SECOND, collect_events, interrupt, turn
 from voicegw.agents.python.agent import load
 from voicegw.agents.python.frameworks.langgraph import adapt
-from voicegw.errors import ConfigError
-from voicegw.events import Activity, Message, Usage
+from voicegw.errors import AgentError, ConfigError
+from voicegw.events import Activity, Message, Turn, Usage
 
 pytestmark = pytest.mark.wire  # LangGraph runs plain functions in a thread
 
@@ -135,6 +136,141 @@ async def test_an_interrupted_tool_call_is_removed_from_the_thread() -> None:
         await collect_events(reply_function, turn(Message("user", "Hi"), Message("user", "Wait"), call="c"))
     )[0] == "Yes?"
     assert model.requests[1] == [("human", "Hi"), ("human", "Wait")]
+
+
+# Questions of the graph: `interrupt()`
+
+
+def make_booking(question: Any, memory: InMemorySaver | None = None, says: str = "") -> Any:
+    """Return a graph that may say something, then asks, then repeats the answer; the next turn echoes."""
+
+    async def introduce(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage(says)] if says else []}
+
+    async def book(state: MessagesState) -> dict[str, Any]:
+        asks = state["messages"][0].text == "Book"
+        answer = ask(question) if asks and len(state["messages"]) < 3 else state["messages"][-1].text
+        return {"messages": [AIMessage(f"You said {answer}.")]}
+
+    builder = StateGraph(MessagesState).add_node(introduce).add_node(book)
+    builder.add_edge(START, "introduce").add_edge("introduce", "book")
+    return builder.compile(checkpointer=memory or InMemorySaver())
+
+
+def history(*texts: str) -> Turn:
+    """Return a turn of a call in which the caller and the agent spoke by turns."""
+    messages = [Message(("user", "assistant")[at % 2], text) for at, text in enumerate(texts)]
+    return turn(*messages, call="c")
+
+
+ASKED = ("Book", "For how many?")
+ANSWERED = (*ASKED, "For two", "You said For two.")
+
+
+@pytest.mark.parametrize("question", ["For how many?", {"id": 1, "question": "For how many?"}])
+async def test_a_question_of_the_graph_is_spoken_and_the_next_turn_answers_it(question: Any) -> None:
+    memory = InMemorySaver()
+    graph = make_booking(question, memory)
+    reply = adapt(graph, {})
+    assert await collect_events(reply, history("Book")) == ["For how many?"]
+    reply = adapt(make_booking(question, memory), {})  # as after a restart of the gateway
+    assert await collect_events(reply, history(*ASKED, "For two")) == ["You said For two."]
+    assert await collect_events(reply, history(*ANSWERED, "Thanks")) == ["You said Thanks."]
+    stored = (await graph.aget_state({"configurable": {"thread_id": "c"}})).values["messages"]
+    assert [message.text for message in stored] == ["Book", "You said For two.", "Thanks", "You said Thanks."]
+
+
+async def test_a_question_follows_the_words_before_it() -> None:
+    reply = adapt(make_booking("For how many?", says="Gladly."), {})
+    assert await collect_events(reply, history("Book")) == ["Gladly.", "\n\nFor how many?"]
+
+
+@pytest.mark.parametrize(
+    "again",
+    [history(*ASKED), turn(Message("user", "Book"), Message("user", "(silence)"), call="c", kind="reminder")],
+)
+async def test_a_question_is_repeated_if_the_caller_said_nothing(again: Turn) -> None:
+    reply = adapt(make_booking("For how many?"), {})
+    await collect_events(reply, history("Book"))
+    assert await collect_events(reply, again) == ["For how many?"]
+    assert await collect_events(reply, history(*ASKED, "For two")) == ["You said For two."]
+
+
+async def test_questions_of_parallel_nodes_are_asked_one_after_the_other() -> None:
+    async def table(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage(f"Table: {ask('Which table?')}. ")]}
+
+    async def time(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage(f"Time: {ask('When?')}. ")]}
+
+    builder = StateGraph(MessagesState).add_node(table).add_node(time)
+    builder.add_edge(START, "table").add_edge(START, "time")
+    reply = adapt(builder.compile(checkpointer=InMemorySaver()), {})
+    assert await collect_events(reply, history("Book")) == ["Which table?"]
+    first = history("Book", "Which table?", "Five")
+    assert await collect_events(reply, first) == ["Table: Five. ", "\n\nWhen?"]
+    second = history("Book", "Which table?", "Five", "Table: Five. When?", "At eight")
+    assert await collect_events(reply, second) == ["Time: At eight. "]
+
+
+async def test_a_question_in_a_tool_keeps_the_tool_call() -> None:
+    @tool
+    async def book() -> str:
+        """Books a table."""
+        return f"booked {ask('For how many?')}"
+
+    model = FakeChatModel(answers=[tool_call_pieces("book"), ["Done"], ["Bye"]])
+
+    async def speaker(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    builder = StateGraph(MessagesState).add_node(speaker).add_node("tools", ToolNode([book]))
+    builder.add_edge(START, "speaker").add_conditional_edges("speaker", tools_condition)
+    reply = adapt(builder.add_edge("tools", "speaker").compile(checkpointer=InMemorySaver()), {})
+    assert await collect_events(reply, history("Book")) == [Activity("book"), "For how many?", Usage(5, 2, 3)]
+    assert (await collect_events(reply, history(*ASKED, "two")))[0] == "Done"
+    assert model.requests[1] == [("human", "Book"), ("ai", ""), ("tool", "booked two")]
+    assert (await collect_events(reply, history(*ASKED, "two", "Done", "Bye")))[0] == "Bye"
+    assert model.requests[2] == [*model.requests[1], ("ai", "Done"), ("human", "Bye")]
+
+
+async def test_words_after_an_interrupted_answer_are_a_message() -> None:
+    """LangGraph keeps the interrupted answer: the new words would answer a question that was not asked."""
+    gate = asyncio.Event()
+    said: list[list[str]] = []
+
+    async def book(state: MessagesState) -> dict[str, Any]:
+        said.append([message.text for message in state["messages"]])
+        answer = ask("For how many?")
+        if answer == "two":
+            gate.set()
+            await asyncio.sleep(60)
+        return {"messages": [AIMessage(f"For {answer}, {ask('When?')}.")]}
+
+    builder = StateGraph(MessagesState).add_node(book).add_edge(START, "book")
+    reply = adapt(builder.compile(checkpointer=InMemorySaver()), {})
+    await collect_events(reply, history("Book"))
+    answering = asyncio.create_task(collect_events(reply, history(*ASKED, "two")))
+    await gate.wait()
+    answering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+    messages = (*history(*ASKED, "two").messages, Message("user", "No, stop"))
+    assert await collect_events(reply, turn(*messages, call="c")) == ["For how many?"]
+    assert said[-1] == ["Book", "For how many?", "two", "No, stop"]
+    messages += (Message("assistant", "For how many?"), Message("user", "Four"))
+    assert await collect_events(reply, turn(*messages, call="c")) == ["When?"]
+    messages += (Message("assistant", "When?"), Message("user", "At eight"))
+    assert await collect_events(reply, turn(*messages, call="c")) == ["For Four, At eight."]
+
+
+@pytest.mark.parametrize("question", [5, {"action": "book"}, {"question": ["For how many?"]}, ""])
+async def test_an_interrupt_without_a_text_fails_and_the_next_turn_goes_on(question: Any) -> None:
+    reply = adapt(make_booking(question), {})
+    with pytest.raises(AgentError, match="its interrupt holds no text to ask"):
+        await collect_events(reply, history("Book"))
+    messages = (Message("user", "Book"), Message("user", "Please"), Message("user", "Hello?"))
+    assert await collect_events(reply, turn(*messages, call="c")) == ["You said Hello?."]
 
 
 async def test_only_the_named_nodes_speak() -> None:

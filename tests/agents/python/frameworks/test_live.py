@@ -71,7 +71,9 @@ async def test_a_caller_who_hangs_up_stops_the_tool(make_agent: MakeAgent) -> No
         async with gateway.ask(HELLO) as answer:
             await answer.until("Still looking")
         assert await gateway.say(HELLO, ("user", "Are you there?")) == "It is open."
-    assert record.histories[1:] == [[HELLO, ("user", "Are you there?")]]
+    [history] = record.histories[1:]
+    # A LangGraph thread keeps both messages; the others get a repaired history.
+    assert history in ([HELLO, ("user", "Are you there?")], [("user", f"{HELLO[1]}\n\nAre you there?")])
 
 
 async def test_a_newer_turn_stops_the_model_and_has_the_heard_part(make_agent: MakeAgent) -> None:

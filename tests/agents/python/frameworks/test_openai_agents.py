@@ -24,7 +24,15 @@ from openai.types.responses import (
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 from pydantic import BaseModel
 
-from tests.agents.python.frameworks.turns import FIRST, SECOND, collect_events, interrupt, turn
+from tests.agents.python.frameworks.turns import (
+    CUT_OFF,
+    FIRST,
+    SECOND,
+    collect_events,
+    interrupt,
+    turn,
+)
+from voicegw.agents.model_history import INTERRUPTED_RESULT
 from voicegw.agents.python.agent import load
 from voicegw.agents.python.frameworks.openai_agents import adapt
 from voicegw.errors import AgentProtocolError, ConfigError
@@ -178,6 +186,15 @@ async def test_tool_calls_in_the_history_reach_the_model() -> None:
     assert model.requests[0][1:] == [
         {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c1", "output": "sun"},
+    ]
+
+
+async def test_history_is_valid_for_strict_servers() -> None:
+    model = FakeModel(["Bye."])
+    await collect_events(adapt(Agent("receptionist", model=model), QUIET), turn(*CUT_OFF))
+    assert model.requests[0][2:] == [
+        {"type": "function_call_output", "call_id": "c1", "output": INTERRUPTED_RESULT},
+        {"role": "user", "content": "Never mind.\n\nBye."},
     ]
 
 

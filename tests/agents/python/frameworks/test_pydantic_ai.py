@@ -16,7 +16,16 @@ from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel
 
-from tests.agents.python.frameworks.turns import FIRST, SECOND, collect_events, interrupt, text, turn
+from tests.agents.python.frameworks.turns import (
+    CUT_OFF,
+    FIRST,
+    SECOND,
+    collect_events,
+    interrupt,
+    text,
+    turn,
+)
+from voicegw.agents.model_history import INTERRUPTED_RESULT
 from voicegw.agents.python.agent import load
 from voicegw.agents.python.frameworks.pydantic_ai import adapt
 from voicegw.errors import AgentProtocolError, ConfigError
@@ -99,6 +108,20 @@ async def test_history_and_system_messages_reach_the_model_beside_its_instructio
     first = [("system-prompt", "You are Bo."), ("user-prompt", "I am Ann.")]
     assert model.requests == [first, [*first, ("text", "Hello Ann."), ("user-prompt", "Who am I?")]]
     assert model.instructions == ["Be brief.", "Be brief."]
+
+
+async def test_history_is_valid_for_strict_servers() -> None:
+    requests: list[list[ModelMessage]] = []
+
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
+        requests.append(messages)
+        yield "Bye."
+
+    await collect_events(adapt(Agent(FunctionModel(stream_function=stream)), {}), turn(*CUT_OFF))
+    parts: list[Any] = [part for message in requests[0] for part in message.parts]
+    assert [part.part_kind for part in parts] == ["user-prompt", "tool-call", "tool-return", "user-prompt"]
+    assert [part.content for part in parts[2:]] == [INTERRUPTED_RESULT, "Never mind.\n\nBye."]
+    assert parts[2].tool_name == "look"
 
 
 async def test_a_history_that_ends_with_the_agent_gets_a_prompt() -> None:

@@ -9,12 +9,19 @@ from typing import Any
 
 import pytest
 
-from voicegw.events import Message, Turn
+from voicegw.events import Message, ToolCall, Turn
 
 ReplyFunction = Callable[[Turn], AsyncGenerator[Any, None]]
 
 SYSTEM = Message("system", "Be brief.")
 FIRST = (SYSTEM, Message("user", "I am Ann."))
+CUT_OFF = (
+    Message("user", "How is it?"),
+    Message("assistant", tool_calls=(ToolCall("c1", "look"),)),
+    Message("user", "Never mind."),
+    Message("user", "Bye."),
+)
+"""The caller interrupted a tool, and then a phrase of the gateway."""
 SECOND = (*FIRST, Message("assistant", "Hello Ann."), Message("user", "Who am I?"))
 
 

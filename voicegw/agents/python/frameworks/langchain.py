@@ -24,6 +24,7 @@ from langchain_core.messages import (
 from langchain_core.prompts import BasePromptTemplate, ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnableSequence
 
+from voicegw.agents.model_history import valid_history
 from voicegw.agents.python.frameworks.detect import reject_unknown_options
 from voicegw.errors import ConfigError
 from voicegw.events import Activity, Message, Tool, ToolCall, Turn, Usage
@@ -84,18 +85,18 @@ def prompt_input(
     text_variable: str, placeholder: str, options: Mapping[str, Any], turn: Turn
 ) -> dict[str, Any]:
     """Return the values of a prompt's variables for a turn."""
-    messages = turn.messages
-    if text_variable:
-        indexes = (index for index, message in enumerate(messages) if message.role == "user")
-        last = max(indexes, default=len(messages))
-        messages = messages[:last] + messages[last + 1 :]
-    values = {text_variable: turn.said, placeholder: convert_messages(messages)}
+    messages, text = valid_history(turn.messages), ""
+    indexes = [index for index, message in enumerate(messages) if message.role == "user"]
+    if text_variable and indexes:
+        text = messages.pop(indexes[-1]).text
+        messages = valid_history(messages)
+    values = {text_variable: text, placeholder: convert_messages(messages)}
     return {**options, **{name: value for name, value in values.items() if name}}
 
 
 def messages_input(turn: Turn) -> list[AnyMessage]:
     """Return the messages of a turn, for a runnable without a prompt."""
-    return convert_messages(turn.messages)
+    return convert_messages(valid_history(turn.messages))
 
 
 def convert_messages(messages: Sequence[Message]) -> list[AnyMessage]:

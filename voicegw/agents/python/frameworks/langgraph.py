@@ -3,6 +3,9 @@
 Without a checkpointer, the turn's messages are the whole history. With one, each call is a thread that also
 remembers the results of tools, so it gets only what is new. An interruption can leave a tool call without a
 result in the thread; such a call is removed before the next turn.
+
+A node that calls `interrupt(question)` asks the caller: the question is spoken, and the words of the next
+turn are the result of `interrupt`. See "Human-in-the-loop" in LangGraph's documentation.
 """
 
 from __future__ import annotations
@@ -12,11 +15,21 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
+from langgraph.types import Command, StateSnapshot
 
+from voicegw.agents.model_history import valid_history
 from voicegw.agents.python.frameworks.detect import reject_unknown_options
 from voicegw.agents.python.frameworks.langchain import MessageConverter, convert_messages
-from voicegw.errors import ConfigError
+from voicegw.errors import AgentError, ConfigError
 from voicegw.events import Turn
+
+QUESTION_KEYS = ("question", "message", "prompt", "query", "text", "description")
+"""The keys of an interrupt's value that may hold its question, if the value is a mapping."""
+MAX_CUT_ANSWERS = 10_000
+"""Threads whose answer was under way when their turn ended that are remembered; the oldest is forgotten."""
+ANSWER_COUNT = "voicegw_answers"
+"""The key, in the metadata of a checkpoint, of how many messages of the caller the thread does not store,
+because they answered its questions."""
 
 
 def adapt(graph: Any, options: Mapping[str, Any]) -> Callable[[Turn], AsyncGenerator[Any, None]]:
@@ -32,23 +45,109 @@ def adapt(graph: Any, options: Mapping[str, Any]) -> Callable[[Turn], AsyncGener
     for node in nodes or ():
         if node not in graph.nodes:
             raise ConfigError(f'it has no node "{node}"; its nodes: {", ".join(graph.nodes)}')
+    cut_answers: dict[str, None] = {}
 
     async def reply(turn: Turn) -> AsyncGenerator[Any, None]:
-        config = {"configurable": {"thread_id": turn.call or turn.id}}
-        stream = MessageConverter()
+        id = turn.call or turn.id
+        config: dict[str, Any] = {"configurable": {"thread_id": id}}
         async with forget_if_no_call(graph, turn):
-            state = {"messages": await new_messages(graph, config, turn)}
-            async with aclosing(graph.astream(state, config, stream_mode="messages")) as pieces:
-                async for message, metadata in pieces:
-                    if isinstance(message, AIMessage):
-                        speaks = nodes is None or metadata["langgraph_node"] in nodes
-                        for event in stream.feed(message):
-                            if speaks or not isinstance(event, str):
-                                yield event
-        for event in stream.finish():
-            yield event
+            stored = await graph.aget_state(config) if graph.checkpointer else None
+            question = "" if stored is None or id in cut_answers else find_question(stored)
+            cut_answers.pop(id, None)
+            if question and not has_answer(stored, turn):
+                yield question
+                return
+            if question:
+                remember(cut_answers, id)
+            graph_input, answer_count = make_input(stored, question, turn)
+            config["metadata"] = {ANSWER_COUNT: answer_count}
+            async with aclosing(run_graph(graph, graph_input, config, nodes)) as events:
+                async for event in events:
+                    yield event
+            cut_answers.pop(id, None)
 
     return reply
+
+
+async def run_graph(
+    graph: Any, graph_input: Any, config: dict[str, Any], nodes: Sequence[str] | None
+) -> AsyncGenerator[Any, None]:
+    """Run the graph and yield its events, at last the question of an interrupt, and the usage.
+
+    Raises `AgentError` for an interrupt without a text.
+    """
+    stream, has_spoken, is_interrupted = MessageConverter(), False, False
+    modes = ["messages", "updates"]
+    async with aclosing(graph.astream(graph_input, config, stream_mode=modes)) as pieces:
+        async for mode, piece in pieces:
+            if mode == "updates":
+                is_interrupted = is_interrupted or "__interrupt__" in piece
+                continue
+            message, metadata = piece
+            if isinstance(message, AIMessage):
+                speaks = nodes is None or metadata["langgraph_node"] in nodes
+                for event in stream.feed(message):
+                    if speaks or not isinstance(event, str):
+                        has_spoken = has_spoken or isinstance(event, str)
+                        yield event
+    if is_interrupted:
+        question = find_question(await graph.aget_state(config))
+        if not question:
+            raise AgentError("the graph waits for an answer, but its interrupt holds no text to ask")
+        yield f"\n\n{question}" if has_spoken else question
+    for event in stream.finish():
+        yield event
+
+
+def find_question(stored: StateSnapshot) -> str:
+    """Return the question that a thread waits for; "" if there is none, or if it has no text."""
+    value = stored.interrupts[0].value if stored.interrupts else ""
+    if isinstance(value, Mapping):
+        value = next((value[key] for key in QUESTION_KEYS if value.get(key)), "")
+    return value if isinstance(value, str) else ""
+
+
+def make_input(stored: StateSnapshot | None, question: str, turn: Turn) -> tuple[Any, int]:
+    """Return the input of the graph, and `ANSWER_COUNT` after it.
+
+    The input is the answer to the question of the thread, or without one the messages that are new to it.
+    """
+    if stored is None:
+        return {"messages": new_messages(None, turn)}, 0
+    if not question:
+        return {"messages": new_messages(stored, turn)}, count_answers(stored)
+    return Command(resume={stored.interrupts[0].id: turn.said}), count_user(turn) - count_human(stored)
+
+
+def has_answer(stored: StateSnapshot, turn: Turn) -> bool:
+    """Whether the turn has words of the caller that the thread does not know."""
+    return turn.kind != "reminder" and count_user(turn) > count_human(stored) + count_answers(stored)
+
+
+def remember(cut_answers: dict[str, None], id: str) -> None:
+    """Note that an answer is under way in a thread.
+
+    If its turn is interrupted, LangGraph keeps the answer and would take the next one for a later question.
+    The next turn is therefore a message. Beyond `MAX_CUT_ANSWERS` the oldest is forgotten.
+    """
+    cut_answers[id] = None
+    if len(cut_answers) > MAX_CUT_ANSWERS:
+        del cut_answers[next(iter(cut_answers))]
+
+
+def count_answers(stored: StateSnapshot) -> int:
+    """Return `ANSWER_COUNT` of a thread."""
+    return int((stored.metadata or {}).get(ANSWER_COUNT) or 0)
+
+
+def count_user(turn: Turn) -> int:
+    """Return how many messages of the caller the turn has."""
+    return sum(message.role == "user" for message in turn.messages)
+
+
+def count_human(stored: StateSnapshot) -> int:
+    """Return how many messages of the caller the thread stores."""
+    return sum(isinstance(message, HumanMessage) for message in stored.values.get("messages", ()))
 
 
 @asynccontextmanager
@@ -62,33 +161,32 @@ async def forget_if_no_call(graph: Any, turn: Turn) -> AsyncGenerator[None, None
                 await graph.checkpointer.adelete_thread(turn.id)
 
 
-async def new_messages(graph: Any, config: dict[str, Any], turn: Turn) -> list[AnyMessage | RemoveMessage]:
+def new_messages(stored: StateSnapshot | None, turn: Turn) -> list[AnyMessage | RemoveMessage]:
     """Return the messages that the graph's thread does not have, and removals of unfinished tool calls."""
-    stored: Sequence[AnyMessage] = ()
-    if graph.checkpointer:
-        stored = (await graph.aget_state(config)).values.get("messages", ())
-    if not stored:
-        return [*convert_messages(turn.messages)]
-    unfinished = find_unfinished(stored)
-    left = [message for message in stored if message.id not in unfinished]
+    messages: Sequence[AnyMessage] = () if stored is None else stored.values.get("messages", ())
+    if stored is None or not messages:
+        # A thread counts the caller's messages (`count_known`), so it stores each as the platform sent it.
+        return [*convert_messages(valid_history(turn.messages) if stored is None else turn.messages)]
+    unfinished = find_unfinished(messages)
+    left = [message for message in messages if message.id not in unfinished]
     is_answered = bool(left) and isinstance(left[-1], AIMessage)
-    new = turn.messages[count_known(stored, is_answered, turn) :]
+    known_count = count_human(stored) + count_answers(stored)
+    new = turn.messages[count_known(known_count, is_answered, turn) :]
     dialog = [message for message in new if message.role not in ("system", "developer")]
     return [*(RemoveMessage(id=id) for id in unfinished), *convert_messages(dialog)]
 
 
-def count_known(stored: Sequence[AnyMessage], is_answered: bool, turn: Turn) -> int:
+def count_known(user_count: int, is_answered: bool, turn: Turn) -> int:
     """Return how many of the turn's messages the thread has.
 
-    These are as many messages of the caller as it stores, and the answer to the last of them if
+    These are the first `user_count` messages of the caller, and the answer to the last of them if
     `is_answered`. The caller's last message is always new.
     """
     indexes = [index for index, message in enumerate(turn.messages) if message.role == "user"]
-    stored_count = sum(isinstance(message, HumanMessage) for message in stored)
     last = indexes[-1] if indexes else 0
-    if not 0 < stored_count < len(indexes):
+    if not 0 < user_count < len(indexes):
         return last
-    return indexes[stored_count] if is_answered else indexes[stored_count - 1] + 1
+    return indexes[user_count] if is_answered else indexes[user_count - 1] + 1
 
 
 def find_unfinished(messages: Iterable[AnyMessage]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from agents import RunConfig, Runner, RunResultStreaming, StreamEvent
 
+from voicegw.agents.model_history import valid_history
 from voicegw.agents.python.frameworks.detect import reject_unknown_options
 from voicegw.events import Activity, Message, Turn, Usage
 
@@ -61,8 +62,8 @@ async def cancel_on_exit(run: RunResultStreaming) -> AsyncGenerator[None, None]:
 def input_items(messages: Sequence[Message]) -> list[Any]:
     """Return the messages as input items of OpenAI's Responses API."""
     items: list[Any] = []
-    for message in messages:
-        if message.role in ("tool", "function"):
+    for message in valid_history(messages):
+        if message.role == "tool":
             id = message.tool_call_id or ""
             items.append({"type": "function_call_output", "call_id": id, "output": message.text})
         elif message.text:

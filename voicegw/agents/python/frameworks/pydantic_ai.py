@@ -27,6 +27,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.run import AgentRunResultEvent
 from pydantic_ai.tools import ToolDefinition
 
+from voicegw.agents.model_history import valid_history
 from voicegw.agents.python.frameworks.detect import reject_unknown_options
 from voicegw.events import Activity, Message, Tool, ToolCall, Turn, Usage
 from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
@@ -85,6 +86,7 @@ def convert_messages(messages: Sequence[Message]) -> list[ModelMessage]:
 
     They end with a request: a model that gets its own message last answers nothing.
     """
+    messages = valid_history(messages)
     tool_names = {call.id: call.name for message in messages for call in message.tool_calls}
     history: list[ModelMessage] = []
     for message in messages:
@@ -93,10 +95,9 @@ def convert_messages(messages: Sequence[Message]) -> list[ModelMessage]:
                 texts = [TextPart(message.text)] if message.text else []
                 calls = [ToolCallPart(call.name, call.arguments, call.id) for call in message.tool_calls]
                 history.append(ModelResponse([*texts, *calls]))
-            case "tool" | "function":
+            case "tool":
                 id = message.tool_call_id or ""
-                name = tool_names.get(id) or message.name or "tool"
-                history.append(ModelRequest([ToolReturnPart(name, message.text, id)]))
+                history.append(ModelRequest([ToolReturnPart(tool_names[id], message.text, id)]))
             case "user":
                 history.append(ModelRequest([UserPromptPart(message.text)]))
     if not history or isinstance(history[-1], ModelResponse):

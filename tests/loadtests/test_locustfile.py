@@ -37,7 +37,7 @@ MODELS = {
 }
 EXPECTED = {
     "revision": dict.fromkeys(PLATFORMS, STOPPED) | {"relay": WHOLE},
-    "bargein": dict.fromkeys(PLATFORMS, STOPPED) | {"chat": ANSWER_BEGUN | {"stop"}},
+    "bargein": dict.fromkeys(PLATFORMS, STOPPED),
     "duplicate": dict.fromkeys(PLATFORMS, WHOLE),
     "dead": dict.fromkeys(PLATFORMS, FIRST_WORDS | {"turn"}),
     "hangup": dict.fromkeys(PLATFORMS, FIRST_WORDS),

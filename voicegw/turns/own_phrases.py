@@ -180,11 +180,11 @@ def _cut_text(text: str, ranges: Sequence[tuple[int, int]]) -> str:
 
 def _char_position(text: str, letter: int) -> int:
     """Return the position in the text of its letter with this number. The text has that letter."""
-    for word in LETTERS.finditer(text):
-        count = len(letters_of(word[0]))
-        if letter < count:
-            break
+    words = LETTERS.finditer(text)
+    word = next(words)
+    while letter >= (count := len(letters_of(word[0]))):
         letter -= count
+        word = next(words)
     if count == len(word[0]):
         return word.start() + letter
     counts = accumulate(len(letters_of(char)) for char in word[0])  # such as "ß", which is two letters here

@@ -178,8 +178,6 @@ def read_slash(state: FilterState, text: str, at: int, end: int, must_decide: bo
 
 def skip_path(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Skip a name of a long path and the `/` before it, or say the last name."""
-    if PATH_SEGMENT_PART.match(text, at, end) and not must_decide:
-        return WAIT
     segment = PATH_SEGMENT.match(text, at, end)
     assert segment
     after = segment.end()

@@ -22,9 +22,10 @@ pytestmark = pytest.mark.wire
 TERMINATED = """\
 import signal, uvloop, asyncio
 from loadtests.generate.signals import interrupt_on_termination
+signal.signal(signal.{0}, signal.SIG_DFL)  # nohup ignores it
 interrupt_on_termination()
 async def wait():
-    asyncio.get_running_loop().call_soon(signal.raise_signal, signal.{})
+    asyncio.get_running_loop().call_soon(signal.raise_signal, signal.{0})
     await asyncio.Future()
 try:
     uvloop.run(wait())

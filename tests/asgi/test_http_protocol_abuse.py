@@ -199,6 +199,42 @@ async def test_an_offer_of_http_2_may_come_in_pieces(step: int) -> None:
     assert connection.written.endswith(b"\r\n\r\n\r\nUpgrade: h2c is my body.")
 
 
+@pytest.mark.parametrize(
+    "value", [b"h2c", b"websocket", b"h2c, websocket", b"TLS/1.0", b" " * 100 + b"h2c", b""]
+)
+async def test_an_offer_that_does_not_apply_is_ignored(value: bytes) -> None:
+    request = H2C_REQUEST.replace(b"h2c", value, 1) % b"Upgrade"
+    connection = Connection(echo)
+    await connection.feed(request)
+    assert connection.status == 200
+    assert connection.written.endswith(b"\r\n\r\n\r\nUpgrade: h2c is my body.")
+
+
+@pytest.mark.parametrize("step", [1, 50, 1000])
+@pytest.mark.parametrize("first", [ASK, POST % (12, b"upgrade: h2c"), CHUNKED + b"2\r\nhi\r\n0\r\n\r\n"])
+async def test_each_pipelined_request_may_offer_a_protocol(first: bytes, step: int) -> None:
+    offers = H2C_REQUEST % b"upgrade"
+    data = first + offers + offers + first
+    connection = Connection(echo)
+    await connection.feed(*(data[at : at + step] for at in range(0, len(data), step)))
+    assert connection.written.count(b"HTTP/1.1 200 OK") == 4
+    assert connection.written.count(b"\r\n\r\n\r\nUpgrade: h2c is my body.") == 2
+
+
+async def test_bytes_behind_a_websocket_handshake_are_not_parsed_as_http(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connection = Connection()
+
+    def upgrade() -> None:
+        connection.protocol.connections.discard(connection.protocol)
+
+    monkeypatch.setattr(connection.protocol, "handle_websocket_upgrade", upgrade)
+    handshake = b"GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+    await connection.feed(handshake + b"\x81\x00\nupgrade: h2c\n\n")
+    assert (connection.written, connection.transport.closed) == (b"", False)
+
+
 INCOMPLETE_REQUESTS = [
     b"GET /x HT",
     POST % (9, b"12345678"),

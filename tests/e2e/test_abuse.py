@@ -215,8 +215,9 @@ def test_garbage_during_a_stream_adds_no_second_response_head_to_it(
     wait_until(lambda: running_turns(server) == 0, timeout=HANG_UP_TIMEOUT)
 
 
-def test_upgrade_to_http_2_is_ignored(client: HttpClient) -> None:
-    offer = {"upgrade": "h2c", "http2-settings": "AAMAAABkAARAAAAAAAIAAAAA"}
+@pytest.mark.parametrize("protocol", ["h2c", "websocket", "h2c, websocket"])
+def test_post_that_offers_another_protocol_is_answered(client: HttpClient, protocol: str) -> None:
+    offer = {"upgrade": protocol, "http2-settings": "AAMAAABkAARAAAAAAAIAAAAA"}
     for _ in range(2):
         client.post_chat({}, **offer, connection="Upgrade, HTTP2-Settings")
         assert client.read_response().text == "Hello?"

@@ -14,7 +14,7 @@ is gone. On other servers streams run on plain ASGI.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from voicegw.asgi.close_delimited import without_chunks
 from voicegw.asgi.half_close import HalfCloseMixin
 from voicegw.asgi.send_timeout import SEND_TIMEOUT, SendTimeoutMixin
-from voicegw.asgi.upgrade_offer import remove_upgrade_offer
+from voicegw.asgi.upgrade_offer import MAX_HELD_BYTES, ignore_offer, split_at_offers
 from voicegw.errors import BadRequest, HeadersTooLarge, RequestError
 from voicegw.wire.openai import encode_error
 
@@ -123,6 +123,8 @@ class GatewayHttpProtocol(SendTimeoutMixin, HalfCloseMixin, HttpToolsProtocol): 
         self.parsing_headers = True
         # The beginning of a line that may become an offer of another protocol; not parsed yet.
         self.held_bytes = b""
+        # True if a line break was parsed last.
+        self.at_line_start = False
         # Received bytes that are neither a complete head nor body: a partial head, chunk sizes, trailers.
         self.overhead_bytes = 0
         # The request that is answered now. uvicorn's `cycle` is the newest one, which may still wait.
@@ -142,14 +144,27 @@ class GatewayHttpProtocol(SendTimeoutMixin, HalfCloseMixin, HttpToolsProtocol): 
 
     def data_received(self, data: bytes) -> None:
         self.overhead_bytes += len(data)
-        if self.parsing_headers:
-            data, self.held_bytes = remove_upgrade_offer(self.held_bytes + data)
-        super().data_received(data)
+        for piece in self._without_offers(self.held_bytes + data):
+            super().data_received(piece)
         if self.overhead_bytes > self.max_header_bytes:
             self._reject_headers()
         is_idle = self.cycle is not None and self.cycle.response_complete and self in self.connections
         if is_idle and self.receive_timer is None:
             self._set_receive_timer(self.timeout_keep_alive)  # uvicorn's own timer ended with these bytes
+
+    def _without_offers(self, data: bytes) -> Iterator[bytes]:
+        """Yield the bytes to parse, without offers of other protocols. Each one is parsed before the next."""
+        pieces, self.held_bytes = split_at_offers(data, at_line_start=self.at_line_start), b""
+        for number, (piece, may_offer) in enumerate(pieces, 1):
+            if may_offer and self.parsing_headers:
+                if number == len(pieces) and len(piece) < MAX_HELD_BYTES:
+                    self.held_bytes = piece
+                    return
+                piece = ignore_offer(piece, self.parser.get_method(), self.parser.get_http_version())
+            self.at_line_start = piece.endswith(b"\n")
+            yield piece
+            if self.transport.is_closing() or self not in self.connections:  # it is a websocket now
+                return
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -91,7 +91,7 @@ class PoolRecorder:
         rooms = self.pool._slots
         assert tuple(rooms) == calls
         assert not any(room.users or room.lock.locked() or room.predecessors for room in rooms.values())
-        assert (self.pool._ending, self.pool._anonymous) == ({}, 0)
+        assert (self.pool._leaving, self.pool._anonymous) == ({}, 0)
 
 
 async def test_call_keeps_its_session_until_it_ends() -> None:
@@ -118,7 +118,7 @@ async def test_turns_of_a_call_use_its_session_one_after_the_other() -> None:
         *((0.0, "acquire a1"), (1.0, "release a1"), (1.0, "acquire a1"), (2.0, "release a1")),
     ]
     assert recorder.timed_entries[-3:] == [(1.0, "release b2"), (1.0, "acquire a1"), (2.0, "release a1")]
-    recorder.assert_idle("a", "b")
+    recorder.assert_idle("b", "a")
 
 
 async def test_warming_and_acquiring_together_opens_one_session() -> None:
@@ -446,22 +446,60 @@ async def test_agent_errors_on_close_are_ignored() -> None:
     recorder.assert_idle()
 
 
-async def test_more_than_max_sessions_raises_busy() -> None:
+async def test_above_the_limit_the_session_that_was_idle_longest_is_closed() -> None:
+    recorder = PoolRecorder(close_seconds=1.0, max_sessions=3)
+    for call in ("a", "b", "c", "a"):
+        await recorder.use(call)
+    recorder.timed_entries.clear()
+    await recorder.use("d")
+    await recorder.pool.warm("e")
+    await recorder.use(None)
+    assert [entry for entry in recorder.entries if entry.startswith(("discard", "acquire"))] == [
+        *("discard b2", "acquire d4", "discard c3", "discard a1", "acquire anonymous6", "discard anonymous6"),
+    ]
+    assert [time for time, entry in recorder.timed_entries if entry.startswith("open")] == [0.0] * 6
+    await asyncio.sleep(2.0)
+    recorder.assert_idle("d", "e")
+
+
+async def test_call_whose_session_was_evicted_gets_a_new_one_after_the_old_one_is_closed() -> None:
+    recorder = PoolRecorder(close_seconds=1.0, max_sessions=1)
+    await recorder.use("a")
+    await recorder.use("b")
+    recorder.timed_entries.clear()
+    await recorder.use("a")
+    assert recorder.timed_entries == [
+        *((0.0, "discard b2"), (1.0, "closed a1"), (1.0, "closed b2"), (1.0, "open a3"), (1.0, "opened a3")),
+        *((1.0, "acquire a3"), (1.0, "release a3")),
+    ]
+    await recorder.pool.aclose()
+    recorder.assert_idle()
+    assert recorder.entries[-1] == "closed a3"
+
+
+async def test_closing_the_pool_waits_for_the_sessions_that_were_evicted() -> None:
+    recorder = PoolRecorder(close_seconds=1.0, max_sessions=1)
+    await recorder.use("a")
+    using = asyncio.create_task(recorder.use("b", 9.0))
+    await asyncio.sleep(0.5)
+    await recorder.pool.aclose()
+    assert (asyncio.get_running_loop().time(), recorder.entries[-1]) == (1.5, "closed b2")
+    assert "closed a1" in recorder.entries
+    using.cancel()
+
+
+async def test_sessions_in_use_are_never_evicted() -> None:
     recorder = PoolRecorder(max_sessions=2)
-    await recorder.pool.warm("a")
+    using = asyncio.create_task(recorder.use("a", 1.0))
     anonymous_turn = asyncio.create_task(recorder.use(None, 1.0))
     await asyncio.sleep(0.5)
     for one_more in (recorder.pool.warm("b"), recorder.use("b"), recorder.use(None)):
-        with pytest.raises(AgentBusy, match=r"^2 sessions are open, the most allowed$"):
+        with pytest.raises(AgentBusy, match=r"^2 sessions are in use, the most allowed$"):
             await one_more
-    await recorder.use("a")
-    await anonymous_turn
+    await asyncio.gather(using, anonymous_turn)
     await recorder.use("b")
-    with pytest.raises(AgentBusy):
-        await recorder.use(None)
-    await recorder.pool.call_ended("a")
-    await recorder.use(None)
-    recorder.assert_idle("b")
+    assert not any(entry.startswith("discard a1") for entry in recorder.entries)
+    recorder.assert_idle("a", "b")
 
 
 async def test_aclose_disconnects_all_sessions_together_and_keeps_them() -> None:

@@ -1,7 +1,8 @@
 """A pool of the sessions that agents keep for calls on their servers; one turn at a time uses a session.
 
 A turn that is cancelled may take a moment to stop. Its session is free only after that, so that none of its
-late output is taken for the answer to another turn. The agent itself opens and closes its sessions.
+late output is taken for the answer to another turn. The agent itself opens and closes its sessions. At the
+limit, the session that was idle longest is closed; its call gets a new one with its next turn.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class SessionSlot(Generic[S]):
 
     `session` is None until it is opened; the holder of `lock` uses it. `users` counts the tasks that hold the
     lock or wait for it. `predecessors` are earlier slots of the same call, whose sessions must be closed
-    before this one opens. `call_ended` says that the call ended in this slot; `closed` is set when its last
-    user has left after that.
+    before this one opens. `has_left` says that the slot left the pool, because the call ended or its session
+    was evicted; `closed` is set when its last user has left after that.
     """
 
     call: str
@@ -36,12 +37,12 @@ class SessionSlot(Generic[S]):
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     session: S | None = None
     users: int = 0
-    call_ended: bool = False
+    has_left: bool = False
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class SessionPool(Generic[S]):
-    """One session per call, at most `max_sessions`.
+    """One session per call, at most `max_sessions` besides those that are being closed.
 
     `open` opens a session for a call, or for a turn that belongs to none (None). `is_usable` returns whether
     an open session still works. `close` disconnects from a session; if its second argument is true, no turn
@@ -60,12 +61,14 @@ class SessionPool(Generic[S]):
         self._close = close
         self._is_usable = is_usable
         self._max_sessions = max_sessions
-        # The slots of the calls that have not ended.
+        # The slots of the calls that have not ended, the one that was used least recently first.
         self._slots: dict[str, SessionSlot[S]] = {}
-        # The slots of calls that ended and are still in use, by call: a call may come back meanwhile.
-        self._ending: dict[str, list[SessionSlot[S]]] = {}
+        # The slots that left the pool and are still in use, by call: a call may come back meanwhile.
+        self._leaving: dict[str, list[SessionSlot[S]]] = {}
         # Sessions of turns that belong to no call, or run beside one.
         self._anonymous = 0
+        # The tasks that close evicted sessions. The set protects them from garbage collection.
+        self._evictions: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def acquire(self, turn: Turn) -> AsyncIterator[S]:
@@ -74,7 +77,7 @@ class SessionPool(Generic[S]):
         A turn that belongs to no call gets a session for itself; so does a background turn while the session
         of its call is in use.
 
-        Raises `AgentBusy` if `max_sessions` are open, and what `open` raises.
+        Raises `AgentBusy` if `max_sessions` are in use, and what `open` raises.
         """
         slot = None if turn.call is None else self._slots.get(turn.call)
         if turn.call is None or (turn.background and slot is not None and slot.lock.locked()):
@@ -89,7 +92,7 @@ class SessionPool(Generic[S]):
         """Open the session of a call before its first turn, and run `prepare` on it.
 
         Raises `AgentTimeout` if this takes more than `WARM_TIMEOUT` seconds, `AgentBusy` if `max_sessions`
-        are open, and what `open` and `prepare` raise.
+        are in use, and what `open` and `prepare` raise.
         """
         slot = self._get_or_add_slot(call)
         try:
@@ -102,11 +105,18 @@ class SessionPool(Generic[S]):
 
     async def call_ended(self, call: str) -> None:
         """Discard the session of a call, after the turn that uses it; does nothing for an unknown call."""
-        slot = self._slots.pop(call, None)
-        if slot is None:
-            return
-        slot.call_ended = True
-        self._ending.setdefault(call, []).append(slot)
+        if call in self._slots:
+            await self._close_idle(self._remove(call))
+
+    def _remove(self, call: str) -> SessionSlot[S]:
+        """Take the slot of a call out of the pool. Its last user closes the session."""
+        slot = self._slots.pop(call)
+        slot.has_left = True
+        self._leaving.setdefault(call, []).append(slot)
+        return slot
+
+    async def _close_idle(self, slot: SessionSlot[S]) -> None:
+        """Use a slot that left the pool, so that its session is closed after the turn that uses it."""
         async with self._hold(slot):
             pass
 
@@ -117,20 +127,31 @@ class SessionPool(Generic[S]):
         """
         slots = list(self._slots.values())
         self._slots.clear()
-        for error in await asyncio.gather(*map(self._close_session, slots), return_exceptions=True):
+        closings = (*map(self._close_session, slots), *self._evictions)
+        for error in await asyncio.gather(*closings, return_exceptions=True):
             if error is not None:
                 raise error
 
     def _get_or_add_slot(self, call: str) -> SessionSlot[S]:
         slot = self._slots.get(call)
         if slot is None:
-            self._check_capacity()
-            slot = self._slots[call] = SessionSlot(call, tuple(self._ending.get(call, ())))
+            self._make_room()
+            slot = self._slots[call] = SessionSlot(call, tuple(self._leaving.get(call, ())))
         return slot
 
-    def _check_capacity(self) -> None:
-        if len(self._slots) + self._anonymous >= self._max_sessions:
-            raise AgentBusy(f"{self._max_sessions} sessions are open, the most allowed")
+    def _make_room(self) -> None:
+        """Evict the session that was idle longest if there is no room for another one.
+
+        Raises `AgentBusy` if every session is in use. The new session does not wait for the closing.
+        """
+        if len(self._slots) + self._anonymous < self._max_sessions:
+            return
+        idle = next((call for call, slot in self._slots.items() if not slot.users), None)
+        if idle is None:
+            raise AgentBusy(f"{self._max_sessions} sessions are in use, the most allowed")
+        closing = asyncio.create_task(self._close_idle(self._remove(idle)))
+        self._evictions.add(closing)
+        closing.add_done_callback(self._evictions.discard)
 
     @asynccontextmanager
     async def _hold(self, slot: SessionSlot[S]) -> AsyncIterator[None]:
@@ -142,18 +163,20 @@ class SessionPool(Generic[S]):
         finally:
             try:
                 if slot.users == 1 and self._slots.get(slot.call) is not slot:
-                    await self._close_session(slot, slot.call_ended)
+                    await self._close_session(slot, slot.has_left)
             finally:
                 slot.users -= 1
-                if slot.call_ended and not slot.users:
-                    self._forget_ended(slot)
+                if slot.has_left and not slot.users:
+                    self._forget(slot)
+                elif self._slots.get(slot.call) is slot:
+                    self._slots[slot.call] = self._slots.pop(slot.call)  # now it was used last
 
-    def _forget_ended(self, slot: SessionSlot[S]) -> None:
+    def _forget(self, slot: SessionSlot[S]) -> None:
         slot.closed.set()
-        ending = self._ending[slot.call]
-        ending.remove(slot)
-        if not ending:
-            del self._ending[slot.call]
+        leaving = self._leaving[slot.call]
+        leaving.remove(slot)
+        if not leaving:
+            del self._leaving[slot.call]
 
     async def _ensure_session(self, slot: SessionSlot[S]) -> S:
         """Return the session of a slot whose lock is held; open it if there is none that is usable."""
@@ -169,7 +192,7 @@ class SessionPool(Generic[S]):
     @asynccontextmanager
     async def _anonymous_session(self) -> AsyncIterator[S]:
         """Open a session for one turn, and discard it afterwards."""
-        self._check_capacity()
+        self._make_room()
         self._anonymous += 1
         try:
             session = await self._open(None)

@@ -114,7 +114,11 @@ class SessionSettings(AgentSettings):
         default=300.0,
         description='Maximum silence of the agent after its first output, in seconds, or `"off"`.',
     )
-    max_sessions: int = Field(default=1000, ge=1, description="Maximum number of open sessions.")
+    max_sessions: int = Field(
+        default=1000,
+        ge=1,
+        description="Maximum number of open sessions; beyond it, the one idle longest is closed.",
+    )
     ack: EarlyAckSettings = Field(
         default_factory=EarlyAckSettings, description="Acknowledgement and progress lines."
     )

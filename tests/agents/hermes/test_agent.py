@@ -206,14 +206,14 @@ async def test_a_background_turn_does_not_use_a_session_in_use() -> None:
     assert "session_id" not in request_body(upstream, 2)
 
 
-async def test_sessions_are_limited_and_an_ended_call_frees_its_session() -> None:
-    async with served_agent((STARTED,), RUN, (STARTED,), RUN, max_sessions=1) as (agent, upstream):
+async def test_sessions_in_use_are_limited_and_an_idle_one_gives_way() -> None:
+    replies: tuple[Reply, ...] = ((STARTED,), RUN, (STARTED,), UNFINISHED_RUN, (UNKNOWN_RUN,))
+    async with served_agent(*replies, max_sessions=1) as (agent, _):
         await collect_events(agent)
-        with pytest.raises(AgentBusy):
-            await collect_events(agent, replace(TURN, call="c2"))
-        await agent.call_ended("c1")
-        assert await collect_events(agent, replace(TURN, call="c2")) == ["Well", Usage(1, 2)]
-    assert request_lines(upstream) == [BEGIN, FOLLOW] * 2
+        async with aclosing(agent.reply(replace(TURN, call="c2"))) as reply:
+            assert await anext(reply) == "Well"
+            with pytest.raises(AgentBusy):
+                await collect_events(agent)
 
 
 @pytest.mark.parametrize(

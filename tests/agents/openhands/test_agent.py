@@ -248,11 +248,12 @@ async def test_a_background_turn_does_not_count_as_a_message_of_the_caller() -> 
         assert server.received_texts == ["Hi", "Title?", "Go on"]
 
 
-async def test_calls_beyond_the_limit_are_busy() -> None:
-    async with served_agent(answer_steps("a"), max_sessions=1) as (_, agent):
-        await collect_events(agent, turn())
-        with pytest.raises(AgentBusy):
-            await collect_events(agent, turn(call=None))
+async def test_an_idle_conversation_gives_way_to_a_new_call() -> None:
+    turns = (answer_steps("a"), answer_steps("b"), answer_steps("c"))
+    async with served_agent(*turns, max_sessions=1) as (server, agent):
+        for call, expected in (("c1", "a"), ("c2", "b"), ("c1", "c")):
+            assert await collect_events(agent, turn(call=call)) == [expected]
+    assert server.received_texts == ["Hi", "Hi", "Hi"]
 
 
 async def test_a_turn_without_a_new_message_sends_the_silence_prompt() -> None:

@@ -88,7 +88,7 @@ class DockerApiAgent:
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Send the new messages of the call, and yield the events of the run. Closing it cancels the run.
 
-        Raises `AgentBusy` when `max_sessions` are open or the server is busy, `AgentRejected` or
+        Raises `AgentBusy` when `max_sessions` are in use or the server is busy, `AgentRejected` or
         `AgentUnavailable` for a server that cannot be used, `AgentProtocolError` for a stream that is invalid
         or breaks off, and `AgentError` for a run that fails.
         """

@@ -87,7 +87,7 @@ class HermesAgent:
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Send the conversation, and yield the events of the answer. Closing the generator stops it.
 
-        Raises `AgentBusy` when `max_sessions` are open or the server is busy, `AgentRejected`,
+        Raises `AgentBusy` when `max_sessions` are in use or the server is busy, `AgentRejected`,
         `AgentUnavailable`, `AgentTimeout` or `AgentProtocolError` for a server that cannot be used, and
         `AgentError` for a run that fails.
         """

@@ -77,7 +77,7 @@ class OpenHandsAgent:
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Send the new messages of the call to its conversation, and yield the events of the answer.
 
-        Raises `AgentBusy` when `max_sessions` are open or the server is at its run limit, `AgentTimeout`,
+        Raises `AgentBusy` when `max_sessions` are in use or the server is at its run limit, `AgentTimeout`,
         `AgentRejected`, `AgentUnavailable` or `AgentProtocolError` for a server that cannot be used, and
         `AgentError` for a turn that fails. Closing the generator interrupts the conversation.
         """

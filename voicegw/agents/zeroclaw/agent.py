@@ -106,7 +106,7 @@ class ZeroClawAgent:
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Send the new messages of the call, and yield the events of the answer. Closing it aborts the turn.
 
-        Raises `AgentBusy` when `max_sessions` are open or the server's queue is full, `AgentRejected` or
+        Raises `AgentBusy` when `max_sessions` are in use or the server's queue is full, `AgentRejected` or
         `AgentUnavailable` for a server that cannot be used, `AgentProtocolError` for an invalid frame or a
         socket that breaks during the turn, and `AgentError` for a turn that fails.
         """

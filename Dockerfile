@@ -1,6 +1,8 @@
 # Two stages: the first downloads with checked hashes and builds, the second holds only the finished environment.
+# The tag names the releases of Python and Debian, so each build takes their security fixes. `make base-digest`
+# pins the exact image.
 
-FROM python:3.12-slim AS build
+FROM python:3.12-slim-trixie AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 
@@ -12,11 +14,13 @@ RUN python -m venv /tools \
 
 COPY pyproject.toml README.md LICENSE ./
 COPY voicegw voicegw
+# The only voicegw among the wheels is the one that was built here, so no version is given.
+# hadolint ignore=DL3013
 RUN /tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && python -m venv --without-pip /opt/voicegw \
  && pip --python /opt/voicegw install --no-index --find-links /wheels voicegw
 
-FROM python:3.12-slim
+FROM python:3.12-slim-trixie
 COPY --from=build /opt/voicegw /opt/voicegw
 ENV PATH=/opt/voicegw/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /etc/voicegw

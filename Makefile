@@ -6,11 +6,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FRAMEWORKS := .venv-frameworks
+AUDIT := .venv-audit
+LOCKS := requirements.lock requirements-dev.lock requirements-frameworks.lock
+IMAGE := build/image
 PIP := python -m pip --disable-pip-version-check --quiet
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test ci-full test-agents test-frameworks lint types pytest bench load compare lock clean
+.PHONY: help serve test ci-full test-agents test-frameworks lint types pytest bench load compare audit sbom base-digest lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,9 +21,9 @@ help:  ## Show this list
 serve: $(VENV)/serve.stamp  ## Serve the demo agent on 127.0.0.1:8080
 	@$(BIN)/voicegw serve $(ARGS)
 
-test: lint types pytest test-frameworks  ## Run every check
+test: lint types pytest test-frameworks audit  ## Run every check
 
-ci-full: test test-agents  ## Run every check, the slow ones too (real agents; takes an hour)
+ci-full: test test-agents sbom  ## Run every check, the slow ones too (real agents; takes an hour)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
@@ -52,14 +55,37 @@ compare: $(VENV)/dev.stamp  ## Measure voicegw beside other gateways (set-up, th
 	$(BIN)/python -m loadtests.bench --targets direct,nginx,naive,voicegw,litellm,portkey --seconds 3 \
 	  --out loadtests/out/compare-$(shell date +%Y%m%d-%H%M%S) $(ARGS)
 
+audit: $(VENV)/dev.stamp $(FRAMEWORKS)/stamp $(AUDIT)/stamp  ## Check vulnerabilities and licences of the locked packages
+	$(AUDIT)/bin/hadolint Dockerfile
+	$(BIN)/python -m tests.supply.vulnerabilities $(AUDIT)/bin/pip-audit $(LOCKS)
+	$(BIN)/python tests/supply/licences.py
+	$(FRAMEWORKS)/bin/python tests/supply/licences.py
+
+# The environment is that of the image: the locked wheels, without the build tools.
+sbom: $(VENV)/serve.stamp $(AUDIT)/stamp  ## Write the image's bill of materials to dist/voicegw.cdx.json
+	@rm -rf $(IMAGE) && mkdir -p dist
+	@$(BIN)/$(PIP) download --require-hashes --only-binary :all: --dest $(IMAGE)/wheels -r requirements.lock
+	@$(BIN)/$(PIP) wheel --no-deps --no-build-isolation --wheel-dir $(IMAGE)/wheels .
+	@$(PYTHON) -m venv --without-pip $(IMAGE)/venv
+	@$(BIN)/$(PIP) --python $(IMAGE)/venv install --no-index --find-links $(IMAGE)/wheels voicegw
+	@$(AUDIT)/bin/cyclonedx-py environment $(IMAGE)/venv/bin/python --of JSON -o dist/voicegw.cdx.json
+
+base-digest:  ## Pin the image's base by its digest now (needs docker and its registry)
+	@command -v docker >/dev/null || { echo "base-digest needs docker buildx and a registry; no docker is installed"; exit 1; }
+	@image=$$(sed -n 's/^FROM \([^ @]*\).*/\1/p' Dockerfile | sort -u) && \
+	  digest=$$(docker buildx imagetools inspect "$$image" --format '{{.Manifest.Digest}}') && \
+	  sed -i "s|^FROM $$image[^ ]*|FROM $$image@$$digest|" Dockerfile && grep ^FROM Dockerfile
+
 lock: $(VENV)/dev.stamp  ## Lock the dependencies again, with hashes
 	$(BIN)/$(PIP) install uv
 	$(BIN)/$(COMPILE) --extra build -o requirements.lock pyproject.toml
 	$(BIN)/$(COMPILE) --extra build --extra load --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 	printf 'hypothesis\npytest\n' | $(BIN)/$(COMPILE) --extra build --extra langchain --extra langgraph \
 	  --extra openai-agents --extra pydantic-ai -o requirements-frameworks.lock pyproject.toml -
+	printf 'cyclonedx-bom\nhadolint-bin\npip-audit\n' | $(BIN)/$(COMPILE) -c requirements-dev.lock \
+	  -o requirements-audit.lock -
 
-$(BIN)/python $(FRAMEWORKS)/bin/python:
+$(BIN)/python $(FRAMEWORKS)/bin/python $(AUDIT)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "voicegw needs Python 3.11 or newer")'
 	@echo "setting up $(@:/bin/python=), once; this takes a moment"
 	@$(PYTHON) -m venv $(@:/bin/python=)
@@ -81,5 +107,9 @@ $(FRAMEWORKS)/stamp: $(FRAMEWORKS)/bin/python requirements-frameworks.lock pypro
 	@$(FRAMEWORKS)/bin/python -c 'import agents, langchain_core, langgraph, pydantic_ai'
 	@touch $@
 
+$(AUDIT)/stamp: $(AUDIT)/bin/python requirements-audit.lock
+	@$(AUDIT)/bin/$(PIP) install --require-hashes -r requirements-audit.lock
+	@touch $@
+
 clean:  ## Remove everything that was set up or measured
-	rm -rf $(VENV) $(FRAMEWORKS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage loadtests/out .peers
+	rm -rf $(VENV) $(FRAMEWORKS) $(AUDIT) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage loadtests/out .peers

@@ -43,9 +43,10 @@ def argument_of(stage: list[Step], instruction: str) -> str:
     return argument
 
 
-def test_stages_have_the_same_slim_python_image() -> None:
-    assert argument_of(BUILD, "FROM") == "python:3.12-slim AS build"
-    assert argument_of(FINAL, "FROM") == "python:3.12-slim"
+def test_stages_have_the_same_base_pinned_by_releases_or_by_digest() -> None:
+    image, role = argument_of(BUILD, "FROM").split(" ", 1)
+    assert (role, argument_of(FINAL, "FROM")) == ("AS build", image)
+    assert re.fullmatch(r"python:3\.\d+-slim-[a-z]+(@sha256:[0-9a-f]{64})?", image)
 
 
 def test_final_stage_runs_no_command_and_copies_only_the_environment() -> None:

@@ -26,6 +26,7 @@ from voicegw.calls import turn_player
 from voicegw.calls.call_tools import TOOLS, build_call_tools
 from voicegw.events import Activity, ToolCall
 from voicegw.turns.acknowledgement import AckPolicy
+from voicegw.turns.phrases import PHRASES
 from voicegw.turns.prompts import ACTION_CUT_OFF, ACTION_DONE_BEFORE, ACTION_NOT_POSSIBLE
 
 ACTIONS = build_call_tools(TOOLS)
@@ -222,6 +223,42 @@ async def test_own_words_follow_a_switch_of_the_language() -> None:
         "Ahora lo miro. ",
     ]
     assert [turn.language for turn in agent.turns] == ["en-US", "es-ES", "es-ES", "es-ES"]
+
+
+CODE = "\n```\nx = 1\n```\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "languages"),
+    [
+        ({"language": "es-ES"}, ("en", "es")),
+        ({"language": "fr-FR"}, ("en", "en")),
+        ({"tag": "es-ES"}, ("en", "en")),
+        ({"language": 7}, ("en", "en")),
+    ],
+    ids=["declared", "undeclared", "no tag", "no text"],
+)
+async def test_sentences_for_code_follow_a_switch_of_the_language_in_the_answer(
+    arguments: dict[str, Any], languages: tuple[str, str]
+) -> None:
+    switch = ToolCall("1", "switch_language", json.dumps(arguments))
+    agent = PlannedAgent(lambda turn: (CODE, switch, CODE) if turn.kind == "said" else ("Done.",))
+    app, _ = make_call_server(
+        agent, ack=SILENT, actions=ACTIONS, languages=("en-US", "es-ES", "de-DE"), language="en-US"
+    )
+    async with connect_websocket(app, "/twilio/relay") as websocket:
+        await say(websocket, SETUP, prompt("Zeig mir Code.", lang="de-DE"))
+    spoken = "".join(text for _, text in words(websocket))
+    assert spoken.startswith(" ".join(PHRASES[tag].code for tag in languages))
+
+
+async def test_answer_without_words_is_spoken_in_the_language_of_the_voice() -> None:
+    app, _ = make_call_server(
+        PlannedAgent(lambda turn: ("👍",)), ack=SILENT, languages=("en-US", "de-DE"), language="en-US"
+    )
+    async with connect_websocket(app, "/twilio/relay") as websocket:
+        await say(websocket, SETUP, prompt("Ist das in Ordnung?", lang="de-DE"))
+    assert [text for _, text in words(websocket)] == [PHRASES["en"].nothing]
 
 
 @pytest.mark.parametrize(

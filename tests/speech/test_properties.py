@@ -82,7 +82,8 @@ def test_speech_of_short_markup_is_the_same_for_every_cut(length: int, every: in
 
 ALPHABETS = [
     "*_ a\n", "`~ a\n", "[]()a!", "<>/!-b", "#=- a\n", "|-: a\n", "*1 .#", "~a$ 5", "/a. ", "^1(a",
-    "★☆⭐ 1", "❌✅ :a", "\x1b[0m]", "\\n a-", "+- 1%", "{\"a:\n", "$\\( )1", "&#38;a", "> 1.\n", "\n a",
+    "★☆⭐ 1", "❌✅ :a", "\x1b[0m]", "\\n a-", "C:\\a ", "\\.a n", "~/a.`", "*a@ (",
+    "+- 1%", "{\"a:\n", "$\\( )1", "&#38;a", "> 1.\n", "\n a",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from voicegw.calls.codec import CallCodec, TurnEncoder, TurnRequested
@@ -20,9 +21,10 @@ from voicegw.conversations.engine import TurnEngine
 from voicegw.conversations.spoken_reply import SpokenReply
 from voicegw.conversations.turn_relation import Client
 from voicegw.errors import ServiceUnavailable, TooManyRequests, VoicegwError
-from voicegw.events import Message, Turn
+from voicegw.events import Message, ToolCall, Turn
 from voicegw.turns.phrases import Phrases
 from voicegw.turns.run import Run
+from voicegw.turns.served_agent import Voice
 from voicegw.turns.stream import ResponseStream
 from voicegw.turns.timings import CallTimings, TurnTimings
 from voicegw.wire.json import loads_object
@@ -80,7 +82,7 @@ class TurnPlayer:
         """Start a run for words that may still change; the final words take it over if they are the same."""
         try:
             turn = self._build_turn(call, request)
-            run = self.dispatcher.dispatch(self.profile.agent, turn, client=Client.SOCKET)
+            run = self._dispatch(call, turn)
         except VoicegwError:
             return
         self.speculative_run = run
@@ -104,6 +106,18 @@ class TurnPlayer:
     def _voice_language(self, call: CallRecord | None) -> str:
         return (call.language if call is not None else None) or self.profile.language
 
+    def _language_after(self, call: CallRecord, action: ToolCall) -> str | None:
+        """Return the language of the voice after this action; None if it is no switch of the language."""
+        fields = loads_object(action.arguments) if action.name == "switch_language" else None
+        if not fields or not isinstance(tag := fields.get("language"), str):
+            return None
+        return choose_language(tag, self.profile.languages, self._voice_language(call))
+
+    def _dispatch(self, call: CallRecord, turn: Turn) -> Run:
+        """Return the run of a turn, whose speech is in the language of the voice."""
+        voice = Voice(self._voice_language(call), partial(self._language_after, call))
+        return self.dispatcher.dispatch(self.profile.agent, turn, client=Client.SOCKET, voice=voice)
+
     def _build_turn(self, call: CallRecord, request: TurnRequested) -> Turn:
         self.language = choose_language(request.language, self.profile.languages, self.language)
         return self.profile.build_turn(
@@ -123,7 +137,7 @@ class TurnPlayer:
         except TooManyRequests:
             return self._say(request, phrases.busy)
         try:
-            run = self.dispatcher.dispatch(self.profile.agent, turn, client=Client.SOCKET)
+            run = self._dispatch(call, turn)
         except VoicegwError as failure:
             self.engine.rate_limiter.release()
             shutting_down = isinstance(failure, ServiceUnavailable)
@@ -220,10 +234,8 @@ class TurnPlayer:
         call.unanswered = None
         actions.merge_into(self._earlier_actions, calls)
         for action in actions.executed:
-            if action.name == "switch_language" and (fields := loads_object(action.arguments)):
-                current = self._voice_language(call)
-                call.language = choose_language(str(fields["language"]), self.profile.languages, current)
-                self.language = None
+            if (language := self._language_after(call, action)) is not None:
+                call.language, self.language = language, None
         return call.transcript.add_assistant(playback.spoken, calls, actions.by_id)
 
     def _record_lost(self, call: CallRecord, playback: TurnPlayback) -> None:

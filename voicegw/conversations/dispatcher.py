@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from voicegw.conversations.agent_registry import AgentRegistry
@@ -21,7 +22,7 @@ from voicegw.conversations.turn_relation import Client, RunState, TurnRelation, 
 from voicegw.errors import ServiceUnavailable, ShuttingDown, TooManyRequests
 from voicegw.events import Turn
 from voicegw.turns.run import Run, Subscriber
-from voicegw.turns.served_agent import ServedAgent
+from voicegw.turns.served_agent import ServedAgent, Voice
 
 log = logging.getLogger("voicegw.error")
 
@@ -86,11 +87,13 @@ class Dispatcher:
         client: Client = Client.VOICE,
         is_retry: bool = False,
         idempotency_key: IdempotencyKey | None = None,
+        voice: Voice | None = None,
     ) -> Run:
         """Return the run that answers a turn: one that already does, or a new one.
 
         A new run does not start here: it starts after the first chunk of the response. `is_retry`: the client
         says that it repeats its request. A turn without a call joins a run only by its `idempotency_key`.
+        `voice`: the language of the speech; None for the caller's.
 
         Raise `ServiceUnavailable` while the gateway drains, `TooManyRequests` at `max_runs`, and
         `UnprocessableContent` for the `idempotency_key` of another request.
@@ -102,15 +105,21 @@ class Dispatcher:
             if known is not None and self._state(known) in REUSABLE_STATES:
                 return known
         if turn.call is None:
-            run = self._new_run(served_agent, turn, in_background=client is Client.PROGRAM)
+            run = self._new_run(served_agent, turn, voice, in_background=client is Client.PROGRAM)
         else:
-            run = self._dispatch_in_call(served_agent, turn, turn.call, client, is_retry)
+            run = self._dispatch_in_call(served_agent, turn, turn.call, client, is_retry, voice)
         if idempotency_key is not None and not run.is_closed:
             self.idempotent_runs.add(turn.tenant, idempotency_key, run)
         return run
 
     def _dispatch_in_call(
-        self, served_agent: ServedAgent, turn: Turn, call_id: str, client: Client, is_retry: bool
+        self,
+        served_agent: ServedAgent,
+        turn: Turn,
+        call_id: str,
+        client: Client,
+        is_retry: bool,
+        voice: Voice | None,
     ) -> Run:
         """Return the run for a turn of a call. A newer turn supersedes the run of the older one."""
         call, is_spoken = self.calls.get(call_id, self.now()), served_agent.speech_filters is not None
@@ -122,7 +131,7 @@ class Dispatcher:
             relation = self._relate(turn, call.run, client, is_retry, is_spoken)
             if relation in REUSING:
                 return call.run
-        return self._new_run_in_call(served_agent, turn, call, relation)
+        return self._new_run_in_call(served_agent, turn, call, relation, voice)
 
     def _relate(
         self, turn: Turn, known: Run, client: Client, is_retry: bool, is_spoken: bool
@@ -133,11 +142,16 @@ class Dispatcher:
         return relate(turn, known.turn, state, client, is_retry=is_retry, has_same_form=has_same_form)
 
     def _new_run_in_call(
-        self, served_agent: ServedAgent, turn: Turn, call: CallRecord, relation: TurnRelation
+        self,
+        served_agent: ServedAgent,
+        turn: Turn,
+        call: CallRecord,
+        relation: TurnRelation,
+        voice: Voice | None,
     ) -> Run:
         """Return a new run that stands in this relation to the newest run of the call."""
         is_parallel = relation is TurnRelation.PARALLEL
-        run = self._new_run(served_agent, turn, in_background=is_parallel)
+        run = self._new_run(served_agent, turn, voice, in_background=is_parallel)
         if is_parallel:
             call.add_background(run)
         elif relation is TurnRelation.OLD:
@@ -148,7 +162,9 @@ class Dispatcher:
             run.earlier_runs = tuple(call.closing_runs)
         return run
 
-    def _new_run(self, served_agent: ServedAgent, turn: Turn, *, in_background: bool) -> Run:
+    def _new_run(
+        self, served_agent: ServedAgent, turn: Turn, voice: Voice | None, *, in_background: bool
+    ) -> Run:
         """Create a run and add it to `runs`. Raise `TooManyRequests` at `max_runs`."""
         if len(self.runs) >= self.max_runs:
             raise TooManyRequests(
@@ -160,8 +176,9 @@ class Dispatcher:
             self._on_run_closed,
             now=self.now,
             timeouts=served_agent.timeouts,
-            speech_filter=served_agent.speech_filter(turn.language),
+            speech_filter=served_agent.speech_filter(turn.language if voice is None else voice.language),
             max_hold_seconds=served_agent.max_hold_seconds,
+            options_after=None if voice is None else partial(served_agent.options_after, voice),
         )
         self.runs.add(run)
         return run

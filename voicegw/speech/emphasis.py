@@ -18,6 +18,16 @@ STAR_ENDS_WORD = re.compile(r"[^\s*]+\*")
 STAR_ENDS_WORD_PART = re.compile(r"[^\s*]*\Z")
 STRUCK = re.compile(r"~~(?=[^\s~])(?:[^~|\n]|~(?!~))*(?<=[^\s~])~~(?!~)")
 """Struck text that the window holds, such as an old price. A longer one is spoken."""
+NEEDS_OLD_VALUE = re.compile(
+    r"(?:\b(?:was|were|originally|previously|formerly|before|instead of|in place of|usually|normally"
+    r"|rather than|statt|anstatt|war|waren|vorher|früher|bisher|normalerweise"
+    r"|au lieu de|était|étaient|avant|auparavant|en vez de|en lugar de|era|eran|antes|em vez de"
+    r"|invece di|anziché|prima|in plaats van|was eerst|voorheen|zamiast|było|przedtem|istället för|förut"
+    r"|вместо|было|раньше|eskiden|önce|पहले)|原价|原價|定価|通常価格|원래)[ :：]*\Z",
+    re.IGNORECASE,
+)
+"""The end of the speech before struck text that its sentence needs, as in "was ~~50~~ 40"."""
+PLAIN_VALUE = re.compile(r"\s*([\w$€£¥₹](?: ?[\w$€£¥₹.,:%+-])*)\s*")
 STRUCK_PART = re.compile(r"~~(?:(?=[^\s~])(?:[^~|\n]|~(?!~))*~{0,2})?\Z")
 
 
@@ -33,11 +43,12 @@ def read_marks(state: FilterState, text: str, at: int, end: int, must_decide: bo
     if char == "~" and size == 2 and not state.open_marks["~"]:
         struck = STRUCK.match(text, at, end)
         if struck and (struck.end() < end or must_decide):
-            return skip_struck(state, struck.end())
+            return read_struck(state, text[at + 2 : struck.end() - 2], struck.end())
         if (struck or STRUCK_PART.match(text, at, end)) and not must_decide:
             return WAIT
-    if char == "*" and not state.open_marks["*"] and not (size <= 2 and after.isalpha()):
-        if not must_decide and stars.needs_more(text, at, end):
+    is_in_word = stars.is_word_char(state.previous_char)
+    if char == "*" and not state.open_marks["*"] and (is_in_word or size > 2 or not after.isalpha()):
+        if not must_decide and stars.needs_more(text, at, end, is_in_word=is_in_word):
             return WAIT
         if stars.is_spoken(state, text, at, size, end):
             state.output.say(match[0])
@@ -53,10 +64,21 @@ def read_marks(state: FilterState, text: str, at: int, end: int, must_decide: bo
     return match.end()
 
 
-def skip_struck(state: FilterState, after: int) -> int:
-    """Leave out text that is struck through: its author took it back. Returns `after`."""
-    state.output.omit()
+def read_struck(state: FilterState, content: str, after: int, *, apart: bool = False) -> int:
+    """Leave out text that is struck through: its author took it back. Returns `after`.
+
+    With `apart`, the words on both sides do not grow together.
+    An old value that the words before it need is spoken, with a pause between both values.
+    """
     state.has_visible = True
+    value = PLAIN_VALUE.fullmatch(content)
+    if value and NEEDS_OLD_VALUE.search(state.output.tail):
+        if state.previous_char.isspace():
+            state.output.add_blank()
+        state.output.say(value[1])
+        state.output.add_pause()
+    else:
+        state.output.omit(apart=apart)
     return after
 
 

@@ -13,7 +13,7 @@ import re
 
 from voicegw.speech import blocks, fences, inline, links, skipped
 from voicegw.speech.characters import SPECIAL, SURROGATE, join_surrogates
-from voicegw.speech.markup import formula, model_tokens, tags, terminal
+from voicegw.speech.markup import formula, model_tokens, paths, tags, terminal
 from voicegw.speech.markup.citations import CITATION
 from voicegw.speech.markup.terminal import CONTROL_SEQUENCE, ESCAPE, split_escapes
 from voicegw.speech.options import SpeechOptions
@@ -33,7 +33,7 @@ RULES: dict[str, Rule] = {
     "diff_line": terminal.skip_diff_line,
     "trace_line": terminal.skip_trace_line,
     "log_line": terminal.skip_log_line,
-    "long_path": terminal.skip_path,
+    "long_path": paths.skip_path,
     "thematic_break": skipped.skip_thematic_break,
     "line_rest": skipped.skip_line_rest,
     "comment": skipped.skip_comment,
@@ -61,7 +61,7 @@ class SpeechFilter:
     Every string is accepted; no method raises.
 
     Attributes:
-        options: how to speak; they do not change.
+        options: how to speak, see `change_options`.
         pending: the undecided characters, at most `options.max_held_chars`.
     """
 
@@ -192,6 +192,10 @@ class SpeechFilter:
         self._speech.tail, self._speech.gap = tail, BLANK if tail else NO_GAP
         self._is_plain = False
         return speech
+
+    def change_options(self, options: SpeechOptions) -> None:
+        """Use other options from here on: those of another language. Call it only right after `flush`."""
+        self.options = self._state.options = options
 
     def _take_all(self) -> str:
         """Return the decided speech and the words that the pronunciation list holds back."""

@@ -10,7 +10,7 @@ import re
 
 from voicegw.speech import emphasis, links, signs, tables
 from voicegw.speech.characters import ARROWS, EMOJI, INVISIBLE, LINE_SEPARATORS, SPECIAL, UNSPEAKABLE_SET
-from voicegw.speech.markup import formula, scripts, tags, terminal
+from voicegw.speech.markup import formula, paths, scripts, tags, terminal
 from voicegw.speech.state import WAIT, FilterState, Rule
 
 MAX_SHORT_LINE = 50
@@ -147,25 +147,33 @@ def read_entity(state: FilterState, text: str, at: int, end: int, must_decide: b
     return at + 1
 
 
+def read_tilde(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
+    """Read a `~`: the home folder of a path, or a mark of struck text."""
+    if at + 1 == end and not must_decide:
+        return WAIT
+    position = paths.read_home(state, text, at, end, must_decide)
+    return emphasis.read_marks(state, text, at, end, must_decide) if position is None else position
+
+
 def read_backslash(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Read a backslash: it escapes a mark, breaks a line, begins a formula, or is spoken."""
-    if at + 1 == end:
-        if not must_decide:
-            return WAIT
-    elif text[at + 1] in "([" and not (state.previous_char.isascii() and state.previous_char.isalnum()):
-        return formula.begin_formula(state, "\\)" if text[at + 1] == "(" else "\\]", at + 2)
-    elif text[at + 1] in "nr":
+    """Read a backslash: it begins a path or a formula, escapes a mark, breaks a line, or is spoken."""
+    if at + 1 == end and not must_decide:
+        return WAIT
+    position = paths.read_backslash(state, text, at, end, must_decide)
+    if position is not None:
+        return position
+    after = text[at + 1] if at + 1 < end else ""
+    if after in ("(", "[") and not (state.previous_char.isascii() and state.previous_char.isalnum()):
+        return formula.begin_formula(state, "\\)" if after == "(" else "\\]", at + 2)
+    if after in ("n", "r"):
         position = terminal.read_literal_break(state, text, at, end, must_decide)
         if position is not None:
             return position
-    elif text[at + 1] in "\r\n":
+    if after in ("\r", "\n"):
         state.output.add_pause()
         return at + 1
-    elif text[at + 1] in ESCAPABLE:
-        state.output.say(text[at + 1])
-        return at + 2
-    state.output.say("\\")
-    return at + 1
+    state.output.say(after if after in ESCAPABLE else "\\")
+    return at + 2 if after in ESCAPABLE else at + 1
 
 
 def read_pipe(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
@@ -196,6 +204,9 @@ def read_backticks(state: FilterState, text: str, at: int, end: int, must_decide
 
 def read_code_span(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
     """Read a code span: all is spoken as it is, up to the backticks that end it."""
+    position = paths.read_code_path(state, text, at, end, must_decide)
+    if position is not None:
+        return position
     match = CODE_RUN.match(text, at)
     if match:
         return state.say_plain(text, at, match.end())
@@ -206,13 +217,13 @@ def read_code_span(state: FilterState, text: str, at: int, end: int, must_decide
         if backticks.end() == end and not must_decide:
             return WAIT
         if backticks.end() - at == state.code_span_ticks:
-            state.leave()
+            state.mode = "inline"
         else:
             state.output.say(backticks[0])
         return backticks.end()
     if char == "\n":
         if state.in_row or state.in_heading:
-            state.leave()
+            state.mode = "inline"
             return at
         return read_code_span_line_end(state, text, at, end, must_decide)
     if char.isspace():
@@ -228,7 +239,7 @@ def read_code_span_line_end(state: FilterState, text: str, at: int, end: int, mu
         return at + 1
     if not empty_line and not must_decide:
         return WAIT
-    state.leave()
+    state.mode = "inline"
     return at
 
 
@@ -239,7 +250,7 @@ INLINE_RULES: dict[str, Rule] = {
     "\r": read_carriage_return,
     "*": emphasis.read_marks,
     "_": emphasis.read_marks,
-    "~": emphasis.read_marks,
+    "~": read_tilde,
     "=": emphasis.read_marks,
     "#": read_hash,
     "`": read_backticks,
@@ -249,7 +260,7 @@ INLINE_RULES: dict[str, Rule] = {
     "!": links.read_exclamation_mark,
     "(": links.read_parenthesis,
     ":": links.read_colon,
-    "/": terminal.read_slash,
+    "/": paths.read_slash,
     "^": scripts.read_caret,
     "◁": links.read_opening_bracket,
     "【": links.read_lenticular_bracket,

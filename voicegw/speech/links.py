@@ -244,6 +244,8 @@ def read_address(state: FilterState, text: str, at: int, end: int, must_decide: 
     if host is None:
         return state.say_plain(text, at, at + 1)
     name = host[0].rstrip(".-")
+    if state.previous_char in (",", ";"):
+        state.output.add_blank()
     if state.options.urls == "domain":
         state.output.say(name[4:] if name.lower().startswith("www.") and len(name) > 4 else name)
     else:

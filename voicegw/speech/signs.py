@@ -53,8 +53,10 @@ def read_stars(state: FilterState, text: str, at: int, end: int, must_decide: bo
         state.output.omit(apart=True)
         state.has_visible = True
     else:
-        phrase = state.options.rating if empty else state.options.stars
+        phrase, begins_line = state.options.rating if empty else state.options.stars, not state.line_chars
         say_word(state, phrase.format(count=count, total=total))
+        if begins_line and not state.in_row:
+            state.output.add_pause()
     return match.end()
 
 
@@ -98,15 +100,17 @@ def say_label(state: FilterState, word: str) -> None:
 
 
 def read_trend(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Read an arrow up or down: the word for it; a triangle only beside a number."""
-    if text[at] in PICTURE_TRENDS:
-        if NUMBER_BEHIND_PART.match(text, at + 1, end) and not must_decide:
-            return WAIT
-        if not NUMBER_BEHIND.match(text, at + 1, end) and not state.output.tail.endswith(AMOUNT_ENDS):
-            state.output.omit(apart=True)
-            state.has_visible = True
-            return at + 1
-    say_word(state, state.options.up if text[at] in TREND_UP else state.options.down)
+    """Read an arrow up or down: a change beside a number, else a direction; a triangle is then silent."""
+    if NUMBER_BEHIND_PART.match(text, at + 1, end) and not must_decide:
+        return WAIT
+    options, is_up = state.options, text[at] in TREND_UP
+    if NUMBER_BEHIND.match(text, at + 1, end) or state.output.tail.endswith(AMOUNT_ENDS):
+        say_word(state, options.more if is_up else options.less)
+    elif text[at] not in PICTURE_TRENDS:
+        say_word(state, options.up if is_up else options.down)
+    else:
+        state.output.omit(apart=True)
+        state.has_visible = True
     return at + 1
 
 

@@ -54,7 +54,7 @@ class FilterState:
     """All state that the rules keep between two characters."""
 
     options: SpeechOptions
-    """How to speak; they do not change."""
+    """How to speak; they do not change within a text."""
     speech: SentenceBuilder = field(default_factory=SentenceBuilder)
     """The speech of the whole answer."""
     output: SentenceBuilder = field(init=False)

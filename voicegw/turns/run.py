@@ -18,7 +18,7 @@ from typing import Protocol
 from voicegw.errors import AgentError, AgentProtocolError, AgentTimeout, VoicegwError
 from voicegw.events import REASONING, Activity, Agent, Event, Finish, ToolCall, Turn
 from voicegw.speech.filter import SpeechFilter
-from voicegw.speech.options import MAX_HOLD_SECONDS
+from voicegw.speech.options import MAX_HOLD_SECONDS, SpeechOptions
 from voicegw.turns.consume import consume
 from voicegw.turns.prompts import may_stay_silent
 from voicegw.turns.speech_buffer import SpeechBuffer
@@ -67,6 +67,7 @@ class Run:
         timeouts: Timeouts = NO_TIMEOUTS,
         speech_filter: SpeechFilter | None = None,
         max_hold_seconds: float = MAX_HOLD_SECONDS,
+        options_after: Callable[[ToolCall], SpeechOptions | None] | None = None,
         max_events: int = MAX_EVENTS,
     ) -> None:
         # The agent, and the turn that it answers.
@@ -110,6 +111,8 @@ class Run:
             if speech_filter is None
             else SpeechBuffer(speech_filter, max_hold_seconds, self._append, self._wake_subscribers, now)
         )
+        # Returns the options of the speech filter after a tool call that switches the language of the voice.
+        self.options_after = options_after
         # The first half of a surrogate pair at the end of the last delta, "" if it ended with a character.
         self._high_surrogate = ""
         # The number of events, and of characters of text, that the agent yielded.
@@ -244,6 +247,10 @@ class Run:
                 return True
         if type(event) in (ToolCall, Activity, Finish):  # text that came earlier precedes them
             self._release_held_text(at_end=type(event) is not Activity)
+        if type(event) is ToolCall and self.speech_buffer is not None and self.options_after is not None:
+            options = self.options_after(event)
+            if options is not None:
+                self.speech_buffer.speech_filter.change_options(options)
         self._append(event)
         return True
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from voicegw.events import Agent, Message, Turn
+from voicegw.events import Agent, Message, ToolCall, Turn
 from voicegw.speech.filter import SpeechFilter
-from voicegw.speech.options import MAX_HOLD_SECONDS
+from voicegw.speech.options import MAX_HOLD_SECONDS, SpeechOptions
 from voicegw.turns.acknowledgement import AckPolicy, AckSchedule, ack_delay, pick_phrase
 from voicegw.turns.dialects import Dialect
 from voicegw.turns.own_phrases import OwnPhrase, without_acknowledgements, without_own_phrases
 from voicegw.turns.phrases import Phrases, phrases_for
 from voicegw.turns.speech_buffer import SpeechFilters
 from voicegw.turns.timeouts import Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """The language in which the platform speaks an answer; the caller may speak another one."""
+
+    language: str
+    """The language at the start of the answer, as a BCP 47 tag."""
+    language_after: Callable[[ToolCall], str | None]
+    """Returns the language after a tool call of the agent; None if the call does not switch it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,12 @@ class ServedAgent:
     def speech_filter(self, language: str) -> SpeechFilter | None:
         """Return a new speech filter for one answer, or None if the text passes unchanged."""
         return None if self.speech_filters is None else self.speech_filters.filter_for(language)
+
+    def options_after(self, voice: Voice, call: ToolCall) -> SpeechOptions | None:
+        """Return the speech filter's options after a call that switches the language, else None."""
+        language = voice.language_after(call)
+        filters = self.speech_filters
+        return None if language is None or filters is None else filters.options_for(language)
 
     def phrases_in(self, language: str) -> Phrases:
         """Return the phrases for a language, with the configured ones of this agent."""

@@ -40,14 +40,18 @@ class SpeechFilters:
 
     def filter_for(self, language: str) -> SpeechFilter:
         """Return a new speech filter for one answer in this language."""
+        return SpeechFilter(self.options_for(language))
+
+    def options_for(self, language: str) -> SpeechOptions:
+        """Return the options with the phrases of this language."""
         options = self._options_by_language.get(language)
         if options is None:
-            options = self._options_for(language)
+            options = self._make_options(language)
             if len(self._options_by_language) < MAX_LANGUAGES:
                 self._options_by_language[language] = options
-        return SpeechFilter(options)
+        return options
 
-    def _options_for(self, language: str) -> SpeechOptions:
+    def _make_options(self, language: str) -> SpeechOptions:
         phrases = phrases_for(language, code=self.code, nothing=self.nothing)
         signs = speech_phrases_for(language, self.output)
         key = (phrases.code, phrases.nothing, signs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from voicegw.speech import emphasis
 from voicegw.speech.markup import model_tokens, scripts
 from voicegw.speech.markup.tag_names import (
     BLOCK_TAGS,
@@ -189,9 +190,7 @@ def read_struck(
         return None if must_decide or is_over else WAIT
     if name == "s" and not state.speech.tail and not re.search(r"\d", text[match.end() : end_tag.start()]):
         return None
-    state.output.omit(apart=True)
-    state.has_visible = True
-    return end_tag.end()
+    return emphasis.read_struck(state, text[match.end() : end_tag.start()], end_tag.end(), apart=True)
 
 
 def skip_declaration(state: FilterState, text: str, at: int) -> int:

@@ -46,11 +46,6 @@ LOG = re.compile(
     r"\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\n]{0,24}?"
     r"\b(?:TRACE|DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|FATAL|CRITICAL)\b"
 )
-SEGMENT = r"[\w@+~%-]+(?:\.[\w@+~%-]+)*"
-LONG_PATH = re.compile(rf"(?:/\.?{SEGMENT}){{4}}")
-LONG_PATH_PART = re.compile(rf"(?:/\.?(?:{SEGMENT}\.?)?){{0,4}}\Z")
-PATH_SEGMENT = re.compile(rf"/\.?({SEGMENT})")
-PATH_SEGMENT_PART = re.compile(rf"/\.?(?:{SEGMENT}\.?)?\Z")
 LITERAL_BREAK = re.compile(r"(?:(?:\\r)?\\n)+(?:[ ]*[-*•] )?")
 LITERAL_BREAK_PART = re.compile(r"(?:(?:\\r)?\\n)*(?:\\(?:r\\?)?|[ ]*[-*•]?)\Z")
 WORD_OF_PATH = re.compile(r"(?:\b[A-Za-z]:|\\|/)\S*\Z|(?:^|\s)[A-Z]{2,}\Z")
@@ -162,32 +157,6 @@ def skip_line(state: FilterState, text: str, at: int) -> int:
     """Skip to the end of the line; the same mode then reads the next one."""
     state.enter("line_rest")
     return at
-
-
-def read_slash(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Read a `/`: of a long path from the root the last name is spoken."""
-    if state.options.paths == "full" or not (state.previous_char.isspace() or state.previous_char in "(\"'"):
-        return state.say_plain(text, at, at + 1)
-    if LONG_PATH.match(text, at, end):
-        state.enter("long_path")
-        return at
-    if LONG_PATH_PART.match(text, at, end) and not must_decide:
-        return WAIT
-    return state.say_plain(text, at, at + 1)
-
-
-def skip_path(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Skip a name of a long path and the `/` before it, or say the last name."""
-    segment = PATH_SEGMENT.match(text, at, end)
-    assert segment
-    after = segment.end()
-    if PATH_SEGMENT_PART.match(text, after, end) and not must_decide:
-        return WAIT
-    if PATH_SEGMENT.match(text, after, end):
-        return after
-    state.leave()
-    state.output.say(segment[1])
-    return after
 
 
 def read_literal_break(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int | None:

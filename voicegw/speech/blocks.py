@@ -60,9 +60,10 @@ def read_line_start(state: FilterState, text: str, at: int, end: int, must_decid
         return indent.end()
     if char == "\n":
         return read_empty_line(state, at)
-    invisible = INVISIBLE_RUN.match(text, at, end)
-    if invisible or char == "\r":
-        return invisible.end() if invisible else at + 1
+    if not "!" <= char <= "~":
+        invisible = INVISIBLE_RUN.match(text, at, end)
+        if invisible or char == "\r":
+            return invisible.end() if invisible else at + 1
     if state.output.gap == LINE_BREAK and state.after_short_line and begins_line(char):
         end_short_line(state)
     if state.kept_cells and char not in "|:-+":
@@ -74,7 +75,7 @@ def read_line_start(state: FilterState, text: str, at: int, end: int, must_decid
         and state.speech.tail
     ):
         return begin_indented_code(state, at)
-    if BULLET_SYMBOL.match(char):
+    if char > "~" and BULLET_SYMBOL.match(char):
         return read_bullet_symbol(state, at, char)
     if char in OUTPUT_STARTS and state.options.terminal == "note":
         position = terminal.read_output(state, text, at, end, must_decide)

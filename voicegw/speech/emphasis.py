@@ -46,22 +46,34 @@ def read_marks(state: FilterState, text: str, at: int, end: int, must_decide: bo
             return read_struck(state, text[at + 2 : struck.end() - 2], struck.end())
         if (struck or STRUCK_PART.match(text, at, end)) and not must_decide:
             return WAIT
-    is_in_word = stars.is_word_char(state.previous_char)
-    if char == "*" and not state.open_marks["*"] and (is_in_word or size > 2 or not after.isalpha()):
-        if not must_decide and stars.needs_more(text, at, end, is_in_word=is_in_word):
-            return WAIT
-        if stars.is_spoken(state, text, at, size, end):
-            state.output.say(match[0])
-            return match.end()
-    if char == "*" and size == 1 and is_within_word(state.previous_char, after) and not state.open_marks["*"]:
-        if STAR_ENDS_WORD_PART.match(text, match.end(), end) and not must_decide:
-            return WAIT
-        if not STAR_ENDS_WORD.match(text, match.end(), end):
-            state.output.say("*")
-            return match.end()
+    if char == "*" and not state.open_marks["*"]:
+        position = read_spoken_stars(state, text, at, match.end(), after, end, must_decide)
+        if position is not None:
+            return position
     if PAIRINGS[char](state, size, state.previous_char, after):
         state.output.say(match[0])
     return match.end()
+
+
+def read_spoken_stars(
+    state: FilterState, text: str, at: int, after_run: int, after: str, end: int, must_decide: bool
+) -> int | None:
+    """Say the stars `text[at:after_run]` of a key, a code, a mask or a word; return None for emphasis."""
+    size, before = after_run - at, state.previous_char
+    is_in_word = stars.is_word_char(before)
+    if is_in_word or size > 2 or not after.isalpha():
+        if not must_decide and stars.needs_more(text, at, end, is_in_word=is_in_word):
+            return WAIT
+        if stars.is_spoken(state, text, at, size, end):
+            state.output.say(text[at:after_run])
+            return after_run
+    if size == 1 and is_in_word and is_within_word(before, after):
+        if STAR_ENDS_WORD_PART.match(text, after_run, end) and not must_decide:
+            return WAIT
+        if not STAR_ENDS_WORD.match(text, after_run, end):
+            state.output.say("*")
+            return after_run
+    return None
 
 
 def read_struck(state: FilterState, content: str, after: int, *, apart: bool = False) -> int:

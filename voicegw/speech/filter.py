@@ -203,24 +203,26 @@ class SpeechFilter:
         return speech if self._pronunciation is None else speech + self._pronunciation.flush()
 
     def _feed_rules(self, text: str) -> str:
-        text = self._incomplete + text
-        self._incomplete = ""
-        if SURROGATE.search(text):
+        if self._incomplete:
+            text, self._incomplete = self._incomplete + text, ""
+        if not text.isascii() and SURROGATE.search(text):
             if "\ud800" <= text[-1] <= "\udbff":
                 self._incomplete = text[-1]
             text = join_surrogates(text)
         if ESCAPE in text:
             text, part = split_escapes(text)
             self._incomplete = part + self._incomplete
-        self._run_rules(self.pending + text)
+        self._run_rules(self.pending + text if self.pending else text)
         return self._take_ready()
 
     def _run_rules(self, text: str, *, final: bool = False) -> None:
         """Call rules until the text is consumed or one returns `WAIT`; keep the rest in `pending`."""
         state, max_held, at, size = self._state, self.options.max_held_chars, 0, len(text)
         while at < size:
-            end = min(size, at + max_held)
-            position = RULES[state.mode](state, text, at, end, final or end - at == max_held)
+            if size - at < max_held:
+                position = RULES[state.mode](state, text, at, size, final)
+            else:
+                position = RULES[state.mode](state, text, at, at + max_held, True)
             if position == WAIT:
                 break
             if position > at:

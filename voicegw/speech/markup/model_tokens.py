@@ -49,6 +49,7 @@ BRACKET_ENDS = {
 }
 """Mistral's tokens in brackets, and the characters that end the silent text behind each."""
 BRACKET_TOKENS = (*BRACKET_ENDS, "[INST]", "[/INST]")
+BRACKET_TOKEN_STARTS = frozenset(token[1] for token in BRACKET_TOKENS)
 ROLE = re.compile(r"assistant[ \t]*\r?\n|(?:assistant|ai)[ \t]?[:：](?=\s)[ \t]*", re.IGNORECASE)
 ROLE_PART = re.compile(
     r"(?:a(?:s(?:s(?:i(?:s(?:t(?:a(?:n(?:t[ \t]*\r?)?)?)?)?)?)?)?)?|ai[ \t]?|(?:assistant|ai)[ \t]?[:：])\Z",
@@ -94,6 +95,8 @@ def skip_to_token(state: FilterState, text: str, at: int, end: int, must_decide:
 
 def read_bracket_token(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int | None:
     """Read one of Mistral's tokens in brackets; return None if the text holds none."""
+    if at + 1 < end and text[at + 1] not in BRACKET_TOKEN_STARTS:
+        return None
     window = text[at:end]
     for token in BRACKET_TOKENS:
         if window.startswith(token):

@@ -54,12 +54,15 @@ WORD_OF_PATH = re.compile(r"(?:\b[A-Za-z]:|\\|/)\S*\Z|(?:^|\s)[A-Z]{2,}\Z")
 
 def is_plain_line(text: str, at: int, end: int) -> bool:
     """Whether a line that begins like one of a diff surely is none, such as a list item."""
-    return text[at] in "-+" and at + 1 < end and text[at + 1] != text[at]
+    if at + 1 == end:
+        return False
+    char, after = text[at], text[at + 1]
+    return after != char if char in "-+" else char.isdigit() and not after.isdigit()
 
 
 def read_output(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int | None:
     """Read the start of a line of JSON, a diff, a stack trace or a log; return None for other lines."""
-    if is_plain_line(text, at, end):
+    if is_plain_line(text, at, end) or (text[at] in "aF" and not state.indent):
         return None
     window, mode = text[at:end], ""
     line = window.partition("\n")[0]

@@ -110,9 +110,9 @@ async def test_twilio_call_from_its_webhook_to_its_end(tmp_path: Path) -> None:
         ["end_call", "transfer_call"],
     )
     assert [message.text for message in turn.messages] == ["Guten Tag.", "Hello?"]
-    handoff = '{"reasonCode": "transfer_call", "number": "+15550100"}'
+    handoff = '{"reasonCode": "transfer_call", "number": "+15550100199"}'
     ended = await post_webhook(app, "/twilio/action", CallSid="CA1", HandoffData=handoff)
-    assert fromstring(ended.body)[0].text == "+15550100"
+    assert fromstring(ended.body)[0].text == "+15550100199"
 
 
 async def test_partial_speculate_starts_the_agent_before_the_final_transcript(tmp_path: Path) -> None:

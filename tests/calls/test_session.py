@@ -17,7 +17,7 @@ from voicegw.calls.session import CallSession
 from voicegw.errors import AgentUnavailable
 from voicegw.events import Activity, Message, ToolCall
 from voicegw.turns.acknowledgement import AckPolicy
-from voicegw.turns.prompts import ACTION_NOT_POSSIBLE, SILENCE_PROMPT
+from voicegw.turns.prompts import NOT_DONE, SILENCE_PROMPT
 
 SETUP = {"type": "setup", "callSid": "CA1"}
 HELLO = {"type": "prompt", "voicePrompt": "Hello?", "last": True}
@@ -421,7 +421,7 @@ async def test_tool_rounds_are_limited() -> None:
 
 
 async def test_invalid_action_has_a_result_that_says_so() -> None:
-    agent = fake_agent("I put you through.", ToolCall("1", "transfer_call", '{"number": "0800 123"}'))
+    agent = fake_agent("I put you through.", ToolCall("1", "transfer_call", '{"number": "0800"}'))
     app, _ = make_call_server(agent, ack=SILENT, actions=build_call_tools(("transfer_call",)))
     async with connect_websocket(app, "/twilio/relay") as websocket:
         websocket.send_frame(SETUP)
@@ -429,9 +429,9 @@ async def test_invalid_action_has_a_result_that_says_so() -> None:
         await asyncio.sleep(1)
         websocket.send_frame(prompt("And?"))
         await asyncio.sleep(1)
-    assert agent.turns[1].messages[2] == Message(
-        "tool", ACTION_NOT_POSSIBLE, tool_call_id="1", name="transfer_call"
-    )
+    result = agent.turns[1].messages[2]
+    assert (result.role, result.tool_call_id, result.name) == ("tool", "1", "transfer_call")
+    assert result.text.startswith(f"{NOT_DONE}This telephone number is invalid or incomplete.")
 
 
 # Retell

@@ -9,7 +9,7 @@ import pytest
 
 from tests.config.files import DESK, HASH, MODEL, SECRET, file, load_problems, load_text
 from voicegw.calls.codec import ACTIONS
-from voicegw.platforms.retell import codec as retell
+from voicegw.platforms.retell import turn as retell
 from voicegw.platforms.retell.settings import RetellAction, RetellSettings
 from voicegw.platforms.telnyx.settings import RelayAction, TelnyxSettings
 from voicegw.platforms.twilio.settings import ATTRIBUTES, TwilioAction, TwilioSettings
@@ -148,6 +148,13 @@ def test_every_attribute_has_an_existing_key() -> None:
             'twilio.interruptible: must be "any", "speech", "dtmf" or "none"',
         ),
         ('[telnyx]\npartial = "yes"', 'telnyx.partial: must be "ignore" or "speculate"'),
+        ('[retell]\nphone_region = "de"', 'retell.phone_region: must be the code of a country such as "DE"'),
+        ('[retell]\nphone_region = "XX"', 'retell: phone_region "XX" is not the code of a country'),
+        ("[twilio]\ntransfer_to = []", "twilio.transfer_to: must not be empty"),
+        (
+            '[twilio]\ntransfer_to = ["+4930*", "my boss"]',
+            'twilio: "my boss" is neither a number such as "+15550100199" nor a prefix such as "+4930*"',
+        ),
         ("[retell]\nconcurrent_calls = 0", "retell.concurrent_calls: must be greater than or equal to 1"),
         (
             '[twilio]\nattributes = { "a b" = "c" }',
@@ -215,6 +222,14 @@ def test_either_secret_of_twilio_is_enough_and_needs_the_public_url(file: Path) 
         assert load_problems(file, table, {"A": "a"}) == [
             "server.public_url: is missing; [twilio] calls this address and signs it"
         ]
+
+
+def test_numbers_without_a_country_code_are_of_the_region_or_the_language() -> None:
+    for settings in (RetellSettings(phone_region="DE"), TwilioSettings(language="de-DE")):
+        policy = settings.transfer_policy(("transfer_call",))
+        assert policy is not None
+        assert policy.resolve("030 123456") == "+4930123456"
+        assert settings.transfer_policy(("end_call",)) is None
 
 
 def test_telnyx_has_no_settings_that_belong_into_its_texml() -> None:

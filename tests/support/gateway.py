@@ -20,10 +20,12 @@ from voicegw.conversations.agent_registry import AgentRegistry
 from voicegw.conversations.dispatcher import Dispatcher
 from voicegw.conversations.engine import TurnEngine
 from voicegw.errors import Forbidden
+from voicegw.platforms.conversation_relay.actions import RelayActions
 from voicegw.platforms.conversation_relay.codec import RelayCodec
 from voicegw.platforms.retell.codec import RetellCodec
 from voicegw.security.keys import ApiKey
 from voicegw.security.rate_limits import RateLimiter
+from voicegw.security.transfer_policy import TransferPolicy
 from voicegw.speech.options import SpeechOptions
 from voicegw.telemetry.turn_log import TurnLog
 from voicegw.turns.acknowledgement import AckPolicy
@@ -90,12 +92,17 @@ def make_call_server(
         is_genuine = lambda started: started.call_id != "CAfalse"  # noqa: E731
         return CallEndpoint(name, call_profile, authenticate, codec, is_genuine, max_platform_calls)
 
+    def possible(profile: CallProfile) -> RelayActions:
+        return RelayActions(profile.languages, TransferPolicy())
+
     endpoints = {
         "twilio": endpoint(
-            "twilio", False, lambda call, profile: RelayCodec("twilio", languages=profile.languages)
+            "twilio", False, lambda call, profile: RelayCodec("twilio", possible=possible(profile))
         ),
         "telnyx": endpoint("telnyx", False, lambda call, profile: RelayCodec("telnyx")),
-        "retell": endpoint("retell", True, lambda call, profile: RetellCodec(call or "")),
+        "retell": endpoint(
+            "retell", True, lambda call, profile: RetellCodec(call or "", transfers=TransferPolicy())
+        ),
     }
     engine = TurnEngine(dispatcher, RateLimiter(max_turns), TurnLog())
     return CallServer(engine, endpoints, max_calls=max_calls), dispatcher

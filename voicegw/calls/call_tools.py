@@ -31,7 +31,7 @@ TOOLS = {
             "transfer_call",
             "Hand the caller over to a person, after what you say in this turn.",
             ("number",),
-            number="Telephone number in international form, such as +15550100.",
+            number="Telephone number in international form, such as +15550100199.",
             reason="Why, in a few words.",
         ),
         _tool("send_digits", "Press keys on the keypad.", ("digits",), digits='Digits, "*" and "#".'),

@@ -37,6 +37,7 @@ from voicegw.settings.fields import (
     NAME_PATTERN,
     ORIGIN_PATTERN,
     PHRASE_PATTERN,
+    REGION_PATTERN,
     TARGET_PATTERN,
     VARIABLE_PATTERN,
 )
@@ -59,6 +60,7 @@ REQUIREMENTS: Mapping[str, str] = {
     HEADER_PATTERN: "must be the name of an HTTP header",
     ASCII_LINE_PATTERN: "must be one line of plain ASCII",
     PHRASE_PATTERN: "must not be blank",
+    REGION_PATTERN: 'must be the code of a country such as "DE"',
     ATTRIBUTE_PATTERN: 'must be the name of an attribute such as "speechModel"',
 }
 """The requirement on a value, by the pattern that it does not match or the type of pydantic's error."""

@@ -34,6 +34,7 @@ TARGET_PATTERN = r"^\w+(\.\w+)*:\w+(\.\w+)*$"
 HEADER_PATTERN = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 ASCII_LINE_PATTERN = r"^[ -~]*$"
 PHRASE_PATTERN = r"\S"
+REGION_PATTERN = r"^[A-Z]{2}$"
 ATTRIBUTE_PATTERN = r"^[A-Za-z][A-Za-z0-9]*$"
 VISIBLE_ASCII = re.compile(r"[!-~]+")
 """Visible ASCII characters, which a header or a URL can carry."""
@@ -148,6 +149,7 @@ Proxy: TypeAlias = Annotated[
 Phrase: TypeAlias = Annotated[str, Field(pattern=PHRASE_PATTERN)]
 Phrases: TypeAlias = Annotated[tuple[Phrase, ...], Strict(False), AfterValidator(require_nonempty)]
 Language: TypeAlias = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
+Region: TypeAlias = Annotated[str, Field(pattern=REGION_PATTERN)]
 Tags: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(_normalize_tag)], ...], Strict(False)]
 Word: TypeAlias = Annotated[str, AfterValidator(_check_word)]
 Names: TypeAlias = Annotated[tuple[Name, ...], Strict(False)]

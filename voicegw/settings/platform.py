@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, Strict, model_validator
 
-from voicegw.settings.fields import Language, Name, optional
+from voicegw.security.transfer_policy import TransferPolicy, region_of
+from voicegw.settings.fields import Language, Name, Region, optional, require_nonempty
 from voicegw.settings.section import Section
 
 PartialHandling: TypeAlias = Literal["ignore", "speculate"]
+
+TransferEntries: TypeAlias = Annotated[tuple[str, ...], Strict(False), AfterValidator(require_nonempty)]
 
 ACTIONS_DESCRIPTION = "Call actions that the agent may use; they are offered to it as tools."
 PARTIAL_DESCRIPTION = (
@@ -54,6 +57,31 @@ class GreetingPlatformSettings(PlatformSettings):
     greeting: str = Field(
         default="", description='Greeting at the start of the call; with `""` the caller speaks first.'
     )
+
+
+class TransferSettings(PlatformSettings):
+    """Keys of platforms whose agents may transfer calls."""
+
+    phone_region: Region | None = optional(
+        'Country of telephone numbers without a country code, such as `"DE"`; that of `language` if unset.'
+    )
+    transfer_to: TransferEntries | None = optional(
+        'Numbers to which the agent may transfer calls, and prefixes such as `"+4930*"`; if unset, any that '
+        "are not premium-rate."
+    )
+
+    def transfer_policy(self, actions: tuple[str, ...]) -> TransferPolicy | None:
+        """Return the numbers to which calls may be transferred; None if `actions` has no `transfer_call`."""
+        region = self.phone_region or region_of(self.language)
+        return TransferPolicy(region, self.transfer_to) if "transfer_call" in actions else None
+
+    @model_validator(mode="after")
+    def _check_transfers(self) -> Self:
+        if self.phone_region or self.transfer_to:
+            policy = TransferPolicy(self.phone_region or region_of(self.language), self.transfer_to)
+            if self.phone_region and not policy.knows_region:
+                raise ValueError(f'phone_region "{self.phone_region}" is not the code of a country')
+        return self
 
 
 class RelayPlatformSettings(GreetingPlatformSettings):

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.platforms.conversation_relay.frames import (
+    FINAL,
+    PLATFORMS,
+    RECEIVED,
+    any_json,
+    decode,
+    frames,
+    make_codec,
+    make_turn,
+    perform,
+    transcript,
+)
 from voicegw.calls.codec import (
-    ACTIONS,
     CallCodec,
     CallEvent,
     CallStarted,
     DtmfPressed,
     Interrupted,
-    TurnEncoder,
     TurnRequested,
     UnexpectedFrame,
 )
-from voicegw.events import ToolCall
 from voicegw.platforms.conversation_relay.codec import RelayCodec, RelayPlatform
 
-FOLDER = Path(__file__).parent
-PLATFORMS: tuple[RelayPlatform, ...] = ("twilio", "telnyx")
 UNEXPECTED_REASONS = {
     "a binary frame",
     "not valid JSON",
@@ -39,84 +44,6 @@ UNEXPECTED_REASONS = {
     "a setup that names no call",
     "the platform reports an error",
 }
-FINAL = {"type": "text", "token": "", "last": True}
-ENDED = {"type": "end", "handoffData": '{"reasonCode":"end_call"}'}
-OPTIONAL = {"interruptible", "preemptible"}
-
-
-def transcript(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (FOLDER / f"relay_{name}.jsonl").read_text("utf-8").splitlines()]
-
-
-RECEIVED = [step["comes"] for name in PLATFORMS for step in transcript(name) if "comes" in step]
-
-
-def frames(data: bytes) -> list[dict[str, Any]]:
-    """Return the encoded frames, each of which the platforms accept."""
-    assert not data or data.endswith(b"\n")
-    found = [json.loads(line) for line in data.decode().split("\n")[:-1]]
-    for frame in found:
-        assert_valid(frame)
-    return found
-
-
-def assert_valid(frame: dict[str, Any]) -> None:
-    """Assert that the platforms accept a frame, and that it has no other field."""
-    assert type(frame) is dict
-    fields = frame.keys() - {"type"}
-    match frame["type"]:
-        case "text":
-            assert fields - OPTIONAL == {"token", "last"}
-            assert type(frame["token"]) is str
-            assert all(type(frame[field]) is bool for field in fields - {"token"})
-        case "play":
-            assert fields - {"loop"} == {"source"}
-            assert frame["source"].startswith("https://")
-            assert type(frame.get("loop", 1)) is int
-            assert frame.get("loop", 1) >= 1
-        case "sendDigits":
-            assert fields == {"digits"}
-            assert re.fullmatch("[0-9w#*]+", frame["digits"])
-        case "language":
-            assert fields == {"ttsLanguage", "transcriptionLanguage"}
-            assert all(re.fullmatch("[A-Za-z]{2,3}(-[A-Za-z0-9]+)*", frame[field]) for field in fields)
-        case "end":
-            assert fields == {"handoffData"}
-            data = json.loads(frame["handoffData"])
-            assert all(type(value) is str for value in data.values())
-            wanted = {"end_call": set(), "transfer_call": {"number"}}[data["reasonCode"]]
-            assert data.keys() - {"reason"} == {"reasonCode"} | wanted
-        case other:
-            raise AssertionError(f"no platform accepts {other!r}")
-
-
-def action_call(name: str, arguments: Any) -> ToolCall:
-    return ToolCall("call_1", name, json.dumps(arguments))
-
-
-def perform(turn: TurnEncoder, step: list[Any]) -> bytes:
-    match step:
-        case ["begin", words]:
-            return turn.start(words)
-        case ["text", delta]:
-            return turn.text_delta(delta)
-        case ["call", name, arguments]:
-            return turn.tool_call(action_call(name, arguments))
-        case ["drain"]:
-            return turn.drain()
-        case ["stop"]:
-            return turn.stop()
-        case ["end"]:
-            return turn.finish("stop", None, "a note")
-    raise AssertionError(step)
-
-
-def make_turn(platform: RelayPlatform = "twilio") -> TurnEncoder:
-    return RelayCodec(platform).begin_turn(TurnRequested("Hello?"))
-
-
-def decode(frame: Any, platform: RelayPlatform = "twilio") -> CallEvent | None:
-    return RelayCodec(platform).receive(json.dumps(frame))
 
 
 def expected_event(step: dict[str, Any]) -> CallEvent | None:
@@ -138,7 +65,7 @@ def expected_event(step: dict[str, Any]) -> CallEvent | None:
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("escaped", [True, False])
 def test_whole_call_follows_the_recorded_transcript(platform: RelayPlatform, escaped: bool) -> None:
-    call: CallCodec = RelayCodec(platform)
+    call: CallCodec = make_codec(platform)
     assert (call.name, call.close_code, call.open("Hello.")) == (platform, 1012, b"")
     assert call.open("Hello.", reconnected=True) == b""
     current = make_turn()
@@ -246,13 +173,6 @@ def test_lone_surrogate_in_a_prompt_is_replaced() -> None:
     )
 
 
-any_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=5,
-)
-
-
 @st.composite
 def mutated(draw: st.DrawFn) -> str:
     """A valid frame with a field removed, replaced or added, or cut off."""
@@ -292,20 +212,6 @@ def test_any_frame_is_decoded_without_an_exception(platform: RelayPlatform, fram
     assert_sane(RelayCodec(platform).receive(frame))
 
 
-def test_tokens_are_unescaped_and_keep_their_spaces() -> None:
-    turn = make_turn()
-    turn.text_delta(" Größe “M” 🙂\n")
-    assert turn.drain() == '{"type":"text","token":" Größe “M” 🙂\\n","last":false}\n'.encode()
-    assert turn.spoken_text == " Größe “M” 🙂\n"
-
-
-def test_surrogate_pair_in_two_deltas_is_joined() -> None:
-    turn = make_turn()
-    turn.text_delta("\ud83d")
-    turn.text_delta("\ude42")
-    assert frames(turn.finish("stop", None)) == [{"type": "text", "token": "🙂", "last": True}]
-
-
 @pytest.mark.parametrize(
     ("options", "fields"),
     [
@@ -322,219 +228,6 @@ def test_every_token_has_the_configured_flags(
     turn.text_delta("Hi")
     assert frames(turn.drain()) == [{"type": "text", "token": "Hi", "last": False, **fields}]
     assert frames(turn.stop()) == [{**FINAL, **fields}]
-
-
-def test_turn_without_words_closes_its_talk_cycle() -> None:
-    assert frames(make_turn().finish("stop", None)) == [FINAL]
-
-
-def test_turn_with_only_invalid_actions_closes_its_talk_cycle() -> None:
-    turn = make_turn()
-    assert turn.tool_call(action_call("send_digits", {"digits": "one"})) == b""
-    assert frames(turn.finish("tool_calls", None)) == [FINAL]
-
-
-def test_turn_stopped_before_its_first_token_sends_nothing() -> None:
-    turn = make_turn()
-    assert turn.start("One moment. ") == b""
-    assert turn.stop() == b""
-    assert turn.spoken_text == ""
-
-
-def test_keepalive_is_empty() -> None:
-    assert make_turn().keepalive == b""
-
-
-def test_stopped_turn_does_not_end_the_call() -> None:
-    turn = make_turn()
-    turn.text_delta("Bye")
-    turn.drain()
-    turn.tool_call(action_call("end_call", {}))
-    assert turn.ends_call
-    assert frames(turn.stop()) == [FINAL]
-    assert not turn.ends_call
-
-
-def test_end_frame_follows_the_last_words_once() -> None:
-    turn = make_turn()
-    assert turn.tool_call(action_call("end_call", {"reason": None})) == b""
-    assert turn.tool_call(action_call("transfer_call", {"number": "+15550199"})) == b""
-    turn.text_delta("Goodbye.")
-    assert frames(turn.finish("stop", None)) == [{"type": "text", "token": "Goodbye.", "last": True}, ENDED]
-    assert turn.ends_call
-    assert turn.spoken_text == "Goodbye."
-
-
-@pytest.mark.parametrize("close", ["end", "stop"])
-def test_nothing_is_encoded_after_the_turn(close: str) -> None:
-    turn = make_turn()
-    turn.text_delta("Hi")
-    turn.drain()
-    perform(turn, [close])
-    after: list[list[Any]] = [
-        ["begin", "a"],
-        ["text", "b"],
-        ["call", "end_call", {}],
-        ["call", "send_digits", {"digits": "1"}],
-    ]
-    assert [perform(turn, step) for step in [*after, ["drain"], ["stop"], ["end"]]] == [b""] * 7
-    assert (turn.spoken_text, turn.ends_call) == ("Hi", False)
-
-
-LONG = "0w9#*" * 12 + "1234"
-VALID_ACTIONS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-    ("send_digits", {"digits": LONG}, {"type": "sendDigits", "digits": LONG}),
-    *(
-        (
-            "switch_language",
-            {"language": tag},
-            {"type": "language", "ttsLanguage": tag, "transcriptionLanguage": tag},
-        )
-        for tag in ("de", "en-US", "zh-Hant-TW", "es-419")
-    ),
-    *(
-        ("play_audio", {"url": url, "loop": None}, {"type": "play", "source": url})
-        for url in ("https://a.example", "https://[::1]:8443/a.wav", "https://a.example/a?b=%20#c")
-    ),
-    (
-        "play_audio",
-        {"url": "https://a.example", "loop": 1},
-        {"type": "play", "source": "https://a.example", "loop": 1},
-    ),
-]
-
-
-@pytest.mark.parametrize(("name", "arguments", "frame"), VALID_ACTIONS)
-def test_action_is_one_frame(name: str, arguments: dict[str, Any], frame: dict[str, Any]) -> None:
-    turn = make_turn()
-    assert frames(turn.tool_call(action_call(name, arguments))) == [frame]
-    assert (turn.finish("tool_calls", None), turn.ends_call) == (b"", False)
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "data"),
-    [
-        ("end_call", {}, {"reasonCode": "end_call"}),
-        ("end_call", {"reason": "fertig"}, {"reasonCode": "end_call", "reason": "fertig"}),
-        (
-            "transfer_call",
-            {"number": "+123456789012345"},
-            {"reasonCode": "transfer_call", "number": "+123456789012345"},
-        ),
-        (
-            "transfer_call",
-            {"number": "+1234", "reason": 'say "hi" \ud83d'},
-            {"reasonCode": "transfer_call", "number": "+1234", "reason": 'say "hi" \ufffd'},
-        ),
-    ],
-)
-def test_handoff_data_is_json_in_a_text(name: str, arguments: dict[str, Any], data: dict[str, str]) -> None:
-    turn = make_turn()
-    assert turn.tool_call(action_call(name, arguments)) == b""
-    [end] = frames(turn.finish("tool_calls", None))
-    assert json.loads(end["handoffData"]) == data
-
-
-NO_NUMBERS = (
-    "",
-    "15550199",
-    "+0555",
-    "+123",
-    "+1 555",
-    "+1234567890123456",
-    "+١٢٣٤٥",
-    15550199,
-    "+15550199\n",
-)
-NO_DIGITS = ("", "1A", "1 2", "1" * 65, "١", 12, None, "1\n")
-NO_LANGUAGES = ("", "e", "english", "und", "multi", "x-a", "en-", "de-" + "x" * 9, 7, None)
-NO_AUDIO = (
-    "http://a.example/a.mp3",
-    "https://",
-    "https:///a.mp3",
-    "https://me:secret@a.example/",
-    "https://a.example/a b",
-    "https://a.example/\n",
-    "https://a.example/" + "a" * 3000,
-    "file:///etc/passwd",
-    7,
-    None,
-)
-NO_OBJECTS: tuple[Any, ...] = (None, [], "x", 1)
-INVALID_ACTIONS: list[tuple[str, Any]] = [
-    ("hang_up", {}),
-    ("", {}),
-    *((name, arguments) for name in ACTIONS for arguments in NO_OBJECTS),
-    *((name, {}) for name in ACTIONS if name != "end_call"),
-    ("end_call", {"reason": 5}),
-    ("transfer_call", {"number": "+15550199", "reason": ["no"]}),
-    *(("transfer_call", {"number": number}) for number in NO_NUMBERS),
-    *(("send_digits", {"digits": digits}) for digits in NO_DIGITS),
-    *(("switch_language", {"language": language}) for language in NO_LANGUAGES),
-    *(("play_audio", {"url": url}) for url in NO_AUDIO),
-    *(("play_audio", {"url": "https://a.example", "loop": loop}) for loop in (0, -1, 1.0, True, "2", [1])),
-]
-
-
-@pytest.mark.parametrize(("name", "arguments"), INVALID_ACTIONS)
-def test_invalid_action_does_nothing(name: str, arguments: Any) -> None:
-    turn = make_turn()
-    turn.text_delta("Hi")
-    assert turn.tool_call(action_call(name, arguments)) == b""
-    assert not turn.ends_call
-    assert frames(turn.finish("stop", None)) == [{"type": "text", "token": "Hi", "last": True}]
-
-
-@pytest.mark.parametrize("arguments", ["", "{", '{"reason":"\ud83d"}'])
-def test_arguments_that_are_not_json_do_nothing(arguments: str) -> None:
-    turn = make_turn()
-    assert turn.tool_call(ToolCall("call_1", "end_call", arguments)) == b""
-    assert not turn.ends_call
-
-
-words = st.text(max_size=8).map(lambda text: text.encode("utf-8", "replace").decode())
-calls = st.one_of(
-    st.sampled_from([(name, arguments) for name, arguments, _ in VALID_ACTIONS]),
-    st.sampled_from([("end_call", {"reason": "done"}), ("transfer_call", {"number": "+15550199"})]),
-    st.sampled_from(INVALID_ACTIONS),
-    st.tuples(st.sampled_from(ACTIONS), any_json),
-)
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.sampled_from(["begin", "text"]), words).map(list),
-        st.just(["drain"]),
-        calls.map(lambda call: ["call", *call]),
-    ),
-    max_size=12,
-)
-
-
-@given(st.sampled_from(PLATFORMS), steps, st.sampled_from(["end", "stop"]), steps)
-def test_every_turn_is_one_well_formed_talk_cycle(
-    platform: RelayPlatform, before: list[list[Any]], close: str, after: list[list[Any]]
-) -> None:
-    turn = make_turn(platform)
-    running = [frame for step in before for frame in frames(perform(turn, step))]
-    ending = turn.ends_call
-    closing = frames(perform(turn, [close]))
-    assert all(perform(turn, step) == b"" for step in [*after, ["drain"], ["end"], ["stop"]])
-    check_cycle(running, closing, ending and close == "end")
-    tokens = "".join(frame["token"] for frame in running + closing if frame["type"] == "text")
-    words = "".join(step[1] for step in before if step[0] in ("begin", "text"))
-    assert turn.spoken_text == tokens
-    assert words.startswith(tokens)
-    assert tokens == words or close == "stop"
-    assert turn.ends_call == (ending and close == "end")
-
-
-def check_cycle(running: list[dict[str, Any]], closing: list[dict[str, Any]], ended: bool) -> None:
-    """Assert that only the close is final: a final token where one is due, and then the end frame."""
-    assert not any(frame.get("last") or frame["type"] == "end" for frame in running)
-    finals = [frame for frame in closing if frame["type"] == "text"]
-    assert [frame["type"] for frame in closing] == ["text"] * len(finals) + ["end"] * ended
-    assert [frame["last"] for frame in finals] in ([], [True])
-    if any(frame["type"] == "text" for frame in running):
-        assert finals, "an open cycle is closed"
 
 
 class TestTwilioModels:

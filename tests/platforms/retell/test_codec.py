@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.platforms.retell.frames import (
+    CALL,
+    CONFIG,
+    END,
+    HISTORY,
+    TRANSCRIPT,
+    completing_frame,
+    frames,
+    keys,
+    received,
+    request,
+    response,
+)
 from voicegw.calls.codec import (
-    ACTIONS,
     CallCodec,
-    CallEvent,
     CallStarted,
     ProtocolReply,
     TranscriptUpdated,
@@ -21,104 +31,9 @@ from voicegw.calls.codec import (
     TurnRequested,
     UnexpectedFrame,
 )
-from voicegw.events import Message, ToolCall, Usage
-from voicegw.platforms.retell.codec import ONE_ACTION, RetellCodec, RetellTurn
-from voicegw.turns.prompts import ACTION_DONE, ACTION_NOT_POSSIBLE
+from voicegw.events import Usage
+from voicegw.platforms.retell.codec import RetellCodec
 from voicegw.turns.stream import StreamEncoder
-
-CALL = "call_a1b2"
-CONFIG = (
-    b'{"response_type":"config","config":'
-    b'{"auto_reconnect":true,"call_details":true,"transcript_with_tool_calls":true}}\n'
-)
-TRANSCRIPT = [{"role": "agent", "content": "Hello."}, {"role": "user", "content": "Are you open?"}]
-HISTORY = (Message("assistant", "Hello."), Message("user", "Are you open?"))
-INVOCATION = {
-    "role": "tool_call_invocation",
-    "tool_call_id": "t1",
-    "name": "hours",
-    "arguments": '{"day":"today"}',
-}
-RESULT = {"role": "tool_call_result", "tool_call_id": "t1", "content": "9 to 5"}
-CALL_MESSAGE = Message("assistant", tool_calls=(ToolCall("t1", "hours", '{"day":"today"}'),))
-RESULT_MESSAGE = Message("tool", "9 to 5", tool_call_id="t1")
-END = ToolCall("c1", "end_call", '{"reason":"done"}')
-TRANSFER = ToolCall("c2", "transfer_call", '{"number":"+4930123456"}')
-PRESS = ToolCall("c3", "send_digits", '{"digits":"12#"}')
-LAST = {"no_interruption_allowed": True}
-ACTION_FIELDS: dict[str, dict[str, Any]] = {
-    "end_call": {**LAST, "end_call": True},
-    "transfer_call": {**LAST, "transfer_number": "+4930123456"},
-    "send_digits": {"digit_to_press": "12#"},
-}
-KEYS: dict[str, dict[str, type]] = {
-    "config": {"config": dict},
-    "ping_pong": {"timestamp": int},
-    "response": {"response_id": int, "content": str, "content_complete": bool},
-}
-FLAGS: dict[str, type] = {"no_interruption_allowed": bool, "end_call": bool}
-TARGETS = {
-    "transfer_number": re.compile(r"\+[1-9]\d{3,14}", re.A),
-    "digit_to_press": re.compile(r"[\d*#]+", re.A),
-}
-
-
-def frames(data: bytes) -> list[dict[str, Any]]:
-    """Return the encoded frames, each of which Retell accepts."""
-    assert not data or data.endswith(b"\n")
-    return [assert_valid(json.loads(line)) for line in data.split(b"\n")[:-1]]
-
-
-def assert_valid(frame: dict[str, Any]) -> dict[str, Any]:
-    given = dict(frame)
-    kind = given.pop("response_type")
-    for key, wanted in KEYS[kind].items():
-        assert type(given.pop(key)) is wanted, key
-    if kind == "config":
-        assert all(type(value) is bool for value in frame["config"].values())
-    assert kind == "response" or not given
-    actions = given.keys() - {"no_interruption_allowed"}
-    assert len(actions) <= 1, "Retell runs one action at most"
-    assert not given or frame["content_complete"], "an action goes with the completing frame"
-    for key, value in given.items():
-        assert type(value) is bool if key in FLAGS else TARGETS[key].fullmatch(value)
-    return frame
-
-
-def received(codec: RetellCodec | None = None, **frame: Any) -> CallEvent | None:
-    return (codec or RetellCodec(CALL)).receive(json.dumps(frame))
-
-
-def request(
-    codec: RetellCodec, id: Any, transcript: Any = TRANSCRIPT, kind: str = "response_required", **more: Any
-) -> Any:
-    return received(codec, interaction_type=kind, response_id=id, transcript=transcript, **more)
-
-
-def parse_history(entries: list[Any]) -> tuple[Message, ...]:
-    """Return the history of a transcript with tool calls."""
-    event = received(interaction_type="update_only", transcript=[], transcript_with_tool_calls=entries)
-    assert isinstance(event, TranscriptUpdated)
-    return event.history
-
-
-def response(id: int, content: str, complete: bool, **action: Any) -> dict[str, Any]:
-    return {
-        "response_type": "response",
-        "response_id": id,
-        "content": content,
-        "content_complete": complete,
-        **action,
-    }
-
-
-def completing_frame(*calls: ToolCall, words: str = "Bye.") -> dict[str, Any]:
-    """Return the completing frame of a reply with these actions."""
-    turn = RetellTurn(1)
-    turn.text_delta(words)
-    assert b"".join(map(turn.tool_call, calls)) == b""
-    [frame] = frames(turn.finish("tool_calls", None))
-    return frame
 
 
 def test_codec_and_turn_implement_their_protocols() -> None:
@@ -267,87 +182,6 @@ def test_invalid_frame_is_unexpected_without_its_content(frame: str | bytes, rea
     assert RetellCodec(CALL).receive(frame) == UnexpectedFrame(reason)
 
 
-def test_transcript_may_be_empty_or_without_words_of_the_caller() -> None:
-    assert request(RetellCodec(CALL), 1, []) == TurnRequested("", history=(), id=1)
-    alone = request(RetellCodec(CALL), 1, TRANSCRIPT[:1])
-    assert (alone.user_text, alone.history) == ("", HISTORY[:1])
-
-
-def test_unintelligible_speech_is_passed_on() -> None:
-    requested = request(RetellCodec(CALL), 1, [{"role": "user", "content": "(unintelligible audio)"}])
-    assert requested.user_text == "(unintelligible audio)"
-
-
-def test_user_text_is_the_last_message_of_the_caller() -> None:
-    more = [{"role": "user", "content": "Hm?"}, {"role": "system", "content": "Be brief."}, TRANSCRIPT[0]]
-    requested = request(RetellCodec(CALL), 1, [*TRANSCRIPT, *more])
-    assert requested.user_text == "Hm?"
-    assert requested.history == (*HISTORY, Message("user", "Hm?"), Message("system", "Be brief."), HISTORY[0])
-
-
-def test_transcript_with_tool_calls_is_preferred() -> None:
-    requested = request(
-        RetellCodec(CALL), 1, TRANSCRIPT, transcript_with_tool_calls=[*TRANSCRIPT, INVOCATION, RESULT]
-    )
-    assert requested == TurnRequested("Are you open?", history=(*HISTORY, CALL_MESSAGE, RESULT_MESSAGE), id=1)
-    assert request(RetellCodec(CALL), 1, TRANSCRIPT, transcript_with_tool_calls=None).history == HISTORY
-
-
-def test_tool_result_counts_once_and_only_after_its_call() -> None:
-    assert parse_history([RESULT, INVOCATION, RESULT, RESULT]) == (CALL_MESSAGE, RESULT_MESSAGE)
-    assert parse_history([{**RESULT, "tool_call_id": "t2"}, INVOCATION]) == (CALL_MESSAGE,)
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        None,
-        "hello",
-        [],
-        {},
-        {"role": "user"},
-        {"role": "user", "content": None},
-        {"role": "robot", "content": "x"},
-        {"role": ["user"], "content": "x"},
-        {"role": "dtmf", "digit": 1},
-        {"role": "dtmf", "digit": "x"},
-        {"role": "dtmf"},
-        {**INVOCATION, "tool_call_id": 1},
-        {**INVOCATION, "tool_call_id": ""},
-        {**INVOCATION, "name": ""},
-        {**INVOCATION, "name": None},
-        {**INVOCATION, "arguments": {"day": "today"}},
-        {**INVOCATION, "arguments": "[]"},
-        {**INVOCATION, "arguments": "{"},
-        {key: value for key, value in INVOCATION.items() if key != "arguments"},
-        {**RESULT, "content": 5},
-    ],
-)
-def test_invalid_entries_are_left_out_with_their_results(entry: Any) -> None:
-    assert parse_history([TRANSCRIPT[0], entry, RESULT, TRANSCRIPT[1]]) == HISTORY
-
-
-def keys(digits: str) -> list[dict[str, str]]:
-    return [{"role": "dtmf", "digit": digit} for digit in digits]
-
-
-def test_keys_reach_the_agent_as_one_message() -> None:
-    pressed = Message("user", "(The caller pressed 4711# on the keypad.)")
-    assert parse_history([TRANSCRIPT[0], *keys("4711#"), TRANSCRIPT[1]]) == (HISTORY[0], pressed, HISTORY[1])
-    codec = RetellCodec(CALL)
-    for entries, kind in ((keys("4711#"), "keypad"), ([*keys("4711#"), TRANSCRIPT[1]], "said"), ([], "said")):
-        event = received(
-            codec,
-            interaction_type="response_required",
-            response_id=codec.newest_response_id + 1,
-            transcript=[],
-            transcript_with_tool_calls=entries,
-        )
-        assert isinstance(event, TurnRequested)
-        assert event.kind == kind
-        assert event.user_text == {"keypad": pressed.text, "said": "Are you open?" if entries else ""}[kind]
-
-
 def test_key_breaks_the_silence_after_a_reminder() -> None:
     event = received(
         RetellCodec(CALL),
@@ -357,139 +191,6 @@ def test_key_breaks_the_silence_after_a_reminder() -> None:
     )
     assert isinstance(event, TurnRequested)
     assert (event.kind, event.user_text) == ("reminder", "")
-
-
-@pytest.mark.parametrize("may_stay_open", [True, False])
-def test_reply_with_a_refused_action_stays_open_for_the_next_turn(may_stay_open: bool) -> None:
-    turn = RetellCodec(CALL).begin_turn(TurnRequested(id=1))
-    turn.may_stay_open = may_stay_open
-    turn.text_delta("I put you through.")
-    turn.tool_call(ToolCall("1", "transfer_call", '{"number": "my boss"}'))
-    assert frames(turn.finish("stop", None)) == [response(1, "I put you through.", not may_stay_open)]
-    assert turn.stays_open is may_stay_open
-    assert turn.actions.by_id == {"1": ACTION_NOT_POSSIBLE}
-
-
-def test_only_the_action_that_retell_executes_is_done() -> None:
-    turn = RetellCodec(CALL).begin_turn(TurnRequested(id=1))
-    calls = [ToolCall(str(id), "send_digits", f'{{"digits": "{id}"}}') for id in (1, 2)]
-    for call in (*calls, ToolCall("3", "end_call")):
-        turn.tool_call(call)
-    [last] = frames(turn.finish("stop", None))
-    assert (last["end_call"], "digit_to_press" in last) == (True, False)
-    assert [call.id for call in turn.actions.executed] == ["3"]
-    assert turn.actions.by_id == {"1": ONE_ACTION, "2": ONE_ACTION, "3": ACTION_DONE}
-
-
-def test_action_that_is_cut_off_is_not_done() -> None:
-    turn = RetellCodec(CALL).begin_turn(TurnRequested(id=1))
-    turn.tool_call(ToolCall("1", "end_call"))
-    assert (turn.stop(), turn.actions.by_id, turn.actions.executed) == (b"", {}, [])
-
-
-def test_words_are_gathered_until_drain() -> None:
-    turn = RetellTurn(9)
-    assert (
-        turn.start("One ") + turn.text_delta("two ") + turn.text_delta("") + turn.text_delta("three ") == b""
-    )
-    assert turn.spoken_text == ""
-    assert frames(turn.drain()) == [response(9, "One two three ", False)]
-    assert (turn.spoken_text, turn.drain()) == ("One two three ", b"")
-    assert frames(turn.finish("stop", None)) == [response(9, "", True)]
-
-
-def test_reply_without_words_is_completed() -> None:
-    turn = RetellTurn(9)
-    assert turn.start("") + turn.drain() == b""
-    assert frames(turn.finish("length", None)) == [response(9, "", True)]
-    assert (turn.spoken_text, turn.ends_call) == ("", False)
-
-
-def test_nothing_is_encoded_after_stop() -> None:
-    turn = RetellTurn(9)
-    turn.text_delta("Bye.")
-    turn.tool_call(END)
-    assert (
-        turn.stop() + turn.tool_call(TRANSFER) + turn.drain() + turn.finish("stop", None) + turn.stop() == b""
-    )
-    assert (turn.spoken_text, turn.ends_call) == ("", False)
-
-
-def test_stop_after_the_end_changes_nothing() -> None:
-    turn = RetellTurn(9)
-    turn.text_delta("Bye.")
-    turn.tool_call(END)
-    turn.finish("stop", None)
-    assert (
-        turn.stop()
-        + turn.text_delta("More")
-        + turn.tool_call(PRESS)
-        + turn.drain()
-        + turn.finish("stop", None)
-        == b""
-    )
-    assert (turn.spoken_text, turn.ends_call) == ("Bye.", True)
-
-
-@pytest.mark.parametrize(("call", "last"), [(END, True), (TRANSFER, True), (PRESS, False)])
-def test_action_goes_with_the_completing_frame(call: ToolCall, last: bool) -> None:
-    turn = RetellTurn(2)
-    turn.text_delta("One moment. ")
-    turn.tool_call(call)
-    assert turn.ends_call is last
-    assert frames(turn.drain()) == [response(2, "One moment. ", False)]
-    turn.text_delta("Bye.")
-    assert frames(turn.finish("tool_calls", None)) == [response(2, "Bye.", True, **ACTION_FIELDS[call.name])]
-    assert turn.ends_call is last
-
-
-@pytest.mark.parametrize(
-    ("calls", "executed_action"),
-    [
-        ([PRESS, TRANSFER, END], "end_call"),
-        ([END, PRESS], "end_call"),
-        ([PRESS, TRANSFER], "transfer_call"),
-        ([PRESS, ToolCall("c4", "send_digits", '{"digits":"9"}')], "send_digits"),
-    ],
-)
-def test_only_the_first_action_by_priority_is_sent(calls: list[ToolCall], executed_action: str) -> None:
-    assert completing_frame(*calls) == response(1, "Bye.", True, **ACTION_FIELDS[executed_action])
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("end_call", ""),
-        ("end_call", "[]"),
-        ("end_call", "bye"),
-        ("end_call", "\ud83d"),
-        ("transfer_call", "{}"),
-        ("transfer_call", '{"number":4930123456}'),
-        ("transfer_call", '{"number":"4930123456"}'),
-        ("transfer_call", '{"number":"+0930123456"}'),
-        ("transfer_call", '{"number":"+493"}'),
-        ("transfer_call", '{"number":"+4930123456789012"}'),
-        ("transfer_call", '{"number":"+4930123456\\n"}'),
-        ("transfer_call", '{"number":"+49٣٠١٢٣٤٥٦"}'),
-        ("send_digits", "{}"),
-        ("send_digits", '{"digits":""}'),
-        ("send_digits", '{"digits":5}'),
-        ("send_digits", '{"digits":"1w2"}'),
-        ("send_digits", '{"digits":"١"}'),
-        ("send_digits", json.dumps({"digits": "1" * 65})),
-        ("switch_language", '{"language":"de-DE"}'),
-        ("play_audio", '{"url":"https://example.com/a.mp3"}'),
-        ("weather", "{}"),
-    ],
-)
-def test_unknown_or_invalid_action_does_nothing(name: str, arguments: str) -> None:
-    assert completing_frame(ToolCall("c", name, arguments)) == response(1, "Bye.", True)
-
-
-@pytest.mark.parametrize("number", ["+4930", "+123456789012345"])
-def test_transfer_number_is_in_e164_form(number: str) -> None:
-    call = ToolCall("c", "transfer_call", json.dumps({"number": number, "reason": None}))
-    assert completing_frame(call) == response(1, "Bye.", True, transfer_number=number, **LAST)
 
 
 def test_lone_surrogate_is_replaced() -> None:
@@ -561,53 +262,3 @@ def test_any_frame_is_decoded_or_unexpected(sent: list[Any], data: st.DataObject
                 assert message.role in ("assistant", "user", "system", "tool")
                 assert message.role != "tool" or message.tool_call_id in open_calls
                 open_calls |= {call.id for call in message.tool_calls}
-
-
-WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
-CALLS = st.builds(
-    ToolCall,
-    st.just("c"),
-    st.sampled_from(ACTIONS) | st.just("weather"),
-    st.sampled_from([END.arguments, TRANSFER.arguments, PRESS.arguments, "{}", "", "[]"]),
-)
-STEPS = st.lists(
-    st.tuples(st.sampled_from(["start", "text_delta"]), WORDS)
-    | st.tuples(st.just("tool_call"), CALLS)
-    | st.tuples(st.just("drain"), st.none()),
-    max_size=12,
-)
-
-
-@given(st.integers(0, 2**63), STEPS, st.sampled_from(["end", "stop"]), STEPS)
-def test_every_reply_is_well_formed(
-    id: int, before: list[tuple[str, Any]], how: str, after: list[tuple[str, Any]]
-) -> None:
-    turn, words, drained, sent = RetellTurn(id), "", "", b""
-    wanted: dict[str, ToolCall] = {}
-    for step, value in before:
-        frame = turn.drain() if step == "drain" else getattr(turn, step)(value)
-        assert not frame or step == "drain"
-        sent += frame
-        words += value if step in ("start", "text_delta") else ""
-        drained = words if step == "drain" else drained
-        if step == "tool_call" and completing_frame(value).keys() - response(1, "", True).keys():
-            wanted.setdefault(value.name, value)
-    sent += turn.finish("stop", None) if how == "end" else turn.stop()
-    ended = how == "end"
-    event = frames(sent)
-    assert {frame["response_id"] for frame in event} <= {id}
-    assert [frame["content_complete"] for frame in event] == [False] * (len(event) - ended) + [True] * ended
-    assert all(frame["content"] for frame in event if not frame["content_complete"])
-    assert turn.spoken_text == "".join(frame["content"] for frame in event) == (words if ended else drained)
-    executed_action = next(
-        (name for name in ("end_call", "transfer_call", "send_digits") if name in wanted), None
-    )
-    assert turn.ends_call is (ended and executed_action in ("end_call", "transfer_call"))
-    if ended:
-        assert event[-1] == response(
-            id, event[-1]["content"], True, **ACTION_FIELDS.get(executed_action or "", {})
-        )
-    for step, value in [*after, ("drain", None)]:
-        assert (turn.drain() if step == "drain" else getattr(turn, step)(value)) == b""
-    assert turn.finish("stop", None) + turn.stop() == b""
-    assert turn.spoken_text == (words if ended else drained)

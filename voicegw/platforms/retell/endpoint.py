@@ -15,11 +15,12 @@ from voicegw.telemetry.turn_log import TurnLog
 
 
 def _build_endpoint(settings: RetellSettings, context: PlatformContext) -> CallEndpoint:
+    transfers = settings.transfer_policy(settings.actions)
     return CallEndpoint(
         "retell",
         context.build_profile("retell", settings, settings.actions),
         PathSecretAuth(True, context.read_secret(settings.secret_env)),
-        lambda call_id, profile: RetellCodec(call_id or ""),
+        lambda call_id, profile: RetellCodec(call_id or "", transfers=transfers),
         max_calls=context.worker_share(settings.concurrent_calls),
     )
 

@@ -7,12 +7,12 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 from pydantic import Field, Strict
 
 from voicegw.settings.fields import Variable, optional
-from voicegw.settings.platform import ACTIONS_DESCRIPTION, GreetingPlatformSettings
+from voicegw.settings.platform import ACTIONS_DESCRIPTION, GreetingPlatformSettings, TransferSettings
 
 RetellAction: TypeAlias = Literal["end_call", "transfer_call", "send_digits"]
 
 
-class RetellSettings(GreetingPlatformSettings):
+class RetellSettings(TransferSettings, GreetingPlatformSettings):
     """Settings of Retell's custom LLM websocket."""
 
     call_secret_keys: ClassVar[tuple[str, ...]] = ("secret_env",)

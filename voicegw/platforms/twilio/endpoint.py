@@ -8,6 +8,7 @@ from voicegw.calls.codec import CallStarted
 from voicegw.calls.endpoint import CallEndpoint
 from voicegw.calls.server import CallServer
 from voicegw.platforms.context import PlatformContext, PlatformKind
+from voicegw.platforms.conversation_relay.actions import RelayActions
 from voicegw.platforms.conversation_relay.codec import RelayCodec
 from voicegw.platforms.twilio import ticket
 from voicegw.platforms.twilio.handshake import TwilioSignatureAuth
@@ -19,19 +20,17 @@ from voicegw.telemetry.turn_log import TurnLog
 def _build_endpoint(settings: TwilioSettings, context: PlatformContext) -> CallEndpoint:
     auth_token, signing_key = _read_secrets(settings, context)
     ticket_secret = auth_token or signing_key
+    languages = (settings.language, *settings.languages)
+    possible = RelayActions(languages, settings.transfer_policy(settings.actions))
 
     def has_valid_ticket(started: CallStarted) -> bool:
         return ticket.verify(ticket_secret, started.ticket, started.call_id, context.now())
 
     return CallEndpoint(
         "twilio",
-        context.build_relay_profile(
-            "twilio", settings, settings.actions, (settings.language, *settings.languages)
-        ),
+        context.build_relay_profile("twilio", settings, settings.actions, languages),
         TwilioSignatureAuth(context.public_url, auth_token, signing_key),
-        lambda call_id, profile: RelayCodec(
-            "twilio", ticket_parameter=ticket.PARAMETER, languages=profile.languages
-        ),
+        lambda call_id, profile: RelayCodec("twilio", ticket_parameter=ticket.PARAMETER, possible=possible),
         has_valid_ticket if ticket_secret and settings.tickets else lambda started: True,
         context.worker_share(settings.concurrent_calls),
     )
@@ -48,7 +47,7 @@ def _build_webhooks(
         attributes=settings.relay_attributes(),
         languages=settings.languages,
         parameters=settings.parameters,
-        transfers_enabled="transfer_call" in settings.actions,
+        transfers=settings.transfer_policy(settings.actions),
         auth_token=auth_token,
         signing_key=signing_key,
     )

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, Strict, model_validator
 
 from voicegw.platforms.twilio.ticket import PARAMETER
 from voicegw.settings.fields import ATTRIBUTE_PATTERN, Language, Name, Variable, optional
-from voicegw.settings.platform import ACTIONS_DESCRIPTION, RelayPlatformSettings
+from voicegw.settings.platform import ACTIONS_DESCRIPTION, RelayPlatformSettings, TransferSettings
 
 Interruption: TypeAlias = Literal["any", "speech", "dtmf", "none"]
 
@@ -46,7 +46,7 @@ def _check_parameter_name(parameter: str) -> str:
     return parameter
 
 
-class TwilioSettings(RelayPlatformSettings):
+class TwilioSettings(TransferSettings, RelayPlatformSettings):
     """Settings of Twilio's ConversationRelay."""
 
     call_secret_keys: ClassVar[tuple[str, ...]] = ("auth_token_env", "signing_key_env")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
@@ -18,7 +19,6 @@ from voicegw.asgi.context import RequestContext
 from voicegw.asgi.webhook import MAX_BODY_BYTES, Webhook, parse_call_sid, require_content_type
 from voicegw.calls.server import CallServer
 from voicegw.errors import BadRequest, Forbidden, TooManyRequests
-from voicegw.platforms.conversation_relay.codec import E164_NUMBER
 from voicegw.platforms.twilio import ticket, twiml
 from voicegw.platforms.twilio.signature import (
     signature_algorithm,
@@ -26,6 +26,7 @@ from voicegw.platforms.twilio.signature import (
     verify_twilio_signature,
 )
 from voicegw.security.authenticator import require_loopback
+from voicegw.security.transfer_policy import TransferPolicy, TransferRefused
 from voicegw.telemetry.turn_log import TurnLog
 from voicegw.wire.json import loads
 
@@ -50,8 +51,8 @@ class VoiceWebhookOptions:
     """BCP 47 tags that the session may switch to."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """Custom parameters of each call."""
-    transfers_enabled: bool = False
-    """May the agent transfer a call?"""
+    transfers: TransferPolicy | None = None
+    """The numbers to which the agent may transfer a call; None for no transfers."""
     auth_token: str = field(default="", repr=False)
     """The account's auth token, for signatures with HMAC-SHA1; "" if it is not configured."""
     signing_key: str = field(default="", repr=False)
@@ -127,9 +128,7 @@ class TwilioWebhooks:
         """
         fields = await self._read_form(scope, receive)
         self.call_server.call_ended("twilio", parse_call_sid(fields.get("CallSid")))
-        number = (
-            parse_transfer_number(fields.get("HandoffData", "")) if self.options.transfers_enabled else None
-        )
+        number = parse_transfer_number(fields.get("HandoffData", ""), self.options.transfers)
         return _twiml_response(twiml.empty_response() if number is None else twiml.dial(number))
 
     async def _read_form(self, scope: Scope, receive: Receive) -> dict[str, str]:
@@ -187,8 +186,8 @@ def parse_form(body: bytes) -> list[tuple[str, str]]:
         raise BadRequest("The body is not a form.") from None
 
 
-def parse_transfer_number(handoff: str) -> str | None:
-    """Return the number of a transfer, None if the agent requested none.
+def parse_transfer_number(handoff: str, transfers: TransferPolicy | None) -> str | None:
+    """Return the number of a transfer, None if the agent requested none or `transfers` does not allow it.
 
     `handoff` is the handoffData that `voicegw.platforms.conversation_relay.codec` wrote into the end frame.
     """
@@ -197,6 +196,7 @@ def parse_transfer_number(handoff: str) -> str | None:
     except ValueError:
         return None
     match data:
-        case {"reasonCode": "transfer_call", "number": str(number)} if E164_NUMBER.fullmatch(number):
-            return number
+        case {"reasonCode": "transfer_call", "number": str(number)} if transfers is not None:
+            with suppress(TransferRefused):
+                return transfers.resolve(number)
     return None

@@ -53,7 +53,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
 NARROW: Mapping[tuple[str, str], frozenset[str]] = {
     ("settings", "speech"): frozenset({"options"}),
     ("settings", "conversations"): frozenset({"call_id"}),
-    ("agents", "turns"): frozenset({"run", "timeouts", "prompts"}),
+    ("agents", "turns"): frozenset({"run", "timeouts", "prompts", "bulkhead"}),
     ("simulate", "agents"): frozenset({"client"}),
     ("simulate", "platforms"): frozenset({"twilio.ticket", "elevenlabs.token"}),
     ("commands", "agents"): frozenset({"client"}),

@@ -15,6 +15,7 @@ from tests.support.gateway import create_gateway, send_turn
 from voicegw.agents.fallback import FallbackAgent, FallbackStep
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentTimeout, AgentUnavailable
 from voicegw.events import REASONING, Activity, Event, Message, Tool, ToolCall, Turn, Usage, extra_models
+from voicegw.turns.bulkhead import Bulkhead
 from voicegw.turns.run import Run
 from voicegw.turns.timeouts import Timeouts
 
@@ -106,6 +107,23 @@ async def test_agent_that_is_not_idempotent_is_replaced_only_if_it_was_unavailab
 ) -> None:
     said, failure = await play(step(fake_agent(failed), idempotent=False), step(fake_agent(*FINE)))
     assert (said == [(0.0, "Fine.")], failure is failed) == (goes_on, not goes_on)
+
+
+async def test_agent_that_has_not_stopped_earlier_attempts_is_not_asked() -> None:
+    stubborn, other = fake_agent(9.0, closing=60.0), fake_agent(*FINE)
+    now = asyncio.get_running_loop().time
+    full = FallbackStep(stubborn, Timeouts(1.0), idempotent=True, bulkhead=Bulkhead(1))
+    chain, alone = FallbackAgent((full, step(other)), now=now), FallbackAgent((full,), now=now)
+    for _ in range(3):
+        async with aclosing(chain.reply(TURN)) as events:
+            assert await anext(events) == "Fine."
+    assert (len(stubborn.turns), len(other.turns)) == (1, 3)
+    with pytest.raises(AgentBusy, match=r"^1 turns of the agent have not ended, the most allowed$"):
+        await anext(alone.reply(TURN))
+    await asyncio.sleep(61.0)
+    with pytest.raises(AgentTimeout):
+        await anext(alone.reply(TURN))
+    await asyncio.sleep(61.0)
 
 
 async def test_idempotent_agent_gets_max_attempts() -> None:

@@ -12,23 +12,23 @@ from voicegw.security.rate_limits import RateLimiter
 
 def test_concurrent_turns_are_limited_until_one_ends() -> None:
     limiter = RateLimiter(2)
-    limiter.acquire(BOSS, 0.0)
-    limiter.acquire(DESK, 0.0)
+    limiter.acquire(BOSS, "desk", 0.0)
+    limiter.acquire(DESK, "desk", 0.0)
     with pytest.raises(TooManyRequests) as caught:
-        limiter.acquire(BOSS, 0.0)
+        limiter.acquire(BOSS, "desk", 0.0)
     assert (caught.value.retry_after, caught.value.status, limiter.running_turns) == (1.0, 429, 2)
-    limiter.release()
-    limiter.acquire(BOSS, 0.0)
+    limiter.release(DESK, "desk")
+    limiter.acquire(BOSS, "desk", 0.0)
     assert limiter.running_turns == 2
 
 
 def use(limiter: RateLimiter, key: ApiKey, now: float) -> float | None:
     """Acquire and release one turn; return the wait in seconds if it is refused."""
     try:
-        limiter.acquire(key, now)
+        limiter.acquire(key, "desk", now)
     except TooManyRequests as error:
         return error.retry_after
-    limiter.release()
+    limiter.release(key, "desk")
     return None
 
 
@@ -59,9 +59,9 @@ def test_refused_turn_is_not_counted() -> None:
 
 def test_turns_refused_for_concurrency_do_not_count_for_the_minute() -> None:
     limiter = RateLimiter(1, 2)
-    limiter.acquire(DESK, 0.0)
+    limiter.acquire(DESK, "desk", 0.0)
     assert [use(limiter, BOSS, 0.0) for _ in range(5)] == [1.0] * 5
-    limiter.release()
+    limiter.release(DESK, "desk")
     assert [use(limiter, BOSS, 0.0) for _ in range(3)] == [None, None, 30.0]
 
 
@@ -82,12 +82,40 @@ def test_workers_share_the_limits_with_at_least_one_each() -> None:
     shared = RateLimiter(5, 6, workers=2)
     assert [use(shared, BOSS, 0.0) for _ in range(4)] == [None, None, None, 20.0]
     for _ in range(2):
-        shared.acquire(DESK, 0.0)
+        shared.acquire(DESK, "desk", 0.0)
     assert use(shared, DESK, 0.0) == 1.0
     few = RateLimiter(1, 1, workers=8)
     assert [use(few, BOSS, 0.0) for _ in range(2)] == [None, 60.0]
-    few.acquire(DESK, 0.0)
+    few.acquire(DESK, "desk", 0.0)
     assert use(few, DESK, 0.0) == 1.0
+
+
+def test_a_key_with_its_own_limit_takes_no_places_from_the_others() -> None:
+    limiter, small = RateLimiter(5), ApiKey("small", b"", concurrent_turns=2)
+    for _ in range(2):
+        limiter.acquire(small, "desk", 0.0)
+    with pytest.raises(TooManyRequests, match="at once for this API key"):
+        limiter.acquire(small, "shop", 0.0)
+    for _ in range(3):
+        limiter.acquire(BOSS, "desk", 0.0)
+    with pytest.raises(TooManyRequests, match="at once: try"):
+        limiter.acquire(BOSS, "desk", 0.0)
+    limiter.release(small, "desk")
+    limiter.acquire(small, "shop", 0.0)
+
+
+def test_an_agent_with_its_own_limit_leaves_places_to_the_others() -> None:
+    limiter = RateLimiter(8, agents={"desk": 6}, workers=2)
+    for key in (BOSS, DESK, BOSS):
+        limiter.acquire(key, "desk", 0.0)
+    with pytest.raises(TooManyRequests, match="at once for this agent"):
+        limiter.acquire(BOSS, "desk", 0.0)
+    limiter.acquire(BOSS, "shop", 0.0)
+    limiter.release(DESK, "desk")
+    limiter.release(BOSS, "shop")
+    limiter.acquire(DESK, "desk", 0.0)
+    with pytest.raises(TooManyRequests, match="at once for this agent"):
+        limiter.acquire(BOSS, "desk", 0.0)
 
 
 def test_memory_is_bounded_by_the_number_of_keys() -> None:

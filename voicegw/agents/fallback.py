@@ -12,15 +12,16 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from voicegw.errors import AgentUnavailable, VoicegwError
+from voicegw.errors import AgentBusy, AgentUnavailable, VoicegwError
 from voicegw.events import REASONING, Agent, Event, Turn, extra_models
+from voicegw.turns.bulkhead import Bulkhead
 from voicegw.turns.run import SUPERSEDE_WAIT, Run
 from voicegw.turns.timeouts import Timeouts
 
 
 @dataclass(frozen=True, slots=True)
 class FallbackStep:
-    """One agent of a chain, with `timeouts`, the deadlines of an attempt.
+    """One agent of a chain, with `timeouts`, the deadlines of an attempt, and the `bulkhead` of its runs.
 
     `idempotent`: a turn may be sent twice without harm. Such an agent gets up to `max_attempts` attempts,
     and after any failure the next agent is tried. After the failure of another agent, the next one is tried
@@ -31,6 +32,7 @@ class FallbackStep:
     timeouts: Timeouts = field(default_factory=Timeouts)
     idempotent: bool = False
     max_attempts: int = 1
+    bulkhead: Bulkhead = field(default_factory=Bulkhead)
 
 
 class FallbackAgent:
@@ -50,9 +52,16 @@ class FallbackAgent:
     async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
         """Yield the events of the first attempt that produces output or may not be followed by another.
 
-        Raises the `VoicegwError` with which that attempt failed.
+        Raises the `VoicegwError` with which that attempt failed, and `AgentBusy` if the last agent's bulkhead
+        is full. An agent whose bulkhead is full is not asked.
         """
         for number, step in enumerate(self.attempt_order, 1):
+            if not step.bulkhead.acquire():
+                if number < len(self.attempt_order):
+                    continue
+                raise AgentBusy(
+                    f"{step.bulkhead.max_runs} turns of the agent have not ended, the most allowed"
+                )
             attempt = FallbackAttempt(self._create_run(step, turn))
             try:
                 while await attempt.wait_for_output():
@@ -69,7 +78,11 @@ class FallbackAgent:
                 await attempt.close()
 
     def _create_run(self, step: FallbackStep, turn: Turn) -> Run:
-        run = Run(step.agent, turn, self.active_runs.discard, now=self.now, timeouts=step.timeouts)
+        def on_end(run: Run) -> None:
+            step.bulkhead.release()
+            self.active_runs.discard(run)
+
+        run = Run(step.agent, turn, on_end, now=self.now, timeouts=step.timeouts)
         self.active_runs.add(run)
         return run
 

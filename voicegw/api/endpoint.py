@@ -107,16 +107,28 @@ class CompletionEndpoint:
         now = self.dispatcher.now()
         request = self._parse_request(scope, body, context, now)
         try:
-            self.rate_limiter.acquire(context.key, now)
+            run = self._dispatch(scope, request, body, now)
         except TooManyRequests as busy:
             if not self.options.speak_busy or request.is_machine_read:
                 raise
             self.turn_log.record_refusal(busy, context.id, context.client)
             return request.sentence_response(request.answering_agent.phrases_in(request.language).busy)
+        self.turn_log.metrics.turns_running.inc()
+        if request.api_request.store:
+            id = self.format.response_id(run.turn.id)
+            self.responses.add(context.key.name, id, request.create_stored_response(run, now))
+        return await self._answer(request, run, receive)
+
+    def _dispatch(self, scope: Scope, request: TurnRequest, body: bytes, now: float) -> Run:
+        """Return the run that answers the request. The rate limiter counts the turn.
+
+        Raise `TooManyRequests` at a limit, and what `Dispatcher.dispatch` raises; then nothing is counted.
+        """
+        self.rate_limiter.acquire(request.context.key, request.served_agent.name, now)
         try:
             headers = dict(scope["headers"])
             turn = request.create_turn(self.dispatcher.new_turn_id(), self.dispatcher.calls)
-            run = self.dispatcher.dispatch(
+            return self.dispatcher.dispatch(
                 request.answering_agent,
                 turn,
                 client=request.client,
@@ -126,13 +138,8 @@ class CompletionEndpoint:
                 ),
             )
         except BaseException:
-            self.rate_limiter.release()
+            self.rate_limiter.release(request.context.key, request.served_agent.name)
             raise
-        self.turn_log.metrics.turns_running.inc()
-        if request.api_request.store:
-            id = self.format.response_id(run.turn.id)
-            self.responses.add(context.key.name, id, request.create_stored_response(run, now))
-        return await self._answer(request, run, receive)
 
     def _parse_request(self, scope: Scope, body: bytes, context: RequestContext, now: float) -> TurnRequest:
         """Return the request in a body.
@@ -229,7 +236,7 @@ class CompletionEndpoint:
 
     def _close_turn(self, request: TurnRequest, run: Run) -> None:
         """Release the rate limit, and log the turn once the agent closed or `stop_timeout` is over."""
-        self.rate_limiter.release()
+        self.rate_limiter.release(request.context.key, request.served_agent.name)
         self.turn_log.metrics.turns_running.dec()
         if request.api_request.store:
             self.responses.complete(request.context.key.name, self.format.response_id(run.turn.id), run.now())

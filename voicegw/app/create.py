@@ -117,14 +117,18 @@ def _make_dispatcher(settings: Config, agents: Mapping[str, Agent], now: Callabl
         disconnect_grace=turns.disconnect_grace,
         replay_window=turns.replay_window,
         calls=CallStore(idle_timeout=calls.idle, max_calls=calls.max_calls),
-        max_runs=max(2, 2 * settings.limits.concurrent_turns // settings.server.workers),
         now=now,
     )
 
 
 def _make_rate_limiter(settings: Config) -> RateLimiter:
     limits = settings.limits
-    return RateLimiter(limits.concurrent_turns, limits.requests_per_minute, workers=settings.server.workers)
+    return RateLimiter(
+        limits.concurrent_turns,
+        limits.requests_per_minute,
+        agents={name: settings.agent_turns(name) for name in settings.agents},
+        workers=settings.server.workers,
+    )
 
 
 def _add_gauges(metrics: Metrics, dispatcher: Dispatcher) -> None:

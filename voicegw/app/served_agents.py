@@ -13,6 +13,7 @@ from voicegw.errors import ConfigError
 from voicegw.events import Agent
 from voicegw.speech.options import SpeechOptions
 from voicegw.turns.acknowledgement import AckPolicy
+from voicegw.turns.bulkhead import Bulkhead
 from voicegw.turns.dialects import DIALECTS
 from voicegw.turns.served_agent import ServedAgent
 from voicegw.turns.speech_buffer import SpeechFilters
@@ -50,7 +51,15 @@ def make_served_agents(
     An agent with a fallback, or with several attempts, is a `FallbackAgent`. `now` is the attempts' clock.
     """
     filters = make_speech_filters(settings)
-    return {name: _make_served_agent(name, settings, agents, now, filters) for name in settings.agents}
+    bulkheads = {name: make_bulkhead(name, settings) for name in settings.agents}
+    return {
+        name: _make_served_agent(name, settings, agents, now, filters, bulkheads) for name in settings.agents
+    }
+
+
+def make_bulkhead(name: str, settings: Config) -> Bulkhead:
+    """Return the bulkhead of an agent in one worker: its turns, and as many that were stopped."""
+    return Bulkhead(2 * max(1, settings.agent_turns(name) // settings.server.workers))
 
 
 def make_speech_filters(settings: Config) -> SpeechFilters:
@@ -71,13 +80,19 @@ def make_speech_filters(settings: Config) -> SpeechFilters:
 
 
 def _make_served_agent(
-    name: str, settings: Config, agents: Mapping[str, Agent], now: Callable[[], float], filters: SpeechFilters
+    name: str,
+    settings: Config,
+    agents: Mapping[str, Agent],
+    now: Callable[[], float],
+    filters: SpeechFilters,
+    bulkheads: Mapping[str, Bulkhead],
 ) -> ServedAgent:
     table = settings.agents[name]
-    agent, timeouts = agents[name], make_timeouts(table)
+    agent, timeouts, bulkhead = agents[name], make_timeouts(table), bulkheads[name]
     if table.fallback or table.max_attempts > 1:
-        steps = [_make_step(other, settings, agents) for other in (name, *(table.fallback or ()))]
+        steps = [_make_step(other, settings, agents, bulkheads) for other in (name, *(table.fallback or ()))]
         agent, timeouts = FallbackAgent(steps, now=now), Timeouts(total=table.total)
+        bulkhead = make_bulkhead(name, settings)  # of the chain; each attempt counts for its agent
     return ServedAgent(
         name,
         agent,
@@ -89,12 +104,16 @@ def _make_served_agent(
         timeouts,
         filters if table.speech == "on" else None,
         settings.speech.max_hold_seconds,
+        bulkhead,
     )
 
 
-def _make_step(name: str, settings: Config, agents: Mapping[str, Agent]) -> FallbackStep:
+def _make_step(
+    name: str, settings: Config, agents: Mapping[str, Agent], bulkheads: Mapping[str, Bulkhead]
+) -> FallbackStep:
     table = settings.agents[name]
-    return FallbackStep(agents[name], make_timeouts(table), table.idempotent, table.max_attempts)
+    timeouts = make_timeouts(table)
+    return FallbackStep(agents[name], timeouts, table.idempotent, table.max_attempts, bulkheads[name])
 
 
 def make_timeouts(table: AnyAgent) -> Timeouts:

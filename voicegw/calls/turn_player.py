@@ -133,13 +133,13 @@ class TurnPlayer:
         now = self.dispatcher.now()
         phrases = self.phrases_for(call)
         try:
-            self.engine.rate_limiter.acquire(self.profile.key, now)
+            self.engine.rate_limiter.acquire(self.profile.key, self.profile.agent.name, now)
         except TooManyRequests:
             return self._say(request, phrases.busy)
         try:
             run = self._dispatch(call, turn)
         except VoicegwError as failure:
-            self.engine.rate_limiter.release()
+            self.engine.rate_limiter.release(self.profile.key, self.profile.agent.name)
             shutting_down = isinstance(failure, ServiceUnavailable)
             apology = phrases.shutdown if shutting_down else str(getattr(phrases, failure.phrase))
             self._say(request, apology)
@@ -251,7 +251,7 @@ class TurnPlayer:
         run.was_delivered = run.was_delivered or playback.done
         self.dispatcher.unsubscribe(run, playback)
         self.timings.longest_gap = max(self.timings.longest_gap, timings.longest_gap)
-        self.engine.rate_limiter.release()
+        self.engine.rate_limiter.release(self.profile.key, self.profile.agent.name)
         self.engine.turn_log.metrics.turns_running.dec()
         run.on_closed(
             lambda: self.engine.turn_log.record_turn(

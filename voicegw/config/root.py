@@ -129,9 +129,20 @@ class Config(PlatformSections):
                 None if key.models is None else frozenset(key.models),
                 key.dialect,
                 key.requests_per_minute,
+                key.concurrent_turns,
             )
             for name, key in self.keys.items()
         )
+
+    def agent_turns(self, name: str) -> int:
+        """Return the maximum number of turns of an agent at a time, over all workers.
+
+        By default one agent among several leaves a quarter of the places to the others.
+        """
+        turns, total = self.agents[name].concurrent_turns, self.limits.concurrent_turns
+        if turns is None:
+            return total if len(self.agents) == 1 else max(1, total * 3 // 4)
+        return turns
 
     def hash_of(self, key: KeySettings) -> bytes | None:
         """Return the digest of an API key's secret, or None when its variable is not set."""

@@ -21,6 +21,7 @@ from voicegw.conversations.idempotency import IdempotencyKey, IdempotentRuns
 from voicegw.conversations.turn_relation import Client, RunState, TurnRelation, relate
 from voicegw.errors import ServiceUnavailable, ShuttingDown, TooManyRequests
 from voicegw.events import Turn
+from voicegw.turns.bulkhead import Bulkhead
 from voicegw.turns.run import Run, Subscriber
 from voicegw.turns.served_agent import ServedAgent, Voice
 
@@ -43,7 +44,6 @@ class Dispatcher:
         disconnect_grace: float = 0.0,
         replay_window: float = 10.0,
         calls: CallStore | None = None,
-        max_runs: int = 2000,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         # The agents that answer.
@@ -56,8 +56,6 @@ class Dispatcher:
         self.replay_window = replay_window
         # The calls that are remembered. An empty store is false, hence the comparison with None.
         self.calls = CallStore() if calls is None else calls
-        # Limit of `runs`. Runs whose agents were cancelled but have not closed yet count too.
-        self.max_runs = max_runs
         # The clock of all times, in seconds.
         self.now = now
         # All runs whose agents are not closed yet.
@@ -95,8 +93,8 @@ class Dispatcher:
         says that it repeats its request. A turn without a call joins a run only by its `idempotency_key`.
         `voice`: the language of the speech; None for the caller's.
 
-        Raise `ServiceUnavailable` while the gateway drains, `TooManyRequests` at `max_runs`, and
-        `UnprocessableContent` for the `idempotency_key` of another request.
+        Raise `ServiceUnavailable` while the gateway drains, `TooManyRequests` if the agent's bulkhead is
+        full, and `UnprocessableContent` for the `idempotency_key` of another request.
         """
         if self.is_draining:
             raise ServiceUnavailable("The gateway is shutting down.", retry_after=1.0)
@@ -165,15 +163,18 @@ class Dispatcher:
     def _new_run(
         self, served_agent: ServedAgent, turn: Turn, voice: Voice | None, *, in_background: bool
     ) -> Run:
-        """Create a run and add it to `runs`. Raise `TooManyRequests` at `max_runs`."""
-        if len(self.runs) >= self.max_runs:
+        """Create a run and add it to `runs`. Raise `TooManyRequests` if the agent's bulkhead is full."""
+        bulkhead = served_agent.bulkhead
+        if not bulkhead.acquire():
             raise TooManyRequests(
-                "Too many agents have not stopped yet: try again in a second.", retry_after=1.0
+                f"{bulkhead.max_runs} turns of the agent '{served_agent.name}' have not ended, the most "
+                "allowed: try again in a second.",
+                retry_after=1.0,
             )
         run = Run(
             served_agent.agent,
             replace(turn, background=True) if in_background else turn,
-            self._on_run_closed,
+            partial(self._on_run_closed, bulkhead),
             now=self.now,
             timeouts=served_agent.timeouts,
             speech_filter=served_agent.speech_filter(turn.language if voice is None else voice.language),
@@ -214,7 +215,8 @@ class Dispatcher:
         if run.unsubscribed_at == unsubscribed_at and not run.subscribers and not run.event_log.has_ended:
             run.cancel()
 
-    def _on_run_closed(self, run: Run) -> None:
+    def _on_run_closed(self, bulkhead: Bulkhead, run: Run) -> None:
+        bulkhead.release()
         self.runs.discard(run)
         if run.idempotency_keys:
             run.loop.call_later(self.replay_window, self.idempotent_runs.remove, run)

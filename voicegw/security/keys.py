@@ -26,6 +26,8 @@ class ApiKey:
     """The dialect of the key's clients; None for the agent's own."""
     requests_per_minute: int | None = None
     """The key's limit, 0 for no limit; None for the limit of the configuration."""
+    concurrent_turns: int | None = None
+    """The key's limit of turns at a time; None if only the limit of all keys together counts."""
 
     def allows(self, agent: str) -> bool:
         """May this key use the agent with this name?"""

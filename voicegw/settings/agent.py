@@ -88,6 +88,11 @@ class AgentSettings(Section):
         le=10,
         description="Maximum number of attempts for one turn; more than 1 needs `idempotent`.",
     )
+    concurrent_turns: Annotated[int, Field(ge=1)] | None = optional(
+        "Maximum number of this agent's turns at a time, over all workers; if left out, three quarters of "
+        "those of `[limits]`, or all for the only agent. Stopped turns that have not ended yet have as many "
+        "places again."
+    )
     ack: AckSettings = Field(default_factory=AckSettings, description="Acknowledgement and progress lines.")
 
 

@@ -117,6 +117,9 @@ class KeySettings(Section):
     requests_per_minute: Annotated[int, Field(ge=0)] | None = optional(
         "Maximum number of turns a minute for this key instead of that of `[limits]`; 0 for no limit."
     )
+    concurrent_turns: Annotated[int, Field(ge=1)] | None = optional(
+        "Maximum number of this key's turns at a time, over all workers; that of `[limits]` holds too."
+    )
 
     @model_validator(mode="after")
     def _check_one_source(self) -> KeySettings:

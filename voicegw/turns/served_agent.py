@@ -9,6 +9,7 @@ from voicegw.events import Agent, Message, ToolCall, Turn
 from voicegw.speech.filter import SpeechFilter
 from voicegw.speech.options import MAX_HOLD_SECONDS, SpeechOptions
 from voicegw.turns.acknowledgement import AckPolicy, AckSchedule, ack_delay, pick_phrase
+from voicegw.turns.bulkhead import Bulkhead
 from voicegw.turns.dialects import Dialect
 from voicegw.turns.own_phrases import OwnPhrase, without_acknowledgements, without_own_phrases
 from voicegw.turns.phrases import Phrases, phrases_for
@@ -50,6 +51,8 @@ class ServedAgent:
     """Makes the agent's text speakable; None passes it on unchanged."""
     max_hold_seconds: float = MAX_HOLD_SECONDS
     """Seconds for which text is held back while the agent pauses."""
+    bulkhead: Bulkhead = field(default_factory=Bulkhead)
+    """Limits the runs of this agent that are not closed yet."""
 
     @property
     def without_speech_filters(self) -> ServedAgent:

@@ -101,6 +101,8 @@ PURE_PATTERNS = (
     "agents/finish_reasons.py",
     "agents/gathered_call.py",
     "agents/tool_calls.py",
+    "agents/openai/answer_end.py",
+    "agents/openai/call_memory.py",
     "agents/client/error_body.py",
     "agents/client/json_values.py",
     "agents/*/decoder.py",

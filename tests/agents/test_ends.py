@@ -13,17 +13,20 @@ from tests.agents.bedrock.frames import HI_DELTA, message_stop, metadata
 from tests.agents.upstream import Action, Piece, Upstream, chunk, chunked_head, wait_until
 from voicegw.agents.anthropic.agent import AnthropicAgent
 from voicegw.agents.bedrock.agent import BedrockAgent
-from voicegw.agents.client.http import END_TIMEOUT
+from voicegw.agents.client.response import END_TIMEOUTS
+from voicegw.agents.finish_reasons import AnswerState
 from voicegw.agents.hermes.agent import HermesAgent
 from voicegw.agents.openai.agent import OpenAIAgent
 from voicegw.errors import AgentError, AgentProtocolError
-from voicegw.events import REASONING, Agent, Event, Finish, Message, ToolCall, Turn, Usage
+from voicegw.events import REASONING, Activity, Agent, Event, Finish, Message, Tool, ToolCall, Turn, Usage
 
 pytestmark = pytest.mark.wire
 
-TURN = Turn("t1", (Message("user", "Hi"),))
+TURN = Turn("t1", (Message("user", "Hi"),), tools=(Tool("find_table"),))
 STREAM = chunked_head("content-type: text/event-stream")
 AMAZON_STREAM = chunked_head("content-type: application/vnd.amazon.eventstream")
+PAUSE = END_TIMEOUTS[AnswerState.ENDED] * 1.4
+"""A pause of a server in seconds, longer than the rest of an answer that has ended may take."""
 HEARTBEATS: tuple[Piece | Action, ...] = (*[chunk(b": ping\n\n"), 0.05] * 40, Action.HANG)
 
 
@@ -66,7 +69,7 @@ async def reply_to(make: Callable[[str], Agent], *reply: Piece | Action) -> list
         agent = make(upstream.url)
         started = asyncio.get_running_loop().time()
         events = await reply_of(agent)
-        assert asyncio.get_running_loop().time() - started < END_TIMEOUT + 0.4
+        assert asyncio.get_running_loop().time() - started < END_TIMEOUTS[AnswerState.ENDED] + 0.4
         await wait_until(lambda: upstream.ended_connections == 1)
         await agent.aclose()
         return events
@@ -99,7 +102,8 @@ async def test_chat_of_hermes_ends_with_its_reason() -> None:
     assert await reply_to(make, STREAM, chunk(CHAT_END), Action.HANG) == ["Hi", Finish("length")]
 
 
-async def test_reason_in_each_chunk_ends_nothing() -> None:
+@pytest.mark.parametrize("has_role", [True, False])
+async def test_reason_in_each_chunk_ends_nothing(has_role: bool) -> None:
     pieces = [sse(delta("stop", content="One, "))]
     pieces += [sse(delta("stop", tool_calls=[{"index": 0, "id": "a", "function": {"name": "f"}}]))]
     pieces += [
@@ -107,12 +111,94 @@ async def test_reason_in_each_chunk_ends_nothing() -> None:
         for text in ('{"q"', ":1}")
     ]
     pieces += [sse(delta("stop", content="two."))]
-    slow = [step for piece in pieces for step in (chunk(piece), END_TIMEOUT / 2)]
-    async with Upstream((STREAM, *slow, Action.HANG)) as upstream:
+    role = [sse(delta(role="assistant", content=""))] if has_role else []
+    slow = [step for piece in [*role, *pieces] for step in (chunk(piece), PAUSE)]
+    async with Upstream((STREAM, *slow, chunk(b"data: [DONE]\n\n"), Action.HANG)) as upstream:
         agent = OpenAIAgent(upstream.url)
         events = await reply_of(agent)
         await agent.aclose()
     assert events == ["One, ", "two.", ToolCall("a", "f", '{"q":1}'), Finish("tool_calls")]
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_answer_whose_only_chunks_have_a_reason_ends_later(
+    goes_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(END_TIMEOUTS, AnswerState.MAYBE_ENDED, PAUSE * 1.2)
+    rest = (PAUSE, chunk(sse(delta("length", content=" there"))), Action.HANG) if goes_on else (Action.HANG,)
+    async with Upstream((STREAM, chunk(sse(delta("length", content="Hi"))), *rest)) as upstream:
+        agent = OpenAIAgent(upstream.url)
+        assert await reply_of(agent) == ["Hi", *([" there"] if goes_on else []), Finish("length")]
+        await agent.aclose()
+
+
+async def test_reason_beside_the_last_words_ends_an_answer() -> None:
+    pieces = sse(delta(content="H"), delta("length", content="i"))
+    assert await reply_to(OpenAIAgent, STREAM, chunk(pieces), Action.HANG) == ["H", "i", Finish("length")]
+
+
+async def test_words_after_a_reason_lift_its_limit() -> None:
+    pieces = [chunk(CHAT_END), 0.2, chunk(sse(delta(content=" there"))), PAUSE, chunk(sse(delta("stop")))]
+    async with Upstream((STREAM, *pieces, Action.HANG)) as upstream:
+        agent = OpenAIAgent(upstream.url)
+        assert await reply_of(agent) == ["Hi", " there", Finish("stop")]
+        await agent.aclose()
+
+
+async def test_answer_goes_on_after_tools_that_the_server_runs() -> None:
+    called = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}
+    pieces = [chunk(sse(delta(tool_calls=[called]), delta("tool_calls"))), PAUSE, chunk(CHAT_END)]
+    async with Upstream((STREAM, *pieces, chunk(b""))) as upstream:
+        agent = OpenAIAgent(upstream.url, tools_run_by="server")
+        assert await reply_of(agent) == [Activity("f"), "Hi", Finish("length")]
+        await agent.aclose()
+
+
+@pytest.mark.parametrize("end", [(chunk(b""),), (Action.CLOSE,), (Action.RESET,)], ids=str)
+async def test_call_without_arguments_needs_a_certain_end(end: tuple[Piece | Action, ...]) -> None:
+    call = {"index": 0, "id": "a", "function": {"name": "f"}}
+    for reason in (None, "tool_calls"):
+        async with Upstream((STREAM, chunk(sse(delta(reason, tool_calls=[call]))), *end)) as upstream:
+            agent = OpenAIAgent(upstream.url)
+            with pytest.raises(AgentProtocolError):
+                await reply_of(agent)
+            await agent.aclose()
+    whole = sse(delta(tool_calls=[call]), delta("tool_calls"))
+    async with Upstream((STREAM, chunk(whole), *end)) as upstream:
+        agent = OpenAIAgent(upstream.url)
+        assert await reply_of(agent) == [ToolCall("a", "f", "{}"), Finish("tool_calls")]
+        await agent.aclose()
+
+
+async def test_arguments_of_an_open_block_may_follow_the_reason_to_stop() -> None:
+    use = {"type": "tool_use", "id": "a", "name": "f", "input": {}}
+    arguments = {"type": "input_json_delta", "partial_json": '{"q":1}'}
+    begin = sse(
+        {"type": "content_block_start", "index": 0, "content_block": use},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}},
+    )
+    rest = sse(
+        {"type": "content_block_delta", "index": 0, "delta": arguments},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_stop"},
+    )
+    async with Upstream((STREAM, chunk(begin), PAUSE, chunk(rest), Action.HANG)) as upstream:
+        agent = AnthropicAgent(upstream.url, model="m")
+        assert await reply_of(agent) == [ToolCall("a", "f", '{"q":1}'), Finish("tool_calls")]
+        await agent.aclose()
+
+
+async def test_name_of_a_tool_may_come_in_pieces() -> None:
+    pieces = [
+        {"index": 0, "id": "a", "function": {"name": "find_"}},
+        {"index": 0, "function": {"name": "table", "arguments": "{"}},
+        {"index": 0, "function": {"arguments": "}"}},
+    ]
+    chunks = sse(*(delta(tool_calls=[piece]) for piece in pieces), delta("tool_calls"))
+    async with Upstream((STREAM, chunk(chunks), chunk(b""))) as upstream:
+        agent = OpenAIAgent(upstream.url)
+        assert await reply_of(agent) == [ToolCall("a", "find_table"), Finish("tool_calls")]
+        await agent.aclose()
 
 
 async def test_cut_arguments_of_a_call_whose_chunks_all_have_a_reason_raise() -> None:

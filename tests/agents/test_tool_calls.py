@@ -287,6 +287,61 @@ def test_any_pieces_give_unique_whole_calls_or_a_protocol_error(pieces: list[Pie
         assert all(call.name and isinstance(orjson.loads(call.arguments), dict) for call in calls)
 
 
+# Names in pieces
+
+TOOLS = ("get", "get_weather", "find_table", "dada", "da")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "names"),
+    [
+        ([Piece(0, "a", "find_"), Piece(0, "", "table", "{}")], ["find_table"]),
+        ([Piece(0, "a", "find_"), Piece(0, "a", "table"), Piece(0, "", "", "{}")], ["find_table"]),
+        ([Piece(0, "a", "find_"), Piece(0, "b", "table", "{}")], ["find_table"]),
+        (
+            [
+                Piece(None, "a", "fi"),
+                Piece(None, "b", "get_", position=1),
+                Piece(None, "a", "nd_table", "{}"),
+                Piece(None, "b", "weather", "{}", 1),
+            ],
+            ["find_table", "get_weather"],
+        ),
+        ([Piece(0, "a", "get"), Piece(0, "", "_"), Piece(0, "", "weather", "{}")], ["get_weather"]),
+        (
+            [Piece(0, "a", "f"), Piece(0, "", "i"), *(Piece(0, "", letter) for letter in "nd_table")],
+            ["find_table"],
+        ),
+        ([Piece(0, "a", "get"), Piece(0, "b", "get_weather")], ["get", "get_weather"]),
+        ([Piece(0, "a", "da"), Piece(0, "a", "da", "{}")], ["da"]),
+        ([Piece(0, "a", "get", "{}"), Piece(0, "b", "_weather", "{}")], ["get", "_weather"]),
+        ([Piece(0, "a", "new_"), Piece(0, "b", "tool")], ["new_", "tool"]),
+    ],
+)
+def test_pieces_of_a_name_are_joined_to_that_of_a_known_tool(pieces: list[Piece], names: list[str]) -> None:
+    gatherer = ToolCallGatherer(tool_names=TOOLS)
+    for piece in pieces:
+        gatherer.add(piece.index, piece.position, piece.id, piece.name, piece.arguments)
+    assert [call.name for call in gatherer.end()] == names
+
+
+@given(CALLS, st.data())
+def test_any_cutting_of_names_gives_the_same_calls(calls: list[Call], data: st.DataObject) -> None:
+    long_names = {"f": "find_table", "g": "get_weather", "h": "book"}
+    calls = [(long_names[name], arguments) for name, arguments in calls]
+    lists = [
+        [
+            *(Piece(index, f"c{index}" if not at else "", part) for at, part in enumerate(cut(data, name))),
+            *(Piece(index, "", "", part) for part in cut(data, orjson.dumps(arguments).decode())),
+        ]
+        for index, (name, arguments) in enumerate(calls)
+    ]
+    gatherer = ToolCallGatherer(tool_names=long_names.values())
+    for piece in interleave(data, lists):
+        gatherer.add(piece.index, piece.position, piece.id, piece.name, piece.arguments)
+    assert named(gatherer.end()) == calls
+
+
 # Explicit blocks
 
 

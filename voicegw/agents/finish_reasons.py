@@ -1,4 +1,4 @@
-"""The words with which servers say why an answer ended, for every kind of model alike. Pure.
+"""The end of an answer, for every kind of model alike: how certain it is, and the words for its reason. Pure.
 
 An unknown word is a failure, because the answer may be incomplete.
 """
@@ -7,10 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import Enum
 
 from voicegw.agents.client.error_body import REPORTED_ERROR
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentTimeout
 from voicegw.events import Reason
+
+
+class AnswerState(Enum):
+    """How far an answer is."""
+
+    OPEN = "more of it comes"
+    MAYBE_ENDED = "a reason to finish came, but its server may send one in each chunk"
+    ENDED = "nothing is missing, even if the connection breaks now"
+
 
 MAX_WORD_CHARS = 80
 """Characters of an unknown word that an error repeats."""

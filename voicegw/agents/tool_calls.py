@@ -7,6 +7,8 @@ index or an id, or with a new id each time, and some servers repeat whole calls 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from voicegw.agents.gathered_call import GatheredCall, join_pieces, may_be_same
 from voicegw.errors import AgentProtocolError
 from voicegw.events import ToolCall
@@ -23,14 +25,27 @@ CALL_COST = 256
 class ToolCallGatherer:
     """Gathers the tool calls of one turn. `id_prefix` begins the ids of calls that came without one.
 
+    `tool_names` are those of the tools that the model may call. They decide whether a second name belongs to
+    a call whose name comes in pieces, or begins another call.
+
     A protocol with explicit blocks uses `start`, `append` and `close`; any other one `add`. `end` returns
     the calls that are not returned yet. Calls are returned in the order in which they began.
     """
 
-    __slots__ = ("_by_id", "_calls", "_chars", "_id_prefix", "_returned", "_slots", "_whole_calls")
+    __slots__ = (
+        "_by_id",
+        "_calls",
+        "_chars",
+        "_id_prefix",
+        "_returned",
+        "_slots",
+        "_tool_names",
+        "_whole_calls",
+    )
 
-    def __init__(self, id_prefix: str = "call") -> None:
+    def __init__(self, id_prefix: str = "call", tool_names: Iterable[str] = ()) -> None:
         self._id_prefix = id_prefix
+        self._tool_names = frozenset(tool_names)
         # The calls in the order in which they began; the first `_returned` ones are returned.
         self._calls: list[GatheredCall] = []
         self._returned = 0
@@ -50,6 +65,16 @@ class ToolCallGatherer:
     def has_partial_call(self) -> bool:
         """Whether the arguments of a call have begun and not ended."""
         return any(call.has_text and not call.is_whole for call in self._calls)
+
+    @property
+    def has_open_call(self) -> bool:
+        """Whether a call began at an index that was not closed."""
+        return any(not call.is_closed for call in self._calls)
+
+    @property
+    def has_bare_call(self) -> bool:
+        """Whether a call came without arguments so far."""
+        return any(not call.has_text for call in self._calls)
 
     # For protocols with explicit blocks
 
@@ -106,7 +131,7 @@ class ToolCallGatherer:
             call.id = call.id or id
             call.ids.add(id)
             self._by_id.setdefault(id, call)
-        call.name = call.name or name
+        call.name = call.name + name if self._continues_name(call, name) else call.name or name
         if arguments:
             self._append(call, arguments)
 
@@ -114,6 +139,9 @@ class ToolCallGatherer:
         """Return the call that a piece belongs to; None if it begins another one."""
         at_slot = self._slots.get(slot)
         known = at_slot if at_slot is not None and id in at_slot.ids else self._by_id.get(id)
+        named = known or at_slot
+        if named is not None and self._continues_name(named, name):
+            return named
         if known is not None:
             is_elsewhere = index is not None and known.index is not None and index != known.index
             begins = name and (is_elsewhere or (known.is_whole and bool(arguments.strip())))
@@ -128,6 +156,12 @@ class ToolCallGatherer:
             return None
         begins_again = at_slot.is_whole and (index is None or bool(arguments.strip()))
         return None if begins_again else at_slot
+
+    def _continues_name(self, call: GatheredCall, name: str) -> bool:
+        """Whether `name` is the next piece of the call's name, and not that of another call."""
+        if not (name and call.name) or call.has_text or {call.name, name} <= self._tool_names:
+            return False
+        return any(tool.startswith(call.name + name) for tool in self._tool_names)
 
     # For both
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from voicegw.agents.client.http import HttpClient, HttpResponse
+from voicegw.agents.client.http import HttpClient
+from voicegw.agents.client.response import HttpResponse
 from voicegw.errors import AgentError
 from voicegw.simulate.http_exchange import PlatformResponse
 from voicegw.simulate.http_platform import PlatformRequest

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voicegw.agents.anthropic.decoder import MessagesDecoder
+from voicegw.agents.finish_reasons import AnswerState
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentTimeout
 from voicegw.events import REASONING, Activity, Event, Finish, ToolCall, Usage
 from voicegw.wire.sse import ServerSentEvent
@@ -84,11 +85,11 @@ def test_text_and_usage() -> None:
         )
     ]
     assert events == [[], [], [], ["Hé"], [], ["llo"], []]
-    assert not decoder.complete
+    assert decoder.state is AnswerState.OPEN
     assert decoder.feed(sse(message_delta("end_turn", output_tokens=7))) == []
-    assert (decoder.complete, decoder.done) == (True, False)
+    assert (decoder.state, decoder.done) == (AnswerState.ENDED, False)
     assert decoder.feed(sse(MESSAGE_STOP)) == []
-    assert (decoder.complete, decoder.done) == (True, True)
+    assert (decoder.state, decoder.done) == (AnswerState.ENDED, True)
     assert decoder.feed(sse(text_delta("late"))) == []
     assert decoder.end() == [Usage(prompt=28, completion=7, cached=20)]
 

@@ -25,6 +25,7 @@ from tests.agents.bedrock.frames import (
 )
 from voicegw.agents.bedrock.decoder import ConverseDecoder, error_class_for, parse_error_name
 from voicegw.agents.bedrock.eventstream import EventStreamMessage, EventStreamParser
+from voicegw.agents.finish_reasons import AnswerState
 from voicegw.errors import (
     AgentBusy,
     AgentError,
@@ -172,7 +173,7 @@ def test_stream_is_done_after_usage_that_follows_the_end() -> None:
     decoder, seen = ConverseDecoder(), []
     for frame in EventStreamParser().feed(HI_DELTA + message_stop() + metadata(1, 2)):
         decoder.feed(frame)
-        seen.append((decoder.complete, decoder.done))
+        seen.append((decoder.state is AnswerState.ENDED, decoder.done))
     assert seen == [(False, False), (True, False), (True, True)]
 
 
@@ -184,7 +185,7 @@ def test_usage_may_come_before_the_end() -> None:
     decoder, seen = ConverseDecoder(), []
     for frame in EventStreamParser().feed(metadata(1, 2) + message_stop()):
         decoder.feed(frame)
-        seen.append((decoder.complete, decoder.done))
+        seen.append((decoder.state is AnswerState.ENDED, decoder.done))
     assert seen == [(False, False), (True, True)]
 
 

@@ -478,7 +478,7 @@ async def test_a_chat_that_ends_at_its_length_yields_a_finish() -> None:
 async def test_a_chat_is_complete_after_its_finish_reason() -> None:
     usage = {"prompt_tokens": 1, "completion_tokens": 2}
     async with served_agent(
-        (STREAM, chunk(chat_chunk("Well", "stop", usage=usage)), Action.CLOSE), mode="chat"
+        (STREAM, chunk(chat_chunk("Well") + chat_chunk("", "stop", usage=usage)), Action.CLOSE), mode="chat"
     ) as (
         agent,
         _,

@@ -347,7 +347,7 @@ async def test_totals_are_forgotten_when_the_call_ends() -> None:
 
 
 async def test_totals_are_remembered_for_the_newest_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voicegw.agents.openai.agent.MAX_REMEMBERED_CALLS", 1)
+    monkeypatch.setattr("voicegw.agents.openai.call_memory.MAX_REMEMBERED_CALLS", 1)
     async with Upstream(*((completion_with_usage(10, 5),) for _ in range(3))) as upstream:
         agent = OpenAIAgent(upstream.url, usage_totals=True)
         usages = [(await events(agent, replace(TURN, call=call)))[-2:] for call in ("a", "b", "a")]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voicegw.agents.finish_reasons import AnswerState
 from voicegw.agents.openai.decoder import ChatChunkDecoder, decode_completion, decode_models
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentTimeout
 from voicegw.events import REASONING, Activity, Event, Finish, ToolCall, Usage
@@ -90,7 +91,7 @@ USAGE = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
             ["a"],
         ),
         ([ServerSentEvent("", b""), delta(content="a")], ["a"]),
-        ([delta(content="a"), DONE, delta(content="late")], ["a"]),
+        ([delta(content="a"), DONE, delta(content="late"), ServerSentEvent("error", b"late")], ["a"]),
     ],
 )
 def test_text_usage_and_finish(chunks: list[Any], events: list[Event]) -> None:
@@ -135,8 +136,8 @@ def test_events_of_a_chunk_do_not_depend_on_earlier_chunks(
         assert [e for e in decoder.feed(sse) if type(e) is str] == [
             e for e in fresh.feed(sse) if type(e) is str
         ]
-        assert (decoder._reason, decoder._usage) == (
-            fresh._reason or decoder._reason,
+        assert (decoder.answer_end.reason, decoder._usage) == (
+            fresh.answer_end.reason or decoder.answer_end.reason,
             fresh._usage or decoder._usage,
         )
 
@@ -199,13 +200,13 @@ def test_text_after_done_or_in_another_event_is_skipped() -> None:
         (CALL_CHUNKS, [ToolCall("a", "f", '{"x":1}')]),
         ([*CALL_CHUNKS, delta("stop")], [ToolCall("a", "f", '{"x":1}'), Finish("tool_calls")]),
         ([*CALL_CHUNKS, delta("length")], [ToolCall("a", "f", '{"x":1}'), Finish("length")]),
-        ([delta(tool_calls=[tool(0, "a", "f")])], [ToolCall("a", "f", "{}")]),
-        ([delta(tool_calls=[tool(0, "a", "f", " ")])], [ToolCall("a", "f", "{}")]),
+        ([delta(tool_calls=[tool(0, "a", "f")]), DONE], [ToolCall("a", "f", "{}")]),
+        ([delta(tool_calls=[tool(0, "a", "f", " ")]), DONE], [ToolCall("a", "f", "{}")]),
         ([delta(tool_calls=[tool(0, "a", "f", {"x": 1})])], [ToolCall("a", "f", '{"x":1}')]),
-        ([delta(tool_calls=[tool(0, None, "f")])], [ToolCall("t1_1", "f")]),
+        ([delta(tool_calls=[tool(0, None, "f")]), DONE], [ToolCall("t1_1", "f")]),
         (
-            [delta(tool_calls=[tool(0, None, "f"), tool(1, "b", "g"), tool(2, "", "h")])],
-            [ToolCall("t1_1", "f"), ToolCall("b", "g"), ToolCall("t1_3", "h")],
+            [delta(tool_calls=[tool(0, None, "f"), tool(1, "b", "g"), tool(2, "", "h")]), delta("stop")],
+            [ToolCall("t1_1", "f"), ToolCall("b", "g"), ToolCall("t1_3", "h"), Finish("tool_calls")],
         ),
         (  # every call whole, at the same index
             [delta(tool_calls=[tool(0, "a", "f", "{}")]), delta(tool_calls=[tool(0, "b", "f", "{}")])],
@@ -216,7 +217,7 @@ def test_text_after_done_or_in_another_event_is_skipped() -> None:
             [ToolCall("a", "f")],
         ),
         (  # no index at all
-            [delta(tool_calls=[tool(None, "a", "f", "{"), tool(arguments="}"), tool(None, "b", "g")])],
+            [delta(tool_calls=[tool(None, "a", "f", "{"), tool(arguments="}"), tool(None, "b", "g")]), DONE],
             [ToolCall("a", "f"), ToolCall("b", "g")],
         ),
         (  # neither index nor id
@@ -256,13 +257,20 @@ def test_tool_calls_wait_for_the_end_of_the_stream() -> None:
 
 
 @pytest.mark.parametrize(
-    ("last", "done", "complete"),
-    [(delta(content="a"), False, False), (delta("stop"), False, True), (DONE, True, True)],
+    ("last", "done", "state"),
+    [
+        (delta(content="b"), False, AnswerState.OPEN),
+        (delta("stop"), False, AnswerState.ENDED),
+        (DONE, True, AnswerState.ENDED),
+    ],
 )
-def test_done_and_complete(last: Any, done: bool, complete: bool) -> None:
+def test_done_and_state(last: Any, done: bool, state: AnswerState) -> None:
     decoder = ChatChunkDecoder()
-    decoder.feed(last if isinstance(last, ServerSentEvent) else ServerSentEvent("", orjson.dumps(last)))
-    assert (decoder.done, decoder.complete) == (done, complete)
+    for value in (delta(content="a"), last):
+        decoder.feed(
+            value if isinstance(value, ServerSentEvent) else ServerSentEvent("", orjson.dumps(value))
+        )
+    assert (decoder.done, decoder.answer_end.state) == (done, state)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ from typing import Any
 
 from voicegw.agents.anthropic.decoder import MessagesDecoder
 from voicegw.agents.anthropic.request import encode_request
-from voicegw.agents.client.http import EVENT_STREAM, HttpResponse
 from voicegw.agents.client.http_errors import error_from_response
 from voicegw.agents.client.json_api import JsonApi
+from voicegw.agents.client.response import EVENT_STREAM, HttpResponse
+from voicegw.agents.finish_reasons import AnswerState
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected
 from voicegw.events import Event, Turn
 from voicegw.wire.sse import SseParser
@@ -87,12 +88,11 @@ class AnthropicAgent:
                     if decoder.done:
                         response.discard_rest()
                         break
-                    if decoder.complete:
-                        response.limit_rest(restart=event is not None)
+                    response.expect_end(decoder.state, restart=event is not None)
         except AgentError:
-            if not decoder.complete:  # after its reason to stop, a broken connection loses nothing
+            if decoder.state is not AnswerState.ENDED:  # after it, a broken connection loses nothing
                 raise
-        if not decoder.complete:
+        if decoder.state is not AnswerState.ENDED:
             raise AgentProtocolError(f"{self._url} ended in the middle of an answer")
         for event in decoder.end():
             yield event

@@ -21,7 +21,7 @@ from voicegw.agents.client.error_body import (
     find_error,
 )
 from voicegw.agents.client.json_values import error_in_place
-from voicegw.agents.finish_reasons import correct_reason, is_cut, parse_finish_reason
+from voicegw.agents.finish_reasons import AnswerState, correct_reason, is_cut, parse_finish_reason
 from voicegw.agents.tool_calls import ToolCallGatherer
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentTimeout
 from voicegw.events import REASONING, Activity, Event, Finish, Reason, Usage
@@ -46,14 +46,15 @@ SHAPE_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, Ty
 class MessagesDecoder:
     """Turns the events of one streamed answer into events of voicegw.
 
-    `id_prefix` begins the ids of tool calls that came without one. `complete` says that nothing is missing
-    even if the connection breaks now, `done` that the stream is over.
+    `id_prefix` begins the ids of tool calls that came without one. `state` says how far the answer is, `done`
+    that the stream is over.
     """
 
-    __slots__ = ("_calls", "_counts", "_open_blocks", "_reason", "complete", "done")
+    __slots__ = ("_calls", "_counts", "_open_blocks", "_reason", "done", "state")
 
     def __init__(self, id_prefix: str = "call") -> None:
-        self.done = self.complete = False
+        self.done = False
+        self.state = AnswerState.OPEN
         self._calls = ToolCallGatherer(id_prefix)
         # The blocks that neither text nor tool calls of the platform are in, by their index.
         self._open_blocks: set[int | None] = set()
@@ -89,22 +90,26 @@ class MessagesDecoder:
     def _decode_event(self, event: dict[str, Any], name: str) -> list[Event]:
         match event.get("type", name):
             case "content_block_delta":
+                self.state = AnswerState.OPEN  # also after a reason to stop
                 return self._decode_delta(event.get("index"), event["delta"])
             case "content_block_start":
+                self.state = AnswerState.OPEN
                 return self._start_block(event.get("index"), event["content_block"])
             case "content_block_stop":
                 self._open_blocks.discard(event.get("index"))
                 return [*self._calls.close(event.get("index"))]
             case "ping":  # within a block it says that the model still works on it
-                return [REASONING] if self._open_blocks and not self.complete else []
+                return [REASONING] if self._open_blocks and self.state is AnswerState.OPEN else []
             case "message_start":
                 self._update_counts(event["message"].get("usage"))
             case "message_delta":
                 self._reason = parse_finish_reason(event["delta"].get("stop_reason")) or self._reason
-                self.complete = self._reason is not None
+                if self._reason is not None:
+                    goes_on = self._calls.has_open_call and not is_cut(self._reason)
+                    self.state = AnswerState.OPEN if goes_on else AnswerState.ENDED
                 self._update_counts(event.get("usage"))
             case "message_stop":
-                self.done = self.complete = True
+                self.done, self.state = True, AnswerState.ENDED
             case _:
                 if (error := find_error(event)) is not None:
                     raise _reported_error(error)

@@ -5,10 +5,8 @@ It knows no bytes: `request`, `decoder`, `eventstream` and `sigv4` do.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
-from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from ssl import SSLContext
@@ -19,8 +17,10 @@ from voicegw.agents.bedrock.decoder import ConverseDecoder, error_class_for, par
 from voicegw.agents.bedrock.eventstream import EventStreamParser
 from voicegw.agents.bedrock.request import encode_request
 from voicegw.agents.bedrock.sigv4 import Credentials, Signer
-from voicegw.agents.client.http import HttpClient, HttpResponse
+from voicegw.agents.client.http import HttpClient
 from voicegw.agents.client.http_errors import collect_secrets, error_from_response, redact
+from voicegw.agents.client.response import HttpResponse
+from voicegw.agents.finish_reasons import AnswerState
 from voicegw.errors import AgentError, AgentProtocolError, ConfigError
 from voicegw.events import Event, Turn
 from voicegw.wire.json import dumps
@@ -36,9 +36,6 @@ DOMAINS = {
 """The beginnings of regions outside `amazonaws.com`, and their domains."""
 EVENT_STREAM = "application/vnd.amazon.eventstream"
 SERVICE = "bedrock"
-USAGE_TIMEOUT = 0.5
-"""Seconds that the token usage may come after the end of the answer."""
-
 MAX_CLOCK_SKEW = 240.0
 """Seconds by which the clock may be off before an error says so; after 300, AWS refuses a signature."""
 
@@ -119,26 +116,16 @@ class BedrockAgent:
                     for message in parser.feed(data):
                         for event in decoder.feed(message):
                             yield event
-                    if decoder.complete:
-                        await self._read_usage(response, parser, decoder)
+                    if decoder.done:
+                        response.discard_rest()
                         break
+                    response.expect_end(decoder.state, restart=False)  # only the token usage follows
         except AgentError as error:
-            if not decoder.complete:  # an error after the end of the answer loses nothing
+            if decoder.state is not AnswerState.ENDED:  # an error after the end of the answer loses nothing
                 redact(error, self._secrets)
                 raise
         for event in decoder.end():
             yield event
-
-    async def _read_usage(
-        self, response: HttpResponse, parser: EventStreamParser, decoder: ConverseDecoder
-    ) -> None:
-        """Wait for the token usage, which follows the answer, for at most `USAGE_TIMEOUT` seconds."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(USAGE_TIMEOUT):
-                while not decoder.done and (data := await anext(response, b"")):
-                    for message in parser.feed(data):
-                        decoder.feed(message)
-        response.discard_rest()
 
     async def warm(self, call: str | None = None) -> None:
         """Open a connection. Raises `AgentUnavailable` if the endpoint cannot be reached."""

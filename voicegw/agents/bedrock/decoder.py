@@ -14,7 +14,7 @@ from typing import Any
 from voicegw.agents.bedrock.eventstream import EventStreamMessage
 from voicegw.agents.client.error_body import MAX_QUOTE_CHARS, REPORTED_ERROR
 from voicegw.agents.client.json_values import decode_object, text_or_empty
-from voicegw.agents.finish_reasons import correct_reason, is_cut, parse_finish_reason
+from voicegw.agents.finish_reasons import AnswerState, correct_reason, is_cut, parse_finish_reason
 from voicegw.agents.tool_calls import ToolCallGatherer
 from voicegw.errors import (
     AgentBusy,
@@ -46,11 +46,11 @@ ERRORS_BY_NAME: Mapping[str, type[AgentError]] = {
 class ConverseDecoder:
     """Turns the messages of one answer into events.
 
-    `id_prefix` begins the ids of tool calls without one. `complete` says that nothing is missing even if the
-    connection breaks now, `done` that nothing more comes: the token usage follows the end of the answer.
+    `id_prefix` begins the ids of tool calls without one. `state` says how far the answer is, `done` that
+    nothing more comes: the token usage follows the end of the answer.
     """
 
-    __slots__ = ("_calls", "_reason", "_skipped_blocks", "_usage", "complete", "done")
+    __slots__ = ("_calls", "_reason", "_skipped_blocks", "_usage", "done", "state")
 
     def __init__(self, id_prefix: str = "call") -> None:
         self._calls = ToolCallGatherer(id_prefix)
@@ -58,7 +58,8 @@ class ConverseDecoder:
         self._skipped_blocks: set[int] = set()
         self._reason: Reason = "stop"
         self._usage: Usage | None = None
-        self.complete = self.done = False
+        self.done = False
+        self.state = AnswerState.OPEN
 
     def feed(self, message: EventStreamMessage) -> list[Event]:
         """Return the events of one message: text at once, a tool call when it is whole.
@@ -70,7 +71,8 @@ class ConverseDecoder:
         kind = headers.get(":event-type")
         if headers.get(":message-type") != "event" or str(kind).endswith("Exception"):
             raise _reported_error(message)
-        if kind not in EVENT_TYPES or (self.complete and kind != "metadata"):
+        has_ended = self.state is AnswerState.ENDED
+        if kind not in EVENT_TYPES or (has_ended and kind != "metadata"):
             return []
         event = decode_object(payload, "an event")
         try:
@@ -83,7 +85,7 @@ class ConverseDecoder:
 
         Raises `AgentProtocolError` if the stream ended before the answer did, or in a tool call.
         """
-        if not self.complete:
+        if self.state is not AnswerState.ENDED:
             raise AgentProtocolError("the stream ended in the middle of an answer")
         events: list[Event] = [*self._calls.end(is_cut=is_cut(self._reason))]
         if self._usage is not None:
@@ -100,9 +102,10 @@ class ConverseDecoder:
             return [*self._calls.close(event["contentBlockIndex"])]
         if kind == "messageStop":
             self._reason = parse_finish_reason(_require_text(event["stopReason"])) or "stop"
-            self.complete, self.done = True, self._usage is not None
+            self.state, self.done = AnswerState.ENDED, self._usage is not None
         else:
-            self._usage, self.done = _decode_usage(event["usage"]), self.complete
+            self._usage = _decode_usage(event["usage"])
+            self.done = self.state is AnswerState.ENDED
         return []
 
     def _decode_delta(self, event: dict[str, Any]) -> list[Event]:

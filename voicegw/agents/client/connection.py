@@ -140,9 +140,12 @@ class Connection(asyncio.Protocol):
         return b"".join(self._chunks)
 
     def limit_rest(self, seconds: float, *, restart: bool) -> None:
-        """Let `read_chunk` end the body after `seconds`. `restart` counts anew from a later call."""
+        """Let `read_chunk` end the body after `seconds`, or sooner if an earlier call said so.
+
+        `restart` counts anew from this call.
+        """
         if self._rest_timer is not None:
-            if not restart:
+            if not restart and self._rest_timer.when() <= self.loop.time() + seconds:
                 return
             self._rest_timer.cancel()
         self._rest_timer = self.loop.call_later(seconds, self._expire_rest)

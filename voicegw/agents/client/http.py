@@ -21,109 +21,16 @@ from collections.abc import Mapping
 from voicegw import __version__
 from voicegw.agents.client.connect import connect, create_tls_context, parse_origin
 from voicegw.agents.client.connection import Connection
+from voicegw.agents.client.response import HttpResponse
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentUnavailable
-from voicegw.wire.sse import starts_event_stream
 
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """Methods whose request may arrive twice without harm (RFC 9110, section 9.2.2)."""
-EVENT_STREAM = "text/event-stream"
 USER_AGENT = f"voicegw/{__version__}"
 KEEPALIVE_MARGIN = 1.0
 """Seconds by which a connection is given up before its server closes it: a request may be on its way then."""
-END_TIMEOUT = 0.5
-"""Seconds that a body gets to end after the answer in it has ended: token counts may follow."""
 DRAIN_TIMEOUT = 0.1
 """Seconds that a discarded body gets to end, so that its connection can be kept."""
-
-
-class HttpResponse:
-    """A response whose head has arrived; `async for` gives its body in the pieces in which it comes.
-
-    `read_chunk` awaits the next piece, b"" at the end. `async for` gives the same pieces, and costs one more
-    coroutine for each. Both raise `AgentProtocolError` if the body breaks off.
-    """
-
-    __slots__ = ("_connection", "headers", "idempotent", "read_chunk", "status")
-
-    def __init__(self, connection: Connection, idempotent: bool) -> None:
-        self._connection = connection
-        self.read_chunk = connection.read_chunk
-        # Whether the server may get the request again.
-        self.idempotent = idempotent
-        # The status code, such as 200.
-        self.status = connection.status
-        # By their names in lower case.
-        self.headers: Mapping[str, str] = connection.headers
-
-    def __aiter__(self) -> HttpResponse:
-        return self
-
-    @property
-    def is_compressed(self) -> bool:
-        """Whether the body is compressed against the request. Only a refusal may be: others raise before."""
-        return self.headers.get("content-encoding", "identity") != "identity"
-
-    async def __anext__(self) -> bytes:
-        data = await self._connection.read_chunk()
-        if not data:
-            raise StopAsyncIteration
-        return data
-
-    @property
-    def content_type(self) -> str:
-        """The type of the body in lower case, without parameters; "" if the response names none."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-    async def is_event_stream(self) -> bool:
-        """Whether the body is a stream of server-sent events: by its type, else by its first bytes.
-
-        Reads nothing, but waits for these bytes. Raises `AgentProtocolError` if the body breaks off.
-        """
-        if self.content_type == EVENT_STREAM:
-            return True
-        start = b""
-        while (found := starts_event_stream(start)) is None:
-            known = len(start)
-            start = await self._connection.peek(known + 1)
-            if len(start) == known:
-                return False
-        return found
-
-    async def read(self, max_bytes: int) -> bytes:
-        """Return the whole body. Raises `AgentProtocolError` if it breaks off or exceeds `max_bytes`."""
-        body = await self.read_start(max_bytes + 1)
-        if len(body) > max_bytes:
-            raise AgentProtocolError(f"a body of more than {max_bytes} bytes")
-        return body
-
-    async def read_start(self, size: int) -> bytes:
-        """Return the first `size` bytes of the body, fewer if it is shorter.
-
-        Raises `AgentProtocolError` if it breaks off before that.
-        """
-        body = bytearray()
-        while len(body) < size and (data := await self._connection.read_chunk()):
-            body += data
-        return bytes(body[:size])
-
-    def limit_rest(self, *, restart: bool) -> None:
-        """Say that the answer has ended: from now on, the body ends within `END_TIMEOUT` seconds.
-
-        The seconds count from the first call, or from the last one with `restart`, because more of the answer
-        came. A connection whose body did not end by itself is closed after the `async with`.
-        """
-        self._connection.limit_rest(END_TIMEOUT, restart=restart)
-
-    def unlimit_rest(self) -> None:
-        """Take `limit_rest` back: the answer goes on."""
-        self._connection.unlimit_rest()
-
-    def discard_rest(self) -> None:
-        """Say that the rest of the body does not matter.
-
-        After the `async with`, the connection is kept if the body ends within `DRAIN_TIMEOUT` seconds.
-        """
-        self._connection.rest_discarded = True
 
 
 class PendingResponse:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from urllib.parse import quote
 
 from voicegw.agents.client.error_body import error_from_body
-from voicegw.agents.client.http import HttpResponse
+from voicegw.agents.client.response import HttpResponse
 from voicegw.errors import (
     AgentBusy,
     AgentError,

@@ -11,8 +11,9 @@ from ssl import SSLContext
 from typing import Any
 from urllib.parse import urlsplit
 
-from voicegw.agents.client.http import HttpClient, HttpResponse
+from voicegw.agents.client.http import HttpClient
 from voicegw.agents.client.http_errors import collect_secrets, error_from_response, redact
+from voicegw.agents.client.response import HttpResponse
 from voicegw.errors import AgentError, AgentProtocolError
 from voicegw.wire.json import dumps, loads
 

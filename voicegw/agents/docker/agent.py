@@ -13,9 +13,9 @@ from http import HTTPStatus
 from ssl import SSLContext
 from urllib.parse import quote
 
-from voicegw.agents.client.http import HttpResponse
 from voicegw.agents.client.http_errors import CONFLICT_RETRY_DELAYS, collect_secrets, redact
 from voicegw.agents.client.json_api import JsonApi
+from voicegw.agents.client.response import HttpResponse
 from voicegw.agents.docker.protocol import (
     NEW_SESSION,
     DockerEventDecoder,

@@ -19,6 +19,7 @@ from voicegw.agents.client.error_body import (
     to_text,
 )
 from voicegw.agents.client.json_values import count_or_zero, decode_object
+from voicegw.agents.finish_reasons import AnswerState
 from voicegw.agents.model_history import texts_only, valid_history, without_instructions
 from voicegw.agents.openai.decoder import ChatChunkDecoder
 from voicegw.errors import AgentError, AgentProtocolError
@@ -181,7 +182,7 @@ class HermesChatDecoder:
     @property
     def done(self) -> bool:
         """Whether the answer is complete, even if the connection breaks now."""
-        return self._decoder.complete
+        return self._decoder.answer_end.state is AnswerState.ENDED
 
     def feed(self, sse: ServerSentEvent) -> list[Event]:
         """Return the events of one server-sent event.

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import astuple
 from functools import partial
 from http import HTTPStatus
 from ssl import SSLContext
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from voicegw.agents.client.http import HttpClient, HttpResponse, PendingResponse
+from voicegw.agents.client.http import HttpClient, PendingResponse
 from voicegw.agents.client.http_errors import (
     CONFLICT_RETRY_DELAYS,
     MAX_ERROR_BODY_BYTES,
@@ -24,20 +23,19 @@ from voicegw.agents.client.http_errors import (
     error_from_response,
     redact,
 )
+from voicegw.agents.client.response import HttpResponse
+from voicegw.agents.finish_reasons import AnswerState
+from voicegw.agents.openai.call_memory import CallMemory
 from voicegw.agents.openai.decoder import ChatChunkDecoder, decode_completion, decode_models
 from voicegw.agents.openai.request import encode_request
 from voicegw.agents.session_prompt import user_message_count, with_missed_context
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
-from voicegw.events import REASONING, Event, Turn, Usage
+from voicegw.events import Event, Turn, Usage
 from voicegw.wire.json import dumps
 from voicegw.wire.sse import MAX_EVENT_BYTES, SseParser
 
 OPENAI_HOSTS = (".openai.com", ".azure.com")
 """The ends of hosts that run OpenAI's own API."""
-MAX_REMEMBERED_CALLS = 10_000
-"""Calls whose token totals, and whose messages on the server, are remembered; the oldest is forgotten."""
-
-T = TypeVar("T")
 
 
 class OpenAIAgent:
@@ -114,10 +112,8 @@ class OpenAIAgent:
         self._keep_history = history == "whole"
         # Whether the server has ever ended an answer by a finish reason or `[DONE]`; then it always must.
         self._marks_ends = False
-        # The last usage of each call, for `usage_totals` only.
-        self._totals: dict[str, Usage] | None = {} if usage_totals else None
-        # For each call whose conversation the server keeps: how many of the caller's messages it answered.
-        self._known_counts: dict[str, int] = {}
+        self._usage_totals = usage_totals
+        self._memory = CallMemory()
         self._secrets = collect_secrets((key, *(headers or {}).values()))
         self._headers = {
             "accept": "text/event-stream, application/json" if stream else "application/json",
@@ -133,10 +129,7 @@ class OpenAIAgent:
         Raises the `AgentError` of the client, of a status other than 200, or that the server reports, and
         `AgentProtocolError` if the answer breaks off before its end or is of another type.
         """
-        sse_parser, decoder = (
-            SseParser(),
-            ChatChunkDecoder(turn.id, server_runs_tools=self._server_runs_tools),
-        )
+        sse_parser, decoder = SseParser(), self._make_decoder(turn)
         try:
             async with self._send(turn) as response:
                 await self._check_status(response)
@@ -155,25 +148,27 @@ class OpenAIAgent:
                     if decoder.done:
                         response.discard_rest()
                         break
-                    if decoder.complete:
-                        response.limit_rest(restart=event is not None)
-                    elif event is REASONING:  # arguments go on after a finish reason
-                        response.unlimit_rest()
+                    if decoder.answer_end.reason is not None:
+                        response.expect_end(decoder.answer_end.state, restart=event is not None)
                 self._check_end(decoder, sse_parser)
         except AgentError as error:
-            if not decoder.complete:  # after its finish_reason, a broken connection loses nothing
+            if decoder.answer_end.state is not AnswerState.ENDED:  # after it, a break loses nothing
                 redact(error, self._secrets)
                 raise
         self._note_answered(turn)
         for found in decoder.end():
             yield self._usage_of_turn(found, turn)
 
+    def _make_decoder(self, turn: Turn) -> ChatChunkDecoder:
+        names = (tool.name for tool in turn.tools)
+        return ChatChunkDecoder(turn.id, tool_names=names, server_runs_tools=self._server_runs_tools)
+
     def _check_end(self, decoder: ChatChunkDecoder, sse_parser: SseParser) -> None:
         """Raise `AgentProtocolError` if the body ended in an event, or without the usual marks."""
-        if decoder.complete:
-            self._marks_ends = True
-        elif sse_parser.has_partial_event:
+        if sse_parser.has_partial_event and decoder.answer_end.state is not AnswerState.ENDED:
             raise AgentProtocolError(f"{self._url} broke off in the middle of an event")
+        if decoder.done or decoder.answer_end.reason is not None:
+            self._marks_ends = True
         elif self._marks_ends:
             raise AgentProtocolError(
                 f"{self._url} ended in the middle of an answer: "
@@ -204,29 +199,27 @@ class OpenAIAgent:
         async with self._post(headers, body) as response:
             yield response
 
-    def _kept_call(self, turn: Turn) -> str | None:
-        """Return the call whose conversation the server keeps; None for a background turn, which has none."""
-        return None if self._conversation_header is None or turn.background else turn.call
-
     def _request_body(self, turn: Turn, call: str | None) -> dict[str, object]:
-        known = None if call is None else self._known_counts.get(call)
+        known = None if call is None else self._memory.answered_count(call)
         if known is not None:
             turn = with_missed_context(turn, known, keep_history=self._keep_history)
         model = turn.model if turn.model in self.models else self._model
         return self._encode_request(turn, model=model)
 
+    def _kept_call(self, turn: Turn) -> str | None:
+        """Return the call whose conversation the server keeps; None for a background turn, which has none."""
+        return None if self._conversation_header is None or turn.background else turn.call
+
     def _note_answered(self, turn: Turn) -> None:
         """Remember that the server answered all of this turn, and therefore keeps it."""
         if (call := self._kept_call(turn)) is not None:
-            _remember(self._known_counts, call, user_message_count(turn.messages))
+            self._memory.note_answered(call, user_message_count(turn.messages))
 
     def _usage_of_turn(self, event: Event, turn: Turn) -> Event:
         """Return the event; of a usage that is a total, the part that this turn of the call added."""
-        if type(event) is not Usage or self._totals is None or turn.call is None:
+        if type(event) is not Usage or not self._usage_totals or turn.call is None:
             return event
-        before = self._totals.get(turn.call, Usage())
-        _remember(self._totals, turn.call, event)
-        return Usage(*(max(0, now - then) for now, then in zip(astuple(event), astuple(before), strict=True)))
+        return self._memory.added_usage(turn.call, event)
 
     async def warm(self, call: str | None = None) -> None:
         """Open a connection. With `list_models`, also load the list of models, unless that was done.
@@ -244,9 +237,7 @@ class OpenAIAgent:
 
     async def call_ended(self, call: str) -> None:
         """Forget the token totals and the message count of the call."""
-        self._known_counts.pop(call, None)
-        if self._totals is not None:
-            self._totals.pop(call, None)
+        self._memory.forget(call)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -275,11 +266,3 @@ class OpenAIAgent:
     def _url(self) -> str:
         """The address for messages, without a query, which may hold a key."""
         return f"{self._client.origin}{self._path}"
-
-
-def _remember(memory: dict[str, T], call: str, value: T) -> None:
-    """Store the value as the newest, and drop the oldest beyond `MAX_REMEMBERED_CALLS`."""
-    memory.pop(call, None)
-    memory[call] = value
-    if len(memory) > MAX_REMEMBERED_CALLS:
-        del memory[next(iter(memory))]

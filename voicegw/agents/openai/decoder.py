@@ -8,6 +8,7 @@ Source: OpenAI's API reference, "Chat completion chunk object".
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -15,10 +16,11 @@ import orjson
 
 from voicegw.agents.client.error_body import error_from_body, error_from_object, find_error
 from voicegw.agents.client.json_values import decode_object
-from voicegw.agents.finish_reasons import correct_reason, is_cut, parse_finish_reason
+from voicegw.agents.finish_reasons import AnswerState, correct_reason, is_cut, parse_finish_reason
+from voicegw.agents.openai.answer_end import AnswerEnd
 from voicegw.agents.tool_calls import ToolCallGatherer
 from voicegw.errors import AgentError, AgentProtocolError
-from voicegw.events import REASONING, Activity, Event, Finish, Reason, Usage
+from voicegw.events import REASONING, Activity, Event, Finish, Usage
 from voicegw.wire.json import dumps, join_surrogates
 from voicegw.wire.sse import ServerSentEvent
 
@@ -38,10 +40,11 @@ PROBE = b'"\\u0000 probe"'
 class ChatChunkDecoder:
     """Turns the chunks of one streamed answer into events.
 
-    `id_prefix` begins the ids of tool calls that came without one. `server_runs_tools`: the server runs the
-    tools that it calls, so a call becomes an `Activity`. `complete` says that nothing is missing even if the
-    connection breaks now, `done` that the stream is over: `[DONE]` came. Servers that give a finish reason in
-    each chunk are `complete` again and again, so tool calls wait for `end`.
+    `id_prefix` begins the ids of tool calls that came without one. `tool_names` are those of the tools that
+    the model may call. `server_runs_tools`: the server runs the tools that it calls, so a call becomes an
+    `Activity`, and the answer goes on after it. `answer_end` says how far the answer is, `done` that the
+    stream is over: `[DONE]` came. Tool calls wait for `end`, because some servers give a finish reason in
+    each chunk.
 
     The chunks of most streams differ only in their text. The decoder keeps the bytes before and after the
     text as a template. In a chunk that fits, it parses the text alone: an eighth of the usual cost.
@@ -50,22 +53,23 @@ class ChatChunkDecoder:
     __slots__ = (
         "_announced",
         "_calls",
-        "_reason",
         "_server_runs_tools",
         "_template",
         "_text_chunks",
         "_usage",
-        "complete",
+        "answer_end",
         "done",
     )
 
-    def __init__(self, id_prefix: str = "call", *, server_runs_tools: bool = False) -> None:
+    def __init__(
+        self, id_prefix: str = "call", *, tool_names: Iterable[str] = (), server_runs_tools: bool = False
+    ) -> None:
         self._server_runs_tools = server_runs_tools
-        self.done = self.complete = False
-        self._calls = ToolCallGatherer(id_prefix)
+        self.done = False
+        self.answer_end = AnswerEnd()
+        self._calls = ToolCallGatherer(id_prefix, tool_names)
         # Index, id and name of the last tool that the server announced to run.
         self._announced: tuple[object, ...] = ()
-        self._reason: Reason | None = None
         self._usage: Usage | None = None
         self._template = (b"", b"")  # the bytes before and after the text
         self._text_chunks = 0
@@ -81,14 +85,17 @@ class ChatChunkDecoder:
             text = _decode_text(data[len(before) : len(data) - len(after)])
             if text:
                 return [text]
+        if self.done:
+            return []
         if name == "error":
-            self.complete = self.done
+            self.answer_end.note_error()
             raise error_from_body(data)
-        if self.done or name not in ("", "message") or not data:
+        if name not in ("", "message") or not data:
             return []
         if data.endswith(b"[DONE]"):  # some servers forget the blank line before it
             events = self.feed(ServerSentEvent(name, data[:-7]))
-            self.done = self.complete = True
+            self.done = True
+            self.answer_end.note_done()
             return events
         events = self._decode_chunk(decode_object(data, "a chunk"))
         if len(events) == 1 and type(events[0]) is str:
@@ -103,19 +110,22 @@ class ChatChunkDecoder:
         trial = ChatChunkDecoder()
         with suppress(AgentError):  # the bytes that equal the text may be another field
             if trial._decode_chunk(decode_object(before + PROBE + after, "a chunk")) == [orjson.loads(PROBE)]:
-                has_more = trial._reason or trial._usage
+                has_more = trial.answer_end.reason or trial._usage
                 self._template = (b"", b"") if has_more else (before, after)
 
     def end(self) -> list[Event]:
         """Return what remains after the stream: tool calls, the usage, and the reason if one came.
 
-        Raises `AgentProtocolError` if a tool call is incomplete.
+        Raises `AgentProtocolError` if a tool call is incomplete. One without arguments is complete only if
+        the end of the answer is certain.
         """
-        events: list[Event] = [*self._calls.end(is_cut=is_cut(self._reason))]
+        reason = self.answer_end.reason
+        is_whole = self.answer_end.state is AnswerState.ENDED and not is_cut(reason)
+        events: list[Event] = [*self._calls.end(is_cut=not is_whole)]
         if self._usage is not None:
             events.append(self._usage)
-        if self._reason is not None:
-            events.append(Finish(correct_reason(self._reason, self._calls.count > 0)))
+        if reason is not None:
+            events.append(Finish(correct_reason(reason, self._calls.count > 0)))
         return events
 
     def _decode_chunk(self, chunk: dict[str, Any]) -> list[Event]:
@@ -129,7 +139,7 @@ class ChatChunkDecoder:
             if usage := chunk.get("usage"):
                 self._usage = _decode_usage(usage)
         except AgentError:  # it counts after a finish reason too: some servers send one in each chunk
-            self.complete = self.done
+            self.answer_end.note_error()
             raise
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise AgentProtocolError(f"a chunk of an unknown shape: {error!r}") from error
@@ -150,9 +160,14 @@ class ChatChunkDecoder:
                     events.append(self._add_fragment(fragment, position))
             elif function := delta.get("function_call"):  # some servers send a call in both forms
                 events.append(self._add_fragment({"index": 0, "function": function}, 0))
-        if reason := parse_finish_reason(choice.get("finish_reason")):
-            self._reason = reason
-            self.complete = self.done or is_cut(reason) or not self._calls.has_partial_call
+        reason, has_piece = parse_finish_reason(choice.get("finish_reason")), bool(events)
+        if reason is None:
+            self.answer_end.note_unmarked(has_piece=has_piece)
+        elif self._server_runs_tools and reason == "tool_calls":
+            self.answer_end.note_server_tools()
+        else:
+            self.answer_end.note_reason(reason, self._calls, has_piece=has_piece)
+            self._template = (b"", b"")  # a chunk that fits it is not noted
 
     def _add_fragment(self, fragment: dict[str, Any], position: int) -> Activity:
         """Add a piece of a tool call; return the activity that it is."""
@@ -189,6 +204,7 @@ def decode_completion(
     except (AttributeError, LookupError, TypeError) as error:
         raise AgentProtocolError(f"an answer of an unknown shape: {error!r}") from error
     events = decoder._decode_chunk({**completion, "choices": [choice]})
+    decoder.answer_end.note_done()
     return [*(event for event in events if event is not REASONING), *decoder.end()]
 
 

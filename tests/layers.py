@@ -95,6 +95,7 @@ PURE_PATTERNS = (
     "api/responses_request.py",
     "api/responses_response.py",
     "api/stored_items.py",
+    "asgi/request_slices.py",
     "asgi/upgrade_offer.py",
     "agents/model_history.py",
     "agents/session_prompt.py",

@@ -35,7 +35,7 @@ FRAMEWORKS = {
 LIBRARIES = {
     "fastapi": r"app\..*|api\.routes",
     "starlette": r"(app|api|asgi|calls|platforms)\..*|server|security\.authenticator",
-    "uvicorn": r"server|asgi\.(http|websocket)_protocol",
+    "uvicorn": r"server|asgi\.(http_protocol|websocket_protocol|request_reader|chunk_writer)",
     "sse_starlette": r"api\.sse",
     "httptools": r"agents\.client\.connection",
     "uvloop": r"server",

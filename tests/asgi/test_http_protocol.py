@@ -13,21 +13,27 @@ from uvicorn.protocols.http import httptools_impl
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.server import ServerState
 
-from voicegw.asgi.http_protocol import MAX_HEADER_BYTES, ChunkWriter, GatewayHttpProtocol
+from voicegw.asgi.chunk_writer import ChunkWriter
+from voicegw.asgi.http_protocol import GatewayHttpProtocol
+from voicegw.asgi.request_reader import MAX_HEADER_BYTES
 
 ASK = b"POST /x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n"
+MAX_STEPS = 1000
+"""Turns of the event loop in which a test's bytes are parsed."""
 PLAIN = [(b"content-length", b"2")]
 
 
 class FakeTransport(asyncio.Transport):
     """Records writes and closes like a real transport, at the time `closed_at`.
 
-    The client has not read `unsent_bytes` yet. `on_lost` is called after `abort`.
+    The client has not read `unsent_bytes` yet. `on_lost` is called after `abort`. The client closes when it
+    has read the end of what is sent, unless `client_closes` is False.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.unsent_bytes = 0
+        self.client_closes = True
         self.on_lost: Callable[[Exception | None], None] = lambda error: None
         self.writes: list[bytes] = []
         self.closed = False
@@ -42,6 +48,13 @@ class FakeTransport(asyncio.Transport):
         if not self.closed:
             self.closed = True
             self.closed_at = asyncio.get_running_loop().time()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        if self.client_closes:
+            self.close()
 
     def abort(self) -> None:
         self.close()
@@ -113,12 +126,23 @@ class Connection:
         return writer
 
     async def feed(self, *pieces: bytes) -> None:
-        """Feed bytes to the protocol, then wait for the application."""
+        """Feed bytes to the protocol, then wait until it has parsed them, and for the application."""
         for piece in pieces:
+            await self._parsed()
             if not self.transport.closed:
                 self.protocol.data_received(piece)
+        await self._parsed()
         while tasks := set(self.protocol.tasks):
             await asyncio.wait(tasks)
+            await self._parsed()
+
+    async def _parsed(self) -> None:
+        """Wait until no step of parsing is left. Each one runs in a turn of the loop."""
+        for _ in range(MAX_STEPS):
+            if not self.protocol.is_step_queued:
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(f"the bytes were not parsed in {MAX_STEPS} steps")
 
     @property
     def written(self) -> bytes:
@@ -184,111 +208,6 @@ async def test_bytes_that_are_no_http_get_the_error_envelope(nonsense: bytes) ->
     await connection.feed(nonsense)
     assert (connection.status, connection.error["type"]) == (400, "invalid_request_error")
     assert connection.transport.closed
-
-
-async def test_a_chunk_writer_is_open_after_the_head_of_a_chunked_response() -> None:
-    is_open: list[bool] = []
-
-    async def app(connection: Connection) -> None:
-        is_open.append(connection.chunk_writer.is_open)
-        await connection.start([])
-        is_open.append(connection.chunk_writer.is_open)
-        connection.chunk_writer.write(b"0123456789abcdef")
-        await connection.body(b"end")
-
-    connection = Connection(app)
-    await connection.feed(ASK)
-    assert is_open == [False, True]
-    assert connection.transport.writes[1:] == [b"10\r\n0123456789abcdef\r\n", b"3\r\nend\r\n0\r\n\r\n"]
-
-
-async def test_a_chunk_writer_is_not_open_for_a_response_of_known_length() -> None:
-    is_open: list[bool] = []
-
-    async def app(connection: Connection) -> None:
-        await connection.start(PLAIN)
-        is_open.append(connection.chunk_writer.is_open)
-        await connection.body(b"ok")
-
-    await Connection(app).feed(ASK)
-    assert is_open == [False]
-
-
-async def test_corked_writes_leave_in_one_write() -> None:
-    async def app(connection: Connection) -> None:
-        with connection.chunk_writer.cork():
-            await connection.start([])
-            await connection.body(b"first", more=True)
-            assert connection.transport.writes == []
-        await connection.body(b"last")
-
-    connection = Connection(app)
-    await connection.feed(ASK)
-    assert len(connection.transport.writes) == 2
-    assert connection.transport.writes[0].endswith(b"\r\n\r\n5\r\nfirst\r\n")
-
-
-async def test_a_lost_connection_closes_the_chunk_writer_and_calls_its_source_once() -> None:
-    source, is_open = FakeChunkSource(), list[bool]()
-
-    async def app(connection: Connection) -> None:
-        await connection.start([])
-        connection.chunk_writer.attach(source)
-        connection.transport.close()
-        connection.protocol.connection_lost(None)
-        is_open.append(connection.chunk_writer.is_open)
-
-    await Connection(app).feed(ASK)
-    assert (source.calls, is_open) == (["disconnect"], [False])
-
-
-async def test_the_source_is_woken_when_the_client_reads_again() -> None:
-    source, paused = FakeChunkSource(), list[bool]()
-
-    async def app(connection: Connection) -> None:
-        await connection.start([])
-        connection.chunk_writer.attach(source)
-        for change in (connection.protocol.pause_writing, connection.protocol.resume_writing):
-            change()
-            paused.append(connection.chunk_writer.is_paused)
-        await connection.body(b"end")
-
-    await Connection(app).feed(ASK)
-    assert (source.calls, paused) == (["wake"], [True, False])
-
-
-async def test_a_detached_source_is_not_called() -> None:
-    source = FakeChunkSource()
-
-    async def app(connection: Connection) -> None:
-        await connection.start([])
-        connection.chunk_writer.attach(source)
-        connection.chunk_writer.attach(None)
-        await connection.body(b"end")
-
-    connection = Connection(app)
-    await connection.feed(ASK)
-    connection.protocol.resume_writing()
-    connection.protocol.connection_lost(ConnectionResetError())
-    assert source.calls == []
-
-
-async def test_each_pipelined_request_has_its_own_chunk_writer() -> None:
-    writers: list[ChunkWriter] = []
-
-    async def app(connection: Connection) -> None:
-        writers.append(connection.chunk_writer)
-        await connection.start([])
-        connection.chunk_writer.write(b"%d" % len(writers))
-        await connection.body(b"")
-
-    connection = Connection(app)
-    await connection.feed(ASK + ASK)
-    assert len({id(writer.cycle) for writer in writers}) == 2
-    assert [write for write in connection.transport.writes if write[:2] == b"1\r"] == [
-        b"1\r\n1\r\n",
-        b"1\r\n2\r\n",
-    ]
 
 
 async def test_shutdown_calls_drain_and_the_response_still_ends() -> None:

@@ -188,7 +188,7 @@ def test_endless_trailer_fields_close_the_connection(client: HttpClient, piece: 
     client.send(request_head("POST /v1/chat/completions HTTP/1.1", transfer_encoding="chunked"))
     client.send(b"2\r\n{}\r\n0\r\nx-field: ")
     assert send_until_closed(client, piece) < 16_000_000
-    assert client.is_closed()
+    assert client.read_until(b"\r\n") == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
 
 
 def test_body_of_tiny_chunks_with_a_trailer_is_answered(client: HttpClient) -> None:
@@ -199,20 +199,14 @@ def test_body_of_tiny_chunks_with_a_trailer_is_answered(client: HttpClient) -> N
     assert client.get("/healthz").status == 200
 
 
-def test_garbage_during_a_stream_adds_no_second_response_head_to_it(
-    server: Server, client: HttpClient
-) -> None:
-    client.post_chat({"model": "waiting"})
-    client.read_until(b'"content":"Well"')
+def test_garbage_during_a_stream_is_refused_after_it(server: Server, client: HttpClient) -> None:
+    client.post_chat({"model": "slow"})
     client.send(b"\x00\x01\x02\r\n\r\n")
-    try:
-        while client.read():
-            pass
-    except ConnectionResetError:
+    while client.read():
         pass
-    assert b"HTTP/" not in client.buffer
-    assert LAST_CHUNK not in client.buffer
-    wait_until(lambda: running_turns(server) == 0, timeout=HANG_UP_TIMEOUT)
+    stream, _, refusal = client.buffer.partition(LAST_CHUNK)
+    assert stream.count(b"HTTP/") == 1
+    assert refusal.startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize("protocol", ["h2c", "websocket", "h2c, websocket"])

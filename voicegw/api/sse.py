@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from sse_starlette import EventSourceResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from voicegw.asgi.http_protocol import ChunkWriter
+from voicegw.asgi.chunk_writer import ChunkWriter
 from voicegw.asgi.send_timeout import SEND_TIMEOUT
 from voicegw.turns.run import Run
 from voicegw.turns.stream import ResponseStream

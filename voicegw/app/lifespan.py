@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from voicegw.app.served_agents import close_agent, warm_agent
+from voicegw.asgi.work_queue import WorkQueue
 from voicegw.calls.server import CallServer
 from voicegw.config.load import Config
 from voicegw.conversations.dispatcher import Dispatcher
@@ -55,6 +56,7 @@ def make_lifespan(
             "drain": shutdown.start,
             "max_header_bytes": settings.limits.max_header_bytes,
             "send_timeout": settings.limits.send_timeout,
+            "work_queue": WorkQueue(asyncio.get_running_loop()),
         }
         shutdown.cancel()
         for task in warming:

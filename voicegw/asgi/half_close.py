@@ -30,9 +30,11 @@ class HalfCloseMixin:
     scheme: Any
     """"http" or "https"."""
     cycle: Any
-    """uvicorn's state of the newest request."""
-    active_cycle: Any
-    """uvicorn's state of the request that is answered now; None before the first one."""
+    """uvicorn's state of the current request; None before the first one."""
+    unparsed: bytes
+    """Requests that wait for the response, and their beginnings."""
+    is_eof_received: bool
+    """True once the client sends no more."""
     chunk_source: Any
     """The stream that writes the response; None for any other response."""
     probe_timer: asyncio.TimerHandle | None
@@ -44,21 +46,24 @@ class HalfCloseMixin:
         False closes it: without a response, for an incomplete request, and where no probe can be written,
         which is over TLS and to a client of HTTP/1.0.
         """
-        cycle = self.active_cycle
-        if cycle is None or cycle.response_complete or self.cycle.more_body:
+        cycle = self.cycle
+        self.is_eof_received = True
+        if cycle is None or cycle.response_complete or cycle.more_body:
             return False
         if self.scheme == "https" or cycle.scope["http_version"] != "1.1":
             return False
-        self.cycle.keep_alive = False
+        if not self.unparsed:
+            cycle.keep_alive = False
+        self._stop_probes()
         self._send_probes(FIRST_PROBE_DELAY)
         return True
 
     def _send_probes(self, delay: float) -> None:
         """Write a probe now, and the next one after `delay` seconds, until the response is complete."""
         self.probe_timer = None
-        if self.active_cycle.response_complete or self.transport.is_closing():
+        if self.cycle.response_complete or self.transport.is_closing():
             return
-        if not self.active_cycle.response_started:
+        if not self.cycle.response_started:
             self.transport.write(CONTINUE)
         elif self.chunk_source is not None:
             self.chunk_source.probe()

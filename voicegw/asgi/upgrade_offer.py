@@ -17,6 +17,11 @@ MAX_HELD_BYTES = 64
 """Maximum length of an incomplete line that is held back; a longer one is no offer of websockets."""
 
 
+def may_hold_offer(data: bytes) -> bool:
+    """Return whether `data` may hold a line, or the beginning of one, that `split_at_offers` would find."""
+    return OFFER_LINE.search(data) is not None
+
+
 def split_at_offers(data: bytes, *, at_line_start: bool) -> list[tuple[bytes, bool]]:
     """Return received bytes in pieces, and for each piece whether it is a line that may be an offer.
 

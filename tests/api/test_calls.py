@@ -172,6 +172,35 @@ async def test_requests_without_stream_join_identical_runs_and_supersede_none() 
     assert len(agent.start_times) == 2
 
 
+STRUCTURED: list[dict[str, Any]] = [
+    {"response_format": {"type": "json_object"}},
+    {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}},
+    {"text": {"format": {"type": "json_object"}}},
+]
+
+
+@pytest.mark.parametrize("format_", STRUCTURED)
+@pytest.mark.parametrize("messages", [ONE, TWO, OTHER], ids=["same", "longer", "other"])
+@pytest.mark.parametrize("stream", [True, False])
+async def test_structured_requests_run_beside_the_spoken_turns_of_a_call(
+    format_: dict[str, Any], messages: list[dict[str, Any]], stream: bool
+) -> None:
+    agent = fake_agent(1.0, "Hi.")
+    app = create_gateway(agent)
+    is_chat = "response_format" in format_
+    path = {} if is_chat else RESPONSES
+    body = {("messages" if is_chat else "input"): messages, **format_, "stream": stream}
+    spoken, structured, newer = await asyncio.gather(
+        send_later(0, app, {"messages": ONE}, headers=CALL),
+        send_later(0.5, app, body, headers=CALL, **path),
+        send_later(1.2, app, {"messages": OTHER if messages == TWO else TWO}, headers=CALL),
+    )
+    assert (spoken.finish_reason, newer.finish_reason) == ("stop", "stop")
+    assert (structured.status, structured.sends[-1][0]) == (200, 1.0)
+    assert (len(agent.start_times), len(agent.close_times)) == (3, 3)
+    assert [turn.background for turn in agent.turns] == [False, True, False]
+
+
 async def test_identical_requests_without_a_call_have_separate_runs() -> None:
     agent = fake_agent(0.5, "Hi.")
     app = create_gateway(agent)

@@ -72,8 +72,12 @@ class TurnRequest:
 
     @property
     def client(self) -> Client:
-        """The kind of the client, which decides what its request means to other turns of the call."""
-        if not self.api_request.stream:
+        """The kind of the client, which decides what its request means to other turns of the call.
+
+        A request for a structured answer is a program's, such as a summary of the call, also on a call that a
+        voice platform names.
+        """
+        if not self.api_request.stream or self.is_machine_read:
             return Client.PROGRAM
         return Client.CHAT if self.dialect.name == "chat" else Client.VOICE
 

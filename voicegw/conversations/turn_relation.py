@@ -28,7 +28,7 @@ class Client(Enum):
     VOICE = "a voice platform over HTTP: a caller says one thing at a time, and retries may be late"
     SOCKET = "a voice platform on a websocket: turns come in order"
     CHAT = "a chat client: it regenerates earlier answers, and asks several models side by side"
-    PROGRAM = "a client that waits for the whole answer: it never speaks for the caller"
+    PROGRAM = "a client that waits for the whole answer, or reads a structured one: no caller speaks to it"
 
 
 class RunState(Enum):

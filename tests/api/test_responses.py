@@ -237,6 +237,27 @@ async def test_items_of_earlier_responses_may_be_named_instead_of_sent(stream: b
     assert second.status == 200
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_only_messages_that_were_sent_may_be_named(stream: bool) -> None:
+    agent = fake_agent(0.3, CALL)
+    app = create_gateway(agent, agent_section={"ack": {"after": 0}})
+    first = await ask(app, {"stream": stream, "tools": WEATHER})
+    output = lint(first.body)[-1]["response"]["output"] if stream else first.json["output"]
+    call = output[-1]
+    assert len(output) == (2 if stream else 1), "the acknowledgement is a message of a stream"
+    own, invented = call["id"].replace("fc_", "msg_"), call["id"].replace("fc_", "msg_")[:-1] + "1"
+    question, result = {"role": "user", "content": "Hi"}, {"type": "function_call_output", "output": "rain"}
+    for id, found in ((own, stream), (invented, False)):
+        named = [{"type": "item_reference", "id": name} for name in (id, call["id"])]
+        items = [question, *named, {**result, "call_id": call["call_id"]}]
+        answer = await ask(app, {"input": items, "tools": WEATHER})
+        assert answer.status == (200 if found else 404)
+        if not found:
+            assert (answer.error["param"], id in answer.error["message"]) == ("input[1].id", True)
+    if stream:
+        assert agent.turns[1].messages[1] == Message("assistant", tool_calls=(CALL,))
+
+
 async def test_an_item_is_found_only_by_its_key_and_only_if_stored() -> None:
     agent = fake_agent("Hi")
     app = create_gateway(agent, keys=KEYS)

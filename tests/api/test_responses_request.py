@@ -22,11 +22,13 @@ PICTURE = {"type": "input_image", "image_url": "data:x", "detail": "low"}
 
 
 def find_response(id: str) -> StoredResponse:
-    """Find the one stored response, that of the turn "t_1": text and two tool calls."""
+    """Find the responses to the turns "t_1" (text and two tool calls) and "e" (empty)."""
+    if id == "resp_e":
+        return StoredResponse()
     if id != "resp_t_1":
         raise PreviousResponseNotFound("None.", param="previous_response_id")
     parts = ("Well. ", ToolCall("c1", "f"), ToolCall("c2", "f"), "There.")
-    return StoredResponse(completed=Completion(parts))
+    return StoredResponse(completed=Completion(parts), own_message_counts={0, 1})
 
 
 def parse(input: Any = "Hello?", *, messages: int = 100, depth: int = 30, **fields: Any) -> ApiRequest:

@@ -30,21 +30,38 @@ FIRST, SECOND = ToolCall("c1", "f"), ToolCall("c2", "f")
             [reference("msg_t_1_0"), reference("fc_t_1_0"), reference("fc_t_1_1")],
             [Message("assistant", "Well. ", tool_calls=(FIRST, SECOND))],
         ),
+        ([reference("msg_e_0"), {"role": "user", "content": "Hi"}], [Message("user", "Hi")]),
         ([reference("msg_t_1_1"), {"role": "user", "content": "Hi"}], [Message("user", "Hi")]),
     ],
 )
 def test_a_reference_becomes_the_stored_item(items: list[Any], messages: list[Message]) -> None:
-    """The message 1 of the response holds only words of the gateway."""
+    """The message 1 of the response holds only words of the gateway, that of the empty one nothing."""
     assert list(parse(items).messages) == messages
 
 
 @pytest.mark.parametrize(
-    "id", ["msg_t_2_0", "fc_t_1_2", "rs_t_1_0", "msg_t_1_", "msg_t_1", "t_1", "", "msg_t_1_0\n", "fc_t_1_00"]
+    "id",
+    [
+        "msg_t_1_3",
+        "msg_t_1_7",
+        "msg_e_1",
+        "fc_e_0",
+        "msg_t_2_0",
+        "fc_t_1_2",
+        "rs_t_1_0",
+        "msg_t_1_",
+        "msg_t_1",
+        "t_1",
+        "",
+        "msg_t_1_0\n",
+        "fc_t_1_00",
+    ],
 )
 def test_a_reference_to_an_item_that_is_not_stored_is_not_found(id: str) -> None:
     with pytest.raises(ItemNotFound) as raised:
         parse([{"role": "user", "content": "Hi"}, reference(id, type="item_reference")])
     assert (raised.value.status, raised.value.param) == (404, "input[1].id")
+    assert f"the item '{id}' is not known" in raised.value.message
 
 
 def test_a_response_is_looked_up_once_for_all_its_items() -> None:

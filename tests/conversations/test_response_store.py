@@ -84,3 +84,13 @@ def test_a_response_that_is_added_twice_counts_once() -> None:
     store.add("shop", "resp_1", stored())
     store.add("shop", "resp_1", stored())
     assert (len(store), store.total_bytes) == (1, 10)
+
+
+def test_own_words_are_noted_for_all_clients_of_a_response() -> None:
+    store = ResponseStore()
+    store.note_own_words("shop", "resp_1", 0)
+    store.add("shop", "resp_1", stored())
+    store.note_own_words("shop", "resp_1", 1)
+    store.add("shop", "resp_1", stored())
+    assert store.find("shop", "resp_1", 0.0).own_message_counts == {1}
+    assert store.total_bytes == 10

@@ -219,12 +219,13 @@ class CompletionEndpoint:
 
     def _create_response(self, request: TurnRequest, run: Run) -> SseResponse:
         """Return the streamed response. Its end closes the turn."""
-        calls = self.dispatcher.calls
-        stream = request.create_stream(
-            run,
-            self.options.timing_comment,
-            lambda words: calls.add_own_phrase(request.call_id, run, words, stream.position),
-        )
+        tenant, id = request.context.key.name, self.format.response_id(run.turn.id)
+
+        def on_own_words(words: str) -> None:
+            self.dispatcher.calls.add_own_phrase(request.call_id, run, words, stream.position)
+            self.responses.note_own_words(tenant, id, stream.tool_call_count)
+
+        stream = request.create_stream(run, self.options.timing_comment, on_own_words)
 
         def on_end(response: SseResponse) -> None:
             was_delivered = response.response_stream.is_done and not response.has_disconnected

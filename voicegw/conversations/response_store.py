@@ -8,7 +8,7 @@ Source: OpenAI's Responses API, `previous_response_id` and `store`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from voicegw.errors import NotFound
 from voicegw.events import Message
@@ -44,6 +44,8 @@ class StoredResponse:
     """When it was stored or found last, in seconds on the dispatcher's clock."""
     completed: Completion = EMPTY
     """The response once it is complete."""
+    own_message_counts: set[int] = field(default_factory=set)
+    """Where a message holds words of the gateway: the number of tool calls before it."""
 
     @property
     def completion(self) -> Completion:
@@ -91,8 +93,9 @@ class ResponseStore:
         return response
 
     def add(self, tenant: str, id: str, response: StoredResponse) -> None:
-        """Store a response that begins now. A request may continue it at once."""
-        self._remove((tenant, id))
+        """Store a response that begins, or that another client joins. A request may continue it at once."""
+        if (known := self._remove((tenant, id))) is not None:
+            response.own_message_counts = known.own_message_counts
         self._responses[tenant, id] = response
         self.total_bytes += response.byte_count
         self._evict(response.last_used)
@@ -108,10 +111,16 @@ class ResponseStore:
         self.total_bytes += char_count
         self._evict(now)
 
-    def _remove(self, key: tuple[str, str]) -> None:
+    def note_own_words(self, tenant: str, id: str, call_count: int) -> None:
+        """Note that the message after so many tool calls holds words of the gateway."""
+        if (response := self._responses.get((tenant, id))) is not None:
+            response.own_message_counts.add(call_count)
+
+    def _remove(self, key: tuple[str, str]) -> StoredResponse | None:
         response = self._responses.pop(key, None)
         if response is not None:
             self.total_bytes -= response.byte_count
+        return response
 
     def _evict(self, now: float) -> None:
         while self._responses:

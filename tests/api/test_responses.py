@@ -239,8 +239,8 @@ async def test_items_of_earlier_responses_may_be_named_instead_of_sent(stream: b
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_only_messages_that_were_sent_may_be_named(stream: bool) -> None:
-    agent = fake_agent(0.3, CALL)
-    app = create_gateway(agent, agent_section={"ack": {"after": 0}})
+    agent = fake_agent(5.0, CALL)
+    app = create_gateway(agent, agent_section={"ack": {"after": 0.5}})
     first = await ask(app, {"stream": stream, "tools": WEATHER})
     output = lint(first.body)[-1]["response"]["output"] if stream else first.json["output"]
     call = output[-1]

@@ -275,6 +275,7 @@ def test_reasoning_is_silent_with_any_content(words: Sequence[str], thought: str
         26 * "a b " + "\nC",
         "ewww)½naïvewww)½wwwwwwnaïve))½wwwwwwwwwwwwnaïvewww½½\n[",
         "\\(\\frac12 {x}\\)",
+        "1<del>2\n\n3</del>",
     ],
 )
 def test_texts_that_once_depended_on_their_cut(text: str) -> None:

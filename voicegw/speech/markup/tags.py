@@ -184,10 +184,11 @@ def read_struck(
 
     `<s>` is also the first token of some models: at the start of an answer it strikes only a number.
     """
-    end_tag = re.compile(rf"</{name}\s*>", re.IGNORECASE).search(text, match.end(), end)
-    is_over = "\n\n" in text[match.end() : end]
+    empty_line_at = text.find("\n\n", match.end(), end)
+    limit = end if empty_line_at < 0 else empty_line_at
+    end_tag = re.compile(rf"</{name}\s*>", re.IGNORECASE).search(text, match.end(), limit)
     if end_tag is None:
-        return None if must_decide or is_over else WAIT
+        return None if must_decide or limit < end else WAIT
     if name == "s" and not state.speech.tail and not re.search(r"\d", text[match.end() : end_tag.start()]):
         return None
     return emphasis.read_struck(state, text[match.end() : end_tag.start()], end_tag.end(), apart=True)

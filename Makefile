@@ -1,6 +1,6 @@
 # `make serve` and `make test` set up .venv from the locked, hashed dependencies first. `make test` also sets up
-# an environment with the frameworks that agents may use: the gateway needs none of them, and some need older
-# versions of its dependencies. PYTHON picks another interpreter (3.11 or newer).
+# an environment with the frameworks that agents and clients may use: the gateway needs none of them, and some need
+# older versions of its dependencies. PYTHON picks another interpreter (3.11 or newer).
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,11 +9,12 @@ FRAMEWORKS := .venv-frameworks
 AUDIT := .venv-audit
 LOCKS := requirements.lock requirements-dev.lock requirements-frameworks.lock
 IMAGE := build/image
+AI_SDK := tests/clients/ai_sdk
 PIP := python -m pip --disable-pip-version-check --quiet
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test ci-full test-agents test-frameworks lint types pytest bench load compare audit sbom base-digest lock clean
+.PHONY: help serve test ci-full test-agents test-frameworks test-clients lint types pytest bench load compare audit sbom base-digest lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -21,7 +22,7 @@ help:  ## Show this list
 serve: $(VENV)/serve.stamp  ## Serve the demo agent on 127.0.0.1:8080
 	@$(BIN)/voicegw serve $(ARGS)
 
-test: lint types pytest test-frameworks audit  ## Run every check
+test: lint types pytest test-frameworks test-clients audit  ## Run every check
 
 ci-full: test test-agents sbom  ## Run every check, the slow ones too (real agents; takes an hour)
 
@@ -39,6 +40,9 @@ pytest: $(VENV)/dev.stamp
 
 test-frameworks: $(FRAMEWORKS)/stamp  ## Run agents of Python frameworks
 	$(FRAMEWORKS)/bin/python -m pytest tests/agents/python/frameworks tests/docs/test_python_agents.py
+
+test-clients: $(FRAMEWORKS)/stamp $(AI_SDK)/node_modules/stamp  ## Run SDKs and frameworks as clients
+	$(FRAMEWORKS)/bin/python -m pytest tests/clients
 
 test-agents: $(VENV)/dev.stamp  ## Run real agents behind the gateway (the set-up takes minutes, once)
 	$(BIN)/python -m tests.real.setup
@@ -80,10 +84,11 @@ lock: $(VENV)/dev.stamp  ## Lock the dependencies again, with hashes
 	$(BIN)/$(PIP) install uv
 	$(BIN)/$(COMPILE) --extra build -o requirements.lock pyproject.toml
 	$(BIN)/$(COMPILE) --extra build --extra load --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
-	printf 'hypothesis\npytest\n' | $(BIN)/$(COMPILE) --extra build --extra langchain --extra langgraph \
+	printf 'hypothesis\nlangchain-openai\npytest\n' | $(BIN)/$(COMPILE) --extra build --extra langchain --extra langgraph \
 	  --extra openai-agents --extra pydantic-ai -o requirements-frameworks.lock pyproject.toml -
 	printf 'cyclonedx-bom\nhadolint-bin\npip-audit\n' | $(BIN)/$(COMPILE) -c requirements-dev.lock \
 	  -o requirements-audit.lock -
+	cd $(AI_SDK) && npm update --package-lock-only --no-audit --no-fund
 
 $(BIN)/python $(FRAMEWORKS)/bin/python $(AUDIT)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "voicegw needs Python 3.11 or newer")'
@@ -104,12 +109,17 @@ $(VENV)/dev.stamp: $(BIN)/python requirements-dev.lock pyproject.toml
 $(FRAMEWORKS)/stamp: $(FRAMEWORKS)/bin/python requirements-frameworks.lock pyproject.toml
 	@$(FRAMEWORKS)/bin/$(PIP) install --require-hashes -r requirements-frameworks.lock
 	@$(FRAMEWORKS)/bin/$(PIP) install --no-deps --no-build-isolation -e .
-	@$(FRAMEWORKS)/bin/python -c 'import agents, langchain_core, langgraph, pydantic_ai'
+	@$(FRAMEWORKS)/bin/python -c 'import agents, langchain_core, langchain_openai, langgraph, pydantic_ai'
 	@touch $@
 
 $(AUDIT)/stamp: $(AUDIT)/bin/python requirements-audit.lock
 	@$(AUDIT)/bin/$(PIP) install --require-hashes -r requirements-audit.lock
 	@touch $@
 
+# npm comes with Node.js, which the gateway does not need.
+$(AI_SDK)/node_modules/stamp: $(AI_SDK)/package-lock.json
+	@if command -v npm >/dev/null; then cd $(AI_SDK) && npm ci --no-audit --no-fund && touch node_modules/stamp; \
+	  else echo "npm is not installed: the tests with the AI SDK are skipped"; fi
+
 clean:  ## Remove everything that was set up or measured
-	rm -rf $(VENV) $(FRAMEWORKS) $(AUDIT) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage loadtests/out .peers
+	rm -rf $(VENV) $(FRAMEWORKS) $(AUDIT) $(AI_SDK)/node_modules build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage loadtests/out .peers

@@ -17,10 +17,11 @@ from tests.support.gateway import create_gateway, send_turn
 from voicegw.agents.anthropic.request import encode_request as anthropic_request
 from voicegw.agents.bedrock.request import encode_request as bedrock_request
 from voicegw.agents.hermes.protocol import chat_request, run_request
-from voicegw.agents.model_history import INTERRUPTED_RESULT, NO_RESULT, valid_history
+from voicegw.agents.model_history import INTERRUPTED_RESULT, NO_RESULT, SILENT_ANSWER, valid_history
 from voicegw.agents.openai.request import encode_request as openai_request
 from voicegw.events import Message, Role, Tool, ToolCall, Turn
 from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
+from voicegw.wire.json import loads_object
 
 SYSTEM, DEVELOPER = Message("system", "Be kind."), Message("developer", "Be brief.")
 HI, WELL, HELLO = Message("user", "Hi."), Message("user", "Well?"), Message("assistant", "Hello.")
@@ -36,7 +37,7 @@ def result(id: str | None, text: str = "42", role: Role = "tool", name: str | No
     return Message(role, text, tool_call_id=id, name=name)
 
 
-CUT = INTERRUPTED_RESULT
+CUT, SILENT = INTERRUPTED_RESULT, Message("assistant", SILENT_ANSWER)
 
 
 @pytest.mark.parametrize(
@@ -98,12 +99,12 @@ CUT = INTERRUPTED_RESULT
         pytest.param((HI, calling("a")), (HI, calling("a"), result("a", CUT)), id="a call at the end"),
         pytest.param(
             (HI, calling("a", "b"), result("b"), WELL),
-            (HI, calling("a", "b"), result("a", CUT), result("b"), WELL),
+            (HI, calling("a", "b"), result("a", CUT), result("b"), SILENT, WELL),
             id="a call without a result",
         ),
         pytest.param(
             (HI, calling("a"), WELL, HELLO, result("a")),
-            (HI, calling("a"), result("a"), WELL, HELLO),
+            (HI, calling("a"), result("a"), SILENT, WELL, HELLO),
             id="a late result",
         ),
         pytest.param(
@@ -113,12 +114,12 @@ CUT = INTERRUPTED_RESULT
         ),
         pytest.param(
             (HI, calling("a"), WELL, calling("a"), result("a")),
-            (HI, calling("a"), result("a", CUT), WELL, calling("call_1"), result("call_1")),
+            (HI, calling("a"), result("a", CUT), SILENT, WELL, calling("call_1"), result("call_1")),
             id="an id that comes again",
         ),
         pytest.param(
             (HI, calling("call_1", ""), result("call_1"), result(None), WELL),
-            (HI, calling("call_1", "call_2"), result("call_1"), result("call_2"), WELL),
+            (HI, calling("call_1", "call_2"), result("call_1"), result("call_2"), SILENT, WELL),
             id="a call without an id",
         ),
         pytest.param(
@@ -138,6 +139,11 @@ CUT = INTERRUPTED_RESULT
             id="a call of the user",
         ),
         pytest.param(
+            (HI, calling("a"), result("a"), DEVELOPER, WELL),
+            (HI, calling("a"), result("a"), SILENT, DEVELOPER, WELL),
+            id="an instruction behind a result",
+        ),
+        pytest.param(
             (SYSTEM, SYSTEM, HI, HELLO, DEVELOPER, WELL),
             (Message("system", "Be kind.\n\nBe kind."), HI, HELLO, DEVELOPER, WELL),
             id="a later instruction",
@@ -146,6 +152,30 @@ CUT = INTERRUPTED_RESULT
 )
 def test_history_is_repaired(messages: tuple[Message, ...], expected: tuple[Message, ...] | None) -> None:
     assert valid_history(messages) == list(messages if expected is None else expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ('{"a": 1}', '{"a": 1}'),
+        ("{}", "{}"),
+        ("", "{}"),
+        (" \n", "{}"),
+        ("null", "{}"),
+        ('"{\\"a\\": 1}"', '{"a":1}'),
+        ('{"a": ', '{"invalid_arguments":"{\\"a\\": "}'),
+        ("{'a': 1}", """{"invalid_arguments":"{'a': 1}"}"""),
+        ("[1]", '{"invalid_arguments":"[1]"}'),
+        ('"a"', '{"invalid_arguments":"\\"a\\""}'),
+        ('{"a": NaN}', '{"invalid_arguments":"{\\"a\\": NaN}"}'),
+        ('{"a": "\ud83d"}', '{"a":"?"}'),
+        ("\ud83d", '{"invalid_arguments":"\\ufffd"}'),
+    ],
+)
+def test_arguments_become_an_object(text: str, arguments: str) -> None:
+    messages = (HI, Message("assistant", tool_calls=(ToolCall("a", "f", text),)), result("a"))
+    [call] = valid_history(messages)[1].tool_calls
+    assert call.arguments == arguments
 
 
 def test_ids_are_numbered_for_servers_that_refuse_other_ids() -> None:
@@ -182,7 +212,7 @@ def test_prompts_stand_in_for_the_user(
 ) -> None:
     prompts = ([Message("user", text) for text in texts] for texts in (before, after))
     first, last = prompts
-    assert valid_history(messages, user_first_and_last=True) == [*first, *valid_history(messages), *last]
+    assert valid_history(messages, is_by_party=True) == [*first, *valid_history(messages), *last]
 
 
 # Every kind of model, under the strictest rules
@@ -192,10 +222,14 @@ Entry = tuple[str, list[str], list[str], list[str]]
 
 
 def chat_entries(messages: Sequence[dict[str, Any]]) -> list[Entry]:
-    """Return a history of chat completions. Results, and the user's message after them, are one entry."""
+    """Return a history of chat completions. All results of a message are one entry, of the user."""
     entries: list[Entry] = []
+    before = ""
     for message in messages:
         content, calls = message["content"], message.get("tool_calls", [])
+        assert before != "tool" or message["role"] in ("tool", "assistant")
+        assert all(loads_object(call["function"]["arguments"]) is not None for call in calls)
+        before = message["role"]
         texts = [part.get("text", "image") for part in content] if isinstance(content, list) else [content]
         texts = [] if content is None and calls else texts
         if message["role"] == "tool":
@@ -203,8 +237,6 @@ def chat_entries(messages: Sequence[dict[str, Any]]) -> list[Entry]:
             if entries[-1][0] != "user" or entries[-1][1]:
                 entries.append(("user", [], [], []))
             entries[-1][3].append(message["tool_call_id"])
-        elif message["role"] == "user" and entries and entries[-1][3] and not entries[-1][1]:
-            entries[-1][1].extend(texts)
         else:
             entries.append((message["role"], texts, [call["id"] for call in calls], []))
     return entries
@@ -246,7 +278,9 @@ KINDS: dict[str, tuple[Callable[[Turn], list[Entry]], bool, bool]] = {
 
 TEXTS = st.sampled_from(["", " ", "Hi", "Où?"])
 IDS = st.sampled_from(["", "a", "b", "call_1"])
-CALLS = st.builds(ToolCall, IDS, st.sampled_from(["", "f", "g"]), st.sampled_from(["{}", "", '{"a":1}']))
+CALLS = st.builds(
+    ToolCall, IDS, st.sampled_from(["", "f", "g"]), st.sampled_from(["{}", "", '{"a":1}', '{"a"', "[1]"])
+)
 PARTS = st.sampled_from([IMAGE, {"type": "text", "text": " "}, {"type": "text", "text": "see"}])
 DIALOG = st.one_of(
     st.builds(
@@ -309,7 +343,7 @@ def test_repair_is_stable_and_keeps_instructions_and_words(messages: list[Messag
     assert all(one.role != other.role or one.role == "tool" for one, other in pairwise(history))
     for roles in (("system", "developer"), ("user", "assistant")):
         said = " ".join(m.text for m in messages if m.role in roles)
-        kept = " ".join(m.text for m in history if m.role in roles)
+        kept = " ".join(m.text for m in history if m.role in roles and m.text != SILENT_ANSWER)
         assert said.split() == kept.replace("Ann:", "").replace("Bob:", "").split()
 
 

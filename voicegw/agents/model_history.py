@@ -6,7 +6,8 @@ It is repaired when it is sent, and not in `Turn.messages`, because the gateway 
 messages of the next request.
 
 Sources: OpenAI's "Create chat completion", Anthropic's "Create a Message", Bedrock's "ConverseStream", and
-the chat templates of Mistral and Gemma, which refuse two neighbours of the same role.
+the chat templates of Mistral and Gemma, which refuse two neighbours of the same role. Mistral's API, and vLLM
+with Mistral's models, also refuse a user's message directly behind the result of a tool (error code 3230).
 """
 
 from __future__ import annotations
@@ -18,12 +19,17 @@ from typing import Any, TypeAlias
 
 from voicegw.events import Message, ToolCall
 from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
+from voicegw.wire.json import dumps, loads, loads_object
 from voicegw.wire.openai import TEXT_PART_TYPES
 
 INTERRUPTED_RESULT = "(The tool call was interrupted. It has no result.)"
 """The result of a tool call that has none in the history."""
 NO_RESULT = "(no result)"
 """The text of a tool result that is blank."""
+SILENT_ANSWER = "…"
+"""The assistant's text between the result of a tool and the user's next message, if it said nothing."""
+INVALID_ARGUMENTS = "invalid_arguments"
+"""The key under which a server gets arguments of a tool call that are no JSON object, as a text."""
 TOOL_NOTE = "(A tool answered: {text})"
 """The text for a tool result that is sent to a server without tools."""
 SYSTEM_ROLES = ("system", "developer")
@@ -46,7 +52,7 @@ def valid_history(
     encode_part: PartEncoder = skip_blank_text,
     with_tools: bool = True,
     number_ids: bool = False,
-    user_first_and_last: bool = False,
+    is_by_party: bool = False,
 ) -> list[Message]:
     """Return the messages such that a strict server accepts them.
 
@@ -54,12 +60,15 @@ def valid_history(
       authors have different names, the names are in the text.
     - Each tool call has a name, an id that no other call has, and its one result directly behind it. A
       missing result is `INTERRUPTED_RESULT`. A result without a call before it is left out.
+    - The arguments of a tool call are a JSON object; see `parse_arguments`.
+    - Behind results comes the assistant's next message: `SILENT_ANSWER` if it said nothing.
     - No message is blank. `encode_part` is called once for each content part.
     - An instruction stays at its place, and so do the messages around it.
 
     `with_tools=False` leaves out the tool calls; their results become texts of the user. `number_ids` numbers
-    the ids of all calls, for servers that refuse the characters of other ids. With `user_first_and_last`, a
-    prompt is added at the start and at the end where the user's message is missing.
+    the ids of all calls, for servers that refuse the characters of other ids. `is_by_party` is for
+    `encode_by_party`: the user sends results, so a message of the user may follow them, and a prompt is added
+    at the start and at the end where the user's message is missing.
     """
     history: list[Message] = []
     for message in _with_tool_results(messages, with_tools, _CallIds(messages, number_ids)):
@@ -69,11 +78,14 @@ def valid_history(
             )
         if not (message.text.strip() or message.parts or message.tool_calls):
             continue
+        is_behind_result = bool(history) and history[-1].role == "tool"
+        if is_behind_result and not is_by_party and message.role not in ("tool", "assistant"):
+            history.append(Message("assistant", SILENT_ANSWER))
         if history and message.role == history[-1].role != "tool":
             history[-1] = _merge(history[-1], message, encode_part)
         else:
             history.append(message)
-    return _with_prompts(history) if user_first_and_last else history
+    return _with_prompts(history) if is_by_party else history
 
 
 def without_instructions(messages: Iterable[Message]) -> list[Message]:
@@ -127,9 +139,34 @@ def _with_tool_results(
             texts = (result.text for _, result in calls if result is not None and result.text.strip())
             yield from (Message("user", TOOL_NOTE.format(text=text)) for text in texts)
             continue
-        calls = [(replace(call, id=call_ids.unique(call.id)), result) for call, result in calls]
+        calls = [
+            (ToolCall(call_ids.unique(call.id), call.name, _valid_arguments(call.arguments)), result)
+            for call, result in calls
+        ]
         yield replace(message, tool_calls=tuple(call for call, _ in calls))
         yield from (_tool_message(call, result) for call, result in calls)
+
+
+def parse_arguments(text: str) -> dict[str, Any]:
+    """Return the arguments of a tool call as servers of every kind accept them: a JSON object.
+
+    Blank ones and `null` are `{}`. An object that was encoded twice is decoded twice. The model sees any
+    other text as it wrote it, under `INVALID_ARGUMENTS`: an invented `{}` would hide its mistake.
+    """
+    try:
+        value = loads((text.strip() or "null").encode("utf-8", "replace"))
+    except ValueError:
+        return {INVALID_ARGUMENTS: text}
+    if isinstance(value, str):
+        value = loads_object(value) or value
+    if isinstance(value, dict):
+        return value
+    return {} if value is None else {INVALID_ARGUMENTS: text}
+
+
+def _valid_arguments(text: str) -> str:
+    is_valid = text == "{}" or loads_object(text) is not None
+    return text if is_valid else dumps(parse_arguments(text)).decode()
 
 
 def _tool_message(call: ToolCall, result: Message | None) -> Message:

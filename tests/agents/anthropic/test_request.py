@@ -180,9 +180,16 @@ def test_function_call_becomes_a_tool_use() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "given"), [("{}", {}), ("", {}), ("[1]", {}), ("{", {}), ('{"a":"\\ud800"}', {"a": "�"})]
+    ("arguments", "given"),
+    [
+        ("{}", {}),
+        ("", {}),
+        ("[1]", {"invalid_arguments": "[1]"}),
+        ("{", {"invalid_arguments": "{"}),
+        ('{"a":"\\ud800"}', {"a": "�"}),
+    ],
 )
-def test_arguments_that_are_no_object_become_an_empty_one(arguments: str, given: dict[str, Any]) -> None:
+def test_arguments_become_an_object(arguments: str, given: dict[str, Any]) -> None:
     call = Message("assistant", tool_calls=(ToolCall("a", "f", arguments),))
     assert conversation(HI, call, tool_answer("a"))[1] == ("assistant", [tool_use("call_1", given)])
 

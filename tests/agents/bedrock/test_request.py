@@ -251,9 +251,13 @@ def test_tool_call_without_a_name_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["", "[1]", "no", "{", "\ud800", "[" * 2000])
-def test_arguments_that_are_no_object_become_an_empty_one(arguments: str) -> None:
+def test_arguments_become_an_object(arguments: str) -> None:
     call = Message("assistant", tool_calls=(ToolCall("1", "end_call", arguments),))
-    assert conversation(USER, call, tools=(BARE,))[1] == ("assistant", [tool_use("call_1", "end_call", {})])
+    given = {"invalid_arguments": arguments.replace("\ud800", "\ufffd")} if arguments else {}
+    assert conversation(USER, call, tools=(BARE,))[1] == (
+        "assistant",
+        [tool_use("call_1", "end_call", given)],
+    )
 
 
 def content_with_image(url: Any) -> list[Any]:

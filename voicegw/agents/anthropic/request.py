@@ -12,10 +12,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from voicegw.agents.model_history import encode_by_party, valid_history, without_instructions
+from voicegw.agents.model_history import (
+    encode_by_party,
+    parse_arguments,
+    valid_history,
+    without_instructions,
+)
 from voicegw.agents.session_prompt import system_prompt
 from voicegw.events import Message, Tool, ToolCall, Turn
-from voicegw.wire.json import loads_object
 from voicegw.wire.openai import TEXT_PART_TYPES
 
 IMAGES: Mapping[str, str] = {
@@ -109,7 +113,7 @@ def _encode_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     The user's messages hold the results of tools.
     """
     history = valid_history(
-        without_instructions(messages), encode_part=_encode_part, number_ids=True, user_first_and_last=True
+        without_instructions(messages), encode_part=_encode_part, number_ids=True, is_by_party=True
     )
     return encode_by_party(history, _encode_content)
 
@@ -122,9 +126,7 @@ def _encode_content(message: Message) -> list[Block]:
 
 
 def _encode_call(call: ToolCall) -> Block:
-    """Return a tool use. Invalid arguments become an empty object: the protocol takes only objects."""
-    arguments = loads_object(call.arguments.encode("utf-8", "replace")) or {}
-    return {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments}
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": parse_arguments(call.arguments)}
 
 
 def _encode_part(part: Mapping[str, Any]) -> list[Block]:

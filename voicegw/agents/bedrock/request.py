@@ -12,9 +12,13 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from voicegw.agents.model_history import encode_by_party, valid_history, without_instructions
+from voicegw.agents.model_history import (
+    encode_by_party,
+    parse_arguments,
+    valid_history,
+    without_instructions,
+)
 from voicegw.events import Message, Tool, ToolCall, Turn
-from voicegw.wire.json import loads_object
 
 Block = dict[str, Any]
 
@@ -106,7 +110,7 @@ def _encode_messages(messages: Sequence[Message], with_tools: bool) -> list[Bloc
         encode_part=_encode_part,
         with_tools=with_tools,
         number_ids=True,
-        user_first_and_last=True,
+        is_by_party=True,
     )
     return encode_by_party(history, _encode_content)
 
@@ -119,9 +123,7 @@ def _encode_content(message: Message) -> list[Block]:
 
 
 def _encode_call(call: ToolCall) -> Block:
-    """Return a tool use. Invalid arguments become an empty object: the protocol takes only objects."""
-    arguments = loads_object(call.arguments.encode("utf-8", "replace")) or {}
-    return {"toolUse": {"toolUseId": call.id, "name": call.name, "input": arguments}}
+    return {"toolUse": {"toolUseId": call.id, "name": call.name, "input": parse_arguments(call.arguments)}}
 
 
 def _encode_text(text: str) -> list[Block]:

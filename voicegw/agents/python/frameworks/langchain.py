@@ -24,11 +24,11 @@ from langchain_core.messages import (
 from langchain_core.prompts import BasePromptTemplate, ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnableSequence
 
-from voicegw.agents.model_history import valid_history
+from voicegw.agents.model_history import parse_arguments, valid_history
 from voicegw.agents.python.frameworks.detect import reject_unknown_options
 from voicegw.errors import ConfigError
 from voicegw.events import Activity, Message, Tool, ToolCall, Turn, Usage
-from voicegw.wire.json import dumps, loads_object
+from voicegw.wire.json import dumps
 
 
 def adapt(runnable: Any, options: Mapping[str, Any]) -> Callable[[Turn], AsyncGenerator[Any, None]]:
@@ -118,11 +118,6 @@ def convert_message(message: Message) -> AnyMessage:
         case "tool" | "function":
             return ToolMessage(message.text, tool_call_id=message.tool_call_id or "")
     return SystemMessage(message.text)
-
-
-def parse_arguments(arguments: str) -> dict[str, Any]:
-    """Return the arguments of a tool call, {} if they are invalid: a message takes only an object."""
-    return loads_object(arguments.encode("utf-8", "replace")) or {}
 
 
 def can_bind_tools(model: Any) -> bool:

@@ -53,7 +53,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
 NARROW: Mapping[tuple[str, str], frozenset[str]] = {
     ("settings", "speech"): frozenset({"options"}),
     ("settings", "conversations"): frozenset({"call_id"}),
-    ("agents", "turns"): frozenset({"run", "timeouts", "prompts", "bulkhead"}),
+    ("agents", "turns"): frozenset({"run", "timeouts", "prompts", "bulkhead", "streaming"}),
     ("simulate", "agents"): frozenset({"client"}),
     ("simulate", "platforms"): frozenset({"twilio.ticket", "elevenlabs.token"}),
     ("commands", "agents"): frozenset({"client"}),
@@ -107,6 +107,7 @@ PURE_PATTERNS = (
     "agents/client/error_body.py",
     "agents/client/json_values.py",
     "agents/*/decoder.py",
+    "agents/openai/stream_decoder.py",
     "agents/*/request.py",
     "agents/*/requests.py",
     "agents/*/protocol.py",
@@ -130,7 +131,7 @@ PURE_PATTERNS = (
     "commands/doctor/report.py",
 )
 """Pure modules know no clock, no I/O and no framework; every branch of them is tested."""
-IMPURE = frozenset({"turns/run.py", "turns/speech_buffer.py"})
+IMPURE = frozenset({"turns/run.py", "turns/speech_buffer.py", "turns/streaming.py"})
 """Exceptions from the patterns: these own tasks and timers."""
 
 

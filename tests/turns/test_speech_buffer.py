@@ -305,10 +305,9 @@ async def test_pause_without_held_text_is_not_reported() -> None:
     calls: list[str] = []
     now = asyncio.get_running_loop().time
     buffer = SpeechBuffer(SpeechFilter(), 0.25, calls.append, lambda: calls.append("pause"), now)
-    buffer.feed("Hi\n\n", now())
-    buffer.feed("you.", now())
+    texts = [buffer.feed("Hi\n\n", now()), buffer.feed("you.", now())]
     await asyncio.sleep(1)
-    assert calls == ["Hi", ". you."]
+    assert (texts, calls) == (["Hi", ". you."], [])
 
 
 async def test_client_for_text_never_gets_filtered_text() -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from voicegw.errors import AgentBusy, AgentUnavailable, VoicegwError
-from voicegw.events import REASONING, Agent, Event, Turn, extra_models
+from voicegw.events import REASONING, Agent, Turn, extra_models
 from voicegw.turns.bulkhead import Bulkhead
 from voicegw.turns.run import SUPERSEDE_WAIT, Run
+from voicegw.turns.streaming import EventSink, StreamingAgent
 from voicegw.turns.timeouts import Timeouts
 
 
@@ -35,7 +36,7 @@ class FallbackStep:
     bulkhead: Bulkhead = field(default_factory=Bulkhead)
 
 
-class FallbackAgent:
+class FallbackAgent(StreamingAgent):
     """Tries its steps in order until one produces output; the rest of the turn is that agent's alone.
 
     `now` returns a time in seconds that never goes back. `attempt_order` holds the step of each attempt, in
@@ -49,8 +50,8 @@ class FallbackAgent:
         self.now = now
         self.active_runs: set[Run] = set()
 
-    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Yield the events of the first attempt that produces output or may not be followed by another.
+    async def stream(self, turn: Turn, sink: EventSink) -> None:
+        """Stream the first attempt that produces output or may not be followed by another.
 
         Raises the `VoicegwError` with which that attempt failed, and `AgentBusy` if the last agent's bulkhead
         is full. An agent whose bulkhead is full is not asked.
@@ -62,15 +63,13 @@ class FallbackAgent:
                 raise AgentBusy(
                     f"{step.bulkhead.max_runs} turns of the agent have not ended, the most allowed"
                 )
-            attempt = FallbackAttempt(self._create_run(step, turn))
+            attempt = FallbackAttempt(self._create_run(step, turn), sink)
             try:
-                while await attempt.wait_for_output():
-                    yield REASONING
+                await attempt.wait_for_output()
                 failure = attempt.failure
                 if failure is not None and number < len(self.attempt_order) and may_fall_back(step, failure):
                     continue
-                while (event := await attempt.next_event()) is not None:
-                    yield event
+                await attempt.forward()
                 if attempt.failure is not None:
                     raise attempt.failure
                 return
@@ -112,54 +111,71 @@ def may_fall_back(step: FallbackStep, failure: VoicegwError) -> bool:
 
 
 class FallbackAttempt:
-    """One run of a chain. The constructor starts it; `next_event` reads its event log.
+    """One run of a chain, whose events go to `sink`. The constructor starts it.
 
-    `run` is that run. `position` counts the events that were read.
+    `run` is that run. `position` counts the events of its log that were taken.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, sink: EventSink) -> None:
         self.run = run
+        self.sink = sink
         self.position = 0
-        self._changed = asyncio.Event()
+        # Whether every event is passed on; before, only `REASONING` is: another attempt may still follow.
+        self._forwards = False
+        # Done when the attempt has produced output, or has ended.
+        self._waiter: asyncio.Future[None] | None = None
         run.subscribers.append(self)
         run.start()
 
     def wake(self) -> None:
-        """Note that the run has a new event or has ended; the run calls this."""
-        self._changed.set()
+        """Pass new events on, or end the wait; the run calls this."""
+        is_over = self.run.event_log.has_ended
+        if self._forwards:
+            is_over = not self._pass_all_on() or is_over
+        elif self.run.has_output:
+            is_over = True
+        else:
+            self._pass_reasoning_on()
+        if is_over and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     @property
     def failure(self) -> VoicegwError | None:
         """The error with which the run failed; None while it is active and after a good end."""
         return self.run.event_log.failure
 
-    async def wait_for_output(self) -> bool:
-        """Wait until the run has produced output or has ended, and return False.
+    async def wait_for_output(self) -> None:
+        """Wait until the run has produced output or has ended. Meanwhile, pass its reasoning on, once."""
+        if not (self.run.has_output or self.run.event_log.has_ended):
+            await self._wait()
 
-        Return True before that, once, if the agent reasons: another attempt may still follow.
-        """
-        while not self.run.has_output and not self.run.event_log.has_ended:
-            if self.position < len(self.run.event_log.events):
-                self.position += 1
-                if self.run.event_log.events[self.position - 1] == REASONING:
-                    return True
-            else:
-                await self._wait_for_change()
-        return False
+    async def forward(self) -> None:
+        """Pass every event on, until the run ends or the sink takes no more."""
+        self._forwards = True
+        if self._pass_all_on() and not self.run.event_log.has_ended:
+            await self._wait()
 
-    async def next_event(self) -> Event | None:
-        """Wait for the next event and return it; None at the end, failed or not."""
-        event_log = self.run.event_log
-        while self.position == len(event_log.events):
-            if event_log.has_ended:
-                return None
-            await self._wait_for_change()
-        self.position += 1
-        return event_log.events[self.position - 1]
+    async def _wait(self) -> None:
+        self._waiter = self.run.loop.create_future()
+        await self._waiter
 
-    async def _wait_for_change(self) -> None:
-        self._changed.clear()
-        await self._changed.wait()
+    def _pass_reasoning_on(self) -> None:
+        """Pass `REASONING` on and drop other events: none of them is output."""
+        events = self.run.event_log.events[self.position :]
+        self.position += len(events)
+        if REASONING in events:
+            self.sink.push(REASONING)
+            self.sink.flush()
+
+    def _pass_all_on(self) -> bool:
+        """Pass the new events on. Return False if the sink takes no more."""
+        events = self.run.event_log.events
+        while self.position < len(events):
+            self.position += 1
+            if not self.sink.push(events[self.position - 1]):
+                return False
+        self.sink.flush()
+        return True
 
     async def close(self) -> None:
         """Cancel a run that has not ended and wait up to `SUPERSEDE_WAIT` seconds for its agent.

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
 from voicegw.events import Agent, Event, Message, Turn, extra_models
+from voicegw.turns.streaming import EventSink, StreamingAgent, stream_events
 
 log = logging.getLogger("voicegw.error")
 
@@ -27,7 +27,7 @@ TOKEN_LIMITS = ("max_tokens", "max_completion_tokens")
 """The names of the limit of an answer's tokens; each agent sends the one that its server takes."""
 
 
-class CacheWarmedAgent:
+class CacheWarmedAgent(StreamingAgent):
     """`agent`, with `instructions` for turns that bring none, and with a warm prompt cache if `warm`.
 
     The warmed prompt is the instructions and tools of the last turn; before the first turn, it is
@@ -59,15 +59,13 @@ class CacheWarmedAgent:
         # The call for which that request was sent, None at start.
         self._warmed_call: str | None = None
 
-    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Yield the events of the agent's answer; raises the `AgentError` of the agent."""
+    async def stream(self, turn: Turn, sink: EventSink) -> None:
+        """Stream the agent's answer; raises the `AgentError` of the agent."""
         if self._instructions and not any(map(is_instruction, turn.messages)):
             turn = replace(turn, messages=(*self._instructions, *turn.messages))
         if self._warm:
             self._note_turn(turn)
-        async with aclosing(self.agent.reply(turn)) as events:
-            async for event in events:
-                yield event
+        await stream_events(self.agent, turn, sink)
 
     def _note_turn(self, turn: Turn) -> None:
         """Remember the prefix of a turn, and cancel a warming request: the turn itself warms the cache."""
@@ -122,9 +120,7 @@ class CacheWarmedAgent:
         fields = [name for name in TOKEN_LIMITS if name in prefix.options] or TOKEN_LIMITS[:1]
         options = {**prefix.options, **dict.fromkeys(fields, 1)}
         turn = replace(prefix, messages=(*prefix.messages, Message("user", "Hi")), options=options)
-        async with aclosing(self.agent.reply(turn)) as events:
-            async for _ in events:
-                break
+        await stream_events(self.agent, turn, FirstEventSink())
 
     @property
     def models(self) -> Sequence[str]:
@@ -138,6 +134,15 @@ class CacheWarmedAgent:
     async def aclose(self) -> None:
         """Close the agent; raises what its `aclose` raises."""
         await self.agent.aclose()
+
+
+class FirstEventSink:
+    """An `EventSink` that ends a reply at its first event."""
+
+    def push(self, event: Event) -> bool:
+        return False
+
+    def flush(self) -> None: ...
 
 
 def is_instruction(message: Message) -> bool:

@@ -63,6 +63,7 @@ class SpeechFilter:
     Attributes:
         options: how to speak, see `change_options`.
         pending: the undecided characters, at most `options.max_held_chars`.
+        is_plain: the text ends in the middle of plain prose, and no mark of it is undecided.
     """
 
     def __init__(self, options: SpeechOptions = DEFAULT_OPTIONS) -> None:
@@ -72,8 +73,7 @@ class SpeechFilter:
         self._state = self._new_state()
         self._speech = self._state.speech
         self._pronunciation = PronunciationList(options.words) if options.words else None
-        # Whether the text ends in the middle of plain prose, so that `_feed_plain` may take the next delta.
-        self._is_plain = False
+        self.is_plain = False  # then `_feed_plain` may take the next delta
 
     def _new_state(self) -> FilterState:
         mode = "assumed_reasoning" if self.options.starts_with_reasoning else "line_start"
@@ -84,7 +84,7 @@ class SpeechFilter:
         """Whether `release` would return any speech."""
         if self._pronunciation is not None and self._pronunciation.pending:
             return True
-        if self._is_plain:
+        if self.is_plain:
             return False
         state, speech = self._state, self._speech
         return (
@@ -107,7 +107,7 @@ class SpeechFilter:
 
     def feed(self, text: str) -> str:
         """Add a delta of the agent's text; return the speech that is decided, "" for none."""
-        if not self._is_plain or not text:
+        if not self.is_plain or not text:
             return self._feed_rules(text)
         word = text[1:] if text[0] == " " else text
         if word.isalnum() and word.isascii() and word[0] not in "hHwW":  # most deltas are one plain word
@@ -190,7 +190,7 @@ class SpeechFilter:
         self._state = self._new_state()
         self._speech = self._state.speech
         self._speech.tail, self._speech.gap = tail, BLANK if tail else NO_GAP
-        self._is_plain = False
+        self.is_plain = False
         return speech
 
     def change_options(self, options: SpeechOptions) -> None:
@@ -229,7 +229,7 @@ class SpeechFilter:
                 state.previous_char = text[position - 1]
                 at = position
         self.pending = text[at:]
-        self._is_plain = (
+        self.is_plain = (
             at == size
             and state.mode == "inline"
             and state.output is self._speech

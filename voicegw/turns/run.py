@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Protocol
 
@@ -19,10 +18,10 @@ from voicegw.errors import AgentError, AgentProtocolError, AgentTimeout, Voicegw
 from voicegw.events import REASONING, Activity, Agent, Event, Finish, ToolCall, Turn
 from voicegw.speech.filter import SpeechFilter
 from voicegw.speech.options import MAX_HOLD_SECONDS, SpeechOptions
-from voicegw.turns.consume import consume
 from voicegw.turns.prompts import may_stay_silent
 from voicegw.turns.speech_buffer import SpeechBuffer
 from voicegw.turns.stream import EventLog
+from voicegw.turns.streaming import stream_events
 from voicegw.turns.timeouts import NO_TIMEOUTS, Timeouts
 from voicegw.wire.json import join_surrogates
 
@@ -198,8 +197,10 @@ class Run:
                 closing.clear()
             self.requested_at = self.last_event_at = self.now()
             self._start_timer()
-            async with aclosing(self.agent.reply(self.turn)) as events:
-                await self._consume(events)
+            try:
+                await stream_events(self.agent, self.turn, self)
+            finally:
+                self._release_held_text()
             if not self.has_spoken and not may_stay_silent(self.turn):
                 raise AgentProtocolError("the agent said nothing")
         except VoicegwError as error:
@@ -211,40 +212,21 @@ class Run:
             failure.__cause__ = error
         self._end_log(failure)
 
-    async def _consume(self, events: AsyncIterator[Event]) -> None:
-        """Append the events to the log, and wake the subscribers whenever the next event is not there yet."""
-        try:
-            await consume(events, self._on_event, self._on_idle)
-        finally:
-            self._release_held_text()
-
-    def _on_event(self, event: Event) -> bool:
+    def push(self, event: Event) -> bool:
         """Append one event of the agent to the log. Return False if the log accepts no more."""
         if self.event_log.has_ended:
             return False
         self.last_event_at = self.now()
+        if type(event) is str:
+            return self._push_text(event)
         if type(event) is Activity and event == REASONING:
             return self._on_reasoning()
         self.event_count += 1
-        if type(event) is str:
-            self.character_count += len(event)
-        elif type(event) is ToolCall and event.name not in self.offered_tools:
+        if type(event) is ToolCall and event.name not in self.offered_tools:
             event = Activity(event.name)  # the agent's own tool, or a mistake: the client cannot run it
-        if self.event_count > self.max_events or self.character_count > MAX_TEXT_CHARACTERS:
-            self._release_held_text()
-            self._append(Finish("length"))
-            self._end_log()
-            return False
-        if type(event) is str and self.speech_buffer is not None:
-            if self.speech_buffer.feed(event, self.last_event_at):
-                return self._on_reasoning()
-            self.reasoning_since = None
-            return True
+        if self.event_count > self.max_events:
+            return self._end_at_limit()
         self.reasoning_since = None
-        if type(event) is str and (self._high_surrogate or "\ud800" <= event[-1:] <= "\udbff"):
-            event = self._join_high_surrogate(event)
-            if not event:
-                return True
         if type(event) in (ToolCall, Activity, Finish):  # text that came earlier precedes them
             self._release_held_text(at_end=type(event) is not Activity)
         if type(event) is ToolCall and self.speech_buffer is not None and self.options_after is not None:
@@ -253,6 +235,31 @@ class Run:
                 self.speech_buffer.speech_filter.change_options(options)
         self._append(event)
         return True
+
+    def _push_text(self, text: str) -> bool:
+        self.event_count += 1
+        self.character_count += len(text)
+        if self.event_count > self.max_events or self.character_count > MAX_TEXT_CHARACTERS:
+            return self._end_at_limit()
+        if self.speech_buffer is not None:
+            text = self.speech_buffer.feed(text, self.last_event_at)
+            if not text and self.speech_buffer.speech_filter.is_silenced:
+                return self._on_reasoning()
+        elif self._high_surrogate or "\ud800" <= text[-1:] <= "\udbff":
+            text = self._join_high_surrogate(text)
+        self.reasoning_since = None
+        if text:
+            self.event_log.events.append(text)
+            self._has_new_events = True
+            if not self.has_spoken:
+                self._note_first_output(text)
+        return True
+
+    def _end_at_limit(self) -> bool:
+        self._release_held_text()
+        self._append(Finish("length"))
+        self._end_log()
+        return False
 
     def _on_reasoning(self) -> bool:
         """Take a piece of a stream that the caller does not hear. Return False if the stream is too long."""
@@ -293,15 +300,15 @@ class Run:
 
     def _note_first_output(self, event: Event) -> None:
         """Note the agent's first output, and its first output that the caller hears."""
-        if (type(event) is str and event.strip()) or type(event) is ToolCall:
-            self.has_spoken = True
-            self.first_token_at = self.now()
-            self._wake_subscribers()  # before other events of the same read are decoded
+        self.has_spoken = type(event) is ToolCall or (type(event) is str and not event.isspace())
         has_activity = type(event) is Activity
         self.has_output = self.has_output or self.has_spoken or (has_activity and event != REASONING)
         if not self.has_worked and (self.has_spoken or has_activity):
             self.has_worked = True
             self._start_timer()  # the timeout `idle` replaces `first_token`
+        if self.has_spoken:
+            self.first_token_at = self.now()
+            self.flush()  # before other events of the same read are decoded
 
     @property
     def deadline(self) -> float:
@@ -328,7 +335,7 @@ class Run:
         when = "in the middle of its answer" if self.has_output else "before its first output"
         self.fail(AgentTimeout(f"the agent took too long {when}"))
 
-    def _on_idle(self) -> None:
+    def flush(self) -> None:
         """Wake the subscribers: the agent has no further event ready."""
         if self._has_new_events:
             self._wake_subscribers()

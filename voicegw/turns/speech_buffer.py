@@ -103,17 +103,16 @@ class SpeechBuffer:
         # The timer of the release; None while none runs.
         self._timer: asyncio.TimerHandle | None = None
 
-    def feed(self, text: str, now: float) -> bool:
-        """Take a text delta of the agent that arrived at `now`. Return True if it is never spoken."""
+    def feed(self, text: str, now: float) -> str:
+        """Take a text delta of the agent that arrived at `now`. Return the text that can be spoken now."""
         speech_filter = self.speech_filter
         self.has_open_text = True
-        if speakable := speech_filter.feed(text):
-            self.on_text(speakable)
+        speakable = speech_filter.feed(text)
         if speech_filter.has_held_words:
             self.last_held_at = now
             if self._timer is None:
                 self._start_timer()
-        return not speakable and speech_filter.is_silenced
+        return speakable
 
     def release(self, *, at_end: bool) -> None:
         """Pass the held text on. `at_end` ends the passage; otherwise its text may go on. Idempotent."""

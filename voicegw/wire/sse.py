@@ -59,6 +59,11 @@ class SseParser:
         """Has an event begun that is not complete?"""
         return bool(self._pending)
 
+    @property
+    def is_between_events(self) -> bool:
+        """Do the next bytes begin an event, whose lines end in a line feed so far?"""
+        return not (self._pending or self._after_cr or self._at_start)
+
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """Return the events that `data` completes, mostly one.
 

@@ -42,6 +42,8 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
+        # Takes the body as it arrives, while `pump` waits; None without it.
+        self._feed: Callable[[bytes], bool] | None = None
         self._on_drained: Callable[[Connection], None] | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
@@ -126,9 +128,42 @@ class Connection(asyncio.Protocol):
             if self.done or self._rest_expired:
                 return b""
             await self._wait_for_data()
-        chunks, self._chunks, self._buffered = self._chunks, [], 0
         self._resume_reading()
+        return self._take_chunks()
+
+    async def pump(self, feed: Callable[[bytes], bool]) -> bool:
+        """Pass the body to `feed`, in the callback in which it arrives, until `feed` returns False.
+
+        Return False then, and True at the end of the body or after `limit_rest`. Raises the exception of
+        `feed`, and `AgentProtocolError` if the response breaks off.
+        """
+        if self._chunks and not feed(self._take_chunks()):
+            return False
+        self._resume_reading()
+        while not (self.done or self._rest_expired):
+            self._feed = feed
+            try:
+                await self._wait_for_data()
+            finally:
+                has_stopped, self._feed = self._feed is None, None
+            if has_stopped:
+                return False
+        return True
+
+    def _take_chunks(self) -> bytes:
+        chunks, self._chunks, self._buffered = self._chunks, [], 0
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _pass_on(self, feed: Callable[[bytes], bool]) -> bool:
+        """Pass the new part of the body on. Return False if `pump` goes on waiting."""
+        try:
+            if feed(self._take_chunks()):
+                return self.done or bool(self.broken_reason)
+        except BaseException as error:
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_exception(error)
+        self._feed = None
+        return True
 
     async def peek(self, size: int) -> bytes:
         """Wait for `size` unread bytes of the body, or its end; return all that has arrived, and keep it.
@@ -211,6 +246,8 @@ class Connection(asyncio.Protocol):
             self._fail(f"no HTTP ({error})")
         if not self.status and self._received > MAX_HEAD_BYTES:
             self._fail(f"a head of more than {MAX_HEAD_BYTES} bytes")
+        if self._feed is not None and self._chunks and not self._pass_on(self._feed):
+            return
         if self._buffered > MAX_BUFFERED_BYTES and not self._paused and not self.done:
             self._paused = True
             cast(asyncio.Transport, self._transport).pause_reading()

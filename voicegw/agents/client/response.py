@@ -20,14 +20,15 @@ END_TIMEOUTS = {AnswerState.ENDED: 0.5, AnswerState.MAYBE_ENDED: 5.0}
 class HttpResponse:
     """A response whose head has arrived; `async for` gives its body in the pieces in which it comes.
 
-    `read_chunk` awaits the next piece, b"" at the end. `async for` gives the same pieces, and costs one more
-    coroutine for each. Both raise `AgentProtocolError` if the body breaks off.
+    `pump` passes each piece to a function in the callback in which it arrives. `read_chunk` awaits the next
+    piece, b"" at the end. All raise `AgentProtocolError` if the body breaks off.
     """
 
-    __slots__ = ("_connection", "headers", "idempotent", "read_chunk", "status")
+    __slots__ = ("_connection", "headers", "idempotent", "pump", "read_chunk", "status")
 
     def __init__(self, connection: Connection, idempotent: bool) -> None:
         self._connection = connection
+        self.pump = connection.pump
         self.read_chunk = connection.read_chunk
         # Whether the server may get the request again.
         self.idempotent = idempotent

@@ -7,7 +7,7 @@ function in `presets`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from http import HTTPStatus
@@ -28,17 +28,19 @@ from voicegw.agents.finish_reasons import AnswerState
 from voicegw.agents.openai.call_memory import CallMemory
 from voicegw.agents.openai.decoder import ChatChunkDecoder, decode_completion, decode_models
 from voicegw.agents.openai.request import encode_request
+from voicegw.agents.openai.stream_decoder import ChatStreamDecoder
 from voicegw.agents.session_prompt import user_message_count, with_missed_context
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
 from voicegw.events import Event, Turn, Usage
+from voicegw.turns.streaming import EventSink, StreamingAgent
 from voicegw.wire.json import dumps
-from voicegw.wire.sse import MAX_EVENT_BYTES, SseParser
+from voicegw.wire.sse import MAX_EVENT_BYTES
 
 OPENAI_HOSTS = (".openai.com", ".azure.com")
 """The ends of hosts that run OpenAI's own API."""
 
 
-class OpenAIAgent:
+class OpenAIAgent(StreamingAgent):
     """An agent behind `POST .../chat/completions`; closing a reply closes its connection.
 
     `url` is the base URL (`http://host/v1`) or the full one. `key` is sent as a bearer token. `model`
@@ -123,51 +125,70 @@ class OpenAIAgent:
             **{name.lower(): value for name, value in (headers or {}).items()},
         }
 
-    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Ask for an answer to `turn` and yield its events as they arrive.
+    async def stream(self, turn: Turn, sink: EventSink) -> None:
+        """Ask for an answer to `turn` and push its events as they arrive.
 
         Raises the `AgentError` of the client, of a status other than 200, or that the server reports, and
         `AgentProtocolError` if the answer breaks off before its end or is of another type.
         """
-        sse_parser, decoder = SseParser(), self._make_decoder(turn)
+        chunks = self._make_decoder(turn)
+        decoder = ChatStreamDecoder(chunks)
         try:
             async with self._send(turn) as response:
                 await self._check_status(response)
                 if not await self._is_stream(response):
                     body = await response.read(MAX_EVENT_BYTES)
                     events = decode_completion(body, turn.id, server_runs_tools=self._server_runs_tools)
-                    self._note_answered(turn)
-                    for found in events:
-                        yield self._usage_of_turn(found, turn)
+                    return self._push_rest(events, turn, sink)
+                push = partial(self._push, response, decoder, turn, sink)
+                if not (await response.pump(push) or chunks.done):
                     return
-                while data := await response.read_chunk():
-                    event: Event | None = None
-                    for sse in sse_parser.feed(data):
-                        for event in decoder.feed(sse):
-                            yield event if type(event) is str else self._usage_of_turn(event, turn)
-                    if decoder.done:
-                        response.discard_rest()
-                        break
-                    if decoder.answer_end.reason is not None:
-                        response.expect_end(decoder.answer_end.state, restart=event is not None)
-                self._check_end(decoder, sse_parser)
+                self._check_end(decoder)
         except AgentError as error:
-            if decoder.answer_end.state is not AnswerState.ENDED:  # after it, a break loses nothing
+            if chunks.answer_end.state is not AnswerState.ENDED:  # after it, a break loses nothing
                 redact(error, self._secrets)
                 raise
-        self._note_answered(turn)
-        for found in decoder.end():
-            yield self._usage_of_turn(found, turn)
+        self._push_rest(chunks.end(), turn, sink)
 
     def _make_decoder(self, turn: Turn) -> ChatChunkDecoder:
         names = (tool.name for tool in turn.tools)
         return ChatChunkDecoder(turn.id, tool_names=names, server_runs_tools=self._server_runs_tools)
 
-    def _check_end(self, decoder: ChatChunkDecoder, sse_parser: SseParser) -> None:
+    def _push(
+        self, response: HttpResponse, decoder: ChatStreamDecoder, turn: Turn, sink: EventSink, data: bytes
+    ) -> bool:
+        """Push the events that `data` completes. Return False if no more of the body is needed.
+
+        Raises the failure that the server reports.
+        """
+        events = decoder.feed(data)
+        for event in events:
+            if not sink.push(event if type(event) is str else self._usage_of_turn(event, turn)):
+                return False
+        sink.flush()
+        if decoder.failure is not None:
+            raise decoder.failure
+        chunks = decoder.chunks
+        if chunks.done:
+            response.discard_rest()
+            return False
+        if chunks.answer_end.reason is not None:
+            response.expect_end(chunks.answer_end.state, restart=bool(events))
+        return True
+
+    def _push_rest(self, events: Iterable[Event], turn: Turn, sink: EventSink) -> None:
+        """Push the last events of the answer."""
+        self._note_answered(turn)
+        for event in events:
+            if not sink.push(self._usage_of_turn(event, turn)):
+                return
+
+    def _check_end(self, decoder: ChatStreamDecoder) -> None:
         """Raise `AgentProtocolError` if the body ended in an event, or without the usual marks."""
-        if sse_parser.has_partial_event and decoder.answer_end.state is not AnswerState.ENDED:
+        chunks = decoder.chunks
+        if decoder.has_partial_event and chunks.answer_end.state is not AnswerState.ENDED:
             raise AgentProtocolError(f"{self._url} broke off in the middle of an event")
-        if decoder.done or decoder.answer_end.reason is not None:
+        if chunks.done or chunks.answer_end.reason is not None:
             self._marks_ends = True
         elif self._marks_ends:
             raise AgentProtocolError(

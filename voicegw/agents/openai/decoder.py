@@ -53,6 +53,7 @@ class ChatChunkDecoder:
     __slots__ = (
         "_announced",
         "_calls",
+        "_event_template",
         "_server_runs_tools",
         "_template",
         "_text_chunks",
@@ -72,7 +73,25 @@ class ChatChunkDecoder:
         self._announced: tuple[object, ...] = ()
         self._usage: Usage | None = None
         self._template = (b"", b"")  # the bytes before and after the text
+        # The same of a whole event, and the bytes between two texts, quotes included.
+        self._event_template = (b"", b"", b"")
         self._text_chunks = 0
+
+    def take_texts(self, data: bytes) -> tuple[str, int]:
+        """Return the joined text of the events at the beginning of `data`, and the number of their bytes.
+
+        `data` begins with an event. Events that differ from the template end the text, so it may be "" of 0
+        bytes: `feed` decodes them.
+        """
+        before, after, between = self._event_template
+        if not before or self.done or not data.startswith(before):
+            return "", 0
+        end = data.rfind(after)
+        if end < 0:
+            return "", 0
+        # No JSON string holds `between`: it has a line feed.
+        text = _decode_text(data[len(before) : end].replace(between, b""))
+        return (text, end + len(after)) if text else ("", 0)
 
     def feed(self, sse: ServerSentEvent) -> list[Event]:
         """Return the events of one server-sent event: text at once, `REASONING` for what nobody hears.
@@ -112,6 +131,9 @@ class ChatChunkDecoder:
             if trial._decode_chunk(decode_object(before + PROBE + after, "a chunk")) == [orjson.loads(PROBE)]:
                 has_more = trial.answer_end.reason or trial._usage
                 self._template = (b"", b"") if has_more else (before, after)
+                blocks = (b"data: " + before, after + b"\n\n")
+                between = b'"%b%b"' % (blocks[1], blocks[0])
+                self._event_template = (b"", b"", b"") if has_more else (*blocks, between)
 
     def end(self) -> list[Event]:
         """Return what remains after the stream: tool calls, the usage, and the reason if one came.

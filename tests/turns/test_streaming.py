@@ -1,0 +1,93 @@
+"""Agents that push their events: into a sink directly, or through the generator that `reply` gives."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from tests.support.fake_agent import fake_agent
+from voicegw.errors import AgentUnavailable
+from voicegw.events import Event, Finish, Turn
+from voicegw.turns.streaming import EventSink, StreamingAgent, stream_events
+
+TURN = Turn("t1", ())
+
+
+class Counter(StreamingAgent):
+    """Pushes numbers, two at a time, until nobody takes them; then notes that it ended."""
+
+    def __init__(self, last: int = 4, failure: Exception | None = None) -> None:
+        self.last, self.failure = last, failure
+        self.ends: list[str] = []
+
+    async def stream(self, turn: Turn, sink: EventSink) -> None:
+        try:
+            for number in range(1, self.last + 1):
+                if not sink.push(str(number)):
+                    return
+                if not number % 2:
+                    sink.flush()
+                    await asyncio.sleep(1)
+            if self.failure is not None:
+                raise self.failure
+            sink.push(Finish())
+        except asyncio.CancelledError:
+            self.ends.append("cancelled")
+            await asyncio.sleep(0.1)
+            raise
+        finally:
+            self.ends.append("closed")
+
+    async def warm(self, call: str | None = None) -> None: ...
+    async def call_ended(self, call: str) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+class RecordingSink:
+    def __init__(self, max_events: int = 100) -> None:
+        self.lines: list[Event] = []
+        self.max_events = max_events
+
+    def push(self, event: Event) -> bool:
+        self.lines.append(event)
+        return len(self.lines) < self.max_events
+
+    def flush(self) -> None:
+        self.lines.append("|")
+
+
+@pytest.mark.parametrize("agent", [Counter(3), fake_agent("1", "2", 0.1, "3", Finish())])
+async def test_every_kind_of_agent_streams_into_a_sink(agent: Counter) -> None:
+    sink = RecordingSink()
+    await stream_events(agent, TURN, sink)
+    assert sink.lines == ["1", "2", "|", "3", Finish()]
+
+
+@pytest.mark.parametrize("agent", [Counter(), fake_agent("1", "2", "3")])
+async def test_sink_that_takes_no_more_ends_the_reply(agent: Counter) -> None:
+    sink = RecordingSink(max_events=2)
+    await stream_events(agent, TURN, sink)
+    assert sink.lines[:2] == ["1", "2"]
+    assert "3" not in sink.lines
+
+
+async def test_reply_gives_the_events_and_then_the_failure() -> None:
+    agent, events = Counter(3, AgentUnavailable("gone")), []
+    with pytest.raises(AgentUnavailable):
+        async for event in agent.reply(TURN):
+            events.append(event)
+    assert events == ["1", "2", "3"]
+
+
+async def test_closing_a_reply_cancels_the_stream_once_and_waits_for_it() -> None:
+    agent = Counter()
+    async with aclosing(agent.reply(TURN)) as events:
+        assert await anext(events) == "1"
+    assert agent.ends == ["cancelled", "closed"]
+
+
+async def test_agent_without_stream_says_so() -> None:
+    with pytest.raises(NotImplementedError):
+        await StreamingAgent().stream(TURN, RecordingSink())

@@ -1,0 +1,98 @@
+"""How an agent's events reach a run, whatever kind of agent it is.
+
+A `StreamingAgent` passes its events on in the callback in which they arrive: no task, future or generator
+stands between the agent's socket and the caller's. The reply of any other agent is an async generator, which
+`consume` drives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Protocol
+
+from voicegw.events import Agent, Event, Turn
+from voicegw.turns.consume import consume
+
+
+class EventSink(Protocol):
+    """Takes the events of one reply."""
+
+    def push(self, event: Event) -> bool:
+        """Take the next event. Return False to take no more: then the reply ends."""
+        ...
+
+    def flush(self) -> None:
+        """Pass the events on: no further one is ready now."""
+        ...
+
+
+class StreamingAgent:
+    """The base of agents that stream their events into a sink. `reply` gives the same events."""
+
+    async def stream(self, turn: Turn, sink: EventSink) -> None:
+        """Answer one turn: push its events into `sink`, and flush after those that arrived together.
+
+        Return at the end of the answer, or when `sink` takes no more. A cancellation closes the reply: the
+        remote side is told to stop. Raise `voicegw.errors.AgentError` when the agent cannot answer.
+        """
+        raise NotImplementedError
+
+    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
+        """Answer one turn. Yield its events, and raise the exceptions of `stream`."""
+        queue = EventQueue()
+        task = asyncio.get_running_loop().create_task(self.stream(turn, queue))
+        task.add_done_callback(queue.end)
+        try:
+            while await queue.has_event():
+                yield queue.events.popleft()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait((task,))
+        task.result()
+
+
+class EventQueue:
+    """An `EventSink` from which one reader takes the events."""
+
+    def __init__(self) -> None:
+        # The events that were not read yet.
+        self.events: deque[Event] = deque()
+        # Whether the stream of events has ended.
+        self.has_ended = False
+        self._changed = asyncio.Event()
+
+    def push(self, event: Event) -> bool:
+        """Add an event to the queue."""
+        self.events.append(event)
+        return True
+
+    def flush(self) -> None:
+        """Wake the reader."""
+        self._changed.set()
+
+    def end(self, task: asyncio.Task[None]) -> None:
+        """Wake the reader: the task that pushes events is done."""
+        self.has_ended = True
+        self._changed.set()
+
+    async def has_event(self) -> bool:
+        """Wait for an event and return True; False at the end."""
+        while not self.events and not self.has_ended:
+            self._changed.clear()
+            await self._changed.wait()
+        return bool(self.events)
+
+
+async def stream_events(agent: Agent, turn: Turn, sink: EventSink) -> None:
+    """Stream the agent's events for `turn` into `sink`, until they end or the sink takes no more.
+
+    Raise the exceptions of the agent and of the sink.
+    """
+    if isinstance(agent, StreamingAgent):
+        return await agent.stream(turn, sink)
+    async with aclosing(agent.reply(turn)) as events:
+        await consume(events, sink.push, sink.flush)

@@ -71,7 +71,6 @@ TESTED_IN: Mapping[str, str] = {
     "platforms/*/endpoint.py": "app/test_platforms.py",
     "platforms/*/settings.py": "platforms/test_settings.py",
     "telemetry/metrics.py": "telemetry/test_turn_log.py",
-    "turns/consume.py": "turns/test_run.py",
     "wire/openai.py": "api/test_chat_request.py",
 }
 """Modules whose tests are in another file than their own, because they work only together."""

@@ -74,11 +74,10 @@ async def test_sink_that_takes_no_more_ends_the_reply(agent: Counter) -> None:
 
 
 async def test_reply_gives_the_events_and_then_the_failure() -> None:
-    agent, events = Counter(3, AgentUnavailable("gone")), []
+    reply = Counter(3, AgentUnavailable("gone")).reply(TURN)
+    assert [await anext(reply) for _ in range(3)] == ["1", "2", "3"]
     with pytest.raises(AgentUnavailable):
-        async for event in agent.reply(TURN):
-            events.append(event)
-    assert events == ["1", "2", "3"]
+        await anext(reply)
 
 
 async def test_closing_a_reply_cancels_the_stream_once_and_waits_for_it() -> None:

@@ -114,6 +114,8 @@ class ResponseStream:
         # The last text that was sent, and whether it was a phrase of the gateway.
         self.last_text = ""
         self.last_was_own = False
+        # Whether the agent's words follow each other: the first token is sent, and no phrase is due.
+        self._is_flowing = False
         # The number of tool calls that were sent.
         self.tool_call_count = 0
         # The last usage and finish reason that the agent gave.
@@ -139,8 +141,25 @@ class ResponseStream:
         return self.encoder.start(self._say(self.ack.start(now), now))
 
     def read(self, now: float) -> bytes:
-        """Return the bytes that are due, about `MAX_READ_BYTES` at most. Set `done` with the last ones."""
-        event_log, events = self.event_log, self.event_log.events
+        """Return the bytes that are due, about `MAX_READ_BYTES` at most. Set `is_done` with the last ones."""
+        events, position = self.event_log.events, self.position
+        is_one = self._is_flowing and position + 1 == len(events)
+        if is_one and type(text := events[position]) is str and text:  # nearly every read
+            self.position = position + 1
+            self.last_write_at = now
+            self.timings.mark_audible(now)
+            self.timings.delta_count += 1
+            self.last_text = text
+            data = self.encoder.text_delta(text)
+        else:
+            data = self._read_all(now)
+        if self.event_log.has_ended and not self.is_done and self.position == len(events):
+            data += self._finish(now)
+        return data
+
+    def _read_all(self, now: float) -> bytes:
+        """Return the bytes of all events, of a phrase that is due, or of a keepalive."""
+        events = self.event_log.events
         chunks: list[bytes] = []
         remaining_bytes = MAX_READ_BYTES
         while self.position < len(events) and remaining_bytes > 0:
@@ -152,9 +171,9 @@ class ResponseStream:
             remaining_bytes -= len(chunks[-1])
         if self.ack.deadline is not None and (words := self.ack.take_due_phrase(now)):
             chunks.append(self.encoder.text_delta(separator(self.last_text) + self._say(words, now)))
-        if event_log.has_ended and not self.is_done and not self.has_more:
-            chunks.append(self._finish(now))
         data = b"".join(chunks)
+        has_spoken = self.timings.first_token_at is not None and not self.last_was_own
+        self._is_flowing = has_spoken and self.ack.deadline is None
         if data or now >= self.last_write_at + KEEPALIVE_INTERVAL:
             self.last_write_at = now
             return data or self.encoder.keepalive

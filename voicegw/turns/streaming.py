@@ -1,4 +1,4 @@
-"""How an agent's events reach a run, whatever kind of agent it is.
+"""How an agent's events reach a run, for every kind of agent.
 
 A `StreamingAgent` passes its events on in the callback in which they arrive: no task, future or generator
 stands between the agent's socket and the caller's. The reply of any other agent is an async generator, which
@@ -8,13 +8,13 @@ stands between the agent's socket and the caller's. The reply of any other agent
 from __future__ import annotations
 
 import asyncio
+import types
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import aclosing
-from typing import Protocol
+from typing import Any, Protocol
 
 from voicegw.events import Agent, Event, Turn
-from voicegw.turns.consume import consume
 
 
 class EventSink(Protocol):
@@ -96,3 +96,33 @@ async def stream_events(agent: Agent, turn: Turn, sink: EventSink) -> None:
         return await agent.stream(turn, sink)
     async with aclosing(agent.reply(turn)) as events:
         await consume(events, sink.push, sink.flush)
+
+
+@types.coroutine
+def consume(
+    events: AsyncIterator[Event], on_event: Callable[[Event], bool], on_idle: Callable[[], None]
+) -> Generator[Any, Any, None]:
+    """Await every event and pass it to `on_event`, until that returns False or the events end.
+
+    `on_idle` is called before each wait, when the next event is not there yet. Events that arrive
+    together therefore share one call, within one iteration of the event loop.
+
+    Raise the exceptions of `events`, `on_event` and `on_idle`.
+    """
+    while True:
+        step = events.__anext__().__await__()
+        try:
+            future = step.send(None)
+            while True:
+                try:
+                    on_idle()  # an exception here also reaches the agent, which would wait for ever otherwise
+                    result = yield future
+                except BaseException as error:
+                    future = step.throw(error)
+                else:
+                    future = step.send(result)
+        except StopIteration as stop:
+            if not on_event(stop.value):
+                return
+        except StopAsyncIteration:
+            return

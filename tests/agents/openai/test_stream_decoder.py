@@ -1,8 +1,6 @@
-"""The decoder of a stream's bytes: texts that arrive together are one delta, and no cut changes the answer."""
+"""The decoder of a stream's bytes: texts that arrive together are one delta; no cut changes the answer."""
 
 from __future__ import annotations
-
-from itertools import groupby
 
 import orjson
 import pytest
@@ -42,8 +40,11 @@ def feed_all(decoder: ChatStreamDecoder, pieces: list[bytes]) -> list[Event]:
 
 def join_texts(events: list[Event]) -> list[Event]:
     joined: list[Event] = []
-    for is_text, group in groupby(events, lambda one: type(one) is str):
-        joined += ["".join(map(str, group))] if is_text else group
+    for one in events:
+        if type(one) is str and joined and type(joined[-1]) is str:
+            joined[-1] += one
+        else:
+            joined.append(one)
     return joined
 
 

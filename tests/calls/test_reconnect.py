@@ -11,6 +11,7 @@ from tests.support.asgi_websocket import connect_websocket
 from tests.support.fake_agent import fake_agent
 from tests.support.gateway import make_call_server
 from voicegw.calls.call_tools import build_call_tools
+from voicegw.calls.codec import SESSION_FAILED
 from voicegw.events import ToolCall
 
 QUESTIONS = {
@@ -125,3 +126,79 @@ async def test_action_of_a_lost_turn_is_not_repeated() -> None:
         await say(websocket, SETUP, wait=2)
     assert [frame["type"] for _, frame in websocket.frames] == ["text"]
     assert texts(agent.turns[1]) == ["Sales?", "", "Done."]
+
+
+# A new session of the same call
+
+
+def resumed(reason: str) -> dict[str, Any]:
+    return {**SETUP, "customParameters": {"voicegw-resumed": reason}}
+
+
+def transfer(turn: Any) -> Any:
+    if turn.kind in ("tool", "reminder"):
+        return ("Nobody is there.",)
+    switch = ToolCall("1", "switch_language", '{"language": "de-DE"}')
+    number = ToolCall("2", "transfer_call", '{"number": "+15550100199"}')
+    return (switch, number, "I put you through.") if "person" in turn.said else ("Bye.",)
+
+
+def make_resuming_server(agent: Any) -> Any:
+    actions = build_call_tools(("transfer_call", "switch_language"))
+    app, _ = make_call_server(agent, ack=SILENT, actions=actions, languages=("en-US", "de-DE"))
+    return app
+
+
+async def test_agent_is_told_of_a_failed_transfer_and_goes_on_in_the_same_language() -> None:
+    agent = PlannedAgent(transfer)
+    app = make_resuming_server(agent)
+    async with connect_websocket(app, "/twilio/relay") as websocket:
+        await say(websocket, SETUP, prompt("A person!"))
+    async with connect_websocket(app, "/twilio/relay") as websocket:
+        await say(websocket, resumed("no-answer"))
+        await say(websocket, prompt("Bye."))
+    language = {"type": "language", "ttsLanguage": "de-DE", "transcriptionLanguage": "de-DE"}
+    assert websocket.frames[0][1] == language
+    assert [text for _, text in words(websocket)] == ["Nobody is there.", "Bye."]
+    told, after = agent.turns[1:]
+    result = "Not done: the transfer failed (no-answer), and the caller is back."
+    assert (told.kind, texts(told)) == ("tool", ["A person!", "I put you through.", "Done.", result])
+    assert texts(after) == [*texts(told), "Nobody is there.", "Bye."]
+    assert "voicegw-resumed" not in str(told.extra)
+
+
+async def test_setup_of_a_failed_transfer_that_the_platform_repeats_changes_nothing() -> None:
+    agent = PlannedAgent(transfer)
+    app = make_resuming_server(agent)
+    async with connect_websocket(app, "/twilio/relay") as websocket:
+        await say(websocket, SETUP, prompt("A person!"))
+    async with connect_websocket(app, "/twilio/relay") as websocket:
+        await say(websocket, resumed("no-answer"))
+    async with connect_websocket(app, "/twilio/relay") as websocket:
+        await say(websocket, resumed("no-answer"))
+    assert (len(agent.turns), words(websocket)) == (2, [])
+
+
+async def test_failed_transfer_of_an_unknown_call_is_told_in_the_prompt() -> None:
+    agent = PlannedAgent(transfer)
+    async with connect_websocket(make_resuming_server(agent), "/twilio/relay") as websocket:
+        await say(websocket, resumed("busy"))
+    assert [text for _, text in words(websocket)] == ["Nobody is there."]
+    [turn] = agent.turns
+    assert turn.kind == "reminder"
+    assert texts(turn) == ["(The transfer of this call failed (busy). The caller is back: go on.)"]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_unanswered_question_is_asked_again_in_a_new_session(is_known: bool) -> None:
+    agent = fake_agent(1, "At nine.")
+    app, _ = make_call_server(agent, ack=SILENT, greeting="Hello.")
+    if is_known:
+        async with connect_websocket(app, "/twilio/relay") as websocket:
+            await say(websocket, SETUP, prompt("When?"), wait=0.5)
+    async with connect_websocket(app, "/twilio/relay") as websocket:
+        await say(websocket, resumed(SESSION_FAILED), wait=2)
+        assert words(websocket) == ([(1.0, "At nine.")] if is_known else [])
+        await say(websocket, prompt("When?"), wait=2)
+    greeting = ["Hello."] if is_known else []
+    assert texts(agent.turns[-1]) == [*greeting, *(["When?", "At nine."] * is_known), "When?"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -11,12 +12,13 @@ import pytest
 from tests.support.asgi_websocket import AsgiWebSocket, connect_websocket
 from tests.support.fake_agent import FakeAgent, fake_agent
 from tests.support.gateway import make_call_server
-from voicegw.calls import session, turn_player
+from voicegw.calls import turn_player
 from voicegw.calls.call_tools import build_call_tools
-from voicegw.calls.session import CallSession
+from voicegw.calls.caller_input import MAX_TURNS, CallerInput
 from voicegw.errors import AgentUnavailable
 from voicegw.events import Activity, Message, ToolCall
 from voicegw.turns.acknowledgement import AckPolicy
+from voicegw.turns.phrases import PHRASES
 from voicegw.turns.prompts import NOT_DONE, SILENCE_PROMPT
 
 SETUP = {"type": "setup", "callSid": "CA1"}
@@ -549,16 +551,49 @@ async def test_frames_keep_their_order_when_the_platform_reads_slowly() -> None:
 
 
 async def test_exception_in_the_gateway_closes_the_socket_with_1011(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(self: CallSession, *_: Any) -> None:
+    def broken(self: CallerInput, *_: Any) -> None:
         raise ValueError("a bug")
 
     app, _ = make_call_server(fake_agent("Hi."))
-    monkeypatch.setattr(CallSession, "_on_turn_requested", broken)
+    monkeypatch.setattr(CallerInput, "on_turn_requested", broken)
     async with connect_websocket(app, "/twilio/relay") as websocket:
         websocket.send_frame(SETUP)
         websocket.send_frame(HELLO)
         await asyncio.sleep(1)
         assert websocket.close_code == 1011
+
+
+async def test_change_of_the_platforms_configuration_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "voicegw.error")
+    agent = fake_agent("We are open.", 1, " Until five.")
+    app, _ = make_call_server(agent, ack=SILENT)
+    async with connect_websocket(app, "/twilio/relay") as websocket:
+        websocket.send_frame(SETUP)
+        websocket.send_frame(HELLO)
+        await asyncio.sleep(0.5)
+        for value in ("x", {"ttsProvider": "Google"}):
+            websocket.send_frame({"type": "info", "name": "configUpdated", "value": value})
+        await asyncio.sleep(1)
+    assert [frame["token"] for _, frame in websocket.frames] == ["We are open.", " Until five."]
+    notice = '{"event":"notice","platform":"twilio","about":"config-updated"}'
+    assert [line for line in caplog.messages if "notice" in line] == [notice]
+
+
+async def test_reply_is_in_the_callers_language_where_the_profile_says_so() -> None:
+    app, _ = make_call_server(
+        fake_agent(1, "Sí."), languages=("en-US", "es-ES"), language="en-US", speaks_callers_language=True
+    )
+    async with connect_websocket(app, "/twilio/relay") as websocket:
+        websocket.send_frame(SETUP)
+        for language, wait in (("es", 2), ("multi", 2), ("en", 2)):
+            websocket.send_frame(prompt("?", lang=language))
+            await asyncio.sleep(wait)
+    assert [(frame["lang"], frame["token"]) for _, frame in websocket.frames if not frame["last"]] == [
+        ("es-ES", f"{PHRASES['es'].ack[0]}. "),
+        ("es-ES", f"{PHRASES['es'].ack[1]}. "),
+        ("en-US", f"{PHRASES['en'].ack[2]}. "),
+    ]
+    assert {frame["lang"] for _, frame in websocket.frames if frame["last"]} == {"es-ES", "en-US"}
 
 
 async def test_prompt_after_end_call_is_ignored() -> None:
@@ -665,7 +700,7 @@ async def test_prompts_beyond_the_turn_rate_are_dropped() -> None:
         for number in range(100):
             websocket.send_frame(prompt(f"Question {number}?"))
         await asyncio.sleep(5)
-    assert len(agent.turns) <= session.MAX_TURNS
+    assert len(agent.turns) <= MAX_TURNS
     assert tokens(websocket)[-1] == (1.0, "Yes.", True)
 
 

@@ -181,3 +181,16 @@ def test_a_new_call_has_no_replays() -> None:
 
 
 YES, NO, NEXT = Message("assistant", "Yes."), Message("assistant", "No, never."), Message("user", "Why?")
+
+
+def test_result_of_the_last_replys_action_is_replaced() -> None:
+    transcript = Transcript()
+    assert not transcript.replace_result("transfer_call", "No.")
+    calls = [ToolCall("1", "transfer_call"), ToolCall("2", "send_digits")]
+    transcript.add_assistant(SpokenReply("One moment."), calls, {"1": "Done.", "2": "Done."})
+    assert transcript.replace_result("transfer_call", "Not done: busy.")
+    assert [message.text for message in transcript.messages] == ["One moment.", "Not done: busy.", "Done."]
+    assert transcript.char_count == sum(len(message.text) for message in transcript.messages)
+    assert not transcript.replace_result("play_audio", "No.")
+    transcript.add_user("Hello?")
+    assert not transcript.replace_result("transfer_call", "No.")

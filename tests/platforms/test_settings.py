@@ -168,6 +168,19 @@ def test_every_attribute_has_an_existing_key() -> None:
             '[twilio]\nattributes = { ttsProvider = "c" }',
             "twilio.attributes.ttsProvider: has its own key; use tts_provider",
         ),
+        ("[twilio]\nfailover = [1]", "twilio.failover[0]: must be a table"),
+        (
+            '[twilio]\nfailover = [{ "a b" = "c" }]',
+            'twilio.failover[0]."a b": must be the name of an attribute such as "speechModel"',
+        ),
+        (
+            '[twilio]\nlanguage_attributes = { de-DE = { voice = "v" } }',
+            'twilio: language_attributes."de-DE" is neither language nor one of languages',
+        ),
+        (
+            '[twilio]\nparameters = { voicegw-resumed = "x" }',
+            "twilio.parameters.voicegw-resumed: is reserved by the gateway; use another name",
+        ),
         ("[twilio]\nattributes = { debug = 1 }", "twilio.attributes.debug: must be a valid string"),
         (
             '[twilio]\nparameters = { voicegw = "x" }',

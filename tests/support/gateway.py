@@ -92,13 +92,16 @@ def make_call_server(
         is_genuine = lambda started: started.call_id != "CAfalse"  # noqa: E731
         return CallEndpoint(name, call_profile, authenticate, codec, is_genuine, max_platform_calls)
 
-    def possible(profile: CallProfile) -> RelayActions:
-        return RelayActions(profile.languages, TransferPolicy())
+    def make_twilio_codec(profile: CallProfile) -> RelayCodec:
+        return RelayCodec(
+            "twilio",
+            resumed_parameter="voicegw-resumed",
+            tags_language=profile.speaks_callers_language,
+            possible=RelayActions(profile.languages, TransferPolicy()),
+        )
 
     endpoints = {
-        "twilio": endpoint(
-            "twilio", False, lambda call, profile: RelayCodec("twilio", possible=possible(profile))
-        ),
+        "twilio": endpoint("twilio", False, lambda call, profile: make_twilio_codec(profile)),
         "telnyx": endpoint("telnyx", False, lambda call, profile: RelayCodec("telnyx")),
         "retell": endpoint(
             "retell", True, lambda call, profile: RetellCodec(call or "", transfers=TransferPolicy())

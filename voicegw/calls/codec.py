@@ -16,6 +16,9 @@ from voicegw.events import Message, Tool
 from voicegw.turns.prompts import SILENCE_PROMPT
 from voicegw.turns.stream import StreamEncoder
 
+SESSION_FAILED = "session-failed"
+"""`CallStarted.resumed` after the platform lost the session; the platform has apologized."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallStarted:
@@ -27,6 +30,9 @@ class CallStarted:
     """The platform's description of the call, as it was received."""
     ticket: str = ""
     """The ticket that the gateway's webhook issued for the call; "" if the frame holds none."""
+    resumed: str = ""
+    """The reason why a call is connected again in a new session: `SESSION_FAILED`, or the status of the
+    transfer that failed; "" for a new call, and for a socket that only replaces a lost one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,14 @@ class ProtocolReply:
 
 
 @dataclass(frozen=True, slots=True)
+class PlatformNotice:
+    """The platform reports a change by itself that operators want to know; the session logs it."""
+
+    about: str
+    """The kind of change, without values of the platform."""
+
+
+@dataclass(frozen=True, slots=True)
 class UnexpectedFrame:
     """The codec cannot use the frame; the session logs it."""
 
@@ -110,6 +124,7 @@ CallEvent: TypeAlias = (
     | DtmfPressed
     | TranscriptUpdated
     | ProtocolReply
+    | PlatformNotice
     | UnexpectedFrame
 )
 

@@ -45,6 +45,8 @@ class CallProfile:
     """The description of the call until the platform sends its own."""
     languages: tuple[str, ...] = ()
     """The languages that the platform can speak on the call; () if they are not known."""
+    speaks_callers_language: bool = False
+    """Speak each reply in the language that the platform reported for the caller's words."""
     chars_per_second: float = 0.0
     """The speed of speech, for which the end of the call waits; 0 if the platform waits itself."""
     false_interruption: FalseInterruption = "ignore"

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable
 
+from voicegw.calls.caller_input import CallerInput
 from voicegw.calls.codec import (
     CallCodec,
     CallEnded,
@@ -21,27 +21,23 @@ from voicegw.calls.codec import (
     CallStarted,
     DtmfPressed,
     Interrupted,
+    PlatformNotice,
     ProtocolReply,
     TurnRequested,
     UnexpectedFrame,
 )
-from voicegw.calls.dtmf import DtmfCollector
 from voicegw.calls.profile import CallProfile
 from voicegw.calls.send_queue import TRY_AGAIN_LATER, SendQueue
 from voicegw.calls.turn_player import TurnPlayer
 from voicegw.conversations.call_store import CallRecord
 from voicegw.conversations.engine import TurnEngine
 from voicegw.conversations.spoken_reply import SpokenReply
-from voicegw.conversations.transcript import ReplayDetector
 from voicegw.errors import RequestError, TooManyRequests
 from voicegw.events import ToolCall
-from voicegw.turns.prompts import KEYPAD_PROMPT, RESUME_PROMPT, SILENCE_PROMPT
 from voicegw.turns.timings import CallTimings
 
 log = logging.getLogger("voicegw.error")
 
-MAX_TURNS, TURN_WINDOW = 30, 10.0
-"""Turns that a call may request within `TURN_WINDOW` seconds. Callers ask less often; more are dropped."""
 MAX_UNEXPECTED_LOGGED = 20
 """Unexpected frames of one call that are logged; further ones are not."""
 HANG_UP_TIMEOUT = 3.0
@@ -80,13 +76,9 @@ class CallSession:
         self.player = TurnPlayer(
             engine, profile, codec, self.send_queue, self.timings, self._on_call_over, self.hang_up
         )
-        self._dtmf = DtmfCollector(self._on_digits)
-        self._are_digits_repeated = False  # did the platform repeat the first one after a reconnect?
-        self._replay_detector = ReplayDetector()  # finds prompts that a platform repeats after a reconnect
-        self._turn_times: deque[float] = deque(maxlen=MAX_TURNS)  # when the last turns were requested
+        self.input: CallerInput | None = None  # None until the call is identified
         self._unexpected_frames = 0  # see MAX_UNEXPECTED_LOGGED
         self._hang_up_timer: asyncio.TimerHandle | None = None  # of a rejected call, see HANG_UP_TIMEOUT
-        self._silence_timer: asyncio.TimerHandle | None = None  # runs after an interruption without words
 
     # Frames of the platform
 
@@ -104,38 +96,39 @@ class CallSession:
         """Decode one frame of the platform and act on it; does not wait for the agent."""
         if self.ignores_frames:
             return
-        self._replay_detector.on_frame(self.now())
+        if self.input is not None:
+            self.input.on_frame()
         event = self.codec.receive(frame)
         if isinstance(event, UnexpectedFrame):
             self._log_unexpected(event.reason)
         elif isinstance(event, ProtocolReply):
             self.send_queue.put(event.frame)
+        elif isinstance(event, PlatformNotice):
+            log.info('{"event":"notice","platform":"%s","about":"%s"}', self.codec.name, event.about)
         elif isinstance(event, CallStarted):
             self._on_call_started(event)
-        elif event is not None and self.call is not None:
-            self._on_event(self.call, event)
+        elif isinstance(event, CallEnded):
+            self._on_call_ended()
+        elif event is not None and self.input is not None:
+            self._on_input(self.input, event)
 
     def _log_unexpected(self, reason: str) -> None:
         self._unexpected_frames += 1
         if self._unexpected_frames <= MAX_UNEXPECTED_LOGGED:
             log.info('{"event":"odd","platform":"%s","why":"%s"}', self.codec.name, reason)
 
-    def _on_event(self, call: CallRecord, event: CallEvent) -> None:
+    def _on_input(self, caller: CallerInput, event: CallEvent) -> None:
         if isinstance(event, TurnRequested):
-            if event.final:
-                self._on_turn_requested(call, event)
-            else:
-                self._on_partial_words(call, event)
+            caller.on_turn_requested(event)
         elif isinstance(event, Interrupted):
-            self._on_interrupted(call, event)
-        elif isinstance(event, CallEnded):
-            self.dispatcher.calls.end(call.id)
-            self.abandon(NORMAL_CLOSURE)
+            caller.on_interrupted(event)
         elif isinstance(event, DtmfPressed):
-            self._cancel_silence_timer()
-            if not self._dtmf.digits:
-                self._are_digits_repeated = self._replay_detector.in_burst
-            self._dtmf.press(event.digit)
+            caller.on_digit(event.digit)
+
+    def _on_call_ended(self) -> None:
+        if self.call is not None:
+            self.dispatcher.calls.end(self.call.id)
+            self.abandon(NORMAL_CLOSURE)
 
     def _on_call_started(self, started: CallStarted) -> None:
         if self.call is not None and self.internal_id(started.call_id) != self.call.id:
@@ -143,10 +136,14 @@ class CallSession:
         if refusal := self.refusal_for(started):
             return self.refuse(refusal)
         self.player.metadata = started.metadata
-        if self.call is None and not self._attach_call(started.call_id):
+        is_known = self.call is not None or self._attach_call(started.call_id)
+        if not is_known and not started.resumed:
             self._record_greeting()
-        elif self.call is not None and self.player.playback is None:
-            self._ask_again(self.call)
+        elif self.input is not None and self.player.playback is None:
+            if started.resumed:
+                self.input.on_resumed(started.resumed, is_known=is_known)
+            else:
+                self.input.ask_again()
 
     def _attach_call(self, platform_call_id: str) -> bool:
         """Take the call over from the socket that had it; return whether the call is known already."""
@@ -157,110 +154,22 @@ class CallSession:
         call.on_takeover = self._on_taken_over
         call.open_sockets += 1
         known = bool(call.transcript.messages) or call.unanswered is not None
-        self._replay_detector = ReplayDetector(call.transcript, self.now())
+        self.input = CallerInput(
+            call, self.profile, self.codec, self.player, self.send_queue, self._log_unexpected
+        )
         if not known:
             self.dispatcher.warm_agent(self.profile.agent, call.id)
         return known
-
-    def _ask_again(self, call: CallRecord) -> None:
-        """Start the turn again whose reply a lost socket cut off, if the platform takes it."""
-        request, call.unanswered = call.unanswered, None
-        if self.codec.asks_again and isinstance(request, TurnRequested):
-            if request.history is None and request.user_text:
-                call.transcript.pop_unanswered()
-            self._begin_turn(call, request)
 
     def _record_greeting(self) -> None:
         """Add the greeting to the transcript: the platform or the first frame has spoken it."""
         if self.call is not None:
             self.call.transcript.add_assistant(SpokenReply(self.profile.greeting))
 
-    # Interruptions
-
-    def _on_interrupted(self, call: CallRecord, event: Interrupted) -> None:
-        """Stop the turn that is meant; an older reply is only cut in the transcript."""
-        if self._replay_detector.in_burst:
-            return  # it interrupts a turn from before the reconnect
-        self.timings.interruption_count += 1
-        self.player.cancel_speculation()
-        is_certain = self.codec.names_interrupted_turn
-        if is_certain or self.player.is_meant(event.heard_text, call.transcript.last_spoken):
-            self.player.stop(call)
-        if event.heard_text is not None:
-            call.transcript.truncate(event.heard_text)
-        self.send_queue.put(event.frames)
-        if not is_certain and self.player.playback is None:
-            self._start_silence_timer()
-
-    def _start_silence_timer(self) -> None:
-        self._cancel_silence_timer()
-        if self.profile.false_interruption != "ignore":
-            self._silence_timer = self.loop.call_later(
-                self.profile.false_interruption_timeout, self._on_false_interruption
-            )
-
-    def _cancel_silence_timer(self) -> None:
-        if self._silence_timer is not None:
-            self._silence_timer.cancel()
-            self._silence_timer = None
-
-    def _on_false_interruption(self) -> None:
-        """Break the silence after an interruption without words."""
-        if self.call is None or self.ignores_frames or self.player.playback is not None:
-            return
-        prompt = RESUME_PROMPT if self.profile.false_interruption == "resume" else SILENCE_PROMPT
-        self._begin_turn(self.call, TurnRequested(kind="reminder", prompt=prompt))
-
-    # Turns
-
-    def _on_digits(self, digits: str) -> None:
-        if self.call is not None:
-            request = TurnRequested(KEYPAD_PROMPT.format(digits=digits), kind="keypad")
-            if not (self._are_digits_repeated and self._replay_detector.is_repeated(request.user_text)):
-                self._begin_turn(self.call, request)
-
-    def _on_turn_requested(self, call: CallRecord, request: TurnRequested) -> None:
-        """Start a turn for words of the caller, unless the platform repeats them after a reconnect."""
-        if request.history is None and self._replay_detector.is_repeated(request.user_text):
-            return
-        self._begin_turn(call, request)
-
-    def _begin_turn(self, call: CallRecord, request: TurnRequested) -> None:
-        """Stop the current turn and start this one."""
-        self._cancel_silence_timer()
-        if self._exceeds_turn_rate():
-            self._log_unexpected("too many turns in a short time")
-            if request.history is not None:  # the platform waits for a reply to each request
-                self.player.reject(call, request)
-            return
-        self.player.stop(call)
-        if digits := self._dtmf.take():
-            call.transcript.add_user(KEYPAD_PROMPT.format(digits=digits))
-        self.player.begin_turn(call, request)
-
-    def _exceeds_turn_rate(self) -> bool:
-        now = self.now()
-        if len(self._turn_times) == MAX_TURNS and now - self._turn_times[0] < TURN_WINDOW:
-            return True
-        self._turn_times.append(now)
-        return False
-
-    def _on_partial_words(self, call: CallRecord, request: TurnRequested) -> None:
-        """Wait longer for the caller's words; start the agent early if the profile says so."""
-        if self._silence_timer is not None:
-            self._start_silence_timer()
-        if (
-            self.profile.speculate
-            and self.player.playback is None
-            and request.user_text.strip()
-            and not self._exceeds_turn_rate()
-        ):
-            self.player.speculate(call, request)
-
-    def _on_call_over(self) -> None:
-        """Forget the call after the agent ended it."""
+    def _on_call_over(self, is_transferred: bool) -> None:
+        """Forget the call after the agent ended it; a transferred one may come back."""
         self.ignores_frames = True
-        if self.call is not None:
+        if self.call is not None and not is_transferred:
             self.dispatcher.calls.end(self.call.id)
 
     # Frames to the platform, and the end
@@ -296,8 +205,8 @@ class CallSession:
 
     def _leave(self, *, lost: bool) -> None:
         self.ignores_frames = True
-        self._cancel_silence_timer()
-        if self.call is not None:
+        if self.input is not None and self.call is not None:
+            self.input.stop()
             self.player.stop(self.call, lost=lost)
 
     async def write(self) -> int:
@@ -308,16 +217,12 @@ class CallSession:
         """Stop the run and log the call, after the socket was closed; the transcript is kept."""
         self._leave(lost=True)
         self.send_queue.cancel_timer()
-        digits = self._dtmf.take()
         if self._hang_up_timer is not None:
             self._hang_up_timer.cancel()
         call = self.call
-        if call is None:
+        if call is None or self.input is None:
             return
-        if digits:
-            request = TurnRequested(KEYPAD_PROMPT.format(digits=digits), kind="keypad")
-            call.transcript.add_user(request.user_text)
-            call.unanswered = request
+        self.input.close()
         call.open_sockets -= 1
         if call.on_takeover == self._on_taken_over:
             call.on_takeover = None

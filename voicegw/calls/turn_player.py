@@ -43,10 +43,13 @@ class TurnPlayer:
         codec: CallCodec,
         send_queue: SendQueue,
         timings: CallTimings,
-        on_call_over: Callable[[], None],
+        on_call_over: Callable[[bool], None],
         hang_up: Callable[[int], None],
     ) -> None:
-        """`on_call_over` is called after the agent ended the call, `hang_up` with a close code to send."""
+        """`on_call_over` is called after the agent ended the call, with whether it transferred the call.
+
+        `hang_up` is called with a close code to send.
+        """
         self.engine = engine  # the dispatcher, the rate limiter and the turn log of all calls
         self.profile = profile  # how this call is served
         self.codec = codec  # encodes the turns
@@ -97,13 +100,16 @@ class TurnPlayer:
     def reject(self, call: CallRecord, request: TurnRequested) -> None:
         """Stop the current turn and answer with the busy phrase."""
         self.stop(call)
-        self._say(request, self.phrases_for(call).busy)
+        self._say(call, request, self.phrases_for(call).busy)
 
     def phrases_for(self, call: CallRecord | None) -> Phrases:
-        """Return the gateway's phrases in the language of the voice, which only the agent can switch."""
+        """Return the gateway's phrases in the language of the voice."""
         return self.profile.agent.phrases_in(self._voice_language(call))
 
     def _voice_language(self, call: CallRecord | None) -> str:
+        """Return the language of the voice, which the agent switches or, by the profile, the caller."""
+        if self.language and self.profile.speaks_callers_language:
+            return self.language
         return (call.language if call is not None else None) or self.profile.language
 
     def _language_after(self, call: CallRecord, action: ToolCall) -> str | None:
@@ -135,18 +141,18 @@ class TurnPlayer:
         try:
             self.engine.rate_limiter.acquire(self.profile.key, self.profile.agent.name, now)
         except TooManyRequests:
-            return self._say(request, phrases.busy)
+            return self._say(call, request, phrases.busy)
         try:
             run = self._dispatch(call, turn)
         except VoicegwError as failure:
             self.engine.rate_limiter.release(self.profile.key, self.profile.agent.name)
             shutting_down = isinstance(failure, ServiceUnavailable)
             apology = phrases.shutdown if shutting_down else str(getattr(phrases, failure.phrase))
-            self._say(request, apology)
+            self._say(call, request, apology)
             return self.hang_up(self.codec.close_code) if shutting_down else None
         self.engine.turn_log.metrics.turns_running.inc()
         self.request, self.speculative_run, call.unanswered = request, None, request
-        encoder = self.codec.begin_turn(request)
+        encoder = self._begin_encoder(call, request)
         encoder.actions.earlier, encoder.may_stay_open = self._earlier_actions, True
         stream = self._open_stream(call, run, encoder, request, now)
         self.playback = playback = TurnPlayback(
@@ -183,9 +189,12 @@ class TurnPlayer:
         if self.playback is not None:
             self.playback.note_own_words(words)
 
-    def _say(self, request: TurnRequested, words: str) -> None:
+    def _begin_encoder(self, call: CallRecord, request: TurnRequested) -> TurnEncoder:
+        return self.codec.begin_turn(replace(request, language=self._voice_language(call)))
+
+    def _say(self, call: CallRecord, request: TurnRequested, words: str) -> None:
         """Answer a request with words of the gateway alone."""
-        encoder = self.codec.begin_turn(request)
+        encoder = self._begin_encoder(call, request)
         self.send_queue.put(encoder.start(words) + encoder.finish("stop", None))
 
     # End
@@ -267,7 +276,7 @@ class TurnPlayer:
         added = self._record(call, playback)
         self._close(playback)
         if encoder.ends_call and self.codec.end_call_is_final:
-            return self.on_call_over()
+            return self.on_call_over("transfer_call" in {call.name for call in encoder.actions.executed})
         self._has_spoken = self._has_spoken or bool(encoder.spoken_text.strip())
         if self._needs_round(encoder):
             self.rounds += 1
@@ -278,7 +287,7 @@ class TurnPlayer:
             words = "" if self._has_spoken else self.phrases_for(call).failure
             log = playback.run.event_log
             self.dispatcher.calls.add_own_phrase(call.id, playback.run, words, len(log.events))
-            self._say(request, words)
+            self._say(call, request, words)
 
     def _needs_round(self, encoder: TurnEncoder) -> bool:
         """Is the agent asked to go on? It said nothing after an action, or an action was refused."""

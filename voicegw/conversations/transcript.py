@@ -81,6 +81,21 @@ class Transcript:
         else:
             del self.messages[index]
 
+    def replace_result(self, name: str, result: str) -> bool:
+        """Replace the result of the action with this name in the last reply; return whether there is one.
+
+        Do nothing if anybody spoke after the action.
+        """
+        for index in range(len(self.messages) - 1, -1, -1):
+            message = self.messages[index]
+            if message.role != "tool":
+                return False
+            if message.name == name:
+                self.messages[index] = replace(message, text=result)
+                self.char_count += len(result) - len(message.text)
+                return True
+        return False
+
     def pop_unanswered(self) -> str | None:
         """Remove and return the caller's last words if no reply follows them, to ask again; else None."""
         if self.messages and self.messages[-1].role == "user":

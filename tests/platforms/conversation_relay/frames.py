@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent
 PLATFORMS: tuple[RelayPlatform, ...] = ("twilio", "telnyx")
 FINAL = {"type": "text", "token": "", "last": True}
 ENDED = {"type": "end", "handoffData": '{"reasonCode":"end_call"}'}
-OPTIONAL = {"interruptible", "preemptible"}
+OPTIONAL = {"interruptible", "preemptible", "lang"}
 
 
 def transcript(name: str) -> list[dict[str, Any]]:
@@ -50,7 +50,8 @@ def assert_valid(frame: dict[str, Any]) -> None:
         case "text":
             assert fields - OPTIONAL == {"token", "last"}
             assert type(frame["token"]) is str
-            assert all(type(frame[field]) is bool for field in fields - {"token"})
+            assert all(type(frame[field]) is bool for field in fields - {"token", "lang"})
+            assert type(frame.get("lang", "")) is str
         case "play":
             assert fields - {"loop"} == {"source"}
             assert frame["source"].startswith("https://")

@@ -28,6 +28,7 @@ from voicegw.calls.codec import (
     CallStarted,
     DtmfPressed,
     Interrupted,
+    PlatformNotice,
     TurnRequested,
     UnexpectedFrame,
 )
@@ -56,6 +57,7 @@ def expected_event(step: dict[str, Any]) -> CallEvent | None:
         "TurnRequested": TurnRequested,
         "Interrupted": Interrupted,
         "DtmfPressed": DtmfPressed,
+        "PlatformNotice": PlatformNotice,
         "UnexpectedFrame": UnexpectedFrame,
     }
     event: CallEvent = kinds[kind](**fields)
@@ -204,7 +206,7 @@ def assert_sane(event: CallEvent | None) -> None:
         case UnexpectedFrame(reason):
             assert reason in UNEXPECTED_REASONS, "the reason holds nothing of the frame"
         case other:
-            assert other is None
+            assert other in (None, PlatformNotice("config-updated"))
 
 
 @given(st.sampled_from(PLATFORMS), mutated() | st.text() | st.binary() | any_json.map(json.dumps))
@@ -297,3 +299,29 @@ def test_ticket_is_hidden_from_the_agent(facts: dict[str, Any], ticket: str, res
     assert RelayCodec("twilio").receive(json.dumps({**setup, **facts})) == CallStarted(
         "CA1", {**setup, **facts}
     )
+
+
+def test_reason_of_a_new_session_is_hidden_from_the_agent() -> None:
+    codec = RelayCodec("twilio", ticket_parameter="voicegw", resumed_parameter="voicegw-resumed")
+    parameters = {"voicegw": "x", "voicegw-resumed": "busy", "plan": "gold"}
+    setup = {"type": "setup", "callSid": "CA1", "customParameters": parameters}
+    metadata = {**setup, "customParameters": {"plan": "gold"}}
+    assert codec.receive(json.dumps(setup)) == CallStarted("CA1", metadata, "x", "busy")
+
+
+@pytest.mark.parametrize("value", [None, "on", {"ttsProvider": "Google"}])
+@pytest.mark.parametrize("frame", [{"type": "info", "name": "configUpdated"}, {"type": "configUpdated"}])
+def test_change_of_the_configuration_is_reported_once(frame: dict[str, Any], value: Any) -> None:
+    codec = RelayCodec("twilio")
+    text = json.dumps({**frame, "value": value})
+    assert [codec.receive(text), codec.receive(text)] == [PlatformNotice("config-updated"), None]
+
+
+def test_tokens_name_the_language_of_their_reply() -> None:
+    turn = RelayCodec("twilio", tags_language=True).begin_turn(TurnRequested("Hola", language="es-ES"))
+    turn.text_delta("Sí")
+    spanish = {"type": "text", "lang": "es-ES"}
+    assert frames(turn.drain()) == [{**spanish, "token": "Sí", "last": False}]
+    assert frames(turn.finish("stop", None)) == [{**spanish, "token": "", "last": True}]
+    untagged = RelayCodec("twilio", tags_language=True).begin_turn(TurnRequested("Hello"))
+    assert frames(untagged.finish("stop", None)) == [FINAL]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -19,10 +20,11 @@ from tests.platforms.conversation_relay.frames import (
     perform,
 )
 from tests.platforms.conversation_relay.test_actions import INVALID_ACTIONS, VALID_ACTIONS
-from voicegw.calls.codec import (
-    ACTIONS,
-)
+from voicegw.calls.codec import ACTIONS
+from voicegw.events import ToolCall
 from voicegw.platforms.conversation_relay.codec import RelayPlatform
+from voicegw.platforms.conversation_relay.turn import ENDS_ALREADY
+from voicegw.turns.prompts import ACTION_DONE
 
 
 def test_tokens_are_unescaped_and_keep_their_spaces() -> None:
@@ -78,6 +80,15 @@ def test_end_frame_follows_the_last_words_once() -> None:
     assert frames(turn.finish("stop", None)) == [{"type": "text", "token": "Goodbye.", "last": True}, ENDED]
     assert turn.ends_call
     assert turn.spoken_text == "Goodbye."
+
+
+def test_second_end_of_the_call_is_refused() -> None:
+    turn = make_turn()
+    turn.tool_call(ToolCall("1", "transfer_call", '{"number": "+15550100199"}'))
+    turn.tool_call(ToolCall("2", "end_call"))
+    assert turn.actions.by_id == {"1": ACTION_DONE, "2": ENDS_ALREADY}
+    [end] = frames(turn.finish("stop", None))
+    assert json.loads(end["handoffData"])["reasonCode"] == "transfer_call"
 
 
 @pytest.mark.parametrize("close", ["end", "stop"])

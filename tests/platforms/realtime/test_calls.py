@@ -13,8 +13,8 @@ from starlette.types import ASGIApp
 from tests.app.test_platforms import create_gateway
 from tests.support.asgi_websocket import AsgiWebSocket, connect_websocket
 from tests.support.fake_agent import FakeAgent, fake_agent
+from voicegw.calls.caller_input import MAX_TURNS
 from voicegw.calls.playback import GATHER_SECONDS
-from voicegw.calls.session import MAX_TURNS
 from voicegw.errors import AgentUnavailable
 from voicegw.events import ToolCall
 from voicegw.turns.phrases import PHRASES

@@ -28,24 +28,25 @@ from tests.platforms.webhooks import (
 from tests.support.asgi import RecordedResponse, send_request
 from voicegw.asgi.middleware import GatewayMiddleware
 from voicegw.asgi.webhook import parse_call_sid
-from voicegw.calls.codec import TurnRequested
+from voicegw.calls.codec import SESSION_FAILED, TurnRequested
 from voicegw.errors import BadRequest
 from voicegw.events import ToolCall
 from voicegw.platforms.conversation_relay.actions import RelayActions
 from voicegw.platforms.conversation_relay.codec import RelayCodec
 from voicegw.platforms.twilio import ticket
+from voicegw.platforms.twilio.form import MAX_FORM_FIELDS, SignedForms, parse_form
 from voicegw.platforms.twilio.settings import TwilioSettings
 from voicegw.platforms.twilio.webhooks import (
-    MAX_FORM_FIELDS,
     VoiceWebhookOptions,
     build_twilio_webhooks,
-    parse_form,
     parse_transfer_number,
 )
 from voicegw.security.transfer_policy import TransferPolicy
 from voicegw.telemetry.turn_log import TurnLog
+from voicegw.turns.phrases import PHRASES
 
 PUBLIC, TOKEN, SHARED = "https://voice.example.com", "t0ken", "sh4red"
+PATHS = ["/twilio/voice", "/twilio/action", "/twilio/transfer"]
 NOW = 1_790_000_000.0
 POLICY = TransferPolicy()
 CALL = {
@@ -55,15 +56,17 @@ CALL = {
     "CallerName": "Ünal & <Co>",
     "Empty": "",
 }
-BUSY = "Sorry, we are very busy right now."
 SETTINGS = "x-twilio-webhooks-signature-settings"
 SHA256 = "key=K1,algorithm=HMAC_SHA256"
 
 
 def twilio(call_server: RecordingCallServer, **options: Any) -> GatewayMiddleware:
-    settings = {"public_url": PUBLIC, "auth_token": TOKEN, **options}
+    secrets = {"public_url": PUBLIC, "auth_token": TOKEN}
+    secrets |= {
+        key: options.pop(key) for key in ("public_url", "auth_token", "signing_key") if key in options
+    }
     webhooks = build_twilio_webhooks(
-        VoiceWebhookOptions(BUSY, "en-US", **settings),
+        VoiceWebhookOptions(PHRASES["en"], "en-US", SignedForms(**secrets), **options),
         call_server,
         TurnLog(),
         lambda: NOW,
@@ -113,7 +116,7 @@ async def test_incoming_call_is_connected_to_the_websocket_with_a_ticket() -> No
     app = twilio(
         call_server,
         attributes=settings.relay_attributes(),
-        languages=settings.languages,
+        languages=settings.declared_languages(),
         parameters={"shop": "7"},
     )
     response = await post(app, CALL)
@@ -137,33 +140,166 @@ async def test_incoming_call_is_connected_to_the_websocket_with_a_ticket() -> No
 async def test_without_capacity_the_call_gets_the_busy_phrase(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "voicegw.access")
     say, hangup = xml(await post(twilio(RecordingCallServer(is_full=True)), CALL))
-    assert (say.tag, say.text, say.get("language"), hangup.tag) == ("Say", BUSY, "en-US", "Hangup")
+    assert (say.tag, say.text, say.get("language"), hangup.tag) == (
+        "Say",
+        PHRASES["en"].busy,
+        "en-US",
+        "Hangup",
+    )
     assert '"status":429' in caplog.text
 
 
+TO_A_PERSON = '{"reasonCode":"transfer_call","number":"+4930123456"}'
+HANG_UP = '{"reasonCode":"end_call"}'
+
+
+def verbs(response: RecordedResponse) -> list[str]:
+    return [verb.tag for verb in xml(response)]
+
+
+def parameters(response: RecordedResponse) -> dict[str, str]:
+    """Return the custom parameters of the session, without its ticket."""
+    found = {child.get("name"): child.get("value") for child in relay(response) if child.tag == "Parameter"}
+    return {str(name): str(value) for name, value in found.items() if name != ticket.PARAMETER}
+
+
 @pytest.mark.parametrize(
-    ("handoff", "transfers", "number"),
+    "fields",
     [
-        (None, True, None),
-        ('{"reasonCode":"transfer_call","number":"+4930123456"}', True, "+4930123456"),
-        ('{"reasonCode":"transfer_call","number":"+4930123456"}', False, None),
-        ('{"reasonCode":"transfer_call","number":"0900"}', True, None),
-        ('{"reasonCode":"end_call"}', True, None),
-        ("{", True, None),
+        {"SessionStatus": "ended", "HandoffData": HANG_UP},
+        {"SessionStatus": "failed", "HandoffData": HANG_UP},
+        {"SessionStatus": "ended"},
+        {"SessionStatus": "completed", "CallStatus": "completed"},
+        {"SessionStatus": "failed", "ErrorCode": "64105", "CallStatus": "completed"},
+        {"SessionStatus": "ended", "HandoffData": TO_A_PERSON, "CallStatus": "completed"},
+        {},
     ],
 )
-async def test_after_the_session_the_call_ends_or_is_transferred(
-    handoff: str | None, transfers: bool, number: str | None
-) -> None:
+async def test_call_that_is_over_is_forgotten(fields: dict[str, str]) -> None:
     call_server = RecordingCallServer()
-    fields = {**CALL, "SessionStatus": "ended", **({} if handoff is None else {"HandoffData": handoff})}
-    app = twilio(call_server, transfers=POLICY if transfers else None)
-    response = xml(await post(app, fields, path="/twilio/action"))
-    assert [(verb.tag, verb.text) for verb in response] == ([] if number is None else [("Dial", number)])
+    app = twilio(call_server, transfers=POLICY)
+    assert verbs(await post(app, {**CALL, **fields}, path="/twilio/action")) == []
     assert (call_server.capacity_requests, call_server.ended_calls) == ([], [("twilio", "CA1")])
 
 
-@pytest.mark.parametrize("path", ["/twilio/voice", "/twilio/action"])
+async def test_transfer_dials_the_number_and_asks_how_to_go_on() -> None:
+    call_server = RecordingCallServer()
+    fields = {**CALL, "SessionStatus": "ended", "HandoffData": TO_A_PERSON, "CallStatus": "in-progress"}
+    [dial] = xml(await post(twilio(call_server, transfers=POLICY), fields, path="/twilio/action"))
+    assert (dial.tag, dial.text, dial.get("action")) == ("Dial", "+4930123456", f"{PUBLIC}/twilio/transfer")
+    assert call_server.is_unused, "the call is remembered, because it may come back"
+
+
+@pytest.mark.parametrize("transfers", [None, TransferPolicy(allowed=["+12127365000"])])
+async def test_transfer_that_is_not_allowed_brings_the_caller_back(transfers: TransferPolicy | None) -> None:
+    call_server = RecordingCallServer()
+    fields = {**CALL, "SessionStatus": "ended", "HandoffData": TO_A_PERSON}
+    response = await post(twilio(call_server, transfers=transfers), fields, path="/twilio/action")
+    assert parameters(response) == {ticket.RESUMED_PARAMETER: "refused"}
+    assert call_server.ended_calls == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"SessionStatus": "failed", "ErrorCode": "64105", "ErrorMessage": "WebSocket ended unexpectedly"},
+        {"SessionStatus": "failed"},
+        {"SessionStatus": "disconnected"},
+        {"ErrorCode": "64102"},
+        {"SessionStatus": "completed", "CallStatus": "in-progress"},
+        {"SessionStatus": "failed", "HandoffData": "{"},
+    ],
+)
+async def test_failed_session_is_connected_again_with_an_apology(fields: dict[str, str]) -> None:
+    call_server = RecordingCallServer()
+    app = twilio(
+        call_server, attributes={"welcomeGreeting": "Hello!", "voice": "v"}, parameters={"shop": "7"}
+    )
+    response = await post(app, {**CALL, **fields}, path="/twilio/action")
+    connect = xml(response).find("Connect")
+    assert connect is not None
+    assert connect.get("action") == f"{PUBLIC}/twilio/action?reconnected=1"
+    assert relay(response).get("welcomeGreeting") == PHRASES["en"].failure
+    assert relay(response).get("voice") == "v"
+    assert parameters(response) == {"shop": "7", ticket.RESUMED_PARAMETER: SESSION_FAILED}
+    assert call_server.ended_calls == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verb"), [("59", "Say"), ("60", "Connect"), ("", "Say"), ("-70", "Say"), ("9" * 400, "Say")]
+)
+async def test_session_that_fails_again_at_once_ends_with_a_sentence(seconds: str, verb: str) -> None:
+    call_server = RecordingCallServer()
+    fields = {**CALL, "SessionStatus": "failed", "SessionDuration": seconds}
+    app = with_scope(twilio(call_server), query_string=b"reconnected=1")
+    sign = signature(f"{PUBLIC}/twilio/action?reconnected=1", fields)
+    response = xml(await post(app, fields, path="/twilio/action", sign=sign))
+    assert response[0].tag == verb
+    if verb == "Say":
+        assert (response[0].text, response[1].tag) == (PHRASES["en"].shutdown, "Hangup")
+        assert call_server.ended_calls == [("twilio", "CA1")]
+
+
+@pytest.mark.parametrize("status", ["no-answer", "busy", "failed", "canceled"])
+async def test_transfer_that_nobody_answers_brings_the_caller_back(status: str) -> None:
+    call_server = RecordingCallServer()
+    app = twilio(call_server, attributes={"welcomeGreeting": "Hello!"})
+    fields = {**CALL, "DialCallStatus": status, "CallStatus": "in-progress"}
+    response = await post(app, fields, path="/twilio/transfer")
+    assert parameters(response) == {ticket.RESUMED_PARAMETER: status}
+    assert relay(response).get("welcomeGreeting") is None
+    assert call_server.ended_calls == []
+
+
+@pytest.mark.parametrize("status", [None, "", "No Answer", "x" * 50])
+async def test_unknown_status_of_a_transfer_counts_as_failed(status: str | None) -> None:
+    fields = {**CALL, **({} if status is None else {"DialCallStatus": status})}
+    response = await post(twilio(RecordingCallServer()), fields, path="/twilio/transfer")
+    assert parameters(response) == {ticket.RESUMED_PARAMETER: "failed"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"DialCallStatus": "completed", "CallStatus": "in-progress"},
+        {"DialCallStatus": "answered"},
+        {"DialCallStatus": "no-answer", "CallStatus": "completed"},
+    ],
+)
+async def test_call_is_over_after_a_transfer(fields: dict[str, str]) -> None:
+    call_server = RecordingCallServer()
+    assert verbs(await post(twilio(call_server), {**CALL, **fields}, path="/twilio/transfer")) == []
+    assert call_server.ended_calls == [("twilio", "CA1")]
+
+
+async def test_call_that_comes_back_to_a_full_gateway_gets_the_busy_phrase() -> None:
+    app = twilio(RecordingCallServer(is_full=True))
+    failed = await post(app, {**CALL, "SessionStatus": "failed"}, path="/twilio/action")
+    unanswered = await post(app, {**CALL, "DialCallStatus": "busy"}, path="/twilio/transfer")
+    for response in (failed, unanswered):
+        say, hangup = xml(response)
+        assert (say.text, hangup.tag) == (PHRASES["en"].busy, "Hangup")
+
+
+async def test_languages_and_backup_providers_have_their_attributes() -> None:
+    settings = TwilioSettings(
+        language="en-US",
+        languages=("de-DE", "fr-FR"),
+        language_attributes={"en-US": {"hints": "Bluebell"}, "de-DE": {"voice": "v", "code": "x"}},
+        failover=({"ttsProvider": "Google"}, {"transcriptionProvider": "Deepgram"}),
+    )
+    app = twilio(RecordingCallServer(), languages=settings.declared_languages(), failover=settings.failover)
+    children = [(child.tag, child.attrib) for child in relay(await post(app, CALL))][:-1]
+    assert children == [
+        ("Language", {"code": "en-US", "hints": "Bluebell"}),
+        ("Language", {"code": "de-DE", "voice": "v"}),
+        ("Language", {"code": "fr-FR"}),
+        ("Failover", {"ttsProvider": "Google"}),
+        ("Failover", {"transcriptionProvider": "Deepgram"}),
+    ]
+
+
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     "sign",
     [
@@ -254,7 +390,7 @@ async def test_body_that_is_no_form_is_refused(body: bytes, content_type: str) -
     assert (response.status, call_server.is_unused) == (400, True)
 
 
-@pytest.mark.parametrize("path", ["/twilio/voice", "/twilio/action"])
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("fields", [{"a": "b"}, {"CallSid": ""}, {"CallSid": "CA 1"}])
 async def test_request_without_a_call_sid_is_refused(path: str, fields: dict[str, str]) -> None:
     call_server = RecordingCallServer()
@@ -270,7 +406,7 @@ async def test_body_larger_than_64_kib_is_refused() -> None:
     assert call_server.is_unused
 
 
-@pytest.mark.parametrize("path", ["/twilio/voice", "/twilio/action"])
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS"])
 async def test_webhook_takes_posts_only(path: str, method: str) -> None:
     call_server = RecordingCallServer()
@@ -309,9 +445,7 @@ async def test_without_secrets_a_local_host_header_does_not_admit_a_remote_clien
 
 
 def test_secrets_are_not_in_the_representation() -> None:
-    assert repr(VoiceWebhookOptions(BUSY, "en", auth_token=TOKEN, signing_key=SHARED)) == repr(
-        VoiceWebhookOptions(BUSY, "en")
-    )
+    assert repr(SignedForms(auth_token=TOKEN, signing_key=SHARED)) == repr(SignedForms())
 
 
 async def test_response_has_the_request_id_and_a_500_tells_nothing(
@@ -373,32 +507,25 @@ def handoff_data(name: str, **arguments: Any) -> str:
 
 def test_transfer_number_of_the_codec_is_parsed() -> None:
     handoff = handoff_data("transfer_call", number="+4930123456", reason="asked")
-    assert parse_transfer_number(handoff, POLICY) == "+4930123456"
-    assert parse_transfer_number(handoff_data("end_call", reason="done"), POLICY) is None
+    assert parse_transfer_number(json.loads(handoff), POLICY) == "+4930123456"
+    assert parse_transfer_number(json.loads(handoff_data("end_call", reason="done")), POLICY) is None
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "hello",
-        "[]",
-        "1",
-        '{"reasonCode":"transfer_call"}',
-        '{"reasonCode":"transfer_call","number":4930123456}',
-        '{"reasonCode":"transfer_call","number":"911"}',
-        '{"reasonCode":"transfer_call","number":"+4930123456;x"}',
-        '{"reasonCode":"end_call","number":"+4930123456"}',
-        "\ud800",
-        "[" * 100_000,
-    ],
+    "number", [None, 4930123456, "", "911", "+4930123456;x", "+4930123456 or +12127365000", "\ud800", ["+1"]]
 )
-def test_other_handoff_data_transfers_nothing(text: str) -> None:
-    assert parse_transfer_number(text, POLICY) is None
+def test_other_numbers_are_not_dialed(number: object) -> None:
+    assert parse_transfer_number({"reasonCode": "transfer_call", "number": number}, POLICY) is None
 
 
-@given(st.binary() | st.text().map(str.encode), st.text(st.characters()))
-def test_any_body_is_parsed_or_refused(body: bytes, text: str) -> None:
-    parse_transfer_number(text, POLICY)
+@pytest.mark.parametrize("handoff", ["", "hello", "[]", "1", "{", "null", "[" * 10_000, '{"reasonCode":{}}'])
+async def test_any_handoff_data_gets_a_document(handoff: str) -> None:
+    fields = {**CALL, "HandoffData": handoff, "CallStatus": "in-progress", "SessionStatus": "ended"}
+    app = twilio(RecordingCallServer(), transfers=POLICY)
+    assert len(verbs(await post(app, fields, path="/twilio/action"))) <= 1
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_any_body_is_parsed_or_refused(body: bytes) -> None:
     with suppress(BadRequest):
         parse_form(body)

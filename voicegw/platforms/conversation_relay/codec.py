@@ -17,6 +17,7 @@ from voicegw.calls.codec import (
     CallStarted,
     DtmfPressed,
     Interrupted,
+    PlatformNotice,
     TurnRequested,
     UnexpectedFrame,
 )
@@ -31,6 +32,8 @@ CALL_ID_FIELDS: Mapping[RelayPlatform, tuple[str, ...]] = {
     "telnyx": ("callControlId", "callSessionId", "sessionId"),
 }
 """Fields of the setup frame that identify the call; the first one that is present counts."""
+CONFIG_UPDATED = "configUpdated"
+"""The name of the info event after a change of the session's configuration, or of a provider (failover)."""
 NO_CHOICE = RelayActions()
 """The actions without a choice of languages and without transfers."""
 DTMF_KEY = re.compile(r"[0-9*#A-D]")
@@ -56,25 +59,28 @@ class RelayCodec:
         preemptible: bool | None = None,
         interruptible: bool | None = None,
         ticket_parameter: str = "",
+        resumed_parameter: str = "",
+        tags_language: bool = False,
         possible: RelayActions = NO_CHOICE,
     ) -> None:
         """Make the codec of one socket; `possible` are the actions that the platform can execute.
 
         `preemptible` (the next talk cycle may cut a turn) and `interruptible` (the caller may) are written
-        into every token; None leaves them to the call's setup.
+        into every token; None leaves them to the call's setup. With `tags_language`, each token has the
+        language of its request, in which the platform then speaks it.
         """
         self.name: str = name
         self.possible = possible
-        # The custom parameter with the ticket, hidden from the agent; "" for none.
-        self.ticket_parameter = ticket_parameter
+        # The custom parameters with the ticket, and with the reason why a call is connected again. They are
+        # hidden from the agent; "" for none.
+        self.ticket_parameter, self.resumed_parameter = ticket_parameter, resumed_parameter
+        self.tags_language = tags_language
+        self._has_reported_change = False  # was a change of the platform's configuration reported?
         self.call_id_fields = CALL_ID_FIELDS[name]  # fields of the setup frame with the call's id
         options = {"preemptible": preemptible, "interruptible": interruptible}
-        given = {key: value for key, value in options.items() if value is not None}
-        # The end of a text frame, behind its token.
-        self.partial_tail, self.final_tail = (
-            encode_tail(last=False, **given),
-            encode_tail(last=True, **given),
-        )
+        self.flags = {key: value for key, value in options.items() if value is not None}
+        # The ends of a text frame behind its token: of a partial one, and of the final one.
+        self.tails = (encode_tail(last=False, **self.flags), encode_tail(last=True, **self.flags))
 
     def open(self, greeting: str, *, reconnected: bool = False) -> bytes:
         """Return b"": the platform itself speaks the greeting while the socket is set up."""
@@ -92,9 +98,11 @@ class RelayCodec:
 
     def begin_turn(self, request: TurnRequested) -> RelayTurn:
         """Return the encoder of the reply to `request`."""
-        return RelayTurn(
-            self.partial_tail, self.final_tail, self.possible, may_be_silent=request.kind == "tool"
-        )
+        tails = self.tails
+        if self.tags_language and request.language:
+            flags: dict[str, bool | str] = {"lang": request.language, **self.flags}
+            tails = (encode_tail(last=False, **flags), encode_tail(last=True, **flags))
+        return RelayTurn(*tails, self.possible, may_be_silent=request.kind == "tool")
 
     def _decode(self, data: JsonObject) -> CallEvent | None:
         match data.get("type"):
@@ -107,8 +115,10 @@ class RelayCodec:
                 return _decode_digit(data.get("digit"))
             case "setup":
                 return self._decode_setup(data)
-            case "info" | "configUpdated":
+            case "info" if data.get("name") != CONFIG_UPDATED:
                 return None
+            case "info" | "configUpdated":
+                return self._report_change()
             case "error":
                 return UnexpectedFrame("the platform reports an error")
         return UnexpectedFrame("a frame of unknown type")
@@ -118,17 +128,23 @@ class RelayCodec:
         call_id = next((id for id in ids if isinstance(id, str) and id.strip()), None)
         if call_id is None:
             return UnexpectedFrame("a setup that names no call")
-        ticket, metadata = _split_ticket(data, self.ticket_parameter)
-        return CallStarted(call_id, metadata, ticket)
+        ticket, metadata = _split_parameter(data, self.ticket_parameter)
+        resumed, metadata = _split_parameter(metadata, self.resumed_parameter)
+        return CallStarted(call_id, metadata, ticket, resumed)
+
+    def _report_change(self) -> CallEvent | None:
+        """Report the first change of the session's configuration or provider; its value is not documented."""
+        is_first, self._has_reported_change = not self._has_reported_change, True
+        return PlatformNotice("config-updated") if is_first else None
 
 
-def _split_ticket(setup: JsonObject, parameter: str) -> tuple[str, JsonObject]:
-    """Return the ticket ("" for none) and the setup without it: the agent must not see it."""
+def _split_parameter(setup: JsonObject, parameter: str) -> tuple[str, JsonObject]:
+    """Return a custom parameter ("" for none) and the setup without it: the agent must not see it."""
     match setup:
         case {"customParameters": {} as parameters} if parameter and parameter in parameters:
             rest = {name: value for name, value in parameters.items() if name != parameter}
-            ticket = parameters[parameter]
-            return ticket if isinstance(ticket, str) else "", {**setup, "customParameters": rest}
+            value = parameters[parameter]
+            return value if isinstance(value, str) else "", {**setup, "customParameters": rest}
     return "", setup
 
 

@@ -11,7 +11,11 @@ from voicegw.calls.action_results import ActionResults
 from voicegw.calls.codec import TurnEncoder
 from voicegw.events import ToolCall, Usage
 from voicegw.platforms.conversation_relay.actions import RelayActions
+from voicegw.turns.prompts import NOT_DONE
 from voicegw.wire.json import dumps
+
+ENDS_ALREADY = NOT_DONE + "an action before it ends the call already."
+"""The result of the second action in a turn that ends or transfers the call."""
 
 
 class RelayTurn(TurnEncoder):
@@ -80,12 +84,14 @@ class RelayTurn(TurnEncoder):
         except ActionRefused as refusal:
             self.actions.refuse(call, str(refusal))
             return b""
+        if action["type"] == "end" and self.end_call is not None:
+            self.actions.refuse(call, ENDS_ALREADY)
+            return b""
         self.actions.execute(call)
         frame = dumps(action) + b"\n"
         if action["type"] != "end":
             return self.drain() + frame
-        if self.end_call is None:
-            self.end_call, self.end_frame = call, frame
+        self.end_call, self.end_frame = call, frame
         return b""
 
     def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:

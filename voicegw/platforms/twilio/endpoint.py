@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.types import ASGIApp
 
 from voicegw.calls.codec import CallStarted
@@ -11,6 +13,7 @@ from voicegw.platforms.context import PlatformContext, PlatformKind
 from voicegw.platforms.conversation_relay.actions import RelayActions
 from voicegw.platforms.conversation_relay.codec import RelayCodec
 from voicegw.platforms.twilio import ticket
+from voicegw.platforms.twilio.form import SignedForms
 from voicegw.platforms.twilio.handshake import TwilioSignatureAuth
 from voicegw.platforms.twilio.settings import TwilioSettings
 from voicegw.platforms.twilio.webhooks import VoiceWebhookOptions, build_twilio_webhooks
@@ -28,9 +31,18 @@ def _build_endpoint(settings: TwilioSettings, context: PlatformContext) -> CallE
 
     return CallEndpoint(
         "twilio",
-        context.build_relay_profile("twilio", settings, settings.actions, languages),
+        replace(
+            context.build_relay_profile("twilio", settings, settings.actions, languages),
+            speaks_callers_language=settings.inline_language,
+        ),
         TwilioSignatureAuth(context.public_url, auth_token, signing_key),
-        lambda call_id, profile: RelayCodec("twilio", ticket_parameter=ticket.PARAMETER, possible=possible),
+        lambda call_id, profile: RelayCodec(
+            "twilio",
+            ticket_parameter=ticket.PARAMETER,
+            resumed_parameter=ticket.RESUMED_PARAMETER,
+            tags_language=settings.inline_language,
+            possible=possible,
+        ),
         has_valid_ticket if ticket_secret and settings.tickets else lambda started: True,
         context.worker_share(settings.concurrent_calls),
     )
@@ -41,15 +53,14 @@ def _build_webhooks(
 ) -> dict[str, ASGIApp]:
     auth_token, signing_key = _read_secrets(settings, context)
     options = VoiceWebhookOptions(
-        busy_phrase=context.agent_for(settings).phrases_in(settings.language).busy,
+        phrases=context.agent_for(settings).phrases_in(settings.language),
         language=settings.language,
-        public_url=context.public_url,
+        forms=SignedForms(context.public_url, auth_token, signing_key),
         attributes=settings.relay_attributes(),
-        languages=settings.languages,
+        languages=settings.declared_languages(),
+        failover=settings.failover,
         parameters=settings.parameters,
         transfers=settings.transfer_policy(settings.actions),
-        auth_token=auth_token,
-        signing_key=signing_key,
     )
     return build_twilio_webhooks(options, call_server, turn_log, context.now)
 

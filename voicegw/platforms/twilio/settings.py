@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
-from voicegw.platforms.twilio.ticket import PARAMETER
+from voicegw.platforms.twilio.ticket import PARAMETER, RESUMED_PARAMETER
 from voicegw.settings.fields import ATTRIBUTE_PATTERN, Language, Name, Variable, optional
 from voicegw.settings.platform import ACTIONS_DESCRIPTION, RelayPlatformSettings, TransferSettings
 
@@ -41,9 +41,12 @@ def _check_extra_attribute(attribute: str) -> str:
 
 
 def _check_parameter_name(parameter: str) -> str:
-    if parameter == PARAMETER:
+    if parameter in (PARAMETER, RESUMED_PARAMETER):
         raise ValueError("is reserved by the gateway; use another name")
     return parameter
+
+
+Attributes: TypeAlias = dict[Annotated[str, Field(pattern=ATTRIBUTE_PATTERN)], str]
 
 
 class TwilioSettings(TransferSettings, RelayPlatformSettings):
@@ -64,6 +67,18 @@ class TwilioSettings(TransferSettings, RelayPlatformSettings):
     )
     languages: Annotated[tuple[Language, ...], Strict(False)] = Field(
         default=(), description="Further languages of the call, to which `switch_language` may switch."
+    )
+    language_attributes: dict[Language, Attributes] = Field(
+        default={},
+        description="Attributes of `<Language>` by language, as Twilio names them, such as `voice`.",
+    )
+    failover: Annotated[tuple[Attributes, ...], Strict(False)] = Field(
+        default=(),
+        description="Backup providers: the attributes of each `<Failover>`, as Twilio names them.",
+    )
+    inline_language: bool = Field(
+        default=False,
+        description="Speak each reply in the language that the caller spoke, if it is one of the call's.",
     )
     voice: str | None = optional(
         "Voice that speaks, by the provider's name for it; Twilio's choice if unset."
@@ -98,7 +113,16 @@ class TwilioSettings(TransferSettings, RelayPlatformSettings):
     def _check_languages(self) -> TwilioSettings:
         if "switch_language" in self.actions and not self.languages:
             raise ValueError("the action switch_language needs languages: Twilio switches to no others")
+        for language in self.language_attributes:
+            if language not in (self.language, *self.languages):
+                raise ValueError(f'language_attributes."{language}" is neither language nor one of languages')
         return self
+
+    def declared_languages(self) -> dict[str, dict[str, str]]:
+        """Return the attributes of the session's languages by tag, that of the call only if it has some."""
+        attributes = self.language_attributes
+        own = (self.language,) if self.language in attributes else ()
+        return {language: attributes.get(language, {}) for language in (*own, *self.languages)}
 
     def relay_attributes(self) -> dict[str, str | bool]:
         """Return the attributes of ConversationRelay by Twilio's names, all but its address."""

@@ -14,6 +14,8 @@ from voicegw.security.keys import encode_secret
 
 PARAMETER = "voicegw"
 """The custom parameter of a call that holds its ticket."""
+RESUMED_PARAMETER = "voicegw-resumed"
+"""The custom parameter of a call that is connected again, with the reason."""
 TICKET_TTL = 4 * 3600.0
 """Seconds, as long as a call may last: a call that reconnects to another process shows its ticket again."""
 TICKET = re.compile(r"([0-9]{1,15})\.([0-9a-f]{64})")

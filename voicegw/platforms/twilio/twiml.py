@@ -21,20 +21,23 @@ def connect_relay(
     *,
     action: str = "",
     attributes: Mapping[str, Value] | None = None,
-    languages: Iterable[str] = (),
+    languages: Mapping[str, Mapping[str, str]] | None = None,
+    failover: Iterable[Mapping[str, str]] = (),
     parameters: Mapping[str, str] | None = None,
 ) -> bytes:
     """Return the document that connects the call to the websocket at `url` (`<ConversationRelay>`).
 
     `action` is the address that Twilio asks how to go on after the session, "" for none. `attributes` are
-    those of ConversationRelay. `languages` are BCP 47 tags that the session may switch to. `parameters` are
-    returned in the socket's setup frame.
+    those of ConversationRelay. `languages` are those of the session by BCP 47 tag, with further attributes.
+    `failover` has the attributes of each `<Failover>`. `parameters` are returned in the socket's setup frame.
     """
     response = Element("Response")
     connect = SubElement(response, "Connect", _xml_attributes({"action": action} if action else {}))
     relay = SubElement(connect, "ConversationRelay", _xml_attributes({"url": url, **(attributes or {})}))
-    for code in languages:
-        SubElement(relay, "Language", _xml_attributes({"code": code}))
+    for code, more in (languages or {}).items():
+        SubElement(relay, "Language", _xml_attributes({**more, "code": code}))
+    for providers in failover:
+        SubElement(relay, "Failover", _xml_attributes(providers))
     for name, value in (parameters or {}).items():
         SubElement(relay, "Parameter", _xml_attributes({"name": name, "value": value}))
     return _serialize(response)
@@ -53,10 +56,13 @@ def say_and_hang_up(words: str, language: str = "") -> bytes:
     return _serialize(response)
 
 
-def dial(number: str) -> bytes:
-    """Return the document that transfers the call to this number, in E.164 form."""
+def dial(number: str, action: str) -> bytes:
+    """Return the document that transfers the call to this number, in E.164 form.
+
+    `action` is the address that Twilio asks how to go on after the transfer, answered or not.
+    """
     response = Element("Response")
-    SubElement(response, "Dial").text = _strip_illegal(number)
+    SubElement(response, "Dial", _xml_attributes({"action": action})).text = _strip_illegal(number)
     return _serialize(response)
 
 

@@ -1,67 +1,65 @@
-"""Answers Twilio's webhooks with TwiML: an incoming call, and the end of its session.
+"""Answers Twilio's webhooks with TwiML: an incoming call, the end of its session, and the end of a transfer.
 
-Source: Twilio's documentation of Voice webhooks and of ConversationRelay's action URL.
+Source: Twilio's documentation of Voice webhooks, of `<Dial>` and of ConversationRelay's action URL. Not all
+values of SessionStatus are documented, so the decision also rests on ErrorCode, HandoffData and CallStatus.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope
 
-from voicegw.asgi.body import read_body
 from voicegw.asgi.context import RequestContext
-from voicegw.asgi.webhook import MAX_BODY_BYTES, Webhook, parse_call_sid, require_content_type
+from voicegw.asgi.webhook import Webhook, parse_call_sid
+from voicegw.calls.codec import SESSION_FAILED
 from voicegw.calls.server import CallServer
-from voicegw.errors import BadRequest, Forbidden, TooManyRequests
+from voicegw.errors import TooManyRequests
 from voicegw.platforms.twilio import ticket, twiml
-from voicegw.platforms.twilio.signature import (
-    signature_algorithm,
-    signed_url_candidates,
-    verify_twilio_signature,
-)
-from voicegw.security.authenticator import require_loopback
+from voicegw.platforms.twilio.form import SignedForms
 from voicegw.security.transfer_policy import TransferPolicy, TransferRefused
 from voicegw.telemetry.turn_log import TurnLog
-from voicegw.wire.json import loads
+from voicegw.turns.phrases import Phrases
+from voicegw.wire.json import loads_object
 
-FORM = b"application/x-www-form-urlencoded"
-MAX_FORM_FIELDS = 500
-"""Fields of a form; Twilio sends a few dozen. A form with more is refused."""
+CALL_IS_OVER = frozenset({"completed", "busy", "no-answer", "failed", "canceled"})
+"""Values of CallStatus for a call whose caller is gone."""
+SESSION_ENDED = frozenset({"", "ended", "completed"})
+"""Values of SessionStatus for a session that did not fail."""
+TRANSFER_DONE = frozenset({"completed", "answered"})
+"""Values of DialCallStatus after a conversation with the person at the number."""
+DIAL_STATUS = re.compile(r"[a-z-]{1,20}")
+RECONNECTED = b"reconnected=1"
+"""The query of the action's address for a session that replaces one that failed."""
+MIN_SESSION_SECONDS = 60
+"""A session that replaces a failed one is replaced too if it fails after these seconds, not before."""
 
 
 @dataclass(frozen=True, slots=True)
 class VoiceWebhookOptions:
-    """How Twilio's incoming calls are answered."""
+    """How Twilio's calls are answered and go on."""
 
-    busy_phrase: str
-    """The words for a caller if the gateway has no capacity."""
+    phrases: Phrases
+    """The gateway's phrases in `language`."""
     language: str
-    """The BCP 47 tag of the language in which `busy_phrase` is spoken."""
-    public_url: str = ""
-    """The gateway's address as Twilio knows it, without a path; "" for the Host header of the request."""
+    """The BCP 47 tag of the language in which the phrases are spoken."""
+    forms: SignedForms = field(default_factory=SignedForms)
+    """Reads the requests, and has the secret that signs tickets."""
     attributes: Mapping[str, str | bool] = field(default_factory=dict)
     """Attributes of ConversationRelay, by Twilio's names."""
-    languages: Sequence[str] = ()
-    """BCP 47 tags that the session may switch to."""
+    languages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The session's languages by BCP 47 tag, each with further attributes by Twilio's names."""
+    failover: Sequence[Mapping[str, str]] = ()
+    """Attributes of the `<Failover>` elements, by Twilio's names."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """Custom parameters of each call."""
     transfers: TransferPolicy | None = None
     """The numbers to which the agent may transfer a call; None for no transfers."""
-    auth_token: str = field(default="", repr=False)
-    """The account's auth token, for signatures with HMAC-SHA1; "" if it is not configured."""
-    signing_key: str = field(default="", repr=False)
-    """The shared key of signatures with HMAC-SHA256; "" if it is not configured."""
-
-    @property
-    def ticket_secret(self) -> str:
-        """The secret that signs tickets; "" if none is configured: calls then have no ticket."""
-        return self.auth_token or self.signing_key
 
 
 def build_twilio_webhooks(
@@ -75,11 +73,12 @@ def build_twilio_webhooks(
     return {
         "/twilio/voice": Webhook(webhooks.handle_voice, turn_log),
         "/twilio/action": Webhook(webhooks.handle_action, turn_log),
+        "/twilio/transfer": Webhook(webhooks.handle_transfer, turn_log),
     }
 
 
 class TwilioWebhooks:
-    """Answers the requests that Twilio posts."""
+    """Answers the requests that Twilio posts. All raise `RequestError` for a request that is not Twilio's."""
 
     def __init__(
         self,
@@ -88,115 +87,112 @@ class TwilioWebhooks:
         turn_log: TurnLog,
         now: Callable[[], float],
     ) -> None:
-        self.options = options  # how incoming calls are answered
+        self.options = options  # how calls are answered and go on
         self.call_server = call_server  # has the capacity, and forgets the calls that ended
         self.turn_log = turn_log  # logs the calls that get the busy phrase
         self.now = now  # returns Unix time in seconds
 
     async def handle_voice(self, scope: Scope, receive: Receive) -> Response:
-        """Return the TwiML that connects an incoming call to the websocket, or says that the gateway is busy.
+        """Return the TwiML that connects an incoming call, or says that the gateway is busy."""
+        fields = await self.options.forms.read(scope, receive)
+        return self._connect(scope, parse_call_sid(fields.get("CallSid")))
 
-        Raises `RequestError` for a request that is not Twilio's or names no call.
+    async def handle_action(self, scope: Scope, receive: Receive) -> Response:
+        """Return the TwiML after a session: transfer the call, end it, or connect it again after a failure.
+
+        The call is forgotten if it is over. A failure right after another one ends the call with a sentence.
         """
-        fields = await self._read_form(scope, receive)
+        fields = await self.options.forms.read(scope, receive)
         call = parse_call_sid(fields.get("CallSid"))
+        handoff = loads_object(fields.get("HandoffData", "")) or {}
+        if handoff.get("reasonCode") == "transfer_call" and not _is_caller_gone(fields):
+            number = parse_transfer_number(handoff, self.options.transfers)
+            if number is not None:
+                action = f"{self.options.forms.base_url(scope)}/twilio/transfer"
+                return _twiml_response(twiml.dial(number, action))
+            return self._connect(scope, call, "refused")
+        if not _has_failed(fields, handoff):
+            self.call_server.call_ended("twilio", call)
+            return _twiml_response(twiml.empty_response())
+        if scope["query_string"] == RECONNECTED and _session_seconds(fields) < MIN_SESSION_SECONDS:
+            self.call_server.call_ended("twilio", call)
+            return self._say_and_hang_up(self.options.phrases.shutdown)
+        return self._connect(scope, call, SESSION_FAILED)
+
+    async def handle_transfer(self, scope: Scope, receive: Receive) -> Response:
+        """Return the TwiML after `<Dial>`: end the call, or connect it to the agent if nobody answered."""
+        fields = await self.options.forms.read(scope, receive)
+        call, status = parse_call_sid(fields.get("CallSid")), fields.get("DialCallStatus", "")
+        if status in TRANSFER_DONE or _is_caller_gone(fields):
+            self.call_server.call_ended("twilio", call)
+            return _twiml_response(twiml.empty_response())
+        return self._connect(scope, call, status if DIAL_STATUS.fullmatch(status) else "failed")
+
+    def _connect(self, scope: Scope, call: str, resumed: str = "") -> Response:
+        """Return the TwiML that connects the call to the websocket.
+
+        `resumed` is the reason why a call is connected again, "" for a new one.
+        """
         options = self.options
         if not self.call_server.has_capacity("twilio"):
             context: RequestContext = scope["voicegw"]
             self.turn_log.record_refusal(
                 TooManyRequests("Too many calls at once."), context.id, context.client
             )
-            return _twiml_response(twiml.say_and_hang_up(options.busy_phrase, options.language))
-        parameters = dict(options.parameters)
-        if options.ticket_secret:
-            parameters[ticket.PARAMETER] = ticket.issue(options.ticket_secret, call, self.now())
-        base_url = self._base_url(scope)
+            return self._say_and_hang_up(options.phrases.busy)
+        parameters, attributes = dict(options.parameters), dict(options.attributes)
+        if options.forms.ticket_secret:
+            parameters[ticket.PARAMETER] = ticket.issue(options.forms.ticket_secret, call, self.now())
+        if resumed:
+            parameters[ticket.RESUMED_PARAMETER] = resumed
+            attributes.pop("welcomeGreeting", None)
+        if resumed == SESSION_FAILED:
+            attributes["welcomeGreeting"] = options.phrases.failure
+        base_url = options.forms.base_url(scope)
+        query = f"?{RECONNECTED.decode()}" if resumed == SESSION_FAILED else ""
         return _twiml_response(
             twiml.connect_relay(
                 f"ws{base_url.removeprefix('http')}/twilio/relay",
-                action=f"{base_url}/twilio/action",
-                attributes=options.attributes,
+                action=f"{base_url}/twilio/action{query}",
+                attributes=attributes,
                 languages=options.languages,
+                failover=options.failover,
                 parameters=parameters,
             )
         )
 
-    async def handle_action(self, scope: Scope, receive: Receive) -> Response:
-        """Forget the call, whose session is over; return the TwiML that transfers it, or else ends it.
-
-        Raises `RequestError` for a request that is not Twilio's or names no call.
-        """
-        fields = await self._read_form(scope, receive)
-        self.call_server.call_ended("twilio", parse_call_sid(fields.get("CallSid")))
-        number = parse_transfer_number(fields.get("HandoffData", ""), self.options.transfers)
-        return _twiml_response(twiml.empty_response() if number is None else twiml.dial(number))
-
-    async def _read_form(self, scope: Scope, receive: Receive) -> dict[str, str]:
-        """Return the fields of a request that Twilio signed. Raises `RequestError` for any other."""
-        headers = dict(scope["headers"])
-        must_be_signed = bool(self.options.ticket_secret)
-        if not must_be_signed:
-            require_loopback(scope)
-        elif b"x-twilio-signature" not in headers:
-            raise Forbidden("The signature is missing.")
-        require_content_type(FORM, headers)
-        pairs = parse_form(await read_body(scope, receive, MAX_BODY_BYTES))
-        if must_be_signed and not self._is_signed(scope, headers, pairs):
-            raise Forbidden("The signature is wrong.")
-        return dict(pairs)
-
-    def _is_signed(self, scope: Scope, headers: Mapping[bytes, bytes], pairs: list[tuple[str, str]]) -> bool:
-        settings = headers.get(b"x-twilio-webhooks-signature-settings", b"").decode("latin-1")
-        secret = (
-            self.options.auth_token
-            if signature_algorithm(settings) == "HMAC_SHA1"
-            else self.options.signing_key
-        )
-        scheme, _, host = self._base_url(scope).partition("://")
-        query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
-        candidates = signed_url_candidates(scheme, host, scope["raw_path"], b"", websocket=False)
-        urls = [url + query for url, _ in candidates]  # a POST keeps its query in the address
-        return verify_twilio_signature(
-            headers[b"x-twilio-signature"].decode("latin-1"), settings, urls, pairs, secret
-        )
-
-    def _base_url(self, scope: Scope) -> str:
-        """Return the gateway's address without a path. A forged Host header fits no signature of Twilio's."""
-        if self.options.public_url:
-            return self.options.public_url
-        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-        return f"{scope['scheme']}://{host.decode('latin-1')}"
+    def _say_and_hang_up(self, words: str) -> Response:
+        return _twiml_response(twiml.say_and_hang_up(words, self.options.language))
 
 
 def _twiml_response(document: bytes) -> Response:
     return Response(document, media_type="text/xml")
 
 
-def parse_form(body: bytes) -> list[tuple[str, str]]:
-    """Return the fields of a form as pairs, in order. Raises `BadRequest` for a body that is not a form."""
-    try:
-        return parse_qsl(
-            body.decode("ascii"),
-            keep_blank_values=True,
-            strict_parsing=True,
-            errors="strict",
-            max_num_fields=MAX_FORM_FIELDS,
-        )
-    except ValueError:
-        raise BadRequest("The body is not a form.") from None
+def _is_caller_gone(fields: Mapping[str, str]) -> bool:
+    return fields.get("CallStatus", "") in CALL_IS_OVER
 
 
-def parse_transfer_number(handoff: str, transfers: TransferPolicy | None) -> str | None:
-    """Return the number of a transfer, None if the agent requested none or `transfers` does not allow it.
+def _has_failed(fields: Mapping[str, str], handoff: Mapping[str, object]) -> bool:
+    """Did the session end although neither the agent nor the caller ended it?"""
+    if _is_caller_gone(fields) or "reasonCode" in handoff:
+        return False
+    is_caller_there = fields.get("CallStatus") == "in-progress"
+    return is_caller_there or "ErrorCode" in fields or fields.get("SessionStatus", "") not in SESSION_ENDED
 
-    `handoff` is the handoffData that `voicegw.platforms.conversation_relay.codec` wrote into the end frame.
+
+def _session_seconds(fields: Mapping[str, str]) -> int:
+    seconds = fields.get("SessionDuration", "")
+    return int(seconds) if re.fullmatch("[0-9]{1,9}", seconds) else 0
+
+
+def parse_transfer_number(handoff: Mapping[str, object], transfers: TransferPolicy | None) -> str | None:
+    """Return the number of a transfer, None if `transfers` does not allow it.
+
+    `handoff` is the handoffData that `voicegw.platforms.conversation_relay.actions` wrote into the end frame.
     """
-    try:
-        data = loads(handoff.encode())
-    except ValueError:
-        return None
-    match data:
-        case {"reasonCode": "transfer_call", "number": str(number)} if transfers is not None:
-            with suppress(TransferRefused):
-                return transfers.resolve(number)
+    number = handoff.get("number")
+    if transfers is not None and isinstance(number, str):
+        with suppress(TransferRefused):
+            return transfers.resolve(number)
     return None

@@ -43,7 +43,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
         }
     ),
     "commands": frozenset({"events", "errors", "settings", "agents", "config", "app"}),
-    "server": frozenset({"errors", "config", "app"}),
+    "server": frozenset({"errors", "telemetry", "config", "app"}),
     "cli": frozenset(
         {"errors", "security", "settings", "config", "app", "server", "commands", "simulate", "events"}
     ),
@@ -97,6 +97,7 @@ PURE_PATTERNS = (
     "api/stored_items.py",
     "asgi/request_slices.py",
     "asgi/upgrade_offer.py",
+    "telemetry/record.py",
     "agents/model_history.py",
     "agents/session_prompt.py",
     "agents/finish_reasons.py",

@@ -15,6 +15,7 @@ import tempfile
 import threading
 from collections.abc import Awaitable
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import uvicorn
@@ -28,6 +29,8 @@ from voicegw import __version__
 from voicegw.app.create import create_app
 from voicegw.config.load import Config, load
 from voicegw.errors import ConfigError
+from voicegw.telemetry.log_handler import WriterHandler
+from voicegw.telemetry.writer import TelemetryWriter
 
 CONFIG_VARIABLE = "VOICEGW_CONFIG"
 SERVER_VARIABLE = "VOICEGW_SERVER"
@@ -55,15 +58,20 @@ def serve(file: str | None, overrides: dict[str, Any]) -> bool:
     """
     settings = load(file, server=overrides)
     add_import_paths(settings)
-    _log_to_stderr()
+    writer = _log_to_stderr(settings)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # an orderly end, with status 0
     _raise_file_limit()
     check_certificate(settings)
-    app = create_app(settings, tune=True, at_end=_force_exit_later)
+    app = create_app(settings, tune=True, at_end=partial(_force_exit_later, writer), writer=writer)
     if settings.server.workers > 1:
         return _serve_many(settings, file, overrides)
     config = _make_uvicorn_config(settings, app)
-    uvicorn.Server(config).run([_listen(settings)])
+    listener = _listen(settings)
+    writer.start()
+    try:
+        uvicorn.Server(config).run([listener])
+    finally:
+        writer.close()
     return True
 
 
@@ -127,13 +135,22 @@ def create_worker_app() -> ASGIApp:
     """
     settings = load(os.environ.get(CONFIG_VARIABLE), server=json.loads(os.environ[SERVER_VARIABLE]))
     add_import_paths(settings)
-    _log_to_stderr()
-    return create_app(settings, shared_metrics=True, tune=True, at_end=_force_exit_later)
+    writer = _log_to_stderr(settings)
+    writer.start()
+    return create_app(
+        settings, shared_metrics=True, tune=True, at_end=partial(_force_exit_later, writer), writer=writer
+    )
 
 
-def _force_exit_later() -> None:
-    """End the process soon: threads, and agents that ignore cancellation, cannot be stopped."""
-    timer = threading.Timer(EXIT_TIMEOUT, os._exit, (0,))
+def _force_exit_later(writer: TelemetryWriter) -> None:
+    """Write the last lines, and end the process soon: threads and deaf agents cannot be stopped."""
+
+    def force_exit() -> None:
+        writer.flush()
+        os._exit(0)
+
+    writer.flush()
+    timer = threading.Timer(EXIT_TIMEOUT, force_exit)
     timer.daemon = True
     timer.start()
 
@@ -152,7 +169,7 @@ class ExitProofLoop(uvloop.Loop):
             except SystemExit as error:
                 if main.done():
                     return main.result()  # or raises, `SystemExit` too
-                log.error("a task of an agent tried to end the gateway: %r", error)
+                log.error("a task of an agent tried to end the gateway", exc_info=error)
 
 
 def _make_uvicorn_config(settings: Config, app: ASGIApp | str) -> uvicorn.Config:
@@ -191,14 +208,16 @@ def check_certificate(settings: Config) -> None:
         raise ConfigError(f"{settings.source}: server.tls_cert: cannot be used: {error}") from None
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(settings: Config) -> TelemetryWriter:
     """Log bare lines to the error output: a record's thread, process and caller cost more than the line."""
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # logging's documentation advises this
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    writer = TelemetryWriter(2)
+    logging.basicConfig(
+        level=logging.INFO, handlers=[WriterHandler(writer, log_errors=settings.trace.errors)]
+    )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    return writer
 
 
 def add_import_paths(settings: Config) -> None:

@@ -106,7 +106,7 @@ def test_reason_that_is_no_text_raises_a_type_error() -> None:
 
 
 def test_long_unknown_reason_is_shortened() -> None:
-    with pytest.raises(AgentProtocolError, match=r"broke off with 'x{80}'$"):
+    with pytest.raises(AgentProtocolError, match=r"broke off with an unknown reason: x{80}$"):
         parse_finish_reason("x" * 999)
 
 

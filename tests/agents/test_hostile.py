@@ -72,6 +72,21 @@ REPLIES: dict[str, tuple[Piece | Action, ...]] = {
     "binary event": stream_with(b"\x00\xff"),
     "large event": (chunked_head(STREAM), chunk(b"data: " + b"x" * 5_000_000), Action.HANG),
 }
+WORDS = "card-4111-token"
+"""Words that a server repeats where nobody expects them; a redirect's target holds tokens, too."""
+TOOL = b'{"index":0,"id":"c","function":{"name":"%b","arguments":"{oops"}}' % WORDS.encode()
+REPLIES_WITH_WORDS: dict[str, tuple[bytes, ...]] = {
+    "redirect": (http_response(b"", f"location: https://b.example/?k={WORDS}", status="302 Found"),),
+    "content type": (http_response(b"", f"content-type: text/{WORDS}"),),
+    "status": (http_response(WORDS.encode(), status="500 No"),),
+    "error": (http_response(b'{"error":{"message":"%b"}}' % WORDS.encode(), JSON),),
+    "object": (http_response(b'{"id":["%b"],"data":"%b"}' % ((WORDS.encode(),) * 2), JSON),),
+    "no JSON": stream_with(b'{"choices":%b' % WORDS.encode()),
+    "tool": stream_with(b'{"choices":[{"delta":{"tool_calls":[%b]}}]}' % TOOL),
+    "usage": stream_with(b'{"choices":[],"usage":{"prompt_tokens":"%b"}}' % WORDS.encode()),
+    "finish reason": stream_with(b'{"choices":[{"finish_reason":"%b"}]}' % WORDS.encode()),
+    "code": stream_with(b'{"type":"error","code":"%b","event":"%b"}' % ((WORDS.encode(),) * 2)),
+}
 STATUSES: dict[str, type[AgentError]] = {
     "401 No": AgentRejected,
     "403 No": AgentRejected,
@@ -114,6 +129,14 @@ async def test_every_bad_response_ends_the_turn_with_an_agent_error(
         error = await failure(make(upstream.url))
         assert f"127.0.0.1:{upstream.port}" in error.summary or "the agent " in error.summary
         await wait_until(lambda: upstream.ended_connections == upstream.connections)
+
+
+@pytest.mark.parametrize("reply", REPLIES_WITH_WORDS.values(), ids=REPLIES_WITH_WORDS)
+async def test_summary_repeats_no_words_that_the_server_chose(
+    make: Callable[[str], Agent], reply: tuple[bytes, ...]
+) -> None:
+    async with Upstream(*[reply] * 9) as upstream:
+        assert WORDS not in (await failure(make(upstream.url))).summary
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "compressed"])

@@ -43,7 +43,8 @@ class Server:
 
     `config` is the TOML text of the configuration, `flags` are more options of `voicegw serve`. `agents` is
     the source of a module `agents` beside the configuration. `environ` is added to the environment. `url` and
-    `port` are set once the server is ready. `log` is the text that the server has written to stderr.
+    `port` are set once the server is ready. `log` is the text that the server has written to stderr, a file
+    unless `stderr` is another descriptor.
     """
 
     def __init__(
@@ -53,19 +54,20 @@ class Server:
         *flags: str,
         agents: str = "",
         environ: Mapping[str, str] | None = None,
+        stderr: int | None = None,
     ) -> None:
         self.folder = folder
         (folder / "voicegw.toml").write_text(config, "utf-8")
         (folder / "agents.py").write_text(agents, "utf-8")
         self.stderr_file = folder / "stderr"
         command = [sys.executable, "-m", "voicegw", "serve", "--config", str(folder / "voicegw.toml")]
-        with self.stderr_file.open("wb") as stderr:
+        with self.stderr_file.open("wb") as file:
             self.process = subprocess.Popen(
                 [*command, "--port", "0", *flags],
                 cwd=ROOT,
                 env={**os.environ, **(environ or {})},
                 stdin=subprocess.DEVNULL,
-                stderr=stderr,
+                stderr=file if stderr is None else stderr,
             )
         self.tls_context: ssl.SSLContext | None = None
         """The trust store with which clients connect; None connects without TLS."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from enum import Enum
 
-from voicegw.agents.client.error_body import REPORTED_ERROR
+from voicegw.agents.client.error_body import REPORTED_ERROR, describe_code
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentTimeout
 from voicegw.events import Reason
 
@@ -22,8 +22,6 @@ class AnswerState(Enum):
     ENDED = "nothing is missing, even if the connection breaks now"
 
 
-MAX_WORD_CHARS = 80
-"""Characters of an unknown word that an error repeats."""
 WORDS: Mapping[Reason, str] = {
     "stop": "stop stopped stop_sequence end end_turn eos eos_token eot complete completed done finish "
     "finished",
@@ -76,7 +74,7 @@ def parse_finish_reason(word: object) -> Reason | None:
     if key == "error":
         raise AgentError(REPORTED_ERROR)
     error = FAILURES_BY_KEY.get(key, AgentProtocolError)
-    raise error(f"the model broke off with {word[:MAX_WORD_CHARS]!r}")
+    raise error(*describe_code("the model broke off with", word, "an unknown reason"))
 
 
 def correct_reason(reason: Reason, has_tool_calls: bool) -> Reason:

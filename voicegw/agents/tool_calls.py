@@ -206,7 +206,7 @@ class ToolCallGatherer:
             raise AgentProtocolError("a tool call without a name")
         text = call.text
         if not text and is_cut:
-            raise AgentProtocolError(f"the answer was cut before the arguments of tool {call.name!r}")
+            raise AgentProtocolError("the answer was cut before the arguments of a tool", call.name)
         arguments = loads_object(text or "{}")
         if arguments is None:
             raise _no_object(call.name)
@@ -223,4 +223,4 @@ class ToolCallGatherer:
 
 
 def _no_object(name: str) -> AgentProtocolError:
-    return AgentProtocolError(f"the arguments of tool {name!r} are no JSON object")
+    return AgentProtocolError("the arguments of a tool are no JSON object", name)

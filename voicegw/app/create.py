@@ -47,6 +47,7 @@ from voicegw.security.keys import ApiKeys
 from voicegw.security.rate_limits import RateLimiter
 from voicegw.telemetry.metrics import Metrics
 from voicegw.telemetry.turn_log import TurnLog
+from voicegw.telemetry.writer import TelemetryWriter
 
 log = logging.getLogger("voicegw.error")
 
@@ -59,21 +60,21 @@ def create_app(
     now: Callable[[], float] = time.monotonic,
     agents: AgentFactory | None = None,
     at_end: Callable[[], None] = lambda: None,
+    writer: TelemetryWriter | None = None,
 ) -> ASGIApp:
     """Return the gateway as an ASGI application.
 
     `shared_metrics`: this process is one of several workers, whose metrics are summed. `tune`: the process
     runs nothing else, so the garbage collector and the thread pool are set up for it. `now` is the clock of
     all timings, in seconds. `agents` makes an agent from its section; programs pass their own. `at_end` is
-    called after the application has closed its agents and connections. Raises `ConfigError` for an agent that
+    called after the application has closed its agents and connections. `writer` is the thread that writes the
+    turn log; without it, turns are logged in the event loop's thread. Raises `ConfigError` for an agent that
     cannot be made.
     """
     server = settings.server
     made = make_agents(settings, agents or make_agent)
     dispatcher = _make_dispatcher(settings, made, now)
-    turn_log = TurnLog(
-        Metrics(shared=shared_metrics), log_turns=settings.trace.log, log_errors=settings.trace.errors
-    )
+    turn_log = _make_turn_log(settings, shared_metrics, writer)
     rate_limiter = _make_rate_limiter(settings)
     authenticator = Authenticator(ApiKeys(settings.api_keys()), hosts=server.hosts, origins=server.origins)
     platforms = build_platform_context(settings, dispatcher.agents.by_name)
@@ -119,6 +120,13 @@ def _make_dispatcher(settings: Config, agents: Mapping[str, Agent], now: Callabl
         calls=CallStore(idle_timeout=calls.idle, max_calls=calls.max_calls),
         now=now,
     )
+
+
+def _make_turn_log(settings: Config, shared_metrics: bool, writer: TelemetryWriter | None) -> TurnLog:
+    metrics, trace = Metrics(shared=shared_metrics), settings.trace
+    if writer is not None:
+        writer.on_drop = lambda kind, count: metrics.telemetry_dropped.labels(kind).inc(count)
+    return TurnLog(metrics, log_turns=trace.log, log_errors=trace.errors, writer=writer)
 
 
 def _make_rate_limiter(settings: Config) -> RateLimiter:

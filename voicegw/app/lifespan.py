@@ -18,6 +18,7 @@ from voicegw.calls.server import CallServer
 from voicegw.config.load import Config
 from voicegw.conversations.dispatcher import Dispatcher
 from voicegw.events import Agent
+from voicegw.telemetry.log_handler import log_loop_error
 from voicegw.telemetry.watchdog import LoopWatchdog, StackSampler
 
 log = logging.getLogger("voicegw.error")
@@ -76,6 +77,7 @@ def _tune() -> LoopWatchdog:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    asyncio.get_running_loop().set_exception_handler(log_loop_error)
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MAX_THREADS, "voicegw-worker"))
     return LoopWatchdog(StackSampler())
 

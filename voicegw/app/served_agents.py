@@ -9,7 +9,7 @@ from typing import TypeAlias
 from voicegw.agents.fallback import FallbackAgent, FallbackStep
 from voicegw.config.agent_kinds import AnyAgent
 from voicegw.config.load import Config
-from voicegw.errors import ConfigError
+from voicegw.errors import AgentError, ConfigError
 from voicegw.events import Agent
 from voicegw.speech.options import SpeechOptions
 from voicegw.turns.acknowledgement import AckPolicy
@@ -126,7 +126,7 @@ async def warm_agent(name: str, agent: Agent) -> None:
     try:
         await agent.warm(None)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
-        log.warning("agent %s is not ready yet: %s", name, error)
+        log.warning("agent %s is not ready yet: %s", name, summarize(error))
 
 
 async def close_agent(name: str, agent: Agent) -> None:
@@ -134,4 +134,9 @@ async def close_agent(name: str, agent: Agent) -> None:
     try:
         await agent.aclose()
     except (Exception, SystemExit, KeyboardInterrupt) as error:
-        log.warning("agent %s failed to close: %s", name, error)
+        log.warning("agent %s failed to close: %s", name, summarize(error))
+
+
+def summarize(error: BaseException) -> str:
+    """Return the failure in the gateway's own words: an exception's message may quote a caller."""
+    return error.summary if isinstance(error, AgentError) else type(error).__name__

@@ -7,49 +7,48 @@ the platform and a client towards the agent, and its overhead is the difference 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition, multiprocess
 
-from voicegw.turns.run import Run
-from voicegw.turns.timings import TurnTimings
+from voicegw.telemetry.record import TurnRecord
 
 BUCKETS = (
     *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0),
 )
 """Bounds of the histograms in seconds: fine below 10 ms, where the gateway's overhead lies."""
-LATENCIES: Mapping[str, tuple[str, Callable[[Run, TurnTimings], float | None]]] = {
+
+Latency: TypeAlias = Callable[[TurnRecord], float | None]
+"""Returns one latency of a turn in seconds; None if the turn has none."""
+LATENCIES: Mapping[str, tuple[str, Latency]] = {
     "voicegw_first_chunk": (
         "Request complete to first chunk.",
-        lambda run, timings: timings.seconds_until(timings.first_chunk_at),
+        lambda turn: turn.timings.seconds_until(turn.timings.first_chunk_at),
     ),
     "voicegw_ack": (
         "Request complete to the first words of an acknowledgement.",
-        lambda run, timings: timings.seconds_until(timings.first_ack_at),
+        lambda turn: turn.timings.seconds_until(turn.timings.first_ack_at),
     ),
     "gen_ai_server_time_to_first_token": (
         "Request complete to the agent's own first token, sent.",
-        lambda run, timings: timings.seconds_until(timings.first_token_at),
+        lambda turn: turn.timings.seconds_until(turn.timings.first_token_at),
     ),
     "gen_ai_client_operation_time_to_first_chunk": (
         "Request to the agent to its first token, received.",
-        lambda run, timings: (
-            None
-            if run.first_token_at is None or run.requested_at is None
-            else run.first_token_at - run.requested_at
-        ),
+        lambda turn: turn.agent_seconds,
     ),
     "gen_ai_server_request_duration": (
         "Request complete to end of stream.",
-        lambda run, timings: timings.seconds_until(timings.ended_at),
+        lambda turn: turn.timings.seconds_until(turn.timings.ended_at),
     ),
     "voicegw_longest_gap": (
         "The longest silence of a turn.",
-        lambda run, timings: timings.longest_gap,
+        lambda turn: turn.timings.longest_gap,
     ),
     "voicegw_stop": (
         "Cancellation to the agent's generator closed.",
-        lambda run, timings: timings.stop_seconds,
+        lambda turn: turn.timings.stop_seconds,
     ),
 }
 """The histograms of each agent by name: the help text, and the function that reads the seconds."""
@@ -72,6 +71,12 @@ class Metrics:
         self.calls_open = Gauge(
             "voicegw_calls_open", "Calls now.", ["platform"], registry=registry, multiprocess_mode="livesum"
         )
+        # Log lines and records that the telemetry's thread dropped, by kind.
+        self.telemetry_dropped = Counter(
+            "voicegw_telemetry_dropped", "Log lines and records dropped.", ["what"], registry=registry
+        )
+        for kind in ("log", "record"):
+            self.telemetry_dropped.labels(kind)  # both are exposed from the start, as 0
         # The histograms, each with the function that reads its seconds.
         self._histograms = [
             (Histogram(f"{name}_seconds", text, ["agent"], registry=registry, buckets=BUCKETS), read)
@@ -80,22 +85,21 @@ class Metrics:
         # The counters by agent and outcome, and the histograms by agent: `labels` is slow, so its results
         # are cached.
         self._counters: dict[tuple[str, str], Counter] = {}
-        self._by_agent: dict[str, list[tuple[Histogram, Callable[[Run, TurnTimings], float | None]]]] = {}
+        self._by_agent: dict[str, list[tuple[Histogram, Latency]]] = {}
 
-    def observe_turn(self, run: Run, timings: TurnTimings, agent: str, outcome: str) -> None:
+    def observe_turn(self, turn: TurnRecord) -> None:
         """Count a turn that has ended, and observe its latencies."""
-        counter = self._counters.get((agent, outcome))
+        name = (turn.agent, turn.outcome)
+        counter = self._counters.get(name)
         if counter is None:
-            counter = self._counters[agent, outcome] = self.turns.labels(agent, outcome)
+            counter = self._counters[name] = self.turns.labels(*name)
         counter.inc()
-        for histogram, read in self._histograms_of(agent):
-            seconds = read(run, timings)
+        for histogram, read in self._histograms_of(turn.agent):
+            seconds = read(turn)
             if seconds is not None:
                 histogram.observe(seconds)
 
-    def _histograms_of(
-        self, agent: str
-    ) -> list[tuple[Histogram, Callable[[Run, TurnTimings], float | None]]]:
+    def _histograms_of(self, agent: str) -> list[tuple[Histogram, Latency]]:
         """Return the histograms of an agent. Agents are few: they come from the configuration."""
         found = self._by_agent.get(agent)
         if found is None:

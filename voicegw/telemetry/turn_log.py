@@ -7,23 +7,34 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Mapping
 
 import orjson
 
 from voicegw.errors import AgentError, VoicegwError
 from voicegw.telemetry.metrics import Metrics
+from voicegw.telemetry.record import TurnRecord
+from voicegw.telemetry.writer import TelemetryWriter
 from voicegw.turns.run import Run
 from voicegw.turns.timings import CallTimings, TurnTimings, as_log_record, to_milliseconds
 from voicegw.wire.json import dumps
 
 log = logging.getLogger("voicegw.access")
 
+NO_FAILURE: Mapping[str, str | None] = {"error": None}
+"""The log fields of a turn that did not fail."""
+
 
 class TurnLog:
     """Writes a JSON log line for every turn, call and refused request, and counts them in `metrics`."""
 
     def __init__(
-        self, metrics: Metrics | None = None, *, log_turns: bool = True, log_errors: bool = False
+        self,
+        metrics: Metrics | None = None,
+        *,
+        log_turns: bool = True,
+        log_errors: bool = False,
+        writer: TelemetryWriter | None = None,
     ) -> None:
         # Counts the turns, calls and refused requests.
         self.metrics = Metrics() if metrics is None else metrics
@@ -31,6 +42,8 @@ class TurnLog:
         self.log_turns = log_turns
         # True: lines hold the words of agents and their servers about failures, which may be callers' words.
         self.log_errors = log_errors
+        # Its thread encodes and counts the turns; None does so at once.
+        self.writer = writer
 
     def record_turn(self, run: Run, timings: TurnTimings, agent: str, request_id: str) -> None:
         """Log and count a turn after its stream ended and its agent closed, or did not close in time.
@@ -40,14 +53,27 @@ class TurnLog:
         timings.cancelled_at, timings.agent_closed_at = run.cancelled_at, run.closed_at
         if timings.ended_at is None and run.cancelled_at is not None:
             timings.mark_audible(run.cancelled_at)  # the silence before the caller left counts as a gap
-        outcome = _outcome(run, timings)
-        self.metrics.observe_turn(run, timings, agent, outcome)
+        turn = run.turn
+        record = TurnRecord(
+            agent,
+            _outcome(run, timings),
+            timings,
+            run.requested_at,
+            run.first_token_at,
+            {"turn": turn.id, "request": request_id, "agent": agent, "key": turn.tenant, "call": turn.call},
+            self._failure_fields(run.event_log.failure),
+        )
+        if self.writer is None:
+            self._write_turn(record)
+        else:
+            self.writer.submit("record", lambda: self._write_turn(record))
+
+    def _write_turn(self, turn: TurnRecord) -> None:
+        """Count a turn and write its line; in the writer's thread if there is one."""
+        self.metrics.observe_turn(turn)
         if self.log_turns:
-            turn = run.turn
-            names = {"request": request_id, "agent": agent, "key": turn.tenant, "call": turn.call}
-            failure = self._failure_fields(run.event_log.failure)
-            record = as_log_record(timings, turn=turn.id, **names, outcome=outcome, **failure)
-            log.info(dumps(record).decode())  # a quote may hold a lone surrogate, which orjson rejects
+            fields = as_log_record(turn.timings, **turn.names, outcome=turn.outcome, **turn.failure)
+            log.info(dumps(fields).decode())  # a quote may hold a lone surrogate, which orjson rejects
 
     def record_call(self, timings: CallTimings, platform: str, agent: str, call: str, name: str) -> None:
         """Log and count a call whose socket is closed. `name` is the platform's identifier of the call."""
@@ -66,10 +92,10 @@ class TurnLog:
             }
             log.info(orjson.dumps(record).decode())
 
-    def _failure_fields(self, failure: VoicegwError | None) -> dict[str, str | None]:
+    def _failure_fields(self, failure: VoicegwError | None) -> Mapping[str, str | None]:
         """Return the log fields of a failure. Words of the agent are among them only with `log_errors`."""
         if failure is None:
-            return {"error": None}
+            return NO_FAILURE
         fields: dict[str, str | None] = {"error": type(failure).__name__}
         if isinstance(failure, AgentError):
             fields["why"] = failure.summary

@@ -228,7 +228,9 @@ async def test_reply_ends_with_the_message_although_the_body_goes_on() -> None:
 
 @pytest.mark.parametrize("kind", ["application/json", "text/html; charset=utf-8"])
 async def test_other_content_type_raises_a_protocol_error(kind: str) -> None:
-    with pytest.raises(AgentProtocolError, match=f"/v1/messages answered with '{kind.partition(';')[0]}'"):
+    with pytest.raises(
+        AgentProtocolError, match=f"/v1/messages answered with a wrong content type: {kind.partition(';')[0]}"
+    ):
         await reply_to(http_response(b"{}", f"content-type: {kind}"))
 
 

@@ -293,7 +293,7 @@ def test_unknown_shape_raises_a_protocol_error(wrong: dict[str, Any] | ServerSen
 @pytest.mark.parametrize("pieces", [['{"x"'], ["[1]"], [7], ["{}", "{}"]])
 def test_arguments_that_are_no_object_raise_a_protocol_error(pieces: list[Any]) -> None:
     begun = (block_start("tool_use", id="a", name="f"), *map(arguments_delta, pieces))
-    with pytest.raises(AgentProtocolError, match="the arguments of tool 'f' are no JSON object"):
+    with pytest.raises(AgentProtocolError, match="the arguments of a tool are no JSON object: f"):
         decode(*begun, block_stop())
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.client.error_body import error_from_body, error_from_object, to_text
+from voicegw.agents.client.error_body import describe_code, error_from_body, error_from_object, to_text
 from voicegw.errors import AgentBusy, AgentError
 
 LIST = b"[" * 900 + b"]" * 900
@@ -46,3 +46,18 @@ def test_type_code_or_status_decides_the_error() -> None:
 @given(st.binary(max_size=20) | st.text('[]{}:,"e1 ', max_size=40).map(str.encode))
 def test_every_body_becomes_an_agent_error(body: bytes) -> None:
     assert isinstance(error_from_body(body), AgentError)
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "texts"),
+    [
+        ("rate_limited", "slow down", ("X reported rate_limited", "slow down")),
+        ("LLMError", "", ("X reported LLMError", "")),
+        ("card-4111", "no", ("X reported an error", "card-4111: no")),
+        ("5" * 200, "", ("X reported an error", "5" * 80)),
+        ("", "no", ("X reported an error", "no")),
+        ("", "", ("X reported an error", "")),
+    ],
+)
+def test_code_that_may_be_a_caller_s_words_is_quoted(code: str, words: str, texts: tuple[str, str]) -> None:
+    assert describe_code("X reported", code, "an error", words) == texts

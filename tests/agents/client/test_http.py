@@ -333,7 +333,9 @@ async def test_redirect_raises_unavailable_with_its_target() -> None:
     moved = http_response(b"", "location: https://b.example/", status="301 Moved")
     async with Upstream((moved,)) as upstream:
         client = HttpClient(upstream.url)
-        with pytest.raises(AgentUnavailable, match=r"redirects to https://b\.example/"):
+        with pytest.raises(
+            AgentUnavailable, match=r"redirects: configure the final address: https://b\.example/"
+        ):
             await post_and_read(client)
         await client.aclose()
 

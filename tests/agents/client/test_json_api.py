@@ -164,7 +164,7 @@ async def test_too_large_body_raises_a_protocol_error_and_closes_the_connection(
 async def test_redirect_raises_unavailable_without_secrets() -> None:
     error = await failure(http_response(b"", f"location: https://b.example/?k={KEY}", status="307 Moved"))
     assert type(error) is AgentUnavailable
-    assert str(error).endswith(" redirects to https://b.example/?k=***: configure the final address")
+    assert str(error).endswith(" redirects: configure the final address: https://b.example/?k=***")
 
 
 async def test_refused_connection_raises_unavailable() -> None:

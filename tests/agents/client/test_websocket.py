@@ -188,10 +188,11 @@ async def test_redirect_is_not_followed() -> None:
         moved = http_response(b"", f"location: {other.url}/?k={KEY}", status="302 Found")
         error = await handshake_error(moved, headers={"x-key": KEY})
         assert type(error) is AgentUnavailable
-        assert error.summary == f" redirects to {other.url}/?k=***: configure the final address"
+        assert error.summary == " redirects: configure the final address"
+        assert error.quote == f"{other.url}/?k=***"
         assert other.connections == 0
     nowhere = await handshake_error(http_response(b"", status="304 Not Modified"))
-    assert nowhere.summary == " redirects to another address: configure the final address"
+    assert (nowhere.summary, nowhere.quote) == (" redirects: configure the final address", "")
 
 
 SWITCH = b"HTTP/1.1 101 Go\r\nupgrade: websocket\r\nconnection: upgrade\r\n"

@@ -273,7 +273,11 @@ async def test_a_run_stopped_by_another_client_is_an_error() -> None:
         ((http_response(b"{}", "retry-after: 1", status="429 No"),), AgentBusy, "/v1/runs answered 429"),
         ((http_response(b"{}", "retry-after: 1", status="503 No"),), AgentBusy, "/v1/runs answered 503"),
         ((http_response(b"{}", status="500 No"),), AgentError, "/v1/runs answered 500"),
-        ((http_response(b"", "location: /x", status="302 No"),), AgentUnavailable, "redirects to /x"),
+        (
+            (http_response(b"", "location: /x", status="302 No"),),
+            AgentUnavailable,
+            "redirects: configure the final address: /x",
+        ),
         ((http_response(b"{", status="202 OK"),), AgentProtocolError, "no JSON"),
         ((http_response(b'{"run_id": "/"}', status="202 OK"),), AgentProtocolError, "without a valid id"),
         ((http_response(b"", status="204 OK"),), AgentProtocolError, "without a valid id"),
@@ -327,7 +331,7 @@ async def test_a_run_that_does_not_start_raises_the_error(
         (
             (http_response(b"<html>", "content-type: text/html"),),
             AgentProtocolError,
-            "answered with 'text/html'",
+            "answered with a wrong content type: text/html",
         ),
     ],
 )
@@ -511,7 +515,7 @@ async def test_a_chat_is_complete_after_its_finish_reason() -> None:
         (
             (http_response(b"{}", "content-type: application/json"),),
             AgentProtocolError,
-            "answered with 'application/json'",
+            "answered with a wrong content type: application/json",
         ),
     ],
 )

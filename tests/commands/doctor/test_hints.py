@@ -124,7 +124,7 @@ def answered_with(kind: type[AgentError], status: int, path: str = "/v1") -> Age
         (AgentError("its answer is empty"), agent_settings("openai"), "The log of its server may say more."),
         (AgentError("its answer is empty"), make_config().agents["desk"], ""),
         (
-            AgentUnavailable(f"{HERE} redirects to there: configure the final address"),
+            AgentUnavailable(f"{HERE} redirects: configure the final address"),
             agent_settings("openai"),
             "",
         ),

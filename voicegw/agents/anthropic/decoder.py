@@ -74,7 +74,7 @@ class MessagesDecoder:
         except SHAPE_ERRORS as error:
             if sse.event == "error":
                 raise error_from_body(sse.data) from error
-            raise error_in_place(sse.data, f"an event of an unknown shape: {error!r}") from error
+            raise error_in_place(sse.data, "an event of an unknown shape", repr(error)) from error
 
     def end(self) -> list[Event]:
         """Return what remains after the stream: tool calls, the usage, and the reason unless it is "stop".

@@ -165,7 +165,7 @@ class BedrockAgent:
             raise error_class_for(name, type(error))(summary + self._skew_hint(response), error.quote)
         kind = response.headers.get("content-type", EVENT_STREAM).partition(";")[0].strip().lower()
         if kind != EVENT_STREAM:
-            raise AgentProtocolError(f"{self._url} answered with {kind!r}")
+            raise AgentProtocolError(f"{self._url} answered with a wrong content type", kind)
 
     def _skew_hint(self, response: HttpResponse) -> str:
         """Return a hint if a signature was refused and the clock is wrong: it is valid for minutes only."""

@@ -78,7 +78,7 @@ class ConverseDecoder:
         try:
             return self._decode_event(kind, event)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise AgentProtocolError(f"an event of an unknown shape: {error!r}") from error
+            raise AgentProtocolError("an event of an unknown shape", repr(error)) from error
 
     def end(self) -> list[Event]:
         """Return what remains after the stream: tool calls, the usage, and the reason unless it is "stop".
@@ -154,7 +154,7 @@ def _reported_error(message: EventStreamMessage) -> AgentError:
         name = headers.get(":error-code")
         words = str(headers.get(":error-message") or "")
     else:
-        return AgentProtocolError(f"a message of the unknown type {kind!r}")
+        return AgentProtocolError("a message of an unknown type", str(kind or ""))
     name = parse_error_name(str(name or ""))
     summary = f"{REPORTED_ERROR} ({name})" if name else REPORTED_ERROR
     return error_class_for(name, AgentError)(summary, " ".join(words.split())[:MAX_QUOTE_CHARS])
@@ -162,7 +162,7 @@ def _reported_error(message: EventStreamMessage) -> AgentError:
 
 def parse_error_name(name: str) -> str:
     """Return the name of an error without the namespace or address around it; "" if there is no name."""
-    found = re.fullmatch(r"(?:[^#]*#)?(\w{1,80})(?::.*)?", name.strip())
+    found = re.fullmatch(r"(?:[^#]*#)?([A-Za-z_]{1,80})(?::.*)?", name.strip())
     return found[1] if found else ""
 
 

@@ -107,7 +107,7 @@ def _decode_headers(data: bytes) -> dict[str, Value]:
     try:
         for name, value in _split_headers(data):
             if name in found:
-                raise AgentProtocolError(f"a message with two headers {name!r}")
+                raise AgentProtocolError("a message with two headers of the same name", name)
             found[name] = value
     except (error, IndexError, UnicodeDecodeError) as broken:
         raise AgentProtocolError(f"a message with a broken header: {broken}") from None

@@ -5,6 +5,7 @@ Not the meaning of a status: that is `http_errors`.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -15,6 +16,10 @@ from voicegw.wire.json import loads
 REPORTED_ERROR = "the server reported an error"
 MAX_QUOTE_CHARS = 300
 """Characters of a server's own words that an error keeps."""
+CODE = re.compile("[A-Za-z][A-Za-z_.]{0,79}")
+"""A code that names an error. Digits, blanks and signs may be a caller's words."""
+MAX_CODE_CHARS = 80
+"""Characters of another code that an error keeps."""
 MESSAGE_FIELDS = ("message", "detail", "msg")
 """Fields of an error with the server's own words."""
 MAX_WRAPPINGS = 4
@@ -90,6 +95,17 @@ def error_from_object(error: Any) -> AgentError:
     if any(mark in kind for mark in TIMEOUT_MARKS) or any(mark in text for mark in TIMEOUT_PHRASES):
         return AgentTimeout(REPORTED_ERROR, quote)
     return AgentError(REPORTED_ERROR, quote)
+
+
+def describe_code(summary: str, code: str, unnamed: str, words: str = "") -> tuple[str, str]:
+    """Return the summary and the quote of an error that a server names by a code.
+
+    The summary ends with a code of letters only, such as `rate_limited`. Any other code may hold callers'
+    words: it is quoted before the server's `words`, and the summary ends with `unnamed` instead.
+    """
+    if CODE.fullmatch(code):
+        return f"{summary} {code}", words
+    return f"{summary} {unnamed}", ": ".join(filter(None, (code[:MAX_CODE_CHARS], words)))[:MAX_QUOTE_CHARS]
 
 
 def to_text(value: Any) -> str:

@@ -191,8 +191,8 @@ class HttpClient:
     def _check_response(self, response: HttpResponse) -> None:
         """Raise `AgentUnavailable` for a redirect, `AgentProtocolError` for a compressed body."""
         if 300 <= response.status < 400:
-            target = response.headers.get("location", "another address")
-            raise AgentUnavailable(f"{self.origin} redirects to {target}: configure the final address")
+            target = response.headers.get("location", "")
+            raise AgentUnavailable(f"{self.origin} redirects: configure the final address", target)
         if response.is_compressed and response.status < 300:
             raise AgentProtocolError(f"{self.origin} compressed its answer although it was told not to")
 

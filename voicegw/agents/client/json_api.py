@@ -113,7 +113,9 @@ class JsonApi:
         A body that looks like one is accepted under every type, because servers and proxies name wrong ones.
         """
         if response.content_type and not await response.is_event_stream():
-            raise AgentProtocolError(f"{self.url_for(path)} answered with {response.content_type!r}")
+            raise AgentProtocolError(
+                f"{self.url_for(path)} answered with a wrong content type", response.content_type
+            )
 
     def url_for(self, path: str) -> str:
         """Return the URL of `path` for messages, without its query."""

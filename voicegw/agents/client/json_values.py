@@ -26,10 +26,11 @@ def decode_object(data: bytes, what: str) -> dict[str, Any]:
     return value
 
 
-def error_in_place(data: bytes, summary: str) -> AgentError:
+def error_in_place(data: bytes, summary: str, quote: str = "") -> AgentError:
     """Return the error that `data` reports, which came in the place of an object.
 
-    It is an `AgentProtocolError` with `summary` if it reports none, or one of an unknown kind as a bare text.
+    It is an `AgentProtocolError` with `summary` if it reports none, and `quote`; or with its own words if it
+    reports one of an unknown kind as a bare text.
     """
     try:
         value = loads_piece(data)
@@ -37,7 +38,7 @@ def error_in_place(data: bytes, summary: str) -> AgentError:
         value = data.decode("utf-8", "replace")
     reported = None if isinstance(value, dict) else find_error(value)
     if reported is None:
-        return AgentProtocolError(summary)
+        return AgentProtocolError(summary, quote)
     error = error_from_object(reported)
     is_text_of_unknown_kind = isinstance(value, str) and type(error) is AgentError
     return AgentProtocolError(summary, error.quote) if is_text_of_unknown_kind else error

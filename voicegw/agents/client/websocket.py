@@ -225,8 +225,8 @@ async def open_websocket(
 def _error_from_refusal(url: str, refusal: InvalidStatus) -> AgentError:
     response = refusal.response
     if 300 <= response.status_code < 400:
-        target = response.headers.get("location", "another address")
-        return AgentUnavailable(f"{url} redirects to {target}: configure the final address")
+        target = response.headers.get("location", "")
+        return AgentUnavailable(f"{url} redirects: configure the final address", target)
     compressed = response.headers.get("content-encoding", "identity") != "identity"
     quote = "" if compressed else extract_quote(bytes(response.body or b""))
     return error_from_status(url, response.status_code, quote)

@@ -73,7 +73,9 @@ class DockerEventDecoder:
             event = loads_piece(sse.data)
             return self._decode(event)
         except (AttributeError, TypeError, ValueError) as error:
-            raise AgentProtocolError(f"{self._where} sent an event of an unknown shape: {error!r}") from error
+            raise AgentProtocolError(
+                f"{self._where} sent an event of an unknown shape", repr(error)
+            ) from error
 
     def finish(self) -> list[Event]:
         """Return the usage of the run, after its end.

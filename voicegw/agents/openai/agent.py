@@ -273,7 +273,7 @@ class OpenAIAgent(StreamingAgent):
             return True
         if response.content_type in ("application/json", ""):
             return False
-        raise AgentProtocolError(f"{self._url} answered with {response.content_type!r}")
+        raise AgentProtocolError(f"{self._url} answered with a wrong content type", response.content_type)
 
     async def _check_status(self, response: HttpResponse) -> None:
         """Raise the `AgentError` of a status other than 200, with the server's own words."""

@@ -164,7 +164,7 @@ class ChatChunkDecoder:
             self.answer_end.note_error()
             raise
         except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise AgentProtocolError(f"a chunk of an unknown shape: {error!r}") from error
+            raise AgentProtocolError("a chunk of an unknown shape", repr(error)) from error
         return events
 
     def _decode_choice(self, choice: dict[str, Any], events: list[Event]) -> None:
@@ -224,7 +224,7 @@ def decode_completion(
         calls = [{**call, "index": index} for index, call in enumerate(calls)]
         choice = {**choice, "delta": {**choice["message"], "tool_calls": calls}}
     except (AttributeError, LookupError, TypeError) as error:
-        raise AgentProtocolError(f"an answer of an unknown shape: {error!r}") from error
+        raise AgentProtocolError("an answer of an unknown shape", repr(error)) from error
     events = decoder._decode_chunk({**completion, "choices": [choice]})
     decoder.answer_end.note_done()
     return [*(event for event in events if event is not REASONING), *decoder.end()]
@@ -237,7 +237,7 @@ def decode_models(body: bytes) -> tuple[str, ...]:
             join_surrogates(str(model["id"])) for model in decode_object(body, "a list of models")["data"]
         )
     except (LookupError, TypeError) as error:
-        raise AgentProtocolError(f"a list of models of an unknown shape: {error!r}") from error
+        raise AgentProtocolError("a list of models of an unknown shape", repr(error)) from error
 
 
 def _decode_text(literal: bytes) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from voicegw.agents.client.error_body import MAX_QUOTE_CHARS
+from voicegw.agents.client.error_body import MAX_QUOTE_CHARS, describe_code
 from voicegw.agents.openhands.streamed_text import PARAGRAPH_BREAK, StreamedText
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentTimeout
 from voicegw.events import REASONING, Activity, Event, Usage
@@ -23,7 +23,7 @@ END_STATUSES = frozenset({"finished", "error", "stuck", "paused", "deleting", WA
 RUN_LIMIT_EXCEEDED = "ConversationRunLimitExceeded"
 """The error code when the server keeps a message but starts no run, because too many are active."""
 MAX_SUMMARY_CHARS = 80
-"""Characters of the text that describes an action, and of an error code in messages."""
+"""Characters of the text that describes an action."""
 ERROR_CLASSES: tuple[tuple[str, type[AgentError]], ...] = (
     ("ratelimit", AgentBusy),
     ("unavailable", AgentBusy),
@@ -128,7 +128,9 @@ class OpenHandsTurnDecoder:
         try:
             return self._decode(frame)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise AgentProtocolError(f"{self._where} sent a frame of an unknown shape: {error!r}") from error
+            raise AgentProtocolError(
+                f"{self._where} sent a frame of an unknown shape", repr(error)
+            ) from error
 
     def _decode(self, frame: Mapping[str, Any]) -> list[Event]:
         match frame.get("type"):
@@ -155,8 +157,8 @@ class OpenHandsTurnDecoder:
         self.run_limit_reached = code == RUN_LIMIT_EXCEEDED
         if self.run_limit_reached:
             return AgentBusy(f"{self._where} runs as many conversations as it may")
-        summary = f"{self._where} refused a frame: {code[:MAX_SUMMARY_CHARS]}"
-        return AgentError(summary, detail[:MAX_QUOTE_CHARS])
+        summary = f"{self._where} refused a frame:"
+        return AgentError(*describe_code(summary, code, "an unknown reason", detail[:MAX_QUOTE_CHARS]))
 
     def _delta(self, frame: Mapping[str, Any]) -> list[Event]:
         if self.started and frame["item_id"] == LEGACY_ITEM:
@@ -230,8 +232,8 @@ class OpenHandsTurnDecoder:
     def _run_error(self, code: str, detail: str) -> AgentError:
         lower = code.lower()
         error_class = next((found for part, found in ERROR_CLASSES if part in lower), AgentError)
-        summary = f"{self._where} failed: {code[:MAX_SUMMARY_CHARS]}"
-        return error_class(summary, " ".join(detail.split())[:MAX_QUOTE_CHARS])
+        words = " ".join(detail.split())[:MAX_QUOTE_CHARS]
+        return error_class(*describe_code(f"{self._where} failed:", code, "an unknown reason", words))
 
 
 def from_legacy_event(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def parse_profiles(llm_profiles: Any, agent_profiles: Any, where: str) -> LlmPro
             agent.get("agent_kind", "openhands") != "openhands",
         )
     except (AttributeError, LookupError, TypeError) as error:
-        raise AgentProtocolError(f"{where} lists profiles of an unknown shape: {error!r}") from error
+        raise AgentProtocolError(f"{where} lists profiles of an unknown shape", repr(error)) from error
 
 
 def parse_llm_settings(body: bytes, where: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from voicegw.agents.client.error_body import MAX_QUOTE_CHARS
+from voicegw.agents.client.error_body import MAX_QUOTE_CHARS, describe_code
 from voicegw.agents.client.json_values import count_or_zero, text_or_empty
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentUnavailable
 from voicegw.events import Activity, Event, Usage
@@ -134,8 +134,8 @@ class ZeroClawTurnDecoder:
 def _reported_error(frame: Mapping[str, Any], where: str) -> AgentError:
     code = text_or_empty(frame.get("code"))
     quote = " ".join(text_or_empty(frame.get("message")).split())[:MAX_QUOTE_CHARS]
-    summary = f"{where} reported {code[:MAX_QUOTE_CHARS] or 'an error'}"
-    return ERROR_CLASSES.get(code, AgentError)(summary, quote)
+    texts = describe_code(f"{where} reported", code, "an error", quote)
+    return ERROR_CLASSES.get(code, AgentError)(*texts)
 
 
 def _usage(frame: Mapping[str, Any]) -> list[Event]:

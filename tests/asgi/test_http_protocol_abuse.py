@@ -70,6 +70,22 @@ async def test_trailers_are_limited(piece: bytes) -> None:
     assert connection.error["code"] == "headers_too_large"
 
 
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+@pytest.mark.parametrize(
+    ("version", "field", "status"),
+    [(b"1.1", b"x: " + b"y" * 3000, 431), (b"1.0", b"transfer-encoding: chunked", 400)],
+)
+async def test_refused_head_with_an_upgrade_is_answered_once(
+    method: bytes, version: bytes, field: bytes, status: int
+) -> None:
+    connection = Connection(echo, max_header_bytes=2000)
+    head = (method + b" /x HTTP/" + version, b"host: localhost", field, b"upgrade: websocket")
+    feed(connection, b"\r\n".join([*head, b"connection: upgrade", b"", b""]))
+    await connection.feed()
+    assert connection.status == status
+    assert connection.written.count(b"HTTP/1.1 ") == 1
+
+
 async def test_chunk_sizes_are_limited() -> None:
     connection = Connection(echo, max_header_bytes=2000)
     feed(connection, CHUNKED + b"2;")

@@ -256,6 +256,11 @@ class RequestReader(LingerMixin, HttpToolsProtocol):
         if self.unparsed:
             self._queue_step()
 
+    def handle_websocket_upgrade(self) -> None:
+        """Begin the handshake of a websocket, unless its head was refused. uvicorn has no scope then."""
+        if self.may_parse:
+            super().handle_websocket_upgrade()
+
     # Refusals
 
     def send_400_response(self, msg: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid5
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,9 @@ from voicegw.conversations.call_id import (
     CALL_HEADER_ALIASES,
     CALL_ID_KEYS,
     MAX_ID_LENGTH,
+    NAMESPACE,
     CallIdentity,
+    derive_id,
     resolve_call_id,
 )
 from voicegw.errors import BadRequest
@@ -134,3 +137,8 @@ def test_an_invalid_id_is_refused_and_its_source_named(invalid_id: str) -> None:
 def test_no_two_tenants_share_a_call(one: str, two: str, id: str) -> None:
     identity = CallIdentity(f"call_{id}", True, {})
     assert (identity.call_id(one, "a") == identity.call_id(two, "a")) is (one == two)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_derived_id_is_the_uuid_of_the_name(name: str) -> None:
+    assert derive_id(name) == uuid5(NAMESPACE, name).hex

@@ -43,7 +43,7 @@ def test_phrases_are_used_in_order() -> None:
     history: list[Message] = []
     phrases = []
     for _ in range(4):
-        phrases.append(pick_phrase(PHRASES, history))
+        phrases.append(PHRASES[pick_phrase(PHRASES, history)])
         history += [USER, Message("assistant", f"{phrases[-1]}... Fine.")]
     assert phrases == ["One moment", "Let me see", "Just a second", "One moment"]
 
@@ -52,11 +52,11 @@ def test_phrases_are_used_in_order() -> None:
 def test_last_phrase_is_not_repeated(last: str) -> None:
     for earlier_answers in range(4):
         history = [*[Message("assistant", "Hi.")] * earlier_answers, Message("assistant", f"{last}... Well.")]
-        assert pick_phrase(PHRASES, history) != last
+        assert PHRASES[pick_phrase(PHRASES, history)] != last
 
 
 def test_single_phrase_is_repeated() -> None:
-    assert pick_phrase(("One moment",), [Message("assistant", "One moment. Yes.")]) == "One moment"
+    assert pick_phrase(("One moment",), [Message("assistant", "One moment. Yes.")]) == 0
 
 
 def test_phrase_of_the_first_chunk_is_said_once() -> None:

@@ -19,11 +19,12 @@ FINISH_REASONS = {CANCELLED: "length"}
 """Our reasons that OpenAI does not have, and its word for an answer that is not complete."""
 DONE = b"data: [DONE]\n\n"
 """The last event of every stream."""
-PLACEHOLDER = "\x00"
-"""Stands for the delta while the template is built.
-
-A model name may hold it too; the model name comes first, so the last occurrence is the delta.
-"""
+DELTA_HEAD = b',"choices":[{"index":0,"delta":'
+"""The bytes between the fields that all chunks share and the delta."""
+DELTA_TAIL = b',"finish_reason":null,"logprobs":null}]}\n\n'
+"""The bytes after the delta of a chunk that is not the last."""
+TEXT_TAIL = b"}" + DELTA_TAIL
+"""The bytes after the text of a text chunk."""
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:
@@ -49,40 +50,38 @@ class ChunkEncoder:
     """The bytes that keep a silent stream alive."""
 
     def __init__(self, id: str, model: str, created: int, *, include_usage: bool = False) -> None:
-        # The fields that all chunks share. `created` is in seconds since 1970.
-        self.envelope = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model}
+        # The fields that all chunks share, up to the last one. `created` is in seconds since 1970.
+        envelope = {"id": id, "object": "chat.completion.chunk", "created": created, "model": model}
+        self.envelope = b"data: " + dumps(envelope)[:-1]
         # True: a usage chunk follows the finish chunk.
         self.include_usage = include_usage
         # Tool calls so far, which gives the next one its index.
         self.tool_call_count = 0
-        # The bytes around the delta of a text chunk.
-        template = self._encode_chunk({"content": PLACEHOLDER})
-        self.delta_head, self.delta_tail = template.rsplit(dumps(PLACEHOLDER), 1)
-
-    def _encode_chunk(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": reason, "logprobs": None}
-        return b"data: " + dumps({**self.envelope, "choices": [choice]}) + b"\n\n"
+        # The bytes before the delta, and before the text of a text chunk.
+        self.delta_head = self.envelope + DELTA_HEAD
+        self.text_head = self.delta_head + b'{"content":'
 
     def start(self, words: str) -> bytes:
         """Return the first chunk, with the role and the gateway's own words, which may be ""."""
-        head = self.delta_head.replace(b'{"content":', b'{"role":"assistant","content":')
-        return head + dumps(words) + self.delta_tail
+        return self.delta_head + b'{"role":"assistant","content":' + dumps(words) + b"}" + DELTA_TAIL
 
     def text_delta(self, delta: str) -> bytes:
         """Return a text chunk."""
-        return self.delta_head + dumps(delta) + self.delta_tail
+        return self.text_head + dumps(delta) + TEXT_TAIL
 
     def tool_call(self, call: ToolCall) -> bytes:
         """Return a whole tool call in one chunk. Indexes count from 0."""
         index, self.tool_call_count = self.tool_call_count, self.tool_call_count + 1
-        return self._encode_chunk({"tool_calls": [{"index": index, **tool_call_json(call)}]})
+        delta = {"tool_calls": [{"index": index, **tool_call_json(call)}]}
+        return self.delta_head + dumps(delta) + DELTA_TAIL
 
     def finish(self, reason: str, usage: Usage | None, note: str = "") -> bytes:
         """Return the finish chunk, the usage chunk if requested, the note as a comment, and `[DONE]`."""
-        parts = [self._encode_chunk({}, FINISH_REASONS.get(reason, reason))]
+        reason = FINISH_REASONS.get(reason, reason)
+        parts = [b'%b{},"finish_reason":%b,"logprobs":null}]}\n\n' % (self.delta_head, dumps(reason))]
         if self.include_usage:
-            body = {**self.envelope, "choices": [], "usage": usage_json(usage or Usage())}
-            parts.append(b"data: " + dumps(body) + b"\n\n")
+            counts = dumps(usage_json(usage or Usage()))
+            parts.append(b'%b,"choices":[],"usage":%b}\n\n' % (self.envelope, counts))
         if note:
             parts.append(f": {note}\n\n".encode())
         parts.append(DONE)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from starlette.responses import Response
 
@@ -28,7 +27,7 @@ from voicegw.turns.stream import ResponseStream
 from voicegw.turns.timings import TurnTimings
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class TurnRequest:
     """One accepted API request, with everything that its turn and its response need."""
 
@@ -49,6 +48,28 @@ class TurnRequest:
     conversation_bytes: int = 0
     """The bytes of the body and of the stored response, for the limit of the `ResponseStore`."""
 
+    dialect: Dialect = field(init=False)
+    """The key's dialect, else the agent's."""
+    is_machine_read: bool = field(init=False)
+    """Does a program read the answer: structured output, or a chat client's own task?"""
+    language: str = field(init=False)
+    """The caller's language, else the agent's."""
+    call_id: str | None = field(init=False)
+    """The internal id of the call; None if the request names none, or is a chat client's own task."""
+    answering_agent: ServedAgent = field(init=False)
+    """The agent with its speech filters only if the text is spoken."""
+
+    def __post_init__(self) -> None:
+        request, agent, dialect_name = self.api_request, self.served_agent, self.context.key.dialect
+        self.dialect = agent.dialect if dialect_name is None else DIALECTS[dialect_name]
+        is_client_task = request.is_client_task
+        self.is_machine_read = is_client_task or request.is_structured
+        self.language = request.language or agent.language
+        has_call = self.call_identity.is_explicit and not is_client_task
+        self.call_id = self.call_identity.call_id(self.context.key.name, agent.name) if has_call else None
+        is_spoken = self.dialect.filters_speech and not self.is_machine_read
+        self.answering_agent = agent if is_spoken else agent.without_speech_filters
+
     @property
     def response_headers(self) -> dict[str, str]:
         """The headers of every response: the request id, and the call id for later requests."""
@@ -57,18 +78,6 @@ class TurnRequest:
             "x-voicegw-call": self.call_identity.name,
             **self.call_identity.echoed_headers,
         }
-
-    @cached_property
-    def answering_agent(self) -> ServedAgent:
-        """The agent with its speech filters only if the text is spoken."""
-        is_spoken = self.dialect.filters_speech and not self.is_machine_read
-        return self.served_agent if is_spoken else self.served_agent.without_speech_filters
-
-    @cached_property
-    def dialect(self) -> Dialect:
-        """The key's dialect, else the agent's."""
-        name = self.context.key.dialect
-        return self.served_agent.dialect if name is None else DIALECTS[name]
 
     @property
     def client(self) -> Client:
@@ -81,27 +90,10 @@ class TurnRequest:
             return Client.PROGRAM
         return Client.CHAT if self.dialect.name == "chat" else Client.VOICE
 
-    @cached_property
-    def call_id(self) -> str | None:
-        """The internal id of the call; None if the request names none, or is a chat client's own task."""
-        if not self.call_identity.is_explicit or self.api_request.is_client_task:
-            return None
-        return self.call_identity.call_id(self.context.key.name, self.served_agent.name)
-
-    @cached_property
-    def language(self) -> str:
-        """The caller's language, else the agent's."""
-        return self.api_request.language or self.served_agent.language
-
     @property
     def model(self) -> str:
         """The model name for the response: the request's, else the agent's."""
         return self.api_request.model or self.served_agent.name
-
-    @cached_property
-    def is_machine_read(self) -> bool:
-        """Does a program read the answer: structured output, or a chat client's own task?"""
-        return self.api_request.is_structured or self.api_request.is_client_task
 
     def create_turn(self, id: str, calls: CallStore) -> Turn:
         """Return the turn for the agent. Its history has none of the gateway's own phrases."""

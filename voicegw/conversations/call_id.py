@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha1
 from itertools import chain
 from secrets import token_hex
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from voicegw.errors import BadRequest
 
@@ -61,7 +62,19 @@ class CallIdentity:
 
     def call_id(self, tenant: str, agent: str) -> str:
         """Return the internal id: a key cannot reach another key's calls, nor an agent another agent's."""
-        return str(uuid5(NAMESPACE, f"{tenant}\n{agent}\n{self.name}"))
+        id = derive_id(f"{tenant}\n{agent}\n{self.name}")
+        return f"{id[:8]}-{id[8:12]}-{id[12:16]}-{id[16:20]}-{id[20:]}"
+
+
+def derive_id(name: str) -> str:
+    """Return the UUID of a name in `NAMESPACE` as 32 hex digits. A `UUID` object costs ten times as much.
+
+    Source: RFC 9562, section 5.5 (version 5).
+    """
+    digest = bytearray(sha1(NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return digest.hex()
 
 
 def resolve_call_id(
@@ -86,7 +99,7 @@ def resolve_call_id(
                 f"The call id in '{source}' must be 1 to {MAX_ID_LENGTH} printable characters.", param=source
             )
         issued = ISSUED_ID.fullmatch(id)
-        name = id if issued else "call_" + uuid5(NAMESPACE, f"{source}\n{id}").hex
+        name = id if issued else "call_" + derive_id(f"{source}\n{id}")
         return CallIdentity(name, True, {echo: id} if echo and id.isascii() else {})
     return CallIdentity(f"call_{token_hex(16)}", False, {})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TypeAlias
 
@@ -25,6 +26,7 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     return address
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Does this host name or address, without a port, always mean this machine?"""
     name = host.lower()

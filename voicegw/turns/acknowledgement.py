@@ -59,18 +59,18 @@ def ack_delay(policy: AckPolicy, turn: Turn) -> float | None:
     return policy.after
 
 
-def pick_phrase(phrases: Sequence[str], messages: Sequence[Message]) -> str:
-    """Return the phrase for this turn: the next one in order, but never the one that the caller heard last.
+def pick_phrase(phrases: Sequence[str], messages: Sequence[Message]) -> int:
+    """Return the index of the phrase for this turn: the next one, but never the one that was heard last.
 
     No state is kept: the history that the platform sends (`messages`) shows both. `phrases` is not empty.
     """
     answers = [message.text for message in messages if message.role == "assistant"]
     last_answer = answers[-1].lstrip() if answers else ""
     for offset in range(len(phrases)):
-        phrase = phrases[(len(answers) + offset) % len(phrases)]
-        if not last_answer.startswith(phrase):
-            return phrase
-    return phrases[0]
+        index = (len(answers) + offset) % len(phrases)
+        if not last_answer.startswith(phrases[index]):
+            return index
+    return 0
 
 
 class AckSchedule:

@@ -13,7 +13,7 @@ from voicegw.turns.bulkhead import Bulkhead
 from voicegw.turns.dialects import Dialect
 from voicegw.turns.own_phrases import OwnPhrase, without_acknowledgements, without_own_phrases
 from voicegw.turns.phrases import Phrases, phrases_for
-from voicegw.turns.speech_buffer import SpeechFilters
+from voicegw.turns.speech_buffer import MAX_LANGUAGES, SpeechFilters
 from voicegw.turns.timeouts import Timeouts
 
 
@@ -25,6 +25,27 @@ class Voice:
     """The language at the start of the answer, as a BCP 47 tag."""
     language_after: Callable[[ToolCall], str | None]
     """Returns the language after a tool call of the agent; None if the call does not switch it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnWords:
+    """The gateway's phrases in one language and one dialect."""
+
+    phrases: Phrases
+    """The phrases without punctuation."""
+    acks: tuple[str, ...]
+    """The acknowledgements as they are said, in the order of `phrases.ack`."""
+    progress: tuple[str, ...]
+    """The progress phrases as they are said."""
+
+
+def make_own_words(phrases: Phrases, dialect: Dialect) -> OwnWords:
+    """Return the phrases with the punctuation of the dialect."""
+    acks, progress = (
+        tuple(dialect.punctuate(text, phrases.full_stop) for text in texts)
+        for texts in (phrases.ack, phrases.progress)
+    )
+    return OwnWords(phrases, acks, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +74,10 @@ class ServedAgent:
     """Seconds for which text is held back while the agent pauses."""
     bulkhead: Bulkhead = field(default_factory=Bulkhead)
     """Limits the runs of this agent that are not closed yet."""
+    _words: dict[tuple[str, str], OwnWords] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """The phrases by language and name of the dialect, for the first `MAX_LANGUAGES` of them."""
 
     @property
     def without_speech_filters(self) -> ServedAgent:
@@ -71,7 +96,17 @@ class ServedAgent:
 
     def phrases_in(self, language: str) -> Phrases:
         """Return the phrases for a language, with the configured ones of this agent."""
-        return phrases_for(language, self.ack_phrases, self.progress_phrases)
+        return self._own_words(language, self.dialect).phrases
+
+    def _own_words(self, language: str, dialect: Dialect) -> OwnWords:
+        """Return the phrases as this dialect says them. They are the same in every turn, so they are kept."""
+        key = (language, dialect.name)
+        words = self._words.get(key)
+        if words is None:
+            words = make_own_words(phrases_for(language, self.ack_phrases, self.progress_phrases), dialect)
+            if len(self._words) < MAX_LANGUAGES:
+                self._words[key] = words
+        return words
 
     def clean_history(
         self,
@@ -102,9 +137,6 @@ class ServedAgent:
         if quiet or not dialect.acknowledges:
             return AckSchedule("", None)
         after, every = ack_delay(self.ack_policy, turn), self.ack_policy.every
-        phrases = self.phrases_in(turn.language)
-        ack = "" if after is None else dialect.punctuate(pick_phrase(phrases.ack, history), phrases.full_stop)
-        progress = (
-            [] if every is None else [dialect.punctuate(text, phrases.full_stop) for text in phrases.progress]
-        )
-        return AckSchedule(ack, after, progress=progress, every=every)
+        words = self._own_words(turn.language, dialect)
+        ack = "" if after is None else words.acks[pick_phrase(words.phrases.ack, history)]
+        return AckSchedule(ack, after, progress=words.progress if every is not None else (), every=every)

@@ -258,7 +258,7 @@ class RequestReader(LingerMixin, HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Begin the handshake of a websocket, unless its head was refused. uvicorn has no scope then."""
-        if self.may_parse:
+        if not (self.is_lingering or self.transport.is_closing()):
             super().handle_websocket_upgrade()
 
     # Refusals

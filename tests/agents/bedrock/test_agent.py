@@ -402,7 +402,7 @@ async def test_other_content_type_raises_a_protocol_error(kind: str) -> None:
     raised = await failure(http_response(b"{}", f"content-type: {kind}"))
     assert type(raised) is AgentProtocolError
     assert raised.summary.endswith("answered with a wrong content type")
-    assert raised.quote == kind.partition(";")[0]
+    assert raised.quote == f"{kind.partition(';')[0]}: {{}}"
 
 
 async def test_compressed_response_raises_a_protocol_error() -> None:

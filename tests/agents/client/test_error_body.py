@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.agents.client.error_body import describe_code, error_from_body, error_from_object, to_text
-from voicegw.errors import AgentBusy, AgentError
+from voicegw.agents.client.error_body import (
+    describe_code,
+    error_class_from_report,
+    error_from_body,
+    error_from_object,
+    to_text,
+)
+from voicegw.errors import AgentBusy, AgentError, AgentRejected, AgentTimeout
 
 LIST = b"[" * 900 + b"]" * 900
 
@@ -38,9 +46,41 @@ def test_value_that_is_no_text_becomes_json() -> None:
     assert error_from_object({"code": 429, "message": ["wait"]}).quote == '["wait"]'
 
 
-def test_type_code_or_status_decides_the_error() -> None:
-    for error in ({"type": "rate_limit_error"}, {"code": 503}, {"status": "429"}):
-        assert type(error_from_object(error)) is AgentBusy
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"type": "rate_limit_error"}, AgentBusy),
+        ({"code": 503}, AgentBusy),
+        ({"status": "429"}, AgentBusy),
+        ({"code": "request_timeout"}, AgentTimeout),
+        ({"type": "authentication_error"}, AgentRejected),
+        ({"code": "invalid_api_key"}, AgentRejected),
+        ({"type": "server_error", "message": "a rate limit"}, AgentError),
+        ({"message": "HTTP 429: rate limit exceeded"}, AgentBusy),
+        ("Error code: 401 - no key", AgentRejected),
+        ({"message": "the model timed out"}, AgentTimeout),
+        ({"message": "no luck"}, AgentError),
+    ],
+)
+def test_type_code_or_status_decides_the_error_or_else_its_words(error: Any, kind: type[AgentError]) -> None:
+    assert type(error_from_object(error)) is kind
+
+
+@pytest.mark.parametrize(
+    ("code", "report", "kind"),
+    [
+        ("rate_limited", "slow", AgentBusy),
+        ("run.timeout", "", AgentTimeout),
+        (None, {"type": "overloaded_error"}, AgentBusy),
+        ("run.failed", {"type": "provider", "message": "HTTP 429"}, AgentBusy),
+        ("run.failed", "no luck", AgentError),
+        (None, "", AgentError),
+    ],
+)
+def test_code_of_a_failed_run_decides_or_else_its_report(
+    code: Any, report: Any, kind: type[AgentError]
+) -> None:
+    assert error_class_from_report(code, report) is kind
 
 
 @given(st.binary(max_size=20) | st.text('[]{}:,"e1 ', max_size=40).map(str.encode))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from voicegw.agents.client.json_values import count_or_zero, decode_object, text_or_empty
-from voicegw.errors import AgentProtocolError
+from voicegw.agents.client.json_values import count_or_zero, decode_object, error_in_value, text_or_empty
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,20 @@ def test_value_that_is_no_text_is_an_empty_one(value: object, text: str) -> None
 )
 def test_value_that_is_no_count_is_zero(value: object, count: int) -> None:
     assert count_or_zero(value) == count
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ({"error": {"type": "overloaded_error"}}, AgentBusy),
+        ([{"error": "no luck"}], AgentError),
+        ({"id": 1}, AgentProtocolError),
+        ("rate limit", AgentProtocolError),
+        (None, AgentProtocolError),
+    ],
+)
+def test_error_of_a_value_is_the_one_that_it_reports(value: object, kind: type[AgentError]) -> None:
+    error = error_in_value(value, "http://h", "sent no id")
+    assert type(error) is kind
+    problem = "sent no id" if kind is AgentProtocolError else "reported an error"
+    assert error.summary == f"http://h {problem}"

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.wire
     [
         (("content-type: text/event-stream; charset=utf-8",), b"data: 1\n\n", True),
         (("content-type: application/json",), b"data: 1\n\n", True),
+        (("content-type: text/event-stream",), b'{"error":"full"}', False),
+        (("content-type: text/event-stream",), b"<html>", False),
         ((), b": hi\n\n", True),
         ((), b"", False),
         ((), b"{}", False),

@@ -20,7 +20,7 @@ from voicegw.agents.hermes.protocol import (
     parse_run_id,
     run_request,
 )
-from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
+from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentTimeout
 from voicegw.events import REASONING, Activity, Event, Finish, Message, ToolCall, Turn, Usage
 from voicegw.turns.prompts import CALL_START_PROMPT, SILENCE_PROMPT
 from voicegw.wire.sse import ServerSentEvent, SseParser
@@ -234,8 +234,12 @@ def test_the_usage_of_a_run(usage: Any, events: list[Event]) -> None:
         ({"event": "run.failed", "error": "HTTP 400:\n no"}, "Hermes failed: HTTP 400: no"),
         ({"event": "run.failed", "error": "x" * 999}, "Hermes failed: " + "x" * 300),
         ({"event": "run.failed", "error": {"code": 5}}, 'Hermes failed: {"code":5}'),
+        ({"event": "run.failed", "error": {"message": "no"}, "code": "x"}, "Hermes failed: no"),
         ({"event": "run.failed"}, "Hermes failed"),
+        ({"event": "run.error", "message": "no"}, "Hermes failed: no"),
+        ({"event": "error", "error": "no"}, "Hermes failed: no"),
         ({"event": "run.cancelled"}, "another client stopped Hermes"),
+        ({"event": "run.stopped"}, "another client stopped Hermes"),
     ],
 )
 def test_a_failed_run_is_an_error_and_done(event: Any, message: str) -> None:
@@ -244,6 +248,22 @@ def test_a_failed_run_is_an_error_and_done(event: Any, message: str) -> None:
         decoder.feed(sse(**event))
     assert (type(raised.value), str(raised.value)) == (AgentError, message)
     assert decoder.done
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [
+        ({"event": "run.failed", "error": "API call failed: HTTP 429: rate limit"}, AgentBusy),
+        ({"event": "run.failed", "error": {"type": "rate_limit_error", "message": "slow"}}, AgentBusy),
+        ({"event": "run.failed", "error": "slow", "error_code": "rate_limit_exceeded"}, AgentBusy),
+        ({"event": "run.failed", "error": "no", "code": "provider_timeout"}, AgentTimeout),
+        ({"event": "run.failed", "error": "HTTP 401: no"}, AgentRejected),
+        ({"event": "run.timeout"}, AgentTimeout),
+    ],
+)
+def test_report_of_a_failed_run_decides_its_error(event: Any, kind: type[AgentError]) -> None:
+    with pytest.raises(kind):
+        HermesRunDecoder().feed(sse(**event))
 
 
 def test_events_after_the_end_are_ignored() -> None:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Any
 
-from voicegw.agents.anthropic.decoder import MessagesDecoder
+from voicegw.agents.anthropic.decoder import MessagesDecoder, reported_error
 from voicegw.agents.anthropic.request import encode_request
 from voicegw.agents.client.http_errors import error_from_response
 from voicegw.agents.client.json_api import JsonApi
@@ -133,7 +133,7 @@ class AnthropicAgent:
             if response.status in STATUS_ERRORS:
                 error = await error_from_response(response, self._url)
                 raise STATUS_ERRORS[response.status](error.summary, error.quote)
-            await self._api.check_event_stream(response, PATH)
+            await self._api.check_event_stream(response, PATH, reported_error)
             yield response
 
     @property

@@ -112,7 +112,7 @@ class MessagesDecoder:
                 self.done, self.state = True, AnswerState.ENDED
             case _:
                 if (error := find_error(event)) is not None:
-                    raise _reported_error(error)
+                    raise reported_error(error)
         return []
 
     def _decode_delta(self, index: int | None, delta: dict[str, Any]) -> list[Event]:
@@ -164,7 +164,8 @@ def _usage_from_counts(counts: Mapping[str, int]) -> Usage:
     )
 
 
-def _reported_error(error: Any) -> AgentError:
+def reported_error(error: Any) -> AgentError:
+    """Return the error that an `error` object of the protocol reports."""
     reported = error_from_object(error)
     kind = str(error.get("type")) if isinstance(error, dict) else ""
     if kind and not any(map(error.get, MESSAGE_FIELDS)):

@@ -8,20 +8,31 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from ssl import SSLContext
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote, urlsplit
 
-from voicegw.agents.bedrock.decoder import ConverseDecoder, error_class_for, parse_error_name
+from voicegw.agents.bedrock.decoder import (
+    ConverseDecoder,
+    error_class_for,
+    error_from_value,
+    parse_error_name,
+)
 from voicegw.agents.bedrock.eventstream import EventStreamParser
 from voicegw.agents.bedrock.request import encode_request
 from voicegw.agents.bedrock.sigv4 import Credentials, Signer
 from voicegw.agents.client.http import HttpClient
-from voicegw.agents.client.http_errors import collect_secrets, error_from_response, redact
+from voicegw.agents.client.http_errors import (
+    collect_secrets,
+    error_from_response,
+    error_from_wrong_body,
+    redact,
+)
 from voicegw.agents.client.response import HttpResponse
 from voicegw.agents.finish_reasons import AnswerState
-from voicegw.errors import AgentError, AgentProtocolError, ConfigError
+from voicegw.errors import AgentError, ConfigError
 from voicegw.events import Event, Turn
 from voicegw.wire.json import dumps
 
@@ -163,9 +174,9 @@ class BedrockAgent:
             name = parse_error_name(response.headers.get("x-amzn-errortype", ""))
             summary = f"{error.summary} ({name})" if name else error.summary
             raise error_class_for(name, type(error))(summary + self._skew_hint(response), error.quote)
-        kind = response.headers.get("content-type", EVENT_STREAM).partition(";")[0].strip().lower()
-        if kind != EVENT_STREAM:
-            raise AgentProtocolError(f"{self._url} answered with a wrong content type", kind)
+        if response.content_type not in ("", EVENT_STREAM):
+            name = parse_error_name(response.headers.get("x-amzn-errortype", ""))
+            raise await error_from_wrong_body(response, self._url, partial(error_from_value, name))
 
     def _skew_hint(self, response: HttpResponse) -> str:
         """Return a hint if a signature was refused and the clock is wrong: it is valid for minutes only."""

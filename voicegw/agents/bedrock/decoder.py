@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from voicegw.agents.bedrock.eventstream import EventStreamMessage
-from voicegw.agents.client.error_body import MAX_QUOTE_CHARS, REPORTED_ERROR
+from voicegw.agents.client.error_body import MAX_QUOTE_CHARS, REPORTED_ERROR, error_from_object
 from voicegw.agents.client.json_values import decode_object, text_or_empty
 from voicegw.agents.finish_reasons import AnswerState, correct_reason, is_cut, parse_finish_reason
 from voicegw.agents.tool_calls import ToolCallGatherer
@@ -158,6 +158,14 @@ def _reported_error(message: EventStreamMessage) -> AgentError:
     name = parse_error_name(str(name or ""))
     summary = f"{REPORTED_ERROR} ({name})" if name else REPORTED_ERROR
     return error_class_for(name, AgentError)(summary, " ".join(words.split())[:MAX_QUOTE_CHARS])
+
+
+def error_from_value(name: str, error: Any) -> AgentError:
+    """Return the error that a JSON body reports. Without a `name`, its `__type` names it."""
+    reported = error_from_object(error)
+    name = name or parse_error_name(text_or_empty(error.get("__type")))
+    summary = f"{REPORTED_ERROR} ({name})" if name else REPORTED_ERROR
+    return error_class_for(name, type(reported))(summary, reported.quote)
 
 
 def parse_error_name(name: str) -> str:

@@ -6,11 +6,12 @@ Not the meaning of a status: that is `http_errors`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from voicegw.errors import AgentBusy, AgentError, AgentTimeout
+from voicegw.errors import AgentBusy, AgentError, AgentRejected, AgentTimeout
 from voicegw.wire.json import loads
 
 REPORTED_ERROR = "the server reported an error"
@@ -28,10 +29,25 @@ KIND_FIELDS = ("type", "code", "status", "status_code")
 """Fields of an error that name its kind."""
 BUSY_MARKS = ("rate_limit", "overloaded", "unavailable", "429", "503")
 TIMEOUT_MARKS = ("timeout", "408", "504")
-"""Parts of those fields that stand for `AgentBusy` and for `AgentTimeout`."""
-BUSY_PHRASES = ("rate limit", "too many requests", "overloaded")
+REJECTED_MARKS = ("authentication", "permission", "api_key", "model_not_found", "401", "403", "404")
+"""Parts of those fields that stand for `AgentBusy`, `AgentTimeout` and `AgentRejected`."""
+BUSY_PHRASES = (
+    "rate limit",
+    "rate_limit",
+    "too many requests",
+    "overloaded",
+    "http 429",
+    "code: 429",
+    "http 503",
+)
 TIMEOUT_PHRASES = ("timeout", "timed out")
-"""Parts of an error that is a bare text, with the same meaning."""
+REJECTED_PHRASES = ("http 401", "code: 401", "http 403", "code: 403", "invalid api key", "unauthorized")
+"""Parts of an error without such fields, with the same meaning."""
+ERRORS_BY_MARKS: Mapping[type[AgentError], tuple[Sequence[str], Sequence[str]]] = {
+    AgentBusy: (BUSY_MARKS, BUSY_PHRASES),
+    AgentTimeout: (TIMEOUT_MARKS, TIMEOUT_PHRASES),
+    AgentRejected: (REJECTED_MARKS, REJECTED_PHRASES),
+}
 
 
 def error_from_body(body: bytes) -> AgentError:
@@ -79,21 +95,19 @@ def _has_message(value: dict[str, Any]) -> bool:
 def error_from_object(error: Any) -> AgentError:
     """Return the error that a parsed `error` value reports: an object, or a text.
 
-    Its `type`, `code` or `status` decides between `AgentBusy`, `AgentTimeout` and plain `AgentError`; of a
-    bare text, its words do.
+    Its `type`, `code` or `status` decides between `AgentBusy`, `AgentTimeout`, `AgentRejected` and plain
+    `AgentError`; without these fields, its words do.
     """
-    kinds: tuple[Any, ...] = ()
+    kinds: list[Any] = []
     words = error
     if isinstance(error, dict):
-        kinds = tuple(error.get(name) for name in KIND_FIELDS)
+        kinds = [kind for name in KIND_FIELDS if (kind := error.get(name)) is not None]
         words = next((found for name in MESSAGE_FIELDS if (found := error.get(name))), error)
     quote = " ".join(to_text(words).split())[:MAX_QUOTE_CHARS]
-    kind = " ".join(map(to_text, kinds)).lower()
-    text = quote.lower() if isinstance(error, str) else ""
-    if any(mark in kind for mark in BUSY_MARKS) or any(mark in text for mark in BUSY_PHRASES):
-        return AgentBusy(REPORTED_ERROR, quote)
-    if any(mark in kind for mark in TIMEOUT_MARKS) or any(mark in text for mark in TIMEOUT_PHRASES):
-        return AgentTimeout(REPORTED_ERROR, quote)
+    kind, text = " ".join(map(to_text, kinds)).lower(), "" if kinds else quote.lower()
+    for error_class, (marks, phrases) in ERRORS_BY_MARKS.items():
+        if any(mark in kind for mark in marks) or any(phrase in text for phrase in phrases):
+            return error_class(REPORTED_ERROR, quote)
     return AgentError(REPORTED_ERROR, quote)
 
 
@@ -106,6 +120,15 @@ def describe_code(summary: str, code: str, unnamed: str, words: str = "") -> tup
     if CODE.fullmatch(code):
         return f"{summary} {code}", words
     return f"{summary} {unnamed}", ": ".join(filter(None, (code[:MAX_CODE_CHARS], words)))[:MAX_QUOTE_CHARS]
+
+
+def error_class_from_report(code: object, report: object) -> type[AgentError]:
+    """Return the error for a failed run: `code` decides, else the `report`, which is an object or a text."""
+    coded = type(error_from_object({"code": code, "message": "-"}))
+    if coded is not AgentError:
+        return coded
+    reported = error_from_object(report)
+    return type(reported) if type(reported) is not AgentError else type(error_from_object(reported.quote))
 
 
 def to_text(value: Any) -> str:

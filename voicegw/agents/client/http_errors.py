@@ -6,11 +6,12 @@ The shapes of error bodies are in `error_body`. The caller knows which request f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 from urllib.parse import quote
 
-from voicegw.agents.client.error_body import error_from_body
+from voicegw.agents.client.error_body import error_from_body, error_from_object, find_error
 from voicegw.agents.client.response import HttpResponse
 from voicegw.errors import (
     AgentBusy,
@@ -20,6 +21,7 @@ from voicegw.errors import (
     AgentTimeout,
     AgentUnavailable,
 )
+from voicegw.wire.json import loads
 
 MAX_ERROR_BODY_BYTES = 16 * 1024
 """Bytes of an error body that are searched for the server's own words."""
@@ -57,6 +59,36 @@ async def error_from_response(response: HttpResponse, url: str) -> AgentError:
     A server that fails at a request which it must not get twice may have acted on it: the error is then no
     `AgentUnavailable`, which would let a fallback agent get the same turn.
     """
+    body = await _read_error_body(response)
+    words = "" if response.is_compressed else extract_quote(body)
+    error = error_from_status(url, response.status, words)
+    if type(error) is AgentUnavailable and not response.idempotent:
+        return AgentError(error.summary, error.quote)
+    return error
+
+
+async def error_from_wrong_body(
+    response: HttpResponse, url: str, error_from: Callable[[Any], AgentError] = error_from_object
+) -> AgentError:
+    """Return the error for a body of the wrong kind, although the status is a good one.
+
+    It is the error that a JSON body reports, by `error_from`, else an `AgentProtocolError` with the type and
+    the words of the body.
+    """
+    body = await _read_error_body(response)
+    try:
+        value = loads(body)
+    except ValueError:
+        value = None
+    reported = find_error(value) if isinstance(value, dict | list) else None
+    if reported is not None:
+        return error_from(reported) if isinstance(reported, dict) else error_from_object(reported)
+    words = ": ".join(filter(None, (response.content_type, extract_quote(body))))
+    return AgentProtocolError(f"{url} answered with a wrong content type", words)
+
+
+async def _read_error_body(response: HttpResponse) -> bytes:
+    """Return the first `MAX_ERROR_BODY_BYTES` of a body that arrive within `ERROR_BODY_TIMEOUT` seconds."""
     body = bytearray()
     with suppress(AgentError, TimeoutError):
         async with asyncio.timeout(ERROR_BODY_TIMEOUT):
@@ -64,11 +96,7 @@ async def error_from_response(response: HttpResponse, url: str) -> AgentError:
                 body += data
                 if len(body) >= MAX_ERROR_BODY_BYTES:
                     break
-    words = "" if response.is_compressed else extract_quote(bytes(body))
-    error = error_from_status(url, response.status, words)
-    if type(error) is AgentUnavailable and not response.idempotent:
-        return AgentError(error.summary, error.quote)
-    return error
+    return bytes(body[:MAX_ERROR_BODY_BYTES])
 
 
 def extract_quote(body: bytes) -> str:

@@ -5,14 +5,21 @@ It knows neither paths nor the meaning of values: each agent does.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Container, Mapping
+from collections.abc import AsyncIterator, Callable, Container, Mapping
 from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Any
 from urllib.parse import urlsplit
 
+from voicegw.agents.client.error_body import error_from_object
 from voicegw.agents.client.http import HttpClient
-from voicegw.agents.client.http_errors import collect_secrets, error_from_response, redact
+from voicegw.agents.client.http_errors import (
+    collect_secrets,
+    error_from_response,
+    error_from_wrong_body,
+    extract_quote,
+    redact,
+)
 from voicegw.agents.client.response import HttpResponse
 from voicegw.errors import AgentError, AgentProtocolError
 from voicegw.wire.json import dumps, loads
@@ -104,18 +111,21 @@ class JsonApi:
                 return loads(body)
             except ValueError:
                 raise AgentProtocolError(
-                    f"{self.url_for(path)} answered with something that is no JSON"
+                    f"{self.url_for(path)} answered with something that is no JSON", extract_quote(body)
                 ) from None
 
-    async def check_event_stream(self, response: HttpResponse, path: str) -> None:
-        """Raise `AgentProtocolError` if the response to `path` is no event stream.
+    async def check_event_stream(
+        self,
+        response: HttpResponse,
+        path: str,
+        error_from: Callable[[Any], AgentError] = error_from_object,
+    ) -> None:
+        """Raise an error if the response to `path` is no event stream; see `error_from_wrong_body`.
 
         A body that looks like one is accepted under every type, because servers and proxies name wrong ones.
         """
-        if response.content_type and not await response.is_event_stream():
-            raise AgentProtocolError(
-                f"{self.url_for(path)} answered with a wrong content type", response.content_type
-            )
+        if not await response.is_event_stream():
+            raise await error_from_wrong_body(response, self.url_for(path), error_from)
 
     def url_for(self, path: str) -> str:
         """Return the URL of `path` for messages, without its query."""

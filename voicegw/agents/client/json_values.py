@@ -44,6 +44,18 @@ def error_in_place(data: bytes, summary: str, quote: str = "") -> AgentError:
     return AgentProtocolError(summary, error.quote) if is_text_of_unknown_kind else error
 
 
+def error_in_value(value: object, where: str, problem: str) -> AgentError:
+    """Return the error that a JSON value reports, else an `AgentProtocolError` with the `problem`.
+
+    `where` names the server: it is the subject of `problem`, such as "started a run without an id".
+    """
+    reported = find_error(value) if isinstance(value, dict | list) else None
+    if reported is None:
+        return AgentProtocolError(f"{where} {problem}")
+    error = error_from_object(reported)
+    return type(error)(f"{where} reported an error", error.quote)
+
+
 def text_or_empty(value: object) -> str:
     """Return `value` if it is a string, else ""."""
     return value if type(value) is str else ""

@@ -13,6 +13,8 @@ from voicegw.errors import AgentProtocolError
 from voicegw.wire.sse import starts_event_stream
 
 EVENT_STREAM = "text/event-stream"
+OTHER_STARTS = (b"{", b"[", b"<")
+"""First bytes of JSON and HTML, with which no event stream begins: some servers report errors so."""
 END_TIMEOUTS = {AnswerState.ENDED: 0.5, AnswerState.MAYBE_ENDED: 5.0}
 """Seconds that a body gets to end in these states of the answer: token counts or more of it may follow."""
 
@@ -57,13 +59,14 @@ class HttpResponse:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     async def is_event_stream(self) -> bool:
-        """Whether the body is a stream of server-sent events: by its type, else by its first bytes.
+        """Whether the body is a stream of server-sent events: by its type and by its first bytes.
 
         Reads nothing, but waits for these bytes. Raises `AgentProtocolError` if the body breaks off.
         """
-        if self.content_type == EVENT_STREAM:
-            return True
         start = b""
+        if self.content_type == EVENT_STREAM:
+            start = await self._connection.peek(1)
+            return start[:1] not in OTHER_STARTS
         while (found := starts_event_stream(start)) is None:
             known = len(start)
             start = await self._connection.peek(known + 1)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from voicegw.agents.client.error_body import MAX_QUOTE_CHARS
-from voicegw.agents.client.json_values import count_or_zero, text_or_empty
-from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
+from voicegw.agents.client.error_body import MAX_QUOTE_CHARS, error_class_from_report
+from voicegw.agents.client.json_values import count_or_zero, error_in_value, text_or_empty
+from voicegw.errors import AgentError, AgentProtocolError
 from voicegw.events import REASONING, Activity, Event, Usage
 from voicegw.wire.json import loads_piece
 from voicegw.wire.sse import ServerSentEvent
@@ -34,7 +34,7 @@ def parse_session_id(value: object, where: str) -> str:
     """
     if type(value) is dict and type(value.get("id")) is str and value["id"]:
         return str(value["id"])
-    raise AgentProtocolError(f"{where} created a session without an id")
+    raise error_in_value(value, where, "created a session without an id")
 
 
 def parse_team(value: object, where: str) -> str:
@@ -43,7 +43,7 @@ def parse_team(value: object, where: str) -> str:
         for team in value:
             if type(team) is dict and type(team.get("name")) is str and team["name"]:
                 return str(team["name"])
-    raise AgentProtocolError(f"{where} named no agent that it serves")
+    raise error_in_value(value, where, "named no agent that it serves")
 
 
 class DockerEventDecoder:
@@ -142,5 +142,4 @@ def _decline(event: Mapping[str, Any]) -> dict[str, Any]:
 
 def _reported_error(event: Mapping[str, Any], where: str) -> AgentError:
     quote = " ".join(text_or_empty(event.get("error")).split())[:MAX_QUOTE_CHARS]
-    error_class = AgentBusy if event.get("code") == "rate_limited" else AgentError
-    return error_class(f"{where} reported an error", quote)
+    return error_class_from_report(event.get("code"), quote)(f"{where} reported an error", quote)

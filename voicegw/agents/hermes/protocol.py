@@ -12,13 +12,12 @@ from typing import Any
 
 from voicegw.agents import session_prompt
 from voicegw.agents.client.error_body import (
-    MAX_QUOTE_CHARS,
+    error_class_from_report,
     error_from_body,
     error_from_object,
     find_error,
-    to_text,
 )
-from voicegw.agents.client.json_values import count_or_zero, decode_object
+from voicegw.agents.client.json_values import count_or_zero, decode_object, error_in_value, text_or_empty
 from voicegw.agents.finish_reasons import AnswerState
 from voicegw.agents.model_history import texts_only, valid_history, without_instructions
 from voicegw.agents.openai.decoder import ChatChunkDecoder
@@ -36,6 +35,10 @@ EMPTY_ANSWER = "(empty)"
 PROGRESS_EVENT = "hermes.tool.progress"
 WORK_EVENTS = ("reasoning.available", "reasoning.delta", "tool.completed", "tool.progress")
 """Events of a run after which the model goes on working, without words."""
+FAILURES = ("failed", "failure", "error", "aborted", "expired", "incomplete", "timeout")
+FAILURE_EVENTS = frozenset({"error", *(f"run.{name}" for name in FAILURES)})
+STOP_EVENTS = frozenset({"run.cancelled", "run.canceled", "run.stopped", "run.interrupted"})
+"""Events that end a run without an answer. Version 0.19 sends `run.failed` and `run.cancelled`."""
 MAX_ACTIVITY_CHARS = 80
 """Characters of the text that describes a tool."""
 RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -87,7 +90,7 @@ def parse_run_id(answer: Any, where: str) -> str:
     """
     id = answer.get("run_id") if isinstance(answer, dict) else None
     if not isinstance(id, str) or not RUN_ID.fullmatch(id):
-        raise AgentProtocolError(f"{where} started a run without a valid id")
+        raise error_in_value(answer, where, "started a run without a valid id")
     return id
 
 
@@ -98,7 +101,7 @@ def parse_models(answer: Any, where: str) -> list[str]:
     """
     models = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(models, list):
-        raise AgentProtocolError(f"{where} has a list of models of an unknown shape")
+        raise error_in_value(answer, where, "has a list of models of an unknown shape")
     routes = (model for model in models if isinstance(model, dict) and model.get("parent"))
     return [id for route in routes if isinstance(id := route.get("id"), str) and id]
 
@@ -124,7 +127,7 @@ class HermesRunDecoder:
         if sse.event == "error":
             raise error_from_body(sse.data)
         event = decode_object(sse.data, "an event of Hermes")
-        kind = event.get("event")
+        kind = text_or_empty(event.get("event")) or sse.event
         if kind == "message.delta":
             return self._delta(event.get("delta"))
         if kind == "tool.started":
@@ -134,13 +137,10 @@ class HermesRunDecoder:
             return [ApprovalRequest()]
         if kind == "run.completed":
             return self._completed(event)
-        if kind in ("run.failed", "run.cancelled"):
+        if kind in FAILURE_EVENTS or kind in STOP_EVENTS:
             self.done = True
-            quote = " ".join(to_text(event.get("error") or "").split())[:MAX_QUOTE_CHARS]
-            raise AgentError(
-                "Hermes failed" if kind == "run.failed" else "another client stopped Hermes", quote
-            )
-        if not kind and (error := find_error(event)) is not None:
+            raise _failure(kind, event)
+        if kind in ("", "message") and (error := find_error(event)) is not None:
             raise error_from_object(error)
         return [REASONING] if kind in WORK_EVENTS else []
 
@@ -199,6 +199,16 @@ class HermesChatDecoder:
     def finish(self) -> list[Event]:
         """Return the usage, and the reason why the answer stopped."""
         return self._decoder.end()
+
+
+def _failure(kind: str, event: dict[str, Any]) -> AgentError:
+    """Return the error of a run that failed or was stopped, with the server's own words."""
+    report = event.get("error") or event.get("message") or ""
+    quote = error_from_object(report).quote
+    if kind in STOP_EVENTS:
+        return AgentError("another client stopped Hermes", quote)
+    code = event.get("error_code") or event.get("code") or kind
+    return error_class_from_report(code, report)("Hermes failed", quote)
 
 
 def _activity(*names: Any) -> Activity:

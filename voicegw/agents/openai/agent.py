@@ -21,6 +21,7 @@ from voicegw.agents.client.http_errors import (
     MAX_ERROR_BODY_BYTES,
     collect_secrets,
     error_from_response,
+    error_from_wrong_body,
     redact,
 )
 from voicegw.agents.client.response import HttpResponse
@@ -267,13 +268,13 @@ class OpenAIAgent(StreamingAgent):
     async def _is_stream(self, response: HttpResponse) -> bool:
         """Whether the response is a stream: by its type, else by its first bytes.
 
-        Raises `AgentProtocolError` for another body whose type is not JSON.
+        Raises the error of `error_from_wrong_body` for another body whose type is not JSON.
         """
         if await response.is_event_stream():
             return True
-        if response.content_type in ("application/json", ""):
+        if response.content_type.endswith("json") or not response.content_type:
             return False
-        raise AgentProtocolError(f"{self._url} answered with a wrong content type", response.content_type)
+        raise await error_from_wrong_body(response, self._url)
 
     async def _check_status(self, response: HttpResponse) -> None:
         """Raise the `AgentError` of a status other than 200, with the server's own words."""

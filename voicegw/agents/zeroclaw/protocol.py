@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from voicegw.agents.client.error_body import MAX_QUOTE_CHARS, describe_code
+from voicegw.agents.client.error_body import MAX_QUOTE_CHARS, describe_code, error_class_from_report
 from voicegw.agents.client.json_values import count_or_zero, text_or_empty
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentUnavailable
 from voicegw.events import Activity, Event, Usage
@@ -31,7 +31,7 @@ ERROR_CLASSES: Mapping[str, type[AgentError]] = {
     "EMPTY_CONTENT": AgentProtocolError,
     "UNKNOWN_MESSAGE_TYPE": AgentProtocolError,
 }
-"""Error codes and their errors. Every other code is an `AgentError`."""
+"""Error codes and their errors. For every other code, the words of the message decide."""
 TURN_ERRORS = frozenset(
     {"AUTH_ERROR", "PROVIDER_ERROR", "AGENT_ERROR", "SESSION_QUEUE_FULL", "SESSION_QUEUE_TIMEOUT"}
 )
@@ -134,8 +134,8 @@ class ZeroClawTurnDecoder:
 def _reported_error(frame: Mapping[str, Any], where: str) -> AgentError:
     code = text_or_empty(frame.get("code"))
     quote = " ".join(text_or_empty(frame.get("message")).split())[:MAX_QUOTE_CHARS]
-    texts = describe_code(f"{where} reported", code, "an error", quote)
-    return ERROR_CLASSES.get(code, AgentError)(*texts)
+    error_class = ERROR_CLASSES.get(code) or error_class_from_report(None, quote)
+    return error_class(*describe_code(f"{where} reported", code, "an error", quote))
 
 
 def _usage(frame: Mapping[str, Any]) -> list[Event]:

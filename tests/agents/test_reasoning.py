@@ -16,6 +16,7 @@ from voicegw.agents.docker.protocol import DockerEventDecoder
 from voicegw.agents.hermes.protocol import HermesChatDecoder, HermesRunDecoder
 from voicegw.agents.openai.decoder import ChatChunkDecoder
 from voicegw.agents.openhands.decoder import OpenHandsTurnDecoder, from_legacy_event
+from voicegw.agents.zeroclaw.protocol import ZeroClawTurnDecoder
 from voicegw.events import REASONING, Activity, Event
 from voicegw.wire.sse import ServerSentEvent, SseParser
 
@@ -126,3 +127,15 @@ def test_docker_agent_reasons() -> None:
     ]
     found = feed(DockerEventDecoder("s", "docker"), *map(orjson.dumps, events))
     assert found == [REASONING, Activity("f"), REASONING, REASONING]
+
+
+def test_zeroclaw_reasons() -> None:
+    frames: list[dict[str, Any]] = [
+        {"type": "thinking", "content": "Hm."},
+        {"type": "thinking"},
+        {"type": "tool_call", "name": "shell"},
+        {"type": "tool_result", "output": "42"},
+    ]
+    decoder = ZeroClawTurnDecoder("http://h")
+    events = [event for frame in frames for event in decoder.feed(frame)]
+    assert events == [REASONING, Activity("shell"), REASONING]

@@ -13,7 +13,7 @@ from tests.agents.zeroclaw.fake_server import FakeZeroClawServer, Step
 from voicegw.agents.zeroclaw import agent as zeroclaw
 from voicegw.agents.zeroclaw.agent import ZeroClawAgent
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentUnavailable
-from voicegw.events import Activity, Event, Message, Turn, Usage
+from voicegw.events import REASONING, Activity, Event, Message, Turn, Usage
 from voicegw.turns.run import Run
 
 pytestmark = pytest.mark.wire
@@ -50,7 +50,13 @@ async def test_a_turn_is_a_message_and_its_frames_are_events() -> None:
         agent = ZeroClawAgent(server.url, key=KEY, agent="desk one")
         collected = await collect_events(agent, turn())
         await agent.aclose()
-        assert collected == ["Let me see.", Activity("shell"), " It is", " open.", Usage(7, 2)]
+        assert collected == [
+            REASONING,
+            "Let me see.",
+            Activity("shell"),
+            REASONING,
+            *(" It is", " open.", Usage(7, 2)),
+        ]
         assert server.frames == [{"type": "connect"}, {"type": "message", "content": "Hi"}]
         assert server.opened_sockets == [{"agent": "desk one", "session_id": "c1"}]
         assert server.keys == [f"Bearer {KEY}"]

@@ -50,7 +50,7 @@ def test_encoded_requests() -> None:
         ((chunk("It is five."), TOOL, done(" five.\n")), ["It is five.", Activity("shell")]),
         ((chunk(" "), done("Yes")), [" ", "Yes"]),
         ((chunk("Yes"), done("Yes, and more")), ["Yes"]),
-        (({"type": "thinking", "content": "hm"}, {"type": "plan"}, {"type": "cron_result"}, {}), []),
+        (({"type": "thinking", "content": ""}, {"type": "plan"}, {"type": "cron_result"}, {}), []),
         (({"type": 5}, {"type": "error", "component": "cron", "message": "x"}), []),
         (({"type": "error", "code": "STEERING_QUEUE_FULL"}, {"type": "error", "code": "SOP_DISABLED"}), []),
         (

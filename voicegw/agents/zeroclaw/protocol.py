@@ -12,7 +12,7 @@ from typing import Any, Literal
 from voicegw.agents.client.error_body import MAX_QUOTE_CHARS, describe_code, error_class_from_report
 from voicegw.agents.client.json_values import count_or_zero, text_or_empty
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected, AgentUnavailable
-from voicegw.events import Activity, Event, Usage
+from voicegw.events import REASONING, Activity, Event, Usage
 from voicegw.wire.json import join_surrogates
 
 SUBPROTOCOL = "zeroclaw.v1"
@@ -86,6 +86,10 @@ class ZeroClawTurnDecoder:
         match frame.get("type"):
             case "chunk":
                 return self._delta(self._text(frame, "content"))
+            case "thinking" if frame.get("content"):
+                return [REASONING]
+            case "tool_result":  # the model goes on
+                return [REASONING]
             case "tool_call":
                 self._spoke_since_tool = False
                 return [Activity(self._text(frame, "name") or "tool")]

@@ -22,6 +22,7 @@ from voicegw.agents.python.agent import load
 from voicegw.agents.python.frameworks.langgraph import adapt
 from voicegw.errors import AgentError, ConfigError
 from voicegw.events import Activity, Message, Turn, Usage
+from voicegw.turns.prompts import SILENCE_PROMPT
 
 pytestmark = pytest.mark.wire  # LangGraph runs plain functions in a thread
 
@@ -136,6 +137,53 @@ async def test_an_interrupted_tool_call_is_removed_from_the_thread() -> None:
         await collect_events(reply_function, turn(Message("user", "Hi"), Message("user", "Wait"), call="c"))
     )[0] == "Yes?"
     assert model.requests[1] == [("human", "Hi"), ("human", "Wait")]
+
+
+async def test_turn_that_is_asked_again_is_in_the_thread_once() -> None:
+    model = FakeChatModel(answers=[["Hello."], ["Hello again."], ["Bye."]])
+    reply_function = adapt(make_graph(model, InMemorySaver()), {})
+    for _ in range(2):
+        assert (await collect_events(reply_function, turn(*FIRST, call="c")))[0].startswith("Hello")
+    assert model.requests == [PAST, PAST]
+    await collect_events(reply_function, turn(*SECOND, call="c"))
+    assert model.requests[2] == [*PAST, ("ai", "Hello again."), ("human", "Who am I?")]
+
+
+async def test_turn_after_one_that_failed_is_in_the_thread_once() -> None:
+    model = FakeChatModel(answers=[["Hel", None], ["Hello."]], waiting=asyncio.Event())
+    reply_function = adapt(make_graph(model, InMemorySaver()), {})
+    await interrupt(reply_function, model.waiting)
+    await collect_events(reply_function, turn(call="c"))
+    assert model.requests == [[("human", "Hi")]] * 2
+
+
+@pytest.mark.parametrize("kind", ["reminder", "said"])
+async def test_reminder_adds_a_prompt_and_repeats_nothing(kind: str) -> None:
+    model = FakeChatModel(answers=[["Hello Ann."], ["Still there?"], ["Ann."]])
+    reply_function = adapt(make_graph(model, InMemorySaver()), {})
+    await collect_events(reply_function, turn(*FIRST, call="c"))
+    silent = (*FIRST, Message("assistant", "Hello Ann."))
+    await collect_events(reply_function, turn(*silent, call="c", kind=kind))
+    reminded = [*PAST, ("ai", "Hello Ann."), ("human", SILENCE_PROMPT)]
+    assert model.requests[1] == reminded
+    later = (
+        *silent,
+        Message("assistant", "Still there?"),
+        Message("user", "Yes."),
+        Message("user", "Who am I?"),
+    )
+    await collect_events(reply_function, turn(*later, call="c"))
+    assert model.requests[2] == [*reminded, ("ai", "Still there?"), ("human", "Yes."), ("human", "Who am I?")]
+
+
+@pytest.mark.parametrize("heard", ["Hello", "", None])
+async def test_answer_of_the_thread_is_cut_to_its_heard_part(heard: str | None) -> None:
+    model = FakeChatModel(answers=[["Hello Ann."], ["Ann."]])
+    reply_function = adapt(make_graph(model, InMemorySaver()), {})
+    await collect_events(reply_function, turn(*FIRST, call="c"))
+    await collect_events(reply_function, turn(*SECOND, call="c", heard=heard))
+    answer = [("ai", "Hello Ann." if heard is None else heard)] if heard != "" else []
+    assert model.requests[1] == [*PAST, *answer, ("human", "Who am I?")]
 
 
 # Questions of the graph: `interrupt()`

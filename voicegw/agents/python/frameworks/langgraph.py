@@ -1,8 +1,9 @@
 """Adapts a compiled LangGraph graph with `messages` in its state, called by `astream`.
 
 Without a checkpointer, the turn's messages are the whole history. With one, each call is a thread that also
-remembers the results of tools, so it gets only what is new. An interruption can leave a tool call without a
-result in the thread; such a call is removed before the next turn.
+remembers the results of tools, so it gets only what is new, and nothing twice: a turn that is asked again
+replaces its answer, and a reminder adds a prompt. A tool call without a result, which an interruption leaves,
+is removed before the next turn. An answer that the caller heard in part is cut to that part.
 
 A node that calls `interrupt(question)` asks the caller: the question is spoken, and the words of the next
 turn are the result of `interrupt`. See "Human-in-the-loop" in LangGraph's documentation.
@@ -22,6 +23,7 @@ from voicegw.agents.python.frameworks.detect import reject_unknown_options
 from voicegw.agents.python.frameworks.langchain import MessageConverter, convert_messages
 from voicegw.errors import AgentError, ConfigError
 from voicegw.events import Turn
+from voicegw.turns.prompts import SILENCE_PROMPT
 
 QUESTION_KEYS = ("question", "message", "prompt", "query", "text", "description")
 """The keys of an interrupt's value that may hold its question, if the value is a mapping."""
@@ -115,7 +117,9 @@ def make_input(stored: StateSnapshot | None, question: str, turn: Turn) -> tuple
     if stored is None:
         return {"messages": new_messages(None, turn)}, 0
     if not question:
-        return {"messages": new_messages(stored, turn)}, count_answers(stored)
+        # A prompt stands in the thread for words that the caller did not say.
+        prompt_count = int(is_reminder_to(stored, turn))
+        return {"messages": new_messages(stored, turn)}, count_answers(stored) - prompt_count
     return Command(resume={stored.interrupts[0].id: turn.said}), count_user(turn) - count_human(stored)
 
 
@@ -168,12 +172,46 @@ def new_messages(stored: StateSnapshot | None, turn: Turn) -> list[AnyMessage | 
         # A thread counts the caller's messages (`count_known`), so it stores each as the platform sent it.
         return [*convert_messages(valid_history(turn.messages) if stored is None else turn.messages)]
     unfinished = find_unfinished(messages)
+    removals = [RemoveMessage(id=id) for id in unfinished]
     left = [message for message in messages if message.id not in unfinished]
+    if is_reminder_to(stored, turn):
+        return [*removals, HumanMessage(SILENCE_PROMPT)]
+    if is_repetition(stored, turn):
+        return [*removals, *(RemoveMessage(id=id) for id in ids_after_human(left))]
     is_answered = bool(left) and isinstance(left[-1], AIMessage)
     known_count = count_human(stored) + count_answers(stored)
     new = turn.messages[count_known(known_count, is_answered, turn) :]
     dialog = [message for message in new if message.role not in ("system", "developer")]
-    return [*(RemoveMessage(id=id) for id in unfinished), *convert_messages(dialog)]
+    cut = cut_answer(left[-1], turn.heard) if is_answered and turn.heard is not None else []
+    return [*removals, *cut, *convert_messages(dialog)]
+
+
+def is_reminder_to(stored: StateSnapshot, turn: Turn) -> bool:
+    """Whether the caller said nothing since the answer that ends the thread."""
+    messages = stored.values.get("messages", ())
+    has_new_words = count_user(turn) != count_human(stored) + count_answers(stored)
+    ends_with_user = bool(turn.messages) and turn.messages[-1].role == "user"
+    return bool(messages) and not has_new_words and (turn.kind == "reminder" or not ends_with_user)
+
+
+def is_repetition(stored: StateSnapshot, turn: Turn) -> bool:
+    """Whether the caller's last words end the thread already, because their turn is asked again."""
+    said = [message.text for message in stored.values["messages"] if isinstance(message, HumanMessage)]
+    has_new_words = count_user(turn) != count_human(stored) + count_answers(stored)
+    return not has_new_words and said[-1:] == [turn.said]
+
+
+def ids_after_human(messages: Sequence[AnyMessage]) -> list[str]:
+    """Return the ids of the messages behind the last one of the caller: those of the answer to it."""
+    humans = [index for index, message in enumerate(messages) if isinstance(message, HumanMessage)]
+    return [message.id for message in messages[humans[-1] + 1 :] if message.id]
+
+
+def cut_answer(answer: AnyMessage, heard: str) -> list[AnyMessage | RemoveMessage]:
+    """Return what replaces, by its id, an answer that the caller heard in part, or removes an unheard one."""
+    if not heard.strip():
+        return [RemoveMessage(id=answer.id or "")]
+    return [answer.model_copy(update={"content": heard})]
 
 
 def count_known(user_count: int, is_answered: bool, turn: Turn) -> int:

@@ -24,7 +24,7 @@ from tests.agents.python.frameworks.turns import (
     text,
     turn,
 )
-from voicegw.agents.model_history import INTERRUPTED_RESULT
+from voicegw.agents.model_history import INTERRUPTED_RESULT, SILENT_ANSWER
 from voicegw.agents.python.agent import load
 from voicegw.agents.python.frameworks.langchain import adapt
 from voicegw.errors import AgentProtocolError, ConfigError
@@ -66,8 +66,8 @@ async def test_history_is_valid_for_strict_servers() -> None:
     await collect_events(adapt(model, {}), turn(*CUT_OFF))
     prompt = ChatPromptTemplate([MessagesPlaceholder("history"), ("human", "{words}")])
     await collect_events(adapt(prompt | model, {}), turn(*CUT_OFF))
-    result = ("tool", INTERRUPTED_RESULT)
-    request = [("human", "How is it?"), ("ai", ""), result, ("human", "Never mind.\n\nBye.")]
+    result = (("tool", INTERRUPTED_RESULT), ("ai", SILENT_ANSWER))
+    request = [("human", "How is it?"), ("ai", ""), *result, ("human", "Never mind.\n\nBye.")]
     assert model.requests == [request, request]
 
 

@@ -32,7 +32,7 @@ from tests.agents.python.frameworks.turns import (
     interrupt,
     turn,
 )
-from voicegw.agents.model_history import INTERRUPTED_RESULT
+from voicegw.agents.model_history import INTERRUPTED_RESULT, SILENT_ANSWER
 from voicegw.agents.python.agent import load
 from voicegw.agents.python.frameworks.openai_agents import adapt
 from voicegw.errors import AgentProtocolError, ConfigError
@@ -194,6 +194,7 @@ async def test_history_is_valid_for_strict_servers() -> None:
     await collect_events(adapt(Agent("receptionist", model=model), QUIET), turn(*CUT_OFF))
     assert model.requests[0][2:] == [
         {"type": "function_call_output", "call_id": "c1", "output": INTERRUPTED_RESULT},
+        {"role": "assistant", "content": SILENT_ANSWER},
         {"role": "user", "content": "Never mind.\n\nBye."},
     ]
 

@@ -25,7 +25,7 @@ from tests.agents.python.frameworks.turns import (
     text,
     turn,
 )
-from voicegw.agents.model_history import INTERRUPTED_RESULT
+from voicegw.agents.model_history import INTERRUPTED_RESULT, SILENT_ANSWER
 from voicegw.agents.python.agent import load
 from voicegw.agents.python.frameworks.pydantic_ai import adapt
 from voicegw.errors import AgentProtocolError, ConfigError
@@ -119,8 +119,12 @@ async def test_history_is_valid_for_strict_servers() -> None:
 
     await collect_events(adapt(Agent(FunctionModel(stream_function=stream)), {}), turn(*CUT_OFF))
     parts: list[Any] = [part for message in requests[0] for part in message.parts]
-    assert [part.part_kind for part in parts] == ["user-prompt", "tool-call", "tool-return", "user-prompt"]
-    assert [part.content for part in parts[2:]] == [INTERRUPTED_RESULT, "Never mind.\n\nBye."]
+    assert [part.part_kind for part in parts] == [
+        *("user-prompt", "tool-call", "tool-return", "text", "user-prompt")
+    ]
+    assert [part.content for part in parts[2:]] == [
+        *(INTERRUPTED_RESULT, SILENT_ANSWER, "Never mind.\n\nBye.")
+    ]
     assert parts[2].tool_name == "look"
 
 

@@ -81,6 +81,7 @@ PURE_PATTERNS = (
     "turns/*.py",
     "conversations/call_id.py",
     "conversations/history.py",
+    "conversations/last_turn.py",
     "conversations/spoken_reply.py",
     "conversations/transcript.py",
     "conversations/turn_relation.py",

@@ -16,7 +16,7 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from typing import Any
@@ -203,9 +203,9 @@ KINDS: dict[str, Kind] = {
 
 
 @asynccontextmanager
-async def run_app(agent: Agent) -> AsyncIterator[Any]:
+async def run_app(agent: Any, settings: Mapping[str, Any] = SETTINGS) -> AsyncIterator[Any]:
     """Start the application around one agent, and stop it, as a server does."""
-    app = create_app(Config.model_validate(SETTINGS), agents=lambda table, settings: agent)
+    app = create_app(Config.model_validate(settings), agents=lambda table, config: agent)
     received: asyncio.Queue[dict[str, str]] = asyncio.Queue()
     sent: asyncio.Queue[Any] = asyncio.Queue()
     lifespan: asyncio.Future[None] = asyncio.ensure_future(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -415,6 +416,22 @@ def test_size_of_all_arguments_is_limited(monkeypatch: pytest.MonkeyPatch) -> No
             gather(*pieces)
     with pytest.raises(AgentProtocolError, match="more than 1000"):
         ToolCallGatherer().start(0, "a", "f", "x" * 999)
+    with pytest.raises(AgentProtocolError, match="more than 1000"):
+        gather(*(Piece(0, str(number), "f" if number == 0 else "", "") for number in range(50)))
+
+
+def test_unfinished_arguments_in_many_pieces_take_little_more_than_their_text() -> None:
+    gatherer = ToolCallGatherer()
+    tracemalloc.start()
+    gatherer.add(0, 0, "a", "f", '{"x":"')
+    for number in range(20_000):
+        gatherer.add(0, 0, "a", "f", f"{number:05}")
+    size, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (size < 250_000, peak < 500_000) == (True, True)
+    gatherer.add(0, 0, "", "", '"}')
+    assert not gatherer.has_partial_call
+    assert len(gatherer.end()[0].arguments) == 100_000 + len('{"x":""}')
 
 
 def test_arguments_without_a_block_raise_instead_of_being_lost() -> None:

@@ -10,7 +10,7 @@ from tests.support.fake_agent import fake_agent
 from voicegw.calls.call_tools import build_call_tools
 from voicegw.calls.codec import TurnRequested
 from voicegw.calls.profile import CallProfile
-from voicegw.conversations.call_store import CallRecord
+from voicegw.conversations.call_record import CallRecord
 from voicegw.events import Message
 from voicegw.security.keys import ApiKey
 from voicegw.turns.dialects import DIALECTS

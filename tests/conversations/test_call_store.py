@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.support.fake_agent import fake_agent
 from voicegw.conversations.call_store import CallStore
-from voicegw.events import Message, Turn
+from voicegw.events import Message, Tool, ToolCall, Turn
 from voicegw.turns.run import Run
 
 TURN = Turn("t1", (Message("user", "Hello?"),))
@@ -75,28 +77,69 @@ async def test_a_busy_call_is_kept_above_the_limit() -> None:
     assert calls.is_open("open")
 
 
-def test_the_characters_of_all_calls_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voicegw.conversations.call_store.MAX_TOTAL_CHARS", 2_500_000)
+def test_the_bytes_of_all_calls_are_limited() -> None:
     ended_calls: list[str] = []
-    calls = CallStore(on_call_ended=ended_calls.append)
+    calls = CallStore(max_memory=250_000, on_call_ended=ended_calls.append)
     for number in range(6):
         call = calls.get(str(number), float(number))
-        call.transcript.char_count = 1_000_000
-        calls.update_char_count(call)
+        call.transcript.add_user(100_000 * "x")
+        calls.update_size(call, float(number))
     assert ended_calls == ["0", "1", "2", "3"]
     calls.end("5")
-    calls.update_char_count(calls.get("6", 7.0))
+    calls.update_size(call, 7.0)
+    calls.update_size(calls.get("6", 7.0), 7.0)
     assert ended_calls == ["0", "1", "2", "3", "5"], "forgotten calls no longer count"
+    calls.end("4")
+    calls.end("6")
+    assert calls.total_bytes == 0
 
 
-async def test_the_newest_background_run_is_kept_with_those_not_closed_yet() -> None:
-    runs = [Run(fake_agent(60.0), TURN, lambda run: None, now=lambda: 0.0) for _ in range(4)]
-    call = CallStore().get("a", 0.0)
-    for run in runs[:2]:
-        call.add_background(run)
-    runs[0].cancel()
-    call.add_background(runs[2])
-    assert call.background_runs == runs[1:3]
+def test_open_calls_are_kept_above_the_limit_of_bytes() -> None:
+    calls = CallStore(max_memory=250_000)
+    for number in range(5):
+        call = calls.get(str(number), float(number))
+        call.open_sockets = 1
+        call.transcript.add_user(100_000 * "x")
+        calls.update_size(call, float(number))
+    assert len(calls) == 5
+    call.open_sockets = 0
+    calls.update_size(calls.get("6", 7.0), 7.0)
+    assert (len(calls), "4" in calls) == (5, False)
+
+
+def test_a_request_that_a_lost_socket_left_unanswered_counts() -> None:
+    calls = CallStore()
+    call = calls.get("a", 0.0)
+    calls.update_size(call, 0.0)
+    before = calls.total_bytes
+    call.unanswered = Turn(
+        "t", (Message("user", 5000 * "x"),), tools=(Tool("f", parameters={"a": 3000 * "y"}),)
+    )
+    calls.update_size(call, 0.0)
+    assert 8000 < calls.total_bytes - before < 10_000
+
+
+@pytest.mark.parametrize("is_background", [False, True])
+async def test_a_closed_run_counts_until_it_is_forgotten(is_background: bool) -> None:
+    calls, now = CallStore(), asyncio.get_running_loop().time
+    turn = Turn("t1", (Message("system", 9000 * "s"), Message("user", "Hello?")))
+    run = Run(
+        fake_agent("Hi, ", 2000 * "x", 1.0, ToolCall("c", "f", 500 * "y")), turn, lambda run: None, now=now
+    )
+    call = calls.get("a", 0.0)
+    (call.add_background if is_background else call.start_run)(run)
+    calls.on_run_closed("a", 0.0)
+    assert calls.total_bytes < 3000, "an open run counts nothing"
+    run.start()
+    await asyncio.sleep(2.0)
+    calls.on_run_closed("a", 2.0)
+    assert 16_000 < calls.total_bytes < 20_000
+    calls.forget_run("a", "another turn", 9.0)
+    assert 16_000 < calls.total_bytes < 20_000
+    calls.forget_run("a", "t1", 9.0)
+    assert calls.total_bytes < (3000 if is_background else 5000)
+    calls.on_run_closed("unknown", 9.0)
+    calls.forget_run("unknown", "t1", 9.0)
 
 
 def test_above_the_limit_the_least_recently_used_call_goes() -> None:
@@ -118,18 +161,6 @@ async def test_ending_a_call_cancels_its_run() -> None:
     assert (len(calls), run.is_closed) == (0, True)
 
 
-async def test_older_runs_are_kept_until_they_are_closed() -> None:
-    calls = CallStore()
-    runs = [Run(fake_agent(60.0), TURN, lambda run: None, now=lambda: 0.0) for _ in range(3)]
-    call = calls.get("a", 0.0)
-    for run in runs:
-        call.start_run(run)
-    assert (call.run, call.closing_runs) == (runs[2], runs[:2])
-    runs[0].cancel()
-    call.start_run(Run(fake_agent(), TURN, lambda run: None, now=lambda: 0.0))
-    assert call.closing_runs == runs[1:]
-
-
 def test_the_callback_gets_each_call_that_is_forgotten() -> None:
     ended_calls: list[str] = []
     calls = CallStore(idle_timeout=10, max_calls=2, on_call_ended=ended_calls.append)
@@ -145,12 +176,3 @@ def test_the_callback_gets_each_call_that_is_forgotten() -> None:
     assert ended_calls == ["ended", "late", "late"], "above the limit"
     calls.get("fourth", 40.0)
     assert ended_calls[3:] == ["second", "third"], "idle"
-
-
-async def test_images_count_as_characters() -> None:
-    image = {"type": "image_url", "image_url": {"url": "x" * 500}, "n": 1}
-    call = CallStore().get("a", 0.0)
-    assert call.char_count() == 0
-    turn = Turn("t", (Message("user", "hello", parts=(image,)), Message("user", "hi")))
-    call.start_run(Run(fake_agent(), turn, lambda run: None, now=lambda: 0.0))
-    assert 500 + 7 <= call.char_count() <= 500 + 7 + 300

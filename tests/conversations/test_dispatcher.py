@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.fake_agent import FakeAgent, fake_agent
 from voicegw.conversations.agent_registry import AgentRegistry
-from voicegw.conversations.call_store import CallStore
+from voicegw.conversations.call_store import MAX_EVICTION_CHECKS, CallStore
 from voicegw.conversations.dispatcher import Dispatcher
 from voicegw.conversations.idempotency import IdempotencyKey
 from voicegw.conversations.turn_relation import Client
@@ -22,7 +22,7 @@ from voicegw.errors import (
     ServiceUnavailable,
     ShuttingDown,
 )
-from voicegw.events import Message, Turn
+from voicegw.events import Message, Tool, ToolCall, Turn
 from voicegw.security.keys import ApiKey
 from voicegw.turns.dialects import DIALECTS
 from voicegw.turns.run import Run
@@ -202,6 +202,38 @@ async def test_a_whole_request_before_the_first_turn_makes_no_turn_old() -> None
     longer = (*TURN.messages, Message("assistant", "Hi."), Message("user", "Bye."))
     dispatcher.dispatch(served_agent, replace(TURN, call="c1", messages=longer), client=Client.PROGRAM)
     assert not dispatcher.dispatch(served_agent, replace(TURN, call="c1")).is_closed
+
+
+async def test_a_closed_run_keeps_no_tools_and_answers_the_same_request_until_its_window_is_over() -> None:
+    dispatcher = create_dispatcher(serve(fake_agent("Hi", ToolCall("c", "f"))), replay_window=10.0)
+    served_agent = dispatcher.agents.by_name["desk"]
+    turn = replace(TURN, call="c1", tools=(Tool("f"),), options={"temperature": 1}, extra={"a": 1})
+    run = dispatcher.dispatch(served_agent, turn)
+    run.start()
+    await asyncio.sleep(9.0)
+    assert run.turn == replace(turn, tools=(), options={}, extra={})
+    assert dispatcher.dispatch(served_agent, turn) is run
+    other = replace(turn, tools=(Tool("g"),))
+    assert dispatcher.dispatch(served_agent, other, client=Client.PROGRAM) is not run
+    call = dispatcher.calls.get("c1", 9.0)
+    await asyncio.sleep(2.0)
+    assert call.run is None
+    assert dispatcher.dispatch(served_agent, turn) is not run
+
+
+async def test_idle_calls_are_forgotten_although_no_turn_comes() -> None:
+    calls = CallStore(idle_timeout=60.0)
+    dispatcher = create_dispatcher(serve(fake_agent("Hi")), calls=calls)
+    for number in range(MAX_EVICTION_CHECKS + 50):
+        dispatcher.dispatch(dispatcher.agents.by_name["desk"], replace(TURN, call=f"c{number}")).start()
+    await asyncio.sleep(59.0)
+    assert len(calls) == MAX_EVICTION_CHECKS + 50
+    await asyncio.sleep(2.0)
+    assert (len(calls), calls.total_bytes) == (0, 0)
+    dispatcher.dispatch(dispatcher.agents.by_name["desk"], replace(TURN, call="new")).start()
+    await asyncio.sleep(61.0)
+    assert len(calls) == 0
+    await dispatcher.aclose()
 
 
 async def test_an_idempotency_key_finds_its_run_until_the_replay_window_is_over() -> None:

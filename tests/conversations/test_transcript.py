@@ -9,6 +9,7 @@ from voicegw.conversations.spoken_reply import SpokenReply
 from voicegw.conversations.transcript import ReplayDetector, Transcript
 from voicegw.events import Message, ToolCall
 from voicegw.turns.prompts import ACTION_CUT_OFF, ACTION_DONE
+from voicegw.wire.memory_size import messages_bytes
 
 HELLO, REPLY = Message("user", "Hello?"), Message("assistant", "We are open from nine to five.")
 
@@ -101,12 +102,33 @@ def test_unanswered_words_of_the_caller_are_removed_and_returned() -> None:
     assert Transcript().pop_unanswered() is None
 
 
-def test_a_transcript_has_a_limit_of_characters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transcript_module, "MAX_CHARS", 10)
+def test_a_transcript_has_a_limit_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcript_module, "MAX_BYTES", 1000)
     transcript = Transcript()
-    for text in ("12345", "67890", "x", 20 * "y"):
+    for text in (300 * "1", 300 * "2", 300 * "3", 2000 * "y"):
         transcript.add_user(text)
-    assert [message.text for message in transcript.messages] == [20 * "y"]
+        assert transcript.byte_count == messages_bytes(transcript.messages)
+    assert [message.text for message in transcript.messages] == [2000 * "y"]
+
+
+def test_arguments_and_results_of_tools_count_towards_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcript_module, "MAX_BYTES", 10_000)
+    transcript = Transcript()
+    for number in range(20):
+        call = ToolCall(str(number), "note", '{"text":"' + 1000 * "a" + '"}')
+        transcript.add_assistant(SpokenReply("Noted."), [call], {str(number): 1000 * "b"})
+    assert 4 <= len(transcript.messages) <= 8
+    assert transcript.byte_count <= 10_000
+
+
+def test_words_that_are_cut_or_asked_again_count_no_more() -> None:
+    transcript = short_transcript()
+    transcript.truncate("We are")
+    transcript.add_user("When?")
+    transcript.pop_unanswered()
+    assert transcript.byte_count == messages_bytes(transcript.messages)
+    transcript.truncate("")
+    assert transcript.byte_count == messages_bytes(transcript.messages)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +212,7 @@ def test_result_of_the_last_replys_action_is_replaced() -> None:
     transcript.add_assistant(SpokenReply("One moment."), calls, {"1": "Done.", "2": "Done."})
     assert transcript.replace_result("transfer_call", "Not done: busy.")
     assert [message.text for message in transcript.messages] == ["One moment.", "Not done: busy.", "Done."]
-    assert transcript.char_count == sum(len(message.text) for message in transcript.messages)
+    assert transcript.byte_count == messages_bytes(transcript.messages)
     assert not transcript.replace_result("play_audio", "No.")
     transcript.add_user("Hello?")
     assert not transcript.replace_result("transfer_call", "No.")

@@ -15,6 +15,7 @@ from voicegw.conversations.turn_relation import (
     RunState,
     TurnRelation,
     compare_histories,
+    digest_of_options,
     has_same_options,
     relate,
 )
@@ -140,6 +141,15 @@ def test_another_prompt_without_words_is_no_earlier_turn() -> None:
     prompt_alone = ask((Message("system", "Sum up the call."),))
     assert compare_histories(prompt_alone, KNOWN) is History.OTHER
     assert compare_histories(prompt_alone, replace(prompt_alone, id="t3")) is History.SAME
+
+
+@pytest.mark.parametrize("options", [{}, *OPTIONS])
+def test_forgotten_options_are_compared_by_their_digest(options: dict[str, Any]) -> None:
+    full = ask(tools=(Tool("look", parameters={"type": "object"}),), tool_choice="auto", options={"n": 1})
+    slim, digest = replace(full, id="t1", tools=(), tool_choice=None, options={}), digest_of_options(full)
+    assert has_same_options(replace(full, **options), slim, digest) is (not options)
+    reused = relate(replace(full, **options), slim, UNDELIVERED, CHAT, known_options=digest)
+    assert (reused is REPLAY) is (not options)
 
 
 MESSAGES = st.lists(st.sampled_from([PROMPT, HELLO, HI, TABLE]), max_size=5).map(tuple)

@@ -8,6 +8,7 @@ from voicegw.events import Activity
 from voicegw.turns.own_phrases import OwnPhrase
 from voicegw.turns.reply_memory import ReplyMemory
 from voicegw.turns.stream import EventLog
+from voicegw.wire.memory_size import deep_bytes
 
 REPLY = "onemomentletmelookstillworkingonitfound"
 LOOK = EventLog(["Let me", Activity("bash"), " look.", "Found."])
@@ -36,11 +37,11 @@ def test_phrases_of_a_run_are_read_until_it_ends() -> None:
     assert memory.find_phrases()[0].reply == "onemoment"
     event_log.events.append("At ten.")
     assert memory.find_phrases()[0].reply == "onemomentatten"
-    assert memory.char_count == 0
+    assert memory.byte_count == 0
     event_log.has_ended = True
     for _ in range(2):
         assert memory.find_phrases() == (OwnPhrase("onemomentatten", 0, 9, "when"),)
-    assert memory.char_count == len("onemomentattenwhen")
+    assert memory.byte_count == deep_bytes(OwnPhrase("onemomentatten", 0, 9, "when"))
 
 
 def test_the_oldest_phrases_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 from voicegw.wire.json import join_surrogates
 
+MAX_PIECES = 1000
+"""Pieces that are kept apart. Above it they are joined: a piece of one letter takes 50 bytes."""
 MARKS = re.compile(r'[\\"{}\[\]]')
 """The characters that decide where a JSON object ends."""
 
@@ -51,6 +53,14 @@ class GatheredCall:
         self._in_string = False
         self._escaped_at = -1
 
+    def append(self, piece: str) -> None:
+        """Add a piece of the arguments' JSON text."""
+        self.pieces.append(piece)
+        if len(self.pieces) > MAX_PIECES:
+            self._scan()
+            self.pieces = ["".join(self.pieces)]
+            self._scanned = 1
+
     @property
     def text(self) -> str:
         """The arguments so far, "" if there are none."""
@@ -64,12 +74,16 @@ class GatheredCall:
     @property
     def is_whole(self) -> bool:
         """Whether every bracket and string of the arguments is closed. Each piece is read once."""
+        self._scan()
+        return not (self._depth or self._in_string) and self.has_text
+
+    def _scan(self) -> None:
+        """Read the marks of the pieces that were not read yet."""
         for piece in self.pieces[self._scanned :]:
             for found in MARKS.finditer(piece):
                 self._read_mark(found[0], self._position + found.start())
             self._position += len(piece)
         self._scanned = len(self.pieces)
-        return not (self._depth or self._in_string) and self.has_text
 
     def _read_mark(self, mark: str, at: int) -> None:
         if at == self._escaped_at:

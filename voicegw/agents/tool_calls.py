@@ -20,6 +20,8 @@ MAX_ARGUMENT_CHARS = 1_000_000
 """Characters of the arguments of one turn's tool calls; beyond it the turn fails."""
 CALL_COST = 256
 """Characters that each call adds towards `MAX_ARGUMENT_CHARS`, so that empty calls are bounded too."""
+ID_COST = 32
+"""Characters that each further id of a call adds towards `MAX_ARGUMENT_CHARS`, besides its own."""
 
 
 class ToolCallGatherer:
@@ -128,6 +130,7 @@ class ToolCallGatherer:
         if call is None:
             call = self._begin(index, slot, id, name)
         elif id and id not in call.ids:
+            self._count_chars(ID_COST + len(id))
             call.id = call.id or id
             call.ids.add(id)
             self._by_id.setdefault(id, call)
@@ -193,7 +196,7 @@ class ToolCallGatherer:
         if type(piece) is not str:
             raise _no_object(call.name)
         self._count_chars(len(piece))
-        call.pieces.append(piece)
+        call.append(piece)
 
     def _count_chars(self, count: int) -> None:
         self._chars += count

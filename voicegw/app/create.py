@@ -117,7 +117,7 @@ def _make_dispatcher(settings: Config, agents: Mapping[str, Agent], now: Callabl
         stop_timeout=turns.stop_timeout,
         disconnect_grace=turns.disconnect_grace,
         replay_window=turns.replay_window,
-        calls=CallStore(idle_timeout=calls.idle, max_calls=calls.max_calls),
+        calls=CallStore(idle_timeout=calls.idle, max_calls=calls.max_calls, max_memory=calls.max_memory),
         now=now,
     )
 
@@ -143,7 +143,9 @@ def _add_gauges(metrics: Metrics, dispatcher: Dispatcher) -> None:
     """Add gauges of the tasks, runs and calls in this process: a leak shows in them."""
     metrics.add_gauge("voicegw_tasks", "Tasks of the event loop now.", lambda: len(asyncio.all_tasks()))
     metrics.add_gauge("voicegw_runs", "Runs whose agent is not closed yet.", lambda: len(dispatcher.runs))
-    metrics.add_gauge("voicegw_calls_remembered", "Calls that are remembered.", lambda: len(dispatcher.calls))
+    calls = dispatcher.calls
+    metrics.add_gauge("voicegw_calls_remembered", "Calls that are remembered.", lambda: len(calls))
+    metrics.add_gauge("voicegw_calls_memory_bytes", "Bytes that they take.", lambda: calls.total_bytes)
 
 
 def _add_cors(origins: Sequence[str], app: ASGIApp) -> ASGIApp:

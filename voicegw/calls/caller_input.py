@@ -14,7 +14,7 @@ from voicegw.calls.profile import CallProfile
 from voicegw.calls.send_queue import SendQueue
 from voicegw.calls.silence_timer import SilenceTimer
 from voicegw.calls.turn_player import TurnPlayer
-from voicegw.conversations.call_store import CallRecord
+from voicegw.conversations.call_record import CallRecord
 from voicegw.conversations.transcript import ReplayDetector
 from voicegw.events import ToolCall
 from voicegw.turns.prompts import (

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from voicegw.calls.codec import TurnRequested
-from voicegw.conversations.call_store import CallRecord
+from voicegw.conversations.call_record import CallRecord
 from voicegw.conversations.history import heard_part_of_last_reply
 from voicegw.events import Message, Tool, Turn
 from voicegw.security.keys import ApiKey

@@ -29,7 +29,7 @@ from voicegw.calls.codec import (
 from voicegw.calls.profile import CallProfile
 from voicegw.calls.send_queue import TRY_AGAIN_LATER, SendQueue
 from voicegw.calls.turn_player import TurnPlayer
-from voicegw.conversations.call_store import CallRecord
+from voicegw.conversations.call_record import CallRecord
 from voicegw.conversations.engine import TurnEngine
 from voicegw.conversations.spoken_reply import SpokenReply
 from voicegw.errors import RequestError, TooManyRequests
@@ -224,6 +224,7 @@ class CallSession:
             return
         self.input.close()
         call.open_sockets -= 1
+        self.dispatcher.calls.update_size(call, self.now())
         if call.on_takeover == self._on_taken_over:
             call.on_takeover = None
         self.player.cancel_speculation()

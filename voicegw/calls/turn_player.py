@@ -16,7 +16,7 @@ from voicegw.calls.languages import choose_language
 from voicegw.calls.playback import TurnPlayback
 from voicegw.calls.profile import CallProfile
 from voicegw.calls.send_queue import SendQueue
-from voicegw.conversations.call_store import CallRecord
+from voicegw.conversations.call_record import CallRecord
 from voicegw.conversations.engine import TurnEngine
 from voicegw.conversations.spoken_reply import SpokenReply
 from voicegw.conversations.turn_relation import Client

@@ -16,9 +16,16 @@ from functools import partial
 from typing import Any
 
 from voicegw.conversations.agent_registry import AgentRegistry
-from voicegw.conversations.call_store import CallRecord, CallStore
+from voicegw.conversations.call_record import CallRecord
+from voicegw.conversations.call_store import CallStore
 from voicegw.conversations.idempotency import IdempotencyKey, IdempotentRuns
-from voicegw.conversations.turn_relation import Client, RunState, TurnRelation, relate
+from voicegw.conversations.turn_relation import (
+    Client,
+    RunState,
+    TurnRelation,
+    digest_of_options,
+    relate,
+)
 from voicegw.errors import ServiceUnavailable, ShuttingDown, TooManyRequests
 from voicegw.events import Turn
 from voicegw.turns.bulkhead import Bulkhead
@@ -29,6 +36,8 @@ log = logging.getLogger("voicegw.error")
 
 REUSING = frozenset({TurnRelation.JOIN, TurnRelation.REPLAY})
 """The relations in which the known run answers the turn."""
+EVICTION_PAUSE = 0.05
+"""Seconds between two steps in which idle calls are forgotten: each may start tasks of agents."""
 REUSABLE_STATES = frozenset({RunState.RUNNING, RunState.UNDELIVERED, RunState.DELIVERED})
 """The states in which a run answers a repetition of its request."""
 
@@ -70,6 +79,8 @@ class Dispatcher:
         # Tasks that notify agents of a call that begins or ends. The set protects them from garbage
         # collection.
         self._agent_tasks: set[asyncio.Future[None]] = set()
+        # The timer that forgets idle calls where no turn does; None while no call is remembered.
+        self._idle_timer: asyncio.TimerHandle | None = None
         self.calls.on_call_ended = self._on_call_ended
 
     def new_turn_id(self) -> str:
@@ -121,6 +132,8 @@ class Dispatcher:
     ) -> Run:
         """Return the run for a turn of a call. A newer turn supersedes the run of the older one."""
         call, is_spoken = self.calls.get(call_id, self.now()), served_agent.speech_filters is not None
+        if self._idle_timer is None:
+            self._forget_idle_calls()
         for known in call.background_runs:
             if self._relate(turn, known, client, is_retry, is_spoken) in REUSING:
                 return known
@@ -137,7 +150,15 @@ class Dispatcher:
         """Return what a turn means to a known run. `is_spoken`: the turn wants the text as speech."""
         has_same_form = known.has_speech_filter == is_spoken
         state = self._state(known)
-        return relate(turn, known.turn, state, client, is_retry=is_retry, has_same_form=has_same_form)
+        return relate(
+            turn,
+            known.turn,
+            state,
+            client,
+            is_retry=is_retry,
+            has_same_form=has_same_form,
+            known_options=known.options_digest,
+        )
 
     def _new_run_in_call(
         self,
@@ -156,7 +177,6 @@ class Dispatcher:
             run.cancel()  # it never starts: its response ends at once, well-formed
         else:
             call.start_run(run)
-            self.calls.update_char_count(call)
             run.earlier_runs = tuple(call.closing_runs)
         return run
 
@@ -218,8 +238,27 @@ class Dispatcher:
     def _on_run_closed(self, bulkhead: Bulkhead, run: Run) -> None:
         bulkhead.release()
         self.runs.discard(run)
+        turn = run.turn
+        if turn.call is None and not run.idempotency_keys:
+            return
+        run.options_digest = digest_of_options(turn)
+        run.turn = replace(turn, tools=(), tool_choice=None, options={}, extra={})
         if run.idempotency_keys:
             run.loop.call_later(self.replay_window, self.idempotent_runs.remove, run)
+        if turn.call is not None:
+            self.calls.on_run_closed(turn.call, self.now())
+            # The timer holds no run: an evicted call frees its runs at once.
+            run.loop.call_later(self.replay_window, self._forget_run, turn.call, turn.id)
+
+    def _forget_run(self, call: str, turn_id: str) -> None:
+        """Forget a run whose replay window is over."""
+        self.calls.forget_run(call, turn_id, self.now())
+
+    def _forget_idle_calls(self) -> None:
+        """Forget calls that were idle too long, some at a time, and set the timer for the others."""
+        delay = EVICTION_PAUSE if self.calls.evict(self.now()) else self.calls.idle_timeout
+        loop = asyncio.get_running_loop()
+        self._idle_timer = loop.call_later(delay, self._forget_idle_calls) if len(self.calls) else None
 
     def warm_agent(self, served_agent: ServedAgent, call: str) -> None:
         """Start the agent's preparation for a call that begins. Returns at once; a failure is logged."""
@@ -256,6 +295,8 @@ class Dispatcher:
         """
         self.drain()
         self.stop_all()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         for task in self._agent_tasks:
             task.cancel()
         tasks = [run.task for run in self.runs if run.task is not None]

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from voicegw.conversations.spoken_reply import SpokenReply
 from voicegw.events import Message, ToolCall
 from voicegw.turns.prompts import ACTION_CUT_OFF
+from voicegw.wire.memory_size import message_bytes
 
 MAX_MESSAGES = 2000
-MAX_CHARS = 1_000_000
-"""Limits of one transcript, in messages and in characters. Above them, the oldest messages are dropped."""
+MAX_BYTES = 1_000_000
+"""Limits of one transcript, in messages and in bytes. Above them, the oldest messages are dropped."""
 REPLAY_GAP = 0.25
 """Maximum seconds between two frames of a replay: a platform sends the frames that it kept back to back."""
 
@@ -30,8 +31,8 @@ class Transcript:
     """The part of the last reply that the caller heard; None for all of it. The next turn carries it."""
     last_spoken: SpokenReply = field(default_factory=SpokenReply)
     """Everything that was said in the last turn, with the gateway's own words."""
-    char_count: int = 0
-    """The characters of all messages."""
+    byte_count: int = 0
+    """The bytes of memory of all messages."""
 
     def add_user(self, text: str) -> None:
         """Add words of the caller."""
@@ -77,9 +78,9 @@ class Transcript:
             return
         self.heard_text = heard
         if heard or reply.tool_calls:
-            self.messages[index] = replace(reply, text=heard)
+            self._replace_text(index, heard)
         else:
-            del self.messages[index]
+            self._remove(index)
 
     def replace_result(self, name: str, result: str) -> bool:
         """Replace the result of the action with this name in the last reply; return whether there is one.
@@ -91,15 +92,14 @@ class Transcript:
             if message.role != "tool":
                 return False
             if message.name == name:
-                self.messages[index] = replace(message, text=result)
-                self.char_count += len(result) - len(message.text)
+                self._replace_text(index, result)
                 return True
         return False
 
     def pop_unanswered(self) -> str | None:
         """Remove and return the caller's last words if no reply follows them, to ask again; else None."""
         if self.messages and self.messages[-1].role == "user":
-            return self.messages.pop().text
+            return self._remove(-1).text
         return None
 
     def _last_reply_index(self) -> int | None:
@@ -116,9 +116,18 @@ class Transcript:
 
     def _append(self, message: Message) -> None:
         self.messages.append(message)
-        self.char_count += len(message.text)
-        while len(self.messages) > MAX_MESSAGES or (self.char_count > MAX_CHARS and len(self.messages) > 1):
-            self.char_count -= len(self.messages.pop(0).text)
+        self.byte_count += message_bytes(message)
+        while len(self.messages) > MAX_MESSAGES or (self.byte_count > MAX_BYTES and len(self.messages) > 1):
+            self._remove(0)
+
+    def _replace_text(self, index: int, text: str) -> None:
+        old, self.messages[index] = self.messages[index], replace(self.messages[index], text=text)
+        self.byte_count += message_bytes(self.messages[index]) - message_bytes(old)
+
+    def _remove(self, index: int) -> Message:
+        message = self.messages.pop(index)
+        self.byte_count -= message_bytes(message)
+        return message
 
 
 class ReplayDetector:

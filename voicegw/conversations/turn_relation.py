@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from hashlib import blake2b
 
 from voicegw.events import Message, Turn
+from voicegw.wire.json import dumps
 
 
 class TurnRelation(Enum):
@@ -57,14 +59,16 @@ def relate(
     *,
     is_retry: bool = False,
     has_same_form: bool = True,
+    known_options: bytes | None = None,
 ) -> TurnRelation:
     """Decide what a turn means to a known one of its call, whose run is in `state`.
 
     `is_retry`: the client says that it repeats its request. `has_same_form`: both turns want the text as
-    speech, or both want it unchanged; another form is another request, like other options.
+    speech, or both want it unchanged; another form is another request, like other options. `known_options`:
+    the `digest_of_options` of the known turn if they were forgotten.
     """
     history = compare_histories(turn, known)
-    if history is History.SAME and has_same_form and has_same_options(turn, known):
+    if history is History.SAME and has_same_form and has_same_options(turn, known, known_options):
         if state is RunState.RUNNING:
             return TurnRelation.JOIN
         if state is RunState.UNDELIVERED or (state is RunState.DELIVERED and is_retry):
@@ -95,17 +99,27 @@ def compare_histories(turn: Turn, known: Turn) -> History:
     return History.EARLIER
 
 
-def has_same_options(turn: Turn, known: Turn) -> bool:
-    """Do both turns ask the same model with the same tools, options, language and instructions?"""
+def has_same_options(turn: Turn, known: Turn, known_options: bytes | None = None) -> bool:
+    """Return whether both turns have the same model, tools, options, language and instructions.
+
+    `known_options` is as in `relate`.
+    """
+    if known_options is None:
+        same = (turn.tools, turn.tool_choice, turn.options) == (known.tools, known.tool_choice, known.options)
+    else:
+        same = digest_of_options(turn) == known_options
     return (
-        turn.model == known.model
-        and turn.tools == known.tools
-        and turn.tool_choice == known.tool_choice
-        and turn.options == known.options
+        same
+        and turn.model == known.model
         and turn.language == known.language
         and turn.messages[: count_instructions(turn.messages)]
         == known.messages[: count_instructions(known.messages)]
     )
+
+
+def digest_of_options(turn: Turn) -> bytes:
+    """Return a digest of the tools, the choice of a tool, and the options of a turn."""
+    return blake2b(dumps([turn.tools, turn.tool_choice, turn.options]), digest_size=16).digest()
 
 
 def count_instructions(messages: Sequence[Message]) -> int:

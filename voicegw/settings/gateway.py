@@ -173,6 +173,12 @@ class CallSettings(Section):
     max_calls: int = Field(
         default=10_000, ge=1, description="Maximum number of remembered calls in each worker."
     )
+    max_memory: int = Field(
+        default=134_217_728,
+        ge=1_000_000,
+        description="Maximum bytes of the remembered calls in each worker; beyond it, or `max_calls`, those "
+        "that were used least recently are forgotten.",
+    )
 
 
 class SpeechSettings(Section):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from voicegw.turns.own_phrases import OwnPhrase, find_own_phrases
 from voicegw.turns.stream import EventLog
+from voicegw.wire.memory_size import deep_bytes
 
 MAX_OWN_PHRASES = 500
 """Own phrases that are remembered of one call. Above it, the oldest ones are forgotten."""
@@ -49,9 +50,9 @@ class ReplyMemory:
         self._replies: list[RememberedReply] = []
 
     @property
-    def char_count(self) -> int:
-        """The approximate number of characters that are kept. A reply counts for each phrase in it."""
-        return sum(len(phrase.reply) + len(phrase.question) for phrase in self._phrases)
+    def byte_count(self) -> int:
+        """The bytes of memory of the phrases of ended replies. A reply counts for each phrase in it."""
+        return sum(map(deep_bytes, self._phrases))
 
     def add(self, event_log: EventLog, question: str, words: str, event_count: int) -> None:
         """Remember that the gateway said `words` after the first `event_count` events of a run's log.

@@ -28,7 +28,7 @@ from voicegw.wire.json import join_surrogates
 MAX_EVENTS = 100_000
 """Maximum number of events of one run; beyond it the run ends with "length". Hours of speech are fewer."""
 MAX_TEXT_CHARACTERS = 4_000_000
-"""Maximum characters of one run's text; beyond it the run ends with "length". Hours of speech are shorter."""
+"""Maximum characters of one run's text and tool calls; beyond it the run ends with "length"."""
 SUPERSEDE_WAIT = 0.15
 """Maximum seconds for which a new turn waits until the runs that it supersedes are closed."""
 
@@ -98,6 +98,8 @@ class Run:
         self.has_started = False
         # The `Idempotency-Key` of each request that it answers. Set by `IdempotentRuns`.
         self.idempotency_keys: tuple[bytes, ...] = ()
+        # A digest of the turn's options once they are forgotten; None before. Set by the dispatcher.
+        self.options_digest: bytes | None = None
         # True once a subscriber sent the answer to its end. Set by the endpoint or the call.
         self.was_delivered = False
         # The time at which the last subscriber left; None before. Set by the dispatcher.
@@ -114,7 +116,7 @@ class Run:
         self.options_after = options_after
         # The first half of a surrogate pair at the end of the last delta, "" if it ended with a character.
         self._high_surrogate = ""
-        # The number of events, and of characters of text, that the agent yielded.
+        # The number of events, and of characters of text and tool calls, that the agent yielded.
         self.event_count = 0
         self.character_count = 0
         # True once the agent gave visible text or a tool call.
@@ -222,9 +224,11 @@ class Run:
         if type(event) is Activity and event == REASONING:
             return self._on_reasoning()
         self.event_count += 1
-        if type(event) is ToolCall and event.name not in self.offered_tools:
-            event = Activity(event.name)  # the agent's own tool, or a mistake: the client cannot run it
-        if self.event_count > self.max_events:
+        if type(event) is ToolCall:
+            self.character_count += len(event.id) + len(event.name) + len(event.arguments)
+            if event.name not in self.offered_tools:
+                event = Activity(event.name)  # the agent's own tool, or a mistake: the client cannot run it
+        if self.event_count > self.max_events or self.character_count > MAX_TEXT_CHARACTERS:
             return self._end_at_limit()
         self.reasoning_since = None
         if type(event) in (ToolCall, Activity, Finish):  # text that came earlier precedes them
@@ -361,6 +365,7 @@ class Run:
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self.closed_at = self.now()
         self.task = None  # it refers to this run: whole histories would wait for garbage collection
+        self.offered_tools = frozenset()
         self._end_log()  # a task that was cancelled before its first step did not end the log
         self.on_end(self)
         callbacks, self._closed_callbacks = self._closed_callbacks, {}

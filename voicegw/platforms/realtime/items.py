@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from voicegw.conversations.spoken_reply import heard_end, word_end
-from voicegw.conversations.transcript import MAX_CHARS, MAX_MESSAGES
+from voicegw.conversations.transcript import MAX_MESSAGES
 from voicegw.errors import BadRequest
 from voicegw.events import Message, Role, ToolCall
 from voicegw.platforms.realtime.events import EventWriter, RealtimeError
@@ -38,6 +38,10 @@ class RealtimeItem:
     """The item as an agent gets it; the output of a function call is a message with the role "tool"."""
     status: str = "completed"
     """"in_progress", "completed" or "incomplete"."""
+
+
+MAX_CHARS = 1_000_000
+"""Limit of a conversation in characters. Above it, the oldest items are removed."""
 
 
 class RealtimeConversation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -26,66 +26,69 @@ from voicegw.turns.run import Run
 from voicegw.wire.json import loads_piece
 from voicegw.wire.sse import ServerSentEvent
 
+Pieces = Sequence[bytes]
+"""Deltas of a text, as JSON has them between quotation marks."""
 NAME = "Mr \U00020bb7 Li"
 HALVES = (rb"Mr \ud842", rb"\udfb7 Li")
 TURN = Turn("t1", (Message("user", "Who?"),))
 
 
-def sse(template: bytes, decoder: Any) -> list[Any]:
-    return [event for half in HALVES for event in decoder.feed(ServerSentEvent("", template % half))]
+def sse(template: bytes, decoder: Any, pieces: Pieces) -> list[Any]:
+    return [event for piece in pieces for event in decoder.feed(ServerSentEvent("", template % piece))]
 
 
 def frames(decoder: Any, *values: bytes) -> list[Any]:
     return [event for value in values for event in decoder.feed(loads_piece(value))]
 
 
-def bedrock() -> list[Any]:
+def bedrock(pieces: Pieces) -> list[Any]:
     parser, decoder = EventStreamParser(), ConverseDecoder("t1")
-    payloads = (b'{"contentBlockIndex":0,"delta":{"text":"%b"}}' % half for half in HALVES)
+    payloads = (b'{"contentBlockIndex":0,"delta":{"text":"%b"}}' % piece for piece in pieces)
     data = b"".join(event_with_payload("contentBlockDelta", payload) for payload in payloads)
     return [event for message in parser.feed(data) for event in decoder.feed(message)]
 
 
-def hermes_run() -> list[Any]:
+def hermes_run(pieces: Pieces, whole: bytes) -> list[Any]:
     decoder = HermesRunDecoder()
-    events = sse(b'{"event":"message.delta","delta":"%b"}', decoder)
-    end = b'{"event":"run.completed","output":"%b"}' % NAME.encode()
+    events = sse(b'{"event":"message.delta","delta":"%b"}', decoder, pieces)
+    end = b'{"event":"run.completed","output":"%b"}' % whole
     return events + decoder.feed(ServerSentEvent("", end))
 
 
-def openhands() -> list[Any]:
+def openhands(pieces: Pieces, whole: bytes) -> list[Any]:
     delta = b'{"type":"delta","item_id":"i","attempt":1,"order":%d,"content":"%b"}'
-    message = b'{"content":[{"type":"text","text":"%b"}]}' % NAME.encode()
+    message = b'{"content":[{"type":"text","text":"%b"}]}' % whole
     event = b'{"kind":"MessageEvent","source":"agent","id":"i","llm_message":%b}' % message
     return frames(
         OpenHandsTurnDecoder(None),
         b'{"type":"item_started","item_id":"i","attempt":1}',
-        *(delta % (order, half) for order, half in enumerate(HALVES)),
+        *(delta % (order, piece) for order, piece in enumerate(pieces)),
         b'{"type":"durable","seq":9,"event":%b}' % event,
     )
 
 
-def zeroclaw() -> list[Any]:
+def zeroclaw(pieces: Pieces, whole: bytes) -> list[Any]:
     return frames(
         ZeroClawTurnDecoder("http://z"),
-        *(b'{"type":"chunk","content":"%b"}' % half for half in HALVES),
-        b'{"type":"done","full_response":"%b"}' % NAME.encode(),
+        *(b'{"type":"chunk","content":"%b"}' % piece for piece in pieces),
+        b'{"type":"done","full_response":"%b"}' % whole,
     )
 
 
 ANTHROPIC = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%b"}}'
+DOCKER = b'{"type":"agent_choice","content":"%b"}'
 CHAT = b'{"choices":[{"delta":{"content":"%b"}}]}'
-KINDS: dict[str, Callable[[], list[Any]]] = {
-    "openai": lambda: sse(CHAT, ChatChunkDecoder()),
-    "hermes_chat": lambda: sse(CHAT, HermesChatDecoder()),
+KINDS: dict[str, Callable[[Pieces, bytes], list[Any]]] = {
+    "openai": lambda pieces, whole: sse(CHAT, ChatChunkDecoder(), pieces),
+    "hermes_chat": lambda pieces, whole: sse(CHAT, HermesChatDecoder(), pieces),
     "hermes": hermes_run,
-    "anthropic": lambda: sse(ANTHROPIC, MessagesDecoder("t1")),
-    "bedrock": bedrock,
-    "docker": lambda: sse(b'{"type":"agent_choice","content":"%b"}', DockerEventDecoder("s", "http://d")),
+    "anthropic": lambda pieces, whole: sse(ANTHROPIC, MessagesDecoder("t1"), pieces),
+    "bedrock": lambda pieces, whole: bedrock(pieces),
+    "docker": lambda pieces, whole: sse(DOCKER, DockerEventDecoder("s", "http://d"), pieces),
     "openhands": openhands,
     "zeroclaw": zeroclaw,
-    "python": lambda: ["Mr \ud842", "\udfb7 Li"],
 }
+"""The kinds of agents that decode bytes: their events for the deltas and the whole text."""
 
 
 async def speech_of(events: Iterable[Any], speech_filter: SpeechFilter | None) -> str:
@@ -100,7 +103,9 @@ async def speech_of(events: Iterable[Any], speech_filter: SpeechFilter | None) -
 @pytest.mark.parametrize("is_filtered", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 async def test_character_in_two_deltas_is_joined(kind: str, is_filtered: bool) -> None:
-    assert await speech_of(KINDS[kind](), SpeechFilter() if is_filtered else None) == NAME
+    assert (
+        await speech_of(KINDS[kind](HALVES, NAME.encode()), SpeechFilter() if is_filtered else None) == NAME
+    )
 
 
 async def test_character_in_two_deltas_of_python_code_is_joined() -> None:

@@ -14,6 +14,7 @@ from tests.support.fake_agent import FakeAgent, fake_agent
 from voicegw.errors import AgentError, AgentProtocolError, AgentTimeout
 from voicegw.events import REASONING, Activity, Event, Finish, Message, Tool, ToolCall, Turn, Usage
 from voicegw.speech.filter import SpeechFilter
+from voicegw.turns import streaming
 from voicegw.turns.run import MAX_TEXT_CHARACTERS, Run
 from voicegw.turns.timeouts import Timeouts
 
@@ -155,7 +156,9 @@ async def test_exception_of_a_subscriber_closes_the_agent(failing_wakeup: int) -
 async def test_log_is_limited_in_characters() -> None:
     run, _ = start(fake_agent(*["a" * (MAX_TEXT_CHARACTERS // 4)] * 9))
     await asyncio.sleep(1)
-    assert run.event_log.events[4:] == [Finish("length")]
+    *texts, end = run.event_log.events
+    assert end == Finish("length")
+    assert 0 <= MAX_TEXT_CHARACTERS - len("".join(map(str, texts))) < streaming.MAX_TEXT_CHARACTERS
 
 
 async def test_ended_run_cannot_start_again() -> None:

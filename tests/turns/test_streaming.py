@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
@@ -10,7 +11,14 @@ import pytest
 from tests.support.fake_agent import fake_agent
 from voicegw.errors import AgentUnavailable
 from voicegw.events import Event, Finish, Turn
-from voicegw.turns.streaming import EventSink, StreamingAgent, stream_events
+from voicegw.turns.streaming import (
+    MAX_EVENTS,
+    MAX_TEXT_CHARACTERS,
+    EventSink,
+    StreamingAgent,
+    consume,
+    stream_events,
+)
 
 TURN = Turn("t1", ())
 
@@ -90,3 +98,59 @@ async def test_closing_a_reply_cancels_the_stream_once_and_waits_for_it() -> Non
 async def test_agent_without_stream_says_so() -> None:
     with pytest.raises(NotImplementedError):
         await StreamingAgent().stream(TURN, RecordingSink())
+
+
+async def count_turns(stop: asyncio.Event) -> int:
+    """Return how many turns the event loop took until `stop` was set."""
+    turns = 0
+    while not stop.is_set():
+        await asyncio.sleep(0)
+        turns += 1
+    return turns
+
+
+async def collect(*given: Event, limit: int = 1_000_000) -> tuple[list[Event], int, int]:
+    """Return the events that are passed on, the number of idle calls, and the turns of the event loop."""
+
+    async def reply() -> AsyncGenerator[Event, None]:
+        for event in given:
+            yield event
+
+    events: list[Event] = []
+    idle_calls: list[int] = []
+
+    def on_event(event: Event) -> bool:
+        events.append(event)
+        return len(events) < limit
+
+    stop = asyncio.Event()
+    counting = asyncio.create_task(count_turns(stop))
+    await asyncio.sleep(0)
+    await consume(reply(), on_event, lambda: idle_calls.append(len(events)))
+    stop.set()
+    return events, len(idle_calls), await counting
+
+
+async def test_events_that_come_together_take_one_turn_of_the_loop() -> None:
+    events, idle_calls, turns = await collect("a", "b", "c")
+    assert (events, idle_calls, turns) == (["a", "b", "c"], 0, 1)
+
+
+async def test_many_events_without_a_wait_take_several_turns() -> None:
+    events, idle_calls, turns = await collect(*["a"] * (5 * MAX_EVENTS))
+    assert (len(events), idle_calls) == (5 * MAX_EVENTS, 5)
+    assert turns >= 5
+
+
+@pytest.mark.parametrize("rest", ["", "b"])
+async def test_a_long_text_is_passed_on_in_pieces(rest: str) -> None:
+    events, idle_calls, turns = await collect("a" * 3 * MAX_TEXT_CHARACTERS + rest, "end")
+    assert "".join(map(str, events)) == "a" * 3 * MAX_TEXT_CHARACTERS + rest + "end"
+    assert {len(str(event)) for event in events[:3]} == {MAX_TEXT_CHARACTERS}
+    assert turns - 1 == idle_calls == (3 if rest else 2)
+
+
+@pytest.mark.parametrize("text", ["a" * 3 * MAX_TEXT_CHARACTERS, "a"])
+async def test_no_event_is_passed_on_after_a_refusal(text: str) -> None:
+    events, _, _ = await collect(text, text, limit=1)
+    assert events == [text[:MAX_TEXT_CHARACTERS]]

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicegw.wire.json import dumps, join_surrogates, loads, loads_object, loads_piece
+from voicegw.wire.json import (
+    MAX_VALUES,
+    TooManyValues,
+    dumps,
+    join_surrogates,
+    loads,
+    loads_lossy,
+    loads_object,
+    loads_piece,
+)
 
 LONE_SURROGATE = "\ud83d"
 SMILE = "\U0001f600"
@@ -80,7 +89,9 @@ def test_half_at_the_edge_of_a_string_is_kept(data: bytes, parsed: object) -> No
     assert loads_piece(data) == parsed
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b'["\\ud842", NaN]', rb'["\ud842"', b"[" * 5000])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"\xff", b'["\\ud842", NaN]', b'"\0\\ud842"', rb'["\ud842"', b"[" * 5000]
+)
 def test_invalid_piece_is_rejected(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         loads_piece(data)
@@ -92,6 +103,53 @@ def test_piece_that_is_nested_too_deep_for_halves_loses_them(monkeypatch: pytest
 
     monkeypatch.setattr(json, "loads", fail)
     assert loads_piece(rb'["\ud842"]') == ["\ufffd"]
+
+
+@pytest.mark.parametrize(
+    ("data", "parsed"),
+    [
+        (b'"a\xffb"', "a\ufffdb"),
+        (b'"\xf0\x9f six"', "\ufffd six"),
+        (b'\xef\xbb\xbf"\xff"', "\ufffd"),
+        (b'"\xff\\ud83d"', "\ufffd\ufffd"),
+        (b'"\xc3\xa9"', "\xe9"),
+    ],
+)
+def test_invalid_bytes_of_an_agent_become_replacement_characters(data: bytes, parsed: str) -> None:
+    assert loads_lossy(data) == parsed
+    assert loads_piece(data) in (parsed, "\ufffd\ud83d")
+    with pytest.raises(ValueError, match=r"."):
+        loads_lossy(b'{"a": ' + data)
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        b",".join([b'""'] * MAX_VALUES),
+        b",".join([b"[]"] * (MAX_VALUES // 2 + 1)) + b" " * MAX_VALUES,
+        b",".join([b'{"a": 1}'] * (MAX_VALUES // 2)),
+        b",".join([b"1"] * MAX_VALUES),
+        b",".join([b'"\\\\", "\\"[,"'] * (MAX_VALUES // 2)),
+        b",".join([b'"' + b"," * 9 + b'"'] * MAX_VALUES),
+        b"[" * 3 * MAX_VALUES,
+    ],
+)
+def test_document_of_a_client_with_too_many_values_is_rejected(many: bytes) -> None:
+    with pytest.raises(TooManyValues):
+        loads(b"[" + many + b"]")
+
+
+@pytest.mark.parametrize(
+    "text", [b"a,[{" * MAX_VALUES, rb"\\,[{" * MAX_VALUES, rb"\",\"[" * MAX_VALUES, b"a" * 4 * MAX_VALUES]
+)
+def test_punctuation_in_strings_is_no_value(text: bytes) -> None:
+    document = b'{"a": ["' + text + b'", "' + text + b'"], "b": [{}, 1]}'
+    assert loads(document) == json.loads(document)
+
+
+def test_large_document_of_few_values_is_parsed() -> None:
+    values = [{"a": "b,c", "d": [1, None]}] * (MAX_VALUES // 6)
+    assert loads(json.dumps(values, indent=8).encode()) == values
 
 
 @given(st.text(st.sampled_from('a\\"\U00020bb7é')), st.data())

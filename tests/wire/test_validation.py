@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from voicegw.errors import BadRequest
+from voicegw.wire.json import MAX_VALUES
 from voicegw.wire.validation import (
     NULL,
     NUMBER,
@@ -64,3 +65,8 @@ def test_lengths_and_names_are_limited() -> None:
     for name in ("abcd", "a\n"):
         with pytest.raises(BadRequest, match="at most 3 printable"):
             check_printable(name, "x", 3)
+
+
+def test_body_with_too_many_values_is_refused_with_the_limit() -> None:
+    with pytest.raises(BadRequest, match=f"holds more than {MAX_VALUES} JSON values"):
+        parse_object(b'{"a": [' + b'"",' * MAX_VALUES + b'""]}', 100)

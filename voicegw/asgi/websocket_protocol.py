@@ -16,13 +16,14 @@ from typing import Any
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import CloseCode, Frame
 
 from voicegw.asgi.send_timeout import SEND_TIMEOUT, SendTimeoutMixin
 from voicegw.asgi.work_queue import WorkQueue
 
 CLOSE_TIMEOUT = 3.0
 """Seconds that a platform has to answer the server's close frame."""
+MESSAGE_TOO_BIG = 1009
+"""The websocket close code for a message over a limit."""
 MAX_FRAMES_PER_STEP = 128
 """Frames after which other connections get their turn, in 3 ms at most."""
 SLICE_BYTES = 1024
@@ -167,12 +168,12 @@ class GatewayWebSocketProtocol(SendTimeoutMixin, WebSocketsSansIOProtocol):
         self.frames_left -= len(self.conn.events)
         super().handle_events()
 
-    def handle_cont(self, event: Frame) -> None:
+    def handle_cont(self, event: Any) -> None:
         """Add a fragment to the message. Too many of them close the connection, however small they are."""
         if len(self.frames) < MAX_FRAGMENTS:
             super().handle_cont(event)
         elif not self.close_sent:
-            self.conn.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
+            self.conn.fail(MESSAGE_TOO_BIG, "too many fragments")
             self.handle_parser_exception()
 
     def handle_ping(self) -> None:

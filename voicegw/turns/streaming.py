@@ -16,6 +16,11 @@ from typing import Any, Protocol
 
 from voicegw.events import Agent, Event, Turn
 
+MAX_TEXT_CHARACTERS = 4096
+"""Characters of a text that are passed on at once: making them speakable takes 2 microseconds each."""
+MAX_EVENTS = 256
+"""Events that are passed on at once, from an agent that has them all and never waits."""
+
 
 class EventSink(Protocol):
     """Takes the events of one reply."""
@@ -105,14 +110,18 @@ def consume(
     """Await every event and pass it to `on_event`, until that returns False or the events end.
 
     `on_idle` is called before each wait, when the next event is not there yet. Events that arrive
-    together therefore share one call, within one iteration of the event loop.
+    together therefore share one call, within one iteration of the event loop. A text of more than
+    `MAX_TEXT_CHARACTERS` is passed in pieces. Between them, and after `MAX_EVENTS` without a wait, the event
+    loop serves everything else.
 
     Raise the exceptions of `events`, `on_event` and `on_idle`.
     """
+    events_left = MAX_EVENTS
     while True:
         step = events.__anext__().__await__()
         try:
             future = step.send(None)
+            events_left = MAX_EVENTS
             while True:
                 try:
                     on_idle()  # an exception here also reaches the agent, which would wait for ever otherwise
@@ -122,7 +131,19 @@ def consume(
                 else:
                     future = step.send(result)
         except StopIteration as stop:
-            if not on_event(stop.value):
+            event = stop.value
+            while type(event) is str and len(event) > MAX_TEXT_CHARACTERS:
+                if not on_event(event[:MAX_TEXT_CHARACTERS]):
+                    return
+                event, events_left = event[MAX_TEXT_CHARACTERS:], MAX_EVENTS
+                on_idle()
+                yield
+            if not on_event(event):
                 return
+            events_left -= 1
+            if not events_left:
+                events_left = MAX_EVENTS
+                on_idle()
+                yield
         except StopAsyncIteration:
             return

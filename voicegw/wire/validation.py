@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from voicegw.errors import BadRequest
-from voicegw.wire.json import loads
+from voicegw.wire.json import TooManyValues, loads
 
 T = TypeVar("T")
 NULL = type(None)
@@ -33,10 +33,13 @@ JSON_NAMES: Mapping[type, str] = {
 def parse_object(body: bytes, max_depth: int) -> dict[str, Any]:
     """Return the JSON object of a request body.
 
-    Raise BadRequest if the body is not JSON, not an object, or nested deeper than `max_depth` levels.
+    Raise BadRequest if the body is not JSON, not an object, nested deeper than `max_depth` levels, or holds
+    too many values.
     """
     try:
         data = loads(body)
+    except TooManyValues as error:
+        raise BadRequest(f"The request body holds {error}.") from None
     except ValueError:
         raise BadRequest("The request body is not valid JSON.") from None
     if not isinstance(data, dict):

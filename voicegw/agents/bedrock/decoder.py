@@ -24,7 +24,7 @@ from voicegw.errors import (
     AgentTimeout,
 )
 from voicegw.events import REASONING, Activity, Event, Finish, Reason, Usage
-from voicegw.wire.json import loads_object
+from voicegw.wire.json import loads_lossy
 
 EVENT_TYPES = ("contentBlockDelta", "contentBlockStart", "contentBlockStop", "messageStop", "metadata")
 """The events that are decoded; all others are skipped unread, except for errors."""
@@ -149,7 +149,7 @@ def _reported_error(message: EventStreamMessage) -> AgentError:
     kind = headers.get(":message-type")
     if kind in ("exception", "event"):
         name = headers.get(":exception-type") or headers.get(":event-type")
-        words = text_or_empty((loads_object(payload) or {}).get("message"))
+        words = _words_of(payload)
     elif kind == "error":
         name = headers.get(":error-code")
         words = str(headers.get(":error-message") or "")
@@ -177,3 +177,12 @@ def parse_error_name(name: str) -> str:
 def error_class_for(name: str, default: type[AgentError]) -> type[AgentError]:
     """Return the error that Bedrock's error of this name stands for, `default` if the name decides none."""
     return ERRORS_BY_NAME.get(name.removesuffix("Exception").lower(), default)
+
+
+def _words_of(payload: bytes) -> str:
+    """Return the message in the JSON of an exception; "" if there is none."""
+    try:
+        value = loads_lossy(payload)
+    except ValueError:
+        return ""
+    return text_or_empty(value.get("message")) if isinstance(value, dict) else ""

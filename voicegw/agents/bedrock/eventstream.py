@@ -109,13 +109,13 @@ def _decode_headers(data: bytes) -> dict[str, Value]:
             if name in found:
                 raise AgentProtocolError("a message with two headers of the same name", name)
             found[name] = value
-    except (error, IndexError, UnicodeDecodeError) as broken:
+    except (error, IndexError) as broken:
         raise AgentProtocolError(f"a message with a broken header: {broken}") from None
     return found
 
 
 def _split_headers(data: bytes) -> Iterator[tuple[str, Value]]:
-    """Yield the headers. Raises IndexError, `struct.error` or UnicodeDecodeError for a broken one."""
+    """Yield the headers. Raises IndexError or `struct.error` for a broken one."""
     at = 0
     while at < len(data):
         name, at = _slice(data, at + 1, data[at])
@@ -129,10 +129,10 @@ def _split_headers(data: bytes) -> Iterator[tuple[str, Value]]:
             value, at = _slice(data, at, 16)
         elif kind in (BYTES, TEXT):
             value, at = _slice(data, at + SIZE.size, SIZE.unpack_from(data, at)[0])
-            value = value.decode() if kind == TEXT else value
+            value = value.decode("utf-8", "replace") if kind == TEXT else value
         else:
             raise AgentProtocolError(f"a message with a header of the unknown type {kind}")
-        yield name.decode(), value
+        yield name.decode("utf-8", "replace"), value
 
 
 def _slice(data: bytes, at: int, size: int) -> tuple[bytes, int]:

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from voicegw.errors import AgentBusy, AgentError, AgentRejected, AgentTimeout
-from voicegw.wire.json import loads
+from voicegw.wire.json import loads_lossy
 
 REPORTED_ERROR = "the server reported an error"
 MAX_QUOTE_CHARS = 300
@@ -56,7 +56,7 @@ def error_from_body(body: bytes) -> AgentError:
     A body that is no JSON is itself the words; bytes that are no UTF-8 become U+FFFD.
     """
     try:
-        decoded = loads(body)
+        decoded = loads_lossy(body)
     except ValueError:
         decoded = body.decode("utf-8", "replace")
     error = find_error(decoded)

@@ -22,7 +22,7 @@ from voicegw.agents.client.http_errors import (
 )
 from voicegw.agents.client.response import HttpResponse
 from voicegw.errors import AgentError, AgentProtocolError
-from voicegw.wire.json import dumps, loads
+from voicegw.wire.json import dumps, loads_lossy
 
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 """Bytes of a JSON response; a longer one raises `AgentProtocolError`."""
@@ -108,7 +108,7 @@ class JsonApi:
             if not body.strip() or not 200 <= response.status < 300:
                 return None
             try:
-                return loads(body)
+                return loads_lossy(body)
             except ValueError:
                 raise AgentProtocolError(
                     f"{self.url_for(path)} answered with something that is no JSON", extract_quote(body)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from voicegw.errors import AgentProtocolError, AgentRejected
 from voicegw.events import Message
-from voicegw.wire.json import loads
+from voicegw.wire.json import loads_lossy
 
 Confirm = Literal["ask", "deny", "never"]
 
@@ -89,7 +89,7 @@ def parse_llm_settings(body: bytes, where: str) -> dict[str, Any]:
     Raises `AgentProtocolError` for a body of an unknown shape.
     """
     try:
-        profile = loads(body)
+        profile = loads_lossy(body)
     except ValueError:
         profile = None
     config = profile.get("config") if isinstance(profile, dict) else None

@@ -117,7 +117,7 @@ def test_failing_agent_is_asked_again(gateway: Server) -> None:
     reports = ask(gateway, model=["failing"], prompt=[*statuses], options=[{"maxRetries": 1}])
     for request, report in reports:
         assert [error["status"] for error in report["errors"]] == [statuses[request["prompt"]]], request
-    assert gateway.metric(sample) == before + 2 * len(reports)
+    wait_until(lambda: gateway.metric(sample) == before + 2 * len(reports))
 
 
 def test_object_that_breaks_off_is_an_error(gateway: Server) -> None:

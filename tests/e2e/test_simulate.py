@@ -102,14 +102,14 @@ def test_our_scripts_pass_on_every_platform_and_try_nearly_all_checks(demo: Serv
         platform: {item for item in items[platform] if not items[platform][item]} for platform in items
     }
     assert untried == {
-        "twilio": {"refuses", "ends-last"},
+        "twilio": {"refuses", "ends-last", "takes-back"},
         "telnyx": {"ends-last"},
-        "retell": {"actions"},
+        "retell": {"actions", "takes-back"},
         "speech-engine": {"refuses"},
         "realtime": {"refuses"},
         "elevenlabs": {"wrong-key"},
         "vapi": {"wrong-key"},
-    }, "their tests need secrets, or an agent that ends calls"
+    }, "their tests need secrets, or an agent that ends or transfers calls"
 
 
 def test_text_report_has_a_waterfall(demo: Server, capsys: pytest.CaptureFixture[str]) -> None:

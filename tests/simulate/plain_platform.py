@@ -30,6 +30,7 @@ class PlainPlatform:
     name = "plain"
     checks: Sequence[Check] = COMMON
     traits = PlatformTraits(frozenset({"silent"}))
+    may_reply_twice = False
 
     def __init__(self, every: float | None = None) -> None:
         self.ping_interval = every
@@ -42,7 +43,7 @@ class PlainPlatform:
     def build_headers(self, url: str, *, forged: bool = False) -> Mapping[str, str]:
         return {"proof": "wrong" if forged else f"right for {url}"}
 
-    def start(self, *, reconnecting: bool) -> Sequence[Frame]:
+    def start(self, *, reconnecting: bool, resend: bool = True) -> Sequence[Frame]:
         return ("hello again", *self.question_frames) if reconnecting else ("hello",)
 
     def encode_partial(self, text: str) -> Sequence[Frame]:
@@ -62,7 +63,7 @@ class PlainPlatform:
     def repeat(self) -> Sequence[Frame]:
         return self.question_frames
 
-    def interrupt(self, heard_text: str) -> Sequence[Frame]:
+    def interrupt(self, heard_text: str, *, older: bool = False) -> Sequence[Frame]:
         return (f"stop at {heard_text!r}",)
 
     def encode_malformed(self) -> Sequence[Frame]:

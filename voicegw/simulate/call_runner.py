@@ -106,7 +106,7 @@ class CallRunner:
         await self._listen(step.wait)
         if self.recording.agent_ended_call:
             return
-        if step.kind in self.platform.traits.unsupported_steps:
+        if step.kind in self.platform.traits.unsupported_steps and not self._is_false_interruption(step):
             self.recording.skipped_steps.append((number, step))
             return
         if step.nonsense:
@@ -115,12 +115,15 @@ class CallRunner:
         for text in step.partial:
             await self.connection.send(self.platform.encode_partial(text))
             await self._listen(PARTIAL_INTERVAL)
+        self.platform.may_reply_twice = step.refused is not None
         frames = self.platform.ask(step.say) if step.press is None else self.platform.press(step.press)
         turn = self._begin_turn(number, step)
+        turn.is_unprompted = not frames
         try:
             await self.connection.send(frames)
             await self.connection.ping()
             await self._repeat(step, turn)
+            await self._interrupt_older(step, turn)
             await self._run_answer(step, turn)
         except (SocketClosed, SimulationStopped) as error:
             if not isinstance(error, AnswerTimeout):
@@ -128,6 +131,22 @@ class CallRunner:
             raise
         finally:
             turn.wait_ended_at = self.connection.now
+
+    def _is_false_interruption(self, step: CallStep) -> bool:
+        """Has the caller interrupted the agent, and says nothing now, which the platform does not report?"""
+        last = self.recording.turns[-1:]
+        was_interrupted = any(turn.step.interrupt is not None for turn in last)
+        return step.silent and was_interrupted and self.platform.traits.reports_no_silence
+
+    async def _interrupt_older(self, step: CallStep, turn: RecordedTurn) -> None:
+        if step.late_interrupt is None or len(self.recording.turns) < 2:
+            return
+        if await self._wait_until(lambda: bool(turn.end_times), step.late_interrupt):
+            return
+        heard_text = self.recording.turns[-2].text.rstrip().rpartition(" ")[0]
+        if frames := self.platform.interrupt(heard_text, older=True):
+            turn.late_interrupt_at = self.connection.now
+            await self.connection.send(frames)
 
     async def _repeat(self, step: CallStep, turn: RecordedTurn) -> None:
         if step.again is not None and not await self._wait_until(lambda: bool(turn.end_times), step.again):
@@ -156,6 +175,8 @@ class CallRunner:
             if step.drop is not None:
                 await self._drop(step.drop, turn)
             await self._wait_for_answer(lambda: bool(turn.end_times))
+            if step.refused is not None:
+                await self._wait_until(lambda: turn.takes_back, self.script.patience.silence)
             if self._may_be_answered_twice(step):
                 await self._listen(SETTLE_TIME)
 
@@ -184,7 +205,7 @@ class CallRunner:
         turn.lost_at = self.connection.now
         await self.connection.disconnect(graceful=False)
         await asyncio.sleep(RECONNECT_DELAY)
-        await self.connection.connect(reconnecting=True)
+        await self.connection.connect(reconnecting=True, resend=turn.step.resend)
         turn.repeated_at = self.connection.now
 
     async def _wait_for_answer(self, condition: Callable[[], bool]) -> None:

@@ -152,8 +152,8 @@ def _find_missing_answer(turn: RecordedTurn, script: CallScript) -> str | None:
 def _check_first_words(recording: Recording, script: CallScript) -> list[str] | None:
     """Check the delay of the first words.
 
-    Turns with pressed keys are left out: a gateway may wait for the next key. A turn that was cut short in
-    time needs no words.
+    Turns with pressed keys are left out: a gateway may wait for the next key. So is an interruption without
+    words, which `DEAD_AIR` checks. A turn that was cut short in time needs no words.
     """
     limit = script.patience.first_words
     flaws: list[tuple[int, str]] = []
@@ -161,7 +161,7 @@ def _check_first_words(recording: Recording, script: CallScript) -> list[str] | 
         delay = turn.first_text_delay
         has_ended = not turn.is_cut_short or any(end < (turn.stopped_at or 0.0) for end in turn.end_times)
         is_exercised = delay is not None or turn.actions or has_ended or turn.longest_silence > limit
-        if turn.step.press is not None or not is_exercised:
+        if turn.step.press is not None or turn.is_unprompted or not is_exercised:
             continue
         if delay is None:
             flaws.append((number, "" if turn.actions else "no words"))
@@ -177,7 +177,9 @@ def _check_silence(recording: Recording, script: CallScript) -> list[str] | None
     turns = [
         (number, turn.longest_silence)
         for number, turn in recording.numbered_turns
-        if is_answer_expected(turn) and (has_output(turn) or turn.longest_silence > limit)
+        if is_answer_expected(turn)
+        and not turn.is_unprompted
+        and (has_output(turn) or turn.longest_silence > limit)
     ]
     flaws = [
         f"turn {number}: silent for {silence:.2f} s, more than {limit:g} s"
@@ -209,6 +211,30 @@ def _find_markup(turn: RecordedTurn, script: CallScript) -> str | None:
     return f"{found[0].strip()!r} would be read aloud" if found else None
 
 
+def _find_lost_words(turn: RecordedTurn, script: CallScript) -> str | None:
+    reported_at = turn.late_interrupt_at or 0.0
+    has_words = any(at > reported_at for at, _ in turn.nonblank_texts)
+    return None if has_words else "no words came after the report"
+
+
+def _find_dead_air(turn: RecordedTurn, script: CallScript) -> str | None:
+    delay, limit = turn.first_text_delay, script.patience.dead_air
+    if delay is not None and delay <= limit:
+        return None
+    return "the agent said nothing" if delay is None else f"silent for {delay:.2f} s, more than {limit:g} s"
+
+
+def _check_refusals(recording: Recording, script: CallScript) -> list[str] | None:
+    """Check the answers after refused transfers: a transfer that is executed ends the call."""
+    flaws = []
+    for number, turn in recording.numbered_turns:
+        if turn.step.refused is not None and not turn.takes_back:
+            flaws.append(f"turn {number}: the agent did not say {turn.step.refused!r}")
+        elif turn.step.refused is not None and turn is recording.turns[-1] and recording.agent_ended_call:
+            flaws.append(f"turn {number}: the call was ended or transferred")
+    return flaws if any(turn.step.refused is not None for turn in recording.turns) else None
+
+
 def _check_pongs(recording: Recording, script: CallScript) -> list[str] | None:
     if not recording.pings:
         return None
@@ -238,6 +264,24 @@ COMES_BACK = Check(
     "comes-back",
     "after a lost connection the question is answered on the new one",
     check_turns(_find_missing_answer, is_connection_dropped),
+)
+LATE_INTERRUPT = Check(
+    "late-interrupt",
+    "a report that an older answer was interrupted does not stop the newer one",
+    check_turns(_find_lost_words, lambda turn: turn.late_interrupt_at is not None),
+)
+DEAD_AIR = Check(
+    "dead-air",
+    "after an interruption without words the agent speaks again",
+    check_turns(_find_dead_air, lambda turn: turn.is_unprompted),
+)
+ASKS_AGAIN = Check(
+    "asks-again",
+    "after a lost connection a question that the platform does not repeat is answered, too",
+    check_turns(_find_missing_answer, lambda turn: not turn.step.resend),
+)
+TAKES_BACK = Check(
+    "takes-back", "after a refused transfer the agent takes its promise back, and goes on", _check_refusals
 )
 COMMON = (CONNECTS, REFUSES, ANSWERS, FIRST_WORDS, SILENCE, STOPS, SPEAKABLE, NONSENSE)
 """The checks that all platforms with a websocket share."""

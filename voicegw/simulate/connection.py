@@ -111,8 +111,8 @@ class CallConnection:
             self.recording.forged_status = 101
             await self._close(socket)
 
-    async def connect(self, *, reconnecting: bool) -> None:
-        """Connect, start the reader and the pings, and send the platform's first frames.
+    async def connect(self, *, reconnecting: bool, resend: bool = True) -> None:
+        """Connect, start the reader and the pings, and send the platform's first frames (`start`).
 
         Raises `SimulationStopped` if the gateway rejects the handshake or no server answers, and
         `SocketClosed` if the connection ends while the first frames are sent.
@@ -129,7 +129,7 @@ class CallConnection:
         self._tasks = [asyncio.ensure_future(self._read(self._socket))]
         if self.platform.ping_interval is not None:
             self._tasks.append(asyncio.ensure_future(self._keep_pinging(self.platform.ping_interval)))
-        await self.send(self.platform.start(reconnecting=reconnecting))
+        await self.send(self.platform.start(reconnecting=reconnecting, resend=resend))
 
     async def send(self, frames: Sequence[Frame]) -> None:
         """Send these frames.

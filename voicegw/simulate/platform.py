@@ -28,12 +28,14 @@ class PlatformTraits:
     `unsupported_steps`: the kinds of steps ("say", "press", "silent") that it does not have.
     `stops_playback`: it stops playing an interrupted answer by itself, so late text does no harm.
     `repeats_as_new_request`: a question that it repeats is a new request, with an answer from the start.
+    `reports_no_silence`: after an interruption without words it sends nothing, and the agent has to speak.
     `greeting_wait`: seconds before the caller speaks; text that arrives by then is a greeting.
     """
 
     unsupported_steps: frozenset[str] = frozenset()
     stops_playback: bool = False
     repeats_as_new_request: bool = False
+    reports_no_silence: bool = False
     greeting_wait: float = 0.0
 
 
@@ -90,6 +92,8 @@ class SimulatedPlatform(Protocol):
     """Seconds between the platform's pings; None if it sends none."""
     traits: PlatformTraits
     """The properties in which it differs from other platforms."""
+    may_reply_twice: bool
+    """Set before `ask`: after a refused action, the agent may give the newest question a second reply."""
 
     def build_url(self, url: str) -> str:
         """Return the URL of the socket; `url` is the one that an operator enters at the platform."""
@@ -99,10 +103,11 @@ class SimulatedPlatform(Protocol):
         """Return the headers of the handshake at `url`; with `forged`, their proof is wrong."""
         ...
 
-    def start(self, *, reconnecting: bool) -> Sequence[Frame]:
+    def start(self, *, reconnecting: bool, resend: bool = True) -> Sequence[Frame]:
         """Return the first frames on a new socket.
 
-        With `reconnecting`, the previous socket was lost: unanswered questions are sent again.
+        With `reconnecting`, the previous socket was lost: unanswered questions are sent again, except without
+        `resend` on platforms that may leave them.
         """
         ...
 
@@ -122,8 +127,12 @@ class SimulatedPlatform(Protocol):
         """Return the last question once more; () if the platform never repeats one on the same socket."""
         ...
 
-    def interrupt(self, heard_text: str) -> Sequence[Frame]:
-        """Return the frames of a barge-in; `heard_text` is the part of the answer that the caller heard."""
+    def interrupt(self, heard_text: str, *, older: bool = False) -> Sequence[Frame]:
+        """Return the frames of a barge-in; `heard_text` is the part of the answer that the caller heard.
+
+        With `older`, the barge-in was into the answer before the newest question; () if the platform never
+        reports that.
+        """
         ...
 
     def encode_malformed(self) -> Sequence[Frame]:

@@ -5,6 +5,7 @@ It holds facts only; `voicegw.simulate.checks` judges them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TypeAlias
@@ -98,6 +99,10 @@ class RecordedTurn:
     """When its end arrived; more than one time is a fault of the gateway."""
     stopped_at: float | None = None
     """When the caller interrupted it or asked something newer: no text may arrive later."""
+    late_interrupt_at: float | None = None
+    """When the platform reported, during this turn, that the answer before it was interrupted."""
+    is_unprompted: bool = False
+    """Did the platform send nothing, because it reports no silence?"""
     stops_playback: bool = False
     """Does the platform stop playing by itself, so that late text does no harm?"""
     lost_at: float | None = None
@@ -119,6 +124,12 @@ class RecordedTurn:
     def text(self) -> str:
         """The whole text that the caller heard."""
         return "".join(text for _, text in self.texts)
+
+    @property
+    def takes_back(self) -> bool:
+        """Has the agent said all that the script expects after an action that was refused?"""
+        is_complete = bool(self.end_times and self.texts) and self.end_times[-1] >= self.texts[-1][0]
+        return is_complete and re.search(self.step.refused or "", self.text) is not None
 
     @property
     def outcome(self) -> str:

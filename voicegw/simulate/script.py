@@ -5,12 +5,13 @@ It describes the caller's actions and their times; `call_runner` and `http_runne
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from voicegw.errors import ConfigError
@@ -34,6 +35,17 @@ REQUIREMENTS: Mapping[str, str] = {
     "finite_number": "must be a number of seconds",
 }
 """The requirement of a value, by the pattern that it does not match or the type of pydantic's error."""
+
+
+def _check_pattern(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"must be a regular expression: {error}") from None
+    return pattern
+
+
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_check_pattern)]
 NonEmptyText = Annotated[str, Field(min_length=1)]
 
 
@@ -54,9 +66,18 @@ class CallStep(Section):
     nonsense: bool = Field(default=False, description="Send malformed frames or unknown fields before it.")
     again: Seconds | None = optional("The platform sends the same question again, this long after it.")
     interrupt: Seconds | None = optional("The caller interrupts the agent, this long after its first words.")
+    late_interrupt: Seconds | None = optional(
+        "The platform reports, this long after the question, that the answer before it was interrupted."
+    )
     next: Seconds | None = optional("The next turn begins this long after this one, answered or not.")
     drop: Seconds | None = optional(
         "The connection is lost this long after the question, and the platform reconnects."
+    )
+    resend: bool = Field(
+        default=True, description="With `drop`: the platform sends the question again, where it may leave it."
+    )
+    refused: Pattern | None = optional(
+        "The gateway refuses the agent's transfer; the agent then says this, a regular expression."
     )
     hang_up: Seconds | None = optional("The caller hangs up this long after the question; last turn only.")
 
@@ -69,6 +90,8 @@ class CallStep(Section):
     def _check_exclusive_keys(self) -> CallStep:
         if sum((self.say is not None, self.press is not None, self.silent)) != 1:
             raise ValueError("needs one of say, press and silent")
+        if not self.resend and self.drop is None:
+            raise ValueError("resend needs drop")
         endings = (self.interrupt, self.next, self.drop, self.hang_up)
         if sum(ending is not None for ending in endings) > 1:
             raise ValueError("interrupt, next, drop and hang_up exclude each other")
@@ -95,6 +118,9 @@ class ScriptTimeouts(Section):
     answer: Seconds = Field(default=60.0, description="From the question to the end of the answer.")
     stop: Seconds = Field(
         default=0.25, description="From an interruption to the last word of the interrupted turn."
+    )
+    dead_air: Seconds = Field(
+        default=8.0, description="From an interruption without words to the agent's next words."
     )
     pong: Seconds = Field(default=0.25, description="From a ping to its pong.")
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.app.test_platforms import SECRET, TOKEN, create_gateway
-from tests.simulate.asgi_websocket import Flaw, sockets_to_app, unchanged
+from tests.simulate.asgi_websocket import Flaw, sockets_to_app
 from tests.simulate.flawed_websocket import (
     Bend,
     DirectReply,
@@ -19,49 +18,35 @@ from tests.simulate.flawed_websocket import (
     broken_checks,
     check_states,
     run_call,
-    unbent,
 )
-from tests.simulate.platforms.test_conversation_relay import HELLO, URL, make_platform, make_script
-from tests.support.fake_agent import FakeAgent as Agent
+from tests.simulate.platforms.test_conversation_relay import URL, make_platform
+from tests.simulate.platforms.test_situations import SITUATION_ITEMS
+from tests.simulate.platforms.websocket_cases import (
+    ACTIONS,
+    END,
+    FULL_TURNS,
+    HELLO,
+    Case,
+    hours_agent,
+    make_script,
+    round_turns,
+)
 from tests.support.fake_agent import fake_agent as agent
-from voicegw.calls.call_tools import build_call_tools
-from voicegw.events import ToolCall
 from voicegw.simulate.call_runner import CallRunner
 
-END = ToolCall("c1", "end_call", '{"reason":"done"}')
-ACTIONS = build_call_tools(("end_call",))
-FULL_TURNS: list[dict[str, Any]] = [
-    {"say": "Hello?", "nonsense": True},
-    {"say": "Are you open?", "partial": ["Are", "Are you"], "wait": 0.5},
-    {"say": "Where are you?", "interrupt": 0.3},
-    {"say": "When?", "next": 0.3},
-    {"say": "On Monday, I mean."},
-    {"say": "Your number?", "drop": 0.35},
-    {"say": "Again?", "again": 0.1},
-    {"silent": True},
-    {"press": "12#"},
-    {"say": "Bye.", "hang_up": 0.3},
-]
-
-
-def hours_agent() -> Agent:
-    return agent(0.2, "We are open", 0.1, " from nine", 0.1, " to five.")
+RELAY = "ws://gateway/twilio/relay"
 
 
 async def test_our_gateway_passes_all_checks_in_a_full_call() -> None:
     script = make_script(*FULL_TURNS)
     platform = make_platform(script)
     scripted_agent = hours_agent()
-    recording = await run_call(platform, script, "ws://gateway/twilio/relay", scripted_agent)
+    recording = await run_call(platform, script, RELAY, scripted_agent)
     assert (recording.failure, recording.violations) == ("", [])
     found = check_states(platform.checks, recording, script)
-    untried = {"refuses", "ends-last"}
+    untried = {"refuses", "ends-last"} | SITUATION_ITEMS
     assert found == {item: "not tried" if item in untried else "held" for item in found}
-    seconds = [
-        (turn.asked_at, turn.first_text_delay, turn.answer_delay, turn.end_times, turn.outcome)
-        for turn in recording.turns
-    ]
-    assert [tuple(map(_round_all, row)) for row in seconds] == [
+    assert round_turns(recording) == [
         (0.3, 0.0, 0.2, [0.7], "answered"),
         (1.3, 0.0, 0.2, [1.7], "answered"),
         (1.7, 0.0, 0.2, [2.0], "stopped"),
@@ -78,16 +63,10 @@ async def test_our_gateway_passes_all_checks_in_a_full_call() -> None:
     ]
 
 
-def _round_all(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_round_all(entry) for entry in value]
-    return round(value, 9) if isinstance(value, float) else value
-
-
 async def test_agent_gets_the_heard_part_of_its_interrupted_answer() -> None:
     script = make_script({"say": "Where?", "interrupt": 1.2}, {"say": "When?"})
     scripted_agent = hours_agent()
-    await run_call(make_platform(script), script, "ws://gateway/twilio/relay", scripted_agent)
+    await run_call(make_platform(script), script, RELAY, scripted_agent)
     assert (
         scripted_agent.turns[1].heard,
         [message.text for message in scripted_agent.turns[1].messages],
@@ -100,9 +79,7 @@ async def test_agent_gets_the_heard_part_of_its_interrupted_answer() -> None:
 async def test_call_that_the_agent_ends_passes_all_checks() -> None:
     script = make_script({"say": "Bye."}, {"say": "Never asked."})
     platform = make_platform(script)
-    recording = await run_call(
-        platform, script, "ws://gateway/twilio/relay", agent("Bye.", END), actions=ACTIONS
-    )
+    recording = await run_call(platform, script, RELAY, agent("Bye.", END), actions=ACTIONS)
     assert (
         recording.agent_ended_call,
         len(recording.turns),
@@ -136,25 +113,11 @@ async def test_gateway_passes_all_checks_in_a_full_telnyx_call(tmp_path: Path) -
     ).run()
     assert (recording.failure, recording.violations) == ("", [])
     found = check_states(platform.checks, recording, script)
-    assert found == {item: "not tried" if item == "ends-last" else "held" for item in found}
+    untried = {"ends-last"} | SITUATION_ITEMS
+    assert found == {item: "not tried" if item in untried else "held" for item in found}
 
 
 # Flaws
-
-
-@dataclass(frozen=True)
-class Case:
-    """A gateway with a flaw; `side_effects` are the other checks that it breaks too."""
-
-    item: str
-    flaw: Callable[[], Flaw] = lambda: unchanged
-    bend: Callable[[], Bend] = lambda: unbent
-    turns: tuple[dict[str, Any], ...] = (HELLO,)
-    side_effects: frozenset[str] = frozenset()
-    agent: Callable[[], Agent] = hours_agent
-    url: str = "ws://gateway/twilio/relay"
-    secret: str = ""
-    violation: str = ""
 
 
 def append_once(*pieces: Any) -> Callable[[], Flaw]:
@@ -260,26 +223,26 @@ TOKEN_AFTER = {"type": "text", "token": " Really.", "last": False}
 CLOSING = {"type": "text", "token": "", "last": True}
 NEXT = ({"say": "When?", "next": 0.25}, {"say": "On Monday, I mean."})
 CASES = [
-    Case("connects", url="ws://gateway/twilio/wrong", violation="the handshake was refused with status 403"),
+    Case("connects", path="/twilio/wrong", violation="the handshake was refused with status 403"),
     Case("refuses", secret="tok", violation="a wrong proof was answered with status 101"),
     Case(
         "answers",
-        clear_last,
+        flaw=clear_last,
         side_effects=frozenset({"silence", "one-last"}),
         violation="turn 1: no end of the answer within 60 s",
     ),
     Case(
         "one-last",
-        clear_last,
+        flaw=clear_last,
         side_effects=frozenset({"silence", "answers"}),
         violation="turn 1: no token has last: true",
     ),
     Case(
         "first-words",
-        delay_token(1.5, 0),
+        flaw=delay_token(1.5, 0),
         violation="turn 1: the first words came after 1.50 s, not within 1 s",
     ),
-    Case("silence", delay_token(9.0, 1), violation="turn 1: silent for 9.20 s, more than 8 s"),
+    Case("silence", flaw=delay_token(9.0, 1), violation="turn 1: silent for 9.20 s, more than 8 s"),
     Case(
         "stops",
         bend=drop_frames("interrupt"),
@@ -287,7 +250,7 @@ CASES = [
         agent=lambda: agent(*[step for _ in range(9) for step in (0.1, " and")]),
         violation="turn 1: words still came 0.75 s after it, later than 0.25 s",
     ),
-    Case("speakable", lambda: add_markup, violation="turn 1: '**' would be read aloud"),
+    Case("speakable", flaw=lambda: add_markup, violation="turn 1: '**' would be read aloud"),
     Case(
         "nonsense",
         bend=drop_after_malformed,
@@ -295,15 +258,15 @@ CASES = [
         side_effects=frozenset({"answers", "first-words", "silence"}),
         violation="turn 1: no answer",
     ),
-    Case("frames", append_once({"type": "done"}), violation="a frame of unknown type: 'done'"),
+    Case("frames", flaw=append_once({"type": "done"}), violation="a frame of unknown type: 'done'"),
     Case(
         "one-last",
-        append_once(CLOSING),
+        flaw=append_once(CLOSING),
         violation="turn 1: a final token of 0 characters came after the answer had ended",
     ),
     Case(
         "one-last",
-        append_once(TOKEN_AFTER),
+        flaw=append_once(TOKEN_AFTER),
         violation="turn 1: one more token of 8 characters came after the answer had ended",
     ),
     Case(
@@ -314,8 +277,8 @@ CASES = [
     ),
     Case(
         "superseded",
-        append_once({"type": "text", "token": "On Monday too.", "last": True}),
-        keep_first_prompt,
+        flaw=append_once({"type": "text", "token": "On Monday too.", "last": True}),
+        bend=keep_first_prompt,
         turns=NEXT,
         violation="turn 2: a final token of 14 characters came after the answer had ended",
     ),
@@ -328,13 +291,13 @@ CASES = [
     ),
     Case(
         "ends-last",
-        lambda: clear_last_before_end,
+        flaw=lambda: clear_last_before_end,
         agent=lambda: agent("Bye.", END),
         violation="the call was ended before the final token of its last words",
     ),
     Case(
         "ends-last",
-        lambda: append_after_end,
+        flaw=lambda: append_after_end,
         agent=lambda: agent("Bye.", END),
         violation="a frame came after the end of the call",
     ),
@@ -347,7 +310,7 @@ CASES = [
     ),
     Case(
         "not-twice",
-        append_once({"type": "text", "token": "Once more.", "last": True}),
+        flaw=append_once({"type": "text", "token": "Once more.", "last": True}),
         turns=({"say": "Hello?", "drop": 0.25},),
         violation="turn 1: a final token of 10 characters came after the answer had ended",
     ),
@@ -356,25 +319,11 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.item)
 async def test_flaw_breaks_its_check_and_no_other(case: Case) -> None:
-    script = make_script(*case.turns)
-    platform = make_platform(script, case.secret)
-    recording = await run_call(
-        platform,
-        script,
-        case.url,
-        case.agent(),
-        bend=case.bend(),
-        flaw=case.flaw(),
-        try_forged=bool(case.secret),
-        actions=ACTIONS,
-    )
-    found = broken_checks(platform.checks, recording, script)
-    assert found.keys() == {case.item} | case.side_effects
-    assert any(breach.endswith(case.violation) for breach in found[case.item]), found[case.item]
+    await case.assert_breaks_only_its_check(RELAY, make_platform)
 
 
 def test_every_check_has_a_flaw_that_breaks_it() -> None:
-    assert {case.item for case in CASES} == {check.item for check in make_platform().checks}
+    assert {case.item for case in CASES} | SITUATION_ITEMS == {check.item for check in make_platform().checks}
     assert {check.item for check in make_platform(vendor="telnyx").checks} == {
         check.item for check in make_platform().checks
-    } - {"refuses"}
+    } - {"refuses", "takes-back"}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from tests.simulate.asgi_websocket import Flaw, unchanged
+from tests.simulate.asgi_websocket import Flaw
 from tests.simulate.flawed_websocket import (
     Bend,
     DirectReply,
@@ -16,48 +15,34 @@ from tests.simulate.flawed_websocket import (
     broken_checks,
     check_states,
     run_call,
-    unbent,
 )
-from tests.simulate.platforms.test_retell import HELLO, make_platform, make_script
-from tests.support.fake_agent import FakeAgent as Agent
+from tests.simulate.platforms.test_retell import make_platform
+from tests.simulate.platforms.test_situations import SITUATION_ITEMS
+from tests.simulate.platforms.websocket_cases import (
+    ACTIONS,
+    END,
+    FULL_TURNS,
+    HELLO,
+    Case,
+    hours_agent,
+    make_script,
+    round_turns,
+)
 from tests.support.fake_agent import fake_agent as agent
-from voicegw.calls.call_tools import build_call_tools
-from voicegw.events import ToolCall
 
-END = ToolCall("c1", "end_call", '{"reason":"done"}')
 URL = "ws://gateway/retell"
-ACTIONS = build_call_tools(("end_call",))
-FULL_TURNS: list[dict[str, Any]] = [
-    {"say": "Hello?", "nonsense": True, "wait": 0.1},
-    {"say": "Are you open?", "partial": ["Are", "Are you"], "wait": 0.5},
-    {"say": "Where are you?", "interrupt": 0.3},
-    {"say": "When?", "next": 0.3},
-    {"say": "On Monday, I mean."},
-    {"say": "Your number?", "drop": 0.35},
-    {"say": "Again?", "again": 0.1},
-    {"silent": True},
-    {"press": "12#"},
-    {"say": "Bye.", "hang_up": 0.3},
-]
-
-
-def hours_agent() -> Agent:
-    return agent(0.2, "We are open", 0.1, " from nine", 0.1, " to five.")
 
 
 async def test_our_gateway_passes_all_checks_in_a_full_call() -> None:
-    script = make_script(*FULL_TURNS)
+    script = make_script({**FULL_TURNS[0], "wait": 0.1}, *FULL_TURNS[1:])
     platform = make_platform(script)
     scripted_agent = hours_agent()
     recording = await run_call(platform, script, URL, scripted_agent, greeting="Good morning.")
     assert (recording.failure, recording.violations, recording.greeting) == ("", [], [(0.0, "Good morning.")])
     found = check_states(platform.checks, recording, script)
-    assert found == {item: "not tried" if item == "actions" else "held" for item in found}
-    seconds = [
-        (turn.asked_at, turn.first_text_delay, turn.answer_delay, turn.end_times, turn.outcome)
-        for turn in recording.turns
-    ]
-    assert [tuple(map(_round_all, row)) for row in seconds] == [
+    untried = {"actions"} | SITUATION_ITEMS
+    assert found == {item: "not tried" if item in untried else "held" for item in found}
+    assert round_turns(recording) == [
         (0.1, 0.0, 0.2, [0.5], "answered"),
         (1.1, 0.0, 0.2, [1.5], "answered"),
         (1.5, 0.0, 0.2, [1.9], "stopped"),
@@ -76,12 +61,6 @@ async def test_our_gateway_passes_all_checks_in_a_full_call() -> None:
         "On Monday, I mean.",
     ]
     assert [turn.kind for turn in scripted_agent.turns].count("reminder") == 1
-
-
-def _round_all(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_round_all(entry) for entry in value]
-    return round(value, 9) if isinstance(value, float) else value
 
 
 async def test_agent_gets_the_heard_part_of_its_interrupted_answer() -> None:
@@ -120,21 +99,6 @@ async def test_answered_question_is_not_repeated_after_a_reconnect() -> None:
     recording = await run_call(platform, script, URL, scripted_agent, greeting="Good morning.")
     assert broken_checks(platform.checks, recording, script) == {}
     assert [turn.said for turn in scripted_agent.turns] == ["Hello?", "And?"]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A gateway with a flaw; `side_effects` are the other checks that it breaks too."""
-
-    item: str
-    violation: str
-    flaw: Callable[[], Flaw] = lambda: unchanged
-    bend: Callable[[], Bend] = lambda: unbent
-    turns: tuple[dict[str, Any], ...] = (HELLO,)
-    side_effects: frozenset[str] = frozenset()
-    agent: Callable[[], Agent] = hours_agent
-    url: str = URL
-    patience: dict[str, float] = field(default_factory=dict)
 
 
 def is_answer(frame: Frame) -> bool:
@@ -217,7 +181,7 @@ DROP = ({"say": "Hello?", "drop": 0.25},)
 TWO = (HELLO, {"say": "And?"})
 MUTE = frozenset({"answers", "first-words", "silence"})
 CASES = [
-    Case("connects", "the handshake was refused with status 403", url="ws://gateway/retell/wrong"),
+    Case("connects", "the handshake was refused with status 403", path="/retell/wrong"),
     Case(
         "answers",
         "turn 1: no end of the answer within 60 s",
@@ -336,15 +300,9 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.item)
 async def test_flaw_breaks_its_check_and_no_other(case: Case) -> None:
-    script = make_script(*case.turns, patience=case.patience)
-    platform = make_platform(script)
-    recording = await run_call(
-        platform, script, case.url, case.agent(), bend=case.bend(), flaw=case.flaw(), actions=ACTIONS
-    )
-    found = broken_checks(platform.checks, recording, script)
-    assert found.keys() == {case.item} | case.side_effects
-    assert any(breach.endswith(case.violation) for breach in found[case.item]), found[case.item]
+    await case.assert_breaks_only_its_check(URL, lambda script, secret: make_platform(script))
 
 
 def test_every_check_has_a_flaw_that_breaks_it() -> None:
-    assert {case.item for case in CASES} == {check.item for check in make_platform().checks}
+    items = {check.item for check in make_platform().checks}
+    assert {case.item for case in CASES} == items - SITUATION_ITEMS

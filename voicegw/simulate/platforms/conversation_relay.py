@@ -53,7 +53,8 @@ class SimulatedConversationRelay:
     """
 
     ping_interval: float | None = None
-    traits = PlatformTraits(frozenset({"silent"}), greeting_wait=0.3)
+    traits = PlatformTraits(frozenset({"silent"}), reports_no_silence=True, greeting_wait=0.3)
+    may_reply_twice = False
 
     def __init__(
         self,
@@ -98,9 +99,10 @@ class SimulatedConversationRelay:
         key = self.secret + " forged" if forged else self.secret
         return {"X-Twilio-Signature": sign_url(key, self.public_url or url)}
 
-    def start(self, *, reconnecting: bool) -> Sequence[Frame]:
-        """Return the setup frame. A call that reconnects repeats the last question, answered or not."""
+    def start(self, *, reconnecting: bool, resend: bool = True) -> Sequence[Frame]:
+        """Return the setup frame. With `resend`, a reconnect repeats the last question, answered or not."""
         self.is_cycle_open = self.is_cycle_stale = False
+        repeated = self.question_frames if reconnecting and resend else ()
         if reconnecting and self.question_frames:
             self.excess_item = "not-twice"
         setup = {
@@ -112,7 +114,7 @@ class SimulatedConversationRelay:
             "callerName": "",
             "customParameters": self.parameters,
         }
-        return (encode_frame(type="setup", **setup), *(self.question_frames if reconnecting else ()))
+        return (encode_frame(type="setup", **setup), *repeated)
 
     def encode_partial(self, text: str) -> Sequence[Frame]:
         """Return a prompt with `last: false`."""
@@ -121,7 +123,7 @@ class SimulatedConversationRelay:
 
     def ask(self, text: str | None) -> Sequence[Frame]:
         """Return a prompt; () for a silent caller, which the platform does not report."""
-        return () if text is None else self._begin_question(self._encode_prompt(text, last=True))
+        return self._begin_question(*(() if text is None else (self._encode_prompt(text, last=True),)))
 
     def press(self, digits: str) -> Sequence[Frame]:
         """Return a dtmf frame for each key."""
@@ -130,9 +132,9 @@ class SimulatedConversationRelay:
     def repeat(self) -> Sequence[Frame]:
         return ()
 
-    def interrupt(self, heard_text: str) -> Sequence[Frame]:
+    def interrupt(self, heard_text: str, *, older: bool = False) -> Sequence[Frame]:
         """Return an interrupt frame with the spoken part of the answer."""
-        self.is_interrupted = True
+        self.is_interrupted = self.is_interrupted or not older
         spoken_ms = int(len(heard_text) / CHARS_PER_SECOND * 1000)
         return (
             encode_frame(
@@ -184,7 +186,8 @@ class SimulatedConversationRelay:
             self.is_cycle_stale = self.is_cycle_open = False
             return
         self.is_cycle_stale, self.is_cycle_open = False, not last
-        if self.is_answered and not self.is_interrupted and (self.has_partial or self.turn is not None):
+        is_excess = self.has_partial or (self.turn is not None and not self.may_reply_twice)
+        if self.is_answered and not self.is_interrupted and is_excess:
             yield self._report_excess(text, last)
             return
         yield TextHeard(self.turn, text)

@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from voicegw.simulate.checks import (
+    ASKS_AGAIN,
     COMES_BACK,
     COMMON,
+    DEAD_AIR,
+    LATE_INTERRUPT,
     REFUSES,
+    TAKES_BACK,
     Check,
     check_turns,
     from_violations,
@@ -109,9 +113,12 @@ TELNYX_CHECKS = (
     SUPERSEDED,
     ENDS_LAST,
     COMES_BACK,
+    ASKS_AGAIN,
     NOT_TWICE,
+    LATE_INTERRUPT,
+    DEAD_AIR,
 )
 CHECKS: Mapping[RelayVendor, Sequence[Check]] = {
-    "twilio": (REFUSES, *TELNYX_CHECKS),
+    "twilio": (REFUSES, *TELNYX_CHECKS, TAKES_BACK),  # Telnyx has no transfers
     "telnyx": TELNYX_CHECKS,
 }

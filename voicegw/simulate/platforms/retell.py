@@ -55,6 +55,7 @@ class SimulatedRetell:
     name = "retell"
     ping_interval: float | None = 2.0
     traits = PlatformTraits(NO_DTMF, stops_playback=True, repeats_as_new_request=True)
+    may_reply_twice = False
     checks: Sequence[Check] = CHECKS
 
     def __init__(
@@ -94,11 +95,12 @@ class SimulatedRetell:
         """Return no headers: Retell sends no proof."""
         return {}
 
-    def start(self, *, reconnecting: bool) -> Sequence[Frame]:
-        """Return no frames, or, after a lost connection, the request that was not answered."""
+    def start(self, *, reconnecting: bool, resend: bool = True) -> Sequence[Frame]:
+        """Return no frames, or, after a lost connection, the request that was not answered, with `resend`."""
         self.config, self.is_reconnected = None, reconnecting
         self.sent_timestamps.clear()
-        if not reconnecting or self.turn is None or self.newest_id in self.completed_ids:
+        is_over = self.turn is None or self.newest_id in self.completed_ids
+        if not (reconnecting and resend) or is_over:
             return ()
         return self.repeat()
 
@@ -122,8 +124,10 @@ class SimulatedRetell:
         self.transcript.truncate_reply("")
         return self._encode_request()
 
-    def interrupt(self, heard_text: str) -> Sequence[Frame]:
+    def interrupt(self, heard_text: str, *, older: bool = False) -> Sequence[Frame]:
         """Return an update whose transcript has the heard part of the answer. Later text is not spoken."""
+        if older:
+            return ()
         self.is_interrupted = True
         self.transcript.truncate_reply(heard_text)
         return (self._encode_update(self.transcript.entries),)

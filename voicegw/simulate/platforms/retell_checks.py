@@ -7,11 +7,13 @@ from itertools import pairwise
 from typing import Any
 
 from voicegw.simulate.checks import (
+    ASKS_AGAIN,
     COMES_BACK,
     COMMON,
     PONG,
     REFUSES,
     STOPS,
+    TAKES_BACK,
     Check,
     from_violations,
     from_violations_if,
@@ -131,6 +133,8 @@ CHECKS = (
     Check("old-ids", "only the newest request is answered", _check_old_ids),
     Check("updates", "an update is not answered", from_violations_if(_has_update)),
     COMES_BACK,
+    ASKS_AGAIN,
+    TAKES_BACK,
     Check(
         "no-second-greeting",
         "the caller is not greeted again after a lost connection",

@@ -56,6 +56,7 @@ class SimulatedSpeechEngine:
     name = "speech-engine"
     ping_interval: float | None = PING_INTERVAL
     traits = PlatformTraits(NO_DTMF, stops_playback=True)
+    may_reply_twice = False
     checks: Sequence[Check] = CHECKS
 
     def __init__(
@@ -89,7 +90,7 @@ class SimulatedSpeechEngine:
         key = self.secret + " forged" if forged else self.secret
         return {TOKEN_HEADER: f"Bearer {issue_token(key, self.now)}"}
 
-    def start(self, *, reconnecting: bool) -> Sequence[Frame]:
+    def start(self, *, reconnecting: bool, resend: bool = True) -> Sequence[Frame]:
         """Return the init frame. A conversation that reconnects repeats an unanswered transcript."""
         is_unanswered = reconnecting and self.newest_id not in self.final_ids
         init = encode_frame(type="init", conversation_id=self.conversation_id)
@@ -119,7 +120,7 @@ class SimulatedSpeechEngine:
         self.text_before_repeat = self.answer_text.strip()
         return self.question_frames
 
-    def interrupt(self, heard_text: str) -> Sequence[Frame]:
+    def interrupt(self, heard_text: str, *, older: bool = False) -> Sequence[Frame]:
         """Return no frames: ElevenLabs stops playing, and the next transcript has the heard part."""
         self.is_interrupted = True
         self.transcript.truncate_reply(heard_text)

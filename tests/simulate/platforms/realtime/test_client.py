@@ -48,7 +48,7 @@ FULL_SCRIPT = CallScript.model_validate(
             {"say": "Look it up.", "nonsense": True},
             {"silent": True, "wait": 1},
             {"press": "1"},
-            {"say": "Bye.", "partial": ["B", "By"]},
+            {"say": "Bye.", "partial": ["B", "By"], "late_interrupt": 0.1},
             {"say": "Gone.", "hang_up": 0.1},
         ],
     }

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from voicegw.simulate.checks import (
     COMES_BACK,
     COMMON,
+    LATE_INTERRUPT,
     Check,
     CheckFunction,
     check_turns,
@@ -130,6 +131,7 @@ def build_checks(missing_answers: MissingAnswers) -> Sequence[Check]:
     return (
         *COMMON,
         COMES_BACK,
+        LATE_INTERRUPT,
         Check("session-first", SESSION_FIRST, all_answered("session-first")),
         Check("events", EVENTS, from_violations),
         Check("created-done", CREATED, check_turns(_find_missing_done, _has_uninterrupted_answer)),

@@ -43,6 +43,7 @@ class SimulatedRealtimeClient:
     name = "realtime"
     ping_interval: float | None = None
     traits = PlatformTraits(NO_DTMF)
+    may_reply_twice = False
     checks: Sequence[Check]
 
     def __init__(
@@ -82,7 +83,7 @@ class SimulatedRealtimeClient:
             return {}
         return {"Authorization": f"Bearer {self.secret}{'-forged' if forged else ''}"}
 
-    def start(self, *, reconnecting: bool) -> Sequence[Frame]:
+    def start(self, *, reconnecting: bool, resend: bool = True) -> Sequence[Frame]:
         """Return a session.update; after a lost connection also the history and an unanswered question."""
         lost = [id(item) for item in self.session.unfinished_items]
         self.history = [entry for entry in self.history if id(entry) not in lost]
@@ -126,10 +127,14 @@ class SimulatedRealtimeClient:
         """Return a second response.create during the response."""
         return (self.session.create_response(self.turn or 0, is_duplicate=True),)
 
-    def interrupt(self, heard_text: str) -> Sequence[Frame]:
-        """Cancel the response, and truncate the messages of the turn to the heard text."""
-        frames = self.session.cancel_responses()
-        for item in self.session.messages_for(self.turn):
+    def interrupt(self, heard_text: str, *, older: bool = False) -> Sequence[Frame]:
+        """Cancel the response, and truncate the messages of the turn to the heard text.
+
+        With `older`, the messages of the turn before are truncated, and no response is cancelled.
+        """
+        frames = [] if older else self.session.cancel_responses()
+        turn = (self.turn or 0) - 1 if older else self.turn
+        for item in self.session.messages_for(turn):
             prefix, heard_text = heard_text[: len(item.text)], heard_text[len(item.text) :]
             if prefix != item.text or not item.is_done:
                 item.heard_prefix = prefix

@@ -134,7 +134,8 @@ async def test_answer_whose_only_chunks_have_a_reason_ends_later(
 
 async def test_reason_beside_the_last_words_ends_an_answer() -> None:
     pieces = sse(delta(content="H"), delta("length", content="i"))
-    assert await reply_to(OpenAIAgent, STREAM, chunk(pieces), Action.HANG) == ["H", "i", Finish("length")]
+    *texts, end = await reply_to(OpenAIAgent, STREAM, chunk(pieces), Action.HANG)
+    assert ("".join(map(str, texts)), end) == ("Hi", Finish("length"))
 
 
 async def test_words_after_a_reason_lift_its_limit() -> None:

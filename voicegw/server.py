@@ -45,6 +45,11 @@ MIN_FRAME_BYTES = 1_048_576
 EXIT_TIMEOUT = 3.0
 """Seconds after shutdown until threads and agents that do not stop are ended with the process."""
 
+KEYLESS_NOTE = (
+    "; no keys: this machine only. A proxy here that adds no header is not recognized: set a key before one"
+)
+"""The end of the banner's line without API keys."""
+
 T = TypeVar("T")
 
 log = logging.getLogger("voicegw.error")
@@ -238,7 +243,7 @@ def _format_banner(settings: Config, port: int) -> str:
     body = '{"stream": true, "messages": [{"role": "user", "content": "Hello! When are you open?"}]}'
     lines = [
         f"voicegw {__version__} answers at {url}",
-        f"agents: {', '.join(settings.agents)}" + ("" if settings.keys else "; no keys: this machine only"),
+        f"agents: {', '.join(settings.agents)}" + ("" if settings.keys else KEYLESS_NOTE),
     ]
     if server.workers > 1:
         lines.append(

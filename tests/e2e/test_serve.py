@@ -171,20 +171,19 @@ def test_pipelined_requests_are_answered_in_order(client: HttpClient) -> None:
         lint(response.body)
 
 
-def test_http_1_0_client_gets_its_answer_and_the_connection_closes(client: HttpClient) -> None:
-    """HTTP/1.0 has no chunks: the body ends with the connection."""
-    client.send(chat_request().replace(b"HTTP/1.1", b"HTTP/1.0"))
+def read_to_end(client: HttpClient) -> HttpResponse:
+    """Return the response whose body ends with the connection."""
     head = client.read_until(b"\r\n\r\n").removesuffix(b"\r\n\r\n")
     while client.read():
         pass
-    response = HttpResponse(head, client.buffer)
-    assert (response.status, response.headers["connection"], response.text) == (
-        200,
-        "close",
-        "One moment. Hello?",
-    )
-    assert "transfer-encoding" not in response.headers
-    lint(response.body)
+    return HttpResponse(head, client.buffer)
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/models", 403), ("/healthz", 200), ("/readyz", 200)])
+def test_http_1_0_client_without_keys_is_refused(client: HttpClient, path: str, status: int) -> None:
+    """A bare `proxy_pass` of nginx sends HTTP/1.0 and names this machine."""
+    client.send(request_head(f"GET {path} HTTP/1.0"))
+    assert read_to_end(client).status == status
 
 
 def test_chunked_request_body_is_joined(client: HttpClient) -> None:
@@ -339,6 +338,17 @@ def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with Server(folder, config, agents=agents, environ={"SHOP_KEY": SECRET}) as server:
         server.tls_context = ssl.create_default_context(cafile=str(certificate))
         yield server
+
+
+def test_http_1_0_client_with_a_key_gets_its_answer_and_the_connection_closes(tls_server: Server) -> None:
+    """HTTP/1.0 has no chunks: the body ends with the connection."""
+    with HttpClient(tls_server) as client:
+        request = chat_request({"model": "echo"}, authorization=f"Bearer {SECRET}")
+        client.send(request.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        response = read_to_end(client)
+    assert (response.status, response.headers["connection"]) == (200, "close")
+    assert response.text == "One moment. Hello?"
+    assert "transfer-encoding" not in response.headers
 
 
 def test_tls_is_served(tls_server: Server) -> None:

@@ -156,11 +156,23 @@ def test_without_keys_there_must_be_exactly_one_host(headers: list[tuple[bytes, 
         b"x-real-ip",
         b"via",
         b"cf-connecting-ip",
+        b"cf-ray",
+        b"cdn-loop",
+        b"true-client-ip",
+        b"x-envoy-external-address",
+        b"tailscale-user-login",
     ],
 )
 def test_without_keys_proxies_and_tunnels_are_refused(name: bytes) -> None:
     with pytest.raises(Forbidden, match="proxy or tunnel"):
         WITHOUT_KEYS.authenticate([LOCAL, (name, b"127.0.0.1")])
+
+
+@pytest.mark.parametrize("version", ["1.0", "0.9", "2"])
+def test_without_keys_only_http_1_1_is_served(version: str) -> None:
+    with pytest.raises(Forbidden, match=r"only HTTP/1\.1"):
+        WITHOUT_KEYS.authenticate([LOCAL], version)
+    assert WITH_KEYS.authenticate([LOCAL, bearer(b"vgw_desk")], version) is DESK
 
 
 def test_without_keys_listed_origin_is_accepted() -> None:

@@ -77,7 +77,11 @@ class GatewayMiddleware:
             return await self.call_server(scope, receive, send)
         try:
             is_public = scope["path"] in self.public_paths or scope["method"] == "OPTIONS"
-            key = ANONYMOUS if is_public else self.authenticator.authenticate(scope["headers"])
+            key = (
+                ANONYMOUS
+                if is_public
+                else self.authenticator.authenticate(scope["headers"], scope.get("http_version", "1.1"))
+            )
         except VoicegwError as failure:
             self.turn_log.record_refusal(failure, request_id, client)
             return await error_response(failure, request_id)(scope, receive, send)

@@ -16,8 +16,15 @@ from voicegw.security.keys import ANONYMOUS, ApiKey, ApiKeys
 HOST_PATTERN = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{0,5})?")
 """A Host header: a name or address, and perhaps a port."""
 
-PROXY_HEADERS = frozenset({b"forwarded", b"x-real-ip", b"via", b"cf-connecting-ip"})
-"""Headers that proxies and tunnels add, besides those that begin with X-Forwarded-."""
+PROXY_HEADERS = frozenset(
+    {
+        *(b"forwarded", b"via", b"cdn-loop", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip"),
+        *(b"true-client-ip", b"fastly-client-ip"),
+    }
+)
+"""Headers that proxies, tunnels and content delivery networks add."""
+PROXY_PREFIXES = (b"x-forwarded-", b"x-envoy-", b"cf-", b"tailscale-")
+"""The beginnings of further ones."""
 
 
 class Authenticator:
@@ -25,7 +32,8 @@ class Authenticator:
 
     With keys, a request needs one of them. Without keys, only programs on this machine are served: `hosts`
     are further values of the Host header, `origins` the web pages that may call. Otherwise a tunnel, a proxy
-    or a web page in a browser on this machine could call through loopback.
+    or a web page in a browser on this machine could call through loopback. A proxy on this machine that
+    speaks HTTP/1.1, adds no header and sends its own Host looks like a program here: it is not recognized.
     """
 
     def __init__(self, keys: ApiKeys, *, hosts: Collection[str] = (), origins: Collection[str] = ()) -> None:
@@ -35,14 +43,17 @@ class Authenticator:
         # Values of the Origin header that are accepted, in lower case.
         self._origins = frozenset(origin.lower() for origin in origins)
 
-    def authenticate(self, headers: Headers) -> ApiKey:
+    def authenticate(self, headers: Headers, http_version: str = "1.1") -> ApiKey:
         """Return the API key of a request, or `ANONYMOUS` if the gateway has no keys.
 
+        `http_version` is that of the request: without keys, HTTP/1.0 is refused, since only proxies use it.
         Raise Unauthorized unless the request has exactly one key and it is valid. Without configured keys,
         raise Forbidden for a request that may not come from this machine.
         """
         if self._keys:
             return self._find_key(headers)
+        if http_version != "1.1":
+            raise Forbidden("Without API keys, only HTTP/1.1 is served: proxies use older versions.")
         self._require_local(list(headers))
         return ANONYMOUS
 
@@ -58,7 +69,7 @@ class Authenticator:
         return key
 
     def _require_local(self, headers: list[tuple[bytes, bytes]]) -> None:
-        if any(name in PROXY_HEADERS or name.startswith(b"x-forwarded-") for name, _ in headers):
+        if any(name in PROXY_HEADERS or name.startswith(PROXY_PREFIXES) for name, _ in headers):
             raise Forbidden("Without API keys, requests through a proxy or tunnel are refused.")
         hosts = [value for name, value in headers if name == b"host"]
         if len(hosts) != 1 or not self._is_allowed_host(hosts[0]):
@@ -96,6 +107,6 @@ def require_loopback(scope: Mapping[str, Any]) -> None:
     The gateway may have keys and listen on all addresses; therefore the peer's address counts too, unlike in
     `Authenticator`. `scope` is the ASGI scope. Raise Forbidden for any other connection.
     """
-    Authenticator(ApiKeys()).authenticate(scope["headers"])
+    Authenticator(ApiKeys()).authenticate(scope["headers"], scope.get("http_version", "1.1"))
     if not is_loopback((scope.get("client") or ("",))[0]):
         raise Forbidden("Without a secret of the platform, only this machine may call.")

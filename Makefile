@@ -83,7 +83,7 @@ base-digest:  ## Pin the image's base by its digest now (needs docker and its re
 lock: $(VENV)/dev.stamp  ## Lock the dependencies again, with hashes
 	$(BIN)/$(PIP) install uv
 	$(BIN)/$(COMPILE) --extra build -o requirements.lock pyproject.toml
-	$(BIN)/$(COMPILE) --extra build --extra load --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(BIN)/$(COMPILE) --extra build --extra load --extra spell --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 	printf 'hypothesis\nlangchain-openai\npytest\n' | $(BIN)/$(COMPILE) --extra build --extra langchain --extra langgraph \
 	  --extra openai-agents --extra pydantic-ai -o requirements-frameworks.lock pyproject.toml -
 	printf 'cyclonedx-bom\nhadolint-bin\npip-audit\n' | $(BIN)/$(COMPILE) -c requirements-dev.lock \

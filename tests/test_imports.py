@@ -39,6 +39,8 @@ LIBRARIES = {
     "sse_starlette": r"api\.sse",
     "httptools": r"agents\.client\.connection",
     "uvloop": r"server",
+    "babel": r"speech\.spelling\.cldr",
+    "unicode_rbnf": r"speech\.spelling\.cldr",
     "pydantic": r".*\.settings|settings\..*|config\..*|simulate\.script",
     "websockets": r"agents\.client\.websocket|simulate\.websocket",
     "prometheus_client": r"telemetry\..*|server",

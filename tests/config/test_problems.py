@@ -26,6 +26,7 @@ from voicegw.config.agent_kinds import AGENT_SETTINGS
 from voicegw.config.load import ConfigError, load
 from voicegw.config.root import SECTIONS
 from voicegw.security.keys import hash_secret
+from voicegw.speech.spelling import cldr
 
 
 def test_each_problem_is_one_line_with_the_nearest_key(file: Path) -> None:
@@ -331,3 +332,19 @@ def test_on_failure_status_needs_an_ack_delay(file: Path) -> None:
     ]
     for after in ("0.5", '"off"'):
         assert load_text(file, f"{text}ack.after = {after}").turns.on_failure == "status"
+
+
+def test_spelling_without_its_packages_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cldr, "PACKAGES", ("babel", "a_package_that_is_not_installed"))
+    problem = (
+        "needs the package a_package_that_is_not_installed; install the extra: pip install 'voicegw[spell]'"
+    )
+    text = f'{DESK}\nspell = ["money"]\n[speech]\nspell = ["numbers"]'
+    assert load_problems(file, text) == [f"speech.spell: {problem}", f"agents.desk.spell: {problem}"]
+    file.write_text(f"{DESK}\nspell = []", "utf-8")
+    assert load(file, {}).agents["desk"].spell == ()
+
+
+def test_unknown_kind_of_spelling_is_refused(file: Path) -> None:
+    problems = load_problems(file, f'{DESK}\n[speech]\nspell = ["digits"]')
+    assert [problem.split(":")[0] for problem in problems] == ["speech.spell[0]"]

@@ -13,13 +13,23 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from typing import get_args
 
 from tests.speech.test_properties import ALPHABETS, TOKENS, UNSPEAKABLE
-from tests.speech.texts import LINES, MARKS, REPLACED, SIGNS, WORDS, cut_text
+from tests.speech.texts import FORMS, LINES, MARKS, REPLACED, SIGNS, WORDS, cut_text
 from voicegw.speech.filter import SpeechFilter
-from voicegw.speech.options import SpeechOptions
+from voicegw.speech.options import SpeechOptions, Spelling
+from voicegw.speech.spelling.words import WORDS as SPELLED_LANGUAGES
 
-PIECES: Sequence[Sequence[str]] = (MARKS + LINES + SIGNS + WORDS, MARKS + WORDS, TOKENS, *ALPHABETS)
+PIECES: Sequence[Sequence[str]] = (
+    MARKS + LINES + SIGNS + WORDS,
+    MARKS + WORDS,
+    TOKENS,
+    FORMS,
+    FORMS + MARKS,
+    *ALPHABETS,
+)
+KINDS: Sequence[Spelling] = get_args(Spelling)
 
 
 def draw_text(source: random.Random) -> str:
@@ -42,6 +52,8 @@ def draw_options(source: random.Random) -> SpeechOptions:
         keep_tags=names,
         silent_tags=frozenset(source.sample(["note", "b"], source.randrange(2))) - names,
         words=source.choice(({}, {}, REPLACED)),
+        spell=frozenset(source.sample(KINDS, source.choice((0, 0, 3, 7)))),
+        language=source.choice(sorted(SPELLED_LANGUAGES)),
     )
 
 

@@ -15,7 +15,7 @@ from voicegw.speech.options import SpeechOptions
 
 FILES = sorted((Path(__file__).parent / "corpus").glob("*.toml"))
 CASES = [(file.stem, case) for file in FILES for case in tomllib.loads(file.read_text("utf-8"))["case"]]
-SETS = ("keep_tags", "silent_tags")
+SETS = ("keep_tags", "silent_tags", "spell")
 
 Case = dict[str, Any]
 

@@ -251,6 +251,37 @@ async def test_speech_section_of_the_configuration_is_used(
     assert answer.texts == texts
 
 
+@pytest.mark.parametrize(
+    ("agent", "speech", "language", "spoken"),
+    [
+        ({}, {"spell": ("units",)}, "de", "Es sind fünf Kilometer und 3 Hunde."),
+        ({}, {"spell": ("units",)}, "de-AT", "Es sind fünf Kilometer und 3 Hunde."),
+        ({}, {}, "de", "Es sind 5 km und 3 Hunde."),
+        ({"spell": ("units",)}, {}, "de", "Es sind fünf Kilometer und 3 Hunde."),
+        ({"spell": ()}, {"spell": ("units",)}, "de", "Es sind 5 km und 3 Hunde."),
+        (
+            {},
+            {"spell": ("units",), "spell_languages": ("en", "de")},
+            "de-AT",
+            "Es sind fünf Kilometer und 3 Hunde.",
+        ),
+        ({}, {"spell": ("units",), "spell_languages": ("en",)}, "de", "Es sind 5 km und 3 Hunde."),
+        ({}, {"spell": ("units",)}, "xx", "Es sind 5 km und 3 Hunde."),
+    ],
+)
+async def test_written_forms_become_words_per_agent_and_language(
+    agent: dict[str, Any], speech: dict[str, Any], language: str, spoken: str
+) -> None:
+    text = ("Es sind 5", " km und ", "3 Hunde.")
+    app = create_gateway(fake_agent(*text), agent_section=OFF | agent, speech=speech)
+    assert (await send_turn(app, {"metadata": {"language": language}, "language": language})).text == spoken
+
+
+async def test_number_is_released_after_a_pause() -> None:
+    app = create_gateway(fake_agent("In 5 ", 1.0, "days."), agent_section=OFF, speech={"spell": ("numbers",)})
+    assert (await send_turn(app)).texts == [(0.0, "In "), (0.25, "5"), (1.0, " days.")]
+
+
 async def test_stored_response_holds_the_speech() -> None:
     agent = fake_agent(MARKDOWN)
     app = create_gateway(agent, agent_section=OFF)

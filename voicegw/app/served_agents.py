@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeAlias
 
 from voicegw.agents.fallback import FallbackAgent, FallbackStep
@@ -11,7 +11,7 @@ from voicegw.config.agent_kinds import AnyAgent
 from voicegw.config.load import Config
 from voicegw.errors import AgentError, ConfigError
 from voicegw.events import Agent
-from voicegw.speech.options import SpeechOptions
+from voicegw.speech.options import SpeechOptions, Spelling
 from voicegw.turns.acknowledgement import AckPolicy
 from voicegw.turns.bulkhead import Bulkhead
 from voicegw.turns.dialects import DIALECTS
@@ -50,10 +50,15 @@ def make_served_agents(
 
     An agent with a fallback, or with several attempts, is a `FallbackAgent`. `now` is the attempts' clock.
     """
-    filters = make_speech_filters(settings)
+    shared, spell = make_speech_filters(settings, settings.speech.spell), settings.speech.spell
+    filters = {
+        name: shared if table.spell in (None, spell) else make_speech_filters(settings, table.spell or ())
+        for name, table in settings.agents.items()
+    }
     bulkheads = {name: make_bulkhead(name, settings) for name in settings.agents}
     return {
-        name: _make_served_agent(name, settings, agents, now, filters, bulkheads) for name in settings.agents
+        name: _make_served_agent(name, settings, agents, now, filters[name], bulkheads)
+        for name in settings.agents
     }
 
 
@@ -62,8 +67,8 @@ def make_bulkhead(name: str, settings: Config) -> Bulkhead:
     return Bulkhead(2 * max(1, settings.agent_turns(name) // settings.server.workers))
 
 
-def make_speech_filters(settings: Config) -> SpeechFilters:
-    """Return the speech filters that all agents with `speech = "on"` share."""
+def make_speech_filters(settings: Config, spell: Collection[Spelling]) -> SpeechFilters:
+    """Return speech filters that turn these kinds of written forms into words; agents share them."""
     table = settings.speech
     options = SpeechOptions(
         max_held_chars=table.max_held_chars,
@@ -75,8 +80,9 @@ def make_speech_filters(settings: Config) -> SpeechFilters:
         terminal=table.terminal,
         paths=table.paths,
         starts_with_reasoning=table.starts_with_reasoning,
+        spell=frozenset(spell),
     )
-    return SpeechFilters(options, table.code, table.nothing, table.output)
+    return SpeechFilters(options, table.code, table.nothing, table.output, table.spell_languages)
 
 
 def _make_served_agent(

@@ -12,6 +12,7 @@ from voicegw.settings.fields import (
 )
 from voicegw.settings.gateway import ServerSettings
 from voicegw.settings.problems import Loc, Problem, suggest
+from voicegw.speech.spelling.cldr import missing_packages
 
 SECRET_SEGMENT = re.compile(r"[A-Za-z0-9._~-]{16,}")
 """A secret that is a segment of an address."""
@@ -95,7 +96,18 @@ def find_conflicts(config: Config) -> Iterator[Problem]:
         for name, agent in config.agents.items():
             if agent.ack.after == 0:
                 yield ("agents", name, "ack", "after"), ACK_TOO_EARLY
+    yield from _find_missing_spelling(config)
     yield from _find_platform_conflicts(config)
+
+
+def _find_missing_spelling(config: Config) -> Iterator[Problem]:
+    """Yield a problem for each `spell` whose packages are not installed."""
+    missing = " and ".join(missing_packages())
+    places: list[tuple[Loc, object]] = [(("speech", "spell"), config.speech.spell)]
+    places += [(("agents", name, "spell"), agent.spell) for name, agent in config.agents.items()]
+    for loc, kinds in places:
+        if kinds and missing:
+            yield loc, f"needs the package {missing}; install the extra: pip install 'voicegw[spell]'"
 
 
 def _find_platform_conflicts(config: Config) -> Iterator[Problem]:

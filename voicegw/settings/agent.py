@@ -13,6 +13,7 @@ from voicegw.settings.fields import (
     Names,
     Phrases,
     SecondsOrOff,
+    Spellings,
     Url,
     Variable,
     optional,
@@ -60,6 +61,7 @@ class AgentSettings(Section):
     speech: Literal["on", "off"] = Field(
         default="on", description='`"off"` passes the agent\'s text on unchanged, with its Markdown.'
     )
+    spell: Spellings | None = optional("Kinds of written forms that become words, instead of `speech.spell`.")
     first_token: SecondsOrOff = Field(
         default=30.0,
         description="Seconds until the first text, tool call, activity or reasoning of the agent, or "

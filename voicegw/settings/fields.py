@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from voicegw.security import addresses
+from voicegw.speech.options import Spelling
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,99}$"
 VARIABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -149,6 +150,8 @@ Proxy: TypeAlias = Annotated[
 Phrase: TypeAlias = Annotated[str, Field(pattern=PHRASE_PATTERN)]
 Phrases: TypeAlias = Annotated[tuple[Phrase, ...], Strict(False), AfterValidator(require_nonempty)]
 Language: TypeAlias = Annotated[str, Field(pattern=LANGUAGE_PATTERN)]
+Languages: TypeAlias = Annotated[tuple[Language, ...], Strict(False)]
+Spellings: TypeAlias = Annotated[tuple[Spelling, ...], Strict(False)]
 Region: TypeAlias = Annotated[str, Field(pattern=REGION_PATTERN)]
 Tags: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(_normalize_tag)], ...], Strict(False)]
 Word: TypeAlias = Annotated[str, AfterValidator(_check_word)]

@@ -23,9 +23,11 @@ from voicegw.settings.fields import (
     File,
     Header,
     Language,
+    Languages,
     Names,
     Proxy,
     PublicUrl,
+    Spellings,
     Tags,
     Variable,
     Word,
@@ -238,6 +240,14 @@ class SpeechSettings(Section):
     silent_tags: Tags = Field(
         default=(),
         description="Further tags whose content is never spoken, besides reasoning tags such as `think`.",
+    )
+    spell: Spellings = Field(
+        default=(),
+        description="Kinds of written forms that become words, for voices that read digits badly: "
+        '`"numbers"`, `"money"`, `"dates"`, `"times"`, `"units"`, `"phones"`, `"ordinals"`.',
+    )
+    spell_languages: Languages = Field(
+        default=(), description="Languages in which `spell` counts; all that it knows, if there are none."
     )
     words: dict[Word, str] = Field(default={}, description='Pronunciations, such as `SQL = "sequel"`.')
 

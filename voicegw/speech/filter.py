@@ -17,8 +17,8 @@ from voicegw.speech.markup import formula, model_tokens, paths, tags, terminal
 from voicegw.speech.markup.citations import CITATION
 from voicegw.speech.markup.terminal import CONTROL_SEQUENCE, ESCAPE, split_escapes
 from voicegw.speech.options import SpeechOptions
-from voicegw.speech.pronunciation import PronunciationList
 from voicegw.speech.prose import BLANK, MAX_TAIL, NO_GAP, SENTENCE_END
+from voicegw.speech.stages.pipeline import make_stage
 from voicegw.speech.state import WAIT, FilterState, Rule
 
 RULES: dict[str, Rule] = {
@@ -72,7 +72,7 @@ class SpeechFilter:
         self._incomplete = ""
         self._state = self._new_state()
         self._speech = self._state.speech
-        self._pronunciation = PronunciationList(options.words) if options.words else None
+        self._stage = make_stage(options)
         self.is_plain = False  # then `_feed_plain` may take the next delta
 
     def _new_state(self) -> FilterState:
@@ -82,7 +82,7 @@ class SpeechFilter:
     @property
     def has_held_words(self) -> bool:
         """Whether `release` would return any speech."""
-        if self._pronunciation is not None and self._pronunciation.pending:
+        if self._stage is not None and self._stage.pending:
             return True
         if self.is_plain:
             return False
@@ -126,7 +126,7 @@ class SpeechFilter:
             speech = ""
         if not speech:
             return self._feed_rules(text)
-        return speech if self._pronunciation is None else self._pronunciation.feed(speech)
+        return speech if self._stage is None else self._stage.feed(speech)
 
     def _feed_plain(self, text: str) -> str:
         """Add plain text within prose without calling a rule; return "" if the rules have to decide."""
@@ -159,7 +159,8 @@ class SpeechFilter:
             state.say_kept_cells()
         if self._speech.gap == SENTENCE_END:
             self._speech.say_gap()
-        return self._take_all()
+        speech = self._take_ready()
+        return speech if self._stage is None else speech + self._stage.release()
 
     def _decide(self, pending: str) -> int:
         """Decide about the mark before undecided words; return the index of the words."""
@@ -184,7 +185,9 @@ class SpeechFilter:
         self._incomplete = ""
         self._run_rules(self.pending + join_surrogates(incomplete), final=True)
         self._state.finish()
-        speech, has_visible, tail = self._take_all(), self._state.has_visible, self._speech.tail
+        speech, has_visible, tail = self._take_ready(), self._state.has_visible, self._speech.tail
+        if self._stage is not None:
+            speech += self._stage.flush()
         if has_visible and not tail:
             speech = tail = self.options.nothing
         self._state = self._new_state()
@@ -196,11 +199,7 @@ class SpeechFilter:
     def change_options(self, options: SpeechOptions) -> None:
         """Use other options from here on: those of another language. Call it only right after `flush`."""
         self.options = self._state.options = options
-
-    def _take_all(self) -> str:
-        """Return the decided speech and the words that the pronunciation list holds back."""
-        speech = self._take_ready()
-        return speech if self._pronunciation is None else speech + self._pronunciation.flush()
+        self._stage = make_stage(options)
 
     def _feed_rules(self, text: str) -> str:
         if self._incomplete:
@@ -241,4 +240,4 @@ class SpeechFilter:
 
     def _take_ready(self) -> str:
         speech = self._speech.take()
-        return speech if self._pronunciation is None or not speech else self._pronunciation.feed(speech)
+        return speech if self._stage is None or not speech else self._stage.feed(speech)

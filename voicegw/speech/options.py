@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 MAX_HELD_CHARS = 64
 """Default of `SpeechOptions.max_held_chars`."""
 
 MAX_HOLD_SECONDS = 0.25
 """Default seconds of an agent's silence after which held words are released."""
+
+
+Spelling: TypeAlias = Literal["numbers", "money", "dates", "times", "units", "phones", "ordinals"]
+"""A kind of written forms that `SpeechOptions.spell` turns into words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,5 +63,9 @@ class SpeechOptions:
     """Names of tags that the platform understands, such as "break": these tags are passed on."""
     silent_tags: frozenset[str] = frozenset()
     """Names of further tags whose content is never spoken."""
+    spell: frozenset[Spelling] = frozenset()
+    """Kinds of written forms that become words, see `spelling`; they need the extra `spell`."""
+    language: str = "en"
+    """The language of the words of `spell`, as a BCP 47 tag."""
     words: Mapping[str, str] = field(default_factory=dict)
-    """Words that are spoken differently, see `pronunciation.PronunciationList`."""
+    """Words that are spoken differently, see `stages.pronunciation.PronunciationList`."""

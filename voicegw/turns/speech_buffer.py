@@ -6,7 +6,7 @@ The rules that make text speakable are in `voicegw.speech` (docs/speech.md).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 
 from voicegw.speech.filter import SpeechFilter
@@ -27,12 +27,15 @@ class SpeechFilters:
         code: Mapping[str, str],
         nothing: Mapping[str, str] | None = None,
         output: Mapping[str, str] | None = None,
+        spell_languages: Collection[str] = (),
     ) -> None:
         # The options without phrases.
         self.options = options
         # Configured sentences by language, in place of code, of an answer without words, and of the output
         # of programs; they replace the built-in ones, "" means silence.
         self.code, self.nothing, self.output = code, nothing, output
+        # The languages in which `options.spell` counts; all, if there are none.
+        self.spell_languages = frozenset(map(str.lower, spell_languages))
         # The options by language tag, for the first `MAX_LANGUAGES` tags: callers may name any number.
         self._options_by_language: dict[str, SpeechOptions] = {}
         # The options by their phrases, which many tags share.
@@ -54,8 +57,9 @@ class SpeechFilters:
     def _make_options(self, language: str) -> SpeechOptions:
         phrases = phrases_for(language, code=self.code, nothing=self.nothing)
         signs = speech_phrases_for(language, self.output)
+        spell = self.options.spell if self._spells(language) else frozenset()
         key = (phrases.code, phrases.nothing, signs)
-        options = self._options_by_phrases.get(key)
+        options = None if spell else self._options_by_phrases.get(key)
         if options is None:
             options = replace(
                 self.options,
@@ -63,10 +67,18 @@ class SpeechFilters:
                 yes=phrases.yes,
                 no=phrases.no,
                 nothing=phrases.nothing,
+                spell=spell,
+                language=language,
                 **asdict(signs),
             )
-            self._options_by_phrases[key] = options
+            if not spell:
+                self._options_by_phrases[key] = options
         return options
+
+    def _spells(self, language: str) -> bool:
+        """Whether written forms are spelled in this language."""
+        tag = language.lower().replace("_", "-")
+        return not self.spell_languages or bool({tag, tag.split("-")[0]} & self.spell_languages)
 
 
 class SpeechBuffer:

@@ -33,8 +33,12 @@ class PronunciationList:
         """Add a piece of speech; return all speech that is decided, with its replacements."""
         return self._replace(self.pending + text, final=False)
 
+    def release(self) -> str:
+        """Return `pending`, replaced if it is a match as it stands."""
+        return self.flush()
+
     def flush(self) -> str:
-        """End the speech or release `pending`: return it, replaced if it is a match as it stands."""
+        """End the speech: return `pending`, replaced if it is a match as it stands."""
         return self._replace(self.pending, final=True)
 
     def _replace(self, text: str, *, final: bool) -> str:

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import uvicorn
@@ -40,6 +41,8 @@ METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 They hold the configuration file, the overrides of its `[server]` as JSON, and the folder of the metrics.
 """
 
+KEY_TABLE = "idempotency-keys"
+"""The file in the folder of the metrics in which the workers share their Idempotency-Keys."""
 MIN_FRAME_BYTES = 1_048_576
 """Lower bound of the websocket message limit: the transcript of a long call comes in one message."""
 EXIT_TIMEOUT = 3.0
@@ -88,7 +91,7 @@ def _raise_file_limit() -> None:
 
 
 def _serve_many(settings: Config, file: str | None, overrides: dict[str, Any]) -> bool:
-    """Serve with several workers: each loads the configuration and writes metrics into a shared folder."""
+    """Serve with several workers: each loads the configuration, and shares metrics and keys in a folder."""
     with tempfile.TemporaryDirectory(prefix="voicegw-") as folder:
         os.environ |= {
             SERVER_VARIABLE: json.dumps(overrides),
@@ -143,7 +146,12 @@ def create_worker_app() -> ASGIApp:
     writer = _log_to_stderr(settings)
     writer.start()
     return create_app(
-        settings, shared_metrics=True, tune=True, at_end=partial(_force_exit_later, writer), writer=writer
+        settings,
+        shared_metrics=True,
+        tune=True,
+        at_end=partial(_force_exit_later, writer),
+        writer=writer,
+        key_table=Path(os.environ[METRICS_VARIABLE]) / KEY_TABLE,
     )
 
 

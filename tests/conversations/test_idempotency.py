@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from tests.support.fake_agent import fake_agent
-from voicegw.conversations.idempotency import IdempotencyKey, IdempotentRuns
+from voicegw.conversations.idempotency import RUN_BYTES, IdempotencyKey, IdempotentRuns
 from voicegw.errors import UnprocessableContent
 from voicegw.events import Message, Turn
 from voicegw.turns.run import Run
@@ -49,9 +49,9 @@ async def test_a_removed_run_takes_its_own_keys_along() -> None:
 
 
 async def test_above_the_limit_the_oldest_requests_are_forgotten() -> None:
-    runs = IdempotentRuns(max_bytes=25)
+    runs = IdempotentRuns(max_bytes=2 * RUN_BYTES + 25)
     for key in (b"k", b"l", b"m"):
         runs.add("a", create_key(key), create_run())
     assert keys_found(runs, [b"k", b"l", b"m"]) == [b"l", b"m"]
-    runs.add("a", create_key(b"n", byte_count=26), create_run())
+    runs.add("a", create_key(b"n", byte_count=2 * RUN_BYTES), create_run())
     assert (len(runs), runs.total_bytes) == (0, 0)

@@ -75,3 +75,16 @@ def test_workers_share_the_port_sum_their_metrics_and_end_on_one_signal(server: 
     assert server.process.wait(TIMEOUT) == 0
     wait_until(lambda: not any(map(is_alive, children)))
     assert "Traceback" not in server.log
+
+
+def test_workers_agree_to_which_request_an_idempotency_key_belongs(server: Server) -> None:
+    key, answers, refusals, attempts = {"idempotency-key": "k"}, set[int](), set[int](), 0
+    while len(answers) < 2 or attempts < 20:
+        assert attempts < 400, "only one worker answers"
+        with HttpClient(server) as same, HttpClient(server) as other:
+            same.post_chat(**key)
+            answers.add(int(same.read_response().text))
+            other.post_chat({"user": "another"}, **key)
+            refusals.add(other.read_response().status)
+        attempts += 1
+    assert refusals == {422}

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -39,6 +40,7 @@ from voicegw.conversations.agent_registry import AgentRegistry
 from voicegw.conversations.call_store import CallStore
 from voicegw.conversations.dispatcher import Dispatcher
 from voicegw.conversations.engine import TurnEngine
+from voicegw.conversations.key_table import open_key_table
 from voicegw.conversations.response_store import ResponseStore
 from voicegw.errors import MethodNotAllowed, NotFound, RequestError, VoicegwError
 from voicegw.events import Agent
@@ -61,6 +63,7 @@ def create_app(
     agents: AgentFactory | None = None,
     at_end: Callable[[], None] = lambda: None,
     writer: TelemetryWriter | None = None,
+    key_table: Path | None = None,
 ) -> ASGIApp:
     """Return the gateway as an ASGI application.
 
@@ -68,12 +71,12 @@ def create_app(
     runs nothing else, so the garbage collector and the thread pool are set up for it. `now` is the clock of
     all timings, in seconds. `agents` makes an agent from its section; programs pass their own. `at_end` is
     called after the application has closed its agents and connections. `writer` is the thread that writes the
-    turn log; without it, turns are logged in the event loop's thread. Raises `ConfigError` for an agent that
-    cannot be made.
+    turn log; without it, turns are logged in the event loop's thread. `key_table` is the file in which
+    several workers share their Idempotency-Keys. Raises `ConfigError` for an agent that cannot be made.
     """
     server = settings.server
     made = make_agents(settings, agents or make_agent)
-    dispatcher = _make_dispatcher(settings, made, now)
+    dispatcher = _make_dispatcher(settings, made, now, key_table)
     turn_log = _make_turn_log(settings, shared_metrics, writer)
     rate_limiter = _make_rate_limiter(settings)
     authenticator = Authenticator(ApiKeys(settings.api_keys()), hosts=server.hosts, origins=server.origins)
@@ -110,7 +113,9 @@ def create_app(
     return _add_cors(server.origins, gateway)
 
 
-def _make_dispatcher(settings: Config, agents: Mapping[str, Agent], now: Callable[[], float]) -> Dispatcher:
+def _make_dispatcher(
+    settings: Config, agents: Mapping[str, Agent], now: Callable[[], float], key_table: Path | None
+) -> Dispatcher:
     turns, calls = settings.turns, settings.calls
     return Dispatcher(
         AgentRegistry(make_served_agents(settings, agents, now), strict=turns.unknown_model == "reject"),
@@ -118,6 +123,7 @@ def _make_dispatcher(settings: Config, agents: Mapping[str, Agent], now: Callabl
         disconnect_grace=turns.disconnect_grace,
         replay_window=turns.replay_window,
         calls=CallStore(idle_timeout=calls.idle, max_calls=calls.max_calls, max_memory=calls.max_memory),
+        key_claims=None if key_table is None else open_key_table(key_table),
         now=now,
     )
 

@@ -18,7 +18,7 @@ from typing import Any
 from voicegw.conversations.agent_registry import AgentRegistry
 from voicegw.conversations.call_record import CallRecord
 from voicegw.conversations.call_store import CallStore
-from voicegw.conversations.idempotency import IdempotencyKey, IdempotentRuns
+from voicegw.conversations.idempotency import IdempotencyKey, IdempotentRuns, KeyClaims
 from voicegw.conversations.turn_relation import (
     Client,
     RunState,
@@ -53,6 +53,7 @@ class Dispatcher:
         disconnect_grace: float = 0.0,
         replay_window: float = 10.0,
         calls: CallStore | None = None,
+        key_claims: KeyClaims | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         # The agents that answer.
@@ -72,7 +73,7 @@ class Dispatcher:
         # True from `drain` on: new turns are refused.
         self.is_draining = False
         # The runs of requests with an `Idempotency-Key`, until `replay_window` after their end.
-        self.idempotent_runs = IdempotentRuns()
+        self.idempotent_runs = IdempotentRuns(claims=key_claims)
         # Turn ids are a prefix, random for each process, and a counter.
         self._id_prefix = secrets.token_hex(6)
         self._turn_count = 0
@@ -109,29 +110,29 @@ class Dispatcher:
         """
         if self.is_draining:
             raise ServiceUnavailable("The gateway is shutting down.", retry_after=1.0)
-        if idempotency_key is not None:
-            known = self.idempotent_runs.find(turn.tenant, idempotency_key)
-            if known is not None and self._state(known) in REUSABLE_STATES:
-                return known
-        if turn.call is None:
-            run = self._new_run(served_agent, turn, voice, in_background=client is Client.PROGRAM)
-        else:
-            run = self._dispatch_in_call(served_agent, turn, turn.call, client, is_retry, voice)
-        if idempotency_key is not None and not run.is_closed:
-            self.idempotent_runs.add(turn.tenant, idempotency_key, run)
-        return run
+        start = partial(self._dispatch_turn, served_agent, turn, client, is_retry, voice)
+        if idempotency_key is None:
+            return start()
+        runs, now = self.idempotent_runs, self.now()
+        return runs.get_or_start(
+            turn.tenant,
+            idempotency_key,
+            start,
+            self._is_reusable,
+            now=now,
+            window_ends=now + self.replay_window,
+        )
 
-    def _dispatch_in_call(
-        self,
-        served_agent: ServedAgent,
-        turn: Turn,
-        call_id: str,
-        client: Client,
-        is_retry: bool,
-        voice: Voice | None,
+    def _is_reusable(self, run: Run) -> bool:
+        return self._state(run) in REUSABLE_STATES
+
+    def _dispatch_turn(
+        self, served_agent: ServedAgent, turn: Turn, client: Client, is_retry: bool, voice: Voice | None
     ) -> Run:
-        """Return the run for a turn of a call. A newer turn supersedes the run of the older one."""
-        call, is_spoken = self.calls.get(call_id, self.now()), served_agent.speech_filters is not None
+        """Return the run for a turn. In a call, a newer turn supersedes the run of the older one."""
+        if turn.call is None:
+            return self._new_run(served_agent, turn, voice, in_background=client is Client.PROGRAM)
+        call, is_spoken = self.calls.get(turn.call, self.now()), served_agent.speech_filters is not None
         if self._idle_timer is None:
             self._forget_idle_calls()
         for known in call.background_runs:
@@ -244,6 +245,7 @@ class Dispatcher:
         run.options_digest = digest_of_options(turn)
         run.turn = replace(turn, tools=(), tool_choice=None, options={}, extra={})
         if run.idempotency_keys:
+            self.idempotent_runs.on_run_closed(run, self.now() + self.replay_window)
             run.loop.call_later(self.replay_window, self.idempotent_runs.remove, run)
         if turn.call is not None:
             self.calls.on_run_closed(turn.call, self.now())

@@ -81,6 +81,21 @@ async def test_without_capacity_twilio_gets_the_busy_phrase_and_an_end_frame() -
     assert app.has_capacity("twilio")
 
 
+async def test_end_of_a_rejected_call_waits_until_the_busy_phrase_can_have_been_spoken() -> None:
+    app, _ = make_call_server(
+        fake_agent("Hi."), max_platform_calls=0, chars_per_second=10.0, greeting="Hello, this is us."
+    )
+    async with connect_websocket(app, "/twilio/relay") as websocket:
+        websocket.send_frame(SETUP)
+        await asyncio.sleep(20)
+    spoken = (len("Hello, this is us.") + len(BUSY)) / 10
+    assert [(round(when, 6), frame["type"]) for when, frame in websocket.frames] == [
+        (0.0, "text"),
+        (pytest.approx(spoken), "end"),
+    ]
+    assert websocket.close_code == 1000
+
+
 async def test_without_capacity_retell_gets_the_busy_phrase_and_end_call() -> None:
     app, _ = make_call_server(fake_agent("Hi."), max_platform_calls=1)
     async with connect_websocket(app, "/retell/1"), connect_websocket(app, "/retell/2") as two:

@@ -169,6 +169,18 @@ async def test_repeated_action_is_reported_as_done_before() -> None:
 # The end of the call
 
 
+async def test_end_of_the_call_waits_for_the_words_of_an_earlier_round() -> None:
+    def plan(turn: Any) -> Any:
+        refused = call("transfer_call", number="my boss")
+        return (call("end_call"),) if turn.kind == "tool" else ("Thank you for calling.", refused)
+
+    app, _ = make_call_server(PlannedAgent(plan), ack=SILENT, actions=ACTIONS, chars_per_second=10.0)
+    async with connect_websocket(app, "/twilio/relay") as websocket:
+        await say(websocket, SETUP, prompt("Bye."), wait=4)
+    when = {frame["type"]: round(at, 3) for at, frame in websocket.frames}
+    assert when["end"] == pytest.approx(len("Thank you for calling.") / 10)
+
+
 @pytest.mark.parametrize("relay", RELAYS)
 async def test_end_of_the_call_waits_until_the_farewell_can_have_been_spoken(relay: str) -> None:
     agent = PlannedAgent(lambda turn: (0.5, "Good bye, and thanks", 0.1, " again.", call("end_call")))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,3 +89,17 @@ def test_every_heard_part_is_a_beginning_of_the_reply(text: str, data: st.DataOb
 def test_no_report_is_a_failure(text: str, report: str) -> None:
     heard = SpokenReply(text).heard_text(report)
     assert heard is None or text.strip().startswith(heard)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+@pytest.mark.parametrize(
+    "spoken", ["Schönes Café, ½ Preis.", "네, 화요일부터 영업합니다.", "Ｎｏ．１ がいい"]
+)
+def test_unicode_form_of_the_report_does_not_count(
+    form: Literal["NFC", "NFD", "NFKC", "NFKD"], spoken: str
+) -> None:
+    words = spoken.rpartition(" ")[0]
+    assert SpokenReply(spoken).heard_text(unicodedata.normalize(form, words)) == words
+    assert SpokenReply(unicodedata.normalize("NFD", spoken)).has_beginning(
+        unicodedata.normalize("NFC", words)
+    )

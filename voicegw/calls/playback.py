@@ -27,8 +27,12 @@ class TurnPlayback:
         encoder: TurnEncoder,
         wake: Callable[[], None],
         chars_per_second: float = 0.0,
+        spoken_until: float = 0.0,
     ) -> None:
-        """`chars_per_second` is the speed of speech: the end of the call waits for it; 0 sends it at once."""
+        """`chars_per_second` is the speed of speech: the end of the call waits for it; 0 sends it at once.
+
+        `spoken_until` is when the words of the round before can have been spoken, on the loop's clock.
+        """
         self.run = run
         self.stream = stream  # reads the run's events and adds the gateway's own words
         self.encoder = encoder  # the same object as `stream.encoder`, with `drain` and `stop`
@@ -38,8 +42,8 @@ class TurnPlayback:
         # The gateway's own words in this turn, each with the characters of the turn before it.
         self._own_words: list[tuple[int, str]] = []
         self._next_frame_at = 0.0  # before this time of the loop's clock, words are gathered
-        self._spoken_until = 0.0  # when the words that were sent can have been spoken
-        self._timed_chars = 0  # characters that `_spoken_until` includes
+        self.spoken_until = spoken_until  # when the words that were sent can have been spoken
+        self._timed_chars = 0  # characters that `spoken_until` includes
         self._end_at: float | None = None  # when to send the held end of the call
 
     @property
@@ -96,7 +100,7 @@ class TurnPlayback:
         data = self.stream.read(now)
         frames = self._note_sent(data + self.encoder.drain(), now)
         if self.encoder.ends_call and self.encoder.holds_end and self.stream.is_done:
-            self._end_at = self._spoken_until
+            self._end_at = self.spoken_until
         return frames
 
     def _read_end(self, now: float) -> bytes:
@@ -112,5 +116,5 @@ class TurnPlayback:
             if self.chars_per_second:
                 chars = len(self.encoder.spoken_text)
                 seconds = (chars - self._timed_chars) / self.chars_per_second
-                self._spoken_until, self._timed_chars = max(self._spoken_until, now) + seconds, chars
+                self.spoken_until, self._timed_chars = max(self.spoken_until, now) + seconds, chars
         return data

@@ -181,7 +181,7 @@ class CallServer:
         self.rejected_open += 1
         try:
             with suppress(Exception):
-                for frame in encode_hang_up(codec, busy).splitlines():
+                for frame in b"".join(encode_hang_up(codec, busy)).splitlines():
                     await send({"type": "websocket.send", "text": frame.decode()})
                 async with asyncio.timeout(HANG_UP_TIMEOUT):
                     await wait_for_disconnect(receive)
@@ -192,8 +192,8 @@ class CallServer:
 
 
 def close_unless_identified(session: CallSession) -> None:
-    """Close a session whose call was not identified within `SETUP_TIMEOUT`."""
-    if session.call is None:
+    """Close a session whose call was not identified within `SETUP_TIMEOUT`, and that was not refused."""
+    if session.call is None and not session.ignores_frames:
         session.hang_up(POLICY_VIOLATION)
 
 

@@ -185,9 +185,17 @@ class CallSession:
         if not isinstance(refusal, TooManyRequests):
             return self.abandon(POLICY_VIOLATION)
         words = self.player.phrases_for(None).busy
-        if (frames := encode_hang_up(self.codec, words)) == b"":
+        speech, end = encode_hang_up(self.codec, words)
+        if not speech:
             return self.abandon(TRY_AGAIN_LATER)
-        self.send_queue.put(frames)
+        self.send_queue.put(speech)
+        speed = self.profile.chars_per_second
+        seconds = len(self.profile.greeting + words) / speed if end and speed else 0.0
+        self._hang_up_timer = self.loop.call_later(seconds, self._end_refused, end)
+
+    def _end_refused(self, end: bytes) -> None:
+        """End a refused call after its last words; close the socket if the platform does not."""
+        self.send_queue.put(end)
         self._hang_up_timer = self.loop.call_later(HANG_UP_TIMEOUT, self.hang_up, NORMAL_CLOSURE)
 
     def abandon(self, code: int | None = None) -> None:
@@ -235,7 +243,12 @@ class CallSession:
         self.engine.turn_log.record_call(self.timings, platform, agent, call.id, self.player.platform_call_id)
 
 
-def encode_hang_up(codec: CallCodec, words: str) -> bytes:
-    """Return the frames that say these words and end the call; b"" if the protocol has none for that."""
+def encode_hang_up(codec: CallCodec, words: str) -> tuple[bytes, bytes]:
+    """Return the frames that say these words, and the one that ends the call after them.
+
+    The second is b"" where the first ends the call; both are b"" if the protocol has none for that.
+    """
     turn = codec.begin_turn(TurnRequested())
-    return turn.start(words) + turn.tool_call(ToolCall("", "end_call")) + turn.finish("stop", None)
+    turn.holds_end = True
+    speech = turn.start(words) + turn.tool_call(ToolCall("", "end_call")) + turn.finish("stop", None)
+    return speech, turn.hang_up()

@@ -66,6 +66,7 @@ class TurnPlayer:
         self.speculative_run: Run | None = None  # runs for words that are not final yet
         self.request = TurnRequested()  # of the current turn, or of its last round
         self.rounds = 0  # of the current turn, see MAX_TOOL_ROUNDS
+        self._spoken_until = 0.0  # when the words of the earlier rounds can have been spoken
         self._has_spoken = False  # did the agent say anything in the earlier rounds of the turn?
         self._earlier_actions: dict[tuple[str, str], str] = {}  # results by name and arguments, in this turn
 
@@ -74,7 +75,7 @@ class TurnPlayer:
     def begin_turn(self, call: CallRecord, request: TurnRequested) -> None:
         """Start the turn that answers these words; the caller has stopped the turn before."""
         self.timings.turn_count += 1
-        self.rounds, self._has_spoken = 0, False
+        self.rounds, self._has_spoken, self._spoken_until = 0, False, 0.0
         self._earlier_actions = {}
         turn = self._build_turn(call, request)
         if request.history is None and request.user_text:
@@ -156,7 +157,12 @@ class TurnPlayer:
         encoder.actions.earlier, encoder.may_stay_open = self._earlier_actions, True
         stream = self._open_stream(call, run, encoder, request, now)
         self.playback = playback = TurnPlayback(
-            run, stream, encoder, self.send_queue.wake, self.profile.chars_per_second
+            run,
+            stream,
+            encoder,
+            self.send_queue.wake,
+            self.profile.chars_per_second,
+            self._spoken_until,
         )
         run.subscribers.append(playback)
         self.send_queue.put(playback.start(now))
@@ -278,6 +284,7 @@ class TurnPlayer:
         if encoder.ends_call and self.codec.end_call_is_final:
             return self.on_call_over("transfer_call" in {call.name for call in encoder.actions.executed})
         self._has_spoken = self._has_spoken or bool(encoder.spoken_text.strip())
+        self._spoken_until = playback.spoken_until
         if self._needs_round(encoder):
             self.rounds += 1
             history = None if request.history is None else (*request.history, *added)

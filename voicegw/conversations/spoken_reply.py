@@ -1,7 +1,8 @@
 """The part of a reply that the caller heard, without the gateway's own words. Pure.
 
-Platforms report what was heard as text, often with other white space, case and punctuation, and with the
-gateway's own words in it. Letters and digits are compared, not words: many languages write no spaces.
+Platforms report what was heard as text, often with other white space, case, punctuation and Unicode form, and
+with the gateway's own words in it. Letters and digits are compared, not words: many languages
+write no spaces.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from unicodedata import normalize
 
 UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -92,8 +94,11 @@ def word_end(text: str, end: int) -> int:
 
 
 def letters_of(text: str) -> Iterator[tuple[str, int]]:
-    """Yield the letters and digits of a text, case folded, each with the index behind its character."""
+    """Yield the letters and digits of a text, each with the index behind its character.
+
+    They are case folded and without accents, so that composed and decomposed characters are equal.
+    """
     for index, char in enumerate(text, 1):
-        for letter in char.casefold():
+        for letter in normalize("NFKD", char.casefold()):
             if letter.isalnum():
                 yield letter, index

@@ -79,11 +79,14 @@ class Client:
         if self.word_count == WORDS and not self.all_words.done():
             self.all_words.set_result(None)
 
-    def attach(self, source: object) -> None: ...
+    def start(self, source: object, header_lines: bytes, data: bytes) -> None:
+        self.write(data)
 
-    @contextmanager
-    def cork(self) -> Iterator[None]:
-        yield
+    def end(self, data: bytes) -> None:
+        self.write(data)
+        self.last_body = data
+
+    def release(self) -> None: ...
 
     async def send(self, message: Any) -> None:
         if body := message.get("body"):

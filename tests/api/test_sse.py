@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -34,16 +32,22 @@ class FakeChunkWriter:
         self.is_open = is_open
         self.is_paused = False
         self.source: Any = None
-        self.attach_count = 0
+        self.header_lines: list[bytes] = []
+        self.end_count = 0
         self.writes: list[tuple[float, bytes]] = []
 
-    def attach(self, source: Any) -> None:
+    def start(self, source: Any, header_lines: bytes, data: bytes) -> None:
         self.source = source
-        self.attach_count += source is not None
+        self.header_lines.append(header_lines)
+        self.write(data)
 
-    @contextmanager
-    def cork(self) -> Iterator[None]:
-        yield
+    def end(self, data: bytes) -> None:
+        self.write(data)
+        self.end_count += 1
+        self.release()
+
+    def release(self) -> None:
+        self.source = None
 
     def write(self, data: bytes) -> None:
         assert not self.is_paused, "a paused client gets no writes"
@@ -169,14 +173,22 @@ async def test_the_same_bytes_leave_at_the_same_times_on_both_transports(
     await asyncio.gather(plain.request(), has_writer.request())
     assert has_writer.bytes_by_time == plain.bytes_by_time
     lint(has_writer.body)
-    assert has_writer.messages[-1]["more_body"] is plain.messages[-1]["more_body"] is False
+    assert plain.messages[-1]["more_body"] is False
     assert has_writer.writer is not None
-    assert (has_writer.writer.attach_count, has_writer.writer.source) == (1, None)
+    assert (has_writer.messages, has_writer.writer.end_count, has_writer.writer.source) == ([], 1, None)
 
 
-@on_both_transports
-async def test_head_and_first_chunk_leave_before_the_agent_is_asked(has_writer: bool) -> None:
-    client = create_client(has_writer, "Hi")
+async def test_both_transports_send_the_same_headers() -> None:
+    plain, has_writer = create_client(False, "Hi"), create_client(True, "Hi")
+    await asyncio.gather(plain.request(), has_writer.request())
+    assert has_writer.writer is not None
+    [lines] = has_writer.writer.header_lines
+    assert lines == b"".join(b"%b: %b\r\n" % header for header in plain.messages[0]["headers"])
+    assert b"x-request-id: req_1\r\n" in lines
+
+
+async def test_head_and_first_chunk_leave_before_the_agent_is_asked() -> None:
+    client = create_client(False, "Hi")
     agent = client.run.agent
     assert isinstance(agent, FakeAgent)
     client.readable.clear()
@@ -186,7 +198,6 @@ async def test_head_and_first_chunk_leave_before_the_agent_is_asked(has_writer: 
     client.readable.set()
     await request_task
     assert agent.start_times == [1.0]
-    assert client.messages[0]["headers"] == client.stream.raw_headers
 
 
 @on_both_transports
@@ -276,12 +287,10 @@ async def test_a_run_that_ends_while_the_client_is_paused_is_delivered_later(has
     client = create_client(has_writer, 1.0, "a", 1.0, "b")
     request_task = asyncio.ensure_future(client.request())
     await asyncio.sleep(1.5)
-    client.readable.clear()
-    if client.writer is not None:
-        client.writer.is_paused = True
+    client.pause()
     await asyncio.sleep(8.5)
     assert client.text == "a"
-    client.readable.set()
+    client.resume()
     await request_task
     assert (client.text, client.end_times) == ("ab", [10.0])
     lint(client.body)
@@ -301,8 +310,10 @@ async def test_a_client_that_disconnects_stops_the_agent(has_writer: bool, when:
     assert client.text == ("a" if when > 1 else "")
     assert client.end_times == [when]
     assert client.run.cancelled_at == when
-    assert client.messages[-1]["more_body"] is True
-    assert client.writer is None or client.writer.source is None
+    if client.writer is None:
+        assert client.messages[-1]["more_body"] is True
+    else:
+        assert (client.writer.end_count, client.writer.source) == (0, None)
 
 
 async def test_a_chunk_writer_that_is_not_open_is_not_used() -> None:
@@ -310,7 +321,7 @@ async def test_a_chunk_writer_that_is_not_open_is_not_used() -> None:
     request_task = asyncio.ensure_future(client.request())
     await asyncio.sleep(1.5)
     assert client.writer is not None
-    assert (client.writer.attach_count, client.text) == (0, "Hi")
+    assert (client.writer.header_lines, client.text) == ([], "Hi")
     client.disconnected.set()
     await request_task
     assert client.end_times == [1.5]

@@ -16,7 +16,7 @@ OLD_KEEP_ALIVE = OLD.replace(b"\r\nhost", b"\r\nconnection: keep-alive\r\nhost")
 async def test_a_stream_ends_with_the_connection(request_: bytes) -> None:
     async def app(connection: Connection) -> None:
         await connection.start([(b"content-type", b"text/plain")])
-        assert not connection.chunk_writer.is_open
+        assert connection.scope["extensions"] == {}
         await connection.body(b"One ", more=True)
         await asyncio.sleep(1)
         assert not connection.transport.closed

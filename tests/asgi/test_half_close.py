@@ -25,12 +25,9 @@ async def answer_later(connection: Connection) -> None:
 
 async def stream_later(connection: Connection) -> None:
     """Stream one chunk, and end the stream after 10 seconds."""
-    await connection.start([])
-    connection.chunk_writer.attach(connection.source)
-    connection.chunk_writer.write(b"Well")
+    connection.chunk_writer.start(connection.source, b"", b"Well")
     await asyncio.sleep(10)
-    connection.chunk_writer.attach(None)
-    await connection.body(b".")
+    connection.chunk_writer.end(b".")
 
 
 async def test_a_whole_response_reaches_a_client_that_sends_no_more() -> None:

@@ -262,3 +262,59 @@ async def test_uvicorn_has_the_internals_that_the_protocol_uses() -> None:
     hooks = {"data_received", "on_message_begin", "on_headers_complete", "connection_lost", "resume_writing"}
     for hook in hooks | {"shutdown", "send_400_response"}:
         assert hook in vars(httptools_impl.HttpToolsProtocol), f"uvicorn has no {hook} to build on"
+
+
+class FakeDirectApp:
+    """Answers `/direct` at once, and `/later` by an application."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    def accepts(self, scope: Any) -> bool:
+        return bool(scope["path"] != "/x")
+
+    def begin(self, scope: Any, body: bytes, writer: ChunkWriter) -> Any:
+        self.bodies.append(body)
+        if scope["path"] == "/later":
+            return self.answer
+        writer.start(FakeChunkSource(), b"", b"first")
+        writer.end(b"last")
+        return None
+
+    async def answer(self, scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["body"] == self.bodies[-1]
+        await send({"type": "http.response.start", "status": 200, "headers": PLAIN})
+        await send({"type": "http.response.body", "body": b"ok", "more_body": False})
+
+
+def post(path: str, body: bytes = b"body", version: str = "1.1") -> bytes:
+    head = f"POST {path} HTTP/{version}\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def test_whole_request_is_answered_in_the_callback_in_which_it_arrives() -> None:
+    direct = FakeDirectApp()
+    connection = Connection(direct_app=direct)
+    connection.protocol.data_received(post("/direct") + post("/direct", b"") + post("/later"))
+    assert connection.protocol.cycle is not None
+    assert len(connection.transport.writes) >= 2
+    await connection.feed(post("/x"))
+    assert direct.bodies == [b"body", b"", b"body"]
+    assert connection.written.count(b"HTTP/1.1 200 OK") == 4
+    assert connection.written.count(b"5\r\nfirst\r\n") == 2
+
+
+@pytest.mark.parametrize("cut", [10, -2])
+async def test_request_in_pieces_goes_to_the_application(cut: int) -> None:
+    direct = FakeDirectApp()
+    connection, request = Connection(direct_app=direct), post("/direct")
+    await connection.feed(request[:cut], request[cut:])
+    expected = ([b"body"], b"last\r\n0\r\n\r\n") if cut > 0 else ([], b"ok")
+    assert (direct.bodies, connection.written.endswith(expected[1])) == (expected[0], True)
+
+
+async def test_old_client_is_answered_by_the_application() -> None:
+    direct = FakeDirectApp()
+    connection = Connection(direct_app=direct)
+    await connection.feed(post("/direct", version="1.0"))
+    assert (direct.bodies, connection.written.endswith(b"ok")) == ([], True)

@@ -146,8 +146,7 @@ async def test_a_disconnect_reaches_a_stream_that_followed_a_large_body() -> Non
 
     async def app(connection: Connection) -> None:
         reading.append(connection.transport.reading_enabled)
-        await connection.start([])
-        connection.chunk_writer.attach(source)
+        connection.chunk_writer.start(source, b"", b"Well")
         reading.append(connection.transport.reading_enabled)
         while (await connection.receive())["type"] != "http.disconnect":
             pass
@@ -165,16 +164,15 @@ async def test_a_disconnect_reaches_a_stream_that_followed_a_large_body() -> Non
 )
 async def test_garbage_behind_a_request_is_rejected_after_its_response(garbage: bytes, status: int) -> None:
     async def app(connection: Connection) -> None:
-        await connection.start([])
-        connection.chunk_writer.write(b"Well")
+        connection.chunk_writer.start(connection.source, b"", b"Well")
         await asyncio.sleep(2)
-        await connection.body(b"")
+        connection.chunk_writer.end(b".")
 
     connection = Connection(app, max_header_bytes=2000)
     feed(connection, ASK)
     await asyncio.sleep(1)
     await connection.feed(garbage)
-    assert b"4\r\nWell\r\n0\r\n\r\nHTTP/1.1 %d " % status in connection.written
+    assert b"1\r\n.\r\n0\r\n\r\nHTTP/1.1 %d " % status in connection.written
     assert connection.transport.closed
 
 

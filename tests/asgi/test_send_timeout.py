@@ -11,10 +11,9 @@ from tests.asgi.test_http_protocol import ASK, Connection
 
 async def slow_response(connection: Connection) -> None:
     """A response that takes a minute."""
-    connection.chunk_writer.attach(connection.source)
-    await connection.start([])
+    connection.chunk_writer.start(connection.source, b"", b"Well")
     await asyncio.sleep(60)
-    await connection.body(b"end")
+    connection.chunk_writer.end(b"end")
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from voicegw.api.chat_request import ApiRequest
 from voicegw.api.formats import ApiFormat
 from voicegw.api.run_waiter import wait_for_run
 from voicegw.api.sse import SseResponse
 from voicegw.api.turn_request import TurnRequest
-from voicegw.asgi.body import read_body
+from voicegw.asgi.body import check_body_headers, read_body
+from voicegw.asgi.chunk_writer import ChunkWriter
 from voicegw.asgi.context import RequestContext
 from voicegw.asgi.error_response import ALLOWED_METHODS, error_response
 from voicegw.conversations.call_id import CALL_ID_KEYS, CallIdentity, resolve_call_id
@@ -87,23 +89,55 @@ class CompletionEndpoint:
         """Serve one request. A failure before the first byte becomes an error response, a bug a 500."""
         context: RequestContext = scope["voicegw"]
         try:
-            response = await self._respond(scope, receive, context)
-        except VoicegwError as failure:
-            if isinstance(failure, RequestError):
-                self.turn_log.record_refusal(failure, context.id, context.client)
-            response = error_response(failure, context.id)
-        except Exception:
-            log.exception("request %s failed", context.id)
-            response = error_response(VoicegwError(), context.id)
+            if scope["method"] != "POST":
+                response: ASGIApp = self._answer_method(scope["method"], context)
+            else:
+                body = await read_body(scope, receive, self.options.max_body_bytes)
+                response = self._respond(context, lambda: self._begin(scope, body, context))
+        except RequestError as failure:
+            response = self._refuse(failure, context)
         await response(scope, receive, send)
 
-    async def _respond(self, scope: Scope, receive: Receive, context: RequestContext) -> Response:
-        """Return the response. Every refusal is raised here, before the first byte, as a `RequestError`."""
-        if scope["method"] in ("HEAD", "OPTIONS"):
-            return Response(status_code=204, headers={"allow": ALLOWED_METHODS, "x-request-id": context.id})
-        if scope["method"] != "POST":
+    def begin(self, scope: Scope, body: bytes, writer: ChunkWriter) -> ASGIApp | None:
+        """Begin the answer to a complete POST at once. Return None if `writer` writes it.
+
+        Otherwise return the application that sends it: an error, or an answer that is not streamed yet.
+        """
+        context: RequestContext = scope["voicegw"]
+
+        def begin() -> ASGIApp:
+            check_body_headers(scope["headers"], self.options.max_body_bytes)
+            return self._begin(scope, body, context)
+
+        response = self._respond(context, begin)
+        if not isinstance(response, SseResponse):
+            return response
+        response.open(writer)
+        return None
+
+    def _respond(self, context: RequestContext, respond: Callable[[], ASGIApp]) -> ASGIApp:
+        """Return the response, or an error response for what `respond` raises."""
+        try:
+            return respond()
+        except VoicegwError as failure:
+            return self._refuse(failure, context)
+        except Exception:
+            log.exception("request %s failed", context.id)
+            return error_response(VoicegwError(), context.id)
+
+    def _refuse(self, failure: VoicegwError, context: RequestContext) -> Response:
+        if isinstance(failure, RequestError):
+            self.turn_log.record_refusal(failure, context.id, context.client)
+        return error_response(failure, context.id)
+
+    def _answer_method(self, method: str, context: RequestContext) -> Response:
+        """Return the response to another method than POST. Raise `MethodNotAllowed` for most of them."""
+        if method not in ("HEAD", "OPTIONS"):
             raise MethodNotAllowed("Use POST.")
-        body = await read_body(scope, receive, self.options.max_body_bytes)
+        return Response(status_code=204, headers={"allow": ALLOWED_METHODS, "x-request-id": context.id})
+
+    def _begin(self, scope: Scope, body: bytes, context: RequestContext) -> ASGIApp:
+        """Return the response. Every refusal is raised here, before the first byte, as a `RequestError`."""
         now = self.dispatcher.now()
         request = self._parse_request(scope, body, context, now)
         try:
@@ -117,7 +151,10 @@ class CompletionEndpoint:
         if request.api_request.store:
             id = self.format.response_id(run.turn.id)
             self.responses.add(context.key.name, id, request.create_stored_response(run, now))
-        return await self._answer(request, run, receive)
+        waits_long = not request.api_request.stream or self.options.wait_for_first_event
+        if waits_long or request.is_machine_read:
+            return partial(self._answer_later, request, run, None if waits_long else KEEPALIVE_INTERVAL)
+        return self._answer(request, run)
 
     def _dispatch(self, scope: Scope, request: TurnRequest, body: bytes, now: float) -> Run:
         """Return the run that answers the request. The rate limiter counts the turn.
@@ -186,28 +223,44 @@ class CompletionEndpoint:
             )
         return previous
 
-    async def _answer(self, request: TurnRequest, run: Run, receive: Receive) -> Response:
-        """Return the response to a run: a stream, or the whole answer when the run has ended.
-
-        Raise the failure of the run if no byte of the response was sent.
-        """
+    async def _answer_later(
+        self,
+        request: TurnRequest,
+        run: Run,
+        max_seconds: float | None,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Send the response when the run has ended or, if it is streamed, has spoken."""
         stream = request.api_request.stream
         try:
-            waits_long = not stream or self.options.wait_for_first_event
-            if waits_long or request.is_machine_read:
-                await wait_for_run(
-                    run,
-                    lambda: run.event_log.has_ended or (stream and run.has_spoken),
-                    self.dispatcher,
-                    receive,
-                    None if waits_long else KEEPALIVE_INTERVAL,
-                )
-            if stream and run.event_log.failure is None:
-                return self._create_response(request, run)
+            await wait_for_run(
+                run,
+                lambda: run.event_log.has_ended or (stream and run.has_spoken),
+                self.dispatcher,
+                receive,
+                max_seconds,
+            )
         except BaseException:
             run.cancel()
             self._close_turn(request, run)
             raise
+        response = self._respond(request.context, lambda: self._answer(request, run))
+        await response(scope, receive, send)
+
+    def _answer(self, request: TurnRequest, run: Run) -> Response:
+        """Return the response to a run: a stream, or the whole answer of a run that has ended.
+
+        Raise the failure of the run if no byte of the response was sent.
+        """
+        if request.api_request.stream and run.event_log.failure is None:
+            try:
+                return self._create_response(request, run)
+            except BaseException:
+                run.cancel()
+                self._close_turn(request, run)
+                raise
         request.timings.first_token_at = run.first_token_at
         if run.event_log.has_ended and run.cancelled_at is None:  # else the client disconnected before
             request.timings.close(run.now())

@@ -3,15 +3,14 @@
 `SseResponse` is a lean subclass of sse-starlette's response. It keeps that library's contract: an event
 stream of encoded events, its headers, no `id:` or `retry:` lines. It leaves out the library's task group and
 pings. Three things wake the stream: the run, in the same loop iteration in which the agent speaks; one timer,
-re-armed only when it fires; and the client's disconnect. At shutdown the dispatcher ends the runs; the
-library's shutdown watcher is not used.
+re-armed only when it fires; and the client's disconnect. With a `ChunkWriter` each of them writes at once;
+on plain ASGI a task sends. At shutdown the dispatcher ends the runs; the library's watcher is not used.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import nullcontext
 
 from sse_starlette import EventSourceResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -29,6 +28,8 @@ STREAM_HEADERS = {
 """The headers of every stream. They keep proxies from buffering; nothing is compressed."""
 RAW_HEADERS = tuple((name.encode(), value.encode()) for name, value in STREAM_HEADERS.items())
 """`STREAM_HEADERS` as ASGI has them."""
+HEADER_LINES = b"".join(b"%b: %b\r\n" % header for header in RAW_HEADERS)
+"""`STREAM_HEADERS` as they are written."""
 
 
 class SseResponse(EventSourceResponse):
@@ -49,10 +50,8 @@ class SseResponse(EventSourceResponse):
         # whole turn.
         self.status_code = 200
         self.background = None
-        self.raw_headers = [
-            *RAW_HEADERS,
-            *((name.encode(), value.encode()) for name, value in headers.items()),
-        ]
+        # The headers besides `STREAM_HEADERS`.
+        self.more_headers = headers
         # The run that is streamed. It starts after the first chunk.
         self.run = run
         # The bytes to send.
@@ -63,9 +62,10 @@ class SseResponse(EventSourceResponse):
         self.loop = run.loop
         # True once the client disconnected or timed out.
         self.has_disconnected = False
-        # Writes chunks without the task; None before the head is sent, and on plain ASGI.
+        # Writes the response; None on plain ASGI.
         self.chunk_writer: ChunkWriter | None = None
-        # The task waits for this future while it has nothing to send.
+        # The task of the ASGI application waits for this future: with a writer for the end of the response,
+        # otherwise while it has nothing to send.
         self._wakeup: asyncio.Future[None] | None = None
         # The timer for acknowledgements and keepalives, and the time for which it is set.
         self._timer: asyncio.TimerHandle | None = None
@@ -73,34 +73,50 @@ class SseResponse(EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Subscribe to the run, start it, send the response, and call `on_end` in any case."""
+        writer: ChunkWriter | None = scope.get("extensions", {}).get("voicegw.chunk_writer")
+        if writer is not None and writer.is_open:
+            return await self._write_until_done(writer)
         run = self.run
         run.subscribers.append(self)
-        writer: ChunkWriter | None = scope.get("extensions", {}).get("voicegw.chunk_writer")
-        disconnect_task: asyncio.Task[None] | None = None
         timeout: float = scope.get("state", {}).get("send_timeout", SEND_TIMEOUT)
-        if writer is None and timeout:
+        if timeout:
             send = with_send_timeout(send, timeout)
+        disconnect_task = self.loop.create_task(self._watch_disconnect(receive))
         try:
-            with nullcontext() if writer is None else writer.cork():
-                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                await self._send_body(send, self.response_stream.start(run.now()))
-            if writer is not None and writer.is_open:
-                self.chunk_writer = writer
-                writer.attach(self)
-            else:
-                disconnect_task = self.loop.create_task(self._watch_disconnect(receive))
+            headers = [(name.encode(), value.encode()) for name, value in self.more_headers.items()]
+            await send({"type": "http.response.start", "status": 200, "headers": [*RAW_HEADERS, *headers]})
+            await self._send_body(send, self.response_stream.start(run.now()))
             run.start()
             await self._send_until_done(send)
         except TimeoutError:
             self.has_disconnected = True
         finally:
-            if disconnect_task is not None:
-                disconnect_task.cancel()
-            if self._timer is not None:
-                self._timer.cancel()
-            if self.chunk_writer is not None:
-                self.chunk_writer.attach(None)
-            self.on_end(self)
+            disconnect_task.cancel()
+            self._close()
+
+    async def _write_until_done(self, writer: ChunkWriter) -> None:
+        """Open the response, and wait until it has ended. Cancelled, end it."""
+        self.open(writer)
+        if self.chunk_writer is not None:
+            self._wakeup = self.loop.create_future()
+            try:
+                await self._wakeup
+            except BaseException:
+                self.on_disconnect()
+                raise
+
+    def open(self, writer: ChunkWriter) -> None:
+        """Write the head and the first chunk, subscribe to the run, and start it. No task is needed.
+
+        A run that has ended, which this request replays, is written whole.
+        """
+        run = self.run
+        self.chunk_writer = writer
+        run.subscribers.append(self)
+        lines = [f"{name}: {value}\r\n" for name, value in self.more_headers.items()]
+        writer.start(self, HEADER_LINES + "".join(lines).encode(), self.response_stream.start(run.now()))
+        run.start()
+        self.wake()
 
     async def _send_until_done(self, send: Send) -> None:
         """Send what is due and wait for more, until the stream is done or the client disconnects."""
@@ -123,31 +139,42 @@ class SseResponse(EventSourceResponse):
         )
 
     def wake(self) -> None:
-        """Write what is due, because the event log grew, the timer fired, or the client reads again.
+        """Write what is due, because the event log grew or ended, the timer fired, or the client reads again.
 
-        While the task is awake, it writes itself, so that the order is kept.
+        The rest stays in the event log while the client does not read.
         """
-        writer = self.chunk_writer
-        if writer is None or self.response_stream.event_log.has_ended:
-            self._wake_task()  # the server writes the head and the end
-        elif self._wakeup is not None and not self._wakeup.done() and not writer.is_paused:
-            self._write_available(writer)
-            if self._timer is None or self.response_stream.ack.deadline is not None:
-                self._arm_timer()
-
-    def _write_available(self, writer: ChunkWriter) -> None:
-        """Write what is due, as far as the client reads. The rest stays in the event log."""
-        stream = self.response_stream
-        while True:
-            if data := stream.read(self.run.now()):
+        writer, stream = self.chunk_writer, self.response_stream
+        if writer is None:
+            return self._wake_task()
+        while not writer.is_paused:
+            data = stream.read(self.run.now())
+            if stream.is_done:
+                writer.end(data)
+                return self._close()
+            if data:
                 writer.write(data)
-            if not stream.has_more or writer.is_paused:
-                return
+            if not stream.has_more:
+                break
+        if self._timer is None or stream.ack.deadline is not None:
+            self._arm_timer()
 
     def on_disconnect(self) -> None:
         """End the response: the client disconnected."""
-        self.has_disconnected = True
+        if self.chunk_writer is not None:
+            self.has_disconnected = True
+            self.chunk_writer.release()
+            self._close()
+        elif not self.response_stream.is_done:
+            self.has_disconnected = True
+            self._wake_task()
+
+    def _close(self) -> None:
+        """End the timer and the task, and call `on_end`."""
+        self.chunk_writer = None
+        if self._timer is not None:
+            self._timer.cancel()
         self._wake_task()
+        self.on_end(self)
 
     def probe(self) -> None:
         """Write a keepalive between two events, unless bytes wait for the client anyway."""
@@ -175,9 +202,10 @@ class SseResponse(EventSourceResponse):
     def _on_timer(self) -> None:
         """Wake the stream, which arms the next timer. While the client does not read, none is armed."""
         self._timer = None
+        writer = self.chunk_writer
         if self.run.now() < self.response_stream.deadline:
             self._arm_timer()
-        else:
+        elif writer is None or not writer.is_paused:
             self.wake()
 
     async def _watch_disconnect(self, receive: Receive) -> None:

@@ -108,7 +108,14 @@ def create_app(
     direct = dict.fromkeys(api.CHAT_PATHS, chat) | dict.fromkeys(api.RESPONSES_PATHS, responses)
     hooks = build_webhooks(settings, platforms, call_server, turn_log)
     gateway = GatewayMiddleware(
-        app, authenticator, turn_log, server.trusted_proxies, direct, hooks, call_server
+        app,
+        authenticator,
+        turn_log,
+        server.trusted_proxies,
+        direct,
+        hooks,
+        call_server,
+        serves_directly=not server.origins,
     )
     return _add_cors(server.origins, gateway)
 

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from starlette.types import Message, Receive, Scope
 
 from voicegw.errors import ContentTooLarge, RequestError, UnsupportedMediaType
+
+
+def check_body_headers(headers: Iterable[tuple[bytes, bytes]], max_bytes: int) -> None:
+    """Raise `ContentTooLarge` or `UnsupportedMediaType` for a body that its headers show to be refused."""
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
+            raise ContentTooLarge(f"The request body is larger than {max_bytes} bytes.")
+        if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
+            raise UnsupportedMediaType("The request body has a content-encoding; send it uncompressed.")
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
@@ -14,11 +25,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     `content-length` or by the bytes that arrived, `UnsupportedMediaType` for a compressed body, and
     `RequestError` if the client disconnects before the body is complete.
     """
-    for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value) > max_bytes:
-            raise ContentTooLarge(f"The request body is larger than {max_bytes} bytes.")
-        if name == b"content-encoding" and value.lower() not in (b"", b"identity"):
-            raise UnsupportedMediaType("The request body has a content-encoding; send it uncompressed.")
+    check_body_headers(scope["headers"], max_bytes)
     parts: list[bytes] = []
     size = 0
     while True:

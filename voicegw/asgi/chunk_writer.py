@@ -1,15 +1,14 @@
 """Writes the chunks of one response straight to the transport of its connection.
 
 A stream that uses a `ChunkWriter` learns at once that the client disconnected or reads again, without a task
-and two awaits per chunk. The head and the end of every response stay with uvicorn.
+and two awaits per chunk. Every other response is written by uvicorn.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Protocol
 
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 
 class ChunkSource(Protocol):
@@ -28,32 +27,11 @@ class ChunkSource(Protocol):
         ...
 
 
-class CorkedTransport(asyncio.Transport):
-    """A context manager that collects all writes of one response and sends them as one write at its end."""
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        # uvicorn's state of the response. It writes to this transport meanwhile.
-        self.cycle = cycle
-        # The transport that gets the write at the end.
-        self.transport = cycle.transport
-        # The writes so far.
-        self.parts: list[bytes] = []
-        # Replaces the transport's `write`: it only collects.
-        self.write = self.parts.append  # type: ignore[assignment]
-
-    def __enter__(self) -> None:
-        self.cycle.transport = self
-
-    def __exit__(self, *exc: object) -> None:
-        self.cycle.transport = self.transport
-        if self.parts:
-            self.transport.write(b"".join(self.parts))
-
-
 class ChunkWriter:
-    """Writes the chunks of one response straight to the transport.
+    """Writes one chunked response straight to the transport: `start`, then `write`, then `end`.
 
-    `GatewayHttpProtocol` puts it into the ASGI scope as `scope["extensions"]["voicegw.chunk_writer"]`.
+    `GatewayHttpProtocol` puts it into the ASGI scope as `scope["extensions"]["voicegw.chunk_writer"]`, for
+    clients of HTTP/1.1. An application that uses it sends nothing by ASGI.
     """
 
     __slots__ = ("cycle", "protocol")
@@ -66,23 +44,48 @@ class ChunkWriter:
 
     @property
     def is_open(self) -> bool:
-        """Has a chunked response begun, and is the client connected?"""
-        return bool(self.cycle.chunked_encoding) and not self.cycle.disconnected
+        """Is the client connected?"""
+        return not self.cycle.disconnected
 
     @property
     def is_paused(self) -> bool:
         """Does the client read too slowly? The source's `wake` is called when it has caught up."""
         return bool(self.protocol.flow.write_paused)
 
-    def attach(self, source: ChunkSource | None) -> None:
-        """Call this source from now on when the client reads again or disconnects; None to call none."""
-        self.protocol.chunk_source = source
-        self.protocol.flow.resume_reading()  # after a large body it is paused and would miss the disconnect
+    def start(self, source: ChunkSource, header_lines: bytes, data: bytes) -> None:
+        """Write the head of a response of status 200 and its first chunk, in one write.
 
-    def cork(self) -> CorkedTransport:
-        """Return a context manager that collects the server's writes and sends them as one at its end."""
-        return CorkedTransport(self.cycle)
+        `source` is called from now on when the client reads again or disconnects. `header_lines` are complete
+        lines, each with its line break.
+        """
+        cycle, protocol = self.cycle, self.protocol
+        cycle.response_started, cycle.waiting_for_100_continue, cycle.chunked_encoding = True, False, True
+        protocol.chunk_source = source
+        protocol.flow.resume_reading()  # after a large body it is paused and would miss the disconnect
+        close = b"" if cycle.keep_alive else b"connection: close\r\n"
+        common = protocol.default_header_lines()
+        head = b"%b%b%b%btransfer-encoding: chunked\r\n\r\n" % (STATUS_LINE[200], common, header_lines, close)
+        protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
 
     def write(self, data: bytes) -> None:
         """Write one chunk now, in one write."""
         self.protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def end(self, data: bytes) -> None:
+        """Write the last chunk and the end of the response, in one write. The next request may follow."""
+        cycle = self.cycle
+        self.protocol.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.protocol.transport.close()
+        self.release()
+        on_response, cycle.on_response = cycle.on_response, _do_nothing
+        on_response()
+
+    def release(self) -> None:
+        """Call the source no more."""
+        self.protocol.chunk_source = None
+
+
+def _do_nothing() -> None: ...

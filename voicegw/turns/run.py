@@ -39,7 +39,7 @@ class Subscriber(Protocol):
     """An object that is notified when the event log of a run grows or ends."""
 
     def wake(self) -> None:
-        """Read the event log. Return quickly, raise nothing, and do not unsubscribe in here."""
+        """Read the event log. Return quickly, raise nothing, and unsubscribe only if the log has ended."""
         ...
 
 
@@ -325,12 +325,16 @@ class Run:
 
     def _start_timer(self) -> None:
         """Set the timer to `deadline`. If the deadline moves to later, `_on_timer` sets it again."""
+        deadline = self.deadline
         if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
             self._timer.cancel()
-        if self.deadline < inf:
-            self._timer = self.loop.call_at(self.deadline, self._on_timer)
+        if deadline < inf:
+            self._timer = self.loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
+        self._timer = None
         if self.event_log.has_ended:
             return
         if self.now() < self.deadline:
@@ -346,7 +350,7 @@ class Run:
 
     def _wake_subscribers(self) -> None:
         self._has_new_events = False
-        for subscriber in self.subscribers:
+        for subscriber in tuple(self.subscribers):  # at the end of the log, they leave in `wake`
             subscriber.wake()
 
     def _end_log(self, failure: VoicegwError | None = None) -> None:

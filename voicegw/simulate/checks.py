@@ -139,7 +139,8 @@ def _check_refusal(recording: Recording, script: CallScript) -> list[str] | None
     return [] if is_refused else [f"a wrong proof was answered with status {recording.forged_status}"]
 
 
-def _find_missing_answer(turn: RecordedTurn, script: CallScript) -> str | None:
+def find_missing_answer(turn: RecordedTurn, script: CallScript) -> str | None:
+    """Return a sentence that says what the answer lacks; None if it is complete."""
     if turn.end_times and (turn.text.strip() or turn.actions):
         return None
     if turn.end_times:
@@ -153,7 +154,7 @@ def _check_first_words(recording: Recording, script: CallScript) -> list[str] | 
     """Check the delay of the first words.
 
     Turns with pressed keys are left out: a gateway may wait for the next key. So is an interruption without
-    words, which `DEAD_AIR` checks. A turn that was cut short in time needs no words.
+    words (`situation_checks`). A turn that was cut short in time needs no words.
     """
     limit = script.patience.first_words
     flaws: list[tuple[int, str]] = []
@@ -193,7 +194,7 @@ def _check_malformed(recording: Recording, script: CallScript) -> list[str] | No
     """Check that each turn after malformed frames is answered, unless the caller cuts it short."""
     asked = [number for number, _ in recording.numbered_turns]
     unasked = [number for number in recording.malformed_before if number not in asked and recording.failure]
-    check = check_turns(_find_missing_answer, lambda turn: turn.step.nonsense and is_answer_expected(turn))
+    check = check_turns(find_missing_answer, lambda turn: turn.step.nonsense and is_answer_expected(turn))
     flaws = check(recording, script)
     ended = [f"turn {number}: the call ended before it was asked: {recording.failure}" for number in unasked]
     return [*(flaws or ()), *ended] if ended or flaws is not None else None
@@ -211,30 +212,6 @@ def _find_markup(turn: RecordedTurn, script: CallScript) -> str | None:
     return f"{found[0].strip()!r} would be read aloud" if found else None
 
 
-def _find_lost_words(turn: RecordedTurn, script: CallScript) -> str | None:
-    reported_at = turn.late_interrupt_at or 0.0
-    has_words = any(at > reported_at for at, _ in turn.nonblank_texts)
-    return None if has_words else "no words came after the report"
-
-
-def _find_dead_air(turn: RecordedTurn, script: CallScript) -> str | None:
-    delay, limit = turn.first_text_delay, script.patience.dead_air
-    if delay is not None and delay <= limit:
-        return None
-    return "the agent said nothing" if delay is None else f"silent for {delay:.2f} s, more than {limit:g} s"
-
-
-def _check_refusals(recording: Recording, script: CallScript) -> list[str] | None:
-    """Check the answers after refused transfers: a transfer that is executed ends the call."""
-    flaws = []
-    for number, turn in recording.numbered_turns:
-        if turn.step.refused is not None and not turn.takes_back:
-            flaws.append(f"turn {number}: the agent did not say {turn.step.refused!r}")
-        elif turn.step.refused is not None and turn is recording.turns[-1] and recording.agent_ended_call:
-            flaws.append(f"turn {number}: the call was ended or transferred")
-    return flaws if any(turn.step.refused is not None for turn in recording.turns) else None
-
-
 def _check_pongs(recording: Recording, script: CallScript) -> list[str] | None:
     if not recording.pings:
         return None
@@ -248,7 +225,7 @@ REFUSES = Check("refuses", "a caller without a valid proof is refused with 401 o
 ANSWERS = Check(
     "answers",
     "every question gets an answer with words or an action, and an end of the answer",
-    check_turns(_find_missing_answer, is_answer_expected),
+    check_turns(find_missing_answer, is_answer_expected),
 )
 FIRST_WORDS = Check("first-words", "the first words come in time", _check_first_words)
 SILENCE = Check("silence", "no silence within an answer is too long", _check_silence)
@@ -263,25 +240,7 @@ NONSENSE = Check("nonsense", "malformed frames are ignored, and the call goes on
 COMES_BACK = Check(
     "comes-back",
     "after a lost connection the question is answered on the new one",
-    check_turns(_find_missing_answer, is_connection_dropped),
-)
-LATE_INTERRUPT = Check(
-    "late-interrupt",
-    "a report that an older answer was interrupted does not stop the newer one",
-    check_turns(_find_lost_words, lambda turn: turn.late_interrupt_at is not None),
-)
-DEAD_AIR = Check(
-    "dead-air",
-    "after an interruption without words the agent speaks again",
-    check_turns(_find_dead_air, lambda turn: turn.is_unprompted),
-)
-ASKS_AGAIN = Check(
-    "asks-again",
-    "after a lost connection a question that the platform does not repeat is answered, too",
-    check_turns(_find_missing_answer, lambda turn: not turn.step.resend),
-)
-TAKES_BACK = Check(
-    "takes-back", "after a refused transfer the agent takes its promise back, and goes on", _check_refusals
+    check_turns(find_missing_answer, is_connection_dropped),
 )
 COMMON = (CONNECTS, REFUSES, ANSWERS, FIRST_WORDS, SILENCE, STOPS, SPEAKABLE, NONSENSE)
 """The checks that all platforms with a websocket share."""

@@ -6,13 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from voicegw.simulate.checks import (
-    ASKS_AGAIN,
     COMES_BACK,
     COMMON,
-    DEAD_AIR,
-    LATE_INTERRUPT,
     REFUSES,
-    TAKES_BACK,
     Check,
     check_turns,
     from_violations,
@@ -30,6 +26,7 @@ from voicegw.simulate.frame_schema import (
     optional_fields,
     required_fields,
 )
+from voicegw.simulate.platforms.situation_checks import ASKS_AGAIN, DEAD_AIR, LATE_INTERRUPT, TAKES_BACK
 from voicegw.simulate.recording import RecordedTurn, Recording
 from voicegw.simulate.script import CallScript
 

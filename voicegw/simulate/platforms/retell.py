@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -21,14 +20,14 @@ from voicegw.simulate.platform import (
     decode_frame,
     encode_frame,
 )
-from voicegw.simulate.platforms.retell_checks import ACTIONS, CHECKS, find_frame_flaw
+from voicegw.simulate.platforms.retell_checks import ACTIONS, CHECKS, find_action_flaws, find_frame_flaw
+from voicegw.simulate.platforms.retell_pings import RetellPings
 from voicegw.simulate.recording import (
     ActionSeen,
     AnswerEnded,
     FramesReturned,
     HangUpSeen,
     Observation,
-    PongSeen,
     TextHeard,
     Violation,
 )
@@ -68,7 +67,6 @@ class SimulatedRetell:
     ) -> None:
         self.script = script  # the caller's turns
         self.call_id = f"call_{random_hex(14)}"  # the last segment of the URL
-        self.started_ms = int(now * 1000)  # the base of the pings' timestamps
         self.config: JsonObject | None = None  # the config frame on the current socket
         self.transcript = PlatformTranscript()
         self.newest_id = 0  # the response_id of the newest request
@@ -80,8 +78,7 @@ class SimulatedRetell:
         self.is_interrupted = False  # was the newest answer interrupted?
         self.has_sent_update = False  # since the newest request?
         self.is_reconnected = False  # does the current socket replace a lost one?
-        self.sent_timestamps: deque[int] = deque()  # of the pings without a pong
-        self.ping_count = 0
+        self.pings = RetellPings(int(now * 1000))
         self.tool_names: dict[str, str] = {}  # by the id of the tool call
 
     def build_url(self, url: str) -> str:
@@ -98,7 +95,7 @@ class SimulatedRetell:
     def start(self, *, reconnecting: bool, resend: bool = True) -> Sequence[Frame]:
         """Return no frames, or, after a lost connection, the request that was not answered, with `resend`."""
         self.config, self.is_reconnected = None, reconnecting
-        self.sent_timestamps.clear()
+        self.pings.reset_connection()
         is_over = self.turn is None or self.newest_id in self.completed_ids
         if not (reconnecting and resend) or is_over:
             return ()
@@ -137,11 +134,7 @@ class SimulatedRetell:
 
     def ping(self) -> Sequence[Frame]:
         """Return a ping with a new timestamp, if the gateway's config asked for pings."""
-        if not (self.config or {}).get("auto_reconnect"):
-            return ()
-        self.ping_count += 1
-        self.sent_timestamps.append(self.started_ms + self.ping_count)
-        return (encode_frame(interaction_type="ping_pong", timestamp=self.sent_timestamps[-1]),)
+        return (self.pings.send(),) if (self.config or {}).get("auto_reconnect") else ()
 
     def hang_up(self) -> Sequence[Frame]:
         return ()
@@ -166,7 +159,7 @@ class SimulatedRetell:
             case "config":
                 yield from self._receive_config(data["config"])
             case "ping_pong":
-                yield from self._receive_pong(data["timestamp"])
+                yield from self.pings.receive_pong(data["timestamp"])
             case "agent_interrupt":
                 yield TextHeard(self.turn, data["content"])
             case "tool_call_invocation":
@@ -194,12 +187,6 @@ class SimulatedRetell:
             "metadata": {},
             "retell_llm_dynamic_variables": {},
         }
-
-    def _receive_pong(self, timestamp: int) -> Iterator[Observation]:
-        expected = self.sent_timestamps.popleft() if self.sent_timestamps else timestamp
-        if timestamp != expected:
-            yield Violation("echo", f"timestamp {timestamp}, not {expected}")
-        yield PongSeen()
 
     def _receive_response(self, id: int, data: JsonObject) -> Iterator[Observation]:
         content = data["content"]
@@ -239,14 +226,9 @@ class SimulatedRetell:
         actions = [name for name in ACTIONS if data.get(name) not in (None, False, "")]
         if not actions:
             return
-        action = actions[0]
-        if not data["content_complete"]:
-            yield Violation("actions", f"{action} before content_complete")
-        if len(actions) > 1:
-            yield Violation("actions", f"{' and '.join(actions)} at once")
-        ends_call = action != "digit_to_press"
-        if ends_call and id in self.ids_with_text and data.get("no_interruption_allowed") is not True:
-            yield Violation("actions", f"{action} without no_interruption_allowed, after words")
+        for flaw in find_action_flaws(data, actions, has_words=id in self.ids_with_text):
+            yield Violation("actions", flaw)
+        action, ends_call = actions[0], actions[0] != "digit_to_press"
         yield ActionSeen(self.turn, action, json.dumps({action: data[action]}))
         if ends_call and data["content_complete"] and not self.is_interrupted:
             yield HangUpSeen()

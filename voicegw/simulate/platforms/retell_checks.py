@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from voicegw.simulate.checks import (
-    ASKS_AGAIN,
     COMES_BACK,
     COMMON,
     PONG,
     REFUSES,
     STOPS,
-    TAKES_BACK,
     Check,
     from_violations,
     from_violations_if,
@@ -29,6 +27,7 @@ from voicegw.simulate.frame_schema import (
     optional_fields,
     required_fields,
 )
+from voicegw.simulate.platforms.situation_checks import ASKS_AGAIN, TAKES_BACK
 from voicegw.simulate.recording import Recording
 from voicegw.simulate.script import CallScript
 
@@ -64,6 +63,21 @@ def find_frame_flaw(frame: Mapping[str, Any], frame_type: Any) -> str | None:
     if frame_type == "config" and flaw is None:
         return find_mismatch(frame["config"], frame_type, {"config": CONFIG_FIELDS})
     return flaw
+
+
+def find_action_flaws(frame: Mapping[str, Any], actions: Sequence[str], *, has_words: bool) -> Iterator[str]:
+    """Yield a sentence for each reason why Retell would not execute the actions of a response as meant.
+
+    `has_words`: the reply says something before them.
+    """
+    action = actions[0]
+    if not frame["content_complete"]:
+        yield f"{action} before content_complete"
+    if len(actions) > 1:
+        yield f"{' and '.join(actions)} at once"
+    ends_call = action != "digit_to_press"
+    if ends_call and has_words and frame.get("no_interruption_allowed") is not True:
+        yield f"{action} without no_interruption_allowed, after words"
 
 
 def _check_begin_message(recording: Recording, script: CallScript) -> list[str] | None:

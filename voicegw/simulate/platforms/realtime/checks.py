@@ -8,7 +8,6 @@ from typing import TypeAlias
 from voicegw.simulate.checks import (
     COMES_BACK,
     COMMON,
-    LATE_INTERRUPT,
     Check,
     CheckFunction,
     check_turns,
@@ -26,6 +25,7 @@ from voicegw.simulate.frame_schema import (
     optional_fields,
     required_fields,
 )
+from voicegw.simulate.platforms.situation_checks import LATE_INTERRUPT
 from voicegw.simulate.recording import RecordedTurn, Recording
 from voicegw.simulate.script import CallScript
 

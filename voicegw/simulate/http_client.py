@@ -28,7 +28,7 @@ class HttpSenderResponse:
         try:
             return await anext(self.response)
         except AgentError as error:
-            raise OSError(error.summary) from None
+            raise OSError(str(error)) from None
 
 
 class HttpSender:
@@ -49,7 +49,7 @@ class HttpSender:
             async with self.client.post(path, request.headers, request.body, idempotent=True) as response:
                 yield HttpSenderResponse(response)
         except AgentError as error:
-            raise OSError(error.summary) from None
+            raise OSError(str(error)) from None
 
     async def aclose(self) -> None:
         """Close all connections."""

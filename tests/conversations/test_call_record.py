@@ -31,7 +31,7 @@ async def test_the_heard_part_is_found_also_after_the_run_is_forgotten() -> None
     for _ in range(2):
         assert calls.heard_part("a", cut) == "We open"
         assert [calls.heard_part("a", other) for other in others] == [None] * 4
-        calls.forget_run("a", "t1", 1.0)
+        calls.forget_run("a", run, 1.0)
     assert calls.get("a", 1.0).run is None
     assert (calls.heard_part("b", cut), CallRecord("c", 0.0).heard_part(cut)) == (None, None)
 

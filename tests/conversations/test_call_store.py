@@ -134,12 +134,12 @@ async def test_a_closed_run_counts_until_it_is_forgotten(is_background: bool) ->
     await asyncio.sleep(2.0)
     calls.on_run_closed("a", 2.0)
     assert 16_000 < calls.total_bytes < 20_000
-    calls.forget_run("a", "another turn", 9.0)
+    calls.forget_run("a", Run(fake_agent(), turn, lambda run: None, now=now), 9.0)
     assert 16_000 < calls.total_bytes < 20_000
-    calls.forget_run("a", "t1", 9.0)
+    calls.forget_run("a", run, 9.0)
     assert calls.total_bytes < (3000 if is_background else 5000)
     calls.on_run_closed("unknown", 9.0)
-    calls.forget_run("unknown", "t1", 9.0)
+    calls.forget_run("unknown", run, 9.0)
 
 
 def test_above_the_limit_the_least_recently_used_call_goes() -> None:

@@ -50,3 +50,13 @@ def test_the_oldest_phrases_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> No
     for number in range(4):
         memory.add(EventLog(["Yes."], has_ended=True), f"Question {number}", "One moment. ", 0)
     assert [phrase.question for phrase in memory.find_phrases()] == ["question2", "question3"]
+
+
+def test_the_bytes_of_all_phrases_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voicegw.turns.reply_memory.MAX_BYTES", 25_000)
+    memory = ReplyMemory()
+    for number in range(5):
+        memory.add(EventLog(["x" * 10_000], has_ended=True), f"Question {number}", "One moment. ", 0)
+        memory.find_phrases()
+    assert [phrase.question for phrase in memory.find_phrases()] == ["question3", "question4"]
+    assert 20_000 < memory.byte_count == sum(map(deep_bytes, memory.find_phrases()))

@@ -206,7 +206,6 @@ class CompletionEndpoint:
             TurnTimings(now),
             identity,
             previous.messages,
-            previous.byte_count + len(body),
         )
 
     def _previous_response(

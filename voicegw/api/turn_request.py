@@ -45,8 +45,6 @@ class TurnRequest:
     """The call as the request names it."""
     previous: tuple[Message, ...] = ()
     """The messages of the stored response that the request continues."""
-    conversation_bytes: int = 0
-    """The bytes of the body and of the stored response, for the limit of the `ResponseStore`."""
 
     dialect: Dialect = field(init=False)
     """The key's dialect, else the agent's."""
@@ -131,7 +129,7 @@ class TurnRequest:
     def create_stored_response(self, run: Run, now: float) -> StoredResponse:
         """Return the conversation up to this response, for requests that continue it."""
         messages = run.turn.messages[self.api_request.instruction_count :]
-        return StoredResponse(messages, run.event_log, self.conversation_bytes, now)
+        return StoredResponse(messages, run.event_log, now)
 
     def create_encoder(self, id: str) -> ApiEncoder:
         """Return the encoder of a response with this id."""

@@ -87,12 +87,12 @@ class CallRecord:
         """Forget the runs of older turns that are closed now."""
         self.closing_runs = [run for run in self.closing_runs if not run.is_closed]
 
-    def forget_run(self, turn_id: str) -> None:
-        """Forget the closed run of this turn. Of the newest turn, keep what later turns need."""
+    def forget_run(self, run: Run) -> None:
+        """Forget a closed run. Of the newest turn, keep what later turns need."""
         self.own_phrases.find_phrases()  # releases the events of the run
-        self.background_runs = [run for run in self.background_runs if run.turn.id != turn_id]
-        if self.run is not None and self.run.turn.id == turn_id:
-            self.last_turn = make_last_turn(self.run.turn.messages, self.run.event_log.events)
+        self.background_runs = [known for known in self.background_runs if known is not run]
+        if self.run is run:
+            self.last_turn = make_last_turn(run.turn.messages, run.event_log.events)
             self.run = None
 
     def heard_part(self, messages: Sequence[Message]) -> str | None:

@@ -117,10 +117,10 @@ class CallStore:
             self._calls[id].drop_closed_runs()
             self.update_size(self._calls[id], now)
 
-    def forget_run(self, id: str, turn_id: str, now: float) -> None:
+    def forget_run(self, id: str, run: Run, now: float) -> None:
         """Forget a closed run of a call that answers no repeated request any more. Ignore an unknown call."""
         if id in self._calls:
-            self._calls[id].forget_run(turn_id)
+            self._calls[id].forget_run(run)
             self.update_size(self._calls[id], now)
 
     def update_size(self, call: CallRecord, now: float) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
+import weakref
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -244,17 +245,19 @@ class Dispatcher:
             return
         run.options_digest = digest_of_options(turn)
         run.turn = replace(turn, tools=(), tool_choice=None, options={}, extra={})
-        if run.idempotency_keys:
-            self.idempotent_runs.on_run_closed(run, self.now() + self.replay_window)
-            run.loop.call_later(self.replay_window, self.idempotent_runs.remove, run)
+        self.idempotent_runs.on_run_closed(run, self.now() + self.replay_window)
         if turn.call is not None:
             self.calls.on_run_closed(turn.call, self.now())
-            # The timer holds no run: an evicted call frees its runs at once.
-            run.loop.call_later(self.replay_window, self._forget_run, turn.call, turn.id)
+        # A weak reference: if the call is evicted before, its memory is freed at once.
+        run.loop.call_later(self.replay_window, self._forget_run, weakref.ref(run))
 
-    def _forget_run(self, call: str, turn_id: str) -> None:
+    def _forget_run(self, reference: weakref.ref[Run]) -> None:
         """Forget a run whose replay window is over."""
-        self.calls.forget_run(call, turn_id, self.now())
+        run = reference()
+        if run is not None:
+            self.idempotent_runs.remove(run)
+            if run.turn.call is not None:
+                self.calls.forget_run(run.turn.call, run, self.now())
 
     def _forget_idle_calls(self) -> None:
         """Forget calls that were idle too long, some at a time, and set the timer for the others."""

@@ -14,10 +14,12 @@ from voicegw.errors import NotFound
 from voicegw.events import Message
 from voicegw.turns.completion import Completion, collect
 from voicegw.turns.stream import EventLog
+from voicegw.wire.memory_size import messages_bytes
 
 MAX_TOTAL_BYTES = 16 * 1024 * 1024
-"""Default of `ResponseStore.max_bytes`: bytes of the requests plus characters of the replies."""
-
+"""Default of `ResponseStore.max_bytes`."""
+RESPONSE_BYTES = 1024
+"""Bytes of memory of a stored response without its messages."""
 
 EMPTY = Completion(())
 """The response before it is complete."""
@@ -38,10 +40,10 @@ class StoredResponse:
     """The messages up to the response."""
     event_log: EventLog | None = None
     """The events of the response while it runs; None once it is in `completed`."""
-    byte_count: int = 0
-    """The bytes of the requests of the conversation, plus the characters of the response."""
     last_used: float = 0.0
     """When it was stored or found last, in seconds on the dispatcher's clock."""
+    counted_bytes: int = RESPONSE_BYTES
+    """`byte_count()` when the store counted it last."""
     completed: Completion = EMPTY
     """The response once it is complete."""
     own_message_counts: set[int] = field(default_factory=set)
@@ -51,6 +53,10 @@ class StoredResponse:
     def completion(self) -> Completion:
         """The response. If it still runs, or was cut short, it counts up to now."""
         return self.completed if self.event_log is None else collect(self.event_log.events)
+
+    def byte_count(self) -> int:
+        """Return the bytes of memory of the conversation, without a response that still runs."""
+        return RESPONSE_BYTES + messages_bytes((*self.history, *self.completed.messages))
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -70,7 +76,7 @@ class ResponseStore:
         self.max_responses = max_responses
         # Limit of `total_bytes`.
         self.max_bytes = max_bytes
-        # The sum of all `byte_count`.
+        # The sum of all `counted_bytes`.
         self.total_bytes = 0
         # By (tenant, response id), the least recently used first.
         self._responses: OrderedDict[tuple[str, str], StoredResponse] = OrderedDict()
@@ -97,18 +103,19 @@ class ResponseStore:
         if (known := self._remove((tenant, id))) is not None:
             response.own_message_counts = known.own_message_counts
         self._responses[tenant, id] = response
-        self.total_bytes += response.byte_count
+        self.total_bytes += response.counted_bytes
         self._evict(response.last_used)
 
     def complete(self, tenant: str, id: str, now: float) -> None:
-        """Replace the event log of a response that ended by the whole. Do nothing if it still runs."""
+        """Count the bytes of a conversation whose client left. If the response ended, drop its event log."""
         response = self._responses.get((tenant, id))
-        if response is None or response.event_log is None or not response.event_log.has_ended:
+        if response is None:
             return
-        response.completed, response.event_log = response.completion, None
-        char_count = len(response.completed.text)
-        response.byte_count += char_count
-        self.total_bytes += char_count
+        if response.event_log is not None and response.event_log.has_ended:
+            response.completed, response.event_log = response.completion, None
+        byte_count = response.byte_count()
+        self.total_bytes += byte_count - response.counted_bytes
+        response.counted_bytes = byte_count
         self._evict(now)
 
     def note_own_words(self, tenant: str, id: str, call_count: int) -> None:
@@ -119,7 +126,7 @@ class ResponseStore:
     def _remove(self, key: tuple[str, str]) -> StoredResponse | None:
         response = self._responses.pop(key, None)
         if response is not None:
-            self.total_bytes -= response.byte_count
+            self.total_bytes -= response.counted_bytes
         return response
 
     def _evict(self, now: float) -> None:

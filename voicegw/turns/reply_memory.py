@@ -13,7 +13,8 @@ from voicegw.turns.stream import EventLog
 from voicegw.wire.memory_size import deep_bytes
 
 MAX_OWN_PHRASES = 500
-"""Own phrases that are remembered of one call. Above it, the oldest ones are forgotten."""
+MAX_BYTES = 500_000
+"""Limits of the own phrases of one call, in phrases and in bytes. Above them, the oldest are forgotten."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,11 +49,8 @@ class ReplyMemory:
         self._phrases: list[OwnPhrase] = []
         # The replies whose phrases were not read since they ended.
         self._replies: list[RememberedReply] = []
-
-    @property
-    def byte_count(self) -> int:
-        """The bytes of memory of the phrases of ended replies. A reply counts for each phrase in it."""
-        return sum(map(deep_bytes, self._phrases))
+        # The bytes of memory of `_phrases`. A reply counts for each phrase in it.
+        self.byte_count = 0
 
     def add(self, event_log: EventLog, question: str, words: str, event_count: int) -> None:
         """Remember that the gateway said `words` after the first `event_count` events of a run's log.
@@ -72,9 +70,14 @@ class ReplyMemory:
         running = []
         for reply in self._replies:
             if reply.event_log.has_ended:
-                self._phrases += reply.find_phrases()
+                self._add_phrases(reply.find_phrases())
             else:
                 running.append(reply)
         self._replies = running
-        del self._phrases[:-MAX_OWN_PHRASES]
         return (*self._phrases, *(phrase for reply in running for phrase in reply.find_phrases()))
+
+    def _add_phrases(self, phrases: list[OwnPhrase]) -> None:
+        self._phrases += phrases
+        self.byte_count += sum(map(deep_bytes, phrases))
+        while len(self._phrases) > MAX_OWN_PHRASES or (self._phrases and self.byte_count > MAX_BYTES):
+            self.byte_count -= deep_bytes(self._phrases.pop(0))

@@ -23,6 +23,19 @@ MAX_STEPS = 1000
 PLAIN = [(b"content-length", b"2")]
 
 
+class FakeSocket:
+    """A socket with the descriptor 77 and without addresses."""
+
+    def fileno(self) -> int:
+        return 77
+
+    def getpeername(self) -> str:
+        return ""
+
+    def getsockname(self) -> str:
+        return ""
+
+
 class FakeTransport(asyncio.Transport):
     """Records writes and closes like a real transport, at the time `closed_at`.
 
@@ -48,6 +61,9 @@ class FakeTransport(asyncio.Transport):
         if not self.closed:
             self.closed = True
             self.closed_at = asyncio.get_running_loop().time()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return FakeSocket() if name == "socket" else default
 
     def can_write_eof(self) -> bool:
         return True

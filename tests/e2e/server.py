@@ -44,7 +44,7 @@ class Server:
     `config` is the TOML text of the configuration, `flags` are more options of `voicegw serve`. `agents` is
     the source of a module `agents` beside the configuration. `environ` is added to the environment. `url` and
     `port` are set once the server is ready. `log` is the text that the server has written to stderr, a file
-    unless `stderr` is another descriptor.
+    unless `stderr` is another descriptor. `max_files` limits the open files of the server.
     """
 
     def __init__(
@@ -55,12 +55,15 @@ class Server:
         agents: str = "",
         environ: Mapping[str, str] | None = None,
         stderr: int | None = None,
+        max_files: int | None = None,
     ) -> None:
         self.folder = folder
         (folder / "voicegw.toml").write_text(config, "utf-8")
         (folder / "agents.py").write_text(agents, "utf-8")
         self.stderr_file = folder / "stderr"
         command = [sys.executable, "-m", "voicegw", "serve", "--config", str(folder / "voicegw.toml")]
+        if max_files is not None:
+            command = ["sh", "-c", f'ulimit -n {max_files} && exec "$@"', "sh", *command]
         with self.stderr_file.open("wb") as file:
             self.process = subprocess.Popen(
                 [*command, "--port", "0", *flags],

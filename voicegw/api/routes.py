@@ -13,7 +13,7 @@ from voicegw.api.openapi import CHAT_OPERATION, RESPONSES_OPERATION
 from voicegw.asgi.context import RequestContext
 from voicegw.conversations.dispatcher import Dispatcher
 from voicegw.errors import ModelNotFound, ServiceUnavailable
-from voicegw.telemetry.metrics import Metrics
+from voicegw.telemetry.turn_log import TurnLog
 from voicegw.wire.json import dumps
 
 PREFIXES = ("/v1", "", "/v1/v1")
@@ -35,11 +35,11 @@ RESPONSES_PATHS = _path_variants("/responses")
 """All paths of the Responses API, the usual one first."""
 
 
-def add_routes(app: FastAPI, dispatcher: Dispatcher, metrics: Metrics) -> None:
+def add_routes(app: FastAPI, dispatcher: Dispatcher, turn_log: TurnLog) -> None:
     """Add all routes except the two completion endpoints, which `GatewayMiddleware` routes itself."""
     for prefix in ("/v1", ""):
         _add_models(app, prefix, dispatcher)
-    _add_health(app, dispatcher, metrics)
+    _add_health(app, dispatcher, turn_log)
     _add_operations(app)
 
 
@@ -65,7 +65,7 @@ def _add_models(app: FastAPI, prefix: str, dispatcher: Dispatcher) -> None:
         return _json_response(model_json(id), context)
 
 
-def _add_health(app: FastAPI, dispatcher: Dispatcher, metrics: Metrics) -> None:
+def _add_health(app: FastAPI, dispatcher: Dispatcher, turn_log: TurnLog) -> None:
     @app.get("/", include_in_schema=False)
     async def about(request: Request) -> Response:
         """Return the name, the version and the main paths, for users who open the address in a browser."""
@@ -84,15 +84,17 @@ def _add_health(app: FastAPI, dispatcher: Dispatcher, metrics: Metrics) -> None:
 
     @app.get("/readyz")
     async def ready(request: Request) -> Response:
-        """Return 200 while the gateway takes turns, 503 while it shuts down."""
+        """Return 200 while the gateway takes turns, 503 while it shuts down or lacks a resource."""
         if dispatcher.is_draining:
             raise ServiceUnavailable("The gateway is shutting down.", retry_after=1.0)
+        if exhausted := turn_log.resources.exhausted:
+            raise ServiceUnavailable(f"The gateway is out of {' and '.join(exhausted)}.", retry_after=1.0)
         return _json_response({"status": "ready"}, request.scope["voicegw"])
 
     @app.get("/metrics")
     async def prometheus(request: Request) -> Response:
         """Return the Prometheus metrics of all workers."""
-        body, media_type = metrics.render()
+        body, media_type = turn_log.metrics.render()
         return Response(body, media_type=media_type)
 
 

@@ -101,7 +101,7 @@ def create_app(
         for format in (ChatFormat(), ResponsesFormat())
     )
     _add_gauges(turn_log.metrics, dispatcher)
-    api.add_routes(app, dispatcher, turn_log.metrics)
+    api.add_routes(app, dispatcher, turn_log)
     app.add_exception_handler(VoicegwError, _handle_error)
     app.add_exception_handler(HTTPException, _handle_error)
     app.add_exception_handler(Exception, _handle_error)

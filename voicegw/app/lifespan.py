@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import resource
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from voicegw.app.served_agents import close_agent, warm_agent
+from voicegw.asgi.idle_connections import IdleConnections
 from voicegw.asgi.work_queue import WorkQueue
 from voicegw.calls.server import CallServer
 from voicegw.config.load import Config
@@ -52,12 +54,20 @@ def make_lifespan(
         # Not awaited: a call may come before the agents are warm.
         warming = [asyncio.ensure_future(warm_agent(*named)) for named in agents.items()]
         watchdog = _tune() if tune else None
+        resources = call_server.engine.turn_log.resources
+        if tune:
+            resources.start()
         shutdown = GracefulShutdown(dispatcher, call_server, settings.server.shutdown_grace)
         yield {
             "drain": shutdown.start,
             "max_header_bytes": settings.limits.max_header_bytes,
             "send_timeout": settings.limits.send_timeout,
             "work_queue": WorkQueue(asyncio.get_running_loop()),
+            "idle_connections": IdleConnections(
+                resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+                on_refused=lambda: resources.report("files"),
+                on_closed=resources.report_closed_connection,
+            ),
         }
         shutdown.cancel()
         for task in warming:
@@ -65,6 +75,7 @@ def make_lifespan(
         await dispatcher.aclose()
         closing = [asyncio.ensure_future(close_agent(*named)) for named in agents.items()]
         await asyncio.wait(closing, timeout=CLOSE_TIMEOUT)
+        resources.stop()
         if watchdog is not None:
             watchdog.stop()
         at_end()

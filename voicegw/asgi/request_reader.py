@@ -15,6 +15,7 @@ from typing import Any
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from voicegw.asgi.idle_connections import IdleConnections
 from voicegw.asgi.linger import LingeringTransport, LingerMixin
 from voicegw.asgi.request_slices import EMPTY_LINE, find_slice_end, framing_error
 from voicegw.asgi.upgrade_offer import MAX_HELD_BYTES, ignore_offer, may_hold_offer, split_at_offers
@@ -53,7 +54,7 @@ class HoldableFlowControl(FlowControl):
 class RequestReader(LingerMixin, HttpToolsProtocol):
     """Reads the requests of one connection.
 
-    The application's state gives `max_header_bytes` and `work_queue`.
+    The application's state gives `max_header_bytes`, `work_queue` and `idle_connections`.
     """
 
     flow: HoldableFlowControl
@@ -85,6 +86,8 @@ class RequestReader(LingerMixin, HttpToolsProtocol):
         self.body_bytes_left = 0
         # Runs the next step if the bytes take more than one.
         self.work_queue: WorkQueue = self.app_state.get("work_queue") or WorkQueue(self.loop)
+        # The connections that wait for a request; None on a server that has no limit of them.
+        self.idle_connections: IdleConnections | None = self.app_state.get("idle_connections")
         # True while a step is in the queue.
         self.is_step_queued = False
         # True once the connection is about to close; see LingerMixin.
@@ -97,6 +100,9 @@ class RequestReader(LingerMixin, HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = HoldableFlowControl(transport)
+        if self.idle_connections is not None:
+            descriptor = transport.get_extra_info("socket").fileno()
+            self.idle_connections.admit(self, descriptor, len(self.connections))
         self._set_receive_timer(self.timeout_keep_alive)
 
     def data_received(self, data: bytes) -> None:
@@ -200,6 +206,8 @@ class RequestReader(LingerMixin, HttpToolsProtocol):
         super().connection_lost(exc)
         self._set_receive_timer(None)
         self.may_parse, self.unparsed = False, b""
+        if self.idle_connections is not None:
+            self.idle_connections.lose(self)
 
     def linger(self) -> None:
         self.may_parse = False
@@ -242,6 +250,8 @@ class RequestReader(LingerMixin, HttpToolsProtocol):
             return
         super().on_message_complete()
         self.may_parse = self.at_line_start = self.is_receiving = False
+        if self.idle_connections is not None:
+            self.idle_connections.remove(self)
         self._set_receive_timer(None)
         cycle = self.cycle
         if cycle is not None and type(cycle.transport) is LingeringTransport and not cycle.response_started:
@@ -255,6 +265,8 @@ class RequestReader(LingerMixin, HttpToolsProtocol):
         super().on_response_complete()
         if self.unparsed:
             self._queue_step()
+        if self.idle_connections is not None and not self.transport.is_closing():
+            self.idle_connections.keep(self)
 
     def handle_websocket_upgrade(self) -> None:
         """Begin the handshake of a websocket, unless its head was refused. uvicorn has no scope then."""

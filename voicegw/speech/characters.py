@@ -5,7 +5,10 @@ It decides nothing: the rules of the filter use the sets.
 
 from __future__ import annotations
 
+import codecs
 import re
+
+codecs.lookup("utf-16-le")  # imports it now: later there may be no file descriptor for that
 
 NEEDS_NO_FULL_STOP = frozenset(".!?…:;,。！？：；，、．؟،؛۔։።။។།।॥။።·—–-~～‥⋯")
 """A sentence that ends with one of these gets no full stop."""

@@ -77,6 +77,20 @@ class Metrics:
         )
         for kind in ("log", "record"):
             self.telemetry_dropped.labels(kind)  # both are exposed from the start, as 0
+        # By resource: "files", "threads" and "ports".
+        self.exhausted = Gauge(
+            "voicegw_exhausted",
+            "Processes that are out of a resource now.",
+            ["resource"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.exhaustions = Counter(
+            "voicegw_exhaustions", "Times that a resource ran out.", ["resource"], registry=registry
+        )
+        self.connections_closed = Counter(
+            "voicegw_idle_connections_closed", "Connections closed for want of files.", registry=registry
+        )
         # The histograms, each with the function that reads its seconds.
         self._histograms = [
             (Histogram(f"{name}_seconds", text, ["agent"], registry=registry, buckets=BUCKETS), read)

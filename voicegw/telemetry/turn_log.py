@@ -14,6 +14,7 @@ import orjson
 from voicegw.errors import AgentError, VoicegwError
 from voicegw.telemetry.metrics import Metrics
 from voicegw.telemetry.record import TurnRecord
+from voicegw.telemetry.resources import ResourceMonitor
 from voicegw.telemetry.writer import TelemetryWriter
 from voicegw.turns.run import Run
 from voicegw.turns.timings import CallTimings, TurnTimings, as_log_record, to_milliseconds
@@ -38,6 +39,8 @@ class TurnLog:
     ) -> None:
         # Counts the turns, calls and refused requests.
         self.metrics = Metrics() if metrics is None else metrics
+        # Which resources of the system ran out, as failures of turns show.
+        self.resources = ResourceMonitor(self.metrics)
         # False: turns and calls are only counted.
         self.log_turns = log_turns
         # True: lines hold the words of agents and their servers about failures, which may be callers' words.
@@ -96,6 +99,7 @@ class TurnLog:
         """Return the log fields of a failure. Words of the agent are among them only with `log_errors`."""
         if failure is None:
             return NO_FAILURE
+        self.resources.report_failure(failure)
         fields: dict[str, str | None] = {"error": type(failure).__name__}
         if isinstance(failure, AgentError):
             fields["why"] = failure.summary

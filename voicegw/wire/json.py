@@ -7,6 +7,7 @@ stream the other half may come in the next piece: `loads_piece` keeps it, and `j
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 
 import orjson
 
+codecs.lookup("utf-16-le")  # imports it now: later there may be no file descriptor for that
 BOM = b"\xef\xbb\xbf"
 """The byte order mark of UTF-8."""
 HIGH, LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"

@@ -216,6 +216,7 @@ async def open_websocket(
         error = _error_from_refusal(where, refusal)
     except (OSError, WebSocketException, ValueError) as broken:
         error = AgentUnavailable(f"{where}: no websocket", str(broken) or type(broken).__name__)
+        error.__cause__ = broken
     else:
         return AgentWebSocket(connection, where, hidden)
     redact(error, hidden)

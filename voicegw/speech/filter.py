@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 
-from voicegw.speech import blocks, fences, inline, links, skipped
+from voicegw.speech import skipped
+from voicegw.speech.blocks import fences, markers
 from voicegw.speech.characters import SPECIAL, SURROGATE, join_surrogates
-from voicegw.speech.markup import formula, model_tokens, paths, tags, terminal
+from voicegw.speech.inline import code_spans, links, rules
+from voicegw.speech.markup import formula, model_tokens, paths, silenced, terminal
 from voicegw.speech.markup.citations import CITATION
 from voicegw.speech.markup.terminal import CONTROL_SEQUENCE, ESCAPE, split_escapes
 from voicegw.speech.options import SpeechOptions
@@ -22,9 +24,9 @@ from voicegw.speech.stages.pipeline import make_stage
 from voicegw.speech.state import WAIT, FilterState, Rule
 
 RULES: dict[str, Rule] = {
-    "line_start": blocks.read_line_start,
-    "inline": inline.read_inline,
-    "code_span": inline.read_code_span,
+    "line_start": markers.read_line_start,
+    "inline": rules.read_inline,
+    "code_span": code_spans.read_code_span,
     "formula": formula.read_formula,
     "fenced_line_start": fences.read_fenced_line_start,
     "fenced_line": fences.read_fenced_line,
@@ -40,9 +42,9 @@ RULES: dict[str, Rule] = {
     "link_target": skipped.skip_link_target,
     "url": skipped.skip_url,
     "silenced_by_token": model_tokens.skip_to_token,
-    "assumed_reasoning": tags.begin_assumed_reasoning,
-    "silenced": tags.skip_silenced,
-    "long_tag": tags.skip_long_tag,
+    "assumed_reasoning": silenced.begin_assumed_reasoning,
+    "silenced": silenced.skip_silenced,
+    "long_tag": silenced.skip_long_tag,
 }
 """The rule of each mode; `FilterState.mode` is the mode."""
 

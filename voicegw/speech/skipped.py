@@ -1,6 +1,6 @@
 """Rules for text that is left out: comments, link targets, addresses, thematic breaks, the rest of a line.
 
-Tags and the text that they silence are in `tags`, blocks of code in `fences`.
+Tags and the text that they silence are in `markup`, blocks of code in `blocks.fences`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ the text was cut into deltas. The patterns follow a convention: where `LINK` mat
 `LINK_PART` matches a window that ends within a possible link, and the rule returns `WAIT` unless
 `must_decide` is true.
 
-This module decides nothing about marks: that is in `blocks`, `inline` and the modules that these use.
+This module decides nothing about marks: that is in `blocks`, `inline` and `markup`.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class FilterState:
 
     # Tables
     table_part: str = ""
-    """The part of the table: see `tables`."""
+    """The part of the table: see `blocks.tables`."""
     in_row: bool = False
     """The line is a row of a table."""
     column: int = 0

@@ -1,7 +1,7 @@
 """Citation marks: their patterns, and whether a number in brackets is a citation or a value.
 
 A citation follows a sentence or a word, and is not its object: "It is blue [1]." A value is what its
-sentence is about: "Press [1] for sales." The rules that leave citations out are in `links`.
+sentence is about: "Press [1] for sales." The rules that leave citations out are in `inline.links`.
 """
 
 from __future__ import annotations

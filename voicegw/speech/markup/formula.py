@@ -1,23 +1,25 @@
 """Rules for formulas: delimiters are left out, commands become signs that voices know in every language.
 
-Only a part of LaTeX that voice answers use is known; other commands are spoken as their names.
+Only a part of LaTeX that voice answers use is known; other commands are spoken as their names. The
+commands are in `latex`, the `$` in `dollars`.
 """
 
 from __future__ import annotations
 
 import re
 
-from voicegw.speech.characters import UNSPEAKABLE_SET, split_names
+from voicegw.speech.characters import UNSPEAKABLE_SET
+from voicegw.speech.markup.latex import (
+    COMMAND_SIGNS,
+    FONT_COMMANDS,
+    FRACTION_COMMANDS,
+    LAYOUT_COMMANDS,
+    ROOTS,
+    SILENT_GROUP_COMMANDS,
+)
 from voicegw.speech.markup.scripts import SUBSCRIPTS, SUPERSCRIPTS
 from voicegw.speech.state import WAIT, FilterState
 
-DIGIT_FORMULA = re.compile(r"\$\d[\d.,]*(?:\s?[\\^_{=+]|[A-Za-z]{0,2}\$)")
-DIGIT_FORMULA_PART = re.compile(r"\$(?:\d[\d.,]*(?:\s|[A-Za-z]{1,2})?)?\Z")
-INLINE_FORMULA = re.compile(r"\$(?![\s$])[^$`\n]*(?<![\s\\])\$(?=[^\d$])")
-INLINE_FORMULA_END = re.compile(r"\$(?![\s$])[^$`\n]*(?<![\s\\])\$\Z")
-INLINE_FORMULA_PART = re.compile(r"\$[^$`\n]*\Z")
-CASHTAG = re.compile(r"\$[A-Z]{2}")
-"""The symbol of a share, such as $AAPL: no formula."""
 COMMAND = re.compile(r"\\(?:([A-Za-z]+)\*?|(.))", re.DOTALL)
 PLAIN_RUN = re.compile(rf"[^\\{{}}^_&~$\s{UNSPEAKABLE_SET}]+")
 POWER = re.compile(r"\^(?:\{([0-9n+-]{1,8})\}|([0-9n']))")
@@ -28,29 +30,6 @@ INDEX_PART = re.compile(r"_(?:\{[0-9]{0,4})?\Z")
 POWER_PART = re.compile(r"\^(?:\{[0-9n+-]{0,8})?\Z")
 NEXT_BLOCK = re.compile(r"\n[ \t\r]*(?:\n|[-*+•>] |#{1,6} |\d{1,3}[.)] )")
 NEXT_BLOCK_PART = re.compile(r"\n[ \t\r]*(?:[-*+•>]|#{1,6}|\d{1,3}[.)]?)?\Z")
-GREEK = (
-    "alpha α beta β gamma γ delta δ epsilon ε varepsilon ε zeta ζ eta η theta θ iota ι kappa κ lambda "
-    "λ mu μ nu ν xi ξ pi π rho ρ sigma σ tau τ upsilon υ phi φ varphi φ chi χ psi ψ omega ω Gamma Γ "
-    "Delta Δ Theta Θ Lambda Λ Xi Ξ Pi Π Sigma Σ Phi Φ Psi Ψ Omega Ω "
-)
-OPERATORS = (
-    "times × cdot · div ÷ pm ± mp ∓ le ≤ leq ≤ ge ≥ geq ≥ ne ≠ neq ≠ approx ≈ equiv ≡ sim ∼ infty ∞ "
-    "sum ∑ prod ∏ int ∫ partial ∂ nabla ∇ in ∈ notin ∉ subset ⊂ subseteq ⊆ cup ∪ cap ∩ forall ∀ "
-    "exists ∃ to → rightarrow → Rightarrow ⇒ implies ⇒ leftarrow ← iff ⇔ ldots … cdots … dots … circ "
-    "° degree ° prime ′ sqrt √ land ∧ lor ∨ neg ¬ lnot ¬ angle ∠ perp ⊥ parallel ∥ propto ∝ emptyset "
-    "∅ ll ≪ gg ≫ "
-)
-COMMAND_SIGNS = dict(pair.split() for pair in re.findall(r"\S+ \S+", f"{GREEK} {OPERATORS}"))
-"""The sign of each command."""
-LAYOUT_COMMANDS = split_names(
-    "left right big Big bigl bigr Bigl Bigr displaystyle textstyle limits nolimits quad qquad hline"
-)
-SILENT_GROUP_COMMANDS = frozenset({"begin", "end", "label", "tag", "color", "ref", "hspace", "vspace"})
-"""Commands whose group is left out."""
-FONT_COMMANDS = split_names(
-    "text mathrm mathbf mathit mathbb mathcal mathsf operatorname textbf textit boxed overline "
-    "underline vec hat bar ce"
-)
 DIGIT_FRACTION = re.compile(r"\s?(\d)\s?(\d)")
 DIGIT_FRACTION_PART = re.compile(r"\s?\d?\s?\Z")
 SUM = re.compile(r"[^\s{(^][ \t]*[+−±-]|\\pm")
@@ -60,69 +39,8 @@ COMPOUND = re.compile(r"[^\s{(^][ \t]*[+−±-]|\\(?:pm|frac|times|cdot)|\d\s?[A
 JOINED_GROUPS = frozenset({"numerator", "denominator", "root", "power"})
 ROOT_DEGREE = re.compile(r"\s?\[(\w{1,3})\]")
 ROOT_DEGREE_PART = re.compile(r"\s?(?:\[\w{0,3})?\Z")
-ROOTS = {"2": "√", "3": "∛", "4": "∜"}
-FRACTION_COMMANDS = frozenset({"frac", "dfrac", "tfrac", "cfrac"})
 MAX_GROUPS = 32
 """Open groups that are remembered; beyond it the outermost is forgotten."""
-
-
-def read_dollar(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Read a `$`: it begins a formula if the text looks like one; otherwise it is money, and spoken."""
-    if at + 1 == end and not must_decide:
-        return WAIT
-    if is_behind_amount(state, text, at, end):
-        return say_dollar(state, at)
-    if text.startswith("$$", at):
-        return read_double_dollar(state, text, at, end, must_decide)
-    if at + 1 < end and text[at + 1].isdigit():
-        if DIGIT_FORMULA.match(text, at, end) is None:
-            if DIGIT_FORMULA_PART.match(text, at, end) and not must_decide:
-                return WAIT
-            return say_dollar(state, at)
-    elif CASHTAG.match(text, at, end):
-        return say_dollar(state, at)
-    if INLINE_FORMULA.match(text, at, end) or (must_decide and INLINE_FORMULA_END.match(text, at, end)):
-        return begin_formula(state, "$", at + 1)
-    if not must_decide and (
-        INLINE_FORMULA_END.match(text, at, end) or INLINE_FORMULA_PART.match(text, at, end)
-    ):
-        return WAIT if at + 1 == end or not text[at + 1].isspace() else say_dollar(state, at)
-    return say_dollar(state, at)
-
-
-def is_behind_amount(state: FilterState, text: str, at: int, end: int) -> bool:
-    """Whether the `$` is the currency of the number before it: "5$", "5 $/mois"."""
-    after = text[at + 1] if at + 1 < end else ""
-    if state.previous_char.isdigit():
-        return after not in ("\\", "$")
-    return state.previous_char in " \xa0\u202f" and state.output.tail[-1:].isdigit() and after in AMOUNT_ENDS
-
-
-AMOUNT_ENDS = frozenset(".,;:!?)/-+")
-
-
-def read_double_dollar(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Read `$$`: it begins a displayed formula if text, a line end or a closed formula follows."""
-    if at + 2 == end:
-        if not must_decide:
-            return WAIT
-    elif text[at + 2] == "\n" or not (text[at + 2].isspace() or text[at + 2] in "$.,;:!?)-0123456789"):
-        return begin_formula(state, "$$", at + 2)
-    elif text[at + 2] == " ":
-        line, line_end, _ = text[at + 2 : end].partition("\n")
-        content, closing, _ = line.partition("$$")
-        if closing and "\\" in content:
-            return begin_formula(state, "$$", at + 2)
-        if not closing and not line_end and not must_decide:
-            return WAIT
-    state.output.say("$$")
-    return at + 2
-
-
-def say_dollar(state: FilterState, at: int) -> int:
-    """Say the `$` at `at`; return the index behind it."""
-    state.output.say("$")
-    return at + 1
 
 
 def begin_formula(state: FilterState, end_mark: str, after: int) -> int:

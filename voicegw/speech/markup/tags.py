@@ -1,14 +1,15 @@
 """Rules for `<`: tags are left out; some of them end a sentence, some silence the text that they hold.
 
-Tags that the platform understands (`SpeechOptions.keep_tags`) are passed on.
+Tags that the platform understands (`SpeechOptions.keep_tags`) are passed on. The rules within silenced text are in
+`silenced`.
 """
 
 from __future__ import annotations
 
 import re
 
-from voicegw.speech import emphasis
-from voicegw.speech.markup import model_tokens, scripts
+from voicegw.speech.inline import emphasis
+from voicegw.speech.markup import mentions, model_tokens, scripts
 from voicegw.speech.markup.tag_names import (
     BLOCK_TAGS,
     GLUED_TAGS,
@@ -18,7 +19,6 @@ from voicegw.speech.markup.tag_names import (
     REASONING_TAGS,
     SCRIPT_TAGS,
     STRUCK_TAGS,
-    TYPE_NAMES,
     UNSPOKEN_TAGS,
 )
 from voicegw.speech.state import WAIT, FilterState
@@ -42,20 +42,10 @@ DECLARATION_PART = re.compile(
     r"<(?:!(?:-|D(?:O(?:C(?:T(?:YP?)?)?)?)?|\[(?:C(?:D(?:A(?:TA?)?)?)?)?)?|\?(?:x(?:m)?|p(?:h)?)?)?\Z",
     re.IGNORECASE,
 )
-MENTION_MARKS = " `'\""
-"""Characters around a tag that is only mentioned."""
-MENTION_END = re.compile(r"[\s`'\".,;:!?)/@}]|\Z")
-MENTION_WORD = re.compile(
-    r"[`'\".,;:!?)]|[ ](?:tags?|tokens?|blocks?|elements?|sections?|markers?|markup|and|or|und|oder|et|ou|y|o"
-    r"|balises?|etiquetas?|标签)\b|-|标签|タグ|태그"
-)
-"""The text after a reasoning tag in a sentence about it; any other text is reasoning."""
-MENTION_PART = re.compile(r"(?:标|タ|태| \w{0,12})?\Z")
 FUNCTION_TAG = re.compile(r"<(function|parameter|tool)=[\w.-]{1,40}>", re.IGNORECASE)
 FUNCTION_TAG_PART = re.compile(r"<(?:function|parameter|tool)=[\w.-]{0,40}\Z", re.IGNORECASE)
 SILENT_DETAILS = re.compile(r"\stype\s*=")
 """Collapsed reasoning and tool calls of chat clients; details of a page have no type."""
-LONG_TAG_END = re.compile(r"[>\n]")
 LONG_TAG = re.compile(r"<(/?)([A-Za-z][\w:.-]*)\s[^=]*=\s*[\"']")
 
 
@@ -127,9 +117,13 @@ def read_whole_tag(state: FilterState, text: str, match: re.Match[str], end: int
         if position is not None:
             return position
     if name in MENTIONED_TAGS or (name not in HTML_TAGS and name not in state.options.silent_tags):
-        if may_be_said(state, match) and not must_decide and MENTION_PART.match(text, match.end(), end):
+        if (
+            mentions.may_be_said(state, match)
+            and not must_decide
+            and mentions.MENTION_PART.match(text, match.end(), end)
+        ):
             return WAIT
-        said = say_mention(state, text, match, name, end)
+        said = mentions.say_mention(state, text, match, name, end)
         if said:
             begin_text(state, at)
             state.output.say(said)
@@ -147,34 +141,6 @@ def begin_text(state: FilterState, position: int) -> int:
     if position != WAIT:
         state.mode = "inline"
     return position
-
-
-def may_be_said(state: FilterState, match: re.Match[str]) -> bool:
-    """Whether the name of this tag may be a word of the sentence: a mention, a placeholder or a type."""
-    is_plain = not (match[1] or match[3] or match[4])
-    before = state.previous_char
-    return is_plain and (before in MENTION_MARKS + "/=:(@-" or is_type(before, match[2])) and before != "\n"
-
-
-def is_type(before: str, name: str) -> bool:
-    """Whether a name in angle brackets is a type, as in `List<String>`."""
-    return before.isascii() and before.isalnum() and (name[0].isupper() or name in TYPE_NAMES)
-
-
-def say_mention(state: FilterState, text: str, match: re.Match[str], name: str, end: int) -> str:
-    """Return the words of a tag that is only mentioned, of a placeholder or of a type; else ""."""
-    if not may_be_said(state, match):
-        return ""
-    behind = MENTION_END.match(text, match.end(), end)
-    if name in REASONING_TAGS:
-        is_said = bool(MENTION_WORD.match(text, match.end(), end)) and bool(state.line_chars)
-    elif name in UNSPOKEN_TAGS:
-        is_said = bool(behind)
-    else:
-        is_said = (bool(behind) and bool(state.line_chars)) or is_type(state.previous_char, match[2])
-    if not is_said or name in state.options.silent_tags:
-        return ""
-    return match[0] if is_type(state.previous_char, match[2]) else match[2]
 
 
 def read_struck(
@@ -203,12 +169,6 @@ def skip_declaration(state: FilterState, text: str, at: int) -> int:
         return at + len(COMMENT_START)
     state.mode_after_tag, state.mode = state.mode, "long_tag"
     return at + 2
-
-
-def is_mentioned(state: FilterState, text: str, match: re.Match[str], end: int) -> bool:
-    """Whether the tag is only mentioned in a sentence, as in "use the <think> tag"."""
-    after = text[match.end()] if match.end() < end else ""
-    return not match[1] and state.previous_char in MENTION_MARKS and after in MENTION_MARKS + ".,;:!?)"
 
 
 def say_tag(state: FilterState, match: re.Match[str]) -> int:
@@ -255,46 +215,3 @@ def find_silenced_tags(state: FilterState, name: str) -> frozenset[str]:
     if name in REASONING_TAGS:
         return REASONING_TAGS
     return frozenset({name}) if name in UNSPOKEN_TAGS or name in state.options.silent_tags else frozenset()
-
-
-def begin_assumed_reasoning(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Begin the reasoning that the template opened; a `<think>` at its start opens no second level."""
-    if text[at].isspace():
-        return at + 1
-    match = TAG.match(text, at, end)
-    if match is None and TAG_PART.match(text, at, end) and not must_decide:
-        return WAIT
-    state.mode = "line_start"
-    state.enter("silenced")
-    state.silenced_tags, state.depth = REASONING_TAGS, 1
-    return match.end() if match and not match[1] and tag_name(match[2]) in REASONING_TAGS else at
-
-
-def skip_silenced(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Skip silenced text, up to the end tag of the outermost tag."""
-    if text[at] != "<":
-        tag_at = text.find("<", at)
-        return len(text) if tag_at < 0 else tag_at
-    match = TAG.match(text, at, end)
-    if match is None:
-        return WAIT if TAG_PART.match(text, at, end) and not must_decide else at + 1
-    if not match[1] and state.previous_char in MENTION_MARKS and match.end() == end and not must_decide:
-        return WAIT
-    if (
-        tag_name(match[2]) in state.silenced_tags
-        and not match[4]
-        and not is_mentioned(state, text, match, end)
-    ):
-        state.depth += -1 if match[1] else 1
-        if not state.depth:
-            state.leave()
-    return match.end()
-
-
-def skip_long_tag(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Skip the rest of a tag that is longer than the window; a line end ends it in any case."""
-    match = LONG_TAG_END.search(text, at)
-    if match is None:
-        return len(text)
-    state.mode = state.mode_after_tag
-    return match.start() if match[0] == "\n" else match.end()

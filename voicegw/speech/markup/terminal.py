@@ -1,14 +1,14 @@
 """Terminal output: escape sequences vanish whole; JSON, diffs, stack traces and logs give way to a note.
 
 `split_escapes` works before all rules, because a sequence may stand anywhere, even within a mark. The rules
-for lines of output follow `SpeechOptions.terminal`. Code in fences is in `fences`.
+for lines of output follow `SpeechOptions.terminal`. Code in fences is in `blocks.fences`.
 """
 
 from __future__ import annotations
 
 import re
 
-from voicegw.speech.line_start import begin_marked_block
+from voicegw.speech.blocks.line_start import begin_marked_block
 from voicegw.speech.state import WAIT, FilterState
 
 ESCAPE = "\x1b"

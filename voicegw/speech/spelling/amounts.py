@@ -7,7 +7,8 @@ from itertools import product
 from typing import Literal
 
 from voicegw.speech.spelling.numbers import Form, NumberWords
-from voicegw.speech.spelling.words import CURRENCIES, MINOR_UNITS, PERCENT, TIME_SPANS, UNITS, WRITTEN_OUT
+from voicegw.speech.spelling.symbols import CURRENCIES, MINOR_UNITS, PERCENT, TIME_SPANS, UNITS
+from voicegw.speech.spelling.words import WRITTEN_OUT
 
 LENGTHS: tuple[Literal["long", "short"], ...] = ("long", "short")
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from voicegw.speech.spelling.cldr import LocaleData
-from voicegw.speech.spelling.words import CURRENCIES, GERMAN_ARTICLES, LABELS, MAGNITUDES, STREET_WORDS, WORDS
+from voicegw.speech.spelling.symbols import CURRENCIES
+from voicegw.speech.spelling.words import GERMAN_ARTICLES, LABELS, MAGNITUDES, STREET_WORDS, WORDS
 
 BLANKS = " \u00a0\u202f"
 SPACE = f"[{BLANKS}]"

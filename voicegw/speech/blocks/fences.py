@@ -1,13 +1,13 @@
 """Rules for blocks of code, fenced or indented: a notice is said, the code is left out.
 
-Code spans within a line are in `inline`.
+Code spans within a line are in `inline.code_spans`.
 """
 
 from __future__ import annotations
 
 import re
 
-from voicegw.speech.line_start import begin_marked_block, begin_prose
+from voicegw.speech.blocks.line_start import begin_marked_block, begin_prose
 from voicegw.speech.state import WAIT, FilterState
 
 FENCE = re.compile(r"(`{3,}(?=[^`\n]*(?:\n|\Z))|~{3,})[ \t]*([^\s`]*)")

@@ -1,13 +1,13 @@
 """Rules for signs that carry meaning: arrows, ticks and crosses, ratings by stars, trends.
 
-Other pictures are decoration and silent: see `inline.read_unspeakable`.
+Other pictures are decoration and silent: see `rules.read_unspeakable`.
 """
 
 from __future__ import annotations
 
 import re
 
-from voicegw.speech import tables
+from voicegw.speech.blocks import tables
 from voicegw.speech.characters import ARROWS, ENDS_CLAUSE, is_wide
 from voicegw.speech.state import WAIT, FilterState
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import html
 import re
 
-from voicegw.speech import emphasis, links, signs, tables
+from voicegw.speech.blocks import tables
 from voicegw.speech.characters import ARROWS, EMOJI, INVISIBLE, LINE_SEPARATORS, SPECIAL, UNSPEAKABLE_SET
-from voicegw.speech.markup import formula, paths, scripts, tags, terminal
+from voicegw.speech.inline import addresses, code_spans, emphasis, links, signs
+from voicegw.speech.markup import dollars, formula, paths, scripts, tags, terminal
 from voicegw.speech.state import WAIT, FilterState, Rule
 
 MAX_SHORT_LINE = 50
@@ -18,8 +19,6 @@ MAX_SHORT_LINE = 50
 
 CELL_BORDERS = "│┃║"
 """Lines between the cells of a table that is drawn with characters."""
-BACKTICKS = re.compile(r"`+")
-CODE_RUN = re.compile(rf"[^`\s{UNSPEAKABLE_SET}]+")
 CLOSING_MARKS = re.compile(r"#+[ \t]*\r?\n")
 CLOSING_MARKS_PART = re.compile(r"#+[ \t]*\r?\Z")
 ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
@@ -191,58 +190,6 @@ def read_pipe(state: FilterState, text: str, at: int, end: int, must_decide: boo
     return at + 1
 
 
-def read_backticks(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Begin a code span."""
-    match = BACKTICKS.match(text, at, end)
-    assert match
-    if match.end() == end and not must_decide:
-        return WAIT
-    state.enter("code_span")
-    state.code_span_ticks = match.end() - at
-    return match.end()
-
-
-def read_code_span(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Read a code span: all is spoken as it is, up to the backticks that end it."""
-    position = paths.read_code_path(state, text, at, end, must_decide)
-    if position is not None:
-        return position
-    match = CODE_RUN.match(text, at)
-    if match:
-        return state.say_plain(text, at, match.end())
-    char = text[at]
-    if char == "`":
-        backticks = BACKTICKS.match(text, at, end)
-        assert backticks
-        if backticks.end() == end and not must_decide:
-            return WAIT
-        if backticks.end() - at == state.code_span_ticks:
-            state.mode = "inline"
-        else:
-            state.output.say(backticks[0])
-        return backticks.end()
-    if char == "\n":
-        if state.in_row or state.in_heading:
-            state.mode = "inline"
-            return at
-        return read_code_span_line_end(state, text, at, end, must_decide)
-    if char.isspace():
-        state.output.add_blank()
-    return at + 1
-
-
-def read_code_span_line_end(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Read a line end within a code span: it goes on only if its end is within the window."""
-    rest, empty_line, _ = text[at:end].partition("\n\n")
-    if "`" * state.code_span_ticks in rest:
-        state.output.add_blank()
-        return at + 1
-    if not empty_line and not must_decide:
-        return WAIT
-    state.mode = "inline"
-    return at
-
-
 INLINE_RULES: dict[str, Rule] = {
     " ": read_blank,
     "\t": read_blank,
@@ -253,7 +200,7 @@ INLINE_RULES: dict[str, Rule] = {
     "~": read_tilde,
     "=": emphasis.read_marks,
     "#": read_hash,
-    "`": read_backticks,
+    "`": code_spans.read_backticks,
     "\\": read_backslash,
     "[": links.read_opening_bracket,
     "]": links.read_closing_bracket,
@@ -267,12 +214,12 @@ INLINE_RULES: dict[str, Rule] = {
     "<": tags.read_less_than,
     "&": read_entity,
     "|": read_pipe,
-    "$": formula.read_dollar,
+    "$": dollars.read_dollar,
     **signs.RULES,
     **dict.fromkeys(CELL_BORDERS, read_cell_border),
     "\ue200": read_private_use,
     "\u200c": read_joiner,
     "\u200d": read_joiner,
-    **dict.fromkeys("hHwW", links.read_address),
+    **dict.fromkeys("hHwW", addresses.read_address),
 }
 """The rule of each character that ends plain prose; all others are for `read_unspeakable`."""

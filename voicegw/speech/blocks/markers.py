@@ -1,19 +1,20 @@
-"""Rules for the start of a line: a heading, an item, a quote, a fence, a row, a thematic break, or prose.
+"""Rules for the start of a line: a heading, a quote, a fence, a row, a thematic break, or prose.
 
-They consume the markers of the line one by one. The text behind the markers is for `inline`.
+They consume the markers of the line one by one. Items are in `items`, and the
+text behind the markers is for `inline`.
 """
 
 from __future__ import annotations
 
 import re
 
-from voicegw.speech import signs, tables
+from voicegw.speech.blocks import items, tables
+from voicegw.speech.blocks.fences import begin_indented_code, read_fence
+from voicegw.speech.blocks.line_start import begin_marked_block, begin_prose, read_empty_line
 from voicegw.speech.characters import ARROWS, BULLETS, EMOJI, INVISIBLE, JOINERS
-from voicegw.speech.fences import begin_indented_code, read_fence
-from voicegw.speech.line_start import begin_marked_block, begin_prose, read_empty_line
-from voicegw.speech.links import read_definition
+from voicegw.speech.inline import signs
 from voicegw.speech.markup import model_tokens, tags, terminal
-from voicegw.speech.prose import LINE_BREAK, SENTENCE_END
+from voicegw.speech.prose import LINE_BREAK
 from voicegw.speech.state import NESTED_QUOTE_LEVEL, QUOTE_LEVEL, WAIT, FilterState, Rule
 
 INDENT = re.compile(r"[ \t]+")
@@ -23,7 +24,6 @@ HEADING_PART = re.compile(r"#{1,6}\Z|#{2,6}\d{1,3}\Z")
 THEMATIC_BREAK = re.compile(r"(?:(?:\*[ \t]*){3,}|(?:_[ \t]*){3,}|(?:-[ \t]*){2,}|=+[ \t]*)\r?\n")
 LONG_THEMATIC_BREAK = re.compile(r"([-_=*])\1{7}")
 THEMATIC_BREAK_PART = re.compile(r"(?:[*][* \t]*|[_][_ \t]*|[-][- \t]*|=+[ \t]*)\r?\Z")
-BULLET = re.compile(f"[{re.escape(BULLETS)}](?=[ \\t\\r\\n])")
 OUTPUT_STARTS = frozenset("{[d@-+aF0123456789")
 """Characters with which a line of terminal output begins."""
 BORDER = re.compile(r"(?:\+[-=]{2,})+\+?[ \t]*(?:\r?\n|\Z)")
@@ -33,15 +33,6 @@ BULLET_SYMBOL = re.compile(f"[{EMOJI}{ARROWS}]")
 COMPARISON = re.compile(r">=?(?=[ \t]?[$€£¥₹]?\d+(?:[^\d.)]|[.)]\S|\Z))|>=(?=\s)")
 """A sign at the start of a line that compares: "> 30 days", ">= 18". A number of a list is no such number."""
 COMPARISON_PART = re.compile(r">(?:=?[ \t]?[$€£¥₹]?\d*[.)]?)\Z")
-SIGNED = re.compile(r"[+–-][ \t]+(?:[$€£¥₹] ?\d|\d+(?:[.,]\d+)*[ \xa0\u202f]?[%€$£¥₹])")
-SIGN_PART = re.compile(r"[+–-][ \t]*(?:[$€£¥₹] ?|\d[\d.,]*[ \xa0\u202f]?)?\Z")
-AMOUNT_ABOVE = re.compile(r"\d[ \xa0\u202f]?[%€$£¥₹]?\W*\Z")
-TASK_BOX = re.compile(r"\[[ xX]\](?=[ \t\r\n])")
-TASK_BOX_PART = re.compile(r"\[(?:[ xX]\]?)?\Z")
-ORDERED = re.compile(r"(\d{1,9})[.)](?=[ \t\r\n])")
-NUMBERED = re.compile(r"\(\d{1,2}\)[ \t]|[①-⑳]|\d\ufe0f?\u20e3")
-NUMBERED_PART = re.compile(r"\((?:\d{1,2}\)?)?\Z|\d\ufe0f?\Z")
-ORDERED_PART = re.compile(r"\d{1,9}[.)]?\Z")
 TAB_COLUMNS = 4
 """A tab counts as this many blanks."""
 MIN_CODE_INDENT = 4
@@ -81,7 +72,7 @@ def read_line_start(state: FilterState, text: str, at: int, end: int, must_decid
         position = terminal.read_output(state, text, at, end, must_decide)
         if position is not None:
             return position
-    rule = LINE_START_RULES.get(char) or (read_ordered_item if char.isdecimal() and char.isascii() else None)
+    rule = LINE_START_RULES.get(char) or (items.read_ordered_item if "0" <= char <= "9" else None)
     if rule is not None:
         return rule(state, text, at, end, must_decide)
     return begin_prose(state, at)
@@ -175,21 +166,7 @@ def read_thematic_break(state: FilterState, text: str, at: int, end: int, must_d
         return WAIT
     if text[at] in "*_" and text.startswith(text[at], at + 1):
         return begin_bold_line(state, at)
-    return read_item(state, text, at, end, must_decide)
-
-
-def read_bullet(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Read a character that is always a bullet, with or without a blank behind it."""
-    begin_marked_block(state, item=True)
-    return at + 1
-
-
-def read_numbered_item(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Read an item that begins with (1), ① or a keycap number; the number is spoken."""
-    if NUMBERED.match(text, at, end):
-        begin_marked_block(state, item=True)
-        return begin_prose(state, at)
-    return WAIT if NUMBERED_PART.match(text, at, end) and not must_decide else begin_prose(state, at)
+    return items.read_item(state, text, at, end, must_decide)
 
 
 def begin_bold_line(state: FilterState, at: int) -> int:
@@ -198,58 +175,6 @@ def begin_bold_line(state: FilterState, at: int) -> int:
         state.output.end_sentence()
     state.starts_bold = True
     return begin_prose(state, at)
-
-
-def read_item(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Read a bullet with a blank behind it."""
-    match = BULLET.match(text, at, end)
-    if match:
-        if SIGN_PART.match(text, at, end) and not must_decide:
-            return WAIT
-        is_signed = is_signed_number(state, text, at, end)
-        begin_marked_block(state, item=True)
-        if is_signed:
-            state.output.say(text[at])
-            return begin_prose(state, match.end())
-        return match.end()
-    if text[at] in BULLETS and end - at < 2 and not must_decide:
-        return WAIT
-    return begin_prose(state, at)
-
-
-def is_signed_number(state: FilterState, text: str, at: int, end: int) -> bool:
-    """Whether the bullet is the sign of an amount: "+ 19 %", or "- 10 %" below a line with an amount."""
-    if not SIGNED.match(text, at, end):
-        return False
-    return text[at] == "+" or (not state.in_list and AMOUNT_ABOVE.search(state.speech.tail) is not None)
-
-
-def read_ordered_item(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Read the number of a list item; within a paragraph only the number 1 begins a list."""
-    match = ORDERED.match(text, at, end)
-    if match and (
-        state.output.gap == SENTENCE_END or state.in_list or match[1] == "1" or not state.speech.tail
-    ):
-        begin_marked_block(state, item=True)
-        state.output.say(f"{match[1]}.")
-        state.output.add_blank()
-        return match.end()
-    if ORDERED_PART.match(text, at, end) and not must_decide:
-        return WAIT
-    return read_numbered_item(state, text, at, end, must_decide)
-
-
-def read_bracket(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
-    """Read the box of a task, or the definition of a link or a footnote."""
-    if state.in_item:
-        if TASK_BOX.match(text, at, end):
-            if text[at + 1] != " ":
-                signs.say_done(state)
-            return at + 3
-        if TASK_BOX_PART.match(text, at, end) and not must_decide:
-            return WAIT
-    position = read_definition(state, text, at, end, must_decide)
-    return begin_prose(state, at) if position is None else position
 
 
 def read_leading_tag(state: FilterState, text: str, at: int, end: int, must_decide: bool) -> int:
@@ -278,7 +203,7 @@ def read_border(state: FilterState, text: str, at: int, end: int, must_decide: b
         return at
     if state.kept_cells:
         tables.say_first_row(state)
-    return read_item(state, text, at, end, must_decide)
+    return items.read_item(state, text, at, end, must_decide)
 
 
 LINE_START_RULES: dict[str, Rule] = {
@@ -289,15 +214,15 @@ LINE_START_RULES: dict[str, Rule] = {
     "_": read_thematic_break,
     "=": read_thematic_break,
     ":": read_thematic_break,
-    "[": read_bracket,
+    "[": items.read_bracket,
     "`": read_fence,
     "~": read_fence,
     "|": tables.read_row_start,
     "<": read_leading_tag,
-    **{char: read_item for char in BULLETS if char not in "-*"},
+    **{char: items.read_item for char in BULLETS if char not in "-*"},
     **dict.fromkeys("aA", read_role),
     "+": read_border,
-    **dict.fromkeys("•・‣⁃", read_bullet),
-    **dict.fromkeys("(①②③④⑤⑥⑦⑧⑨⑩", read_numbered_item),
+    **dict.fromkeys("•・‣⁃", items.read_bullet),
+    **dict.fromkeys("(①②③④⑤⑥⑦⑧⑨⑩", items.read_numbered_item),
 }
 """The rule of each character that may be a marker. Digits and bullet symbols are in `read_line_start`."""

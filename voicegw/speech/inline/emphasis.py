@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from voicegw.speech import stars
+from voicegw.speech.inline import stars
 from voicegw.speech.state import WAIT, FilterState
 
 MARK_RUNS = {char: re.compile(re.escape(char) + "+") for char in "*_~="}

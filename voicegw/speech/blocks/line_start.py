@@ -1,8 +1,8 @@
-"""Steps that the rules for the start of a line share. The rules themselves are in `blocks` and `fences`."""
+"""Steps that the rules for the start of a line share. The rules are in `markers`, `items` and `fences`."""
 
 from __future__ import annotations
 
-from voicegw.speech import tables
+from voicegw.speech.blocks import tables
 from voicegw.speech.state import FilterState
 
 

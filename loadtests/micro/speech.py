@@ -3,8 +3,9 @@
     python -m loadtests.micro.speech [--rounds 5] [--chars 100000] [--large 1048576] [--json speech.json]
 
 Everything runs in this process. "untouched" is a method that returns its argument, called in the same way;
-"markdown-it" is a parser that reads and renders the complete text at once. They alternate in every round,
-ratios are formed within a round, and medians are shown, for only these are comparable on a shared machine.
+"spelled" turns written forms into words, and "markdown-it" is a parser that reads and renders the complete
+text at once. They alternate in every round, ratios are formed within a round, and medians are shown, for only
+these are comparable on a shared machine.
 The second table feeds markup that never closes: if the cost is linear, the large input takes as many times
 longer than the small one as it is longer. Ctrl-C prints what was measured so far.
 """
@@ -19,13 +20,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import orjson
 from markdown_it import MarkdownIt
 
 from loadtests.report.comparison import format_number
 from voicegw.speech.filter import SpeechFilter
+from voicegw.speech.options import SpeechOptions, Spelling
 
 DELTA_CHARS = 5
 """Characters per delta."""
@@ -100,10 +102,13 @@ def render(deltas: Iterable[str]) -> str:
     return str(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render("".join(deltas)))
 
 
+SPELLED = SpeechOptions(spell=frozenset(get_args(Spelling)))
+"""The options with which all written forms become words; the texts are spelled in English."""
 Method: TypeAlias = Callable[[Sequence[str]], str]
 METHODS: dict[str, Method] = {
     "untouched": lambda deltas: filter_deltas(Passthrough(), deltas),
     "voicegw": lambda deltas: filter_deltas(SpeechFilter(), deltas),
+    "voicegw, spelled": lambda deltas: filter_deltas(SpeechFilter(SPELLED), deltas),
     "markdown-it": render,
 }
 

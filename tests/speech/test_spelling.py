@@ -15,7 +15,7 @@ from tests.speech.texts import CUTS, FORMS, TEXTS, cut_text, speak
 from voicegw.speech.filter import SpeechFilter
 from voicegw.speech.options import SpeechOptions, Spelling
 from voicegw.speech.spelling.cldr import missing_packages
-from voicegw.speech.spelling.speller import Speller
+from voicegw.speech.spelling.speller import Speller, load_languages, make_parts
 from voicegw.speech.spelling.words import WORDS
 
 KINDS: tuple[Spelling, ...] = get_args(Spelling)
@@ -114,6 +114,17 @@ def test_words_and_numbers_are_released_in_a_pause() -> None:
     assert speech_filter.has_held_words
     assert speech_filter.release() == "5 New"
     assert not speech_filter.has_held_words
+
+
+@pytest.mark.parametrize(("languages", "count"), [((), len(WORDS)), (("de", "hi", "xx"), 3)])
+def test_languages_are_loaded_before_the_first_call(languages: tuple[str, ...], count: int) -> None:
+    make_parts.cache_clear()
+    load_languages(languages)
+    loaded = make_parts.cache_info().misses
+    assert loaded == count
+    for language in languages or WORDS:
+        Speller(KINDS, language, 64)
+    assert make_parts.cache_info().misses == loaded
 
 
 def test_no_package_of_the_extra_is_missing() -> None:

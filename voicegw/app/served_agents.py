@@ -12,6 +12,7 @@ from voicegw.config.load import Config
 from voicegw.errors import AgentError, ConfigError
 from voicegw.events import Agent
 from voicegw.speech.options import SpeechOptions, Spelling
+from voicegw.speech.spelling.speller import load_languages
 from voicegw.turns.acknowledgement import AckPolicy
 from voicegw.turns.bulkhead import Bulkhead
 from voicegw.turns.dialects import DIALECTS
@@ -82,6 +83,8 @@ def make_speech_filters(settings: Config, spell: Collection[Spelling]) -> Speech
         starts_with_reasoning=table.starts_with_reasoning,
         spell=frozenset(spell),
     )
+    if spell:
+        load_languages(table.spell_languages)
     return SpeechFilters(options, table.code, table.nothing, table.output, table.spell_languages)
 
 

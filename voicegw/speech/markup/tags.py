@@ -1,7 +1,7 @@
 """Rules for `<`: tags are left out; some of them end a sentence, some silence the text that they hold.
 
-Tags that the platform understands (`SpeechOptions.keep_tags`) are passed on. The rules within silenced text are in
-`silenced`.
+Tags that the platform understands (`SpeechOptions.keep_tags`) are passed on. The rules within
+silenced text are in `silenced`.
 """
 
 from __future__ import annotations

@@ -152,7 +152,8 @@ def has_thread() -> bool:
 def has_port() -> bool:
     """Return whether fewer than half of the local ports are in use.
 
-    Where the system does not count them, return whether a port can be bound. An address that this machine cannot reach fails with the same error as a lack of ports.
+    Where the system does not count them, return whether a port can be bound. An address that this machine
+    cannot reach fails with the same error as a lack of ports.
     """
     with suppress(OSError, ValueError, IndexError):
         first, last = map(int, PORTS[0].read_text().split())

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.asgi.test_http_protocol import Connection
+from tests.asgi.test_http_protocol import Connection, FakeTransport
 from tests.asgi.test_http_protocol_abuse import CHUNKED, POST, disconnect, echo, feed, respond_early
 from voicegw.asgi.linger import LINGER_TIMEOUT, MAX_DROPPED_BYTES
 
@@ -52,3 +52,24 @@ async def test_a_body_in_several_packets_keeps_the_connection() -> None:
         await connection.feed(POST % (9, b"12"), b"345", b"6789")
     assert connection.written.count(b"\r\n\r\n123456789") == 2
     assert b"connection: close" not in connection.written
+
+
+async def test_a_tls_connection_lingers_without_an_end_of_its_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeTransport, "can_write_eof", lambda transport: False)
+    connection = Connection(respond_early)
+    await connection.feed(CHUNKED)
+    assert not connection.transport.closed
+    await asyncio.sleep(60)
+    assert connection.transport.closed_at == LINGER_TIMEOUT
+    await disconnect(connection)
+
+
+async def test_lingering_begins_once() -> None:
+    connection = Connection(respond_early)
+    connection.transport.client_closes = False
+    await connection.feed(b"\x00\r\n\r\n")
+    await asyncio.sleep(1)
+    connection.protocol.linger()
+    await asyncio.sleep(60)
+    assert connection.transport.closed_at == LINGER_TIMEOUT
+    await disconnect(connection)

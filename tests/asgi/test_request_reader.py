@@ -135,3 +135,18 @@ async def test_steps_of_a_lost_connection_are_dropped() -> None:
     assert connection.protocol.is_step_queued
     await disconnect(connection)
     assert connection.protocol.unparsed == b""
+
+
+async def test_a_broken_chunk_during_the_response_only_closes_the_connection() -> None:
+    async def app(connection: Connection) -> None:
+        await connection.start([])
+        await connection.body(b"Well", more=True)
+        await read_body(connection)
+
+    connection = Connection(app)
+    feed(connection, CHUNKED)
+    await asyncio.sleep(1)
+    feed(connection, b"zz\r\n")
+    assert connection.transport.closed
+    assert connection.written.count(b"HTTP/") == 1
+    await disconnect(connection)

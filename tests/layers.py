@@ -110,6 +110,7 @@ PURE_PATTERNS = (
     "agents/client/json_values.py",
     "agents/*/decoder.py",
     "agents/openai/stream_decoder.py",
+    "agents/openai/text_template.py",
     "agents/*/request.py",
     "agents/*/requests.py",
     "agents/*/protocol.py",

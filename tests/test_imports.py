@@ -59,6 +59,7 @@ TESTED_IN: Mapping[str, str] = {
     "api/formats.py": "api/test_responses.py",
     "api/openapi.py": "api/test_routes.py",
     "api/run_waiter.py": "api/test_endpoint.py",
+    "api/turn_answer.py": "api/test_endpoint.py",
     "api/turn_request.py": "api/test_endpoint.py",
     "asgi/body.py": "api/test_endpoint.py",
     "asgi/context.py": "asgi/test_middleware.py",

@@ -12,8 +12,14 @@ from tests.support.fake_agent import FakeAgent, fake_agent
 from tests.support.gateway import loop_time
 from voicegw.calls.codec import TurnRequested
 from voicegw.calls.playback import GATHER_SECONDS, TurnPlayback
+from voicegw.conversations.agent_registry import AgentRegistry
+from voicegw.conversations.dispatcher import Dispatcher
+from voicegw.conversations.engine import TurnEngine
 from voicegw.events import Activity, Event, ToolCall, Turn
 from voicegw.platforms.conversation_relay.codec import RelayCodec, RelayTurn
+from voicegw.security.keys import ANONYMOUS
+from voicegw.security.rate_limits import RateLimiter
+from voicegw.telemetry.turn_log import TurnLog
 from voicegw.turns.acknowledgement import AckSchedule
 from voicegw.turns.run import Run
 from voicegw.turns.stream import KEEPALIVE_INTERVAL, ResponseStream
@@ -24,9 +30,11 @@ def make_playback(agent: FakeAgent, words: str = "", wake: Callable[[], None] = 
     run = Run(agent, Turn("t", ()), lambda run: None, now=loop_time)
     encoder = RelayCodec("twilio").begin_turn(TurnRequested())
     ack = AckSchedule(words, 0.0 if words else None)
+    timings = TurnTimings(loop_time())
+    engine = TurnEngine(Dispatcher(AgentRegistry({})), RateLimiter(1), TurnLog())
     playback = TurnPlayback(
-        run,
-        ResponseStream(run.event_log, encoder, ack, TurnTimings(loop_time()), lambda failure: "Sorry."),
+        engine.open(ANONYMOUS, "desk", lambda: run, timings, ""),
+        ResponseStream(run.event_log, encoder, ack, timings, lambda failure: "Sorry."),
         encoder,
         wake,
     )

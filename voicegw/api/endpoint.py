@@ -12,20 +12,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from voicegw.api.chat_request import ApiRequest
 from voicegw.api.formats import ApiFormat
-from voicegw.api.run_waiter import wait_for_run
 from voicegw.api.sse import SseResponse
+from voicegw.api.turn_answer import TurnAnswer
 from voicegw.api.turn_request import TurnRequest
 from voicegw.asgi.body import check_body_headers, read_body
 from voicegw.asgi.chunk_writer import ChunkWriter
 from voicegw.asgi.context import RequestContext
 from voicegw.asgi.error_response import ALLOWED_METHODS, error_response
 from voicegw.conversations.call_id import CALL_ID_KEYS, CallIdentity, resolve_call_id
-from voicegw.conversations.dispatcher import Dispatcher
+from voicegw.conversations.engine import ActiveTurn, TurnEngine
 from voicegw.conversations.idempotency import IdempotencyKey, create_idempotency_key
 from voicegw.conversations.response_store import ResponseStore, StoredResponse
 from voicegw.errors import BadRequest, MethodNotAllowed, RequestError, TooManyRequests, VoicegwError
-from voicegw.security.rate_limits import RateLimiter
-from voicegw.telemetry.turn_log import TurnLog
 from voicegw.turns.run import Run
 from voicegw.turns.stream import KEEPALIVE_INTERVAL
 from voicegw.turns.timings import TurnTimings
@@ -66,9 +64,7 @@ class CompletionEndpoint:
     def __init__(
         self,
         format: ApiFormat,
-        dispatcher: Dispatcher,
-        rate_limiter: RateLimiter,
-        turn_log: TurnLog,
+        engine: TurnEngine,
         options: EndpointOptions,
         responses: ResponseStore,
     ) -> None:
@@ -76,12 +72,12 @@ class CompletionEndpoint:
         self.format = format
         # The responses that requests may continue.
         self.responses = responses
+        # Opens the turn of each request.
+        self.engine = engine
         # Finds or starts the run of each turn.
-        self.dispatcher = dispatcher
-        # Limits the turns of each key and of the process.
-        self.rate_limiter = rate_limiter
-        # Logs turns and refused requests, and counts the metrics.
-        self.turn_log = turn_log
+        self.dispatcher = engine.dispatcher
+        # Logs refused requests.
+        self.turn_log = engine.turn_log
         # Limits and choices from the configuration.
         self.options = options
 
@@ -141,28 +137,34 @@ class CompletionEndpoint:
         now = self.dispatcher.now()
         request = self._parse_request(scope, body, context, now)
         try:
-            run = self._dispatch(scope, request, body, now)
+            active = self._open_turn(scope, request, body)
         except TooManyRequests as busy:
             if not self.options.speak_busy or request.is_machine_read:
                 raise
             self.turn_log.record_refusal(busy, context.id, context.client)
             return request.sentence_response(request.answering_agent.phrases_in(request.language).busy)
-        self.turn_log.metrics.turns_running.inc()
         if request.api_request.store:
-            id = self.format.response_id(run.turn.id)
-            self.responses.add(context.key.name, id, request.create_stored_response(run, now))
+            id = self.format.response_id(active.run.turn.id)
+            self.responses.add(context.key.name, id, request.create_stored_response(active.run, now))
+        answer = TurnAnswer(request, active, self.responses, adds_timings=self.options.timing_comment)
         waits_long = not request.api_request.stream or self.options.wait_for_first_event
         if waits_long or request.is_machine_read:
-            return partial(self._answer_later, request, run, None if waits_long else KEEPALIVE_INTERVAL)
-        return self._answer(request, run)
+            max_seconds = None if waits_long else KEEPALIVE_INTERVAL
+            return partial(self._answer_later, answer, max_seconds)
+        return answer.respond()
 
-    def _dispatch(self, scope: Scope, request: TurnRequest, body: bytes, now: float) -> Run:
-        """Return the run that answers the request. The rate limiter counts the turn.
+    async def _answer_later(
+        self, answer: TurnAnswer, max_seconds: float | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Send the response when the run has ended or, if it is streamed, has spoken."""
+        await answer.wait(receive, max_seconds)
+        response = self._respond(scope["voicegw"], answer.respond)
+        await response(scope, receive, send)
 
-        Raise `TooManyRequests` at a limit, and what `Dispatcher.dispatch` raises; then nothing is counted.
-        """
-        self.rate_limiter.acquire(request.context.key, request.served_agent.name, now)
-        try:
+    def _open_turn(self, scope: Scope, request: TurnRequest, body: bytes) -> ActiveTurn:
+        """Open the turn of a request. Raise what `TurnEngine.open` and `Dispatcher.dispatch` raise."""
+
+        def dispatch() -> Run:
             headers = dict(scope["headers"])
             turn = request.create_turn(self.dispatcher.new_turn_id(), self.dispatcher.calls)
             return self.dispatcher.dispatch(
@@ -174,9 +176,9 @@ class CompletionEndpoint:
                     headers.get(b"idempotency-key"), scope["path"], request.call_identity, body
                 ),
             )
-        except BaseException:
-            self.rate_limiter.release(request.context.key, request.served_agent.name)
-            raise
+
+        context, agent = request.context, request.served_agent.name
+        return self.engine.open(context.key, agent, dispatch, request.timings, context.id)
 
     def _parse_request(self, scope: Scope, body: bytes, context: RequestContext, now: float) -> TurnRequest:
         """Return the request in a body.
@@ -221,83 +223,6 @@ class CompletionEndpoint:
                 f"The conversation is longer than {max_messages} messages.", param="previous_response_id"
             )
         return previous
-
-    async def _answer_later(
-        self,
-        request: TurnRequest,
-        run: Run,
-        max_seconds: float | None,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        """Send the response when the run has ended or, if it is streamed, has spoken."""
-        stream = request.api_request.stream
-        try:
-            await wait_for_run(
-                run,
-                lambda: run.event_log.has_ended or (stream and run.has_spoken),
-                self.dispatcher,
-                receive,
-                max_seconds,
-            )
-        except BaseException:
-            run.cancel()
-            self._close_turn(request, run)
-            raise
-        response = self._respond(request.context, lambda: self._answer(request, run))
-        await response(scope, receive, send)
-
-    def _answer(self, request: TurnRequest, run: Run) -> Response:
-        """Return the response to a run: a stream, or the whole answer of a run that has ended.
-
-        Raise the failure of the run if no byte of the response was sent.
-        """
-        if request.api_request.stream and run.event_log.failure is None:
-            try:
-                return self._create_response(request, run)
-            except BaseException:
-                run.cancel()
-                self._close_turn(request, run)
-                raise
-        request.timings.first_token_at = run.first_token_at
-        if run.event_log.has_ended and run.cancelled_at is None:  # else the client disconnected before
-            request.timings.close(run.now())
-            run.was_delivered = True
-        self._close_turn(request, run)
-        if run.event_log.failure is not None:
-            raise run.event_log.failure
-        return request.completion_response(run)
-
-    def _create_response(self, request: TurnRequest, run: Run) -> SseResponse:
-        """Return the streamed response. Its end closes the turn."""
-        tenant, id = request.context.key.name, self.format.response_id(run.turn.id)
-
-        def on_own_words(words: str) -> None:
-            self.dispatcher.calls.add_own_phrase(request.call_id, run, words, stream.position)
-            self.responses.note_own_words(tenant, id, stream.tool_call_count)
-
-        stream = request.create_stream(run, self.options.timing_comment, on_own_words)
-
-        def on_end(response: SseResponse) -> None:
-            was_delivered = response.response_stream.is_done and not response.has_disconnected
-            run.was_delivered = run.was_delivered or was_delivered
-            self.dispatcher.unsubscribe(run, response)
-            self._close_turn(request, run)
-
-        return SseResponse(run, stream, on_end, request.response_headers)
-
-    def _close_turn(self, request: TurnRequest, run: Run) -> None:
-        """Release the rate limit, and log the turn once the agent closed or `stop_timeout` is over."""
-        self.rate_limiter.release(request.context.key, request.served_agent.name)
-        self.turn_log.metrics.turns_running.dec()
-        if request.api_request.store:
-            self.responses.complete(request.context.key.name, self.format.response_id(run.turn.id), run.now())
-        agent_name, request_id = request.answering_agent.name, request.context.id
-        run.on_closed(
-            lambda: self.turn_log.record_turn(run, request.timings, agent_name, request_id),
-            self.dispatcher.stop_timeout,
-        )
 
 
 def _idempotency_key(

@@ -136,7 +136,7 @@ class TurnRequest:
         return self.format.create_encoder(id, self.model, int(time.time()), self.api_request)
 
     def create_stream(
-        self, run: Run, adds_timings_note: bool, on_own_words: Callable[[str], None]
+        self, run: Run, adds_timings_note: bool, on_own_words: Callable[[str, int, int], None]
     ) -> ResponseStream:
         """Return the stream of a run's events for this client.
 

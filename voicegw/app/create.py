@@ -78,11 +78,11 @@ def create_app(
     made = make_agents(settings, agents or make_agent)
     dispatcher = _make_dispatcher(settings, made, now, key_table)
     turn_log = _make_turn_log(settings, shared_metrics, writer)
-    rate_limiter = _make_rate_limiter(settings)
+    engine = TurnEngine(dispatcher, _make_rate_limiter(settings), turn_log)
     authenticator = Authenticator(ApiKeys(settings.api_keys()), hosts=server.hosts, origins=server.origins)
     platforms = build_platform_context(settings, dispatcher.agents.by_name)
     call_server = CallServer(
-        TurnEngine(dispatcher, rate_limiter, turn_log),
+        engine,
         build_call_endpoints(settings, platforms)
         | {"realtime": build_realtime_call_endpoint(settings, dispatcher.agents, authenticator, platforms)},
         max_calls=max(1, settings.limits.concurrent_calls // server.workers),
@@ -97,7 +97,7 @@ def create_app(
     )
     stored = ResponseStore(idle_timeout=settings.calls.idle, max_responses=settings.calls.max_calls)
     chat, responses = (
-        CompletionEndpoint(format, dispatcher, rate_limiter, turn_log, _endpoint_options(settings), stored)
+        CompletionEndpoint(format, engine, _endpoint_options(settings), stored)
         for format in (ChatFormat(), ResponsesFormat())
     )
     _add_gauges(turn_log.metrics, dispatcher)

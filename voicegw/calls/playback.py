@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from voicegw.calls.codec import TurnEncoder
+from voicegw.conversations.engine import ActiveTurn
 from voicegw.conversations.spoken_reply import SpokenReply
 from voicegw.events import ToolCall
-from voicegw.turns.run import Run
 from voicegw.turns.stream import ResponseStream
 
 GATHER_SECONDS = 0.025
@@ -22,7 +22,7 @@ class TurnPlayback:
 
     def __init__(
         self,
-        run: Run,
+        active: ActiveTurn,
         stream: ResponseStream,
         encoder: TurnEncoder,
         wake: Callable[[], None],
@@ -33,7 +33,8 @@ class TurnPlayback:
 
         `spoken_until` is when the words of the round before can have been spoken, on the loop's clock.
         """
-        self.run = run
+        self.active = active  # the turn; it closes when the player leaves it
+        self.run = active.run
         self.stream = stream  # reads the run's events and adds the gateway's own words
         self.encoder = encoder  # the same object as `stream.encoder`, with `drain` and `stop`
         self.wake = wake  # the run calls it when there may be something to send

@@ -20,7 +20,7 @@ from voicegw.conversations.call_record import CallRecord
 from voicegw.conversations.engine import TurnEngine
 from voicegw.conversations.spoken_reply import SpokenReply
 from voicegw.conversations.turn_relation import Client
-from voicegw.errors import ServiceUnavailable, TooManyRequests, VoicegwError
+from voicegw.errors import ServiceUnavailable, VoicegwError
 from voicegw.events import Message, ToolCall, Turn
 from voicegw.turns.phrases import Phrases
 from voicegw.turns.run import Run
@@ -140,24 +140,25 @@ class TurnPlayer:
         now = self.dispatcher.now()
         phrases = self.phrases_for(call)
         try:
-            self.engine.rate_limiter.acquire(self.profile.key, self.profile.agent.name, now)
-        except TooManyRequests:
-            return self._say(call, request, phrases.busy)
-        try:
-            run = self._dispatch(call, turn)
+            active = self.engine.open(
+                self.profile.key,
+                self.profile.agent.name,
+                lambda: self._dispatch(call, turn),
+                TurnTimings(now),
+                self.platform_call_id,
+            )
         except VoicegwError as failure:
-            self.engine.rate_limiter.release(self.profile.key, self.profile.agent.name)
             shutting_down = isinstance(failure, ServiceUnavailable)
             apology = phrases.shutdown if shutting_down else str(getattr(phrases, failure.phrase))
             self._say(call, request, apology)
             return self.hang_up(self.codec.close_code) if shutting_down else None
-        self.engine.turn_log.metrics.turns_running.inc()
+        run = active.run
         self.request, self.speculative_run, call.unanswered = request, None, request
         encoder = self._begin_encoder(call, request)
         encoder.actions.earlier, encoder.may_stay_open = self._earlier_actions, True
-        stream = self._open_stream(call, run, encoder, request, now)
+        stream = self._open_stream(call, run, encoder, request, active.timings)
         self.playback = playback = TurnPlayback(
-            run,
+            active,
             stream,
             encoder,
             self.send_queue.wake,
@@ -170,11 +171,11 @@ class TurnPlayer:
         run.start()
 
     def _open_stream(
-        self, call: CallRecord, run: Run, encoder: TurnEncoder, request: TurnRequested, now: float
+        self, call: CallRecord, run: Run, encoder: TurnEncoder, request: TurnRequested, timings: TurnTimings
     ) -> ResponseStream:
         phrases, turn = self.phrases_for(call), replace(run.turn, language=self._voice_language(call))
         is_own_reminder = request.kind == "reminder" and request.history is None
-        stream = ResponseStream(
+        return ResponseStream(
             run.event_log,
             encoder,
             self.profile.agent.ack_schedule(
@@ -183,11 +184,10 @@ class TurnPlayer:
                 turn.messages,
                 quiet=run.has_spoken or run.event_log.has_ended or is_own_reminder,
             ),
-            TurnTimings(now),
+            timings,
             lambda failure: str(getattr(phrases, failure.phrase)),
-            on_own_words=lambda words: self._on_own_words(call, run, words, stream.position),
+            on_own_words=lambda words, events, calls: self._on_own_words(call, run, words, events),
         )
-        return stream
 
     def _on_own_words(self, call: CallRecord, run: Run, words: str, event_count: int) -> None:
         """Note the gateway's own words: they are no part of the agent's reply."""
@@ -262,18 +262,8 @@ class TurnPlayer:
 
     def _close(self, playback: TurnPlayback) -> None:
         """Leave the run, and record the turn in the timings and the log."""
-        run, timings = playback.run, playback.stream.timings
-        run.was_delivered = run.was_delivered or playback.done
-        self.dispatcher.unsubscribe(run, playback)
-        self.timings.longest_gap = max(self.timings.longest_gap, timings.longest_gap)
-        self.engine.rate_limiter.release(self.profile.key, self.profile.agent.name)
-        self.engine.turn_log.metrics.turns_running.dec()
-        run.on_closed(
-            lambda: self.engine.turn_log.record_turn(
-                run, timings, self.profile.agent.name, self.platform_call_id
-            ),
-            self.dispatcher.stop_timeout,
-        )
+        playback.active.close(playback, was_delivered=playback.done)
+        self.timings.longest_gap = max(self.timings.longest_gap, playback.active.timings.longest_gap)
 
     def _finish(self, call: CallRecord, playback: TurnPlayback) -> None:
         """End a turn whose last frame was read; ask the agent to go on, or apologize, if that is needed."""

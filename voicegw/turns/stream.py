@@ -90,9 +90,10 @@ class ResponseStream:
         *,
         encode_failure: Callable[[VoicegwError], bytes] | None = None,
         adds_timings_note: bool = False,
-        on_own_words: Callable[[str], None] = lambda words: None,
+        on_own_words: Callable[[str, int, int], None] = lambda words, events, calls: None,
     ) -> None:
-        # Called with each phrase of the gateway that is sent.
+        # Called with each phrase of the gateway that is sent, and the numbers of the agent's events and tool
+        # calls before it.
         self.on_own_words = on_own_words
         # The events to send, and the encoder of their wire format.
         self.event_log = event_log
@@ -187,7 +188,7 @@ class ResponseStream:
             self.timings.mark_audible(now)
             self.last_text = words
             self.last_was_own = True
-            self.on_own_words(words)
+            self.on_own_words(words, self.position, self.tool_call_count)
         return words
 
     def _encode_event(self, event: Event, now: float) -> bytes:

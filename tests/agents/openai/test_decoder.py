@@ -173,7 +173,8 @@ def test_template_is_renewed_when_other_fields_change() -> None:
         for at in range(40):
             sse = ServerSentEvent("", orjson.dumps({"created": created, **delta(content=f"word {at}")}))
             assert decoder.feed(sse) == [f"word {at}"]
-        assert decoder._template[0].startswith(b'{"created":%d,' % created)
+        assert decoder.template is not None
+        assert decoder.template.chunk_head.startswith(b'{"created":%d,' % created)
 
 
 def test_tool_call_pieces_beside_text_are_all_decoded() -> None:

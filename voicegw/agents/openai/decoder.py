@@ -9,7 +9,6 @@ Source: OpenAI's API reference, "Chat completion chunk object".
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -18,10 +17,11 @@ from voicegw.agents.client.error_body import error_from_body, error_from_object,
 from voicegw.agents.client.json_values import decode_object
 from voicegw.agents.finish_reasons import AnswerState, correct_reason, is_cut, parse_finish_reason
 from voicegw.agents.openai.answer_end import AnswerEnd
+from voicegw.agents.openai.text_template import TextTemplate, find_template
 from voicegw.agents.tool_calls import ToolCallGatherer
 from voicegw.errors import AgentError, AgentProtocolError
 from voicegw.events import REASONING, Activity, Event, Finish, Usage
-from voicegw.wire.json import dumps, join_surrogates
+from voicegw.wire.json import join_surrogates
 from voicegw.wire.sse import ServerSentEvent
 
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details", "reasoning_text", "thinking")
@@ -33,8 +33,6 @@ TEMPLATE_CHUNKS = (2, 3, 8)
 TEMPLATE_INTERVAL = 16
 """Every so many text chunks that do not fit the template, a new one is taken: some servers put the time into
 each chunk."""
-PROBE = b'"\\u0000 probe"'
-"""A JSON string that no server sends, to try a template with."""
 
 
 class ChatChunkDecoder:
@@ -53,13 +51,12 @@ class ChatChunkDecoder:
     __slots__ = (
         "_announced",
         "_calls",
-        "_event_template",
         "_server_runs_tools",
-        "_template",
         "_text_chunks",
         "_usage",
         "answer_end",
         "done",
+        "template",
     )
 
     def __init__(
@@ -72,26 +69,9 @@ class ChatChunkDecoder:
         # Index, id and name of the last tool that the server announced to run.
         self._announced: tuple[object, ...] = ()
         self._usage: Usage | None = None
-        self._template = (b"", b"")  # the bytes before and after the text
-        # The same of a whole event, and the bytes between two texts, quotes included.
-        self._event_template = (b"", b"", b"")
+        # The bytes around the texts, once they are known.
+        self.template: TextTemplate | None = None
         self._text_chunks = 0
-
-    def take_texts(self, data: bytes) -> tuple[str, int]:
-        """Return the joined text of the events at the beginning of `data`, and the number of their bytes.
-
-        `data` begins with an event. Events that differ from the template end the text, so it may be "" of 0
-        bytes: `feed` decodes them.
-        """
-        before, after, between = self._event_template
-        if not before or self.done or not data.startswith(before):
-            return "", 0
-        end = data.rfind(after)
-        if end < 0:
-            return "", 0
-        # No JSON string holds `between`: it has a line feed.
-        text = _decode_text(data[len(before) : end].replace(between, b""))
-        return (text, end + len(after)) if text else ("", 0)
 
     def feed(self, sse: ServerSentEvent) -> list[Event]:
         """Return the events of one server-sent event: text at once, `REASONING` for what nobody hears.
@@ -99,9 +79,8 @@ class ChatChunkDecoder:
         Raises `AgentProtocolError` for data that is no chunk, and the `AgentError` that the server reports.
         """
         name, data = sse
-        before, after = self._template
-        if before and data.startswith(before) and data.endswith(after) and not (name or self.done):
-            text = _decode_text(data[len(before) : len(data) - len(after)])
+        if self.template is not None and not (name or self.done):
+            text = self.template.read_chunk(data)
             if text:
                 return [text]
         if self.done:
@@ -116,24 +95,13 @@ class ChatChunkDecoder:
             self.done = True
             self.answer_end.note_done()
             return events
-        events = self._decode_chunk(decode_object(data, "a chunk"))
+        chunk = decode_object(data, "a chunk")
+        events = self._decode_chunk(chunk)
         if len(events) == 1 and type(events[0]) is str:
             self._text_chunks += 1
             if self._text_chunks in TEMPLATE_CHUNKS or not self._text_chunks % TEMPLATE_INTERVAL:
-                self._take_template(data, events[0])
+                self.template = find_template(data, chunk, events[0])
         return events
-
-    def _take_template(self, data: bytes, text: str) -> None:
-        """Keep the bytes around `text` as the template, if a trial with another text decodes to that text."""
-        before, _, after = data.partition(dumps(text))
-        trial = ChatChunkDecoder()
-        with suppress(AgentError):  # the bytes that equal the text may be another field
-            if trial._decode_chunk(decode_object(before + PROBE + after, "a chunk")) == [orjson.loads(PROBE)]:
-                has_more = trial.answer_end.reason or trial._usage
-                self._template = (b"", b"") if has_more else (before, after)
-                blocks = (b"data: " + before, after + b"\n\n")
-                between = b'"%b%b"' % (blocks[1], blocks[0])
-                self._event_template = (b"", b"", b"") if has_more else (*blocks, between)
 
     def end(self) -> list[Event]:
         """Return what remains after the stream: tool calls, the usage, and the reason if one came.
@@ -189,7 +157,7 @@ class ChatChunkDecoder:
             self.answer_end.note_server_tools()
         else:
             self.answer_end.note_reason(reason, self._calls, has_piece=has_piece)
-            self._template = (b"", b"")  # a chunk that fits it is not noted
+            self.template = None  # a chunk that fits it is not noted
 
     def _add_fragment(self, fragment: dict[str, Any], position: int) -> Activity:
         """Add a piece of a tool call; return the activity that it is."""
@@ -238,15 +206,6 @@ def decode_models(body: bytes) -> tuple[str, ...]:
         )
     except (LookupError, TypeError) as error:
         raise AgentProtocolError("a list of models of an unknown shape", repr(error)) from error
-
-
-def _decode_text(literal: bytes) -> str | None:
-    """Return the text that a JSON string stands for; None for anything else."""
-    try:
-        text = orjson.loads(literal)
-    except orjson.JSONDecodeError:
-        return None
-    return text if type(text) is str else None
 
 
 def _join_parts(parts: Any) -> str:

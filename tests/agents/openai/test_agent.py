@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.agents.upstream import Action, Upstream, chunk, chunked_head, http_response
+from tests.agents.upstream import Action, Upstream, chunk, chunked_head, http_response, wait_until
 from voicegw.agents.openai.agent import OpenAIAgent
 from voicegw.errors import (
     AgentBusy,
@@ -154,7 +154,7 @@ async def test_turns_share_a_connection_if_the_body_ends_after_done() -> None:
         await agent.warm()
         for _ in range(3):
             assert await events(agent) == EVENTS
-            await asyncio.sleep(0.03)
+            await wait_until(lambda: agent._client._idle)
         assert upstream.connections == 1
         await agent.aclose()
 

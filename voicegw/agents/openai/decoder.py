@@ -95,12 +95,11 @@ class ChatChunkDecoder:
             self.done = True
             self.answer_end.note_done()
             return events
-        chunk = decode_object(data, "a chunk")
-        events = self._decode_chunk(chunk)
+        events = self._decode_chunk(decode_object(data, "a chunk"))
         if len(events) == 1 and type(events[0]) is str:
             self._text_chunks += 1
             if self._text_chunks in TEMPLATE_CHUNKS or not self._text_chunks % TEMPLATE_INTERVAL:
-                self.template = find_template(data, chunk, events[0])
+                self.template = find_template(data, events[0])
         return events
 
     def end(self) -> list[Event]:

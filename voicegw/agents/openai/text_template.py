@@ -6,7 +6,7 @@ is one JSON string.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -49,10 +49,11 @@ class TextTemplate(NamedTuple):
         return (text, end + len(self.tail)) if text else ("", start)
 
 
-def find_template(data: bytes, chunk: dict[str, Any], text: str) -> TextTemplate | None:
-    """Return the template of a chunk with this text; `data` is the chunk as it came.
+def find_template(data: bytes, text: str) -> TextTemplate | None:
+    """Return the template of the chunk `data`, which has this text.
 
-    None if the chunk has more than the text, or if the bytes that equal the text are another field.
+    None if the chunk has a reason or a usage besides, or if the first bytes that equal the text are another
+    field.
     """
     head, _, tail = data.partition(dumps(text))
     try:
@@ -61,9 +62,6 @@ def find_template(data: bytes, chunk: dict[str, Any], text: str) -> TextTemplate
         if choice["delta"]["content"] != PROBE_TEXT or choice.get("finish_reason") or trial.get("usage"):
             return None
     except (orjson.JSONDecodeError, LookupError, TypeError, AttributeError):
-        return None
-    choice["delta"]["content"] = text
-    if trial != chunk:
         return None
     event_head, event_tail = b"data: " + head, tail + b"\n\n"
     return TextTemplate(head, tail, event_head, event_tail, b'"%b%b"' % (event_tail, event_head))

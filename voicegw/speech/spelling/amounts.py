@@ -64,6 +64,7 @@ class AmountWords:
         if code == "JPY" and symbol == "¥" and self.language == "zh":
             code = "CNY"
         number, magnitude = form["number"] or "", form["magnitude"]
+        form["sign"] = form["sign"] or form.get("inner")
         value = self.numbers.value(form["until"] or number)
         name = self.currency_name(code or symbol, Decimal(2 * 10**6) if magnitude else value)
         gender = self.gender(self.currency_name(code or symbol, Decimal(1)))

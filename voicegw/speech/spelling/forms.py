@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from voicegw.speech.spelling.cldr import LocaleData
 from voicegw.speech.spelling.symbols import CURRENCIES
-from voicegw.speech.spelling.words import GERMAN_ARTICLES, LABELS, MAGNITUDES, STREET_WORDS, WORDS
+from voicegw.speech.spelling.words import GERMAN_ARTICLES, LABELS, MAGNITUDES, NAMES, STREET_WORDS, WORDS
 
 BLANKS = " \u00a0\u202f"
 SPACE = f"[{BLANKS}]"
@@ -40,7 +40,7 @@ HOUR_WORDS: Mapping[str, str] = {"de": "Uhr", "nl": "uur", "sv": "", "pt": "hora
 CLOCK = r"(?P<h{0}>[01]?\d|2[0-4])(?:{1})(?P<m{0}>[0-5]\d)(?::[0-5]\d)?"
 PHONES = (
     rf"\+\d[\d /().-]{{6,22}}\d|\(\d{{3,5}}\){SPACE}?\d{{3}}[ -]?\d{{3,8}}(?:[ -]\d{{2,5}})*"
-    r"|\d{3}[.-]\d{3}[.-]\d{4}|0\d{1,5}(?:[ /-]{1,3}\d{2,8}){1,4}|0\d(?:[ .]\d\d){4}"
+    r"|(?:1-)?\d{3}[.-]\d{3}[.-]\d{4}|0\d{1,5}(?:[ /-]{1,3}\d{2,8}){1,4}|0\d(?:[ .]\d\d){4}"
 )
 
 
@@ -96,7 +96,8 @@ class FormPatterns:
     def _add_dependent_patterns(self) -> None:
         """Add the patterns that count only behind certain words."""
         number = next(index for index, form in enumerate(self.patterns) if form.kind == "numbers")
-        label = FormPattern("labels", re.compile(r"\d[\w.,/-]*"), re.compile(LABELS, re.IGNORECASE))
+        label_ends = LABELS if self.language == "de" else f"{LABELS}|{NAMES}"
+        label = FormPattern("labels", re.compile(r"\d[\w.,/-]*"), re.compile(label_ends, re.IGNORECASE))
         self.patterns.insert(number, label)
         if self.language == "en":
             month = rf"\b(?:{self.months})\.?{SPACE}"
@@ -129,7 +130,7 @@ class FormPatterns:
         yield (
             "money",
             (
-                rf"(?P<sign>{SIGN})(?P<currency>{prefix}){space}(?P<number>{number})"
+                rf"(?P<sign>{SIGN})(?P<currency>{prefix}){space}(?P<inner>{SIGN})(?P<number>{number})"
                 rf"(?:{RANGE}(?:{prefix})?{space}(?P<until>{number}))?(?:{SPACE}(?P<magnitude>{self.magnitude}))?"
             ),
         )
@@ -153,8 +154,11 @@ class FormPatterns:
         colon = CLOCK.format(1, ":")
         until = f"(?:{RANGE}{CLOCK.format(2, ':')})?"
         if self.language == "en":
+            hour, half = "(?P<h{0}>1[0-2]|[1-9])", rf"(?:{SPACE}?{HALF_DAYS.replace('half', 'half1')})?"
+            until = f"(?:{half}{RANGE}{CLOCK.format(2, ':')})?"
             yield "times", rf"{colon}{until}(?:{SPACE}?{HALF_DAYS})?"
-            yield "times", rf"(?P<h1>1[0-2]|[1-9])(?:{RANGE}(?P<h2>1[0-2]|[1-9]))?{SPACE}?{HALF_DAYS}"
+            until = f"(?:{half}{RANGE}{hour.format(2)})?"
+            yield "times", rf"{hour.format(1)}{until}{SPACE}?{HALF_DAYS}"
         elif self.language in ("fr", "pt", "es", "it"):
             yield "times", CLOCK.format(1, rf"{SPACE}?h{SPACE}?")
             yield "times", rf"{colon}{until}(?:{SPACE}h\b)?"

@@ -61,6 +61,7 @@ class MomentWords:
         if None in said:
             return None
         glue = self.words.glue
+        said[0] = f"{said[0]}{self._half_day(form.get('half1'))}"
         return f"{glue}{self.words.to}{glue}".join(map(str, said)) + self._half_day(form.get("half"))
 
     def _half_day(self, half: str | None) -> str:

@@ -20,13 +20,13 @@ CLOSERS = ".,;:!?)\"'»”"
 MAX_BEFORE = 48
 """Characters before a form that are remembered: they show a code, a street or a month."""
 START = re.compile(
-    rf"[+\-−]?\d|\((?=\d{{3,5}}\)|\d{{0,5}}\Z)|[+\-−]?[{re.escape(SYMBOLS)}](?=\s?\d|\s?\Z)|[+\-−]\Z"
+    rf"[+\-−]?\d|\((?=\d{{3,5}}\)|\d{{0,5}}\Z)|[+\-−]?[{re.escape(SYMBOLS)}](?=\s?[+\-−]?(?:\d|\Z))|[+\-−]\Z"
     rf"|(?:(?:{any_of(CODES)})\s?(?=\d|\Z)|(?:{any_of(CODE_PARTS)})\Z)"
 )
 """The start of a form, or of a text that may become one."""
 FIRST_CHAR = re.compile(rf"[\d(+\-−{re.escape(SYMBOLS)}{''.join(sorted({code[0] for code in CODES}))}]")
 """The first character of a form."""
-PART_START = re.compile(rf"\(\d{{0,5}}\Z|[+\-−]?(?:[{re.escape(SYMBOLS)}]|{any_of(CODE_PARTS)})?\s?\Z")
+PART_START = re.compile(rf"\(\d{{0,5}}\Z|[+\-−]?(?:[{re.escape(SYMBOLS)}]|{any_of(CODE_PARTS)})?\s?[+\-−]?\Z")
 DIGITS = re.compile(r"\d+|.", re.DOTALL)
 NOT_BEFORE = frozenset("_@#/\\*^=&~.,:'’+-−–%")
 """Behind one of these, or a letter or digit, no form begins: it is a code, a version or an address."""
@@ -173,8 +173,8 @@ def may_continue(part: str, forms: FormPatterns) -> bool:
 
 
 def is_number_or_dash(core: str) -> bool:
-    """Whether a word is a further group of digits, or the dash of a range."""
-    return core[:1].isdigit() or core[:1] in ("-", "–")
+    """Whether a word is a further group of digits, a signed number, or the dash of a range."""
+    return core[:1].isdigit() or core[:1] in ("-", "–", "−", "+")
 
 
 def is_street_word(word: str, forms: FormPatterns) -> bool:

@@ -192,16 +192,19 @@ GERMAN_ARTICLES = (
 """Words before a German ordinal; they show its form."""
 LABELS = (
     r"(?:\b(?:code|pin|room|flight|gate|line|bus|tram|train|platform|track|terminal|extension|ext|zip|postcode|box"
-    r"|number|no|option|version|release|order|ticket|apartment|apt|suite|unit|model|page|error|port|id"
-    r"|zimmer|flug|linie|gleis|plz|postfach|nummer|nr|taste|bestellung|bestellnummer|kundennummer|fehler|seite"
+    r"|number|no|option|version|release|order|ticket|apartment|apt|suite|unit|model|page|error|port|id|dial|call|text|enter|type"
+    r"|zimmer|flug|linie|gleis|plz|postfach|nummer|nr|taste|wähle|wählen|wählt|tippe|tippen|bestellung|bestellnummer|kundennummer|fehler|seite"
     r"|chambre|vol|ligne|quai|numéro|n°|porte|commande|habitación|vuelo|línea|andén|código|pedido|camera|volo"
     r"|linea|binario|codice|ordine|quarto|voo|linha|plataforma|kamer|vlucht|lijn|spoor|bestelling|pokój|lot|linia"
-    r"|peron|numer|kod|oda|uçuş|hat|sipariş|номер|рейс|код|комната|заказ)\.?:?"
+    r"|peron|numer|kod|oda|uçuş|hat|sipariş|номер|рейс|код|комната|заказ)"
+    r"(?:\.?:?|\s(?:is|was|ist|war|lautet|est|es|è|é|to|to\sbe))"
     r"|(?:straße|strasse|str\.|gasse|allee|platz|weg|ring|damm|ufer|straat|laan|plein|gracht|kade|gatan|vägen)"
     r"|\b(?:via|viale|piazza|corso|calle|avenida|plaza|rua|ulica|ul\.|улица|ул\.|проспект)\s(?:\S{1,24}\s){0,2}\S{1,24}"
     r"|#)\s?\Z"
 )
 """The end of the speech before a code, a house number or another number that counts nothing."""
+NAMES = r"(?-i:(?:\b\w*[A-Z]\w*[A-Z]\w*|[^\W\d_][,;]?\s[A-Z][\w'’-]*)\s)\Z"
+"""The end of the speech before a number that belongs to a name: "ISO 9001", "on Highway 101"."""
 STREET_WORDS = {"fr": "rue|avenue|boulevard|place|quai|chemin|impasse|allée"}
 """Words that begin the name of a street behind a house number."""
 STREETS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 
 import pytest
 
@@ -148,6 +148,60 @@ async def test_a_long_text_is_passed_on_in_pieces(rest: str) -> None:
     assert "".join(map(str, events)) == "a" * 3 * MAX_TEXT_CHARACTERS + rest + "end"
     assert {len(str(event)) for event in events[:3]} == {MAX_TEXT_CHARACTERS}
     assert turns - 1 == idle_calls == (3 if rest else 2)
+
+
+class Reader(StreamingAgent):
+    """Pushes its events at once, and then fails if it has a failure."""
+
+    def __init__(self, *events: Event, failure: Exception | None = None) -> None:
+        self.events, self.failure, self.taken = events, failure, list[bool]()
+
+    async def stream(self, turn: Turn, sink: EventSink) -> None:
+        self.taken = [sink.push(event) for event in self.events]
+        sink.flush()
+        if self.failure is not None:
+            raise self.failure
+
+    async def warm(self, call: str | None = None) -> None: ...
+    async def call_ended(self, call: str) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+LONG = "a" * 3 * MAX_TEXT_CHARACTERS
+
+
+@pytest.mark.parametrize("failure", [None, AgentUnavailable("gone")])
+async def test_long_text_of_one_read_is_pushed_in_steps(failure: Exception | None) -> None:
+    sink, stop = RecordingSink(), asyncio.Event()
+    counting = asyncio.create_task(count_turns(stop))
+    await asyncio.sleep(0)
+    agent = Reader("hi", LONG + "b", Finish(), "c", failure=failure)
+    with nullcontext() if failure is None else pytest.raises(AgentUnavailable):
+        await stream_events(agent, TURN, sink)
+    stop.set()
+    pushed = [line for line in sink.lines if line != "|"]
+    assert pushed == ["hi", *["a" * MAX_TEXT_CHARACTERS] * 3, "b", Finish(), "c"]
+    assert agent.taken == [True] * 4
+    assert await counting >= 6
+
+
+async def test_nothing_waits_behind_a_long_text_that_is_refused() -> None:
+    sink, agent = RecordingSink(max_events=2), Reader(LONG, "b", LONG)
+    await stream_events(agent, TURN, sink)
+    assert [line for line in sink.lines if line != "|"] == ["a" * MAX_TEXT_CHARACTERS] * 2
+    await stream_events(agent, TURN, RecordingSink(max_events=1))
+    assert agent.taken[0] is False
+
+
+async def test_cancelled_stream_waits_for_no_text() -> None:
+    sink, agent = RecordingSink(), Reader(LONG)
+    task = asyncio.create_task(stream_events(agent, TURN, sink))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(1)
+    assert "".join(line for line in sink.lines if type(line) is str and line != "|") == LONG
 
 
 @pytest.mark.parametrize("text", ["a" * 3 * MAX_TEXT_CHARACTERS, "a"])

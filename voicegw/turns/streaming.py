@@ -92,13 +92,72 @@ class EventQueue:
         return bool(self.events)
 
 
+class SteppedSink:
+    """Passes events on to `sink` at once, but a text of more than `MAX_TEXT_CHARACTERS` in steps.
+
+    Between two steps the event loop serves everything else. Events behind such a text wait for it.
+    """
+
+    __slots__ = ("_done", "_sink", "_takes_more", "_waiting")
+
+    def __init__(self, sink: EventSink) -> None:
+        self._sink = sink
+        # The events that wait, and a future for the time when none waits any more.
+        self._waiting: deque[Event] = deque()
+        self._done: asyncio.Future[None] | None = None
+        # False once `sink` takes no more.
+        self._takes_more = True
+
+    def push(self, event: Event) -> bool:
+        """Pass an event on, or let it wait. Return False if `sink` takes no more."""
+        if self._waiting:
+            self._waiting.append(event)
+            return self._takes_more
+        if type(event) is str and len(event) > MAX_TEXT_CHARACTERS:
+            self._waiting.append(event)
+            self._step()
+            return self._takes_more
+        return self._sink.push(event)
+
+    def flush(self) -> None:
+        """Pass the events on: no further one is ready now."""
+        self._sink.flush()
+
+    async def finish(self) -> None:
+        """Wait until no event waits any more."""
+        if self._waiting:
+            self._done = asyncio.get_running_loop().create_future()
+            await self._done
+
+    def _step(self) -> None:
+        """Pass on the first event that waits, or a piece of it."""
+        event = self._waiting.popleft()
+        if type(event) is str and len(event) > MAX_TEXT_CHARACTERS:
+            self._waiting.appendleft(event[MAX_TEXT_CHARACTERS:])
+            event = event[:MAX_TEXT_CHARACTERS]
+        self._takes_more = self._sink.push(event)
+        self._sink.flush()
+        if not self._takes_more:
+            self._waiting.clear()
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._step)
+        elif self._done is not None and not self._done.done():
+            self._done.set_result(None)
+
+
 async def stream_events(agent: Agent, turn: Turn, sink: EventSink) -> None:
     """Stream the agent's events for `turn` into `sink`, until they end or the sink takes no more.
 
     Raise the exceptions of the agent and of the sink.
     """
     if isinstance(agent, StreamingAgent):
-        return await agent.stream(turn, sink)
+        steps = SteppedSink(sink)
+        try:
+            await agent.stream(turn, steps)
+        except Exception:
+            await steps.finish()
+            raise
+        return await steps.finish()
     async with aclosing(agent.reply(turn)) as events:
         await consume(events, sink.push, sink.flush)
 

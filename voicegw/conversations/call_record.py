@@ -58,10 +58,14 @@ class CallRecord:
     def byte_count(self) -> int:
         """Return the approximate bytes of memory of the call, without those of runs that are not closed."""
         count = RECORD_BYTES + self.transcript.byte_count + self.own_phrases.byte_count
-        count += deep_bytes(self.unanswered)
+        if self.unanswered is not None:
+            count += deep_bytes(self.unanswered)
         if self.last_turn is not None:
             count += self.last_turn.byte_count
-        return count + sum(_run_bytes(run) for run in self._runs() if run.is_closed)
+        for run in self._runs():
+            if run.closed_at is not None:
+                count += _run_bytes(run)
+        return count
 
     @property
     def is_busy(self) -> bool:
@@ -85,7 +89,8 @@ class CallRecord:
 
     def drop_closed_runs(self) -> None:
         """Forget the runs of older turns that are closed now."""
-        self.closing_runs = [run for run in self.closing_runs if not run.is_closed]
+        if self.closing_runs:
+            self.closing_runs = [run for run in self.closing_runs if not run.is_closed]
 
     def forget_run(self, run: Run) -> None:
         """Forget a closed run. Of the newest turn, keep what later turns need."""

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import secrets
 import time
-import weakref
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
@@ -20,6 +19,7 @@ from voicegw.conversations.agent_registry import AgentRegistry
 from voicegw.conversations.call_record import CallRecord
 from voicegw.conversations.call_store import CallStore
 from voicegw.conversations.idempotency import IdempotencyKey, IdempotentRuns, KeyClaims
+from voicegw.conversations.replay_window import ReplayWindow
 from voicegw.conversations.turn_relation import (
     Client,
     RunState,
@@ -83,6 +83,8 @@ class Dispatcher:
         self._agent_tasks: set[asyncio.Future[None]] = set()
         # The timer that forgets idle calls where no turn does; None while no call is remembered.
         self._idle_timer: asyncio.TimerHandle | None = None
+        # The closed runs that may still answer a repeated request.
+        self._closed_runs = ReplayWindow(replay_window, now, self._forget_run)
         self.calls.on_call_ended = self._on_call_ended
 
     def new_turn_id(self) -> str:
@@ -243,21 +245,19 @@ class Dispatcher:
         turn = run.turn
         if turn.call is None and not run.idempotency_keys:
             return
-        run.options_digest = digest_of_options(turn)
-        run.turn = replace(turn, tools=(), tool_choice=None, options={}, extra={})
+        if turn.tools or turn.options or turn.extra:
+            run.options_digest = digest_of_options(turn)
+            run.turn = replace(turn, tools=(), tool_choice=None, options={}, extra={})
         self.idempotent_runs.on_run_closed(run, self.now() + self.replay_window)
         if turn.call is not None:
             self.calls.on_run_closed(turn.call, self.now())
-        # A weak reference: if the call is evicted before, its memory is freed at once.
-        run.loop.call_later(self.replay_window, self._forget_run, weakref.ref(run))
+        self._closed_runs.add(run)
 
-    def _forget_run(self, reference: weakref.ref[Run]) -> None:
+    def _forget_run(self, run: Run) -> None:
         """Forget a run whose replay window is over."""
-        run = reference()
-        if run is not None:
-            self.idempotent_runs.remove(run)
-            if run.turn.call is not None:
-                self.calls.forget_run(run.turn.call, run, self.now())
+        self.idempotent_runs.remove(run)
+        if run.turn.call is not None:
+            self.calls.forget_run(run.turn.call, run, self.now())
 
     def _forget_idle_calls(self) -> None:
         """Forget calls that were idle too long, some at a time, and set the timer for the others."""

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from voicegw.events import Agent, Event, Turn
 
-MAX_TEXT_CHARACTERS = 4096
-"""Characters of a text that are passed on at once: making them speakable takes 2 microseconds each."""
+MAX_TEXT_CHARACTERS = 1024
+"""Characters of a text that are passed on at once: to make one speakable takes up to 4 microseconds."""
 MAX_EVENTS = 256
 """Events that are passed on at once, from an agent that has them all and never waits."""
 

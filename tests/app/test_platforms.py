@@ -13,6 +13,7 @@ import pytest
 from starlette.types import ASGIApp
 from twilio.request_validator import RequestValidator
 
+from tests.calls.calls import PlannedAgent
 from tests.calls.test_session import HELLO, SETUP, prompt, response_required, token
 from tests.support.asgi import RecordedResponse, run_lifespan, send_request
 from tests.support.asgi_websocket import connect_websocket
@@ -24,6 +25,7 @@ from voicegw.app.served_agents import make_served_agents
 from voicegw.calls.call_tools import TOOLS
 from voicegw.calls.codec import ACTIONS, CallStarted
 from voicegw.config.load import Config, load
+from voicegw.events import ToolCall
 from voicegw.platforms.twilio import ticket
 from voicegw.turns.phrases import PHRASES
 
@@ -85,7 +87,11 @@ async def post_webhook(app: ASGIApp, path: str, **fields: str) -> RecordedRespon
 
 async def incoming_call(app: ASGIApp, call: str = "CA1") -> tuple[dict[str, str], dict[str, Any]]:
     """Send the webhook of an incoming call; return the headers and the setup frame of Twilio's websocket."""
-    answer = await post_webhook(app, "/twilio/voice", CallSid=call)
+    return relay_of(await post_webhook(app, "/twilio/voice", CallSid=call), call)
+
+
+def relay_of(answer: RecordedResponse, call: str = "CA1") -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the headers and the setup frame of the websocket to which this document connects the call."""
     [[relay]] = fromstring(answer.body)
     parameters = {child.attrib["name"]: child.attrib["value"] for child in relay if child.tag == "Parameter"}
     return signature(relay.attrib["url"], {}), {**SETUP, "callSid": call, "customParameters": parameters}
@@ -113,6 +119,34 @@ async def test_twilio_call_from_its_webhook_to_its_end(tmp_path: Path) -> None:
     handoff = '{"reasonCode": "transfer_call", "number": "+15550100199"}'
     ended = await post_webhook(app, "/twilio/action", CallSid="CA1", HandoffData=handoff)
     assert fromstring(ended.body)[0].text == "+15550100199"
+
+
+async def test_caller_comes_back_from_a_transfer_that_nobody_answers(tmp_path: Path) -> None:
+    def plan(turn: Any) -> Any:
+        number = ToolCall("1", "transfer_call", '{"number": "+1 (555) 010-0199"}')
+        return ("Nobody is there.",) if turn.kind == "tool" else ("One moment.", number)
+
+    agent = PlannedAgent(plan)
+    app = create_gateway(tmp_path, agent)
+    headers, setup = await incoming_call(app)
+    async with connect_websocket(app, "/twilio/relay", headers=headers) as phone:
+        phone.send_frame(setup)
+        phone.send_frame(HELLO)
+        await asyncio.sleep(2)
+    end = phone.frames[-1][1]
+    fields = {"CallSid": "CA1", "SessionStatus": "ended", "CallStatus": "in-progress"}
+    dialed = await post_webhook(app, "/twilio/action", HandoffData=end["handoffData"], **fields)
+    [dial] = fromstring(dialed.body)
+    assert (dial.text, dial.get("action")) == ("+15550100199", f"{PUBLIC}/twilio/transfer")
+    again = await post_webhook(app, "/twilio/transfer", CallSid="CA1", DialCallStatus="no-answer")
+    headers, setup = relay_of(again)
+    async with connect_websocket(app, "/twilio/relay", headers=headers) as phone:
+        phone.send_frame(setup)
+        await asyncio.sleep(1)
+    assert [frame["token"] for _, frame in phone.frames if frame["type"] == "text"] == ["Nobody is there."]
+    result = agent.turns[1].messages[-1].text
+    assert result == "Not done: the transfer failed (no-answer), and the caller is back."
+    assert "voicegw" not in str(agent.turns[1].extra)
 
 
 async def test_partial_speculate_starts_the_agent_before_the_final_transcript(tmp_path: Path) -> None:
@@ -227,7 +261,7 @@ async def test_platform_without_a_section_is_404(tmp_path: Path) -> None:
         async with connect_websocket(app, path) as phone:
             await asyncio.sleep(0)
         assert phone.status == 404
-    for path in ("/twilio/voice", "/twilio/action", "/retell/webhook"):
+    for path in ("/twilio/voice", "/twilio/action", "/twilio/transfer", "/retell/webhook"):
         assert (await send_request(app, b"", path=path)).status == 404
 
 

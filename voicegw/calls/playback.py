@@ -15,6 +15,8 @@ from voicegw.turns.stream import ResponseStream
 
 GATHER_SECONDS = 0.025
 """Seconds for which words are gathered into one frame, after a frame of the same turn was sent."""
+TIMER_TOLERANCE = 0.001
+"""Seconds by which a timer of the loop may fire early; without it, the loop would spin meanwhile."""
 
 
 class TurnPlayback:
@@ -106,7 +108,7 @@ class TurnPlayback:
 
     def _read_end(self, now: float) -> bytes:
         """Return the held end of the call once the words before it can have been spoken."""
-        if self._end_at is None or now < self._end_at:
+        if self._end_at is None or now < self._end_at - TIMER_TOLERANCE:
             return b""
         self._end_at = None
         return self.encoder.hang_up()

@@ -60,7 +60,7 @@ Attack = Callable[[int, float], None]
 
 
 class Row(NamedTuple):
-    """What one attack did: the longest gap in seconds, and the memory in bytes."""
+    """The result of one attack: the longest gap in seconds, and the memory in bytes."""
 
     attack: str
     gap: float
@@ -181,7 +181,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 def run_attack(name: str, port: int, seconds: float, connections: int) -> None:
-    """Attack with several connections at the same time; in a process of its own."""
+    """Attack with several connections at the same time. It is the main function of the attacking process."""
     end = time.monotonic() + seconds
     threads = [threading.Thread(target=ATTACKS[name], args=(port, end)) for _ in range(connections)]
     for thread in threads:

@@ -132,7 +132,7 @@ def _listen(settings: Config) -> socket.socket:
     except OSError as error:
         reason = str(error.strerror).partition(" (")[0]
         raise ConfigError(f"cannot listen on {host} port {port}: {reason}") from None
-    print(_format_banner(settings, listener.getsockname()[1]), file=sys.stderr, flush=True)
+    log.info(_format_banner(settings, listener.getsockname()[1]))
     return listener
 
 

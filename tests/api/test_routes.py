@@ -53,6 +53,14 @@ async def test_the_gateway_is_ready_until_it_drains() -> None:
         assert (await send_request(app, path="/healthz", method="GET")).status == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/metrics"])
+async def test_probes_may_ask_for_the_head_only(path: str) -> None:
+    """Uptime monitors and load balancers send HEAD."""
+    app = create_gateway(fake_agent("Hi"))
+    async with run_lifespan(app):
+        assert (await send_request(app, path=path, method="HEAD")).status == 200
+
+
 async def test_metrics_separate_the_two_latencies() -> None:
     app = create_gateway(fake_agent(0.3, "Hi"))
     await send_turn(app)

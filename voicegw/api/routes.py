@@ -66,6 +66,7 @@ def _add_models(app: FastAPI, prefix: str, dispatcher: Dispatcher) -> None:
 
 
 def _add_health(app: FastAPI, dispatcher: Dispatcher, turn_log: TurnLog) -> None:
+    @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
     async def about(request: Request) -> Response:
         """Return the name, the version and the main paths, for users who open the address in a browser."""
@@ -77,11 +78,13 @@ def _add_health(app: FastAPI, dispatcher: Dispatcher, turn_log: TurnLog) -> None
         }
         return _json_response({"name": app.title, "version": app.version, **paths}, request.scope["voicegw"])
 
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz")
     async def alive(request: Request) -> Response:
         """Return 200 while the process is alive."""
         return _json_response({"status": "ok"}, request.scope["voicegw"])
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz")
     async def ready(request: Request) -> Response:
         """Return 200 while the gateway takes turns, 503 while it shuts down or lacks a resource."""
@@ -91,6 +94,7 @@ def _add_health(app: FastAPI, dispatcher: Dispatcher, turn_log: TurnLog) -> None
             raise ServiceUnavailable(f"The gateway is out of {' and '.join(exhausted)}.", retry_after=1.0)
         return _json_response({"status": "ready"}, request.scope["voicegw"])
 
+    @app.head("/metrics", include_in_schema=False)
     @app.get("/metrics")
     async def prometheus(request: Request) -> Response:
         """Return the Prometheus metrics of all workers."""

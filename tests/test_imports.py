@@ -55,6 +55,7 @@ TESTED_IN: Mapping[str, str] = {
     "speech/*.py": "speech/test_corpus.py",
     "speech/*/*.py": "speech/test_corpus.py",
     "agents/*/settings.py": "config/test_load.py",
+    "agents/openai/text_template.py": "agents/openai/test_stream_decoder.py",
     "agents/scripted/tool_arguments.py": "agents/scripted/test_receptionist.py",
     "api/formats.py": "api/test_responses.py",
     "api/openapi.py": "api/test_routes.py",

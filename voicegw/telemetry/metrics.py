@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, exposition, multiprocess
 
+from voicegw.telemetry.latency_histogram import LatencyHistogram, LatencyObserver
 from voicegw.telemetry.record import TurnRecord
 
 BUCKETS = (
@@ -19,6 +20,8 @@ BUCKETS = (
 )
 """Bounds of the histograms in seconds: fine below 10 ms, where the gateway's overhead lies."""
 
+Observer: TypeAlias = Histogram | LatencyObserver
+"""Takes the latencies of one agent."""
 Latency: TypeAlias = Callable[[TurnRecord], float | None]
 """Returns one latency of a turn in seconds; None if the turn has none."""
 LATENCIES: Mapping[str, tuple[str, Latency]] = {
@@ -93,13 +96,18 @@ class Metrics:
         )
         # The histograms, each with the function that reads its seconds.
         self._histograms = [
-            (Histogram(f"{name}_seconds", text, ["agent"], registry=registry, buckets=BUCKETS), read)
-            for name, (text, read) in LATENCIES.items()
+            (self._make_histogram(f"{name}_seconds", text), read) for name, (text, read) in LATENCIES.items()
         ]
         # The counters by agent and outcome, and the histograms by agent: `labels` is slow, so its results
         # are cached.
         self._counters: dict[tuple[str, str], Counter] = {}
-        self._by_agent: dict[str, list[tuple[Histogram, Latency]]] = {}
+        self._by_agent: dict[str, list[tuple[Observer, Latency]]] = {}
+
+    def _make_histogram(self, name: str, text: str) -> Histogram | LatencyHistogram:
+        """Return a histogram by agent. The library's own is slow, but several processes can share it."""
+        if self.shared:
+            return Histogram(name, text, ["agent"], registry=self.registry, buckets=BUCKETS)
+        return LatencyHistogram(name, text, "agent", BUCKETS, self.registry)
 
     def observe_turn(self, turn: TurnRecord) -> None:
         """Count a turn that has ended, and observe its latencies."""
@@ -113,7 +121,7 @@ class Metrics:
             if seconds is not None:
                 histogram.observe(seconds)
 
-    def _histograms_of(self, agent: str) -> list[tuple[Histogram, Latency]]:
+    def _histograms_of(self, agent: str) -> list[tuple[Observer, Latency]]:
         """Return the histograms of an agent. Agents are few: they come from the configuration."""
         found = self._by_agent.get(agent)
         if found is None:

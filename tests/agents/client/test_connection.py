@@ -113,7 +113,9 @@ async def test_reader_runs_in_the_loop_iteration_after_the_read() -> None:
 async def test_transport_pauses_above_the_limit_and_resumes_after_reading() -> None:
     connection, wire = make_connection()
     task = await start_request(connection)
-    connection.data_received(chunked_head() + chunk(b"x" * MAX_BUFFERED_BYTES))
+    connection.data_received(chunked_head())
+    for _ in range(16):
+        connection.data_received(chunk(b"x" * (MAX_BUFFERED_BYTES // 16)))
     assert await task
     assert wire.reading
     connection.data_received(chunk(b"x"))
@@ -121,6 +123,30 @@ async def test_transport_pauses_above_the_limit_and_resumes_after_reading() -> N
     connection.data_received(chunk(b"x"))
     assert len(await connection.read_chunk()) == MAX_BUFFERED_BYTES + 2
     assert wire.reading
+
+
+async def test_flood_of_tiny_chunks_is_parsed_in_steps_and_arrives_whole() -> None:
+    connection, wire = make_connection()
+    task = await start_request(connection)
+    body = b"abcdefgh" * 1000
+    connection.data_received(chunked_head() + b"".join(chunk(bytes([byte])) for byte in body))
+    assert (wire.reading, connection.is_reusable) == (False, False)
+    assert await task
+    received = b""
+    while len(received) < len(body):
+        received += await connection.read_chunk()
+    assert received == body
+    await asyncio.sleep(0)
+    assert wire.reading
+
+
+async def test_bytes_that_wait_are_parsed_when_the_server_closes() -> None:
+    connection, _ = make_connection()
+    task = await start_request(connection)
+    connection.data_received(http_response(b"a" * 50_000))
+    connection.connection_lost(None)
+    assert await task
+    assert (len(await connection.read_chunk()), connection.done) == (50_000, True)
 
 
 async def test_connection_with_unsent_bytes_is_not_reused() -> None:

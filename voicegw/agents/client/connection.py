@@ -14,6 +14,7 @@ from typing import cast
 
 import httptools
 
+from voicegw.agents.client.input_steps import STEP_BYTES, InputSteps
 from voicegw.errors import AgentProtocolError
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -47,6 +48,8 @@ class Connection(asyncio.Protocol):
         self._on_drained: Callable[[Connection], None] | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
         self._rest_timer: asyncio.TimerHandle | None = None
+        # Received bytes that wait to be parsed, if there are many.
+        self._input = InputSteps(self._parse, lambda: not self._paused, STEP_BYTES)
         self._reset()
         # Whether no request is under way: none was sent yet, or its response arrived whole.
         self.done = True
@@ -81,7 +84,8 @@ class Connection(asyncio.Protocol):
         """Whether another request may be sent: the response is whole, and the server keeps the connection."""
         transport = self._transport
         idle = self.done and self._keep_alive and transport is not None and not transport.is_closing()
-        return idle and cast(asyncio.Transport, transport).get_write_buffer_size() == 0
+        is_clean = idle and not self._input.waiting
+        return is_clean and cast(asyncio.Transport, transport).get_write_buffer_size() == 0
 
     @property
     def has_unread_input(self) -> bool:
@@ -218,7 +222,8 @@ class Connection(asyncio.Protocol):
     def _resume_reading(self) -> None:
         if self._paused and self._transport is not None:
             self._paused = False
-            self._transport.resume_reading()
+            if not self._input.waiting:
+                self._transport.resume_reading()
 
     def _wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -237,6 +242,12 @@ class Connection(asyncio.Protocol):
         self._open_connections.add(self)
 
     def data_received(self, data: bytes) -> None:
+        if len(data) <= STEP_BYTES and not self._input.waiting:  # nearly always
+            self._parse(data)
+        else:
+            self._input.feed(cast(asyncio.Transport, self._transport), data)
+
+    def _parse(self, data: bytes) -> None:
         if self.broken_reason:
             return
         self._received += len(data)
@@ -265,6 +276,7 @@ class Connection(asyncio.Protocol):
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._input.finish()
         if not self.done and not self.broken_reason:
             ends_body = self.status and not self._has_framing and exc is None
             self.done = bool(ends_body)

@@ -21,6 +21,7 @@ from websockets.typing import Subprotocol
 
 from voicegw.agents.client.http import USER_AGENT
 from voicegw.agents.client.http_errors import collect_secrets, error_from_status, extract_quote, redact
+from voicegw.agents.client.input_steps import WEBSOCKET_STEP_BYTES, InputSteps
 from voicegw.errors import AgentError, AgentProtocolError, AgentUnavailable
 from voicegw.wire.json import dumps, loads_piece
 
@@ -159,7 +160,7 @@ class BoundedClientConnection(ClientConnection):
     """A connection that stops reading when too much is queued.
 
     After a close frame of the server, it closes if the server does not within `CLOSE_TIMEOUT` seconds:
-    `close_timer` is the timer for that.
+    `close_timer` is the timer for that. `input_steps` holds received bytes that are not parsed yet.
     """
 
     close_timer: asyncio.TimerHandle | None = None
@@ -167,13 +168,20 @@ class BoundedClientConnection(ClientConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.recv_messages.frames = ByteBoundedQueue()
+        self.input_steps = InputSteps(
+            self._parse, lambda: not self.recv_messages.paused, WEBSOCKET_STEP_BYTES
+        )
 
     def data_received(self, data: bytes) -> None:
+        self.input_steps.feed(self.transport, data)
+
+    def _parse(self, data: bytes) -> None:
         super().data_received(data)
         if self.close_timer is None and self.protocol.close_expected():
             self.close_timer = self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.input_steps.finish()
         super().connection_lost(exc)
         if self.close_timer is not None:
             self.close_timer.cancel()

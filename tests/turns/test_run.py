@@ -161,6 +161,13 @@ async def test_log_is_limited_in_characters() -> None:
     assert 0 <= MAX_TEXT_CHARACTERS - len("".join(map(str, texts))) < streaming.MAX_TEXT_CHARACTERS
 
 
+async def test_the_size_of_all_tool_calls_is_limited() -> None:
+    calls = [ToolCall(str(number), "f", "a" * (MAX_TEXT_CHARACTERS // 4)) for number in range(9)]
+    run, _ = start(fake_agent(*calls))
+    await asyncio.sleep(1)
+    assert run.event_log.events == [*calls[:3], Finish("length")]
+
+
 async def test_ended_run_cannot_start_again() -> None:
     agent = fake_agent("Hi")
     run, _ = start(agent)

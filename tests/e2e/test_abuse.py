@@ -265,9 +265,16 @@ def test_shared_run_continues_after_a_client_that_reads_nothing(server: Server, 
         client.post_chat(large_answer_request(3), x_voicegw_call="shared")
         answer = client.read_until(LAST_CHUNK).partition(b"\r\n\r\n")[2]
     wait_until(lambda: running_turns(server) == 0)
-    assert len(lint(decode_chunked(answer))) == 39 + 3
+    deltas = [chunk["choices"][0]["delta"] for chunk in lint(decode_chunked(answer))]
+    assert "".join(delta.get("content", "") for delta in deltas).endswith("a" * 3_900_000 + "b")
+    wait_until(lambda: len([turn for turn in server.log_records("turn") if turn["call"]]) >= 2)
     outcomes = [(turn["turn"], turn["outcome"]) for turn in server.log_records("turn") if turn["call"]]
     assert outcomes == [(outcomes[0][0], "cancelled"), (outcomes[0][0], "answered")]
+
+
+def failed_turns(server: Server, agent: str) -> list[dict[str, Any]]:
+    """Return the log records of the agent's turns. A thread of the server writes them."""
+    return [turn for turn in server.log_records("turn") if turn["agent"] == agent]
 
 
 @pytest.mark.parametrize("agent", ["exiting", "exiting_task"])
@@ -287,7 +294,8 @@ def test_agent_that_calls_sys_exit_fails_only_its_own_turn(
         assert running_turns(server) == 1
     wait_until(lambda: running_turns(server) == 0)
     assert server.process.poll() is None
-    causes = [turn["why"] for turn in server.log_records("turn") if turn["agent"] == agent]
+    wait_until(lambda: len(failed_turns(server, agent)) >= 2)
+    causes = [turn["why"] for turn in failed_turns(server, agent)]
     assert [f"agents:{agent} raised SystemExit at " in cause for cause in causes] == [True, True]
 
 

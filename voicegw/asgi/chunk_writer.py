@@ -78,7 +78,7 @@ class ChunkWriter:
         cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:
-            self.protocol.transport.close()
+            cycle.transport.close()  # it lingers if the request is not complete
         self.release()
         on_response, cycle.on_response = cycle.on_response, _do_nothing
         on_response()

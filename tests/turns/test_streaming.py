@@ -17,6 +17,7 @@ from voicegw.turns.streaming import (
     EventSink,
     StreamingAgent,
     consume,
+    push_rest,
     stream_events,
 )
 
@@ -148,6 +149,13 @@ async def test_a_long_text_is_passed_on_in_pieces(rest: str) -> None:
     assert "".join(map(str, events)) == "a" * 3 * MAX_TEXT_CHARACTERS + rest + "end"
     assert {len(str(event)) for event in events[:3]} == {MAX_TEXT_CHARACTERS}
     assert turns - 1 == idle_calls == (3 if rest else 2)
+
+
+@pytest.mark.parametrize(("max_events", "pushed"), [(9, ["a", "b", "c"]), (2, ["a", "b"])])
+async def test_rest_is_pushed_until_the_sink_takes_no_more(max_events: int, pushed: list[Event]) -> None:
+    sink = RecordingSink(max_events)
+    push_rest(iter(["a", "b", "c"]), sink)
+    assert sink.lines == pushed
 
 
 class Reader(StreamingAgent):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import types
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable
 from contextlib import aclosing
 from typing import Any, Protocol
 
@@ -143,6 +143,13 @@ class SteppedSink:
             asyncio.get_running_loop().call_soon(self._step)
         elif self._done is not None and not self._done.done():
             self._done.set_result(None)
+
+
+def push_rest(events: Iterable[Event], sink: EventSink) -> None:
+    """Push the last events of a reply, until the sink takes no more."""
+    for event in events:
+        if not sink.push(event):
+            return
 
 
 async def stream_events(agent: Agent, turn: Turn, sink: EventSink) -> None:

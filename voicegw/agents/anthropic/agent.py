@@ -5,8 +5,9 @@ It knows no bytes of requests and responses: `request` and `decoder` do.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from ssl import SSLContext
 from typing import Any
 
@@ -17,7 +18,8 @@ from voicegw.agents.client.json_api import JsonApi
 from voicegw.agents.client.response import EVENT_STREAM, HttpResponse
 from voicegw.agents.finish_reasons import AnswerState
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError, AgentRejected
-from voicegw.events import Event, Turn
+from voicegw.events import Turn
+from voicegw.turns.streaming import EventSink, StreamingAgent, push_rest
 from voicegw.wire.sse import SseParser
 
 URL = "https://api.anthropic.com"
@@ -30,7 +32,7 @@ STATUS_ERRORS: Mapping[int, type[AgentError]] = {402: AgentRejected, 529: AgentB
 """The errors of statuses that only this protocol has: the bill is not paid, the service is overloaded."""
 
 
-class AnthropicAgent:
+class AnthropicAgent(StreamingAgent):
     """An agent behind `POST .../v1/messages`; closing a reply closes its connection.
 
     `url` is the base URL, with or without its `/v1`, or the full one. `model` is asked for in every turn.
@@ -71,31 +73,24 @@ class AnthropicAgent:
         self._sampling = sampling
         self._extra_body = extra_body
 
-    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Ask for an answer to `turn` and yield its events as they arrive.
+    async def stream(self, turn: Turn, sink: EventSink) -> None:
+        """Ask for an answer to `turn` and push its events as they arrive.
 
         Raises the `AgentError` of the client, of a refusal, or that the server reports, and
         `AgentProtocolError` if the answer breaks off before its reason to stop.
         """
-        sse_parser, decoder = SseParser(), MessagesDecoder(turn.id)
+        decoder = MessagesDecoder(turn.id)
         try:
             async with self._open_stream(self._request_body(turn)) as response:
-                async for data in response:
-                    event: Event | None = None
-                    for sse in sse_parser.feed(data):
-                        for event in decoder.feed(sse):
-                            yield event
-                    if decoder.done:
-                        response.discard_rest()
-                        break
-                    response.expect_end(decoder.state, restart=event is not None)
+                feed = partial(_feed, response, SseParser(), decoder, sink)
+                if not (await response.pump(feed) or decoder.done):
+                    return
         except AgentError:
             if decoder.state is not AnswerState.ENDED:  # after it, a broken connection loses nothing
                 raise
         if decoder.state is not AnswerState.ENDED:
             raise AgentProtocolError(f"{self._url} ended in the middle of an answer")
-        for event in decoder.end():
-            yield event
+        push_rest(decoder.end(), sink)
 
     async def warm(self, call: str | None = None) -> None:
         """Open a connection. Raises `AgentUnavailable` if the server cannot be reached."""
@@ -139,3 +134,21 @@ class AnthropicAgent:
     @property
     def _url(self) -> str:
         return self._api.url_for(PATH)
+
+
+def _feed(
+    response: HttpResponse, sse_parser: SseParser, decoder: MessagesDecoder, sink: EventSink, data: bytes
+) -> bool:
+    """Push the events that `data` completes. Return False if no more of the body is needed."""
+    has_events = False
+    for sse in sse_parser.feed(data):
+        for event in decoder.feed(sse):
+            has_events = True
+            if not sink.push(event):
+                return False
+    sink.flush()
+    if decoder.done:
+        response.discard_rest()
+        return False
+    response.expect_end(decoder.state, restart=has_events)
+    return True

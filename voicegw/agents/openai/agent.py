@@ -33,7 +33,7 @@ from voicegw.agents.openai.stream_decoder import ChatStreamDecoder
 from voicegw.agents.session_prompt import user_message_count, with_missed_context
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
 from voicegw.events import Event, Turn, Usage
-from voicegw.turns.streaming import EventSink, StreamingAgent
+from voicegw.turns.streaming import EventSink, StreamingAgent, push_rest
 from voicegw.wire.json import dumps
 from voicegw.wire.sse import MAX_EVENT_BYTES
 
@@ -180,9 +180,7 @@ class OpenAIAgent(StreamingAgent):
     def _push_rest(self, events: Iterable[Event], turn: Turn, sink: EventSink) -> None:
         """Push the last events of the answer."""
         self._note_answered(turn)
-        for event in events:
-            if not sink.push(self._usage_of_turn(event, turn)):
-                return
+        push_rest((self._usage_of_turn(event, turn) for event in events), sink)
 
     def _check_end(self, decoder: ChatStreamDecoder) -> None:
         """Raise `AgentProtocolError` if the body ended in an event, or without the usual marks."""

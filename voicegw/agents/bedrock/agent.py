@@ -6,7 +6,7 @@ It knows no bytes: `request`, `decoder`, `eventstream` and `sigv4` do.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
@@ -33,7 +33,8 @@ from voicegw.agents.client.http_errors import (
 from voicegw.agents.client.response import HttpResponse
 from voicegw.agents.finish_reasons import AnswerState
 from voicegw.errors import AgentError, ConfigError
-from voicegw.events import Event, Turn
+from voicegw.events import Turn
+from voicegw.turns.streaming import EventSink, StreamingAgent, push_rest
 from voicegw.wire.json import dumps
 
 DOMAINS = {
@@ -54,7 +55,7 @@ Latency: TypeAlias = Literal["standard", "optimized"]
 Tier: TypeAlias = Literal["default", "priority", "flex", "reserved"]
 
 
-class BedrockAgent:
+class BedrockAgent(StreamingAgent):
     """The `model` in a region; closing a reply closes its connection, which ends the answer.
 
     `model` is an id, an inference profile or an ARN. Requests are signed with `credentials`, or carry `key`,
@@ -111,32 +112,26 @@ class BedrockAgent:
             **({"authorization": f"Bearer {key}"} if key else {}),
         }
 
-    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Ask for an answer to `turn` and yield its events as they arrive.
+    async def stream(self, turn: Turn, sink: EventSink) -> None:
+        """Ask for an answer to `turn` and push its events as they arrive.
 
         Raises the `AgentError` of the client, of a refusal, or that Bedrock reports, and `AgentProtocolError`
         if the answer breaks off before its end.
         """
-        parser, decoder = EventStreamParser(), ConverseDecoder(turn.id)
+        decoder = ConverseDecoder(turn.id)
         body = dumps(self._request_body(turn))
         try:
             headers = self._request_headers(body)
             async with self._client.post(self._path, headers, body, idempotent=self._idempotent) as response:
                 await self._check_response(response)
-                async for data in response:
-                    for message in parser.feed(data):
-                        for event in decoder.feed(message):
-                            yield event
-                    if decoder.done:
-                        response.discard_rest()
-                        break
-                    response.expect_end(decoder.state, restart=False)  # only the token usage follows
+                feed = partial(_feed, response, EventStreamParser(), decoder, sink)
+                if not (await response.pump(feed) or decoder.done):
+                    return
         except AgentError as error:
             if decoder.state is not AnswerState.ENDED:  # an error after the end of the answer loses nothing
                 redact(error, self._secrets)
                 raise
-        for event in decoder.end():
-            yield event
+        push_rest(decoder.end(), sink)
 
     async def warm(self, call: str | None = None) -> None:
         """Open a connection. Raises `AgentUnavailable` if the endpoint cannot be reached."""
@@ -201,3 +196,19 @@ def endpoint_url(region: str) -> str:
     """Return the URL of Bedrock's endpoint in a region."""
     domain = next((domain for start, domain in DOMAINS.items() if region.startswith(start)), "amazonaws.com")
     return f"https://bedrock-runtime.{region}.{domain}"
+
+
+def _feed(
+    response: HttpResponse, parser: EventStreamParser, decoder: ConverseDecoder, sink: EventSink, data: bytes
+) -> bool:
+    """Push the events that `data` completes. Return False if no more of the body is needed."""
+    for message in parser.feed(data):
+        for event in decoder.feed(message):
+            if not sink.push(event):
+                return False
+    sink.flush()
+    if decoder.done:
+        response.discard_rest()
+        return False
+    response.expect_end(decoder.state, restart=False)  # only the token usage follows
+    return True

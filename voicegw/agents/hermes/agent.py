@@ -14,8 +14,7 @@ server's machine, the same one for all calls unless Hermes is configured otherwi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from ssl import SSLContext
@@ -27,6 +26,7 @@ from voicegw.agents.hermes import protocol
 from voicegw.agents.session_pool import SessionPool
 from voicegw.errors import AgentError, AgentProtocolError, AgentTimeout
 from voicegw.events import Event, Finish, Message, Turn
+from voicegw.turns.streaming import EventSink, StreamingAgent, push_rest
 from voicegw.wire.sse import SseParser
 
 STOP_TIMEOUT = 2.0
@@ -50,7 +50,7 @@ class HermesSession:
         self.name = f"{turn.call}-{turn.id}"
 
 
-class HermesAgent:
+class HermesAgent(StreamingAgent):
     """An agent behind Hermes' API server at `url`. Closing a reply stops its run or closes its connection.
 
     `mode` selects runs or chat completions. `model` is the model or route of a turn that names none of
@@ -76,7 +76,7 @@ class HermesAgent:
         base_url = url.rstrip("/").removesuffix("/v1")
         self._api = JsonApi(base_url, headers, ssl=ssl, connect_timeout=connect_timeout)
         self._api.secrets += collect_secrets((key,))
-        self._reply = self._run if mode == "runs" else self._chat
+        self._ask = self._run if mode == "runs" else self._chat
         self._model = model
         self._idempotent = idempotent
         self._warm_up = warm_up
@@ -84,16 +84,15 @@ class HermesAgent:
         # The models that a turn can ask for by name; `warm()` loads them.
         self.models: list[str] = []
 
-    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Send the conversation, and yield the events of the answer. Closing the generator stops it.
+    async def stream(self, turn: Turn, sink: EventSink) -> None:
+        """Send the conversation, and push the events of the answer. A cancellation stops it.
 
         Raises `AgentBusy` when `max_sessions` are in use or the server is busy, `AgentRejected`,
         `AgentUnavailable`, `AgentTimeout` or `AgentProtocolError` for a server that cannot be used, and
         `AgentError` for a run that fails.
         """
-        async with self._sessions.acquire(turn) as session, aclosing(self._reply(turn, session)) as events:
-            async for event in events:
-                yield event
+        async with self._sessions.acquire(turn) as session:
+            await self._ask(turn, session, sink)
 
     async def warm(self, call: str | None = None) -> None:
         """Open connections; with None as `call`, also load the models and run the discarded turn.
@@ -117,16 +116,14 @@ class HermesAgent:
         await self._sessions.aclose()
         await self._api.client.aclose()
 
-    async def _run(self, turn: Turn, session: HermesSession) -> AsyncGenerator[Event, None]:
-        """Start a run and yield its events; stop it when the generator closes before its end."""
+    async def _run(self, turn: Turn, session: HermesSession, sink: EventSink) -> None:
+        """Start a run and push its events; stop it if the sink takes no more, or at a cancellation."""
         decoder = protocol.HermesRunDecoder()
         # A separate task: a cancelled turn must still learn the id of the run that it started.
         started = asyncio.create_task(self._start_run(turn, session))
         try:
             path = f"{await asyncio.shield(started)}/events"
-            async with aclosing(self._stream("GET", path, None, decoder)) as events:
-                async for event in events:
-                    yield event
+            await self._pump("GET", path, None, decoder, sink)
         finally:
             if not decoder.done and not await self._stop_run(started):
                 session.rename_after(turn)
@@ -155,42 +152,38 @@ class HermesAgent:
                     await asyncio.sleep(STOP_INTERVAL)
         return False
 
-    async def _chat(self, turn: Turn, session: HermesSession) -> AsyncGenerator[Event, None]:
-        """Request a chat completion and yield its events; close the connection when the generator closes."""
+    async def _chat(self, turn: Turn, session: HermesSession, sink: EventSink) -> None:
+        """Request a chat completion and push its events; leaving before its end closes the connection."""
         decoder = protocol.HermesChatDecoder()
         body = protocol.chat_request(turn, session.name or turn.id, self._model_for(turn))
         try:
-            async with aclosing(self._stream("POST", "/v1/chat/completions", body, decoder)) as events:
-                async for event in events:
-                    yield event
+            has_ended = await self._pump("POST", "/v1/chat/completions", body, decoder, sink)
         finally:
             if not decoder.done:
                 session.rename_after(turn)
-        for event in decoder.finish():
-            if event != Finish():
-                yield event
+        if has_ended:
+            push_rest((event for event in decoder.finish() if event != Finish()), sink)
 
-    async def _stream(
+    async def _pump(
         self,
         method: str,
         path: str,
         body: Any,
         decoder: protocol.HermesRunDecoder | protocol.HermesChatDecoder,
-    ) -> AsyncGenerator[Event, None]:
-        """Send a request and yield the events of its stream to the end."""
-        parser = SseParser()
+        sink: EventSink,
+    ) -> bool:
+        """Send a request and push the events of its stream. Return False if the sink takes no more."""
+        feed = HermesFeed(decoder, sink)
         async with self._api.request(method, path, body, idempotent=self._idempotent) as response:
             await self._api.check_event_stream(response, path)
-            async for data in response:
-                for sse in parser.feed(data):
-                    for event in decoder.feed(sse):
-                        if isinstance(event, protocol.ApprovalRequest):
-                            await self._deny(path.removesuffix("/events"))
-                        else:
-                            yield event
+            while not await response.pump(feed.feed) and feed.is_open:
+                for _ in range(feed.take_approvals()):
+                    await self._deny(path.removesuffix("/events"))
                 if decoder.done:
                     response.discard_rest()
-                    return
+                    return True
+            if not feed.is_open:
+                return False
             raise AgentProtocolError(f"{self._api.url_for(path)} ended in the middle of an answer")
 
     async def _deny(self, run_path: str) -> None:
@@ -204,19 +197,55 @@ class HermesAgent:
         """Run a turn, and stop it at its first text."""
         turn = Turn("warm-up", (Message("user", "Say OK."),))
         try:
-            async with (
-                asyncio.timeout(WARM_UP_TIMEOUT),
-                aclosing(self._reply(turn, HermesSession("voicegw-warm-up"))) as events,
-            ):
-                async for event in events:
-                    if type(event) is str:
-                        break
+            async with asyncio.timeout(WARM_UP_TIMEOUT):
+                await self._ask(turn, HermesSession("voicegw-warm-up"), FirstTextSink())
         except TimeoutError:
             where = self._api.url_for("/v1")
             raise AgentTimeout(f"{where} sent no text within {WARM_UP_TIMEOUT:g} s") from None
 
     def _model_for(self, turn: Turn) -> str | None:
         return turn.model if turn.model in self.models else self._model
+
+
+class HermesFeed:
+    """Decodes the bytes of one stream and pushes their events into `sink`."""
+
+    def __init__(
+        self, decoder: protocol.HermesRunDecoder | protocol.HermesChatDecoder, sink: EventSink
+    ) -> None:
+        self._decoder = decoder
+        self._sink = sink
+        self._parser = SseParser()
+        # Whether the sink takes more events.
+        self.is_open = True
+        # How many tools wait for an approval.
+        self._approvals = 0
+
+    def feed(self, data: bytes) -> bool:
+        """Push the events of `data`. Return False at the end, for an approval, or if the sink is closed."""
+        for sse in self._parser.feed(data):
+            for event in self._decoder.feed(sse):
+                if isinstance(event, protocol.ApprovalRequest):
+                    self._approvals += 1
+                elif not self._sink.push(event):
+                    self.is_open = False
+                    return False
+        self._sink.flush()
+        return not (self._decoder.done or self._approvals)
+
+    def take_approvals(self) -> int:
+        """Return how many tools wait for an approval since the last call."""
+        approvals, self._approvals = self._approvals, 0
+        return approvals
+
+
+class FirstTextSink:
+    """An `EventSink` that ends a reply at its first text."""
+
+    def push(self, event: Event) -> bool:
+        return type(event) is not str
+
+    def flush(self) -> None: ...
 
 
 async def _open_session(call: str | None) -> HermesSession:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -26,7 +26,8 @@ from voicegw.agents.docker.protocol import (
 from voicegw.agents.session_pool import SessionPool
 from voicegw.agents.session_prompt import session_prompt, user_message_count
 from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
-from voicegw.events import Event, Turn
+from voicegw.events import Turn
+from voicegw.turns.streaming import EventSink, StreamingAgent, push_rest
 from voicegw.wire.sse import SseParser
 
 END_TIMEOUT = 0.5
@@ -46,7 +47,7 @@ class DockerSession:
     is_usable: bool = True
 
 
-class DockerApiAgent:
+class DockerApiAgent(StreamingAgent):
     """An agent of `docker agent serve api` at `url`.
 
     `team` is the configuration that answers; None takes the first that the server has. `agent` is one of that
@@ -85,8 +86,8 @@ class DockerApiAgent:
             self._open, self._close, is_usable=lambda session: session.is_usable, max_sessions=max_sessions
         )
 
-    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Send the new messages of the call, and yield the events of the run. Closing it cancels the run.
+    async def stream(self, turn: Turn, sink: EventSink) -> None:
+        """Send the new messages of the call, and push the events of the run. A cancellation cancels the run.
 
         Raises `AgentBusy` when `max_sessions` are in use or the server is busy, `AgentRejected` or
         `AgentUnavailable` for a server that cannot be used, `AgentProtocolError` for a stream that is invalid
@@ -95,23 +96,44 @@ class DockerApiAgent:
         async with self._sessions.acquire(turn) as session:
             try:
                 async with self._start_run(session, turn) as response:
-                    parser, decoder = SseParser(), DockerEventDecoder(session.id, self._where)
-                    async for data in response:
-                        for sse in parser.feed(data):
-                            for event in decoder.feed(sse):
-                                yield event
-                            if decoder.pending_answer is not None:
-                                await self._answer(session, *decoder.pending_answer)
-                        if decoder.done:
-                            await self._drain(response)
-                            break
-                    if parser.has_partial_event and not decoder.done:
-                        raise AgentProtocolError(f"{self._where} broke off in the middle of an event")
-                for event in decoder.finish():
-                    yield event
+                    decoder = DockerEventDecoder(session.id, self._where)
+                    if not await self._pump(response, session, decoder, sink):
+                        return
+                push_rest(decoder.finish(), sink)
             except AgentError as error:
                 redact(error, self._secrets)
                 raise
+
+    async def _pump(
+        self, response: HttpResponse, session: DockerSession, decoder: DockerEventDecoder, sink: EventSink
+    ) -> bool:
+        """Push the events of the run and answer its questions. Return False if the sink takes no more."""
+        parser = SseParser()
+        answers: list[tuple[str, dict[str, object]]] = []
+
+        def feed(data: bytes) -> bool:
+            for sse in parser.feed(data):
+                for event in decoder.feed(sse):
+                    if not sink.push(event):
+                        answers.clear()
+                        return False
+                if decoder.pending_answer is not None:
+                    answers.append(decoder.pending_answer)
+            sink.flush()
+            return not (answers or decoder.done)
+
+        while not await response.pump(feed):
+            if not (answers or decoder.done):
+                return False
+            for answer in answers:
+                await self._answer(session, *answer)
+            answers.clear()
+            if decoder.done:
+                await self._drain(response)
+                return True
+        if parser.has_partial_event:
+            raise AgentProtocolError(f"{self._where} broke off in the middle of an event")
+        return True
 
     @asynccontextmanager
     async def _start_run(self, session: DockerSession, turn: Turn) -> AsyncIterator[HttpResponse]:
@@ -152,8 +174,7 @@ class DockerApiAgent:
     async def _drain(self, response: HttpResponse) -> None:
         with suppress(TimeoutError, AgentError):
             async with asyncio.timeout(END_TIMEOUT):
-                async for _ in response:
-                    pass
+                await response.pump(lambda data: True)
 
     async def _answer(self, session: DockerSession, action: str, body: dict[str, object]) -> None:
         path = f"{_session_path(session)}/{action}"

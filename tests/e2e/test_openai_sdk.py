@@ -37,6 +37,7 @@ ack.after = "off"
 kind = "python"
 target = "agents:waiting"
 options = { folder = "FOLDER" }
+concurrent_turns = 2
 ack.after = "off"
 
 [agents.breaking]

@@ -36,6 +36,7 @@ speech = "off"
 kind = "python"
 target = "agents:waiting"
 options = { folder = "FOLDER" }
+concurrent_turns = 2
 ack.after = "off"
 
 [agents.breaking]

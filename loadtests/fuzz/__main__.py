@@ -42,9 +42,9 @@ port = {port}
 [telnyx]
 [retell]
 [elevenlabs]
-[agents.echo]
+[agents.receptionist]
 kind = "scripted"
-script = "echo"
+options = {{ first = 0, every = 0 }}
 ack.after = "off"
 [agents.openai]
 kind = "openai"
@@ -74,6 +74,8 @@ MAX_REPORTED = 20
 """Flaws of a fuzzer that are printed; further ones are counted."""
 SETTLE_SECONDS = 5.0
 """Seconds in which the gateway must have ended every turn and run after the last input."""
+START_TIMEOUT = 60.0
+"""Seconds in which the gateway must listen, on a machine that is busy, too."""
 FAULT_MARKS = ("Traceback", "never awaited", "never retrieved")
 """Texts in the gateway's log that report a fault of its code."""
 ARGV = [sys.executable, "-m", "voicegw", "serve", "--config"]
@@ -197,7 +199,7 @@ def with_gateway(use: Callable[[Gateway, int], Awaitable[None]]) -> None:
         config = folder / "voicegw.toml"
         config.write_text(CONFIG.format(port=port, agent=agent, limits=LIMITS))
         log, env = folder / "voicegw.log", {**os.environ, "VOICEGW_FUZZ_KEY": "k"}
-        with run_server([*ARGV, str(config)], port, split_cores()[0], log, env) as pid:
+        with run_server([*ARGV, str(config)], port, split_cores()[0], log, env, START_TIMEOUT) as pid:
 
             async def main() -> None:
                 await use(Gateway(port, pid, log), agent)

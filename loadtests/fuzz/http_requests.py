@@ -8,10 +8,10 @@ from typing import Any
 import orjson
 
 from loadtests.fuzz.mutations import cut, mutate_bytes, mutate_json
-from loadtests.fuzz.wire import ANSWER_TIMEOUT, REMAINING_BYTES, Connection, HttpAnswers, closing
+from loadtests.fuzz.wire import ANSWER_TIMEOUT, NOT_HTTP, REMAINING_BYTES, Connection, HttpAnswers, closing
 
 CHAT: dict[str, Any] = {
-    "model": "echo",
+    "model": "receptionist",
     "stream": True,
     "temperature": 0.7,
     "messages": [
@@ -28,7 +28,7 @@ CHAT: dict[str, Any] = {
     "metadata": {"call": "1"},
 }  # fmt: skip
 RESPONSES: dict[str, Any] = {
-    "model": "echo",
+    "model": "receptionist",
     "stream": True,
     "instructions": "Be short.",
     "input": [
@@ -49,7 +49,7 @@ PATHS = (
     "/readyz",
     "/metrics",
     "/v1/models",
-    "/v1/models/echo",
+    "/v1/models/receptionist",
     "/twilio/voice",
     "/",
     "*",
@@ -113,9 +113,10 @@ class HttpFuzzer:
         request = request_head(method, path, *headers, *length, version=version) + body
         if random.random() < 0.6:
             request = mutate_bytes(random, request)
-        # The parser of the answers expects a body after HEAD, too, so HEAD is not pipelined.
-        times = 1 if method == "HEAD" else random.choice((1, 1, 2, 20))
-        return await self._exchange(cut(random, request * times), must_answer=False)
+        times = random.choice((1, 1, 2, 20))
+        flaw = await self._exchange(cut(random, request * times), must_answer=False)
+        # The parser of the answers expects a body after HEAD, too, and misreads the next answer.
+        return "" if method == "HEAD" and flaw.startswith(NOT_HTTP) else flaw
 
     async def _exchange(self, parts: list[bytes], *, must_answer: bool) -> str:
         answers = HttpAnswers()

@@ -10,6 +10,7 @@ import httptools
 
 ANSWER_TIMEOUT = 10.0
 """Seconds in which a complete request or frame must be answered; the agents answer at once."""
+NOT_HTTP = "the answer is not HTTP"
 READ_BYTES = 65536
 REMAINING_BYTES = 4_000_000
 """Bytes of an answer after which reading stops."""
@@ -35,7 +36,7 @@ class HttpAnswers:
         except httptools.HttpParserUpgrade:
             self.statuses.append(101)
         except httptools.HttpParserError as error:
-            self.flaw = f"the answer is not HTTP: {error}"
+            self.flaw = f"{NOT_HTTP}: {error}"
 
     def on_message_begin(self) -> None:
         self.body, self.is_partial = b"", True

@@ -101,7 +101,7 @@ def test_a_short_run_of_the_command_of_the_docs_finds_no_flaw() -> None:
     page = (ROOT / "docs" / "load-testing.md").read_text("utf-8")
     [command] = re.findall(r"^python -m loadtests\.fuzz (.*)$", page, re.M)
     done = run_fuzz(*command.replace("--seconds 60", "--seconds 2").split())
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     rows = [line.split() for line in done.stdout.splitlines() if not line.startswith("fuzzer")]
     assert [row[0] for row in rows] == ["http", "websocket", "agent"]
     assert all(int(row[2]) > 20 for row in rows)

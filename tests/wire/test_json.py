@@ -126,6 +126,7 @@ def test_invalid_bytes_of_an_agent_become_replacement_characters(data: bytes, pa
     "many",
     [
         b",".join([b'""'] * MAX_VALUES),
+        b",".join([b'""'] * 3 * MAX_VALUES),
         b",".join([b"[]"] * (MAX_VALUES // 2 + 1)) + b" " * MAX_VALUES,
         b",".join([b'{"a": 1}'] * (MAX_VALUES // 2)),
         b",".join([b"1"] * MAX_VALUES),

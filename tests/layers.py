@@ -43,9 +43,13 @@ LAYERS: Mapping[str, frozenset[str]] = {
         }
     ),
     "commands": frozenset({"events", "errors", "settings", "agents", "config", "app"}),
-    "server": frozenset({"errors", "telemetry", "config", "app"}),
+    "serving": frozenset({"errors", "telemetry", "config", "app"}),
+    "server": frozenset({"errors", "telemetry", "config", "app", "serving"}),
     "cli": frozenset(
-        {"errors", "security", "settings", "config", "app", "server", "commands", "simulate", "events"}
+        {
+            *("errors", "security", "settings", "config", "app", "serving", "server", "commands", "simulate"),
+            "events",
+        }
     ),
 }
 """From the bottom up: each folder or root module, and the others that it may import."""

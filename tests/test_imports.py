@@ -34,16 +34,16 @@ FRAMEWORKS = {
 }
 LIBRARIES = {
     "fastapi": r"app\..*|api\.routes",
-    "starlette": r"(app|api|asgi|calls|platforms)\..*|server|security\.authenticator",
-    "uvicorn": r"server|asgi\.(http_protocol|websocket_protocol|request_reader|chunk_writer)",
+    "starlette": r"(app|api|asgi|calls|platforms)\..*|server|serving\.reload|security\.authenticator",
+    "uvicorn": r"serving\..*|asgi\.(http_protocol|websocket_protocol|request_reader|chunk_writer)",
     "sse_starlette": r"api\.sse",
     "httptools": r"agents\.client\.connection",
-    "uvloop": r"server",
+    "uvloop": r"serving\.process",
     "babel": r"speech\.spelling\.cldr",
     "unicode_rbnf": r"speech\.spelling\.cldr",
     "pydantic": r".*\.settings|settings\..*|config\..*|simulate\.script",
     "websockets": r"agents\.client\.websocket|simulate\.websocket|asgi\.websocket_protocol",
-    "prometheus_client": r"telemetry\..*|server",
+    "prometheus_client": r"telemetry\..*|serving\..*",
 }
 """Where a library may be imported: a pattern for the module's name below `voicegw`."""
 
@@ -104,7 +104,7 @@ def imported_own_names(module: str) -> set[str]:
     return {name for name in imported_names(MODULES[module]) if name.startswith("voicegw.")}
 
 
-ENVIRONMENT = {"voicegw.config.load", "voicegw.server", "voicegw.cli"}
+ENVIRONMENT = {"voicegw.config.load", "voicegw.telemetry.shared_metrics", "voicegw.cli"}
 INNER = [module for module in MODULES if not module.endswith("__init__")]
 
 

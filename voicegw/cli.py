@@ -24,7 +24,8 @@ from voicegw.commands.doctor.report import AgentReport, format_table
 from voicegw.config.load import build_schema, load
 from voicegw.errors import ConfigError
 from voicegw.security.keys import generate_key
-from voicegw.server import add_import_paths, check_certificate, serve
+from voicegw.server import check_certificate, serve
+from voicegw.serving.process import add_import_paths
 from voicegw.settings.fields import VISIBLE_ASCII
 from voicegw.simulate.platform import SimulationSetup
 from voicegw.simulate.platforms.registry import PLATFORMS

@@ -5,21 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.asgi import run_lifespan, send_request
 from tests.support.chat_lint import lint
-from tests.support.clock import VirtualLoop
 from tests.support.fake_agent import FakeAgent, Step, fake_agent
 from tests.support.gateway import create_gateway, loop_time, make_config, send_turn
 from voicegw.agents.openai.agent import OpenAIAgent
 from voicegw.agents.python.agent import PythonAgent
 from voicegw.agents.scripted.agent import ScriptedAgent
 from voicegw.app.create import create_app, make_agent
-from voicegw.app.lifespan import CLOSE_TIMEOUT, GC_THRESHOLDS
+from voicegw.app.lifespan import CLOSE_TIMEOUT
 from voicegw.config.load import Config
 from voicegw.errors import AgentUnavailable, ConfigError
 from voicegw.turns.phrases import PHRASES
@@ -90,24 +88,6 @@ async def test_lifespan_state_holds_the_limits_of_connections() -> None:
     limits = {"max_header_bytes": 4096, "send_timeout": 2.5}
     async with run_lifespan(create_gateway(fake_agent("Hi"), limits=limits)) as state:
         assert {name: state[name] for name in limits} == limits
-
-
-@pytest.fixture
-def restored_gc_thresholds() -> Iterator[None]:
-    before = gc.get_threshold()
-    yield
-    gc.set_threshold(*before)
-
-
-@pytest.mark.usefixtures("restored_gc_thresholds")
-@pytest.mark.parametrize("tune", [True, False])
-async def test_tune_sets_the_thresholds_of_the_garbage_collector(tune: bool) -> None:
-    gc.set_threshold(700, 10, 10)
-    frozen = gc.get_freeze_count()
-    app = create_app(make_config(), tune=tune, now=loop_time, agents=lambda section, config: fake_agent())
-    async with run_lifespan(app):
-        assert gc.get_threshold() == (GC_THRESHOLDS if tune else (700, 10, 10))
-        assert (gc.get_freeze_count() > frozen) == tune
 
 
 @pytest.mark.parametrize(
@@ -252,39 +232,17 @@ async def test_listed_origins_may_read_answers_and_request_ids() -> None:
     assert (await send_turn(app, headers={"origin": "https://evil.example"})).status == 403
 
 
-@pytest.mark.usefixtures("restored_gc_thresholds")
-@pytest.mark.parametrize("tune", [True, False])
-async def test_tune_logs_a_blocked_event_loop(tune: bool, caplog: pytest.LogCaptureFixture) -> None:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualLoop)
-    app = create_app(make_config(), tune=tune, now=loop_time, agents=lambda section, config: fake_agent())
-    for _ in range(2):
-        async with run_lifespan(app):
-            loop.clock.now += 2.0
-            await asyncio.sleep(1)
-        loop.clock.now += 2.0
-        await asyncio.sleep(1)
-    blocked = [record for record in caplog.records if '"event":"blocked"' in record.getMessage()]
-    assert len(blocked) == 2 * tune
-
-
-async def test_at_end_is_called_after_everything_is_closed() -> None:
-    calls: list[tuple[list[float], int]] = []
+async def test_end_closes_the_runs_before_the_agents() -> None:
     agent = fake_agent(600.0, closing=0.2)
-
-    def at_end() -> None:
-        calls.append((agent.close_times, agent.aclose_count))
-
-    app = create_app(make_config(), now=loop_time, agents=lambda section, config: agent, at_end=at_end)
+    app = create_app(make_config(), now=loop_time, agents=lambda section, config: agent)
     async with run_lifespan(app):
         pending = asyncio.ensure_future(send_turn(app))
         await asyncio.sleep(1)
-        assert calls == []
-    assert calls == [([1.2], 1)]
+    assert (agent.close_times, agent.aclose_count) == ([1.2], 1)
     await pending
 
 
-async def test_at_end_does_not_wait_longer_than_the_close_timeout_for_an_agent() -> None:
+async def test_end_does_not_wait_longer_than_the_close_timeout_for_an_agent() -> None:
     class SlowToClose(FakeAgent):
         async def aclose(self) -> None:
             try:
@@ -292,15 +250,10 @@ async def test_at_end_does_not_wait_longer_than_the_close_timeout_for_an_agent()
             finally:
                 await super().aclose()
 
-    agent, ends = SlowToClose("Hi"), list[float]()
-    app = create_app(
-        make_config(),
-        now=loop_time,
-        agents=lambda section, config: agent,
-        at_end=lambda: ends.append(loop_time()),
-    )
+    agent = SlowToClose("Hi")
+    app = create_app(make_config(), now=loop_time, agents=lambda section, config: agent)
     async with run_lifespan(app):
         assert (await send_turn(app)).text == "One moment. Hi"
-    assert (ends, agent.aclose_count) == ([CLOSE_TIMEOUT], 0)
+    assert (loop_time(), agent.aclose_count) == (CLOSE_TIMEOUT, 0)
     await asyncio.sleep(600)
     assert agent.aclose_count == 1

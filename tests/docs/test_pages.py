@@ -171,6 +171,7 @@ def test_systemd_unit_waits_for_the_shutdown_grace_and_its_command_is_valid() ->
     unit.read_string(blocks("deploy", "ini")[0])
     service = unit["Service"]
     assert int(service["TimeoutStopSec"]) >= Config.demo().server.shutdown_grace + 5
+    assert shlex.split(service["ExecReload"])[1:] == ["-HUP", "$MAINPID"]
     command, *arguments = shlex.split(service["ExecStart"])
     assert Path(command).name == "voicegw"
     assert cli._parser().parse_args(arguments).config == "/etc/voicegw/voicegw.toml"

@@ -24,6 +24,8 @@ from tests.support.asgi import chunk_text, parse_chunks
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 15.0
 """Seconds until a test fails because something that should happen at once has not happened."""
+START_TIMEOUT = 4 * TIMEOUT
+"""Seconds within which a server or a new worker starts: it imports everything anew, on a busy machine."""
 DEFAULT_BODY: dict[str, Any] = {"stream": True, "messages": [{"role": "user", "content": "Hello?"}]}
 """The chat request of `chat_request` where a test gives no other fields."""
 LAST_CHUNK = b"0\r\n\r\n"
@@ -77,7 +79,7 @@ class Server:
 
     def __enter__(self) -> Server:
         try:
-            wait_until(self._is_ready)
+            wait_until(self._is_ready, START_TIMEOUT)
         except BaseException:
             self.process.kill()
             self.process.wait()
@@ -105,7 +107,7 @@ class Server:
         try:
             with HttpClient(self) as client:
                 return client.get("/readyz").status == 200
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, TimeoutError):
             return False
 
     @property

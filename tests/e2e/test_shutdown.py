@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,9 +46,9 @@ async def waiting(turn, folder):
 
 
 @contextmanager
-def start_server(folder: Path, shutdown_grace: float) -> Iterator[Server]:
+def start_server(folder: Path, shutdown_grace: float, *flags: str) -> Iterator[Server]:
     config = CONFIG.replace("GRACE", str(shutdown_grace)).replace("FOLDER", str(folder))
-    with Server(folder, config, agents=AGENTS) as server:
+    with Server(folder, config, *flags, agents=AGENTS) as server:
         yield server
 
 
@@ -119,13 +118,17 @@ def test_idle_server_exits_at_once_despite_an_open_connection(tmp_path: Path) ->
         assert server.process.wait(TIMEOUT) == 0, server.log
 
 
-def test_second_ctrl_c_exits_without_waiting_for_turns(tmp_path: Path) -> None:
-    with start_server(tmp_path, shutdown_grace=600) as server, HttpClient(server) as client:
+@pytest.mark.parametrize(
+    ("signal_number", "workers"), [(signal.SIGINT, "1"), (signal.SIGTERM, "1"), (signal.SIGTERM, "2")]
+)
+def test_second_signal_exits_without_waiting_for_turns(
+    tmp_path: Path, signal_number: signal.Signals, workers: str
+) -> None:
+    with start_server(tmp_path, 600, "--workers", workers) as server, HttpClient(server) as client:
         client.post_chat({"model": "waiting"})
         while b"Well" not in client.buffer:
             client.read()
-        server.send_signal(signal.SIGINT)
-        wait_until(lambda: refuses_connections(server))
-        time.sleep(0.3)  # two signals within a short time count as one
-        server.send_signal(signal.SIGINT)
+        server.send_signal(signal_number)
+        wait_until(lambda: "stop again to end them at once" in server.log)
+        server.send_signal(signal_number)
         assert server.process.wait(TIMEOUT) == 0, server.log

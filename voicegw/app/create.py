@@ -57,27 +57,24 @@ log = logging.getLogger("voicegw.error")
 def create_app(
     settings: Config,
     *,
-    shared_metrics: bool = False,
-    tune: bool = False,
+    metrics: Metrics | None = None,
     now: Callable[[], float] = time.monotonic,
     agents: AgentFactory | None = None,
-    at_end: Callable[[], None] = lambda: None,
     writer: TelemetryWriter | None = None,
     key_table: Path | None = None,
 ) -> ASGIApp:
     """Return the gateway as an ASGI application.
 
-    `shared_metrics`: this process is one of several workers, whose metrics are summed. `tune`: the process
-    runs nothing else, so the garbage collector and the thread pool are set up for it. `now` is the clock of
-    all timings, in seconds. `agents` makes an agent from its section; programs pass their own. `at_end` is
-    called after the application has closed its agents and connections. `writer` is the thread that writes the
-    turn log; without it, turns are logged in the event loop's thread. `key_table` is the file in which
-    several workers share their Idempotency-Keys. Raises `ConfigError` for an agent that cannot be made.
+    `metrics` are those that it counts in; new ones if left out. `now` is the clock of all timings, in
+    seconds. `agents` makes an agent from its section; programs pass their own. `writer` is the thread that
+    writes the turn log of a process that serves nothing else; without it, turns are logged in the event
+    loop's thread. `key_table` is the file in which several workers share their Idempotency-Keys. Raises
+    `ConfigError` for an agent that cannot be made.
     """
     server = settings.server
     made = make_agents(settings, agents or make_agent)
     dispatcher = _make_dispatcher(settings, made, now, key_table)
-    turn_log = _make_turn_log(settings, shared_metrics, writer)
+    turn_log = _make_turn_log(settings, Metrics() if metrics is None else metrics, writer)
     engine = TurnEngine(dispatcher, _make_rate_limiter(settings), turn_log)
     authenticator = Authenticator(ApiKeys(settings.api_keys()), hosts=server.hosts, origins=server.origins)
     platforms = build_platform_context(settings, dispatcher.agents.by_name)
@@ -93,7 +90,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # `voicegw.telemetry` has them
-        lifespan=make_lifespan(dispatcher, call_server, made, settings, tune, at_end),
+        lifespan=make_lifespan(dispatcher, call_server, made, settings, watch=writer is not None),
     )
     stored = ResponseStore(idle_timeout=settings.calls.idle, max_responses=settings.calls.max_calls)
     chat, responses = (
@@ -135,8 +132,8 @@ def _make_dispatcher(
     )
 
 
-def _make_turn_log(settings: Config, shared_metrics: bool, writer: TelemetryWriter | None) -> TurnLog:
-    metrics, trace = Metrics(shared=shared_metrics), settings.trace
+def _make_turn_log(settings: Config, metrics: Metrics, writer: TelemetryWriter | None) -> TurnLog:
+    trace = settings.trace
     if writer is not None:
         writer.on_drop = lambda kind, count: metrics.telemetry_dropped.labels(kind).inc(count)
     return TurnLog(metrics, log_turns=trace.log, log_errors=trace.errors, writer=writer)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import resource
-from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,19 +18,11 @@ from voicegw.calls.server import CallServer
 from voicegw.config.load import Config
 from voicegw.conversations.dispatcher import Dispatcher
 from voicegw.events import Agent
-from voicegw.telemetry.log_handler import log_loop_error
-from voicegw.telemetry.watchdog import LoopWatchdog, StackSampler
 
 log = logging.getLogger("voicegw.error")
 
 CLOSE_TIMEOUT = 2.0
 """Seconds that agents get to close their connections."""
-MAX_THREADS = 256
-"""Threads for blocking agents in Python and for frameworks' tools; asyncio's default on two cores is six."""
-GC_THRESHOLDS = (5_000, 5, 1_000)
-"""Thresholds of the garbage collector, whose pauses dominate the highest latencies.
-
-With the defaults it scans every object too often; with a large first threshold one pass scans too many."""
 
 
 def make_lifespan(
@@ -40,26 +30,25 @@ def make_lifespan(
     call_server: CallServer,
     agents: Mapping[str, Agent],
     settings: Config,
-    tune: bool,
-    at_end: Callable[[], None],
+    *,
+    watch: bool,
 ) -> Any:
     """Return FastAPI's lifespan, which warms the agents at start and closes runs and agents at the end.
 
-    `tune` sets up the garbage collector, the thread pool and the watchdog of a process that runs nothing
-    else. `at_end` is called last.
+    `watch` checks meanwhile whether a resource of the system runs out.
     """
 
     @asynccontextmanager
     async def run(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         # Not awaited: a call may come before the agents are warm.
         warming = [asyncio.ensure_future(warm_agent(*named)) for named in agents.items()]
-        watchdog = _tune() if tune else None
         resources = call_server.engine.turn_log.resources
-        if tune:
+        if watch:
             resources.start()
         shutdown = GracefulShutdown(dispatcher, call_server, settings.server.shutdown_grace)
         yield {
             "drain": shutdown.start,
+            "is_busy": shutdown.is_busy,
             "max_header_bytes": settings.limits.max_header_bytes,
             "send_timeout": settings.limits.send_timeout,
             "work_queue": WorkQueue(asyncio.get_running_loop()),
@@ -76,21 +65,8 @@ def make_lifespan(
         closing = [asyncio.ensure_future(close_agent(*named)) for named in agents.items()]
         await asyncio.wait(closing, timeout=CLOSE_TIMEOUT)
         resources.stop()
-        if watchdog is not None:
-            watchdog.stop()
-        at_end()
 
     return run
-
-
-def _tune() -> LoopWatchdog:
-    """Set up a process that runs nothing but the gateway."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    asyncio.get_running_loop().set_exception_handler(log_loop_error)
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MAX_THREADS, "voicegw-worker"))
-    return LoopWatchdog(StackSampler())
 
 
 class GracefulShutdown:
@@ -120,6 +96,10 @@ class GracefulShutdown:
                     self.grace,
                 )
             self._timer = asyncio.get_running_loop().call_later(self.grace, self._stop_all)
+
+    def is_busy(self) -> bool:
+        """Is a turn running, or a call open?"""
+        return bool(self.dispatcher.runs) or any(self.call_server.sessions.values())
 
     def cancel(self) -> None:
         """Cancel the timer: everything has ended."""

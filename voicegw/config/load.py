@@ -1,6 +1,6 @@
 """Loads the configuration: one TOML file, checked whole before anything starts.
 
-Only this module, `voicegw.server` and `voicegw.cli` read the environment. All problems of a file are reported
+Only this module and `voicegw.cli` read the environment. All problems of a file are reported
 together, one line each, as `ConfigError`. Secrets stay in the environment: the file names the variable,
 `load` looks it up, and no message shows a value.
 """

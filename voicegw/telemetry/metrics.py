@@ -6,6 +6,7 @@ the platform and a client towards the agent, and its overhead is the difference 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -13,6 +14,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, expo
 
 from voicegw.telemetry.latency_histogram import LatencyHistogram, LatencyObserver
 from voicegw.telemetry.record import TurnRecord
+from voicegw.telemetry.shared_metrics import SharedFiles
+
+log = logging.getLogger("voicegw.error")
 
 BUCKETS = (
     *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -60,8 +64,8 @@ LATENCIES: Mapping[str, tuple[str, Latency]] = {
 class Metrics:
     """Counts turns, refused requests and calls, and observes the latencies of turns."""
 
-    def __init__(self, *, shared: bool = False) -> None:
-        # True: several workers count for themselves in files, and `render` returns the sums.
+    def __init__(self, shared: SharedFiles | None = None) -> None:
+        # The files of several workers, which must exist before the metrics: `render` returns the sums.
         self.shared = shared
         # All metrics of this process. The text of each metric says what it counts.
         self.registry = registry = CollectorRegistry()
@@ -101,11 +105,13 @@ class Metrics:
         # The counters by agent and outcome, and the histograms by agent: `labels` is slow, so its results
         # are cached.
         self._counters: dict[tuple[str, str], Counter] = {}
+        # The gauges that a function reads, by name.
+        self._gauges: dict[str, Gauge] = {}
         self._by_agent: dict[str, list[tuple[Observer, Latency]]] = {}
 
     def _make_histogram(self, name: str, text: str) -> Histogram | LatencyHistogram:
         """Return a histogram by agent. The library's own is slow, but several processes can share it."""
-        if self.shared:
+        if self.shared is not None:
             return Histogram(name, text, ["agent"], registry=self.registry, buckets=BUCKETS)
         return LatencyHistogram(name, text, "agent", BUCKETS, self.registry)
 
@@ -132,16 +138,25 @@ class Metrics:
     def add_gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Add a gauge that calls `read` at each scrape; `text` is its help.
 
-        With `shared`, no gauge is added: a worker knows only its own value. Raise ValueError if the name is
-        in use.
+        With `shared`, no gauge is added: a worker knows only its own value. After a reload, the gauge shows
+        the newest configuration.
         """
-        if not self.shared:
-            Gauge(name, text, registry=self.registry).set_function(read)
+        if self.shared is None:
+            gauge = self._gauges.get(name)
+            if gauge is None:
+                gauge = self._gauges[name] = Gauge(name, text, registry=self.registry)
+            gauge.set_function(read)
+
+    def restore(self) -> None:
+        """Write the shared files of this process again if they are gone. Any thread may call this."""
+        if self.shared is not None and self.shared.restore():
+            log.warning("the metrics' files were removed from %s, and are written again", self.shared.folder)
 
     def render(self) -> tuple[bytes, str]:
         """Return all metrics in Prometheus' text format, and the content type."""
         registry = self.registry
-        if self.shared:
+        if self.shared is not None:
+            self.restore()
             registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            multiprocess.MultiProcessCollector(registry, path=str(self.shared.folder))  # type: ignore[no-untyped-call]
         return exposition.generate_latest(registry), exposition.CONTENT_TYPE_PLAIN_0_0_4

@@ -14,7 +14,7 @@ from tests.support.asgi import chunk_text, parse_chunks, run_lifespan
 from tests.support.gateway import make_config
 from voicegw.app.create import create_app
 from voicegw.asgi.http_protocol import GatewayHttpProtocol
-from voicegw.server import _make_uvicorn_config
+from voicegw.serving.http_server import make_uvicorn_config
 
 
 class StreamedAnswer:
@@ -81,7 +81,7 @@ async def served_gateway(target: str, options: dict[str, Any], **ack: Any) -> As
     section = {"kind": "python", "target": target, "options": options, "ack": {"after": "off", **ack}}
     config = make_config(agent_section=section)
     app = create_app(config)
-    uvicorn_config = _make_uvicorn_config(config, app)
+    uvicorn_config = make_uvicorn_config(config, app)
     server, loop = ServerState(), asyncio.get_running_loop()
     uvicorn_config.load()
     async with run_lifespan(app) as state:

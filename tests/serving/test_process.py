@@ -1,15 +1,16 @@
-"""The event loop of the server: `SystemExit` in a task does not end the process."""
+"""The set-up of a process that serves: its event loop, garbage collector and watchdog."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
+from collections.abc import Iterator
 
 import pytest
 
-from voicegw.server import ExitProofLoop
-
-pytestmark = pytest.mark.wire
+from tests.support.clock import VirtualLoop
+from voicegw.serving.process import GC_THRESHOLDS, ExitProofLoop, tune
 
 
 async def exit_when_cancelled() -> None:
@@ -49,3 +50,29 @@ def test_system_exit_in_the_main_coroutine_ends_the_program() -> None:
 
     with asyncio.Runner(loop_factory=ExitProofLoop) as runner, pytest.raises(SystemExit, match="3"):
         runner.run(serving())
+
+
+@pytest.fixture
+def restored_gc_thresholds() -> Iterator[None]:
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+
+
+@pytest.mark.usefixtures("restored_gc_thresholds")
+async def test_tune_sets_the_garbage_collector_and_logs_a_blocked_loop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    frozen = gc.get_freeze_count()
+    watchdog = tune()
+    assert gc.get_threshold() == GC_THRESHOLDS
+    assert gc.get_freeze_count() > frozen
+    loop.clock.now += 2.0
+    await asyncio.sleep(1)
+    watchdog.stop()
+    loop.clock.now += 2.0
+    await asyncio.sleep(1)
+    blocked = [record for record in caplog.records if '"event":"blocked"' in record.getMessage()]
+    assert len(blocked) == 1

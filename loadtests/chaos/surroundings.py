@@ -12,7 +12,7 @@ from loadtests.chaos.callers import ask, find_flaw
 from loadtests.chaos.gateway import Gateway
 from loadtests.chaos.lab import Lab, during, experiment
 
-LOGGED_TURNS = 60
+LOGGED_TURNS = 30
 """Turns that write more lines than the pipe holds."""
 PIPE_BYTES = 4096
 F_SETPIPE_SZ = 1031

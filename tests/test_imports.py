@@ -42,7 +42,7 @@ LIBRARIES = {
     "babel": r"speech\.spelling\.cldr",
     "unicode_rbnf": r"speech\.spelling\.cldr",
     "pydantic": r".*\.settings|settings\..*|config\..*|simulate\.script",
-    "websockets": r"agents\.client\.websocket|simulate\.websocket|asgi\.websocket_protocol",
+    "websockets": r"agents\.client\.(websocket|frame_queue)|simulate\.websocket|asgi\.websocket_protocol",
     "prometheus_client": r"telemetry\..*|serving\..*",
 }
 """Where a library may be imported: a pattern for the module's name below `voicegw`."""

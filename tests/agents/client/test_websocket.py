@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.agents.client import test_http
 from tests.agents.upstream import Action, Piece, Upstream, chunk, chunked_head, http_response, wait_until
+from voicegw.agents.client import frame_queue
 from voicegw.agents.client import websocket as module
 from voicegw.agents.client.http import USER_AGENT
 from voicegw.agents.client.websocket import MAX_MESSAGE_BYTES, AgentWebSocket, WebSocketClosed, open_websocket
@@ -460,7 +461,7 @@ async def test_slow_reader_stops_the_server_from_sending() -> None:
         while sent > before:
             before = sent
             await asyncio.sleep(0.2)
-        assert module.MAX_QUEUED_FRAMES < sent < 10_000
+        assert frame_queue.MAX_QUEUED_FRAMES < sent < 10_000
         for _ in range(10_000):
             await websocket.receive()
         assert sent == 10_000
@@ -485,14 +486,14 @@ async def test_slow_reader_stops_a_server_that_sends_large_frames() -> None:
         assert sent < 100
         assert len(websocket.connection.recv_messages.frames.queue) * len(
             frame
-        ) < module.MAX_QUEUED_BYTES + 2 * len(frame)
+        ) < frame_queue.MAX_QUEUED_BYTES + 2 * len(frame)
         for _ in range(100):
             await websocket.receive()
         assert sent == 100
 
 
 async def test_fragmented_message_larger_than_the_queue_is_received(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_QUEUED_BYTES", 1000)
+    monkeypatch.setattr(frame_queue, "MAX_QUEUED_BYTES", 1000)
     go_on = asyncio.Event()
 
     async def pieces() -> AsyncIterator[str]:

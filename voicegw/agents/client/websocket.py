@@ -1,24 +1,23 @@
 """The websocket client for agents: JSON frames, and failures as `AgentError`.
 
 A frame is parsed when its reader asks for it; until then it waits in a bounded queue of the websockets
-library. There is no task of the gateway between.
+library. `AgentWebSocket.pump` passes frames on in the callback in which they arrive.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl as tls
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.asyncio.messages import SimpleQueue
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.frames import Frame
 from websockets.protocol import State
 from websockets.typing import Subprotocol
 
+from voicegw.agents.client.frame_queue import MAX_QUEUED_FRAMES, ByteBoundedQueue, FramePump
 from voicegw.agents.client.http import USER_AGENT
 from voicegw.agents.client.http_errors import collect_secrets, error_from_status, extract_quote, redact
 from voicegw.agents.client.input_steps import WEBSOCKET_STEP_BYTES, InputSteps
@@ -27,10 +26,6 @@ from voicegw.wire.json import dumps, loads_piece
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Bytes of a message; a larger one closes the connection."""
-MAX_QUEUED_FRAMES = 4096
-"""Frames that may wait to be read; beyond that the connection stops reading."""
-MAX_QUEUED_BYTES = 2 * MAX_MESSAGE_BYTES
-"""Bytes of frames that may wait to be read; beyond that the connection stops reading."""
 CLOSE_TIMEOUT = 1.0
 """Seconds that a closing handshake gets."""
 ABNORMAL_CLOSURE = 1006
@@ -54,7 +49,7 @@ class AgentWebSocket:
     `secrets` are the values that messages must not repeat.
     """
 
-    def __init__(self, connection: ClientConnection, url: str, secrets: Sequence[str] = ()) -> None:
+    def __init__(self, connection: BoundedClientConnection, url: str, secrets: Sequence[str] = ()) -> None:
         self.connection = connection
         self.url = url
         self.secrets = secrets
@@ -86,6 +81,9 @@ class AgentWebSocket:
             frame = await self.connection.recv(decode=False)
         except ConnectionClosed as closed:
             raise self._protocol_error(closed) or self._closed_error(closed) from None
+        return self._decode(frame)
+
+    def _decode(self, frame: bytes) -> dict[str, Any]:
         try:
             value = loads_piece(frame)
         except ValueError:
@@ -93,6 +91,26 @@ class AgentWebSocket:
         if type(value) is not dict:
             raise AgentProtocolError(f"{self.url} sent a frame that is no JSON object")
         return value
+
+    async def pump(self, feed: Callable[[dict[str, Any]], bool], flush: Callable[[], None]) -> None:
+        """Pass the JSON object of each frame to `feed`, in the callback in which it arrives.
+
+        `flush` is called after the frames that arrived together. Return when `feed` returns False; later
+        frames wait for the next reader. Raises the exceptions of `feed`, and what `receive` raises.
+        """
+        connection = self.connection
+        pump = FramePump(connection.frames, lambda frame: feed(self._decode(frame)), flush)
+        connection.pump = pump
+        try:
+            connection.read()
+            if connection.recv_messages.closed:
+                pump.end()
+            await pump.stopped
+        finally:
+            connection.pump = None
+            pump.put_back()
+        if not pump.is_satisfied:
+            await self.receive()  # raises the error of the close
 
     async def close(self) -> None:
         """Close with a handshake of at most `CLOSE_TIMEOUT` seconds; at once if this is cancelled."""
@@ -130,44 +148,20 @@ class NoRedirectConnect(connect):
         return exc
 
 
-class ByteBoundedQueue(SimpleQueue[Frame]):
-    """Frames that wait to be read, limited by their bytes too.
-
-    The library compares the length of the queue with a number of frames. `queued_bytes` therefore counts as
-    frames: `MAX_QUEUED_BYTES` as much as `MAX_QUEUED_FRAMES`.
-    """
-
-    queued_bytes = 0
-
-    def __len__(self) -> int:
-        return max(super().__len__(), self.queued_bytes * MAX_QUEUED_FRAMES // MAX_QUEUED_BYTES)
-
-    def put(self, item: Frame) -> None:
-        self.queued_bytes += len(item.data)
-        super().put(item)
-
-    async def get(self, block: bool = True) -> Frame:
-        frame = await super().get(block)
-        self.queued_bytes -= len(frame.data)
-        return frame
-
-    def put_back(self, items: Sequence[Frame]) -> None:
-        self.queued_bytes += sum(len(item.data) for item in items)
-        super().put_back(items)
-
-
 class BoundedClientConnection(ClientConnection):
     """A connection that stops reading when too much is queued.
 
     After a close frame of the server, it closes if the server does not within `CLOSE_TIMEOUT` seconds:
-    `close_timer` is the timer for that. `input_steps` holds received bytes that are not parsed yet.
+    `close_timer` is the timer for that. `input_steps` holds received bytes that are not parsed yet, `frames`
+    the frames that are not read yet; `pump` reads them, None without one.
     """
 
     close_timer: asyncio.TimerHandle | None = None
+    pump: FramePump | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.recv_messages.frames = ByteBoundedQueue()
+        self.recv_messages.frames = self.frames = ByteBoundedQueue()
         self.input_steps = InputSteps(
             self._parse, lambda: not self.recv_messages.paused, WEBSOCKET_STEP_BYTES
         )
@@ -177,12 +171,21 @@ class BoundedClientConnection(ClientConnection):
 
     def _parse(self, data: bytes) -> None:
         super().data_received(data)
+        self.read()
         if self.close_timer is None and self.protocol.close_expected():
             self.close_timer = self.loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
+
+    def read(self) -> None:
+        """Pass the frames that have arrived on, if there is a pump."""
+        if self.pump is not None:
+            self.pump.read()
+            self.recv_messages.maybe_resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.input_steps.finish()
         super().connection_lost(exc)
+        if self.pump is not None:
+            self.pump.end()
         if self.close_timer is not None:
             self.close_timer.cancel()
 
@@ -206,7 +209,7 @@ async def open_websocket(
     hidden = [*secrets, *collect_secrets(headers.values())]
     offered = [Subprotocol(name) for name in subprotocols]
     try:
-        connection = await NoRedirectConnect(
+        connection: Any = await NoRedirectConnect(
             url,
             additional_headers=dict(headers),
             user_agent_header=USER_AGENT,

@@ -6,12 +6,12 @@ Builds with an OpenAI-compatible interface are reached by `OpenAIAgent` instead.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from ssl import SSLContext
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
@@ -29,7 +29,8 @@ from voicegw.agents.zeroclaw.protocol import (
     parse_resumed,
 )
 from voicegw.errors import AgentError, AgentProtocolError, AgentRejected, AgentUnavailable
-from voicegw.events import Event, Turn
+from voicegw.events import Turn
+from voicegw.turns.streaming import EventSink, StreamingAgent
 
 STOP_TIMEOUT = 2.0
 """Seconds that an aborted turn gets to end. After that, its socket is closed."""
@@ -66,7 +67,7 @@ class ZeroClawSession:
         self.socket.abort()
 
 
-class ZeroClawAgent:
+class ZeroClawAgent(StreamingAgent):
     """The agent of the alias `agent` on ZeroClaw's gateway at `url` (http or https), paired by `key`.
 
     A turn is one `message` frame. It is never sent while another turn runs, because ZeroClaw would add it to
@@ -103,8 +104,8 @@ class ZeroClawAgent:
             max_sessions=max_sessions,
         )
 
-    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Send the new messages of the call, and yield the events of the answer. Closing it aborts the turn.
+    async def stream(self, turn: Turn, sink: EventSink) -> None:
+        """Send the new messages of the call, and push the events of the answer. A cancellation aborts it.
 
         Raises `AgentBusy` when `max_sessions` are in use or the server's queue is full, `AgentRejected` or
         `AgentUnavailable` for a server that cannot be used, `AgentProtocolError` for an invalid frame or a
@@ -118,11 +119,7 @@ class ZeroClawAgent:
                 sent = True
                 if not turn.background:
                     session.user_messages_sent = user_message_count(turn.messages)
-                while not decoder.done:
-                    for event in decoder.feed(await session.socket.receive()):
-                        yield event
-                    if decoder.approval_id is not None:
-                        await session.socket.send(approval_frame(decoder.approval_id, self._approvals))
+                await self._pump(session.socket, decoder, sink)
                 if decoder.aborted:
                     raise AgentError(f"{self._where} was stopped by another client")
             except AgentError as error:
@@ -135,6 +132,25 @@ class ZeroClawAgent:
             finally:
                 if not decoder.done and session.is_usable:
                     await self._stop(session, decoder, sent)
+
+    async def _pump(self, socket: AgentWebSocket, decoder: ZeroClawTurnDecoder, sink: EventSink) -> None:
+        """Push the events of the turn and answer its requests, to its end or until the sink takes no more."""
+        is_open = True
+
+        def feed(frame: Mapping[str, Any]) -> bool:
+            nonlocal is_open
+            for event in decoder.feed(frame):
+                if not sink.push(event):
+                    is_open = False
+                    return False
+            return decoder.approval_id is None and not decoder.done
+
+        while not decoder.done:
+            await socket.pump(feed, sink.flush)
+            if not is_open:
+                return
+            if decoder.approval_id is not None:
+                await socket.send(approval_frame(decoder.approval_id, self._approvals))
 
     async def _stop(self, session: ZeroClawSession, decoder: ZeroClawTurnDecoder, sent: bool) -> None:
         """Abort the turn and wait for its end: the next turn must not read the frames of this one."""

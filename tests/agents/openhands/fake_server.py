@@ -341,6 +341,18 @@ async def served_agent(
             await agent.aclose()
 
 
+class SinkUntil:
+    """An `EventSink` that takes no more after `last`."""
+
+    def __init__(self, last: Event) -> None:
+        self.last = last
+
+    def push(self, event: Event) -> bool:
+        return event != self.last
+
+    def flush(self) -> None: ...
+
+
 async def read_until(reply: AsyncGenerator[Event, None], last: Event) -> None:
     """Read events up to `last`."""
     async for event in reply:

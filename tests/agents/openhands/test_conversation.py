@@ -11,13 +11,9 @@ import pytest
 
 from tests.agents.openhands.fake_server import (
     CALL,
-    PATH,
     FakeOpenHandsServer,
-    Step,
     answer_steps,
     collect_events,
-    durable,
-    message_event,
     read_until,
     served_agent,
     streamed_frames,
@@ -56,23 +52,6 @@ async def test_conversations_of_calls_can_be_kept_on_the_server() -> None:
         assert server.bodies_of("/respond_to_confirmation") == [
             {"accept": False, "reason": "The caller was away."}
         ]
-
-
-async def test_closing_a_reply_interrupts_the_run_and_the_next_message_says_which_part_was_heard() -> None:
-    async with served_agent([*streamed_frames("One ", "two ", "three")], answer_steps("a")) as (
-        server,
-        agent,
-    ):
-        server.turns[0].append(60.0)
-        reply = agent.reply(turn())
-        await read_until(reply, "two ")
-        await reply.aclose()
-        assert server.bodies_of(f"{PATH}/interrupt") == [{}]
-        assert server.conversations[CALL].run is None
-        assert await collect_events(agent, turn("Hi", "One two", "Stop")) == ["a"]
-        assert server.received_texts[1] == (
-            '(The caller interrupted you: of your last answer they heard only "One two".)\n\nStop'
-        )
 
 
 async def test_heard_text_of_the_platform_overrides_the_spoken_text() -> None:
@@ -184,56 +163,10 @@ async def test_a_conversation_that_is_never_created_is_given_up(monkeypatch: pyt
         await agent.call_ended(CALL)
 
 
-async def test_a_failed_run_raises_the_reason_that_follows_its_status() -> None:
-    failed = durable("ConversationErrorEvent", code="LLMTimeoutError", detail="too slow")
-    async with served_agent([*streamed_frames("One "), "error", failed], answer_steps("a")) as (
-        server,
-        agent,
-    ):
-        with pytest.raises(AgentTimeout, match="failed: LLMTimeoutError: too slow"):
-            await collect_events(agent, turn())
-        assert await collect_events(agent, turn("Hi", "One", "And?")) == ["a"]
-        assert server.received_texts[1].startswith(
-            '(The caller interrupted you: of your last answer they heard only "One"'
-        )
-        assert server.bodies_of("/interrupt") == []
-
-
-async def test_a_failed_run_without_a_reason_raises_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openhands_conversation, "FOLLOW_UP_TIMEOUT", 0.02)
-    async with served_agent(["error"], answer_steps("a")) as (server, agent):
-        with pytest.raises(AgentError, match=r"failed$"):
-            await collect_events(agent, turn())
-        await collect_events(agent, turn("Hi", "Sorry.", "And?"))
-        assert server.received_texts == ["Hi", "And?"]
-
-
 async def test_a_run_stopped_by_another_client_raises_an_error() -> None:
     async with served_agent([*streamed_frames("One "), "paused"]) as (_, agent):
         with pytest.raises(AgentError, match="stopped by another client"):
             await collect_events(agent, turn())
-
-
-async def test_a_socket_that_breaks_is_replaced_and_no_text_is_repeated() -> None:
-    broken: list[Step] = [
-        *streamed_frames("It ", "is "),
-        0.05,
-        None,
-        message_event("It is nine.", "i"),
-        "finished",
-    ]
-    async with served_agent(broken) as (server, agent):
-        assert await collect_events(agent, turn()) == ["It ", "is ", "nine."]
-        assert server.received_texts == ["Hi"]
-        assert server.opened_sockets[1:] == [f"/sockets/session/{CALL}?after_seq=1"]
-
-
-async def test_a_socket_that_breaks_twice_fails_the_turn_without_a_retry() -> None:
-    async with served_agent([*streamed_frames("It "), None, 0.05, None, 60.0]) as (server, agent):
-        with pytest.raises(AgentProtocolError, match="closed the connection"):
-            await collect_events(agent, turn())
-        assert server.received_texts == ["Hi"]
-        assert server.conversations[CALL].run is None
 
 
 async def test_a_socket_that_broke_between_turns_is_replaced() -> None:
@@ -243,20 +176,6 @@ async def test_a_socket_that_broke_between_turns_is_replaced() -> None:
         await asyncio.sleep(0.05)
         assert await collect_events(agent, turn("Hi", "a", "And?")) == ["b"]
         assert server.received_texts == ["Hi", "And?"]
-
-
-async def test_a_message_that_a_broken_socket_may_have_lost_is_not_sent_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(openhands_conversation, "FOLLOW_UP_TIMEOUT", 0.1)
-    async with served_agent(answer_steps("a"), answer_steps("b")) as (server, agent):
-        await collect_events(agent, turn())
-        server.conversations[CALL].sockets.pop().transport.abort()
-        with pytest.raises(AgentProtocolError, match="closed the connection before it took the message"):
-            await collect_events(agent, turn("Hi", "a", "And?"))
-        assert server.received_texts == ["Hi"]
-        assert await collect_events(agent, turn("Hi", "a", "And?", "Sorry.", "Hello?")) == ["b"]
-        assert server.bodies_of("/interrupt") == [{}]
 
 
 async def test_a_conversation_that_the_server_forgot_is_created_again_with_the_history() -> None:

@@ -6,8 +6,7 @@ word leaves when the model makes it. Servers without the native API are asked by
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import replace
 from ssl import SSLContext
 from uuid import uuid4
@@ -20,10 +19,12 @@ from voicegw.agents.openhands.conversation import OpenHandsConversation
 from voicegw.agents.openhands.decoder import WAITING_FOR_CONFIRMATION, OpenHandsTurnDecoder
 from voicegw.agents.openhands.requests import Confirm
 from voicegw.agents.openhands.server import ConversationNotFound, OpenHandsServer
+from voicegw.agents.openhands.turn_pump import TurnPump
 from voicegw.agents.session_pool import SessionPool
 from voicegw.agents.session_prompt import new_user_messages, session_prompt, system_prompt, user_message_count
 from voicegw.errors import AgentBusy, AgentError
-from voicegw.events import Event, Turn, Usage
+from voicegw.events import Turn, Usage
+from voicegw.turns.streaming import EventSink, StreamingAgent
 
 MAX_DENIALS = 5
 """Number of denied actions in one turn after which the turn fails at the next one."""
@@ -31,7 +32,7 @@ DENIAL_REASON = "Nobody may confirm this on the phone. Go on without it, or say 
 """The reason that the agent gets for a denied action."""
 
 
-class OpenHandsAgent:
+class OpenHandsAgent(StreamingAgent):
     """An agent on the agent server at `url`: OpenHands 1.43 or newer. Older ones use their OpenAI interface.
 
     `profile` is the LLM profile of a turn that names none of `models`; None takes the server's active one.
@@ -74,20 +75,20 @@ class OpenHandsAgent:
         # The names that a turn can ask for: one per LLM profile. The server updates the list in place.
         self.models = self._server.models
 
-    async def reply(self, turn: Turn) -> AsyncGenerator[Event, None]:
-        """Send the new messages of the call to its conversation, and yield the events of the answer.
+    async def stream(self, turn: Turn, sink: EventSink) -> None:
+        """Send the new messages of the call to its conversation, and push the events of the answer.
 
         Raises `AgentBusy` when `max_sessions` are in use or the server is at its run limit, `AgentTimeout`,
         `AgentRejected`, `AgentUnavailable` or `AgentProtocolError` for a server that cannot be used, and
-        `AgentError` for a turn that fails. Closing the generator interrupts the conversation.
+        `AgentError` for a turn that fails. A cancellation interrupts the conversation.
         """
         async with self._sessions.acquire(turn) as conversation:
             try:
                 openai_agent = await self._prepare(conversation, system_prompt(turn), turn.model)
-                reply = self._reply(turn, conversation) if openai_agent is None else openai_agent.reply(turn)
-                async with aclosing(reply) as events:
-                    async for event in events:
-                        yield event
+                if openai_agent is None:
+                    await self._answer(turn, conversation, sink)
+                else:
+                    await openai_agent.stream(turn, sink)
             except AgentError as error:
                 redact(error, self._server.secrets)
                 raise
@@ -116,32 +117,29 @@ class OpenHandsAgent:
         if self._openai_agent is not None:
             await self._openai_agent.aclose()
 
-    async def _reply(self, turn: Turn, conversation: OpenHandsConversation) -> AsyncGenerator[Event, None]:
+    async def _answer(self, turn: Turn, conversation: OpenHandsConversation, sink: EventSink) -> None:
         if conversation.question and not _has_new_message(turn, conversation):
-            yield conversation.question
+            sink.push(conversation.question)
             return
-        spoken: list[str] = []
         prompt = await self._prompt(turn, conversation)
         decoder = OpenHandsTurnDecoder(prompt, conversation.total_usage, self._where)
+        pump = TurnPump(conversation, decoder, sink)
         try:
             await self._send(turn, conversation, decoder)
-            async with aclosing(self._events_until_end(conversation, decoder)) as events:
-                async for event in events:
-                    if type(event) is str:
-                        spoken.append(event)
-                    yield event
+            if not await self._pump(conversation, decoder, pump):
+                return
             if decoder.status == WAITING_FOR_CONFIRMATION:
                 conversation.pending_actions = decoder.pending_actions
                 conversation.question = confirmation_question(decoder.pending_actions, turn.language)
-                yield decoder.separate(conversation.question)
+                sink.push(decoder.separate(conversation.question))
             decoder.raise_for_status()
             if (usage := decoder.usage) != Usage():
-                yield usage
+                sink.push(usage)
         finally:
             if decoder.sent and not decoder.status and not decoder.run_limit_reached:
                 await conversation.stop(decoder)
             if decoder.started and not turn.background:
-                lost_text = "".join(spoken) or (None if decoder.status else "")
+                lost_text = "".join(pump.texts) or (None if decoder.status else "")
                 conversation.interrupted_text = None if decoder.is_remembered else lost_text
             conversation.has_unanswered_text = conversation.has_unanswered_text or decoder.run_limit_reached
             conversation.total_usage, conversation.seq = decoder.total_usage, decoder.seq
@@ -185,17 +183,19 @@ class OpenHandsAgent:
         if not turn.background:
             conversation.user_messages_sent = user_message_count(turn.messages)
 
-    async def _events_until_end(
-        self, conversation: OpenHandsConversation, decoder: OpenHandsTurnDecoder
-    ) -> AsyncGenerator[Event, None]:
-        """Yield events until the run ends or waits for the caller. Unless it may ask, deny each action."""
+    async def _pump(
+        self, conversation: OpenHandsConversation, decoder: OpenHandsTurnDecoder, pump: TurnPump
+    ) -> bool:
+        """Push events until the run ends or waits for the caller. Unless it may ask, deny each action.
+
+        Return False if the sink takes no more.
+        """
         for denied in range(MAX_DENIALS + 1):
-            async with aclosing(conversation.events(decoder)) as events:
-                async for event in events:
-                    yield event
+            if not await pump.pump():
+                return False
             conversation.awaits_confirmation = decoder.status == WAITING_FOR_CONFIRMATION
             if not conversation.awaits_confirmation or self._confirm == "ask":
-                return
+                return True
             decoder.resume()
             await conversation.reject(DENIAL_REASON)
             conversation.awaits_confirmation = False

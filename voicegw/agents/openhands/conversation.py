@@ -6,24 +6,22 @@ It does not know turns: `OpenHandsAgent` decides what to send, `OpenHandsTurnDec
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
 from voicegw.agents.client.json_api import MAX_RESPONSE_BYTES
-from voicegw.agents.client.websocket import AgentWebSocket, WebSocketClosed
+from voicegw.agents.client.websocket import AgentWebSocket
 from voicegw.agents.openhands.decoder import OpenHandsTurnDecoder, from_legacy_event
 from voicegw.agents.openhands.server import ConversationNotFound, OpenHandsServer
-from voicegw.errors import AgentError, AgentProtocolError, AgentTimeout, AgentUnavailable
-from voicegw.events import Event, Usage
+from voicegw.errors import AgentError, AgentTimeout
+from voicegw.events import Usage
 
 CREATE_TIMEOUT = 10.0
 """Seconds that the server gets to create a conversation. Another request then gets the same conversation."""
 STOP_TIMEOUT = 2.0
 """Seconds that a run gets to stop. After that, the next turn interrupts it again before it sends anything."""
-FOLLOW_UP_TIMEOUT = 0.5
-"""Seconds to wait for the reason of an error, and, on a new socket, for our own message to come back."""
 CLOSE_TIMEOUT = 2.0
 """Seconds that closing and deleting a conversation may take."""
 CALLER_WAS_AWAY = "The caller was away."
@@ -129,48 +127,15 @@ class OpenHandsConversation:
 
     async def receive(self) -> dict[str, Any]:
         """Return the next frame. Raises `WebSocketClosed`, and `AgentProtocolError` for an invalid frame."""
-        frame = await self._connected_socket.receive()
+        return self._modernize(await self._connected_socket.receive())
+
+    def _modernize(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """Return the frame as current servers send it."""
         return from_legacy_event(frame) if self.server.is_legacy else frame
 
-    async def events(self, decoder: OpenHandsTurnDecoder) -> AsyncGenerator[Event, None]:
-        """Yield the events that `decoder` makes of the frames, until the run ends or waits.
-
-        A socket that breaks is replaced once per turn; the new one repeats the durable events. Raises
-        `AgentProtocolError` if that fails too: the turn was sent, so no other agent may get it.
-        """
-        may_reconnect = not self.server.is_legacy
-        try:
-            while not decoder.status:
-                try:
-                    events = decoder.feed(await self.receive())
-                except WebSocketClosed:
-                    if not may_reconnect:
-                        raise
-                    may_reconnect = False
-                    events = await self._reconnect(decoder)
-                for event in events:
-                    yield event
-        except AgentUnavailable as error:  # "unavailable" would let a fallback agent get the same turn
-            raise AgentProtocolError(error.summary, error.quote) from None
-        with suppress(AgentError, TimeoutError):
-            async with asyncio.timeout(FOLLOW_UP_TIMEOUT):
-                while not decoder.is_complete:
-                    decoder.feed(await self.receive())
-
-    async def _reconnect(self, decoder: OpenHandsTurnDecoder) -> list[Event]:
-        """Open a new socket. A message that does not come back on it may be lost, and is not sent again."""
-        await self.connect(-1 if decoder.seq is None else decoder.seq)
-        events: list[Event] = []
-        try:
-            async with asyncio.timeout(FOLLOW_UP_TIMEOUT):
-                while not decoder.started:
-                    events += decoder.feed(await self.receive())
-        except TimeoutError:
-            decoder.sent, self.needs_interrupt = False, True
-            raise AgentUnavailable(
-                f"{self.server.where} closed the connection before it took the message"
-            ) from None
-        return events
+    async def pump(self, feed: Callable[[dict[str, Any]], bool], flush: Callable[[], None]) -> None:
+        """Pass the frames to `feed` as they arrive; see `AgentWebSocket.pump`."""
+        await self._connected_socket.pump(lambda frame: feed(self._modernize(frame)), flush)
 
     async def stop(self, decoder: OpenHandsTurnDecoder) -> None:
         """Interrupt the run, after our message came back: before that, there is no run to interrupt.

@@ -111,15 +111,18 @@ async def voicegw_client(url: str) -> AsyncIterator[Ask]:
 
     async def ask(tokens: int) -> int:
         parser, decoder, chars = SseParser(), ChatChunkDecoder(), 0
+
+        def feed(data: bytes) -> bool:
+            nonlocal chars
+            chars += sum(len(str(e)) for sse in parser.feed(data) for e in decoder.feed(sse))
+            return not decoder.done
+
         request = json.dumps(body(tokens)).encode()
         async with client.post(
             "/v1/chat/completions", {"content-type": "application/json"}, request
         ) as response:
-            async for data in response:
-                chars += sum(len(str(e)) for sse in parser.feed(data) for e in decoder.feed(sse))
-                if decoder.done:
-                    response.discard_rest()
-                    break
+            await response.pump(feed)
+            response.discard_rest()
         return chars
 
     yield ask

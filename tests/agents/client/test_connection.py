@@ -9,7 +9,8 @@ import pytest
 
 from tests.agents.upstream import chunk, chunked_head, http_response
 from voicegw.agents.client.connection import MAX_BUFFERED_BYTES, Connection
-from voicegw.errors import AgentProtocolError
+from voicegw.agents.client.response import HttpResponse
+from voicegw.errors import AgentBusy, AgentProtocolError
 
 
 class FakeTransport(asyncio.Transport):
@@ -58,9 +59,21 @@ async def start_request(connection: Connection) -> asyncio.Task[bool]:
     return task
 
 
+async def read_piece(body: Connection | HttpResponse) -> bytes:
+    """Wait for the body and return all that has arrived of it, b"" at its end."""
+    pieces: list[bytes] = []
+
+    def feed(data: bytes) -> bool:
+        pieces.append(data)
+        return False
+
+    await body.pump(feed)
+    return b"".join(pieces)
+
+
 async def read_body(connection: Connection) -> bytes:
     pieces = []
-    while piece := await connection.read_chunk():
+    while piece := await read_piece(connection):
         pieces.append(piece)
     return b"".join(pieces)
 
@@ -94,7 +107,7 @@ async def test_one_wake_up_returns_all_chunks_of_one_read() -> None:
     connection.data_received(chunked_head() + chunk(b"a"))
     assert await task
     connection.data_received(chunk(b"b") + chunk(b"c"))
-    assert await connection.read_chunk() == b"abc"
+    assert await read_piece(connection) == b"abc"
 
 
 async def test_reader_runs_in_the_loop_iteration_after_the_read() -> None:
@@ -102,7 +115,7 @@ async def test_reader_runs_in_the_loop_iteration_after_the_read() -> None:
     task = await start_request(connection)
     connection.data_received(chunked_head())
     assert await task
-    taking = asyncio.create_task(connection.read_chunk())
+    taking = asyncio.create_task(read_piece(connection))
     await asyncio.sleep(0)
     connection.data_received(chunk(b"a"))
     await asyncio.sleep(0)
@@ -121,7 +134,7 @@ async def test_transport_pauses_above_the_limit_and_resumes_after_reading() -> N
     connection.data_received(chunk(b"x"))
     assert not wire.reading
     connection.data_received(chunk(b"x"))
-    assert len(await connection.read_chunk()) == MAX_BUFFERED_BYTES + 2
+    assert len(await read_piece(connection)) == MAX_BUFFERED_BYTES + 2
     assert wire.reading
 
 
@@ -134,7 +147,7 @@ async def test_flood_of_tiny_chunks_is_parsed_in_steps_and_arrives_whole() -> No
     assert await task
     received = b""
     while len(received) < len(body):
-        received += await connection.read_chunk()
+        received += await read_piece(connection)
     assert received == body
     await asyncio.sleep(0)
     assert wire.reading
@@ -146,7 +159,7 @@ async def test_bytes_that_wait_are_parsed_when_the_server_closes() -> None:
     connection.data_received(http_response(b"a" * 50_000))
     connection.connection_lost(None)
     assert await task
-    assert (len(await connection.read_chunk()), connection.done) == (50_000, True)
+    assert (len(await read_piece(connection)), connection.done) == (50_000, True)
 
 
 async def test_connection_with_unsent_bytes_is_not_reused() -> None:
@@ -172,9 +185,9 @@ async def test_reset_does_not_end_a_body_without_length() -> None:
     connection.data_received(b"HTTP/1.1 200 OK\r\n\r\nabc")
     assert await task
     connection.connection_lost(ConnectionResetError())
-    assert await connection.read_chunk() == b"abc"
+    assert await read_piece(connection) == b"abc"
     with pytest.raises(AgentProtocolError, match="connection reset"):
-        await connection.read_chunk()
+        await read_piece(connection)
 
 
 async def test_next_response_has_nothing_of_the_last_one() -> None:
@@ -213,3 +226,150 @@ async def test_open_connections_contain_only_open_ones() -> None:
     wire.abort()
     assert open_connections == set()
     assert connection.closed.done()
+
+
+# Pumping
+
+
+class Body:
+    """Takes the pieces of a body until it has `count`; then it fails with `failure`, if there is one."""
+
+    def __init__(self, count: int = 1000, failure: BaseException | None = None) -> None:
+        self.count, self.failure = count, failure
+        self.pieces: list[bytes] = []
+
+    def feed(self, data: bytes) -> bool:
+        self.pieces.append(data)
+        if len(self.pieces) < self.count:
+            return True
+        if self.failure is not None:
+            raise self.failure
+        return False
+
+
+async def start_pump(body: Body, *before: bytes) -> tuple[Connection, FakeTransport, asyncio.Task[bool]]:
+    """Return a connection whose body is pumped, with these chunks in its buffer."""
+    connection, wire = make_connection()
+    task = await start_request(connection)
+    connection.data_received(chunked_head() + b"".join(map(chunk, before)))
+    assert await task
+    pumping = asyncio.create_task(connection.pump(body.feed))
+    await asyncio.sleep(0)
+    return connection, wire, pumping
+
+
+async def test_pump_passes_the_buffered_body_on_and_then_each_read_in_its_callback() -> None:
+    body = Body()
+    connection, _, pumping = await start_pump(body, b"a", b"b")
+    assert body.pieces == [b"ab"]
+    connection.data_received(chunk(b"c") + chunk(b"d"))
+    assert body.pieces == [b"ab", b"cd"]
+    connection.data_received(chunk(b"e") + chunk(b""))
+    assert body.pieces == [b"ab", b"cd", b"e"]
+    assert await pumping is True
+    assert connection.is_reusable
+
+
+async def test_pump_of_a_body_that_has_arrived_whole_does_not_wait() -> None:
+    body = Body()
+    _, _, pumping = await start_pump(body, b"a", b"")
+    assert pumping.done()
+    assert (await pumping, body.pieces) == (True, [b"a"])
+
+
+@pytest.mark.parametrize("before", [(b"a",), ()])
+async def test_pump_stops_when_its_function_wants_no_more(before: tuple[bytes, ...]) -> None:
+    body = Body(1)
+    connection, wire, pumping = await start_pump(body, *before)
+    if not before:
+        connection.data_received(chunk(b"a"))
+    connection.data_received(chunk(b"b"))
+    assert await pumping is False
+    assert body.pieces == [b"a"]
+    assert not wire.closed
+    assert await connection.peek(1) == b"b"
+
+
+@pytest.mark.parametrize("before", [(b"a",), ()])
+async def test_pump_raises_the_exception_of_its_function(before: tuple[bytes, ...]) -> None:
+    body = Body(1, AgentBusy("enough"))
+    connection, _, pumping = await start_pump(body, *before)
+    if not before:
+        connection.data_received(chunk(b"a"))
+    connection.data_received(chunk(b"b"))
+    with pytest.raises(AgentBusy, match="enough"):
+        await pumping
+    assert body.pieces == [b"a"]
+
+
+async def test_pump_raises_a_failure_that_comes_together_with_the_end_of_its_time() -> None:
+    body = Body(1, AgentBusy("enough"))
+    connection, _, pumping = await start_pump(body)
+    connection._expire_rest()
+    connection.data_received(chunk(b"a"))
+    with pytest.raises(AgentBusy, match="enough"):
+        await pumping
+
+
+@pytest.mark.parametrize("has_text", [True, False])
+async def test_pump_raises_when_the_body_breaks_off_after_the_bytes_before(has_text: bool) -> None:
+    body = Body()
+    connection, wire, pumping = await start_pump(body)
+    connection.data_received((chunk(b"a") if has_text else b"") + b"no chunk")
+    assert wire.closed
+    with pytest.raises(AgentProtocolError, match=r"no HTTP .* in the middle of an answer"):
+        await pumping
+    assert body.pieces == ([b"a"] if has_text else [])
+
+
+async def test_pump_raises_when_the_connection_closes() -> None:
+    body = Body()
+    connection, wire, pumping = await start_pump(body, b"a")
+    wire.abort()
+    with pytest.raises(AgentProtocolError, match="connection closed in the middle of an answer"):
+        await pumping
+    with pytest.raises(AgentProtocolError, match="connection closed in the middle of an answer"):
+        await connection.pump(body.feed)
+    assert body.pieces == [b"a"]
+
+
+async def test_pump_ends_with_the_time_of_the_rest() -> None:
+    body = Body()
+    connection, _, pumping = await start_pump(body, b"a")
+    connection.limit_rest(0.01, restart=False)
+    async with asyncio.timeout(2):
+        assert await pumping is True
+    assert await connection.pump(body.feed) is True
+    assert (body.pieces, connection.done) == ([b"a"], False)
+
+
+async def test_cancelled_pump_leaves_later_bytes_in_the_buffer() -> None:
+    body = Body()
+    connection, _, pumping = await start_pump(body, b"a")
+    pumping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pumping
+    connection.data_received(chunk(b"b"))
+    assert body.pieces == [b"a"]
+    assert await connection.peek(1) == b"b"
+
+
+async def test_pump_never_pauses_and_resumes_a_paused_transport() -> None:
+    connection, wire = make_connection()
+    task = await start_request(connection)
+    connection.data_received(chunked_head())
+    assert await task
+    piece = chunk(b"x" * (MAX_BUFFERED_BYTES // 16))
+    for _ in range(17):
+        connection.data_received(piece)
+    assert not wire.reading
+    body = Body()
+    pumping = asyncio.create_task(connection.pump(body.feed))
+    await asyncio.sleep(0)
+    assert wire.reading
+    for _ in range(34):
+        connection.data_received(piece)
+        assert wire.reading
+    connection.data_received(chunk(b""))
+    assert await pumping
+    assert sum(map(len, body.pieces)) == 51 * (MAX_BUFFERED_BYTES // 16)

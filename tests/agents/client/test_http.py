@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.agents.client.test_connection import read_piece
 from tests.agents.upstream import Action, Upstream, chunk, chunked_head, http_response, wait_until
 from voicegw import __version__
 from voicegw.agents.client.connection import Connection
@@ -102,7 +103,7 @@ async def test_leaving_before_the_end_closes_the_connection() -> None:
     async with Upstream((chunked_head() + chunk(b"a"), Action.HANG)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
-            assert await anext(response) == b"a"
+            assert await read_piece(response) == b"a"
         await asyncio.wait_for(upstream.disconnected.wait(), 2)
         await client.aclose()
 
@@ -126,7 +127,7 @@ async def test_discarded_body_that_ends_in_time_keeps_its_connection() -> None:
     async with Upstream(slow, (OK,)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
-            assert await anext(response) == b"[DONE]"
+            assert await read_piece(response) == b"[DONE]"
             response.discard_rest()
         await asyncio.sleep(0.06)
         assert await post_and_read(client) == b"ok"
@@ -138,7 +139,7 @@ async def test_discarded_body_that_goes_on_loses_its_connection() -> None:
     async with Upstream((chunked_head() + chunk(b"[DONE]"), Action.HANG)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
-            await anext(response)
+            await read_piece(response)
             response.discard_rest()
         assert not upstream.disconnected.is_set()
         await asyncio.wait_for(upstream.disconnected.wait(), 2)
@@ -323,9 +324,9 @@ async def test_bytes_before_a_cut_are_read_before_the_error() -> None:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
             await asyncio.sleep(0.02)
-            assert await anext(response) == b"ab"
+            assert await read_piece(response) == b"ab"
             with pytest.raises(AgentProtocolError):
-                await anext(response)
+                await read_piece(response)
         await client.aclose()
 
 
@@ -432,10 +433,10 @@ async def test_closing_the_client_breaks_running_responses() -> None:
     async with Upstream((b"HTTP/1.1 200 OK\r\n\r\nendless", Action.HANG)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response:
-            assert await anext(response) == b"endless"
+            assert await read_piece(response) == b"endless"
             await client.aclose()
             with pytest.raises(AgentProtocolError, match="hung up"):
-                await anext(response)
+                await read_piece(response)
 
 
 @pytest.mark.parametrize(
@@ -494,7 +495,7 @@ async def test_tls_with_a_trusted_certificate(certificate: Path) -> None:
         client = HttpClient(upstream.url, ssl=knowing)
         assert await post_and_read(client) == b"ok"
         async with client.post("/", {}, b"") as response:
-            assert await anext(response) == b"a"
+            assert await read_piece(response) == b"a"
         await asyncio.wait_for(upstream.disconnected.wait(), 2)
         assert upstream.connections == 1
         await client.aclose()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.agents.client.test_connection import read_piece
 from tests.agents.upstream import Action, Piece, Upstream, chunk, chunked_head, http_response
 from voicegw.agents.client import json_api as module
 from voicegw.agents.client.http import USER_AGENT
@@ -196,7 +197,7 @@ async def test_leaving_early_closes_the_connection() -> None:
     async with Upstream((chunked_head() + chunk(b"a"), Action.HANG)) as upstream:
         api = JsonApi(upstream.url, {})
         async with api.request("POST", "/", {}) as response:
-            assert await anext(response) == b"a"
+            assert await read_piece(response) == b"a"
         await asyncio.wait_for(upstream.disconnected.wait(), 2)
         await api.client.aclose()
 

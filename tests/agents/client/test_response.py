@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.agents.client.test_connection import read_piece
 from tests.agents.upstream import Action, Upstream, chunk, chunked_head, http_response
 from voicegw.agents.client.http import HttpClient
 from voicegw.agents.client.response import END_TIMEOUTS
@@ -54,15 +55,15 @@ async def test_rest_of_an_answer_ends_in_the_time_of_its_state(monkeypatch: pyte
     async with Upstream((chunked_head(), chunk(b"a"), 0.2, chunk(b"b"), Action.HANG)) as upstream:
         client = HttpClient(upstream.url)
         async with client.post("/", {}, b"") as response, asyncio.timeout(2):
-            assert await response.read_chunk() == b"a"
+            assert await read_piece(response) == b"a"
             response.expect_end(AnswerState.MAYBE_ENDED, restart=True)
             response.expect_end(AnswerState.ENDED, restart=False)
             response.expect_end(AnswerState.OPEN, restart=False)
             response.expect_end(AnswerState.MAYBE_ENDED, restart=True)
-            assert await response.read_chunk() == b"b"
+            assert await read_piece(response) == b"b"
             response.expect_end(AnswerState.ENDED, restart=False)
             started = asyncio.get_running_loop().time()
             response.expect_end(AnswerState.MAYBE_ENDED, restart=False)
-            assert await response.read_chunk() == b""
+            assert await read_piece(response) == b""
             assert asyncio.get_running_loop().time() - started < 0.3
         await client.aclose()

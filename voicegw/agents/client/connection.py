@@ -68,6 +68,8 @@ class Connection(asyncio.Protocol):
         self.rest_discarded = False
         # Why the response will never arrive whole, "" while it still may.
         self.broken_reason = ""
+        # The exception of the function that takes the body; None if it raised none.
+        self._feed_error: BaseException | None = None
         self._received = 0
         self._keep_alive = True
         self._chunks: list[bytes] = []
@@ -123,33 +125,23 @@ class Connection(asyncio.Protocol):
             raise
         return True
 
-    async def read_chunk(self) -> bytes:
-        """Wait for the body and return all that has arrived of it, b"" at its end or after `limit_rest`.
-
-        Raises `AgentProtocolError` if the response breaks off; the bytes before that are returned first.
-        """
-        while not self._chunks:
-            if self.done or self._rest_expired:
-                return b""
-            await self._wait_for_data()
-        self._resume_reading()
-        return self._take_chunks()
-
     async def pump(self, feed: Callable[[bytes], bool]) -> bool:
         """Pass the body to `feed`, in the callback in which it arrives, until `feed` returns False.
 
         Return False then, and True at the end of the body or after `limit_rest`. Raises the exception of
-        `feed`, and `AgentProtocolError` if the response breaks off.
+        `feed`, and `AgentProtocolError` if the response breaks off, after the bytes before that were passed.
         """
+        self._resume_reading()
         if self._chunks and not feed(self._take_chunks()):
             return False
-        self._resume_reading()
         while not (self.done or self._rest_expired):
             self._feed = feed
             try:
                 await self._wait_for_data()
             finally:
                 has_stopped, self._feed = self._feed is None, None
+            if self._feed_error is not None:
+                raise self._feed_error
             if has_stopped:
                 return False
         return True
@@ -164,8 +156,7 @@ class Connection(asyncio.Protocol):
             if feed(self._take_chunks()):
                 return self.done or bool(self.broken_reason)
         except BaseException as error:
-            if self._waiter is not None and not self._waiter.done():
-                self._waiter.set_exception(error)
+            self._feed_error = error
         self._feed = None
         return True
 
@@ -179,7 +170,7 @@ class Connection(asyncio.Protocol):
         return b"".join(self._chunks)
 
     def limit_rest(self, seconds: float, *, restart: bool) -> None:
-        """Let `read_chunk` end the body after `seconds`, or sooner if an earlier call said so.
+        """Let `pump` end the body after `seconds`, or sooner if an earlier call said so.
 
         `restart` counts anew from this call.
         """

@@ -5,10 +5,9 @@ lasts. Leaving before the end of the body closes the connection, which is how a 
 read to its end gives the connection back to the pool.
 
     async with client.post("/v1/chat/completions", headers, body) as response:
-        async for data in response:
-            ...
+        await response.pump(feed)
 
-Data from the socket wakes the reader directly; no task and no queue stand between. The client
+The body goes to `feed` in the callback in which it arrives; no task and no queue stand between. The client
 does not limit how long an agent may think: the deadlines are in `voicegw.turns.timeouts`.
 """
 

@@ -90,12 +90,14 @@ async def error_from_wrong_body(
 async def _read_error_body(response: HttpResponse) -> bytes:
     """Return the first `MAX_ERROR_BODY_BYTES` of a body that arrive within `ERROR_BODY_TIMEOUT` seconds."""
     body = bytearray()
+
+    def feed(data: bytes) -> bool:
+        body.extend(data)
+        return len(body) < MAX_ERROR_BODY_BYTES
+
     with suppress(AgentError, TimeoutError):
         async with asyncio.timeout(ERROR_BODY_TIMEOUT):
-            async for data in response:
-                body += data
-                if len(body) >= MAX_ERROR_BODY_BYTES:
-                    break
+            await response.pump(feed)
     return bytes(body[:MAX_ERROR_BODY_BYTES])
 
 

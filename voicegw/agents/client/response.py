@@ -20,18 +20,17 @@ END_TIMEOUTS = {AnswerState.ENDED: 0.5, AnswerState.MAYBE_ENDED: 5.0}
 
 
 class HttpResponse:
-    """A response whose head has arrived; `async for` gives its body in the pieces in which it comes.
+    """A response whose head has arrived.
 
-    `pump` passes each piece to a function in the callback in which it arrives. `read_chunk` awaits the next
-    piece, b"" at the end. All raise `AgentProtocolError` if the body breaks off.
+    `pump` passes each piece of the body to a function in the callback in which it arrives; see
+    `Connection.pump`.
     """
 
-    __slots__ = ("_connection", "headers", "idempotent", "pump", "read_chunk", "status")
+    __slots__ = ("_connection", "headers", "idempotent", "pump", "status")
 
     def __init__(self, connection: Connection, idempotent: bool) -> None:
         self._connection = connection
         self.pump = connection.pump
-        self.read_chunk = connection.read_chunk
         # Whether the server may get the request again.
         self.idempotent = idempotent
         # The status code, such as 200.
@@ -39,19 +38,10 @@ class HttpResponse:
         # By their names in lower case.
         self.headers: Mapping[str, str] = connection.headers
 
-    def __aiter__(self) -> HttpResponse:
-        return self
-
     @property
     def is_compressed(self) -> bool:
         """Whether the body is compressed against the request. Only a refusal may be: others raise before."""
         return self.headers.get("content-encoding", "identity") != "identity"
-
-    async def __anext__(self) -> bytes:
-        data = await self._connection.read_chunk()
-        if not data:
-            raise StopAsyncIteration
-        return data
 
     @property
     def content_type(self) -> str:
@@ -87,8 +77,12 @@ class HttpResponse:
         Raises `AgentProtocolError` if it breaks off before that.
         """
         body = bytearray()
-        while len(body) < size and (data := await self._connection.read_chunk()):
-            body += data
+
+        def feed(data: bytes) -> bool:
+            body.extend(data)
+            return len(body) < size
+
+        await self.pump(feed)
         return bytes(body[:size])
 
     def expect_end(self, state: AnswerState, *, restart: bool) -> None:

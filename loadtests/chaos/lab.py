@@ -16,8 +16,8 @@ from loadtests.chaos.gateway import Gateway, key_sections, run_gateway, wait_unt
 
 STEADY = "first=0.05,every=0.05,tokens=20"
 """The answers that innocent callers hear: a word every 50 ms for a second."""
-SETTLE_SECONDS = 3.0
-"""Seconds in which memory may return to its base."""
+SETTLE_SECONDS = 15.0
+"""Seconds in which memory may return to its base: a worker that was replaced ends in this time, too."""
 CONFIG = """\
 [server]
 workers = {workers}

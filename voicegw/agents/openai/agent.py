@@ -1,44 +1,31 @@
 """The agent behind any server that speaks OpenAI's chat completions.
 
-It knows no bytes of requests and responses: `request` and `decoder` do. Servers with known limits have a
-function in `presets`.
+It knows no bytes of requests and responses: `endpoint`, `request` and `decoder` do. Servers with known
+limits have a function in `presets`.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
-from http import HTTPStatus
 from ssl import SSLContext
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
-from voicegw.agents.client.http import HttpClient, PendingResponse
-from voicegw.agents.client.http_errors import (
-    CONFLICT_RETRY_DELAYS,
-    MAX_ERROR_BODY_BYTES,
-    collect_secrets,
-    error_from_response,
-    error_from_wrong_body,
-    redact,
-)
+from voicegw.agents.client.http_errors import redact
 from voicegw.agents.client.response import HttpResponse
 from voicegw.agents.finish_reasons import AnswerState
 from voicegw.agents.openai.call_memory import CallMemory
-from voicegw.agents.openai.decoder import ChatChunkDecoder, decode_completion, decode_models
+from voicegw.agents.openai.decoder import ChatChunkDecoder, decode_completion
+from voicegw.agents.openai.endpoint import ChatEndpoint
 from voicegw.agents.openai.request import encode_request
 from voicegw.agents.openai.stream_decoder import ChatStreamDecoder
 from voicegw.agents.session_prompt import user_message_count, with_missed_context
-from voicegw.errors import AgentBusy, AgentError, AgentProtocolError
+from voicegw.errors import AgentError, AgentProtocolError
 from voicegw.events import Event, Turn, Usage
 from voicegw.turns.streaming import EventSink, StreamingAgent, push_rest
 from voicegw.wire.json import dumps
 from voicegw.wire.sse import MAX_EVENT_BYTES
-
-OPENAI_HOSTS = (".openai.com", ".azure.com")
-"""The ends of hosts that run OpenAI's own API."""
 
 
 class OpenAIAgent(StreamingAgent):
@@ -90,16 +77,19 @@ class OpenAIAgent(StreamingAgent):
         history: Literal["whole", "last"] = "whole",
         list_models: bool = False,
     ) -> None:
-        parts = urlsplit(url)
-        base = parts.path.rstrip("/").removesuffix("/chat/completions")
-        query = f"?{parts.query}" if parts.query else ""
         self.models: Sequence[str] = ()
-        self._path = f"{base}/chat/completions"
-        self._query = query
-        self._models_path = f"{base}/models{query}" if list_models else None
-        self._client = HttpClient(url, ssl=ssl, connect_timeout=connect_timeout)
+        self._endpoint = ChatEndpoint(
+            url,
+            key=key,
+            headers=headers or {},
+            stream=stream,
+            ssl=ssl,
+            connect_timeout=connect_timeout,
+            idempotent=idempotent,
+        )
+        is_openai = self._endpoint.is_openai
+        self._list_models = list_models
         self._model = model
-        is_openai = (parts.hostname or "").endswith(OPENAI_HOSTS)
         self._encode_request = partial(
             encode_request,
             fields=fields,
@@ -109,7 +99,6 @@ class OpenAIAgent(StreamingAgent):
             max_tokens_field=max_tokens_field or ("max_completion_tokens" if is_openai else "max_tokens"),
             extra_body=extra_body,
         )
-        self._idempotent = idempotent
         self._server_runs_tools = tools_run_by == "server"
         self._conversation_header = conversation_header
         self._keep_history = history == "whole"
@@ -117,14 +106,6 @@ class OpenAIAgent(StreamingAgent):
         self._marks_ends = False
         self._usage_totals = usage_totals
         self._memory = CallMemory()
-        self._secrets = collect_secrets((key, *(headers or {}).values()))
-        self._headers = {
-            "accept": "text/event-stream, application/json" if stream else "application/json",
-            "accept-encoding": "identity",
-            "content-type": "application/json",
-            **({"authorization": f"Bearer {key}"} if key else {}),
-            **{name.lower(): value for name, value in (headers or {}).items()},
-        }
 
     async def stream(self, turn: Turn, sink: EventSink) -> None:
         """Ask for an answer to `turn` and push its events as they arrive.
@@ -136,8 +117,8 @@ class OpenAIAgent(StreamingAgent):
         decoder = ChatStreamDecoder(chunks)
         try:
             async with self._send(turn) as response:
-                await self._check_status(response)
-                if not await self._is_stream(response):
+                await self._endpoint.check_status(response)
+                if not await self._endpoint.is_stream(response):
                     body = await response.read(MAX_EVENT_BYTES)
                     events = decode_completion(body, turn.id, server_runs_tools=self._server_runs_tools)
                     return self._push_rest(events, turn, sink)
@@ -147,7 +128,7 @@ class OpenAIAgent(StreamingAgent):
                 self._check_end(decoder)
         except AgentError as error:
             if chunks.answer_end.state is not AnswerState.ENDED:  # after it, a break loses nothing
-                redact(error, self._secrets)
+                redact(error, self._endpoint.secrets)
                 raise
         self._push_rest(chunks.end(), turn, sink)
 
@@ -186,12 +167,12 @@ class OpenAIAgent(StreamingAgent):
         """Raise `AgentProtocolError` if the body ended in an event, or without the usual marks."""
         chunks = decoder.chunks
         if decoder.has_partial_event and chunks.answer_end.state is not AnswerState.ENDED:
-            raise AgentProtocolError(f"{self._url} broke off in the middle of an event")
+            raise AgentProtocolError(f"{self._endpoint.url} broke off in the middle of an event")
         if chunks.done or chunks.answer_end.reason is not None:
             self._marks_ends = True
         elif self._marks_ends:
             raise AgentProtocolError(
-                f"{self._url} ended in the middle of an answer: "
+                f"{self._endpoint.url} ended in the middle of an answer: "
                 "without finish_reason and [DONE], which it sent before"
             )
 
@@ -199,25 +180,8 @@ class OpenAIAgent(StreamingAgent):
         call = self._kept_call(turn)
         body = dumps(self._request_body(turn, call))
         if call is None or self._conversation_header is None:
-            return self._post(self._headers, body)
-        return self._send_until_free({**self._headers, self._conversation_header: call}, body)
-
-    def _post(self, headers: Mapping[str, str], body: bytes) -> PendingResponse:
-        path = self._path + self._query
-        return self._client.post(path, headers, body, idempotent=self._idempotent)
-
-    @asynccontextmanager
-    async def _send_until_free(self, headers: Mapping[str, str], body: bytes) -> AsyncIterator[HttpResponse]:
-        """Send again while the server answers 409: it still ends the turn before, and took nothing."""
-        for delay in CONFLICT_RETRY_DELAYS:
-            async with self._post(headers, body) as response:
-                if response.status != HTTPStatus.CONFLICT:
-                    yield response
-                    return
-                await response.read_start(MAX_ERROR_BODY_BYTES)  # to its end, so that the connection is kept
-            await asyncio.sleep(delay)
-        async with self._post(headers, body) as response:
-            yield response
+            return self._endpoint.send(body)
+        return self._endpoint.send(body, {self._conversation_header: call})
 
     def _request_body(self, turn: Turn, call: str | None) -> dict[str, object]:
         known = None if call is None else self._memory.answered_count(call)
@@ -246,14 +210,9 @@ class OpenAIAgent(StreamingAgent):
 
         Raises `AgentUnavailable` if the server cannot be reached, and the `AgentError` of a refused list.
         """
-        await self._client.prewarm(1)
-        if self._models_path is not None and not self.models:
-            await self._fetch_models(self._models_path)
-
-    async def _fetch_models(self, path: str) -> None:
-        async with self._client.request("GET", path, self._headers) as response:
-            await self._check_status(response)
-            self.models = decode_models(await response.read(MAX_EVENT_BYTES))
+        await self._endpoint.client.prewarm(1)
+        if self._list_models and not self.models:
+            self.models = await self._endpoint.fetch_models()
 
     async def call_ended(self, call: str) -> None:
         """Forget the token totals and the message count of the call."""
@@ -261,28 +220,4 @@ class OpenAIAgent(StreamingAgent):
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
-
-    async def _is_stream(self, response: HttpResponse) -> bool:
-        """Whether the response is a stream: by its type, else by its first bytes.
-
-        Raises the error of `error_from_wrong_body` for another body whose type is not JSON.
-        """
-        if await response.is_event_stream():
-            return True
-        if response.content_type.endswith("json") or not response.content_type:
-            return False
-        raise await error_from_wrong_body(response, self._url)
-
-    async def _check_status(self, response: HttpResponse) -> None:
-        """Raise the `AgentError` of a status other than 200, with the server's own words."""
-        if response.status != HTTPStatus.OK:
-            error = await error_from_response(response, self._url)
-            if response.status == HTTPStatus.CONFLICT:
-                raise AgentBusy(error.summary, error.quote)
-            raise error
-
-    @property
-    def _url(self) -> str:
-        """The address for messages, without a query, which may hold a key."""
-        return f"{self._client.origin}{self._path}"
+        await self._endpoint.client.aclose()

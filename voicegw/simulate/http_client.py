@@ -25,10 +25,19 @@ class HttpSenderResponse:
         return self
 
     async def __anext__(self) -> bytes:
+        pieces: list[bytes] = []
+
+        def take(data: bytes) -> bool:
+            pieces.append(data)
+            return False
+
         try:
-            return await anext(self.response)
+            has_ended = await self.response.pump(take)
         except AgentError as error:
             raise OSError(str(error)) from None
+        if has_ended:
+            raise StopAsyncIteration
+        return pieces[0]
 
 
 class HttpSender:

@@ -40,6 +40,7 @@ from loadtests.servers.launch import (
     run_upstream,
     split_cores,
 )
+from loadtests.servers.leak_checks import Processes
 from loadtests.servers.peers import NotReady
 
 OUTPUT_FOLDER = ROOT / "loadtests" / "out"
@@ -83,6 +84,17 @@ def run_own_servers(folder: Path) -> Iterator[tuple[Target, Target, int]]:
             pin_to_cores(split_cores()[1]),
         ):
             yield Target("direct", agent.port), Target("voicegw", port, key=key), pid
+
+
+@contextmanager
+def run_idle_uvicorn(folder: Path) -> Iterator[int]:
+    """Run a uvicorn on the gateway's core that gets no request; yield its pid. Raises NotReady."""
+    port = free_port()
+    app = ["-m", "loadtests.servers.naive", "--port", str(port), "--upstream", "http://127.0.0.1:1/v1"]
+    with run_server(
+        [sys.executable, *app], port, split_cores()[0], folder / "idle.log", dict(os.environ)
+    ) as pid:
+        yield pid
 
 
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -141,12 +153,13 @@ def measure(args: argparse.Namespace, results: Results) -> None:
     if args.settle is not None:
         lengths = replace(lengths, settle_seconds=args.settle)
     with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="voicegw-load-")))
         if args.targets:
             (direct, target), pid = args.targets, args.pid
         else:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="voicegw-load-"))
-            direct, target, pid = stack.enter_context(run_own_servers(Path(folder)))
-        uvloop.run(LoadTest(direct, target, pid, lengths, args.seed, results).run())
+            direct, target, pid = stack.enter_context(run_own_servers(folder))
+        processes = Processes(pid, stack.enter_context(run_idle_uvicorn(folder)) if pid else None)
+        uvloop.run(LoadTest(direct, target, processes, lengths, args.seed, results).run())
 
 
 def is_passed(results: Results) -> bool:

@@ -16,7 +16,7 @@ from loadtests.generate.turn_sender import Observer
 from loadtests.generate.workload import Thresholds, Workload
 from loadtests.report.overhead import estimate_overheads, pair_turns
 from loadtests.report.results import Check, Results, Run
-from loadtests.servers.leak_checks import check_cancelled, wait_for_rest
+from loadtests.servers.leak_checks import Processes, check_cancelled, wait_for_rest
 from loadtests.servers.server_stats import read_state, take_sample
 
 LONG_ANSWER = "first=0.3,every=0.02,tokens=3000"
@@ -71,22 +71,22 @@ class PhaseLengths:
 class LoadTest:
     """One load test.
 
-    `direct` is the upstream, `target` the server in front of it, `pid` the process of that server. Without
-    `pid`, memory, CPU and files are not measured.
+    `direct` is the upstream, `target` the server in front of it, `processes` are that of the server and that
+    of an idle uvicorn. Without that of the server, memory, CPU and files are not measured.
     """
 
     def __init__(
         self,
         direct: Target,
         target: Target,
-        pid: int | None,
+        processes: Processes,
         lengths: PhaseLengths,
         seed: int,
         results: Results,
     ) -> None:
         self.direct = direct
         self.target = target
-        self.pid = pid
+        self.processes = processes
         self.lengths = lengths
         self.seed = seed
         self.results = results
@@ -101,7 +101,7 @@ class LoadTest:
             progress.start_phase("warm-up")
             warm_up = self._workload("warm-up", self.lengths.answer_model, 50)
             await run_workload(self.target, warm_up, new_run(self.target, warm_up), self.direct)
-            base = await read_state(self.target, self.direct, self.pid)
+            base = await read_state(self.target, self.direct, self.processes.server)
             phases: dict[str, Callable[[], Awaitable[None]]] = {
                 "S1": lambda: self.measure_overhead(replace(self._workload("S1", "quick", 100), steady=True)),
                 "S2": lambda: self.measure_overhead(self._workload("S2", self.lengths.answer_model, 90)),
@@ -114,7 +114,7 @@ class LoadTest:
                 await phase()
             progress.start_phase("rest")
             checks = await wait_for_rest(
-                self.target, self.direct, self.pid, base, self.lengths.settle_seconds
+                self.target, self.direct, self.processes, base, self.lengths.settle_seconds
             )
             self.results.runs[-1].checks += checks
 
@@ -135,8 +135,9 @@ class LoadTest:
         def observer(at: float, streams: int) -> None:
             nonlocal first_cpu
             self.progress.refresh()
-            if self.pid and run.target == self.target.name:
-                now = take_sample(self.pid, at, streams)
+            pid = self.processes.server
+            if pid and run.target == self.target.name:
+                now = take_sample(pid, at, streams)
                 first_cpu = now.cpu if first_cpu is None else first_cpu
                 now.cpu -= first_cpu
                 run.samples.append(now)

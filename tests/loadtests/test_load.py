@@ -20,7 +20,7 @@ CHECKS_AT_REST = [
         "tasks, by the metrics",
     ),
     *("open files except those", "resident memory, MB"),
-    "CPU at rest, % of a core",
+    "CPU at rest, x idle uvicorn",
 ]
 
 

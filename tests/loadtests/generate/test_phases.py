@@ -11,13 +11,14 @@ from loadtests.generate.phases import LoadTest, PhaseLengths
 from loadtests.generate.target import Target
 from loadtests.generate.workload import Workload
 from loadtests.report.results import Results
+from loadtests.servers.leak_checks import Processes
 from tests.loadtests.upstreams import run_relay, run_upstream
 
 SMALL = PhaseLengths(run_seconds=0.1, rounds=2, knee_steps=1, settle_seconds=0.0)
 
 
 def load_test(direct: Target, target: Target) -> LoadTest:
-    return LoadTest(direct, target, None, SMALL, 1, Results({}))
+    return LoadTest(direct, target, Processes(), SMALL, 1, Results({}))
 
 
 def test_the_phases_fit_the_duration() -> None:
@@ -70,7 +71,7 @@ async def test_a_gateway_that_breaks_off_fails_the_fault_check(monkeypatch: pyte
 
 @pytest.mark.wire
 async def test_samples_are_taken_of_the_target_only() -> None:
-    test = LoadTest(Target("direct", 1), Target("voicegw", 2), os.getpid(), SMALL, 1, Results({}))
+    test = LoadTest(Target("direct", 1), Target("voicegw", 2), Processes(os.getpid()), SMALL, 1, Results({}))
     workload = Workload("S1", ("quick",), 1, 1)
     for target, count in ((test.direct, 0), (test.target, 2)):
         run = new_run(target, workload)

@@ -14,6 +14,8 @@ from loadtests.servers.leak_checks import (
     FILE_TOLERANCE,
     MEMORY_PER_STREAM,
     MEMORY_TOLERANCE,
+    IdleCpu,
+    Processes,
     check_cancelled,
     compare_states,
     wait_for_rest,
@@ -25,7 +27,9 @@ BASE = ServerState(
     active=0, connections=5, peak=5, turns=0, calls=0, runs=0, tasks=7, files=20, rss=60_000_000, cpu=10.0
 )
 ALLOWED = int(60e6 + MEMORY_TOLERANCE + 100 * MEMORY_PER_STREAM)
-AT_REST = replace(BASE, connections=100, peak=100, files=115 + FILE_TOLERANCE, rss=ALLOWED, cpu=10.5)
+AT_REST = replace(BASE, connections=100, peak=100, files=115 + FILE_TOLERANCE, rss=ALLOWED)
+IDLE_CPU = IdleCpu(server=0.005, idle=0.001)
+CPU_CHECK = "CPU at rest, x idle uvicorn"
 LEAKS = {
     "agent runs still alive": {"active": 1},
     "connections to the agent": {"connections": 101, "files": 116},
@@ -35,18 +39,16 @@ LEAKS = {
     "tasks, by the metrics": {"tasks": 8},
     "open files except those": {"files": 116 + FILE_TOLERANCE},
     "resident memory, MB": {"rss": ALLOWED + 1_000_000},
-    "CPU at rest, % of a core": {"cpu": 10.6},
 }
 
 
-def failed_checks(now: ServerState, **fields: bool) -> list[str]:
-    before = replace(now, cpu=10.475)
-    return [check.name for check in compare_states(BASE, before, now, 1.0, **fields) if not check.ok]
+def failed_checks(now: ServerState, cpu: IdleCpu = IDLE_CPU, **fields: bool) -> list[str]:
+    return [check.name for check in compare_states(BASE, now, cpu, **fields) if not check.ok]
 
 
 def test_a_server_without_leaks_passes_every_check() -> None:
     assert failed_checks(AT_REST) == []
-    assert [check.name for check in compare_states(BASE, BASE, AT_REST, 20.0)] == list(LEAKS)
+    assert [check.name for check in compare_states(BASE, AT_REST, IDLE_CPU)] == [*LEAKS, CPU_CHECK]
 
 
 @pytest.mark.parametrize("name", LEAKS)
@@ -74,9 +76,11 @@ def test_a_figure_that_is_no_longer_known_fails_its_check(figure: str) -> None:
     assert failed_checks(replace(AT_REST, **{figure: None})) == CHECK_OF_FIGURE[figure]
 
 
-def test_the_cpu_of_an_ended_process_fails_its_check() -> None:
-    found = compare_states(BASE, replace(AT_REST, cpu=None), replace(AT_REST, cpu=None), 1.0)
-    assert [check.name for check in found if not check.ok] == ["CPU at rest, % of a core"]
+@pytest.mark.parametrize(
+    "cpu", [IdleCpu(0.0052, 0.001), IdleCpu(None, 0.001), IdleCpu(0.005, None), IdleCpu(0.005, 0.0)]
+)
+def test_a_busy_or_ended_process_fails_the_check_of_cpu(cpu: IdleCpu) -> None:
+    assert failed_checks(AT_REST, cpu) == [CPU_CHECK]
 
 
 def test_an_ended_process_has_no_known_figures() -> None:
@@ -92,7 +96,7 @@ def test_a_metric_that_is_not_a_number_fails_its_check() -> None:
 
 def test_unknown_figures_are_not_checked() -> None:
     unknown = ServerState(active=0, connections=5, peak=5)
-    names = [check.name for check in compare_states(unknown, unknown, unknown, 1.0)]
+    names = [check.name for check in compare_states(unknown, unknown, IdleCpu())]
     assert names == ["agent runs still alive", "connections to the agent"]
 
 
@@ -107,12 +111,13 @@ async def test_agent_runs_that_outlive_their_callers_are_found(
         base = await read_state(target, upstream, os.getpid())
         turns = await run_workload(target, workload, new_run(target, workload), upstream)
         check = await check_cancelled(upstream, 0.3)
-        found = await wait_for_rest(target, upstream, os.getpid(), base, 0.0)
+        found = await wait_for_rest(target, upstream, Processes(os.getpid(), os.getpid()), base, 0.0)
     assert (check.ok, check.found) == (not leaks, str(len(turns) if leaks else 0))
     assert stats.begun == len(turns)
     by_name = {check.name: check.ok for check in found}
     assert by_name["agent runs still alive"] == (not leaks)
-    assert by_name.keys() == LEAKS.keys() - {name for name in LEAKS if "metrics" in name}
+    assert by_name.keys() == {CPU_CHECK, *LEAKS} - {name for name in LEAKS if "metrics" in name}
+    assert by_name[CPU_CHECK]
 
 
 @pytest.mark.wire
@@ -126,6 +131,6 @@ async def test_the_check_waits_for_a_late_release() -> None:
             stats.active = 0
 
         ending = asyncio.create_task(end())
-        found = await wait_for_rest(upstream, upstream, None, base, 5.0)
+        found = await wait_for_rest(upstream, upstream, Processes(), base, 5.0)
         await ending
     assert [check.ok for check in found] == [True, True]

@@ -14,7 +14,7 @@ PIP := python -m pip --disable-pip-version-check --quiet
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test ci-full test-agents test-frameworks test-clients lint types pytest bench load chaos compare audit sbom base-digest lock clean
+.PHONY: help serve test ci-full test-agents test-frameworks test-clients lint types pytest bench load chaos budget compare audit sbom base-digest lock clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -22,7 +22,7 @@ help:  ## Show this list
 serve: $(VENV)/serve.stamp  ## Serve the demo agent on 127.0.0.1:8080
 	@$(BIN)/voicegw serve $(ARGS)
 
-test: lint types pytest test-frameworks test-clients audit  ## Run every check
+test: lint types pytest budget test-frameworks test-clients audit  ## Run every check
 
 ci-full: test test-agents sbom chaos  ## Run every check, the slow ones too (real agents; takes an hour)
 
@@ -56,6 +56,9 @@ load: $(VENV)/dev.stamp  ## Put two minutes of load on the gateway, and check fo
 
 chaos: $(VENV)/dev.stamp  ## Break things around the gateway, and count what callers notice (5 minutes)
 	@$(BIN)/python -m loadtests.chaos $(ARGS)
+
+budget: $(VENV)/dev.stamp  ## Compare the instructions of a turn with their budget (needs valgrind)
+	@$(BIN)/python -m loadtests.micro.instructions $(ARGS)
 
 compare: $(VENV)/dev.stamp  ## Measure voicegw beside other gateways (set-up, then 15 minutes)
 	-$(BIN)/python -m loadtests.servers.peers

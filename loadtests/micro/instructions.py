@@ -69,7 +69,7 @@ def _run_under_callgrind(part: Path) -> None:
         assert process.stdout is not None
         if process.stdout.readline() == b"ready\n":
             vgdb = ["vgdb", f"--pid={process.pid}", "instrumentation", "on"]
-            subprocess.run(vgdb, check=True, capture_output=True)
+            subprocess.run(vgdb, check=True, capture_output=True, timeout=60)
             process.stdin.write(b"go\n")
             process.stdin.close()
         if process.wait():

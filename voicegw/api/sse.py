@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from voicegw.asgi.chunk_writer import ChunkWriter
 from voicegw.asgi.send_timeout import SEND_TIMEOUT
 from voicegw.turns.run import Run
-from voicegw.turns.stream import ResponseStream
+from voicegw.turns.stream import MAX_READ_BYTES, ResponseStream
 
 STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -153,7 +153,7 @@ class SseResponse(EventSourceResponse):
                 return self._close()
             if data:
                 writer.write(data)
-            if not stream.has_more:
+            if len(data) < MAX_READ_BYTES:  # then nothing is left
                 break
         if self._timer is None or stream.ack.deadline is not None:
             self._arm_timer()

@@ -34,13 +34,16 @@ class ChunkWriter:
     clients of HTTP/1.1. An application that uses it sends nothing by ASGI.
     """
 
-    __slots__ = ("cycle", "protocol")
+    __slots__ = ("_flow", "_write", "cycle", "protocol")
 
     def __init__(self, protocol: Any, cycle: RequestResponseCycle) -> None:
         # The connection, a `GatewayHttpProtocol`.
         self.protocol = protocol
         # uvicorn's state of this request and its response.
         self.cycle = cycle
+        # The control of the client's reading, and the transport's `write`.
+        self._flow = protocol.flow
+        self._write = protocol.transport.write
 
     @property
     def is_open(self) -> bool:
@@ -50,7 +53,7 @@ class ChunkWriter:
     @property
     def is_paused(self) -> bool:
         """Does the client read too slowly? The source's `wake` is called when it has caught up."""
-        return bool(self.protocol.flow.write_paused)
+        return bool(self._flow.write_paused)
 
     def start(self, source: ChunkSource, header_lines: bytes, data: bytes) -> None:
         """Write the head of a response of status 200 and its first chunk, in one write.
@@ -65,16 +68,16 @@ class ChunkWriter:
         close = b"" if cycle.keep_alive else b"connection: close\r\n"
         common = protocol.default_header_lines()
         head = b"%b%b%b%btransfer-encoding: chunked\r\n\r\n" % (STATUS_LINE[200], common, header_lines, close)
-        protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+        self._write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
 
     def write(self, data: bytes) -> None:
         """Write one chunk now, in one write."""
-        self.protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self._write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def end(self, data: bytes) -> None:
         """Write the last chunk and the end of the response, in one write. The next request may follow."""
         cycle = self.cycle
-        self.protocol.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
+        self._write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
         cycle.response_complete = True
         cycle.message_event.set()
         if not cycle.keep_alive:

@@ -94,8 +94,11 @@ async def test_agent_that_sends_turns_by_http_knows_whether_it_is_idempotent(
     )
     config = load(file, {"KEY": SECRET})
     agent: Any = make_agent(config.agents["desk"], config)
-    owner = agent._server if kind == "openhands" else agent
-    assert owner.idempotent is idempotent if kind == "openhands" else agent._idempotent is idempotent
+    if kind == "openhands":
+        assert agent._server.idempotent is idempotent
+    else:
+        owner = agent._endpoint if isinstance(agent, OpenAIAgent) else agent
+        assert owner._idempotent is idempotent
     await agent.aclose()
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -108,8 +108,12 @@ def test_workers_agree_to_which_request_an_idempotency_key_belongs(server: Serve
 
 def worker_pids(server: Server) -> set[int]:
     """Return the PIDs of the workers, without the resource tracker of multiprocessing."""
-    pids = child_pids(server.process.pid)
-    return {pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    pids = set[int]()
+    for pid in child_pids(server.process.pid):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                pids.add(pid)
+    return pids
 
 
 def wait_for_workers(server: Server, count: int) -> set[int]:

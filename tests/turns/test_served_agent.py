@@ -11,6 +11,7 @@ from voicegw.events import Message, Tool, Turn
 from voicegw.turns.acknowledgement import AckPolicy
 from voicegw.turns.dialects import DIALECTS
 from voicegw.turns.own_phrases import OwnPhrase
+from voicegw.turns.speech_buffer import MAX_LANGUAGES
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,14 @@ async def test_acknowledgement_depends_on_agent_dialect_language_and_request(
 ) -> None:
     ack = serve(**fields).ack_schedule(turn, DIALECTS[dialect], turn.messages, quiet=quiet)
     assert (ack.phrase, ack.after) == (phrase, after)
+
+
+async def test_phrases_of_any_number_of_languages_are_right() -> None:
+    agent = serve()
+    for number in range(2 * MAX_LANGUAGES):
+        turn = Turn("t", TURN.messages, language=f"de-x-{number}")
+        ack = agent.ack_schedule(turn, DIALECTS["voice"], turn.messages, quiet=False)
+        assert ack.phrase == "Einen Moment. "
 
 
 @pytest.mark.parametrize(

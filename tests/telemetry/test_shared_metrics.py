@@ -86,3 +86,11 @@ def test_files_that_are_there_stay(files: SharedFiles) -> None:
     metrics = Metrics(files)
     metrics.calls.labels("twilio").inc()
     assert [files.restore(), files.restore()] == [False, False]
+
+
+def test_files_that_went_before_the_first_check_are_written_again(files: SharedFiles) -> None:
+    metrics = Metrics(files)
+    metrics.turns.labels("desk", "answered").inc(2)
+    shutil.rmtree(files.folder)
+    files.folder.mkdir()  # by another process
+    assert samples(metrics)[TURNS] == 2

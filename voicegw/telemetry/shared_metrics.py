@@ -54,7 +54,8 @@ class SharedFiles:
         """
         with self._lock:
             names = {path.name for path in self.folder.glob(f"*_{self._identifier}.db")}
-            if self._names <= names and self.folder.exists():
+            has_files = bool(names) or not self._values
+            if has_files and self._names <= names and self.folder.exists():
                 self._names = names
                 return False
             self._write_again()

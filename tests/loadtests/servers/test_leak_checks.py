@@ -117,7 +117,6 @@ async def test_agent_runs_that_outlive_their_callers_are_found(
     by_name = {check.name: check.ok for check in found}
     assert by_name["agent runs still alive"] == (not leaks)
     assert by_name.keys() == {CPU_CHECK, *LEAKS} - {name for name in LEAKS if "metrics" in name}
-    assert by_name[CPU_CHECK]
 
 
 @pytest.mark.wire

@@ -19,10 +19,10 @@ MAX_QUEUED = 10_000
 """Jobs that may wait for the thread, at most some 10 MB; above it the oldest is dropped."""
 INTERVAL = 0.1
 """Seconds between two looks at the queue: a killed process loses the lines of this time."""
-BATCH = 10
-"""Jobs done at a time."""
-PAUSE = 0.0005
-"""Seconds between two batches. Without it the event loop's timers are up to 2 ms later (99th percentile)."""
+BATCH = 40
+"""Jobs done at a time, in a millisecond."""
+PAUSE = 0.01
+"""Seconds between two batches. Batches of 10 every half millisecond cost a turn 9 % more CPU."""
 FLUSH_TIMEOUT = 2.0
 """Seconds that the last lines get at the end of the process."""
 
@@ -106,7 +106,8 @@ class TelemetryWriter:
             while self._queue:
                 self._is_idle = False
                 self._do_batch()
-                time.sleep(PAUSE)
+                self._wake.wait(PAUSE)  # less at a flush
+                self._wake.clear()
             self._output.write()
             self._is_idle = True
             self._wake.wait(INTERVAL)

@@ -85,7 +85,7 @@ def test_workers_share_the_port_sum_their_metrics_and_end_on_one_signal(server: 
     assert workers < children, "the children are the workers and the resource tracker of multiprocessing"
     wait_until(lambda: server.metric("voicegw_turns_total") == requests)
     assert server.metric("voicegw_turns_running") == 0
-    assert len(server.log_records("turn")) == requests
+    wait_until(lambda: len(server.log_records("turn")) == requests)
     assert "2 workers share the port and the metrics, and divide the limits among them" in server.log
     server.process.terminate()
     assert server.process.wait(TIMEOUT) == 0
@@ -97,6 +97,8 @@ def test_workers_agree_to_which_request_an_idempotency_key_belongs(server: Serve
     key, answers, refusals, attempts = {"idempotency-key": "k"}, set[int](), set[int](), 0
     while len(answers) < 2 or attempts < 20:
         assert attempts < 400, "only one worker answers"
+        if not attempts % 3:  # the workers may take connections in turn
+            server.metric("voicegw_turns_total")
         with HttpClient(server) as same, HttpClient(server) as other:
             same.post_chat(**key)
             answers.add(int(same.read_response().text))
